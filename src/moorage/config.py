@@ -1,0 +1,25 @@
+"""Settings of the whole process, read once from the environment.
+
+Owns defaults that have no better place; anything that belongs to one function
+or one run is an argument there.  Any layer may read it.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Refuse what Modal refuses, instead of accepting it with a warning.
+strict: bool = os.environ.get("MOORAGE_STRICT", "") not in ("", "0")
+
+# Room for the containers of all pools of this process (see runtime/capacity.py).
+max_containers: int = 32
+max_sync_slots: int = 512
+
+# Seconds an input may run, as in Modal.
+default_timeout: float = 300.0
+
+# Seconds an idle container is kept, as in Modal.
+default_scaledown_window: float = 60.0
+
+# Seconds that leaving a run waits for inputs and exit hooks, all together.
+exit_grace: float = 5.0

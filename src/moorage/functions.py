@@ -1,0 +1,360 @@
+"""Functions: what ``app.function`` gives, and the methods of an app's class.
+
+Owns the ways to call one (``remote``, ``map``, ``spawn``, ``remote_gen``,
+``local``) and the way of an input to its pool.  The pool itself is made by the
+`Service` that `app.py` or `cls.py` passes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from typing import Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from . import config
+from .calls import (
+    FunctionCall,
+    StreamCall,
+    StreamReader,
+    WaitedCall,
+    later,
+    error_of,
+    warn_if_loop_runs,
+)
+from .exception import InvalidError
+from .maps import MapCall, MapResults
+from .runs import MakePool, Run
+from .runtime.autoscaler import Limits
+from .runtime.cancellation import park
+from .runtime.input import Input, Target
+from .runtime.outcome import Value
+from .runtime.pool import Pool, PoolStatistics
+from .runtime.streaming import Stream
+from .runtime.waits import make_async_waiter
+
+P = ParamSpec("P")
+R = TypeVar("R")
+O = TypeVar("O")  # noqa: E741 - what the undecorated function returns
+Y = TypeVar("Y")
+
+# Undelivered results a map may have under way, if its pool has not more slots.
+WINDOW: Final = 1000
+
+
+class Service(Protocol):
+    """What a function or class registered with an app is run with."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def current_run(self) -> Run:
+        """The app's run, an ambient one if it has none."""
+        ...
+
+    @property
+    def make_pool(self) -> MakePool: ...
+
+
+class Function(Generic[P, R, O]):
+    """A function of an app.  `R` is what awaiting gives, `O` what the function returns."""
+
+    _moorage_registered: Final = True
+
+    def __init__(
+        self,
+        target: Target,
+        service: Service,
+        local: Callable[..., Any],
+        key: Hashable | None = None,
+    ) -> None:
+        self._target = target
+        self._service = service
+        self._local = local
+        self._key: Hashable = self if key is None else key
+        self.__name__ = target.name
+        self.__doc__ = getattr(target.function, "__doc__", None)
+        self.remote: Remote[P, R] = Remote(self)
+        self.map: Map[R] = Map(self)
+        self.spawn: Spawn[P, R] = Spawn(self)
+        self._remote_gen: RemoteGen[P, Any] = RemoteGen(self)
+
+    @property
+    def remote_gen(
+        self: Function[P, Iterator[Y] | AsyncIterator[Y] | Iterable[Y], Any],
+    ) -> RemoteGen[P, Y]:
+        """``remote_gen(...)`` runs a generator and gives its items as they come."""
+        return self._remote_gen
+
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
+        """Call the function here, as if it were not decorated."""
+        result: O = self._local(*args, **kwargs)
+        return result
+
+    def statistics(self) -> PoolStatistics | None:
+        """Its pool at this moment; None if it has none. For a class: all methods together."""
+        run = self._service.current_run()
+        pool = run.pools.get(self._key)
+        return None if pool is None else pool.statistics()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> O:
+        raise InvalidError(
+            f"{self.__name__} is a function of an app and cannot be called directly: "
+            f"write {self.__name__}.remote(...) to run it in a container, "
+            f"or {self.__name__}.local(...) to run it here"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Function {self._target.name}>"
+
+    # -- the way to the pool ----------------------------------------------------
+
+    def _submit(self, input: Input) -> Pool:
+        service = self._service
+        inputs = (input,)
+        while True:
+            run = service.current_run()
+            pool = run.pools.get(self._key)
+            if pool is None:
+                pool = run.pool(self._key, service.make_pool)
+            if pool.submit(inputs):
+                return pool
+            # Retired at this very moment: it has left the run, or is about to.
+            run.drop(self._key, pool)
+
+    def _open_map(self, kwargs: dict[str, Any]) -> MapCall:
+        service = self._service
+        limits = service.limits
+        most = limits.max_inputs * (limits.max_containers or config.max_containers)
+        while True:
+            run = service.current_run()
+            pool = run.pool(self._key, service.make_pool)
+            if pool.open_call():
+                return MapCall(self._target, pool, kwargs, max(WINDOW, 2 * most))
+            run.drop(self._key, pool)
+
+    def _expect(self, wanted: str, generator: bool) -> None:
+        if self._target.is_generator is not generator:
+            kind, instead = (
+                ("is a generator", ".remote_gen(...)")
+                if self._target.is_generator
+                else ("is not a generator", ".remote(...)")
+            )
+            raise InvalidError(
+                f"{self.__name__} {kind}, so it has no {wanted}; "
+                f"write {self.__name__}{instead} instead"
+            )
+
+
+class Remote(Generic[P, R]):
+    """``Function.remote``: run one input and wait for its result."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[P, R, Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function in a container and return its result.
+
+        Cancels the input if this thread is interrupted meanwhile.
+        """
+        function = self._function
+        target = function._target
+        if target.is_generator:
+            function._expect(".remote()", False)
+        warn_if_loop_runs(f"{target.name}.remote()", "remote.aio()")
+        clock = function._service.current_run().clock
+        waiter = clock.make_waiter()
+        input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+        pool = function._submit(input)
+        try:
+            park(clock, waiter)
+        except BaseException:
+            pool.cancel(input)
+            raise
+        outcome = input.outcome
+        if type(outcome) is Value:
+            value: R = outcome.value
+            return value
+        try:
+            raise error_of(outcome)
+        finally:
+            # They lead to the error, and its traceback to this frame.
+            del outcome, input, function, self
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """As calling it, for asyncio and trio.  Cancelling the task cancels the input."""
+        function = self._function
+        target = function._target
+        if target.is_generator:
+            function._expect(".remote.aio()", False)
+        waiter = make_async_waiter()
+        input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+        pool = function._submit(input)
+        try:
+            await waiter.wait()
+        except GeneratorExit:
+            # Collected, maybe while some lock is held: take none here.
+            later(lambda: pool.cancel(input))
+            raise
+        except BaseException:
+            pool.cancel(input)
+            raise
+        outcome = input.outcome
+        if type(outcome) is Value:
+            value: R = outcome.value
+            return value
+        try:
+            raise error_of(outcome)
+        finally:
+            # They lead to the error, and its traceback to this frame.
+            del outcome, input, function, self
+
+
+class Spawn(Generic[P, R]):
+    """``Function.spawn``: run one input and go on."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[P, R, Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+        """Start the function and return at once, with a handle for its result."""
+        function = self._function
+        if function._target.is_generator:
+            function._expect(".spawn()", False)
+        call: FunctionCall[R] = FunctionCall(function._target, args, kwargs)
+        call._pool = function._submit(call._input)
+        return call
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+        """As calling it; it does not wait."""
+        return self(*args, **kwargs)
+
+
+class RemoteGen(Generic[P, Y]):
+    """``Function.remote_gen``: run a generator, and read its items as they come."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[P, Any, Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y]:
+        """The items, lazily: the input is submitted at the first step."""
+        function = self._function
+        function._expect(".remote_gen()", True)
+        clock = function._service.current_run().clock
+        call = StreamCall(function._target, Stream(clock))
+        return StreamReader(function._submit, call, Input(call, 0, args, kwargs or None))
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y]:
+        """As calling it, for ``async for``."""
+        return self(*args, **kwargs)
+
+
+class Map(Generic[R]):
+    """``Function.map``: run many inputs, and read their results as they come."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[Any, R, Any]) -> None:
+        self._function = function
+
+    @overload
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[False] = False,
+    ) -> MapResults[R]: ...
+    @overload
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool,
+    ) -> MapResults[R | BaseException]: ...
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+    ) -> MapResults[Any]:
+        """Run the function on each element, or on each row of several iterables.
+
+        Lazy: nothing is read before the first step.  Sequences are read as
+        results are taken; any other iterable by a thread, in this context.  At
+        most 1,000 results, or twice the pool's slots, are under way at a time.
+
+        Args:
+            kwargs: keyword arguments that every input gets.
+            order_outputs: results in the order of the inputs, not of their ends.
+            return_exceptions: give errors as results; else the first one is
+                raised, and inputs that have not started are cancelled.
+        """
+        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
+
+    @overload
+    def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[False] = False,
+    ) -> MapResults[R]: ...
+    @overload
+    def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool,
+    ) -> MapResults[R | BaseException]: ...
+    def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+    ) -> MapResults[Any]:
+        """As calling it, for ``async for``; the iterables may be asynchronous."""
+        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
+
+    def _results(
+        self,
+        iterables: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+        ordered: bool,
+        return_exceptions: bool,
+    ) -> MapResults[Any]:
+        function = self._function
+        function._expect(".map()", False)
+        if not iterables:
+            raise InvalidError(
+                f"map needs at least one iterable, got none; write {function.__name__}.map([...])"
+            )
+        for iterable in iterables:
+            if not isinstance(iterable, (Iterable, AsyncIterable)):
+                raise InvalidError(
+                    f"map takes iterables of arguments, got {iterable!r}; "
+                    f"write {function.__name__}.map([{iterable!r}])"
+                )
+        common = dict(kwargs or {})
+        return MapResults(
+            lambda: function._open_map(common),
+            iterables,
+            ordered=ordered,
+            return_exceptions=return_exceptions,
+        )

@@ -1,0 +1,1 @@
+"""The engine: runs inputs in containers.  Knows no decorator and no app."""

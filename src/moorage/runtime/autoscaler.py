@@ -1,0 +1,85 @@
+"""The autoscaler's policy: what it sees in, what it wants out.
+
+Pure: time is an argument; there is no clock, lock, thread or I/O here, so that
+a simulator and the live pool run the same function.  The pool asks on events
+(an arrival that finds no slot below target, a container that became ready or
+idle, the time the last decision named) and carries the decision out.
+
+This policy is the simple rule: ``ceil(demand / target)`` containers at once,
+and a container that was idle for ``scaledown_window`` goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the user set.  Inputs and containers as counts, the window in seconds."""
+
+    target_inputs: int
+    max_inputs: int
+    min_containers: int = 0
+    max_containers: int | None = None
+    buffer_containers: int = 0
+    scaledown_window: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A pool at one moment.  Cumulative counts start at the pool's creation."""
+
+    now: float
+    running: int  # inputs that hold a slot
+    queued: int
+    ready: int  # containers that take inputs, idle ones included
+    starting: int
+    idle_since: tuple[float, ...]  # of each idle container, longest idle first
+    arrivals: int
+    completions: int
+    starts: int  # containers that became ready
+    start_seconds: float  # the sum of their start-up times
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How many containers there should be, ready or starting, and when to ask again.
+
+    `ask_again_at` is the latest time for that, None if only an event can
+    change the decision.
+    """
+
+    wanted: int
+    ask_again_at: float | None = None
+
+
+class Policy(Protocol):
+    def decide(self, seen: Observation, /) -> Decision: ...
+
+
+class SimplePolicy:
+    """``ceil(demand / target)`` now; idle containers go after their window."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+
+    def decide(self, seen: Observation, /) -> Decision:
+        limits = self.limits
+        demand = seen.running + seen.queued
+        need = -(-demand // limits.target_inputs)
+        if demand:
+            need += limits.buffer_containers
+        # Idle containers within their window are kept beside those in use.
+        window = limits.scaledown_window
+        kept = [since for since in seen.idle_since if seen.now < since + window]
+        # One that starts is kept too: it would be asked for again at the next
+        # arrival, and a start thrown away costs more than a window of idling.
+        in_use = seen.ready - len(seen.idle_since) + seen.starting
+        wanted = max(need, in_use + len(kept), limits.min_containers)
+        if limits.max_containers is not None:
+            wanted = min(wanted, limits.max_containers)
+        surplus = seen.ready + seen.starting > limits.min_containers
+        again = kept[0] + window if kept and surplus else None
+        return Decision(wanted, again)

@@ -1,0 +1,121 @@
+"""Cells: what it takes to cancel a synchronous input without harming another.
+
+Owns the cell of each worker thread: whether user code or ours runs on it, the
+shield, the flag that a cancel sets, and the wait of ours that the thread sits
+in.  A cell's fields are guarded by its own lock, a leaf.  Workers enter and
+leave user code through it; every blocking wait of ours goes through
+:func:`park`, so that a cancelled input leaves that wait at once.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from typing import Final
+
+from ..exception import InputCancellation
+from .clock import Clock, Waiter
+from .input import Input
+
+
+class CellState(enum.Enum):
+    """Whose code a worker thread runs."""
+
+    OURS = "ours"  # an exception from outside must not strike here
+    USER = "user"
+
+
+_OURS: Final = CellState.OURS
+_USER: Final = CellState.USER
+
+
+class Cell:
+    """The cancel cell of one worker thread."""
+
+    __slots__ = ("cancelled", "input", "lock", "shield", "state", "waiter")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.state = _OURS
+        self.shield = 0  # depth; cancellation waits while it is above 0
+        self.input: Input | None = None
+        # True from the cancel of `input` until the thread takes its next input.
+        self.cancelled = False
+        self.waiter: Waiter | None = None  # the wait of ours this thread sits in
+
+    def enter_user(self, input: Input) -> bool:
+        """User code of `input` begins on this thread; false if it was cancelled before."""
+        with self.lock:
+            self.input = input
+            # Set under the pool's lock before cancel() comes here, so either
+            # we see it now or cancel() will find us at this input.
+            self.cancelled = input.cancellation is not None
+            if self.cancelled:
+                return False
+            self.state = _USER
+            return True
+
+    def leave_user(self) -> None:
+        """It has ended; a cancel that comes from now on strikes nobody."""
+        with self.lock:
+            self.state = _OURS
+            self.input = None
+
+    def cancel(self, input: Input) -> None:
+        """Set the flag for `input`, and end the wait of ours that it sits in."""
+        with self.lock:
+            # The thread may be at its next input by now.
+            if self.input is not input:
+                return
+            self.cancelled = True
+            if self.waiter is not None and self.shield == 0:
+                self.waiter.wake()
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.state.value}, input {self.input!r}, cancelled {self.cancelled}>"
+
+
+class _ThreadState(threading.local):
+    cell: Cell | None = None
+
+
+_this_thread: Final = _ThreadState()
+
+
+def bind_cell(cell: Cell) -> None:
+    """Make `cell` the cell of this worker thread."""
+    _this_thread.cell = cell
+
+
+def current_cell() -> Cell | None:
+    """The cell of this thread if it is a worker, else None."""
+    return _this_thread.cell
+
+
+def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
+    """Wait until `waiter` is woken; false if `timeout` seconds pass first.
+
+    Every blocking wait on behalf of a caller comes here.
+
+    Raises:
+        InputCancellation: if this thread runs an input that is cancelled,
+            before or during the wait.
+    """
+    cell = _this_thread.cell
+    if cell is None:
+        return clock.wait(waiter, timeout)
+    with cell.lock:
+        if cell.cancelled and cell.shield == 0:
+            raise InputCancellation
+        cell.waiter = waiter
+        state, cell.state = cell.state, _OURS
+    try:
+        woken = clock.wait(waiter, timeout)
+    finally:
+        with cell.lock:
+            cell.waiter = None
+            cell.state = state
+            cancelled = cell.cancelled and cell.shield == 0
+    if cancelled:
+        raise InputCancellation
+    return woken

@@ -1,0 +1,128 @@
+"""Capacity: how many containers and sync slots one process may hold, over all pools.
+
+Owns the counts and the line of pools that wait for room, under a lock that is
+a leaf: nothing is called while it is held, so a pool may ask under its own.
+No path ever holds two pools' locks: making room by stopping another pool's
+idle container is an effect, carried out with no lock held.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from .. import config
+
+Effect = Callable[[], object]
+
+
+class Tenant(Protocol):
+    """What capacity asks of a pool.  All without any lock held."""
+
+    @property
+    def longest_idle(self) -> float | None:
+        """Since when its longest idle container is; a hint, read without the lock."""
+        ...
+
+    def evict_idle(self) -> bool:
+        """Stop the longest idle container above `min_containers`; false to decline."""
+        ...
+
+    def room_granted(self) -> None:
+        """Room for one container was set aside for this pool: use it or give it back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityStatistics:
+    containers: int
+    sync_slots: int
+    waiting: int  # pools in line
+
+
+class Capacity:
+    """Room for containers.  One per process, unless a test makes its own."""
+
+    def __init__(self, max_containers: int | None = None, max_sync_slots: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._max_containers = max_containers
+        self._max_sync_slots = max_sync_slots
+        self._containers = 0
+        self._sync_slots = 0
+        # Each with the sync slots that a container of it takes.
+        self._line: deque[tuple[Tenant, int]] = deque()
+        self._tenants: dict[Tenant, None] = {}
+
+    def register(self, pool: Tenant) -> None:
+        with self._lock:
+            self._tenants[pool] = None
+
+    def forget(self, pool: Tenant) -> None:
+        """The pool is gone: it gives up its place in line."""
+        self.leave_line(pool)
+        with self._lock:
+            self._tenants.pop(pool, None)
+
+    def acquire_nowait(self, pool: Tenant, sync_slots: int, *, first: bool) -> bool:
+        """Take room for one container; false puts `pool` in line for it, once.
+
+        `first`: the pool has no container.  Granted beyond the limits, so that
+        a chain of calls through distinct pools always gets on.
+        """
+        with self._lock:
+            if first or (not self._line and self._fits(sync_slots)):
+                self._containers += 1
+                self._sync_slots += sync_slots
+                return True
+            if all(waiting is not pool for waiting, _ in self._line):
+                self._line.append((pool, sync_slots))
+            return False
+
+    def leave_line(self, pool: Tenant) -> None:
+        """`pool` needs no more room."""
+        with self._lock:
+            self._line = deque(entry for entry in self._line if entry[0] is not pool)
+
+    def release(self, sync_slots: int) -> list[Effect]:
+        """Give back the room of one container; returns whom to tell, with no lock held."""
+        with self._lock:
+            self._containers -= 1
+            self._sync_slots -= sync_slots
+            return self._serve_line()
+
+    def make_room(self) -> None:
+        """Ask pools for an idle container, the longest idle first.  No lock held."""
+        with self._lock:
+            tenants = list(self._tenants)
+        idle = sorted(
+            ((since, index) for index, pool in enumerate(tenants) if (since := pool.longest_idle) is not None)
+        )
+        for _, index in idle:
+            if tenants[index].evict_idle():
+                return
+
+    def statistics(self) -> CapacityStatistics:
+        with self._lock:
+            return CapacityStatistics(self._containers, self._sync_slots, len(self._line))
+
+    def _fits(self, sync_slots: int) -> bool:
+        most = config.max_containers if self._max_containers is None else self._max_containers
+        slots = config.max_sync_slots if self._max_sync_slots is None else self._max_sync_slots
+        return self._containers < most and self._sync_slots + sync_slots <= slots
+
+    def _serve_line(self) -> list[Effect]:
+        # First come, first served, and strictly: a small pool that overtook a
+        # big one could keep it waiting for ever.
+        effects: list[Effect] = []
+        while self._line and self._fits(self._line[0][1]):
+            pool, sync_slots = self._line.popleft()
+            self._containers += 1
+            self._sync_slots += sync_slots
+            effects.append(pool.room_granted)
+        return effects
+
+
+process_capacity: Final = Capacity()

@@ -1,0 +1,120 @@
+"""What a container is: its states, and the contract between it and its pool.
+
+Owns the states with their legal moves and the two protocols.  ``local.py`` is
+the container that runs in this process; other kinds are files beside it, held
+to the same contract.  The pool guards a container's state, slots and counts
+with the pool's lock.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from .clock import Clock
+from .input import IllegalMove, Input
+from .lifecycle import Lifecycle
+from .outcome import Outcome
+from .slots import Slots
+
+Effect = Callable[[], object]
+
+
+class ContainerState(enum.Enum):
+    """What a container is doing.  It moves along :data:`CONTAINER_MOVES` only."""
+
+    STARTING = "starting"  # runs its enter hooks
+    READY = "ready"  # takes inputs
+    DRAINING = "draining"  # takes no more; those it has may end; may be taken back
+    STOPPING = "stopping"  # runs its exit hooks, or will once its enter hooks end
+    STOPPED = "stopped"  # its thread is about to end, its room is free
+
+
+CONTAINER_MOVES: Final[Mapping[ContainerState, frozenset[ContainerState]]] = {
+    ContainerState.STARTING: frozenset(
+        {ContainerState.READY, ContainerState.STOPPING, ContainerState.STOPPED}
+    ),
+    ContainerState.READY: frozenset({ContainerState.DRAINING}),
+    ContainerState.DRAINING: frozenset({ContainerState.READY, ContainerState.STOPPING}),
+    ContainerState.STOPPING: frozenset({ContainerState.STOPPED}),
+    ContainerState.STOPPED: frozenset(),
+}
+
+
+def check_move(before: ContainerState, after: ContainerState) -> None:
+    """Raise IllegalMove unless the table has it."""
+    if after not in CONTAINER_MOVES[before]:
+        raise IllegalMove(f"a {before.value} container cannot become {after.value}")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerOptions:
+    """What a container of a pool is made of."""
+
+    name: str
+    max_inputs: int
+    has_async: bool  # whether any callable of the pool is asynchronous
+    lifecycle: Lifecycle
+
+
+class Host(Protocol):
+    """What a container asks of its pool."""
+
+    @property
+    def lock(self) -> threading.Lock: ...
+    @property
+    def clock(self) -> Clock: ...
+
+    def settle(self, container: Container, input: Input, outcome: Outcome, /) -> Iterable[Effect]:
+        """The code of `input` has ended.  Under the lock; returns what to do after it."""
+        ...
+
+    def container_ready(self, container: Container, /) -> bool:
+        """The enter hooks are done; false if the container is to stop again."""
+        ...
+
+    def container_failed(self, container: Container, error: BaseException, /) -> None:
+        """An enter hook raised; the container is gone, no exit hook has run."""
+        ...
+
+    def container_stopped(self, container: Container, /) -> None:
+        """The exit hooks have ended; the container is gone."""
+        ...
+
+
+class Container(Protocol):
+    """What a pool asks of a container."""
+
+    number: int
+    state: ContainerState  # written by the pool, under its lock
+    target: int
+    slots: Slots
+    idle_since: float | None  # None while it holds an input, or is not ready
+    started_at: float  # when it was told to boot
+
+    def boot(self) -> None:
+        """Begin to start.  No lock held."""
+        ...
+
+    def place(self, input: Input, /) -> Effect | None:
+        """Run `input`, which holds a slot.  Under the lock."""
+        ...
+
+    def cancel(self, input: Input, /) -> Effect | None:
+        """How to cancel `input`, which runs.  Under the lock."""
+        ...
+
+    def stop(self) -> None:
+        """Run the exit hooks and end; called once.  No lock held."""
+        ...
+
+    def join(self, timeout: float, /) -> list[str]:
+        """Join the threads in `timeout` seconds each; name those that are left."""
+        ...
+
+
+ContainerFactory = Callable[[Host, int, int, int], Container]
+"""Makes a container: host, number, target, limit."""

@@ -1,0 +1,49 @@
+"""Which input the running code belongs to.
+
+Owns one context variable.  The executors set it in the fresh context of each
+attempt; lifecycle hooks run in an empty context where it says "a container,
+but no input".  Anyone may ask.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context, ContextVar
+from typing import Final, cast
+
+from .input import Input
+
+# Unset: not in a container.  None: in a container, in a hook.
+running_input: Final[ContextVar[Input | None]] = ContextVar("moorage_running_input")
+
+
+_OUTSIDE: Final = cast(Input, object())
+
+
+def hook_context() -> Context:
+    """An empty context, marked as being inside a container."""
+    context = Context()
+    context.run(running_input.set, None)
+    return context
+
+
+def current_input_id() -> str | None:
+    """The id of the input that this code runs for; None outside of any input.
+
+    Two inputs that run at the same time in one container see their own ids.
+    """
+    input = running_input.get(None)
+    return None if input is None else input.input_id
+
+
+def current_function_call_id() -> str | None:
+    """The id of the call that this code runs for; None outside of any input.
+
+    All inputs of one ``map`` share it.
+    """
+    input = running_input.get(None)
+    return None if input is None else input.function_call_id
+
+
+def is_local() -> bool:
+    """True in the program that calls, False in code that a container runs."""
+    return running_input.get(_OUTSIDE) is _OUTSIDE

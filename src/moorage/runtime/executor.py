@@ -1,0 +1,249 @@
+"""The task lane: runs the asynchronous inputs of one container on its loop.
+
+Owns the queue of inputs that hold a slot and wait for a task, and the bell
+that wakes the loop for them; both guarded by the pool's lock, which is passed
+in.  The container makes it, on the thread of its loop, and calls it; it
+reports back through the `settle` callable.
+
+One task is made for each input, when it has a slot, in the input's own
+context.  The task runs the user's coroutine, settles the input, and starts the
+task of the input that the settling granted, with no detour through the pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextvars import Context
+from typing import Any, Final
+
+from .clock import Clock
+from .context import running_input
+from .input import Input, InputState
+from .outcome import Outcome, Value, failure_of
+from .threads import carry_out
+
+Effect = Callable[[], object]
+Settle = Callable[[Input, Outcome], Iterable[Effect]]
+
+# Inputs started in a row before the loop gets a turn for everything else.
+STARTS_PER_TURN: Final = 128
+
+_GRANTED: Final = InputState.GRANTED
+_RUNNING: Final = InputState.RUNNING
+_SETTLED: Final = InputState.SETTLED
+
+
+class Bell:
+    """Wakes a loop from any thread, for less than its own wake-up costs.
+
+    An eventfd where there is one, else a socket pair.  Ringing twice before
+    the loop looks wakes it once.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: tuple[socket.socket, socket.socket] | None = None
+        if hasattr(os, "eventfd"):
+            self.fileno = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        else:  # pragma: no cover - macOS
+            self._sockets = socket.socketpair()
+            for end in self._sockets:
+                end.setblocking(False)
+            self.fileno = self._sockets[0].fileno()
+
+    def ring(self) -> None:
+        try:
+            if self._sockets is None:
+                os.eventfd_write(self.fileno, 1)
+            else:  # pragma: no cover - macOS
+                self._sockets[1].send(b"\0")
+        except BlockingIOError:  # pragma: no cover - full: rung often enough
+            pass
+
+    def hush(self) -> None:
+        """Take the rings out; the loop calls it before it looks."""
+        try:
+            if self._sockets is None:
+                os.eventfd_read(self.fileno)
+            else:  # pragma: no cover - macOS
+                self._sockets[0].recv(4096)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        if self._sockets is None:
+            os.close(self.fileno)
+        else:  # pragma: no cover - macOS
+            for end in self._sockets:
+                end.close()
+
+
+class TaskLane:
+    """The asynchronous inputs of one container.  Made on its loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        lock: threading.Lock,
+        clock: Clock,
+        settle: Settle,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._lock = lock
+        self._settle = settle
+        self._loop = loop
+        self.instance: object = None
+        # A virtual loop must be known to be busy before it is woken.
+        self._mark_busy: Callable[[], None] | None = (
+            getattr(loop, "mark_busy", None) if clock.virtual else None
+        )
+        # Guarded by the pool's lock.
+        self._ready: deque[Input] = deque()  # granted, waiting for a task
+        # Invariant: if _ready is not empty, the loop's thread is awake: the
+        # bell was rung since it last found _ready empty, or it is in this
+        # class's code and will look before it leaves.
+        self._awake = False
+        self._closed = False
+        # Touched by the loop's thread only.
+        self._starting = False
+        self._bell = Bell()
+        loop.add_reader(self._bell.fileno, self._answer)
+
+    # -- called by the container, under the pool's lock -------------------------
+
+    def place(self, input: Input) -> Effect | None:
+        """Take a granted input; return how to wake the loop for it, if it must be."""
+        self._ready.append(input)
+        if self._awake:
+            return None
+        self._awake = True
+        return self._ring
+
+    def cancel(self, input: Input) -> Effect:
+        """How to cancel the task of a running input."""
+        return lambda: self._call_soon(self._cancel_task, input)
+
+    # -- from any thread, without a lock ----------------------------------------
+
+    def _ring(self) -> None:
+        if self._mark_busy is not None:
+            self._mark_busy()
+        with self._lock:
+            # The loop's owner closes the bell under the lock: its descriptor
+            # may be another file's by now.
+            if not self._closed:
+                self._bell.ring()
+
+    def _call_soon(self, callback: Callable[[Input], object], input: Input) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, input, context=Context())
+        except RuntimeError:
+            pass  # the loop is closed; its container has settled what was left
+
+    # -- on the loop's thread -----------------------------------------------------
+
+    def _cancel_task(self, input: Input) -> None:
+        task: asyncio.Task[None] | None = input.runner
+        if task is None:
+            return
+        # A task that is cancelled before its first step never enters _run, and
+        # would never settle: _run looks for the cancellation itself then.
+        if inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CREATED:  # type: ignore[arg-type]
+            task.cancel()
+
+    def _answer(self) -> None:
+        self._bell.hush()
+        self._start_ready()
+
+    def _start_ready(self) -> None:
+        # Under an eager task factory a task may run, and settle, inside
+        # _start; what that grants is started here, in this loop, not by
+        # recursion.
+        if self._starting:
+            return
+        self._starting = True
+        try:
+            for _ in range(STARTS_PER_TURN):
+                with self._lock:
+                    input = self._take()
+                    self._awake = input is not None
+                if input is None:
+                    return
+                self._start(input)
+        finally:
+            self._starting = False
+        # Still awake: whoever places an input meanwhile need not ring.
+        self._loop.call_soon(self._start_ready, context=Context())
+
+    def _take(self) -> Input | None:
+        ready = self._ready
+        while ready:
+            input = ready.popleft()
+            if input.state is _GRANTED:  # else it was cancelled meanwhile
+                input.state = _RUNNING
+                return input
+        return None
+
+    def _start(self, input: Input) -> None:
+        input.runner = self._loop.create_task(
+            self._run(input), context=input.call.context.copy()
+        )
+
+    async def _run(self, input: Input) -> None:
+        """Run one input in this task, settle it, and start the one that gets its slot."""
+        running_input.set(input)
+        outcome: Outcome
+        try:
+            if input.cancellation is not None:
+                outcome = input.cancellation
+            else:
+                target = input.call.target
+                function: Callable[..., Any] = target.function
+                args: tuple[Any, ...] = input.args
+                if target.is_method:
+                    args = (self.instance, *args)
+                kwargs = input.kwargs
+                result = function(*args) if kwargs is None else function(*args, **kwargs)
+                if target.is_generator:
+                    outcome = Value(await input.call.stream.drive_async(result))
+                else:
+                    outcome = Value(await result)
+                del args, kwargs, result
+        except BaseException as error:
+            # Also what would stop the loop: that is the container's, not this input's.
+            outcome = failure_of(error)
+        if input.state is _SETTLED:
+            # Its container gave it up at the end of its own grace, and this
+            # coroutine is only now collected, maybe under somebody's lock.
+            return
+        with self._lock:
+            # This task takes what the settling may grant: no need to ring.
+            awake, self._awake = self._awake, True
+            effects = self._settle(input, outcome)
+            following = None if self._starting else self._take()
+            self._awake = awake
+        input.args, input.kwargs, input.runner = (), None, None
+        carry_out(effects)
+        if following is not None:
+            self._starting = True
+            try:
+                self._start(following)
+            finally:
+                self._starting = False
+        # Whoever is outermost looks for what was granted on the way.
+        if self._ready and not self._starting:
+            self._start_ready()
+
+    # -- the end ------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the loop.  On its thread, when no input is left to run."""
+        self._loop.remove_reader(self._bell.fileno)
+        with self._lock:
+            self._closed = True
+            self._bell.close()

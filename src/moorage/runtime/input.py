@@ -1,0 +1,159 @@
+"""Inputs: one set of arguments to run, its ids and its state.
+
+Owns the states of an input and their legal moves, the description of what an
+input runs (:class:`Target`), and what the engine asks of the call it belongs
+to (:class:`Call`).  The state is guarded by the lock of the input's pool.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from typing import Any, Final, Protocol
+
+from .outcome import Outcome
+
+
+class InputState(enum.Enum):
+    """Where an input is.  Each moves along :data:`MOVES` and no other way."""
+
+    QUEUED = "queued"  # in the pool's queue, bound to no container
+    GRANTED = "granted"  # holds a slot, its code has not begun
+    RUNNING = "running"  # its code runs
+    ABANDONED = "abandoned"  # its caller has the outcome; its code still runs and holds the slot
+    SETTLED = "settled"  # the outcome is final and the slot, if any, is free
+
+
+MOVES: Final[Mapping[InputState, frozenset[InputState]]] = {
+    InputState.QUEUED: frozenset({InputState.GRANTED, InputState.SETTLED}),
+    InputState.GRANTED: frozenset({InputState.RUNNING, InputState.SETTLED, InputState.QUEUED}),
+    InputState.RUNNING: frozenset({InputState.ABANDONED, InputState.SETTLED}),
+    InputState.ABANDONED: frozenset({InputState.SETTLED}),
+    InputState.SETTLED: frozenset(),
+}
+
+
+class IllegalMove(AssertionError):
+    """A fault in the engine: a state was left in a way that its table forbids."""
+
+
+class Kind(enum.Enum):
+    """What calling the user's function gives."""
+
+    SYNC = "function"
+    ASYNC = "async function"
+    SYNC_GENERATOR = "generator"
+    ASYNC_GENERATOR = "async generator"
+
+    @property
+    def is_async(self) -> bool:
+        return self in (Kind.ASYNC, Kind.ASYNC_GENERATOR)
+
+    @property
+    def is_generator(self) -> bool:
+        return self in (Kind.SYNC_GENERATOR, Kind.ASYNC_GENERATOR)
+
+
+class Target:
+    """What an input runs: one function, or one method of the container's instance."""
+
+    __slots__ = ("function", "is_async", "is_generator", "is_method", "kind", "name")
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], kind: Kind, *, is_method: bool = False
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.kind = kind
+        self.is_method = is_method
+        # Plain attributes, because each input asks.
+        self.is_async = kind.is_async
+        self.is_generator = kind.is_generator
+
+    def __repr__(self) -> str:
+        return f"<Target {self.name}: {self.kind.value}>"
+
+
+class Call(Protocol):
+    """What the engine needs of the call that an input belongs to."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def context(self) -> Context: ...
+
+    def settled(self, input: Input, /) -> Callable[[], object] | None:
+        """Take note that `input.outcome` is there; return how to wake who waits for it.
+
+        Called once per input, under the pool's lock: must not block, log or run
+        user code.  The returned callable runs after the lock is let go.
+        """
+        ...
+
+
+class Input:
+    """One set of arguments, from its acceptance until it is settled."""
+
+    __slots__ = (
+        "args",
+        "call",
+        "cancellation",
+        "container",
+        "index",
+        "kwargs",
+        "outcome",
+        "runner",
+        "state",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        index: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+    ) -> None:
+        self.call = call
+        self.index = index
+        self.args = args
+        self.kwargs = kwargs  # None for no keywords: an empty dict would cost 64 bytes
+        self.state = InputState.QUEUED
+        self.outcome: Outcome | None = None
+        # The container whose slot it holds; None before the grant.
+        self.container: Any = None
+        # What runs it: an asyncio task or a worker; None unless it runs.
+        self.runner: Any = None
+        # The outcome that a cancel or a timeout asked for; None if nobody did.
+        self.cancellation: Outcome | None = None
+
+    @property
+    def input_id(self) -> str:
+        return f"in-{_PROCESS}{self.call.number:08x}-{self.index:x}"
+
+    @property
+    def function_call_id(self) -> str:
+        return call_id(self.call.number)
+
+    def move(self, state: InputState) -> None:
+        """Go to `state`, or raise IllegalMove and change nothing."""
+        if state not in MOVES[self.state]:
+            raise IllegalMove(f"{self!r} cannot become {state.value}")
+        self.state = state
+
+    def __repr__(self) -> str:
+        return f"<Input {self.input_id} of {self.call.target.name}: {self.state.value}>"
+
+
+# Ids differ between processes, so that two logs can be put side by side.
+_PROCESS: Final = os.urandom(4).hex()
+next_call_number: Final = itertools.count(1).__next__
+
+
+def call_id(number: int) -> str:
+    """The public id of the call with this number."""
+    return f"fc-{_PROCESS}{number:08x}"

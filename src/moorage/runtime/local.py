@@ -1,0 +1,213 @@
+"""The container that runs in this process: one thread T, a loop, worker threads.
+
+Owns the thread T, which makes the instance, runs the enter hooks, then runs
+the loop if the pool has asynchronous callables or else is the first worker,
+and at the end runs the exit hooks.  Made by the factory that the pool was
+given.  Its counts and state are guarded by the pool's lock; the rest is set
+by T before the container becomes ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from typing import Final
+
+from .clock import VirtualClock
+from .container import ContainerOptions, ContainerState, Effect, Host
+from .executor import TaskLane
+from .input import Input
+from .lifecycle import run_enter, run_exit
+from .outcome import Outcome
+from .slots import Slots
+from .threads import ThreadLane, carry_out, describe_thread, join_all
+
+logger = logging.getLogger("moorage")
+
+# Seconds that tasks left behind by user code get to end after their cancel.
+LEFTOVER_GRACE: Final = 1.0
+
+
+class LocalContainer:
+    """One container in this process.  See `Container` for its contract."""
+
+    def __init__(
+        self, host: Host, number: int, target: int, limit: int, options: ContainerOptions
+    ) -> None:
+        self.number = number
+        self.state = ContainerState.STARTING
+        self.target = target
+        self.slots = Slots(options.max_inputs)
+        self.slots.set_limit(limit)
+        self.idle_since: float | None = None
+        self.started_at = 0.0
+        self._host = host
+        self._options = options
+        self._name = f"moorage-{options.name}-{number}"
+        clock = host.clock
+        self._clock = clock
+        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._executor_threads: list[threading.Thread] = []
+        self._tasks: TaskLane | None = None
+        self._stop_asked = False  # guarded by the pool's lock
+        self._threads = ThreadLane(
+            lock=host.lock,
+            clock=clock,
+            settle=self._settle,
+            limit=options.max_inputs,
+            name=self._name,
+        )
+
+    # -- the contract -------------------------------------------------------------
+
+    def boot(self) -> None:
+        if self._virtual is not None:
+            self._virtual.begin(self, self._name)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # out of threads, or the interpreter is ending
+            if self._virtual is not None:
+                self._virtual.end(self)
+            self._host.container_failed(self, error)
+
+    def place(self, input: Input) -> Effect | None:
+        if input.call.target.is_async:
+            assert self._tasks is not None
+            return self._tasks.place(input)
+        return self._threads.place(input)
+
+    def cancel(self, input: Input) -> Effect | None:
+        if input.call.target.is_async:
+            assert self._tasks is not None
+            return self._tasks.cancel(input)
+        return self._threads.cancel(input)
+
+    def stop(self) -> None:
+        if self._virtual is not None and self._loop is None:
+            self._virtual.begin(self, self._name)
+        with self._host.lock:
+            self._stop_asked = True
+            effects = self._threads.stop()
+        carry_out(effects)
+        if self._tasks is not None:
+            assert self._loop is not None
+            try:
+                self._loop.call_soon_threadsafe(self._loop.stop, context=Context())
+            except RuntimeError:
+                pass  # closed: T is past it
+
+    def join(self, timeout: float) -> list[str]:
+        threads = [self._thread, *self._threads.threads(), *self._executor_threads]
+        return [describe_thread(thread) for thread in join_all(threads, timeout)]
+
+    # -- thread T -----------------------------------------------------------------
+
+    def _settle(self, input: Input, outcome: Outcome) -> Iterable[Effect]:
+        return self._host.settle(self, input, outcome)
+
+    def _main(self) -> None:
+        if self._virtual is not None:
+            self._virtual.bind_thread(self)
+        try:
+            self._live()
+        finally:
+            if self._virtual is not None:
+                self._virtual.end(self)
+
+    def _live(self) -> None:
+        options, lifecycle = self._options, self._options.lifecycle
+        host = self._host
+        try:
+            if options.has_async or lifecycle.needs_loop:
+                self._open_loop()
+            instance = run_enter(lifecycle, self._loop)
+            if options.has_async:
+                assert self._loop is not None
+                self._tasks = TaskLane(
+                    lock=host.lock, clock=self._clock, settle=self._settle, loop=self._loop
+                )
+                self._tasks.instance = instance
+            self._threads.instance = instance
+        except BaseException as error:
+            self._close_loop()
+            host.container_failed(self, error)
+            return
+        if host.container_ready(self):
+            if self._tasks is not None:
+                self._run_loop()
+            else:
+                if self._virtual is not None:
+                    # Parked without an input a worker takes no part; stop()
+                    # lets T take part again before it wakes it.
+                    self._virtual.end(self)
+                self._threads.work_here()
+                if self._virtual is not None:
+                    self._virtual.bind_thread(self)
+        run_exit(lifecycle, instance, self._loop)
+        self._close_loop()
+        host.container_stopped(self)
+
+    def _run_loop(self) -> None:
+        loop = self._loop
+        assert loop is not None
+        while not self._stop_asked:
+            try:
+                # Ends by stop().  A task of the user's that raises SystemExit
+                # or calls loop.stop() ends it too; its neighbours live on.
+                loop.run_forever()
+            except BaseException:
+                logger.exception("a task in %s stopped its event loop, which goes on", self._name)
+
+    def _open_loop(self) -> None:
+        self._loop = loop = self._clock.new_event_loop()
+        self._executor = ThreadPoolExecutor(
+            thread_name_prefix=f"{self._name}-to_thread",
+            initializer=lambda: self._executor_threads.append(threading.current_thread()),
+        )
+        loop.set_default_executor(self._executor)
+        if self._options.lifecycle.has_async_exit:
+            # While the interpreter exits no thread can be made any more, and an
+            # exit hook may use to_thread: have one.
+            self._executor.submit(int).result()
+
+    def _close_loop(self) -> None:
+        """End what user code left on the loop, then the loop.  Bounded."""
+        loop, executor = self._loop, self._executor
+        if self._tasks is not None:
+            self._tasks.close()
+        if loop is None or executor is None:
+            return
+        try:
+            loop.run_until_complete(loop.create_task(_end_leftovers(), context=Context()))
+        except BaseException:
+            logger.exception("ending the tasks left in %s failed", self._name)
+        executor.shutdown(wait=False, cancel_futures=True)
+        for left in join_all(self._executor_threads, LEFTOVER_GRACE):
+            logger.warning("left behind by %s: %s", self._name, describe_thread(left))
+        loop.close()
+
+    def __repr__(self) -> str:
+        return f"<container {self._name}: {self.state.value}, {self.slots!r}>"
+
+
+async def _end_leftovers() -> None:
+    """Cancel what still runs on this loop, and close its asynchronous generators."""
+    me = asyncio.current_task()
+    tasks = [task for task in asyncio.all_tasks() if task is not me]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        _, pending = await asyncio.wait(tasks, timeout=LEFTOVER_GRACE)
+        for task in pending:
+            logger.warning("left behind after its cancel: %r", task)
+        for task in tasks:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                logger.error("a task left behind failed", exc_info=task.exception())
+    await asyncio.wait_for(asyncio.get_running_loop().shutdown_asyncgens(), LEFTOVER_GRACE)

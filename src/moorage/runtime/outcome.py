@@ -1,0 +1,116 @@
+"""How an input ended: a value, a failure, or a cancellation.
+
+Owns the three small value types and the rule for exceptions that cross from
+user code to a caller: the user's exception keeps its type, attributes and user
+frames; ours are taken out; control-flow exceptions are wrapped.  Pure; any
+layer may use it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..exception import InputCancellation, InputCancelledError, RemoteError
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
+
+# They steer the interpreter or a loop, and would do so at the caller too.
+_CONTROL_FLOW = (
+    SystemExit,
+    KeyboardInterrupt,
+    GeneratorExit,
+    StopIteration,
+    StopAsyncIteration,
+    asyncio.CancelledError,
+    InputCancellation,
+)
+
+
+class Value:
+    """The input returned."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Value({self.value!r})"
+
+
+class Failure:
+    """The input raised."""
+
+    __slots__ = ("error", "shared", "traceback")
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.traceback = error.__traceback__
+        # Several inputs failed by this one error: each caller gets a copy, so
+        # that they can be raised independently.
+        self.shared = False
+
+    def exception(self) -> BaseException:
+        """What to raise at a caller, with the user's frames only."""
+        error = _copy_of(self.error) if self.shared else self.error
+        # The traceback is set anew: raising one exception object twice would
+        # otherwise add the frames of the first raise to the second.
+        return error.with_traceback(self.traceback)
+
+    def __repr__(self) -> str:
+        return f"Failure({self.error!r})"
+
+
+class Cancelled:
+    """The input was cancelled, before it started or while it ran."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def exception(self) -> BaseException:
+        return InputCancelledError(self.reason)
+
+    def __repr__(self) -> str:
+        return f"Cancelled({self.reason!r})"
+
+
+Outcome = Value | Failure | Cancelled
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The failure that callers see for `error`, just caught around user code."""
+    error.__traceback__ = user_frames(error.__traceback__)
+    if isinstance(error, _CONTROL_FLOW):
+        wrapped = RemoteError(
+            f"the input ended with {type(error).__name__}({', '.join(map(repr, error.args))}), "
+            "which is not passed on to callers; return normally or raise an Exception instead"
+        )
+        wrapped.__cause__ = error
+        return Failure(wrapped)
+    return Failure(error)
+
+
+def _copy_of(error: BaseException) -> BaseException:
+    try:
+        copied: object = copy.copy(error)
+    except Exception:
+        return error  # its class cannot be copied: share the object
+    if type(copied) is not type(error):
+        return error
+    copied.__cause__ = error.__cause__
+    copied.__context__ = error.__context__
+    copied.__suppress_context__ = error.__suppress_context__
+    return copied
+
+
+def user_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """`traceback` without the leading frames that belong to this package."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        traceback = traceback.tb_next
+    return traceback

@@ -1,0 +1,826 @@
+"""The pool: one function's queue and containers, and who gets which slot.
+
+Owns the queue, the containers' states and counts, and every decision about
+them, under one lock.  Any thread may call the public methods.
+
+The rule of this file: methods whose name begins with an underscore, and
+`settle`, run under the lock, change state, neither block nor await, and return
+*effects*, which are carried out after the lock is let go.  Under the lock there
+is no user code, no logging, no repr, and no user's object dies there.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..exception import ExecutionError, FunctionTimeoutError
+from .autoscaler import Limits, Observation, Policy, SimplePolicy
+from .capacity import Capacity
+from .clock import Clock, Waiter
+from .container import (
+    Container,
+    ContainerFactory,
+    ContainerState,
+    Effect,
+    check_move,
+)
+from .input import Call, IllegalMove, Input, InputState
+from .outcome import Cancelled, Failure, Outcome, Value, failure_of
+from .routing import emptiest_below_limit, fullest_below_target
+from .threads import carry_out
+from .timekeeper import Timer
+
+logger = logging.getLogger("moorage")
+
+QUEUED: Final = InputState.QUEUED
+GRANTED: Final = InputState.GRANTED
+RUNNING: Final = InputState.RUNNING
+ABANDONED: Final = InputState.ABANDONED
+SETTLED: Final = InputState.SETTLED
+
+STARTING: Final = ContainerState.STARTING
+READY: Final = ContainerState.READY
+DRAINING: Final = ContainerState.DRAINING
+STOPPING: Final = ContainerState.STOPPING
+STOPPED: Final = ContainerState.STOPPED
+
+# Back-off after failed starts: the second waits this many seconds, each
+# further one twice as long, up to the last figure.
+BACKOFF_FIRST: Final = 0.1
+BACKOFF_MOST: Final = 30.0
+
+
+class PoolState(enum.Enum):
+    OPEN = "open"
+    CLOSING = "closing"  # its run is being left: takes nothing, ends what it has
+    RETIRED = "retired"  # was empty and is dropped: get a new one
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """What the user asked for, checked."""
+
+    name: str
+    limits: Limits
+    timeout: float | None = 300.0  # seconds from the grant of the slot
+    sync_slots: int = 0  # threads that one container may need
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatistics:
+    """One container at one moment.  Inputs as counts."""
+
+    number: int
+    state: ContainerState
+    running: int
+    limit: int
+    target: int
+    peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """One pool at one moment, counted under its lock and so exact.
+
+    ``accepted == queued + running + succeeded + failed + cancelled - abandoned``,
+    where `abandoned` inputs are settled for their callers and still hold a slot.
+    """
+
+    name: str
+    queued: int
+    running: int
+    abandoned: int
+    accepted: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    containers: tuple[ContainerStatistics, ...]
+    containers_started: int
+    peak_containers: int
+    peak_inputs: int  # in one container, over all that there were
+
+
+class Pool:
+    """One function, or one class with one set of parameter values."""
+
+    def __init__(
+        self,
+        options: PoolOptions,
+        factory: ContainerFactory,
+        *,
+        clock: Clock,
+        capacity: Capacity,
+        policy: Policy | None = None,
+        on_retired: Callable[[Pool], object] | None = None,
+    ) -> None:
+        self.options = options
+        self.clock = clock
+        self.lock = threading.Lock()
+        self._factory = factory
+        self._capacity = capacity
+        self._policy: Policy = SimplePolicy(options.limits) if policy is None else policy
+        self._on_retired = on_retired
+        # All below guarded by the lock.
+        self._state = PoolState.OPEN
+        # Settled inputs may stand in it (cancelled while queued); they are
+        # passed over.  Invariant: _queued counts the others.
+        self._queue: deque[Input] = deque()
+        self._queued = 0
+        self._containers: list[Container] = []  # all but the stopped ones
+        # Invariant: the READY ones of _containers, eldest first.
+        self._ready: list[Container] = []
+        self._starting = 0
+        self._waiting_for_room = False
+        self._failed_starts = 0  # in a row
+        self._start_again_at = 0.0
+        self._open_calls = 0  # maps that may submit more
+        self._wakeup: Timer | None = None  # when the policy wants to be asked
+        self._wakeup_at = 0.0
+        self._deadline: Timer | None = None
+        self._stopped: list[Container] = []  # whose threads are still to be joined
+        self._empty_waiters: list[Waiter] = []
+        self._numbers = 0
+        self._accepted = 0
+        self._succeeded = 0
+        self._failed = 0
+        self._cancelled = 0
+        self._abandoned = 0
+        self._running = 0
+        self._starts = 0
+        self._start_seconds = 0.0
+        self._peak_containers = 0
+        self._peak_inputs = 0
+        # The longest idle container's since; read without the lock as a hint.
+        self.longest_idle: float | None = None
+
+    # -- callers ------------------------------------------------------------------
+
+    def submit(self, inputs: Sequence[Input]) -> bool:
+        """Accept `inputs`, in order; false if the pool was retired: get a new one.
+
+        Raises:
+            ExecutionError: if the pool's run is being left.
+        """
+        with self.lock:
+            if self._state is not PoolState.OPEN:
+                if self._state is PoolState.RETIRED:
+                    return False
+                raise ExecutionError(
+                    f"{self.options.name} was called while its app's run was ending; "
+                    "call it inside `with app.run():`"
+                )
+            count = len(inputs)
+            self._accepted += count
+            self._queued += count
+            self._queue.extend(inputs)
+            effects = self._assign()
+        for effect in effects:
+            effect()
+        return True
+
+    def cancel(self, input: Input, outcome: Outcome | None = None) -> bool:
+        """Cancel `input`, wherever it is; false if it is settled, or being cancelled.
+
+        `outcome` is what its callers get, a cancellation unless said otherwise.
+        """
+        dropped: list[Input] = []
+        with self.lock:
+            effects = self._cancel(input, outcome or _CANCELLED, dropped)
+            if effects is None:
+                return False
+        carry_out(effects)
+        _forget_arguments(dropped)
+        return True
+
+    def cancel_all(self, inputs: Iterable[Input], outcome: Outcome | None = None) -> None:
+        """Cancel several at once, so that none starts in the place of another."""
+        dropped: list[Input] = []
+        with self.lock:
+            effects = self._cancel_all(list(inputs), outcome or _CANCELLED, dropped)
+        carry_out(effects)
+        _forget_arguments(dropped)
+
+    def open_call(self) -> bool:
+        """Keep the pool while a call may still submit; false if it was retired."""
+        with self.lock:
+            if self._state is PoolState.RETIRED:
+                return False
+            self._open_calls += 1
+            return True
+
+    def close_call(self) -> None:
+        with self.lock:
+            self._open_calls -= 1
+            effects = self._retire_if_unused()
+        carry_out(effects)
+
+    def cancel_call(self, call: Call, *, queued_only: bool = False) -> None:
+        """Cancel all inputs of `call` that are here; `queued_only` spares those with a slot."""
+        dropped: list[Input] = []
+        with self.lock:
+            inputs = [input for input in self._queue if input.call is call]
+            if not queued_only:
+                for container in self._containers:
+                    for holder in container.slots.held:
+                        assert isinstance(holder, Input)
+                        if holder.call is call:
+                            inputs.append(holder)
+            effects = self._cancel_all(inputs, _CANCELLED, dropped)
+        carry_out(effects)
+        _forget_arguments(dropped)
+
+    def resize(self, container: Container, limit: int) -> None:
+        """Set how many inputs `container` may run at once; interrupts nothing."""
+        with self.lock:
+            container.slots.set_limit(limit)
+            effects = self._assign()
+        carry_out(effects)
+
+    def start_minimum(self) -> None:
+        """Start `min_containers`, before any input asks."""
+        with self.lock:
+            effects = self._scale()
+        carry_out(effects)
+
+    def statistics(self) -> PoolStatistics:
+        with self.lock:
+            return PoolStatistics(
+                name=self.options.name,
+                queued=self._queued,
+                running=self._running,
+                abandoned=self._abandoned,
+                accepted=self._accepted,
+                succeeded=self._succeeded,
+                failed=self._failed,
+                cancelled=self._cancelled,
+                containers=tuple(
+                    ContainerStatistics(
+                        c.number, c.state, len(c.slots.held), c.slots.limit, c.target, c.slots.peak
+                    )
+                    for c in self._containers
+                ),
+                containers_started=self._starts,
+                peak_containers=self._peak_containers,
+                peak_inputs=max([self._peak_inputs, *(c.slots.peak for c in self._containers)]),
+            )
+
+    def __repr__(self) -> str:
+        s = self.statistics()
+        return (
+            f"<Pool {s.name}: {s.queued} queued, {s.running} running "
+            f"in {len(s.containers)} containers>"
+        )
+
+    # -- assigning ------------------------------------------------------------------
+
+    def _assign(self) -> list[Effect]:
+        """Grant what can be granted, in order; ask the policy if that is not all."""
+        effects: list[Effect] = []
+        if self._queued:
+            now = self.clock.now()
+            self._fill(fullest_below_target, now, effects)
+            if self._queued:
+                effects.extend(self._scale())
+                # Nothing better is ready: burst above the target meanwhile.
+                self._fill(emptiest_below_limit, now, effects)
+        return effects
+
+    def _fill(
+        self,
+        choose: Callable[[Sequence[Container]], Container | None],
+        now: float,
+        effects: list[Effect],
+    ) -> None:
+        while self._queued:
+            container = choose(self._ready)
+            if container is None:
+                return
+            self._grant_next(container, now, effects)
+
+    def _grant_next(self, container: Container, now: float, effects: list[Effect]) -> None:
+        queue = self._queue
+        input = queue.popleft()
+        while input.state is not QUEUED:  # cancelled: passed over
+            input = queue.popleft()
+        self._queued -= 1
+        container.slots.acquire_nowait(input, now)
+        self._running += 1
+        if container.idle_since is not None:
+            container.idle_since = None
+            self._note_idle()
+        input.state = GRANTED
+        input.container = container
+        if self._deadline is None and self.options.timeout is not None:
+            # One timer for the eldest input; inputs reach their deadlines in
+            # the order of their grants.
+            self._deadline = self.clock.call_at(now + self.options.timeout, self._on_deadline)
+        effect = container.place(input)
+        if effect is not None:
+            effects.append(effect)
+
+    def settle(self, container: Container, input: Input, outcome: Outcome) -> Sequence[Effect]:
+        """The code of `input` has ended: record it, release its slot, grant the next.
+
+        Called by the container, under the lock; returns effects.  All three in
+        one step, before anything is delivered: a caller that submits again at
+        once must find the slot free, or a container too many is started.
+        """
+        state = input.state
+        wake: Effect | None = None
+        if state is RUNNING:
+            if input.cancellation is not None:
+                outcome = input.cancellation
+            wake = self._record(input, outcome)
+        elif state is ABANDONED:
+            input.state = SETTLED
+            self._abandoned -= 1
+        elif state is SETTLED:
+            return ()  # given up at the end of its container's grace
+        else:
+            raise IllegalMove(f"an input that is {state.value} cannot be settled by its code")
+        container.slots.release(input)
+        self._running -= 1
+        if (
+            self._queued
+            and container.state is READY
+            and len(container.slots.held) < container.target
+            and container.slots.free
+        ):
+            effects: list[Effect] = []
+            self._grant_next(container, self.clock.now(), effects)
+        else:
+            effects = self._released(container)
+        if wake is not None:
+            effects.append(wake)
+        return effects
+
+    def _record(self, input: Input, outcome: Outcome) -> Effect | None:
+        """Make `outcome` final and count it; return how to wake who waits for it."""
+        input.outcome = outcome
+        input.state = SETTLED
+        if type(outcome) is Value:
+            self._succeeded += 1
+        elif type(outcome) is Failure:
+            self._failed += 1
+        else:
+            self._cancelled += 1
+        return input.call.settled(input)
+
+    def _released(self, container: Container) -> list[Effect]:
+        """A slot of `container` came free, or its limit rose: what follows from it."""
+        effects: list[Effect] = []
+        if self._queued:
+            effects = self._assign()
+        if not container.slots.held:
+            if container.state is READY:
+                container.idle_since = self.clock.now()
+                self._note_idle()
+                if self._waiting_for_room:
+                    # Idle while the pool waits for room: nothing to wait for.
+                    self._leave_line()
+                if self._wakeup is None:
+                    effects.extend(self._scale())
+            elif container.state is DRAINING:
+                effects.append(self._stop(container))
+        return effects
+
+    def _note_idle(self) -> None:
+        since = [c.idle_since for c in self._ready if c.idle_since is not None]
+        self.longest_idle = min(since) if since else None
+
+    # -- cancelling -------------------------------------------------------------------
+
+    def _cancel(
+        self, input: Input, outcome: Outcome, dropped: list[Input]
+    ) -> list[Effect] | None:
+        effects: list[Effect] = []
+        wake: Effect | None = None
+        state = input.state
+        if state is QUEUED:
+            self._queued -= 1
+            wake = self._record(input, outcome)
+            dropped.append(input)
+            self._compact()
+            if not self._queued and self._waiting_for_room:
+                self._leave_line()
+        elif state is GRANTED:
+            container: Container = input.container
+            wake = self._record(input, outcome)
+            dropped.append(input)
+            container.slots.release(input)
+            self._running -= 1
+            effects = self._released(container)
+        elif state is RUNNING and input.cancellation is None:
+            input.cancellation = outcome
+            # The flag is set before the caller is released: what it does next
+            # may rely on it.
+            effect = input.container.cancel(input)
+            if effect is not None:
+                effects.append(effect)
+            if not input.call.target.is_async:
+                # A thread cannot be stopped: release the caller at once.  The
+                # slot stays held until the thread is out of the user's code.
+                wake = self._record(input, outcome)
+                input.state = ABANDONED
+                self._abandoned += 1
+        else:
+            return None
+        if wake is not None:
+            effects.append(wake)
+        return effects
+
+    def _cancel_all(
+        self, inputs: list[Input], outcome: Outcome, dropped: list[Input]
+    ) -> list[Effect]:
+        effects: list[Effect] = []
+        # The queued ones first: a slot that comes free must not go to an input
+        # that is about to be cancelled too.
+        for input in inputs:
+            if input.state is QUEUED:
+                effects.extend(self._cancel(input, outcome, dropped) or ())
+        for input in inputs:
+            effects.extend(self._cancel(input, outcome, dropped) or ())
+        return effects
+
+    def _compact(self) -> None:
+        # Settled inputs at the front cost nothing; many behind a long wait do.
+        queue = self._queue
+        if len(queue) > 64 and self._queued * 2 < len(queue):
+            self._queue = deque(input for input in queue if input.state is QUEUED)
+
+    def _on_deadline(self) -> None:
+        """The eldest input may have reached its deadline.  On the clock's thread."""
+        dropped: list[Input] = []
+        effects: list[Effect] = []
+        timeout = self.options.timeout
+        assert timeout is not None
+        with self.lock:
+            self._deadline = None
+            now = self.clock.now()
+            due: list[Input] = []
+            following: float | None = None
+            for container in self._containers:
+                for holder, granted_at in container.slots.held.items():
+                    assert isinstance(holder, Input)
+                    if holder.cancellation is not None or holder.state is ABANDONED:
+                        continue
+                    if granted_at + timeout > now:
+                        if following is None or granted_at + timeout < following:
+                            following = granted_at + timeout
+                        break
+                    due.append(holder)
+            if following is not None:
+                self._deadline = self.clock.call_at(following, self._on_deadline)
+            if due:
+                expired = _timed_out(self.options.name, timeout)
+                effects = self._cancel_all(due, expired, dropped)
+        carry_out(effects)
+        _forget_arguments(dropped)
+
+    # -- scaling ------------------------------------------------------------------------
+
+    def _scale(self) -> list[Effect]:
+        """Ask the policy and carry its decision out."""
+        limits = self.options.limits
+        count = len(self._ready) + self._starting
+        if self._queued and (
+            self._waiting_for_room
+            or (limits.max_containers is not None and count >= limits.max_containers)
+        ):
+            return []  # nothing it could decide
+        if self._state is not PoolState.OPEN:
+            return []
+        now = self.clock.now()
+        idle = sorted(c.idle_since for c in self._ready if c.idle_since is not None)
+        decision = self._policy.decide(
+            Observation(
+                now=now,
+                running=self._running,
+                queued=self._queued,
+                ready=len(self._ready),
+                starting=self._starting,
+                idle_since=tuple(idle),
+                arrivals=self._accepted,
+                completions=self._succeeded + self._failed + self._cancelled,
+                starts=self._starts,
+                start_seconds=self._start_seconds,
+            )
+        )
+        effects: list[Effect] = []
+        again = decision.ask_again_at
+        if decision.wanted > count:
+            again = self._grow(decision.wanted - count, now, again, effects)
+        elif decision.wanted < count:
+            self._shrink(count - decision.wanted, effects)
+        self._wake_up_at(again)
+        return effects
+
+    def _grow(
+        self, count: int, now: float, again: float | None, effects: list[Effect]
+    ) -> float | None:
+        for container in self._containers:
+            if count and container.state is DRAINING:
+                # Taken back: it is warm, and stopping it would waste a start.
+                self._move(container, READY)
+                self._ready.append(container)
+                if not container.slots.held:
+                    container.idle_since = now
+                count -= 1
+        if count and now < self._start_again_at:
+            return self._start_again_at if again is None else min(again, self._start_again_at)
+        for _ in range(count):
+            if not self._boot_if_room(effects):
+                break
+        return again
+
+    def _boot_if_room(self, effects: list[Effect]) -> bool:
+        first = not self._containers
+        if first:
+            self._capacity.register(self)
+        if not self._capacity.acquire_nowait(self, self.options.sync_slots, first=first):
+            self._waiting_for_room = True
+            effects.append(self._capacity.make_room)
+            return False
+        self._boot(effects)
+        return True
+
+    def _boot(self, effects: list[Effect]) -> None:
+        """Start one container, whose room was taken."""
+        self._numbers += 1
+        limits = self.options.limits
+        container = self._factory(self, self._numbers, limits.target_inputs, limits.max_inputs)
+        container.started_at = self.clock.now()
+        self._containers.append(container)
+        self._starting += 1
+        self._peak_containers = max(self._peak_containers, len(self._containers))
+        effects.append(container.boot)
+
+    def _shrink(self, count: int, effects: list[Effect]) -> None:
+        # Those that still start go first: none of their work is lost.
+        for container in reversed(self._containers):
+            if count and container.state is STARTING:
+                self._move(container, STOPPING)
+                self._starting -= 1
+                count -= 1
+        idle = sorted(
+            (c for c in self._ready if c.idle_since is not None),
+            key=lambda c: (c.idle_since or 0.0, -c.number),
+        )
+        for container in idle[:count]:
+            effects.extend(self._drain(container))
+
+    def _drain(self, container: Container) -> list[Effect]:
+        self._move(container, DRAINING)
+        self._ready.remove(container)
+        container.idle_since = None
+        self._note_idle()
+        return [] if container.slots.held else [self._stop(container)]
+
+    def _stop(self, container: Container) -> Effect:
+        self._move(container, STOPPING)
+        return container.stop
+
+    def _move(self, container: Container, state: ContainerState) -> None:
+        check_move(container.state, state)
+        container.state = state
+
+    def _wake_up_at(self, when: float | None) -> None:
+        if self._wakeup is not None:
+            if when is not None and self._wakeup_at == when:
+                return
+            self._wakeup.cancel()
+            self._wakeup = None
+        if when is not None:
+            self._wakeup_at = when
+            self._wakeup = self.clock.call_at(when, self._on_wakeup)
+
+    def _on_wakeup(self) -> None:
+        """The time that the last decision named.  On the clock's thread."""
+        with self.lock:
+            self._wakeup = None
+            effects = self._scale()
+        carry_out(effects)
+
+    # -- capacity asks ------------------------------------------------------------------
+
+    def evict_idle(self) -> bool:
+        """Stop the longest idle container for another pool's sake; false to decline."""
+        with self.lock:
+            count = len(self._ready) + self._starting
+            idle = [c for c in self._ready if c.idle_since is not None]
+            if not idle or self._queued or count <= self.options.limits.min_containers:
+                return False
+            eldest = min(idle, key=lambda c: c.idle_since or 0.0)
+            effects = self._drain(eldest)
+        carry_out(effects)
+        return True
+
+    def room_granted(self) -> None:
+        """Room was set aside for this pool: start a container if it is still wanted."""
+        with self.lock:
+            self._waiting_for_room = False
+            effects: list[Effect] = []
+            if self._queued and self._state is PoolState.OPEN:
+                self._boot(effects)
+                effects.extend(self._scale())
+            else:
+                effects.extend(self._capacity.release(self.options.sync_slots))
+                effects.extend(self._retire_if_unused())
+        carry_out(effects)
+
+    def _leave_line(self) -> None:
+        self._waiting_for_room = False
+        self._capacity.leave_line(self)
+
+    # -- containers report ----------------------------------------------------------------
+
+    def container_ready(self, container: Container) -> bool:
+        with self.lock:
+            if container.state is STOPPING:
+                return False
+            self._move(container, READY)
+            self._starting -= 1
+            self._starts += 1
+            now = self.clock.now()
+            self._start_seconds += now - container.started_at
+            self._failed_starts = 0
+            self._ready.append(container)
+            effects = self._assign()
+            if not container.slots.held:
+                container.idle_since = now
+                self._note_idle()
+                effects.extend(self._scale())
+        carry_out(effects)
+        return True
+
+    def container_failed(self, container: Container, error: BaseException) -> None:
+        failure = failure_of(error)
+        failure.shared = True
+        dropped: list[Input] = []
+        with self.lock:
+            was_starting = container.state is STARTING
+            if was_starting:
+                self._starting -= 1
+            self._move(container, STOPPED)
+            self._failed_starts += 1
+            if self._failed_starts > 1:
+                wait = BACKOFF_FIRST * 2.0 ** min(self._failed_starts - 2, 32)
+                self._start_again_at = self.clock.now() + min(wait, BACKOFF_MOST)
+            effects: list[Effect] = []
+            unserved = not self._ready and not self._starting
+            if was_starting and unserved:
+                # Nothing else is there to serve them: they waited for this one.
+                waiting = [input for input in self._queue if input.state is QUEUED]
+                effects.extend(self._cancel_all(waiting, failure, dropped))
+            told = bool(dropped)
+            effects.extend(self._gone(container))
+        if not told:
+            logger.error("container %d of %s failed to start", container.number,
+                         self.options.name, exc_info=error)
+        carry_out(effects)
+        _forget_arguments(dropped)
+
+    def container_stopped(self, container: Container) -> None:
+        dropped: list[Input] = []
+        effects: list[Effect] = []
+        with self.lock:
+            self._move(container, STOPPED)
+            # Stopped by force: asynchronous inputs cannot outlive their loop.
+            for holder in list(container.slots.held):
+                assert isinstance(holder, Input)
+                if holder.call.target.is_async:
+                    effects.extend(self._give_up(container, holder))
+                    dropped.append(holder)
+            effects.extend(self._gone(container))
+        carry_out(effects)
+        _forget_arguments(dropped)
+
+    def _give_up(self, container: Container, input: Input) -> list[Effect]:
+        wake = self._record(input, input.cancellation or _LOST)
+        container.slots.release(input)
+        self._running -= 1
+        return [] if wake is None else [wake]
+
+    def _gone(self, container: Container) -> list[Effect]:
+        self._containers.remove(container)
+        self._stopped.append(container)
+        self._peak_inputs = max(self._peak_inputs, container.slots.peak)
+        effects = list(self._capacity.release(self.options.sync_slots))
+        effects.append(self._join_stopped)
+        if self._state is PoolState.OPEN:
+            effects.extend(self._assign() if self._queued else self._scale())
+            effects.extend(self._retire_if_unused())
+        if not self._containers:
+            waiters, self._empty_waiters = self._empty_waiters, []
+            effects.extend(waiter.wake for waiter in waiters)
+        return effects
+
+    def _join_stopped(self) -> None:
+        """Let go of stopped containers whose threads have ended.  No lock held."""
+        with self.lock:
+            stopped = list(self._stopped)
+        ended = [container for container in stopped if not container.join(0.0)]
+        with self.lock:
+            self._stopped = [c for c in self._stopped if c not in ended]
+
+    def _retire_if_unused(self) -> list[Effect]:
+        if (
+            self._state is not PoolState.OPEN
+            or self._containers
+            or self._queued
+            or self._open_calls
+            or self._waiting_for_room
+            or self.options.limits.min_containers
+            or self._on_retired is None
+        ):
+            return []
+        self._state = PoolState.RETIRED
+        self._wake_up_at(None)
+        self._cancel_deadline()
+        on_retired = self._on_retired
+        return [lambda: self._capacity.forget(self), lambda: on_retired(self)]
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take nothing more, cancel what is queued and running, let the containers stop."""
+        dropped: list[Input] = []
+        with self.lock:
+            if self._state is not PoolState.OPEN:
+                return
+            self._state = PoolState.CLOSING
+            self._wake_up_at(None)
+            self._waiting_for_room = False
+            mine = list(self._queue)
+            for container in self._containers:
+                mine.extend(h for h in container.slots.held if isinstance(h, Input))
+            effects = self._cancel_all(mine, _LEFT, dropped)
+            for container in list(self._containers):
+                if container.state is STARTING:
+                    self._move(container, STOPPING)
+                    self._starting -= 1
+                elif container.state is READY:
+                    effects.extend(self._drain(container))
+        self._capacity.forget(self)
+        carry_out(effects)
+        _forget_arguments(dropped)
+
+    def stop_by_force(self) -> None:
+        """Run the exit hooks now, also of containers whose inputs do not end."""
+        effects: list[Effect] = []
+        with self.lock:
+            for container in self._containers:
+                if container.state is DRAINING:
+                    effects.append(self._stop(container))
+        carry_out(effects)
+
+    def wait_stopped(self, deadline: float) -> bool:
+        """Wait until no container is left; false if `deadline` comes first."""
+        waiter = self.clock.make_waiter()
+        with self.lock:
+            if not self._containers:
+                return True
+            self._empty_waiters.append(waiter)
+        return self.clock.wait(waiter, deadline - self.clock.now())
+
+    def join(self, timeout: float) -> list[str]:
+        """Join the threads of stopped containers; name what is left of them all."""
+        with self.lock:
+            stopped, self._stopped = self._stopped, []
+            live = list(self._containers)
+            self._cancel_deadline()
+        left = [name for container in stopped for name in container.join(timeout)]
+        return left + [name for container in live for name in container.join(0.0)]
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+_CANCELLED: Final = Cancelled("the input was cancelled")
+_LEFT: Final = Cancelled("the input was cancelled because its app's run was left")
+_LOST: Final = Cancelled("the input did not end before its container did")
+
+
+def _timed_out(name: str, timeout: float) -> Failure:
+    failure = Failure(
+        FunctionTimeoutError(
+            f"an input of {name} ran for longer than its timeout of {timeout:g} s; "
+            "give the function a longer one with timeout="
+        )
+    )
+    failure.shared = True
+    return failure
+
+
+def _forget_arguments(inputs: list[Input]) -> None:
+    # Outside the lock: the user's objects may run code when they die.
+    for input in inputs:
+        input.args, input.kwargs = (), None

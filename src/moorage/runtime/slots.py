@@ -1,0 +1,76 @@
+"""Slots: how many inputs one container may run, and who runs now.
+
+Owns the count.  Pure: no lock, clock or thread; the pool calls it under its
+own lock.  A *lease* is an entry in :attr:`Slots.held`: there is one for each
+granted slot, under its holder, and it is released exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+
+class SlotError(AssertionError):
+    """A fault in the engine: a slot was granted twice, released twice, or over the limit."""
+
+
+class Slots:
+    """The slots of one container.
+
+    Lowering the limit below what is held interrupts nothing: no slot is granted
+    until enough are released.  Every decision reads the state as it is, never
+    the change just made, so that a limit lowered and raised again cannot
+    over-grant.
+    """
+
+    __slots__ = ("_limit", "held", "maximum", "peak")
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self._limit = maximum
+        # Holder -> when it was granted.  Insertion order is the order of the
+        # grants, so the first entry is the first to reach its deadline.
+        # Invariant: len(held) never grows while it is >= limit.
+        self.held: dict[Hashable, float] = {}
+        self.peak = 0
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    def set_limit(self, limit: int) -> None:
+        """Allow `limit` inputs from now on, at most `maximum`, at least 1."""
+        self._limit = max(1, min(limit, self.maximum))
+
+    @property
+    def free(self) -> int:
+        """How many may be granted now."""
+        return max(0, self._limit - len(self.held))
+
+    def acquire_nowait(self, holder: Hashable, now: float) -> None:
+        """Grant a slot to `holder`.
+
+        Raises:
+            SlotError: if none is free or `holder` has one; nothing is changed.
+        """
+        held = self.held
+        count = len(held)
+        if count >= self._limit or holder in held:
+            raise SlotError(f"cannot grant {holder!r} a slot of {self!r}")
+        held[holder] = now
+        if count >= self.peak:
+            self.peak = count + 1
+
+    def release(self, holder: Hashable) -> None:
+        """Take back the slot of `holder`.
+
+        Raises:
+            SlotError: if it holds none; nothing is changed.
+        """
+        try:
+            del self.held[holder]
+        except KeyError:
+            raise SlotError(f"{holder!r} holds no slot of {self!r}") from None
+
+    def __repr__(self) -> str:
+        return f"<Slots {len(self.held)} of {self._limit} held, peak {self.peak}>"

@@ -1,0 +1,149 @@
+"""Streams: how a generator hands its items to its reader, a bounded number ahead.
+
+Owns the buffer between one producer (a generator that holds a slot) and one
+reader.  Guarded by a lock of its own, a leaf: nothing is called while it is
+held.  A full buffer makes the producer wait; closing the reader ends the
+producer at its next item.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, Final
+
+from .cancellation import park
+from .clock import Clock
+
+# Items a generator may be ahead of its reader.
+AHEAD: Final = 16
+
+Wake = Callable[[], object]
+
+
+class Stream:
+    """The hand-over of one generator input."""
+
+    __slots__ = ("_clock", "_closed", "_ended", "_items", "_lock", "_producer", "_reader")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        # Invariant: a producer waits only while the buffer is full and open, a
+        # reader only while it is empty and neither ended nor closed.
+        self._items: deque[Any] = deque()
+        self._producer: Wake | None = None
+        self._reader: Wake | None = None
+        self._ended = False
+        self._closed = False
+
+    # -- the reader's side ----------------------------------------------------
+
+    def take_nowait(self, wake: Wake) -> tuple[bool, Any]:
+        """``(True, item)``; else ``(False, None)``, and `wake` is called when there is news.
+
+        Ask :attr:`ended` after a False: no item comes any more once it is true.
+        """
+        producer: Wake | None = None
+        with self._lock:
+            if self._items:
+                item = self._items.popleft()
+                if self._producer is not None:
+                    producer, self._producer = self._producer, None
+            else:
+                if not self._ended:
+                    self._reader = wake
+                return False, None
+        if producer is not None:
+            producer()
+        return True, item
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    def close(self) -> None:
+        """The reader has gone: the producer ends at its next item."""
+        with self._lock:
+            self._closed = True
+            items, self._items = self._items, deque()
+            producer, self._producer = self._producer, None
+        del items  # the user's objects die outside the lock
+        if producer is not None:
+            producer()
+
+    # -- the producer's side --------------------------------------------------
+
+    def end(self) -> None:
+        """No more items; called when the input has its outcome."""
+        with self._lock:
+            self._ended = True
+            reader, self._reader = self._reader, None
+        if reader is not None:
+            reader()
+
+    def _offer(self, item: Any) -> bool:
+        """Add `item`, whatever the size; false if the reader has gone."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._items.append(item)
+            reader, self._reader = self._reader, None
+        if reader is not None:
+            reader()
+        return True
+
+    def _may_go_on(self, wake: Wake) -> bool:
+        """True if there is room or the reader has gone; else `wake` is called when so."""
+        with self._lock:
+            if self._closed or len(self._items) < AHEAD:
+                return True
+            self._producer = wake
+            return False
+
+    def drive(self, generator: Generator[Any, Any, Any]) -> None:
+        """Run a generator to its end on this worker thread, in this context."""
+        try:
+            for item in generator:
+                if not self._offer(item):
+                    return
+                del item
+                while True:
+                    waiter = self._clock.make_waiter()
+                    if self._may_go_on(waiter.wake):
+                        break
+                    park(self._clock, waiter)
+        finally:
+            generator.close()
+
+    async def drive_async(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Run an asynchronous generator to its end in this task."""
+        loop = asyncio.get_running_loop()
+        try:
+            async for item in generator:
+                if not self._offer(item):
+                    return
+                del item
+                while True:
+                    room = loop.create_future()
+                    if self._may_go_on(_waker(loop, room)):
+                        break
+                    await room
+        finally:
+            await generator.aclose()
+
+
+def _waker(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> Wake:
+    def finish() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(finish)
+        except RuntimeError:
+            pass  # the loop is closed, and its tasks with it
+
+    return wake

@@ -1,0 +1,276 @@
+"""The thread lane: runs the synchronous inputs of one container on its workers.
+
+Owns the container's worker threads (at most as many as slots), the queue of
+inputs that hold a slot and wait for a thread, and who is woken for them.  All
+of that is guarded by the pool's lock, which is passed in.  The container calls
+it; it reports back through the `settle` callable.
+
+How threads wake: idle workers lie on a stack, each with its own lock (the
+*bell*), so the warmest is taken.  At most one worker is *on its way* at a
+time; when it takes an input and sees more, it sends the next.  So trivial
+inputs stay on one or two warm threads, while blocking ones fan out.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any, Final
+
+from .cancellation import Cell, bind_cell
+from .clock import Clock, VirtualClock, join_thread
+from .context import running_input
+from .input import Input, InputState
+from .outcome import Cancelled, Outcome, Value, failure_of
+
+logger = logging.getLogger("moorage")
+
+Effect = Callable[[], object]
+Settle = Callable[[Input, Outcome], Iterable[Effect]]
+
+_NOT_RUN: Final = Cancelled("the input was cancelled before it ran")
+_GRANTED: Final = InputState.GRANTED
+_RUNNING: Final = InputState.RUNNING
+
+
+class Worker:
+    """One thread that runs inputs.  Parked while its bell is held."""
+
+    __slots__ = ("bell", "cell", "leaving")
+
+    def __init__(self) -> None:
+        self.bell = threading.Lock()
+        self.bell.acquire()
+        self.cell = Cell()
+        self.leaving = False  # touched by its own thread only
+
+
+class ThreadLane:
+    """The synchronous inputs of one container."""
+
+    def __init__(
+        self, *, lock: threading.Lock, clock: Clock, settle: Settle, limit: int, name: str
+    ) -> None:
+        self._lock = lock
+        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._settle = settle
+        self._limit = limit
+        self._name = name
+        self.instance: object = None  # set before the container becomes ready
+        # All below guarded by the pool's lock.
+        self._ready: deque[Input] = deque()  # granted, waiting for a thread
+        self._idle: list[Worker] = []
+        self._workers: list[Worker] = []
+        # Invariant: if _ready is not empty and a worker is parked or may be
+        # made, then one is on its way.
+        self._on_its_way = False
+        self._stopping = False
+        self._threads: list[threading.Thread] = []  # those made here, dead ones included
+
+    # -- called by the container, under the pool's lock -------------------------
+
+    def place(self, input: Input) -> Effect | None:
+        """Take a granted input; return how to wake a thread for it, if one must be."""
+        self._ready.append(input)
+        if self._virtual is not None:
+            self._virtual.begin(input, f"a worker of {self._name}")
+        return self._send_one()
+
+    def stop(self) -> list[Effect]:
+        """Let the workers end once they have nothing to run; return how to wake them."""
+        self._stopping = True
+        idle, self._idle = self._idle, []
+        return [worker.bell.release for worker in idle]
+
+    def cancel(self, input: Input) -> Effect | None:
+        """How to flag a running input as cancelled, and end its wait of ours."""
+        worker: Worker | None = input.runner
+        return None if worker is None else lambda: worker.cell.cancel(input)
+
+    def _send_one(self) -> Effect | None:
+        if self._on_its_way:
+            return None
+        if self._idle:
+            self._on_its_way = True
+            return self._idle.pop().bell.release
+        if len(self._workers) < self._limit and not self._stopping:
+            self._on_its_way = True
+            worker = Worker()
+            self._workers.append(worker)
+            return lambda: self._spawn(worker)
+        # Every worker runs an input, and takes its next from _ready.
+        return None
+
+    def _take(self) -> Input | None:
+        ready = self._ready
+        while ready:
+            input = ready.popleft()
+            if input.state is _GRANTED:  # else it was cancelled meanwhile
+                input.state = _RUNNING
+                return input
+            if self._virtual is not None:
+                self._virtual.end(input)
+        return None
+
+    # -- threads ----------------------------------------------------------------
+
+    def _spawn(self, worker: Worker) -> None:
+        thread = threading.Thread(
+            target=self._thread_main, args=(worker,), name=f"{self._name}-worker", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # Out of threads.  Workers that run take the input when they are
+            # done; if there are none, its caller must hear of it.
+            self._spawn_failed(worker, error)
+            return
+        with self._lock:
+            self._threads.append(thread)
+
+    def _spawn_failed(self, worker: Worker, error: RuntimeError) -> None:
+        effects: list[Effect] = []
+        with self._lock:
+            self._workers.remove(worker)
+            self._on_its_way = False
+            if not self._workers:
+                failure = failure_of(error)
+                while (input := self._take()) is not None:
+                    effects.extend(self._settle(input, failure))
+        carry_out(effects)
+
+    def _thread_main(self, worker: Worker) -> None:
+        self._arrive(worker, first=True)
+
+    def work_here(self) -> None:
+        """Be the first worker, on the calling thread, until the lane is stopped."""
+        worker = Worker()
+        with self._lock:
+            self._workers.append(worker)
+        self._arrive(worker, first=False)
+
+    def _arrive(self, worker: Worker, *, first: bool) -> None:
+        bind_cell(worker.cell)
+        lock = self._lock
+        on_its_way = first
+        while True:
+            effect: Effect | None = None
+            with lock:
+                if on_its_way:
+                    self._on_its_way = False
+                input = self._take()
+                if input is None:
+                    if self._stopping:
+                        self._workers.remove(worker)
+                        return
+                    self._idle.append(worker)
+                else:
+                    input.runner = worker
+                    if self._ready:
+                        effect = self._send_one()
+            if effect is not None:
+                effect()
+            while input is not None:
+                input = self._run(worker, input)
+            # Parked: on the idle stack since the lock was let go.
+            if worker.leaving:
+                return
+            worker.bell.acquire()
+            on_its_way = True
+
+    def _run(self, worker: Worker, input: Input) -> Input | None:
+        """Run one input and settle it; return the next one to run, if any."""
+        virtual = self._virtual
+        if virtual is not None:
+            virtual.bind_thread(input)
+        cell = worker.cell
+        outcome: Outcome
+        try:
+            # False if it was cancelled on its way here: then it never runs.
+            if cell.enter_user(input):
+                outcome = Value(input.call.context.copy().run(self._body, input))
+            else:
+                outcome = _NOT_RUN
+            cell.leave_user()
+        except BaseException as error:
+            cell.leave_user()
+            outcome = failure_of(error)
+        effect: Effect | None = None
+        with self._lock:
+            # This worker is about to take what the settling may grant, so no
+            # other has to be woken for it.
+            on_its_way, self._on_its_way = self._on_its_way, True
+            effects = self._settle(input, outcome)
+            self._on_its_way = on_its_way
+            following = self._take()
+            if following is not None:
+                following.runner = worker
+                if self._ready:
+                    effect = self._send_one()
+            elif self._stopping:
+                self._workers.remove(worker)
+                worker.leaving = True
+            else:
+                # Idle before the caller is woken: it may submit again at
+                # once, and would otherwise start a second thread.
+                self._idle.append(worker)
+        input.args, input.kwargs, input.runner = (), None, None
+        if effect is not None:
+            effect()
+        carry_out(effects)
+        if virtual is not None:
+            virtual.end(input)
+        return following
+
+    def _body(self, input: Input) -> Any:
+        running_input.set(input)
+        target = input.call.target
+        kwargs = input.kwargs
+        if target.is_method:
+            if kwargs is None:
+                result = target.function(self.instance, *input.args)
+            else:
+                result = target.function(self.instance, *input.args, **kwargs)
+        elif kwargs is None:
+            result = target.function(*input.args)
+        else:
+            result = target.function(*input.args, **kwargs)
+        if target.is_generator:
+            return input.call.stream.drive(result)
+        return result
+
+    # -- the end ------------------------------------------------------------------
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that this lane made, for their owner to join."""
+        with self._lock:
+            return list(self._threads)
+
+
+def carry_out(effects: Iterable[Effect]) -> None:
+    """Carry out effects with no lock held; one that fails does not stop the others."""
+    for effect in effects:
+        try:
+            effect()
+        except Exception:
+            logger.exception("an effect of moorage failed")
+
+
+def describe_thread(thread: threading.Thread) -> str:
+    """`thread` with the innermost frame that it runs, for messages about leftovers."""
+    frame: FrameType | None = sys._current_frames().get(thread.ident or -1)
+    if frame is None:
+        return thread.name
+    innermost = traceback.extract_stack(frame, limit=1)[0]
+    return f"{thread.name} in {innermost.name} ({innermost.filename}:{innermost.lineno})"
+
+
+def join_all(threads: Iterable[threading.Thread], timeout: float) -> list[threading.Thread]:
+    """Join `threads`, `timeout` seconds each at most; return those that still live."""
+    me = threading.current_thread()
+    return [t for t in threads if t is not me and t.is_alive() and not join_thread(t, timeout)]

@@ -1,0 +1,165 @@
+"""The timekeeper: one thread per process that owns every deadline in real time.
+
+Owns a queue of timers and the thread that fires them; sleeps until the next
+one is due and uses no CPU in between.  Callbacks run on that thread, must not
+block and must not run user code.  Only ``clock.py`` calls it, and finalizers
+through :meth:`Timekeeper.post`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+logger = logging.getLogger("moorage")
+
+Callback = Callable[[], object]
+
+
+class Timer:
+    """One callback that is due at a time.  Cancelling it twice, or late, is harmless."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callback) -> None:
+        self.when = when
+        # None once fired or cancelled.  A plain store: whoever fires takes the
+        # callback out first, and a callback that still runs sees current state.
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class TimerQueue:
+    """Timers ordered by time, then by arrival.  Not thread-safe: the owner locks."""
+
+    __slots__ = ("_heap", "_order")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+
+    def push(self, timer: Timer) -> bool:
+        """Add a timer; true if it is now the first one due."""
+        heap = self._heap
+        if len(heap) > 64 and sum(t.callback is None for _, _, t in heap) * 2 > len(heap):
+            heap[:] = [entry for entry in heap if entry[2].callback is not None]
+            heapq.heapify(heap)
+        heapq.heappush(heap, (timer.when, next(self._order), timer))
+        return heap[0][2] is timer
+
+    def next_when(self) -> float | None:
+        """When the first live timer is due; None if there is none."""
+        heap = self._heap
+        while heap and heap[0][2].callback is None:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def pop_due(self, now: float) -> Callback | None:
+        """Take out the first callback that is due; None if none is."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            timer = heapq.heappop(heap)[2]
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                return callback
+        return None
+
+
+class Timekeeper:
+    """Fires timers at their time, on one daemon thread started when first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._timers = TimerQueue()  # guarded by _lock
+        self._thread: threading.Thread | None = None  # guarded by _lock
+        self._stopping = False  # guarded by _lock
+        self._posted: deque[Callback] = deque()
+        self._bell = threading.Lock()  # held while there is nothing to look at
+        self._bell.acquire()
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        return self._thread
+
+    def call_at(self, when: float, callback: Callback) -> Timer:
+        """Run `callback` on the timekeeper's thread once `time.monotonic()` reaches `when`."""
+        timer = Timer(when, callback)
+        with self._lock:
+            first = self._timers.push(timer)
+            self._ensure_thread()
+        if first:
+            self._ring()
+        return timer
+
+    def post(self, callback: Callback) -> None:
+        """Run `callback` soon.  Takes no lock: finalizers may call it from anywhere.
+
+        If no thread was ever started the callback waits for the first timer;
+        pools start the thread before they hand out what needs finalizing.
+        """
+        self._posted.append(callback)
+        self._ring()
+
+    def start(self) -> None:
+        """Start the thread, so that :meth:`post` is served."""
+        with self._lock:
+            self._ensure_thread()
+
+    def stop(self) -> None:
+        """End the thread and forget its timers; a later timer starts a new one."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            if thread is None:
+                return
+            self._stopping = True
+        self._ring()
+        thread.join()
+        with self._lock:
+            self._timers = TimerQueue()
+            self._stopping = False
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None and not self._stopping:
+            thread = threading.Thread(target=self._run, name="moorage-timekeeper", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:
+            pass  # already ringing: the thread has yet to look
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if self._stopping:
+                    return
+                now = time.monotonic()
+                callback = self._timers.pop_due(now)
+                when = self._timers.next_when()
+            if callback is None and self._posted:
+                callback = self._posted.popleft()
+            if callback is not None:
+                try:
+                    callback()
+                except Exception:
+                    logger.exception("a timer of moorage failed")
+                del callback
+                continue
+            if when is None:
+                self._bell.acquire()
+            else:
+                self._bell.acquire(timeout=min(when - now, threading.TIMEOUT_MAX))
+
+
+# The process's one timekeeper.  Threads are a resource of the process, so this
+# is one of its few module-level objects.
+process_timekeeper = Timekeeper()
