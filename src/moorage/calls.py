@@ -37,10 +37,10 @@ class WaitedCall:
     __slots__ = ("context", "number", "target", "wake")
 
     def __init__(self, target: Target, wake: Wake) -> None:
-        self.number = next_call_number()
-        self.target = target
-        self.context = copy_context()
-        self.wake = wake
+        self.number: int = next_call_number()
+        self.target: Target = target
+        self.context: Context = copy_context()
+        self.wake: Wake = wake
 
     def settled(self, input: Input, /) -> Wake:
         return self.wake
@@ -56,8 +56,8 @@ class FunctionCall(Generic[R]):
     __slots__ = ("__weakref__", "_input", "_pool", "_waiting", "context", "number", "target")
 
     def __init__(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.number = next_call_number()
-        self.target = target
+        self.number: int = next_call_number()
+        self.target: Target = target
         self.context: Context = copy_context()
         self._pool: Pool | None = None
         self._input = Input(self, 0, args, kwargs or None)
@@ -203,10 +203,10 @@ class StreamCall:
     __slots__ = ("context", "number", "pool", "stream", "target")
 
     def __init__(self, target: Target, stream: Stream) -> None:
-        self.number = next_call_number()
-        self.target = target
-        self.context = copy_context()
-        self.stream = stream
+        self.number: int = next_call_number()
+        self.target: Target = target
+        self.context: Context = copy_context()
+        self.stream: Stream = stream
         self.pool: Pool | None = None  # set when it is submitted
 
     def settled(self, input: Input, /) -> Wake:
@@ -333,7 +333,7 @@ def wait_here(
     Raises:
         TimeoutError: the builtin one.
     """
-    warn_if_loop_runs(what, instead)
+    warn_if_loop_runs(what, instead, 4)
     try:
         if park(pool.clock, waiter, timeout):
             return
@@ -344,13 +344,16 @@ def wait_here(
         raise _timed_out(call, timeout)
 
 
-def warn_if_loop_runs(what: str, instead: str) -> None:
-    """Say what to write where a blocking call is about to block an event loop."""
+def warn_if_loop_runs(what: str, instead: str, stacklevel: int = 3) -> None:
+    """Say what to write where a blocking call is about to block an event loop.
+
+    `stacklevel` leads to the user's line: 3 from the function the user called.
+    """
     if asyncio._get_running_loop() is not None:
         warnings.warn(
             f"{what} blocks the event loop of this thread until it ends; write await ...{instead}",
             AsyncUsageWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
 

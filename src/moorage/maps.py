@@ -8,22 +8,25 @@ changes in the same step that settles an input.
 
 from __future__ import annotations
 
+import asyncio
 import threading
-
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Callable,
+    Coroutine,
     Generator,
     Iterable,
     Iterator,
     Sequence,
 )
+from contextlib import aclosing
 from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
 from .calls import later, warn_if_loop_runs
+from .exception import ExecutionError
 from .runtime.cancellation import park
 from .runtime.clock import VirtualClock, join_thread
 from .runtime.input import Input, Target, next_call_number
@@ -38,6 +41,10 @@ Wake = Callable[[], object]
 # input, each further one twice as large, so that none waits for a chunk.
 CHUNK: Final = 256
 
+# Results delivered before the window moves on.  Sequences are read on, and the
+# feeder woken, this often while a reader works through many results at once.
+SLICE: Final = 128
+
 
 class MapCall:
     """The call that the inputs of one map share.
@@ -48,6 +55,7 @@ class MapCall:
     __slots__ = (
         "closed",
         "context",
+        "delivered",
         "done",
         "exhausted",
         "feeder_error",
@@ -63,21 +71,22 @@ class MapCall:
     )
 
     def __init__(self, target: Target, pool: Pool, kwargs: dict[str, Any], window: int) -> None:
-        self.number = next_call_number()
-        self.target = target
+        self.number: int = next_call_number()
+        self.target: Target = target
         self.context: Context = copy_context()
-        self.kwargs = kwargs or None
-        self.pool = pool
-        self.window = window
-        # Guarded by the pool's lock.  Invariant: submitted - taken <= window.
-        self.submitted = 0
-        self.taken = 0
+        self.kwargs: dict[str, Any] | None = kwargs or None
+        self.pool: Pool = pool
+        self.window: int = window
+        # Guarded by the pool's lock.  Invariant: submitted - delivered <= window.
+        self.submitted: int = 0
+        self.taken = 0  # by the reader, which may hold some back to keep the order
+        self.delivered = 0
         self.done: list[Input] = []  # settled, in that order, not yet taken
-        self.exhausted = False
+        self.exhausted: bool = False
         self.feeder_error: BaseException | None = None
         self.reader_wake: Wake | None = None
         self.feeder_wake: Wake | None = None
-        self.closed = False
+        self.closed: bool = False
 
     def settled(self, input: Input, /) -> Wake | None:
         self.done.append(input)
@@ -94,14 +103,24 @@ class MapCall:
         inputs = [Input(self, first + i, row, kwargs) for i, row in enumerate(rows)]
         with self.pool.lock:
             self.submitted = first + len(inputs)
-        self.pool.submit(inputs)
+        try:
+            self.pool.submit(inputs)
+        except ExecutionError:
+            # Not accepted: the run is being left.  The reader must not wait for them.
+            with self.pool.lock:
+                self.submitted = first
+            raise
+        if self.closed:
+            # The reader has gone meanwhile, and may have cancelled what there
+            # was just before these came.
+            self.pool.cancel_all(inputs)
 
-    def take(self, wake: Wake) -> tuple[list[Input], bool]:
+    def take(self, wake: Wake, delivered: int) -> tuple[list[Input], bool]:
         """What has been settled, and whether that is all there will be.
 
-        If there is nothing yet, `wake` is called when there is.
+        If there is nothing yet, `wake` is called when there is.  `delivered`:
+        how many results the reader has passed on since it last said so.
         """
-        feeder: Wake | None = None
         with self.pool.lock:
             done = self.done
             if done:
@@ -110,18 +129,25 @@ class MapCall:
                 self.reader_wake = wake
             self.taken += len(done)
             end = self.exhausted and self.taken == self.submitted
-            if done and self.feeder_wake is not None:
-                feeder, self.feeder_wake = self.feeder_wake, None
+        if delivered:
+            self.deliver(delivered)
+        return done, end
+
+    def deliver(self, count: int) -> None:
+        """The reader has passed on `count` more results: there is room for as many inputs."""
+        feeder: Wake | None = None
+        with self.pool.lock:
+            self.delivered += count
+            feeder, self.feeder_wake = self.feeder_wake, None
         if feeder is not None:
             feeder()
-        return done, end
 
     def room(self, wake: Wake | None = None) -> int:
         """How many inputs may be added; if none, `wake` is called when some may."""
         with self.pool.lock:
             if self.closed:
                 return 0
-            room = self.window - (self.submitted - self.taken)
+            room = self.window - (self.submitted - self.delivered)
             if room <= 0 and wake is not None:
                 self.feeder_wake = wake
             return max(room, 0)
@@ -295,7 +321,7 @@ def _results(
     order = _Order() if ordered else None
     rows: _Rows | None = None
     feeder: threading.Thread | None = None
-    done: list[Input] = []
+    delivered = 0
     try:
         if all(isinstance(iterable, Sequence) for iterable in iterables):
             rows = _Rows(zip(*iterables, strict=False))
@@ -303,15 +329,22 @@ def _results(
             feeder = _start_feeder(call, iterables)
         while True:
             if rows is not None and not call.exhausted:
-                rows.feed(call, len(done))
+                rows.feed(call, delivered)
             waiter = clock.make_waiter()
-            done, end = call.take(waiter.wake)
+            done, end = call.take(waiter.wake, delivered)
+            delivered = 0
             if not done and not end:
                 if rows is not None and not call.exhausted and call.room():
                     continue  # read on, rather than wait
                 park(clock, waiter)
                 continue
             for input in done if order is None else order.put(done):
+                if delivered == SLICE:
+                    call.deliver(delivered)
+                    if rows is not None and not call.exhausted:
+                        rows.feed(call, delivered)
+                    delivered = 0
+                delivered += 1
                 outcome = input.outcome
                 if type(outcome) is Value:
                     yield outcome.value
@@ -390,35 +423,36 @@ async def _results_async(
     order = _Order() if ordered else None
     rows: _Rows | None = None
     feeder: threading.Thread | None = None
-    feeding: AsyncGenerator[tuple[Any, ...], None] | None = None
-    task: asyncio.Task[None] | None = None
-    done: list[Input] = []
+    feeding: _AsyncFeeder | None = None
+    delivered = 0
+    waits = False
     try:
         if any(isinstance(iterable, AsyncIterable) for iterable in iterables):
-            feeding = _zip_async(iterables)
-            if asyncio._get_running_loop() is not None:
-                task = asyncio.create_task(_feed_async(call, feeding))
+            feeding = _AsyncFeeder(call, iterables)
         elif all(isinstance(iterable, Sequence) for iterable in iterables):
             rows = _Rows(zip(*iterables, strict=False))
         else:
             feeder = _start_feeder(call, iterables)
         while True:
             if rows is not None and not call.exhausted:
-                rows.feed(call, len(done))
-            elif feeding is not None and task is None and not call.exhausted and call.room():
-                # trio has no task without a nursery: read where the results are.
-                try:
-                    call.submit([await anext(feeding)])
-                except StopAsyncIteration:
-                    call.finish_feeding()
+                rows.feed(call, delivered)
             waiter = make_async_waiter()
-            done, end = call.take(waiter.wake)
+            done, end = call.take(waiter.wake, delivered)
+            delivered = 0
             if not done and not end:
-                if feeder is None and task is None and not call.exhausted and call.room():
+                if rows is not None and not call.exhausted and call.room():
                     continue  # read on, rather than wait
+                waits = True
                 await waiter.wait()
+                waits = False
                 continue
             for input in done if order is None else order.put(done):
+                if delivered == SLICE:
+                    call.deliver(delivered)
+                    if rows is not None and not call.exhausted:
+                        rows.feed(call, delivered)
+                    delivered = 0
+                delivered += 1
                 outcome = input.outcome
                 if type(outcome) is Value:
                     yield outcome.value
@@ -434,49 +468,106 @@ async def _results_async(
         if call.feeder_error is not None:
             raise call.feeder_error
     except GeneratorExit:
-        if task is not None:
-            task.cancel()
         later(call.close)
+        if feeding is not None:
+            feeding.cancel()
+            if not waits:
+                # Else the task itself is collected, and nothing can be awaited.
+                await feeding.wait_ended()
         raise
     except BaseException:
-        if task is not None:
-            task.cancel()
         call.close()
+        if feeding is not None:
+            feeding.cancel()
+            await feeding.wait_ended()
         raise
     call.finish()
     if feeder is not None:
         join_thread(feeder, 1.0)
+    if feeding is not None:
+        await feeding.wait_ended()
+
+
+class _AsyncFeeder:
+    """A task on the loop of the reader that adds inputs from asynchronous sources."""
+
+    def __init__(self, call: MapCall, iterables: tuple[Any, ...]) -> None:
+        self._ended = make_async_waiter()
+        self._cancel: Callable[[], object]
+        coroutine = self._run(_feed_async(call, _zip_async(iterables)))
+        if asyncio._get_running_loop() is not None:
+            self._cancel = asyncio.create_task(coroutine).cancel
+        else:
+            # A system task, for there is no nursery here; the reader ends it.
+            import trio
+
+            scope = trio.CancelScope()
+            self._cancel = scope.cancel
+
+            async def feed() -> None:
+                with scope:
+                    await coroutine
+
+            trio.lowlevel.spawn_system_task(feed, context=copy_context())
+
+    async def _run(self, feed: Coroutine[Any, Any, None]) -> None:
+        try:
+            await feed
+        finally:
+            self._ended.wake()
+
+    def cancel(self) -> None:
+        """Stop reading.  The sources are closed in the task."""
+        self._cancel()
+
+    async def wait_ended(self) -> None:
+        """Wait until the sources are closed, also in a caller that is being cancelled."""
+        if asyncio._get_running_loop() is not None:
+            await self._ended.wait()
+        else:
+            import trio
+
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
 
 
 async def _feed_async(call: MapCall, rows: AsyncGenerator[tuple[Any, ...], None]) -> None:
-    """Add inputs from an asynchronous source, in a task of the caller's loop."""
-    error: BaseException | None = None
+    """Add inputs from asynchronous sources, and close them."""
+    error: Exception | None = None
     try:
-        async for row in rows:
-            while True:
-                waiter = make_async_waiter()
-                if call.room(waiter.wake):
-                    break
-                if call.closed:
-                    return
-                await waiter.wait()
-            call.submit([row])
-    except BaseException as caught:
+        async with aclosing(rows):
+            async for row in rows:
+                while True:
+                    waiter = make_async_waiter()
+                    if call.room(waiter.wake):
+                        break
+                    if call.closed:
+                        return
+                    await waiter.wait()
+                call.submit([row])
+    except Exception as caught:
         error = caught
-        if isinstance(caught, asyncio.CancelledError):
-            raise
     finally:
         call.finish_feeding(error)
-        await rows.aclose()
 
 
 async def _zip_async(iterables: tuple[Any, ...]) -> AsyncGenerator[tuple[Any, ...], None]:
     sources = [aiter(i) if isinstance(i, AsyncIterable) else iter(i) for i in iterables]
-    while True:
-        row: list[Any] = []
+    try:
+        while True:
+            row: list[Any] = []
+            for source in sources:
+                try:
+                    if isinstance(source, AsyncIterator):
+                        row.append(await anext(source))
+                    else:
+                        row.append(next(source))
+                except (StopAsyncIteration, StopIteration):
+                    return
+            yield tuple(row)
+    finally:
         for source in sources:
-            try:
-                row.append(await anext(source) if isinstance(source, AsyncIterator) else next(source))
-            except (StopAsyncIteration, StopIteration):
-                return
-        yield tuple(row)
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+            elif isinstance(source, Generator):
+                source.close()

@@ -21,7 +21,7 @@ from .runtime.clock import Clock, system_clock
 from .runtime.pool import Pool
 from .runtime.timekeeper import process_timekeeper
 
-logger = logging.getLogger("moorage")
+logger: Final = logging.getLogger("moorage")
 
 MakePool = Callable[[Clock, Capacity, Callable[[Pool], object]], Pool]
 
@@ -38,10 +38,10 @@ class Run:
         capacity: Capacity | None = None,
         ambient: bool = False,
     ) -> None:
-        self.name = name
-        self.ambient = ambient
-        self.clock = system_clock if clock is None else clock
-        self.grace = config.exit_grace if grace is None else grace
+        self.name: str = name
+        self.ambient: bool = ambient
+        self.clock: Clock = system_clock if clock is None else clock
+        self.grace: float = config.exit_grace if grace is None else grace
         self._capacity = process_capacity if capacity is None else capacity
         self._lock = threading.Lock()
         # Guarded by the lock; read without it on the way of each call.

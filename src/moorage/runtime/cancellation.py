@@ -35,12 +35,12 @@ class Cell:
     __slots__ = ("cancelled", "input", "lock", "shield", "state", "waiter")
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.state = _OURS
-        self.shield = 0  # depth; cancellation waits while it is above 0
+        self.lock: threading.Lock = threading.Lock()
+        self.state: CellState = _OURS
+        self.shield: int = 0  # depth; cancellation waits while it is above 0
         self.input: Input | None = None
         # True from the cancel of `input` until the thread takes its next input.
-        self.cancelled = False
+        self.cancelled: bool = False
         self.waiter: Waiter | None = None  # the wait of ours this thread sits in
 
     def enter_user(self, input: Input) -> bool:

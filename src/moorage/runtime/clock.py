@@ -18,15 +18,20 @@ import selectors
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Final, Protocol
+from contextvars import Context
+from types import FrameType, TracebackType
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 from ..exception import ClockStuckError
 from .timekeeper import Callback, Timer, TimerQueue, process_timekeeper
 
-logger = logging.getLogger("moorage")
+logger: Final = logging.getLogger("moorage")
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 # Real seconds without any participant's going idle or busy, while others wait
 # for time to pass, after which virtual time is declared stuck.
@@ -71,7 +76,7 @@ class RealWaiter:
     __slots__ = ("lock",)
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.lock.acquire()
 
     def wake(self) -> None:
@@ -85,7 +90,7 @@ class RealClock:
     """Monotonic time and the process's timekeeper."""
 
     virtual = False
-    now = staticmethod(time.monotonic)
+    now: staticmethod[[], float] = staticmethod(time.monotonic)
     make_waiter = RealWaiter
 
     def call_at(self, when: float, callback: Callback) -> Timer:
@@ -120,14 +125,14 @@ class VirtualWaiter:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.lock.acquire()
         # All guarded by the clock's lock.
-        self.fired = False
-        self.timed_out = False
-        self.waiting = False
+        self.fired: bool = False
+        self.timed_out: bool = False
+        self.waiting: bool = False
         self.key: object = None  # the participant that waits here, if it is one
-        self.name = ""
+        self.name: str = ""
         self.error: ClockStuckError | None = None
 
     def wake(self) -> None:
@@ -236,18 +241,18 @@ class VirtualClock:
             self._idle(key)
 
     @contextmanager
-    def participate(self, name: str | None = None) -> Iterator[None]:
+    def participate(self, name: str | None = None) -> Generator[None, None, None]:
         """Make this thread a participant: time stands still unless it waits."""
+        if threading.get_ident() in self._key_of_thread:
+            yield  # it takes part already
+            return
         key = object()
         self.begin(key, name or threading.current_thread().name)
-        previous = self._key_of_thread.get(threading.get_ident())
         self.bind_thread(key)
         try:
             yield
         finally:
             self.end(key)
-            if previous is not None:
-                self.bind_thread(previous)
 
     def __enter__(self) -> VirtualClock:
         key = object()
@@ -410,7 +415,7 @@ class VirtualClock:
             self._busy[loop] = f"event loop of {threading.current_thread().name}"
 
 
-def _place_of(frame: Any) -> str:
+def _place_of(frame: FrameType | None) -> str:
     if frame is None:
         return ""
     return f" (in {frame.f_code.co_name}, {frame.f_code.co_filename}:{frame.f_lineno})"
@@ -424,7 +429,7 @@ class _VirtualSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-t
         self._clock = clock
         self.loop: _VirtualLoop | None = None
 
-    def select(self, timeout: float | None = None) -> Any:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         loop = self.loop
         if loop is None:
             return super().select(timeout)
@@ -476,16 +481,20 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
             self.mark_busy()
             self._write_to_self()  # type: ignore[attr-defined]
 
-    def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         self.mark_busy()
-        return super().call_soon_threadsafe(*args, **kwargs)
+        return super().call_soon_threadsafe(callback, *args, context=context)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         # A thread that works for this loop holds up time, as the loop would.
         key = object()
         self._clock.begin(key, f"a thread that runs {getattr(func, '__name__', func)!s}")
 
-        def work() -> Any:
+        def work() -> T:
             self._clock.bind_thread(key)
             return func(*args)
 

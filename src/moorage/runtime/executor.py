@@ -49,7 +49,7 @@ class Bell:
     def __init__(self) -> None:
         self._sockets: tuple[socket.socket, socket.socket] | None = None
         if hasattr(os, "eventfd"):
-            self.fileno = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.fileno: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         else:  # pragma: no cover - macOS
             self._sockets = socket.socketpair()
             for end in self._sockets:

@@ -65,13 +65,13 @@ class Target:
     def __init__(
         self, name: str, function: Callable[..., Any], kind: Kind, *, is_method: bool = False
     ) -> None:
-        self.name = name
-        self.function = function
-        self.kind = kind
-        self.is_method = is_method
+        self.name: str = name
+        self.function: Callable[..., Any] = function
+        self.kind: Kind = kind
+        self.is_method: bool = is_method
         # Plain attributes, because each input asks.
-        self.is_async = kind.is_async
-        self.is_generator = kind.is_generator
+        self.is_async: bool = kind.is_async
+        self.is_generator: bool = kind.is_generator
 
     def __repr__(self) -> str:
         return f"<Target {self.name}: {self.kind.value}>"
@@ -118,11 +118,11 @@ class Input:
         args: tuple[Any, ...],
         kwargs: dict[str, Any] | None,
     ) -> None:
-        self.call = call
-        self.index = index
-        self.args = args
-        self.kwargs = kwargs  # None for no keywords: an empty dict would cost 64 bytes
-        self.state = InputState.QUEUED
+        self.call: Call = call
+        self.index: int = index
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] | None = kwargs  # None for no keywords: an empty dict would cost 64 bytes
+        self.state: InputState = InputState.QUEUED
         self.outcome: Outcome | None = None
         # The container whose slot it holds; None before the grant.
         self.container: Any = None

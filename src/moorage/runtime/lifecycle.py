@@ -11,11 +11,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from .context import hook_context
 
-logger = logging.getLogger("moorage")
+logger: Final = logging.getLogger("moorage")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from .outcome import Outcome
 from .slots import Slots
 from .threads import ThreadLane, carry_out, describe_thread, join_all
 
-logger = logging.getLogger("moorage")
+logger: Final = logging.getLogger("moorage")
 
 # Seconds that tasks left behind by user code get to end after their cancel.
 LEFTOVER_GRACE: Final = 1.0
@@ -41,10 +41,10 @@ class LocalContainer:
         self.number = number
         self.state = ContainerState.STARTING
         self.target = target
-        self.slots = Slots(options.max_inputs)
+        self.slots: Slots = Slots(options.max_inputs)
         self.slots.set_limit(limit)
         self.idle_since: float | None = None
-        self.started_at = 0.0
+        self.started_at: float = 0.0
         self._host = host
         self._options = options
         self._name = f"moorage-{options.name}-{number}"

@@ -12,14 +12,14 @@ import asyncio
 import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from ..exception import InputCancellation, InputCancelledError, RemoteError
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
+_PACKAGE: Final = str(Path(__file__).resolve().parent.parent)
 
 # They steer the interpreter or a loop, and would do so at the caller too.
-_CONTROL_FLOW = (
+_CONTROL_FLOW: Final = (
     SystemExit,
     KeyboardInterrupt,
     GeneratorExit,
@@ -36,7 +36,7 @@ class Value:
     __slots__ = ("value",)
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value: Any = value
 
     def __repr__(self) -> str:
         return f"Value({self.value!r})"
@@ -48,11 +48,11 @@ class Failure:
     __slots__ = ("error", "shared", "traceback")
 
     def __init__(self, error: BaseException) -> None:
-        self.error = error
-        self.traceback = error.__traceback__
+        self.error: BaseException = error
+        self.traceback: TracebackType | None = error.__traceback__
         # Several inputs failed by this one error: each caller gets a copy, so
         # that they can be raised independently.
-        self.shared = False
+        self.shared: bool = False
 
     def exception(self) -> BaseException:
         """What to raise at a caller, with the user's frames only."""
@@ -71,7 +71,7 @@ class Cancelled:
     __slots__ = ("reason",)
 
     def __init__(self, reason: str) -> None:
-        self.reason = reason
+        self.reason: str = reason
 
     def exception(self) -> BaseException:
         return InputCancelledError(self.reason)

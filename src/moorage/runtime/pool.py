@@ -36,7 +36,7 @@ from .routing import emptiest_below_limit, fullest_below_target
 from .threads import carry_out
 from .timekeeper import Timer
 
-logger = logging.getLogger("moorage")
+logger: Final = logging.getLogger("moorage")
 
 QUEUED: Final = InputState.QUEUED
 GRANTED: Final = InputState.GRANTED
@@ -121,7 +121,7 @@ class Pool:
     ) -> None:
         self.options = options
         self.clock = clock
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self._factory = factory
         self._capacity = capacity
         self._policy: Policy = SimplePolicy(options.limits) if policy is None else policy
@@ -381,13 +381,22 @@ class Pool:
             if container.state is READY:
                 container.idle_since = self.clock.now()
                 self._note_idle()
-                if self._waiting_for_room:
-                    # Idle while the pool waits for room: nothing to wait for.
+                if self._waiting_for_room and not self._queued:
                     self._leave_line()
-                if self._wakeup is None:
-                    effects.extend(self._scale())
             elif container.state is DRAINING:
                 effects.append(self._stop(container))
+        idle = self.longest_idle
+        if (
+            idle is not None
+            and not self._queued
+            and (
+                self._wakeup is None
+                or self._wakeup_at > idle + self.options.limits.scaledown_window
+            )
+        ):
+            # A container just became idle; or one that was kept beyond its
+            # window, because it was needed, may be needed no more.
+            effects.extend(self._scale())
         return effects
 
     def _note_idle(self) -> None:
@@ -496,30 +505,34 @@ class Pool:
             return []  # nothing it could decide
         if self._state is not PoolState.OPEN:
             return []
-        now = self.clock.now()
-        idle = sorted(c.idle_since for c in self._ready if c.idle_since is not None)
-        decision = self._policy.decide(
-            Observation(
-                now=now,
-                running=self._running,
-                queued=self._queued,
-                ready=len(self._ready),
-                starting=self._starting,
-                idle_since=tuple(idle),
-                arrivals=self._accepted,
-                completions=self._succeeded + self._failed + self._cancelled,
-                starts=self._starts,
-                start_seconds=self._start_seconds,
-            )
-        )
         effects: list[Effect] = []
-        again = decision.ask_again_at
-        if decision.wanted > count:
-            again = self._grow(decision.wanted - count, now, again, effects)
-        elif decision.wanted < count:
-            self._shrink(count - decision.wanted, effects)
+        now = self.clock.now()
+        while True:
+            decision = self._policy.decide(self._observe(now))
+            again = decision.ask_again_at
+            count = len(self._ready) + self._starting
+            if decision.wanted > count:
+                again = self._grow(decision.wanted - count, now, again, effects)
+            elif decision.wanted < count and self._shrink(count - decision.wanted, effects):
+                continue  # fewer are there now: is that what it wants?
+            break
         self._wake_up_at(again)
         return effects
+
+    def _observe(self, now: float) -> Observation:
+        idle = sorted(c.idle_since for c in self._ready if c.idle_since is not None)
+        return Observation(
+            now=now,
+            running=self._running,
+            queued=self._queued,
+            ready=len(self._ready),
+            starting=self._starting,
+            idle_since=tuple(idle),
+            arrivals=self._accepted,
+            completions=self._succeeded + self._failed + self._cancelled,
+            starts=self._starts,
+            start_seconds=self._start_seconds,
+        )
 
     def _grow(
         self, count: int, now: float, again: float | None, effects: list[Effect]
@@ -561,7 +574,9 @@ class Pool:
         self._peak_containers = max(self._peak_containers, len(self._containers))
         effects.append(container.boot)
 
-    def _shrink(self, count: int, effects: list[Effect]) -> None:
+    def _shrink(self, count: int, effects: list[Effect]) -> bool:
+        """Let `count` containers go, as far as they are idle or only starting; true if any."""
+        before = count
         # Those that still start go first: none of their work is lost.
         for container in reversed(self._containers):
             if count and container.state is STARTING:
@@ -574,6 +589,8 @@ class Pool:
         )
         for container in idle[:count]:
             effects.extend(self._drain(container))
+            count -= 1
+        return count < before
 
     def _drain(self, container: Container) -> list[Effect]:
         self._move(container, DRAINING)

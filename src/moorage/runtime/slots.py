@@ -26,13 +26,13 @@ class Slots:
     __slots__ = ("_limit", "held", "maximum", "peak")
 
     def __init__(self, maximum: int) -> None:
-        self.maximum = maximum
+        self.maximum: int = maximum
         self._limit = maximum
         # Holder -> when it was granted.  Insertion order is the order of the
         # grants, so the first entry is the first to reach its deadline.
         # Invariant: len(held) never grows while it is >= limit.
         self.held: dict[Hashable, float] = {}
-        self.peak = 0
+        self.peak: int = 0
 
     @property
     def limit(self) -> int:

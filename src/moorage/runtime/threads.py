@@ -28,7 +28,7 @@ from .context import running_input
 from .input import Input, InputState
 from .outcome import Cancelled, Outcome, Value, failure_of
 
-logger = logging.getLogger("moorage")
+logger: Final = logging.getLogger("moorage")
 
 Effect = Callable[[], object]
 Settle = Callable[[Input, Outcome], Iterable[Effect]]
@@ -44,10 +44,10 @@ class Worker:
     __slots__ = ("bell", "cell", "leaving")
 
     def __init__(self) -> None:
-        self.bell = threading.Lock()
+        self.bell: threading.Lock = threading.Lock()
         self.bell.acquire()
-        self.cell = Cell()
-        self.leaving = False  # touched by its own thread only
+        self.cell: Cell = Cell()
+        self.leaving: bool = False  # touched by its own thread only
 
 
 class ThreadLane:

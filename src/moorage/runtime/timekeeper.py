@@ -15,8 +15,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
-logger = logging.getLogger("moorage")
+logger: Final = logging.getLogger("moorage")
 
 Callback = Callable[[], object]
 
@@ -27,7 +28,7 @@ class Timer:
     __slots__ = ("callback", "when")
 
     def __init__(self, when: float, callback: Callback) -> None:
-        self.when = when
+        self.when: float = when
         # None once fired or cancelled.  A plain store: whoever fires takes the
         # callback out first, and a callback that still runs sees current state.
         self.callback: Callback | None = callback
@@ -162,4 +163,4 @@ class Timekeeper:
 
 # The process's one timekeeper.  Threads are a resource of the process, so this
 # is one of its few module-level objects.
-process_timekeeper = Timekeeper()
+process_timekeeper: Final = Timekeeper()

@@ -9,8 +9,11 @@ by ``cancellation.park``.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class AsyncWaiter(Protocol):
@@ -75,7 +78,7 @@ def make_async_waiter() -> AsyncioWaiter | TrioWaiter:
     return TrioWaiter() if loop is None else AsyncioWaiter(loop)
 
 
-async def run_in_thread(function: Any) -> Any:
+async def run_in_thread(function: Callable[[], T]) -> T:
     """Run a blocking function of ours in a thread; a cancel waits for its end."""
     if asyncio._get_running_loop() is None:
         import anyio

@@ -1,0 +1,344 @@
+"""The pool against a simple model, in virtual time, with containers that the test drives.
+
+Two pools share one capacity.  Hypothesis picks arrivals, starts, completions,
+failures, cancels, resizes, containers that become ready, fail or stop, and
+the passing of time, in any order; after each step all promises are checked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextvars import Context
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from moorage.exception import ExecutionError
+from moorage.runtime.autoscaler import Limits
+from moorage.runtime.capacity import Capacity
+from moorage.runtime.clock import VirtualClock
+from moorage.runtime.container import ContainerState
+from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
+from moorage.runtime.outcome import Cancelled, Failure, Value
+from moorage.runtime.pool import Pool, PoolOptions
+from moorage.runtime.slots import Slots
+from moorage.runtime.threads import carry_out
+
+# More examples by hand: MOORAGE_EXAMPLES=5000 pytest tests/test_pool_model.py
+EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
+
+TIMEOUT = 50.0
+WINDOW = 20.0
+IN_CONTAINER = (InputState.GRANTED, InputState.RUNNING, InputState.ABANDONED)
+
+
+class ModelCall:
+    """Counts how often each input is settled."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.number = next_call_number()
+        self.target = Target("f", lambda: None, kind)
+        self.context = Context()
+        self.woken: list[Input] = []
+        self.times_settled: dict[Input, int] = {}
+
+    def settled(self, input: Input, /) -> Callable[[], object]:
+        self.times_settled[input] = self.times_settled.get(input, 0) + 1
+        return lambda: self.woken.append(input)
+
+
+class ModelContainer:
+    """A container that does nothing by itself."""
+
+    def __init__(self, world: PoolWorld, number: int, target: int, limit: int) -> None:
+        self.world = world
+        self.number = number
+        self.state = ContainerState.STARTING
+        self.target = target
+        self.slots = Slots(limit)
+        self.idle_since: float | None = None
+        self.started_at = 0.0
+        self.booted = False
+        self.stop_asked = 0
+        self.inputs: list[Input] = []  # placed here, their code not ended
+
+    def boot(self) -> None:
+        assert not self.booted
+        self.booted = True
+
+    def place(self, input: Input) -> None:
+        world = self.world
+        assert self.state is ContainerState.READY, "granted by a container that takes nothing"
+        assert len(self.slots.held) <= self.slots.limit, "granted over the limit"
+        if len(self.slots.held) > self.target:
+            for other in world.pool._ready:
+                if other is not self:
+                    below = min(other.target, other.slots.limit)
+                    assert len(other.slots.held) >= below, "burst while another is below target"
+        assert input not in world.placed, "run twice"
+        waiting = [i for i in world.inputs if i not in world.placed and i.outcome is None]
+        assert waiting[0] is input, "not the first in line"
+        world.placed.add(input)
+        self.inputs.append(input)
+
+    def cancel(self, input: Input) -> None:
+        assert input in self.inputs
+
+    def stop(self) -> None:
+        self.stop_asked += 1
+        assert self.stop_asked == 1, "stopped twice"
+
+    def join(self, timeout: float) -> list[str]:
+        return []
+
+
+class PoolWorld:
+    """One pool, and what the model knows of it."""
+
+    def __init__(self, clock: VirtualClock, capacity: Capacity, limits: Limits) -> None:
+        self.clock = clock
+        self.limits = limits
+        self.inputs: list[Input] = []
+        self.placed: set[Input] = set()
+        self.containers: list[ModelContainer] = []
+        self.calls: list[ModelCall] = []
+        self.pool = Pool(
+            PoolOptions("f", limits, timeout=TIMEOUT, sync_slots=1),
+            self.make,
+            clock=clock,
+            capacity=capacity,
+        )
+
+    def make(self, host: object, number: int, target: int, limit: int) -> ModelContainer:
+        container = ModelContainer(self, number, target, limit)
+        self.containers.append(container)
+        return container
+
+    def in_state(self, *states: ContainerState) -> list[ModelContainer]:
+        return [c for c in self.containers if c.state in states and c.booted]
+
+    def pick_input(self, index: int, *states: InputState) -> Input | None:
+        there = [i for i in self.inputs if i.state in states]
+        return there[index % len(there)] if there else None
+
+    def end_code(self, input: Input, good: bool) -> None:
+        container = input.container
+        with self.pool.lock:
+            if input.state is InputState.GRANTED:
+                input.move(InputState.RUNNING)
+            outcome = Value(1) if good else Failure(ValueError())
+            container.inputs.remove(input)
+            effects = self.pool.settle(container, input, outcome)
+        carry_out(effects)
+
+    def check(self) -> None:
+        pool, limits = self.pool, self.limits
+        s = pool.statistics()
+        states = [i.state for i in self.inputs]
+        assert s.accepted == len(self.inputs)
+        assert s.queued == states.count(InputState.QUEUED)
+        assert s.running == sum(states.count(state) for state in IN_CONTAINER)
+        assert s.abandoned == states.count(InputState.ABANDONED)
+        assert s.accepted == (
+            s.queued + s.running - s.abandoned + s.succeeded + s.failed + s.cancelled
+        )
+        for call in self.calls:
+            assert all(times == 1 for times in call.times_settled.values())
+        woken = {i for call in self.calls for i in call.woken}
+        for i in self.inputs:
+            ended = i.state in (InputState.SETTLED, InputState.ABANDONED)
+            assert (i.outcome is not None) == ended == (i in woken), repr(i)
+        held = [h for c in self.containers for h in c.slots.held]
+        assert len(held) == len(set(held)) == s.running, "every lease has one holder"
+        for container in self.containers:
+            for holder in container.slots.held:
+                assert isinstance(holder, Input)
+                assert holder.container is container
+                assert holder.state in IN_CONTAINER
+        ready = [c for c in self.containers if c.state is ContainerState.READY]
+        assert sorted(map(id, ready)) == sorted(map(id, pool._ready))
+        live = [c for c in self.containers if c.state is not ContainerState.STOPPED]
+        if limits.max_containers is not None:
+            taking = [
+                c for c in live if c.state in (ContainerState.READY, ContainerState.STARTING)
+            ]
+            assert len(taking) <= limits.max_containers
+        for c in ready:
+            assert (c.idle_since is not None) == (not c.slots.held)
+        if s.queued:
+            # Nobody waits while a slot is free, and somebody is to come.
+            assert all(not c.slots.free for c in ready)
+            assert live or pool._waiting_for_room or pool._wakeup is not None
+        demand = s.queued + s.running
+        need = -(-demand // limits.target_inputs) + (limits.buffer_containers if demand else 0)
+        starting = sum(c.state is ContainerState.STARTING for c in live)
+        surplus = len(ready) + starting > max(limits.min_containers, need)
+        for c in ready:
+            if surplus and c.idle_since is not None:
+                assert c.idle_since + limits.scaledown_window > self.clock.now() - 1e-9
+
+
+class PoolModel(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = VirtualClock()
+        self.clock.__enter__()
+        self.capacity = Capacity(max_containers=3, max_sync_slots=3)
+        self.worlds = [
+            PoolWorld(self.clock, self.capacity, Limits(2, 3, 0, 2, 0, WINDOW)),
+            PoolWorld(self.clock, self.capacity, Limits(1, 2, 1, None, 1, WINDOW)),
+        ]
+
+    which = st.sampled_from([0, 1])
+    index = st.integers(0, 30)
+
+    @rule(which=which, count=st.integers(1, 5), is_async=st.booleans())
+    def arrive(self, which: int, count: int, is_async: bool) -> None:
+        world = self.worlds[which]
+        call = ModelCall(Kind.ASYNC if is_async else Kind.SYNC)
+        world.calls.append(call)
+        inputs = [Input(call, index, (index,), None) for index in range(count)]
+        world.inputs.extend(inputs)
+        assert world.pool.submit(inputs)
+
+    @rule(which=which, index=index)
+    def begin_code(self, which: int, index: int) -> None:
+        world = self.worlds[which]
+        input = world.pick_input(index, InputState.GRANTED)
+        if input is not None:
+            with world.pool.lock:
+                input.move(InputState.RUNNING)
+
+    @rule(which=which, index=index, good=st.booleans())
+    def end_code(self, which: int, index: int, good: bool) -> None:
+        world = self.worlds[which]
+        input = world.pick_input(index, InputState.RUNNING, InputState.ABANDONED)
+        if input is not None:
+            world.end_code(input, good)
+
+    @rule(which=which, index=index)
+    def cancel(self, which: int, index: int) -> None:
+        world = self.worlds[which]
+        if not world.inputs:
+            return
+        input = world.inputs[index % len(world.inputs)]
+        before = input.state
+        asked_before = input.cancellation is not None
+        accepted = world.pool.cancel(input)
+        live = (InputState.QUEUED, InputState.GRANTED, InputState.RUNNING)
+        assert accepted == (before in live and not asked_before)
+        if accepted and before in (InputState.QUEUED, InputState.GRANTED):
+            assert input.state is InputState.SETTLED
+            assert isinstance(input.outcome, Cancelled)
+            if before is InputState.GRANTED:
+                input.container.inputs.remove(input)
+
+    @rule(which=which, index=st.integers(0, 3), good=st.integers(0, 3))
+    def end_start(self, which: int, index: int, good: int) -> None:
+        world = self.worlds[which]
+        waiting = [c for c in world.in_state(ContainerState.STARTING)]
+        waiting += [
+            c for c in world.in_state(ContainerState.STOPPING) if not c.stop_asked
+        ]  # told to stop while it started
+        if not waiting:
+            return
+        container = waiting[index % len(waiting)]
+        if good:
+            if not world.pool.container_ready(container):
+                world.pool.container_stopped(container)
+        else:
+            world.pool.container_failed(container, ValueError("enter"))
+
+    @rule(which=which, index=st.integers(0, 3))
+    def end_stop(self, which: int, index: int) -> None:
+        world = self.worlds[which]
+        stopping = [c for c in world.in_state(ContainerState.STOPPING) if c.stop_asked]
+        if stopping:
+            world.pool.container_stopped(stopping[index % len(stopping)])
+
+    @rule(which=which, index=st.integers(0, 3), limit=st.integers(1, 4))
+    def resize(self, which: int, index: int, limit: int) -> None:
+        world = self.worlds[which]
+        ready = world.in_state(ContainerState.READY, ContainerState.DRAINING)
+        if ready:
+            world.pool.resize(ready[index % len(ready)], limit)
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 5.0, WINDOW, TIMEOUT]))
+    def pass_time(self, seconds: float) -> None:
+        before = self.clock.now()
+        self.clock.sleep(seconds)
+        assert self.clock.now() == before + seconds
+
+    @rule(which=which)
+    def evict(self, which: int) -> None:
+        self.worlds[which].pool.evict_idle()
+
+    @invariant()
+    def promises_hold(self) -> None:
+        for world in self.worlds:
+            world.check()
+
+    @invariant()
+    def deadlines_are_kept(self) -> None:
+        now = self.clock.now()
+        for world in self.worlds:
+            for container in world.containers:
+                for holder, granted_at in container.slots.held.items():
+                    assert isinstance(holder, Input)
+                    if granted_at + TIMEOUT <= now - 1e-9:
+                        assert holder.cancellation is not None
+
+    @invariant()
+    def capacity_counts_live_containers(self) -> None:
+        live = [
+            c
+            for world in self.worlds
+            for c in world.containers
+            if c.state is not ContainerState.STOPPED
+        ]
+        waiting = self.capacity.statistics()
+        assert waiting.containers == len(live)
+
+    def teardown(self) -> None:
+        try:
+            for world in self.worlds:
+                self._end(world)
+            assert self.capacity.statistics().containers == 0
+            assert self.capacity.statistics().waiting == 0
+        finally:
+            self.clock.__exit__(None, None, None)
+
+    def _end(self, world: PoolWorld) -> None:
+        pool = world.pool
+        pool.close()
+        with pytest.raises(ExecutionError):
+            pool.submit([Input(ModelCall(Kind.SYNC), 0, (), None)])
+        for container in world.containers:
+            if container.state is ContainerState.STOPPING and not container.stop_asked:
+                assert not pool.container_ready(container)
+                pool.container_stopped(container)
+        for input in world.inputs:
+            if input.state in (InputState.RUNNING, InputState.ABANDONED):
+                world.end_code(input, True)
+        for container in world.containers:
+            if container.state is ContainerState.STOPPING:
+                pool.container_stopped(container)
+        world.check()
+        s = pool.statistics()
+        assert (s.queued, s.running, s.abandoned, s.containers) == (0, 0, 0, ())
+        assert all(c.state is ContainerState.STOPPED for c in world.containers)
+        assert all(i.state is InputState.SETTLED for i in world.inputs)
+        assert pool.wait_stopped(self.clock.now())
+        pool.join(0.0)
+
+
+TestPoolModel = PoolModel.TestCase
+TestPoolModel.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
