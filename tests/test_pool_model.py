@@ -70,6 +70,10 @@ class ModelContainer:
         self.booted = True
 
     def place(self, input: Input) -> None:
+        assert input.state is InputState.GRANTED
+        self.note_grant(input)
+
+    def note_grant(self, input: Input) -> None:
         world = self.world
         assert self.state is ContainerState.READY, "granted by a container that takes nothing"
         assert len(self.slots.held) <= self.slots.limit, "granted over the limit"
@@ -124,14 +128,19 @@ class PoolWorld:
         there = [i for i in self.inputs if i.state in states]
         return there[index % len(there)] if there else None
 
-    def end_code(self, input: Input, good: bool) -> None:
+    def end_code(self, input: Input, good: bool, lane: bool | None = None) -> None:
         container = input.container
         with self.pool.lock:
             if input.state is InputState.GRANTED:
                 input.move(InputState.RUNNING)
             outcome = Value(1) if good else Failure(ValueError())
             container.inputs.remove(input)
-            effects = self.pool.settle(container, input, outcome)
+            following, effects = self.pool.settle(container, input, outcome, lane)
+            if following is not None:
+                # Granted on the short way: place() was not called.
+                assert following.state is InputState.RUNNING
+                assert following.call.target.is_async is lane
+                container.note_grant(following)
         carry_out(effects)
 
     def check(self) -> None:
@@ -212,12 +221,12 @@ class PoolModel(RuleBasedStateMachine):
             with world.pool.lock:
                 input.move(InputState.RUNNING)
 
-    @rule(which=which, index=index, good=st.booleans())
-    def end_code(self, which: int, index: int, good: bool) -> None:
+    @rule(which=which, index=index, good=st.booleans(), lane=st.sampled_from([None, True, False]))
+    def end_code(self, which: int, index: int, good: bool, lane: bool | None) -> None:
         world = self.worlds[which]
         input = world.pick_input(index, InputState.RUNNING, InputState.ABANDONED)
         if input is not None:
-            world.end_code(input, good)
+            world.end_code(input, good, lane)
 
     @rule(which=which, index=index)
     def cancel(self, which: int, index: int) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 import moorage
 from moorage.exception import InputCancelledError
+from moorage.runtime.timekeeper import process_timekeeper
 
 INPUTS = int(os.environ.get("MOORAGE_STRESS_INPUTS", "400"))  # for each caller
 CALLERS = 6
@@ -132,13 +133,17 @@ def call_many(service: Any, first: int, count: int, seen: Counter[str], tally: T
 
 
 def drop_in_cycles(service: Any, times: int) -> None:
-    for _ in range(times):
+    for turn in range(times):
         results = service.work_async.map([Knot(1), Knot(2), Knot(3), Knot(4)])
         assert next(results) == 1
         items = service.items.remote_gen(100)
         assert next(items) == 0
         cycle: list[Any] = [results, items]
         cycle.append(cycle)  # only the collector ends them, wherever it runs
+        del results, items, cycle
+        if turn % 4 == 3:
+            # Each holds a slot until then: before they hold them all.
+            gc.collect()
 
 
 def run_stress(inputs: int, *, cycles: int) -> None:
@@ -164,9 +169,8 @@ def run_stress(inputs: int, *, cycles: int) -> None:
             assert not thread.is_alive(), repr(service.work.statistics())
         assert errors == []
         # Dropped maps and streams end on the timekeeper's thread: let it get there.
-        moorage.runtime.timekeeper.process_timekeeper.post(done.set) if (
-            done := threading.Event()
-        ) else None
+        done = threading.Event()
+        process_timekeeper.post(done.set)
         assert done.wait(10)
         wait_idle(service)
         s = service.work.statistics()

@@ -6,13 +6,13 @@ Owns the list of public names; each is defined where its subject is.
 from .app import App as App
 from .calls import FunctionCall as FunctionCall
 from .cls import Cls as Cls
-from .cls import parameter as parameter
 from .exception import Error as Error
 from .functions import Function as Function
 from .partial_function import concurrent as concurrent
 from .partial_function import enter as enter
 from .partial_function import exit as exit
 from .partial_function import method as method
+from .partial_function import parameter as parameter
 from .runtime.context import current_function_call_id as current_function_call_id
 from .runtime.context import current_input_id as current_input_id
 from .runtime.context import is_local as is_local

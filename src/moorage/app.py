@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Coroutine, Hashable
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Never, ParamSpec, Protocol, TypeVar, dataclass_transform, overload
 
 from . import config
 from .cls import Cls, Methods, make_target
 from .exception import ExecutionError, InvalidError
 from .functions import Function
-from .partial_function import Concurrency, PartialFunction
+from .partial_function import Concurrency, PartialFunction, parameter
 from .runs import MakePool, Run
 from .runtime.autoscaler import Limits
 from .runtime.capacity import Capacity
@@ -49,13 +49,11 @@ class FunctionDecorator(Protocol):
 class AppService:
     """How one function, or one class with one set of parameters, of an app is run."""
 
-    def __init__(
-        self, app: App, options: PoolOptions, container: ContainerOptions
-    ) -> None:
+    def __init__(self, app: App, options: PoolOptions, container: ContainerOptions) -> None:
         self._app = app
         self._options = options
         self._container = container
-        self.limits = options.limits
+        self.limits: Limits = options.limits
 
     def current_run(self) -> Run:
         return self._app._run or self._app._ambient_run()
@@ -66,9 +64,7 @@ class AppService:
         def factory(host: Host, number: int, target: int, limit: int) -> Container:
             return LocalContainer(host, number, target, limit, self._container)
 
-        return Pool(
-            self._options, factory, clock=clock, capacity=capacity, on_retired=on_retired
-        )
+        return Pool(self._options, factory, clock=clock, capacity=capacity, on_retired=on_retired)
 
 
 class App:
@@ -91,7 +87,7 @@ class App:
 
     def function(
         self,
-        *args: object,
+        *args: Never,
         name: str | None = None,
         timeout: float | None = None,
         min_containers: int = 0,
@@ -146,9 +142,11 @@ class App:
 
         return decorate
 
+    # What type checkers know of dataclasses gives `C(k=1)` its types.
+    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     def cls(
         self,
-        *args: object,
+        *args: Never,
         timeout: float | None = None,
         min_containers: int = 0,
         max_containers: int | None = None,
@@ -206,6 +204,7 @@ class App:
         return AppRun(self, clock, grace)
 
     def _open(self, clock: Clock | None, grace: float | None) -> Run:
+        run: Run | None = None
         with self._lock:
             if self._run is not None and not self._run.ambient:
                 raise InvalidError(
@@ -219,6 +218,7 @@ class App:
             ambient.close()
             with self._lock:
                 self._run = run = Run(self._shown, clock=clock, grace=grace)
+        assert run is not None
         for key, make in self._eager:
             run.pool(key, make).start_minimum()
         return run
@@ -354,8 +354,9 @@ def _no_positional(name: str, args: tuple[object, ...]) -> None:
 def _check(name: str, value: object, least: float, *, exclusive: bool = False) -> None:
     if value is None:
         return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    too_small = number and (value <= least if exclusive else value < least)  # type: ignore[operator]
-    if not number or too_small:
-        wanted = f"above {least:g}" if exclusive else f"from {least:g} up"
-        raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {name}=60")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        too_small = value <= least if exclusive else value < least
+        if not too_small:
+            return
+    wanted = f"above {least:g}" if exclusive else f"from {least:g} up"
+    raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {name}=60")

@@ -11,6 +11,7 @@ import asyncio
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from .exception import AsyncUsageWarning, ExecutionError
@@ -23,8 +24,8 @@ from .runtime.streaming import Stream
 from .runtime.timekeeper import process_timekeeper
 from .runtime.waits import make_async_waiter
 
-R = TypeVar("R")
-Y = TypeVar("Y")
+R_co = TypeVar("R_co", covariant=True)
+Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
 
 Submit = Callable[[Input], Pool]
@@ -46,7 +47,7 @@ class WaitedCall:
         return self.wake
 
 
-class FunctionCall(Generic[R]):
+class FunctionCall(Generic[R_co]):
     """A spawned call: get its result, or cancel it, when and where you like.
 
     Returned by ``Function.spawn``.  Any number of threads and tasks may wait
@@ -79,7 +80,7 @@ class FunctionCall(Generic[R]):
         return lambda: [wake() for wake in waiting]
 
     @property
-    def get(self) -> Get[R]:
+    def get(self) -> Get[R_co]:
         """``get(timeout=None)`` waits for the result; ``await get.aio(timeout=None)`` too."""
         return Get(self)
 
@@ -114,15 +115,15 @@ class FunctionCall(Generic[R]):
         return f"<FunctionCall {self.object_id} of {self.target.name}: {self._input.state.value}>"
 
 
-class Get(Generic[R]):
+class Get(Generic[R_co]):
     """``FunctionCall.get``."""
 
     __slots__ = ("_call",)
 
-    def __init__(self, call: FunctionCall[R]) -> None:
+    def __init__(self, call: FunctionCall[R_co]) -> None:
         self._call = call
 
-    def __call__(self, timeout: float | None = None) -> R:
+    def __call__(self, timeout: float | None = None) -> R_co:
         """Wait for the result and return it.
 
         Raises:
@@ -139,14 +140,14 @@ class Get(Generic[R]):
                 wait_here(pool, waiter, f"{call.target.name}'s call", "get.aio()", timeout, call)
         outcome = input.outcome
         if type(outcome) is Value:
-            value: R = outcome.value
+            value: R_co = outcome.value
             return value
         try:
             raise error_of(outcome)
         finally:
             del outcome, input, call, self  # they lead to the error, and it to this frame
 
-    async def aio(self, timeout: float | None = None) -> R:
+    async def aio(self, timeout: float | None = None) -> R_co:
         """As calling it, for asyncio and trio."""
         call = self._call
         input = call._input
@@ -164,12 +165,12 @@ class Get(Generic[R]):
                     if timer is not None:
                         timer.cancel()
                     if input.outcome is None:
-                        later(lambda: call._remove(wake))
+                        later(partial(call._remove, wake))
                 if input.outcome is None:
                     raise _timed_out(call, timeout)
         outcome = input.outcome
         if type(outcome) is Value:
-            value: R = outcome.value
+            value: R_co = outcome.value
             return value
         try:
             raise error_of(outcome)
@@ -182,7 +183,7 @@ class Cancel:
 
     __slots__ = ("_call",)
 
-    def __init__(self, call: FunctionCall[Any]) -> None:
+    def __init__(self, call: FunctionCall[object]) -> None:
         self._call = call
 
     def __call__(self) -> None:
@@ -213,7 +214,7 @@ class StreamCall:
         return self.stream.end
 
 
-class StreamReader(Generic[Y]):
+class StreamReader(Generic[Y_co]):
     """The items of one generator input, for ``for`` or ``async for``.
 
     The input is submitted at the first step.  Closing the reader, or dropping
@@ -225,19 +226,19 @@ class StreamReader(Generic[Y]):
         self._input = input
         # Generators that hold no reference to self, so that dropping the
         # reader drops them, which arrives there as GeneratorExit.
-        self._steps: Generator[Y, None, None] = _read(submit, call, input)
-        self._async_steps: AsyncGenerator[Y, None] = _read_async(submit, call, input)
+        self._steps: Generator[Y_co, None, None] = _read(submit, call, input)
+        self._async_steps: AsyncGenerator[Y_co, None] = _read_async(submit, call, input)
 
-    def __iter__(self) -> Iterator[Y]:
+    def __iter__(self) -> Iterator[Y_co]:
         return self._steps
 
-    def __next__(self) -> Y:
+    def __next__(self) -> Y_co:
         return next(self._steps)
 
-    def __aiter__(self) -> AsyncIterator[Y]:
+    def __aiter__(self) -> AsyncIterator[Y_co]:
         return self._async_steps
 
-    async def __anext__(self) -> Y:
+    async def __anext__(self) -> Y_co:
         return await anext(self._async_steps)
 
     def close(self) -> None:
@@ -326,7 +327,7 @@ def wait_here(
     what: str,
     instead: str,
     timeout: float | None,
-    call: FunctionCall[Any],
+    call: FunctionCall[object],
 ) -> None:
     """Block this thread for a spawned call.
 
@@ -357,7 +358,7 @@ def warn_if_loop_runs(what: str, instead: str, stacklevel: int = 3) -> None:
         )
 
 
-def _timed_out(call: FunctionCall[Any], timeout: float | None) -> TimeoutError:
+def _timed_out(call: FunctionCall[object], timeout: float | None) -> TimeoutError:
     return TimeoutError(
         f"the call of {call.target.name} has no result after {timeout} s; "
         "it goes on: get() it again, or cancel() it"

@@ -11,52 +11,28 @@ import inspect
 import threading
 import typing
 from collections.abc import Callable, Hashable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 from .exception import InvalidError
 from .functions import Function, Service
-from .partial_function import PartialFunction
+from .partial_function import REQUIRED, Parameter, PartialFunction
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Hook, Lifecycle
 
-T = TypeVar("T")
-
 _PARAMETER_TYPES: Final = (str, int, bool, bytes)
-
-
-class Parameter:
-    """The mark that ``parameter()`` leaves in a class body."""
-
-    __slots__ = ("default", "init")
-
-    def __init__(self, default: object, init: bool) -> None:
-        self.default = default
-        self.init = init
-
-
-_REQUIRED: Final = object()
-
-
-def parameter(*, default: Any = _REQUIRED, init: bool = True) -> Any:
-    """A parameter of an app's class, given when an instance is made.
-
-    Each set of values has its own pool of containers.  The types are str, int,
-    bool and bytes.
-
-    Args:
-        default: its value when none is given; without one it must be given.
-        init: False keeps it out of the constructor: an annotated attribute with
-            a default, set by the enter hooks.
-    """
-    return Parameter(default, init)
 
 
 class Methods:
     """What a class declares, read once when it is decorated."""
 
     def __init__(self, user_class: type) -> None:
-        self.user_class = user_class
-        self.name = user_class.__name__
+        self.user_class: type[Any] = user_class
+        self.name: str = user_class.__name__
+        # None if the class has none of its own: then its parameters make one.
+        # mypy fears a subclass's, but it is this very class's that is meant.
+        self.init: Callable[..., object] | None = None
+        if user_class.__init__ is not object.__init__:  # type: ignore[misc]
+            self.init = user_class.__init__  # type: ignore[misc]
         self.methods: dict[str, Target] = {}
         self.parameters: dict[str, Parameter] = {}
         snap: dict[str, Hook] = {}
@@ -65,7 +41,8 @@ class Methods:
         # Base classes first, each in its order of definition; an override
         # takes the place of what it overrides.
         for owner in reversed(user_class.__mro__):
-            for name, value in vars(owner).items():
+            declared: dict[str, object] = dict(vars(owner))
+            for name, value in declared.items():
                 if isinstance(value, Parameter):
                     self.parameters[name] = value
                 if not isinstance(value, PartialFunction):
@@ -74,8 +51,11 @@ class Methods:
                         cast("dict[str, object]", table).pop(name, None)
                     continue
                 self._read(name, value, snap, enter, exits)
-        self.lifecycle_hooks = (tuple(snap.values()) + tuple(enter.values()), tuple(exits.values()))
-        self.types = self._parameter_types()
+        self.lifecycle_hooks: tuple[tuple[Hook, ...], tuple[Hook, ...]] = (
+            tuple(snap.values()) + tuple(enter.values()),
+            tuple(exits.values()),
+        )
+        self.types: dict[str, type] = self._parameter_types()
 
     def _read(
         self,
@@ -92,6 +72,16 @@ class Methods:
                 "share its containers and their slots; put @moorage.concurrent(...) on "
                 f"the class {self.name} instead, below @app.cls()"
             )
+        # In the place of what it overrides, if that was of the same kind.
+        kept = {
+            id(self.methods): marks.is_method,
+            id(snap): marks.enter == "snap",
+            id(enter): marks.enter == "enter",
+            id(exits): marks.exit,
+        }
+        for table in (self.methods, snap, enter, exits):
+            if not kept[id(table)]:
+                cast("dict[str, object]", table).pop(name, None)
         if marks.is_method:
             self.methods[name] = make_target(
                 f"{self.name}.{name}", partial.raw, marks.is_generator, is_method=True
@@ -141,7 +131,7 @@ class Methods:
         values: dict[str, Any] = {}
         for name, declared in self.parameters.items():
             value = kwargs.get(name, declared.default)
-            if value is _REQUIRED:
+            if value is REQUIRED:
                 if not declared.init:
                     continue
                 raise InvalidError(
@@ -187,13 +177,13 @@ class Cls:
     def __init__(self, methods: Methods, make_service: MakeService) -> None:
         self._methods = methods
         self._make_service = make_service
-        self.__name__ = methods.name
-        self.__doc__ = methods.user_class.__doc__
+        self.__name__: str = methods.name
+        self.__doc__: str | None = methods.user_class.__doc__
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Obj:
+    def __call__(self, *args: object, **kwargs: object) -> Obj:
         methods = self._methods
         user_class = methods.user_class
-        if user_class.__init__ is not object.__init__:
+        if methods.init is not None:
             inspect.signature(user_class).bind(*args, **kwargs)
             values: dict[str, Any] = {}
             frozen: Hashable = (args, tuple(sorted(kwargs.items())))
@@ -300,14 +290,19 @@ class Obj:
             return self._local_instance
 
     def _construct(self) -> Any:
-        user_class = self._cls._methods.user_class
-        instance = user_class.__new__(user_class)
+        methods = self._cls._methods
+        new: Callable[..., Any] = methods.user_class.__new__
+        instance = new(methods.user_class)
         for name, value in self._values.items():
             setattr(instance, name, value)
         # By this `self.method` in user code is what it is outside: a Function.
-        object.__setattr__(instance, "_moorage_bind", lambda name: self._bind(name, instance))
-        if user_class.__init__ is not object.__init__:
-            user_class.__init__(instance, *self._args, **self._kwargs)
+
+        def bind(name: str) -> Function[Any, Any, Any]:
+            return self._bind(name, instance)
+
+        object.__setattr__(instance, "_moorage_bind", bind)
+        if methods.init is not None:
+            methods.init(instance, *self._args, **self._kwargs)
         return instance
 
     def __repr__(self) -> str:

@@ -9,14 +9,23 @@ from __future__ import annotations
 
 from collections.abc import (
     AsyncIterable,
-    AsyncIterator,
     Callable,
     Hashable,
     Iterable,
-    Iterator,
     Mapping,
 )
-from typing import Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
+from functools import partial
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 from . import config
 from .calls import (
@@ -24,8 +33,8 @@ from .calls import (
     StreamCall,
     StreamReader,
     WaitedCall,
-    later,
     error_of,
+    later,
     warn_if_loop_runs,
 )
 from .exception import InvalidError
@@ -40,9 +49,10 @@ from .runtime.streaming import Stream
 from .runtime.waits import make_async_waiter
 
 P = ParamSpec("P")
-R = TypeVar("R")
-O = TypeVar("O")  # noqa: E741 - what the undecorated function returns
+R_co = TypeVar("R_co", covariant=True)
+O_co = TypeVar("O_co", covariant=True)  # what the undecorated function returns
 Y = TypeVar("Y")
+Y_co = TypeVar("Y_co", covariant=True)
 
 # Undelivered results a map may have under way, if its pool has not more slots.
 WINDOW: Final = 1000
@@ -62,8 +72,12 @@ class Service(Protocol):
     def make_pool(self) -> MakePool: ...
 
 
-class Function(Generic[P, R, O]):
-    """A function of an app.  `R` is what awaiting gives, `O` what the function returns."""
+class Function(Generic[P, R_co, O_co]):
+    """A function of an app.
+
+    `R_co` is what running it gives, `O_co` what the plain function returns: a
+    coroutine if it is asynchronous.
+    """
 
     _moorage_registered: Final = True
 
@@ -71,31 +85,30 @@ class Function(Generic[P, R, O]):
         self,
         target: Target,
         service: Service,
-        local: Callable[..., Any],
+        local: Callable[P, O_co],
         key: Hashable | None = None,
     ) -> None:
         self._target = target
         self._service = service
         self._local = local
         self._key: Hashable = self if key is None else key
-        self.__name__ = target.name
-        self.__doc__ = getattr(target.function, "__doc__", None)
-        self.remote: Remote[P, R] = Remote(self)
-        self.map: Map[R] = Map(self)
-        self.spawn: Spawn[P, R] = Spawn(self)
+        self.__name__: str = target.name
+        self.__doc__: str | None = getattr(target.function, "__doc__", None)
+        self.remote: Remote[P, R_co] = Remote(self)
+        self.map: Map[R_co] = Map(self)
+        self.spawn: Spawn[P, R_co] = Spawn(self)
         self._remote_gen: RemoteGen[P, Any] = RemoteGen(self)
 
     @property
     def remote_gen(
-        self: Function[P, Iterator[Y] | AsyncIterator[Y] | Iterable[Y], Any],
+        self: Function[P, Iterable[Y] | AsyncIterable[Y], object],
     ) -> RemoteGen[P, Y]:
         """``remote_gen(...)`` runs a generator and gives its items as they come."""
         return self._remote_gen
 
-    def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> O_co:
         """Call the function here, as if it were not decorated."""
-        result: O = self._local(*args, **kwargs)
-        return result
+        return self._local(*args, **kwargs)
 
     def statistics(self) -> PoolStatistics | None:
         """Its pool at this moment; None if it has none. For a class: all methods together."""
@@ -103,12 +116,14 @@ class Function(Generic[P, R, O]):
         pool = run.pools.get(self._key)
         return None if pool is None else pool.statistics()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> O:
-        raise InvalidError(
-            f"{self.__name__} is a function of an app and cannot be called directly: "
-            f"write {self.__name__}.remote(...) to run it in a container, "
-            f"or {self.__name__}.local(...) to run it here"
-        )
+    if not TYPE_CHECKING:  # so that type checkers refuse it too
+
+        def __call__(self, *args, **kwargs):
+            raise InvalidError(
+                f"{self.__name__} is a function of an app and cannot be called directly: "
+                f"write {self.__name__}.remote(...) to run it in a container, "
+                f"or {self.__name__}.local(...) to run it here"
+            )
 
     def __repr__(self) -> str:
         return f"<Function {self._target.name}>"
@@ -152,15 +167,15 @@ class Function(Generic[P, R, O]):
             )
 
 
-class Remote(Generic[P, R]):
+class Remote(Generic[P, R_co]):
     """``Function.remote``: run one input and wait for its result."""
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[P, R, Any]) -> None:
+    def __init__(self, function: Function[P, R_co, object]) -> None:
         self._function = function
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function in a container and return its result.
 
         Cancels the input if this thread is interrupted meanwhile.
@@ -181,7 +196,7 @@ class Remote(Generic[P, R]):
             raise
         outcome = input.outcome
         if type(outcome) is Value:
-            value: R = outcome.value
+            value: R_co = outcome.value
             return value
         try:
             raise error_of(outcome)
@@ -189,7 +204,7 @@ class Remote(Generic[P, R]):
             # They lead to the error, and its traceback to this frame.
             del outcome, input, function, self
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """As calling it, for asyncio and trio.  Cancelling the task cancels the input."""
         function = self._function
         target = function._target
@@ -202,14 +217,14 @@ class Remote(Generic[P, R]):
             await waiter.wait()
         except GeneratorExit:
             # Collected, maybe while some lock is held: take none here.
-            later(lambda: pool.cancel(input))
+            later(partial(pool.cancel, input))
             raise
         except BaseException:
             pool.cancel(input)
             raise
         outcome = input.outcome
         if type(outcome) is Value:
-            value: R = outcome.value
+            value: R_co = outcome.value
             return value
         try:
             raise error_of(outcome)
@@ -218,37 +233,37 @@ class Remote(Generic[P, R]):
             del outcome, input, function, self
 
 
-class Spawn(Generic[P, R]):
+class Spawn(Generic[P, R_co]):
     """``Function.spawn``: run one input and go on."""
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[P, R, Any]) -> None:
+    def __init__(self, function: Function[P, R_co, object]) -> None:
         self._function = function
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
         """Start the function and return at once, with a handle for its result."""
         function = self._function
         if function._target.is_generator:
             function._expect(".spawn()", False)
-        call: FunctionCall[R] = FunctionCall(function._target, args, kwargs)
+        call: FunctionCall[R_co] = FunctionCall(function._target, args, kwargs)
         call._pool = function._submit(call._input)
         return call
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
         """As calling it; it does not wait."""
         return self(*args, **kwargs)
 
 
-class RemoteGen(Generic[P, Y]):
+class RemoteGen(Generic[P, Y_co]):
     """``Function.remote_gen``: run a generator, and read its items as they come."""
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[P, Any, Any]) -> None:
+    def __init__(self, function: Function[P, object, object]) -> None:
         self._function = function
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
         """The items, lazily: the input is submitted at the first step."""
         function = self._function
         function._expect(".remote_gen()", True)
@@ -256,39 +271,39 @@ class RemoteGen(Generic[P, Y]):
         call = StreamCall(function._target, Stream(clock))
         return StreamReader(function._submit, call, Input(call, 0, args, kwargs or None))
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y]:
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
         """As calling it, for ``async for``."""
         return self(*args, **kwargs)
 
 
-class Map(Generic[R]):
+class Map(Generic[R_co]):
     """``Function.map``: run many inputs, and read their results as they come."""
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[Any, R, Any]) -> None:
+    def __init__(self, function: Function[..., R_co, object]) -> None:
         self._function = function
 
     @overload
     def __call__(
         self,
-        *input_iterators: Iterable[Any],
-        kwargs: Mapping[str, Any] | None = None,
+        *input_iterators: Iterable[object],
+        kwargs: Mapping[str, object] | None = None,
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
-    ) -> MapResults[R]: ...
+    ) -> MapResults[R_co]: ...
     @overload
     def __call__(
         self,
-        *input_iterators: Iterable[Any],
-        kwargs: Mapping[str, Any] | None = None,
+        *input_iterators: Iterable[object],
+        kwargs: Mapping[str, object] | None = None,
         order_outputs: bool = True,
         return_exceptions: bool,
-    ) -> MapResults[R | BaseException]: ...
+    ) -> MapResults[R_co | BaseException]: ...
     def __call__(
         self,
-        *input_iterators: Iterable[Any],
-        kwargs: Mapping[str, Any] | None = None,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
         order_outputs: bool = True,
         return_exceptions: bool = False,
     ) -> MapResults[Any]:
@@ -304,28 +319,35 @@ class Map(Generic[R]):
             return_exceptions: give errors as results; else the first one is
                 raised, and inputs that have not started are cancelled.
         """
+        for iterable in input_iterators:
+            if isinstance(iterable, AsyncIterable) and not isinstance(iterable, Iterable):
+                name = self._function.__name__
+                raise InvalidError(
+                    f"map cannot read the asynchronous {iterable!r} without a loop; "
+                    f"write async for ... in {name}.map.aio(...)"
+                )
         return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
 
     @overload
     def aio(
         self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
-        kwargs: Mapping[str, Any] | None = None,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
-    ) -> MapResults[R]: ...
+    ) -> MapResults[R_co]: ...
     @overload
     def aio(
         self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
-        kwargs: Mapping[str, Any] | None = None,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
         order_outputs: bool = True,
         return_exceptions: bool,
-    ) -> MapResults[R | BaseException]: ...
+    ) -> MapResults[R_co | BaseException]: ...
     def aio(
         self,
-        *input_iterators: Iterable[Any] | AsyncIterable[Any],
-        kwargs: Mapping[str, Any] | None = None,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
         order_outputs: bool = True,
         return_exceptions: bool = False,
     ) -> MapResults[Any]:
@@ -335,7 +357,7 @@ class Map(Generic[R]):
     def _results(
         self,
         iterables: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
+        kwargs: Mapping[str, object] | None,
         ordered: bool,
         return_exceptions: bool,
     ) -> MapResults[Any]:

@@ -34,7 +34,7 @@ from .runtime.outcome import Value
 from .runtime.pool import Pool
 from .runtime.waits import make_async_waiter
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
 
 # The most inputs made before they are handed over.  The first chunk is one
@@ -79,8 +79,8 @@ class MapCall:
         self.window: int = window
         # Guarded by the pool's lock.  Invariant: submitted - delivered <= window.
         self.submitted: int = 0
-        self.taken = 0  # by the reader, which may hold some back to keep the order
-        self.delivered = 0
+        self.taken: int = 0  # by the reader, which may hold some back to keep the order
+        self.delivered: int = 0
         self.done: list[Input] = []  # settled, in that order, not yet taken
         self.exhausted: bool = False
         self.feeder_error: BaseException | None = None
@@ -122,10 +122,9 @@ class MapCall:
         how many results the reader has passed on since it last said so.
         """
         with self.pool.lock:
-            done = self.done
-            if done:
-                self.done = []
-            elif not self.exhausted or self.taken < self.submitted:
+            # Never the list itself: results come into it as soon as the lock is let go.
+            done, self.done = self.done, []
+            if not done and (not self.exhausted or self.taken < self.submitted):
                 self.reader_wake = wake
             self.taken += len(done)
             end = self.exhausted and self.taken == self.submitted
@@ -203,7 +202,7 @@ OpenMap = Callable[[], MapCall]
 """Makes the call, and keeps its pool open for it."""
 
 
-class MapResults(Generic[R]):
+class MapResults(Generic[R_co]):
     """The results of a map, for ``for`` or, made by ``map.aio``, for ``async for``.
 
     Lazy: nothing is read or started before the first step.  Closing or
@@ -219,23 +218,23 @@ class MapResults(Generic[R]):
         return_exceptions: bool,
     ) -> None:
         self._calls: list[MapCall] = []  # the one, once begun
-        self._steps: Generator[R, None, None] = _results(
+        self._steps: Generator[R_co, None, None] = _results(
             open_map, self._calls, iterables, ordered, return_exceptions
         )
-        self._async_steps: AsyncGenerator[R, None] = _results_async(
+        self._async_steps: AsyncGenerator[R_co, None] = _results_async(
             open_map, self._calls, iterables, ordered, return_exceptions
         )
 
-    def __iter__(self) -> Iterator[R]:
+    def __iter__(self) -> Iterator[R_co]:
         return self._steps
 
-    def __next__(self) -> R:
+    def __next__(self) -> R_co:
         return next(self._steps)
 
-    def __aiter__(self) -> AsyncIterator[R]:
+    def __aiter__(self) -> AsyncIterator[R_co]:
         return self._async_steps
 
-    async def __anext__(self) -> R:
+    async def __anext__(self) -> R_co:
         return await anext(self._async_steps)
 
     def close(self) -> None:
@@ -380,9 +379,8 @@ def _start_feeder(call: MapCall, iterables: tuple[Any, ...]) -> threading.Thread
         error: BaseException | None = None
         if virtual is not None:
             virtual.bind_thread(thread)
-        rows = iter(zip(*iterables, strict=False))
         try:
-            for row in rows:
+            for row in zip(*iterables, strict=False):
                 while True:
                     waiter = clock.make_waiter()
                     if call.room(waiter.wake):
@@ -551,7 +549,9 @@ async def _feed_async(call: MapCall, rows: AsyncGenerator[tuple[Any, ...], None]
         call.finish_feeding(error)
 
 
-async def _zip_async(iterables: tuple[Any, ...]) -> AsyncGenerator[tuple[Any, ...], None]:
+async def _zip_async(
+    iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...],
+) -> AsyncGenerator[tuple[Any, ...], None]:
     sources = [aiter(i) if isinstance(i, AsyncIterable) else iter(i) for i in iterables]
     try:
         while True:

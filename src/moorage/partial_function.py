@@ -7,9 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
-
-from typing_extensions import Concatenate
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    Never,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    dataclass_transform,
+    overload,
+)
 
 from .exception import InvalidError
 
@@ -20,9 +31,12 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 O = TypeVar("O")  # noqa: E741 - what the undecorated function returns
+F = TypeVar("F", bound="Callable[..., object] | PartialFunction[..., object, object]")
+R_co = TypeVar("R_co", covariant=True)
+O_co = TypeVar("O_co", covariant=True)
 C = TypeVar("C", bound=type)
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +58,22 @@ class Marks:
     exit: bool = False
 
 
-class PartialFunction(Generic[P, R, O]):
+class PartialFunction(Generic[P, R_co, O_co]):
     """A function or class with marks, waiting for ``app.function`` or ``app.cls``."""
 
     def __init__(self, raw: Any, marks: Marks) -> None:
-        self.raw = raw
-        self.marks = marks
+        self.raw: Any = raw
+        self.marks: Marks = marks
         self.__name__: str = getattr(raw, "__name__", repr(raw))
-        self.__doc__ = getattr(raw, "__doc__", None)
+        self.__doc__: str | None = getattr(raw, "__doc__", None)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.__name__ = name
 
     @overload
-    def __get__(self, instance: None, owner: type) -> PartialFunction[P, R, O]: ...
+    def __get__(self, instance: None, owner: type) -> PartialFunction[P, R_co, O_co]: ...
     @overload
-    def __get__(self, instance: object, owner: type) -> Function[P, R, O]: ...
+    def __get__(self, instance: object, owner: type) -> Function[P, R_co, O_co]: ...
     def __get__(self, instance: object, owner: type) -> Any:
         if instance is None:
             return self
@@ -72,11 +86,14 @@ class PartialFunction(Generic[P, R, O]):
             return self.raw.__get__(instance, owner)
         return bind(self.__name__)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise InvalidError(
-            f"{self.__name__} is decorated and cannot be called directly: decorate it with "
-            "@app.function() or its class with @app.cls(), and call .remote() or .local() on that"
-        )
+    if not TYPE_CHECKING:  # so that type checkers refuse it too
+
+        def __call__(self, *args, **kwargs):
+            raise InvalidError(
+                f"{self.__name__} is decorated and cannot be called directly: decorate it with "
+                "@app.function() or its class with @app.cls(), and call .remote() or .local() "
+                "on that"
+            )
 
     def __repr__(self) -> str:
         return f"<PartialFunction {self.__name__}: {self.marks}>"
@@ -85,8 +102,10 @@ class PartialFunction(Generic[P, R, O]):
 class Decorator(Protocol):
     """Marks a function, a class, or what is marked already; the types stay."""
 
+    # A class is a callable too, for which the last would do as well: mypy warns
+    # of that, but the first that fits is the one that counts.
     @overload
-    def __call__(self, obj: C, /) -> C: ...
+    def __call__(self, obj: C, /) -> C: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
     @overload
@@ -110,10 +129,50 @@ class MethodDecorator(Protocol):
     def __call__(self, obj: Callable[Concatenate[Any, P], R], /) -> PartialFunction[P, R, R]: ...
 
 
+REQUIRED: Final = object()  # the default of a parameter that has none
+
+
+class Parameter:
+    """The mark that ``parameter()`` leaves in a class body."""
+
+    __slots__ = ("default", "init")
+
+    def __init__(self, default: object, init: bool) -> None:
+        self.default: object = default
+        self.init: bool = init
+
+
+@overload
+def parameter(*, default: T, init: bool = True) -> T: ...
+@overload
+def parameter(*, init: bool = True) -> Any: ...
+def parameter(*, default: object = REQUIRED, init: bool = True) -> Any:
+    """A parameter of an app's class, given when an instance is made.
+
+    Each set of values has its own pool of containers.  The types are str, int,
+    bool and bytes.
+
+    Args:
+        default: its value when none is given; without one it must be given.
+        init: False keeps it out of the constructor: an annotated attribute with
+            a default, set by the enter hooks.
+    """
+    return Parameter(default, init)
+
+
 class _MissingParentheses(InvalidError, TypeError):
     """Modal's error for a bare decorator is both."""
 
 
+# Two overloads, for `max_inputs` must be given, and what comes without it, or
+# with something positional, is to get an error of ours at run time.  That a
+# class with `parameter`s takes them by name, is said here too, for mypy does
+# not look for it at a method like `app.cls`.
+@overload
+@dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
+def concurrent(*, max_inputs: int) -> Decorator: ...
+@overload
+def concurrent(*, max_inputs: int, target_inputs: int | None) -> Decorator: ...
 def concurrent(
     *args: object, max_inputs: int | None = None, target_inputs: int | None = None
 ) -> Decorator:
@@ -169,7 +228,7 @@ def concurrent(
     return decorate
 
 
-def method(*args: object, is_generator: bool | None = None) -> MethodDecorator:
+def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
     """Make a method of an app's class callable with ``.remote()`` and the like.
 
     Args:
@@ -191,7 +250,7 @@ def method(*args: object, is_generator: bool | None = None) -> MethodDecorator:
     return decorate
 
 
-def enter(*args: object, snap: bool = False) -> Callable[[F], F]:
+def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
     """Run a method once in each container, before its first input.
 
     Those with ``snap=True`` run first, as in Modal; no snapshot is taken here.
@@ -208,7 +267,7 @@ def enter(*args: object, snap: bool = False) -> Callable[[F], F]:
     return decorate
 
 
-def exit(*args: object) -> Callable[[F], F]:
+def exit(*args: Never) -> Callable[[F], F]:
     """Run a method once in each container whose enter hooks succeeded, after its last input."""
     if args:
         raise _MissingParentheses(
@@ -239,4 +298,6 @@ def _name_of(obj: Any) -> str:
 
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidError(f"{name} must be a whole number from 1 up, got {value!r}; write {name}=10")
+        raise InvalidError(
+            f"{name} must be a whole number from 1 up, got {value!r}; write {name}=10"
+        )

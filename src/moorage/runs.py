@@ -134,6 +134,6 @@ def _end_open_runs() -> None:
 # own, ours runs while exit hooks may still use its executors.
 assert _futures_thread
 try:
-    threading._register_atexit(_end_open_runs)  # type: ignore[attr-defined]
+    threading._register_atexit(_end_open_runs)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 except (AttributeError, RuntimeError):  # pragma: no cover - not CPython, or at exit
     atexit.register(_end_open_runs)

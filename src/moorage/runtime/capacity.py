@@ -46,7 +46,9 @@ class CapacityStatistics:
 class Capacity:
     """Room for containers.  One per process, unless a test makes its own."""
 
-    def __init__(self, max_containers: int | None = None, max_sync_slots: int | None = None) -> None:
+    def __init__(
+        self, max_containers: int | None = None, max_sync_slots: int | None = None
+    ) -> None:
         self._lock = threading.Lock()
         self._max_containers = max_containers
         self._max_sync_slots = max_sync_slots
@@ -98,7 +100,11 @@ class Capacity:
         with self._lock:
             tenants = list(self._tenants)
         idle = sorted(
-            ((since, index) for index, pool in enumerate(tenants) if (since := pool.longest_idle) is not None)
+            (
+                (since, index)
+                for index, pool in enumerate(tenants)
+                if (since := pool.longest_idle) is not None
+            )
         )
         for _, index in idle:
             if tenants[index].evict_idle():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -68,8 +68,10 @@ class Host(Protocol):
     @property
     def clock(self) -> Clock: ...
 
-    def settle(self, container: Container, input: Input, outcome: Outcome, /) -> Iterable[Effect]:
-        """The code of `input` has ended.  Under the lock; returns what to do after it."""
+    def settle(
+        self, container: Container, input: Input, outcome: Outcome, lane: bool | None, /
+    ) -> tuple[Input | None, Sequence[Effect]]:
+        """The code of `input` has ended.  Under the lock; see `Pool.settle`."""
         ...
 
     def container_ready(self, container: Container, /) -> bool:

@@ -18,18 +18,17 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final
 
-from .clock import Clock
+from .clock import Clock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState
 from .outcome import Outcome, Value, failure_of
-from .threads import carry_out
+from .streaming import stream_of
+from .threads import Effect, Settle, carry_out
 
-Effect = Callable[[], object]
-Settle = Callable[[Input, Outcome], Iterable[Effect]]
 
 # Inputs started in a row before the loop gets a turn for everything else.
 STARTS_PER_TURN: Final = 128
@@ -153,7 +152,8 @@ class TaskLane:
             return
         # A task that is cancelled before its first step never enters _run, and
         # would never settle: _run looks for the cancellation itself then.
-        if inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CREATED:  # type: ignore[arg-type]
+        coroutine: Any = task.get_coro()
+        if inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
             task.cancel()
 
     def _answer(self) -> None:
@@ -171,10 +171,13 @@ class TaskLane:
             for _ in range(STARTS_PER_TURN):
                 with self._lock:
                     input = self._take()
-                    self._awake = input is not None
-                if input is None:
+                    # From here on whoever places an input rings, unless there
+                    # is more to start.
+                    self._awake = more = bool(self._ready)
+                if input is not None:
+                    self._start(input)
+                if not more and not self._ready:
                     return
-                self._start(input)
         finally:
             self._starting = False
         # Still awake: whoever places an input meanwhile need not ring.
@@ -210,7 +213,8 @@ class TaskLane:
                 kwargs = input.kwargs
                 result = function(*args) if kwargs is None else function(*args, **kwargs)
                 if target.is_generator:
-                    outcome = Value(await input.call.stream.drive_async(result))
+                    await stream_of(input.call).drive_async(result)
+                    outcome = Value(None)
                 else:
                     outcome = Value(await result)
                 del args, kwargs, result
@@ -221,14 +225,24 @@ class TaskLane:
             # Its container gave it up at the end of its own grace, and this
             # coroutine is only now collected, maybe under somebody's lock.
             return
-        with self._lock:
+        lock = self._lock
+        if not lock.acquire(False):
+            acquire_patiently(lock)
+        try:
             # This task takes what the settling may grant: no need to ring.
             awake, self._awake = self._awake, True
-            effects = self._settle(input, outcome)
-            following = None if self._starting else self._take()
+            nested = self._starting
+            following, effects = self._settle(
+                input, outcome, None if nested or self._ready else True
+            )
+            if following is None and not nested:
+                following = self._take()
             self._awake = awake
+        finally:
+            lock.release()
         input.args, input.kwargs, input.runner = (), None, None
-        carry_out(effects)
+        if effects:
+            carry_out(effects)
         if following is not None:
             self._starting = True
             try:

@@ -121,7 +121,8 @@ class Input:
         self.call: Call = call
         self.index: int = index
         self.args: tuple[Any, ...] = args
-        self.kwargs: dict[str, Any] | None = kwargs  # None for no keywords: an empty dict would cost 64 bytes
+        # None for no keywords: an empty dict would cost 64 bytes.
+        self.kwargs: dict[str, Any] | None = kwargs
         self.state: InputState = InputState.QUEUED
         self.outcome: Outcome | None = None
         # The container whose slot it holds; None before the grant.

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
+from functools import partial
 from typing import Final
 
 from .clock import VirtualClock
@@ -22,7 +22,6 @@ from .container import ContainerOptions, ContainerState, Effect, Host
 from .executor import TaskLane
 from .input import Input
 from .lifecycle import run_enter, run_exit
-from .outcome import Outcome
 from .slots import Slots
 from .threads import ThreadLane, carry_out, describe_thread, join_all
 
@@ -60,7 +59,7 @@ class LocalContainer:
         self._threads = ThreadLane(
             lock=host.lock,
             clock=clock,
-            settle=self._settle,
+            settle=partial(host.settle, self),
             limit=options.max_inputs,
             name=self._name,
         )
@@ -109,9 +108,6 @@ class LocalContainer:
 
     # -- thread T -----------------------------------------------------------------
 
-    def _settle(self, input: Input, outcome: Outcome) -> Iterable[Effect]:
-        return self._host.settle(self, input, outcome)
-
     def _main(self) -> None:
         if self._virtual is not None:
             self._virtual.bind_thread(self)
@@ -131,7 +127,10 @@ class LocalContainer:
             if options.has_async:
                 assert self._loop is not None
                 self._tasks = TaskLane(
-                    lock=host.lock, clock=self._clock, settle=self._settle, loop=self._loop
+                    lock=host.lock,
+                    clock=self._clock,
+                    settle=partial(host.settle, self),
+                    loop=self._loop,
                 )
                 self._tasks.instance = instance
             self._threads.instance = instance

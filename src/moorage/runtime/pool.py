@@ -22,7 +22,7 @@ from typing import Final
 from ..exception import ExecutionError, FunctionTimeoutError
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
 from .capacity import Capacity
-from .clock import Clock, Waiter
+from .clock import Clock, Waiter, acquire_patiently
 from .container import (
     Container,
     ContainerFactory,
@@ -126,6 +126,7 @@ class Pool:
         self._capacity = capacity
         self._policy: Policy = SimplePolicy(options.limits) if policy is None else policy
         self._on_retired = on_retired
+        self._max_containers = options.limits.max_containers
         # All below guarded by the lock.
         self._state = PoolState.OPEN
         # Settled inputs may stand in it (cancelled while queued); they are
@@ -167,7 +168,10 @@ class Pool:
         Raises:
             ExecutionError: if the pool's run is being left.
         """
-        with self.lock:
+        lock = self.lock
+        if not lock.acquire(False):
+            acquire_patiently(lock)
+        try:
             if self._state is not PoolState.OPEN:
                 if self._state is PoolState.RETIRED:
                     return False
@@ -177,11 +181,21 @@ class Pool:
                 )
             count = len(inputs)
             self._accepted += count
-            self._queued += count
+            waiting = self._queued
+            self._queued = waiting + count
             self._queue.extend(inputs)
-            effects = self._assign()
-        for effect in effects:
-            effect()
+            # Those that wait already left no slot free: then only the policy
+            # may know what to do, and not even that if there may be no more.
+            if not waiting:
+                effects: Sequence[Effect] = self._assign()
+            elif self._is_capped():
+                return True
+            else:
+                effects = self._scale_and_assign()
+        finally:
+            lock.release()
+        if effects:
+            carry_out(effects)
         return True
 
     def cancel(self, input: Input, outcome: Outcome | None = None) -> bool:
@@ -291,6 +305,14 @@ class Pool:
                 self._fill(emptiest_below_limit, now, effects)
         return effects
 
+    def _scale_and_assign(self) -> list[Effect]:
+        """Ask the policy; what it takes back may have slots to grant."""
+        ready = len(self._ready)
+        effects = self._scale()
+        if len(self._ready) > ready:
+            effects.extend(self._assign())
+        return effects
+
     def _fill(
         self,
         choose: Callable[[Sequence[Container]], Container | None],
@@ -324,41 +346,74 @@ class Pool:
         if effect is not None:
             effects.append(effect)
 
-    def settle(self, container: Container, input: Input, outcome: Outcome) -> Sequence[Effect]:
+    def settle(
+        self, container: Container, input: Input, outcome: Outcome, lane: bool | None
+    ) -> tuple[Input | None, Sequence[Effect]]:
         """The code of `input` has ended: record it, release its slot, grant the next.
 
-        Called by the container, under the lock; returns effects.  All three in
-        one step, before anything is delivered: a caller that submits again at
-        once must find the slot free, or a container too many is started.
+        Called by the container, under the lock.  All three in one step, before
+        anything is delivered: a caller that submits again at once must find
+        the slot free, or a container too many is started.
+
+        Args:
+            lane: the kind of input that the caller can run right away
+                (asynchronous or not), None if it can run none.
+
+        Returns:
+            The input that got the slot, if it is of that kind: it is RUNNING
+            and its caller must run it.  And effects, to carry out after the
+            lock is let go.
         """
         state = input.state
         wake: Effect | None = None
         if state is RUNNING:
             if input.cancellation is not None:
                 outcome = input.cancellation
-            wake = self._record(input, outcome)
+            if type(outcome) is Value:  # as _record does it, without the call
+                input.outcome = outcome
+                input.state = SETTLED
+                self._succeeded += 1
+                wake = input.call.settled(input)
+            else:
+                wake = self._record(input, outcome)
         elif state is ABANDONED:
             input.state = SETTLED
             self._abandoned -= 1
         elif state is SETTLED:
-            return ()  # given up at the end of its container's grace
+            return None, ()  # given up at the end of its container's grace
         else:
             raise IllegalMove(f"an input that is {state.value} cannot be settled by its code")
-        container.slots.release(input)
-        self._running -= 1
+        slots = container.slots
+        held = len(slots.held)
         if (
             self._queued
+            and held <= container.target
+            and held <= slots.limit
             and container.state is READY
-            and len(container.slots.held) < container.target
-            and container.slots.free
         ):
+            # The short way: the slot goes from one input to the next.
+            queue = self._queue
+            following = queue.popleft()
+            while following.state is not QUEUED:  # cancelled: passed over
+                following = queue.popleft()
+            self._queued -= 1
+            slots.hand_over(input, following, self.clock.now())
+            following.container = container
+            if following.call.target.is_async is lane:
+                following.state = RUNNING
+                return following, () if wake is None else (wake,)
+            following.state = GRANTED
             effects: list[Effect] = []
-            self._grant_next(container, self.clock.now(), effects)
+            effect = container.place(following)
+            if effect is not None:
+                effects.append(effect)
         else:
+            slots.release(input)
+            self._running -= 1
             effects = self._released(container)
         if wake is not None:
             effects.append(wake)
-        return effects
+        return None, effects
 
     def _record(self, input: Input, outcome: Outcome) -> Effect | None:
         """Make `outcome` final and count it; return how to wake who waits for it."""
@@ -496,12 +551,7 @@ class Pool:
 
     def _scale(self) -> list[Effect]:
         """Ask the policy and carry its decision out."""
-        limits = self.options.limits
-        count = len(self._ready) + self._starting
-        if self._queued and (
-            self._waiting_for_room
-            or (limits.max_containers is not None and count >= limits.max_containers)
-        ):
+        if self._queued and self._is_capped():
             return []  # nothing it could decide
         if self._state is not PoolState.OPEN:
             return []
@@ -518,6 +568,13 @@ class Pool:
             break
         self._wake_up_at(again)
         return effects
+
+    def _is_capped(self) -> bool:
+        """Whether no container can be added now, whatever the policy wants."""
+        most = self._max_containers
+        return self._waiting_for_room or (
+            most is not None and len(self._ready) + self._starting >= most
+        )
 
     def _observe(self, now: float) -> Observation:
         idle = sorted(c.idle_since for c in self._ready if c.idle_since is not None)
@@ -792,9 +849,7 @@ class Pool:
         """Run the exit hooks now, also of containers whose inputs do not end."""
         effects: list[Effect] = []
         with self.lock:
-            for container in self._containers:
-                if container.state is DRAINING:
-                    effects.append(self._stop(container))
+            effects.extend(self._stop(c) for c in self._containers if c.state is DRAINING)
         carry_out(effects)
 
     def wait_stopped(self, deadline: float) -> bool:

@@ -72,5 +72,17 @@ class Slots:
         except KeyError:
             raise SlotError(f"{holder!r} holds no slot of {self!r}") from None
 
+    def hand_over(self, holder: Hashable, following: Hashable, now: float) -> None:
+        """Release the slot of `holder` and grant it to `following`, in one step.
+
+        Raises:
+            SlotError: if `holder` holds none or `following` one; nothing is changed.
+        """
+        held = self.held
+        if following in held or holder not in held:
+            raise SlotError(f"cannot hand a slot of {self!r} from {holder!r} to {following!r}")
+        del held[holder]
+        held[following] = now
+
     def __repr__(self) -> str:
         return f"<Slots {len(self.held)} of {self._limit} held, peak {self.peak}>"

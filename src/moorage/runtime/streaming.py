@@ -9,6 +9,7 @@ producer at its next item.
 from __future__ import annotations
 
 import asyncio
+import operator
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from .cancellation import park
 from .clock import Clock
+from .input import Call
 
 # Items a generator may be ahead of its reader.
 AHEAD: Final = 16
@@ -133,6 +135,10 @@ class Stream:
                     await room
         finally:
             await generator.aclose()
+
+
+stream_of: Final[Callable[[Call], Stream]] = operator.attrgetter("stream")
+"""The stream of a call.  Only a call whose target is a generator has one."""
 
 
 def _waker(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> Wake:

@@ -18,20 +18,21 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, Final
 
 from .cancellation import Cell, bind_cell
-from .clock import Clock, VirtualClock, join_thread
+from .clock import Clock, VirtualClock, acquire_patiently, join_thread
 from .context import running_input
 from .input import Input, InputState
 from .outcome import Cancelled, Outcome, Value, failure_of
+from .streaming import stream_of
 
 logger: Final = logging.getLogger("moorage")
 
 Effect = Callable[[], object]
-Settle = Callable[[Input, Outcome], Iterable[Effect]]
+Settle = Callable[[Input, Outcome, bool | None], tuple[Input | None, Sequence[Effect]]]
 
 _NOT_RUN: Final = Cancelled("the input was cancelled before it ran")
 _GRANTED: Final = InputState.GRANTED
@@ -141,7 +142,7 @@ class ThreadLane:
             if not self._workers:
                 failure = failure_of(error)
                 while (input := self._take()) is not None:
-                    effects.extend(self._settle(input, failure))
+                    effects.extend(self._settle(input, failure, None)[1])
         carry_out(effects)
 
     def _thread_main(self, worker: Worker) -> None:
@@ -201,16 +202,24 @@ class ThreadLane:
             cell.leave_user()
             outcome = failure_of(error)
         effect: Effect | None = None
-        with self._lock:
+        lock = self._lock
+        if not lock.acquire(False):
+            acquire_patiently(lock)
+        try:
+            ready = self._ready
             # This worker is about to take what the settling may grant, so no
             # other has to be woken for it.
             on_its_way, self._on_its_way = self._on_its_way, True
-            effects = self._settle(input, outcome)
+            following, effects = self._settle(input, outcome, None if ready else False)
             self._on_its_way = on_its_way
-            following = self._take()
+            if following is not None:
+                if virtual is not None:
+                    virtual.begin(following, f"a worker of {self._name}")
+            else:
+                following = self._take()
             if following is not None:
                 following.runner = worker
-                if self._ready:
+                if ready:
                     effect = self._send_one()
             elif self._stopping:
                 self._workers.remove(worker)
@@ -219,10 +228,13 @@ class ThreadLane:
                 # Idle before the caller is woken: it may submit again at
                 # once, and would otherwise start a second thread.
                 self._idle.append(worker)
+        finally:
+            lock.release()
         input.args, input.kwargs, input.runner = (), None, None
         if effect is not None:
             effect()
-        carry_out(effects)
+        if effects:
+            carry_out(effects)
         if virtual is not None:
             virtual.end(input)
         return following
@@ -241,7 +253,7 @@ class ThreadLane:
         else:
             result = target.function(*input.args, **kwargs)
         if target.is_generator:
-            return input.call.stream.drive(result)
+            return stream_of(input.call).drive(result)
         return result
 
     # -- the end ------------------------------------------------------------------
