@@ -58,6 +58,10 @@ class AppService:
     def current_run(self) -> Run:
         return self._app._run or self._app._ambient_run()
 
+    @property
+    def open_run(self) -> Run | None:
+        return self._app._run
+
     def make_pool(
         self, clock: Clock, capacity: Capacity, on_retired: Callable[[Pool], object]
     ) -> Pool:

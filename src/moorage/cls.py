@@ -73,15 +73,15 @@ class Methods:
                 f"the class {self.name} instead, below @app.cls()"
             )
         # In the place of what it overrides, if that was of the same kind.
-        kept = {
-            id(self.methods): marks.is_method,
-            id(snap): marks.enter == "snap",
-            id(enter): marks.enter == "enter",
-            id(exits): marks.exit,
-        }
-        for table in (self.methods, snap, enter, exits):
-            if not kept[id(table)]:
-                cast("dict[str, object]", table).pop(name, None)
+        tables: tuple[tuple[dict[str, Any], bool], ...] = (
+            (self.methods, marks.is_method),
+            (snap, marks.enter == "snap"),
+            (enter, marks.enter == "enter"),
+            (exits, marks.exit),
+        )
+        for table, stays in tables:
+            if not stays:
+                table.pop(name, None)
         if marks.is_method:
             self.methods[name] = make_target(
                 f"{self.name}.{name}", partial.raw, marks.is_generator, is_method=True

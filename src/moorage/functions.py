@@ -69,6 +69,11 @@ class Service(Protocol):
         ...
 
     @property
+    def open_run(self) -> Run | None:
+        """The app's run, None if it has none."""
+        ...
+
+    @property
     def make_pool(self) -> MakePool: ...
 
 
@@ -111,9 +116,12 @@ class Function(Generic[P, R_co, O_co]):
         return self._local(*args, **kwargs)
 
     def statistics(self) -> PoolStatistics | None:
-        """Its pool at this moment; None if it has none. For a class: all methods together."""
-        run = self._service.current_run()
-        pool = run.pools.get(self._key)
+        """Its pool at this moment, exactly; None if it has none, as outside of a run.
+
+        The methods of a class share their pool, and its counts.
+        """
+        run = self._service.open_run
+        pool = None if run is None else run.pools.get(self._key)
         return None if pool is None else pool.statistics()
 
     if not TYPE_CHECKING:  # so that type checkers refuse it too

@@ -29,7 +29,6 @@ from .outcome import Outcome, Value, failure_of
 from .streaming import stream_of
 from .threads import Effect, Settle, carry_out
 
-
 # Inputs started in a row before the loop gets a turn for everything else.
 STARTS_PER_TURN: Final = 128
 
@@ -193,9 +192,7 @@ class TaskLane:
         return None
 
     def _start(self, input: Input) -> None:
-        input.runner = self._loop.create_task(
-            self._run(input), context=input.call.context.copy()
-        )
+        input.runner = self._loop.create_task(self._run(input), context=input.call.context.copy())
 
     async def _run(self, input: Input) -> None:
         """Run one input in this task, settle it, and start the one that gets its slot."""

@@ -29,7 +29,7 @@ class InputState(enum.Enum):
 
 MOVES: Final[Mapping[InputState, frozenset[InputState]]] = {
     InputState.QUEUED: frozenset({InputState.GRANTED, InputState.SETTLED}),
-    InputState.GRANTED: frozenset({InputState.RUNNING, InputState.SETTLED, InputState.QUEUED}),
+    InputState.GRANTED: frozenset({InputState.RUNNING, InputState.SETTLED}),
     InputState.RUNNING: frozenset({InputState.ABANDONED, InputState.SETTLED}),
     InputState.ABANDONED: frozenset({InputState.SETTLED}),
     InputState.SETTLED: frozenset(),

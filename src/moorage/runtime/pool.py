@@ -88,11 +88,13 @@ class ContainerStatistics:
 class PoolStatistics:
     """One pool at one moment, counted under its lock and so exact.
 
-    ``accepted == queued + running + succeeded + failed + cancelled - abandoned``,
-    where `abandoned` inputs are settled for their callers and still hold a slot.
+    ``accepted == queued + running - abandoned + succeeded + failed + cancelled``:
+    `abandoned` inputs have been answered, and still hold a slot.
     """
 
     name: str
+    max_inputs: int
+    target_inputs: int
     queued: int
     running: int
     abandoned: int
@@ -266,6 +268,8 @@ class Pool:
         with self.lock:
             return PoolStatistics(
                 name=self.options.name,
+                max_inputs=self.options.limits.max_inputs,
+                target_inputs=self.options.limits.target_inputs,
                 queued=self._queued,
                 running=self._running,
                 abandoned=self._abandoned,
@@ -460,9 +464,7 @@ class Pool:
 
     # -- cancelling -------------------------------------------------------------------
 
-    def _cancel(
-        self, input: Input, outcome: Outcome, dropped: list[Input]
-    ) -> list[Effect] | None:
+    def _cancel(self, input: Input, outcome: Outcome, dropped: list[Input]) -> list[Effect] | None:
         effects: list[Effect] = []
         wake: Effect | None = None
         state = input.state
@@ -755,8 +757,12 @@ class Pool:
             told = bool(dropped)
             effects.extend(self._gone(container))
         if not told:
-            logger.error("container %d of %s failed to start", container.number,
-                         self.options.name, exc_info=error)
+            logger.error(
+                "container %d of %s failed to start",
+                container.number,
+                self.options.name,
+                exc_info=error,
+            )
         carry_out(effects)
         _forget_arguments(dropped)
 

@@ -1,0 +1,287 @@
+"""Index the standard library of the Python that runs this, through moorage.
+
+What it shows, on real input, with nothing made up but the distance:
+
+- A file server on loopback stands for a remote: it answers each request 20 ms
+  late.  It serves the source of the standard library, some 1,800 files.
+- `fetch` is an ordinary blocking function.  Under ``concurrent`` its container
+  runs many inputs at once, each on a thread.
+- `Indexer` is a class with hooks and an ``async`` method.  Inputs of a container
+  share its event loop: each awaits ``fetch.remote.aio`` and counts what came.
+  A second container starts because there is more to do than one should have.
+- Results come through ``.map`` (here) and through ``.remote.aio`` (in `Indexer`).
+
+Afterwards a plain loop calls the same two functions for one file after the
+other.  The script exits with 1 if it found anything else than moorage did, or
+if more was in flight than the decorators allow.
+
+    python examples/stdlib_index.py [--limit N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import http.client
+import http.server
+import socketserver
+import sys
+import sysconfig
+import threading
+import time
+import urllib.parse
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import moorage
+
+LATENCY = 0.020  # seconds that the server adds to each request
+
+app = moorage.App("stdlib-index")
+shares: list[int] = []  # how many files each container indexed, told by its exit hook
+
+
+class Module(NamedTuple):
+    name: str
+    lines: int
+    functions: int
+    classes: int
+
+
+def summarise(name: str, source: bytes) -> Module | None:
+    """Count what is in one file; None if this Python cannot read it.
+
+    Some of the standard library's own tests are broken on purpose.
+    """
+    try:
+        tree = ast.parse(source, filename=name)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    functions = classes = 0
+    for node in ast.walk(tree):
+        functions += isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        classes += isinstance(node, ast.ClassDef)
+    dotted = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return Module(dotted, len(source.splitlines()), functions, classes)
+
+
+# The Indexers can ask for 2 x 16 files at once: some of that waits in the queue.
+@app.function(max_containers=1)
+@moorage.concurrent(max_inputs=24)
+def fetch(port: int, name: str) -> bytes:
+    """Get one file from the server."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", "/" + urllib.parse.quote(name))
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise OSError(f"the server answered {response.status} for {name}")
+    return body
+
+
+# A container should have 12 inputs, and takes 16 when no more containers can start.
+@app.cls(max_containers=2)
+@moorage.concurrent(max_inputs=16, target_inputs=12)
+class Indexer:
+    @moorage.enter()
+    def begin(self) -> None:
+        self.indexed = 0
+
+    @moorage.method()
+    async def index(self, name: str, *, port: int) -> Module | None:
+        source = await fetch.remote.aio(port, name)
+        # Parsing holds up the loop, but a thread would gain nothing: it keeps the
+        # GIL too.  The files of this container's other inputs come in meanwhile.
+        module = summarise(name, source)
+        self.indexed += 1
+        return module
+
+    @moorage.exit()
+    def end(self) -> None:
+        shares.append(self.indexed)
+
+
+class Usage(NamedTuple):
+    """How the containers of one function or class were used."""
+
+    label: str
+    peak: int  # inputs in flight in one container, at most
+    limit: int
+    containers: int  # at once, at most
+    started: int
+
+
+def usage(label: str, function: moorage.Function[..., Any, Any]) -> Usage:
+    seen = function.statistics()
+    assert seen is not None, f"{label} was never called"
+    limit = max(container.limit for container in seen.containers)
+    return Usage(label, seen.peak_inputs, limit, seen.peak_containers, seen.containers_started)
+
+
+async def index_with_moorage(
+    port: int, names: list[str]
+) -> tuple[list[Module | None], Usage, Usage]:
+    results: list[Module | None] = []
+    async with app.run():
+        index = Indexer().index
+        async for module in index.map.aio(names, kwargs={"port": port}):
+            results.append(module)
+            show_progress("with moorage", len(results), len(names))
+        # Asked within the run: the containers end with it.
+        return results, usage("fetch (threads)", fetch), usage("Indexer (event loops)", index)
+
+
+def index_in_a_loop(port: int, names: list[str]) -> list[Module | None]:
+    results: list[Module | None] = []
+    for name in names:
+        results.append(summarise(name, fetch.local(port, name)))
+        show_progress("plain loop", len(results), len(names))
+    return results
+
+
+def totals(results: list[Module | None]) -> dict[str, int]:
+    modules = [module for module in results if module is not None]
+    return {
+        "modules": len(modules),
+        "lines": sum(module.lines for module in modules),
+        "functions": sum(module.functions for module in modules),
+        "classes": sum(module.classes for module in modules),
+        "skipped": len(results) - len(modules),
+    }
+
+
+def differences(ours: list[Module | None], plain: list[Module | None]) -> list[str]:
+    """What the two ways disagree about; empty if they found the same."""
+    ours_totals, plain_totals = totals(ours), totals(plain)
+    found = [
+        f"{name}: {count:,} with moorage, {plain_totals[name]:,} in the plain loop"
+        for name, count in ours_totals.items()
+        if count != plain_totals[name]
+    ]
+    if not found and ours != plain:
+        found.append("the totals are the same, but not what they are made of")
+    return found
+
+
+class Server(socketserver.ThreadingTCPServer):
+    request_queue_size = 128
+    lock = threading.Lock()
+    waiting = 0  # requests, guarded by the lock, as is their peak
+    peak = 0
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
+        with server.lock:
+            server.waiting += 1
+            server.peak = max(server.peak, server.waiting)
+        time.sleep(LATENCY)
+        # Before the answer: once the caller has that, it may send its next request.
+        with server.lock:
+            server.waiting -= 1
+        super().do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass  # one line for each request would be too many
+
+
+@contextmanager
+def serving(directory: Path) -> Generator[Server, None, None]:
+    """A server of the files in `directory`; it and its threads end with the block."""
+    handler = partial(Handler, directory=str(directory))
+    with Server(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="file-server")
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def show_progress(label: str, done: int, total: int) -> None:
+    """One line that is written over on a terminal, four plain lines elsewhere."""
+    text = f"{label:<12} {done:>6,} of {total:,} files"
+    if sys.stdout.isatty():
+        print(f"\r{text}", end="\n" if done == total else "", flush=True)
+    elif done * 4 // total > (done - 1) * 4 // total:
+        print(text, flush=True)
+
+
+def find_sources(stdlib: Path) -> list[str]:
+    """Its source files, relative and in order, without what was installed into it."""
+    installed = {"site-packages", "dist-packages"}
+    paths = (path.relative_to(stdlib) for path in stdlib.rglob("*.py") if path.is_file())
+    return sorted(path.as_posix() for path in paths if installed.isdisjoint(path.parts))
+
+
+def print_table(results: list[Module | None]) -> None:
+    print()
+    for name, count in totals(results).items():
+        note = "  cannot be parsed" if name == "skipped" else ""
+        print(f"{name:<12} {count:>9,}{note}")
+    print(f"\n{'the ten largest modules':<40} {'lines':>9} {'functions':>9} {'classes':>9}")
+    modules = [module for module in results if module is not None]
+    for m in sorted(modules, key=lambda module: (-module.lines, module.name))[:10]:
+        print(f"{m.name:<40} {m.lines:>9,} {m.functions:>9,} {m.classes:>9,}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Index the standard library through moorage.")
+    parser.add_argument("--limit", type=int, metavar="N", help="index only the first N files")
+    limit = parser.parse_args(arguments).limit
+    if limit is not None and limit < 1:
+        parser.error(f"--limit must be 1 or more, got {limit}")
+    # The parser warns of each odd escape in old code: not what this is about.
+    warnings.filterwarnings("ignore", category=SyntaxWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    names = find_sources(stdlib)[:limit]
+    shares.clear()
+    version = ".".join(map(str, sys.version_info[:3]))
+    print(f"Python {version}'s standard library: {len(names):,} files, {LATENCY * 1000:g} ms away")
+    with serving(stdlib) as server:
+        begin = time.perf_counter()
+        ours, *usages = asyncio.run(index_with_moorage(server.server_address[1], names))
+        middle = time.perf_counter()
+        server_peak = server.peak  # before the plain loop
+        plain = index_in_a_loop(server.server_address[1], names)
+        end = time.perf_counter()
+    print_table(ours)
+
+    problems = differences(ours, plain)
+    print(f"\n{'inputs in flight per container':<40} {'peak':>9} {'limit':>9}   containers")
+    for used in usages:
+        count = f"{used.containers} ({used.started} started)"
+        print(f"{used.label:<40} {used.peak:>9} {used.limit:>9}   {count}")
+        if used.peak > used.limit:
+            problems.append(f"{used.label}: {used.peak} inputs in flight, over its limit")
+    print(f"{'requests at once, the server says':<40} {server_peak:>9}")
+    if server_peak > usages[0].limit * usages[0].containers:
+        problems.append(f"the server had {server_peak} requests at once, over the limit of fetch")
+    print(f"files by each Indexer, from its exit hook: {', '.join(map(str, shares))}")
+    if sum(shares) != len(names):
+        problems.append(f"exit hooks told of {sum(shares)} files, not of {len(names)}")
+
+    factor = (end - middle) / (middle - begin)
+    print(f"\nwith moorage {middle - begin:>9.1f} s")
+    print(f"plain loop   {end - middle:>9.1f} s   {factor:.1f} times as long")
+    print("the totals are the same" if not problems else "NOT the same:")
+    for problem in problems:
+        print(f"  {problem}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""What every test owes: no thread, task, slot, run or room left behind, and an end."""
+
+import asyncio
+import contextlib
+import faulthandler
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import trio
+
+from moorage import runs
+from moorage.runtime.capacity import process_capacity
+from moorage.runtime.pool import Pool
+
+# Seconds after which a test that hangs ends the whole run, with all stacks.
+HANGS_AFTER = 120.0
+
+# Seconds that threads get to end after the test, all together.
+STRAGGLERS_GET = 10.0
+
+_stderr: list[int] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _stderr.append(os.dup(2))  # while nothing captures it
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    faulthandler.cancel_dump_traceback_later()
+    os.close(_stderr.pop())
+
+
+def _threads() -> set[threading.Thread]:
+    # The timekeeper is the process's; trio keeps its workers for a while.
+    return {
+        thread
+        for thread in threading.enumerate()
+        if thread.name != "moorage-timekeeper" and not thread.name.startswith("Trio thread")
+    }
+
+
+def _live(*kinds: type) -> list[Any]:
+    return [found for found in gc.get_objects() if type(found) in kinds]
+
+
+def _left_in_memory(tasks_before: set[int]) -> list[str]:
+    left = []
+    for found in _live(asyncio.Task, asyncio.tasks._PyTask, Pool):
+        if type(found) is Pool:
+            if found.statistics().running:
+                left.append(f"held slots: {found!r}")
+        elif not found.done() and id(found) not in tasks_before:
+            left.append(f"a pending task: {found!r}")
+    return left
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread, a pending task, a held slot or a run behind."""
+    faulthandler.dump_traceback_later(HANGS_AFTER, exit=True, file=_stderr[0])
+    threads_before = _threads()
+    # By id, so as not to keep them alive.
+    kinds = (asyncio.Task, asyncio.tasks._PyTask)
+    tasks_before = {id(task) for task in _live(*kinds) if not task.done()}
+    yield
+    left = []
+    for run in list(runs._open_runs):
+        if not run.ambient:
+            left.append(f"a run that was not left: {run.name}")
+        run.close()
+    until = time.monotonic() + STRAGGLERS_GET
+    for thread in _threads() - threads_before:
+        thread.join(max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            left.append(f"a thread: {thread.name}")
+    if _left_in_memory(tasks_before):
+        # Garbage of a failed test, or of an error's traceback, counts only
+        # while something holds it.
+        gc.collect()
+        left += _left_in_memory(tasks_before)
+    capacity = process_capacity.statistics()
+    if capacity.containers or capacity.sync_slots or capacity.waiting:
+        left.append(f"room that was not given back: {capacity}")
+    faulthandler.cancel_dump_traceback_later()
+    assert not left, f"the test left behind {'; '.join(left)}"
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def run_async(request: pytest.FixtureRequest) -> Callable[[Callable[[], Any]], Any]:
+    """Runs an async function on each backend that callers may be on."""
+    if request.param == "trio":
+        return trio.run
+    return lambda main: asyncio.run(main())
+
+
+@pytest.fixture
+def in_threads() -> Iterator[Callable[..., "Background"]]:
+    """``in_threads(function, *args)`` starts a thread; ``.result()`` waits for what it gives."""
+    started: list[Background] = []
+
+    def start(function: Callable[..., Any], *args: Any) -> Background:
+        background = Background(function, args)
+        started.append(background)
+        return background
+
+    yield start
+    for background in started:
+        background.thread.join(30)
+
+
+class Background:
+    """A call that runs in a thread of its own."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, args=(function, args), daemon=True)
+        self.thread.start()
+
+    def _run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            self.value = function(*args)
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> Any:
+        self.thread.join(30)
+        assert not self.thread.is_alive(), "still running after 30 s"
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+@contextlib.contextmanager
+def switching_threads_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def often_switching() -> Iterator[None]:
+    """The interpreter switches threads every 10 microseconds."""
+    with switching_threads_often():
+        yield

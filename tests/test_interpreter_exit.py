@@ -1,0 +1,426 @@
+"""The interpreter's exit: what becomes of a run that nobody left, each in a process of its own."""
+
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+# Before each program.  `Work` says what becomes of its container.
+HEAD = """
+import asyncio, logging, os, signal, sys, threading
+import moorage
+
+logging.basicConfig(format="%(levelname)s %(message)s")
+app = moorage.App("program")
+
+def say(*what):
+    print(*what, flush=True)
+
+@app.cls()
+class Work:
+    @moorage.enter()
+    def enter(self):
+        say("enter")
+
+    @moorage.method()
+    def work(self, value=None):
+        return value
+
+    @moorage.exit()
+    def exit(self):
+        say("exit")
+"""
+
+
+def start(program):
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", HEAD + textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"the program did not end; it said\n{out}\n{err}")
+    return process.returncode, out.splitlines(), err
+
+
+def run(program):
+    return finish(start(program))
+
+
+def wait_ready(process):
+    """Wait for the line "ready" and give what came before it."""
+    lines = []
+    while True:
+        there, _, _ = select.select([process.stdout], [], [], 60)
+        if not there:
+            process.kill()
+            pytest.fail(f"the program is not ready; it said {lines}, {process.communicate()}")
+        line = process.stdout.readline()
+        if not line:
+            pytest.fail(f"the program ended early; it said {lines}, {process.communicate()}")
+        if line == "ready\n":
+            return lines
+        lines.append(line.rstrip("\n"))
+
+
+def test_an_ambient_run_ends_with_the_program_and_its_exit_hooks_run():
+    code, out, err = run("""
+        say(Work().work.remote("worked"))
+        say("end of program")
+    """)
+    assert (code, out) == (0, ["enter", "worked", "end of program", "exit"])
+    assert err == ""
+
+
+def test_an_async_exit_hook_may_use_to_thread():
+    code, out, err = run("""
+        @app.cls()
+        class Async:
+            @moorage.method()
+            async def work(self):
+                return "worked"
+
+            @moorage.exit()
+            async def exit(self):
+                say(await asyncio.to_thread(lambda: "exit in a thread"))
+
+        say(Async().work.remote())
+    """)
+    assert (code, out) == (0, ["worked", "exit in a thread"])
+    assert err == ""
+
+
+def test_an_async_exit_hook_of_sync_methods_may_use_to_thread():
+    code, out, err = run("""
+        @app.cls()
+        class Async:
+            @moorage.method()
+            def work(self):
+                return "worked"
+
+            @moorage.exit()
+            async def exit(self):
+                await asyncio.sleep(0)
+                say(await asyncio.to_thread(lambda: "exit in a thread"))
+
+        say(Async().work.remote())
+    """)
+    assert (code, out) == (0, ["worked", "exit in a thread"])
+    assert err == ""
+
+
+def test_a_stuck_sync_input_is_left_after_the_grace_and_named():
+    started = time.monotonic()
+    code, out, err = run("""
+        moorage.config.exit_grace = 0.5
+        started = threading.Event()
+
+        @app.function()
+        def stuck():
+            started.set()
+            threading.Event().wait()
+
+        Work().work.remote()
+        stuck.spawn()
+        assert started.wait(10)
+        say("end of program")
+    """)
+    assert (code, out) == (0, ["enter", "end of program", "exit"])
+    assert time.monotonic() - started < 30, "it would be stuck for ever"
+    assert "WARNING" in err
+    assert "'program' was left while this still ran" in err
+    assert "in wait (" in err, "the place where it sits"
+
+
+def test_a_stuck_async_input_is_left_and_named():
+    code, out, err = run("""
+        moorage.config.exit_grace = 0.5
+        started = threading.Event()
+
+        @app.function()
+        async def stuck():
+            started.set()
+            threading.Event().wait()  # blocks its loop
+
+        Work().work.remote()
+        stuck.spawn()
+        assert started.wait(10)
+        say("end of program")
+    """)
+    assert (code, out) == (0, ["enter", "end of program", "exit"])
+    assert "'program' was left while this still ran" in err
+
+
+def test_a_running_async_input_is_cancelled_at_the_programs_end():
+    code, out, err = run("""
+        started = threading.Event()
+
+        @app.function()
+        async def nap():
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                say("cancelled")
+                raise
+
+        nap.spawn()
+        assert started.wait(10)
+    """)
+    assert (code, out) == (0, ["cancelled"])
+    assert err == ""
+
+
+def test_inputs_queued_at_the_programs_end_are_cancelled_with_one_warning():
+    code, out, err = run("""
+        started = threading.Event()
+
+        @app.function(max_containers=1)
+        async def nap(value):
+            say("began", value)
+            started.set()
+            await asyncio.Event().wait()
+
+        for value in range(4):
+            nap.spawn(value)
+        assert started.wait(10)
+    """)
+    assert (code, out) == (0, ["began 0"])
+    assert err.count("WARNING") == 1
+    assert "3 inputs queued" in err
+
+
+def test_sys_exit_keeps_its_code_and_the_exit_hooks_run():
+    code, out, err = run("""
+        Work().work.remote()
+        sys.exit(3)
+    """)
+    assert (code, out) == (3, ["enter", "exit"])
+    assert err == ""
+
+
+def test_sys_exit_inside_a_run_keeps_its_code_and_the_exit_hooks_run():
+    code, out, err = run("""
+        with app.run():
+            Work().work.remote()
+            sys.exit(3)
+    """)
+    assert (code, out) == (3, ["enter", "exit"])
+    assert err == ""
+
+
+def test_an_unhandled_exception_is_shown_and_the_exit_hooks_run():
+    code, out, err = run("""
+        Work().work.remote()
+        raise LookupError("unhandled")
+    """)
+    assert (code, out) == (1, ["enter", "exit"])
+    assert "LookupError: unhandled" in err
+
+
+def test_an_unhandled_error_of_an_input_is_shown_and_the_exit_hooks_run():
+    code, out, err = run("""
+        @app.function()
+        def fail():
+            raise LookupError("of an input")
+
+        Work().work.remote()
+        fail.remote()
+    """)
+    assert (code, out) == (1, ["enter", "exit"])
+    assert "LookupError: of an input" in err
+
+
+@pytest.mark.parametrize("scope", ["ambient", "run"])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_sigint_in_a_blocking_remote_interrupts_it_and_the_exit_hooks_run(kind, scope):
+    body = {
+        "sync": """
+            @app.function()
+            def wait():
+                say("ready")
+                released.wait(30)
+        """,
+        "async": """
+            @app.function()
+            async def wait():
+                say("ready")
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    say("cancelled")
+                    raise
+        """,
+    }[kind]
+    calls = {
+        "ambient": """
+            Work().work.remote()
+            try:
+                wait.remote()
+            finally:
+                released.set()
+        """,
+        "run": """
+            with app.run():
+                Work().work.remote()
+                try:
+                    wait.remote()
+                finally:
+                    released.set()
+        """,
+    }[scope]
+    process = start(
+        "released = threading.Event()\n" + textwrap.dedent(body) + textwrap.dedent(calls)
+    )
+    before = wait_ready(process)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert code == -signal.SIGINT, err
+    assert "KeyboardInterrupt" in err
+    assert before == ["enter"]
+    assert out == (["exit"] if kind == "sync" else ["cancelled", "exit"])
+
+
+@pytest.mark.parametrize("where", ["get", "map", "remote_gen"])
+def test_sigint_in_any_blocking_wait_interrupts_it_and_the_exit_hooks_run(where):
+    wait = {
+        "get": "wait.spawn(0).get()",
+        "map": "list(wait.map([0]))",
+        "remote_gen": "list(stream.remote_gen())",
+    }[where]
+    process = start(f"""
+        @app.function()
+        async def wait(_):
+            say("ready")
+            await asyncio.Event().wait()
+
+        @app.function()
+        async def stream():
+            say("ready")
+            await asyncio.Event().wait()
+            yield
+
+        Work().work.remote()
+        {wait}
+    """)
+    assert wait_ready(process) == ["enter"]
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert code == -signal.SIGINT, err
+    assert "KeyboardInterrupt" in err
+    assert out == ["exit"]
+
+
+def test_sigint_may_be_caught_and_the_run_goes_on():
+    process = start("""
+        @app.function()
+        async def wait():
+            say("ready")
+            await asyncio.Event().wait()
+
+        with app.run():
+            try:
+                wait.remote()
+            except KeyboardInterrupt:
+                say("caught", Work().work.remote("and went on"))
+    """)
+    assert wait_ready(process) == []
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert (code, out) == (0, ["enter", "caught and went on", "exit"]), err
+
+
+@pytest.mark.parametrize("scope", ["ambient", "run"])
+def test_a_daemon_thread_in_a_call_does_not_hold_up_the_exit(scope):
+    calls = {
+        "ambient": "program()",
+        "run": "with app.run():\n    program()",
+    }[scope]
+    code, out, err = run(
+        """
+started = threading.Event()
+
+@app.function()
+async def nap():
+    started.set()
+    await asyncio.Event().wait()
+
+def call():
+    try:
+        nap.remote()
+    except moorage.exception.InputCancelledError:
+        pass
+
+def program():
+    Work().work.remote()
+    threading.Thread(target=call, daemon=True).start()
+    assert started.wait(10)
+    say("end of program")
+"""
+        + calls
+    )
+    assert (code, out) == (0, ["enter", "end of program", "exit"])
+    assert err == ""
+
+
+def test_a_thread_that_is_no_daemon_may_go_on_calling_until_it_ends():
+    # Ambient runs end with the main thread, as concurrent.futures does: what
+    # is called after that is refused, and nothing hangs.
+    code, out, err = run("""
+        ended = threading.Event()
+
+        def call():
+            try:
+                while True:
+                    Work().work.remote()
+            except moorage.exception.Error as error:
+                say(type(error).__name__)
+            ended.set()
+
+        Work().work.remote()
+        threading.Thread(target=call).start()
+    """)
+    assert code == 0, err
+    assert out[0] == "enter"
+    assert "exit" in out
+    assert out[-1] in ("ExecutionError", "InputCancelledError", "exit")
+
+
+def test_a_run_left_open_at_the_programs_end_is_ended():
+    code, out, err = run("""
+        running = app.run()
+        running.__enter__()
+        Work().work.remote()
+    """)
+    assert (code, out) == (0, ["enter", "exit"])
+    assert err == ""
+
+
+def test_a_program_that_only_decorates_starts_and_leaves_nothing():
+    code, out, err = run("""
+        say(threading.active_count())
+    """)
+    assert (code, out, err) == (0, ["1"], "")
+
+
+def test_asyncio_run_with_an_ambient_run_ends():
+    code, out, err = run("""
+        async def main():
+            return await Work().work.remote.aio("awaited")
+
+        say(asyncio.run(main()))
+    """)
+    assert (code, out) == (0, ["enter", "awaited", "exit"])
+    assert err == ""
