@@ -74,8 +74,8 @@ def test_async_with_from_any_loop(run_async):
 def test_running_a_running_app_is_refused():
     app, obj, _ = make_app()
     with app.run():
-        with pytest.raises(InvalidError, match="runs already"), app.run():
-            pass
+        with pytest.raises(InvalidError, match="runs already"):
+            app.run().__enter__()
         assert obj.work.remote(1) == 1, "the run that was there goes on"
 
 
@@ -92,9 +92,14 @@ def test_two_apps_run_side_by_side():
 @pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_leaving_by_an_exception_runs_the_exit_hooks(error):
     app, obj, log = make_app()
-    with pytest.raises(error), app.run():
-        obj.work.remote()
-        raise error
+
+    def main():
+        with app.run():
+            obj.work.remote()
+            raise error
+
+    with pytest.raises(error):
+        main()
     assert log == ["enter", "exit"]
 
 
@@ -296,7 +301,7 @@ def test_a_call_while_the_run_is_being_left_is_refused():
 
 
 def test_a_call_outside_of_any_run_opens_an_ambient_run():
-    app, obj, log = make_app()
+    _, obj, log = make_app()
     assert obj.work.remote(1) == 1
     assert obj.work.remote(2) == 2
     [run] = runs._open_runs
@@ -326,7 +331,7 @@ def test_after_a_scoped_run_a_call_opens_an_ambient_run_again():
 
 def test_in_strict_mode_a_call_outside_of_any_run_is_refused(monkeypatch):
     monkeypatch.setattr(moorage.config, "strict", True)
-    app, obj, log = make_app()
+    _, obj, log = make_app()
     with pytest.raises(ExecutionError, match=r"with app\.run\(\)"):
         obj.work.remote()
     assert log == []

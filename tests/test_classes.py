@@ -213,10 +213,6 @@ def test_exit_hooks_run_once_for_each_container():
     assert exited == entered
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="runtime: an input granted by container_ready gets a second worker, not thread T",
-)
 def test_without_concurrent_sync_inputs_run_on_the_thread_that_ran_enter():
     app = App()
 

@@ -1,16 +1,16 @@
 """The interpreter's exit: what becomes of a run that nobody left, each in a process of its own."""
 
-import select
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
 
 # Before each program.  `Work` says what becomes of its container.
-HEAD = """
+HEAD = r"""
 import asyncio, logging, os, signal, sys, threading
 import moorage
 
@@ -18,7 +18,7 @@ logging.basicConfig(format="%(levelname)s %(message)s")
 app = moorage.App("program")
 
 def say(*what):
-    print(*what, flush=True)
+    os.write(1, (" ".join(map(str, what)) + "\n").encode())  # whole, from any thread
 
 @app.cls()
 class Work:
@@ -61,18 +61,18 @@ def run(program):
 
 def wait_ready(process):
     """Wait for the line "ready" and give what came before it."""
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
     lines = []
-    while True:
-        there, _, _ = select.select([process.stdout], [], [], 60)
-        if not there:
-            process.kill()
-            pytest.fail(f"the program is not ready; it said {lines}, {process.communicate()}")
-        line = process.stdout.readline()
-        if not line:
-            pytest.fail(f"the program ended early; it said {lines}, {process.communicate()}")
-        if line == "ready\n":
-            return lines
-        lines.append(line.rstrip("\n"))
+    try:
+        for line in process.stdout:
+            if line == "ready\n":
+                return lines
+            lines.append(line.rstrip("\n"))
+    finally:
+        watchdog.cancel()
+        watchdog.join()
+    pytest.fail(f"the program ended before it was ready; it said {lines}, {finish(process)}")
 
 
 def test_an_ambient_run_ends_with_the_program_and_its_exit_hooks_run():
@@ -290,7 +290,8 @@ def test_sigint_in_a_blocking_remote_interrupts_it_and_the_exit_hooks_run(kind, 
     assert code == -signal.SIGINT, err
     assert "KeyboardInterrupt" in err
     assert before == ["enter"]
-    assert out == (["exit"] if kind == "sync" else ["cancelled", "exit"])
+    # Two containers, which end side by side.
+    assert sorted(out) == (["exit"] if kind == "sync" else ["cancelled", "exit"])
 
 
 @pytest.mark.parametrize("where", ["get", "map", "remote_gen"])
@@ -392,10 +393,9 @@ def test_a_thread_that_is_no_daemon_may_go_on_calling_until_it_ends():
         Work().work.remote()
         threading.Thread(target=call).start()
     """)
-    assert code == 0, err
+    assert (code, err) == (0, "")
     assert out[0] == "enter"
-    assert "exit" in out
-    assert out[-1] in ("ExecutionError", "InputCancelledError", "exit")
+    assert sorted(out[1:]) in (["ExecutionError", "exit"], ["InputCancelledError", "exit"])
 
 
 def test_a_run_left_open_at_the_programs_end_is_ended():

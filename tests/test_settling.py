@@ -90,9 +90,8 @@ def test_the_users_exception_keeps_type_and_attributes(name):
     error = CustomError(7, detail=["x"])
     error.__cause__ = cause
     error.add_note("a note")
-    with app.run():
-        with pytest.raises(CustomError) as caught:
-            getattr(work, name).remote(error)
+    with app.run(), pytest.raises(CustomError) as caught:
+        getattr(work, name).remote(error)
     assert caught.value.code == 7
     assert caught.value.detail == ["x"]
     assert caught.value.__cause__ is cause
@@ -179,11 +178,7 @@ def test_getting_an_error_twice_does_not_pile_up_frames():
 @pytest.mark.parametrize(
     ("name", "kind", "args"),
     [("fail", StopIteration, [1])]
-    + [
-        (name, kind, list(args))
-        for name in ("fail", "fail_async")
-        for kind, *args in CONTROL_FLOW
-    ],
+    + [(name, kind, list(args)) for name in ("fail", "fail_async") for kind, *args in CONTROL_FLOW],
 )
 def test_control_flow_arrives_as_a_remote_error_and_the_container_lives_on(name, kind, args):
     app = App()

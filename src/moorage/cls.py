@@ -103,7 +103,9 @@ class Methods:
             hints = dict(getattr(self.user_class, "__annotations__", {}))
         names = {known.__name__: known for known in _PARAMETER_TYPES}
         types: dict[str, type] = {}
-        for name in self.parameters:
+        for name, declared in self.parameters.items():
+            if not declared.init:
+                continue  # never given from outside: of any type
             hint = hints.get(name)
             known = names.get(hint) if isinstance(hint, str) else hint
             if known not in _PARAMETER_TYPES:
@@ -130,10 +132,10 @@ class Methods:
             )
         values: dict[str, Any] = {}
         for name, declared in self.parameters.items():
+            if not declared.init:
+                continue  # each instance starts with the default
             value = kwargs.get(name, declared.default)
             if value is REQUIRED:
-                if not declared.init:
-                    continue
                 raise InvalidError(
                     f"{self.name} needs its parameter {name}; write {self.name}({shown})"
                 )
@@ -293,8 +295,11 @@ class Obj:
         methods = self._cls._methods
         new: Callable[..., Any] = methods.user_class.__new__
         instance = new(methods.user_class)
-        for name, value in self._values.items():
-            setattr(instance, name, value)
+        for name, declared in methods.parameters.items():
+            if name in self._values:
+                setattr(instance, name, self._values[name])
+            elif declared.default is not REQUIRED:
+                setattr(instance, name, declared.default)
         # By this `self.method` in user code is what it is outside: a Function.
 
         def bind(name: str) -> Function[Any, Any, Any]:

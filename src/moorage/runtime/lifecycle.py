@@ -73,7 +73,13 @@ def _run(hook: Hook, instance: object, loop: asyncio.AbstractEventLoop | None) -
     assert loop is not None
     # The task takes a context of its own, so that no caller's is inherited.
     task = loop.create_task(_await(hook.function(instance)), context=context)
-    loop.run_until_complete(task)
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except RuntimeError:
+            # The hook called loop.stop(): that ends the turn, not the hook.
+            if task.done():
+                raise
 
 
 async def _await(awaitable: Awaitable[object]) -> None:

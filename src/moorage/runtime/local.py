@@ -56,6 +56,7 @@ class LocalContainer:
         self._executor_threads: list[threading.Thread] = []
         self._tasks: TaskLane | None = None
         self._stop_asked = False  # guarded by the pool's lock
+        self._serving = False  # touched by T only
         self._threads = ThreadLane(
             lock=host.lock,
             clock=clock,
@@ -89,7 +90,7 @@ class LocalContainer:
         return self._threads.cancel(input)
 
     def stop(self) -> None:
-        if self._virtual is not None and self._loop is None:
+        if self._virtual is not None and self._tasks is None:
             self._virtual.begin(self, self._name)
         with self._host.lock:
             self._stop_asked = True
@@ -98,7 +99,7 @@ class LocalContainer:
         if self._tasks is not None:
             assert self._loop is not None
             try:
-                self._loop.call_soon_threadsafe(self._loop.stop, context=Context())
+                self._loop.call_soon_threadsafe(self._stop_serving, context=Context())
             except RuntimeError:
                 pass  # closed: T is past it
 
@@ -138,15 +139,16 @@ class LocalContainer:
             self._close_loop()
             host.container_failed(self, error)
             return
+        worker = self._threads.expect_here() if self._tasks is None else None
         if host.container_ready(self):
-            if self._tasks is not None:
+            if worker is None:
                 self._run_loop()
             else:
                 if self._virtual is not None:
                     # Parked without an input a worker takes no part; stop()
                     # lets T take part again before it wakes it.
                     self._virtual.end(self)
-                self._threads.work_here()
+                self._threads.work_here(worker)
                 if self._virtual is not None:
                     self._virtual.bind_thread(self)
         run_exit(lifecycle, instance, self._loop)
@@ -156,6 +158,7 @@ class LocalContainer:
     def _run_loop(self) -> None:
         loop = self._loop
         assert loop is not None
+        self._serving = True
         while not self._stop_asked:
             try:
                 # Ends by stop().  A task of the user's that raises SystemExit
@@ -163,6 +166,13 @@ class LocalContainer:
                 loop.run_forever()
             except BaseException:
                 logger.exception("a task in %s stopped its event loop, which goes on", self._name)
+        self._serving = False
+
+    def _stop_serving(self) -> None:
+        # It may come when the loop has begun to run the exit hooks: not those.
+        if self._serving:
+            assert self._loop is not None
+            self._loop.stop()
 
     def _open_loop(self) -> None:
         self._loop = loop = self._clock.new_event_loop()

@@ -122,7 +122,7 @@ class ThreadLane:
 
     def _spawn(self, worker: Worker) -> None:
         thread = threading.Thread(
-            target=self._thread_main, args=(worker,), name=f"{self._name}-worker", daemon=True
+            target=self._arrive, args=(worker,), name=f"{self._name}-worker", daemon=True
         )
         try:
             thread.start()
@@ -145,25 +145,29 @@ class ThreadLane:
                     effects.extend(self._settle(input, failure, None)[1])
         carry_out(effects)
 
-    def _thread_main(self, worker: Worker) -> None:
-        self._arrive(worker, first=True)
+    def expect_here(self) -> Worker:
+        """Count the calling thread as the first worker, about to come to `work_here`.
 
-    def work_here(self) -> None:
-        """Be the first worker, on the calling thread, until the lane is stopped."""
+        Before the container becomes ready: its first input must not make
+        another thread, for this one holds the state that `enter` bound to it.
+        """
         worker = Worker()
         with self._lock:
             self._workers.append(worker)
-        self._arrive(worker, first=False)
+            self._on_its_way = True
+        return worker
 
-    def _arrive(self, worker: Worker, *, first: bool) -> None:
+    def work_here(self, worker: Worker) -> None:
+        """Be that worker, on the calling thread, until the lane is stopped."""
+        self._arrive(worker)
+
+    def _arrive(self, worker: Worker) -> None:
+        """Take inputs on this thread, now and whenever the bell is rung, until stopped."""
         bind_cell(worker.cell)
-        lock = self._lock
-        on_its_way = first
         while True:
             effect: Effect | None = None
-            with lock:
-                if on_its_way:
-                    self._on_its_way = False
+            with self._lock:
+                self._on_its_way = False
                 input = self._take()
                 if input is None:
                     if self._stopping:
@@ -178,11 +182,10 @@ class ThreadLane:
                 effect()
             while input is not None:
                 input = self._run(worker, input)
-            # Parked: on the idle stack since the lock was let go.
             if worker.leaving:
                 return
+            # Parked: on the idle stack since the lock was let go.
             worker.bell.acquire()
-            on_its_way = True
 
     def _run(self, worker: Worker, input: Input) -> Input | None:
         """Run one input and settle it; return the next one to run, if any."""

@@ -1,0 +1,55 @@
+"""``python -m benchmarks``: measures the groups, and prints one table.
+
+Owns the command line and the exit status: 0 if everything was measured and
+every check held, whatever the goals; 1 if a contender did not do its work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from . import asynchronous, memory, synchronous
+from .harness import ROUNDS, Group, OpenGroup, Row, run_group
+from .proof import CheckFailed
+from .table import format_legend, format_table, machine_line
+
+GROUPS: dict[str, OpenGroup] = {
+    "bulk-async": asynchronous.bulk,
+    "one-async-blocking": asynchronous.single_blocking,
+    "one-async-awaited": asynchronous.single_awaited,
+    "bulk-sync": synchronous.bulk,
+    "one-sync": synchronous.single,
+    "sleeping": synchronous.sleeping,
+    "memory": memory.queued,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer inputs, 3 rounds")
+    parser.add_argument(
+        "--only", action="append", choices=GROUPS, metavar="GROUP", help=", ".join(GROUPS)
+    )
+    arguments = parser.parse_args()
+    rounds = 3 if arguments.quick else ROUNDS
+    results: list[tuple[Group, list[Row]]] = []
+    for name in arguments.only or GROUPS:
+        print(f"measuring {name}", file=sys.stderr, flush=True)
+        try:
+            with GROUPS[name](arguments.quick) as group:
+                results.append((group, run_group(group, rounds)))
+        except CheckFailed as failed:
+            print(f"a check failed in {name}: {failed}", file=sys.stderr)
+            return 1
+    print(machine_line())
+    print(f"medians of {rounds} rounds, contenders in turns; ratio to the first of the group")
+    print()
+    print(format_table(results))
+    print()
+    print(format_legend(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""The container that runs in this process, held to what its pool relies on."""
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+import moorage
+from moorage import App
+from moorage.runtime.clock import system_clock
+from moorage.runtime.container import ContainerOptions, ContainerState
+from moorage.runtime.lifecycle import Hook, Lifecycle
+from moorage.runtime.local import LocalContainer
+
+stopped_loop_cuts_hooks = pytest.mark.xfail(
+    strict=True,
+    reason="runtime: a loop.stop() that is pending or comes in a hook cuts run_until_complete",
+)
+
+
+class HostThatStopsAtOnce:
+    """A pool that stops its container in the moment it is ready."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.clock = system_clock
+        self.stopped = threading.Event()
+
+    def settle(self, container, input, outcome, *more):
+        raise AssertionError("no input was placed")
+
+    def container_ready(self, container):
+        container.state = ContainerState.READY
+        container.stop()
+        return True
+
+    def container_failed(self, container, error):
+        self.stopped.set()
+        raise error
+
+    def container_stopped(self, container):
+        self.stopped.set()
+
+
+@stopped_loop_cuts_hooks
+def test_a_stop_before_the_loop_runs_cuts_no_exit_hook(caplog):
+    ended = []
+
+    async def hook(instance):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ended.append("exit hook")
+
+    host = HostThatStopsAtOnce()
+    options = ContainerOptions(
+        name="work",
+        max_inputs=1,
+        has_async=True,
+        lifecycle=Lifecycle(lambda: None, (), (Hook("exit", hook, True),)),
+    )
+    container = LocalContainer(host, 1, 1, 1, options)
+    with caplog.at_level(logging.WARNING, "moorage"):
+        container.boot()
+        assert host.stopped.wait(10)
+        assert container.join(10) == []
+    assert ended == ["exit hook"]
+    assert caplog.messages == []
+
+
+@stopped_loop_cuts_hooks
+@pytest.mark.parametrize("hook", ["enter", "exit"])
+def test_an_async_hook_that_stops_the_loop_goes_on(hook, caplog):
+    app = App()
+    log = []
+
+    async def stop_loop():
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    @app.cls()
+    class Work:
+        @moorage.enter()
+        async def enter(self):
+            if hook == "enter":
+                await stop_loop()
+            log.append("enter")
+
+        @moorage.method()
+        async def work(self):
+            return "worked"
+
+        @moorage.exit()
+        async def exit(self):
+            if hook == "exit":
+                await stop_loop()
+            log.append("exit")
+
+    with app.run():
+        assert Work().work.remote() == "worked"
+    assert log == ["enter", "exit"]
+    assert caplog.messages == []
