@@ -194,8 +194,10 @@ def _prove_leases_and_cancelling(name: str, function: Function, body: Body, limi
 
         calls[0].cancel()
         calls[-1].cancel()
-        _expect(name, _is_cancelled(calls[0]), "the cancelled input that ran has a result")
-        _expect(name, _is_cancelled(calls[-1]), "the cancelled input that waited has a result")
+        for call, what in ((calls[0], "ran"), (calls[-1], "waited")):
+            outcome = _result(name, call)
+            cancelled = isinstance(outcome, InputCancelledError)
+            _expect(name, cancelled, f"the cancelled input that {what} gave {outcome!r}")
         blockers[0].release()  # a thread holds its slot until it is out of its code
         _expect(name, blockers[limit].entered.wait(PATIENCE), "the slot did not come back")
         _expect_counts(name, function, running=limit, queued=0)
@@ -203,18 +205,20 @@ def _prove_leases_and_cancelling(name: str, function: Function, body: Body, limi
         for blocker in blockers:
             blocker.release()
     for blocker, call in list(zip(blockers, calls, strict=True))[1:-1]:
-        result = call.get(timeout=PATIENCE)
+        result = _result(name, call)
         _expect(name, result == blocker.index, "cancelling one input harmed another")
     _expect(name, not blockers[-1].entered.is_set(), "an input ran that was cancelled before")
     _expect_counts(name, function, running=0, queued=0)
 
 
-def _is_cancelled(call: moorage.FunctionCall[Any]) -> bool:
+def _result(name: str, call: moorage.FunctionCall[Any]) -> Any:
+    """What the call gives within our patience, be it an error of the library."""
     try:
-        call.get(timeout=PATIENCE)
-    except InputCancelledError:
-        return True
-    return False
+        return call.get(timeout=PATIENCE)
+    except moorage.Error as error:
+        return error
+    except TimeoutError:
+        raise CheckFailed(f"{name}: {call!r} does not end") from None
 
 
 def _prove_deadline(name: str, function: Function, body: Body, limit: int) -> None:
@@ -227,15 +231,12 @@ def _prove_deadline(name: str, function: Function, body: Body, limit: int) -> No
     short = app.function(**options)(moorage.concurrent(max_inputs=limit)(body))
     blocker = Blocker(0)
     with app.run():
-        call = short.spawn(blocker.input_for(body))
         try:
-            call.get(timeout=PATIENCE)
-        except FunctionTimeoutError:
-            pass
-        else:
-            raise CheckFailed(f"{name}: an input outlived its deadline")
+            outcome = _result(name, short.spawn(blocker.input_for(body)))
         finally:
             blocker.release()
+    timed_out = isinstance(outcome, FunctionTimeoutError)
+    _expect(name, timed_out, f"an input that outlives its deadline gave {outcome!r}")
 
 
 def _expect_counts(name: str, function: Function, *, running: int, queued: int) -> None:

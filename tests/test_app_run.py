@@ -260,7 +260,7 @@ def test_a_stuck_sync_input_is_left_after_the_grace_with_a_warning(caplog):
         assert started.wait(10)
     gate.set()
     messages = [record.getMessage() for record in caplog.records]
-    assert any("'stuck' was left while this still ran" in message for message in messages), messages
+    assert any("'stuck' was left, but after 0.2 s" in message for message in messages), messages
     assert any("in wait (" in message for message in messages), "it says where it sits"
 
 
@@ -319,6 +319,35 @@ def test_a_scoped_run_takes_the_place_of_the_ambient_one():
         assert obj.work.remote(2) == 2
     assert log == ["enter", "exit"] * 2
     assert not runs._open_runs
+
+
+def test_a_run_that_waits_for_the_ambient_one_to_end_is_running(in_threads):
+    app = App()
+    exiting, gate, left = threading.Event(), threading.Event(), threading.Event()
+
+    @app.cls()
+    class Work:
+        @moorage.method()
+        def work(self):
+            return None
+
+        @moorage.exit()
+        def exit(self):
+            exiting.set()
+            assert gate.wait(10)
+
+    def run():
+        with app.run():
+            assert left.wait(10)
+
+    Work().work.remote()
+    runner = in_threads(run)
+    assert exiting.wait(10)
+    with pytest.raises(InvalidError, match="runs already"):
+        app.run().__enter__()
+    gate.set()
+    left.set()
+    runner.result()
 
 
 def test_after_a_scoped_run_a_call_opens_an_ambient_run_again():

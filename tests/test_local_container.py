@@ -13,11 +13,6 @@ from moorage.runtime.container import ContainerOptions, ContainerState
 from moorage.runtime.lifecycle import Hook, Lifecycle
 from moorage.runtime.local import LocalContainer
 
-stopped_loop_cuts_hooks = pytest.mark.xfail(
-    strict=True,
-    reason="runtime: a loop.stop() that is pending or comes in a hook cuts run_until_complete",
-)
-
 
 class HostThatStopsAtOnce:
     """A pool that stops its container in the moment it is ready."""
@@ -43,7 +38,6 @@ class HostThatStopsAtOnce:
         self.stopped.set()
 
 
-@stopped_loop_cuts_hooks
 def test_a_stop_before_the_loop_runs_cuts_no_exit_hook(caplog):
     ended = []
 
@@ -68,7 +62,6 @@ def test_a_stop_before_the_loop_runs_cuts_no_exit_hook(caplog):
     assert caplog.messages == []
 
 
-@stopped_loop_cuts_hooks
 @pytest.mark.parametrize("hook", ["enter", "exit"])
 def test_an_async_hook_that_stops_the_loop_goes_on(hook, caplog):
     app = App()

@@ -208,23 +208,23 @@ class App:
         return AppRun(self, clock, grace)
 
     def _open(self, clock: Clock | None, grace: float | None) -> Run:
-        run: Run | None = None
         with self._lock:
             if self._run is not None and not self._run.ambient:
                 raise InvalidError(
                     f"{self._shown} runs already; leave that run first, or call inside it"
                 )
-            ambient, self._run = self._run, None
-            if ambient is None:
-                self._run = run = Run(self._shown, clock=clock, grace=grace)
-        if ambient is not None:
-            # A scoped run takes the place of the ambient one.
-            ambient.close()
-            with self._lock:
-                self._run = run = Run(self._shown, clock=clock, grace=grace)
-        assert run is not None
-        for key, make in self._eager:
-            run.pool(key, make).start_minimum()
+            # A scoped run takes the place of the ambient one, at once: neither
+            # another run nor another ambient one may come in between.
+            ambient = self._run
+            self._run = run = Run(self._shown, clock=clock, grace=grace)
+        try:
+            if ambient is not None:
+                ambient.close()
+            for key, make in self._eager:
+                run.pool(key, make).start_minimum()
+        except BaseException:  # KeyboardInterrupt: nobody else would leave it
+            self._close(run)
+            raise
         return run
 
     def _ambient_run(self) -> Run:

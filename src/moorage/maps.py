@@ -28,7 +28,7 @@ from typing import Any, Final, Generic, TypeVar
 from .calls import later, warn_if_loop_runs
 from .exception import ExecutionError
 from .runtime.cancellation import park
-from .runtime.clock import VirtualClock, join_thread
+from .runtime.clock import VirtualClock, join_threads
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Value
 from .runtime.pool import Pool
@@ -367,7 +367,7 @@ def _results(
         raise
     call.finish()
     if feeder is not None:
-        join_thread(feeder, 1.0)
+        join_threads([feeder], 1.0)
 
 
 def _start_feeder(call: MapCall, iterables: tuple[Any, ...]) -> threading.Thread:
@@ -481,7 +481,7 @@ async def _results_async(
         raise
     call.finish()
     if feeder is not None:
-        join_thread(feeder, 1.0)
+        join_threads([feeder], 1.0)
     if feeding is not None:
         await feeding.wait_ended()
 

@@ -11,7 +11,7 @@ import atexit
 import concurrent.futures.thread as _futures_thread  # before our shutdown callback: see below
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
 from . import config
@@ -73,39 +73,75 @@ class Run:
     def close(self) -> None:
         """Cancel what is queued and runs, run the exit hooks, join the threads.
 
-        Takes `grace` seconds at most, of which inputs that do not end get half
-        and the exit hooks the rest; what is left then is logged with the place
-        where it sits.
+        In `grace` seconds at most: see `close_runs`.
         """
-        clock = self.clock
-        with self._lock:
-            self._closed = True
-            pools = list(self.pools.values())
-        deadline = clock.now() + self.grace
-        for pool in pools:
-            pool.close()
-        waited = [pool.wait_stopped(deadline - self.grace / 2) for pool in pools]
-        if not all(waited):
-            for pool in pools:
-                pool.stop_by_force()
-            for pool in pools:
-                pool.wait_stopped(deadline)
-        left = [name for pool in pools for name in pool.join(1.0)]
-        if left:
-            logger.warning(
-                "%s was left while this still ran, %g s after it was cancelled: %s",
-                self.name,
-                self.grace,
-                "; ".join(left),
-            )
-        with self._lock:
-            self.pools.clear()
-        _open_runs.pop(self, None)
+        close_runs([self])
 
     @property
     def queued(self) -> int:
         return sum(pool.statistics().queued for pool in list(self.pools.values()))
 
+
+def close_runs(runs: Sequence[Run]) -> None:
+    """Leave `runs` together, each within its grace.
+
+    What is queued is cancelled at once.  So is what runs, but in an ambient
+    run, which the program never said it left: there it gets the first half of
+    the grace to end by itself.  Inputs that do not end hold up the exit hooks
+    until three fifths of the grace have passed.  What is left at its end is
+    logged with the place where it sits.
+    """
+    closing = [_Closing(run) for run in runs]
+    for one in closing:
+        one.wait(0.5)
+    for one in closing:
+        for pool in one.pools:
+            pool.cancel_running()
+    for one in closing:
+        one.wait(0.6)
+    for one in closing:
+        for pool in one.pools:
+            pool.stop_by_force()
+    for one in closing:
+        one.wait(1.0)
+    for one in closing:
+        one.finish()
+
+
+class _Closing:
+    """One run on its way out."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        with run._lock:
+            run._closed = True
+            self.pools = list(run.pools.values())
+        self._began = run.clock.now()
+        for pool in self.pools:
+            pool.close(cancel_running=not run.ambient)
+
+    def wait(self, part: float) -> None:
+        """Until every container has stopped, or this part of the grace has passed."""
+        for pool in self.pools:
+            pool.wait_stopped(self._began + self._run.grace * part)
+
+    def finish(self) -> None:
+        run = self._run
+        left = [name for pool in self.pools for name in pool.join(LAST_JOIN)]
+        if left:
+            logger.warning(
+                "%s was left while this still ran, after %g s: %s",
+                run.name,
+                run.grace,
+                "; ".join(left),
+            )
+        with run._lock:
+            run.pools.clear()
+        _open_runs.pop(run, None)
+
+
+# Seconds in which threads that have nothing left to do must end.
+LAST_JOIN: Final = 1.0
 
 # Every run that has not been left, for the interpreter's exit.  A dict, for
 # its single operations are atomic.
@@ -122,11 +158,10 @@ def _end_open_runs() -> None:
             "wait for them, or use `with app.run():`",
             queued,
         )
-    for run in runs:
-        try:
-            run.close()
-        except Exception:
-            logger.exception("leaving the run of %s failed", run.name)
+    try:
+        close_runs(runs)
+    except Exception:
+        logger.exception("ending what the program left running failed")
     process_timekeeper.stop()
 
 

@@ -132,10 +132,21 @@ def acquire_patiently(lock: threading.Lock) -> None:
 _PATIENCE: Final = 32
 
 
-def join_thread(thread: threading.Thread, timeout: float) -> bool:
-    """Join in real time, which virtual threads need too; false if it still lives."""
-    thread.join(timeout)
-    return not thread.is_alive()
+def join_threads(threads: Iterable[threading.Thread], timeout: float) -> list[threading.Thread]:
+    """Join in real time, which virtual threads need too; return those that still live.
+
+    `timeout` seconds in all.  The calling thread counts among those that live.
+    """
+    until = time.monotonic() + timeout
+    left: list[threading.Thread] = []
+    for thread in threads:
+        if thread is not threading.current_thread():
+            if thread.ident is None:
+                continue  # never started
+            thread.join(max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            left.append(thread)
+    return left
 
 
 class VirtualWaiter:

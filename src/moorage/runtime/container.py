@@ -114,7 +114,7 @@ class Container(Protocol):
         ...
 
     def join(self, timeout: float, /) -> list[str]:
-        """Join the threads in `timeout` seconds each; name those that are left."""
+        """Join the threads in `timeout` seconds; name those that are left."""
         ...
 
 

@@ -17,13 +17,13 @@ from contextvars import Context
 from functools import partial
 from typing import Final
 
-from .clock import VirtualClock
+from .clock import VirtualClock, join_threads
 from .container import ContainerOptions, ContainerState, Effect, Host
 from .executor import TaskLane
 from .input import Input
 from .lifecycle import run_enter, run_exit
 from .slots import Slots
-from .threads import ThreadLane, carry_out, describe_thread, join_all
+from .threads import ThreadLane, carry_out, describe_thread
 
 logger: Final = logging.getLogger("moorage")
 
@@ -105,7 +105,7 @@ class LocalContainer:
 
     def join(self, timeout: float) -> list[str]:
         threads = [self._thread, *self._threads.threads(), *self._executor_threads]
-        return [describe_thread(thread) for thread in join_all(threads, timeout)]
+        return [describe_thread(thread) for thread in join_threads(threads, timeout)]
 
     # -- thread T -----------------------------------------------------------------
 
@@ -153,6 +153,11 @@ class LocalContainer:
                     self._virtual.bind_thread(self)
         run_exit(lifecycle, instance, self._loop)
         self._close_loop()
+        # The pool keeps this container until its threads are joined; what may
+        # be a large model goes now.
+        self._threads.instance = instance = None
+        if self._tasks is not None:
+            self._tasks.instance = None
         host.container_stopped(self)
 
     def _run_loop(self) -> None:
@@ -198,7 +203,7 @@ class LocalContainer:
         except BaseException:
             logger.exception("ending the tasks left in %s failed", self._name)
         executor.shutdown(wait=False, cancel_futures=True)
-        for left in join_all(self._executor_threads, LEFTOVER_GRACE):
+        for left in join_threads(self._executor_threads, LEFTOVER_GRACE):
             logger.warning("left behind by %s: %s", self._name, describe_thread(left))
         loop.close()
 

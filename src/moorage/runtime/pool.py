@@ -135,6 +135,9 @@ class Pool:
         # passed over.  Invariant: _queued counts the others.
         self._queue: deque[Input] = deque()
         self._queued = 0
+        # Passed over, and to be let go of without the lock: with them a user's
+        # objects may die, in their call's context.
+        self._dead: list[Input] = []
         self._containers: list[Container] = []  # all but the stopped ones
         # Invariant: the READY ones of _containers, eldest first.
         self._ready: list[Container] = []
@@ -242,11 +245,7 @@ class Pool:
         with self.lock:
             inputs = [input for input in self._queue if input.call is call]
             if not queued_only:
-                for container in self._containers:
-                    for holder in container.slots.held:
-                        assert isinstance(holder, Input)
-                        if holder.call is call:
-                            inputs.append(holder)
+                inputs += [input for input in self._holders() if input.call is call]
             effects = self._cancel_all(inputs, _CANCELLED, dropped)
         carry_out(effects)
         _forget_arguments(dropped)
@@ -333,6 +332,7 @@ class Pool:
         queue = self._queue
         input = queue.popleft()
         while input.state is not QUEUED:  # cancelled: passed over
+            self._pass_over(input, effects)
             input = queue.popleft()
         self._queued -= 1
         container.slots.acquire_nowait(input, now)
@@ -397,17 +397,20 @@ class Pool:
         ):
             # The short way: the slot goes from one input to the next.
             queue = self._queue
+            effects: list[Effect] = []
             following = queue.popleft()
             while following.state is not QUEUED:  # cancelled: passed over
+                self._pass_over(following, effects)
                 following = queue.popleft()
             self._queued -= 1
             slots.hand_over(input, following, self.clock.now())
             following.container = container
             if following.call.target.is_async is lane:
                 following.state = RUNNING
-                return following, () if wake is None else (wake,)
+                if wake is not None:
+                    effects.append(wake)
+                return following, effects
             following.state = GRANTED
-            effects: list[Effect] = []
             effect = container.place(following)
             if effect is not None:
                 effects.append(effect)
@@ -472,7 +475,7 @@ class Pool:
             self._queued -= 1
             wake = self._record(input, outcome)
             dropped.append(input)
-            self._compact()
+            self._compact(effects)
             if not self._queued and self._waiting_for_room:
                 self._leave_line()
         elif state is GRANTED:
@@ -514,11 +517,24 @@ class Pool:
             effects.extend(self._cancel(input, outcome, dropped) or ())
         return effects
 
-    def _compact(self) -> None:
+    def _compact(self, effects: list[Effect]) -> None:
         # Settled inputs at the front cost nothing; many behind a long wait do.
         queue = self._queue
         if len(queue) > 64 and self._queued * 2 < len(queue):
             self._queue = deque(input for input in queue if input.state is QUEUED)
+            for input in queue:
+                if input.state is not QUEUED:
+                    self._pass_over(input, effects)
+
+    def _pass_over(self, input: Input, effects: list[Effect]) -> None:
+        if not self._dead:
+            effects.append(self._bury)
+        self._dead.append(input)
+
+    def _bury(self) -> None:
+        with self.lock:
+            dead, self._dead = self._dead, []
+        del dead
 
     def _on_deadline(self) -> None:
         """The eldest input may have reached its deadline.  On the clock's thread."""
@@ -828,8 +844,12 @@ class Pool:
 
     # -- the end ----------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Take nothing more, cancel what is queued and running, let the containers stop."""
+    def close(self, *, cancel_running: bool = True) -> None:
+        """Take nothing more, cancel what is queued, let the containers stop.
+
+        Args:
+            cancel_running: also cancel what holds a slot; else see `cancel_running`.
+        """
         dropped: list[Input] = []
         with self.lock:
             if self._state is not PoolState.OPEN:
@@ -837,10 +857,10 @@ class Pool:
             self._state = PoolState.CLOSING
             self._wake_up_at(None)
             self._waiting_for_room = False
-            mine = list(self._queue)
-            for container in self._containers:
-                mine.extend(h for h in container.slots.held if isinstance(h, Input))
-            effects = self._cancel_all(mine, _LEFT, dropped)
+            inputs = list(self._queue)
+            if cancel_running:
+                inputs += self._holders()
+            effects = self._cancel_all(inputs, _LEFT, dropped)
             for container in list(self._containers):
                 if container.state is STARTING:
                     self._move(container, STOPPING)
@@ -850,6 +870,22 @@ class Pool:
         self._capacity.forget(self)
         carry_out(effects)
         _forget_arguments(dropped)
+
+    def cancel_running(self) -> None:
+        """Cancel what holds a slot; done with already, it does nothing."""
+        dropped: list[Input] = []
+        with self.lock:
+            effects = self._cancel_all(self._holders(), _LEFT, dropped)
+        carry_out(effects)
+        _forget_arguments(dropped)
+
+    def _holders(self) -> list[Input]:
+        return [
+            holder
+            for container in self._containers
+            for holder in container.slots.held
+            if isinstance(holder, Input)
+        ]
 
     def stop_by_force(self) -> None:
         """Run the exit hooks now, also of containers whose inputs do not end."""
@@ -868,12 +904,15 @@ class Pool:
         return self.clock.wait(waiter, deadline - self.clock.now())
 
     def join(self, timeout: float) -> list[str]:
-        """Join the threads of stopped containers; name what is left of them all."""
+        """Join the threads of stopped containers in `timeout` seconds; name all that is left."""
         with self.lock:
             stopped, self._stopped = self._stopped, []
             live = list(self._containers)
             self._cancel_deadline()
-        left = [name for container in stopped for name in container.join(timeout)]
+        left: list[str] = []
+        for container in stopped:
+            # One bound for all: nobody waits for the second stuck thread too.
+            left += container.join(0.0 if left else timeout)
         return left + [name for container in live for name in container.join(0.0)]
 
     def _cancel_deadline(self) -> None:

@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any, Final
 
 from .cancellation import Cell, bind_cell
-from .clock import Clock, VirtualClock, acquire_patiently, join_thread
+from .clock import Clock, VirtualClock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState
 from .outcome import Cancelled, Outcome, Value, failure_of
@@ -277,15 +277,12 @@ def carry_out(effects: Iterable[Effect]) -> None:
 
 
 def describe_thread(thread: threading.Thread) -> str:
-    """`thread` with the innermost frame that it runs, for messages about leftovers."""
+    """`thread` with the frames it sits in, innermost first, for messages about leftovers."""
     frame: FrameType | None = sys._current_frames().get(thread.ident or -1)
     if frame is None:
         return thread.name
-    innermost = traceback.extract_stack(frame, limit=1)[0]
-    return f"{thread.name} in {innermost.name} ({innermost.filename}:{innermost.lineno})"
-
-
-def join_all(threads: Iterable[threading.Thread], timeout: float) -> list[threading.Thread]:
-    """Join `threads`, `timeout` seconds each at most; return those that still live."""
-    me = threading.current_thread()
-    return [t for t in threads if t is not me and t.is_alive() and not join_thread(t, timeout)]
+    # Enough to get from a wait in the standard library to the line that asked for it.
+    frames = reversed(traceback.extract_stack(frame, limit=4))
+    return f"{thread.name}, in " + ", called by ".join(
+        f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames
+    )
