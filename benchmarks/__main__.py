@@ -11,6 +11,7 @@ import sys
 
 from . import asynchronous, memory, synchronous
 from .harness import ROUNDS, Group, OpenGroup, Row, run_group
+from .idle import measure_idle
 from .proof import CheckFailed
 from .table import format_legend, format_table, machine_line
 
@@ -48,6 +49,9 @@ def main() -> int:
     print(format_table(results))
     print()
     print(format_legend(results))
+    if not arguments.only:
+        print()
+        print(measure_idle(1.0 if arguments.quick else 10.0))
     return 0
 
 

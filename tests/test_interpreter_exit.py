@@ -140,7 +140,7 @@ def test_a_stuck_sync_input_is_left_after_the_grace_and_named():
     assert (code, out) == (0, ["enter", "end of program", "exit"])
     assert time.monotonic() - started < 30, "it would be stuck for ever"
     assert "WARNING" in err
-    assert "'program' was left, but after 0.5 s this still runs" in err
+    assert "'program' was left while this still ran, after 0.5 s" in err
     assert "in wait (" in err, "the place where it sits"
 
 
@@ -160,7 +160,7 @@ def test_a_stuck_async_input_is_left_and_named():
         say("end of program")
     """)
     assert (code, out) == (0, ["enter", "end of program", "exit"])
-    assert "'program' was left, but after 0.5 s this still runs" in err
+    assert "'program' was left while this still ran, after 0.5 s" in err
 
 
 def test_a_running_async_input_is_cancelled_at_the_programs_end():

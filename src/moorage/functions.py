@@ -7,6 +7,7 @@ Owns the ways to call one (``remote``, ``map``, ``spawn``, ``remote_gen``,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import (
     AsyncIterable,
     Callable,
@@ -192,7 +193,8 @@ class Remote(Generic[P, R_co]):
         target = function._target
         if target.is_generator:
             function._expect(".remote()", False)
-        warn_if_loop_runs(f"{target.name}.remote()", "remote.aio()")
+        if asyncio._get_running_loop() is not None:
+            warn_if_loop_runs(f"{target.name}.remote()", "remote.aio()")
         clock = function._service.current_run().clock
         waiter = clock.make_waiter()
         input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)

@@ -338,8 +338,7 @@ class Pool:
         container.slots.acquire_nowait(input, now)
         self._running += 1
         if container.idle_since is not None:
-            container.idle_since = None
-            self._note_idle()
+            self._no_more_idle(container)
         input.state = GRANTED
         input.container = container
         if self._deadline is None and self.options.timeout is not None:
@@ -441,8 +440,7 @@ class Pool:
             effects = self._assign()
         if not container.slots.held:
             if container.state is READY:
-                container.idle_since = self.clock.now()
-                self._note_idle()
+                self._now_idle(container, self.clock.now())
                 if self._waiting_for_room and not self._queued:
                     self._leave_line()
             elif container.state is DRAINING:
@@ -461,9 +459,16 @@ class Pool:
             effects.extend(self._scale())
         return effects
 
-    def _note_idle(self) -> None:
-        since = [c.idle_since for c in self._ready if c.idle_since is not None]
-        self.longest_idle = min(since) if since else None
+    def _now_idle(self, container: Container, now: float) -> None:
+        container.idle_since = now
+        if self.longest_idle is None:
+            self.longest_idle = now
+
+    def _no_more_idle(self, container: Container) -> None:
+        since, container.idle_since = container.idle_since, None
+        if since == self.longest_idle:
+            others = [c.idle_since for c in self._ready if c.idle_since is not None]
+            self.longest_idle = min(others) if others else None
 
     # -- cancelling -------------------------------------------------------------------
 
@@ -618,7 +623,7 @@ class Pool:
                 self._move(container, READY)
                 self._ready.append(container)
                 if not container.slots.held:
-                    container.idle_since = now
+                    self._now_idle(container, now)
                 count -= 1
         if count and now < self._start_again_at:
             return self._start_again_at if again is None else min(again, self._start_again_at)
@@ -670,8 +675,7 @@ class Pool:
     def _drain(self, container: Container) -> list[Effect]:
         self._move(container, DRAINING)
         self._ready.remove(container)
-        container.idle_since = None
-        self._note_idle()
+        self._no_more_idle(container)
         return [] if container.slots.held else [self._stop(container)]
 
     def _stop(self, container: Container) -> Effect:
@@ -745,8 +749,7 @@ class Pool:
             self._ready.append(container)
             effects = self._assign()
             if not container.slots.held:
-                container.idle_since = now
-                self._note_idle()
+                self._now_idle(container, now)
                 effects.extend(self._scale())
         carry_out(effects)
         return True

@@ -9,9 +9,10 @@ by ``cancellation.park``.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextvars import Context
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -29,25 +30,60 @@ class AsyncWaiter(Protocol):
 class AsyncioWaiter:
     """A future, set on its own loop."""
 
-    __slots__ = ("_future", "_loop")
+    __slots__ = ("_mail", "future")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._future: asyncio.Future[None] = loop.create_future()
+        self.future: asyncio.Future[None] = loop.create_future()
+        mail = _here.mail
+        if mail is None or mail.loop is not loop:
+            _here.mail = mail = _Mail(loop)
+        self._mail = mail
 
     def wake(self) -> None:
+        self._mail.post(self.future)
+
+    async def wait(self) -> None:
+        await self.future
+
+
+class _Mail:
+    """Futures of one loop that are due: one wake-up for all that come before it looks."""
+
+    __slots__ = ("_due", "_lock", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._lock = threading.Lock()
+        # Guarded by the lock.  Invariant: if not empty, _deliver was scheduled,
+        # or is about to be by whoever found it empty.
+        self._due: list[asyncio.Future[None]] = []
+
+    def post(self, future: asyncio.Future[None]) -> None:
+        with self._lock:
+            due = self._due
+            due.append(future)
+            if len(due) > 1:
+                return
         try:
             # An empty context: ours would be held by the loop until it runs.
-            self._loop.call_soon_threadsafe(self._set, context=Context())
+            self.loop.call_soon_threadsafe(self._deliver, context=Context())
         except RuntimeError:
             pass  # the caller's loop is closed: nobody waits
 
-    def _set(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
+    def _deliver(self) -> None:
+        with self._lock:
+            due, self._due = self._due, []
+        for future in due:
+            if not future.done():
+                future.set_result(None)
 
-    async def wait(self) -> None:
-        await self._future
+
+class _Here(threading.local):
+    # That of the loop that ran last on this thread.
+    mail: _Mail | None = None
+
+
+_here: Final = _Here()
 
 
 class TrioWaiter:
