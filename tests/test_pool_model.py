@@ -171,9 +171,7 @@ class PoolWorld:
         assert sorted(map(id, ready)) == sorted(map(id, pool._ready))
         live = [c for c in self.containers if c.state is not ContainerState.STOPPED]
         if limits.max_containers is not None:
-            taking = [
-                c for c in live if c.state in (ContainerState.READY, ContainerState.STARTING)
-            ]
+            taking = [c for c in live if c.state in (ContainerState.READY, ContainerState.STARTING)]
             assert len(taking) <= limits.max_containers
         for c in ready:
             assert (c.idle_since is not None) == (not c.slots.held)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import traceback
 
 import pytest
@@ -303,3 +304,34 @@ def test_an_awaiting_caller_may_call_again_at_once_and_finds_the_slot_free(run_a
     with app.run():
         run_async(main)
         assert work.statistics().containers_started == 1
+
+
+def test_a_user_who_cancels_every_task_on_the_loop_loses_no_input():
+    app = App()
+    gate = threading.Event()
+
+    @app.function(max_containers=1)
+    @moorage.concurrent(max_inputs=4)
+    async def work(x):
+        if x == 0:
+            assert gate.wait(10)  # until all slots are granted: their tasks have not begun
+            for task in asyncio.all_tasks():
+                task.cancel()
+            await asyncio.sleep(0)
+        return x
+
+    with app.run():
+        calls = [work.spawn(x) for x in range(8)]
+        gate.set()
+        ends = []
+        for call in calls:
+            try:
+                ends.append(call.get(timeout=10))
+            except RemoteError as error:
+                assert isinstance(error.__cause__, asyncio.CancelledError)
+                ends.append("cancelled")
+        assert ends[0] == "cancelled"
+        assert ends[4:] == [4, 5, 6, 7]
+        s = work.statistics()
+        assert (s.running, s.queued, s.accepted) == (0, 0, 8)
+        assert s.failed == ends.count("cancelled")

@@ -81,6 +81,25 @@ class Bell:
                 end.close()
 
 
+class InputTask(asyncio.Task[None]):
+    """The task of one input, which settles it however it ends.
+
+    A plain task that is cancelled before its first step never enters its
+    coroutine, and its input would be lost: this one enters it, and ends there.
+    Any code on the loop may cancel all tasks it finds, so it is not enough
+    that ours does not.
+    """
+
+    cancelled_early = False
+
+    def cancel(self, msg: object = None) -> bool:
+        coroutine: Any = self.get_coro()
+        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+            self.cancelled_early = True
+            return True
+        return super().cancel(msg)
+
+
 class TaskLane:
     """The asynchronous inputs of one container.  Made on its loop's thread."""
 
@@ -146,13 +165,8 @@ class TaskLane:
     # -- on the loop's thread -----------------------------------------------------
 
     def _cancel_task(self, input: Input) -> None:
-        task: asyncio.Task[None] | None = input.runner
-        if task is None:
-            return
-        # A task that is cancelled before its first step never enters _run, and
-        # would never settle: _run looks for the cancellation itself then.
-        coroutine: Any = task.get_coro()
-        if inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
+        task: InputTask | None = input.runner
+        if task is not None:
             task.cancel()
 
     def _answer(self) -> None:
@@ -160,9 +174,8 @@ class TaskLane:
         self._start_ready()
 
     def _start_ready(self) -> None:
-        # Under an eager task factory a task may run, and settle, inside
-        # _start; what that grants is started here, in this loop, not by
-        # recursion.
+        # Were a task ever to run, and settle, inside _start, as eager tasks
+        # do: what that grants is started here, in this loop, not by recursion.
         if self._starting:
             return
         self._starting = True
@@ -192,7 +205,10 @@ class TaskLane:
         return None
 
     def _start(self, input: Input) -> None:
-        input.runner = self._loop.create_task(self._run(input), context=input.call.context.copy())
+        # Made directly: a task factory that user code sets is for its own tasks.
+        input.runner = InputTask(
+            self._run(input), loop=self._loop, context=input.call.context.copy()
+        )
 
     async def _run(self, input: Input) -> None:
         """Run one input in this task, settle it, and start the one that gets its slot."""
@@ -201,6 +217,8 @@ class TaskLane:
         try:
             if input.cancellation is not None:
                 outcome = input.cancellation
+            elif input.runner.cancelled_early:
+                raise asyncio.CancelledError
             else:
                 target = input.call.target
                 function: Callable[..., Any] = target.function
