@@ -246,7 +246,7 @@ class PoolModel(RuleBasedStateMachine):
     @rule(which=which, index=st.integers(0, 3), good=st.integers(0, 3))
     def end_start(self, which: int, index: int, good: int) -> None:
         world = self.worlds[which]
-        waiting = [c for c in world.in_state(ContainerState.STARTING)]
+        waiting = world.in_state(ContainerState.STARTING)
         waiting += [
             c for c in world.in_state(ContainerState.STOPPING) if not c.stop_asked
         ]  # told to stop while it started

@@ -2,8 +2,8 @@
 
 Owns the cell of each worker thread: whether user code or ours runs on it, the
 shield, the flag that a cancel sets, and the wait of ours that the thread sits
-in.  A cell's fields are guarded by its own lock, a leaf.  Workers enter and
-leave user code through it; every blocking wait of ours goes through
+in.  A cell's fields are guarded by its own lock, a leaf.  Workers note in it
+that they enter and leave user code; every blocking wait of ours goes through
 :func:`park`, so that a cancelled input leaves that wait at once.
 """
 
@@ -25,8 +25,8 @@ class CellState(enum.Enum):
     USER = "user"
 
 
-_OURS: Final = CellState.OURS
-_USER: Final = CellState.USER
+OURS: Final = CellState.OURS
+USER: Final = CellState.USER
 
 
 class Cell:
@@ -36,30 +36,12 @@ class Cell:
 
     def __init__(self) -> None:
         self.lock: threading.Lock = threading.Lock()
-        self.state: CellState = _OURS
+        self.state: CellState = OURS
         self.shield: int = 0  # depth; cancellation waits while it is above 0
         self.input: Input | None = None
         # True from the cancel of `input` until the thread takes its next input.
         self.cancelled: bool = False
         self.waiter: Waiter | None = None  # the wait of ours this thread sits in
-
-    def enter_user(self, input: Input) -> bool:
-        """User code of `input` begins on this thread; false if it was cancelled before."""
-        with self.lock:
-            self.input = input
-            # Set under the pool's lock before cancel() comes here, so either
-            # we see it now or cancel() will find us at this input.
-            self.cancelled = input.cancellation is not None
-            if self.cancelled:
-                return False
-            self.state = _USER
-            return True
-
-    def leave_user(self) -> None:
-        """It has ended; a cancel that comes from now on strikes nobody."""
-        with self.lock:
-            self.state = _OURS
-            self.input = None
 
     def cancel(self, input: Input) -> None:
         """Set the flag for `input`, and end the wait of ours that it sits in."""
@@ -108,7 +90,7 @@ def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
         if cell.cancelled and cell.shield == 0:
             raise InputCancellation
         cell.waiter = waiter
-        state, cell.state = cell.state, _OURS
+        state, cell.state = cell.state, OURS
     try:
         woken = clock.wait(waiter, timeout)
     finally:

@@ -109,10 +109,12 @@ class TaskLane:
         lock: threading.Lock,
         clock: Clock,
         settle: Settle,
+        container: object,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._lock = lock
         self._settle = settle
+        self._container = container  # only handed on to `settle`
         self._loop = loop
         self.instance: object = None
         # A virtual loop must be known to be busy before it is woken.
@@ -248,7 +250,7 @@ class TaskLane:
             awake, self._awake = self._awake, True
             nested = self._starting
             following, effects = self._settle(
-                input, outcome, None if nested or self._ready else True
+                self._container, input, outcome, None if nested or self._ready else True
             )
             if following is None and not nested:
                 following = self._take()

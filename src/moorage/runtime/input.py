@@ -60,7 +60,7 @@ class Kind(enum.Enum):
 class Target:
     """What an input runs: one function, or one method of the container's instance."""
 
-    __slots__ = ("function", "is_async", "is_generator", "is_method", "kind", "name")
+    __slots__ = ("function", "is_async", "is_generator", "is_method", "is_plain", "kind", "name")
 
     def __init__(
         self, name: str, function: Callable[..., Any], kind: Kind, *, is_method: bool = False
@@ -72,6 +72,7 @@ class Target:
         # Plain attributes, because each input asks.
         self.is_async: bool = kind.is_async
         self.is_generator: bool = kind.is_generator
+        self.is_plain: bool = not is_method and not kind.is_generator
 
     def __repr__(self) -> str:
         return f"<Target {self.name}: {self.kind.value}>"

@@ -14,7 +14,6 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from functools import partial
 from typing import Final
 
 from .clock import VirtualClock, join_threads
@@ -60,7 +59,8 @@ class LocalContainer:
         self._threads = ThreadLane(
             lock=host.lock,
             clock=clock,
-            settle=partial(host.settle, self),
+            settle=host.settle,
+            container=self,
             limit=options.max_inputs,
             name=self._name,
         )
@@ -130,7 +130,8 @@ class LocalContainer:
                 self._tasks = TaskLane(
                     lock=host.lock,
                     clock=self._clock,
-                    settle=partial(host.settle, self),
+                    settle=host.settle,
+                    container=self,
                     loop=self._loop,
                 )
                 self._tasks.instance = instance

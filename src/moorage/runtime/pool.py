@@ -123,6 +123,7 @@ class Pool:
     ) -> None:
         self.options = options
         self.clock = clock
+        self._now = clock.now
         self.lock: threading.Lock = threading.Lock()
         self._factory = factory
         self._capacity = capacity
@@ -300,7 +301,7 @@ class Pool:
         """Grant what can be granted, in order; ask the policy if that is not all."""
         effects: list[Effect] = []
         if self._queued:
-            now = self.clock.now()
+            now = self._now()
             self._fill(fullest_below_target, now, effects)
             if self._queued:
                 effects.extend(self._scale())
@@ -402,7 +403,7 @@ class Pool:
                 self._pass_over(following, effects)
                 following = queue.popleft()
             self._queued -= 1
-            slots.hand_over(input, following, self.clock.now())
+            slots.hand_over(input, following, self._now())
             following.container = container
             if following.call.target.is_async is lane:
                 following.state = RUNNING
@@ -440,7 +441,7 @@ class Pool:
             effects = self._assign()
         if not container.slots.held:
             if container.state is READY:
-                self._now_idle(container, self.clock.now())
+                self._now_idle(container, self._now())
                 if self._waiting_for_room and not self._queued:
                     self._leave_line()
             elif container.state is DRAINING:
@@ -549,7 +550,7 @@ class Pool:
         assert timeout is not None
         with self.lock:
             self._deadline = None
-            now = self.clock.now()
+            now = self._now()
             due: list[Input] = []
             following: float | None = None
             for container in self._containers:
@@ -579,7 +580,7 @@ class Pool:
         if self._state is not PoolState.OPEN:
             return []
         effects: list[Effect] = []
-        now = self.clock.now()
+        now = self._now()
         while True:
             decision = self._policy.decide(self._observe(now))
             again = decision.ask_again_at
@@ -648,7 +649,7 @@ class Pool:
         self._numbers += 1
         limits = self.options.limits
         container = self._factory(self, self._numbers, limits.target_inputs, limits.max_inputs)
-        container.started_at = self.clock.now()
+        container.started_at = self._now()
         self._containers.append(container)
         self._starting += 1
         self._peak_containers = max(self._peak_containers, len(self._containers))
@@ -743,7 +744,7 @@ class Pool:
             self._move(container, READY)
             self._starting -= 1
             self._starts += 1
-            now = self.clock.now()
+            now = self._now()
             self._start_seconds += now - container.started_at
             self._failed_starts = 0
             self._ready.append(container)
@@ -766,7 +767,7 @@ class Pool:
             self._failed_starts += 1
             if self._failed_starts > 1:
                 wait = BACKOFF_FIRST * 2.0 ** min(self._failed_starts - 2, 32)
-                self._start_again_at = self.clock.now() + min(wait, BACKOFF_MOST)
+                self._start_again_at = self._now() + min(wait, BACKOFF_MOST)
             effects: list[Effect] = []
             unserved = not self._ready and not self._starting
             if was_starting and unserved:
@@ -904,7 +905,7 @@ class Pool:
             if not self._containers:
                 return True
             self._empty_waiters.append(waiter)
-        return self.clock.wait(waiter, deadline - self.clock.now())
+        return self.clock.wait(waiter, deadline - self._now())
 
     def join(self, timeout: float) -> list[str]:
         """Join the threads of stopped containers in `timeout` seconds; name all that is left."""

@@ -22,19 +22,20 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, Final
 
-from .cancellation import Cell, bind_cell
+from .cancellation import OURS, USER, Cell, bind_cell
 from .clock import Clock, VirtualClock, acquire_patiently
 from .context import running_input
-from .input import Input, InputState
+from .input import Input, InputState, Target
 from .outcome import Cancelled, Outcome, Value, failure_of
 from .streaming import stream_of
 
 logger: Final = logging.getLogger("moorage")
 
 Effect = Callable[[], object]
-Settle = Callable[[Input, Outcome, bool | None], tuple[Input | None, Sequence[Effect]]]
+Settle = Callable[[Any, Input, Outcome, bool | None], tuple[Input | None, Sequence[Effect]]]
 
 _NOT_RUN: Final = Cancelled("the input was cancelled before it ran")
+_set_running: Final = running_input.set
 _GRANTED: Final = InputState.GRANTED
 _RUNNING: Final = InputState.RUNNING
 
@@ -55,11 +56,19 @@ class ThreadLane:
     """The synchronous inputs of one container."""
 
     def __init__(
-        self, *, lock: threading.Lock, clock: Clock, settle: Settle, limit: int, name: str
+        self,
+        *,
+        lock: threading.Lock,
+        clock: Clock,
+        settle: Settle,
+        container: object,
+        limit: int,
+        name: str,
     ) -> None:
         self._lock = lock
         self._virtual = clock if isinstance(clock, VirtualClock) else None
         self._settle = settle
+        self._container = container  # only handed on to `settle`
         self._limit = limit
         self._name = name
         self.instance: object = None  # set before the container becomes ready
@@ -142,7 +151,7 @@ class ThreadLane:
             if not self._workers:
                 failure = failure_of(error)
                 while (input := self._take()) is not None:
-                    effects.extend(self._settle(input, failure, None)[1])
+                    effects.extend(self._settle(self._container, input, failure, None)[1])
         carry_out(effects)
 
     def expect_here(self) -> Worker:
@@ -193,17 +202,36 @@ class ThreadLane:
         if virtual is not None:
             virtual.bind_thread(input)
         cell = worker.cell
+        cell_lock = cell.lock
         outcome: Outcome
-        try:
-            # False if it was cancelled on its way here: then it never runs.
-            if cell.enter_user(input):
-                outcome = Value(input.call.context.copy().run(self._body, input))
-            else:
-                outcome = _NOT_RUN
-            cell.leave_user()
-        except BaseException as error:
-            cell.leave_user()
-            outcome = failure_of(error)
+        # User code begins, as far as anyone who cancels is concerned.
+        with cell_lock:
+            cell.input = input
+            # Set under the pool's lock before Cell.cancel() is called, so either
+            # we see it now or that will find us at this input.
+            cell.cancelled = cancelled = input.cancellation is not None
+            if not cancelled:
+                cell.state = USER
+        if cancelled:  # on its way here: then it never runs
+            outcome = _NOT_RUN
+        else:
+            try:
+                call = input.call
+                context = call.context.copy()
+                context.run(_set_running, input)
+                target = call.target
+                if target.is_plain and input.kwargs is None:
+                    outcome = Value(context.run(target.function, *input.args))
+                else:
+                    outcome = Value(context.run(self._body, target, input))
+                with cell_lock:
+                    cell.state = OURS
+                    cell.input = None
+            except BaseException as error:
+                with cell_lock:
+                    cell.state = OURS
+                    cell.input = None
+                outcome = failure_of(error)
         effect: Effect | None = None
         lock = self._lock
         if not lock.acquire(False):
@@ -213,7 +241,9 @@ class ThreadLane:
             # This worker is about to take what the settling may grant, so no
             # other has to be woken for it.
             on_its_way, self._on_its_way = self._on_its_way, True
-            following, effects = self._settle(input, outcome, None if ready else False)
+            following, effects = self._settle(
+                self._container, input, outcome, None if ready else False
+            )
             self._on_its_way = on_its_way
             if following is not None:
                 if virtual is not None:
@@ -242,19 +272,12 @@ class ThreadLane:
             virtual.end(input)
         return following
 
-    def _body(self, input: Input) -> Any:
-        running_input.set(input)
-        target = input.call.target
-        kwargs = input.kwargs
+    def _body(self, target: Target, input: Input) -> Any:
+        """What is not just a function with positional arguments."""
+        args: tuple[Any, ...] = input.args
         if target.is_method:
-            if kwargs is None:
-                result = target.function(self.instance, *input.args)
-            else:
-                result = target.function(self.instance, *input.args, **kwargs)
-        elif kwargs is None:
-            result = target.function(*input.args)
-        else:
-            result = target.function(*input.args, **kwargs)
+            args = (self.instance, *args)
+        result = target.function(*args, **(input.kwargs or {}))
         if target.is_generator:
             return stream_of(input.call).drive(result)
         return result
