@@ -520,6 +520,16 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         self.mark_busy()
         return super().call_soon_threadsafe(callback, *args, context=context)
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        # The thread that joins the executor's takes no part: time would jump
+        # to the end of the timeout at once.
+        key = object()
+        self._clock.begin(key, "the end of an executor")
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._clock.end(key)
+
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
