@@ -18,6 +18,7 @@ LAYERS = {
     "cls": 6,
     "calls": 6,
     "maps": 6,
+    "feeding": 6,
     "runs": 6,
     "partial_function": 5,
     "runtime.pool": 4,

@@ -1,45 +1,36 @@
 """Maps: one call with many inputs, a window of them under way at a time.
 
-Owns how inputs are read (sequences by the caller in growing chunks, other
-iterables by one feeder thread of the call), the window of undelivered results,
-and their order.  The results' bookkeeping is guarded by the pool's lock: it
-changes in the same step that settles an input.
+Owns the window of undelivered results, their order, and what ends a map early.
+How inputs are read is in ``feeding.py``.  The results' bookkeeping is guarded by
+the pool's lock: it changes in the same step that settles an input.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Callable,
-    Coroutine,
     Generator,
-    Iterable,
     Iterator,
     Sequence,
 )
-from contextlib import aclosing
 from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
-from .calls import later, warn_if_loop_runs
+from .calls import error_of, later, warn_if_loop_runs
 from .exception import ExecutionError
+from .feeding import AsyncFeeder, Rows, ThreadFeeder
 from .runtime.cancellation import park
-from .runtime.clock import VirtualClock, join_threads
+from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
-from .runtime.outcome import Value
+from .runtime.outcome import Outcome, Value
 from .runtime.pool import Pool
 from .runtime.waits import make_async_waiter
 
 R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
-
-# The most inputs made before they are handed over.  The first chunk is one
-# input, each further one twice as large, so that none waits for a chunk.
-CHUNK: Final = 256
 
 # Results delivered before the window moves on.  Sequences are read on, and the
 # feeder woken, this often while a reader works through many results at once.
@@ -88,6 +79,10 @@ class MapCall:
         self.feeder_wake: Wake | None = None
         self.closed: bool = False
 
+    @property
+    def clock(self) -> Clock:
+        return self.pool.clock
+
     def settled(self, input: Input, /) -> Wake | None:
         self.done.append(input)
         wake = self.reader_wake
@@ -115,11 +110,10 @@ class MapCall:
             # was just before these came.
             self.pool.cancel_all(inputs)
 
-    def take(self, wake: Wake, delivered: int) -> tuple[list[Input], bool]:
+    def take(self, wake: Wake) -> tuple[list[Input], bool]:
         """What has been settled, and whether that is all there will be.
 
-        If there is nothing yet, `wake` is called when there is.  `delivered`:
-        how many results the reader has passed on since it last said so.
+        If there is nothing yet, `wake` is called when there is.
         """
         with self.pool.lock:
             # Never the list itself: results come into it as soon as the lock is let go.
@@ -128,8 +122,6 @@ class MapCall:
                 self.reader_wake = wake
             self.taken += len(done)
             end = self.exhausted and self.taken == self.submitted
-        if delivered:
-            self.deliver(delivered)
         return done, end
 
     def deliver(self, count: int) -> None:
@@ -159,6 +151,11 @@ class MapCall:
             wake, self.reader_wake = self.reader_wake, None
         if wake is not None:
             wake()
+
+    def check_source(self) -> None:
+        """Raise what reading the inputs raised, if anything."""
+        if self.feeder_error is not None:
+            raise self.feeder_error
 
     def close(self) -> None:
         """The reader has gone: cancel what is left.  Once; more often is harmless."""
@@ -217,13 +214,10 @@ class MapResults(Generic[R_co]):
         ordered: bool,
         return_exceptions: bool,
     ) -> None:
-        self._calls: list[MapCall] = []  # the one, once begun
-        self._steps: Generator[R_co, None, None] = _results(
-            open_map, self._calls, iterables, ordered, return_exceptions
-        )
-        self._async_steps: AsyncGenerator[R_co, None] = _results_async(
-            open_map, self._calls, iterables, ordered, return_exceptions
-        )
+        # The generators hold no reference to self, so that dropping it drops them.
+        self._reading: _Reading = _Reading(open_map, iterables, ordered, return_exceptions)
+        self._steps: Generator[R_co, None, None] = _results(self._reading)
+        self._async_steps: AsyncGenerator[R_co, None] = _results_async(self._reading)
 
     def __iter__(self) -> Iterator[R_co]:
         return self._steps
@@ -240,124 +234,121 @@ class MapResults(Generic[R_co]):
     def close(self) -> None:
         """Cancel what is left.  Harmless if it has ended or never began."""
         self._steps.close()
-        for call in self._calls:
-            call.close()
+        self._reading.close()
 
     async def aclose(self) -> None:
         """As `close`, for ``async for``."""
         await self._async_steps.aclose()
-        for call in self._calls:
-            call.close()
+        self._reading.close()
 
 
-class _Order:
-    """Puts inputs back in the order of their indices."""
+class _Reading:
+    """The reader of one map: all it does but waiting, be it blocking or awaiting."""
 
-    __slots__ = ("_early", "_next")
+    def __init__(
+        self,
+        open_map: OpenMap,
+        iterables: tuple[Any, ...],
+        ordered: bool,
+        return_exceptions: bool,
+    ) -> None:
+        self._open_map = open_map
+        self.iterables = iterables
+        self._ordered = ordered
+        self._return_exceptions = return_exceptions
+        self._call: MapCall | None = None  # once begun
+        self._rows: Rows | None = None  # if the reader itself reads the inputs
+        self._turn = 0  # the index of the next result, if they are ordered
+        self._early: dict[int, Input] = {}  # those that came before their turn
+        self._due: list[Input] = []  # in their turn, not yet passed on
+        self._passed = 0  # to the reader, in the last slice
+        self.ended = False
 
-    def __init__(self) -> None:
-        self._next = 0
-        self._early: dict[int, Input] = {}
+    def begin(self) -> MapCall:
+        """Make the call; read sequences here, and leave others to a feeder."""
+        self._call = call = self._open_map()
+        if all(isinstance(iterable, Sequence) for iterable in self.iterables):
+            self._rows = Rows(zip(*self.iterables, strict=False))
+        return call
 
-    def put(self, done: list[Input]) -> list[Input]:
-        """Those of `done`, and of what came before, whose turn it is."""
+    @property
+    def needs_feeder(self) -> bool:
+        return self._rows is None
+
+    def next_results(self, call: MapCall, wake: Wake) -> list[Input] | None:
+        """The results whose turn it is, `SLICE` at most; none at the end.
+
+        None if there is nothing yet: then `wake` is called when there may be.
+        """
+        passed, self._passed = self._passed, 0
+        if passed:
+            call.deliver(passed)
+        while True:
+            reads = self._rows is not None and not call.exhausted
+            if reads and self._rows is not None:
+                self._rows.feed(call, passed)
+                passed = 0
+            if not self._due:
+                done, end = call.take(wake)
+                self._due = self._in_turn(done) if self._ordered else done
+                if not self._due:
+                    if end:
+                        self.ended = True
+                        return []
+                    if done or (reads and not call.exhausted and call.room()):
+                        continue  # look, or read, on rather than wait
+                    return None
+            results, self._due = self._due[:SLICE], self._due[SLICE:]
+            self._passed = len(results)
+            return results
+
+    def _in_turn(self, done: list[Input]) -> list[Input]:
         early = self._early
-        turn = self._next
-        out: list[Input] = []
+        turn = self._turn
+        due: list[Input] = []
         for input in done:
             if input.index == turn:
-                out.append(input)
+                due.append(input)
                 turn += 1
                 while early and turn in early:
-                    out.append(early.pop(turn))
+                    due.append(early.pop(turn))
                     turn += 1
             else:
                 early[input.index] = input
-        self._next = turn
-        return out
+        self._turn = turn
+        return due
+
+    def failure(self, call: MapCall, outcome: Outcome | None) -> BaseException:
+        """The error to give as a result; raised if it ends the map."""
+        error = error_of(outcome)
+        if self._return_exceptions:
+            return error
+        call.failed()
+        raise error
+
+    def close(self) -> None:
+        if self._call is not None:
+            self._call.close()
 
 
-class _Rows:
-    """Rows of arguments out of sequences, in growing chunks."""
-
-    __slots__ = ("_chunk", "_rows")
-
-    def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
-        self._rows = rows
-        self._chunk = 1
-
-    def feed(self, call: MapCall, at_least: int) -> None:
-        """Add one chunk, and at least as many as were just taken, if the window has room."""
-        room = call.room()
-        if not room:
-            return
-        count = min(room, max(self._chunk, at_least))
-        self._chunk = min(self._chunk * 2, CHUNK)
-        rows: list[tuple[Any, ...]] = []
-        try:
-            for row in self._rows:
-                rows.append(row)
-                if len(rows) == count:
-                    break
-        finally:
-            if rows:
-                call.submit(rows)
-        if len(rows) < count:
-            call.finish_feeding()
-
-
-def _results(
-    open_map: OpenMap,
-    calls: list[MapCall],
-    iterables: tuple[Any, ...],
-    ordered: bool,
-    return_exceptions: bool,
-) -> Generator[Any, None, None]:
+def _results(reading: _Reading) -> Generator[Any, None, None]:
     warn_if_loop_runs("map", "map.aio()")
-    call = open_map()
-    calls.append(call)
+    call = reading.begin()
     clock = call.pool.clock
-    order = _Order() if ordered else None
-    rows: _Rows | None = None
-    feeder: threading.Thread | None = None
-    delivered = 0
+    feeder: ThreadFeeder | None = None
     try:
-        if all(isinstance(iterable, Sequence) for iterable in iterables):
-            rows = _Rows(zip(*iterables, strict=False))
-        else:
-            feeder = _start_feeder(call, iterables)
-        while True:
-            if rows is not None and not call.exhausted:
-                rows.feed(call, delivered)
+        if reading.needs_feeder:
+            feeder = ThreadFeeder(call, reading.iterables)
+        while not reading.ended:
             waiter = clock.make_waiter()
-            done, end = call.take(waiter.wake, delivered)
-            delivered = 0
-            if not done and not end:
-                if rows is not None and not call.exhausted and call.room():
-                    continue  # read on, rather than wait
+            results = reading.next_results(call, waiter.wake)
+            if results is None:
                 park(clock, waiter)
                 continue
-            for input in done if order is None else order.put(done):
-                if delivered == SLICE:
-                    call.deliver(delivered)
-                    if rows is not None and not call.exhausted:
-                        rows.feed(call, delivered)
-                    delivered = 0
-                delivered += 1
+            for input in results:
                 outcome = input.outcome
-                if type(outcome) is Value:
-                    yield outcome.value
-                else:
-                    assert outcome is not None and not isinstance(outcome, Value)
-                    error = outcome.exception()
-                    if not return_exceptions:
-                        call.failed()
-                        raise error
-                    yield error
-            if end:
-                break
-        if call.feeder_error is not None:
-            raise call.feeder_error
+                yield outcome.value if type(outcome) is Value else reading.failure(call, outcome)
+        call.check_source()
     except GeneratorExit:
         # Closed, or collected, maybe while some lock is held: take none here.
         later(call.close)
@@ -367,207 +358,46 @@ def _results(
         raise
     call.finish()
     if feeder is not None:
-        join_threads([feeder], 1.0)
+        feeder.join()
 
 
-def _start_feeder(call: MapCall, iterables: tuple[Any, ...]) -> threading.Thread:
-    clock = call.pool.clock
-    virtual = clock if isinstance(clock, VirtualClock) else None
-    name = f"moorage-feeder-{call.target.name}"
-
-    def feed() -> None:
-        error: BaseException | None = None
-        if virtual is not None:
-            virtual.bind_thread(thread)
-        try:
-            for row in zip(*iterables, strict=False):
-                while True:
-                    waiter = clock.make_waiter()
-                    if call.room(waiter.wake):
-                        break
-                    if call.closed:
-                        return
-                    clock.wait(waiter)
-                call.submit([row])
-        except BaseException as caught:
-            error = caught
-        finally:
-            for iterable in iterables:
-                close = getattr(iterable, "close", None)
-                if isinstance(iterable, Generator) and close is not None:
-                    close()
-            call.finish_feeding(error)
-            if virtual is not None:
-                virtual.end(thread)
-
-    # In the caller's context: its iterables may read context variables.
-    context = copy_context()
-    thread = threading.Thread(target=context.run, args=(feed,), name=name, daemon=True)
-    if virtual is not None:
-        virtual.begin(thread, name)
-    thread.start()
-    return thread
-
-
-async def _results_async(
-    open_map: OpenMap,
-    calls: list[MapCall],
-    iterables: tuple[Any, ...],
-    ordered: bool,
-    return_exceptions: bool,
-) -> AsyncGenerator[Any, None]:
-    call = open_map()
-    calls.append(call)
-    order = _Order() if ordered else None
-    rows: _Rows | None = None
-    feeder: threading.Thread | None = None
-    feeding: _AsyncFeeder | None = None
-    delivered = 0
+async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
+    call = reading.begin()
+    feeder: ThreadFeeder | AsyncFeeder | None = None
     waits = False
     try:
-        if any(isinstance(iterable, AsyncIterable) for iterable in iterables):
-            feeding = _AsyncFeeder(call, iterables)
-        elif all(isinstance(iterable, Sequence) for iterable in iterables):
-            rows = _Rows(zip(*iterables, strict=False))
-        else:
-            feeder = _start_feeder(call, iterables)
-        while True:
-            if rows is not None and not call.exhausted:
-                rows.feed(call, delivered)
+        if any(isinstance(iterable, AsyncIterable) for iterable in reading.iterables):
+            feeder = AsyncFeeder(call, reading.iterables)
+        elif reading.needs_feeder:
+            feeder = ThreadFeeder(call, reading.iterables)
+        while not reading.ended:
             waiter = make_async_waiter()
-            done, end = call.take(waiter.wake, delivered)
-            delivered = 0
-            if not done and not end:
-                if rows is not None and not call.exhausted and call.room():
-                    continue  # read on, rather than wait
+            results = reading.next_results(call, waiter.wake)
+            if results is None:
                 waits = True
                 await waiter.wait()
                 waits = False
                 continue
-            for input in done if order is None else order.put(done):
-                if delivered == SLICE:
-                    call.deliver(delivered)
-                    if rows is not None and not call.exhausted:
-                        rows.feed(call, delivered)
-                    delivered = 0
-                delivered += 1
+            for input in results:
                 outcome = input.outcome
-                if type(outcome) is Value:
-                    yield outcome.value
-                else:
-                    assert outcome is not None and not isinstance(outcome, Value)
-                    error = outcome.exception()
-                    if not return_exceptions:
-                        call.failed()
-                        raise error
-                    yield error
-            if end:
-                break
-        if call.feeder_error is not None:
-            raise call.feeder_error
+                yield outcome.value if type(outcome) is Value else reading.failure(call, outcome)
+        call.check_source()
     except GeneratorExit:
         later(call.close)
-        if feeding is not None:
-            feeding.cancel()
+        if isinstance(feeder, AsyncFeeder):
+            feeder.cancel()
             if not waits:
                 # Else the task itself is collected, and nothing can be awaited.
-                await feeding.wait_ended()
+                await feeder.wait_ended()
         raise
     except BaseException:
         call.close()
-        if feeding is not None:
-            feeding.cancel()
-            await feeding.wait_ended()
+        if isinstance(feeder, AsyncFeeder):
+            feeder.cancel()
+            await feeder.wait_ended()
         raise
     call.finish()
-    if feeder is not None:
-        join_threads([feeder], 1.0)
-    if feeding is not None:
-        await feeding.wait_ended()
-
-
-class _AsyncFeeder:
-    """A task on the loop of the reader that adds inputs from asynchronous sources."""
-
-    def __init__(self, call: MapCall, iterables: tuple[Any, ...]) -> None:
-        self._ended = make_async_waiter()
-        self._cancel: Callable[[], object]
-        coroutine = self._run(_feed_async(call, _zip_async(iterables)))
-        if asyncio._get_running_loop() is not None:
-            self._cancel = asyncio.create_task(coroutine).cancel
-        else:
-            # A system task, for there is no nursery here; the reader ends it.
-            import trio
-
-            scope = trio.CancelScope()
-            self._cancel = scope.cancel
-
-            async def feed() -> None:
-                with scope:
-                    await coroutine
-
-            trio.lowlevel.spawn_system_task(feed, context=copy_context())
-
-    async def _run(self, feed: Coroutine[Any, Any, None]) -> None:
-        try:
-            await feed
-        finally:
-            self._ended.wake()
-
-    def cancel(self) -> None:
-        """Stop reading.  The sources are closed in the task."""
-        self._cancel()
-
-    async def wait_ended(self) -> None:
-        """Wait until the sources are closed, also in a caller that is being cancelled."""
-        if asyncio._get_running_loop() is not None:
-            await self._ended.wait()
-        else:
-            import trio
-
-            with trio.CancelScope(shield=True):
-                await self._ended.wait()
-
-
-async def _feed_async(call: MapCall, rows: AsyncGenerator[tuple[Any, ...], None]) -> None:
-    """Add inputs from asynchronous sources, and close them."""
-    error: Exception | None = None
-    try:
-        async with aclosing(rows):
-            async for row in rows:
-                while True:
-                    waiter = make_async_waiter()
-                    if call.room(waiter.wake):
-                        break
-                    if call.closed:
-                        return
-                    await waiter.wait()
-                call.submit([row])
-    except Exception as caught:
-        error = caught
-    finally:
-        call.finish_feeding(error)
-
-
-async def _zip_async(
-    iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...],
-) -> AsyncGenerator[tuple[Any, ...], None]:
-    sources = [aiter(i) if isinstance(i, AsyncIterable) else iter(i) for i in iterables]
-    try:
-        while True:
-            row: list[Any] = []
-            for source in sources:
-                try:
-                    if isinstance(source, AsyncIterator):
-                        row.append(await anext(source))
-                    else:
-                        row.append(next(source))
-                except (StopAsyncIteration, StopIteration):
-                    return
-            yield tuple(row)
-    finally:
-        for source in sources:
-            if isinstance(source, AsyncGenerator):
-                await source.aclose()
-            elif isinstance(source, Generator):
-                source.close()
+    if isinstance(feeder, AsyncFeeder):
+        await feeder.wait_ended()
+    elif feeder is not None:
+        feeder.join()

@@ -1,0 +1,220 @@
+"""Feeding: how the inputs of a map are read from what the user gave.
+
+Owns the three ways: sequences by the reader itself in growing chunks, other
+iterables by one thread of the call, asynchronous ones by a task on the reader's
+loop.  All read no further than the call's window allows, in the caller's
+context, and close the user's generators at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing
+from contextvars import copy_context
+from typing import Any, Final, Protocol
+
+from .runtime.clock import Clock, VirtualClock, join_threads
+from .runtime.input import Target
+from .runtime.waits import make_async_waiter
+
+# The most inputs made before they are handed over.  The first chunk is one
+# input, each further one twice as large, so that none waits for a chunk.
+CHUNK: Final = 256
+
+Row = tuple[Any, ...]
+"""The positional arguments of one input."""
+
+
+class Fed(Protocol):
+    """What a feeder asks of the call it feeds."""
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def target(self) -> Target: ...
+    def room(self, wake: Callable[[], object] | None = None, /) -> int: ...
+    def submit(self, rows: Sequence[Row], /) -> None: ...
+    def finish_feeding(self, error: BaseException | None = None, /) -> None: ...
+
+
+class Rows:
+    """Rows of arguments out of sequences, in growing chunks."""
+
+    __slots__ = ("_chunk", "_rows")
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows: Iterator[Row] = rows
+        self._chunk: int = 1
+
+    def feed(self, call: Fed, at_least: int) -> None:
+        """Add one chunk, and at least as many as were just taken, if the window has room."""
+        room = call.room()
+        if not room:
+            return
+        count = min(room, max(self._chunk, at_least))
+        self._chunk = min(self._chunk * 2, CHUNK)
+        rows: list[Row] = []
+        try:
+            for row in self._rows:
+                rows.append(row)
+                if len(rows) == count:
+                    break
+        finally:
+            if rows:
+                call.submit(rows)
+        if len(rows) < count:
+            call.finish_feeding()
+
+
+class ThreadFeeder:
+    """A thread of the call that reads any iterables.  It ends with them, or with the call."""
+
+    def __init__(self, call: Fed, iterables: tuple[Iterable[Any], ...]) -> None:
+        self._call = call
+        self._iterables = iterables
+        clock = call.clock
+        self._clock = clock
+        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        name = f"moorage-feeder-{call.target.name}"
+        # In the caller's context: its iterables may read context variables.
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._main,), name=name, daemon=True
+        )
+        if self._virtual is not None:
+            self._virtual.begin(self, name)
+        self._thread.start()
+
+    def _main(self) -> None:
+        if self._virtual is not None:
+            self._virtual.bind_thread(self)
+        error: BaseException | None = None
+        try:
+            self._feed()
+        except BaseException as caught:
+            error = caught
+        finally:
+            self._call.finish_feeding(error)
+            if self._virtual is not None:
+                self._virtual.end(self)
+
+    def _feed(self) -> None:
+        call = self._call
+        try:
+            for row in zip(*self._iterables, strict=False):
+                while True:
+                    waiter = self._clock.make_waiter()
+                    if call.room(waiter.wake):
+                        break
+                    if call.closed:
+                        return
+                    self._clock.wait(waiter)
+                call.submit([row])
+        finally:
+            for iterable in self._iterables:
+                if isinstance(iterable, Generator):
+                    iterable.close()
+
+    def join(self) -> None:
+        """Wait for its end, which has come, or is about to."""
+        join_threads([self._thread], 1.0)
+
+
+class AsyncFeeder:
+    """A task on the loop of the reader that adds inputs from asynchronous sources."""
+
+    def __init__(self, call: Fed, iterables: tuple[Any, ...]) -> None:
+        self._ended = make_async_waiter()
+        self._cancel: Callable[[], object]
+        coroutine = self._run(_feed_async(call, _zip_async(iterables)))
+        if asyncio._get_running_loop() is not None:
+            self._cancel = asyncio.create_task(coroutine).cancel
+        else:
+            # A system task, for there is no nursery here; the reader ends it.
+            import trio
+
+            scope = trio.CancelScope()
+            self._cancel = scope.cancel
+
+            async def feed() -> None:
+                with scope:
+                    await coroutine
+
+            trio.lowlevel.spawn_system_task(feed, context=copy_context())
+
+    async def _run(self, feed: Coroutine[Any, Any, None]) -> None:
+        try:
+            await feed
+        finally:
+            self._ended.wake()
+
+    def cancel(self) -> None:
+        """Stop reading.  The sources are closed in the task."""
+        self._cancel()
+
+    async def wait_ended(self) -> None:
+        """Wait until the sources are closed, also in a caller that is being cancelled."""
+        if asyncio._get_running_loop() is not None:
+            await self._ended.wait()
+        else:
+            import trio
+
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
+
+
+async def _feed_async(call: Fed, rows: AsyncGenerator[tuple[Any, ...], None]) -> None:
+    """Add inputs from asynchronous sources, and close them."""
+    error: Exception | None = None
+    try:
+        async with aclosing(rows):
+            async for row in rows:
+                while True:
+                    waiter = make_async_waiter()
+                    if call.room(waiter.wake):
+                        break
+                    if call.closed:
+                        return
+                    await waiter.wait()
+                call.submit([row])
+    except Exception as caught:
+        error = caught
+    finally:
+        call.finish_feeding(error)
+
+
+async def _zip_async(
+    iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...],
+) -> AsyncGenerator[tuple[Any, ...], None]:
+    sources = [aiter(i) if isinstance(i, AsyncIterable) else iter(i) for i in iterables]
+    try:
+        while True:
+            row: list[Any] = []
+            for source in sources:
+                try:
+                    if isinstance(source, AsyncIterator):
+                        row.append(await anext(source))
+                    else:
+                        row.append(next(source))
+                except (StopAsyncIteration, StopIteration):
+                    return
+            yield tuple(row)
+    finally:
+        for source in sources:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+            elif isinstance(source, Generator):
+                source.close()
