@@ -342,13 +342,17 @@ class Pool:
             self._no_more_idle(container)
         input.state = GRANTED
         input.container = container
-        if self._deadline is None and self.options.timeout is not None:
-            # One timer for the eldest input; inputs reach their deadlines in
-            # the order of their grants.
-            self._deadline = self.clock.call_at(now + self.options.timeout, self._on_deadline)
+        if self._deadline is None:
+            self._arm_deadline(now)
         effect = container.place(input)
         if effect is not None:
             effects.append(effect)
+
+    def _arm_deadline(self, now: float) -> None:
+        # One timer, for the eldest input that may run out of time: they reach
+        # their deadlines in the order of their grants.
+        if self.options.timeout is not None:
+            self._deadline = self.clock.call_at(now + self.options.timeout, self._on_deadline)
 
     def settle(
         self, container: Container, input: Input, outcome: Outcome, lane: bool | None
@@ -403,8 +407,11 @@ class Pool:
                 self._pass_over(following, effects)
                 following = queue.popleft()
             self._queued -= 1
-            slots.hand_over(input, following, self._now())
+            now = self._now()
+            slots.hand_over(input, following, now)
             following.container = container
+            if self._deadline is None:
+                self._arm_deadline(now)
             if following.call.target.is_async is lane:
                 following.state = RUNNING
                 if wake is not None:
