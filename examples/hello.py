@@ -16,6 +16,7 @@ def digest(path: Path) -> str:
 
 
 with app.run():
-    files = sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_file())
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
     for path, hexdigest in zip(files, digest.map(files), strict=True):
         print(hexdigest[:16], path.name)

@@ -6,16 +6,17 @@ nothing: containers live within a run.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Coroutine, Hashable
 from types import TracebackType
-from typing import Any, Never, ParamSpec, Protocol, TypeVar, dataclass_transform, overload
+from typing import Any, Final, Never, ParamSpec, Protocol, TypeVar, dataclass_transform, overload
 
 from . import config
 from .cls import Cls, Methods, make_target
 from .exception import ExecutionError, InvalidError
 from .functions import Function
-from .partial_function import Concurrency, PartialFunction, parameter
+from .partial_function import Concurrency, PartialFunction, positional_arguments, parameter
 from .runs import MakePool, Run
 from .runtime.autoscaler import Limits
 from .runtime.capacity import Capacity
@@ -119,13 +120,10 @@ class App:
         def decorate(function: Any) -> Any:
             concurrency: Concurrency | None = None
             raw = function
+            is_method = False
             if isinstance(function, PartialFunction):
                 raw, concurrency = function.raw, function.marks.concurrency
-                if function.marks.is_method:
-                    raise InvalidError(
-                        f"{function.__name__} is a method; decorate its class with @app.cls() "
-                        "instead"
-                    )
+                is_method = function.marks.is_method
             if isinstance(raw, type):
                 raise InvalidError(
                     f"app.function() decorates functions, got the class {raw.__name__}; "
@@ -135,7 +133,17 @@ class App:
                 raise InvalidError(
                     f"app.function() decorates functions, got {raw!r}; write it above a def, once"
                 )
-            shown = name or raw.__name__
+            shown = name or getattr(raw, "__name__", None)
+            if not isinstance(shown, str):
+                raise InvalidError(
+                    f"app.function() needs a name for {raw!r}, which has none; "
+                    'write @app.function(name="...")'
+                )
+            if is_method or _is_method(raw):
+                raise InvalidError(
+                    f"app.function() decorates functions, got the method {shown}; write "
+                    "@moorage.method() above it and @app.cls() above its class"
+                )
             target = make_target(shown, raw, is_generator)
             options, container = settings.resolve(shown, concurrency, [target], Lifecycle())
             service = AppService(self, options, container)
@@ -252,7 +260,7 @@ class App:
 
 
 class AppRun:
-    """What ``app.run()`` gives: a context manager, entered once."""
+    """What ``app.run()`` gives: a context manager; entering it again begins a new run."""
 
     def __init__(self, app: App, clock: Clock | None, grace: float | None) -> None:
         self._app = app
@@ -349,18 +357,31 @@ class _Settings:
 
 def _no_positional(name: str, args: tuple[object, ...]) -> None:
     if args:
-        raise InvalidError(
-            f"app.{name} takes keywords only, got {args[0]!r}; did you forget the parentheses? "
-            f"Write @app.{name}()"
-        )
+        raise positional_arguments(f"app.{name}", args[0], f"@app.{name}()")
+
+
+# What to write for each, in an error's advice.
+_EXAMPLES: Final = {
+    "timeout": "timeout=300",
+    "min_containers": "min_containers=1",
+    "max_containers": "max_containers=1",
+    "buffer_containers": "buffer_containers=1",
+    "scaledown_window": "scaledown_window=60",
+}
 
 
 def _check(name: str, value: object, least: float, *, exclusive: bool = False) -> None:
     if value is None:
         return
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        too_small = value <= least if exclusive else value < least
-        if not too_small:
+        # Written so that NaN, which compares false with everything, is refused.
+        if (value > least) if exclusive else (value >= least):
             return
     wanted = f"above {least:g}" if exclusive else f"from {least:g} up"
-    raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {name}=60")
+    raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {_EXAMPLES[name]}")
+
+
+def _is_method(function: Callable[..., object]) -> bool:
+    """Whether it was written in a class body, to be called with an instance."""
+    in_class = "." in getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
+    return in_class and next(iter(inspect.signature(function).parameters), "") == "self"

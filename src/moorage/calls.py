@@ -137,7 +137,7 @@ class Get(Generic[R_co]):
             pool = call._started_pool()
             waiter = pool.clock.make_waiter()
             if call._add(waiter.wake):
-                wait_here(pool, waiter, f"{call.target.name}'s call", "get.aio()", timeout, call)
+                wait_here(pool, waiter, timeout, call)
         outcome = input.outcome
         if type(outcome) is Value:
             value: R_co = outcome.value
@@ -324,8 +324,6 @@ def error_of(outcome: Outcome | None) -> BaseException:
 def wait_here(
     pool: Pool,
     waiter: Waiter,
-    what: str,
-    instead: str,
     timeout: float | None,
     call: FunctionCall[object],
 ) -> None:
@@ -334,7 +332,7 @@ def wait_here(
     Raises:
         TimeoutError: the builtin one.
     """
-    warn_if_loop_runs(what, instead, 4)
+    warn_if_loop_runs(call.target.name, "spawn(...).get()", "await {}.spawn(...).get.aio()", 4)
     try:
         if park(pool.clock, waiter, timeout):
             return
@@ -345,14 +343,15 @@ def wait_here(
         raise _timed_out(call, timeout)
 
 
-def warn_if_loop_runs(what: str, instead: str, stacklevel: int = 3) -> None:
+def warn_if_loop_runs(name: str, what: str, instead: str, stacklevel: int = 3) -> None:
     """Say what to write where a blocking call is about to block an event loop.
 
     `stacklevel` leads to the user's line: 3 from the function the user called.
     """
     if asyncio._get_running_loop() is not None:
         warnings.warn(
-            f"{what} blocks the event loop of this thread until it ends; write await ...{instead}",
+            f"{name}.{what} blocks the event loop of this thread until it ends; "
+            f"write {instead.format(name)}",
             AsyncUsageWarning,
             stacklevel=stacklevel,
         )

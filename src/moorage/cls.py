@@ -111,7 +111,8 @@ class Methods:
             if known not in _PARAMETER_TYPES:
                 raise InvalidError(
                     f"the parameter {self.name}.{name} must be annotated with str, int, bool or "
-                    f"bytes, got {hint!r}; write {name}: str = moorage.parameter()"
+                    f"bytes, got {hint!r}; write {name}: {_kind_of(declared.default)} = "
+                    "moorage.parameter(...)"
                 )
             types[name] = cast(type, known)
         return types
@@ -148,6 +149,10 @@ class Methods:
                 )
             values[name] = value
         return values
+
+
+def _kind_of(default: object) -> str:
+    return type(default).__name__ if type(default) in _PARAMETER_TYPES else "str"
 
 
 def make_target(
@@ -242,8 +247,9 @@ class Obj:
             return self._values[name]
         if name.startswith("__"):
             raise AttributeError(name)
-        # Anything else is the local instance's, as in Modal.
-        return getattr(self._local(), name)
+        # Anything else is the local instance's, as in Modal: made now if need
+        # be, but only .local() runs its enter hooks.
+        return getattr(self._made(), name)
 
     def _bind(self, name: str, instance: Any) -> Function[Any, Any, Any]:
         if instance is None and name in self._bound:
@@ -276,11 +282,16 @@ class Obj:
         await self._enter_async(instance)
         return await target.function(instance, *args, **kwargs)
 
-    def _local(self) -> Any:
-        """The instance for ``.local()``; its enter hooks run before its first use."""
+    def _made(self) -> Any:
         with self._local_lock:
             if self._local_instance is None:
                 self._local_instance = self._construct()
+            return self._local_instance
+
+    def _local(self) -> Any:
+        """The instance for ``.local()``; its enter hooks run before its first use."""
+        with self._local_lock:
+            self._made()
             if not self._entered:
                 # Before the hooks run, for they may use .local() themselves.
                 self._entered = True

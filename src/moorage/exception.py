@@ -36,6 +36,10 @@ class InvalidError(Error):
     """Something was written that cannot work; the message says what to write."""
 
 
+class InvalidArgumentsError(InvalidError, TypeError):
+    """A decorator was given what it does not take; both, as in Modal."""
+
+
 class ExecutionError(Error):
     """The request came at a time when it cannot be served, e.g. after its run ended."""
 

@@ -8,6 +8,7 @@ Owns the ways to call one (``remote``, ``map``, ``spawn``, ``remote_gen``,
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import (
     AsyncIterable,
     Callable,
@@ -98,8 +99,8 @@ class Function(Generic[P, R_co, O_co]):
         self._service = service
         self._local = local
         self._key: Hashable = self if key is None else key
+        functools.update_wrapper(self, target.function)  # type: ignore[arg-type]
         self.__name__: str = target.name
-        self.__doc__: str | None = getattr(target.function, "__doc__", None)
         self.remote: Remote[P, R_co] = Remote(self)
         self.map: Map[R_co] = Map(self)
         self.spawn: Spawn[P, R_co] = Spawn(self)
@@ -128,10 +129,17 @@ class Function(Generic[P, R_co, O_co]):
     if not TYPE_CHECKING:  # so that type checkers refuse it too
 
         def __call__(self, *args, **kwargs):
+            name = self.__name__
+            if self._target.is_method:
+                owner, _, name = name.rpartition(".")
+                where = f"{owner}(...).{name}.remote(...) to run it in a container, "
+                local = f"or self.{name}.local(...) inside the class"
+            else:
+                where = f"{name}.remote(...) to run it in a container, "
+                local = f"or {name}.local(...) to run it here"
             raise InvalidError(
-                f"{self.__name__} is a function of an app and cannot be called directly: "
-                f"write {self.__name__}.remote(...) to run it in a container, "
-                f"or {self.__name__}.local(...) to run it here"
+                f"{self.__name__} belongs to an app and cannot be called directly: "
+                f"write {where}{local}"
             )
 
     def __repr__(self) -> str:
@@ -184,6 +192,9 @@ class Remote(Generic[P, R_co]):
     def __init__(self, function: Function[P, R_co, object]) -> None:
         self._function = function
 
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.remote>"
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function in a container and return its result.
 
@@ -194,7 +205,7 @@ class Remote(Generic[P, R_co]):
         if target.is_generator:
             function._expect(".remote()", False)
         if asyncio._get_running_loop() is not None:
-            warn_if_loop_runs(f"{target.name}.remote()", "remote.aio()")
+            warn_if_loop_runs(target.name, "remote(...)", "await {}.remote.aio(...)")
         clock = function._service.current_run().clock
         waiter = clock.make_waiter()
         input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
@@ -251,6 +262,9 @@ class Spawn(Generic[P, R_co]):
     def __init__(self, function: Function[P, R_co, object]) -> None:
         self._function = function
 
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.spawn>"
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
         """Start the function and return at once, with a handle for its result."""
         function = self._function
@@ -273,6 +287,9 @@ class RemoteGen(Generic[P, Y_co]):
     def __init__(self, function: Function[P, object, object]) -> None:
         self._function = function
 
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.remote_gen>"
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
         """The items, lazily: the input is submitted at the first step."""
         function = self._function
@@ -293,6 +310,9 @@ class Map(Generic[R_co]):
 
     def __init__(self, function: Function[..., R_co, object]) -> None:
         self._function = function
+
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.map>"
 
     @overload
     def __call__(

@@ -332,8 +332,8 @@ class _Reading:
 
 
 def _results(reading: _Reading) -> Generator[Any, None, None]:
-    warn_if_loop_runs("map", "map.aio()")
     call = reading.begin()
+    warn_if_loop_runs(call.target.name, "map(...)", "async for ... in {}.map.aio(...)")
     clock = call.pool.clock
     feeder: ThreadFeeder | None = None
     try:

@@ -22,7 +22,7 @@ from typing import (
     overload,
 )
 
-from .exception import InvalidError
+from .exception import InvalidArgumentsError, InvalidError
 
 if TYPE_CHECKING:
     # For type checkers only: what a method of an app's class is at run time is
@@ -95,6 +95,15 @@ class PartialFunction(Generic[P, R_co, O_co]):
                 "on that"
             )
 
+        def __getattr__(self, name):
+            if name in ("remote", "map", "spawn", "remote_gen", "local"):
+                if self.marks.is_method:
+                    instead = f"make an instance first: MyClass().{self.__name__}.{name}(...)"
+                else:
+                    instead = "put @app.function() above its other decorators"
+                raise AttributeError(f"{self.__name__} has no .{name} yet; {instead}")
+            raise AttributeError(name)
+
     def __repr__(self) -> str:
         return f"<PartialFunction {self.__name__}: {self.marks}>"
 
@@ -160,10 +169,6 @@ def parameter(*, default: object = REQUIRED, init: bool = True) -> Any:
     return Parameter(default, init)
 
 
-class _MissingParentheses(InvalidError, TypeError):
-    """Modal's error for a bare decorator is both."""
-
-
 # Two overloads, for `max_inputs` must be given, and what comes without it, or
 # with something positional, is to get an error of ours at run time.  That a
 # class with `parameter`s takes them by name, is said here too, for mypy does
@@ -194,10 +199,7 @@ def concurrent(
             arguments, or if `target_inputs` exceeds `max_inputs`.
     """
     if args:
-        raise _MissingParentheses(
-            f"concurrent takes keywords only, got {args[0]!r}; did you forget the parentheses? "
-            "Write @moorage.concurrent(max_inputs=10)"
-        )
+        raise positional_arguments("concurrent", args[0], "@moorage.concurrent(max_inputs=10)")
     if max_inputs is None:
         raise TypeError(
             "concurrent needs max_inputs, got none; write @moorage.concurrent(max_inputs=10)"
@@ -235,10 +237,7 @@ def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
         is_generator: whether calling it gives a generator; found out if None.
     """
     if args:
-        raise _MissingParentheses(
-            f"method takes keywords only, got {args[0]!r}; did you forget the parentheses? "
-            "Write @moorage.method()"
-        )
+        raise positional_arguments("method", args[0], "@moorage.method()")
 
     def decorate(obj: Any) -> Any:
         if isinstance(obj, type):
@@ -256,10 +255,7 @@ def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
     Those with ``snap=True`` run first, as in Modal; no snapshot is taken here.
     """
     if args:
-        raise _MissingParentheses(
-            f"enter takes keywords only, got {args[0]!r}; did you forget the parentheses? "
-            "Write @moorage.enter()"
-        )
+        raise positional_arguments("enter", args[0], "@moorage.enter()")
 
     def decorate(obj: Any) -> Any:
         return _mark("enter", obj, enter="snap" if snap else "enter")
@@ -270,10 +266,7 @@ def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
 def exit(*args: Never) -> Callable[[F], F]:
     """Run a method once in each container whose enter hooks succeeded, after its last input."""
     if args:
-        raise _MissingParentheses(
-            f"exit takes no arguments, got {args[0]!r}; did you forget the parentheses? "
-            "Write @moorage.exit()"
-        )
+        raise positional_arguments("exit", args[0], "@moorage.exit()")
 
     def decorate(obj: Any) -> Any:
         return _mark("exit", obj, exit=True)
@@ -301,3 +294,12 @@ def _check_count(name: str, value: object) -> None:
         raise InvalidError(
             f"{name} must be a whole number from 1 up, got {value!r}; write {name}=10"
         )
+
+
+def positional_arguments(name: str, got: object, instead: str) -> InvalidArgumentsError:
+    """The error of a decorator that takes keywords only and was given `got`."""
+    if callable(got):
+        return InvalidArgumentsError(
+            f"{name} was written without its parentheses above {_name_of(got)}; write {instead}"
+        )
+    return InvalidArgumentsError(f"{name} takes keywords only, got {got!r}; write {instead}")

@@ -56,7 +56,7 @@ class Run:
         with self._lock:
             if self._closed:
                 raise ExecutionError(
-                    f"the run of {self.name} was left; call inside `with app.run():`"
+                    f"the run of {self.name} is ending or has ended; call inside `with app.run():`"
                 )
             pool = self.pools.get(key)
             if pool is None:

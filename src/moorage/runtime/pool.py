@@ -182,8 +182,8 @@ class Pool:
                 if self._state is PoolState.RETIRED:
                     return False
                 raise ExecutionError(
-                    f"{self.options.name} was called while its app's run was ending; "
-                    "call it inside `with app.run():`"
+                    f"the run in which {self.options.name} was called is ending or has ended; "
+                    "call it, and read its results, inside `with app.run():`"
                 )
             count = len(inputs)
             self._accepted += count
