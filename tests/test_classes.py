@@ -574,7 +574,10 @@ def test_pools_at_capacity_are_served_in_turn(monkeypatch):
         ends = [call.get() for call in calls]
         assert len(ends) == 12
         assert max(ends) <= 7, "each has one container at least, so 6 s and what starting takes"
-        assert sum(f.statistics().peak_containers for f in functions) <= 4
+        # One that is done may have given its last container up for the other.
+        left = [s.peak_containers for f in functions if (s := f.statistics()) is not None]
+        assert left
+        assert sum(left) <= 4
 
 
 def test_the_first_container_of_a_pool_is_granted_beyond_capacity(monkeypatch):
@@ -770,7 +773,7 @@ def test_calling_a_method_directly_is_refused_with_advice():
         def one(self):
             return 1
 
-    with pytest.raises(InvalidError, match=r"Work\.one\.remote"):
+    with pytest.raises(InvalidError, match=r"Work\(\.\.\.\)\.one\.remote"):
         Work().one()
 
 

@@ -30,6 +30,7 @@ LAYERS = {
     "runtime.threads": 2,
     "runtime.streaming": 2,
     "runtime.lifecycle": 2,
+    "runtime.offload": 2,
     "runtime.cancellation": 2,
     "runtime.slots": 1,
     "runtime.autoscaler": 1,

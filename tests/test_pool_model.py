@@ -178,7 +178,8 @@ class PoolWorld:
         if s.queued:
             # Nobody waits while a slot is free, and somebody is to come.
             assert all(not c.slots.free for c in ready)
-            assert live or pool._waiting_for_room or pool._wakeup is not None
+            coming = [c for c in live if c.state is ContainerState.STARTING]
+            assert ready or coming or pool._wakeup is not None, "nobody is to come"
         demand = s.queued + s.running
         need = -(-demand // limits.target_inputs) + (limits.buffer_containers if demand else 0)
         starting = sum(c.state is ContainerState.STARTING for c in live)

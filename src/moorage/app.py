@@ -16,7 +16,7 @@ from . import config
 from .cls import Cls, Methods, make_target
 from .exception import ExecutionError, InvalidError
 from .functions import Function
-from .partial_function import Concurrency, PartialFunction, positional_arguments, parameter
+from .partial_function import Concurrency, PartialFunction, parameter, positional_arguments
 from .runs import MakePool, Run
 from .runtime.autoscaler import Limits
 from .runtime.capacity import Capacity
@@ -107,7 +107,8 @@ class App:
             name: shown and looked up under this name; default, the function's.
             timeout: seconds an input may run, from when it got its slot; 300 if None.
             min_containers: started with the run, and kept.
-            max_containers: never more; no limit but the process's if None.
+            max_containers: never more that start or take inputs; no limit but the process's
+                if None.
             buffer_containers: further ones, while there is any demand.
             scaledown_window: seconds an idle container is kept; 60 if None.
             is_generator: whether calling it gives a generator; found out if None.
@@ -246,10 +247,12 @@ class App:
             return self._run
 
     def _close(self, run: Run) -> None:
-        run.close()
-        with self._lock:
-            if self._run is run:
-                self._run = None
+        try:
+            run.close()
+        finally:  # KeyboardInterrupt: the app may run again all the same
+            with self._lock:
+                if self._run is run:
+                    self._run = None
 
     @property
     def _shown(self) -> str:
@@ -375,7 +378,8 @@ def _check(name: str, value: object, least: float, *, exclusive: bool = False) -
         return
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         # Written so that NaN, which compares false with everything, is refused.
-        if (value > least) if exclusive else (value >= least):
+        enough = value > least if exclusive else value >= least
+        if enough:
             return
     wanted = f"above {least:g}" if exclusive else f"from {least:g} up"
     raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {_EXAMPLES[name]}")

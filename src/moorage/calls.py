@@ -8,6 +8,7 @@ many inputs.  Each is what `runtime.input.Call` asks for, and one object.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextvars import Context, copy_context
@@ -243,8 +244,10 @@ class StreamReader(Generic[Y_co]):
 
     def close(self) -> None:
         """Close the user's generator.  Harmless if it has ended or never began."""
-        self._steps.close()
+        # First: a thread that sits in the next step cannot be closed from here.
         _abandon(self._call, self._input)
+        if inspect.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:
+            self._steps.close()
 
     async def aclose(self) -> None:
         """As `close`, for ``async for``."""
@@ -253,6 +256,8 @@ class StreamReader(Generic[Y_co]):
 
 
 def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None, None]:
+    if call.pool is not None:
+        return  # read the other way already
     pool = call.pool = submit(input)
     stream = call.stream
     try:
@@ -280,6 +285,8 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
 
 
 async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGenerator[Any, None]:
+    if call.pool is not None:
+        return
     call.pool = submit(input)
     stream = call.stream
     try:

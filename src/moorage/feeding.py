@@ -25,8 +25,12 @@ from contextlib import aclosing
 from contextvars import copy_context
 from typing import Any, Final, Protocol
 
+import anyio
+
+from .exception import RemoteError
 from .runtime.clock import Clock, VirtualClock, join_threads
 from .runtime.input import Target
+from .runtime.outcome import failure_of
 from .runtime.waits import make_async_waiter
 
 # The most inputs made before they are handed over.  The first chunk is one
@@ -137,11 +141,15 @@ class AsyncFeeder:
     """A task on the loop of the reader that adds inputs from asynchronous sources."""
 
     def __init__(self, call: Fed, iterables: tuple[Any, ...]) -> None:
+        self._call = call
         self._ended = make_async_waiter()
         self._cancel: Callable[[], object]
         coroutine = self._run(_feed_async(call, _zip_async(iterables)))
         if asyncio._get_running_loop() is not None:
-            self._cancel = asyncio.create_task(coroutine).cancel
+            task = asyncio.create_task(coroutine)
+            # Also of a task that was cancelled before its first step.
+            task.add_done_callback(self._task_ended)
+            self._cancel = task.cancel
         else:
             # A system task, for there is no nursery here; the reader ends it.
             import trio
@@ -154,6 +162,12 @@ class AsyncFeeder:
                     await coroutine
 
             trio.lowlevel.spawn_system_task(feed, context=copy_context())
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() and not self._call.closed:
+            # Before its first step, by somebody else: what was read is not all.
+            self._call.finish_feeding(RemoteError(_CUT_SHORT))
+        self._ended.wake()
 
     async def _run(self, feed: Coroutine[Any, Any, None]) -> None:
         try:
@@ -178,7 +192,7 @@ class AsyncFeeder:
 
 async def _feed_async(call: Fed, rows: AsyncGenerator[tuple[Any, ...], None]) -> None:
     """Add inputs from asynchronous sources, and close them."""
-    error: Exception | None = None
+    error: BaseException | None = None
     try:
         async with aclosing(rows):
             async for row in rows:
@@ -190,10 +204,20 @@ async def _feed_async(call: Fed, rows: AsyncGenerator[tuple[Any, ...], None]) ->
                         return
                     await waiter.wait()
                 call.submit([row])
-    except Exception as caught:
-        error = caught
+    except anyio.get_cancelled_exc_class():
+        error = RemoteError(_CUT_SHORT)
+        raise
+    except BaseException as caught:
+        error = failure_of(caught).exception()
     finally:
         call.finish_feeding(error)
+
+
+# Unless the reader ended it, which then looks at it no more.
+_CUT_SHORT: Final = (
+    "reading the inputs of a map was cancelled before their end; "
+    "cancel the task that reads the results instead"
+)
 
 
 async def _zip_async(

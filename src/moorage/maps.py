@@ -7,6 +7,7 @@ the pool's lock: it changes in the same step that settles an input.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -25,7 +26,7 @@ from .feeding import AsyncFeeder, Rows, ThreadFeeder
 from .runtime.cancellation import park
 from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
-from .runtime.outcome import Outcome, Value
+from .runtime.outcome import Value
 from .runtime.pool import Pool
 from .runtime.waits import make_async_waiter
 
@@ -233,8 +234,10 @@ class MapResults(Generic[R_co]):
 
     def close(self) -> None:
         """Cancel what is left.  Harmless if it has ended or never began."""
-        self._steps.close()
+        # First: a thread that sits in the next step cannot be closed from here.
         self._reading.close()
+        if inspect.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:
+            self._steps.close()
 
     async def aclose(self) -> None:
         """As `close`, for ``async for``."""
@@ -255,7 +258,7 @@ class _Reading:
         self._open_map = open_map
         self.iterables = iterables
         self._ordered = ordered
-        self._return_exceptions = return_exceptions
+        self.return_exceptions = return_exceptions
         self._call: MapCall | None = None  # once begun
         self._rows: Rows | None = None  # if the reader itself reads the inputs
         self._turn = 0  # the index of the next result, if they are ordered
@@ -270,6 +273,10 @@ class _Reading:
         if all(isinstance(iterable, Sequence) for iterable in self.iterables):
             self._rows = Rows(zip(*self.iterables, strict=False))
         return call
+
+    @property
+    def begun(self) -> bool:
+        return self._call is not None
 
     @property
     def needs_feeder(self) -> bool:
@@ -318,20 +325,14 @@ class _Reading:
         self._turn = turn
         return due
 
-    def failure(self, call: MapCall, outcome: Outcome | None) -> BaseException:
-        """The error to give as a result; raised if it ends the map."""
-        error = error_of(outcome)
-        if self._return_exceptions:
-            return error
-        call.failed()
-        raise error
-
     def close(self) -> None:
         if self._call is not None:
             self._call.close()
 
 
 def _results(reading: _Reading) -> Generator[Any, None, None]:
+    if reading.begun:
+        return  # read the other way already
     call = reading.begin()
     warn_if_loop_runs(call.target.name, "map(...)", "async for ... in {}.map.aio(...)")
     clock = call.pool.clock
@@ -347,7 +348,13 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                 continue
             for input in results:
                 outcome = input.outcome
-                yield outcome.value if type(outcome) is Value else reading.failure(call, outcome)
+                if type(outcome) is Value:
+                    yield outcome.value
+                elif reading.return_exceptions:
+                    yield error_of(outcome)
+                else:
+                    call.failed()
+                    raise error_of(outcome)
         call.check_source()
     except GeneratorExit:
         # Closed, or collected, maybe while some lock is held: take none here.
@@ -362,6 +369,8 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
 
 
 async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
+    if reading.begun:
+        return
     call = reading.begin()
     feeder: ThreadFeeder | AsyncFeeder | None = None
     waits = False
@@ -380,7 +389,13 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                 continue
             for input in results:
                 outcome = input.outcome
-                yield outcome.value if type(outcome) is Value else reading.failure(call, outcome)
+                if type(outcome) is Value:
+                    yield outcome.value
+                elif reading.return_exceptions:
+                    yield error_of(outcome)
+                else:
+                    call.failed()
+                    raise error_of(outcome)
         call.check_source()
     except GeneratorExit:
         later(call.close)

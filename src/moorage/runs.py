@@ -11,6 +11,7 @@ import atexit
 import concurrent.futures.thread as _futures_thread  # before our shutdown callback: see below
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
@@ -92,20 +93,23 @@ def close_runs(runs: Sequence[Run]) -> None:
     logged with the place where it sits.
     """
     closing = [_Closing(run) for run in runs]
-    for one in closing:
-        one.wait(0.5)
-    for one in closing:
-        for pool in one.pools:
-            pool.cancel_running()
-    for one in closing:
-        one.wait(0.6)
-    for one in closing:
-        for pool in one.pools:
-            pool.stop_by_force()
-    for one in closing:
-        one.wait(1.0)
+    interrupted: BaseException | None = None
+    for part, then in ((0.5, Pool.cancel_running), (0.6, Pool.stop_by_force), (1.0, None)):
+        for one in closing:
+            try:
+                if interrupted is None:
+                    one.wait(part)
+            except BaseException as error:
+                # A second Ctrl-C: wait no longer, but do all that is left.
+                interrupted = error
+        if then is not None:
+            for one in closing:
+                for pool in one.pools:
+                    then(pool)
     for one in closing:
         one.finish()
+    if interrupted is not None:
+        raise interrupted
 
 
 class _Closing:
@@ -127,18 +131,28 @@ class _Closing:
 
     def finish(self) -> None:
         run = self._run
-        left = [name for pool in self.pools for name in pool.join(LAST_JOIN)]
+        left: list[str] = []
+        for pool in self.pools:
+            # One bound for all: nobody waits for the second stuck thread too.
+            left += pool.join(0.0 if left else LAST_JOIN)
         if left:
+            places = Counter(left).most_common()
+            shown = [f"{count} x {place}" for place, count in places[:PLACES_SHOWN]]
+            if len(places) > PLACES_SHOWN:
+                shown.append(f"and in {len(places) - PLACES_SHOWN} other places")
             logger.warning(
                 "%s was left while this still ran, after %g s: %s",
                 run.name,
                 run.grace,
-                "; ".join(left),
+                "; ".join(shown),
             )
         with run._lock:
             run.pools.clear()
         _open_runs.pop(run, None)
 
+
+# The most places that the warning about leftovers names.
+PLACES_SHOWN: Final = 5
 
 # Seconds in which threads that have nothing left to do must end.
 LAST_JOIN: Final = 1.0

@@ -64,7 +64,7 @@ class _ThreadState(threading.local):
 _this_thread: Final = _ThreadState()
 
 
-def bind_cell(cell: Cell) -> None:
+def bind_cell(cell: Cell | None) -> None:
     """Make `cell` the cell of this worker thread."""
     _this_thread.cell = cell
 

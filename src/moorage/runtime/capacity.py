@@ -57,16 +57,20 @@ class Capacity:
         # Each with the sync slots that a container of it takes.
         self._line: deque[tuple[Tenant, int]] = deque()
         self._tenants: dict[Tenant, None] = {}
+        self._evicting = 0  # containers told to stop for the line's sake, at most
+        # Whether any pool waits; read without the lock, by pools that find
+        # themselves with an idle container.
+        self.crowded = False
 
     def register(self, pool: Tenant) -> None:
         with self._lock:
             self._tenants[pool] = None
 
-    def forget(self, pool: Tenant) -> None:
+    def forget(self, pool: Tenant) -> list[Effect]:
         """The pool is gone: it gives up its place in line."""
-        self.leave_line(pool)
         with self._lock:
             self._tenants.pop(pool, None)
+        return self.leave_line(pool)
 
     def acquire_nowait(self, pool: Tenant, sync_slots: int, *, first: bool) -> bool:
         """Take room for one container; false puts `pool` in line for it, once.
@@ -81,34 +85,42 @@ class Capacity:
                 return True
             if all(waiting is not pool for waiting, _ in self._line):
                 self._line.append((pool, sync_slots))
+                self.crowded = True
             return False
 
-    def leave_line(self, pool: Tenant) -> None:
-        """`pool` needs no more room."""
+    def leave_line(self, pool: Tenant) -> list[Effect]:
+        """`pool` needs no more room; returns whom to tell that it is their turn."""
         with self._lock:
             self._line = deque(entry for entry in self._line if entry[0] is not pool)
+            return self._serve_line()
 
     def release(self, sync_slots: int) -> list[Effect]:
         """Give back the room of one container; returns whom to tell, with no lock held."""
         with self._lock:
             self._containers -= 1
             self._sync_slots -= sync_slots
+            self._evicting = max(0, self._evicting - 1)
             return self._serve_line()
 
     def make_room(self) -> None:
-        """Ask pools for an idle container, the longest idle first.  No lock held."""
+        """Ask pools for an idle container, the longest idle first.  No lock held.
+
+        Called when a pool joins the line, when a container turns idle while
+        there is a line, and again when that was not room enough.
+        """
         with self._lock:
+            if self._evicting >= len(self._line):
+                return
+            self._evicting += 1
             tenants = list(self._tenants)
         idle = sorted(
-            (
-                (since, index)
-                for index, pool in enumerate(tenants)
-                if (since := pool.longest_idle) is not None
-            )
+            (since, index)
+            for index, pool in enumerate(tenants)
+            if (since := pool.longest_idle) is not None
         )
-        for _, index in idle:
-            if tenants[index].evict_idle():
-                return
+        if not any(tenants[index].evict_idle() for _, index in idle):
+            with self._lock:
+                self._evicting = max(0, self._evicting - 1)
 
     def statistics(self) -> CapacityStatistics:
         with self._lock:
@@ -128,6 +140,9 @@ class Capacity:
             self._containers += 1
             self._sync_slots += sync_slots
             effects.append(pool.room_granted)
+        self.crowded = bool(self._line)
+        if self.crowded:
+            effects.append(self.make_room)
         return effects
 
 

@@ -152,7 +152,17 @@ def join_threads(threads: Iterable[threading.Thread], timeout: float) -> list[th
 class VirtualWaiter:
     """A waiter whose waker marks the waiting participant busy before it can run."""
 
-    __slots__ = ("_clock", "error", "fired", "key", "lock", "name", "timed_out", "waiting")
+    __slots__ = (
+        "_clock",
+        "error",
+        "fired",
+        "key",
+        "lock",
+        "name",
+        "timed",
+        "timed_out",
+        "waiting",
+    )
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -161,6 +171,7 @@ class VirtualWaiter:
         # All guarded by the clock's lock.
         self.fired: bool = False
         self.timed_out: bool = False
+        self.timed: bool = False
         self.waiting: bool = False
         self.key: object = None  # the participant that waits here, if it is one
         self.name: str = ""
@@ -226,7 +237,9 @@ class VirtualClock:
                 self._waiting.add(waiter)
                 if timeout is not None:
                     timer = Timer(self._now + max(timeout, 0.0), lambda: self._time_out(waiter))
-                    self._timers.push(timer)
+                    waiter.timed = True
+                    if self._timers.push(timer):
+                        self._ring()  # it may be asleep without any timer to watch
                 self._idle(waiter.key)
                 self._start()
         try:
@@ -398,7 +411,7 @@ class VirtualClock:
                 "wait with clock.sleep() or asyncio.sleep(), or leave the clock"
             )
             for waiter in list(self._waiting):
-                if waiter.key is not None:
+                if waiter.key is not None or waiter.timed:
                     waiter.error = ClockStuckError(message)
                     self._fire(waiter)
 
@@ -435,7 +448,8 @@ class VirtualClock:
                 loop.ring,
             )
             if timeout is not None:
-                self._timers.push(timer)
+                if self._timers.push(timer):
+                    self._ring()
                 self._start()
             self._idle(loop)
             return timer

@@ -230,6 +230,8 @@ class TaskLane:
                 kwargs = input.kwargs
                 result = function(*args) if kwargs is None else function(*args, **kwargs)
                 if target.is_generator:
+                    if asyncio.iscoroutine(result):  # said to give a generator when awaited
+                        result = await result
                     await stream_of(input.call).drive_async(result)
                     outcome = Value(None)
                 else:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from typing import Final
 
@@ -21,6 +20,7 @@ from .container import ContainerOptions, ContainerState, Effect, Host
 from .executor import TaskLane
 from .input import Input
 from .lifecycle import run_enter, run_exit
+from .offload import LoopExecutor
 from .slots import Slots
 from .threads import ThreadLane, carry_out, describe_thread
 
@@ -51,11 +51,13 @@ class LocalContainer:
         self._virtual = clock if isinstance(clock, VirtualClock) else None
         self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._executor: ThreadPoolExecutor | None = None
-        self._executor_threads: list[threading.Thread] = []
+        self._executor: LoopExecutor | None = None
         self._tasks: TaskLane | None = None
         self._stop_asked = False  # guarded by the pool's lock
         self._serving = False  # touched by T only
+        # What T takes part in virtual time as while it stops, apart from before:
+        # the stop may be asked for before T has ended its part as a starter.
+        self._stopping = object()
         self._threads = ThreadLane(
             lock=host.lock,
             clock=clock,
@@ -91,7 +93,7 @@ class LocalContainer:
 
     def stop(self) -> None:
         if self._virtual is not None and self._tasks is None:
-            self._virtual.begin(self, self._name)
+            self._virtual.begin(self._stopping, self._name)
         with self._host.lock:
             self._stop_asked = True
             effects = self._threads.stop()
@@ -104,7 +106,9 @@ class LocalContainer:
                 pass  # closed: T is past it
 
     def join(self, timeout: float) -> list[str]:
-        threads = [self._thread, *self._threads.threads(), *self._executor_threads]
+        threads = [self._thread, *self._threads.threads()]
+        if self._executor is not None:
+            threads += self._executor.threads
         return [describe_thread(thread) for thread in join_threads(threads, timeout)]
 
     # -- thread T -----------------------------------------------------------------
@@ -117,6 +121,7 @@ class LocalContainer:
         finally:
             if self._virtual is not None:
                 self._virtual.end(self)
+                self._virtual.end(self._stopping)
 
     def _live(self) -> None:
         options, lifecycle = self._options, self._options.lifecycle
@@ -151,7 +156,7 @@ class LocalContainer:
                     self._virtual.end(self)
                 self._threads.work_here(worker)
                 if self._virtual is not None:
-                    self._virtual.bind_thread(self)
+                    self._virtual.bind_thread(self._stopping)
         run_exit(lifecycle, instance, self._loop)
         self._close_loop()
         # The pool keeps this container until its threads are joined; what may
@@ -182,15 +187,12 @@ class LocalContainer:
 
     def _open_loop(self) -> None:
         self._loop = loop = self._clock.new_event_loop()
-        self._executor = ThreadPoolExecutor(
-            thread_name_prefix=f"{self._name}-to_thread",
-            initializer=lambda: self._executor_threads.append(threading.current_thread()),
-        )
+        self._executor = LoopExecutor(self._name)
         loop.set_default_executor(self._executor)
         if self._options.lifecycle.has_async_exit:
             # While the interpreter exits no thread can be made any more, and an
             # exit hook may use to_thread: have one.
-            self._executor.submit(int).result()
+            self._executor.start_thread()
 
     def _close_loop(self) -> None:
         """End what user code left on the loop, then the loop.  Bounded."""
@@ -203,8 +205,8 @@ class LocalContainer:
             loop.run_until_complete(loop.create_task(_end_leftovers(), context=Context()))
         except BaseException:
             logger.exception("ending the tasks left in %s failed", self._name)
-        executor.shutdown(wait=False, cancel_futures=True)
-        for left in join_threads(self._executor_threads, LEFTOVER_GRACE):
+        executor.shutdown()
+        for left in join_threads(executor.threads, LEFTOVER_GRACE):
             logger.warning("left behind by %s: %s", self._name, describe_thread(left))
         loop.close()
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ..exception import InputCancellation, InputCancelledError, RemoteError
 
-_PACKAGE: Final = str(Path(__file__).resolve().parent.parent)
+PACKAGE: Final = str(Path(__file__).resolve().parent.parent)
 
 # They steer the interpreter or a loop, and would do so at the caller too.
 _CONTROL_FLOW: Final = (
@@ -85,10 +85,11 @@ Outcome = Value | Failure | Cancelled
 
 def failure_of(error: BaseException) -> Failure:
     """The failure that callers see for `error`, just caught around user code."""
-    error.__traceback__ = user_frames(error.__traceback__)
+    # Not by assignment: a frozen dataclass refuses that.
+    error.with_traceback(user_frames(error.__traceback__))
     if isinstance(error, _CONTROL_FLOW):
         wrapped = RemoteError(
-            f"the input ended with {type(error).__name__}({', '.join(map(repr, error.args))}), "
+            f"the input ended with {_shown(error)}, "
             "which is not passed on to callers; return normally or raise an Exception instead"
         )
         wrapped.__cause__ = error
@@ -96,21 +97,28 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(error)
 
 
+def _shown(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}({', '.join(map(repr, error.args))})"
+    except Exception:
+        return type(error).__name__
+
+
 def _copy_of(error: BaseException) -> BaseException:
     try:
         copied: object = copy.copy(error)
+        if type(copied) is not type(error):
+            return error
+        copied.__cause__ = error.__cause__
+        copied.__context__ = error.__context__
+        copied.__suppress_context__ = error.__suppress_context__
     except Exception:
-        return error  # its class cannot be copied: share the object
-    if type(copied) is not type(error):
-        return error
-    copied.__cause__ = error.__cause__
-    copied.__context__ = error.__context__
-    copied.__suppress_context__ = error.__suppress_context__
+        return error  # its class cannot be copied, or not written to: share the object
     return copied
 
 
 def user_frames(traceback: TracebackType | None) -> TracebackType | None:
     """`traceback` without the leading frames that belong to this package."""
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(PACKAGE):
         traceback = traceback.tb_next
     return traceback

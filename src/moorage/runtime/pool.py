@@ -450,7 +450,9 @@ class Pool:
             if container.state is READY:
                 self._now_idle(container, self._now())
                 if self._waiting_for_room and not self._queued:
-                    self._leave_line()
+                    self._leave_line(effects)
+                if self._capacity.crowded and not self._queued:
+                    effects.append(self._capacity.make_room)
             elif container.state is DRAINING:
                 effects.append(self._stop(container))
         idle = self.longest_idle
@@ -490,7 +492,7 @@ class Pool:
             dropped.append(input)
             self._compact(effects)
             if not self._queued and self._waiting_for_room:
-                self._leave_line()
+                self._leave_line(effects)
         elif state is GRANTED:
             container: Container = input.container
             wake = self._record(input, outcome)
@@ -641,7 +643,9 @@ class Pool:
         return again
 
     def _boot_if_room(self, effects: list[Effect]) -> bool:
-        first = not self._containers
+        # One that stops serves nobody: a pool has no container as soon as none is
+        # ready, starting or may be taken back.
+        first = not self._ready and not self._starting
         if first:
             self._capacity.register(self)
         if not self._capacity.acquire_nowait(self, self.options.sync_slots, first=first):
@@ -730,7 +734,9 @@ class Pool:
         with self.lock:
             self._waiting_for_room = False
             effects: list[Effect] = []
-            if self._queued and self._state is PoolState.OPEN:
+            most = self._max_containers
+            full = most is not None and len(self._ready) + self._starting >= most
+            if self._queued and self._state is PoolState.OPEN and not full:
                 self._boot(effects)
                 effects.extend(self._scale())
             else:
@@ -738,9 +744,9 @@ class Pool:
                 effects.extend(self._retire_if_unused())
         carry_out(effects)
 
-    def _leave_line(self) -> None:
+    def _leave_line(self, effects: list[Effect]) -> None:
         self._waiting_for_room = False
-        self._capacity.leave_line(self)
+        effects.extend(self._capacity.leave_line(self))
 
     # -- containers report ----------------------------------------------------------------
 
@@ -759,6 +765,8 @@ class Pool:
             if not container.slots.held:
                 self._now_idle(container, now)
                 effects.extend(self._scale())
+                if self._capacity.crowded:
+                    effects.append(self._capacity.make_room)
         carry_out(effects)
         return True
 
@@ -851,7 +859,7 @@ class Pool:
         self._wake_up_at(None)
         self._cancel_deadline()
         on_retired = self._on_retired
-        return [lambda: self._capacity.forget(self), lambda: on_retired(self)]
+        return [lambda: carry_out(self._capacity.forget(self)), lambda: on_retired(self)]
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -878,7 +886,7 @@ class Pool:
                     self._starting -= 1
                 elif container.state is READY:
                     effects.extend(self._drain(container))
-        self._capacity.forget(self)
+        effects.extend(self._capacity.forget(self))
         carry_out(effects)
         _forget_arguments(dropped)
 

@@ -13,6 +13,7 @@ import operator
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextvars import Context
 from typing import Any, Final
 
 from .cancellation import park
@@ -89,7 +90,7 @@ class Stream:
     def _offer(self, item: Any) -> bool:
         """Add `item`, whatever the size; false if the reader has gone."""
         with self._lock:
-            if self._closed:
+            if self._closed or self._ended:
                 return False
             self._items.append(item)
             reader, self._reader = self._reader, None
@@ -118,7 +119,9 @@ class Stream:
                         break
                     park(self._clock, waiter)
         finally:
-            generator.close()
+            close = getattr(generator, "close", None)
+            if close is not None:  # an iterator that is no generator has none
+                close()
 
     async def drive_async(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Run an asynchronous generator to its end in this task."""
@@ -134,7 +137,9 @@ class Stream:
                         break
                     await room
         finally:
-            await generator.aclose()
+            aclose = getattr(generator, "aclose", None)
+            if aclose is not None:
+                await aclose()
 
 
 stream_of: Final[Callable[[Call], Stream]] = operator.attrgetter("stream")
@@ -148,7 +153,7 @@ def _waker(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> Wak
 
     def wake() -> None:
         try:
-            loop.call_soon_threadsafe(finish)
+            loop.call_soon_threadsafe(finish, context=Context())
         except RuntimeError:
             pass  # the loop is closed, and its tasks with it
 

@@ -26,7 +26,7 @@ from .cancellation import OURS, USER, Cell, bind_cell
 from .clock import Clock, VirtualClock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState, Target
-from .outcome import Cancelled, Outcome, Value, failure_of
+from .outcome import PACKAGE, Cancelled, Outcome, Value, failure_of
 from .streaming import stream_of
 
 logger: Final = logging.getLogger("moorage")
@@ -152,6 +152,13 @@ class ThreadLane:
                 failure = failure_of(error)
                 while (input := self._take()) is not None:
                     effects.extend(self._settle(self._container, input, failure, None)[1])
+                    if self._virtual is not None:
+                        self._virtual.end(input)
+            elif self._ready and self._idle:
+                # It parked, and this one's coming kept others from being sent.
+                effect = self._send_one()
+                assert effect is not None
+                effects.append(effect)
         carry_out(effects)
 
     def expect_here(self) -> Worker:
@@ -168,7 +175,10 @@ class ThreadLane:
 
     def work_here(self, worker: Worker) -> None:
         """Be that worker, on the calling thread, until the lane is stopped."""
-        self._arrive(worker)
+        try:
+            self._arrive(worker)
+        finally:
+            bind_cell(None)  # the exit hooks that follow belong to no input
 
     def _arrive(self, worker: Worker) -> None:
         """Take inputs on this thread, now and whenever the bell is rung, until stopped."""
@@ -300,12 +310,24 @@ def carry_out(effects: Iterable[Effect]) -> None:
 
 
 def describe_thread(thread: threading.Thread) -> str:
-    """`thread` with the frames it sits in, innermost first, for messages about leftovers."""
+    """Where `thread` sits: the user's function in it, and its innermost frame."""
     frame: FrameType | None = sys._current_frames().get(thread.ident or -1)
     if frame is None:
         return thread.name
-    # Enough to get from a wait in the standard library to the line that asked for it.
-    frames = reversed(traceback.extract_stack(frame, limit=4))
-    return f"{thread.name}, in " + ", called by ".join(
-        f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames
-    )
+    frames = traceback.extract_stack(frame)
+    # Outermost, the standard library starts the thread, then it is ours; innermost
+    # it may be ours again.  What is in between is the user's.
+    start = 0
+    while start < len(frames) and frames[start].filename.startswith((PACKAGE, threading.__file__)):
+        start += 1
+    end = len(frames)
+    while end > start and frames[end - 1].filename.startswith(PACKAGE):
+        end -= 1
+    user = frames[start:end]
+    if not user:
+        return f"{thread.name}, which is at its end"
+    first, last = user[0], user[-1]
+    place = f"{first.name} ({first.filename}:{first.lineno})"
+    if last is first:
+        return place
+    return f"{place}, in {last.name} ({last.filename}:{last.lineno})"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from typing import Final, Protocol, TypeVar
 
@@ -121,8 +122,13 @@ async def run_in_thread(function: Callable[[], T]) -> T:
         import anyio.to_thread
 
         with anyio.CancelScope(shield=True):
-            return await anyio.to_thread.run_sync(function)
-    future = asyncio.get_running_loop().run_in_executor(None, function)
+            return await anyio.to_thread.run_sync(function, limiter=anyio.CapacityLimiter(1))
+    # A thread of its own: all of the default executor's may sit in calls that
+    # only the end of this function releases.
+    loop = asyncio.get_running_loop()
+    executor = ThreadPoolExecutor(1, "moorage-leaving")
+    future = loop.run_in_executor(executor, function)
+    executor.shutdown(wait=False)
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
