@@ -8,7 +8,6 @@ Owns the ways to call one (``remote``, ``map``, ``spawn``, ``remote_gen``,
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import (
     AsyncIterable,
     Callable,
@@ -86,6 +85,14 @@ class Function(Generic[P, R_co, O_co]):
     coroutine if it is asynchronous.
     """
 
+    # Slots for the ways to call it, so that help() shows them with their texts.
+    __slots__ = {
+        "__dict__": "whatever a function carries: its name, module, docstring",
+        "map": "``map([...])`` runs many inputs, and gives their results as they come.",
+        "remote": "``remote(...)`` runs one input in a container, and waits for its result.",
+        "spawn": "``spawn(...)`` starts one input, and gives a handle for its result.",
+    }
+
     _moorage_registered: Final = True
 
     def __init__(
@@ -99,8 +106,13 @@ class Function(Generic[P, R_co, O_co]):
         self._service = service
         self._local = local
         self._key: Hashable = self if key is None else key
-        functools.update_wrapper(self, target.function)  # type: ignore[arg-type]
+        # What help() and inspect.signature() look for, as functools.wraps has it.
+        function = target.function
         self.__name__: str = target.name
+        self.__qualname__: str = getattr(function, "__qualname__", target.name)
+        self.__module__: str = getattr(function, "__module__", __name__)
+        self.__doc__: str | None = getattr(function, "__doc__", None)
+        self.__wrapped__: Callable[..., object] = function
         self.remote: Remote[P, R_co] = Remote(self)
         self.map: Map[R_co] = Map(self)
         self.spawn: Spawn[P, R_co] = Spawn(self)
