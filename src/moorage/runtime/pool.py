@@ -400,12 +400,11 @@ class Pool:
             and container.state is READY
         ):
             # The short way: the slot goes from one input to the next.
-            queue = self._queue
             effects: list[Effect] = []
-            following = queue.popleft()
+            following = self._queue.popleft()
             while following.state is not QUEUED:  # cancelled: passed over
                 self._pass_over(following, effects)
-                following = queue.popleft()
+                following = self._queue.popleft()
             self._queued -= 1
             now = self._now()
             slots.hand_over(input, following, now)

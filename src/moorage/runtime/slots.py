@@ -23,29 +23,25 @@ class Slots:
     over-grant.
     """
 
-    __slots__ = ("_limit", "held", "maximum", "peak")
+    __slots__ = ("held", "limit", "maximum", "peak")
 
     def __init__(self, maximum: int) -> None:
         self.maximum: int = maximum
-        self._limit = maximum
+        self.limit = maximum  # changed by set_limit only
         # Holder -> when it was granted.  Insertion order is the order of the
         # grants, so the first entry is the first to reach its deadline.
         # Invariant: len(held) never grows while it is >= limit.
         self.held: dict[Hashable, float] = {}
         self.peak: int = 0
 
-    @property
-    def limit(self) -> int:
-        return self._limit
-
     def set_limit(self, limit: int) -> None:
         """Allow `limit` inputs from now on, at most `maximum`, at least 1."""
-        self._limit = max(1, min(limit, self.maximum))
+        self.limit = max(1, min(limit, self.maximum))
 
     @property
     def free(self) -> int:
         """How many may be granted now."""
-        return max(0, self._limit - len(self.held))
+        return max(0, self.limit - len(self.held))
 
     def acquire_nowait(self, holder: Hashable, now: float) -> None:
         """Grant a slot to `holder`.
@@ -55,7 +51,7 @@ class Slots:
         """
         held = self.held
         count = len(held)
-        if count >= self._limit or holder in held:
+        if count >= self.limit or holder in held:
             raise SlotError(f"cannot grant {holder!r} a slot of {self!r}")
         held[holder] = now
         if count >= self.peak:
@@ -75,14 +71,17 @@ class Slots:
     def hand_over(self, holder: Hashable, following: Hashable, now: float) -> None:
         """Release the slot of `holder` and grant it to `following`, in one step.
 
+        `following` is new: it holds no slot of any container.
+
         Raises:
-            SlotError: if `holder` holds none or `following` one; nothing is changed.
+            SlotError: if `holder` holds none; nothing is changed.
         """
         held = self.held
-        if following in held or holder not in held:
-            raise SlotError(f"cannot hand a slot of {self!r} from {holder!r} to {following!r}")
-        del held[holder]
+        try:
+            del held[holder]
+        except KeyError:
+            raise SlotError(f"{holder!r} holds no slot of {self!r}") from None
         held[following] = now
 
     def __repr__(self) -> str:
-        return f"<Slots {len(self.held)} of {self._limit} held, peak {self.peak}>"
+        return f"<Slots {len(self.held)} of {self.limit} held, peak {self.peak}>"
