@@ -15,7 +15,6 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
-    Coroutine,
     Generator,
     Iterable,
     Iterator,
@@ -144,9 +143,8 @@ class AsyncFeeder:
         self._call = call
         self._ended = make_async_waiter()
         self._cancel: Callable[[], object]
-        coroutine = self._run(_feed_async(call, _zip_async(iterables)))
         if asyncio._get_running_loop() is not None:
-            task = asyncio.create_task(coroutine)
+            task = asyncio.create_task(self._run(iterables))
             # Also of a task that was cancelled before its first step.
             task.add_done_callback(self._task_ended)
             self._cancel = task.cancel
@@ -159,7 +157,7 @@ class AsyncFeeder:
 
             async def feed() -> None:
                 with scope:
-                    await coroutine
+                    await self._run(iterables)
 
             trio.lowlevel.spawn_system_task(feed, context=copy_context())
 
@@ -169,9 +167,9 @@ class AsyncFeeder:
             self._call.finish_feeding(RemoteError(_CUT_SHORT))
         self._ended.wake()
 
-    async def _run(self, feed: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, iterables: tuple[Any, ...]) -> None:
         try:
-            await feed
+            await _feed_async(self._call, _zip_async(iterables))
         finally:
             self._ended.wake()
 
