@@ -14,6 +14,8 @@ HEAD = r"""
 import asyncio, contextlib, logging, os, signal, sys, threading
 import moorage
 
+# A parent that runs in the background may have it ignored, and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 logging.basicConfig(format="%(levelname)s %(message)s")
 app = moorage.App("program")
 
