@@ -60,7 +60,7 @@ class Capacity:
         self._evicting = 0  # containers told to stop for the line's sake, at most
         # Whether any pool waits; read without the lock, by pools that find
         # themselves with an idle container.
-        self.crowded = False
+        self.crowded: bool = False
 
     def register(self, pool: Tenant) -> None:
         with self._lock:

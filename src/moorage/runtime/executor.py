@@ -90,7 +90,7 @@ class InputTask(asyncio.Task[None]):
     that ours does not.
     """
 
-    cancelled_early = False
+    cancelled_early: bool = False
 
     def cancel(self, msg: object = None) -> bool:
         coroutine: Any = self.get_coro()

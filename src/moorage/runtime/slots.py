@@ -27,7 +27,7 @@ class Slots:
 
     def __init__(self, maximum: int) -> None:
         self.maximum: int = maximum
-        self.limit = maximum  # changed by set_limit only
+        self.limit: int = maximum  # changed by set_limit only
         # Holder -> when it was granted.  Insertion order is the order of the
         # grants, so the first entry is the first to reach its deadline.
         # Invariant: len(held) never grows while it is >= limit.
