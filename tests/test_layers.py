@@ -18,6 +18,7 @@ LAYERS = {
     "cls": 6,
     "calls": 6,
     "maps": 6,
+    "retries": 6,
     "feeding": 6,
     "runs": 6,
     "partial_function": 5,
@@ -41,6 +42,9 @@ LAYERS = {
     "runtime.clock": 0,
     "runtime.timekeeper": 0,
     "runtime.__init__": 0,
+    "types": 0,
+    "account_types": 0,
+    "call_graph": 0,
     "exception": 0,
     "config": 0,
 }

@@ -13,6 +13,7 @@ from .partial_function import enter as enter
 from .partial_function import exit as exit
 from .partial_function import method as method
 from .partial_function import parameter as parameter
+from .retries import Retries as Retries
 from .runtime.context import current_function_call_id as current_function_call_id
 from .runtime.context import current_input_id as current_input_id
 from .runtime.context import is_local as is_local

@@ -1,7 +1,11 @@
 """The errors of the library, under Modal's names and in Modal's hierarchy.
 
 Owns no state and imports nothing, so every layer may raise these.  The last
-line of each message says what to write instead.
+line of each message says what to write instead.  ``TimeoutError`` and
+``ConnectionError`` are not the builtins of those names, as in Modal.
+
+Many classes are about a service that is not here.  They are never raised by
+this library; they exist so that a program which catches them still imports.
 """
 
 from __future__ import annotations
@@ -9,6 +13,44 @@ from __future__ import annotations
 
 class Error(Exception):
     """Base of the errors that this library raises."""
+
+
+# What was written, or asked for at the wrong time.
+
+
+class InvalidError(Error):
+    """Something was written that cannot work; the message says what to write."""
+
+
+class InvalidArgumentsError(InvalidError, TypeError):
+    """A decorator was given what it does not take; both, as in Modal."""
+
+
+class ConflictError(InvalidError):
+    """What was asked does not fit the present state, e.g. a second run of a running app."""
+
+
+class ExecutionError(Error):
+    """The request came at a time when it cannot be served, e.g. after its run ended."""
+
+
+class AlreadyExistsError(Error):
+    """An object of that name exists already."""
+
+
+class NotFoundError(Error):
+    """Nothing of that name or id is known in this process."""
+
+
+class UnimplementedError(Error):
+    """The operation belongs to Modal's service and has no meaning in one process."""
+
+
+class ResourceExhaustedError(Error):
+    """A bound of this process was reached, e.g. the size of a queue."""
+
+
+# What became of an input.
 
 
 class RemoteError(Error):
@@ -24,26 +66,6 @@ class InputCancelledError(RemoteError):
     """The input was cancelled before it had a result."""
 
 
-class TimeoutError(Error):
-    """Base of the errors about time that ran out."""
-
-
-class FunctionTimeoutError(TimeoutError):
-    """The input ran for longer than its function's ``timeout``."""
-
-
-class InvalidError(Error):
-    """Something was written that cannot work; the message says what to write."""
-
-
-class InvalidArgumentsError(InvalidError, TypeError):
-    """A decorator was given what it does not take; both, as in Modal."""
-
-
-class ExecutionError(Error):
-    """The request came at a time when it cannot be served, e.g. after its run ended."""
-
-
 class InputCancellation(BaseException):
     """Raised inside a synchronous input that was cancelled.
 
@@ -52,8 +74,182 @@ class InputCancellation(BaseException):
     """
 
 
+class SerializationError(Error):
+    """A value could not be pickled (only where values are pickled at all)."""
+
+
+class DeserializationError(Error):
+    """A pickled value could not be read back."""
+
+
+class UserCodeException(Exception):
+    """Wraps a user's exception in the results of a map; here for programs that look for it.
+
+    Results here hold the exception itself.
+    """
+
+    def __init__(self, exc: BaseException) -> None:
+        super().__init__(exc)
+        self.exc: BaseException = exc
+
+
+# Time that ran out.
+
+
+class TimeoutError(Error):
+    """Base of the errors about time that ran out."""
+
+
+class FunctionTimeoutError(TimeoutError):
+    """The input ran for longer than its function's ``timeout``."""
+
+
+class OutputExpiredError(TimeoutError):
+    """The result was kept for its time and is gone."""
+
+
+class ExecTimeoutError(TimeoutError):
+    """A process in a sandbox ran for too long; here for programs that catch it."""
+
+
+class SandboxTimeoutError(TimeoutError):
+    """A sandbox lived for too long; here for programs that catch it."""
+
+
+class MountUploadTimeoutError(TimeoutError):
+    """An upload of local files took too long; here for programs that catch it."""
+
+
+class VolumeUploadTimeoutError(TimeoutError):
+    """An upload to a volume took too long; here for programs that catch it."""
+
+
+class InteractiveTimeoutError(TimeoutError):
+    """An interactive session did not begin in time; here for programs that catch it."""
+
+
+# The service, which is not here.
+
+
+class AuthError(Error):
+    """Credentials were missing or wrong; here for programs that catch it."""
+
+
+class PermissionDeniedError(Error):
+    """The account may not do this; here for programs that catch it."""
+
+
+class ConnectionError(Error):
+    """The service could not be reached; here for programs that catch it."""
+
+
+class ServiceError(Error):
+    """The service failed to answer; here for programs that catch it."""
+
+
+class InternalError(Error):
+    """The service failed inside; here for programs that catch it."""
+
+
+class InternalFailure(Error):
+    """The service failed inside and may be asked again; here for programs that catch it."""
+
+
+class DataLossError(Error):
+    """The service lost data; here for programs that catch it."""
+
+
+class ClientClosed(Error):
+    """A client was used after its end; here for programs that catch it."""
+
+
+class RequestSizeError(Error):
+    """A request was too large to send; here for programs that catch it."""
+
+
+class VersionError(Error):
+    """The client is too old for the service; here for programs that catch it."""
+
+
+class LogsFetchError(Error):
+    """Too many log lines were asked for; here for programs that catch it."""
+
+
+class WorkspaceManagementError(Error):
+    """A workspace could not be managed; here for programs that catch it."""
+
+
+class ImageBuildError(RemoteError):
+    """An image could not be built; here for programs that catch it."""
+
+
+class ModuleNotMountable(Exception):
+    """A module has no files to upload; here for programs that catch it."""
+
+
+class SnapshotCreationError(Error):
+    """A snapshot could not be taken; here for programs that catch it."""
+
+
+class SandboxTerminatedError(Error):
+    """A sandbox was ended from outside; here for programs that catch it."""
+
+
+class SandboxFilesystemError(Error):
+    """Base of the errors about a sandbox's files; here for programs that catch it."""
+
+
+class SandboxFilesystemNotFoundError(SandboxFilesystemError):
+    """No such file in a sandbox; here for programs that catch it."""
+
+
+class SandboxFilesystemPathAlreadyExistsError(SandboxFilesystemError):
+    """The path in a sandbox is taken; here for programs that catch it."""
+
+
+class SandboxFilesystemIsADirectoryError(SandboxFilesystemError):
+    """A file was wanted in a sandbox; here for programs that catch it."""
+
+
+class SandboxFilesystemNotADirectoryError(SandboxFilesystemError):
+    """A directory was wanted in a sandbox; here for programs that catch it."""
+
+
+class SandboxFilesystemDirectoryNotEmptyError(SandboxFilesystemError):
+    """A directory in a sandbox still holds files; here for programs that catch it."""
+
+
+class SandboxFilesystemPermissionError(SandboxFilesystemError):
+    """A sandbox refused the access to a file; here for programs that catch it."""
+
+
+class SandboxFilesystemFileTooLargeError(SandboxFilesystemError):
+    """A file of a sandbox is too large to read at once; here for programs that catch it."""
+
+
+# Warnings.
+
+
+class DeprecationError(UserWarning):
+    """A spelling that Modal renamed: raised in strict mode, otherwise a warning.
+
+    A UserWarning, so that Python's default filters show it wherever it happens.
+    """
+
+
 class AsyncUsageWarning(UserWarning):
     """A blocking call was made on a thread whose event loop is running."""
+
+
+class ServerWarning(UserWarning):
+    """The service had something to say; here for programs that filter it."""
+
+
+class InternalAPIWarning(UserWarning):
+    """A private interface of the service was used; here for programs that filter it."""
+
+
+# Ours alone.
 
 
 class ClockStuckError(Error):

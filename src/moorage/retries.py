@@ -1,0 +1,138 @@
+"""How often, and after which pause, a failed input is tried again.
+
+Owns the policy as a value and what may be written for it.  Nothing here waits:
+whoever retries asks :meth:`Retries.delay` and arms a timer.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from . import config
+from .exception import InvalidArgumentsError, InvalidError
+
+# Seconds; Modal never retries sooner, ours only in strict mode.
+_STRICT_FLOOR: Final = 1.0
+_LONGEST: Final = 60.0
+
+
+class Retries:
+    """A retry policy: so many retries, with pauses that may grow.
+
+    The pause before retry ``n`` is ``initial_delay * backoff_coefficient ** (n - 1)``
+    seconds, at most ``max_delay``.  A coefficient of 1.0 makes it fixed.
+
+    Args:
+        max_retries: tries after the first one; 0 means none.
+        backoff_coefficient: from 1.0 to 10.0.
+        initial_delay: seconds before the first retry, from 0 to 60.
+        max_delay: seconds, from 1 to 60.
+
+    Raises:
+        InvalidError: if a value is out of its range.
+        TypeError: if a value is no number; unless strict, that is also an
+            InvalidError, and ``max_retries`` must be an int.
+    """
+
+    max_retries: int
+    backoff_coefficient: float
+    initial_delay: timedelta
+    max_delay: timedelta
+
+    def __init__(
+        self,
+        *,
+        max_retries: int,
+        backoff_coefficient: float = 2.0,
+        initial_delay: float = 1.0,
+        max_delay: float = 60.0,
+    ) -> None:
+        _check_number("max_retries", max_retries, whole=True)
+        if max_retries < 0:
+            raise InvalidError(
+                f"max_retries must not be negative, got {max_retries}; write max_retries=0 for none"
+            )
+        _check_number("max_delay", max_delay)
+        if not 1.0 <= max_delay <= _LONGEST:
+            raise InvalidError(f"max_delay must be from 1 to 60 seconds, got {max_delay}")
+        _check_number("initial_delay", initial_delay)
+        if not 0.0 <= initial_delay <= _LONGEST:
+            raise InvalidError(f"initial_delay must be from 0 to 60 seconds, got {initial_delay}")
+        _check_number("backoff_coefficient", backoff_coefficient)
+        if not 1.0 <= backoff_coefficient <= 10.0:
+            raise InvalidError(
+                "backoff_coefficient must be from 1.0 (a fixed pause) to 10.0, "
+                f"got {backoff_coefficient}"
+            )
+        self.max_retries = max_retries
+        self.backoff_coefficient = backoff_coefficient
+        self.initial_delay = timedelta(seconds=initial_delay)
+        self.max_delay = timedelta(seconds=max_delay)
+
+    def delay(self, attempt: int) -> float:
+        """Return the seconds to wait before a retry, the first being ``attempt=1``.
+
+        In strict mode never less than 1 s, as in Modal.
+
+        Raises:
+            ValueError: if ``attempt`` is below 1.
+        """
+        if attempt < 1:
+            raise ValueError(f"attempt counts retries from 1, got {attempt}")
+        initial = self.initial_delay.total_seconds()
+        longest = self.max_delay.total_seconds()
+        try:
+            seconds = min(initial * self.backoff_coefficient ** (attempt - 1), longest)
+        except OverflowError:  # a late retry of a growing pause
+            seconds = longest if initial else 0.0
+        return max(seconds, _STRICT_FLOOR) if config.strict else seconds
+
+    def __repr__(self) -> str:
+        return (
+            f"Retries(max_retries={self.max_retries}, "
+            f"backoff_coefficient={self.backoff_coefficient}, "
+            f"initial_delay={self.initial_delay.total_seconds():g}, "
+            f"max_delay={self.max_delay.total_seconds():g})"
+        )
+
+
+def retry_policy(retries: int | Retries | None, function_name: str) -> Retries | None:
+    """Turn what ``retries=`` was given into a policy; an int means that many, 1 s apart.
+
+    Raises:
+        InvalidError: if it is neither an int, nor a ``Retries``, nor None, or negative.
+        TypeError: in strict mode for True and False, and for a ``Retries`` whose
+            ``max_retries`` is not an int.
+    """
+    if retries is None:
+        return None
+    if isinstance(retries, Retries):
+        if config.strict:
+            _check_int(retries.max_retries)
+        return retries
+    if isinstance(retries, bool):
+        _check_int(retries)
+    if not isinstance(retries, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidError(
+            f"retries of function {function_name!r} must be an int or modal.Retries, "
+            f"got {retries!r}; write retries=3 or retries=modal.Retries(max_retries=3)"
+        )
+    return Retries(max_retries=retries, backoff_coefficient=1.0)
+
+
+def _check_int(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong_type(f"max_retries must be an int, got {value!r}; write a number, e.g. 3")
+
+
+def _check_number(name: str, value: object, *, whole: bool = False) -> None:
+    # What cannot be compared is refused in either mode; Modal lets True and 2.5 pass here.
+    if not isinstance(value, (int, float)):
+        raise _wrong_type(f"{name} must be a number, got {value!r}")
+    if whole and not config.strict:
+        _check_int(value)
+
+
+def _wrong_type(message: str) -> TypeError:
+    return TypeError(message) if config.strict else InvalidArgumentsError(message)

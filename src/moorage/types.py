@@ -1,0 +1,319 @@
+"""Values that describe functions, apps, inputs and objects, under Modal's names.
+
+Owns no behaviour.  The fields are Modal's, so that programs which read or build
+them still run; most are made by nothing in this process.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from .account_types import CloudBucketMountInfo as CloudBucketMountInfo
+from .account_types import EnvironmentBillingSummary as EnvironmentBillingSummary
+from .account_types import FunctionStats as FunctionStats
+from .account_types import MemberTokenInfo as MemberTokenInfo
+from .account_types import MetricDefinition as MetricDefinition
+from .account_types import MetricSeries as MetricSeries
+from .account_types import MetricsSchema as MetricsSchema
+from .account_types import ObjectMetrics as ObjectMetrics
+from .account_types import ProxyTokenInfo as ProxyTokenInfo
+from .account_types import SandboxConnectCredentials as SandboxConnectCredentials
+from .account_types import SandboxGroupStats as SandboxGroupStats
+from .account_types import SandboxStats as SandboxStats
+from .account_types import ServerAutoscalerSettings as ServerAutoscalerSettings
+from .account_types import ServerContainerInfo as ServerContainerInfo
+from .account_types import ServerInfo as ServerInfo
+from .account_types import ServerSessionCredentials as ServerSessionCredentials
+from .account_types import ServerStats as ServerStats
+from .account_types import ServiceUserInfo as ServiceUserInfo
+from .account_types import StatsPercentile as StatsPercentile
+from .account_types import StatsPercentileDistribution as StatsPercentileDistribution
+from .account_types import TimeSeriesPoint as TimeSeriesPoint
+from .account_types import TokenData as TokenData
+from .account_types import VolumeMountInfo as VolumeMountInfo
+from .account_types import WorkspaceBillingSummary as WorkspaceBillingSummary
+from .account_types import WorkspaceMemberInfo as WorkspaceMemberInfo
+from .account_types import WorkspaceSettings as WorkspaceSettings
+
+LogSource: TypeAlias = Literal["stdout", "stderr", "system"]
+SandboxRuntime: TypeAlias = Literal["gvisor", "vm"]
+
+
+class InputStatus(enum.IntEnum):
+    """What became of an input."""
+
+    PENDING = 0
+    SUCCESS = 1
+    FAILURE = 2
+    INIT_FAILURE = 5
+    TERMINATED = 3
+    TIMEOUT = 4
+
+
+class FileEntryType(enum.IntEnum):
+    """What a path in a volume is."""
+
+    UNSPECIFIED = 0
+    FILE = 1
+    DIRECTORY = 2
+    SYMLINK = 3
+    FIFO = 4
+    SOCKET = 5
+
+
+class FileType(enum.Enum):
+    """What a path in a sandbox is."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+
+
+class FileWatchEventType(enum.Enum):
+    """What happened to a watched path."""
+
+    Unknown = "Unknown"
+    Access = "Access"
+    Create = "Create"
+    Modify = "Modify"
+    Remove = "Remove"
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One line of a log."""
+
+    message: str
+    timestamp: datetime
+    source: LogSource
+    object_id: str
+    context_ids: list[str]
+
+
+@dataclass
+class DictInfo:
+    """Facts about a ``Dict``."""
+
+    name: str | None
+    created_at: datetime
+    created_by: str | None
+
+
+@dataclass
+class QueueInfo:
+    """Facts about a ``Queue``."""
+
+    name: str | None
+    created_at: datetime
+    created_by: str | None
+
+
+@dataclass
+class SecretInfo:
+    """Facts about a ``Secret``."""
+
+    name: str | None
+    environment_name: str
+    created_at: datetime
+    created_by: str | None
+    last_used: datetime | None
+
+
+@dataclass
+class VolumeInfo:
+    """Facts about a ``Volume``."""
+
+    name: str | None
+    created_at: datetime
+    created_by: str | None
+
+
+@dataclass(frozen=True)
+class FunctionCurrentStats:
+    """Counts of one function, as they are now.
+
+    Attributes:
+        backlog: inputs accepted and not yet running.
+        num_total_runners: containers.
+        num_running_inputs: inputs that hold a slot.
+        input_headroom: free slots of the containers that take inputs.
+    """
+
+    backlog: int
+    num_total_runners: int
+    num_running_inputs: int
+    input_headroom: int
+
+
+@dataclass
+class InputInfo:
+    """One input in a graph of calls, with the inputs that it called as ``children``."""
+
+    input_id: str
+    function_call_id: str
+    task_id: str
+    status: InputStatus
+    function_name: str
+    module_name: str
+    children: list[InputInfo]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One path in a volume."""
+
+    path: str
+    type: FileEntryType
+    mtime: int
+    size: int
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One path in a sandbox."""
+
+    name: str
+    path: str
+    type: FileType
+    size: int
+    mode: int
+    permissions: str
+    owner: str
+    group: str
+    modified_time: float
+    symlink_target: str | None
+
+    def is_file(self) -> bool:
+        return self.type is FileType.FILE
+
+    def is_dir(self) -> bool:
+        return self.type is FileType.DIRECTORY
+
+    def is_symlink(self) -> bool:
+        return self.type is FileType.SYMLINK
+
+
+@dataclass
+class FileWatchEvent:
+    """Something happened to watched paths."""
+
+    paths: list[str]
+    type: FileWatchEventType
+
+
+@dataclass(frozen=True)
+class FunctionAutoscalerSettings:
+    """Settings of one function's autoscaler; ``scaledown_window`` in seconds."""
+
+    min_containers: int | None
+    max_containers: int | None
+    scaledown_window: int | None
+    buffer_containers: int | None
+
+
+@dataclass(frozen=True)
+class FunctionInfo:
+    """How a function was set up; ``timeout`` and ``startup_timeout`` in seconds."""
+
+    @dataclass(frozen=True)
+    class WebInfo:
+        """Where a web function is served."""
+
+        web_url: str
+        method: str | None
+        unauthenticated: bool
+
+    @dataclass(frozen=True)
+    class ImageInfo:
+        """The image of a function."""
+
+        image_name: str | None
+        image_id: str | None
+
+    @dataclass(frozen=True)
+    class ClusterInfo:
+        """The cluster that a function asks for."""
+
+        size: int
+        rdma: bool
+        fabric_size: int | None
+
+    @dataclass(frozen=True)
+    class BatchingInfo:
+        """What ``batched`` was given; ``wait_ms`` in milliseconds."""
+
+        max_batch_size: int
+        wait_ms: int
+
+    @dataclass(frozen=True)
+    class ConcurrencyInfo:
+        """What ``concurrent`` was given."""
+
+        max_inputs: int | None
+        target_inputs: int | None
+
+    cpu: float | tuple[float, float] | None
+    memory_mib: int | tuple[int, int] | None
+    gpus: list[tuple[str, int]]
+    ephemeral_disk_mib: int | None
+    image_info: FunctionInfo.ImageInfo
+    startup_timeout: int | None
+    timeout: int
+    max_retries: int | None
+    nonpreemptible: bool
+    regions: list[str] | None
+    routing_region: str | None
+    cloud: str | None
+    cluster_info: FunctionInfo.ClusterInfo | None
+    batching_info: FunctionInfo.BatchingInfo | None
+    concurrency_info: FunctionInfo.ConcurrencyInfo | None
+    schedule: str | None
+    restrict_modal_access: bool
+    block_network: bool
+    single_use_containers: bool
+    volumes: dict[str, VolumeMountInfo]
+    cloud_bucket_mounts: dict[str, CloudBucketMountInfo]
+    secrets: list[str]
+    web_info: FunctionInfo.WebInfo | None
+    method_names: list[str] | None
+    method_details: dict[str, FunctionInfo.WebInfo] | None
+
+
+class AppState(str, enum.Enum):  # noqa: UP042 - str() of it names the member, as in Modal
+    """What an app is doing."""
+
+    EPHEMERAL = "ephemeral"
+    DETACHED = "detached"
+    DEPLOYED = "deployed"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    INITIALIZING = "initializing"
+    DISABLED = "disabled"
+
+
+@dataclass
+class AppLifecycle:
+    """When and by whom an app was made, deployed and stopped."""
+
+    state: AppState
+    version: int | None
+    created_at: datetime
+    created_by: str
+    deployed_at: datetime | None
+    deployed_by: str | None
+    stopped_at: datetime | None
+    stopped_by: str | None
+
+
+@dataclass(frozen=True)
+class AppInfo:
+    """An app, its lifecycle, and the ids of its functions and servers by name."""
+
+    app_id: str
+    description: str
+    lifecycle: AppLifecycle
+    functions: dict[str, str]
+    servers: dict[str, str]
