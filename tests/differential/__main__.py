@@ -1,0 +1,104 @@
+"""Records what the real package makes of the programs, and compares by hand.
+
+    python -m tests.differential record --python PYTHON [--into FOLDER] [TOPIC ...]
+    python -m tests.differential compare [--lenient] [TOPIC ...]
+    python -m tests.differential show --python PYTHON TOPIC [CELL ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from . import harness
+
+# What a recording must come from.
+MODAL_VERSION = "1.6.4"
+
+ASKS = """
+import inspect, json, modal, modal.exception
+names = [n for n, c in vars(modal.exception).items() if inspect.isclass(c) and n != "Any"]
+print(json.dumps({"version": modal.__version__, "errors": sorted(names)}))
+"""
+
+
+def record(python: str, into: Path, only: list[str]) -> None:
+    package = json.loads(subprocess.check_output([python, "-c", ASKS], text=True))
+    if package["version"] != MODAL_VERSION:
+        sys.exit(f"wanted modal {MODAL_VERSION}, {python} has {package['version']}")
+    into.mkdir(parents=True, exist_ok=True)
+    _write(into / "_package.json", package)
+    for topic in only or harness.topics():
+        outcomes = harness.run("modal", topic, python=python)
+        ended = outcomes.pop("_ended", None)
+        missing = [cell.name for cell in harness.cells_of(topic) if cell.name not in outcomes]
+        if ended or missing:
+            sys.exit(f"{topic}: no outcome of {missing}: {ended}")
+        hanging = [
+            name for name, o in outcomes.items() if o["error"] and "CellHangs" in o["error"]["mro"]
+        ]
+        if hanging:
+            sys.exit(f"{topic}: the real package hangs in {hanging}")
+        _write(into / f"{topic}.json", {"modal": MODAL_VERSION, "cells": outcomes})
+        print(f"{topic}: {len(outcomes)} cells")
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def compare(only: list[str], strict: bool) -> None:
+    names = harness.names_of_ours()
+    total = agree = 0
+    for cell in harness.all_cells():
+        if only and cell.topic not in only:
+            continue
+        total += 1
+        ours = harness.outcomes_here(cell.topic, strict).get(cell.name)
+        if ours is None:
+            print(f"{cell.id}: no outcome of ours")
+            continue
+        theirs = harness.recording(cell.topic)[cell.name]
+        found = harness.differences(cell, theirs, ours, names)
+        agree += not found
+        if found:
+            print(f"{cell.id} {cell.differs or ''}")
+            for line in found:
+                print("   ", line.replace("\n", "\n    "))
+    print(f"{agree} of {total} agree")
+
+
+def show(python: str, topic: str, only: list[str]) -> None:
+    for name, outcome in harness.run("modal", topic, *only, python=python).items():
+        del outcome["of"]
+        print(f"--- {name}")
+        print(json.dumps(outcome, indent=1, ensure_ascii=False))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.differential")
+    commands = parser.add_subparsers(dest="command", required=True)
+    recording = commands.add_parser("record", help="record the real package's outcomes")
+    recording.add_argument("--python", required=True, help="an interpreter that has modal")
+    recording.add_argument("--into", type=Path, default=harness.RECORDED)
+    recording.add_argument("topics", nargs="*")
+    comparing = commands.add_parser("compare", help="print what differs from the recording")
+    comparing.add_argument("--lenient", action="store_true")
+    comparing.add_argument("topics", nargs="*")
+    showing = commands.add_parser("show", help="print what the real package does")
+    showing.add_argument("--python", required=True, help="an interpreter that has modal")
+    showing.add_argument("topic")
+    showing.add_argument("cells", nargs="*")
+    args = parser.parse_args()
+    if args.command == "record":
+        record(args.python, args.into, args.topics)
+    elif args.command == "compare":
+        compare(args.topics, not args.lenient)
+    else:
+        show(args.python, args.topic, args.cells)
+
+
+main()
