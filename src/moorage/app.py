@@ -1,37 +1,100 @@
 """Apps: where functions and classes are registered, and the runs that scope them.
 
-Owns the registration and the options of what is registered.  Decorating starts
+Owns the registration, the names, and which run an app has.  Decorating starts
 nothing: containers live within a run.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
-from collections.abc import Callable, Coroutine, Hashable
+import warnings
+import weakref
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from types import TracebackType
-from typing import Any, Final, Never, ParamSpec, Protocol, TypeVar, dataclass_transform, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Never,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    dataclass_transform,
+    overload,
+)
 
-from . import config
-from .cls import Cls, Methods, make_target
-from .exception import ExecutionError, InvalidError
+from . import config, deployments
+from .aio import WithAio, with_aio
+from .cloud import check_cloud_arguments
+from .cls import Cls
+from .declarations import Declarations
+from .entrypoint import LocalEntrypoint as LocalEntrypoint
+from .exception import (
+    DeprecationError,
+    ExecutionError,
+    InvalidArgumentsError,
+    InvalidError,
+    NotFoundError,
+)
+from .frames import shortened
 from .functions import Function
-from .partial_function import Concurrency, PartialFunction, parameter, positional_arguments
-from .runs import MakePool, Run
+from .marks import (
+    Concurrency,
+    Marks,
+    PartialFunction,
+    is_written_in_a_class,
+    name_of,
+    positional_arguments,
+)
+from .options import (
+    FunctionOptions,
+    accept_old_names,
+    check_concurrency,
+    checked_options,
+    refuse_no_timeout,
+)
+from .partial_function import parameter
+from .retries import Retries
+from .runs import Run
 from .runtime.autoscaler import Limits
-from .runtime.capacity import Capacity
 from .runtime.clock import Clock
-from .runtime.container import Container, ContainerOptions, Host
-from .runtime.input import Target
+from .runtime.input import call_id, next_call_number
 from .runtime.lifecycle import Lifecycle
-from .runtime.local import LocalContainer
-from .runtime.pool import Pool, PoolOptions
 from .runtime.waits import run_in_thread
+from .services import AppService, PoolKey, PoolKeys
+from .targets import make_target
+
+if TYPE_CHECKING:
+    from .cloud_bucket_mount import CloudBucketMount
+    from .image import Image
+    from .network_file_system import NetworkFileSystem
+    from .proxy import Proxy
+    from .schedule import Schedule
+    from .secret import Secret
+    from .volume import Volume
+
+logger: Final = logging.getLogger("moorage")
 
 P = ParamSpec("P")
 R = TypeVar("R")
 O = TypeVar("O")  # noqa: E741 - what the undecorated function returns
 C = TypeVar("C", bound=type)
+
+Path_ = str | PurePosixPath
+
+
+class OldNames(TypedDict, total=False):
+    """Arguments under the names they once had: accepted with a warning, refused if strict."""
+
+    allow_concurrent_inputs: int
+    keep_warm: int
+    concurrency_limit: int
+    container_idle_timeout: int
 
 
 class FunctionDecorator(Protocol):
@@ -47,29 +110,15 @@ class FunctionDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Function[P, R, R]: ...
 
 
-class AppService:
-    """How one function, or one class with one set of parameters, of an app is run."""
+class EntrypointDecorator(Protocol):
+    """What ``app.local_entrypoint(...)`` gives: calling it has the awaited type."""
 
-    def __init__(self, app: App, options: PoolOptions, container: ContainerOptions) -> None:
-        self._app = app
-        self._options = options
-        self._container = container
-        self.limits: Limits = options.limits
-
-    def current_run(self) -> Run:
-        return self._app._run or self._app._ambient_run()
-
-    @property
-    def open_run(self) -> Run | None:
-        return self._app._run
-
-    def make_pool(
-        self, clock: Clock, capacity: Capacity, on_retired: Callable[[Pool], object]
-    ) -> Pool:
-        def factory(host: Host, number: int, target: int, limit: int) -> Container:
-            return LocalContainer(host, number, target, limit, self._container)
-
-        return Pool(self._options, factory, clock=clock, capacity=capacity, on_retired=on_retired)
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> LocalEntrypoint[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> LocalEntrypoint[P, R]: ...
 
 
 class App:
@@ -77,56 +126,224 @@ class App:
 
     ``with app.run():`` (or ``async with``) scopes their containers.  A call
     outside of any run opens an *ambient* run, which ends with the interpreter.
+
+    Args:
+        name: what it is deployed under, and shown as.
+        tags, image, secrets, volumes, include_source: checked; they are the
+            cloud's and have no effect here.
     """
 
-    def __init__(self, name: str | None = None) -> None:
+    @shortened
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        image: Image | None = None,
+        secrets: Sequence[Secret] = (),
+        volumes: Mapping[Path_, Volume] | None = None,
+        include_source: bool = True,
+    ) -> None:
+        if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f'name must be a string, got {name!r}; write App("my-app")')
+        check_cloud_arguments(
+            "App",
+            {
+                "tags": tags,
+                "image": image,
+                "secrets": secrets,
+                "volumes": {} if volumes is None else volumes,
+                "include_source": include_source,
+            },
+        )
         self._name = name
+        self._description = name
         self._run: Run | None = None
+        self._app_id: str | None = None
+        self._deployed = False
         self._lock = threading.Lock()
-        # Functions with min_containers, to start when a run does.
-        self._eager: list[tuple[Hashable, MakePool]] = []
+        self._functions: dict[str, Function[..., Any, Any]] = {}
+        self._classes: dict[str, Cls] = {}
+        self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
+        self._web_endpoints: list[str] = []
+        # What a run checks, and starts the minimum of, when it begins.
+        self._services: dict[PoolKey, AppService] = {}
+        self._pool_keys = PoolKeys()
+        self._updated_limits: dict[PoolKey, Limits] = {}
+        self._included: list[App] = []
+        # Those that include this one: their runs are its runs too.
+        self._includers: weakref.WeakSet[App] = weakref.WeakSet()
+
+    # -- what it is -----------------------------------------------------------------
 
     @property
     def name(self) -> str | None:
+        """The name it was given."""
         return self._name
 
+    @property
+    def description(self) -> str | None:
+        """The name it was given, or deployed under."""
+        return self._description
+
+    @property
+    def app_id(self) -> str | None:
+        """An id of its run; None while it does not run."""
+        return None if self._run is None else self._app_id
+
+    @property
+    def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
+        """Its functions by name, those of included apps too; a class C as ``C.*``."""
+        self._warn_registered("registered_functions")
+        functions = self._functions_by_name()
+        for name in self._classes_by_name():
+            functions[f"{name}.*"] = _all_methods(name)
+        return functions
+
+    @property
+    def registered_classes(self) -> dict[str, Cls]:
+        """Its classes by name, those of included apps too."""
+        self._warn_registered("registered_classes")
+        return self._classes_by_name()
+
+    @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
+        """Its local entrypoints by name."""
+        self._warn_registered("registered_entrypoints")
+        return dict(self._entrypoints)
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """The names of its web functions, those of included apps too."""
+        self._warn_registered("registered_web_endpoints")
+        return [name for app in self._with_included() for name in app._web_endpoints]
+
+    def _warn_registered(self, name: str) -> None:
+        if config.strict:  # as Modal does
+            warnings.warn(
+                f"App.{name} goes away in Modal 1.7; keep what the decorators return instead",
+                DeprecationError,
+                stacklevel=3,
+            )
+
+    def _functions_by_name(self) -> dict[str, Function[..., Any, Any]]:
+        return {n: f for app in self._with_included() for n, f in app._functions.items()}
+
+    def _classes_by_name(self) -> dict[str, Cls]:
+        return {name: c for app in self._with_included() for name, c in app._classes.items()}
+
+    def _with_included(self) -> Iterator[App]:
+        yield self
+        for app in self._included:
+            yield from app._with_included()
+
+    # -- registering ------------------------------------------------------------------
+
+    @shortened
     def function(
         self,
         *args: Never,
-        name: str | None = None,
-        timeout: float | None = None,
-        min_containers: int = 0,
+        image: Image | None = None,
+        schedule: Schedule | None = None,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: str | list[str] | None = None,
+        serialized: bool = False,
+        network_file_systems: Mapping[Path_, NetworkFileSystem] | None = None,
+        volumes: Mapping[Path_, Volume | CloudBucketMount] | None = None,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
         max_containers: int | None = None,
-        buffer_containers: int = 0,
+        buffer_containers: int | None = None,
         scaledown_window: float | None = None,
+        proxy: Proxy | None = None,
+        retries: int | Retries | None = None,
+        timeout: float | None = 300,
+        startup_timeout: float | None = None,
+        name: str | None = None,
         is_generator: bool | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        enable_memory_snapshot: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        i6pn: bool | None = None,
+        include_source: bool | None = None,
+        experimental_options: Mapping[str, Any] | None = None,
+        max_inputs: int | None = None,
+        **old_names: Unpack[OldNames],
     ) -> FunctionDecorator:
         """Register a function with the app.
 
+        The other arguments are the cloud's: checked, and without effect.
+
         Args:
             name: shown and looked up under this name; default, the function's.
-            timeout: seconds an input may run, from when it got its slot; 300 if None.
+            timeout: seconds an input may run, from when it got its slot.
+            startup_timeout: seconds a container may take to start; checked only, so far.
             min_containers: started with the run, and kept.
             max_containers: never more that start or take inputs; no limit but the process's
                 if None.
             buffer_containers: further ones, while there is any demand.
-            scaledown_window: seconds an idle container is kept; 60 if None.
+            scaledown_window: seconds an idle container is kept, 2 to 3,600; 60 if None.
+            retries: a count or a policy; checked only, so far.
             is_generator: whether calling it gives a generator; found out if None.
+            serialized: in strict mode a nested function needs it; no other effect.
+            single_use_containers: checked only.
+            max_inputs: the old name of ``single_use_containers``, and no concurrency.
         """
-        _no_positional("function", args)
-        settings = _Settings(
-            timeout, min_containers, max_containers, buffer_containers, scaledown_window
+        if args:
+            raise positional_arguments("app.function", args[0], "@app.function()")
+        shared: dict[str, Any] = {
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+            "retries": retries,
+            "timeout": timeout,
+            "startup_timeout": startup_timeout,
+            "single_use_containers": single_use_containers,
+            "max_inputs": max_inputs,
+        }
+        concurrent_inputs = accept_old_names("app.function", shared, dict(old_names), 5)
+        refuse_no_timeout(timeout)
+        check_cloud_arguments(
+            "function",
+            {
+                "image": image,
+                "schedule": schedule,
+                "env": env,
+                "secrets": secrets,
+                "gpu": gpu,
+                "network_file_systems": {} if network_file_systems is None else network_file_systems,
+                "volumes": {} if volumes is None else volumes,
+                "cpu": cpu,
+                "memory": memory,
+                "ephemeral_disk": ephemeral_disk,
+                "proxy": proxy,
+                "cloud": cloud,
+                "region": region,
+                "routing_region": routing_region,
+                "nonpreemptible": nonpreemptible,
+                "block_network": block_network,
+                "restrict_modal_access": restrict_modal_access,
+                "i6pn": i6pn,
+                "include_source": include_source,
+                "experimental_options": experimental_options,
+            },
         )
+        options = checked_options("app.function", **shared)
 
+        @shortened
         def decorate(function: Any) -> Any:
-            concurrency: Concurrency | None = None
-            raw = function
-            is_method = False
-            if isinstance(function, PartialFunction):
-                raw, concurrency = function.raw, function.marks.concurrency
-                is_method = function.marks.is_method
+            raw, marks = _raw_and_marks(function)
             if isinstance(raw, type):
-                raise InvalidError(
+                raise InvalidArgumentsError(
                     f"app.function() decorates functions, got the class {raw.__name__}; "
                     "write @app.cls() instead"
                 )
@@ -135,115 +352,377 @@ class App:
                     f"app.function() decorates functions, got {raw!r}; write it above a def, once"
                 )
             shown = name or getattr(raw, "__name__", None)
-            if not isinstance(shown, str):
+            if not isinstance(shown, str) and not config.strict:
                 raise InvalidError(
-                    f"app.function() needs a name for {raw!r}, which has none; "
+                    f"app.function() needs a name for {raw!r}, got {shown!r}; "
                     'write @app.function(name="...")'
                 )
-            if is_method or _is_method(raw):
+            shown = str(shown)
+            _check_place(raw, shown, marks, serialized)
+            if marks.cluster_size is None:
+                pass  # accepted and without effect: it is the cloud's
+            target = make_target(shown, raw, is_generator, batched=marks.batching is not None)
+            if retries is not None and (target.is_generator or marks.web is not None):
+                kind = "a generator" if target.is_generator else f"a web function ({shown})"
                 raise InvalidError(
-                    f"app.function() decorates functions, got the method {shown}; write "
-                    "@moorage.method() above it and @app.cls() above its class"
+                    f"app.function(retries=...) does not go with {kind}, got retries={retries!r}; "
+                    f"take it away from {shown}"
                 )
-            target = make_target(shown, raw, is_generator)
-            options, container = settings.resolve(shown, concurrency, [target], Lifecycle())
-            service = AppService(self, options, container)
-            registered: Function[Any, Any, Any] = Function(target, service, raw)
-            if settings.min_containers:
-                self._eager.append((registered, service.make_pool))
+            service = AppService(
+                self,
+                shown,
+                object(),
+                _with_marks(options, marks, concurrent_inputs, shown),
+                [target],
+                Lifecycle(),
+            )
+            registered = Function._make(target, service, raw, web=marks.web)
+            if shown in self._functions:
+                logger.warning(
+                    "function name %r is registered twice in %s; the last one counts",
+                    shown,
+                    self._shown,
+                )
+            self._functions[shown] = registered
+            self._services[service.key] = service
+            if marks.web is not None:
+                self._web_endpoints.append(shown)
             return registered
 
         return decorate
 
     # What type checkers know of dataclasses gives `C(k=1)` its types.
     @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
+    @shortened
     def cls(
         self,
         *args: Never,
-        timeout: float | None = None,
-        min_containers: int = 0,
+        image: Image | None = None,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: str | list[str] | None = None,
+        serialized: bool = False,
+        network_file_systems: Mapping[Path_, NetworkFileSystem] | None = None,
+        volumes: Mapping[Path_, Volume | CloudBucketMount] | None = None,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
         max_containers: int | None = None,
-        buffer_containers: int = 0,
+        buffer_containers: int | None = None,
         scaledown_window: float | None = None,
+        proxy: Proxy | None = None,
+        retries: int | Retries | None = None,
+        timeout: float | None = 300,
+        startup_timeout: float | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        enable_memory_snapshot: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        i6pn: bool | None = None,
+        include_source: bool | None = None,
+        experimental_options: Mapping[str, Any] | None = None,
+        max_inputs: int | None = None,
+        **old_names: Unpack[OldNames],
     ) -> Callable[[C], C]:
         """Register a class with the app: see `function` for the arguments.
 
         Raises:
             InvalidError: if a method is decorated with ``concurrent``.
         """
-        _no_positional("cls", args)
-        settings = _Settings(
-            timeout, min_containers, max_containers, buffer_containers, scaledown_window
+        if args:
+            raise positional_arguments("app.cls", args[0], "@app.cls()")
+        shared: dict[str, Any] = {
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+            "retries": retries,
+            "timeout": timeout,
+            "startup_timeout": startup_timeout,
+            "single_use_containers": single_use_containers,
+            "max_inputs": max_inputs,
+        }
+        concurrent_inputs = accept_old_names("app.cls", shared, dict(old_names), 5)
+        refuse_no_timeout(timeout)
+        check_cloud_arguments(
+            "cls",
+            {
+                "image": image,
+                "env": env,
+                "secrets": secrets,
+                "gpu": gpu,
+                "network_file_systems": {} if network_file_systems is None else network_file_systems,
+                "volumes": {} if volumes is None else volumes,
+                "cpu": cpu,
+                "memory": memory,
+                "ephemeral_disk": ephemeral_disk,
+                "proxy": proxy,
+                "cloud": cloud,
+                "region": region,
+                "routing_region": routing_region,
+                "nonpreemptible": nonpreemptible,
+                "block_network": block_network,
+                "restrict_modal_access": restrict_modal_access,
+                "i6pn": i6pn,
+                "include_source": include_source,
+                "experimental_options": experimental_options,
+            },
         )
+        options = checked_options("app.cls", **shared)
 
+        @shortened
         def decorate(user_class: Any) -> Any:
-            concurrency: Concurrency | None = None
-            raw = user_class
-            if isinstance(user_class, PartialFunction):
-                raw, concurrency = user_class.raw, user_class.marks.concurrency
+            raw, marks = _raw_and_marks(user_class)
             if not isinstance(raw, type):
-                raise InvalidError(
-                    f"app.cls() decorates classes, got {raw!r}; write @app.function() instead"
+                raise InvalidArgumentsError(
+                    f"app.cls() decorates classes, got {raw!r}; write @app.function() for a "
+                    "function, and app.cls() once"
                 )
-            methods = Methods(raw)
-            targets = list(methods.methods.values())
+            _refuse_nested(raw, serialized)
+            declared = Declarations(raw, snapshots=enable_memory_snapshot)
+            mine = _with_marks(options, marks, concurrent_inputs, raw.__name__)
+            targets = list(declared.methods.values())
 
-            def make_service(lifecycle: Lifecycle, shown: str) -> AppService:
-                options, container = settings.resolve(shown, concurrency, targets, lifecycle)
-                return AppService(self, options, container)
+            def make_service(
+                options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
+            ) -> AppService:
+                return AppService(self, shown, identity, options, targets, lifecycle)
 
-            registered = Cls(methods, make_service)
-            if settings.min_containers and not methods.parameters:
-                obj = registered()
-                self._eager.append((obj._key, obj._service.make_pool))
+            registered = Cls._make(declared, make_service, mine)
+            if raw.__name__ in self._classes:
+                logger.warning(
+                    "class name %r is registered twice in %s; the last one counts",
+                    raw.__name__,
+                    self._shown,
+                )
+            self._classes[raw.__name__] = registered
+            self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
+            if all(p.default is not inspect.Parameter.empty for p in _given(declared)):
+                # Its pool without arguments, to start the minimum of, and to check.
+                service: Any = registered()._service
+                self._services[service.key] = service
             return registered
 
         return decorate
 
-    # -- runs -----------------------------------------------------------------------
-
-    def run(self, *, clock: Clock | None = None, grace: float | None = None) -> AppRun:
-        """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
-
-        Leaving cancels what is queued and what runs, then runs the exit hooks.
+    @shortened
+    def local_entrypoint(self, *args: Never, name: str | None = None) -> EntrypointDecorator:
+        """Register what the program does when it is run from the command line.
 
         Args:
-            clock: the clock that everything in the run lives by; real time if None.
-            grace: seconds that leaving may take in all; 5 if None.
+            name: default, the function's.
+        """
+        if args:
+            raise positional_arguments("app.local_entrypoint", args[0], "@app.local_entrypoint()")
+        if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f'name must be a string, got {name!r}; write name="main"')
+
+        @shortened
+        def decorate(function: Any) -> Any:
+            _refuse_nested(function, False)
+            shown = name or name_of(function)
+            if shown in self._entrypoints:
+                raise InvalidError(
+                    f"the local entrypoint {shown!r} is there already; "
+                    'write @app.local_entrypoint(name="...") with another name'
+                )
+            entrypoint = self._entrypoints[shown] = LocalEntrypoint(self, function)
+            return entrypoint
+
+        return decorate
+
+    @shortened
+    def include(self, /, other_app: App, inherit_tags: bool = True) -> App:
+        """Let this app's runs be runs of `other_app` too, and have its functions by name.
+
+        Functions of the same name: the last one included counts, with a warning.
+
+        Returns:
+            This app.
+        """
+        if not isinstance(other_app, App):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentsError(
+                f"include takes an App, got {other_app!r}; write app.include(other.app)"
+            )
+        if other_app is self:
+            return self
+        mine = self._functions_by_name() | self._classes_by_name()
+        theirs = other_app._functions_by_name() | other_app._classes_by_name()
+        for name in mine.keys() & theirs.keys():
+            if mine[name] is not theirs[name]:
+                logger.warning(
+                    "%r of %s is registered in %s too; the last one counts",
+                    name,
+                    other_app._shown,
+                    self._shown,
+                )
+        if other_app not in self._included:
+            self._included.append(other_app)
+            other_app._includers.add(self)
+        return self
+
+    # -- runs -----------------------------------------------------------------------
+
+    @property
+    def run(self) -> RunMethod:
+        """Scope the app's containers: ``with app.run():`` or ``async with app.run():``."""
+        return RunMethod(self)
+
+    async def _deploy_async(
+        self,
+        *,
+        name: str | None = None,
+        environment_name: str | None = None,
+        tag: str = "",
+        client: object = None,
+        strategy: str = "rolling",
+    ) -> App:
+        return await run_in_thread(
+            lambda: self._deploy(name=name, strategy=strategy)
+        )
+
+    @with_aio(_deploy_async)
+    @shortened
+    def deploy(
+        self,
+        *,
+        name: str | None = None,
+        environment_name: str | None = None,
+        tag: str = "",
+        client: object = None,
+        strategy: str = "rolling",
+    ) -> App:
+        """Keep the app running in this process, under its name, until `stop`.
+
+        ``Function.from_name`` and ``Cls.from_name`` find it by that name.
+        Another app of the same name is stopped.
+
+        Args:
+            name: default, the app's.
+            environment_name, tag, client, strategy: accepted; they are the cloud's.
 
         Raises:
-            InvalidError: on entering, if the app runs already.
+            InvalidError: without a name, or inside ``with app.run():``.
         """
-        return AppRun(self, clock, grace)
+        return self._deploy(name=name, strategy=strategy)
 
-    def _open(self, clock: Clock | None, grace: float | None) -> Run:
+    def _deploy(self, *, name: str | None, strategy: str) -> App:
+        if strategy not in ("rolling", "recreate"):
+            raise InvalidError(
+                f"the deployment strategy must be 'rolling' or 'recreate', got {strategy!r}; "
+                "write strategy='rolling'"
+            )
+        name = name or self._name
+        if name is None:
+            raise InvalidError(
+                'deploy needs a name; write app.deploy(name="some-name") or App("some-name")'
+            )
         with self._lock:
             if self._run is not None and not self._run.ambient:
                 raise InvalidError(
-                    f"{self._shown} runs already; leave that run first, or call inside it"
+                    f"{self._shown} runs already; leave `with app.run():` first, then deploy it"
+                )
+            fresh = self._run is None
+            if self._run is None:
+                self._begin(Run(self._shown, ambient=True))
+            self._deployed = True
+            self._description = name
+            run = self._run
+        assert run is not None
+        if fresh:
+            self._start(run)
+        before = deployments.put(name, self)
+        if before is not None:
+            before._stop()
+        return self
+
+    async def _stop_async(self, *, client: object = None) -> None:
+        await run_in_thread(self._stop)
+
+    @with_aio(_stop_async)
+    def stop(self, *, client: object = None) -> None:
+        """End its run: cancel what is left, run the exit hooks, forget its deployed name.
+
+        Raises:
+            InvalidError: if it does not run.
+        """
+        if self._run is None:
+            raise InvalidError(
+                f"{self._shown} does not run, so App.stop has no run with an ID to stop; "
+                "write it inside `with app.run():` or after app.deploy()"
+            )
+        self._stop()
+
+    def _stop(self) -> None:
+        run = self._run
+        deployments.remove(self)
+        if run is not None:
+            self._close(run)
+
+    lookup: WithAio[..., App]
+
+    def _open(self, clock: Clock | None, grace: float | None, name: str | None = None) -> Run:
+        with self._lock:
+            if self._run is not None and (not self._run.ambient or self._deployed):
+                what = "is deployed" if self._deployed else "runs already"
+                instead = "app.stop() first" if self._deployed else "leave that run first"
+                raise InvalidError(
+                    f"{self._shown} {what}; {instead}, or call its functions as it is"
                 )
             # A scoped run takes the place of the ambient one, at once: neither
             # another run nor another ambient one may come in between.
             ambient = self._run
-            self._run = run = Run(self._shown, clock=clock, grace=grace)
+            self._begin(run := Run(self._shown, clock=clock, grace=grace))
+            if name is not None:
+                self._description = name
         try:
             if ambient is not None:
                 ambient.close()
-            for key, make in self._eager:
-                run.pool(key, make).start_minimum()
+            self._start(run)
         except BaseException:  # KeyboardInterrupt: nobody else would leave it
             self._close(run)
             raise
         return run
 
-    def _ambient_run(self) -> Run:
+    def _begin(self, run: Run) -> None:
+        self._run = run
+        self._app_id = call_id(next_call_number()).replace("fc-", "ap-", 1)
+
+    def _start(self, run: Run) -> None:
+        for app in self._with_included():
+            for service in list(app._services.values()):
+                if config.strict:
+                    service.options.check_for_run()
+                service.start_minimum(run)
+
+    def _open_run(self) -> Run | None:
+        """Its run, or that of an app that includes it; None if there is none."""
+        if self._run is not None:
+            return self._run
+        for app in list(self._includers):
+            run = app._open_run()
+            if run is not None:
+                return run
+        return None
+
+    def _run_elsewhere(self) -> Run:
+        """As `_open_run`; an ambient one is opened if there is none."""
+        run = self._open_run()
+        if run is not None:
+            return run
         with self._lock:
             if self._run is None:
                 if config.strict:
                     raise ExecutionError(
                         f"{self._shown} does not run; call inside `with app.run():`"
                     )
-                self._run = Run(self._shown, ambient=True)
+                self._begin(Run(self._shown, ambient=True))
+            assert self._run is not None
             return self._run
 
     def _close(self, run: Run) -> None:
@@ -253,27 +732,68 @@ class App:
             with self._lock:
                 if self._run is run:
                     self._run = None
+                    self._deployed = False
 
     @property
     def _shown(self) -> str:
         return f"the app {self._name!r}" if self._name else "the app"
 
     def __repr__(self) -> str:
-        return f"<App {self._name!r}>"
+        return "App()" if self._name is None else f"App({self._name!r})"
+
+
+class RunMethod:
+    """``App.run``."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def __call__(
+        self,
+        *,
+        name: str | None = None,
+        client: object = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+        clock: Clock | None = None,
+        grace: float | None = None,
+    ) -> AppRun:
+        """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
+
+        Leaving cancels what is queued and what runs, then runs the exit hooks.
+
+        Args:
+            name: shown as the app's description.
+            clock: the clock that everything in the run lives by; real time if None.
+            grace: seconds that leaving may take in all; 5 if None.
+            client, detach, interactive, environment_name: accepted; they are the cloud's.
+
+        Raises:
+            InvalidError: on entering, if the app runs already.
+        """
+        return AppRun(self._app, clock, grace, name)
+
+    aio = __call__
 
 
 class AppRun:
     """What ``app.run()`` gives: a context manager; entering it again begins a new run."""
 
-    def __init__(self, app: App, clock: Clock | None, grace: float | None) -> None:
+    def __init__(
+        self, app: App, clock: Clock | None, grace: float | None, name: str | None
+    ) -> None:
         self._app = app
         self._clock = clock
         self._grace = grace
+        self._name = name
         self._run: Run | None = None
 
-    def __enter__(self) -> AppRun:
-        self._run = self._app._open(self._clock, self._grace)
-        return self
+    def __enter__(self) -> App:
+        self._run = self._app._open(self._clock, self._grace, self._name)
+        return self._app
 
     def __exit__(
         self,
@@ -284,7 +804,7 @@ class AppRun:
         assert self._run is not None
         self._app._close(self._run)
 
-    async def __aenter__(self) -> AppRun:
+    async def __aenter__(self) -> App:
         return self.__enter__()
 
     async def __aexit__(
@@ -296,96 +816,83 @@ class AppRun:
         await run_in_thread(lambda: self.__exit__(kind, error, traceback))
 
 
-class _Settings:
-    """The arguments that functions and classes share, checked."""
+def _lookup(
+    name: str,
+    *,
+    client: object = None,
+    environment_name: str | None = None,
+    create_if_missing: bool = False,
+) -> App:
+    """The app that is deployed in this process under `name`.
 
-    def __init__(
-        self,
-        timeout: float | None,
-        min_containers: int,
-        max_containers: int | None,
-        buffer_containers: int,
-        scaledown_window: float | None,
-    ) -> None:
-        _check("timeout", timeout, 0, exclusive=True)
-        _check("min_containers", min_containers, 0)
-        _check("max_containers", max_containers, 1)
-        _check("buffer_containers", buffer_containers, 0)
-        _check("scaledown_window", scaledown_window, 0, exclusive=True)
-        if max_containers is not None and min_containers > max_containers:
-            raise InvalidError(
-                f"min_containers must not exceed max_containers, got {min_containers} > "
-                f"{max_containers}; write max_containers={min_containers} or more"
-            )
-        self.timeout = config.default_timeout if timeout is None else timeout
-        self.min_containers = min_containers
-        self.max_containers = max_containers
-        self.buffer_containers = buffer_containers
-        self.scaledown_window = (
-            config.default_scaledown_window if scaledown_window is None else scaledown_window
+    Args:
+        create_if_missing: deploy an empty one if there is none.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
+    try:
+        return deployments.find(name)
+    except NotFoundError:
+        if not create_if_missing:
+            raise
+    return App(name)._deploy(name=name, strategy="rolling")
+
+
+App.lookup = WithAio(_lookup)
+
+
+def _raw_and_marks(obj: Any) -> tuple[Any, Marks]:
+    if isinstance(obj, PartialFunction):
+        partial: PartialFunction[Any, Any, Any] = obj
+        return partial.raw, partial.marks
+    return obj, Marks()
+
+
+def _with_marks(
+    options: FunctionOptions, marks: Marks, concurrent_inputs: int | None, name: str
+) -> FunctionOptions:
+    concurrency = marks.concurrency
+    if concurrent_inputs:
+        old = Concurrency(concurrent_inputs).checked()
+        concurrency = old if concurrency is None else concurrency.merged(old, name)
+    check_concurrency(concurrency, name)
+    return options.merged(concurrency=concurrency, batching=marks.batching)
+
+
+def _check_place(raw: Callable[..., Any], shown: str, marks: Marks, serialized: bool) -> None:
+    """Refuse what stands in a class, or, in strict mode, in a function."""
+    misplaced = marks.is_method or marks.is_hook
+    if is_written_in_a_class(raw) or (misplaced and not config.strict):
+        what = "method" if not marks.is_hook else "hook (enter, exit)"
+        raise InvalidError(
+            f"app.function() decorates functions, got the {what} {shown}; write "
+            "@moorage.method() above it and @app.cls() above its class"
+        )
+    _refuse_nested(raw, serialized)
+
+
+def _refuse_nested(raw: object, serialized: bool) -> None:
+    if config.strict and not serialized and "<locals>" in getattr(raw, "__qualname__", ""):
+        raise InvalidError(
+            f"{name_of(raw)} is defined inside a function, and Modal imports what stands in global "
+            "scope; move it there, or write serialized=True"
         )
 
-    def resolve(
-        self,
-        name: str,
-        concurrency: Concurrency | None,
-        targets: list[Target],
-        lifecycle: Lifecycle,
-    ) -> tuple[PoolOptions, ContainerOptions]:
-        max_inputs = 1 if concurrency is None else concurrency.max_inputs
-        target_inputs = 1 if concurrency is None else concurrency.target_inputs
-        has_sync = any(not target.is_async for target in targets)
-        limits = Limits(
-            target_inputs=target_inputs,
-            max_inputs=max_inputs,
-            min_containers=self.min_containers,
-            max_containers=self.max_containers,
-            buffer_containers=self.buffer_containers,
-            scaledown_window=self.scaledown_window,
-        )
-        options = PoolOptions(
-            name=name,
-            limits=limits,
-            timeout=self.timeout,
-            sync_slots=max_inputs if has_sync else 0,
-        )
-        container = ContainerOptions(
-            name=name,
-            max_inputs=max_inputs,
-            has_async=any(target.is_async for target in targets),
-            lifecycle=lifecycle,
-        )
-        return options, container
+
+def _given(declared: Declarations) -> list[inspect.Parameter]:
+    return [
+        parameter
+        for parameter in declared.signature.parameters.values()
+        if parameter.kind
+        not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    ]
 
 
-def _no_positional(name: str, args: tuple[object, ...]) -> None:
-    if args:
-        raise positional_arguments(f"app.{name}", args[0], f"@app.{name}()")
+def _all_methods(name: str) -> Function[..., Any, Any]:
+    """What stands for all methods of a class among the functions of an app."""
 
+    def find() -> Function[Any, Any, Any]:
+        raise InvalidError(f"{name}.* stands for all methods of {name}; write {name}().method")
 
-# What to write for each, in an error's advice.
-_EXAMPLES: Final = {
-    "timeout": "timeout=300",
-    "min_containers": "min_containers=1",
-    "max_containers": "max_containers=1",
-    "buffer_containers": "buffer_containers=1",
-    "scaledown_window": "scaledown_window=60",
-}
-
-
-def _check(name: str, value: object, least: float, *, exclusive: bool = False) -> None:
-    if value is None:
-        return
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        # Written so that NaN, which compares false with everything, is refused.
-        enough = value > least if exclusive else value >= least
-        if enough:
-            return
-    wanted = f"above {least:g}" if exclusive else f"from {least:g} up"
-    raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {_EXAMPLES[name]}")
-
-
-def _is_method(function: Callable[..., object]) -> bool:
-    """Whether it was written in a class body, to be called with an instance."""
-    in_class = "." in getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
-    return in_class and next(iter(inspect.signature(function).parameters), "") == "self"
+    return Function._named(f"{name}.*", f"Function({name}.*)", find)

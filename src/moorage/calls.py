@@ -1,8 +1,9 @@
 """Calls: what a caller made, and how it waits for what comes of it.
 
 Owns the kinds of single-input calls: a blocking or awaited ``remote``, a
-spawned call with its public handle, and a stream; ``maps.py`` has the one with
-many inputs.  Each is what `runtime.input.Call` asks for, and one object.
+spawned call with its public handle, and a stream; ``maps.py`` has the one whose
+inputs are read as they are needed.  Each is what `runtime.input.Call` asks for,
+and one object.  Owns also which spawned calls are found by their id.
 """
 
 from __future__ import annotations
@@ -10,22 +11,47 @@ from __future__ import annotations
 import asyncio
 import inspect
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections import Counter, deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
-from .exception import AsyncUsageWarning, ExecutionError
+from . import config
+from .aio import WithAio, with_aio
+from .call_graph import InputInfo, InputStatus
+from .exception import (
+    AsyncUsageWarning,
+    FunctionTimeoutError,
+    InvalidError,
+    NotFoundError,
+    OutputExpiredError,
+)
 from .runtime.cancellation import park
 from .runtime.clock import Waiter
-from .runtime.input import Input, Target, call_id, next_call_number
-from .runtime.outcome import Outcome, Value
+from .runtime.context import running_input
+from .runtime.input import (
+    Input,
+    Target,
+    call_id,
+    call_number,
+    next_call_number,
+)
+from .runtime.outcome import Failure, Outcome, Value
 from .runtime.pool import Pool
 from .runtime.streaming import Stream
 from .runtime.timekeeper import process_timekeeper
 from .runtime.waits import make_async_waiter
 
 R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
 Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
 
@@ -49,36 +75,90 @@ class WaitedCall:
 
 
 class FunctionCall(Generic[R_co]):
-    """A spawned call: get its result, or cancel it, when and where you like.
+    """A spawned call: get its results, or cancel it, when and where you like.
 
-    Returned by ``Function.spawn``.  Any number of threads and tasks may wait
-    for it at once.
+    Returned by ``Function.spawn``, with one input, and by
+    ``Function.experimental_spawn_map``, with many.  Any number of threads and
+    tasks may wait for it at once.  It can be found by its id until 10 minutes
+    after it settled; see `from_id`.
     """
 
-    __slots__ = ("__weakref__", "_input", "_pool", "_waiting", "context", "number", "target")
+    __slots__ = (
+        "__weakref__",
+        "_inputs",
+        "_pool",
+        "_unknown",
+        "_waiting",
+        "context",
+        "number",
+        "settled_at",
+        "target",
+        "unsettled",
+    )
 
-    def __init__(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.number: int = next_call_number()
-        self.target: Target = target
-        self.context: Context = copy_context()
-        self._pool: Pool | None = None
-        self._input = Input(self, 0, args, kwargs or None)
-        # Those to wake when it is settled.  Guarded by the pool's lock.
-        self._waiting: list[Wake] | None = None
+    if TYPE_CHECKING:
+        context: Context
+        number: int
+        target: Target
+        settled_at: float | None
+        unsettled: int
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        raise InvalidError(
+            "a FunctionCall is not made by hand; "
+            "write f.spawn(...), or FunctionCall.from_id(...) for one that was spawned"
+        )
+
+    @classmethod
+    def _make(
+        cls, target: Target, rows: Sequence[tuple[Any, ...]], kwargs: dict[str, Any]
+    ) -> FunctionCall[Any]:
+        call: FunctionCall[Any] = cls.__new__(cls)
+        call.number = next_call_number()
+        call.target = target
+        call.context = copy_context()
+        call._pool = None
+        call._unknown = None
+        common = kwargs or None
+        call._inputs = [Input(call, index, row, common) for index, row in enumerate(rows)]
+        # Those to wake when an input is settled, by its index.  Guarded by the
+        # pool's lock, as are the two after it.
+        call._waiting = None
+        call.unsettled = len(rows)
+        call.settled_at = None
+        return call
 
     @property
     def object_id(self) -> str:
         """The id of the call, the one its code sees as ``current_function_call_id()``."""
-        return call_id(self.number)
+        if self._unknown is not None and config.strict:
+            raise AttributeError(f"the call {self._unknown} is not known yet, so it has no id")
+        return self._unknown or call_id(self.number)
 
     def settled(self, input: Input, /) -> Wake | None:
         """For the engine: see `runtime.input.Call`."""
-        waiting, self._waiting = self._waiting, None
+        self.unsettled -= 1
+        pool = self._pool
+        if not self.unsettled and pool is not None:
+            self.settled_at = pool.clock.now()
+            spawned_calls.settled(self)
+        if self._waiting is None:
+            return None
+        waiting = self._waiting.pop(input.index, None)
         if waiting is None:
             return None
         if len(waiting) == 1:
             return waiting[0]
         return lambda: [wake() for wake in waiting]
+
+    def _started(self, pool: Pool) -> None:
+        """Its inputs were submitted to `pool`."""
+        spawned_calls.add(self)
+        self._pool = pool
+        with pool.lock:
+            if not self.unsettled and self.settled_at is None:
+                self.settled_at = pool.clock.now()
+                spawned_calls.settled(self)
 
     @property
     def get(self) -> Get[R_co]:
@@ -86,34 +166,90 @@ class FunctionCall(Generic[R_co]):
         return Get(self)
 
     @property
-    def cancel(self) -> Cancel:
-        """``cancel()`` cancels the input, wherever it is; ``await cancel.aio()`` too."""
-        return Cancel(self)
+    def iter(self) -> Iter[R_co]:
+        """``iter()`` gives the results of all inputs, in order; ``iter.aio()`` too."""
+        return Iter(self)
 
-    def _add(self, wake: Wake) -> bool:
-        """Have `wake` called when settled; false if it is already."""
-        pool = self._started_pool()
-        with pool.lock:
-            if self._input.outcome is not None:
+    @with_aio()
+    def num_inputs(self) -> int:
+        """How many inputs the call has: 1, unless it was spawned by a map."""
+        self._started_pool()
+        return len(self._inputs)
+
+    @with_aio()
+    def cancel(self, terminate_containers: bool = False) -> None:
+        """Cancel its inputs: dropped if queued, cancelled in their code if they run.
+
+        Harmless on a call that is settled.
+
+        Args:
+            terminate_containers: accepted; only these inputs end here, never
+                their neighbours in the same container.
+        """
+        self._started_pool().cancel_all(self._inputs)
+
+    @with_aio()
+    def get_call_graph(self) -> list[InputInfo]:
+        """Its inputs, each with the calls that it spawned and that can still be found."""
+        self._started_pool()
+        return spawned_calls.graph(self)
+
+    @with_aio()
+    def hydrate(self, client: object = None) -> FunctionCall[R_co]:
+        """Itself: there is nothing to fetch."""
+        self._started_pool()
+        return self
+
+    def _input_at(self, index: int) -> Input:
+        self._started_pool()
+        if not 0 <= index < len(self._inputs):
+            raise InvalidIndexError(
+                f"{self!r} has {len(self._inputs)} inputs, got index={index}; "
+                f"write an index from 0 to {len(self._inputs) - 1}"
+            )
+        return self._inputs[index]
+
+    def _add(self, input: Input, wake: Wake) -> bool:
+        """Have `wake` called when `input` is settled; false if it is already."""
+        with self._started_pool().lock:
+            if input.outcome is not None:
                 return False
             if self._waiting is None:
-                self._waiting = [wake]
-            else:
-                self._waiting.append(wake)
+                self._waiting = {}
+            self._waiting.setdefault(input.index, []).append(wake)
             return True
 
-    def _remove(self, wake: Wake) -> None:
+    def _remove(self, input: Input, wake: Wake) -> None:
         with self._started_pool().lock:
-            if self._waiting is not None and wake in self._waiting:
-                self._waiting.remove(wake)
+            waiting = self._waiting and self._waiting.get(input.index)
+            if waiting and wake in waiting:
+                waiting.remove(wake)
 
     def _started_pool(self) -> Pool:
         if self._pool is None:
-            raise ExecutionError("this call was never submitted; make it with Function.spawn()")
+            raise NotFoundError(
+                f"no call {self._unknown!r} was spawned in this process; "
+                "keep the FunctionCall, or its object_id, that spawn() gives"
+            )
         return self._pool
 
     def __repr__(self) -> str:
-        return f"<FunctionCall {self.object_id} of {self.target.name}: {self._input.state.value}>"
+        if self._pool is None:
+            return f"<FunctionCall {self._unknown}: unknown>"
+        states = Counter(input.state.value for input in self._inputs)
+        shown = ", ".join(
+            state if len(self._inputs) == 1 else f"{count} {state}"
+            for state, count in states.items()
+        )
+        return f"<FunctionCall {self.object_id} of {self.target.name}: {shown or 'no inputs'}>"
+
+    if TYPE_CHECKING:
+        from_id: ClassVar[WithAio[..., FunctionCall[Any]]]
+        gather: ClassVar[Gather]
+
+
+class InvalidIndexError(InvalidError, IndexError):
+    """A call has no input at that index."""
 
 
 class Get(Generic[R_co]):
@@ -124,8 +260,12 @@ class Get(Generic[R_co]):
     def __init__(self, call: FunctionCall[R_co]) -> None:
         self._call = call
 
-    def __call__(self, timeout: float | None = None) -> R_co:
+    def __call__(self, timeout: float | None = None, *, index: int = 0) -> R_co:
         """Wait for the result and return it.
+
+        Args:
+            timeout: seconds to wait at most; no limit if None.
+            index: which input's, of a call with many.
 
         Raises:
             TimeoutError: the builtin one, if `timeout` seconds pass first; the
@@ -133,12 +273,12 @@ class Get(Generic[R_co]):
             InputCancelledError: if the call was cancelled.
         """
         call = self._call
-        input = call._input
+        input = call._input_at(index)
         if input.outcome is None:
             pool = call._started_pool()
             waiter = pool.clock.make_waiter()
-            if call._add(waiter.wake):
-                wait_here(pool, waiter, timeout, call)
+            if call._add(input, waiter.wake):
+                wait_here(pool, waiter, timeout, call, input)
         outcome = input.outcome
         if type(outcome) is Value:
             value: R_co = outcome.value
@@ -148,15 +288,15 @@ class Get(Generic[R_co]):
         finally:
             del outcome, input, call, self  # they lead to the error, and it to this frame
 
-    async def aio(self, timeout: float | None = None) -> R_co:
+    async def aio(self, timeout: float | None = None, *, index: int = 0) -> R_co:
         """As calling it, for asyncio and trio."""
         call = self._call
-        input = call._input
+        input = call._input_at(index)
         if input.outcome is None:
             pool = call._started_pool()
             waiter = make_async_waiter()
             wake = waiter.wake
-            if call._add(wake):
+            if call._add(input, wake):
                 timer = None
                 if timeout is not None:
                     timer = pool.clock.call_at(pool.clock.now() + max(0.0, timeout), wake)
@@ -166,7 +306,7 @@ class Get(Generic[R_co]):
                     if timer is not None:
                         timer.cancel()
                     if input.outcome is None:
-                        later(partial(call._remove, wake))
+                        later(partial(call._remove, input, wake))
                 if input.outcome is None:
                     raise _timed_out(call, timeout)
         outcome = input.outcome
@@ -179,24 +319,197 @@ class Get(Generic[R_co]):
             del outcome, input, call, self
 
 
-class Cancel:
-    """``FunctionCall.cancel``."""
+class Iter(Generic[R_co]):
+    """``FunctionCall.iter``."""
 
     __slots__ = ("_call",)
 
-    def __init__(self, call: FunctionCall[object]) -> None:
+    def __init__(self, call: FunctionCall[R_co]) -> None:
         self._call = call
 
-    def __call__(self) -> None:
-        """Cancel the input: dropped if queued, cancelled in its code if it runs.
+    def __call__(self, *, start: int = 0, end: int | None = None) -> Iterator[R_co]:
+        """The results from input `start` up to, without, `end`; waits for each in turn.
 
-        Harmless on a call that is settled.
+        The first error is raised in its place.
         """
-        self._call._started_pool().cancel(self._call._input)
+        call = self._call
+        for index in _indices(call, start, end):
+            yield call.get(index=index)
 
-    async def aio(self) -> None:
-        """As calling it; it does not wait."""
-        self()
+    async def aio(self, *, start: int = 0, end: int | None = None) -> AsyncIterator[R_co]:
+        """As calling it, for ``async for``."""
+        call = self._call
+        for index in _indices(call, start, end):
+            yield await call.get.aio(index=index)
+
+
+def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
+    call._started_pool()
+    count = len(call._inputs)
+    if start < 0 or (end is not None and not start <= end <= count):
+        raise InvalidIndexError(
+            f"{call!r} has {count} inputs, got start={start}, end={end}; "
+            f"write bounds from 0 to {count}"
+        )
+    return range(start, count if end is None else end)
+
+
+class Gather:
+    """``FunctionCall.gather``: wait for several calls together."""
+
+    __slots__ = ()
+
+    def __call__(self, *function_calls: FunctionCall[T]) -> list[T]:
+        """The results of all, in the order given; the first error that comes is raised.
+
+        The other calls go on when one fails.
+        """
+        while pending := _pending(function_calls):
+            pool = pending[0][0]._started_pool()
+            waiter = pool.clock.make_waiter()
+            try:
+                if _add_all(pending, waiter.wake):
+                    park(pool.clock, waiter)
+            finally:
+                for call, input in pending:
+                    call._remove(input, waiter.wake)
+        return [call.get() for call in function_calls]
+
+    async def aio(self, *function_calls: FunctionCall[T]) -> list[T]:
+        """As calling it, for asyncio and trio."""
+        while pending := _pending(function_calls):
+            waiter = make_async_waiter()
+            try:
+                if _add_all(pending, waiter.wake):
+                    await waiter.wait()
+            finally:
+                for call, input in pending:
+                    later(partial(call._remove, input, waiter.wake))
+        return [await call.get.aio() for call in function_calls]
+
+
+def _pending(calls: Sequence[FunctionCall[Any]]) -> list[tuple[FunctionCall[Any], Input]]:
+    """What is still to wait for.
+
+    Raises:
+        Whatever one of them failed with.
+    """
+    pending: list[tuple[FunctionCall[Any], Input]] = []
+    for call in calls:
+        input = call._input_at(0)
+        if input.outcome is None:
+            pending.append((call, input))
+        elif type(input.outcome) is not Value:
+            raise error_of(input.outcome)
+    return pending
+
+
+def _add_all(pending: list[tuple[FunctionCall[Any], Input]], wake: Wake) -> bool:
+    """Have `wake` called by the next of them to settle; false if one has already."""
+    return all([call._add(input, wake) for call, input in pending])
+
+
+class SpawnedCalls:
+    """The calls that can be found by their id: what runs, and what settled lately."""
+
+    def __init__(self) -> None:
+        # Single operations on both are atomic; nothing is dropped under a lock.
+        self._calls: dict[int, FunctionCall[Any]] = {}
+        self._settled: deque[FunctionCall[Any]] = deque()
+
+    def add(self, call: FunctionCall[Any]) -> None:
+        self._calls[call.number] = call
+        self._sweep()
+
+    def settled(self, call: FunctionCall[Any]) -> None:
+        """Under its pool's lock: only a note."""
+        self._settled.append(call)
+
+    def find(self, function_call_id: str) -> FunctionCall[Any] | None:
+        self._sweep()
+        number = call_number(function_call_id)
+        return None if number is None else self._calls.get(number)
+
+    def _sweep(self) -> None:
+        settled = self._settled
+        while settled:
+            try:
+                eldest = settled[0]
+                pool, at = eldest._pool, eldest.settled_at
+                assert pool is not None and at is not None
+                if len(settled) <= config.findable_calls and (
+                    pool.clock.now() < at + config.findable_seconds
+                ):
+                    return
+                self._calls.pop(settled.popleft().number, None)
+            except IndexError:
+                return  # another thread swept
+
+    def graph(self, root: FunctionCall[Any]) -> list[InputInfo]:
+        children: dict[Input | None, list[FunctionCall[Any]]] = {}
+        for call in list(self._calls.values()):
+            children.setdefault(call.context.get(running_input), []).append(call)
+
+        def infos(call: FunctionCall[Any]) -> list[InputInfo]:
+            return [
+                _info(call, input, [i for child in children.get(input, ()) for i in infos(child)])
+                for input in call._inputs
+            ]
+
+        return infos(root)
+
+
+def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> InputInfo:
+    outcome, status = input.outcome, InputStatus.PENDING
+    if isinstance(outcome, Value):
+        status = InputStatus.SUCCESS
+    elif isinstance(outcome, Failure):
+        timed_out = isinstance(outcome.error, FunctionTimeoutError)
+        status = InputStatus.TIMEOUT if timed_out else InputStatus.FAILURE
+    elif outcome is not None:
+        status = InputStatus.TERMINATED
+    container = input.container
+    return InputInfo(
+        input_id=input.input_id,
+        function_call_id=call.object_id,
+        task_id="" if container is None else f"ta-{container.number}",
+        status=status,
+        function_name=call.target.name,
+        module_name=getattr(call.target.function, "__module__", "") or "",
+        children=children,
+    )
+
+
+spawned_calls: Final = SpawnedCalls()
+
+
+def _from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
+    """The call with this id, spawned in this process.
+
+    Raises:
+        NotFoundError: if there was none; in strict mode only when it is used.
+        OutputExpiredError: if it settled more than 10 minutes ago, or 10,000
+            others have since (see `config`).
+    """
+    call = spawned_calls.find(function_call_id)
+    if call is not None:
+        return call
+    number = call_number(function_call_id)
+    if number is not None and number < next_call_number():
+        raise OutputExpiredError(
+            f"the call {function_call_id} settled too long ago to be found by its id; "
+            "keep the FunctionCall, or raise config.findable_seconds and config.findable_calls"
+        )
+    unknown: FunctionCall[Any] = FunctionCall.__new__(FunctionCall)
+    unknown._pool = None
+    unknown._unknown = function_call_id
+    if not config.strict:
+        unknown._started_pool()
+    return unknown
+
+
+FunctionCall.from_id = WithAio(_from_id)
+FunctionCall.gather = Gather()
 
 
 class StreamCall:
@@ -333,6 +646,7 @@ def wait_here(
     waiter: Waiter,
     timeout: float | None,
     call: FunctionCall[object],
+    input: Input,
 ) -> None:
     """Block this thread for a spawned call.
 
@@ -344,9 +658,9 @@ def wait_here(
         if park(pool.clock, waiter, timeout):
             return
     finally:
-        if call._input.outcome is None:
-            call._remove(waiter.wake)
-    if call._input.outcome is None:
+        if input.outcome is None:
+            call._remove(input, waiter.wake)
+    if input.outcome is None:
         raise _timed_out(call, timeout)
 
 

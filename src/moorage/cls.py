@@ -1,325 +1,426 @@
-"""Classes: what ``app.cls`` gives, their parameters and their instances.
+"""Classes: what ``app.cls`` gives, and its instances.
 
-Owns how a decorated class becomes methods, lifecycle hooks and parameters, and
-which instance shares which pool: one pool for each set of parameter values.
+Owns which instance shares which pool (one for each set of parameter values and
+options), the local instance that ``.local()`` runs on, and the look-up of a
+class by name.  What a class declares is read in ``declarations.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
-import typing
 from collections.abc import Callable, Hashable
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from .exception import InvalidError
-from .functions import Function, Service
-from .partial_function import REQUIRED, Parameter, PartialFunction
+from . import config, deployments
+from .aio import WithAio, with_aio
+from .declarations import Declarations
+from .exception import InvalidArgumentsError, InvalidError, NotFoundError
+from .frames import shortened
+from .functions import Function, FunctionAutoscalerManager, Service
+from .marks import REQUIRED, Concurrency, PartialFunction
+from .options import FunctionOptions, changed_options
+from .partial_function import checked_batching
+from .retries import Retries
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Hook, Lifecycle
+from .targets import make_target
+from .types import FunctionAutoscalerSettings
 
-_PARAMETER_TYPES: Final = (str, int, bool, bytes)
-
-
-class Methods:
-    """What a class declares, read once when it is decorated."""
-
-    def __init__(self, user_class: type) -> None:
-        self.user_class: type[Any] = user_class
-        self.name: str = user_class.__name__
-        # None if the class has none of its own: then its parameters make one.
-        # mypy fears a subclass's, but it is this very class's that is meant.
-        self.init: Callable[..., object] | None = None
-        if user_class.__init__ is not object.__init__:  # type: ignore[misc]
-            self.init = user_class.__init__  # type: ignore[misc]
-        self.methods: dict[str, Target] = {}
-        self.parameters: dict[str, Parameter] = {}
-        snap: dict[str, Hook] = {}
-        enter: dict[str, Hook] = {}
-        exits: dict[str, Hook] = {}
-        # Base classes first, each in its order of definition; an override
-        # takes the place of what it overrides.
-        for owner in reversed(user_class.__mro__):
-            declared: dict[str, object] = dict(vars(owner))
-            for name, value in declared.items():
-                if isinstance(value, Parameter):
-                    self.parameters[name] = value
-                if not isinstance(value, PartialFunction):
-                    # A plain override of a hook is no hook any more.
-                    for table in (snap, enter, exits, self.methods):
-                        cast("dict[str, object]", table).pop(name, None)
-                    continue
-                self._read(name, value, snap, enter, exits)
-        self.lifecycle_hooks: tuple[tuple[Hook, ...], tuple[Hook, ...]] = (
-            tuple(snap.values()) + tuple(enter.values()),
-            tuple(exits.values()),
-        )
-        self.types: dict[str, type] = self._parameter_types()
-
-    def _read(
-        self,
-        name: str,
-        partial: PartialFunction[Any, Any, Any],
-        snap: dict[str, Hook],
-        enter: dict[str, Hook],
-        exits: dict[str, Hook],
-    ) -> None:
-        marks = partial.marks
-        if marks.concurrency is not None:
-            raise InvalidError(
-                f"concurrent decorates the method {self.name}.{name}, but the methods of a class "
-                "share its containers and their slots; put @moorage.concurrent(...) on "
-                f"the class {self.name} instead, below @app.cls()"
-            )
-        # In the place of what it overrides, if that was of the same kind.
-        tables: tuple[tuple[dict[str, Any], bool], ...] = (
-            (self.methods, marks.is_method),
-            (snap, marks.enter == "snap"),
-            (enter, marks.enter == "enter"),
-            (exits, marks.exit),
-        )
-        for table, stays in tables:
-            if not stays:
-                table.pop(name, None)
-        if marks.is_method:
-            self.methods[name] = make_target(
-                f"{self.name}.{name}", partial.raw, marks.is_generator, is_method=True
-            )
-        hook = Hook(f"{self.name}.{name}", partial.raw, inspect.iscoroutinefunction(partial.raw))
-        if marks.enter == "snap":
-            snap[name] = hook
-        elif marks.enter:
-            enter[name] = hook
-        if marks.exit:
-            exits[name] = hook
-
-    def _parameter_types(self) -> dict[str, type]:
-        if not self.parameters:
-            return {}
-        try:
-            hints = typing.get_type_hints(self.user_class)
-        except Exception:
-            hints = dict(getattr(self.user_class, "__annotations__", {}))
-        names = {known.__name__: known for known in _PARAMETER_TYPES}
-        types: dict[str, type] = {}
-        for name, declared in self.parameters.items():
-            if not declared.init:
-                continue  # never given from outside: of any type
-            hint = hints.get(name)
-            known = names.get(hint) if isinstance(hint, str) else hint
-            if known not in _PARAMETER_TYPES:
-                raise InvalidError(
-                    f"the parameter {self.name}.{name} must be annotated with str, int, bool or "
-                    f"bytes, got {hint!r}; write {name}: {_kind_of(declared.default)} = "
-                    "moorage.parameter(...)"
-                )
-            types[name] = cast(type, known)
-        return types
-
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The values of the parameters for these constructor arguments, checked."""
-        given = {name for name, p in self.parameters.items() if p.init}
-        shown = ", ".join(f"{name}=..." for name in self.parameters if name in given)
-        if args:
-            raise InvalidError(
-                f"{self.name} takes its parameters by name, got {args!r}; "
-                f"write {self.name}({shown})"
-            )
-        unknown = sorted(set(kwargs) - given)
-        if unknown:
-            raise InvalidError(
-                f"{self.name} has no parameter {', '.join(unknown)}; write {self.name}({shown})"
-            )
-        values: dict[str, Any] = {}
-        for name, declared in self.parameters.items():
-            if not declared.init:
-                continue  # each instance starts with the default
-            value = kwargs.get(name, declared.default)
-            if value is REQUIRED:
-                raise InvalidError(
-                    f"{self.name} needs its parameter {name}; write {self.name}({shown})"
-                )
-            wanted = self.types[name]
-            is_bool = isinstance(value, bool)
-            if not isinstance(value, wanted) or (is_bool and wanted is not bool):
-                raise InvalidError(
-                    f"the parameter {name} of {self.name} is declared {wanted.__name__}, "
-                    f"got {value!r}; write {name}={wanted.__name__}(...)"
-                )
-            values[name] = value
-        return values
-
-
-def _kind_of(default: object) -> str:
-    return type(default).__name__ if type(default) in _PARAMETER_TYPES else "str"
-
-
-def make_target(
-    name: str, function: Callable[..., Any], is_generator: bool | None, *, is_method: bool = False
-) -> Target:
-    """Describe what calling `function` gives."""
-    if inspect.isasyncgenfunction(function):
-        kind = Kind.ASYNC_GENERATOR
-    elif inspect.iscoroutinefunction(function):
-        kind = Kind.ASYNC
-    elif inspect.isgeneratorfunction(function):
-        kind = Kind.SYNC_GENERATOR
-    else:
-        kind = Kind.SYNC
-    if is_generator and not kind.is_generator:
-        kind = Kind.ASYNC_GENERATOR if kind.is_async else Kind.SYNC_GENERATOR
-    return Target(name, function, kind, is_method=is_method)
-
-
-MakeService = Callable[[Lifecycle, str], Service]
-"""Makes the service of one set of parameter values: its hooks, its shown name."""
+MakeService = Callable[[FunctionOptions, Lifecycle, str, Hashable], Service]
+"""Makes the service of one set of parameter values: its options, hooks, shown name, identity."""
 
 
 class Cls:
     """A class of an app.  Calling it makes a handle; containers make the instances."""
 
     _moorage_registered: Final = True
+    _moorage_is_class: Final = True
 
-    def __init__(self, methods: Methods, make_service: MakeService) -> None:
-        self._methods = methods
-        self._make_service = make_service
-        self.__name__: str = methods.name
-        self.__doc__: str | None = methods.user_class.__doc__
+    # Set by _make, or found when first used of one that is looked up by name.
+    _declared: Declarations
+    _make_service: MakeService
+    _options: FunctionOptions
+    _shown: str
+    _find: Callable[[], Cls]
 
-    def __call__(self, *args: object, **kwargs: object) -> Obj:
-        methods = self._methods
-        user_class = methods.user_class
-        if methods.init is not None:
-            inspect.signature(user_class).bind(*args, **kwargs)
-            values: dict[str, Any] = {}
-            frozen: Hashable = (args, tuple(sorted(kwargs.items())))
-            try:
-                hash(frozen)
-            except TypeError:
-                frozen = object()  # cannot be compared: a pool of its own
-        else:
-            values = methods.bind(args, kwargs)
-            frozen = tuple(values.items())
-            args, kwargs = (), {}
-        return Obj(self, values, args, kwargs, (self, frozen))
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        if len(args) == 3 and isinstance(args[1], tuple):  # class B(A): ...
+            raise InvalidError(
+                f"the class {args[0]} inherits from {args[1]!r}, which belongs to an app; "
+                "inherit from a plain class, and put @app.cls() on each that is called"
+            )
+        raise InvalidError(
+            "a Cls is not made by hand; write @app.cls() above a class, or "
+            "Cls.from_name(...) for one of a deployed app"
+        )
+
+    @classmethod
+    def _make(
+        cls,
+        declared: Declarations,
+        make_service: MakeService,
+        options: FunctionOptions,
+        shown: str | None = None,
+    ) -> Cls:
+        made = cls.__new__(cls)
+        made._declared = declared
+        made._make_service = make_service
+        made._options = options
+        made._shown = shown or f"Cls({declared.name})"
+        made.__name__ = declared.name
+        made.__doc__ = declared.user_class.__doc__
+        made.__module__ = declared.user_class.__module__
+        made.__qualname__ = declared.user_class.__qualname__
+        return made
+
+    @classmethod
+    def _named(cls, name: str, shown: str, find: Callable[[], Cls]) -> Cls:
+        made = cls.__new__(cls)
+        made.__name__ = made.__qualname__ = name
+        made._shown = shown
+        made._find = find
+        return made
+
+    __name__: str
+    __qualname__: str
+
+    def __call__(self, *args: object, **kwargs: object) -> Obj | NamedObj:
+        if "_find" in self.__dict__:
+            return NamedObj(self, args, kwargs)
+        if not config.strict:
+            self._declared.bind(args, kwargs, check_types=True)
+        return Obj(self, args, kwargs)
+
+    # -- other options ----------------------------------------------------------
+
+    @shortened
+    def with_options(
+        self,
+        *,
+        retries: int | Retries | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        timeout: float | None = None,
+        **cloud: Any,
+    ) -> Cls:
+        """The class with these options changed: see `Function.with_options`."""
+        if "min_containers" in cloud:
+            raise InvalidArgumentsError(
+                "with_options got an unexpected keyword argument 'min_containers'; write "
+                "update_autoscaler(min_containers=...) on an instance"
+            )
+        given = {
+            "retries": retries,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+            "timeout": timeout,
+        }
+        return self._variant(
+            "options", lambda options: changed_options(options, dict(cloud), **given)
+        )
+
+    @shortened
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Cls:
+        """The class with another input concurrency; see `concurrent`."""
+        concurrency = Concurrency(max_inputs, target_inputs).checked()
+        return self._variant(
+            "concurrency", lambda options: options.merged(concurrency=concurrency)
+        )
+
+    @shortened
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
+        """The class with another dynamic batching; see `batched`."""
+        batching = checked_batching(max_batch_size, wait_ms)
+        return self._variant("batching", lambda options: options.merged(batching=batching))
+
+    def _variant(self, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Cls:
+        shown = f"{self._shown.removeprefix('Cls(').removesuffix(')')}.with_{what}(...)"
+        if "_find" in self.__dict__:
+            change(FunctionOptions())  # what is wrong with it is said now
+            return self._named(
+                self.__name__, shown, lambda: self._found()._variant(what, change)
+            )
+        return self._make(self._declared, self._make_service, change(self._options), shown)
+
+    def _found(self) -> Cls:
+        return self._find() if "_find" in self.__dict__ else self
+
+    # -- looking it up ----------------------------------------------------------
+
+    @classmethod
+    def from_name(
+        cls,
+        app_name: str,
+        name: str,
+        *,
+        version: int | None = None,
+        environment_name: str | None = None,
+        client: object = None,
+    ) -> Cls:
+        """A class of an app that is deployed in this process: see `Function.from_name`.
+
+        Raises:
+            NotFoundError: on use, if there is no such app or class.
+        """
+
+        def find() -> Cls:
+            classes = deployments.find(app_name)._classes_by_name()
+            if name not in classes:
+                raise NotFoundError(
+                    f"the app {app_name!r} has no class {name!r}; it has {', '.join(classes)}"
+                )
+            return classes[name]
+
+        return cls._named(name, f"Cls.from_name({app_name!r}, {name!r})", find)
+
+    @with_aio()
+    def hydrate(self, client: object = None) -> Cls:
+        """Itself: there is nothing to fetch.  In strict mode its app must run."""
+        found = self._found()
+        if config.strict:
+            found._check_run()
+        return self
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        if "_declared" not in self.__dict__:
+            raise AttributeError(
+                f"{self.__dict__.get('_shown')} has no attribute {name!r} before it is called; "
+                f"write {self.__dict__.get('__name__')}().{name}"
+            )
+        if name in self._declared.methods:
+            return Function._named(
+                f"{self.__name__}.{name}",
+                f"UnboundMethod({self.__name__}.{name})",
+                lambda: getattr(self(), name),
+            )
+        if name.startswith("_moorage"):
             raise AttributeError(name)
-        return getattr(self._methods.user_class, name)
+        # Anything else is the user's class's; isinstance() asks for __bases__.
+        return getattr(self._declared.user_class, name)
 
     def __repr__(self) -> str:
-        return f"<Cls {self._methods.name}>"
+        return self._shown
 
 
 class Obj:
     """A handle on the containers of a class with one set of parameter values."""
 
-    def __init__(
-        self,
-        cls: Cls,
-        values: dict[str, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        key: Hashable,
-    ) -> None:
+    def __init__(self, cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._cls = cls
-        self._values = values
         self._args = args
         self._kwargs = kwargs
-        self._key = key
-        enter, exits = cls._methods.lifecycle_hooks
-        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
-        name = f"{cls._methods.name}({shown})" if shown else cls._methods.name
-        self._service = cls._make_service(Lifecycle(self._construct, enter, exits), name)
         self._bound: dict[str, Function[Any, Any, Any]] = {}
-        self._local_lock = threading.RLock()
+        self._lock = threading.RLock()
+        self._made_service: Service | None = None
         self._local_instance: Any = None
         self._entered = False
         self._async_hooks: list[Hook] = []
 
+    @property
+    def _service(self) -> Service:
+        """Of the pool of these values.
+
+        Raises:
+            TypeError: if they do not fit the parameters; strict mode finds it here.
+        """
+        with self._lock:
+            if self._made_service is None:
+                cls, declared = self._cls, self._cls._declared
+                values = declared.bind(self._args, self._kwargs, check_types=True)
+                shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+                identity: Hashable = (declared, tuple(values.items()))
+                if declared.init is not None:
+                    identity = (declared, self._args, tuple(sorted(self._kwargs.items())))
+                try:
+                    hash(identity)
+                except TypeError:
+                    identity = object()  # cannot be compared: a pool of its own
+                self._made_service = cls._make_service(
+                    cls._options,
+                    Lifecycle(self._construct, *declared.lifecycle_hooks),
+                    f"{declared.name}({shown})" if shown else declared.name,
+                    identity,
+                )
+            return self._made_service
+
     def __getattr__(self, name: str) -> Any:
-        methods = self.__dict__["_cls"]._methods
-        if name in methods.methods:
-            return self._bind(name, None)
-        if name in self._values:
-            return self._values[name]
+        declared = self.__dict__["_cls"]._declared
+        if name in declared.methods:
+            return self._bind(name, None, None)
+        if name == "update_autoscaler":
+            return WithAio(self._update_autoscaler)
         if name.startswith("__"):
             raise AttributeError(name)
         # Anything else is the local instance's, as in Modal: made now if need
         # be, but only .local() runs its enter hooks.
         return getattr(self._made(), name)
 
-    def _bind(self, name: str, instance: Any) -> Function[Any, Any, Any]:
+    def _update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        scaledown_window: int | None = None,
+        buffer_containers: int | None = None,
+    ) -> FunctionAutoscalerSettings:
+        """Change the bounds of its pool, now and for pools to come; None changes nothing."""
+        given = {
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "scaledown_window": scaledown_window,
+            "buffer_containers": buffer_containers,
+        }
+        manager = FunctionAutoscalerManager(lambda: self._service)
+        return manager.update(**{k: v for k, v in given.items() if v is not None})
+
+    def _bind(
+        self, name: str, instance: Any, partial: PartialFunction[Any, Any, Any] | None
+    ) -> Function[Any, Any, Any]:
+        """The method as a Function: of this handle, or of an instance's own code.
+
+        `partial` is where the name was found: with ``super().method``, a base's.
+        """
         if instance is None and name in self._bound:
             return self._bound[name]
-        target = self._cls._methods.methods[name]
+        declared = self._cls._declared
+        target, raw = declared.methods[name], declared.raw_methods[name]
+        if partial is not None and partial.raw is not raw:
+            raw = partial.raw
+            target = make_target(target.name, raw, partial.marks.is_generator, is_method=True)
 
         def local(*args: Any, **kwargs: Any) -> Any:
             if instance is not None:
-                return target.function(instance, *args, **kwargs)
+                return raw(instance, *args, **kwargs)
             mine = self._local()
             if not self._async_hooks:
-                return target.function(mine, *args, **kwargs)
+                return raw(mine, *args, **kwargs)
             if target.kind is Kind.ASYNC:
-                return self._enter_and_call(target, mine, args, kwargs)
+                return self._enter_and_call(raw, mine, args, kwargs)
             asyncio.run(self._enter_async(mine))
-            return target.function(mine, *args, **kwargs)
+            return raw(mine, *args, **kwargs)
 
-        function: Function[Any, Any, Any] = Function(target, self._service, local, self._key)
+        function = self._function(target, local)
         if instance is None:
             self._bound[name] = function
         return function
+
+    def _function(self, target: Target, local: Callable[..., Any]) -> Function[Any, Any, Any]:
+        shown = f"Method({target.name})"
+        web = self._cls._declared.web.get(target.name.rpartition(".")[2])
+        try:
+            return Function._make(target, self._service, local, shown=shown, web=web)
+        except TypeError:
+            if not config.strict:
+                raise
+        # In strict mode, as in Modal: wrong parameters are found by .remote().
+
+        def find() -> Function[Any, Any, Any]:
+            return Function._make(target, self._service, local, shown=shown, web=web)
+
+        return Function._named(target.name, shown, find, local)
 
     async def _enter_async(self, instance: Any) -> None:
         while self._async_hooks:
             await self._async_hooks.pop(0).function(instance)
 
     async def _enter_and_call(
-        self, target: Target, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        raw: Callable[..., Any],
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         await self._enter_async(instance)
-        return await target.function(instance, *args, **kwargs)
+        return await raw(instance, *args, **kwargs)
 
     def _made(self) -> Any:
-        with self._local_lock:
+        with self._lock:
             if self._local_instance is None:
                 self._local_instance = self._construct()
             return self._local_instance
 
     def _local(self) -> Any:
         """The instance for ``.local()``; its enter hooks run before its first use."""
-        with self._local_lock:
-            self._made()
+        with self._lock:
+            instance = self._made()
             if not self._entered:
                 # Before the hooks run, for they may use .local() themselves.
                 self._entered = True
-                for hook in self._cls._methods.lifecycle_hooks[0]:
-                    if hook.is_async:
-                        self._async_hooks.append(hook)
-                    else:
-                        hook.function(self._local_instance)
-            return self._local_instance
+                self._async_hooks.clear()
+                try:
+                    for hook in self._cls._declared.lifecycle_hooks[0]:
+                        if hook.is_async:
+                            self._async_hooks.append(hook)
+                        else:
+                            hook.function(instance)
+                except BaseException:
+                    self._entered = False  # the next .local() tries again
+                    raise
+            return instance
 
     def _construct(self) -> Any:
-        methods = self._cls._methods
-        new: Callable[..., Any] = methods.user_class.__new__
-        instance = new(methods.user_class)
-        for name, declared in methods.parameters.items():
-            if name in self._values:
-                setattr(instance, name, self._values[name])
-            elif declared.default is not REQUIRED:
-                setattr(instance, name, declared.default)
+        declared = self._cls._declared
+        values = declared.bind(self._args, self._kwargs, check_types=False)
+        instance = declared.user_class.__new__(declared.user_class)
+        for name, parameter in declared.parameters.items():
+            if name in values:
+                setattr(instance, name, values[name])
+            elif parameter.default is not REQUIRED:
+                setattr(instance, name, parameter.default)
         # By this `self.method` in user code is what it is outside: a Function.
 
-        def bind(name: str) -> Function[Any, Any, Any]:
-            return self._bind(name, instance)
+        def bind(name: str, partial: PartialFunction[Any, Any, Any]) -> Function[Any, Any, Any]:
+            return self._bind(name, instance, partial)
 
-        object.__setattr__(instance, "_moorage_bind", bind)
-        if methods.init is not None:
-            methods.init(instance, *self._args, **self._kwargs)
+        try:
+            object.__setattr__(instance, "_moorage_bind", bind)
+        except AttributeError:
+            raise InvalidError(
+                f"{declared.name} has __slots__ without room for its methods; "
+                "add '__dict__' to them, or take them away"
+            ) from None
+        if declared.init is not None:
+            declared.init(instance, *self._args, **self._kwargs)
         return instance
 
     def __repr__(self) -> str:
-        return f"<Obj of {self._cls!r}: {self._values}>"
+        shown = [repr(value) for value in self._args]
+        shown += [f"{name}={value!r}" for name, value in self._kwargs.items()]
+        return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
+
+
+class NamedObj:
+    """A handle of a class that is looked up by name: its methods are found on use."""
+
+    def __init__(self, cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._cls = cls
+        self._args = args
+        self._kwargs = kwargs
+
+    def _found(self) -> Any:
+        return self._cls._found()(*self._args, **self._kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name == "update_autoscaler":
+            return WithAio(lambda **given: self._found().update_autoscaler(**given))
+
+        def find() -> Function[Any, Any, Any]:
+            method = getattr(self._found(), name)
+            if not isinstance(method, Function):
+                raise NotFoundError(
+                    f"{self._cls!r} has no method {name!r}; put @moorage.method() above it"
+                )
+            return method
+
+        return Function._named(
+            f"{self._cls.__name__}.{name}", f"Method({self._cls.__name__}.{name})", find
+        )
+
+    def __repr__(self) -> str:
+        return f"<an instance of {self._cls!r}>"
+

@@ -23,3 +23,8 @@ default_scaledown_window: float = 60.0
 
 # Seconds that leaving a run waits for inputs and exit hooks, all together.
 exit_grace: float = 5.0
+
+# A spawned call is found by its id until this many seconds after it settled, and
+# while no more than so many others have settled since.
+findable_seconds: float = 600.0
+findable_calls: int = 10_000

@@ -54,6 +54,11 @@ class Fed(Protocol):
     def finish_feeding(self, error: BaseException | None = None, /) -> None: ...
 
 
+def rows_of(iterables: tuple[Iterable[Any], ...], starred: bool) -> Iterator[Row]:
+    """One row from each step of all, or, starred, each element of the one as a row."""
+    return map(tuple, iterables[0]) if starred else zip(*iterables, strict=False)
+
+
 class Rows:
     """Rows of arguments out of sequences, in growing chunks."""
 
@@ -86,9 +91,10 @@ class Rows:
 class ThreadFeeder:
     """A thread of the call that reads any iterables.  It ends with them, or with the call."""
 
-    def __init__(self, call: Fed, iterables: tuple[Iterable[Any], ...]) -> None:
+    def __init__(self, call: Fed, iterables: tuple[Iterable[Any], ...], starred: bool) -> None:
         self._call = call
         self._iterables = iterables
+        self._starred = starred
         clock = call.clock
         self._clock = clock
         self._virtual = clock if isinstance(clock, VirtualClock) else None
@@ -117,7 +123,7 @@ class ThreadFeeder:
     def _feed(self) -> None:
         call = self._call
         try:
-            for row in zip(*self._iterables, strict=False):
+            for row in rows_of(self._iterables, self._starred):
                 while True:
                     waiter = self._clock.make_waiter()
                     if call.room(waiter.wake):
@@ -139,8 +145,9 @@ class ThreadFeeder:
 class AsyncFeeder:
     """A task on the loop of the reader that adds inputs from asynchronous sources."""
 
-    def __init__(self, call: Fed, iterables: tuple[Any, ...]) -> None:
+    def __init__(self, call: Fed, iterables: tuple[Any, ...], starred: bool) -> None:
         self._call = call
+        self._starred = starred
         self._ended = make_async_waiter()
         self._cancel: Callable[[], object]
         if asyncio._get_running_loop() is not None:
@@ -169,7 +176,7 @@ class AsyncFeeder:
 
     async def _run(self, iterables: tuple[Any, ...]) -> None:
         try:
-            await _feed_async(self._call, _zip_async(iterables))
+            await _feed_async(self._call, rows_of_async(iterables, self._starred))
         finally:
             self._ended.wake()
 
@@ -218,9 +225,10 @@ _CUT_SHORT: Final = (
 )
 
 
-async def _zip_async(
-    iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...],
-) -> AsyncGenerator[tuple[Any, ...], None]:
+async def rows_of_async(
+    iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...], starred: bool
+) -> AsyncGenerator[Row, None]:
+    """As `rows_of`, where some are asynchronous; closes the user's generators."""
     sources = [aiter(i) if isinstance(i, AsyncIterable) else iter(i) for i in iterables]
     try:
         while True:
@@ -233,7 +241,7 @@ async def _zip_async(
                         row.append(next(source))
                 except (StopAsyncIteration, StopIteration):
                     return
-            yield tuple(row)
+            yield tuple(row[0]) if starred else tuple(row)
     finally:
         for source in sources:
             if isinstance(source, AsyncGenerator):

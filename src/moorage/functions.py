@@ -1,59 +1,66 @@
 """Functions: what ``app.function`` gives, and the methods of an app's class.
 
-Owns the ways to call one (``remote``, ``map``, ``spawn``, ``remote_gen``,
-``local``) and the way of an input to its pool.  The pool itself is made by the
-`Service` that `app.py` or `cls.py` passes in.
+Owns the handle of a function, its options, and the way of an input to its pool.
+How it is called is in ``invoking.py``; the pool itself is made by the `Service`
+that `app.py` or `cls.py` passes in.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import (
-    AsyncIterable,
-    Callable,
-    Hashable,
-    Iterable,
-    Mapping,
-)
-from functools import partial
+import itertools
+import os
+import weakref
+from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
     Final,
     Generic,
-    Literal,
     ParamSpec,
     Protocol,
     TypeVar,
-    overload,
 )
 
-from . import config
-from .calls import (
-    FunctionCall,
-    StreamCall,
-    StreamReader,
-    WaitedCall,
-    error_of,
-    later,
-    warn_if_loop_runs,
+from . import config, deployments
+from .aio import with_aio
+from .calls import FunctionCall as FunctionCall
+from .exception import (
+    ExecutionError,
+    InvalidArgumentsError,
+    InvalidError,
+    NotFoundError,
+    UnimplementedError,
 )
-from .exception import InvalidError
-from .maps import MapCall, MapResults
+from .frames import shortened
+from .invoking import (
+    ForEach,
+    Map,
+    Refused,
+    Remote,
+    RemoteGen,
+    Spawn,
+    SpawnMap,
+    SpawnMapAndForget,
+    Starmap,
+)
+from .maps import MapCall
+from .marks import Batching, Concurrency, Web
+from .options import FunctionOptions, changed_options
+from .partial_function import checked_batching
+from .retries import Retries
 from .runs import MakePool, Run
 from .runtime.autoscaler import Limits
-from .runtime.cancellation import park
 from .runtime.input import Input, Target
-from .runtime.outcome import Value
 from .runtime.pool import Pool, PoolStatistics
-from .runtime.streaming import Stream
-from .runtime.waits import make_async_waiter
+from .types import FunctionAutoscalerSettings, FunctionCurrentStats
+
+if TYPE_CHECKING:
+    from .app import App
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)  # what the undecorated function returns
 Y = TypeVar("Y")
-Y_co = TypeVar("Y_co", covariant=True)
 
 # Undelivered results a map may have under way, if its pool has not more slots.
 WINDOW: Final = 1000
@@ -63,7 +70,18 @@ class Service(Protocol):
     """What a function or class registered with an app is run with."""
 
     @property
-    def limits(self) -> Limits: ...
+    def app(self) -> App: ...
+    @property
+    def key(self) -> Hashable:
+        """Of its pool."""
+        ...
+
+    @property
+    def options(self) -> FunctionOptions: ...
+    @property
+    def limits(self) -> Limits:
+        """As they are now: `update_autoscaler` may have changed them."""
+        ...
 
     def current_run(self) -> Run:
         """The app's run, an ambient one if it has none."""
@@ -77,6 +95,9 @@ class Service(Protocol):
     @property
     def make_pool(self) -> MakePool: ...
 
+    def with_options(self, options: FunctionOptions, /) -> Service: ...
+    def update_autoscaler(self, changes: Mapping[str, Any], /) -> Limits: ...
+
 
 class Function(Generic[P, R_co, O_co]):
     """A function of an app.
@@ -88,35 +109,104 @@ class Function(Generic[P, R_co, O_co]):
     # Slots for the ways to call it, so that help() shows them with their texts.
     __slots__ = {
         "__dict__": "whatever a function carries: its name, module, docstring",
+        "__weakref__": "for finding it by its id",
+        "experimental_spawn_map": "``experimental_spawn_map([...])``: as spawn_map, and a handle.",
+        "for_each": "``for_each([...])`` runs many inputs, and returns when all have ended.",
         "map": "``map([...])`` runs many inputs, and gives their results as they come.",
         "remote": "``remote(...)`` runs one input in a container, and waits for its result.",
         "spawn": "``spawn(...)`` starts one input, and gives a handle for its result.",
+        "spawn_map": "``spawn_map([...])`` starts many inputs, and goes on.",
+        "starmap": "``starmap([(...), ...])`` is map over rows of arguments.",
     }
 
     _moorage_registered: Final = True
 
-    def __init__(
-        self,
+    if TYPE_CHECKING:
+        remote: Remote[P, R_co]
+        map: Map[R_co]
+        starmap: Starmap[R_co]
+        for_each: ForEach
+        spawn: Spawn[P, R_co]
+        spawn_map: SpawnMapAndForget
+        experimental_spawn_map: SpawnMap[R_co]
+        # Found when they are asked for, of one that is looked up by name.
+        _target: Target
+        _service: Service
+        _key: Hashable
+        _local: Callable[..., Any] | None
+        _web: Web | None
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        raise InvalidError(
+            "a Function is not made by hand; write @app.function() above a def, or "
+            "Function.from_name(...) for one of a deployed app"
+        )
+
+    @classmethod
+    def _make(
+        cls,
         target: Target,
         service: Service,
-        local: Callable[P, O_co],
-        key: Hashable | None = None,
-    ) -> None:
-        self._target = target
-        self._service = service
-        self._local = local
-        self._key: Hashable = self if key is None else key
+        local: Callable[..., Any] | None,
+        *,
+        shown: str | None = None,
+        web: Web | None = None,
+    ) -> Function[Any, Any, Any]:
+        made: Function[Any, Any, Any] = cls.__new__(cls)
+        made._target = target
+        made._service = service
+        made._key = service.key
+        made._local = local
+        made._web = web
+        made._shown = shown or f"Function({target.name})"
         # What help() and inspect.signature() look for, as functools.wraps has it.
         function = target.function
-        self.__name__: str = target.name
-        self.__qualname__: str = getattr(function, "__qualname__", target.name)
-        self.__module__: str = getattr(function, "__module__", __name__)
-        self.__doc__: str | None = getattr(function, "__doc__", None)
-        self.__wrapped__: Callable[..., object] = function
-        self.remote: Remote[P, R_co] = Remote(self)
-        self.map: Map[R_co] = Map(self)
-        self.spawn: Spawn[P, R_co] = Spawn(self)
+        made.__name__ = target.name
+        made.__qualname__ = getattr(function, "__qualname__", target.name)
+        made.__module__ = getattr(function, "__module__", __name__)
+        made.__doc__ = getattr(function, "__doc__", None)
+        made.__wrapped__ = function
+        made._begin()
+        return made
+
+    @classmethod
+    def _named(
+        cls,
+        name: str,
+        shown: str,
+        find: Callable[[], Function[Any, Any, Any]],
+        local: Callable[..., Any] | None = None,
+    ) -> Function[Any, Any, Any]:
+        """One that is found when it is first used."""
+        made: Function[Any, Any, Any] = cls.__new__(cls)
+        made.__name__ = made.__qualname__ = name
+        made._shown = shown
+        made._find = find
+        made._local = local
+        made._begin()
+        return made
+
+    def _begin(self) -> None:
+        self._number: int = next(_numbers)
+        _by_id[self._id] = self
+        self.remote = Remote(self)
+        self.map = Map(self)
+        self.starmap = Starmap(self)
+        self.for_each = ForEach(self)
+        self.spawn = Spawn(self)
+        self.spawn_map = SpawnMapAndForget(self)
+        self.experimental_spawn_map = SpawnMap(self)
         self._remote_gen: RemoteGen[P, Any] = RemoteGen(self)
+        if self.__dict__.get("_web") is not None:
+            for name in ("remote", "spawn"):
+                setattr(self, name, Refused(self, name))
+
+    # Set by _make or _named, and named here for type checkers and readers.
+    _shown: str
+    _find: Callable[[], Function[Any, Any, Any]]
+    __name__: str
+    __qualname__: str
+    __wrapped__: Callable[..., object]
 
     @property
     def remote_gen(
@@ -127,7 +217,53 @@ class Function(Generic[P, R_co, O_co]):
 
     def local(self, *args: P.args, **kwargs: P.kwargs) -> O_co:
         """Call the function here, as if it were not decorated."""
-        return self._local(*args, **kwargs)
+        if self._local is None:
+            raise ExecutionError(
+                f"{self._shown} is looked up when it runs, so its code is not called here; "
+                "write .remote(...) instead, or call .local(...) on the function itself"
+            )
+        result: O_co = self._local(*args, **kwargs)
+        return result
+
+    # -- what it is -------------------------------------------------------------
+
+    @property
+    def app(self) -> App:
+        """The app it belongs to."""
+        return self._service.app
+
+    @property
+    def object_id(self) -> str:
+        """Its id in this process, for `from_id`."""
+        if config.strict and self._run_is_missing:
+            raise AttributeError(f"{self._shown} has no object_id while its app does not run")
+        return self._id
+
+    @property
+    def _id(self) -> str:
+        return f"fu-{_PROCESS}{self._number:06x}"
+
+    @with_aio()
+    def hydrate(self, client: object = None) -> Function[P, R_co, O_co]:
+        """Itself: there is nothing to fetch.  In strict mode its app must run."""
+        self._service.current_run() if config.strict else self._service
+        return self
+
+    @with_aio()
+    def get_web_url(self) -> str | None:
+        """The URL of a web endpoint, None for any other function.
+
+        Raises:
+            UnimplementedError: for a web endpoint; nothing serves it yet.
+        """
+        if config.strict:
+            self._service.current_run()
+        if self._web is None:
+            return None
+        raise UnimplementedError(
+            f"{self.__name__} is a web endpoint, and nothing serves it yet; "
+            f"write {self.__name__}.local() for what it returns"
+        )
 
     def statistics(self) -> PoolStatistics | None:
         """Its pool at this moment, exactly; None if it has none, as outside of a run.
@@ -137,6 +273,194 @@ class Function(Generic[P, R_co, O_co]):
         run = self._service.open_run
         pool = None if run is None else run.pools.get(self._key)
         return None if pool is None else pool.statistics()
+
+    @with_aio()
+    def get_current_stats(self) -> FunctionCurrentStats:
+        """Modal's four counts of its pool, exactly; see `statistics` for more."""
+        if config.strict:
+            self._service.current_run()
+        seen = self.statistics()
+        if seen is None:
+            return FunctionCurrentStats(0, 0, 0, 0)
+        serving = [c for c in seen.containers if c.state.value in ("ready", "draining")]
+        return FunctionCurrentStats(
+            backlog=seen.queued,
+            num_total_runners=len(serving),
+            num_running_inputs=seen.running,
+            input_headroom=sum(
+                max(0, c.limit - c.running) for c in serving if c.state.value == "ready"
+            ),
+        )
+
+    # -- other options ----------------------------------------------------------
+
+    @shortened
+    def with_options(
+        self,
+        *,
+        retries: int | Retries | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        timeout: float | None = None,
+        **cloud: object,
+    ) -> Function[P, R_co, O_co]:
+        """The function with these options changed, and containers of its own.
+
+        What is asked for twice with the same options shares its containers.
+        The arguments of the cloud (``gpu``, ``memory``, ``secrets``, ...) are
+        checked and have no effect.
+        """
+        if "min_containers" in cloud:
+            raise InvalidArgumentsError(
+                "with_options got an unexpected keyword argument 'min_containers'; write "
+                "update_autoscaler(min_containers=...) on what it returns"
+            )
+        options = changed_options(
+            self._options_to_change,
+            cloud,
+            retries=retries,
+            max_containers=max_containers,
+            buffer_containers=buffer_containers,
+            scaledown_window=scaledown_window,
+            timeout=timeout,
+        )
+        return self._variant("options", options)
+
+    @shortened
+    def with_concurrency(
+        self, *, max_inputs: int, target_inputs: int | None = None
+    ) -> Function[P, R_co, O_co]:
+        """The function with another input concurrency; see `concurrent`."""
+        concurrency = Concurrency(max_inputs, target_inputs).checked()
+        options = self._options_to_change.merged(concurrency=concurrency)
+        return self._variant("concurrency", options)
+
+    @shortened
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R_co, O_co]:
+        """The function with another dynamic batching; see `batched`."""
+        batching: Batching = checked_batching(max_batch_size, wait_ms)
+        return self._variant("batching", self._options_to_change.merged(batching=batching))
+
+    @property
+    def _options_to_change(self) -> FunctionOptions:
+        if "_find" not in self.__dict__ and self._target.is_method:
+            raise InvalidError(
+                f"{self.__name__} is a method, whose class has the options; "
+                f"write {self.__name__.partition('.')[0]}.with_options(...)() for an instance"
+            )
+        return self._service.options
+
+    def _variant(self, what: str, options: FunctionOptions) -> Function[P, R_co, O_co]:
+        return self._make(
+            self._target,
+            self._service.with_options(options),
+            self._local,
+            shown=f"{self._shown}.with_{what}(...)",
+            web=self._web,
+        )
+
+    # -- the autoscaler ---------------------------------------------------------
+
+    @with_aio()
+    def update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+    ) -> FunctionAutoscalerSettings:
+        """Change the bounds of its pool, now and for pools to come; None changes nothing.
+
+        Raises:
+            InvalidError: on a method, whose instance has the pool.
+        """
+        if "_find" not in self.__dict__ and self._target.is_method:
+            raise InvalidError(
+                f"{self.__name__} is a method, which shares its pool; "
+                "write obj.update_autoscaler(...) on the instance"
+            )
+        return self.autoscaler.update(
+            min_containers=_UNCHANGED if min_containers is None else min_containers,
+            max_containers=_UNCHANGED if max_containers is None else max_containers,
+            buffer_containers=_UNCHANGED if buffer_containers is None else buffer_containers,
+            scaledown_window=_UNCHANGED if scaledown_window is None else scaledown_window,
+        )
+
+    @property
+    def autoscaler(self) -> FunctionAutoscalerManager:
+        """The bounds of its pool, to read and to change."""
+        return FunctionAutoscalerManager(lambda: self._service)
+
+    # -- looking it up ----------------------------------------------------------
+
+    @classmethod
+    def from_name(
+        cls,
+        app_name: str,
+        name: str,
+        *,
+        version: int | None = None,
+        environment_name: str | None = None,
+        client: object = None,
+    ) -> Function[..., Any, Any]:
+        """A function of an app that is deployed in this process, by their names.
+
+        Looked up when it is used, so the app may be deployed later.
+
+        Args:
+            app_name: what `App.deploy` was given, or the app's name.
+            name: the function's; for a method see `Cls.from_name`.
+            version, environment_name, client: accepted; they are the cloud's.
+
+        Raises:
+            InvalidError: if `name` names a method.
+            NotFoundError: on use, if there is no such app or function.
+        """
+        if "." in name:
+            raise InvalidError(
+                f"{name!r} names the method of a class; write Cls.from_name({app_name!r}, "
+                f"{name.partition('.')[0]!r})().{name.partition('.')[2]}"
+            )
+
+        def find() -> Function[Any, Any, Any]:
+            functions = deployments.find(app_name)._functions_by_name()
+            found = functions.get(name)
+            if found is None:
+                raise NotFoundError(
+                    f"the app {app_name!r} has no function {name!r}; it has {', '.join(functions)}"
+                )
+            return found
+
+        shown = f"moorage.Function.from_name({app_name!r}, {name!r})"
+        named: Function[..., Any, Any] = cls._named(name, shown, find)
+        deployments.remember(app_name, named)
+        return named
+
+    @classmethod
+    def from_id(cls, function_id: str, *, client: object = None) -> Function[..., Any, Any]:
+        """The function with this `object_id`, while it lives.
+
+        Raises:
+            NotFoundError: if there is none; in strict mode only when it is used.
+        """
+        found = _by_id.get(function_id)
+        if found is not None:
+            return found
+
+        def find() -> Function[Any, Any, Any]:
+            raise NotFoundError(
+                f"no function with the id {function_id!r} lives in this process; "
+                "keep the Function itself, or write Function.from_name(...)"
+            )
+
+        if not config.strict:
+            find()
+        named: Function[..., Any, Any] = cls._named(
+            function_id, f"moorage.Function.from_id({function_id!r})", find
+        )
+        return named
 
     if not TYPE_CHECKING:  # so that type checkers refuse it too
 
@@ -149,19 +473,39 @@ class Function(Generic[P, R_co, O_co]):
             else:
                 where = f"{name}.remote(...) to run it in a container, "
                 local = f"or {name}.local(...) to run it here"
-            raise InvalidError(
+            raise InvalidArgumentsError(
                 f"{self.__name__} belongs to an app and cannot be called directly: "
                 f"write {where}{local}"
             )
 
+        def __getattr__(self, name):
+            # Only what is missing comes here: of one that is looked up by name,
+            # what it is, found now and kept while its app is deployed.
+            if name in _FOUND and "_find" in self.__dict__:
+                found = self._find()
+                for attribute in _FOUND:
+                    self.__dict__[attribute] = getattr(found, attribute)
+                return self.__dict__[name]
+            if name in _CLOUD_ONLY:
+                raise AttributeError(
+                    f"{self._shown} has no {name}, which is a page of Modal's cloud; "
+                    "write .statistics() for its counts"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _forget_found(self) -> None:
+        """Look it up anew at the next use: its app was deployed anew, or stopped."""
+        if "_find" in self.__dict__:
+            for attribute in _FOUND:
+                self.__dict__.pop(attribute, None)
+
     def __repr__(self) -> str:
-        return f"<Function {self._target.name}>"
+        return self._shown
 
     # -- the way to the pool ----------------------------------------------------
 
-    def _submit(self, input: Input) -> Pool:
+    def _submit(self, inputs: Sequence[Input]) -> Pool:
         service = self._service
-        inputs = (input,)
         while True:
             run = service.current_run()
             pool = run.pools.get(self._key)
@@ -183,242 +527,80 @@ class Function(Generic[P, R_co, O_co]):
                 return MapCall(self._target, pool, kwargs, max(WINDOW, 2 * most))
             run.drop(self._key, pool)
 
-    def _expect(self, wanted: str, generator: bool) -> None:
-        if self._target.is_generator is not generator:
+    @property
+    def _run_is_missing(self) -> bool:
+        return self._service.open_run is None
+
+    def _expect(self, way: str) -> None:
+        """Refuse a way to call it that does not fit what it is."""
+        if config.strict:
+            self._service.current_run()  # first, as in Modal
+        name = self.__name__
+        if self._web is not None:
+            Refused(self, way)()
+        if self._target.is_generator is not (way == "remote_gen"):
             kind, instead = (
                 ("is a generator", ".remote_gen(...)")
                 if self._target.is_generator
                 else ("is not a generator", ".remote(...)")
             )
-            raise InvalidError(
-                f"{self.__name__} {kind}, so it has no {wanted}; "
-                f"write {self.__name__}{instead} instead"
-            )
+            raise InvalidError(f"{name} {kind}, so it has no .{way}(); write {name}{instead}")
 
 
-class Remote(Generic[P, R_co]):
-    """``Function.remote``: run one input and wait for its result."""
+class FunctionAutoscalerManager:
+    """``Function.autoscaler``: the bounds of a pool."""
 
-    __slots__ = ("_function",)
+    def __init__(self, service: Callable[[], Service]) -> None:
+        self._service_of = service
 
-    def __init__(self, function: Function[P, R_co, object]) -> None:
-        self._function = function
+    @with_aio()
+    def settings(self) -> FunctionAutoscalerSettings:
+        """The bounds as they are now."""
+        return _settings_of(self._service.limits)
 
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.remote>"
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Run the function in a container and return its result.
-
-        Cancels the input if this thread is interrupted meanwhile.
-        """
-        function = self._function
-        target = function._target
-        if target.is_generator:
-            function._expect(".remote()", False)
-        if asyncio._get_running_loop() is not None:
-            warn_if_loop_runs(target.name, "remote(...)", "await {}.remote.aio(...)")
-        clock = function._service.current_run().clock
-        waiter = clock.make_waiter()
-        input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-        pool = function._submit(input)
-        try:
-            park(clock, waiter)
-        except BaseException:
-            pool.cancel(input)
-            raise
-        outcome = input.outcome
-        if type(outcome) is Value:
-            value: R_co = outcome.value
-            return value
-        try:
-            raise error_of(outcome)
-        finally:
-            # They lead to the error, and its traceback to this frame.
-            del outcome, input, function, self
-
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """As calling it, for asyncio and trio.  Cancelling the task cancels the input."""
-        function = self._function
-        target = function._target
-        if target.is_generator:
-            function._expect(".remote.aio()", False)
-        waiter = make_async_waiter()
-        input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-        pool = function._submit(input)
-        try:
-            await waiter.wait()
-        except GeneratorExit:
-            # Collected, maybe while some lock is held: take none here.
-            later(partial(pool.cancel, input))
-            raise
-        except BaseException:
-            pool.cancel(input)
-            raise
-        outcome = input.outcome
-        if type(outcome) is Value:
-            value: R_co = outcome.value
-            return value
-        try:
-            raise error_of(outcome)
-        finally:
-            # They lead to the error, and its traceback to this frame.
-            del outcome, input, function, self
-
-
-class Spawn(Generic[P, R_co]):
-    """``Function.spawn``: run one input and go on."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Function[P, R_co, object]) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.spawn>"
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
-        """Start the function and return at once, with a handle for its result."""
-        function = self._function
-        if function._target.is_generator:
-            function._expect(".spawn()", False)
-        call: FunctionCall[R_co] = FunctionCall(function._target, args, kwargs)
-        call._pool = function._submit(call._input)
-        return call
-
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
-        """As calling it; it does not wait."""
-        return self(*args, **kwargs)
-
-
-class RemoteGen(Generic[P, Y_co]):
-    """``Function.remote_gen``: run a generator, and read its items as they come."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Function[P, object, object]) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.remote_gen>"
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
-        """The items, lazily: the input is submitted at the first step."""
-        function = self._function
-        function._expect(".remote_gen()", True)
-        clock = function._service.current_run().clock
-        call = StreamCall(function._target, Stream(clock))
-        return StreamReader(function._submit, call, Input(call, 0, args, kwargs or None))
-
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
-        """As calling it, for ``async for``."""
-        return self(*args, **kwargs)
-
-
-class Map(Generic[R_co]):
-    """``Function.map``: run many inputs, and read their results as they come."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Function[..., R_co, object]) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.map>"
-
-    @overload
-    def __call__(
+    @with_aio()
+    def update(
         self,
-        *input_iterators: Iterable[object],
-        kwargs: Mapping[str, object] | None = None,
-        order_outputs: bool = True,
-        return_exceptions: Literal[False] = False,
-    ) -> MapResults[R_co]: ...
-    @overload
-    def __call__(
-        self,
-        *input_iterators: Iterable[object],
-        kwargs: Mapping[str, object] | None = None,
-        order_outputs: bool = True,
-        return_exceptions: bool,
-    ) -> MapResults[R_co | BaseException]: ...
-    def __call__(
-        self,
-        *input_iterators: Iterable[object] | AsyncIterable[object],
-        kwargs: Mapping[str, object] | None = None,
-        order_outputs: bool = True,
-        return_exceptions: bool = False,
-    ) -> MapResults[Any]:
-        """Run the function on each element, or on each row of several iterables.
+        *,
+        min_containers: int | None = -1,
+        max_containers: int | None = -1,
+        buffer_containers: int | None = -1,
+        scaledown_window: float | None = -1,
+    ) -> FunctionAutoscalerSettings:
+        """Change the bounds, now and for pools to come.  -1 changes nothing, None unsets."""
+        given = {
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+        }
+        changes = {name: value for name, value in given.items() if value != _UNCHANGED}
+        return _settings_of(self._service.update_autoscaler(changes))
 
-        Lazy: nothing is read before the first step.  Sequences are read as
-        results are taken; any other iterable by a thread, in this context.  At
-        most 1,000 results, or twice the pool's slots, are under way at a time.
+    @property
+    def _service(self) -> Service:
+        service = self._service_of()
+        if config.strict:
+            service.current_run()
+        return service
 
-        Args:
-            kwargs: keyword arguments that every input gets.
-            order_outputs: results in the order of the inputs, not of their ends.
-            return_exceptions: give errors as results; else the first one is
-                raised, and inputs that have not started are cancelled.
-        """
-        for iterable in input_iterators:
-            if isinstance(iterable, AsyncIterable) and not isinstance(iterable, Iterable):
-                name = self._function.__name__
-                raise InvalidError(
-                    f"map cannot read the asynchronous {iterable!r} without a loop; "
-                    f"write async for ... in {name}.map.aio(...)"
-                )
-        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
 
-    @overload
-    def aio(
-        self,
-        *input_iterators: Iterable[object] | AsyncIterable[object],
-        kwargs: Mapping[str, object] | None = None,
-        order_outputs: bool = True,
-        return_exceptions: Literal[False] = False,
-    ) -> MapResults[R_co]: ...
-    @overload
-    def aio(
-        self,
-        *input_iterators: Iterable[object] | AsyncIterable[object],
-        kwargs: Mapping[str, object] | None = None,
-        order_outputs: bool = True,
-        return_exceptions: bool,
-    ) -> MapResults[R_co | BaseException]: ...
-    def aio(
-        self,
-        *input_iterators: Iterable[object] | AsyncIterable[object],
-        kwargs: Mapping[str, object] | None = None,
-        order_outputs: bool = True,
-        return_exceptions: bool = False,
-    ) -> MapResults[Any]:
-        """As calling it, for ``async for``; the iterables may be asynchronous."""
-        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
+def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
+    return FunctionAutoscalerSettings(
+        min_containers=limits.min_containers,
+        max_containers=limits.max_containers,
+        scaledown_window=round(limits.scaledown_window),
+        buffer_containers=limits.buffer_containers,
+    )
 
-    def _results(
-        self,
-        iterables: tuple[Any, ...],
-        kwargs: Mapping[str, object] | None,
-        ordered: bool,
-        return_exceptions: bool,
-    ) -> MapResults[Any]:
-        function = self._function
-        function._expect(".map()", False)
-        if not iterables:
-            raise InvalidError(
-                f"map needs at least one iterable, got none; write {function.__name__}.map([...])"
-            )
-        for iterable in iterables:
-            if not isinstance(iterable, (Iterable, AsyncIterable)):
-                raise InvalidError(
-                    f"map takes iterables of arguments, got {iterable!r}; "
-                    f"write {function.__name__}.map([{iterable!r}])"
-                )
-        common = dict(kwargs or {})
-        return MapResults(
-            lambda: function._open_map(common),
-            iterables,
-            ordered=ordered,
-            return_exceptions=return_exceptions,
-        )
+
+_UNCHANGED: Final = -1
+_FOUND: Final = ("_target", "_service", "_key", "_web", "__wrapped__")
+_CLOUD_ONLY: Final = frozenset({"get_dashboard_url", "info", "logs", "metrics", "stats", "client"})
+
+# Ids differ between processes, as those of calls do.
+_PROCESS: Final = os.urandom(4).hex()
+_numbers: Final = itertools.count(1)
+_by_id: Final[weakref.WeakValueDictionary[str, Function[..., Any, Any]]] = (
+    weakref.WeakValueDictionary()
+)

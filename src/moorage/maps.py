@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from .calls import error_of, later, warn_if_loop_runs
 from .exception import ExecutionError
-from .feeding import AsyncFeeder, Rows, ThreadFeeder
+from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .runtime.cancellation import park
 from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
@@ -214,9 +214,12 @@ class MapResults(Generic[R_co]):
         *,
         ordered: bool,
         return_exceptions: bool,
+        starred: bool = False,
     ) -> None:
         # The generators hold no reference to self, so that dropping it drops them.
-        self._reading: _Reading = _Reading(open_map, iterables, ordered, return_exceptions)
+        self._reading: _Reading = _Reading(
+            open_map, iterables, ordered, return_exceptions, starred
+        )
         self._steps: Generator[R_co, None, None] = _results(self._reading)
         self._async_steps: AsyncGenerator[R_co, None] = _results_async(self._reading)
 
@@ -254,10 +257,12 @@ class _Reading:
         iterables: tuple[Any, ...],
         ordered: bool,
         return_exceptions: bool,
+        starred: bool,
     ) -> None:
         self._open_map = open_map
         self.iterables = iterables
         self._ordered = ordered
+        self.starred = starred  # one iterable, whose elements are whole rows
         self.return_exceptions = return_exceptions
         self._call: MapCall | None = None  # once begun
         self._rows: Rows | None = None  # if the reader itself reads the inputs
@@ -271,7 +276,7 @@ class _Reading:
         """Make the call; read sequences here, and leave others to a feeder."""
         self._call = call = self._open_map()
         if all(isinstance(iterable, Sequence) for iterable in self.iterables):
-            self._rows = Rows(zip(*self.iterables, strict=False))
+            self._rows = Rows(rows_of(self.iterables, self.starred))
         return call
 
     @property
@@ -339,7 +344,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
     feeder: ThreadFeeder | None = None
     try:
         if reading.needs_feeder:
-            feeder = ThreadFeeder(call, reading.iterables)
+            feeder = ThreadFeeder(call, reading.iterables, reading.starred)
         while not reading.ended:
             waiter = clock.make_waiter()
             results = reading.next_results(call, waiter.wake)
@@ -376,9 +381,9 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
     waits = False
     try:
         if any(isinstance(iterable, AsyncIterable) for iterable in reading.iterables):
-            feeder = AsyncFeeder(call, reading.iterables)
+            feeder = AsyncFeeder(call, reading.iterables, reading.starred)
         elif reading.needs_feeder:
-            feeder = ThreadFeeder(call, reading.iterables)
+            feeder = ThreadFeeder(call, reading.iterables, reading.starred)
         while not reading.ended:
             waiter = make_async_waiter()
             results = reading.next_results(call, waiter.wake)

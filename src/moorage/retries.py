@@ -88,6 +88,15 @@ class Retries:
             seconds = longest if initial else 0.0
         return max(seconds, _STRICT_FLOOR) if config.strict else seconds
 
+    def _key(self) -> tuple[object, ...]:
+        return (self.max_retries, self.backoff_coefficient, self.initial_delay, self.max_delay)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Retries) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
     def __repr__(self) -> str:
         return (
             f"Retries(max_retries={self.max_retries}, "

@@ -159,3 +159,14 @@ next_call_number: Final = itertools.count(1).__next__
 def call_id(number: int) -> str:
     """The public id of the call with this number."""
     return f"fc-{_PROCESS}{number:08x}"
+
+
+def call_number(function_call_id: str) -> int | None:
+    """The number of a call of this process by its public id; None for any other text."""
+    prefix = f"fc-{_PROCESS}"
+    if not str(function_call_id).startswith(prefix):
+        return None
+    try:
+        return int(function_call_id[len(prefix) :], 16)
+    except ValueError:
+        return None

@@ -1,0 +1,218 @@
+"""Declarations: what a class says of itself, read once when it is decorated.
+
+Owns how a class body becomes methods, lifecycle hooks and parameters, and
+which of them may not stand together.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+import warnings
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from . import config
+from .exception import DeprecationError, InvalidArgumentsError, InvalidError
+from .marks import REQUIRED, PartialFunction, Web
+from .options import InvalidValueError
+from .partial_function import Parameter
+from .runtime.input import Target
+from .runtime.lifecycle import Hook
+from .targets import make_target
+
+_PARAMETER_TYPES: Final = (str, int, bool, bytes)
+
+
+class Declarations:
+    """The methods, hooks and parameters of a class."""
+
+    def __init__(self, user_class: type, *, snapshots: bool = False) -> None:
+        self.user_class: type[Any] = user_class
+        self.name: str = user_class.__name__
+        self.methods: dict[str, Target] = {}
+        self.raw_methods: dict[str, Callable[..., Any]] = {}
+        self.web: dict[str, Web] = {}
+        self.parameters: dict[str, Parameter] = {}
+        self._batched: list[str] = []
+        self._hooks: dict[str, dict[str, Hook]] = {"snap": {}, "enter": {}, "exit": {}}
+        # Base classes first, each in its order of definition; an override
+        # takes the place of what it overrides.
+        for owner in reversed(user_class.__mro__):
+            declared: dict[str, object] = dict(vars(owner))
+            for name, value in declared.items():
+                if isinstance(value, Parameter):
+                    self.parameters[name] = value
+                elif isinstance(value, PartialFunction):
+                    self._read(name, cast("PartialFunction[Any, Any, Any]", value), snapshots)
+        self.lifecycle_hooks: tuple[tuple[Hook, ...], tuple[Hook, ...]] = (
+            (*self._hooks["snap"].values(), *self._hooks["enter"].values()),
+            tuple(self._hooks["exit"].values()),
+        )
+        self._check_batched_alone()
+        # None if the class has none of its own: then its parameters make one.
+        self.init: Callable[..., object] | None = self._custom_init()
+        self.types: dict[str, type] = self._parameter_types()
+        self.signature: inspect.Signature = self._signature()
+
+    def _read(self, name: str, partial: PartialFunction[Any, Any, Any], snapshots: bool) -> None:
+        marks, shown = partial.marks, f"{self.name}.{name}"
+        if marks.concurrency is not None:
+            raise InvalidError(
+                f"concurrent decorates the method {shown}, but the methods of a class "
+                "share its containers and their slots; put @moorage.concurrent(...) on "
+                f"the class {self.name} instead, below @app.cls()"
+            )
+        if marks.enter == "snap" and not snapshots:
+            raise InvalidError(
+                f"enter(snap=True) on {shown} needs enable_memory_snapshot=True on its class; "
+                "write @app.cls(enable_memory_snapshot=True), or take snap=True away"
+            )
+        # In the place of what it overrides, if that was of the same kind.
+        for kind, stays in (
+            ("snap", marks.enter == "snap"),
+            ("enter", marks.enter == "enter"),
+            ("exit", marks.exit),
+        ):
+            if stays:
+                is_async = inspect.iscoroutinefunction(partial.raw)
+                self._hooks[kind][name] = Hook(shown, partial.raw, is_async)
+            else:
+                self._hooks[kind].pop(name, None)
+        self.methods.pop(name, None) if not marks.is_interface else None
+        self.web.pop(name, None)
+        if marks.web is not None:
+            self.web[name] = marks.web
+        if name in self._batched:
+            self._batched.remove(name)
+        if marks.batching is not None:
+            self._batched.append(name)
+        if marks.is_interface:
+            self.raw_methods[name] = partial.raw
+            self.methods[name] = make_target(
+                shown,
+                partial.raw,
+                marks.is_generator,
+                is_method=True,
+                batched=marks.batching is not None,
+            )
+
+    def _check_batched_alone(self) -> None:
+        if not self._batched or len(self.methods) == 1:
+            return
+        first = self._batched[0]
+        others = ", ".join(name for name in self.methods if name != first)
+        raise InvalidError(
+            f"the class {self.name} has the batched method {first}, and may have no other that is "
+            f"called from outside, got {others}; write a class for each"
+        )
+
+    def _custom_init(self) -> Callable[..., object] | None:
+        # mypy fears a subclass's, but it is this very class's that is meant.
+        init: Callable[..., object] = self.user_class.__init__  # type: ignore[misc]
+        if init is object.__init__:
+            return None
+        advice = (
+            f"declare what {self.name} is given as parameters (name: str = moorage.parameter()), "
+            "and do the work of __init__ in a method under @moorage.enter()"
+        )
+        if self.parameters:
+            raise InvalidError(
+                f"the class {self.name} has moorage.parameter()s and a constructor (__init__) "
+                f"of its own; {advice}"
+            )
+        if config.strict:
+            raise InvalidError(
+                f"the class {self.name} has a constructor (__init__) of its own; {advice}"
+            )
+        warnings.warn(
+            f"the class {self.name} has a constructor (__init__) of its own, which Modal refuses; "
+            f"{advice}",
+            DeprecationError,
+            stacklevel=6,
+        )
+        return init
+
+    def _parameter_types(self) -> dict[str, type]:
+        if not self.parameters:
+            return {}
+        try:
+            hints = typing.get_type_hints(self.user_class)
+        except Exception:
+            hints = dict(getattr(self.user_class, "__annotations__", {}))
+        names = {known.__name__: known for known in _PARAMETER_TYPES}
+        types: dict[str, type] = {}
+        for name, declared in self.parameters.items():
+            if not declared.init:
+                continue  # never given from outside: of any type
+            hint = hints.get(name)
+            known = names.get(hint) if isinstance(hint, str) else hint
+            if known not in _PARAMETER_TYPES:
+                raise InvalidError(
+                    f"the parameter {self.name}.{name} must be annotated with str, int, bool or "
+                    f"bytes, got {hint!r}; write {name}: {_kind_of(declared.default)} = "
+                    "moorage.parameter(...)"
+                )
+            types[name] = known
+            default = declared.default
+            if not config.strict and default is not REQUIRED and default is not None:
+                self._check_type(name, known, default, f"the default {default!r}")
+        return types
+
+    def _check_type(self, name: str, wanted: type, value: object, shown: str) -> None:
+        is_bool = isinstance(value, bool)
+        if not isinstance(value, wanted) or (is_bool and wanted is not bool):
+            raise InvalidArgumentsError(
+                f"the parameter {name} of {self.name} is declared {wanted.__name__}, "
+                f"got {shown}; write {name}={wanted.__name__}(...)"
+            )
+
+    def _signature(self) -> inspect.Signature:
+        if self.init is not None:
+            return inspect.signature(self.user_class)
+        given = [(name, p) for name, p in self.parameters.items() if p.init]
+        try:
+            return inspect.Signature(
+                [
+                    inspect.Parameter(
+                        name,
+                        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                        default=p.default if p.default is not REQUIRED else inspect.Parameter.empty,
+                        annotation=self.types[name],
+                    )
+                    for name, p in given
+                ]
+            )
+        except ValueError:
+            order = [name for name, p in given if p.default is REQUIRED]
+            raise InvalidValueError(
+                f"the parameters of {self.name} without a default must come before those with one; "
+                f"write {', '.join(order)} first, or give them defaults"
+            ) from None
+
+    def bind(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, check_types: bool
+    ) -> dict[str, Any]:
+        """The values of the parameters, or constructor arguments, for these arguments.
+
+        Raises:
+            TypeError: if one is missing, too many, unknown, or of another type.
+        """
+        shown = ", ".join(f"{name}=..." for name in self.signature.parameters)
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArgumentsError(
+                f"{self.name}(...): {error}; write {self.name}({shown})"
+            ) from None
+        bound.apply_defaults()
+        values = dict(bound.arguments)
+        if check_types:
+            for name, wanted in self.types.items():
+                if values[name] is not None or self.parameters[name].default is not None:
+                    self._check_type(name, wanted, values[name], repr(values[name]))
+        return values
+
+
+def _kind_of(default: object) -> str:
+    return type(default).__name__ if type(default) in _PARAMETER_TYPES else "str"

@@ -1,0 +1,569 @@
+"""The ways to call a function: ``remote``, ``map`` and their like.
+
+Owns what each does on its caller's side; `Function` has one of each, and knows
+the way to the pool.  Each is a class, for it is called and has an ``.aio``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncIterable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import aclosing
+from functools import partial
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    Never,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
+
+from . import config
+from .calls import (
+    FunctionCall,
+    StreamCall,
+    StreamReader,
+    WaitedCall,
+    error_of,
+    later,
+    warn_if_loop_runs,
+)
+from .exception import InvalidError
+from .feeding import Row, rows_of, rows_of_async
+from .maps import MapResults
+from .runtime.cancellation import park
+from .runtime.input import Input
+from .runtime.outcome import Value
+from .runtime.streaming import Stream
+from .runtime.waits import make_async_waiter
+
+if TYPE_CHECKING:
+    from .functions import Function
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+Y_co = TypeVar("Y_co", covariant=True)
+
+
+class Remote(Generic[P, R_co]):
+    """``Function.remote``: run one input and wait for its result."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[P, R_co, object]) -> None:
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.remote>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run the function in a container and return its result.
+
+        Cancels the input if this thread is interrupted meanwhile.
+        """
+        function = self._function
+        target = function._target
+        if target.is_generator:
+            function._expect("remote")
+        if asyncio._get_running_loop() is not None:
+            warn_if_loop_runs(target.name, "remote(...)", "await {}.remote.aio(...)")
+        clock = function._service.current_run().clock
+        waiter = clock.make_waiter()
+        input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+        pool = function._submit((input,))
+        try:
+            park(clock, waiter)
+        except BaseException:
+            pool.cancel(input)
+            raise
+        outcome = input.outcome
+        if type(outcome) is Value:
+            value: R_co = outcome.value
+            return value
+        try:
+            raise error_of(outcome)
+        finally:
+            # They lead to the error, and its traceback to this frame.
+            del outcome, input, function, self
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """As calling it, for asyncio and trio.  Cancelling the task cancels the input."""
+        function = self._function
+        target = function._target
+        if target.is_generator:
+            function._expect("remote.aio")
+        waiter = make_async_waiter()
+        input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+        pool = function._submit((input,))
+        try:
+            await waiter.wait()
+        except GeneratorExit:
+            # Collected, maybe while some lock is held: take none here.
+            later(partial(pool.cancel, input))
+            raise
+        except BaseException:
+            pool.cancel(input)
+            raise
+        outcome = input.outcome
+        if type(outcome) is Value:
+            value: R_co = outcome.value
+            return value
+        try:
+            raise error_of(outcome)
+        finally:
+            # They lead to the error, and its traceback to this frame.
+            del outcome, input, function, self
+
+
+class Spawn(Generic[P, R_co]):
+    """``Function.spawn``: run one input and go on."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[P, R_co, object]) -> None:
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.spawn>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
+        """Start the function and return at once, with a handle for its result."""
+        function = self._function
+        if function._target.is_generator:
+            function._expect("spawn")
+        call = FunctionCall._make(function._target, (args,), kwargs)
+        call._started(function._submit(call._inputs))
+        return call
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
+        """As calling it; it does not wait."""
+        return self(*args, **kwargs)
+
+
+class RemoteGen(Generic[P, Y_co]):
+    """``Function.remote_gen``: run a generator, and read its items as they come."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[P, object, object]) -> None:
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.remote_gen>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
+        """The items, lazily: the input is submitted at the first step."""
+        function = self._function
+        if config.strict and (not function._target.is_generator or function._run_is_missing):
+            return _refused_later(function)  # as in Modal: at the first step
+        function._expect("remote_gen")
+        call = StreamCall(function._target, Stream(function._service.current_run().clock))
+        return StreamReader(function._submit, call, Input(call, 0, args, kwargs or None))
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
+        """As calling it, for ``async for``."""
+        return self(*args, **kwargs)
+
+
+class Map(Generic[R_co]):
+    """``Function.map``: run many inputs, and read their results as they come."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[..., R_co, object]) -> None:
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.map>"
+
+    @overload
+    def __call__(
+        self,
+        *input_iterators: Iterable[object],
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[False] = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R_co]: ...
+    @overload
+    def __call__(
+        self,
+        *input_iterators: Iterable[object],
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R_co | BaseException]: ...
+    def __call__(
+        self,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[Any]:
+        """Run the function on each element, or on each row of several iterables.
+
+        Lazy: nothing is read before the first step.  Sequences are read as
+        results are taken; any other iterable by a thread, in this context.  At
+        most 1,000 results, or twice the pool's slots, are under way at a time.
+
+        Args:
+            kwargs: keyword arguments that every input gets.
+            order_outputs: results in the order of the inputs, not of their ends.
+            return_exceptions: give errors as results; else the first one is
+                raised, and inputs that have not started are cancelled.
+            wrap_returned_exceptions: accepted; errors are the user's own.
+        """
+        _refuse_async(self._function, "map", input_iterators)
+        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
+
+    @overload
+    def aio(
+        self,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[False] = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R_co]: ...
+    @overload
+    def aio(
+        self,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R_co | BaseException]: ...
+    def aio(
+        self,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[Any]:
+        """As calling it, for ``async for``; the iterables may be asynchronous."""
+        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
+
+    def _results(
+        self,
+        iterables: tuple[Any, ...],
+        kwargs: Mapping[str, object] | None,
+        ordered: bool,
+        return_exceptions: bool,
+    ) -> MapResults[Any]:
+        return map_results(
+            self._function, "map", iterables, kwargs, ordered, return_exceptions, starred=False
+        )
+
+
+class Starmap(Generic[R_co]):
+    """``Function.starmap``: as ``map``, over rows of arguments."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[..., R_co, object]) -> None:
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.starmap>"
+
+    @overload
+    def __call__(
+        self,
+        input_iterator: Iterable[Iterable[object]],
+        *,
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[False] = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R_co]: ...
+    @overload
+    def __call__(
+        self,
+        input_iterator: Iterable[Iterable[object]],
+        *,
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R_co | BaseException]: ...
+    def __call__(
+        self,
+        input_iterator: Iterable[Iterable[object]],
+        *,
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[Any]:
+        """Run the function on each row, unpacked: ``starmap([(1, 2)])`` runs ``f(1, 2)``.
+
+        See `map` for the arguments.
+        """
+        _refuse_async(self._function, "starmap", (input_iterator,))
+        return map_results(
+            self._function,
+            "starmap",
+            (input_iterator,),
+            kwargs,
+            order_outputs,
+            return_exceptions,
+            starred=True,
+        )
+
+    @overload
+    def aio(
+        self,
+        input_iterator: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
+        *,
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[False] = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R_co]: ...
+    @overload
+    def aio(
+        self,
+        input_iterator: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
+        *,
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R_co | BaseException]: ...
+    def aio(
+        self,
+        input_iterator: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
+        *,
+        kwargs: Mapping[str, object] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[Any]:
+        """As calling it, for ``async for``; the rows may come asynchronously."""
+        return map_results(
+            self._function,
+            "starmap",
+            (input_iterator,),
+            kwargs,
+            order_outputs,
+            return_exceptions,
+            starred=True,
+        )
+
+
+class ForEach:
+    """``Function.for_each``: run many inputs for what they do, not what they return."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[..., object, object]) -> None:
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.for_each>"
+
+    def __call__(
+        self,
+        *input_iterators: Iterable[object],
+        kwargs: Mapping[str, object] | None = None,
+        ignore_exceptions: bool = False,
+    ) -> None:
+        """Run the function on each element, and return when all have ended.
+
+        Args:
+            kwargs: keyword arguments that every input gets.
+            ignore_exceptions: go on when inputs fail; else the first error is raised.
+        """
+        _refuse_async(self._function, "for_each", input_iterators)
+        results = self._results(input_iterators, kwargs, ignore_exceptions)
+        try:
+            for _ in results:
+                pass
+        finally:
+            results.close()
+
+    async def aio(
+        self,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
+        ignore_exceptions: bool = False,
+    ) -> None:
+        """As calling it, for asyncio and trio."""
+        results = self._results(input_iterators, kwargs, ignore_exceptions)
+        async with aclosing(results):
+            async for _ in results:
+                pass
+
+    def _results(
+        self, iterables: tuple[Any, ...], kwargs: Mapping[str, object] | None, ignore: bool
+    ) -> MapResults[Any]:
+        return map_results(
+            self._function, "for_each", iterables, kwargs, False, ignore, starred=False
+        )
+
+
+class SpawnMap(Generic[R_co]):
+    """``Function.experimental_spawn_map``: run many inputs and go on, with one handle."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[..., R_co, object]) -> None:
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.experimental_spawn_map>"
+
+    def __call__(
+        self, *input_iterators: Iterable[object], kwargs: Mapping[str, object] | None = None
+    ) -> FunctionCall[R_co]:
+        """Read all inputs now, start them, and give a handle for their results.
+
+        All are accepted at once: the backlog is as long as the iterables are.
+        """
+        function = self._function
+        _refuse_async(function, "spawn_map", input_iterators)
+        check_iterables(function, "spawn_map", input_iterators)
+        return self._spawned(list(rows_of(input_iterators, False)), kwargs)
+
+    async def aio(
+        self,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
+    ) -> FunctionCall[R_co]:
+        """As calling it; the iterables may be asynchronous."""
+        check_iterables(self._function, "spawn_map", input_iterators)
+        rows = [row async for row in rows_of_async(input_iterators, False)]
+        return self._spawned(rows, kwargs)
+
+    def _spawned(self, rows: list[Row], kwargs: Mapping[str, object] | None) -> FunctionCall[R_co]:
+        function = self._function
+        call = FunctionCall._make(function._target, rows, dict(kwargs or {}))
+        call._started(function._submit(call._inputs))
+        return call
+
+
+class SpawnMapAndForget:
+    """``Function.spawn_map``: run many inputs and go on."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[..., object, object]) -> None:
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<{self._function.__name__}.spawn_map>"
+
+    def __call__(
+        self, *input_iterators: Iterable[object], kwargs: Mapping[str, object] | None = None
+    ) -> None:
+        """Read all inputs now and start them; ``experimental_spawn_map`` gives a handle too."""
+        self._function.experimental_spawn_map(*input_iterators, kwargs=kwargs)
+
+    async def aio(
+        self,
+        *input_iterators: Iterable[object] | AsyncIterable[object],
+        kwargs: Mapping[str, object] | None = None,
+    ) -> None:
+        """As calling it; the iterables may be asynchronous."""
+        await self._function.experimental_spawn_map.aio(*input_iterators, kwargs=kwargs)
+
+
+class Refused:
+    """In the place of a way to call a web endpoint, which is reached by its URL."""
+
+    __slots__ = ("_function", "_name")
+
+    def __init__(self, function: Function[..., Any, Any], name: str) -> None:
+        self._function = function
+        self._name = name
+
+    def __call__(self, *args: object, **kwargs: object) -> Never:
+        function, name = self._function, self._function.__name__
+        if config.strict:
+            function._service.current_run()
+        raise InvalidError(
+            f"{name} is a web endpoint and has no .{self._name}(): it is reached by its URL; "
+            f"write {name}.local(...) to call it here"
+        )
+
+    aio = __call__
+
+
+def map_results(
+    function: Function[..., Any, Any],
+    name: str,
+    iterables: tuple[Any, ...],
+    kwargs: Mapping[str, object] | None,
+    ordered: bool,
+    return_exceptions: bool,
+    *,
+    starred: bool,
+) -> MapResults[Any]:
+    """The lazy results of a map, its arguments checked: in strict mode at the first step."""
+    common = dict(kwargs or {})
+    if not config.strict:
+        check_iterables(function, name, iterables)
+
+    def open_map() -> Any:
+        if config.strict:
+            check_iterables(function, name, iterables)
+        return function._open_map(common)
+
+    return MapResults(
+        open_map,
+        iterables,
+        ordered=ordered,
+        return_exceptions=return_exceptions,
+        starred=starred,
+    )
+
+
+def check_iterables(
+    function: Function[..., Any, Any], name: str, iterables: tuple[Any, ...]
+) -> None:
+    function._expect(name)
+    if not iterables:
+        raise InvalidError(
+            f"{name} needs at least one iterable, got none; write {function.__name__}.{name}([...])"
+        )
+    for iterable in iterables:
+        if not isinstance(iterable, (Iterable, AsyncIterable)):
+            raise InvalidError(
+                f"{name} takes iterables of arguments, got {iterable!r}; "
+                f"write {function.__name__}.{name}([{iterable!r}])"
+            )
+
+
+def _refuse_async(
+    function: Function[..., Any, Any], name: str, iterables: tuple[Any, ...]
+) -> None:
+    for iterable in iterables:
+        if isinstance(iterable, AsyncIterable) and not isinstance(iterable, Iterable):
+            loop = "async for ... in " if name in ("map", "starmap") else "await "
+            raise InvalidError(
+                f"{name} cannot read the asynchronous {iterable!r} without a loop; "
+                f"write {loop}{function.__name__}.{name}.aio(...)"
+            )
+
+
+def _refused_later(function: Function[..., Any, Any]) -> Any:
+    """Items that raise at the first step why there are none."""
+
+    def refuse() -> Iterator[Never]:
+        function._expect("remote_gen")
+        raise AssertionError("unreachable: it was to be refused")
+        yield
+
+    return refuse()

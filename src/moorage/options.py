@@ -1,0 +1,318 @@
+"""Options: what a function or class asks for, checked when it is said.
+
+Owns the arguments that ``app.function``, ``app.cls`` and ``with_options`` share
+and that have an effect here, their old names, and what strict mode refuses.
+The arguments of the cloud are checked in ``cloud.py``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from . import config
+from .cloud import check_cloud_arguments
+from .exception import DeprecationError, InvalidArgumentsError, InvalidError
+from .marks import Batching, Concurrency
+from .retries import Retries, retry_policy
+from .runtime.autoscaler import Limits
+
+
+class InvalidValueError(InvalidError, ValueError):
+    """A number out of its range; a ValueError too, as in Modal."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionOptions:
+    """The options of one function or class.  None: not said.
+
+    Times in seconds.  A frozen value, and part of the key of a pool: callers
+    that ask for the same options share containers.
+    """
+
+    timeout: float | None = None
+    startup_timeout: float | None = None
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: float | None = None
+    retries: Retries | None = None
+    single_use_containers: bool = False
+    concurrency: Concurrency | None = None
+    batching: Batching | None = None
+
+    def merged(self, **changes: Any) -> FunctionOptions:
+        """With what `changes` says that is not None."""
+        return replace(self, **{name: v for name, v in changes.items() if v is not None})
+
+    @property
+    def execution_timeout(self) -> float:
+        return self.timeout or config.default_timeout
+
+    @property
+    def max_inputs(self) -> int:
+        return (self.concurrency and self.concurrency.max_inputs) or 1
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of the pool.  0 means unset, as in Modal."""
+        most = self.max_inputs
+        target = (self.concurrency and self.concurrency.target_inputs) or most
+        return Limits(
+            target_inputs=min(target, most),
+            max_inputs=most,
+            min_containers=self.min_containers or 0,
+            max_containers=self.max_containers or None,
+            buffer_containers=self.buffer_containers or 0,
+            scaledown_window=self.scaledown_window or config.default_scaledown_window,
+        )
+
+    def check_for_run(self) -> None:
+        """Raise what Modal finds only when the app runs; strict mode comes here.
+
+        Raises:
+            ValueError: for a negative number.
+            TypeError: for anything but a whole number.
+        """
+        concurrency = self.concurrency or Concurrency()
+        for name, value in (
+            ("max_inputs", concurrency.max_inputs),
+            ("target_inputs", concurrency.target_inputs),
+            ("timeout", self.timeout),
+            ("startup_timeout", self.startup_timeout),
+        ):
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidArgumentsError(
+                    f"{name} must be a whole number, got {value!r}; write {name}=10"
+                )
+            if value < 0:
+                raise InvalidValueError(f"{name} must not be negative, got {value!r}; write more")
+
+
+def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
+    """What is known of a ``concurrent`` only when the app takes the function.
+
+    Raises:
+        TypeError: if it never got max_inputs.
+        InvalidError: if target_inputs is no count.
+    """
+    if concurrency is None:
+        return
+    if concurrency.max_inputs is None:
+        raise InvalidArgumentsError(
+            f"concurrent on {name} needs max_inputs, got none; "
+            "write @moorage.concurrent(max_inputs=10)"
+        )
+    target: object = concurrency.target_inputs
+    if target is not None and (
+        isinstance(target, bool) or not isinstance(target, int) or target < 0
+    ):
+        raise InvalidError(
+            f"target_inputs must be a whole number from 1 up, got {target!r}; "
+            "write target_inputs=10"
+        )
+
+
+# What to write for each, in an error's advice.
+_EXAMPLES: Final = {
+    "timeout": "timeout=300",
+    "startup_timeout": "startup_timeout=300",
+    "min_containers": "min_containers=1",
+    "max_containers": "max_containers=1",
+    "buffer_containers": "buffer_containers=1",
+    "scaledown_window": "scaledown_window=60",
+}
+
+
+def checked_options(
+    where: str,
+    *,
+    timeout: float | None = None,
+    startup_timeout: float | None = None,
+    min_containers: int | None = None,
+    max_containers: int | None = None,
+    buffer_containers: int | None = None,
+    scaledown_window: float | None = None,
+    retries: int | Retries | None = None,
+    single_use_containers: bool = False,
+    max_inputs: int | None = None,
+) -> FunctionOptions:
+    """The options of a function or class, or the error of the first that is wrong.
+
+    `max_inputs` is the old name of `single_use_containers`; it is no concurrency.
+    """
+    if max_inputs is not None:
+        if max_inputs != 1 or isinstance(max_inputs, bool):
+            raise InvalidError(
+                f"max_inputs={max_inputs!r} here counts the inputs of a whole container, and may "
+                f"only be 1; write @moorage.concurrent(max_inputs={max_inputs!r}) above the "
+                "function for concurrency, or single_use_containers=True"
+            )
+        warnings.warn(
+            "max_inputs=1 of app.function is the old name of single_use_containers and no "
+            "concurrency; write single_use_containers=True",
+            DeprecationError,
+            stacklevel=5,
+        )
+        single_use_containers = True
+    autoscaler = checked_autoscaler(
+        min_containers=min_containers,
+        max_containers=max_containers,
+        buffer_containers=buffer_containers,
+        scaledown_window=scaledown_window,
+    )
+    for name, value in (("timeout", timeout), ("startup_timeout", startup_timeout)):
+        if not config.strict:
+            _check_number(name, value, 0, exclusive=True)
+    return FunctionOptions(
+        timeout=timeout,
+        startup_timeout=startup_timeout,
+        retries=retry_policy(retries, where),
+        single_use_containers=single_use_containers,
+        **autoscaler,
+    )
+
+
+def checked_autoscaler(
+    *,
+    min_containers: int | None = None,
+    max_containers: int | None = None,
+    buffer_containers: int | None = None,
+    scaledown_window: float | None = None,
+) -> dict[str, Any]:
+    """The autoscaler's bounds as given, or the error of the first that is wrong."""
+    given: dict[str, Any] = {
+        "min_containers": min_containers,
+        "max_containers": max_containers,
+        "buffer_containers": buffer_containers,
+    }
+    for name, value in given.items():
+        _check_containers(name, value)
+    _check_window(scaledown_window)
+    if min_containers and max_containers and min_containers > max_containers:
+        raise InvalidError(
+            f"min_containers must not exceed max_containers, got {min_containers} > "
+            f"{max_containers}; write max_containers={min_containers} or more"
+        )
+    return {**given, "scaledown_window": scaledown_window}
+
+
+def _check_containers(name: str, value: object) -> None:
+    if value is None:
+        return
+    # The classes of the errors are Modal's, for strict and lenient alike.
+    advice = f"write {_EXAMPLES[name]}"
+    if isinstance(value, bool):
+        raise InvalidArgumentsError(f"{name} must be a whole number, got {value!r}; {advice}")
+    if not isinstance(value, int):
+        raise InvalidError(f"{name} must be a whole number, got {value!r}; {advice}")
+    if value < 0:
+        raise InvalidValueError(f"{name} must be a number from 0 up, got {value!r}; {advice}")
+    if name == "max_containers" and value == 0 and not config.strict:
+        raise InvalidError(f"{name} must be a number from 1 up, got 0; {advice}")
+
+
+def _check_window(value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int if config.strict else (int, float)):
+        raise InvalidArgumentsError(
+            f"scaledown_window must be a number of seconds, got {value!r}; "
+            f"write {_EXAMPLES['scaledown_window']}"
+        )
+    if not 2 <= value <= 3600:
+        raise InvalidError(
+            f"scaledown_window must be from 2 to 3600 seconds, got {value!r}; "
+            f"write scaledown_window={2 if not value > 3600 else 3600}"
+        )
+
+
+def _check_number(name: str, value: object, least: float, *, exclusive: bool = False) -> None:
+    if value is None:
+        return
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # Written so that NaN, which compares false with everything, is refused.
+        enough = value > least if exclusive else value >= least
+        if enough:
+            return
+    wanted = f"above {least:g}" if exclusive else f"from {least:g} up"
+    raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {_EXAMPLES[name]}")
+
+
+def changed_options(
+    options: FunctionOptions, cloud: dict[str, Any], **given: Any
+) -> FunctionOptions:
+    """`options` with what ``with_options`` was given, which None leaves as it is."""
+    old = {name: cloud.pop(name) for name in OLD_NAMES if name in cloud}
+    concurrent_inputs = accept_old_names("with_options", given, old)
+    check_cloud_arguments("with_options", cloud)
+    if config.strict:  # found when the app runs
+        given["retries"] = retry_policy(given["retries"], "with_options")
+        changed = options.merged(**given)
+    else:
+        fresh = checked_options("with_options", **given)
+        changed = options.merged(
+            **{name: getattr(fresh, name) for name in given if given[name] is not None}
+        )
+        least, most = changed.min_containers, changed.max_containers
+        checked_autoscaler(min_containers=least, max_containers=most)
+    if concurrent_inputs is not None:
+        changed = changed.merged(concurrency=Concurrency(concurrent_inputs).checked())
+    return changed
+
+
+def refuse_no_timeout(timeout: object) -> None:
+    """In strict mode ``timeout=None`` is refused; else it means the default."""
+    if timeout is None and config.strict:
+        raise InvalidError("timeout cannot be None; write a number of seconds, as timeout=300")
+
+
+# Old name -> new name.
+RENAMED: Final[Mapping[str, str]] = {
+    "keep_warm": "min_containers",
+    "concurrency_limit": "max_containers",
+    "container_idle_timeout": "scaledown_window",
+}
+
+OLD_NAMES: Final = (*RENAMED, "allow_concurrent_inputs")
+
+
+def accept_old_names(
+    where: str, given: dict[str, Any], old: Mapping[str, Any], stacklevel: int = 4
+) -> int | None:
+    """Move what was given under an old name to its new one, in `given`.
+
+    Returns:
+        What ``allow_concurrent_inputs`` said, for that is a decorator now.
+
+    Raises:
+        DeprecationError: in strict mode.
+        InvalidArgumentsError: for a name that never was one.
+    """
+    concurrent_inputs: int | None = None
+    for name, value in old.items():
+        if name == "allow_concurrent_inputs":
+            message = (
+                f"allow_concurrent_inputs of {where} became a decorator; "
+                f"write @moorage.concurrent(max_inputs={value!r}) below it"
+            )
+        elif name in RENAMED:
+            message = (
+                f"{name} of {where} was renamed to {RENAMED[name]}; write {RENAMED[name]}={value!r}"
+            )
+        else:
+            raise InvalidArgumentsError(
+                f"{where} got an unexpected keyword argument {name!r}; take it away"
+            )
+        if config.strict:
+            raise DeprecationError(message)
+        warnings.warn(message, DeprecationError, stacklevel=stacklevel)
+        if name == "allow_concurrent_inputs":
+            concurrent_inputs = value
+        elif given.get(RENAMED[name]) is None:
+            given[RENAMED[name]] = value
+    return concurrent_inputs

@@ -1,0 +1,153 @@
+"""Services: how one function, or one class with one set of parameters, is run.
+
+Owns the way from checked options to a pool, the keys of pools, and what
+`update_autoscaler` changed.  `App` makes services; `Function` asks them.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .options import FunctionOptions, checked_autoscaler
+from .runs import Run
+from .runtime.autoscaler import Limits
+from .runtime.capacity import Capacity
+from .runtime.clock import Clock
+from .runtime.container import Container, ContainerOptions, Host
+from .runtime.input import Target
+from .runtime.lifecycle import Lifecycle
+from .runtime.local import LocalContainer
+from .runtime.pool import Pool, PoolOptions
+
+if TYPE_CHECKING:
+    from .app import App
+
+
+class PoolKey:
+    """Stands for one function or class, its parameter values and its options.
+
+    Compared by identity, for each input looks its pool up by it.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
+class PoolKeys:
+    """The keys of an app's pools: equal values have the same key."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
+
+    def key(self, value: Hashable) -> PoolKey:
+        with self._lock:
+            found = self._keys.get(value)
+            if found is None:
+                self._keys[value] = found = PoolKey()
+            return found
+
+
+class AppService:
+    """See `moorage.functions.Service`."""
+
+    def __init__(
+        self,
+        app: App,
+        name: str,
+        identity: Hashable,
+        options: FunctionOptions,
+        targets: Sequence[Target],
+        lifecycle: Lifecycle,
+    ) -> None:
+        self._app = app
+        self._name = name
+        self._identity = identity  # what it is, apart from its options
+        self._options = options
+        self._targets = targets
+        self._lifecycle = lifecycle
+        self._key = app._pool_keys.key((identity, options))
+
+    @property
+    def app(self) -> App:
+        return self._app
+
+    @property
+    def key(self) -> PoolKey:
+        return self._key
+
+    @property
+    def options(self) -> FunctionOptions:
+        return self._options
+
+    @property
+    def limits(self) -> Limits:
+        return self._app._updated_limits.get(self._key) or self._options.limits
+
+    def current_run(self) -> Run:
+        return self._app._run or self._app._run_elsewhere()
+
+    @property
+    def open_run(self) -> Run | None:
+        return self._app._open_run()
+
+    def with_options(self, options: FunctionOptions) -> AppService:
+        return AppService(
+            self._app, self._name, self._identity, options, self._targets, self._lifecycle
+        )
+
+    def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
+        """Change the bounds of the pool, now and for pools to come; None unsets."""
+        limits = self.limits
+        checked_autoscaler(**changes)
+        defaults = FunctionOptions().limits
+        wanted = {
+            name: getattr(defaults, name) if value is None else value
+            for name, value in changes.items()
+        }
+        limits = replace(limits, **wanted)
+        checked_autoscaler(
+            min_containers=limits.min_containers, max_containers=limits.max_containers
+        )
+        self._app._updated_limits[self._key] = limits
+        run = self.open_run
+        if run is None:
+            return limits
+        pool = run.pools.get(self._key)
+        if pool is not None:
+            pool.set_limits(limits)
+        elif limits.min_containers:
+            run.pool(self._key, self.make_pool).start_minimum()
+        return limits
+
+    def start_minimum(self, run: Run) -> None:
+        """Start `min_containers` of it in a run that begins."""
+        if self.limits.min_containers:
+            run.pool(self._key, self.make_pool).start_minimum()
+
+    def make_pool(
+        self, clock: Clock, capacity: Capacity, on_retired: Callable[[Pool], object]
+    ) -> Pool:
+        options, limits = self._options, self.limits
+        pool_options = PoolOptions(
+            name=self._name,
+            limits=limits,
+            timeout=options.execution_timeout,
+            sync_slots=(
+                limits.max_inputs if any(not target.is_async for target in self._targets) else 0
+            ),
+        )
+        container_options = ContainerOptions(
+            name=self._name,
+            max_inputs=limits.max_inputs,
+            has_async=any(target.is_async for target in self._targets),
+            lifecycle=self._lifecycle,
+        )
+
+        def factory(host: Host, number: int, target: int, limit: int) -> Container:
+            return LocalContainer(host, number, target, limit, container_options)
+
+        return Pool(pool_options, factory, clock=clock, capacity=capacity, on_retired=on_retired)

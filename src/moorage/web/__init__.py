@@ -1,0 +1,1 @@
+"""Web endpoints: the decorators that mark them.  Serving them comes with a later version."""

@@ -1,0 +1,211 @@
+"""Web decorators: they mark and check; nothing is served yet.
+
+Owns ``fastapi_endpoint``, ``asgi_app``, ``wsgi_app``, ``web_server`` and the
+old name ``web_endpoint``.  A marked function runs with ``.local()``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Never
+
+from .. import config
+from ..exception import DeprecationError, InvalidArgumentsError, InvalidError
+from ..frames import shortened
+from ..marks import (
+    PartialFunction,
+    Web,
+    WebDecorator,
+    mark,
+    name_of,
+    parameters_beside_self,
+    positional_arguments,
+    refuse_class,
+)
+
+AppKind = Literal["asgi_app", "wsgi_app", "web_server"]
+
+
+class CustomDomainsError(InvalidArgumentsError, AssertionError):
+    """A single string where a list of domains was wanted; an AssertionError, as in Modal."""
+
+
+@shortened
+def fastapi_endpoint(
+    *args: Never,
+    method: str = "GET",
+    label: str | None = None,
+    custom_domains: Iterable[str] | None = None,
+    docs: bool = False,
+    requires_proxy_auth: bool = False,
+) -> WebDecorator:
+    """Mark a function as one web endpoint.
+
+    Args:
+        method: the HTTP method it answers.
+        label: what stands in its URL.
+        custom_domains: accepted; domains are the cloud's.
+        docs: whether to serve interactive documentation.
+        requires_proxy_auth: accepted; the proxy is the cloud's.
+    """
+    if args:
+        raise positional_arguments("fastapi_endpoint", args[0], "@moorage.fastapi_endpoint()")
+    web = Web(
+        "fastapi_endpoint",
+        method=method,
+        docs=docs,
+        label=label,
+        custom_domains=_checked_domains(custom_domains),
+        requires_proxy_auth=requires_proxy_auth,
+    )
+    if not config.strict and method.upper() not in _METHODS:
+        raise InvalidError(
+            f"method must be an HTTP method, got {method!r}; write one of {', '.join(_METHODS)}"
+        )
+
+    @shortened
+    def decorate(obj: Any) -> Any:
+        if isinstance(obj, type):
+            raise InvalidError(
+                f"fastapi_endpoint is for functions and methods, got the class {obj.__name__}; "
+                "decorate a method instead"
+            )
+        return mark("fastapi_endpoint", obj, web=web)
+
+    return decorate
+
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+
+@shortened
+def web_endpoint(*args: Any, **kwargs: Any) -> WebDecorator:
+    """The old name of ``fastapi_endpoint``: accepted with a warning, refused in strict mode."""
+    message = (
+        "web_endpoint was renamed; write @moorage.fastapi_endpoint(...) with the same arguments"
+    )
+    if config.strict:
+        raise DeprecationError(message)
+    warnings.warn(message, DeprecationError, stacklevel=3)
+    return fastapi_endpoint(*args, **kwargs)
+
+
+@shortened
+def asgi_app(
+    *args: Never,
+    label: str | None = None,
+    custom_domains: Iterable[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> WebDecorator:
+    """Mark a function without parameters that returns an ASGI application.
+
+    See `fastapi_endpoint` for the arguments.
+    """
+    if args:
+        raise positional_arguments("asgi_app", args[0], "@moorage.asgi_app()")
+    return _app_mark(
+        Web(
+            "asgi_app",
+            label=label,
+            custom_domains=_checked_domains(custom_domains),
+            requires_proxy_auth=requires_proxy_auth,
+        )
+    )
+
+
+@shortened
+def wsgi_app(
+    *args: Never,
+    label: str | None = None,
+    custom_domains: Iterable[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> WebDecorator:
+    """Mark a function without parameters that returns a WSGI application.
+
+    See `fastapi_endpoint` for the arguments.
+    """
+    if args:
+        raise positional_arguments("wsgi_app", args[0], "@moorage.wsgi_app()")
+    return _app_mark(
+        Web(
+            "wsgi_app",
+            label=label,
+            custom_domains=_checked_domains(custom_domains),
+            requires_proxy_auth=requires_proxy_auth,
+        )
+    )
+
+
+@shortened
+def web_server(
+    port: int,
+    *,
+    startup_timeout: float = 5.0,
+    label: str | None = None,
+    custom_domains: Iterable[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> WebDecorator:
+    """Mark a function without parameters that starts a server on a local port.
+
+    Args:
+        port: where it listens, 1 to 65,535.
+        startup_timeout: seconds until it must; above 0.
+
+    See `fastapi_endpoint` for the others.
+    """
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidError(
+            f"web_server takes the port that the function listens on, 1 to 65,535, "
+            f"got {name_of(port)!r}; write @moorage.web_server(8000)"
+        )
+    if startup_timeout <= 0:
+        raise InvalidError(
+            f"startup_timeout of web_server must be above 0 seconds, got {startup_timeout!r}; "
+            "write startup_timeout=5"
+        )
+    return _app_mark(
+        Web(
+            "web_server",
+            port=port,
+            startup_timeout=startup_timeout,
+            label=label,
+            custom_domains=_checked_domains(custom_domains),
+            requires_proxy_auth=requires_proxy_auth,
+        )
+    )
+
+
+def _app_mark(web: Web) -> WebDecorator:
+    kind = web.kind
+
+    @shortened
+    def decorate(obj: Any) -> Any:
+        refuse_class(kind, obj)
+        marked = mark(kind, obj, web=web)
+        raw: Callable[..., object] = obj.raw if isinstance(obj, PartialFunction) else obj
+        if inspect.iscoroutinefunction(raw):
+            raise InvalidError(
+                f"{kind} decorates a plain function that makes the application, got the "
+                f"async function {name_of(raw)}; write def, and await inside the application"
+            )
+        extra = parameters_beside_self(raw)
+        if extra:
+            raise InvalidError(
+                f"{kind} decorates a function without parameters, and {name_of(raw)} has "
+                f"{', '.join(extra)}; take them away"
+            )
+        return marked
+
+    return decorate
+
+
+def _checked_domains(domains: Iterable[str] | None) -> tuple[str, ...]:
+    if isinstance(domains, str):
+        raise CustomDomainsError(
+            f"custom_domains must be a list of names, got {domains!r}; "
+            f"write custom_domains=[{domains!r}]"
+        )
+    return tuple(domains or ())
+
