@@ -1,8 +1,8 @@
 """Records what the real package makes of the programs, and compares by hand.
 
-    python -m tests.differential record --python PYTHON [--into FOLDER] [TOPIC ...]
-    python -m tests.differential compare [--lenient] [TOPIC ...]
-    python -m tests.differential show --python PYTHON TOPIC [CELL ...]
+python -m tests.differential record --python PYTHON [--into FOLDER] [TOPIC ...]
+python -m tests.differential compare [--lenient] [TOPIC ...]
+python -m tests.differential show --python PYTHON TOPIC [CELL ...]
 """
 
 from __future__ import annotations

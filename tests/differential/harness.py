@@ -180,7 +180,9 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text))
 
 
-def _mro_differences(theirs: list[str], ours: list[str], names_of_ours: frozenset[str]) -> list[str]:
+def _mro_differences(
+    theirs: list[str], ours: list[str], names_of_ours: frozenset[str]
+) -> list[str]:
     found = []
     shared = [name for name in ours if name not in names_of_ours]
     if shared[:1] != theirs[:1]:

@@ -87,7 +87,9 @@ def test_reasons(line, differs):
     assert harness._differs(f"{line}\nimport modal\n") == differs
 
 
-@pytest.mark.parametrize("line", ["# differs: because", "# differs: fault", "# differs: network: x"])
+@pytest.mark.parametrize(
+    "line", ["# differs: because", "# differs: fault", "# differs: network: x"]
+)
 def test_reasons_are_known_and_have_a_text_where_they_need_one(line):
     with pytest.raises(ValueError, match="differs"):
         harness._differs(line)
