@@ -127,7 +127,6 @@ def make(k):
     return f
 print(make(3).local(1))
 # %% lambda
-# differs: lenient
 import modal
 app = modal.App("a")
 f = app.function()(lambda x: x + 1)
@@ -344,6 +343,7 @@ def f(x):
 f.spawn(1)
 print("spawned")
 # %% remote-of-a-generator
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -351,6 +351,7 @@ def f(n):
     yield n
 f.remote(1)
 # %% remote-gen-of-a-function
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
