@@ -87,6 +87,7 @@ app = modal.App("a")
 def f(x):
     return x
 # %% twice
+# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 @app.function()
@@ -142,6 +143,7 @@ app = modal.App("a")
 f = app.function(serialized=True)(lambda x: x + 1)
 print(f.local(1), list(app.registered_functions))
 # %% not-a-function
+# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 app.function()(3)
@@ -451,6 +453,7 @@ def f(x):
 g, h = one.function()(f), two.function()(f)
 print(g.local(1), h.local(2), g.app.name, h.app.name)
 # %% partial-functools
+# differs: fault: a bare AttributeError of a private name
 import functools
 import modal
 app = modal.App("a")

@@ -135,6 +135,7 @@ class C:
         return self.k
 print(C(k={}).f.local())
 # %% optional
+# differs: fault: a union type is a bare AttributeError
 import modal
 app = modal.App("a")
 @app.cls()
