@@ -4,8 +4,9 @@ Two outcomes agree when all of this holds:
 
 1. The lines of stdout are equal.
 2. Either none or both ended in an uncaught exception, and
-   a. leaving out names that Modal does not have, the first class along the MRO
-      is the same: the one that an ``except`` of Modal's would name;
+   a. leaving out names that ``modal.exception`` does not have (unless Modal's
+      own error has them), the first class along the MRO is the same: the one
+      that an ``except`` of Modal's would name;
    b. all of Modal's class names are along ours, in the same order;
    c. what ours has beyond that are builtin classes or names of ours.
    (``object``, ``BaseException`` and the gRPC wrappers never count.)
@@ -184,7 +185,7 @@ def _mro_differences(
     theirs: list[str], ours: list[str], names_of_ours: frozenset[str]
 ) -> list[str]:
     found = []
-    shared = [name for name in ours if name not in names_of_ours]
+    shared = [name for name in ours if name in theirs or name not in names_of_ours]
     if shared[:1] != theirs[:1]:
         found.append(f"Modal raises {theirs[0]}, we raise {ours[0]}")
     along = iter(ours)

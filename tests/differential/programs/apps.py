@@ -130,6 +130,7 @@ def main():
 def main():
     pass
 # %% entrypoint-and-function
+# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 @app.local_entrypoint()
@@ -137,6 +138,7 @@ app = modal.App("a")
 def main():
     pass
 # %% function-above-entrypoint
+# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 @app.function()
@@ -154,6 +156,7 @@ def main():
     print(f.local(1))
 main()
 # %% entrypoint-nested
+# differs: lenient
 import modal
 app = modal.App("a")
 def make():
@@ -200,6 +203,7 @@ def f(x):
 app.include(app)
 print(list(app.registered_functions))
 # %% include-nonsense
+# differs: fault: a bare AttributeError of a private name
 import modal
 modal.App("a").include(3)
 # %% include-entrypoints
