@@ -436,6 +436,7 @@ class C:
         return self.k
 print(C(3).f.local())
 # %% init-without-arguments
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -447,6 +448,7 @@ class C:
         return self.k
 print(C().f.local())
 # %% init-of-a-base
+# differs: lenient
 import modal
 app = modal.App("a")
 class Base:
@@ -625,6 +627,7 @@ class C:
     def f(self):
         return 1
 # %% dataclass
+# differs: lenient
 import dataclasses
 import modal
 app = modal.App("a")

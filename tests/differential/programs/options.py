@@ -1,6 +1,5 @@
 """with_options, with_concurrency, with_batching, and other changes after the decorator."""
 # %% function-with-options
-# differs: network
 import modal
 app = modal.App("a")
 @app.function()
@@ -134,6 +133,7 @@ class C:
         return x
 C.with_options(concurrent=3)
 # %% class-with-options-old-names
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -143,6 +143,7 @@ class C:
         return x
 C.with_options(concurrency_limit=3)
 # %% class-with-options-allow-concurrent
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -200,6 +201,7 @@ class C:
         return x
 C().with_options(timeout=4)
 # %% method-with-options
+# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 @app.cls()
@@ -209,6 +211,7 @@ class C:
         return x
 C().f.with_options(timeout=4)
 # %% method-with-concurrency
+# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 @app.cls()
@@ -226,6 +229,7 @@ def f(x):
     return x
 f.update_autoscaler(min_containers=2)
 # %% update-autoscaler-unknown
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -358,9 +362,11 @@ def f(x):
     return x
 print(hasattr(f.local, "aio"))
 # %% get-concurrency-outside
+# differs: fault: a bare AssertionError without a message
 import modal.experimental
 modal.experimental.get_local_input_concurrency()
 # %% set-concurrency-outside
+# differs: fault: a bare AssertionError without a message
 import modal.experimental
 modal.experimental.set_local_input_concurrency(3)
 # %% stop-fetching-outside

@@ -75,6 +75,7 @@ def often(x=3):
     return x
 print(often.local())
 # %% schedule-wrong
+# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("cron")
 @app.function(schedule="0 9 * * *")
