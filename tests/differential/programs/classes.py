@@ -858,3 +858,210 @@ class C:
     def f(self):
         return 1
 print(C()[3])
+# %% enter-hook-calls-a-method
+# differs: fault: an enter hook that calls .local() of its own instance recurses for ever
+import modal
+app = modal.App("a")
+@app.cls()
+class C:
+    @modal.enter()
+    def load(self):
+        self.k = 3
+        self.k = self.f.local(1)
+    @modal.method()
+    def f(self, x):
+        return x + self.k
+print(C().f.local(1))
+# %% enter-hook-calls-a-plain-method-of-a-base
+import modal
+app = modal.App("a")
+class Base:
+    def prepare(self):
+        return 3
+@app.cls()
+class C(Base):
+    @modal.enter()
+    def load(self):
+        self.k = self.prepare()
+    @modal.method()
+    def f(self, x):
+        return x + self.k
+print(C().f.local(1))
+# %% enter-with-arguments
+import modal
+app = modal.App("a")
+@app.cls()
+class C:
+    @modal.enter()
+    def load(self, k):
+        self.k = k
+    @modal.method()
+    def f(self, x):
+        return x
+print("registered")
+C().f.local(1)
+# %% exit-with-arguments
+import modal
+app = modal.App("a")
+@app.cls()
+class C:
+    @modal.exit()
+    def close(self, kind, error, trace):
+        pass
+    @modal.method()
+    def f(self, x):
+        return x
+print(C().f.local(1))
+# %% enter-snap-str
+import modal
+app = modal.App("a")
+@app.cls(enable_memory_snapshot=True)
+class C:
+    @modal.enter(snap="yes")
+    def load(self):
+        print("enter")
+    @modal.method()
+    def f(self, x):
+        return x
+print(C().f.local(1))
+# %% exit-unknown-argument
+import modal
+class C:
+    @modal.exit(snap=True)
+    def close(self):
+        pass
+# %% enter-generator
+import modal
+app = modal.App("a")
+@app.cls()
+class C:
+    @modal.enter()
+    def load(self):
+        yield 1
+    @modal.method()
+    def f(self, x):
+        return x
+print(C().f.local(1))
+# %% base-is-decorated-too
+import modal
+app = modal.App("a")
+class Base:
+    @modal.method()
+    def f(self):
+        return "base"
+@app.cls()
+class C(Base):
+    @modal.method()
+    def f(self):
+        return "derived"
+print(C().f.local())
+# %% override-without-a-decorator
+import modal
+app = modal.App("a")
+class Base:
+    @modal.method()
+    def f(self):
+        return "base"
+@app.cls()
+class C(Base):
+    def f(self):
+        return "plain"
+print(C().f())
+# %% override-enter-without-a-decorator
+import modal
+app = modal.App("a")
+class Base:
+    @modal.enter()
+    def load(self):
+        print("base")
+@app.cls()
+class C(Base):
+    def load(self):
+        print("plain")
+    @modal.method()
+    def f(self):
+        return "f"
+print(C().f.local())
+# %% super-of-a-method
+# differs: fault: super() in a method recurses for ever under .local()
+import modal
+app = modal.App("a")
+class Base:
+    @modal.method()
+    def f(self, x):
+        return x + 1
+@app.cls()
+class C(Base):
+    @modal.method()
+    def f(self, x):
+        return super().f.local(x) * 10
+print(C().f.local(1))
+# %% three-generations
+import modal
+app = modal.App("a")
+class A:
+    @modal.enter()
+    def a(self):
+        print("a")
+class B(A):
+    @modal.enter()
+    def b(self):
+        print("b")
+@app.cls()
+class C(B):
+    @modal.enter()
+    def c(self):
+        print("c")
+    @modal.method()
+    def f(self):
+        return "f"
+print(C().f.local())
+# %% instances-are-equal
+import modal
+app = modal.App("a")
+@app.cls()
+class C:
+    k: int = modal.parameter(default=1)
+    @modal.method()
+    def f(self):
+        return 1
+print(C() == C(), C(k=1) == C(k=1))
+# %% methods-of-one-instance
+import modal
+app = modal.App("a")
+@app.cls()
+class C:
+    @modal.method()
+    def f(self):
+        return 1
+c = C()
+print(c.f is c.f, hasattr(c, "f"), hasattr(c, "nothing"))
+# %% dir-and-names
+import modal
+app = modal.App("a")
+@app.cls()
+class C:
+    """Says f."""
+    @modal.method()
+    def f(self):
+        return 1
+print(C.__doc__ == "Says f.", hasattr(C, "__name__"))
+# %% isinstance-of-the-class
+import modal
+app = modal.App("a")
+class Plain:
+    @modal.method()
+    def f(self):
+        return 1
+C = app.cls()(Plain)
+print(isinstance(C(), Plain))
+# %% undecorated-class-keeps-working
+import modal
+app = modal.App("a")
+class Plain:
+    def __init__(self):
+        self.k = 3
+    @modal.method()
+    def f(self):
+        return self.k
+print(type(Plain().f).__name__)
