@@ -49,6 +49,16 @@ def test_errors(theirs, ours, same):
     assert agree(outcome(error=theirs), outcome(error=ours)) is bool(same)
 
 
+def test_lenient_errors_may_be_invalid_errors_besides():
+    theirs = outcome(error="TypeError Exception")
+    ours = outcome(error="InvalidArgumentsError InvalidError Error TypeError Exception")
+    for strict in (True, False):
+        found = harness.differences(cell(), theirs, ours, harness.names_of_ours(strict))
+        assert bool(found) is strict
+    plain = outcome(error="InvalidError Error Exception")
+    assert harness.differences(cell(), theirs, plain, harness.names_of_ours(strict=False))
+
+
 def test_stdout_warnings_and_logs_are_equal():
     assert agree(outcome(["a"]), outcome(["a"]))
     assert not agree(outcome(["a"]), outcome(["b"]))
