@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench differential clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/stdlib_index.py
@@ -18,6 +18,18 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
+
+# Records the differential test's programs anew with the real package, in a venv of its own.
+differential: $(VENV)/.installed-test $(VENV)/modal/.installed
+	rm -rf $(VENV)/modal/recorded
+	$(BIN)/python -m tests.differential record \
+		--python $(VENV)/modal/bin/python --into $(VENV)/modal/recorded
+	diff -r tests/differential/recorded $(VENV)/modal/recorded
+
+$(VENV)/modal/.installed: $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/modal
+	$(VENV)/modal/bin/pip install --quiet --disable-pip-version-check modal==1.6.4
+	touch $@
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -61,8 +61,8 @@ HIERARCHY = {
     "WorkspaceManagementError": "Error Exception",
 }
 
-# Names that Modal does not have.
-OURS = {"ClockStuckError", "InputCancelledError", "InvalidArgumentsError"}
+# Names that are not in Modal's module; it keeps LocalFunctionError in a private one.
+OURS = {"ClockStuckError", "InputCancelledError", "InvalidArgumentsError", "LocalFunctionError"}
 
 
 def classes():

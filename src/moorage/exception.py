@@ -26,6 +26,10 @@ class InvalidArgumentsError(InvalidError, TypeError):
     """A decorator was given what it does not take; both, as in Modal."""
 
 
+class LocalFunctionError(InvalidError):
+    """A function or class made inside of a function, without ``serialized=True``; strict only."""
+
+
 class ConflictError(InvalidError):
     """What was asked does not fit the present state, e.g. a second run of a running app."""
 

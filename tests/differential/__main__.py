@@ -1,8 +1,8 @@
 """Records what the real package makes of the programs, and compares by hand.
 
-    python -m tests.differential record --python PYTHON [--into FOLDER] [TOPIC ...]
-    python -m tests.differential compare [--lenient] [TOPIC ...]
-    python -m tests.differential show --python PYTHON TOPIC [CELL ...]
+python -m tests.differential record --python PYTHON [--into FOLDER] [TOPIC ...]
+python -m tests.differential compare [--lenient] [TOPIC ...]
+python -m tests.differential show --python PYTHON TOPIC [CELL ...]
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _write(path: Path, value: object) -> None:
 
 
 def compare(only: list[str], strict: bool) -> None:
-    names = harness.names_of_ours()
+    names = harness.names_of_ours(strict)
     total = agree = 0
     for cell in harness.all_cells():
         if only and cell.topic not in only:

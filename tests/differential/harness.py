@@ -4,11 +4,14 @@ Two outcomes agree when all of this holds:
 
 1. The lines of stdout are equal.
 2. Either none or both ended in an uncaught exception, and
-   a. leaving out names that Modal does not have, the first class along the MRO
-      is the same: the one that an ``except`` of Modal's would name;
+   a. leaving out names that ``modal.exception`` does not have (unless Modal's
+      own error has them), the first class along the MRO is the same: the one
+      that an ``except`` of Modal's would name;
    b. all of Modal's class names are along ours, in the same order;
    c. what ours has beyond that are builtin classes or names of ours.
    (``object``, ``BaseException`` and the gRPC wrappers never count.)
+   In lenient mode ours may be an ``InvalidError`` besides, for instance where
+   Modal leaves it to Python to raise a TypeError.
 3. The *nouns* of Modal's message that the program itself uses are in ours too.
    Nouns are: what stands in backticks or quotes, what has an underscore,
    what follows ``@``, ``modal.`` or ``app.``, and CamelCase; each as an
@@ -54,6 +57,9 @@ NO_NOUNS = {*keyword.kwlist, "app", "modal", "self", "cls", "the", "a", "an", "o
 
 # Seconds for the cells of one topic, all together.
 TOPIC_GETS = 120.0
+
+# What an error of lenient mode may be besides what Modal's is.
+ALSO_WHEN_LENIENT = {"InvalidError", "Error"}
 
 BUILTIN_ERRORS = {
     name
@@ -180,9 +186,11 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text))
 
 
-def _mro_differences(theirs: list[str], ours: list[str], names_of_ours: frozenset[str]) -> list[str]:
+def _mro_differences(
+    theirs: list[str], ours: list[str], names_of_ours: frozenset[str]
+) -> list[str]:
     found = []
-    shared = [name for name in ours if name not in names_of_ours]
+    shared = [name for name in ours if name in theirs or name not in names_of_ours]
     if shared[:1] != theirs[:1]:
         found.append(f"Modal raises {theirs[0]}, we raise {ours[0]}")
     along = iter(ours)
@@ -226,10 +234,10 @@ def is_stale(cell: Cell, recorded: Outcome) -> bool:
 
 
 @functools.cache
-def names_of_ours() -> frozenset[str]:
-    """The classes of errors that Modal does not have."""
+def names_of_ours(strict: bool) -> frozenset[str]:
+    """The classes of errors that Modal does not have, or not where ours has them."""
     from moorage import exception
 
     package = json.loads((RECORDED / "_package.json").read_text())
     here = {name for name, found in vars(exception).items() if isinstance(found, type)}
-    return frozenset(here - set(package["errors"]))
+    return frozenset(here - set(package["errors"]) | (set() if strict else ALSO_WHEN_LENIENT))

@@ -25,7 +25,7 @@ import warnings
 from pathlib import Path
 
 # Seconds after which a cell that hangs is interrupted.
-CELL_GETS = 10.0
+CELL_GETS = float(os.environ.get("DIFFERENTIAL_CELL_GETS", "10"))
 
 # Of every exception, or only there to help Modal's migration away from gRPC.
 NOT_OF_INTEREST = {"object", "BaseException", "GRPCError", "_GRPCErrorWrapper"}

@@ -12,6 +12,9 @@ DIFFERENCES = ROOT / "docs" / "differences.md"
 CELLS = harness.all_cells()
 OF_STRICT = {"network", "by-reference", "fault", "other"}
 
+# How many programs there are at least.
+FEWEST_CELLS = 300
+
 # How many differences of strict mode may have no better reason than a text.
 MOST_OTHERS = 5
 
@@ -22,7 +25,7 @@ def compare(cell, strict):
     assert not harness.is_stale(cell, recorded), "the cell has changed: record it anew"
     outcomes = harness.outcomes_here(cell.topic, strict)
     assert cell.name in outcomes, f"no outcome: {outcomes.get('_ended')}"
-    names = harness.names_of_ours()
+    names = harness.names_of_ours(strict)
     return harness.differences(cell, recorded, outcomes[cell.name], names)
 
 
@@ -52,6 +55,11 @@ def test_other_differences_are_few_and_documented():
     assert len(set(others.values())) <= MOST_OTHERS
     documented = DIFFERENCES.read_text() if DIFFERENCES.exists() else ""
     assert [text for text in others.values() if text not in documented] == []
+
+
+def test_there_are_many_cells_that_agree():
+    assert len(CELLS) >= FEWEST_CELLS
+    assert sum(bool(cell.differs.keys() & OF_STRICT) for cell in CELLS) < len(CELLS) / 10
 
 
 def test_nothing_is_recorded_that_is_no_cell():

@@ -49,6 +49,16 @@ def test_errors(theirs, ours, same):
     assert agree(outcome(error=theirs), outcome(error=ours)) is bool(same)
 
 
+def test_lenient_errors_may_be_invalid_errors_besides():
+    theirs = outcome(error="TypeError Exception")
+    ours = outcome(error="InvalidArgumentsError InvalidError Error TypeError Exception")
+    for strict in (True, False):
+        found = harness.differences(cell(), theirs, ours, harness.names_of_ours(strict))
+        assert bool(found) is strict
+    plain = outcome(error="InvalidError Error Exception")
+    assert harness.differences(cell(), theirs, plain, harness.names_of_ours(strict=False))
+
+
 def test_stdout_warnings_and_logs_are_equal():
     assert agree(outcome(["a"]), outcome(["a"]))
     assert not agree(outcome(["a"]), outcome(["b"]))
@@ -87,7 +97,9 @@ def test_reasons(line, differs):
     assert harness._differs(f"{line}\nimport modal\n") == differs
 
 
-@pytest.mark.parametrize("line", ["# differs: because", "# differs: fault", "# differs: network: x"])
+@pytest.mark.parametrize(
+    "line", ["# differs: because", "# differs: fault", "# differs: network: x"]
+)
 def test_reasons_are_known_and_have_a_text_where_they_need_one(line):
     with pytest.raises(ValueError, match="differs"):
         harness._differs(line)

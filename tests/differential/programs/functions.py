@@ -87,6 +87,7 @@ app = modal.App("a")
 def f(x):
     return x
 # %% twice
+# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 @app.function()
@@ -127,7 +128,6 @@ def make(k):
     return f
 print(make(3).local(1))
 # %% lambda
-# differs: lenient
 import modal
 app = modal.App("a")
 f = app.function()(lambda x: x + 1)
@@ -143,6 +143,7 @@ app = modal.App("a")
 f = app.function(serialized=True)(lambda x: x + 1)
 print(f.local(1), list(app.registered_functions))
 # %% not-a-function
+# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 app.function()(3)
@@ -344,6 +345,7 @@ def f(x):
 f.spawn(1)
 print("spawned")
 # %% remote-of-a-generator
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -351,6 +353,7 @@ def f(n):
     yield n
 f.remote(1)
 # %% remote-gen-of-a-function
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -450,6 +453,7 @@ def f(x):
 g, h = one.function()(f), two.function()(f)
 print(g.local(1), h.local(2), g.app.name, h.app.name)
 # %% partial-functools
+# differs: fault: a bare AttributeError of a private name
 import functools
 import modal
 app = modal.App("a")
