@@ -65,6 +65,10 @@ def is_list(value: object) -> TypeGuard[list[object]]:
     return isinstance(value, list)
 
 
+def is_tuple(value: object) -> TypeGuard[tuple[object, ...]]:
+    return isinstance(value, tuple)
+
+
 def no_constructor(name: str, instead: str) -> NoReturn:
     raise InvalidError(f"{name}() makes nothing by itself; write {instead}")
 

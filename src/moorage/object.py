@@ -65,13 +65,18 @@ class Object:
         where = "" if environment_name is None else f", environment_name={environment_name!r}"
         return cls._new(f"{prefix}{cls.__name__}.from_name({name!r}{where})", name)
 
+    # Modal's id, of the few that have it before they are looked up.
+    _object_id: str | None = None
+
     @property
     def object_id(self) -> str:
-        """Modal's id of the object; placeholders have none.
+        """Modal's id of the object; most placeholders have none.
 
         Raises:
-            AttributeError: always, as in Modal before an object is looked up.
+            AttributeError: if so, as in Modal before an object is looked up.
         """
+        if self._object_id is not None:
+            return self._object_id
         raise AttributeError(
             f"{self!r} has no object_id, for it is a placeholder in this process; "
             "write a name of your own where you need a key"

@@ -7,6 +7,7 @@ to a function) has classes of its own, in `functions` and `calls`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -61,6 +62,8 @@ class ContextWithAio(Generic[P, T]):
         self.__wrapped__: Callable[P, T] = function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
+        # Wrong arguments are an error of this line, not of the `with` that may come later.
+        inspect.signature(self._function).bind(*args, **kwargs)
         return EitherContext(lambda: self._function(*args, **kwargs))
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
