@@ -19,3 +19,18 @@ from .runtime.context import current_input_id as current_input_id
 from .runtime.context import is_local as is_local
 
 __version__ = "0.1.0"
+
+# The cloud's objects: inert placeholders, each in the module of Modal's name for it.
+from .client import Client as Client
+from .cloud_bucket_mount import CloudBucketMount as CloudBucketMount
+from .dict import Dict as Dict
+from .file_pattern_matcher import FilePatternMatcher as FilePatternMatcher
+from .image import Image as Image
+from .network_file_system import NetworkFileSystem as NetworkFileSystem
+from .proxy import Proxy as Proxy
+from .queue import Queue as Queue
+from .schedule import Cron as Cron
+from .schedule import Period as Period
+from .scheduler_placement import SchedulerPlacement as SchedulerPlacement
+from .secret import Secret as Secret
+from .volume import Volume as Volume

@@ -1,0 +1,154 @@
+"""What the cloud's objects and arguments have in common when they are checked.
+
+Owns the errors of wrong arguments and the checks that several objects share.
+Modal reports some mistakes by accident, as the TypeError or AttributeError of
+whatever line met them.  Ours are `InvalidError` and that builtin error at once,
+so either ``except`` clause finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePath
+from typing import Final, NoReturn, TypeAlias, TypeGuard
+
+from . import config
+from .exception import InvalidArgumentsError as InvalidArgumentsError
+from .exception import InvalidError, UnimplementedError
+
+LocalPath: TypeAlias = "str | os.PathLike[str]"
+# A name of an environment variable to its value; None leaves the variable out.
+EnvDict: TypeAlias = Mapping[str, str | None]
+
+
+class InvalidValueError(InvalidError, ValueError):
+    """An argument has the right type and an impossible value; both, as in Modal."""
+
+
+class InvalidAttributeError(InvalidError, AttributeError):
+    """An argument is of a type that lacks what is asked of it; both, as in Modal."""
+
+
+class InvalidUseError(InvalidError, RuntimeError):
+    """A class was called that is made by its class methods; both, as in Modal."""
+
+
+def lenient(message: str) -> None:
+    """Refuse what Modal would find only later, e.g. when it builds an image.
+
+    Raises:
+        InvalidError: unless in strict mode, which is silent where Modal is.
+    """
+    if not config.strict:
+        raise InvalidError(message)
+
+
+def unimplemented(what: str, instead: str) -> UnimplementedError:
+    """The error of an operation that would have to go to Modal's servers."""
+    return UnimplementedError(
+        f"{what} needs Modal's servers, and nothing in this process stands in for it; {instead}"
+    )
+
+
+def unchecked(value: object) -> object:
+    """What was really passed, whatever the annotation promises."""
+    return value
+
+
+def is_dict(value: object) -> TypeGuard[dict[object, object]]:
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
+
+
+def is_tuple(value: object) -> TypeGuard[tuple[object, ...]]:
+    return isinstance(value, tuple)
+
+
+def no_constructor(name: str, instead: str) -> NoReturn:
+    raise InvalidError(f"{name}() makes nothing by itself; write {instead}")
+
+
+def check_name(name: object, kind: str, example: str) -> None:
+    """What Modal's deployed objects may be called: 1 to 64 of A-Z a-z 0-9 - . _."""
+    if not isinstance(name, str):
+        raise InvalidArgumentsError(
+            f"the name of a {kind} must be a str, got {name!r}; write {example}"
+        )
+    taken = re.fullmatch(r"ap-[A-Za-z0-9]{22}", name)
+    if taken or not re.fullmatch(r"[A-Za-z0-9\-._]{1,64}", name):
+        reason = "is reserved for the ids of apps" if taken else "is not a possible name"
+        raise InvalidError(
+            f"{name!r} {reason} of a {kind}: 1 to 64 of letters, digits, '-', '.' and '_'; "
+            f"write {example}"
+        )
+
+
+def check_env(where: str, env: object) -> Mapping[str, str | None]:
+    """Names of environment variables to values; nothing is converted."""
+    if not is_dict(env):
+        raise InvalidError(f"{where} must be a dict of str to str or None, got {env!r}; {_ENV}")
+    checked: dict[str, str | None] = {}
+    for key, value in env.items():
+        if not isinstance(key, str):
+            raise InvalidError(f"the names in {where} must be str, got {key!r}; {_ENV}")
+        if value is not None and not isinstance(value, str):
+            # The value may be a secret: its type is enough.
+            raise InvalidError(
+                f"the values in {where} must be str or None, got {type(value).__name__} "
+                f"for {key}; {_ENV}"
+            )
+        checked[key] = value
+    return checked
+
+
+_ENV: Final = 'write {"NAME": "value"}'
+
+
+def flat_strings(where: str, name: str, values: Iterable[object]) -> list[str]:
+    """Strings, and lists of them, as one list."""
+    found: list[str] = []
+    for value in values:
+        group = value if is_list(value) else [value]
+        for each in group:
+            if not isinstance(each, str):
+                raise InvalidError(
+                    f"{where} takes {name} as str, got {each!r}; "
+                    f'write {where}("a", "b") or {where}(["a", "b"])'
+                )
+            found.append(each)
+    return found
+
+
+def string_list(where: str, value: object) -> list[str]:
+    """A list of strings, and not a tuple or one string."""
+    given = value if is_list(value) else [None]
+    found = [each for each in given if isinstance(each, str)]
+    if len(found) != len(given):
+        raise InvalidError(f'{where} must be a list of str, got {value!r}; write ["a", "b"]')
+    return found
+
+
+def fs_path(where: str, value: object) -> str:
+    """A path as text, of a str or anything with ``__fspath__``."""
+    if isinstance(value, str | PurePath):
+        return os.fspath(value)
+    convert: Callable[[], object] | None = getattr(value, "__fspath__", None)
+    found = convert() if convert is not None and not isinstance(value, type) else None
+    if not isinstance(found, str):
+        raise InvalidArgumentsError(
+            f'{where} must be a path as str or Path, got {value!r}; write "/data"'
+        )
+    return found
+
+
+def iterated(where: str, value: object, advice: str) -> list[object]:
+    """The members of anything that can be iterated."""
+    if not isinstance(value, Iterable):
+        raise InvalidArgumentsError(f"{where} must be a list, got {value!r}; {advice}")
+    each: Iterable[object] = value
+    return [*each]

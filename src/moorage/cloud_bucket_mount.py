@@ -1,0 +1,59 @@
+"""Buckets of other clouds, mounted as directories.
+
+Owns `CloudBucketMount`: accepted where a volume is, not mounted in this process.
+Its own checks are made where it is used (see `check`), as Modal makes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .arguments import InvalidArgumentsError, InvalidValueError, unchecked
+from .secret import Secret
+
+
+@dataclass
+class CloudBucketMount:
+    """A bucket to mount, and how to sign in to it.
+
+    Args:
+        bucket_name: the bucket.
+        bucket_endpoint_url: of a service other than AWS's.
+        key_prefix: only objects under it; ends in ``/``.
+        secret: with the credentials of the bucket.
+        oidc_auth_role_arn: a role to take instead of a secret.
+        read_only: whether containers may write.
+        requester_pays: whether the reader is billed; needs credentials.
+        force_path_style: whether the bucket's name is in the path, not in the host.
+    """
+
+    bucket_name: str
+    bucket_endpoint_url: str | None = None
+    key_prefix: str | None = None
+    secret: Secret | None = None
+    oidc_auth_role_arn: str | None = None
+    read_only: bool = False
+    requester_pays: bool = False
+    force_path_style: bool = False
+
+    def check(self) -> None:
+        """Whether the parts fit together; asked when a function takes the mount.
+
+        Raises:
+            InvalidError: and a TypeError or ValueError at once, as in Modal.
+        """
+        if not isinstance(unchecked(self.bucket_name), str):
+            raise InvalidArgumentsError(
+                f"the bucket_name of a CloudBucketMount must be a str, got {self.bucket_name!r}; "
+                'write CloudBucketMount("my-bucket")'
+            )
+        if self.requester_pays and self.secret is None:
+            raise InvalidValueError(
+                "a CloudBucketMount with requester_pays needs credentials; "
+                'write secret=modal.Secret.from_name("my-secret")'
+            )
+        if self.key_prefix is not None and not self.key_prefix.endswith("/"):
+            raise InvalidValueError(
+                "the key_prefix of a CloudBucketMount must end in '/', "
+                f"got {self.key_prefix!r}; write key_prefix={self.key_prefix + '/'!r}"
+            )

@@ -1,0 +1,141 @@
+"""Dicts: key-value stores at Modal that containers share.
+
+Owns `Dict`.  A placeholder holds nothing, and every operation on its contents
+raises `UnimplementedError`: containers here share one process, and a plain dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from .arguments import InvalidUseError, check_name
+from .client import Client
+from .object import Manager, Object
+from .types import DictInfo
+from .with_aio import ContextWithAio, IteratorMethodWithAio, MethodWithAio
+
+_INSTEAD = "use a plain dict of the module, with a threading.Lock where functions update it"
+
+
+class DictManager(Manager["Dict"]):
+    """The dicts at Modal: `Dict.objects`."""
+
+    @MethodWithAio
+    def create(
+        self,
+        name: str,
+        *,
+        allow_existing: bool = False,
+        environment_name: str | None = None,
+        client: Client | None = None,
+    ) -> None:
+        check_name(name, "Dict", 'Dict.objects.create("my-dict")')
+        raise self._unimplemented("create")
+
+
+class Dict(Object):
+    """A key-value store at Modal: may be named and passed on here, not used."""
+
+    _made_by = 'Dict.from_name("my-dict", create_if_missing=True)'
+    _instead = _INSTEAD
+    objects: ClassVar[DictManager] = DictManager("Dict.objects", _INSTEAD)
+
+    def __init__(self) -> None:
+        raise InvalidUseError(f"Dict() makes nothing by itself; write {self._made_by}")
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given; None unless made by `from_name`."""
+        return self._name
+
+    @staticmethod
+    def from_name(
+        name: str,
+        *,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+        client: Client | None = None,
+    ) -> Dict:
+        """Name a dict.
+
+        Raises:
+            InvalidError: if it is no possible name.
+        """
+        check_name(name, "Dict", Dict._made_by)
+        return Dict._named(name, environment_name)
+
+    @staticmethod
+    def from_id(dict_id: str, client: Client | None = None) -> Dict:
+        """Name a dict by Modal's id."""
+        return Dict._new(f"Dict.from_id({dict_id!r})")
+
+    @staticmethod
+    @ContextWithAio
+    def ephemeral(*, client: Client | None = None, environment_name: str | None = None) -> Dict:
+        """A dict for the time of a ``with`` or ``async with``."""
+        return Dict._new("Dict.ephemeral()")
+
+    @MethodWithAio
+    def info(self) -> DictInfo:
+        raise self._unimplemented("info")
+
+    @MethodWithAio
+    def clear(self) -> None:
+        raise self._unimplemented("clear")
+
+    @MethodWithAio
+    def get(self, key: object, default: object = None) -> Any:
+        raise self._unimplemented("get")
+
+    @MethodWithAio
+    def contains(self, key: object) -> bool:
+        raise self._unimplemented("contains")
+
+    @MethodWithAio
+    def len(self) -> int:
+        raise self._unimplemented("len")
+
+    @MethodWithAio
+    def update(self, other: Mapping[Any, Any] | None = None, /, **kwargs: object) -> None:
+        raise self._unimplemented("update")
+
+    @MethodWithAio
+    def put(self, key: object, value: object, *, skip_if_exists: bool = False) -> bool:
+        raise self._unimplemented("put")
+
+    @MethodWithAio
+    def pop(self, key: object, default: object = None) -> Any:
+        raise self._unimplemented("pop")
+
+    @MethodWithAio
+    def __getitem__(self, key: object) -> Any:
+        raise self._unimplemented("__getitem__")
+
+    @MethodWithAio
+    def __setitem__(self, key: object, value: object) -> None:
+        raise self._unimplemented("__setitem__")
+
+    @MethodWithAio
+    def __delitem__(self, key: object) -> None:
+        raise self._unimplemented("__delitem__")
+
+    @MethodWithAio
+    def __contains__(self, key: object) -> bool:
+        raise self._unimplemented("__contains__")
+
+    # Without it, iter() would go through __getitem__ and find a different error.
+    def __iter__(self) -> Iterator[Any]:
+        raise self._unimplemented("__iter__")
+
+    @IteratorMethodWithAio
+    def keys(self) -> Iterator[Any]:
+        raise self._unimplemented("keys")
+
+    @IteratorMethodWithAio
+    def values(self) -> Iterator[Any]:
+        raise self._unimplemented("values")
+
+    @IteratorMethodWithAio
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        raise self._unimplemented("items")

@@ -1,0 +1,738 @@
+"""Images: what Modal would install in a container.
+
+Owns `Image`.  A placeholder builds nothing: functions run in this process, with
+what is installed here.  Its arguments are checked as Modal checks them; what
+Modal finds only when it builds, an image here refuses at once (not in strict
+mode).  Files are not looked for, since none is uploaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path, PurePosixPath
+from types import LambdaType
+from typing import Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+
+from .arguments import (
+    EnvDict,
+    InvalidArgumentsError,
+    InvalidAttributeError,
+    LocalPath,
+    check_env,
+    check_name,
+    flat_strings,
+    fs_path,
+    is_dict,
+    is_list,
+    iterated,
+    lenient,
+    string_list,
+    unchecked,
+)
+from .client import Client
+from .cloud_bucket_mount import CloudBucketMount
+from .exception import InvalidError
+from .file_pattern_matcher import NON_PYTHON_FILES
+from .network_file_system import NetworkFileSystem
+from .object import Object
+from .resources import MountPath, check_amount, check_gpu, check_mounts
+from .scheduler_placement import check_regions
+from .secret import Secret, check_secrets
+from .volume import Volume
+from .with_aio import FunctionWithAio, MethodWithAio
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Ignore: TypeAlias = Sequence[str] | Callable[[Path], bool]
+Secrets: TypeAlias = Collection[Secret]
+Strings: TypeAlias = str | list[str]
+
+_log: Final = logging.getLogger("moorage")
+
+_PYTHON: Final = 'write "3.12", or a version that Modal has'
+
+
+class Image(Object):
+    """What would be installed: chainable, each method gives a new image."""
+
+    _made_by = "Image.debian_slim(), or another of its class methods"
+    _instead = "install what the program needs in this environment, e.g. with pip"
+
+    # Whether files were added without a copy, after which nothing can be built.
+    _has_mounts = False
+
+    # -- where an image begins ------------------------------------------------------
+
+    @staticmethod
+    def debian_slim(python_version: str | None = None, force_build: bool = False) -> Image:
+        """Debian with Python.
+
+        Raises:
+            InvalidError: for no version of Python 3; a TypeError too for a float.
+        """
+        given = unchecked(python_version)
+        if isinstance(given, float):
+            raise InvalidArgumentsError(
+                f'python_version must be a str, got {given!r}; write python_version="{given}"'
+            )
+        _check_python("python_version", given)
+        return Image._new("Image.debian_slim()")
+
+    @staticmethod
+    def micromamba(python_version: str | None = None, force_build: bool = False) -> Image:
+        """Micromamba with Python."""
+        _check_python("python_version", python_version)
+        return Image._new("Image.micromamba()")
+
+    @staticmethod
+    def from_registry(
+        tag: str,
+        secret: Secret | None = None,
+        *,
+        setup_dockerfile_commands: Sequence[str] = (),
+        force_build: bool = False,
+        add_python: str | None = None,
+    ) -> Image:
+        """An image of a public or private registry."""
+        return _from_registry("from_registry", tag, secret, setup_dockerfile_commands, add_python)
+
+    @staticmethod
+    def from_gcp_artifact_registry(
+        tag: str,
+        secret: Secret | None = None,
+        *,
+        setup_dockerfile_commands: Sequence[str] = (),
+        force_build: bool = False,
+        add_python: str | None = None,
+    ) -> Image:
+        """An image of Google Cloud's registry."""
+        where = "from_gcp_artifact_registry"
+        return _from_registry(where, tag, secret, setup_dockerfile_commands, add_python)
+
+    @staticmethod
+    def from_aws_ecr(
+        tag: str,
+        secret: Secret | None = None,
+        *,
+        setup_dockerfile_commands: Sequence[str] = (),
+        force_build: bool = False,
+        add_python: str | None = None,
+    ) -> Image:
+        """An image of AWS's registry."""
+        return _from_registry("from_aws_ecr", tag, secret, setup_dockerfile_commands, add_python)
+
+    @staticmethod
+    def from_dockerfile(
+        path: LocalPath,
+        *,
+        force_build: bool = False,
+        context_dir: LocalPath | None = None,
+        ignore: Ignore = (),
+        build_args: Mapping[str, str] = {},
+        registry_secret: Secret | None = None,
+        secrets: Secrets | None = None,
+        env: EnvDict | None = None,
+        gpu: str | None = None,
+        add_python: str | None = None,
+    ) -> Image:
+        """An image that a Dockerfile describes; the file is not read in this process."""
+        fs_path("path", path)
+        _check_lenient_secrets("from_dockerfile", secrets)
+        _check_step("from_dockerfile", None, env, gpu)
+        _check_ignore(ignore, at_once=False)
+        _check_python("add_python", add_python)
+        return Image._new(f"Image.from_dockerfile({str(path)!r})")
+
+    @staticmethod
+    def from_scratch(force_build: bool = False) -> Image:
+        """An image with nothing in it."""
+        return Image._new("Image.from_scratch()")
+
+    @staticmethod
+    def from_name(
+        name: str, *, environment_name: str | None = None, client: Client | None = None
+    ) -> Image:
+        """An image that was published under a name, with ``:tag`` or without.
+
+        Raises:
+            InvalidError: if it is no possible name or tag.
+        """
+        example = 'Image.from_name("my-image")'
+        if not isinstance(unchecked(name), str):
+            raise InvalidAttributeError(
+                f"the name of an Image must be a str, got {name!r}; write {example}"
+            )
+        path, colon, tag = name.partition(":")
+        for part in path.split("/"):
+            check_name(part, "Image", example)
+        if colon:
+            check_name(tag, "tag of an Image", 'Image.from_name("my-image:my-tag")')
+        return Image._named(name, environment_name)
+
+    @staticmethod
+    @FunctionWithAio
+    def from_id(image_id: str, client: Client | None = None) -> Image:
+        """Name an image by Modal's id."""
+        made = Image._new(f"Image.from_id({image_id!r})")
+        made._object_id = image_id
+        return made
+
+    # -- files ----------------------------------------------------------------------
+
+    def add_local_file(
+        self, local_path: LocalPath, remote_path: str, *, copy: bool = False
+    ) -> Image:
+        """Add a file, when containers start or, with `copy`, when the image is built.
+
+        Raises:
+            InvalidError: if `remote_path` is not absolute.
+        """
+        _check_remote("add_local_file", remote_path)
+        if isinstance(unchecked(remote_path), PurePosixPath):
+            # Modal trips over it, though it takes such paths elsewhere.
+            message = f'remote_path must be a str, got {remote_path!r}; write "{remote_path}"'
+            raise InvalidAttributeError(message)
+        fs_path("local_path", local_path)
+        return self._added("add_local_file", copy)
+
+    def add_local_dir(
+        self,
+        local_path: LocalPath,
+        remote_path: str,
+        *,
+        copy: bool = False,
+        ignore: Ignore = (),
+    ) -> Image:
+        """Add a directory, but for what `ignore` says: patterns, or a function of the path.
+
+        Raises:
+            InvalidError: if `remote_path` is not absolute.
+        """
+        _check_remote("add_local_dir", remote_path)
+        fs_path("local_path", local_path)
+        _check_ignore(ignore, at_once=True)
+        return self._added("add_local_dir", copy)
+
+    def add_local_python_source(
+        self, *modules: str, copy: bool = False, ignore: Ignore = NON_PYTHON_FILES
+    ) -> Image:
+        """Add modules that can be imported here, by name.
+
+        Raises:
+            InvalidError: if a name is not a str.
+        """
+        for module in modules:
+            if not isinstance(unchecked(module), str):
+                raise InvalidError(
+                    f"add_local_python_source() takes names of modules as str, got {module!r}; "
+                    'write add_local_python_source("my_module", "my_package")'
+                )
+        _check_ignore(ignore, at_once=False)
+        return self._added("add_local_python_source", copy, nothing=not modules)
+
+    # -- steps of a build -----------------------------------------------------------
+
+    def pip_install(
+        self,
+        *packages: Strings,
+        find_links: str | None = None,
+        index_url: str | None = None,
+        extra_index_url: str | None = None,
+        pre: bool = False,
+        extra_options: str = "",
+        force_build: bool = False,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        gpu: str | None = None,
+    ) -> Image:
+        """Install packages with pip.
+
+        Raises:
+            InvalidError: if a package is not a str, or an argument of another type.
+        """
+        if not flat_strings("pip_install", "packages", packages):
+            return self
+        return self._step("pip_install", secrets, env, gpu)
+
+    def pip_install_private_repos(
+        self,
+        *repositories: str,
+        git_user: str,
+        find_links: str | None = None,
+        index_url: str | None = None,
+        extra_index_url: str | None = None,
+        pre: bool = False,
+        extra_options: str = "",
+        gpu: str | None = None,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        force_build: bool = False,
+    ) -> Image:
+        """Install from private repositories of GitHub or GitLab, with a token in a secret.
+
+        Raises:
+            InvalidError: without secrets, or for what is no such repository.
+        """
+        if not secrets:
+            raise InvalidError(
+                "pip_install_private_repos() needs a token; "
+                'write secrets=[modal.Secret.from_name("my-github-token")]'
+            )
+        for repository in repositories:
+            advice = 'write "github.com/me/my-repository"'
+            if not isinstance(unchecked(repository), str):
+                raise InvalidAttributeError(f"a repository is a str, got {repository!r}; {advice}")
+            if not re.fullmatch(r"git(hub|lab)\.com/[^/]+/.+", repository):
+                raise InvalidError(
+                    f"a repository is one of github.com or gitlab.com, got {repository!r}; {advice}"
+                )
+        return self._step("pip_install_private_repos", secrets, env, gpu)
+
+    def pip_install_from_requirements(
+        self,
+        requirements_txt: str,
+        find_links: str | None = None,
+        *,
+        index_url: str | None = None,
+        extra_index_url: str | None = None,
+        pre: bool = False,
+        extra_options: str = "",
+        force_build: bool = False,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        gpu: str | None = None,
+    ) -> Image:
+        """Install what a requirements.txt lists; the file is not read in this process."""
+        _check_file("requirements_txt", requirements_txt)
+        return self._step("pip_install_from_requirements", secrets, env, gpu)
+
+    def pip_install_from_pyproject(
+        self,
+        pyproject_toml: str,
+        optional_dependencies: Sequence[str] = (),
+        *,
+        find_links: str | None = None,
+        index_url: str | None = None,
+        extra_index_url: str | None = None,
+        pre: bool = False,
+        extra_options: str = "",
+        force_build: bool = False,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        gpu: str | None = None,
+    ) -> Image:
+        """Install what a pyproject.toml lists; the file is not read in this process."""
+        _check_file("pyproject_toml", pyproject_toml)
+        return self._step("pip_install_from_pyproject", secrets, env, gpu)
+
+    def uv_pip_install(
+        self,
+        *packages: Strings,
+        requirements: list[str] | None = None,
+        find_links: str | None = None,
+        index_url: str | None = None,
+        extra_index_url: str | None = None,
+        pre: bool = False,
+        extra_options: str = "",
+        force_build: bool = False,
+        uv_version: str | None = None,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        gpu: str | None = None,
+    ) -> Image:
+        """Install packages, and what files of requirements list, with uv.
+
+        Raises:
+            InvalidError: if a package is not a str, or `requirements` no list.
+        """
+        found = flat_strings("uv_pip_install", "packages", packages)
+        if requirements is not None and not is_list(requirements):
+            string_list("requirements", requirements)
+        for each in requirements or ():
+            _check_file("requirements", each)
+        if not found and not requirements:
+            return self
+        return self._step("uv_pip_install", secrets, env, gpu)
+
+    def poetry_install_from_file(
+        self,
+        poetry_pyproject_toml: str,
+        poetry_lockfile: str | None = None,
+        *,
+        ignore_lockfile: bool = False,
+        force_build: bool = False,
+        with_: Sequence[str] = (),
+        without: Sequence[str] = (),
+        only: Sequence[str] = (),
+        poetry_version: str | None = "latest",
+        old_installer: bool = False,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        gpu: str | None = None,
+    ) -> Image:
+        """Install what a project of poetry lists; the files are not read in this process."""
+        _check_file("poetry_pyproject_toml", poetry_pyproject_toml)
+        return self._step("poetry_install_from_file", secrets, env, gpu)
+
+    def uv_sync(
+        self,
+        uv_project_dir: str = "./",
+        *,
+        force_build: bool = False,
+        groups: list[str] | None = None,
+        extras: list[str] | None = None,
+        frozen: bool = True,
+        extra_options: str = "",
+        uv_version: str | None = None,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        gpu: str | None = None,
+    ) -> Image:
+        """Install what a project of uv lists; the files are not read in this process.
+
+        Raises:
+            InvalidError: if `groups` is not a list of str.
+        """
+        if groups is not None:
+            string_list("groups", groups)
+        if extras is not None and not is_list(extras):
+            lenient(f'extras must be a list of str, got {extras!r}; write extras=["cpu"]')
+        _check_file("uv_project_dir", uv_project_dir)
+        return self._step("uv_sync", secrets, env, gpu)
+
+    def apt_install(
+        self,
+        *packages: Strings,
+        force_build: bool = False,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        gpu: str | None = None,
+    ) -> Image:
+        """Install packages of Debian.
+
+        Raises:
+            InvalidError: if a package is not a str, or an argument of another type.
+        """
+        if not flat_strings("apt_install", "packages", packages):
+            return self
+        return self._step("apt_install", secrets, env, gpu)
+
+    def micromamba_install(
+        self,
+        *packages: Strings,
+        spec_file: str | None = None,
+        channels: Sequence[str] = (),
+        force_build: bool = False,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        gpu: str | None = None,
+    ) -> Image:
+        """Install packages with micromamba.
+
+        Raises:
+            InvalidError: if a package is not a str, or an argument of another type.
+        """
+        found = flat_strings("micromamba_install", "packages", packages)
+        if isinstance(channels, str) or not isinstance(unchecked(channels), Sequence):
+            lenient(f'channels must be a list of str, got {channels!r}; write ["conda-forge"]')
+        if not found and spec_file is None:
+            return self
+        return self._step("micromamba_install", secrets, env, gpu)
+
+    def run_commands(
+        self,
+        *commands: Strings,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        volumes: Mapping[MountPath, Volume] | None = None,
+        gpu: str | None = None,
+        force_build: bool = False,
+    ) -> Image:
+        """Run commands of the shell while building.
+
+        Raises:
+            InvalidError: if a command is not a str, or an argument of another type.
+        """
+        if not flat_strings("run_commands", "commands", commands):
+            return self
+        if volumes is not None:
+            check_mounts("volumes", volumes)
+            for each in volumes.values():
+                if not isinstance(unchecked(each), Volume):
+                    raise InvalidError(
+                        f"run_commands() mounts Volume objects only, got {each!r}; "
+                        'write volumes={"/data": modal.Volume.from_name("my-data")}'
+                    )
+        return self._step("run_commands", secrets, env, gpu)
+
+    def dockerfile_commands(
+        self,
+        *dockerfile_commands: Strings,
+        context_files: Mapping[str, str] = {},
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        gpu: str | None = None,
+        context_dir: LocalPath | None = None,
+        force_build: bool = False,
+        ignore: Ignore = (),
+        build_args: Mapping[str, str] = {},
+    ) -> Image:
+        """Build with lines of a Dockerfile.
+
+        Raises:
+            InvalidError: if a line is not a str, or an argument of another type.
+        """
+        if not flat_strings("dockerfile_commands", "commands", dockerfile_commands):
+            return self
+        _check_ignore(ignore, at_once=False)
+        return self._step("dockerfile_commands", secrets, env, gpu)
+
+    def run_function(
+        self,
+        raw_f: Callable[..., object],
+        *,
+        env: EnvDict | None = None,
+        secrets: Secrets | None = None,
+        volumes: Mapping[MountPath, Volume | CloudBucketMount] = {},
+        network_file_systems: Mapping[MountPath, NetworkFileSystem] = {},
+        gpu: str | list[str] | None = None,
+        cpu: float | None = None,
+        memory: int | None = None,
+        timeout: int = 3600,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        force_build: bool = False,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] = {},
+        include_source: bool = True,
+    ) -> Image:
+        """Run a function while building.  It is not run in this process.
+
+        Raises:
+            InvalidError: for a lambda, what is no function, or an argument of another type.
+        """
+        example = "write run_function(download) for a function named download"
+        if not callable(unchecked(raw_f)) or getattr(raw_f, "_moorage_registered", False):
+            raise InvalidError(f"run_function() takes a plain function, got {raw_f!r}; {example}")
+        if isinstance(raw_f, LambdaType) and raw_f.__name__ == "<lambda>":
+            raise InvalidError(f"run_function() takes a function with a name; {example}")
+        for name, value in (("args", args), ("kwargs", kwargs)):
+            if not hasattr(value, "__len__"):
+                raise InvalidArgumentsError(f"{name} of run_function() has no length: {value!r}")
+        advice = 'write secrets=[modal.Secret.from_name("my-secret")]'
+        if secrets is not None:
+            iterated("secrets", secrets, advice)
+            _check_lenient_secrets("run_function", secrets)
+        check_gpu(gpu, several=True)
+        check_amount("cpu", cpu, at_once=False)
+        check_amount("memory", memory, at_once=False)
+        check_mounts("volumes", volumes)
+        check_mounts("network_file_systems", network_file_systems)
+        check_regions("region", region)
+        return self._step("run_function", None, env, None)
+
+    def env(self, vars: dict[str, str]) -> Image:
+        """Set environment variables in the image; not in this process.
+
+        Raises:
+            InvalidError: if a value is not a str; an AttributeError too if it is no dict.
+        """
+        advice = 'write .env({"NAME": "value"})'
+        given = unchecked(vars)
+        if not is_dict(given):
+            raise InvalidAttributeError(f"env() takes a dict, got {given!r}; {advice}")
+        for key, value in given.items():
+            if not isinstance(key, str):
+                lenient(f"the names for env() must be str, got {key!r}; {advice}")
+            if not isinstance(value, str):
+                raise InvalidError(
+                    f"the values for env() must be str, got {value!r} for {key}; {advice}"
+                )
+        return self._step("env")
+
+    def workdir(self, path: str | PurePosixPath) -> Image:
+        """Set the directory that containers start in."""
+        if not isinstance(unchecked(path), (str, PathLike)):
+            lenient(f'workdir() takes a path as str, got {path!r}; write .workdir("/app")')
+        return self._step("workdir")
+
+    def entrypoint(self, entrypoint_commands: list[str]) -> Image:
+        """Set the command that containers start with.
+
+        Raises:
+            InvalidError: if it is not a list of str.
+        """
+        string_list("entrypoint_commands", entrypoint_commands)
+        return self._step("entrypoint")
+
+    def shell(self, shell_commands: list[str]) -> Image:
+        """Set the shell of the build's commands.
+
+        Raises:
+            InvalidError: if it is not a list of str.
+        """
+        string_list("shell_commands", shell_commands)
+        return self._step("shell")
+
+    def cmd(self, cmd: list[str]) -> Image:
+        """Set the default command.
+
+        Raises:
+            InvalidError: if it is not a list of str.
+        """
+        string_list("cmd", cmd)
+        return self._step("cmd")
+
+    def pipe(
+        self, func: Callable[Concatenate[Image, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """``image.pipe(f, x)`` is ``f(image, x)``, so that own steps chain too."""
+        return func(self, *args, **kwargs)
+
+    # -- use ------------------------------------------------------------------------
+
+    @contextmanager
+    def imports(self) -> Generator[None]:
+        """Import in its body what only the image has.
+
+        The body runs here, and what it imports is there for the functions.  An
+        error in it ends the body and is not raised, as in Modal where the program
+        starts: another image may be the one that has the module.  It is logged.
+        """
+        try:
+            yield
+        except ImportError as error:
+            _log.warning(
+                "%r was not imported, and functions that use it will fail; install it here (%s)",
+                error.name or str(error),
+                error,
+            )
+        except Exception as error:
+            warnings.warn(
+                f"the body of image.imports() failed: {error!r}; what it had not imported "
+                "by then is missing",
+                stacklevel=3,
+            )
+
+    @MethodWithAio
+    def build(self, app: object = None) -> Image:
+        """Build nothing, and return the image."""
+        return self
+
+    @MethodWithAio
+    def publish(
+        self,
+        name: str,
+        *,
+        environment_name: str | None = None,
+        experimental_options: dict[str, object] | None = None,
+        client: Client | None = None,
+    ) -> None:
+        raise self._unimplemented("publish")
+
+    # -- what the methods share -----------------------------------------------------
+
+    def _step(
+        self,
+        name: str,
+        secrets: object = None,
+        env: object = None,
+        gpu: object = None,
+    ) -> Image:
+        _check_step(name, secrets, env, gpu)
+        if self._has_mounts:
+            lenient(
+                f"{name}() would build on files that are added only when containers start; "
+                f"write {name}() before add_local_...(), or add_local_...(copy=True)"
+            )
+        return self._derived(name)
+
+    def _added(self, name: str, copy: bool, *, nothing: bool = False) -> Image:
+        if not isinstance(unchecked(copy), bool):
+            lenient(f"copy must be True or False, got {copy!r}; write copy=True")
+        if copy:
+            return self._step(name)
+        made = self._derived(name)
+        made._has_mounts = self._has_mounts or not nothing
+        return made
+
+    def _derived(self, name: str) -> Image:
+        made = Image._new(f"{self._shown}.{name}(...)")
+        made._has_mounts = self._has_mounts
+        return made
+
+
+def _from_registry(
+    where: str, tag: object, secret: object, commands: object, add_python: object
+) -> Image:
+    if not isinstance(tag, str) or not tag:
+        lenient(f'{where}() takes a tag as str, got {tag!r}; write {where}("ubuntu:24.04")')
+    if secret is not None and not isinstance(secret, Secret):
+        lenient(
+            f"secret must be a Secret, got {secret!r}; "
+            'write secret=modal.Secret.from_name("my-registry")'
+        )
+    if isinstance(commands, str) or not isinstance(commands, Sequence):
+        lenient(
+            f"setup_dockerfile_commands must be a list of str, got {commands!r}; "
+            'write ["RUN apt-get update"]'
+        )
+    _check_python("add_python", add_python)
+    return Image._new(f"Image.{where}({tag!r})")
+
+
+def _check_python(name: str, version: object) -> None:
+    if version is None:
+        return
+    if not isinstance(version, str) or not re.fullmatch(r"3\.\d+(\.\d+)?t?", version):
+        lenient(f"{name} must be a version of Python 3 as str, got {version!r}; {_PYTHON}")
+
+
+def _check_step(name: str, secrets: object, env: object, gpu: object) -> None:
+    if env:
+        check_env("env", env)
+    check_secrets(name, secrets)
+    check_gpu(gpu)
+
+
+def _check_lenient_secrets(name: str, secrets: object) -> None:
+    if secrets is None:
+        return
+    advice = f'write {name}(secrets=[modal.Secret.from_name("my-secret")])'
+    for each in secrets if isinstance(secrets, Collection) else [secrets]:
+        if not isinstance(each, Secret):
+            lenient(f"secrets must hold Secret objects, got {each!r}; {advice}")
+
+
+def _check_file(name: str, path: object) -> None:
+    if not isinstance(path, (str, PathLike)):
+        lenient(f'{name} must be a path as str, got {path!r}; write {name}="file"')
+
+
+def _check_remote(where: str, path: object) -> None:
+    text = fs_path("remote_path", path)
+    if not text.startswith("/"):
+        raise InvalidError(
+            f'{where}() takes an absolute remote_path, got {text!r}; write "/{text}"'
+        )
+
+
+def _check_ignore(ignore: object, *, at_once: bool) -> None:
+    if callable(ignore):
+        return
+    advice = 'write ignore=["**/*.md"]'
+    if isinstance(ignore, str):
+        lenient(f"ignore must be a list of patterns, got {ignore!r}; write ignore=[{ignore!r}]")
+    elif not isinstance(ignore, Collection):
+        message = f"ignore must be a list of patterns or a function, got {ignore!r}; {advice}"
+        if at_once:
+            raise InvalidArgumentsError(message)
+        lenient(message)
+    elif not all(isinstance(each, str) for each in iterated("ignore", ignore, advice)):
+        lenient(f"ignore must hold patterns as str, got {ignore!r}; {advice}")

@@ -1,0 +1,108 @@
+"""Network file systems: Modal's older shared file systems.
+
+Owns `NetworkFileSystem`, a placeholder like `Volume` and with the same limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from os import PathLike
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from .arguments import check_name, unimplemented
+from .client import Client
+from .object import Object
+from .types import FileEntry
+from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
+
+_INSTEAD = "use the files of this machine, e.g. pathlib.Path(...)"
+
+
+class NetworkFileSystem(Object):
+    """A shared file system at Modal: accepted as a mount, not mounted in this process."""
+
+    _made_by = 'NetworkFileSystem.from_name("my-nfs", create_if_missing=True)'
+    _instead = _INSTEAD
+
+    @staticmethod
+    def from_name(
+        name: str,
+        *,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+        client: Client | None = None,
+    ) -> NetworkFileSystem:
+        """Name a network file system.
+
+        Raises:
+            InvalidError: if it is no possible name.
+        """
+        check_name(name, "NetworkFileSystem", NetworkFileSystem._made_by)
+        return NetworkFileSystem._new("NetworkFileSystem()", name)
+
+    @staticmethod
+    @ContextWithAio
+    def ephemeral(
+        client: Client | None = None, environment_name: str | None = None
+    ) -> NetworkFileSystem:
+        """A network file system for the time of a ``with`` or ``async with``."""
+        return NetworkFileSystem._new("NetworkFileSystem.ephemeral()")
+
+    @staticmethod
+    @FunctionWithAio
+    def create_deployed(
+        deployment_name: str, client: Client | None = None, environment_name: str | None = None
+    ) -> str:
+        check_name(deployment_name, "NetworkFileSystem", NetworkFileSystem._made_by)
+        raise unimplemented("NetworkFileSystem.create_deployed", _INSTEAD)
+
+    @staticmethod
+    @FunctionWithAio
+    def delete(
+        name: str, client: Client | None = None, environment_name: str | None = None
+    ) -> None:
+        raise unimplemented("NetworkFileSystem.delete", _INSTEAD)
+
+    @MethodWithAio
+    def write_file(
+        self,
+        remote_path: str,
+        fp: BinaryIO,
+        progress_cb: Callable[..., object] | None = None,
+    ) -> int:
+        raise self._unimplemented("write_file")
+
+    @IteratorMethodWithAio
+    def read_file(self, path: str) -> Iterator[bytes]:
+        raise self._unimplemented("read_file")
+
+    @IteratorMethodWithAio
+    def iterdir(self, path: str) -> Iterator[FileEntry]:
+        raise self._unimplemented("iterdir")
+
+    @MethodWithAio
+    def listdir(self, path: str) -> list[FileEntry]:
+        raise self._unimplemented("listdir")
+
+    @MethodWithAio
+    def add_local_file(
+        self,
+        local_path: str | PathLike[str],
+        remote_path: str | PurePosixPath | None = None,
+        progress_cb: Callable[..., object] | None = None,
+    ) -> None:
+        raise self._unimplemented("add_local_file")
+
+    @MethodWithAio
+    def add_local_dir(
+        self,
+        local_path: str | PathLike[str],
+        remote_path: str | PurePosixPath | None = None,
+        progress_cb: Callable[..., object] | None = None,
+    ) -> None:
+        raise self._unimplemented("add_local_dir")
+
+    @MethodWithAio
+    def remove_file(self, path: str, recursive: bool = False) -> None:
+        raise self._unimplemented("remove_file")

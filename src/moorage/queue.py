@@ -1,0 +1,154 @@
+"""Queues: first in, first out, at Modal, for containers that pass values on.
+
+Owns `Queue`.  A placeholder holds nothing, and every operation on its contents
+raises `UnimplementedError`: containers here share one process, and `queue.Queue`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from .arguments import InvalidAttributeError, InvalidUseError, check_name, unchecked
+from .client import Client
+from .exception import InvalidError
+from .object import Manager, Object
+from .types import QueueInfo
+from .with_aio import ContextWithAio, IteratorMethodWithAio, MethodWithAio
+
+_INSTEAD = "use queue.Queue of the standard library, or asyncio.Queue within one function"
+
+
+class QueueManager(Manager["Queue"]):
+    """The queues at Modal: `Queue.objects`."""
+
+    @MethodWithAio
+    def create(
+        self,
+        name: str,
+        *,
+        allow_existing: bool = False,
+        environment_name: str | None = None,
+        client: Client | None = None,
+    ) -> None:
+        check_name(name, "Queue", 'Queue.objects.create("my-queue")')
+        raise self._unimplemented("create")
+
+
+class Queue(Object):
+    """A queue at Modal: may be named and passed on here, not used."""
+
+    _made_by = 'Queue.from_name("my-queue", create_if_missing=True)'
+    _instead = _INSTEAD
+    objects: ClassVar[QueueManager] = QueueManager("Queue.objects", _INSTEAD)
+
+    def __init__(self) -> None:
+        raise InvalidUseError(f"Queue() makes nothing by itself; write {self._made_by}")
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given; None unless made by `from_name`."""
+        return self._name
+
+    @staticmethod
+    def validate_partition_key(partition: str | None) -> bytes:
+        """The key of a partition as bytes; empty for None, the default partition.
+
+        Raises:
+            InvalidError: if it is not 1 to 64 bytes of UTF-8.
+        """
+        if partition is None:
+            return b""
+        advice = 'write partition="my-partition"'
+        if not isinstance(unchecked(partition), str):
+            raise InvalidAttributeError(f"partition must be a str, got {partition!r}; {advice}")
+        key = partition.encode()
+        if not 1 <= len(key) <= 64:
+            raise InvalidError(f"partition must have 1 to 64 bytes, got {len(key)}; {advice}")
+        return key
+
+    @staticmethod
+    def from_name(
+        name: str,
+        *,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+        client: Client | None = None,
+    ) -> Queue:
+        """Name a queue.
+
+        Raises:
+            InvalidError: if it is no possible name.
+        """
+        check_name(name, "Queue", Queue._made_by)
+        return Queue._named(name, environment_name)
+
+    @staticmethod
+    def from_id(queue_id: str, client: Client | None = None) -> Queue:
+        """Name a queue by Modal's id."""
+        return Queue._new(f"Queue.from_id({queue_id!r})")
+
+    @staticmethod
+    @ContextWithAio
+    def ephemeral(client: Client | None = None, environment_name: str | None = None) -> Queue:
+        """A queue for the time of a ``with`` or ``async with``."""
+        return Queue._new("Queue.ephemeral()")
+
+    @MethodWithAio
+    def info(self) -> QueueInfo:
+        raise self._unimplemented("info")
+
+    @MethodWithAio
+    def clear(self, *, partition: str | None = None, all: bool = False) -> None:
+        raise self._unimplemented("clear")
+
+    @MethodWithAio
+    def get(
+        self, block: bool = True, timeout: float | None = None, *, partition: str | None = None
+    ) -> Any:
+        raise self._unimplemented("get")
+
+    @MethodWithAio
+    def get_many(
+        self,
+        n_values: int,
+        block: bool = True,
+        timeout: float | None = None,
+        *,
+        partition: str | None = None,
+    ) -> list[Any]:
+        raise self._unimplemented("get_many")
+
+    @MethodWithAio
+    def put(
+        self,
+        v: object,
+        block: bool = True,
+        timeout: float | None = None,
+        *,
+        partition: str | None = None,
+        partition_ttl: int = 86400,
+    ) -> None:
+        raise self._unimplemented("put")
+
+    @MethodWithAio
+    def put_many(
+        self,
+        vs: list[Any],
+        block: bool = True,
+        timeout: float | None = None,
+        *,
+        partition: str | None = None,
+        partition_ttl: int = 86400,
+    ) -> None:
+        raise self._unimplemented("put_many")
+
+    @MethodWithAio
+    def len(self, *, partition: str | None = None, total: bool = False) -> int:
+        raise self._unimplemented("len")
+
+    @IteratorMethodWithAio
+    def iterate(
+        self, *, partition: str | None = None, item_poll_timeout: float = 0.0
+    ) -> Iterator[Any]:
+        raise self._unimplemented("iterate")

@@ -1,0 +1,214 @@
+"""Volumes: file systems at Modal that containers share.
+
+Owns `Volume`.  A placeholder mounts nothing: in this process the program sees
+its own file system, so that `commit` and `reload` have nothing to do, and what
+would read or write the volume's files raises `UnimplementedError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
+from pathlib import PurePosixPath
+from typing import IO, ClassVar, TypedDict
+
+from .arguments import check_name, fs_path, lenient, unchecked, unimplemented
+from .client import Client
+from .exception import InvalidError
+from .object import Manager, Object
+from .types import FileEntry as FileEntry
+from .types import FileEntryType as FileEntryType
+from .types import VolumeInfo
+from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
+
+_INSTEAD = "use the files of this machine, e.g. pathlib.Path(...)"
+_EXAMPLE = 'Volume.from_name("my-volume", create_if_missing=True)'
+
+
+class VolumeManager(Manager["Volume"]):
+    """The volumes at Modal: `Volume.objects`."""
+
+    @MethodWithAio
+    def create(
+        self,
+        name: str,
+        *,
+        version: int | None = None,
+        allow_existing: bool = False,
+        environment_name: str | None = None,
+        client: Client | None = None,
+        experimental_options: dict[str, object] | None = None,
+    ) -> None:
+        check_name(name, "Volume", 'Volume.objects.create("my-volume")')
+        raise self._unimplemented("create")
+
+
+class VolumeCreateOptions(TypedDict, total=False):
+    """How `Volume.from_name` would create a volume."""
+
+    experimental_options: dict[str, object]
+
+
+class VolumeUploadContextManager:
+    """What ``with volume.batch_upload() as batch`` gives at Modal; never made here."""
+
+    def put_file(
+        self,
+        local_file: str | PathLike[str] | IO[bytes],
+        remote_path: str | PurePosixPath,
+        mode: int | None = None,
+    ) -> None:
+        raise unimplemented("VolumeUploadContextManager.put_file", _INSTEAD)
+
+    def put_directory(
+        self,
+        local_path: str | PathLike[str],
+        remote_path: str | PurePosixPath,
+        recursive: bool = True,
+    ) -> None:
+        raise unimplemented("VolumeUploadContextManager.put_directory", _INSTEAD)
+
+
+class Volume(Object):
+    """A file system at Modal: accepted as a mount, and not mounted in this process."""
+
+    _made_by = _EXAMPLE
+    _instead = _INSTEAD
+    objects: ClassVar[VolumeManager] = VolumeManager("Volume.objects", _INSTEAD)
+
+    # Whether read_only() made it, which with_mount_options() refuses to build on.
+    _is_read_only = False
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given; None unless made by `from_name`."""
+        return self._name
+
+    @staticmethod
+    def from_name(
+        name: str,
+        *,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+        version: int | None = None,
+        create_options: VolumeCreateOptions | None = None,
+        client: Client | None = None,
+    ) -> Volume:
+        """Name a volume.
+
+        Raises:
+            InvalidError: if it is no possible name, see `arguments.check_name`.
+        """
+        check_name(name, "Volume", _EXAMPLE)
+        if version not in (None, 1, 2):
+            lenient(f"version of a Volume must be 1 or 2, got {version!r}; write version=2")
+        return Volume._named(name, environment_name)
+
+    @staticmethod
+    def from_id(volume_id: str, client: Client | None = None) -> Volume:
+        """Name a volume by Modal's id."""
+        return Volume._new(f"Volume.from_id({volume_id!r})")
+
+    @staticmethod
+    @ContextWithAio
+    def ephemeral(
+        client: Client | None = None,
+        environment_name: str | None = None,
+        version: int | None = None,
+        create_options: VolumeCreateOptions | None = None,
+    ) -> Volume:
+        """A volume for the time of a ``with`` or ``async with``."""
+        return Volume._new("Volume.ephemeral()")
+
+    def read_only(self) -> Volume:
+        """The same volume, mounted read-only."""
+        made = self._copy()
+        made._is_read_only = True
+        return made
+
+    def with_mount_options(
+        self, *, read_only: bool | None = None, sub_path: str | PurePosixPath | None = None
+    ) -> Volume:
+        """The same volume, mounted read-only or from one of its directories.
+
+        Raises:
+            InvalidError: if `read_only` made the volume.
+        """
+        if sub_path is not None:
+            fs_path("sub_path", sub_path)
+        if read_only is not None and not isinstance(unchecked(read_only), bool):
+            lenient(f"read_only must be True or False, got {read_only!r}; write read_only=True")
+        if self._is_read_only:
+            raise InvalidError(
+                "with_mount_options() cannot follow read_only(); "
+                "write volume.with_mount_options(read_only=True, ...) alone"
+            )
+        return self._copy()
+
+    def _copy(self) -> Volume:
+        return Volume._new("Volume()", self._name)
+
+    @MethodWithAio
+    def commit(self) -> None:
+        """Do nothing: what was written is in this machine's files already."""
+
+    @MethodWithAio
+    def reload(self) -> None:
+        """Do nothing: what others wrote is in this machine's files already."""
+
+    @MethodWithAio
+    def info(self) -> VolumeInfo:
+        raise self._unimplemented("info")
+
+    @IteratorMethodWithAio
+    def iterdir(self, path: str, *, recursive: bool = True) -> Iterator[FileEntry]:
+        raise self._unimplemented("iterdir")
+
+    @MethodWithAio
+    def listdir(self, path: str, *, recursive: bool = False) -> list[FileEntry]:
+        raise self._unimplemented("listdir")
+
+    @IteratorMethodWithAio
+    def read_file(self, path: str) -> Iterator[bytes]:
+        raise self._unimplemented("read_file")
+
+    @MethodWithAio
+    def read_file_into_fileobj(
+        self,
+        path: str,
+        fileobj: IO[bytes],
+        progress_cb: Callable[..., object] | None = None,
+    ) -> int:
+        raise self._unimplemented("read_file_into_fileobj")
+
+    @MethodWithAio
+    def remove_file(self, path: str, recursive: bool = False) -> None:
+        raise self._unimplemented("remove_file")
+
+    @MethodWithAio
+    def copy_files(self, src_paths: Sequence[str], dst_path: str, recursive: bool = False) -> None:
+        raise self._unimplemented("copy_files")
+
+    @property
+    def batch_upload(self) -> ContextWithAio[..., VolumeUploadContextManager]:
+        """``with volume.batch_upload(force=False) as batch`` uploads files at Modal.
+
+        Raises:
+            UnimplementedError: always, on entering.
+        """
+
+        def enter(force: bool = False) -> VolumeUploadContextManager:
+            raise self._unimplemented("batch_upload")
+
+        return ContextWithAio(enter)
+
+    @staticmethod
+    @FunctionWithAio
+    def rename(
+        old_name: str,
+        new_name: str,
+        *,
+        client: Client | None = None,
+        environment_name: str | None = None,
+    ) -> None:
+        raise unimplemented("Volume.rename", _INSTEAD)

@@ -1,0 +1,146 @@
+"""Functions and methods that can be called and, under ``.aio``, awaited.
+
+Owns descriptors for operations that never wait: placeholders answer at once or
+raise at once, so the async form runs the same body.  What really waits (a call
+to a function) has classes of its own, in `functions` and `calls`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import TracebackType
+from typing import Concatenate, Generic, ParamSpec, TypeVar, overload
+
+P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+
+class FunctionWithAio(Generic[P, R_co]):
+    """``f(...)`` and ``await f.aio(...)`` do the same."""
+
+    def __init__(self, function: Callable[P, R_co]) -> None:
+        self._function = function
+        self.__name__: str = getattr(function, "__name__", "")
+        self.__doc__: str | None = function.__doc__
+        self.__wrapped__: Callable[P, R_co] = function  # inspect.signature() reads it
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        return self._function(*args, **kwargs)
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        return self._function(*args, **kwargs)
+
+
+class IterationWithAio(Generic[P, T_co]):
+    """``for x in f(...)`` and ``async for x in f.aio(...)`` do the same."""
+
+    def __init__(self, function: Callable[P, Iterator[T_co]]) -> None:
+        self._function = function
+        self.__name__: str = getattr(function, "__name__", "")
+        self.__doc__: str | None = function.__doc__
+        self.__wrapped__: Callable[P, Iterator[T_co]] = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[T_co]:
+        return self._function(*args, **kwargs)
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T_co]:
+        for each in self._function(*args, **kwargs):
+            yield each
+
+
+class ContextWithAio(Generic[P, T]):
+    """``with f(...)`` and ``async with f(...)`` do the same; ``f.aio`` is ``f``."""
+
+    def __init__(self, function: Callable[P, T]) -> None:
+        self._function = function
+        self.__name__: str = getattr(function, "__name__", "")
+        self.__doc__: str | None = function.__doc__
+        self.__wrapped__: Callable[P, T] = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
+        # Wrong arguments are an error of this line, not of the `with` that may come later.
+        inspect.signature(self._function).bind(*args, **kwargs)
+        return EitherContext(lambda: self._function(*args, **kwargs))
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
+        return self(*args, **kwargs)
+
+
+class EitherContext(Generic[T]):
+    """A context manager for ``with`` and ``async with``; leaving it does nothing."""
+
+    def __init__(self, enter: Callable[[], T]) -> None:
+        self._enter = enter
+
+    def __enter__(self) -> T:
+        return self._enter()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    async def __aenter__(self) -> T:
+        return self._enter()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class MethodWithAio(Generic[S, P, R_co]):
+    """A method that is a `FunctionWithAio` of its instance."""
+
+    def __init__(self, function: Callable[Concatenate[S, P], R_co]) -> None:
+        self._function = function
+        self.__doc__: str | None = function.__doc__
+        self.__wrapped__: Callable[Concatenate[S, P], R_co] = function
+
+    @overload
+    def __get__(
+        self, instance: None, owner: type[S]
+    ) -> FunctionWithAio[Concatenate[S, P], R_co]: ...
+    @overload
+    def __get__(self, instance: S, owner: type[S]) -> FunctionWithAio[P, R_co]: ...
+    def __get__(
+        self, instance: S | None, owner: type[S]
+    ) -> FunctionWithAio[P, R_co] | FunctionWithAio[Concatenate[S, P], R_co]:
+        if instance is None:
+            return FunctionWithAio(self._function)
+        return FunctionWithAio(_bound(self._function, instance, owner))
+
+
+class IteratorMethodWithAio(Generic[S, P, T_co]):
+    """A method that is an `IterationWithAio` of its instance."""
+
+    def __init__(self, function: Callable[Concatenate[S, P], Iterator[T_co]]) -> None:
+        self._function = function
+        self.__doc__: str | None = function.__doc__
+        self.__wrapped__: Callable[Concatenate[S, P], Iterator[T_co]] = function
+
+    @overload
+    def __get__(
+        self, instance: None, owner: type[S]
+    ) -> IterationWithAio[Concatenate[S, P], T_co]: ...
+    @overload
+    def __get__(self, instance: S, owner: type[S]) -> IterationWithAio[P, T_co]: ...
+    def __get__(
+        self, instance: S | None, owner: type[S]
+    ) -> IterationWithAio[P, T_co] | IterationWithAio[Concatenate[S, P], T_co]:
+        if instance is None:
+            return IterationWithAio(self._function)
+        return IterationWithAio(_bound(self._function, instance, owner))
+
+
+def _bound(function: Callable[Concatenate[S, P], T], instance: S, owner: type[S]) -> Callable[P, T]:
+    bind: Callable[[S, type[S]], Callable[P, T]] = function.__get__
+    return bind(instance, owner)
