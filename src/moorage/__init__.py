@@ -3,34 +3,119 @@
 Owns the list of public names; each is defined where its subject is.
 """
 
-from .app import App as App
-from .calls import FunctionCall as FunctionCall
-from .cls import Cls as Cls
-from .exception import Error as Error
-from .functions import Function as Function
-from .partial_function import concurrent as concurrent
-from .partial_function import enter as enter
-from .partial_function import exit as exit
-from .partial_function import method as method
-from .partial_function import parameter as parameter
-from .retries import Retries as Retries
-from .runtime.context import current_function_call_id as current_function_call_id
-from .runtime.context import current_input_id as current_input_id
-from .runtime.context import is_local as is_local
+import os as _os
+import typing as _typing
 
-__version__ = "0.1.0"
+from . import experimental as experimental
+from . import types as types
+from .app import App as App
+from .as_modal import install_as_modal as install_as_modal
+from .calls import FunctionCall as FunctionCall
 
 # The cloud's objects: inert placeholders, each in the module of Modal's name for it.
 from .client import Client as Client
 from .cloud_bucket_mount import CloudBucketMount as CloudBucketMount
+from .cls import Cls as Cls
 from .dict import Dict as Dict
+from .exception import Error as Error
 from .file_pattern_matcher import FilePatternMatcher as FilePatternMatcher
+from .functions import Function as Function
 from .image import Image as Image
 from .network_file_system import NetworkFileSystem as NetworkFileSystem
+from .output import enable_output as enable_output
+from .output import interact as interact
+from .partial_function import asgi_app as asgi_app
+from .partial_function import batched as batched
+from .partial_function import clustered as clustered
+from .partial_function import concurrent as concurrent
+from .partial_function import enter as enter
+from .partial_function import exit as exit
+from .partial_function import fastapi_endpoint as fastapi_endpoint
+from .partial_function import method as method
+from .partial_function import parameter as parameter
+from .partial_function import sessioned as sessioned
+from .partial_function import web_endpoint as web_endpoint
+from .partial_function import web_server as web_server
+from .partial_function import wsgi_app as wsgi_app
 from .proxy import Proxy as Proxy
 from .queue import Queue as Queue
+from .retries import Retries as Retries
+from .runtime.context import current_function_call_id as current_function_call_id
+from .runtime.context import current_input_id as current_input_id
+from .runtime.context import is_local as is_local
 from .schedule import Cron as Cron
 from .schedule import Period as Period
 from .scheduler_placement import SchedulerPlacement as SchedulerPlacement
 from .secret import Secret as Secret
 from .volume import Volume as Volume
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "Client",
+    "CloudBucketMount",
+    "Cls",
+    "Cron",
+    "Dict",
+    "Error",
+    "FilePatternMatcher",
+    "Function",
+    "FunctionCall",
+    "Image",
+    "NetworkFileSystem",
+    "Period",
+    "Proxy",
+    "Queue",
+    "Retries",
+    "SchedulerPlacement",
+    "Secret",
+    "Volume",
+    "__version__",
+    "asgi_app",
+    "batched",
+    "clustered",
+    "concurrent",
+    "current_function_call_id",
+    "current_input_id",
+    "enable_output",
+    "enter",
+    "exit",
+    "experimental",
+    "fastapi_endpoint",
+    "install_as_modal",
+    "interact",
+    "is_local",
+    "method",
+    "parameter",
+    "sessioned",
+    "types",
+    "web_endpoint",
+    "web_server",
+    "wsgi_app",
+]
+
+# Names that Modal once had, and what to write today.
+_GONE: _typing.Final = {
+    "Stub": "write modal.App(...), its name today",
+    "Mount": "write image.add_local_dir(...) and its like",
+    "NetworkFileSystemMount": "write volumes={...}",
+    "SharedVolume": "write modal.Volume",
+    "build": "write image.run_function(...), or @modal.enter()",
+    "container_app": "write @modal.enter() hooks, and modal.is_local()",
+    "create_package_mounts": "write image.add_local_python_source(...)",
+    "gpu": 'write gpu="A100:2" and the like, a string',
+    "web_method": "write @modal.fastapi_endpoint()",
+}
+
+
+if not _typing.TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name in _GONE:
+            raise AttributeError(f"modal.{name} is gone from Modal; {_GONE[name]}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if _os.environ.get("MOORAGE_AS_MODAL", "") not in ("", "0"):
+    install_as_modal()

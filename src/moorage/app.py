@@ -29,8 +29,7 @@ from typing import (
 )
 
 from . import config, deployments
-from .aio import WithAio, with_aio
-from .cloud import check_cloud_arguments
+from .cloud import check_cloud_arguments, check_scheduled
 from .cls import Cls
 from .declarations import Declarations
 from .entrypoint import LocalEntrypoint as LocalEntrypoint
@@ -68,6 +67,7 @@ from .runtime.lifecycle import Lifecycle
 from .runtime.waits import run_in_thread
 from .services import AppService, PoolKey, PoolKeys
 from .targets import make_target
+from .with_aio import FunctionWithAio, with_aio
 
 if TYPE_CHECKING:
     from .cloud_bucket_mount import CloudBucketMount
@@ -86,6 +86,8 @@ O = TypeVar("O")  # noqa: E741 - what the undecorated function returns
 C = TypeVar("C", bound=type)
 
 Path_ = str | PurePosixPath
+
+_NOTHING: Final[dict[Any, Any]] = {}  # never written to
 
 
 class OldNames(TypedDict, total=False):
@@ -141,7 +143,7 @@ class App:
         tags: Mapping[str, str] | None = None,
         image: Image | None = None,
         secrets: Sequence[Secret] = (),
-        volumes: Mapping[Path_, Volume] | None = None,
+        volumes: Mapping[Path_, Volume] = _NOTHING,
         include_source: bool = True,
     ) -> None:
         if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -152,7 +154,7 @@ class App:
                 "tags": tags,
                 "image": image,
                 "secrets": secrets,
-                "volumes": {} if volumes is None else volumes,
+                "volumes": volumes,
                 "include_source": include_source,
             },
         )
@@ -249,8 +251,8 @@ class App:
         secrets: Collection[Secret] | None = None,
         gpu: str | list[str] | None = None,
         serialized: bool = False,
-        network_file_systems: Mapping[Path_, NetworkFileSystem] | None = None,
-        volumes: Mapping[Path_, Volume | CloudBucketMount] | None = None,
+        network_file_systems: Mapping[Path_, NetworkFileSystem] = _NOTHING,
+        volumes: Mapping[Path_, Volume | CloudBucketMount] = _NOTHING,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
         ephemeral_disk: int | None = None,
@@ -313,15 +315,15 @@ class App:
         concurrent_inputs = accept_old_names("app.function", shared, dict(old_names), 5)
         refuse_no_timeout(timeout)
         check_cloud_arguments(
-            "function",
+            "app.function",
             {
                 "image": image,
                 "schedule": schedule,
                 "env": env,
                 "secrets": secrets,
                 "gpu": gpu,
-                "network_file_systems": {} if network_file_systems is None else network_file_systems,
-                "volumes": {} if volumes is None else volumes,
+                "network_file_systems": network_file_systems,
+                "volumes": volumes,
                 "cpu": cpu,
                 "memory": memory,
                 "ephemeral_disk": ephemeral_disk,
@@ -359,8 +361,7 @@ class App:
                 )
             shown = str(shown)
             _check_place(raw, shown, marks, serialized)
-            if marks.cluster_size is None:
-                pass  # accepted and without effect: it is the cloud's
+            check_scheduled(schedule, raw)
             target = make_target(shown, raw, is_generator, batched=marks.batching is not None)
             if retries is not None and (target.is_generator or marks.web is not None):
                 kind = "a generator" if target.is_generator else f"a web function ({shown})"
@@ -402,8 +403,8 @@ class App:
         secrets: Collection[Secret] | None = None,
         gpu: str | list[str] | None = None,
         serialized: bool = False,
-        network_file_systems: Mapping[Path_, NetworkFileSystem] | None = None,
-        volumes: Mapping[Path_, Volume | CloudBucketMount] | None = None,
+        network_file_systems: Mapping[Path_, NetworkFileSystem] = _NOTHING,
+        volumes: Mapping[Path_, Volume | CloudBucketMount] = _NOTHING,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
         ephemeral_disk: int | None = None,
@@ -450,14 +451,14 @@ class App:
         concurrent_inputs = accept_old_names("app.cls", shared, dict(old_names), 5)
         refuse_no_timeout(timeout)
         check_cloud_arguments(
-            "cls",
+            "app.cls",
             {
                 "image": image,
                 "env": env,
                 "secrets": secrets,
                 "gpu": gpu,
-                "network_file_systems": {} if network_file_systems is None else network_file_systems,
-                "volumes": {} if volumes is None else volumes,
+                "network_file_systems": network_file_systems,
+                "volumes": volumes,
                 "cpu": cpu,
                 "memory": memory,
                 "ephemeral_disk": ephemeral_disk,
@@ -582,9 +583,7 @@ class App:
         client: object = None,
         strategy: str = "rolling",
     ) -> App:
-        return await run_in_thread(
-            lambda: self._deploy(name=name, strategy=strategy)
-        )
+        return await run_in_thread(lambda: self._deploy(name=name, strategy=strategy))
 
     @with_aio(_deploy_async)
     @shortened
@@ -664,7 +663,7 @@ class App:
         if run is not None:
             self._close(run)
 
-    lookup: WithAio[..., App]
+    lookup: FunctionWithAio[..., App]
 
     def _open(self, clock: Clock | None, grace: float | None, name: str | None = None) -> Run:
         with self._lock:
@@ -839,7 +838,7 @@ def _lookup(
     return App(name)._deploy(name=name, strategy="rolling")
 
 
-App.lookup = WithAio(_lookup)
+App.lookup = FunctionWithAio(_lookup)
 
 
 def _raw_and_marks(obj: Any) -> tuple[Any, Marks]:
@@ -884,8 +883,7 @@ def _given(declared: Declarations) -> list[inspect.Parameter]:
     return [
         parameter
         for parameter in declared.signature.parameters.values()
-        if parameter.kind
-        not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        if parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     ]
 
 

@@ -25,7 +25,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from . import config
-from .aio import WithAio, with_aio
 from .call_graph import InputInfo, InputStatus
 from .exception import (
     AsyncUsageWarning,
@@ -49,6 +48,7 @@ from .runtime.pool import Pool
 from .runtime.streaming import Stream
 from .runtime.timekeeper import process_timekeeper
 from .runtime.waits import make_async_waiter
+from .with_aio import FunctionWithAio, MethodWithAio
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -170,13 +170,13 @@ class FunctionCall(Generic[R_co]):
         """``iter()`` gives the results of all inputs, in order; ``iter.aio()`` too."""
         return Iter(self)
 
-    @with_aio()
+    @MethodWithAio
     def num_inputs(self) -> int:
         """How many inputs the call has: 1, unless it was spawned by a map."""
         self._started_pool()
         return len(self._inputs)
 
-    @with_aio()
+    @MethodWithAio
     def cancel(self, terminate_containers: bool = False) -> None:
         """Cancel its inputs: dropped if queued, cancelled in their code if they run.
 
@@ -188,13 +188,13 @@ class FunctionCall(Generic[R_co]):
         """
         self._started_pool().cancel_all(self._inputs)
 
-    @with_aio()
+    @MethodWithAio
     def get_call_graph(self) -> list[InputInfo]:
         """Its inputs, each with the calls that it spawned and that can still be found."""
         self._started_pool()
         return spawned_calls.graph(self)
 
-    @with_aio()
+    @MethodWithAio
     def hydrate(self, client: object = None) -> FunctionCall[R_co]:
         """Itself: there is nothing to fetch."""
         self._started_pool()
@@ -244,7 +244,7 @@ class FunctionCall(Generic[R_co]):
         return f"<FunctionCall {self.object_id} of {self.target.name}: {shown or 'no inputs'}>"
 
     if TYPE_CHECKING:
-        from_id: ClassVar[WithAio[..., FunctionCall[Any]]]
+        from_id: ClassVar[FunctionWithAio[..., FunctionCall[Any]]]
         gather: ClassVar[Gather]
 
 
@@ -406,7 +406,7 @@ def _pending(calls: Sequence[FunctionCall[Any]]) -> list[tuple[FunctionCall[Any]
 
 def _add_all(pending: list[tuple[FunctionCall[Any], Input]], wake: Wake) -> bool:
     """Have `wake` called by the next of them to settle; false if one has already."""
-    return all([call._add(input, wake) for call, input in pending])
+    return all(call._add(input, wake) for call, input in pending)
 
 
 class SpawnedCalls:
@@ -508,7 +508,7 @@ def _from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
     return unknown
 
 
-FunctionCall.from_id = WithAio(_from_id)
+FunctionCall.from_id = FunctionWithAio(_from_id)
 FunctionCall.gather = Gather()
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 from . import config, deployments
-from .aio import WithAio, with_aio
 from .declarations import Declarations
 from .exception import InvalidArgumentsError, InvalidError, NotFoundError
 from .frames import shortened
@@ -26,6 +25,7 @@ from .runtime.input import Kind, Target
 from .runtime.lifecycle import Hook, Lifecycle
 from .targets import make_target
 from .types import FunctionAutoscalerSettings
+from .with_aio import FunctionWithAio, MethodWithAio
 
 MakeService = Callable[[FunctionOptions, Lifecycle, str, Hashable], Service]
 """Makes the service of one set of parameter values: its options, hooks, shown name, identity."""
@@ -126,9 +126,7 @@ class Cls:
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Cls:
         """The class with another input concurrency; see `concurrent`."""
         concurrency = Concurrency(max_inputs, target_inputs).checked()
-        return self._variant(
-            "concurrency", lambda options: options.merged(concurrency=concurrency)
-        )
+        return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
 
     @shortened
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
@@ -140,9 +138,7 @@ class Cls:
         shown = f"{self._shown.removeprefix('Cls(').removesuffix(')')}.with_{what}(...)"
         if "_find" in self.__dict__:
             change(FunctionOptions())  # what is wrong with it is said now
-            return self._named(
-                self.__name__, shown, lambda: self._found()._variant(what, change)
-            )
+            return self._named(self.__name__, shown, lambda: self._found()._variant(what, change))
         return self._make(self._declared, self._make_service, change(self._options), shown)
 
     def _found(self) -> Cls:
@@ -176,7 +172,7 @@ class Cls:
 
         return cls._named(name, f"Cls.from_name({app_name!r}, {name!r})", find)
 
-    @with_aio()
+    @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:
         """Itself: there is nothing to fetch.  In strict mode its app must run."""
         found = self._found()
@@ -251,7 +247,7 @@ class Obj:
         if name in declared.methods:
             return self._bind(name, None, None)
         if name == "update_autoscaler":
-            return WithAio(self._update_autoscaler)
+            return FunctionWithAio(self._update_autoscaler)
         if name.startswith("__"):
             raise AttributeError(name)
         # Anything else is the local instance's, as in Modal: made now if need
@@ -407,7 +403,7 @@ class NamedObj:
         if name.startswith("__"):
             raise AttributeError(name)
         if name == "update_autoscaler":
-            return WithAio(lambda **given: self._found().update_autoscaler(**given))
+            return FunctionWithAio(lambda **given: self._found().update_autoscaler(**given))
 
         def find() -> Function[Any, Any, Any]:
             method = getattr(self._found(), name)
@@ -423,4 +419,3 @@ class NamedObj:
 
     def __repr__(self) -> str:
         return f"<an instance of {self._cls!r}>"
-

@@ -22,7 +22,6 @@ from typing import (
 )
 
 from . import config, deployments
-from .aio import with_aio
 from .calls import FunctionCall as FunctionCall
 from .exception import (
     ExecutionError,
@@ -53,6 +52,7 @@ from .runtime.autoscaler import Limits
 from .runtime.input import Input, Target
 from .runtime.pool import Pool, PoolStatistics
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats
+from .with_aio import MethodWithAio
 
 if TYPE_CHECKING:
     from .app import App
@@ -243,13 +243,13 @@ class Function(Generic[P, R_co, O_co]):
     def _id(self) -> str:
         return f"fu-{_PROCESS}{self._number:06x}"
 
-    @with_aio()
+    @MethodWithAio
     def hydrate(self, client: object = None) -> Function[P, R_co, O_co]:
         """Itself: there is nothing to fetch.  In strict mode its app must run."""
         self._service.current_run() if config.strict else self._service
         return self
 
-    @with_aio()
+    @MethodWithAio
     def get_web_url(self) -> str | None:
         """The URL of a web endpoint, None for any other function.
 
@@ -274,7 +274,7 @@ class Function(Generic[P, R_co, O_co]):
         pool = None if run is None else run.pools.get(self._key)
         return None if pool is None else pool.statistics()
 
-    @with_aio()
+    @MethodWithAio
     def get_current_stats(self) -> FunctionCurrentStats:
         """Modal's four counts of its pool, exactly; see `statistics` for more."""
         if config.strict:
@@ -362,7 +362,7 @@ class Function(Generic[P, R_co, O_co]):
 
     # -- the autoscaler ---------------------------------------------------------
 
-    @with_aio()
+    @MethodWithAio
     def update_autoscaler(
         self,
         *,
@@ -553,12 +553,12 @@ class FunctionAutoscalerManager:
     def __init__(self, service: Callable[[], Service]) -> None:
         self._service_of = service
 
-    @with_aio()
+    @MethodWithAio
     def settings(self) -> FunctionAutoscalerSettings:
         """The bounds as they are now."""
         return _settings_of(self._service.limits)
 
-    @with_aio()
+    @MethodWithAio
     def update(
         self,
         *,

@@ -546,9 +546,7 @@ def check_iterables(
             )
 
 
-def _refuse_async(
-    function: Function[..., Any, Any], name: str, iterables: tuple[Any, ...]
-) -> None:
+def _refuse_async(function: Function[..., Any, Any], name: str, iterables: tuple[Any, ...]) -> None:
     for iterable in iterables:
         if isinstance(iterable, AsyncIterable) and not isinstance(iterable, Iterable):
             loop = "async for ... in " if name in ("map", "starmap") else "await "

@@ -217,9 +217,7 @@ class MapResults(Generic[R_co]):
         starred: bool = False,
     ) -> None:
         # The generators hold no reference to self, so that dropping it drops them.
-        self._reading: _Reading = _Reading(
-            open_map, iterables, ordered, return_exceptions, starred
-        )
+        self._reading: _Reading = _Reading(open_map, iterables, ordered, return_exceptions, starred)
         self._steps: Generator[R_co, None, None] = _results(self._reading)
         self._async_steps: AsyncGenerator[R_co, None] = _results_async(self._reading)
 

@@ -13,15 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from . import config
+from .arguments import InvalidValueError as InvalidValueError
 from .cloud import check_cloud_arguments
 from .exception import DeprecationError, InvalidArgumentsError, InvalidError
 from .marks import Batching, Concurrency
 from .retries import Retries, retry_policy
 from .runtime.autoscaler import Limits
-
-
-class InvalidValueError(InvalidError, ValueError):
-    """A number out of its range; a ValueError too, as in Modal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from .exception import InvalidArgumentsError, InvalidError
 from .frames import shortened
 from .marks import (
     REQUIRED,
+    BatchDecorator,
     Batching,
     Concurrency,
     Decorator,
-    BatchDecorator,
     MethodDecorator,
     mark,
     name_of,
@@ -258,4 +258,3 @@ def sessioned(*args: Never) -> Decorator:
         return mark("sessioned", obj)
 
     return decorate
-

@@ -1,16 +1,16 @@
 """Functions and methods that can be called and, under ``.aio``, awaited.
 
-Owns descriptors for operations that never wait: placeholders answer at once or
-raise at once, so the async form runs the same body.  What really waits (a call
-to a function) has classes of its own, in `functions` and `calls`.
+Owns the descriptors.  Where nothing waits, the async form runs the same body;
+where something does, it is given a coroutine function of its own.  The hot ways
+to call a function have classes of their own, in `invoking` and `calls`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -22,8 +22,13 @@ T_co = TypeVar("T_co", covariant=True)
 class FunctionWithAio(Generic[P, R_co]):
     """``f(...)`` and ``await f.aio(...)`` do the same."""
 
-    def __init__(self, function: Callable[P, R_co]) -> None:
+    def __init__(
+        self,
+        function: Callable[P, R_co],
+        aio: Callable[P, Coroutine[Any, Any, R_co]] | None = None,
+    ) -> None:
         self._function = function
+        self._aio = aio
         self.__name__: str = getattr(function, "__name__", "")
         self.__doc__: str | None = function.__doc__
         self.__wrapped__: Callable[P, R_co] = function  # inspect.signature() reads it
@@ -32,7 +37,10 @@ class FunctionWithAio(Generic[P, R_co]):
         return self._function(*args, **kwargs)
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        return self._function(*args, **kwargs)
+        """As calling it, for asyncio and trio."""
+        if self._aio is None:  # nothing waits
+            return self._function(*args, **kwargs)
+        return await self._aio(*args, **kwargs)
 
 
 class IterationWithAio(Generic[P, T_co]):
@@ -100,8 +108,13 @@ class EitherContext(Generic[T]):
 class MethodWithAio(Generic[S, P, R_co]):
     """A method that is a `FunctionWithAio` of its instance."""
 
-    def __init__(self, function: Callable[Concatenate[S, P], R_co]) -> None:
+    def __init__(
+        self,
+        function: Callable[Concatenate[S, P], R_co],
+        aio: Callable[Concatenate[S, P], Coroutine[Any, Any, R_co]] | None = None,
+    ) -> None:
         self._function = function
+        self._aio = aio
         self.__doc__: str | None = function.__doc__
         self.__wrapped__: Callable[Concatenate[S, P], R_co] = function
 
@@ -115,8 +128,18 @@ class MethodWithAio(Generic[S, P, R_co]):
         self, instance: S | None, owner: type[S]
     ) -> FunctionWithAio[P, R_co] | FunctionWithAio[Concatenate[S, P], R_co]:
         if instance is None:
-            return FunctionWithAio(self._function)
-        return FunctionWithAio(_bound(self._function, instance, owner))
+            return FunctionWithAio(self._function, self._aio)
+        function = _bound(self._function, instance, owner)
+        if self._aio is None:
+            return FunctionWithAio(function)
+        return FunctionWithAio(function, _bound(self._aio, instance, owner))
+
+
+def with_aio(
+    aio: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[[Callable[Concatenate[S, P], T]], MethodWithAio[S, P, T]]:
+    """Decorate a method that waits: `aio` is how it waits on a loop."""
+    return lambda function: MethodWithAio(function, aio)
 
 
 class IteratorMethodWithAio(Generic[S, P, T_co]):

@@ -86,6 +86,14 @@ class Host(Protocol):
         """The exit hooks have ended; the container is gone."""
         ...
 
+    def resize(self, container: Container, limit: int, /) -> None:
+        """Set how many inputs the container may run at once."""
+        ...
+
+    def stop_fetching(self, container: Container, /) -> None:
+        """Give the container no more inputs."""
+        ...
+
 
 class Container(Protocol):
     """What a pool asks of a container."""
@@ -96,6 +104,12 @@ class Container(Protocol):
     slots: Slots
     idle_since: float | None  # None while it holds an input, or is not ready
     started_at: float  # when it was told to boot
+    takes_no_more: bool  # it asked for no further inputs: not to be taken back
+
+    @property
+    def host(self) -> Host:
+        """Its pool."""
+        ...
 
     def boot(self) -> None:
         """Begin to start.  No lock held."""

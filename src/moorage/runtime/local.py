@@ -43,6 +43,7 @@ class LocalContainer:
         self.slots.set_limit(limit)
         self.idle_since: float | None = None
         self.started_at: float = 0.0
+        self.takes_no_more: bool = False
         self._host = host
         self._options = options
         self._name = f"moorage-{options.name}-{number}"
@@ -68,6 +69,10 @@ class LocalContainer:
         )
 
     # -- the contract -------------------------------------------------------------
+
+    @property
+    def host(self) -> Host:
+        return self._host
 
     def boot(self) -> None:
         if self._virtual is not None:

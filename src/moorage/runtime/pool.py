@@ -16,7 +16,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..exception import ExecutionError, FunctionTimeoutError
@@ -127,6 +127,7 @@ class Pool:
         self.lock: threading.Lock = threading.Lock()
         self._factory = factory
         self._capacity = capacity
+        self._own_policy = policy is None
         self._policy: Policy = SimplePolicy(options.limits) if policy is None else policy
         self._on_retired = on_retired
         self._max_containers = options.limits.max_containers
@@ -256,6 +257,29 @@ class Pool:
         with self.lock:
             container.slots.set_limit(limit)
             effects = self._assign()
+        carry_out(effects)
+
+    def stop_fetching(self, container: Container) -> None:
+        """Give `container` no more inputs; it stops when those it has are done."""
+        with self.lock:
+            container.takes_no_more = True
+            effects: list[Effect] = []
+            if container.state is READY:
+                effects.extend(self._drain(container))
+                effects.extend(self._assign() if self._queued else self._scale())
+        carry_out(effects)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Change the bounds of the autoscaler.  The slots of containers stay as they are."""
+        with self.lock:
+            self.options = replace(self.options, limits=limits)
+            self._max_containers = limits.max_containers
+            if self._own_policy:
+                self._policy = SimplePolicy(limits)
+            if self._state is not PoolState.OPEN:
+                return
+            effects = self._assign() if self._queued else self._scale()
+            effects.extend(self._retire_if_unused())
         carry_out(effects)
 
     def start_minimum(self) -> None:
@@ -627,7 +651,7 @@ class Pool:
         self, count: int, now: float, again: float | None, effects: list[Effect]
     ) -> float | None:
         for container in self._containers:
-            if count and container.state is DRAINING:
+            if count and container.state is DRAINING and not container.takes_no_more:
                 # Taken back: it is warm, and stopping it would waste a start.
                 self._move(container, READY)
                 self._ready.append(container)

@@ -208,4 +208,3 @@ def _checked_domains(domains: Iterable[str] | None) -> tuple[str, ...]:
             f"write custom_domains=[{domains!r}]"
         )
     return tuple(domains or ())
-

@@ -1,0 +1,80 @@
+"""``import modal`` means moorage: for this process, when it is asked for.
+
+Owns the import hook.  ``modal`` and every public ``modal.x`` become the modules
+of this package themselves, not copies, so that classes are the same ones
+whatever name they are imported by.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+from .exception import ExecutionError
+
+PACKAGE = __package__ or "moorage"
+
+
+class _Alias:
+    """Loads ``modal.x`` by importing ``moorage.x``; see `importlib.abc.Loader`."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(PACKAGE + spec.name.removeprefix("modal"))
+        # The import system writes the alias's spec into the module: put back below.
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        alias = module.__spec__
+        if alias is not None and alias.loader_state is not None:
+            module.__spec__ = alias.loader_state
+
+
+class _Finder:
+    """Finds ``modal`` and what is below it; see `importlib.abc.MetaPathFinder`."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        if fullname != "modal" and not fullname.startswith("modal."):
+            return None
+        own = PACKAGE + fullname.removeprefix("modal")
+        try:
+            found = importlib.util.find_spec(own)
+        except ModuleNotFoundError:  # its parent is no package
+            found = None
+        if found is None:
+            return None
+        package = found.submodule_search_locations is not None
+        return ModuleSpec(fullname, _Alias(), is_package=package)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+_finder = _Finder()
+
+
+def install_as_modal() -> None:
+    """Make ``import modal``, and ``import modal.x``, give moorage in this process.
+
+    Done already, it does nothing.  ``MOORAGE_AS_MODAL=1`` in the environment
+    does it when moorage is imported.
+
+    Raises:
+        ExecutionError: if the real modal is imported already.
+    """
+    package = sys.modules[PACKAGE]
+    real = sys.modules.get("modal", package)
+    if real is not package:
+        raise ExecutionError(
+            f"modal is imported already, from {getattr(real, '__file__', None)}; "
+            "call moorage.install_as_modal() before the first import of modal"
+        )
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    sys.modules["modal"] = package
