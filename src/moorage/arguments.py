@@ -16,23 +16,14 @@ from typing import Final, NoReturn, TypeAlias, TypeGuard
 
 from . import config
 from .exception import InvalidArgumentsError as InvalidArgumentsError
+from .exception import InvalidAttributeError as InvalidAttributeError
 from .exception import InvalidError, UnimplementedError
+from .exception import InvalidUseError as InvalidUseError
+from .exception import InvalidValueError as InvalidValueError
 
 LocalPath: TypeAlias = "str | os.PathLike[str]"
 # A name of an environment variable to its value; None leaves the variable out.
 EnvDict: TypeAlias = Mapping[str, str | None]
-
-
-class InvalidValueError(InvalidError, ValueError):
-    """An argument has the right type and an impossible value; both, as in Modal."""
-
-
-class InvalidAttributeError(InvalidError, AttributeError):
-    """An argument is of a type that lacks what is asked of it; both, as in Modal."""
-
-
-class InvalidUseError(InvalidError, RuntimeError):
-    """A class was called that is made by its class methods; both, as in Modal."""
 
 
 def lenient(message: str) -> None:

@@ -30,6 +30,7 @@ from .exception import (
     AsyncUsageWarning,
     FunctionTimeoutError,
     InvalidError,
+    InvalidIndexError,
     NotFoundError,
     OutputExpiredError,
 )
@@ -55,8 +56,8 @@ T = TypeVar("T")
 Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
 
-Submit = Callable[[Input], Pool]
-"""Hands an input to its pool, and says which that is."""
+Submit = Callable[[Sequence[Input]], Pool]
+"""Hands inputs to their pool, and says which that is."""
 
 
 class WaitedCall:
@@ -246,10 +247,6 @@ class FunctionCall(Generic[R_co]):
     if TYPE_CHECKING:
         from_id: ClassVar[FunctionWithAio[..., FunctionCall[Any]]]
         gather: ClassVar[Gather]
-
-
-class InvalidIndexError(InvalidError, IndexError):
-    """A call has no input at that index."""
 
 
 class Get(Generic[R_co]):
@@ -571,7 +568,7 @@ class StreamReader(Generic[Y_co]):
 def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None, None]:
     if call.pool is not None:
         return  # read the other way already
-    pool = call.pool = submit(input)
+    pool = call.pool = submit((input,))
     stream = call.stream
     try:
         while True:
@@ -600,7 +597,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
 async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGenerator[Any, None]:
     if call.pool is not None:
         return
-    call.pool = submit(input)
+    call.pool = submit((input,))
     stream = call.stream
     try:
         while True:

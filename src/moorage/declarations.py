@@ -13,9 +13,8 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from . import config
-from .exception import DeprecationError, InvalidArgumentsError, InvalidError
+from .exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
 from .marks import REQUIRED, PartialFunction, Web
-from .options import InvalidValueError
 from .partial_function import Parameter
 from .runtime.input import Target
 from .runtime.lifecycle import Hook

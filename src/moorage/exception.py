@@ -30,12 +30,36 @@ class LocalFunctionError(InvalidError):
     """A function or class made inside of a function, without ``serialized=True``; strict only."""
 
 
+class InvalidValueError(InvalidError, ValueError):
+    """An argument has the right type and an impossible value; both, where Modal has the latter."""
+
+
+class InvalidAttributeError(InvalidError, AttributeError):
+    """An argument is of a type that lacks what is asked of it; both, as above."""
+
+
+class InvalidUseError(InvalidError, RuntimeError):
+    """A class was called that is made by its class methods; both, as above."""
+
+
+class InvalidIndexError(InvalidError, IndexError):
+    """A call has no input at that index."""
+
+
+class InvalidDomainsError(InvalidArgumentsError, AssertionError):
+    """A single string where a list of domains was wanted; both, as above."""
+
+
 class ConflictError(InvalidError):
     """What was asked does not fit the present state, e.g. a second run of a running app."""
 
 
 class ExecutionError(Error):
     """The request came at a time when it cannot be served, e.g. after its run ended."""
+
+
+class NotInContainerError(ExecutionError, AssertionError, RuntimeError):
+    """Asked of the container that runs an input, where none runs; all three, as in Modal."""
 
 
 class AlreadyExistsError(Error):

@@ -10,15 +10,11 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from . import deployments
-from .exception import ExecutionError
+from .exception import NotInContainerError
 from .partial_function import clustered as clustered
 from .runtime.container import Container
 from .runtime.context import running_input
 from .with_aio import FunctionWithAio
-
-
-class NotInContainerError(ExecutionError, AssertionError, RuntimeError):
-    """Asked outside of any input; an AssertionError or RuntimeError too, as in Modal."""
 
 
 def _container(name: str) -> Container:

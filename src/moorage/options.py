@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from . import config
-from .arguments import InvalidValueError as InvalidValueError
 from .cloud import check_cloud_arguments
-from .exception import DeprecationError, InvalidArgumentsError, InvalidError
+from .exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
 from .marks import Batching, Concurrency
 from .retries import Retries, retry_policy
 from .runtime.autoscaler import Limits

@@ -10,8 +10,8 @@ Two outcomes agree when all of this holds:
    b. all of Modal's class names are along ours, in the same order;
    c. what ours has beyond that are builtin classes or names of ours.
    (``object``, ``BaseException`` and the gRPC wrappers never count.)
-   In lenient mode ours may be an ``InvalidError`` besides, for instance where
-   Modal leaves it to Python to raise a TypeError.
+   Ours may be an ``InvalidError`` besides, for instance where Modal leaves it
+   to Python to raise a TypeError.
 3. The *nouns* of Modal's message that the program itself uses are in ours too.
    Nouns are: what stands in backticks or quotes, what has an underscore,
    what follows ``@``, ``modal.`` or ``app.``, and CamelCase; each as an
@@ -58,8 +58,8 @@ NO_NOUNS = {*keyword.kwlist, "app", "modal", "self", "cls", "the", "a", "an", "o
 # Seconds for the cells of one topic, all together.
 TOPIC_GETS = 120.0
 
-# What an error of lenient mode may be besides what Modal's is.
-ALSO_WHEN_LENIENT = {"InvalidError", "Error"}
+# What our error may be besides what Modal's is.
+ALSO_OURS = {"InvalidError", "Error"}
 
 BUILTIN_ERRORS = {
     name
@@ -234,10 +234,10 @@ def is_stale(cell: Cell, recorded: Outcome) -> bool:
 
 
 @functools.cache
-def names_of_ours(strict: bool) -> frozenset[str]:
+def names_of_ours() -> frozenset[str]:
     """The classes of errors that Modal does not have, or not where ours has them."""
     from moorage import exception
 
     package = json.loads((RECORDED / "_package.json").read_text())
     here = {name for name, found in vars(exception).items() if isinstance(found, type)}
-    return frozenset(here - set(package["errors"]) | (set() if strict else ALSO_WHEN_LENIENT))
+    return frozenset(here - set(package["errors"]) | ALSO_OURS)

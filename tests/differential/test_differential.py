@@ -25,7 +25,7 @@ def compare(cell, strict):
     assert not harness.is_stale(cell, recorded), "the cell has changed: record it anew"
     outcomes = harness.outcomes_here(cell.topic, strict)
     assert cell.name in outcomes, f"no outcome: {outcomes.get('_ended')}"
-    names = harness.names_of_ours(strict)
+    names = harness.names_of_ours()
     return harness.differences(cell, recorded, outcomes[cell.name], names)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, Never
 
 from .. import config
-from ..exception import DeprecationError, InvalidArgumentsError, InvalidError
+from ..exception import DeprecationError, InvalidDomainsError, InvalidError
 from ..frames import shortened
 from ..marks import (
     PartialFunction,
@@ -26,10 +26,6 @@ from ..marks import (
 )
 
 AppKind = Literal["asgi_app", "wsgi_app", "web_server"]
-
-
-class CustomDomainsError(InvalidArgumentsError, AssertionError):
-    """A single string where a list of domains was wanted; an AssertionError, as in Modal."""
 
 
 @shortened
@@ -203,7 +199,7 @@ def _app_mark(web: Web) -> WebDecorator:
 
 def _checked_domains(domains: Iterable[str] | None) -> tuple[str, ...]:
     if isinstance(domains, str):
-        raise CustomDomainsError(
+        raise InvalidDomainsError(
             f"custom_domains must be a list of names, got {domains!r}; "
             f"write custom_domains=[{domains!r}]"
         )
