@@ -29,6 +29,7 @@ from typing import (
 )
 
 from . import config, deployments
+from .arguments import check_name
 from .cloud import check_cloud_arguments, check_scheduled
 from .cls import Cls
 from .declarations import Declarations
@@ -363,6 +364,11 @@ class App:
             _check_place(raw, shown, marks, serialized)
             check_scheduled(schedule, raw)
             target = make_target(shown, raw, is_generator, batched=marks.batching is not None)
+            if marks.web is not None and target.is_generator:
+                raise InvalidError(
+                    f"the web function {shown} is a generator; "
+                    "return a streaming response of your web framework instead"
+                )
             if retries is not None and (target.is_generator or marks.web is not None):
                 kind = "a generator" if target.is_generator else f"a web function ({shown})"
                 raise InvalidError(
@@ -376,6 +382,7 @@ class App:
                 _with_marks(options, marks, concurrent_inputs, shown),
                 [target],
                 Lifecycle(),
+                mounts_volumes=bool(volumes),
             )
             registered = Function._make(target, service, raw, web=marks.web)
             if shown in self._functions:
@@ -492,7 +499,15 @@ class App:
             def make_service(
                 options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
             ) -> AppService:
-                return AppService(self, shown, identity, options, targets, lifecycle)
+                return AppService(
+                    self,
+                    shown,
+                    identity,
+                    options,
+                    targets,
+                    lifecycle,
+                    mounts_volumes=bool(volumes),
+                )
 
             registered = Cls._make(declared, make_service, mine)
             if raw.__name__ in self._classes:
@@ -504,12 +519,20 @@ class App:
             self._classes[raw.__name__] = registered
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
             if all(p.default is not inspect.Parameter.empty for p in _given(declared)):
-                # Its pool without arguments, to start the minimum of, and to check.
-                service: Any = registered()._service
-                self._services[service.key] = service
+                self._know_default_pool(registered)
             return registered
 
         return decorate
+
+    def _know_default_pool(self, cls: Cls) -> None:
+        """Have a run start the minimum of the pool without arguments, and check its options."""
+        try:
+            service: Any = cls()._service
+        except TypeError:  # a default of another type, which strict mode finds on use
+            if not config.strict:
+                raise
+        else:
+            self._services[service.key] = service
 
     @shortened
     def local_entrypoint(self, *args: Never, name: str | None = None) -> EntrypointDecorator:
@@ -621,6 +644,7 @@ class App:
             raise InvalidError(
                 'deploy needs a name; write app.deploy(name="some-name") or App("some-name")'
             )
+        check_name(name, "App", "my-app")
         with self._lock:
             if self._run is not None and not self._run.ambient:
                 raise InvalidError(

@@ -133,7 +133,10 @@ class FunctionCall(Generic[R_co]):
     def object_id(self) -> str:
         """The id of the call, the one its code sees as ``current_function_call_id()``."""
         if self._unknown is not None and config.strict:
-            raise AttributeError(f"the call {self._unknown} is not known yet, so it has no id")
+            raise AttributeError(
+                f"FunctionCall.from_id({self._unknown!r}) has no object_id: "
+                "no such call was spawned in this process"
+            )
         return self._unknown or call_id(self.number)
 
     def settled(self, input: Input, /) -> Wake | None:

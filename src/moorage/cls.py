@@ -85,10 +85,8 @@ class Cls:
     __name__: str
     __qualname__: str
 
-    def __call__(self, *args: object, **kwargs: object) -> Obj | NamedObj:
-        if "_find" in self.__dict__:
-            return NamedObj(self, args, kwargs)
-        if not config.strict:
+    def __call__(self, *args: object, **kwargs: object) -> Obj:
+        if not config.strict and "_find" not in self.__dict__:
             self._declared.bind(args, kwargs, check_types=True)
         return Obj(self, args, kwargs)
 
@@ -243,16 +241,37 @@ class Obj:
             return self._made_service
 
     def __getattr__(self, name: str) -> Any:
-        declared = self.__dict__["_cls"]._declared
-        if name in declared.methods:
+        if name == "_cls" or name.startswith("__"):
+            raise AttributeError(name)
+        if "_find" in self._cls.__dict__:
+            return self._named_method(name)
+        if name in self._cls._declared.methods:
             return self._bind(name, None, None)
         if name == "update_autoscaler":
             return FunctionWithAio(self._update_autoscaler)
-        if name.startswith("__"):
-            raise AttributeError(name)
         # Anything else is the local instance's, as in Modal: made now if need
         # be, but only .local() runs its enter hooks.
         return getattr(self._made(), name)
+
+    def _named_method(self, name: str) -> Any:
+        """A method of a class that is looked up by name: found when it is used."""
+
+        def found() -> Any:
+            return getattr(self._cls._found()(*self._args, **self._kwargs), name)
+
+        if name == "update_autoscaler":
+            return FunctionWithAio(lambda **given: found()(**given))
+
+        def find() -> Function[Any, Any, Any]:
+            method = found()
+            if not isinstance(method, Function):
+                raise NotFoundError(
+                    f"{self._cls!r} has no method {name!r}; put @moorage.method() above it"
+                )
+            return method
+
+        shown = f"{self._cls.__name__}.{name}"
+        return Function._named(shown, f"Method({shown})", find)
 
     def _update_autoscaler(
         self,
@@ -386,36 +405,3 @@ class Obj:
         shown = [repr(value) for value in self._args]
         shown += [f"{name}={value!r}" for name, value in self._kwargs.items()]
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
-
-
-class NamedObj:
-    """A handle of a class that is looked up by name: its methods are found on use."""
-
-    def __init__(self, cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._cls = cls
-        self._args = args
-        self._kwargs = kwargs
-
-    def _found(self) -> Any:
-        return self._cls._found()(*self._args, **self._kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if name == "update_autoscaler":
-            return FunctionWithAio(lambda **given: self._found().update_autoscaler(**given))
-
-        def find() -> Function[Any, Any, Any]:
-            method = getattr(self._found(), name)
-            if not isinstance(method, Function):
-                raise NotFoundError(
-                    f"{self._cls!r} has no method {name!r}; put @moorage.method() above it"
-                )
-            return method
-
-        return Function._named(
-            f"{self._cls.__name__}.{name}", f"Method({self._cls.__name__}.{name})", find
-        )
-
-    def __repr__(self) -> str:
-        return f"<an instance of {self._cls!r}>"

@@ -20,6 +20,8 @@ from .runtime.input import Target
 from .runtime.lifecycle import Hook
 from .targets import make_target
 
+_OLD_HOOKS: Final = ("__enter__", "__aenter__", "__exit__", "__aexit__")
+
 _PARAMETER_TYPES: Final = (str, int, bool, bytes)
 
 
@@ -44,6 +46,8 @@ class Declarations:
                     self.parameters[name] = value
                 elif isinstance(value, PartialFunction):
                     self._read(name, cast("PartialFunction[Any, Any, Any]", value), snapshots)
+                elif name in _OLD_HOOKS and inspect.isfunction(value):
+                    self._read_old_hook(name, value)
         self.lifecycle_hooks: tuple[tuple[Hook, ...], tuple[Hook, ...]] = (
             (*self._hooks["snap"].values(), *self._hooks["enter"].values()),
             tuple(self._hooks["exit"].values()),
@@ -95,6 +99,17 @@ class Declarations:
                 is_method=True,
                 batched=marks.batching is not None,
             )
+
+    def _read_old_hook(self, name: str, function: Callable[..., Any]) -> None:
+        """``__enter__`` and its like, which Modal took for hooks before it had decorators."""
+        kind = "enter" if "enter" in name else "exit"
+
+        def leave(instance: Any) -> Any:  # as the end of a `with` without an error does
+            return function(instance, None, None, None)
+
+        is_async = inspect.iscoroutinefunction(function)
+        run = function if kind == "enter" else leave
+        self._hooks[kind][name] = Hook(f"{self.name}.{name}", run, is_async)
 
     def _check_batched_alone(self) -> None:
         if not self._batched or len(self.methods) == 1:

@@ -58,7 +58,7 @@ class ExecutionError(Error):
     """The request came at a time when it cannot be served, e.g. after its run ended."""
 
 
-class NotInContainerError(ExecutionError, AssertionError, RuntimeError):
+class NotInContainerError(InvalidError, AssertionError, RuntimeError):
     """Asked of the container that runs an input, where none runs; all three, as in Modal."""
 
 

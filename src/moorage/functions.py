@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 import weakref
 from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import (
@@ -78,6 +79,11 @@ class Service(Protocol):
 
     @property
     def options(self) -> FunctionOptions: ...
+    @property
+    def mounts_volumes(self) -> bool:
+        """Whether it asked for volumes, which are not mounted in process."""
+        ...
+
     @property
     def limits(self) -> Limits:
         """As they are now: `update_autoscaler` may have changed them."""
@@ -217,12 +223,19 @@ class Function(Generic[P, R_co, O_co]):
 
     def local(self, *args: P.args, **kwargs: P.kwargs) -> O_co:
         """Call the function here, as if it were not decorated."""
-        if self._local is None:
+        local = self._local
+        if local is None:
             raise ExecutionError(
                 f"{self._shown} is looked up when it runs, so its code is not called here; "
                 "write .remote(...) instead, or call .local(...) on the function itself"
             )
-        result: O_co = self._local(*args, **kwargs)
+        if "_find" not in self.__dict__ and self._service.mounts_volumes:
+            warnings.warn(
+                f"{self._shown} is called here, where none of its volumes is mounted; "
+                "give it a local path, e.g. as an argument",
+                stacklevel=2,
+            )
+        result: O_co = local(*args, **kwargs)
         return result
 
     # -- what it is -------------------------------------------------------------
@@ -433,7 +446,7 @@ class Function(Generic[P, R_co, O_co]):
                 )
             return found
 
-        shown = f"moorage.Function.from_name({app_name!r}, {name!r})"
+        shown = f"modal.Function.from_name({app_name!r}, {name!r})"
         named: Function[..., Any, Any] = cls._named(name, shown, find)
         deployments.remember(app_name, named)
         return named
@@ -458,7 +471,7 @@ class Function(Generic[P, R_co, O_co]):
         if not config.strict:
             find()
         named: Function[..., Any, Any] = cls._named(
-            function_id, f"moorage.Function.from_id({function_id!r})", find
+            function_id, f"modal.Function.from_id({function_id!r})", find
         )
         return named
 

@@ -24,7 +24,7 @@ from typing import (
 )
 
 from . import config
-from .exception import InvalidArgumentsError, InvalidError
+from .exception import InvalidArgumentsError, InvalidError, InvalidUseError
 
 if TYPE_CHECKING:
     # For type checkers only: what a method of an app's class is at run time is
@@ -250,13 +250,13 @@ def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, 
     if isinstance(obj, PartialFunction):
         marks = _composed(decorator, obj, changes)
         return PartialFunction(obj.raw, marks)
-    if not callable(obj):
+    if not callable(obj) and not (config.strict and decorator == "concurrent"):
         raise InvalidError(
             f"{decorator} decorates a function, a method or a class, got {obj!r}; "
             f"write @moorage.{decorator}(...) above a def, and below @staticmethod and the like"
         )
     if isinstance(obj, staticmethod):
-        raise InvalidError(
+        raise InvalidUseError(
             f"{decorator} decorates a method of the instance, got the static {name_of(obj)}; "
             "take @staticmethod away and give it self"
         )

@@ -239,12 +239,23 @@ def _check_number(name: str, value: object, least: float, *, exclusive: bool = F
     raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {_EXAMPLES[name]}")
 
 
+# The cloud's arguments that with_options takes.
+WITH_OPTIONS: Final = frozenset(
+    ["cpu", "memory", "gpu", "env", "secrets", "volumes", "region", "cloud", "routing_region"]
+)
+
+
 def changed_options(
     options: FunctionOptions, cloud: dict[str, Any], **given: Any
 ) -> FunctionOptions:
     """`options` with what ``with_options`` was given, which None leaves as it is."""
     old = {name: cloud.pop(name) for name in OLD_NAMES if name in cloud}
     concurrent_inputs = accept_old_names("with_options", given, old)
+    for name in cloud.keys() - WITH_OPTIONS:
+        raise InvalidArgumentsError(
+            f"with_options got an unexpected keyword argument {name!r}; it takes "
+            f"{', '.join(sorted(given.keys() | WITH_OPTIONS))}"
+        )
     check_cloud_arguments("with_options", cloud)
     if config.strict:  # found when the app runs
         given["retries"] = retry_policy(given["retries"], "with_options")

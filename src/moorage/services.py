@@ -62,6 +62,8 @@ class AppService:
         options: FunctionOptions,
         targets: Sequence[Target],
         lifecycle: Lifecycle,
+        *,
+        mounts_volumes: bool = False,
     ) -> None:
         self._app = app
         self._name = name
@@ -69,6 +71,7 @@ class AppService:
         self._options = options
         self._targets = targets
         self._lifecycle = lifecycle
+        self.mounts_volumes: bool = mounts_volumes
         self._key = app._pool_keys.key((identity, options))
 
     @property
@@ -96,7 +99,13 @@ class AppService:
 
     def with_options(self, options: FunctionOptions) -> AppService:
         return AppService(
-            self._app, self._name, self._identity, options, self._targets, self._lifecycle
+            self._app,
+            self._name,
+            self._identity,
+            options,
+            self._targets,
+            self._lifecycle,
+            mounts_volumes=self.mounts_volumes,
         )
 
     def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
