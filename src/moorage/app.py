@@ -400,8 +400,8 @@ class App:
         return decorate
 
     # What type checkers know of dataclasses gives `C(k=1)` its types.
-    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     @shortened
+    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     def cls(
         self,
         *args: Never,
