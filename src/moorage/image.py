@@ -397,12 +397,15 @@ class Image(Object):
         """Install what a project of uv lists; the files are not read in this process.
 
         Raises:
-            InvalidError: if `groups` is not a list of str.
+            InvalidError: if `groups` is not a list.
         """
-        if groups is not None:
-            string_list("groups", groups)
-        if extras is not None and not is_list(extras):
-            lenient(f'extras must be a list of str, got {extras!r}; write extras=["cpu"]')
+        for name, value in (("groups", groups), ("extras", extras)):
+            if value is None or (is_list(value) and all(isinstance(each, str) for each in value)):
+                continue
+            message = f'{name} must be a list of str, got {value!r}; write {name}=["dev"]'
+            if name == "groups" and not is_list(value):
+                raise InvalidError(message)
+            lenient(message)
         _check_file("uv_project_dir", uv_project_dir)
         return self._step("uv_sync", secrets, env, gpu)
 
