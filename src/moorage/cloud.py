@@ -94,11 +94,13 @@ def _check_env(where: str, name: str, value: object) -> None:
     if value:
         check_env("env", value)
     elif value is not None and not is_dict(value):
-        lenient(f'env must be a dict, got {value!r}; write env={{"NAME": "value"}}')
+        lenient(f'env must be a dict, got {type(value).__name__}; write env={{"NAME": "value"}}')
 
 
 def _check_secrets(where: str, name: str, value: object) -> None:
-    message = f"secrets must be a list of Secret, got {value!r}; {_SECRETS}"
+    # A dict or str here may well be the secret itself, so that only its type is shown.
+    shown = repr(value) if isinstance(value, (list, tuple, int)) else type(value).__name__
+    message = f"secrets must be a list of Secret, got {shown}; {_SECRETS}"
     # An iterator must not be used up by looking into it; a str is no list of str.
     is_collection = isinstance(value, Collection) and not isinstance(value, (str, bytes))
     all_secret = is_collection and all(

@@ -549,13 +549,14 @@ class Image(Object):
         advice = 'write .env({"NAME": "value"})'
         given = unchecked(vars)
         if not is_dict(given):
-            raise InvalidAttributeError(f"env() takes a dict, got {given!r}; {advice}")
+            raise InvalidAttributeError(f"env() takes a dict, got {type(given).__name__}; {advice}")
         for key, value in given.items():
             if not isinstance(key, str):
                 lenient(f"the names for env() must be str, got {key!r}; {advice}")
             if not isinstance(value, str):
                 raise InvalidError(
-                    f"the values for env() must be str, got {value!r} for {key}; {advice}"
+                    f"the values for env() must be str, got {type(value).__name__} for {key}; "
+                    f"{advice}"
                 )
         return self._step("env")
 
