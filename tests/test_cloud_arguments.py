@@ -28,10 +28,8 @@ def refusal(where, **given):
     """The class of the error, or None."""
     try:
         check_cloud_arguments(where, given)
-    except Exception as error:
-        assert isinstance(error, InvalidError), error
-        assert "; write " in str(error).splitlines()[-1]
-        return type(error)
+    except InvalidError as error:
+        return type(error) if "; write " in str(error).splitlines()[-1] else str
     return None
 
 
@@ -231,5 +229,5 @@ def test_a_scheduled_function_needs_no_arguments():
     check_scheduled(period, lambda x=1, *args, **kwargs: None)
     check_scheduled(None, lambda x: None)
     for demanding in (lambda x: None, lambda *, k: None):
-        with pytest.raises(InvalidError, match="demands '[xk]'; write [xk]="):
+        with pytest.raises(InvalidError, match=r"demands '[xk]'; write [xk]="):
             check_scheduled(period, demanding)
