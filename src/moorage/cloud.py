@@ -98,9 +98,7 @@ def _check_env(where: str, name: str, value: object) -> None:
 
 
 def _check_secrets(where: str, name: str, value: object) -> None:
-    # A dict or str here may well be the secret itself, so that only its type is shown.
-    shown = repr(value) if isinstance(value, (list, tuple, int)) else type(value).__name__
-    message = f"secrets must be a list of Secret, got {shown}; {_SECRETS}"
+    message = f"secrets must be a list of Secret, got {_discreet(value)}; {_SECRETS}"
     # An iterator must not be used up by looking into it; a str is no list of str.
     is_collection = isinstance(value, Collection) and not isinstance(value, (str, bytes))
     all_secret = is_collection and all(
@@ -116,6 +114,11 @@ def _check_secrets(where: str, name: str, value: object) -> None:
         raise InvalidArgumentsError(message)
     if value is not None and not all_secret:
         lenient(message)
+
+
+def _discreet(value: object) -> str:
+    """A dict or str in place of secrets may well be the secret: only its type is shown."""
+    return repr(value) if isinstance(value, (list, tuple, int)) else type(value).__name__
 
 
 def _check_gpu(where: str, name: str, value: object) -> None:

@@ -13,8 +13,8 @@ from typing import ClassVar, NoReturn
 from .arguments import InvalidArgumentsError, InvalidUseError, unchecked, unimplemented
 from .billing import BillingReportItem
 from .client import Client
-from .exception import InvalidError, UnimplementedError
-from .object import Object
+from .exception import InvalidError
+from .object import Object, Part
 from .types import EnvironmentBillingSummary
 from .with_aio import FunctionWithAio, MethodWithAio
 
@@ -99,16 +99,6 @@ class Environment(Object):
     @property
     def billing(self) -> EnvironmentBillingManager:
         return EnvironmentBillingManager(self)
-
-
-class Part:
-    """One side of an environment, which is at Modal."""
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-
-    def _unimplemented(self, method: str) -> UnimplementedError:
-        return unimplemented(f"{type(self).__name__}.{method}", _INSTEAD)
 
 
 class EnvironmentRolesManager(Part):

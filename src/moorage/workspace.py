@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from .arguments import InvalidUseError, unimplemented
+from .arguments import InvalidUseError
 from .billing import BillingReportItem
 from .client import Client
-from .exception import UnimplementedError
-from .object import Object
+from .object import Object, Part
 from .types import (
     MemberTokenInfo,
     ProxyTokenInfo,
@@ -23,14 +22,12 @@ from .types import (
 )
 from .with_aio import MethodWithAio
 
-_INSTEAD = "leave the workspace out, for there is no account in this process"
-
 
 class Workspace(Object):
     """An account of Modal: may be named, not asked."""
 
     _made_by = "Workspace.from_context()"
-    _instead = _INSTEAD
+    _instead = "leave the workspace out, for there is no account in this process"
 
     def __init__(self) -> None:
         raise InvalidUseError(f"Workspace() makes nothing by itself; write {self._made_by}")
@@ -68,16 +65,6 @@ class Workspace(Object):
     @property
     def member_tokens(self) -> WorkspaceMemberTokenManager:
         return WorkspaceMemberTokenManager(self)
-
-
-class Part:
-    """One side of a workspace, which is at Modal."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-
-    def _unimplemented(self, method: str) -> UnimplementedError:
-        return unimplemented(f"{type(self).__name__}.{method}", _INSTEAD)
 
 
 class WorkspaceMembersManager(Part):
