@@ -217,7 +217,9 @@ def test_an_iterator_of_secrets_is_not_used_up(strict):
     assert next(secrets) is SECRET
 
 
-@pytest.mark.parametrize("given", [{"env": "KEY=hush"}, {"secrets": {"KEY": "hush"}}], ids=str)
+@pytest.mark.parametrize(
+    "given", [{"env": "KEY=hush"}, {"secrets": {"KEY": "hush"}}, {"secrets": ["hush"]}], ids=str
+)
 def test_a_secret_in_the_wrong_place_is_not_shown(given):
     with pytest.raises(InvalidError) as caught:
         check_cloud_arguments("app.function", given)

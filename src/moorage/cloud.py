@@ -20,6 +20,7 @@ from .arguments import (
     is_dict,
     iterated,
     lenient,
+    unchecked,
 )
 from .exception import InvalidError
 from .image import Image
@@ -98,27 +99,25 @@ def _check_env(where: str, name: str, value: object) -> None:
 
 
 def _check_secrets(where: str, name: str, value: object) -> None:
-    message = f"secrets must be a list of Secret, got {_discreet(value)}; {_SECRETS}"
+    # What stands in place of a secret may well be one: only its type is shown.
+    wrong: str | None = type(value).__name__
     # An iterator must not be used up by looking into it; a str is no list of str.
-    is_collection = isinstance(value, Collection) and not isinstance(value, (str, bytes))
-    all_secret = is_collection and all(
-        isinstance(each, Secret) for each in iterated("secrets", value, _SECRETS)
-    )
+    if isinstance(value, Collection) and not isinstance(value, (str, bytes)):
+        members = iterated("secrets", unchecked(value), _SECRETS)
+        wrong = next(
+            (type(each).__name__ for each in members if not isinstance(each, Secret)), None
+        )
+    message = f"secrets must be a list of Secret, got {wrong or type(value).__name__}; {_SECRETS}"
     if where == "App":
         # The one place where Modal looks at the members.
-        if not all_secret or not isinstance(value, (list, tuple)):
+        if wrong or not isinstance(value, (list, tuple)):
             raise InvalidError(message)
         return
     counted = Collection if where == "with_options" else Iterable
     if value and not isinstance(value, counted):
         raise InvalidArgumentsError(message)
-    if value is not None and not all_secret:
+    if value is not None and wrong:
         lenient(message)
-
-
-def _discreet(value: object) -> str:
-    """A dict or str in place of secrets may well be the secret: only its type is shown."""
-    return repr(value) if isinstance(value, (list, tuple, int)) else type(value).__name__
 
 
 def _check_gpu(where: str, name: str, value: object) -> None:

@@ -679,7 +679,7 @@ def _from_registry(
         lenient(f'{where}() takes a tag as str, got {tag!r}; write {where}("ubuntu:24.04")')
     if secret is not None and not isinstance(secret, Secret):
         lenient(
-            f"secret must be a Secret, got {secret!r}; "
+            f"secret must be a Secret, got {type(secret).__name__}; "
             'write secret=modal.Secret.from_name("my-registry")'
         )
     if isinstance(commands, str) or not isinstance(commands, Sequence):
@@ -711,7 +711,7 @@ def _check_lenient_secrets(name: str, secrets: object) -> None:
     advice = f'write {name}(secrets=[modal.Secret.from_name("my-secret")])'
     for each in secrets if isinstance(secrets, Collection) else [secrets]:
         if not isinstance(each, Secret):
-            lenient(f"secrets must hold Secret objects, got {each!r}; {advice}")
+            lenient(f"secrets must hold Secret objects, got {type(each).__name__}; {advice}")
 
 
 def _check_file(name: str, path: object) -> None:
