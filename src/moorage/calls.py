@@ -133,6 +133,13 @@ class FunctionCall(Generic[R_co]):
         call.settled_at = None
         return call
 
+    @classmethod
+    def _make_unknown(cls, function_call_id: str) -> FunctionCall[Any]:
+        call: FunctionCall[Any] = cls.__new__(cls)
+        call._pool = None
+        call._unknown = function_call_id
+        return call
+
     @property
     def object_id(self) -> str:
         """The id of the call, the one its code sees as ``current_function_call_id()``."""
@@ -504,9 +511,7 @@ def _from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
             f"the call {function_call_id} settled too long ago to be found by its id; "
             "keep the FunctionCall, or raise config.findable_seconds and config.findable_calls"
         )
-    unknown = FunctionCall[Any].__new__(FunctionCall[Any])
-    unknown._pool = None
-    unknown._unknown = function_call_id
+    unknown = FunctionCall._make_unknown(function_call_id)
     if not config.strict:
         unknown._started_pool()
     return unknown

@@ -116,6 +116,8 @@ class Cls:
             "scaledown_window": scaledown_window,
             "timeout": timeout,
         }
+        if config.strict:  # Modal looks at them when the class is used
+            cloud.pop("secrets", None)
         return self._variant(
             "options", lambda options: changed_options(options, dict(cloud), **given)
         )

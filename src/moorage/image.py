@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from types import LambdaType
 from typing import Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
+from . import config
 from .arguments import (
     EnvDict,
     InvalidArgumentsError,
@@ -612,6 +613,8 @@ class Image(Object):
         try:
             yield
         except ImportError as error:
+            if config.strict:  # as silent as Modal is
+                return
             _log.warning(
                 "%r was not imported, and functions that use it will fail; install it here (%s)",
                 error.name or str(error),

@@ -23,7 +23,7 @@ from .arguments import (
     lenient,
 )
 from .cloud_bucket_mount import CloudBucketMount
-from .exception import InvalidError
+from .exception import InvalidError, InvalidInfinityError, InvalidLengthError
 from .network_file_system import NetworkFileSystem
 from .volume import Volume
 
@@ -35,14 +35,6 @@ _MOST: Final = 2**32 - 1
 _TAKEN: Final = ("/", "/root", "/tmp")
 
 _GPU = 'write gpu="T4", or gpu="T4:2" for two'
-
-
-class InvalidLengthError(InvalidError, IndexError):
-    """A pair has too few members; both, as in Modal."""
-
-
-class InvalidInfinityError(InvalidError, OverflowError):
-    """A number is infinite; both, as in Modal."""
 
 
 def check_gpu(gpu: object, *, several: bool = False) -> None:

@@ -5,11 +5,12 @@ Owns `Tunnel`, the value that describes one, and `forward`, which opens none her
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from .arguments import unimplemented
 from .client import Client
-from .exception import InvalidError
+from .exception import DeprecationError, InvalidError
 from .with_aio import ContextWithAio
 
 
@@ -24,7 +25,14 @@ class Tunnel:
 
     @property
     def url(self) -> str:
-        """The https address."""
+        """The https address.  Modal means to take it from tunnels without encryption."""
+        if self.unencrypted_host:
+            warnings.warn(
+                "url of an unencrypted tunnel goes away in Modal; "
+                "write forward(port) without unencrypted=True",
+                DeprecationError,
+                stacklevel=2,
+            )
         return f"https://{self.host}" + ("" if self.port == 443 else f":{self.port}")
 
     @property
