@@ -230,6 +230,7 @@ def f(x):
     return x
 f.update_autoscaler(min_containers=2)
 # %% update-autoscaler-unknown
+# differs: fault: an argument that there is not is found only while the app runs
 import modal
 app = modal.App("a")
 @app.function()
