@@ -8,6 +8,7 @@ import pytest
 
 import moorage
 from moorage import App
+from moorage.exception import DeprecationError
 
 variable = contextvars.ContextVar("variable", default="unset")
 
@@ -65,103 +66,102 @@ def test_hooks_run_in_an_empty_context():
     def look(hook):
         seen.append((hook, variable.get(), moorage.current_input_id(), moorage.is_local()))
 
-    @app.cls()
-    class Work:
-        def __init__(self):
-            look("construct")
+    with pytest.warns(DeprecationError, match="__init__"):
 
-        @moorage.enter()
-        def enter(self):
-            look("enter")
-            variable.set("set by enter")
+        @app.cls()
+        class Work:
+            def __init__(self):
+                look("construct")
 
-        @moorage.enter()
-        async def enter_async(self):
-            look("enter async")
-            variable.set("set by enter async")
+            @moorage.enter()
+            def enter(self):
+                look("enter")
+                variable.set("set by enter")
 
-        @moorage.method()
-        async def work(self):
-            return variable.get()
+            @moorage.enter()
+            async def enter_async(self):
+                look("enter async")
+                variable.set("set by enter async")
 
-        @moorage.exit()
-        def exit(self):
-            look("exit")
+            @moorage.method()
+            async def work(self):
+                return variable.get()
 
-        @moorage.exit()
-        async def exit_async(self):
-            look("exit async")
+            @moorage.exit()
+            def exit(self):
+                look("exit")
 
-    def main():
-        variable.set("the caller's")
-        with app.run():
-            assert Work().work.remote() == "the caller's"
+            @moorage.exit()
+            async def exit_async(self):
+                look("exit async")
 
-    contextvars.copy_context().run(main)
-    hooks = ["construct", "enter", "enter async", "exit", "exit async"]
-    assert seen == [(hook, "unset", None, False) for hook in hooks]
+        def main():
+            variable.set("the caller's")
+            with app.run():
+                assert Work().work.remote() == "the caller's"
 
+        contextvars.copy_context().run(main)
+        hooks = ["construct", "enter", "enter async", "exit", "exit async"]
+        assert seen == [(hook, "unset", None, False) for hook in hooks]
 
-def test_a_task_made_in_enter_inherits_no_callers_context():
-    app = App()
+    def test_a_task_made_in_enter_inherits_no_callers_context():
+        app = App()
 
-    @app.cls()
-    class Work:
-        @moorage.enter()
-        async def enter(self):
-            self.asked = asyncio.Event()
-            self.answer = asyncio.get_running_loop().create_future()
-            self.task = asyncio.create_task(self.background())
+        @app.cls()
+        class Work:
+            @moorage.enter()
+            async def enter(self):
+                self.asked = asyncio.Event()
+                self.answer = asyncio.get_running_loop().create_future()
+                self.task = asyncio.create_task(self.background())
 
-        async def background(self):
-            await self.asked.wait()
-            self.answer.set_result((variable.get(), moorage.current_input_id()))
+            async def background(self):
+                await self.asked.wait()
+                self.answer.set_result((variable.get(), moorage.current_input_id()))
 
-        @moorage.method()
-        async def work(self):
-            self.asked.set()
-            return await self.answer
+            @moorage.method()
+            async def work(self):
+                self.asked.set()
+                return await self.answer
 
-    def main():
-        variable.set("the caller's")
-        with app.run():
-            assert Work().work.remote() == ("unset", None)
+        def main():
+            variable.set("the caller's")
+            with app.run():
+                assert Work().work.remote() == ("unset", None)
 
-    contextvars.copy_context().run(main)
+        contextvars.copy_context().run(main)
 
+    def test_outside_of_inputs_there_are_no_ids():
+        assert moorage.current_input_id() is None
+        assert moorage.current_function_call_id() is None
+        assert moorage.is_local() is True
 
-def test_outside_of_inputs_there_are_no_ids():
-    assert moorage.current_input_id() is None
-    assert moorage.current_function_call_id() is None
-    assert moorage.is_local() is True
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    def test_inputs_that_run_at_once_see_their_own_ids(kind):
+        app = App()
+        if kind == "sync":
+            barrier = threading.Barrier(8)
 
+            @app.function(max_containers=1)
+            @moorage.concurrent(max_inputs=8)
+            def ids():
+                before = moorage.current_input_id()
+                barrier.wait(10)  # all eight are between the two looks
+                return before, moorage.current_input_id(), moorage.current_function_call_id()
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
-def test_inputs_that_run_at_once_see_their_own_ids(kind):
-    app = App()
-    if kind == "sync":
-        barrier = threading.Barrier(8)
+        else:
+            arrived = []
+            all_there = asyncio.Event()
 
-        @app.function(max_containers=1)
-        @moorage.concurrent(max_inputs=8)
-        def ids():
-            before = moorage.current_input_id()
-            barrier.wait(10)  # all eight are between the two looks
-            return before, moorage.current_input_id(), moorage.current_function_call_id()
-
-    else:
-        arrived = []
-        all_there = asyncio.Event()
-
-        @app.function(max_containers=1)
-        @moorage.concurrent(max_inputs=8)
-        async def ids():
-            before = moorage.current_input_id()
-            arrived.append(before)
-            if len(arrived) == 8:
-                all_there.set()
-            await asyncio.wait_for(all_there.wait(), 10)
-            return before, moorage.current_input_id(), moorage.current_function_call_id()
+            @app.function(max_containers=1)
+            @moorage.concurrent(max_inputs=8)
+            async def ids():
+                before = moorage.current_input_id()
+                arrived.append(before)
+                if len(arrived) == 8:
+                    all_there.set()
+                await asyncio.wait_for(all_there.wait(), 10)
+                return before, moorage.current_input_id(), moorage.current_function_call_id()
 
     with app.run():
         calls = [ids.spawn() for _ in range(8)]
