@@ -95,73 +95,76 @@ def test_hooks_run_in_an_empty_context():
             async def exit_async(self):
                 look("exit async")
 
-        def main():
-            variable.set("the caller's")
-            with app.run():
-                assert Work().work.remote() == "the caller's"
+    def main():
+        variable.set("the caller's")
+        with app.run():
+            assert Work().work.remote() == "the caller's"
 
-        contextvars.copy_context().run(main)
-        hooks = ["construct", "enter", "enter async", "exit", "exit async"]
-        assert seen == [(hook, "unset", None, False) for hook in hooks]
+    contextvars.copy_context().run(main)
+    hooks = ["construct", "enter", "enter async", "exit", "exit async"]
+    assert seen == [(hook, "unset", None, False) for hook in hooks]
 
-    def test_a_task_made_in_enter_inherits_no_callers_context():
-        app = App()
 
-        @app.cls()
-        class Work:
-            @moorage.enter()
-            async def enter(self):
-                self.asked = asyncio.Event()
-                self.answer = asyncio.get_running_loop().create_future()
-                self.task = asyncio.create_task(self.background())
+def test_a_task_made_in_enter_inherits_no_callers_context():
+    app = App()
 
-            async def background(self):
-                await self.asked.wait()
-                self.answer.set_result((variable.get(), moorage.current_input_id()))
+    @app.cls()
+    class Work:
+        @moorage.enter()
+        async def enter(self):
+            self.asked = asyncio.Event()
+            self.answer = asyncio.get_running_loop().create_future()
+            self.task = asyncio.create_task(self.background())
 
-            @moorage.method()
-            async def work(self):
-                self.asked.set()
-                return await self.answer
+        async def background(self):
+            await self.asked.wait()
+            self.answer.set_result((variable.get(), moorage.current_input_id()))
 
-        def main():
-            variable.set("the caller's")
-            with app.run():
-                assert Work().work.remote() == ("unset", None)
+        @moorage.method()
+        async def work(self):
+            self.asked.set()
+            return await self.answer
 
-        contextvars.copy_context().run(main)
+    def main():
+        variable.set("the caller's")
+        with app.run():
+            assert Work().work.remote() == ("unset", None)
 
-    def test_outside_of_inputs_there_are_no_ids():
-        assert moorage.current_input_id() is None
-        assert moorage.current_function_call_id() is None
-        assert moorage.is_local() is True
+    contextvars.copy_context().run(main)
 
-    @pytest.mark.parametrize("kind", ["sync", "async"])
-    def test_inputs_that_run_at_once_see_their_own_ids(kind):
-        app = App()
-        if kind == "sync":
-            barrier = threading.Barrier(8)
 
-            @app.function(max_containers=1)
-            @moorage.concurrent(max_inputs=8)
-            def ids():
-                before = moorage.current_input_id()
-                barrier.wait(10)  # all eight are between the two looks
-                return before, moorage.current_input_id(), moorage.current_function_call_id()
+def test_outside_of_inputs_there_are_no_ids():
+    assert moorage.current_input_id() is None
+    assert moorage.current_function_call_id() is None
+    assert moorage.is_local() is True
 
-        else:
-            arrived = []
-            all_there = asyncio.Event()
 
-            @app.function(max_containers=1)
-            @moorage.concurrent(max_inputs=8)
-            async def ids():
-                before = moorage.current_input_id()
-                arrived.append(before)
-                if len(arrived) == 8:
-                    all_there.set()
-                await asyncio.wait_for(all_there.wait(), 10)
-                return before, moorage.current_input_id(), moorage.current_function_call_id()
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_inputs_that_run_at_once_see_their_own_ids(kind):
+    app = App()
+    if kind == "sync":
+        barrier = threading.Barrier(8)
+
+        @app.function(max_containers=1)
+        @moorage.concurrent(max_inputs=8)
+        def ids():
+            before = moorage.current_input_id()
+            barrier.wait(10)  # all eight are between the two looks
+            return before, moorage.current_input_id(), moorage.current_function_call_id()
+
+    else:
+        arrived = []
+        all_there = asyncio.Event()
+
+        @app.function(max_containers=1)
+        @moorage.concurrent(max_inputs=8)
+        async def ids():
+            before = moorage.current_input_id()
+            arrived.append(before)
+            if len(arrived) == 8:
+                all_there.set()
+            await asyncio.wait_for(all_there.wait(), 10)
+            return before, moorage.current_input_id(), moorage.current_function_call_id()
 
     with app.run():
         calls = [ids.spawn() for _ in range(8)]
