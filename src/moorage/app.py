@@ -691,7 +691,29 @@ class App:
         if run is not None:
             self._close(run)
 
-    lookup: FunctionWithAio[..., App]
+    @staticmethod
+    @FunctionWithAio
+    def lookup(
+        name: str,
+        *,
+        client: object = None,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+    ) -> App:
+        """The app that is deployed in this process under `name`.
+
+        Args:
+            create_if_missing: deploy an empty one if there is none.
+
+        Raises:
+            NotFoundError: if there is none.
+        """
+        try:
+            return deployments.find(name)
+        except NotFoundError:
+            if not create_if_missing:
+                raise
+        return App(name)._deploy(name=name, strategy="rolling")
 
     @MethodWithAio
     def get_tags(self, *, client: object = None) -> dict[str, str]:
@@ -873,32 +895,6 @@ class AppRun:
         traceback: TracebackType | None,
     ) -> None:
         await run_in_thread(lambda: self.__exit__(kind, error, traceback))
-
-
-def _lookup(
-    name: str,
-    *,
-    client: object = None,
-    environment_name: str | None = None,
-    create_if_missing: bool = False,
-) -> App:
-    """The app that is deployed in this process under `name`.
-
-    Args:
-        create_if_missing: deploy an empty one if there is none.
-
-    Raises:
-        NotFoundError: if there is none.
-    """
-    try:
-        return deployments.find(name)
-    except NotFoundError:
-        if not create_if_missing:
-            raise
-    return App(name)._deploy(name=name, strategy="rolling")
-
-
-App.lookup = FunctionWithAio(_lookup)
 
 
 def _raw_and_marks(obj: Any) -> tuple[Any, Marks]:

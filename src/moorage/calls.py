@@ -75,6 +75,40 @@ class WaitedCall:
         return self.wake
 
 
+class Gather:
+    """``FunctionCall.gather``: wait for several calls together."""
+
+    __slots__ = ()
+
+    def __call__(self, *function_calls: FunctionCall[T]) -> list[T]:
+        """The results of all, in the order given; the first error that comes is raised.
+
+        The other calls go on when one fails.
+        """
+        while pending := _pending(function_calls):
+            pool = pending[0][0]._started_pool()
+            waiter = pool.clock.make_waiter()
+            try:
+                if _add_all(pending, waiter.wake):
+                    park(pool.clock, waiter)
+            finally:
+                for call, input in pending:
+                    call._remove(input, waiter.wake)
+        return [call.get() for call in function_calls]
+
+    async def aio(self, *function_calls: FunctionCall[T]) -> list[T]:
+        """As calling it, for asyncio and trio."""
+        while pending := _pending(function_calls):
+            waiter = make_async_waiter()
+            try:
+                if _add_all(pending, waiter.wake):
+                    await waiter.wait()
+            finally:
+                for call, input in pending:
+                    later(partial(call._remove, input, waiter.wake))
+        return [await call.get.aio() for call in function_calls]
+
+
 class FunctionCall(Generic[R_co]):
     """A spawned call: get its results, or cancel it, when and where you like.
 
@@ -107,6 +141,32 @@ class FunctionCall(Generic[R_co]):
         _pool: Pool | None
         _unknown: str | None
         _waiting: dict[int, list[Wake]] | None
+
+    @staticmethod
+    @FunctionWithAio
+    def from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
+        """The call with this id, spawned in this process.
+
+        Raises:
+            NotFoundError: if there was none; in strict mode only when it is used.
+            OutputExpiredError: if it settled more than 10 minutes ago, or 10,000
+                others have since (see `config`).
+        """
+        call = spawned_calls.find(function_call_id)
+        if call is not None:
+            return call
+        number = call_number(function_call_id)
+        if number is not None and number < next_call_number():
+            raise OutputExpiredError(
+                f"the call {function_call_id} settled too long ago to be found by its id; "
+                "keep the FunctionCall, or raise config.findable_seconds and config.findable_calls"
+            )
+        unknown = FunctionCall._make_unknown(function_call_id)
+        if not config.strict:
+            unknown._started_pool()
+        return unknown
+
+    gather: ClassVar[Gather] = Gather()
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise InvalidError(
@@ -258,10 +318,6 @@ class FunctionCall(Generic[R_co]):
         )
         return f"<FunctionCall {self.object_id} of {self.target.name}: {shown or 'no inputs'}>"
 
-    if TYPE_CHECKING:
-        from_id: ClassVar[FunctionWithAio[..., FunctionCall[Any]]]
-        gather: ClassVar[Gather]
-
 
 class Get(Generic[R_co]):
     """``FunctionCall.get``."""
@@ -365,40 +421,6 @@ def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
     return range(start, count if end is None else end)
 
 
-class Gather:
-    """``FunctionCall.gather``: wait for several calls together."""
-
-    __slots__ = ()
-
-    def __call__(self, *function_calls: FunctionCall[T]) -> list[T]:
-        """The results of all, in the order given; the first error that comes is raised.
-
-        The other calls go on when one fails.
-        """
-        while pending := _pending(function_calls):
-            pool = pending[0][0]._started_pool()
-            waiter = pool.clock.make_waiter()
-            try:
-                if _add_all(pending, waiter.wake):
-                    park(pool.clock, waiter)
-            finally:
-                for call, input in pending:
-                    call._remove(input, waiter.wake)
-        return [call.get() for call in function_calls]
-
-    async def aio(self, *function_calls: FunctionCall[T]) -> list[T]:
-        """As calling it, for asyncio and trio."""
-        while pending := _pending(function_calls):
-            waiter = make_async_waiter()
-            try:
-                if _add_all(pending, waiter.wake):
-                    await waiter.wait()
-            finally:
-                for call, input in pending:
-                    later(partial(call._remove, input, waiter.wake))
-        return [await call.get.aio() for call in function_calls]
-
-
 def _pending(calls: Sequence[FunctionCall[Any]]) -> list[tuple[FunctionCall[Any], Input]]:
     """What is still to wait for.
 
@@ -492,33 +514,6 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
 
 
 spawned_calls: Final = SpawnedCalls()
-
-
-def _from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
-    """The call with this id, spawned in this process.
-
-    Raises:
-        NotFoundError: if there was none; in strict mode only when it is used.
-        OutputExpiredError: if it settled more than 10 minutes ago, or 10,000
-            others have since (see `config`).
-    """
-    call = spawned_calls.find(function_call_id)
-    if call is not None:
-        return call
-    number = call_number(function_call_id)
-    if number is not None and number < next_call_number():
-        raise OutputExpiredError(
-            f"the call {function_call_id} settled too long ago to be found by its id; "
-            "keep the FunctionCall, or raise config.findable_seconds and config.findable_calls"
-        )
-    unknown = FunctionCall._make_unknown(function_call_id)
-    if not config.strict:
-        unknown._started_pool()
-    return unknown
-
-
-FunctionCall.from_id = FunctionWithAio(_from_id)
-FunctionCall.gather = Gather()
 
 
 class StreamCall:

@@ -14,7 +14,7 @@ from .exception import InvalidError, InvalidUseError, NotInContainerError
 from .partial_function import clustered as clustered
 from .runtime.container import Container
 from .runtime.context import running_input
-from .with_aio import FunctionWithAio
+from .with_aio import FunctionWithAio, function_with_aio
 
 
 def _container(name: str, error: type[InvalidError] = NotInContainerError) -> Container:
@@ -61,7 +61,14 @@ def stop_fetching_inputs() -> None:
     container.host.stop_fetching(container)
 
 
-def _stop_app(name: str, *, environment_name: str | None = None, client: object = None) -> None:
+async def _stop_app_async(
+    name: str, *, environment_name: str | None = None, client: object = None
+) -> None:
+    await deployments.find(name).stop.aio()
+
+
+@function_with_aio(_stop_app_async)
+def stop_app(name: str, *, environment_name: str | None = None, client: object = None) -> None:
     """Stop the app that is deployed in this process under `name`.
 
     Raises:
@@ -70,16 +77,8 @@ def _stop_app(name: str, *, environment_name: str | None = None, client: object 
     deployments.find(name).stop()
 
 
-async def _stop_app_async(
-    name: str, *, environment_name: str | None = None, client: object = None
-) -> None:
-    await deployments.find(name).stop.aio()
-
-
-stop_app: FunctionWithAio[..., None] = FunctionWithAio(_stop_app, _stop_app_async)
-
-
-def _get_app_objects(
+@FunctionWithAio
+def get_app_objects(
     app_name: str, *, environment_name: str | None = None, client: object = None
 ) -> dict[str, Any]:
     """The functions and classes of the app that is deployed under `app_name`, by name.
@@ -90,8 +89,6 @@ def _get_app_objects(
     app = deployments.find(app_name)
     return {**app._functions_by_name(), **app._classes_by_name()}
 
-
-get_app_objects: FunctionWithAio[..., dict[str, Any]] = FunctionWithAio(_get_app_objects)
 
 _CLOUD_ONLY = frozenset(
     {

@@ -7,7 +7,7 @@ the names of ``modal.runner``.
 from __future__ import annotations
 
 from .app import App, AppRun
-from .with_aio import FunctionWithAio
+from .with_aio import function_with_aio
 
 
 def run_app(
@@ -22,18 +22,6 @@ def run_app(
     return app.run()
 
 
-def _deploy_app(
-    app: App,
-    name: str | None = None,
-    environment_name: str | None = None,
-    client: object = None,
-    tag: str = "",
-    strategy: str = "rolling",
-) -> App:
-    """``deploy_app(app)`` is ``app.deploy()``."""
-    return app.deploy(name=name, strategy=strategy)
-
-
 async def _deploy_app_async(
     app: App,
     name: str | None = None,
@@ -45,4 +33,14 @@ async def _deploy_app_async(
     return await app.deploy.aio(name=name, strategy=strategy)
 
 
-deploy_app: FunctionWithAio[..., App] = FunctionWithAio(_deploy_app, _deploy_app_async)
+@function_with_aio(_deploy_app_async)
+def deploy_app(
+    app: App,
+    name: str | None = None,
+    environment_name: str | None = None,
+    client: object = None,
+    tag: str = "",
+    strategy: str = "rolling",
+) -> App:
+    """``deploy_app(app)`` is ``app.deploy()``."""
+    return app.deploy(name=name, strategy=strategy)

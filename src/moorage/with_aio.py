@@ -135,6 +135,13 @@ class MethodWithAio(Generic[S, P, R_co]):
         return FunctionWithAio(function, _bound(self._aio, instance, owner))
 
 
+def function_with_aio(
+    aio: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[[Callable[P, T]], FunctionWithAio[P, T]]:
+    """Decorate a function that waits: `aio` is how it waits on a loop."""
+    return lambda function: FunctionWithAio(function, aio)
+
+
 def with_aio(
     aio: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[[Callable[Concatenate[S, P], T]], MethodWithAio[S, P, T]]:

@@ -271,8 +271,7 @@ class Model:
     async def async_stream(self, n: int) -> AsyncIterator[int]:
         yield n
 
-    @moorage.enter()
-    @moorage.method()
+    @moorage.method(is_generator=False)
     def warm(self) -> float:
         return 1.0
 

@@ -121,7 +121,7 @@ class Pool:
         policy: Policy | None = None,
         on_retired: Callable[[Pool], object] | None = None,
     ) -> None:
-        self.options = options
+        self.options: PoolOptions = options
         self.clock = clock
         self._now = clock.now
         self.lock: threading.Lock = threading.Lock()
