@@ -14,6 +14,8 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/basedpyright --verifytypes moorage --ignoreexternal \
+		> $(VENV)/completeness.txt || { cat $(VENV)/completeness.txt; exit 1; }
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.installed-bench
