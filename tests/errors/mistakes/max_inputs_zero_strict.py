@@ -1,0 +1,11 @@
+# max_inputs=0
+# strict
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+@modal.concurrent(max_inputs=0)
+def f(x):
+    return x
