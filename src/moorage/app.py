@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -36,12 +35,13 @@ from .declarations import Declarations
 from .entrypoint import LocalEntrypoint as LocalEntrypoint
 from .exception import (
     DeprecationError,
+    Error,
     ExecutionError,
     InvalidArgumentsError,
     InvalidError,
     NotFoundError,
 )
-from .frames import shortened
+from .frames import short, shortened, shortened_as, warn
 from .functions import Function
 from .marks import (
     Concurrency,
@@ -223,10 +223,9 @@ class App:
 
     def _warn_registered(self, name: str) -> None:
         if config.strict:  # as Modal does
-            warnings.warn(
+            warn(
                 f"App.{name} goes away in Modal 1.7; keep what the decorators return instead",
                 DeprecationError,
-                stacklevel=3,
             )
 
     def _functions_by_name(self) -> dict[str, Function[..., Any, Any]]:
@@ -313,7 +312,9 @@ class App:
             "single_use_containers": single_use_containers,
             "max_inputs": max_inputs,
         }
-        concurrent_inputs = accept_old_names("app.function", shared, dict(old_names), 5)
+        concurrent_inputs = accept_old_names(
+            "app.function", shared, dict(old_names), lambda: inspect.signature(App.function).parameters
+        )
         refuse_no_timeout(timeout)
         check_cloud_arguments(
             "app.function",
@@ -352,7 +353,8 @@ class App:
                 )
             if not callable(raw) or getattr(raw, "_moorage_registered", False):
                 raise InvalidError(
-                    f"app.function() decorates functions, got {raw!r}; write it above a def, once"
+                    f"app.function() decorates functions, got {raw!r}; "
+                    "write it above a def, once and alone of the app's decorators"
                 )
             shown = name or getattr(raw, "__name__", None)
             if not isinstance(shown, str) and not config.strict:
@@ -455,7 +457,9 @@ class App:
             "single_use_containers": single_use_containers,
             "max_inputs": max_inputs,
         }
-        concurrent_inputs = accept_old_names("app.cls", shared, dict(old_names), 5)
+        concurrent_inputs = accept_old_names(
+            "app.cls", shared, dict(old_names), lambda: inspect.signature(App.cls).parameters
+        )
         refuse_no_timeout(timeout)
         check_cloud_arguments(
             "app.cls",
@@ -488,7 +492,7 @@ class App:
             raw, marks = _raw_and_marks(user_class)
             if not isinstance(raw, type):
                 raise InvalidArgumentsError(
-                    f"app.cls() decorates classes, got {raw!r}; write @app.function() for a "
+                    f"app.cls() decorates classes, got {_shown(raw)}; write @app.function() for a "
                     "function, and app.cls() once"
                 )
             _refuse_nested(raw, serialized)
@@ -644,7 +648,7 @@ class App:
             raise InvalidError(
                 'deploy needs a name; write app.deploy(name="some-name") or App("some-name")'
             )
-        check_name(name, "App", "my-app")
+        check_name(name, "App", 'app.deploy(name="my-app")')
         with self._lock:
             if self._run is not None and not self._run.ambient:
                 raise InvalidError(
@@ -773,6 +777,7 @@ class RunMethod:
     def __init__(self, app: App) -> None:
         self._app = app
 
+    @shortened_as("app.run")
     def __call__(
         self,
         *,
@@ -801,6 +806,19 @@ class RunMethod:
 
     aio = __call__
 
+    if not TYPE_CHECKING:  # so that type checkers refuse it too
+
+        def __enter__(self):
+            raise InvalidArgumentsError(
+                "app.run was written without its parentheses; write `with app.run():`"
+            )
+
+        __aenter__ = __enter__
+
+        def __exit__(self, *error): ...
+
+        __aexit__ = __exit__
+
 
 class AppRun:
     """What ``app.run()`` gives: a context manager; entering it again begins a new run."""
@@ -815,7 +833,10 @@ class AppRun:
         self._run: Run | None = None
 
     def __enter__(self) -> App:
-        self._run = self._app._open(self._clock, self._grace, self._name)
+        try:
+            self._run = self._app._open(self._clock, self._grace, self._name)
+        except Error as error:
+            raise short(error)
         return self._app
 
     def __exit__(
@@ -828,7 +849,10 @@ class AppRun:
         self._app._close(self._run)
 
     async def __aenter__(self) -> App:
-        return self.__enter__()
+        try:
+            return self.__enter__()
+        except Error as error:
+            raise short(error)
 
     async def __aexit__(
         self,
@@ -863,6 +887,10 @@ def _lookup(
 
 
 App.lookup = FunctionWithAio(_lookup)
+
+
+def _shown(obj: object) -> str:
+    return f"the function {name_of(obj)}" if inspect.isfunction(obj) else repr(obj)
 
 
 def _raw_and_marks(obj: Any) -> tuple[Any, Marks]:

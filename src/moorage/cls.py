@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from . import config, deployments
 from .declarations import Declarations
-from .exception import InvalidArgumentsError, InvalidError, NotFoundError
-from .frames import shortened
+from .exception import Error, InvalidArgumentsError, InvalidError, NotFoundError
+from .frames import short, shortened
 from .functions import Function, FunctionAutoscalerManager, Service
 from .marks import REQUIRED, Concurrency, PartialFunction
 from .options import FunctionOptions, changed_options
@@ -47,7 +47,8 @@ class Cls:
     def __init__(self, *args: object, **kwargs: object) -> None:
         if len(args) == 3 and isinstance(args[1], tuple):  # class B(A): ...
             raise InvalidError(
-                f"the class {args[0]} inherits from {args[1]!r}, which belongs to an app; "
+                f"the class {args[0]} inherits from {', '.join(map(repr, args[1]))}, "
+                "which belongs to an app; "
                 "inherit from a plain class, and put @app.cls() on each that is called"
             )
         raise InvalidError(
@@ -87,7 +88,10 @@ class Cls:
 
     def __call__(self, *args: object, **kwargs: object) -> Obj:
         if not config.strict and "_find" not in self.__dict__:
-            self._declared.bind(args, kwargs, check_types=True)
+            try:
+                self._declared.bind(args, kwargs, check_types=True)
+            except Error as error:
+                raise short(error)
         return Obj(self, args, kwargs)
 
     # -- other options ----------------------------------------------------------
@@ -164,7 +168,8 @@ class Cls:
             classes = deployments.find(app_name)._classes_by_name()
             if name not in classes:
                 raise NotFoundError(
-                    f"the app {app_name!r} has no class {name!r}; it has {', '.join(classes)}"
+                    f"the app {app_name!r} has no class {name!r}; "
+                    f"write the name of one it has: {', '.join(classes) or 'none'}"
                 )
             return classes[name]
 
@@ -263,11 +268,13 @@ class Obj:
             return FunctionWithAio(lambda **given: found()(**given))
 
         def find() -> Function[Any, Any, Any]:
-            method = found()
-            if not isinstance(method, Function):
+            known = self._cls._found()._declared.methods
+            if name not in known:
                 raise NotFoundError(
-                    f"{self._cls!r} has no method {name!r}; put @moorage.method() above it"
+                    f"{self._cls!r} has no method {name!r}; put @moorage.method() above it, "
+                    f"or write the name of one it has: {', '.join(known) or 'none'}"
                 )
+            method: Function[Any, Any, Any] = found()
             return method
 
         shown = f"{self._cls.__name__}.{name}"

@@ -4,5 +4,7 @@ import types
 
 import moorage as modal
 
-sys.modules["modal"] = types.ModuleType("modal")
+real = types.ModuleType("modal")
+real.__file__ = "site-packages/modal/__init__.py"
+sys.modules["modal"] = real
 modal.install_as_modal()
