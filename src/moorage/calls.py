@@ -208,9 +208,10 @@ class FunctionCall(Generic[R_co]):
     def _input_at(self, index: int) -> Input:
         self._started_pool()
         if not 0 <= index < len(self._inputs):
+            last = len(self._inputs) - 1
             raise InvalidIndexError(
-                f"the call of {self.target.name} has {len(self._inputs)} inputs, got index={index}; "
-                f"write index={max(0, len(self._inputs) - 1)} or less, from 0 up"
+                f"the inputs of the call of {self.target.name} have the numbers 0 to {last}, "
+                f"got index={index}; write index={max(0, last)}"
             )
         return self._inputs[index]
 

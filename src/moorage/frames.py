@@ -93,7 +93,7 @@ def wrong_arguments(
             return unknown_keyword(name, key, named, unknown)
     required = [n for n in named if parameters[n].default is inspect.Parameter.empty]
     written = f"{name}({', '.join(f'{n}=...' for n in required or named)})"
-    given = [arg for arg in args if not type(arg).__module__.startswith("moorage")]
+    given = args[1:] if next(iter(parameters), "") == "self" else args
     if given and not any(p.kind in _BY_PLACE and n != "self" for n, p in parameters.items()):
         if callable(given[0]):
             shown = getattr(given[0], "__name__", repr(given[0]))

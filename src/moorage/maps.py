@@ -370,9 +370,9 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
         # Closed, or collected, maybe while some lock is held: take none here.
         later(call.close)
         raise
-    except BaseException:
+    except BaseException as error:
         call.close()
-        raise
+        raise short(error)
     call.finish()
     if feeder is not None:
         feeder.join()
@@ -419,12 +419,12 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                 # Else the task itself is collected, and nothing can be awaited.
                 await feeder.wait_ended()
         raise
-    except BaseException:
+    except BaseException as error:
         call.close()
         if isinstance(feeder, AsyncFeeder):
             feeder.cancel()
             await feeder.wait_ended()
-        raise
+        raise short(error)
     call.finish()
     if isinstance(feeder, AsyncFeeder):
         await feeder.wait_ended()
