@@ -42,6 +42,8 @@ LAYERS = {
     "runtime.clock": 0,
     "runtime.timekeeper": 0,
     "runtime.__init__": 0,
+    "frames": 0,
+    "with_aio": 0,
     "types": 0,
     "account_types": 0,
     "call_graph": 0,

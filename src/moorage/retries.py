@@ -129,7 +129,7 @@ def retry_policy(retries: int | Retries | None, function_name: str) -> Retries |
         _check_int(retries)
     if not isinstance(retries, int):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidError(
-            f"retries of {function_name} must be an int or modal.Retries, "
+            f"retries of {function_name!r} must be an int or modal.Retries, "
             f"got {retries!r}; write retries=3 or retries=modal.Retries(max_retries=3)"
         )
     return Retries(max_retries=retries, backoff_coefficient=1.0)

@@ -3,9 +3,10 @@
 Owns how what a program wrote to stderr becomes the text of its golden file:
 
 - the program is ``program.py``, files of the package are ``moorage/x.py`` without
-  a line number and with the first line of a statement only;
-- frames of the standard library become one line, for they differ between
-  versions of Python, as do the lines that mark a part of a line with ``^^^^``.
+  a line number;
+- what differs between versions of Python is left out: the frames of the standard
+  library, which become one line, all lines of a statement but its first, and the
+  lines that mark a part of it with ``^^^^``.
 """
 
 from __future__ import annotations
@@ -74,30 +75,28 @@ def run(wanted: list[str]) -> dict[str, Seen]:
 
 def normalised(stderr: str, program: str) -> str:
     lines: list[str] = []
-    kept = True  # the frame that the source lines which follow belong to
-    ours = 0  # source lines of a frame of ours to come, at most
+    source = 0  # lines of source that may follow: one after a frame
     for line in stderr.splitlines():
         if re.fullmatch(r"[\s|]*[~^][\s~^]*", line):
             continue
         frame, warning = _FRAME.match(line), _WARNING.match(line)
         if frame is not None:
             shown, number = _shown(frame["path"], program), frame["line"]
-            kept, ours = shown != STDLIB, -1
+            source = 0 if shown == STDLIB else 1
             if shown == STDLIB:
                 if lines[-1] != STDLIB:
                     lines.append(STDLIB)
                 continue
             if shown.startswith("moorage/"):
-                number, ours = "...", 1
+                number = "..."
             lines.append(f'{frame["indent"]}File "{shown}", line {number}{frame["rest"]}')
         elif warning is not None:
-            kept, ours = True, -1
             shown, number = _shown(warning["path"], program), warning["line"]
             lines.append(f"{shown}:{number}: {warning['rest']}")
-        elif line.startswith("    ") and (not kept or ours == 0):
-            continue  # the source of a frame that is left out, or the rest of a statement of ours
-        else:
-            kept, ours = True, ours - 1
+        elif not line.startswith("    "):
+            lines.append(line)
+        elif source:
+            source -= 1
             lines.append(line)
     text = "\n".join(lines) + "\n"
     text = text.replace(program, "program.py")

@@ -7,7 +7,7 @@ app = modal.App("shop")
 @app.function()
 @modal.batched(max_batch_size=8, wait_ms=5)
 def f(xs):
-    return [int(x) for x in xs]
+    return list(map(int, xs))
 
 
 with app.run():
