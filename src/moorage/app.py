@@ -313,7 +313,10 @@ class App:
             "max_inputs": max_inputs,
         }
         concurrent_inputs = accept_old_names(
-            "app.function", shared, dict(old_names), lambda: inspect.signature(App.function).parameters
+            "app.function",
+            shared,
+            dict(old_names),
+            lambda: inspect.signature(App.function).parameters,
         )
         refuse_no_timeout(timeout)
         check_cloud_arguments(

@@ -46,8 +46,9 @@ class Cls:
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         if len(args) == 3 and isinstance(args[1], tuple):  # class B(A): ...
+            bases: tuple[object, ...] = args[1]
             raise InvalidError(
-                f"the class {args[0]} inherits from {', '.join(map(repr, args[1]))}, "
+                f"the class {args[0]} inherits from {', '.join(map(repr, bases))}, "
                 "which belongs to an app; "
                 "inherit from a plain class, and put @app.cls() on each that is called"
             )

@@ -101,7 +101,9 @@ def wrong_arguments(
                 f"{name} was written without its parentheses above {shown}; write "
                 f"@{'' if name.startswith('app.') else 'moorage.'}{written}"
             )
-        return InvalidArgumentsError(f"{name} takes keywords only, got {given[0]!r}; write {written}")
+        return InvalidArgumentsError(
+            f"{name} takes keywords only, got {given[0]!r}; write {written}"
+        )
     missing = [n for n in required if n not in kwargs]
     if missing and len(given) < len(required):
         return InvalidArgumentsError(f"{name} needs {' and '.join(missing)}; write {written}")

@@ -86,7 +86,9 @@ class FunctionOptions:
                     f"{name} must be a whole number, got {value!r}; write {name}=10"
                 )
             if value < 0:
-                raise InvalidValueError(f"{name} must not be negative, got {value!r}; write {name}=10")
+                raise InvalidValueError(
+                    f"{name} must not be negative, got {value!r}; write {name}=10"
+                )
 
 
 def check_concurrency(concurrency: Concurrency | None, name: str) -> None:

@@ -57,7 +57,9 @@ class Retries:
             )
         _check_number("max_delay", max_delay)
         if not 1.0 <= max_delay <= _LONGEST:
-            raise InvalidError(f"max_delay must be from 1 to 60 seconds, got {max_delay}; write max_delay=60")
+            raise InvalidError(
+                f"max_delay must be from 1 to 60 seconds, got {max_delay}; write max_delay=60"
+            )
         _check_number("initial_delay", initial_delay)
         if not 0.0 <= initial_delay <= _LONGEST:
             raise InvalidError(

@@ -29,7 +29,9 @@ ALL_GET = 120.0
 
 STDLIB = "  ... frames of the standard library ..."
 
-_FRAME = re.compile(r'^(?P<indent> +(?:\| )?)File "(?P<path>[^"]+)", line (?P<line>\d+)(?P<rest>.*)$')
+_FRAME = re.compile(
+    r'^(?P<indent> +(?:\| )?)File "(?P<path>[^"]+)", line (?P<line>\d+)(?P<rest>.*)$'
+)
 _WARNING = re.compile(r"^(?P<path>/[^:]+\.py):(?P<line>\d+): (?P<rest>\w+: .*)$")
 
 

@@ -50,9 +50,9 @@ def run(path: str) -> None:
     try:
         exec(compile(source, path, "exec"), module.__dict__)
     except Exception as error:
-        assert error.__traceback__ is not None
-        error.with_traceback(error.__traceback__.tb_next)
-        sys.excepthook(type(error), error, error.__traceback__)
+        mine = error.__traceback__
+        without_mine = mine and mine.tb_next
+        sys.excepthook(type(error), error.with_traceback(without_mine), without_mine)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,9 @@ def test_no_frame_of_ours_that_need_not_be(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_warnings_point_at_the_program(name):
     for line in harness.golden(name).read_text().splitlines():
-        if re.search(r": \w*(Warning|DeprecationError): ", line) and not line.startswith("moorage."):
+        if re.search(r": \w*(Warning|DeprecationError): ", line) and not line.startswith(
+            "moorage."
+        ):
             assert re.match(r"program\.py:\d+: ", line), line
 
 
