@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -35,6 +34,7 @@ from .declarations import Declarations
 from .entrypoint import LocalEntrypoint as LocalEntrypoint
 from .exception import (
     DeprecationError,
+    Error,
     ExecutionError,
     InvalidArgumentsError,
     InvalidError,
@@ -42,7 +42,7 @@ from .exception import (
     NotFoundError,
     UnimplementedError,
 )
-from .frames import shortened
+from .frames import short, shortened, shortened_as, warn
 from .functions import Function
 from .marks import (
     Concurrency,
@@ -217,10 +217,9 @@ class App:
 
     def _warn_registered(self, name: str) -> None:
         if config.strict:  # as Modal does
-            warnings.warn(
+            warn(
                 f"App.{name} goes away in Modal 1.7; keep what the decorators return instead",
                 DeprecationError,
-                stacklevel=3,
             )
 
     def _functions_by_name(self) -> dict[str, Function[..., Any, Any]]:
@@ -307,7 +306,12 @@ class App:
             "single_use_containers": single_use_containers,
             "max_inputs": max_inputs,
         }
-        concurrent_inputs = accept_old_names("app.function", shared, dict(old_names), 5)
+        concurrent_inputs = accept_old_names(
+            "app.function",
+            shared,
+            dict(old_names),
+            lambda: inspect.signature(App.function).parameters,
+        )
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {
             "image": image,
@@ -344,7 +348,8 @@ class App:
                 )
             if not callable(raw) or getattr(raw, "_moorage_registered", False):
                 raise InvalidError(
-                    f"app.function() decorates functions, got {raw!r}; write it above a def, once"
+                    f"app.function() decorates functions, got {raw!r}; "
+                    "write it above a def, once and alone of the app's decorators"
                 )
             shown = name or getattr(raw, "__name__", None)
             if not isinstance(shown, str) and not config.strict:
@@ -448,7 +453,9 @@ class App:
             "single_use_containers": single_use_containers,
             "max_inputs": max_inputs,
         }
-        concurrent_inputs = accept_old_names("app.cls", shared, dict(old_names), 5)
+        concurrent_inputs = accept_old_names(
+            "app.cls", shared, dict(old_names), lambda: inspect.signature(App.cls).parameters
+        )
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {
             "image": image,
@@ -479,7 +486,7 @@ class App:
             raw, marks = _raw_and_marks(user_class)
             if not isinstance(raw, type):
                 raise InvalidArgumentsError(
-                    f"app.cls() decorates classes, got {raw!r}; write @app.function() for a "
+                    f"app.cls() decorates classes, got {_shown(raw)}; write @app.function() for a "
                     "function, and app.cls() once"
                 )
             _refuse_nested(raw, serialized)
@@ -648,7 +655,7 @@ class App:
             raise InvalidError(
                 'deploy needs a name; write app.deploy(name="some-name") or App("some-name")'
             )
-        check_name(name, "App", "my-app")
+        check_name(name, "App", 'app.deploy(name="my-app")')
         with self._lock:
             if self._run is not None and not self._run.ambient:
                 raise InvalidError(
@@ -831,6 +838,7 @@ class RunMethod:
     def __init__(self, app: App) -> None:
         self._app = app
 
+    @shortened_as("app.run")
     def __call__(
         self,
         *,
@@ -859,6 +867,19 @@ class RunMethod:
 
     aio = __call__
 
+    if not TYPE_CHECKING:  # so that type checkers refuse it too
+
+        def __enter__(self):
+            raise InvalidArgumentsError(
+                "app.run was written without its parentheses; write `with app.run():`"
+            )
+
+        __aenter__ = __enter__
+
+        def __exit__(self, *error): ...
+
+        __aexit__ = __exit__
+
 
 class AppRun:
     """What ``app.run()`` gives: a context manager; entering it again begins a new run."""
@@ -873,7 +894,10 @@ class AppRun:
         self._run: Run | None = None
 
     def __enter__(self) -> App:
-        self._run = self._app._open(self._clock, self._grace, self._name)
+        try:
+            self._run = self._app._open(self._clock, self._grace, self._name)
+        except Error as error:
+            raise short(error)
         return self._app
 
     def __exit__(
@@ -886,7 +910,10 @@ class AppRun:
         self._app._close(self._run)
 
     async def __aenter__(self) -> App:
-        return self.__enter__()
+        try:
+            return self.__enter__()
+        except Error as error:
+            raise short(error)
 
     async def __aexit__(
         self,
@@ -895,6 +922,10 @@ class AppRun:
         traceback: TracebackType | None,
     ) -> None:
         await run_in_thread(lambda: self.__exit__(kind, error, traceback))
+
+
+def _shown(obj: object) -> str:
+    return f"the function {name_of(obj)}" if inspect.isfunction(obj) else repr(obj)
 
 
 def _raw_and_marks(obj: Any) -> tuple[Any, Marks]:

@@ -74,7 +74,8 @@ def check_name(name: object, kind: str, example: str) -> None:
     if taken or not re.fullmatch(r"[A-Za-z0-9\-._]{1,64}", name):
         reason = "is reserved for the ids of apps" if taken else "is not a possible name"
         raise InvalidError(
-            f"{name!r} {reason} of a {kind}: 1 to 64 of letters, digits, '-', '.' and '_'; "
+            f"{name!r} {reason} of {'an' if kind == 'App' else 'a'} {kind}: "
+            "1 to 64 of letters, digits, '-', '.' and '_'; "
             f"write {example}"
         )
 

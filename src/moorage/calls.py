@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import warnings
 from collections import Counter, deque
 from collections.abc import (
     AsyncGenerator,
@@ -28,12 +27,14 @@ from . import config
 from .call_graph import InputInfo, InputStatus
 from .exception import (
     AsyncUsageWarning,
+    Error,
     FunctionTimeoutError,
     InvalidError,
     InvalidIndexError,
     NotFoundError,
     OutputExpiredError,
 )
+from .frames import short, warn
 from .runtime.cancellation import park
 from .runtime.clock import Waiter
 from .runtime.context import running_input
@@ -85,28 +86,35 @@ class Gather:
 
         The other calls go on when one fails.
         """
-        while pending := _pending(function_calls):
-            pool = pending[0][0]._started_pool()
-            waiter = pool.clock.make_waiter()
-            try:
-                if _add_all(pending, waiter.wake):
-                    park(pool.clock, waiter)
-            finally:
-                for call, input in pending:
-                    call._remove(input, waiter.wake)
-        return [call.get() for call in function_calls]
+        warn_if_loop_runs("FunctionCall", "gather(...)", "await {}.gather.aio(...)")
+        try:
+            while pending := _pending(function_calls):
+                pool = pending[0][0]._started_pool()
+                waiter = pool.clock.make_waiter()
+                try:
+                    if _add_all(pending, waiter.wake):
+                        park(pool.clock, waiter)
+                finally:
+                    for call, input in pending:
+                        call._remove(input, waiter.wake)
+            return [call.get() for call in function_calls]
+        except Exception as error:
+            raise short(error)
 
     async def aio(self, *function_calls: FunctionCall[T]) -> list[T]:
         """As calling it, for asyncio and trio."""
-        while pending := _pending(function_calls):
-            waiter = make_async_waiter()
-            try:
-                if _add_all(pending, waiter.wake):
-                    await waiter.wait()
-            finally:
-                for call, input in pending:
-                    later(partial(call._remove, input, waiter.wake))
-        return [await call.get.aio() for call in function_calls]
+        try:
+            while pending := _pending(function_calls):
+                waiter = make_async_waiter()
+                try:
+                    if _add_all(pending, waiter.wake):
+                        await waiter.wait()
+                finally:
+                    for call, input in pending:
+                        later(partial(call._remove, input, waiter.wake))
+            return [await call.get.aio() for call in function_calls]
+        except Exception as error:
+            raise short(error)
 
 
 class FunctionCall(Generic[R_co]):
@@ -278,9 +286,10 @@ class FunctionCall(Generic[R_co]):
     def _input_at(self, index: int) -> Input:
         self._started_pool()
         if not 0 <= index < len(self._inputs):
+            last = len(self._inputs) - 1
             raise InvalidIndexError(
-                f"{self!r} has {len(self._inputs)} inputs, got index={index}; "
-                f"write an index from 0 to {len(self._inputs) - 1}"
+                f"the inputs of the call of {self.target.name} have the numbers 0 to {last}, "
+                f"got index={index}; write index={max(0, last)}"
             )
         return self._inputs[index]
 
@@ -340,12 +349,17 @@ class Get(Generic[R_co]):
             InputCancelledError: if the call was cancelled.
         """
         call = self._call
-        input = call._input_at(index)
+        try:
+            input = call._input_at(index)
+        except Error as error:
+            raise short(error)
         if input.outcome is None:
             pool = call._started_pool()
             waiter = pool.clock.make_waiter()
             if call._add(input, waiter.wake):
                 wait_here(pool, waiter, timeout, call, input)
+                if input.outcome is None:
+                    raise _timed_out(call, timeout)
         outcome = input.outcome
         if type(outcome) is Value:
             value: R_co = outcome.value
@@ -358,7 +372,10 @@ class Get(Generic[R_co]):
     async def aio(self, timeout: float | None = None, *, index: int = 0) -> R_co:
         """As calling it, for asyncio and trio."""
         call = self._call
-        input = call._input_at(index)
+        try:
+            input = call._input_at(index)
+        except Error as error:
+            raise short(error)
         if input.outcome is None:
             pool = call._started_pool()
             waiter = make_async_waiter()
@@ -575,7 +592,13 @@ class StreamReader(Generic[Y_co]):
 def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None, None]:
     if call.pool is not None:
         return  # read the other way already
-    pool = call.pool = submit((input,))
+    warn_if_loop_runs(
+        call.target.name, "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
+    )
+    try:
+        pool = call.pool = submit((input,))
+    except Error as error:
+        raise short(error)
     stream = call.stream
     try:
         while True:
@@ -604,7 +627,10 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
 async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGenerator[Any, None]:
     if call.pool is not None:
         return
-    call.pool = submit((input,))
+    try:
+        call.pool = submit((input,))
+    except Error as error:
+        raise short(error)
     stream = call.stream
     try:
         while True:
@@ -652,33 +678,22 @@ def wait_here(
     call: FunctionCall[object],
     input: Input,
 ) -> None:
-    """Block this thread for a spawned call.
-
-    Raises:
-        TimeoutError: the builtin one.
-    """
-    warn_if_loop_runs(call.target.name, "spawn(...).get()", "await {}.spawn(...).get.aio()", 4)
+    """Block this thread for a spawned call, for `timeout` seconds at most."""
+    warn_if_loop_runs(call.target.name, "spawn(...).get()", "await {}.spawn(...).get.aio()")
     try:
-        if park(pool.clock, waiter, timeout):
-            return
+        park(pool.clock, waiter, timeout)
     finally:
         if input.outcome is None:
             call._remove(input, waiter.wake)
-    if input.outcome is None:
-        raise _timed_out(call, timeout)
 
 
-def warn_if_loop_runs(name: str, what: str, instead: str, stacklevel: int = 3) -> None:
-    """Say what to write where a blocking call is about to block an event loop.
-
-    `stacklevel` leads to the user's line: 3 from the function the user called.
-    """
+def warn_if_loop_runs(name: str, what: str, instead: str) -> None:
+    """Say what to write where a blocking call is about to block an event loop."""
     if asyncio._get_running_loop() is not None:
-        warnings.warn(
+        warn(
             f"{name}.{what} blocks the event loop of this thread until it ends; "
             f"write {instead.format(name)}",
             AsyncUsageWarning,
-            stacklevel=stacklevel,
         )
 
 

@@ -11,12 +11,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from . import config, deployments
 from .declarations import Declarations
-from .exception import InvalidError, NotFoundError
-from .frames import shortened
+from .exception import Error, InvalidError, NotFoundError
+from .frames import short, shortened
 from .functions import Function, FunctionAutoscalerManager, Service
 from .marks import REQUIRED, Concurrency, PartialFunction
 from .options import NOTHING, FunctionOptions, OldNames, changed_options
@@ -52,8 +52,10 @@ class Cls:
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         if len(args) == 3 and isinstance(args[1], tuple):  # class B(A): ...
+            bases = cast("tuple[object, ...]", args[1])
             raise InvalidError(
-                f"the class {args[0]} inherits from {args[1]!r}, which belongs to an app; "
+                f"the class {args[0]} inherits from {', '.join(map(repr, bases))}, "
+                "which belongs to an app; "
                 "inherit from a plain class, and put @app.cls() on each that is called"
             )
         raise InvalidError(
@@ -93,7 +95,10 @@ class Cls:
 
     def __call__(self, *args: object, **kwargs: object) -> Obj:
         if not config.strict and "_find" not in self.__dict__:
-            self._declared.bind(args, kwargs, check_types=True)
+            try:
+                self._declared.bind(args, kwargs, check_types=True)
+            except Error as error:
+                raise short(error)
         return Obj(self, args, kwargs)
 
     # -- other options ----------------------------------------------------------
@@ -188,7 +193,8 @@ class Cls:
             classes = deployments.find(app_name)._classes_by_name()
             if name not in classes:
                 raise NotFoundError(
-                    f"the app {app_name!r} has no class {name!r}; it has {', '.join(classes)}"
+                    f"the app {app_name!r} has no class {name!r}; "
+                    f"write the name of one it has: {', '.join(classes) or 'none'}"
                 )
             return classes[name]
 
@@ -292,11 +298,13 @@ class Obj:
             return FunctionWithAio(update)
 
         def find() -> Function[Any, Any, Any]:
-            method = found()
-            if not isinstance(method, Function):
+            known = self._cls._found()._declared.methods
+            if name not in known:
                 raise NotFoundError(
-                    f"{self._cls!r} has no method {name!r}; put @moorage.method() above it"
+                    f"{self._cls!r} has no method {name!r}; put @moorage.method() above it, "
+                    f"or write the name of one it has: {', '.join(known) or 'none'}"
                 )
+            method: Function[Any, Any, Any] = found()
             return method
 
         shown = f"{self._cls.__name__}.{name}"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 import typing
-import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
 from . import config
 from .exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
+from .frames import warn
 from .marks import REQUIRED, PartialFunction, Web
-from .partial_function import Parameter
+from .partial_function import Parameter, parameter
 from .runtime.input import Target
 from .runtime.lifecycle import Hook
 from .targets import make_target
@@ -44,6 +44,11 @@ class Declarations:
             for name, value in declared.items():
                 if isinstance(value, Parameter):
                     self.parameters[name] = value
+                elif value is parameter and not config.strict:
+                    raise InvalidArgumentsError(
+                        f"the parameter {self.name}.{name} was written without parentheses; "
+                        f"write {name}: str = moorage.parameter()"
+                    )
                 elif isinstance(value, PartialFunction):
                     self._read(name, value, snapshots)
                 elif name in _OLD_HOOKS and inspect.isfunction(value):
@@ -139,11 +144,10 @@ class Declarations:
             raise InvalidError(
                 f"the class {self.name} has a constructor (__init__) of its own; {advice}"
             )
-        warnings.warn(
+        warn(
             f"the class {self.name} has a constructor (__init__) of its own, which Modal refuses; "
             f"{advice}",
             DeprecationError,
-            stacklevel=6,
         )
         return init
 
@@ -162,23 +166,27 @@ class Declarations:
             hint = hints.get(name)
             known = names.get(hint) if isinstance(hint, str) else hint
             if known not in _PARAMETER_TYPES:
+                shown = "nothing" if hint is None else getattr(hint, "__name__", repr(hint))
                 raise InvalidError(
                     f"the parameter {self.name}.{name} must be annotated with str, int, bool or "
-                    f"bytes, got {hint!r}; write {name}: {_kind_of(declared.default)} = "
+                    f"bytes, got {shown}; write {name}: {_kind_of(declared.default)} = "
                     "moorage.parameter(...)"
                 )
             types[name] = known
             default = declared.default
             if not config.strict and default is not REQUIRED and default is not None:
-                self._check_type(name, known, default, f"the default {default!r}")
+                advice = f"write parameter(default={known.__name__}(...))"
+                self._check_type(name, known, default, f"the default {default!r}", advice)
         return types
 
-    def _check_type(self, name: str, wanted: type, value: object, shown: str) -> None:
+    def _check_type(
+        self, name: str, wanted: type, value: object, shown: str, advice: str = ""
+    ) -> None:
         is_bool = isinstance(value, bool)
         if not isinstance(value, wanted) or (is_bool and wanted is not bool):
             raise InvalidArgumentsError(
                 f"the parameter {name} of {self.name} is declared {wanted.__name__}, "
-                f"got {shown}; write {name}={wanted.__name__}(...)"
+                f"got {shown}; {advice or f'write {name}={wanted.__name__}(...)'}"
             )
 
     def _signature(self) -> inspect.Signature:

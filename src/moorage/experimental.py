@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from . import deployments
 from .exception import InvalidError, InvalidUseError, NotInContainerError
+from .frames import shortened
 from .partial_function import clustered as clustered
 from .runtime.container import Container
 from .runtime.context import running_input
@@ -28,6 +29,7 @@ def _container(name: str, error: type[InvalidError] = NotInContainerError) -> Co
     return container
 
 
+@shortened
 def get_local_input_concurrency() -> int:
     """How many inputs this container may run now: the larger of its limit and what runs.
 
@@ -38,6 +40,7 @@ def get_local_input_concurrency() -> int:
     return max(slots.limit, len(slots.held))
 
 
+@shortened
 def set_local_input_concurrency(concurrency: int) -> None:
     """Set how many inputs this container may run, from 1 to its max_inputs.
 
@@ -51,6 +54,7 @@ def set_local_input_concurrency(concurrency: int) -> None:
     container.host.resize(container, int(concurrency))
 
 
+@shortened
 def stop_fetching_inputs() -> None:
     """Take no more inputs in this container; it ends when those it has are done.
 

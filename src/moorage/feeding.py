@@ -26,10 +26,10 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from .exception import RemoteError
+from .exception import InvalidArgumentsError, RemoteError
 from .runtime.clock import Clock, VirtualClock, join_threads
 from .runtime.input import Target
-from .runtime.outcome import failure_of
+from .runtime.outcome import failure_of, user_frames
 from .runtime.waits import make_async_waiter
 
 # The most inputs made before they are handed over.  The first chunk is one
@@ -56,7 +56,19 @@ class Fed(Protocol):
 
 def rows_of(iterables: tuple[Iterable[Any], ...], starred: bool) -> Iterator[Row]:
     """One row from each step of all, or, starred, each element of the one as a row."""
-    return map(tuple, iterables[0]) if starred else zip(*iterables, strict=False)
+    return map(_row, iterables[0]) if starred else zip(*iterables, strict=False)
+
+
+def _row(element: Any) -> Row:
+    try:
+        return tuple(element)
+    except TypeError:
+        if isinstance(element, Iterable):
+            raise  # of the user's own code
+    raise InvalidArgumentsError(
+        f"starmap takes rows of arguments, got the element {element!r}; "
+        f"write ({element!r},) for a row of one, or map instead of starmap"
+    )
 
 
 class Rows:
@@ -114,7 +126,7 @@ class ThreadFeeder:
         try:
             self._feed()
         except BaseException as caught:
-            error = caught
+            error = caught.with_traceback(user_frames(caught.__traceback__))
         finally:
             self._call.finish_feeding(error)
             if self._virtual is not None:
@@ -241,7 +253,7 @@ async def rows_of_async(
                         row.append(next(source))
                 except (StopAsyncIteration, StopIteration):
                     return
-            yield tuple(row[0]) if starred else tuple(row)
+            yield _row(row[0]) if starred else tuple(row)
     finally:
         for source in sources:
             if isinstance(source, AsyncGenerator):

@@ -1,31 +1,145 @@
-"""Errors without our frames: what a user reads is the user's line and the message.
+"""Errors and warnings that point at the user's line.
 
-Owns one decorator for public functions that check and mark.  Not for the way
-of an input: ``runtime/outcome.py`` owns what crosses from user code to a caller.
+Owns what public functions do with their own frames: an error leaves them with
+one frame of ours instead of all, an argument that they do not take becomes an
+error that says what to write, and a warning is about the line that called.
+What crosses from user code to a caller is owned by ``runtime/outcome.py``.
 """
 
 from __future__ import annotations
 
+import difflib
 import functools
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+import inspect
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar, cast
 
-from .exception import Error
+from .exception import DeprecationError, Error, InvalidArgumentsError
+from .runtime.outcome import PACKAGE, user_frames
 
 F = TypeVar("F", bound=Callable[..., Any])
+E = TypeVar("E", bound=BaseException)
+
+
+def short(error: E) -> E:
+    """`error` without the frames of ours that it starts with, to be raised once more.
+
+    One of another kind with no frame of the user's keeps all: it is a fault here.
+    """
+    frames = user_frames(error.__traceback__)
+    if frames is None and not isinstance(error, (Error, DeprecationError)):
+        return error
+    return error.with_traceback(frames)
 
 
 def shortened(function: F) -> F:
-    """`function`, whose errors of ours leave it with one frame instead of all.
+    """`function`, whose errors leave it with one frame of ours instead of all.
 
-    Errors of other kinds, which the user's code may have raised, keep theirs.
+    Arguments that it does not take are an `InvalidArgumentsError`.  What the
+    user's code raises keeps the user's frames.
     """
+    return _shortened(function, shown_name(function), "")
 
+
+def shortened_as(name: str, unknown: str = "") -> Callable[[F], F]:
+    """As `shortened`, for a function that users know as `name`.
+
+    `unknown` says what to write instead of a keyword argument that is none.
+    """
+    return lambda function: _shortened(function, name, unknown)
+
+
+def _shortened(function: F, name: str, unknown: str) -> F:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except Error as error:
-            raise error.with_traceback(None)  # noqa: B904 - the same error
+        except TypeError as error:
+            if not is_about_arguments(error):
+                raise short(error)
+            raise wrong_arguments(function, name, args, kwargs, unknown) from None
+        except Exception as error:
+            raise short(error)
 
     return cast(F, call)
+
+
+def is_about_arguments(error: TypeError) -> bool:
+    """Whether the call that was just tried failed, and not something in the function."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None
+
+
+def shown_name(function: Callable[..., Any]) -> str:
+    """What users call it: ``App.function`` is ``app.function``."""
+    qualname: str = getattr(function, "__qualname__", "") or type(function).__name__
+    name = qualname.removesuffix(".__init__")
+    owner, _, last = name.rpartition(".")
+    return last if owner != "App" else f"app.{last}"
+
+
+def wrong_arguments(
+    function: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    unknown: str = "",
+) -> InvalidArgumentsError:
+    """The error of a call of `function` that Python refused."""
+    parameters = inspect.signature(function).parameters
+    named = [n for n, p in parameters.items() if p.kind in _NAMED and n != "self"]
+    for key in kwargs:
+        if key not in parameters:
+            return unknown_keyword(name, key, named, unknown)
+    required = [n for n in named if parameters[n].default is inspect.Parameter.empty]
+    written = f"{name}({', '.join(f'{n}=...' for n in required or named)})"
+    given = args[1:] if next(iter(parameters), "") == "self" else args
+    if given and not any(p.kind in _BY_PLACE and n != "self" for n, p in parameters.items()):
+        if callable(given[0]):
+            shown = getattr(given[0], "__name__", repr(given[0]))
+            return InvalidArgumentsError(
+                f"{name} was written without its parentheses above {shown}; write "
+                f"@{'' if name.startswith('app.') else 'moorage.'}{written}"
+            )
+        return InvalidArgumentsError(
+            f"{name} takes keywords only, got {given[0]!r}; write {written}"
+        )
+    missing = [n for n in required if n not in kwargs]
+    if missing and len(given) < len(required):
+        return InvalidArgumentsError(f"{name} needs {' and '.join(missing)}; write {written}")
+    return InvalidArgumentsError(
+        f"{name} got more arguments than it takes, or one twice; write {written}"
+    )
+
+
+_BY_PLACE: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_NAMED: Final = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def unknown_keyword(
+    where: str, name: str, known: Iterable[str], instead: str = ""
+) -> InvalidArgumentsError:
+    """The error of a keyword argument that is none: the nearest one, or `instead`, or all."""
+    names = [n for n in known if n not in ("self", "args", "old_names")]
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        advice = f"write {near[0]}=..."
+    elif instead:
+        advice = instead
+    elif "concurren" in name and "max_inputs" not in names[:2]:
+        advice = f"write @moorage.concurrent(max_inputs=10) below {where}"
+    elif names:
+        advice = f"write one of {', '.join(sorted(names))}"
+    else:
+        advice = "take it away, for it takes none"
+    return InvalidArgumentsError(f"{where} got an unexpected keyword argument {name!r}; {advice}")
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn about the line of the user's that led here."""
+    frame = inspect.currentframe()
+    level = 0
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, category, stacklevel=level + 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import warnings
 import weakref
 from collections.abc import (
     AsyncIterable,
@@ -41,7 +40,7 @@ from .exception import (
     NotFoundError,
     UnimplementedError,
 )
-from .frames import shortened
+from .frames import short, shortened, warn
 from .invoking import (
     ForEach,
     Map,
@@ -243,12 +242,15 @@ class Function(Generic[P, R_co, O_co]):
                 "write .remote(...) instead, or call .local(...) on the function itself"
             )
         if "_find" not in self.__dict__ and self._service.mounts_volumes:
-            warnings.warn(
+            warn(
                 f"{self._shown} is called here, where none of its volumes is mounted; "
                 "give it a local path, e.g. as an argument",
-                stacklevel=2,
+                UserWarning,
             )
-        result: O_co = local(*args, **kwargs)
+        try:
+            result: O_co = local(*args, **kwargs)
+        except Exception as error:
+            raise short(error)
         return result
 
     # -- what it is -------------------------------------------------------------
@@ -471,7 +473,8 @@ class Function(Generic[P, R_co, O_co]):
             found = functions.get(name)
             if found is None:
                 raise NotFoundError(
-                    f"the app {app_name!r} has no function {name!r}; it has {', '.join(functions)}"
+                    f"the app {app_name!r} has no function {name!r}; "
+                    f"write the name of one it has: {', '.join(functions) or 'none'}"
                 )
             return found
 
@@ -481,6 +484,7 @@ class Function(Generic[P, R_co, O_co]):
         return named
 
     @classmethod
+    @shortened
     def from_id(cls, function_id: str, *, client: object = None) -> Function[..., Any, Any]:
         """The function with this `object_id`, while it lives.
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import (
     TYPE_CHECKING,
     Any,
+    Final,
     Generic,
     Literal,
     Never,
@@ -36,8 +37,9 @@ from .calls import (
     later,
     warn_if_loop_runs,
 )
-from .exception import InvalidError
+from .exception import Error, InvalidError
 from .feeding import Row, rows_of, rows_of_async
+from .frames import short, shortened_as
 from .maps import MapResults
 from .runtime.cancellation import park
 from .runtime.input import Input
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 Y_co = TypeVar("Y_co", covariant=True)
+
+# What to write for a keyword argument that a map does not have.
+COMMON_ARGUMENTS: Final = "write kwargs={...} for what every input gets"
 
 
 class Remote(Generic[P, R_co]):
@@ -71,15 +76,18 @@ class Remote(Generic[P, R_co]):
         Cancels the input if this thread is interrupted meanwhile.
         """
         function = self._function
-        target = function._target
-        if target.is_generator:
-            function._expect("remote")
-        if asyncio._get_running_loop() is not None:
-            warn_if_loop_runs(target.name, "remote(...)", "await {}.remote.aio(...)")
-        clock = function._service.current_run().clock
-        waiter = clock.make_waiter()
-        input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-        pool = function._submit((input,))
+        try:
+            target = function._target
+            if target.is_generator:
+                function._expect("remote")
+            if asyncio._get_running_loop() is not None:
+                warn_if_loop_runs(target.name, "remote(...)", "await {}.remote.aio(...)")
+            clock = function._service.current_run().clock
+            waiter = clock.make_waiter()
+            input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+            pool = function._submit((input,))
+        except Error as error:
+            raise short(error)
         try:
             park(clock, waiter)
         except BaseException:
@@ -98,12 +106,15 @@ class Remote(Generic[P, R_co]):
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """As calling it, for asyncio and trio.  Cancelling the task cancels the input."""
         function = self._function
-        target = function._target
-        if target.is_generator:
-            function._expect("remote.aio")
-        waiter = make_async_waiter()
-        input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-        pool = function._submit((input,))
+        try:
+            target = function._target
+            if target.is_generator:
+                function._expect("remote")
+            waiter = make_async_waiter()
+            input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+            pool = function._submit((input,))
+        except Error as error:
+            raise short(error)
         try:
             await waiter.wait()
         except GeneratorExit:
@@ -137,16 +148,25 @@ class Spawn(Generic[P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
         """Start the function and return at once, with a handle for its result."""
+        try:
+            return self._spawned(args, kwargs)
+        except Error as error:
+            raise short(error)
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
+        """As calling it; it does not wait."""
+        try:
+            return self._spawned(args, kwargs)
+        except Error as error:
+            raise short(error)
+
+    def _spawned(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FunctionCall[R_co]:
         function = self._function
         if function._target.is_generator:
             function._expect("spawn")
         call = FunctionCall._make(function._target, (args,), kwargs)
         call._started(function._submit(call._inputs))
         return call
-
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
-        """As calling it; it does not wait."""
-        return self(*args, **kwargs)
 
 
 class RemoteGen(Generic[P, Y_co]):
@@ -162,6 +182,19 @@ class RemoteGen(Generic[P, Y_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
         """The items, lazily: the input is submitted at the first step."""
+        try:
+            return self._stream(args, kwargs)
+        except Error as error:
+            raise short(error)
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
+        """As calling it, for ``async for``."""
+        try:
+            return self._stream(args, kwargs)
+        except Error as error:
+            raise short(error)
+
+    def _stream(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StreamReader[Y_co]:
         function = self._function
         if not config.strict:
             function._expect("remote_gen")
@@ -174,10 +207,6 @@ class RemoteGen(Generic[P, Y_co]):
             return function._submit(inputs)
 
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
-
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
-        """As calling it, for ``async for``."""
-        return self(*args, **kwargs)
 
 
 class Map(Generic[R_co]):
@@ -209,6 +238,7 @@ class Map(Generic[R_co]):
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[R_co | BaseException]: ...
+    @shortened_as("map", COMMON_ARGUMENTS)
     def __call__(
         self,
         *input_iterators: Iterable[object] | AsyncIterable[object],
@@ -251,6 +281,7 @@ class Map(Generic[R_co]):
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[R_co | BaseException]: ...
+    @shortened_as("map.aio", COMMON_ARGUMENTS)
     def aio(
         self,
         *input_iterators: Iterable[object] | AsyncIterable[object],
@@ -305,6 +336,7 @@ class Starmap(Generic[R_co]):
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[R_co | BaseException]: ...
+    @shortened_as("starmap", COMMON_ARGUMENTS)
     def __call__(
         self,
         input_iterator: Iterable[Iterable[object]],
@@ -349,6 +381,7 @@ class Starmap(Generic[R_co]):
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[R_co | BaseException]: ...
+    @shortened_as("starmap.aio", COMMON_ARGUMENTS)
     def aio(
         self,
         input_iterator: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
@@ -381,6 +414,7 @@ class ForEach:
     def __repr__(self) -> str:
         return f"<{self._function.__name__}.for_each>"
 
+    @shortened_as("for_each", COMMON_ARGUMENTS)
     def __call__(
         self,
         *input_iterators: Iterable[object],
@@ -408,10 +442,13 @@ class ForEach:
         ignore_exceptions: bool = False,
     ) -> None:
         """As calling it, for asyncio and trio."""
-        results = self._results(input_iterators, kwargs, ignore_exceptions)
-        async with aclosing(results):
-            async for _ in results:
-                pass
+        try:
+            results = self._results(input_iterators, kwargs, ignore_exceptions)
+            async with aclosing(results):
+                async for _ in results:
+                    pass
+        except Exception as error:
+            raise short(error)
 
     def _results(
         self, iterables: tuple[Any, ...], kwargs: Mapping[str, object] | None, ignore: bool
@@ -432,6 +469,7 @@ class SpawnMap(Generic[R_co]):
     def __repr__(self) -> str:
         return f"<{self._function.__name__}.experimental_spawn_map>"
 
+    @shortened_as("spawn_map", COMMON_ARGUMENTS)
     def __call__(
         self, *input_iterators: Iterable[object], kwargs: Mapping[str, object] | None = None
     ) -> FunctionCall[R_co]:
@@ -472,6 +510,7 @@ class SpawnMapAndForget:
     def __repr__(self) -> str:
         return f"<{self._function.__name__}.spawn_map>"
 
+    @shortened_as("spawn_map", COMMON_ARGUMENTS)
     def __call__(
         self, *input_iterators: Iterable[object], kwargs: Mapping[str, object] | None = None
     ) -> None:
@@ -534,6 +573,7 @@ def map_results(
         ordered=ordered,
         return_exceptions=return_exceptions,
         starred=starred,
+        name=name,
     )
 
 

@@ -21,8 +21,9 @@ from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
 from .calls import error_of, later, warn_if_loop_runs
-from .exception import ExecutionError
+from .exception import Error, ExecutionError
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
+from .frames import short
 from .runtime.cancellation import park
 from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
@@ -153,11 +154,6 @@ class MapCall:
         if wake is not None:
             wake()
 
-    def check_source(self) -> None:
-        """Raise what reading the inputs raised, if anything."""
-        if self.feeder_error is not None:
-            raise self.feeder_error
-
     def close(self) -> None:
         """The reader has gone: cancel what is left.  Once; more often is harmless."""
         with self.pool.lock:
@@ -215,9 +211,12 @@ class MapResults(Generic[R_co]):
         ordered: bool,
         return_exceptions: bool,
         starred: bool = False,
+        name: str = "map",
     ) -> None:
         # The generators hold no reference to self, so that dropping it drops them.
-        self._reading: _Reading = _Reading(open_map, iterables, ordered, return_exceptions, starred)
+        self._reading: _Reading = _Reading(
+            open_map, iterables, ordered, return_exceptions, starred, name
+        )
         self._steps: Generator[R_co, None, None] = _results(self._reading)
         self._async_steps: AsyncGenerator[R_co, None] = _results_async(self._reading)
 
@@ -256,8 +255,10 @@ class _Reading:
         ordered: bool,
         return_exceptions: bool,
         starred: bool,
+        name: str,
     ) -> None:
         self._open_map = open_map
+        self.name = name  # of the way it was called
         self.iterables = iterables
         self._ordered = ordered
         self.starred = starred  # one iterable, whose elements are whole rows
@@ -336,8 +337,13 @@ class _Reading:
 def _results(reading: _Reading) -> Generator[Any, None, None]:
     if reading.begun:
         return  # read the other way already
-    call = reading.begin()
-    warn_if_loop_runs(call.target.name, "map(...)", "async for ... in {}.map.aio(...)")
+    try:
+        call = reading.begin()
+    except Error as error:
+        raise short(error)
+    way = "await" if reading.name == "for_each" else "async for ... in"
+    instead = f"{way} {{}}.{reading.name}.aio(...)"
+    warn_if_loop_runs(call.target.name, f"{reading.name}(...)", instead)
     clock = call.pool.clock
     feeder: ThreadFeeder | None = None
     try:
@@ -358,14 +364,15 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                 else:
                     call.failed()
                     raise error_of(outcome)
-        call.check_source()
+        if call.feeder_error is not None:
+            raise call.feeder_error
     except GeneratorExit:
         # Closed, or collected, maybe while some lock is held: take none here.
         later(call.close)
         raise
-    except BaseException:
+    except BaseException as error:
         call.close()
-        raise
+        raise short(error)
     call.finish()
     if feeder is not None:
         feeder.join()
@@ -374,7 +381,10 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
 async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
     if reading.begun:
         return
-    call = reading.begin()
+    try:
+        call = reading.begin()
+    except Error as error:
+        raise short(error)
     feeder: ThreadFeeder | AsyncFeeder | None = None
     waits = False
     try:
@@ -399,7 +409,8 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                 else:
                     call.failed()
                     raise error_of(outcome)
-        call.check_source()
+        if call.feeder_error is not None:
+            raise call.feeder_error
     except GeneratorExit:
         later(call.close)
         if isinstance(feeder, AsyncFeeder):
@@ -408,12 +419,12 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                 # Else the task itself is collected, and nothing can be awaited.
                 await feeder.wait_ended()
         raise
-    except BaseException:
+    except BaseException as error:
         call.close()
         if isinstance(feeder, AsyncFeeder):
             feeder.cancel()
             await feeder.wait_ended()
-        raise
+        raise short(error)
     call.finish()
     if isinstance(feeder, AsyncFeeder):
         await feeder.wait_ended()

@@ -243,6 +243,11 @@ def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, 
     """`obj` with further marks; a new object, so that nothing is shared by accident."""
     if getattr(obj, "_moorage_registered", False):
         above = "@app.cls()" if getattr(obj, "_moorage_is_class", False) else "@app.function()"
+        if decorator in ("method", "enter", "exit"):
+            raise InvalidError(
+                f"{decorator} stands above the app's decorator {above} on {name_of(obj)}, and is "
+                f"for the methods of a class; write @moorage.{decorator}() above a def in the class"
+            )
         raise InvalidError(
             f"{decorator} stands above the app's decorator {above} on {name_of(obj)}; swap the "
             f"two: {above} first, @moorage.{decorator}(...) below it"

@@ -7,14 +7,14 @@ The arguments of the cloud are checked in ``cloud.py``.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypedDict
 
 from . import config
 from .cloud import check_cloud_arguments
 from .exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
+from .frames import unknown_keyword, warn
 from .marks import Batching, Concurrency
 from .retries import Retries, retry_policy
 from .runtime.autoscaler import Limits
@@ -90,7 +90,9 @@ class FunctionOptions:
                     f"{name} must be a whole number, got {value!r}; write {name}=10"
                 )
             if value < 0:
-                raise InvalidValueError(f"{name} must not be negative, got {value!r}; write more")
+                raise InvalidValueError(
+                    f"{name} must not be negative, got {value!r}; write {name}=10"
+                )
 
 
 def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
@@ -153,11 +155,10 @@ def checked_options(
                 f"only be 1; write @moorage.concurrent(max_inputs={max_inputs!r}) above the "
                 "function for concurrency, or single_use_containers=True"
             )
-        warnings.warn(
+        warn(
             "max_inputs=1 of app.function is the old name of single_use_containers and no "
             "concurrency; write single_use_containers=True",
             DeprecationError,
-            stacklevel=5,
         )
         single_use_containers = True
     autoscaler = checked_autoscaler(
@@ -251,7 +252,8 @@ def changed_options(
     **given: Any,
 ) -> FunctionOptions:
     """`options` with what ``with_options`` was given, which None leaves as it is."""
-    concurrent_inputs = accept_old_names("with_options", given, old_names, stacklevel=6)
+    names = given.keys() | cloud.keys()
+    concurrent_inputs = accept_old_names("with_options", given, old_names, lambda: names)
     check_cloud_arguments("with_options", cloud)
     if config.strict:  # found when the app runs
         given["retries"] = retry_policy(given["retries"], "with_options")
@@ -292,7 +294,10 @@ class OldNames(TypedDict, total=False):
 
 
 def accept_old_names(
-    where: str, given: dict[str, Any], old: Mapping[str, Any], stacklevel: int = 4
+    where: str,
+    given: dict[str, Any],
+    old: Mapping[str, Any],
+    known: Callable[[], Iterable[str]],
 ) -> int | None:
     """Move what was given under an old name to its new one, in `given`.
 
@@ -315,12 +320,11 @@ def accept_old_names(
                 f"{name} of {where} was renamed to {RENAMED[name]}; write {RENAMED[name]}={value!r}"
             )
         else:
-            raise InvalidArgumentsError(
-                f"{where} got an unexpected keyword argument {name!r}; take it away"
-            )
+            instead = "write .with_concurrency(max_inputs=10)" if "concurren" in name else ""
+            raise unknown_keyword(where, name, known(), instead if where == "with_options" else "")
         if config.strict:
             raise DeprecationError(message)
-        warnings.warn(message, DeprecationError, stacklevel=stacklevel)
+        warn(message, DeprecationError)
         if name == "allow_concurrent_inputs":
             concurrent_inputs = value
         elif given.get(RENAMED[name]) is None:

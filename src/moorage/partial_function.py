@@ -59,6 +59,7 @@ class Parameter:
 def parameter(*, default: T, init: bool = True) -> T: ...
 @overload
 def parameter(*, init: bool = True) -> Any: ...
+@shortened
 def parameter(*, default: object = REQUIRED, init: bool = True) -> Any:
     """A parameter of an app's class, given when an instance is made.
 

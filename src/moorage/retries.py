@@ -11,6 +11,7 @@ from typing import Final
 
 from . import config
 from .exception import InvalidArgumentsError, InvalidError
+from .frames import shortened
 
 # Seconds; Modal never retries sooner, ours only in strict mode.
 _STRICT_FLOOR: Final = 1.0
@@ -40,6 +41,7 @@ class Retries:
     initial_delay: timedelta
     max_delay: timedelta
 
+    @shortened
     def __init__(
         self,
         *,
@@ -55,15 +57,20 @@ class Retries:
             )
         _check_number("max_delay", max_delay)
         if not 1.0 <= max_delay <= _LONGEST:
-            raise InvalidError(f"max_delay must be from 1 to 60 seconds, got {max_delay}")
+            raise InvalidError(
+                f"max_delay must be from 1 to 60 seconds, got {max_delay}; write max_delay=60"
+            )
         _check_number("initial_delay", initial_delay)
         if not 0.0 <= initial_delay <= _LONGEST:
-            raise InvalidError(f"initial_delay must be from 0 to 60 seconds, got {initial_delay}")
+            raise InvalidError(
+                f"initial_delay must be from 0 to 60 seconds, got {initial_delay}; "
+                "write initial_delay=1"
+            )
         _check_number("backoff_coefficient", backoff_coefficient)
         if not 1.0 <= backoff_coefficient <= 10.0:
             raise InvalidError(
                 "backoff_coefficient must be from 1.0 (a fixed pause) to 10.0, "
-                f"got {backoff_coefficient}"
+                f"got {backoff_coefficient}; write backoff_coefficient=2"
             )
         self.max_retries = max_retries
         self.backoff_coefficient = backoff_coefficient
@@ -124,7 +131,7 @@ def retry_policy(retries: int | Retries | None, function_name: str) -> Retries |
         _check_int(retries)
     if not isinstance(retries, int):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidError(
-            f"retries of function {function_name!r} must be an int or modal.Retries, "
+            f"retries of {function_name!r} must be an int or modal.Retries, "
             f"got {retries!r}; write retries=3 or retries=modal.Retries(max_retries=3)"
         )
     return Retries(max_retries=retries, backoff_coefficient=1.0)

@@ -12,6 +12,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from .exception import DeprecationError, Error
+from .frames import is_about_arguments, short, shown_name, wrong_arguments
+
 P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
@@ -34,13 +37,24 @@ class FunctionWithAio(Generic[P, R_co]):
         self.__wrapped__: Callable[P, R_co] = function  # inspect.signature() reads it
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        return self._function(*args, **kwargs)
+        try:
+            return self._function(*args, **kwargs)
+        except (Error, DeprecationError) as error:
+            raise short(error)
+        except TypeError as error:
+            if not is_about_arguments(error):
+                raise
+            name = shown_name(self._function)
+            raise wrong_arguments(self._function, name, args, kwargs) from None
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """As calling it, for asyncio and trio."""
-        if self._aio is None:  # nothing waits
-            return self._function(*args, **kwargs)
-        return await self._aio(*args, **kwargs)
+        try:
+            if self._aio is None:  # nothing waits
+                return self._function(*args, **kwargs)
+            return await self._aio(*args, **kwargs)
+        except (Error, DeprecationError) as error:
+            raise short(error)
 
 
 class IterationWithAio(Generic[P, T_co]):

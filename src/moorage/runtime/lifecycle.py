@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .context import hook_context
+from .outcome import user_frames
 
 logger: Final = logging.getLogger("moorage")
 
@@ -60,9 +61,10 @@ def run_exit(
     for hook in lifecycle.exit:
         try:
             _run(hook, instance, loop)
-        except BaseException:
+        except BaseException as error:
             # Also SystemExit and the like: the hooks after it are owed their turn.
-            logger.exception("exit hook %s failed", hook.name)
+            error.with_traceback(user_frames(error.__traceback__))
+            logger.exception("exit hook %s failed", hook.name, exc_info=error)
 
 
 def _run(hook: Hook, instance: object, loop: asyncio.AbstractEventLoop | None) -> None:

@@ -18,6 +18,9 @@ from ..exception import InputCancellation, InputCancelledError, RemoteError
 
 PACKAGE: Final = str(Path(__file__).resolve().parent.parent)
 
+# A task's own frames stand between ours and the user's.
+_NOT_THE_USERS: Final = (PACKAGE, str(Path(asyncio.__file__).parent))
+
 # They steer the interpreter or a loop, and would do so at the caller too.
 _CONTROL_FLOW: Final = (
     SystemExit,
@@ -118,7 +121,9 @@ def _copy_of(error: BaseException) -> BaseException:
 
 
 def user_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """`traceback` without the leading frames that belong to this package."""
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(PACKAGE):
+    """`traceback` without the leading frames that belong to this package, or to asyncio."""
+    while traceback is not None and (
+        traceback.tb_frame.f_code.co_filename.startswith(_NOT_THE_USERS)
+    ):
         traceback = traceback.tb_next
     return traceback

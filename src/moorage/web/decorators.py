@@ -7,13 +7,12 @@ old name ``web_endpoint``.  A marked function runs with ``.local()``.
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Never
 
 from .. import config
 from ..exception import DeprecationError, InvalidDomainsError, InvalidError
-from ..frames import shortened
+from ..frames import shortened, warn
 from ..marks import (
     PartialFunction,
     Web,
@@ -84,7 +83,7 @@ def web_endpoint(*args: Any, **kwargs: Any) -> WebDecorator:
     )
     if config.strict:
         raise DeprecationError(message)
-    warnings.warn(message, DeprecationError, stacklevel=3)
+    warn(message, DeprecationError)
     return fastapi_endpoint(*args, **kwargs)
 
 
@@ -151,10 +150,12 @@ def web_server(
 
     See `fastapi_endpoint` for the others.
     """
+    if callable(port):
+        raise positional_arguments("web_server", port, "@moorage.web_server(8000)")
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidError(
             f"web_server takes the port that the function listens on, 1 to 65,535, "
-            f"got {name_of(port)!r}; write @moorage.web_server(8000)"
+            f"got {port!r}; write @moorage.web_server(8000)"
         )
     if startup_timeout <= 0:
         raise InvalidError(

@@ -1,0 +1,4 @@
+# FunctionCall()
+import moorage as modal
+
+modal.FunctionCall()

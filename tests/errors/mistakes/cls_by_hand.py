@@ -1,0 +1,4 @@
+# Cls()
+import moorage as modal
+
+modal.Cls()

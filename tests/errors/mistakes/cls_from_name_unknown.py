@@ -1,0 +1,15 @@
+# a class that the deployed app does not have
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.cls()
+class Model:
+    @modal.method()
+    def predict(self, x):
+        return x
+
+
+app.deploy()
+modal.Cls.from_name("shop", "Modle")().predict.remote(1)

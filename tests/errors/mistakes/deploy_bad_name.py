@@ -1,0 +1,5 @@
+# deploy under an impossible name
+import moorage as modal
+
+app = modal.App()
+app.deploy(name="my shop")

@@ -1,0 +1,7 @@
+# deploy inside of a run
+import moorage as modal
+
+app = modal.App("shop")
+
+with app.run():
+    app.deploy()

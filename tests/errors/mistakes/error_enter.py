@@ -1,0 +1,19 @@
+# an error in an enter hook
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.cls()
+class Model:
+    @modal.enter()
+    def load(self):
+        raise FileNotFoundError("weights.bin")
+
+    @modal.method()
+    def predict(self, x):
+        return x
+
+
+with app.run():
+    Model().predict.remote(1)

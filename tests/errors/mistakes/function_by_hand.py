@@ -1,0 +1,4 @@
+# Function()
+import moorage as modal
+
+modal.Function()

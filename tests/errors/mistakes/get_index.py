@@ -1,0 +1,13 @@
+# get(index=) beyond the inputs of the call
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+def f(x):
+    return x
+
+
+with app.run():
+    f.spawn(1).get(index=3)

@@ -1,0 +1,9 @@
+# gpu=3
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function(gpu=3)
+def f(x):
+    return x

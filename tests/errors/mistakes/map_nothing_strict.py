@@ -1,0 +1,14 @@
+# map without an iterable
+# strict
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+def f(x):
+    return x
+
+
+with app.run():
+    list(f.map())

@@ -1,0 +1,10 @@
+# concurrent with nothing
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+@modal.concurrent()
+def f(x):
+    return x

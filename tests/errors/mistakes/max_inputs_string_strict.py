@@ -1,0 +1,15 @@
+# max_inputs="4"
+# strict
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+@modal.concurrent(max_inputs="4")
+def f(x):
+    return x
+
+
+with app.run():
+    f.remote(1)

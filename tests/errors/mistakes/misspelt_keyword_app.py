@@ -1,0 +1,4 @@
+# a misspelt argument of App
+import moorage as modal
+
+app = modal.App(nam="shop")

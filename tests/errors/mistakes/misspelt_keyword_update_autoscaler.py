@@ -1,0 +1,12 @@
+# a misspelt argument of update_autoscaler
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+def f(x):
+    return x
+
+
+f.update_autoscaler(min_container=4)

@@ -1,0 +1,11 @@
+# @enter without its parentheses
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.cls()
+class Model:
+    @modal.enter
+    def load(self):
+        self.weights = []

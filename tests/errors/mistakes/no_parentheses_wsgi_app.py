@@ -1,0 +1,10 @@
+# @wsgi_app without its parentheses
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+@modal.wsgi_app
+def web():
+    return object()

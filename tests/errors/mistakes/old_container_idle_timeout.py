@@ -1,0 +1,9 @@
+# the old argument container_idle_timeout
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.cls(container_idle_timeout=30)
+class Model:
+    pass

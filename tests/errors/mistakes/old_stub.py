@@ -1,0 +1,4 @@
+# modal.Stub
+import moorage as modal
+
+stub = modal.Stub("shop")

@@ -1,0 +1,11 @@
+# the old decorator web_endpoint
+# strict
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+@modal.web_endpoint()
+def f():
+    return "hello"

@@ -1,0 +1,10 @@
+# method above app.cls
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@modal.method()
+@app.cls()
+class Model:
+    pass

@@ -1,0 +1,13 @@
+# starmap over elements that are no rows
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+def f(x, y):
+    return x + y
+
+
+with app.run():
+    list(f.starmap([1, 2]))

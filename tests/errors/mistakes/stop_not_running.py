@@ -1,0 +1,5 @@
+# app.stop() when it does not run
+import moorage as modal
+
+app = modal.App("shop")
+app.stop()

@@ -1,0 +1,14 @@
+# map of a web function
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.function()
+@modal.fastapi_endpoint()
+def f():
+    return "hello"
+
+
+with app.run():
+    list(f.map([1]))

@@ -1,0 +1,14 @@
+# with_options of a method
+import moorage as modal
+
+app = modal.App("shop")
+
+
+@app.cls()
+class Model:
+    @modal.method()
+    def predict(self, x):
+        return x
+
+
+Model().predict.with_options(timeout=10)
