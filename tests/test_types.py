@@ -31,7 +31,8 @@ def test_every_reexport_is_x_as_x():
 
 
 def test_public_names_are_the_reexports_and_no_more():
-    assert sorted(alias.name for alias in REEXPORTS) == PUBLIC
+    modules = {"billing"}
+    assert sorted(alias.name for alias in REEXPORTS if alias.name not in modules) == PUBLIC
     assert not hasattr(moorage, "__all__")
 
 

@@ -6,17 +6,18 @@ Owns the list of public names; each is defined where its subject is.
 import os as _os
 import typing as _typing
 
+from . import billing as billing
 from . import experimental as experimental
 from . import types as types
 from .app import App as App
 from .as_modal import install_as_modal as install_as_modal
 from .calls import FunctionCall as FunctionCall
-
-# The cloud's objects: inert placeholders, each in the module of Modal's name for it.
 from .client import Client as Client
 from .cloud_bucket_mount import CloudBucketMount as CloudBucketMount
 from .cls import Cls as Cls
+from .cluster import Cluster as Cluster
 from .dict import Dict as Dict
+from .environments import Environment as Environment
 from .exception import Error as Error
 from .file_pattern_matcher import FilePatternMatcher as FilePatternMatcher
 from .functions import Function as Function
@@ -43,11 +44,18 @@ from .retries import Retries as Retries
 from .runtime.context import current_function_call_id as current_function_call_id
 from .runtime.context import current_input_id as current_input_id
 from .runtime.context import is_local as is_local
+from .sandbox import Probe as Probe
+from .sandbox import Sandbox as Sandbox
+from .sandbox import SandboxSnapshot as SandboxSnapshot
 from .schedule import Cron as Cron
 from .schedule import Period as Period
 from .scheduler_placement import SchedulerPlacement as SchedulerPlacement
 from .secret import Secret as Secret
+from .server import Server as Server
+from .tunnel import Tunnel as Tunnel
+from .tunnel import forward as forward
 from .volume import Volume as Volume
+from .workspace import Workspace as Workspace
 
 __version__ = "0.1.0"
 
@@ -56,8 +64,10 @@ __all__ = [
     "Client",
     "CloudBucketMount",
     "Cls",
+    "Cluster",
     "Cron",
     "Dict",
+    "Environment",
     "Error",
     "FilePatternMatcher",
     "Function",
@@ -65,15 +75,22 @@ __all__ = [
     "Image",
     "NetworkFileSystem",
     "Period",
+    "Probe",
     "Proxy",
     "Queue",
     "Retries",
+    "Sandbox",
+    "SandboxSnapshot",
     "SchedulerPlacement",
     "Secret",
+    "Server",
+    "Tunnel",
     "Volume",
+    "Workspace",
     "__version__",
     "asgi_app",
     "batched",
+    "billing",
     "clustered",
     "concurrent",
     "current_function_call_id",
@@ -83,6 +100,7 @@ __all__ = [
     "exit",
     "experimental",
     "fastapi_endpoint",
+    "forward",
     "install_as_modal",
     "interact",
     "is_local",

@@ -39,6 +39,7 @@ from .exception import (
     ExecutionError,
     InvalidArgumentsError,
     InvalidError,
+    LocalFunctionError,
     NotFoundError,
 )
 from .frames import shortened
@@ -161,6 +162,7 @@ class App:
         )
         self._name = name
         self._description = name
+        self._volumes: Mapping[Path_, Volume] = volumes
         self._run: Run | None = None
         self._app_id: str | None = None
         self._deployed = False
@@ -315,31 +317,29 @@ class App:
         }
         concurrent_inputs = accept_old_names("app.function", shared, dict(old_names), 5)
         refuse_no_timeout(timeout)
-        check_cloud_arguments(
-            "app.function",
-            {
-                "image": image,
-                "schedule": schedule,
-                "env": env,
-                "secrets": secrets,
-                "gpu": gpu,
-                "network_file_systems": network_file_systems,
-                "volumes": volumes,
-                "cpu": cpu,
-                "memory": memory,
-                "ephemeral_disk": ephemeral_disk,
-                "proxy": proxy,
-                "cloud": cloud,
-                "region": region,
-                "routing_region": routing_region,
-                "nonpreemptible": nonpreemptible,
-                "block_network": block_network,
-                "restrict_modal_access": restrict_modal_access,
-                "i6pn": i6pn,
-                "include_source": include_source,
-                "experimental_options": experimental_options,
-            },
-        )
+        cloud_arguments: dict[str, object] = {
+            "image": image,
+            "schedule": schedule,
+            "env": env,
+            "secrets": secrets,
+            "gpu": gpu,
+            "network_file_systems": network_file_systems,
+            "volumes": volumes,
+            "cpu": cpu,
+            "memory": memory,
+            "ephemeral_disk": ephemeral_disk,
+            "proxy": proxy,
+            "cloud": cloud,
+            "region": region,
+            "routing_region": routing_region,
+            "nonpreemptible": nonpreemptible,
+            "block_network": block_network,
+            "restrict_modal_access": restrict_modal_access,
+            "i6pn": i6pn,
+            "include_source": include_source,
+            "experimental_options": experimental_options,
+        }
+        self._check_cloud("app.function", cloud_arguments, decorating=False)
         options = checked_options("app.function", **shared)
 
         @shortened
@@ -362,6 +362,7 @@ class App:
                 )
             shown = str(shown)
             _check_place(raw, shown, marks, serialized)
+            self._check_cloud("app.function", cloud_arguments, decorating=True)
             check_scheduled(schedule, raw)
             target = make_target(shown, raw, is_generator, batched=marks.batching is not None)
             if marks.web is not None and target.is_generator:
@@ -382,7 +383,7 @@ class App:
                 _with_marks(options, marks, concurrent_inputs, shown),
                 [target],
                 Lifecycle(),
-                mounts_volumes=bool(volumes),
+                mounts_volumes=bool(volumes or network_file_systems or self._volumes),
             )
             registered = Function._make(target, service, raw, web=marks.web)
             if shown in self._functions:
@@ -400,8 +401,8 @@ class App:
         return decorate
 
     # What type checkers know of dataclasses gives `C(k=1)` its types.
-    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     @shortened
+    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     def cls(
         self,
         *args: Never,
@@ -457,30 +458,28 @@ class App:
         }
         concurrent_inputs = accept_old_names("app.cls", shared, dict(old_names), 5)
         refuse_no_timeout(timeout)
-        check_cloud_arguments(
-            "app.cls",
-            {
-                "image": image,
-                "env": env,
-                "secrets": secrets,
-                "gpu": gpu,
-                "network_file_systems": network_file_systems,
-                "volumes": volumes,
-                "cpu": cpu,
-                "memory": memory,
-                "ephemeral_disk": ephemeral_disk,
-                "proxy": proxy,
-                "cloud": cloud,
-                "region": region,
-                "routing_region": routing_region,
-                "nonpreemptible": nonpreemptible,
-                "block_network": block_network,
-                "restrict_modal_access": restrict_modal_access,
-                "i6pn": i6pn,
-                "include_source": include_source,
-                "experimental_options": experimental_options,
-            },
-        )
+        cloud_arguments: dict[str, object] = {
+            "image": image,
+            "env": env,
+            "secrets": secrets,
+            "gpu": gpu,
+            "network_file_systems": network_file_systems,
+            "volumes": volumes,
+            "cpu": cpu,
+            "memory": memory,
+            "ephemeral_disk": ephemeral_disk,
+            "proxy": proxy,
+            "cloud": cloud,
+            "region": region,
+            "routing_region": routing_region,
+            "nonpreemptible": nonpreemptible,
+            "block_network": block_network,
+            "restrict_modal_access": restrict_modal_access,
+            "i6pn": i6pn,
+            "include_source": include_source,
+            "experimental_options": experimental_options,
+        }
+        self._check_cloud("app.cls", cloud_arguments, decorating=False)
         options = checked_options("app.cls", **shared)
 
         @shortened
@@ -492,6 +491,7 @@ class App:
                     "function, and app.cls() once"
                 )
             _refuse_nested(raw, serialized)
+            self._check_cloud("app.cls", cloud_arguments, decorating=True)
             declared = Declarations(raw, snapshots=enable_memory_snapshot)
             mine = _with_marks(options, marks, concurrent_inputs, raw.__name__)
             targets = list(declared.methods.values())
@@ -506,7 +506,7 @@ class App:
                     options,
                     targets,
                     lifecycle,
-                    mounts_volumes=bool(volumes),
+                    mounts_volumes=bool(volumes or network_file_systems or self._volumes),
                 )
 
             registered = Cls._make(declared, make_service, mine)
@@ -523,6 +523,18 @@ class App:
             return registered
 
         return decorate
+
+    def _check_cloud(self, where: str, given: dict[str, object], *, decorating: bool) -> None:
+        """All at once; in strict mode most of it only when the decorator is applied, as Modal."""
+        if not decorating and config.strict:
+            given = {"secrets": given["secrets"]}
+        elif decorating:
+            if not config.strict and not self._volumes:
+                return
+            volumes = given["volumes"]
+            if self._volumes and isinstance(volumes, dict):
+                given = {**given, "volumes": {**self._volumes, **volumes}}
+        check_cloud_arguments(where, given)
 
     def _know_default_pool(self, cls: Cls) -> None:
         """Have a run start the minimum of the pool without arguments, and check its options."""
@@ -892,12 +904,14 @@ def _check_place(raw: Callable[..., Any], shown: str, marks: Marks, serialized: 
             f"app.function() decorates functions, got the {what} {shown}; write "
             "@moorage.method() above it and @app.cls() above its class"
         )
-    _refuse_nested(raw, serialized)
+    _refuse_nested(raw, serialized, InvalidError)
 
 
-def _refuse_nested(raw: object, serialized: bool) -> None:
+def _refuse_nested(
+    raw: object, serialized: bool, error: type[InvalidError] = LocalFunctionError
+) -> None:
     if config.strict and not serialized and "<locals>" in getattr(raw, "__qualname__", ""):
-        raise InvalidError(
+        raise error(
             f"{name_of(raw)} is defined inside a function, and Modal imports what stands in global "
             "scope; move it there, or write serialized=True"
         )

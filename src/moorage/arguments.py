@@ -82,13 +82,14 @@ def check_name(name: object, kind: str, example: str) -> None:
 def check_env(where: str, env: object) -> Mapping[str, str | None]:
     """Names of environment variables to values; nothing is converted."""
     if not is_dict(env):
-        raise InvalidError(f"{where} must be a dict of str to str or None, got {env!r}; {_ENV}")
+        # It may hold secrets, as its values below: the type is enough.
+        kind = type(env).__name__
+        raise InvalidError(f"{where} must be a dict of str to str or None, got {kind}; {_ENV}")
     checked: dict[str, str | None] = {}
     for key, value in env.items():
         if not isinstance(key, str):
             raise InvalidError(f"the names in {where} must be str, got {key!r}; {_ENV}")
         if value is not None and not isinstance(value, str):
-            # The value may be a secret: its type is enough.
             raise InvalidError(
                 f"the values in {where} must be str or None, got {type(value).__name__} "
                 f"for {key}; {_ENV}"

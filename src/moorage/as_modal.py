@@ -76,5 +76,5 @@ def install_as_modal() -> None:
             "call moorage.install_as_modal() before the first import of modal"
         )
     if _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        sys.meta_path.insert(0, _finder)
     sys.modules["modal"] = package

@@ -103,6 +103,10 @@ class FunctionCall(Generic[R_co]):
         target: Target
         settled_at: float | None
         unsettled: int
+        _inputs: list[Input]
+        _pool: Pool | None
+        _unknown: str | None
+        _waiting: dict[int, list[Wake]] | None
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise InvalidError(
@@ -127,6 +131,13 @@ class FunctionCall(Generic[R_co]):
         call._waiting = None
         call.unsettled = len(rows)
         call.settled_at = None
+        return call
+
+    @classmethod
+    def _make_unknown(cls, function_call_id: str) -> FunctionCall[Any]:
+        call: FunctionCall[Any] = cls.__new__(cls)
+        call._pool = None
+        call._unknown = function_call_id
         return call
 
     @property
@@ -225,7 +236,7 @@ class FunctionCall(Generic[R_co]):
 
     def _remove(self, input: Input, wake: Wake) -> None:
         with self._started_pool().lock:
-            waiting = self._waiting and self._waiting.get(input.index)
+            waiting = (self._waiting or {}).get(input.index)
             if waiting and wake in waiting:
                 waiting.remove(wake)
 
@@ -500,9 +511,7 @@ def _from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
             f"the call {function_call_id} settled too long ago to be found by its id; "
             "keep the FunctionCall, or raise config.findable_seconds and config.findable_calls"
         )
-    unknown: FunctionCall[Any] = FunctionCall.__new__(FunctionCall)
-    unknown._pool = None
-    unknown._unknown = function_call_id
+    unknown = FunctionCall._make_unknown(function_call_id)
     if not config.strict:
         unknown._started_pool()
     return unknown
@@ -517,11 +526,11 @@ class StreamCall:
 
     __slots__ = ("context", "number", "pool", "stream", "target")
 
-    def __init__(self, target: Target, stream: Stream) -> None:
+    def __init__(self, target: Target) -> None:
         self.number: int = next_call_number()
         self.target: Target = target
         self.context: Context = copy_context()
-        self.stream: Stream = stream
+        self.stream: Stream  # set when it is submitted
         self.pool: Pool | None = None  # set when it is submitted
 
     def settled(self, input: Input, /) -> Wake:
@@ -625,8 +634,8 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
 
 
 def _abandon(call: StreamCall, input: Input) -> None:
-    call.stream.close()
     if call.pool is not None:
+        call.stream.close()
         call.pool.cancel(input)
 
 

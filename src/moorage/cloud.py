@@ -20,6 +20,7 @@ from .arguments import (
     is_dict,
     iterated,
     lenient,
+    unchecked,
 )
 from .exception import InvalidError
 from .image import Image
@@ -94,25 +95,28 @@ def _check_env(where: str, name: str, value: object) -> None:
     if value:
         check_env("env", value)
     elif value is not None and not is_dict(value):
-        lenient(f'env must be a dict, got {value!r}; write env={{"NAME": "value"}}')
+        lenient(f'env must be a dict, got {type(value).__name__}; write env={{"NAME": "value"}}')
 
 
 def _check_secrets(where: str, name: str, value: object) -> None:
-    message = f"secrets must be a list of Secret, got {value!r}; {_SECRETS}"
+    # What stands in place of a secret may well be one: only its type is shown.
+    wrong: str | None = type(value).__name__
     # An iterator must not be used up by looking into it; a str is no list of str.
-    is_collection = isinstance(value, Collection) and not isinstance(value, (str, bytes))
-    all_secret = is_collection and all(
-        isinstance(each, Secret) for each in iterated("secrets", value, _SECRETS)
-    )
+    if isinstance(value, Collection) and not isinstance(value, (str, bytes)):
+        members = iterated("secrets", unchecked(value), _SECRETS)
+        wrong = next(
+            (type(each).__name__ for each in members if not isinstance(each, Secret)), None
+        )
+    message = f"secrets must be a list of Secret, got {wrong or type(value).__name__}; {_SECRETS}"
     if where == "App":
         # The one place where Modal looks at the members.
-        if not all_secret or not isinstance(value, (list, tuple)):
+        if wrong or not isinstance(value, (list, tuple)):
             raise InvalidError(message)
         return
     counted = Collection if where == "with_options" else Iterable
     if value and not isinstance(value, counted):
         raise InvalidArgumentsError(message)
-    if value is not None and not all_secret:
+    if value is not None and wrong:
         lenient(message)
 
 

@@ -116,6 +116,8 @@ class Cls:
             "scaledown_window": scaledown_window,
             "timeout": timeout,
         }
+        if config.strict:  # Modal looks at them when the class is used
+            cloud.pop("secrets", None)
         return self._variant(
             "options", lambda options: changed_options(options, dict(cloud), **given)
         )
@@ -260,7 +262,12 @@ class Obj:
             return getattr(self._cls._found()(*self._args, **self._kwargs), name)
 
         if name == "update_autoscaler":
-            return FunctionWithAio(lambda **given: found()(**given))
+
+            def update(**bounds: int | None) -> FunctionAutoscalerSettings:
+                settings: FunctionAutoscalerSettings = found()(**bounds)
+                return settings
+
+            return FunctionWithAio(update)
 
         def find() -> Function[Any, Any, Any]:
             method = found()
@@ -379,7 +386,8 @@ class Obj:
     def _construct(self) -> Any:
         declared = self._cls._declared
         values = declared.bind(self._args, self._kwargs, check_types=False)
-        instance = declared.user_class.__new__(declared.user_class)
+        new: Callable[..., Any] = declared.user_class.__new__
+        instance = new(declared.user_class)
         for name, parameter in declared.parameters.items():
             if name in values:
                 setattr(instance, name, values[name])

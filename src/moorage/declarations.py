@@ -10,7 +10,7 @@ import inspect
 import typing
 import warnings
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from . import config
 from .exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
@@ -45,7 +45,7 @@ class Declarations:
                 if isinstance(value, Parameter):
                     self.parameters[name] = value
                 elif isinstance(value, PartialFunction):
-                    self._read(name, cast("PartialFunction[Any, Any, Any]", value), snapshots)
+                    self._read(name, value, snapshots)
                 elif name in _OLD_HOOKS and inspect.isfunction(value):
                     self._read_old_hook(name, value)
         self.lifecycle_hooks: tuple[tuple[Hook, ...], tuple[Hook, ...]] = (
@@ -123,7 +123,7 @@ class Declarations:
 
     def _custom_init(self) -> Callable[..., object] | None:
         # mypy fears a subclass's, but it is this very class's that is meant.
-        init: Callable[..., object] = self.user_class.__init__  # type: ignore[misc]
+        init: Callable[..., object] = self.user_class.__init__
         if init is object.__init__:
             return None
         advice = (

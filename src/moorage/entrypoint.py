@@ -43,7 +43,7 @@ class LocalEntrypoint(Generic[P, R_co]):
         """Call the function; an asynchronous one is run to its end."""
         result: Any = self._function(*args, **kwargs)
         if inspect.iscoroutine(result):
-            return asyncio.run(result)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            result = asyncio.run(result)
         value: R_co = result
         return value
 

@@ -46,6 +46,14 @@ class InvalidIndexError(InvalidError, IndexError):
     """A call has no input at that index."""
 
 
+class InvalidLengthError(InvalidError, IndexError):
+    """A tuple has too few parts; both, as above."""
+
+
+class InvalidInfinityError(InvalidError, OverflowError):
+    """A number has no end; both, as above."""
+
+
 class InvalidDomainsError(InvalidArgumentsError, AssertionError):
     """A single string where a list of domains was wanted; both, as above."""
 
@@ -58,8 +66,8 @@ class ExecutionError(Error):
     """The request came at a time when it cannot be served, e.g. after its run ended."""
 
 
-class NotInContainerError(InvalidError, AssertionError, RuntimeError):
-    """Asked of the container that runs an input, where none runs; all three, as in Modal."""
+class NotInContainerError(InvalidError, AssertionError):
+    """Asked of the container that runs an input, where none runs; both, as above."""
 
 
 class AlreadyExistsError(Error):

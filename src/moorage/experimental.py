@@ -10,17 +10,17 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from . import deployments
-from .exception import NotInContainerError
+from .exception import InvalidError, InvalidUseError, NotInContainerError
 from .partial_function import clustered as clustered
 from .runtime.container import Container
 from .runtime.context import running_input
 from .with_aio import FunctionWithAio
 
 
-def _container(name: str) -> Container:
+def _container(name: str, error: type[InvalidError] = NotInContainerError) -> Container:
     input = running_input.get(None)
     if input is None:
-        raise NotInContainerError(
+        raise error(
             f"{name} belongs to the container that runs an input, and none runs here; "
             "call it in a function of an app"
         )
@@ -32,7 +32,7 @@ def get_local_input_concurrency() -> int:
     """How many inputs this container may run now: the larger of its limit and what runs.
 
     Raises:
-        ExecutionError: outside of any input.
+        InvalidError: outside of any input.
     """
     slots = _container("get_local_input_concurrency").slots
     return max(slots.limit, len(slots.held))
@@ -45,7 +45,7 @@ def set_local_input_concurrency(concurrency: int) -> None:
     run than are allowed, no further one starts.
 
     Raises:
-        ExecutionError: outside of any input.
+        InvalidError: outside of any input.
     """
     container = _container("set_local_input_concurrency")
     container.host.resize(container, int(concurrency))
@@ -55,9 +55,9 @@ def stop_fetching_inputs() -> None:
     """Take no more inputs in this container; it ends when those it has are done.
 
     Raises:
-        ExecutionError: outside of any input.
+        InvalidError: outside of any input.
     """
-    container = _container("stop_fetching_inputs")
+    container = _container("stop_fetching_inputs", InvalidUseError)
     container.host.stop_fetching(container)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from types import LambdaType
 from typing import Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
+from . import config
 from .arguments import (
     EnvDict,
     InvalidArgumentsError,
@@ -397,12 +398,15 @@ class Image(Object):
         """Install what a project of uv lists; the files are not read in this process.
 
         Raises:
-            InvalidError: if `groups` is not a list of str.
+            InvalidError: if `groups` is not a list.
         """
-        if groups is not None:
-            string_list("groups", groups)
-        if extras is not None and not is_list(extras):
-            lenient(f'extras must be a list of str, got {extras!r}; write extras=["cpu"]')
+        for name, value in (("groups", groups), ("extras", extras)):
+            if value is None or (is_list(value) and all(isinstance(each, str) for each in value)):
+                continue
+            message = f'{name} must be a list of str, got {value!r}; write {name}=["dev"]'
+            if name == "groups" and not is_list(value):
+                raise InvalidError(message)
+            lenient(message)
         _check_file("uv_project_dir", uv_project_dir)
         return self._step("uv_sync", secrets, env, gpu)
 
@@ -546,13 +550,14 @@ class Image(Object):
         advice = 'write .env({"NAME": "value"})'
         given = unchecked(vars)
         if not is_dict(given):
-            raise InvalidAttributeError(f"env() takes a dict, got {given!r}; {advice}")
+            raise InvalidAttributeError(f"env() takes a dict, got {type(given).__name__}; {advice}")
         for key, value in given.items():
             if not isinstance(key, str):
                 lenient(f"the names for env() must be str, got {key!r}; {advice}")
             if not isinstance(value, str):
                 raise InvalidError(
-                    f"the values for env() must be str, got {value!r} for {key}; {advice}"
+                    f"the values for env() must be str, got {type(value).__name__} for {key}; "
+                    f"{advice}"
                 )
         return self._step("env")
 
@@ -608,6 +613,8 @@ class Image(Object):
         try:
             yield
         except ImportError as error:
+            if config.strict:  # as silent as Modal is
+                return
             _log.warning(
                 "%r was not imported, and functions that use it will fail; install it here (%s)",
                 error.name or str(error),
@@ -675,7 +682,7 @@ def _from_registry(
         lenient(f'{where}() takes a tag as str, got {tag!r}; write {where}("ubuntu:24.04")')
     if secret is not None and not isinstance(secret, Secret):
         lenient(
-            f"secret must be a Secret, got {secret!r}; "
+            f"secret must be a Secret, got {type(secret).__name__}; "
             'write secret=modal.Secret.from_name("my-registry")'
         )
     if isinstance(commands, str) or not isinstance(commands, Sequence):
@@ -707,7 +714,7 @@ def _check_lenient_secrets(name: str, secrets: object) -> None:
     advice = f'write {name}(secrets=[modal.Secret.from_name("my-secret")])'
     for each in secrets if isinstance(secrets, Collection) else [secrets]:
         if not isinstance(each, Secret):
-            lenient(f"secrets must hold Secret objects, got {each!r}; {advice}")
+            lenient(f"secrets must hold Secret objects, got {type(each).__name__}; {advice}")
 
 
 def _check_file(name: str, path: object) -> None:

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import (
     AsyncIterable,
     Iterable,
-    Iterator,
     Mapping,
+    Sequence,
 )
 from contextlib import aclosing
 from functools import partial
@@ -42,6 +42,7 @@ from .maps import MapResults
 from .runtime.cancellation import park
 from .runtime.input import Input
 from .runtime.outcome import Value
+from .runtime.pool import Pool
 from .runtime.streaming import Stream
 from .runtime.waits import make_async_waiter
 
@@ -162,11 +163,17 @@ class RemoteGen(Generic[P, Y_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
         """The items, lazily: the input is submitted at the first step."""
         function = self._function
-        if config.strict and (not function._target.is_generator or function._run_is_missing):
-            return _refused_later(function)  # as in Modal: at the first step
-        function._expect("remote_gen")
-        call = StreamCall(function._target, Stream(function._service.current_run().clock))
-        return StreamReader(function._submit, call, Input(call, 0, args, kwargs or None))
+        if not config.strict:
+            function._expect("remote_gen")
+        call = StreamCall(function._target)
+
+        def submit(inputs: Sequence[Input]) -> Pool:
+            if config.strict:  # as in Modal: at the first step
+                function._expect("remote_gen")
+            call.stream = Stream(function._service.current_run().clock)
+            return function._submit(inputs)
+
+        return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
         """As calling it, for ``async for``."""
@@ -554,14 +561,3 @@ def _refuse_async(function: Function[..., Any, Any], name: str, iterables: tuple
                 f"{name} cannot read the asynchronous {iterable!r} without a loop; "
                 f"write {loop}{function.__name__}.{name}.aio(...)"
             )
-
-
-def _refused_later(function: Function[..., Any, Any]) -> Any:
-    """Items that raise at the first step why there are none."""
-
-    def refuse() -> Iterator[Never]:
-        function._expect("remote_gen")
-        raise AssertionError("unreachable: it was to be refused")
-        yield
-
-    return refuse()

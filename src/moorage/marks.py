@@ -250,7 +250,7 @@ def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, 
     if isinstance(obj, PartialFunction):
         marks = _composed(decorator, obj, changes)
         return PartialFunction(obj.raw, marks)
-    if not callable(obj) and not (config.strict and decorator == "concurrent"):
+    if not callable(obj) and not (obj is None and config.strict):
         raise InvalidError(
             f"{decorator} decorates a function, a method or a class, got {obj!r}; "
             f"write @moorage.{decorator}(...) above a def, and below @staticmethod and the like"

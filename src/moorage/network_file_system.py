@@ -5,6 +5,7 @@ Owns `NetworkFileSystem`, a placeholder like `Volume` and with the same limits.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import PurePosixPath
@@ -12,6 +13,7 @@ from typing import BinaryIO
 
 from .arguments import check_name, unimplemented
 from .client import Client
+from .exception import DeprecationError
 from .object import Object
 from .types import FileEntry
 from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
@@ -39,6 +41,11 @@ class NetworkFileSystem(Object):
             InvalidError: if it is no possible name.
         """
         check_name(name, "NetworkFileSystem", NetworkFileSystem._made_by)
+        warnings.warn(
+            "NetworkFileSystem is on its way out of Modal; write modal.Volume.from_name(...)",
+            DeprecationError,
+            stacklevel=2,
+        )
         return NetworkFileSystem._new("NetworkFileSystem()", name)
 
     @staticmethod

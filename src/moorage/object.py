@@ -140,3 +140,13 @@ class Manager(Generic[O]):
 
     def _unimplemented(self, method: str) -> UnimplementedError:
         return unimplemented(f"{self._kind}.{method}", self._instead)
+
+
+class Part:
+    """One side of an object, e.g. ``Workspace.members``, which is at Modal."""
+
+    def __init__(self, whole: Object) -> None:
+        self._whole = whole
+
+    def _unimplemented(self, method: str) -> UnimplementedError:
+        return unimplemented(f"{type(self).__name__}.{method}", self._whole._instead)

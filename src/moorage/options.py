@@ -73,15 +73,16 @@ class FunctionOptions:
             TypeError: for anything but a whole number.
         """
         concurrency = self.concurrency or Concurrency()
-        for name, value in (
-            ("max_inputs", concurrency.max_inputs),
-            ("target_inputs", concurrency.target_inputs),
-            ("timeout", self.timeout),
-            ("startup_timeout", self.startup_timeout),
-        ):
+        values: dict[str, object] = {
+            "max_inputs": concurrency.max_inputs,
+            "target_inputs": concurrency.target_inputs,
+            "timeout": self.timeout,
+            "startup_timeout": self.startup_timeout,
+        }
+        for name, value in values.items():
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if isinstance(value, bool) or not isinstance(value, int):
                 raise InvalidArgumentsError(
                     f"{name} must be a whole number, got {value!r}; write {name}=10"
                 )
@@ -103,7 +104,8 @@ def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
             f"concurrent on {name} needs max_inputs, got none; "
             "write @moorage.concurrent(max_inputs=10)"
         )
-    target: object = concurrency.target_inputs
+    given: dict[str, object] = {"target_inputs": concurrency.target_inputs}
+    target = given["target_inputs"]
     if target is not None and (
         isinstance(target, bool) or not isinstance(target, int) or target < 0
     ):
@@ -142,7 +144,7 @@ def checked_options(
     `max_inputs` is the old name of `single_use_containers`; it is no concurrency.
     """
     if max_inputs is not None:
-        if max_inputs != 1 or isinstance(max_inputs, bool):
+        if max_inputs is True or max_inputs != 1:
             raise InvalidError(
                 f"max_inputs={max_inputs!r} here counts the inputs of a whole container, and may "
                 f"only be 1; write @moorage.concurrent(max_inputs={max_inputs!r}) above the "

@@ -149,15 +149,14 @@ def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
 
 def checked_batching(max_batch_size: int, wait_ms: int) -> Batching:
     """The two numbers of ``batched`` and ``with_batching``."""
-    for name, value, least, most in (
-        ("max_batch_size", max_batch_size, 1, 1000),
-        ("wait_ms", wait_ms, 0, 600_000),
-    ):
-        if isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    given: dict[str, object] = {"max_batch_size": max_batch_size, "wait_ms": wait_ms}
+    for name, least, most in (("max_batch_size", 1, 1000), ("wait_ms", 0, 600_000)):
+        value = given[name]
+        if not isinstance(value, (int, float)):
             raise InvalidArgumentsError(
                 f"{name} must be a whole number, got {value!r}; write {name}={least}"
             )
-        odd = isinstance(value, bool) or not isinstance(value, int)  # pyright: ignore[reportUnnecessaryIsInstance]
+        odd = isinstance(value, bool) or not isinstance(value, int)
         if not least <= value <= most or (odd and not config.strict):
             raise InvalidError(
                 f"{name} must be a whole number from {least} to {most:,}, got {value!r}; "
@@ -226,7 +225,8 @@ def clustered(size: int, *, rdma: bool = False) -> Decorator:
         size: containers in the cluster, 1 or more.
         rdma: whether they are linked by RDMA.
     """
-    if callable(size) or isinstance(size, type):
+    given: object = size
+    if callable(given):
         raise positional_arguments("clustered", size, "@moorage.clustered(size=2)")
     if size <= 0:
         raise InvalidError(f"the cluster size must be 1 or more, got {size!r}; write size=1")

@@ -23,7 +23,7 @@ from .arguments import (
     lenient,
 )
 from .cloud_bucket_mount import CloudBucketMount
-from .exception import InvalidError
+from .exception import InvalidError, InvalidInfinityError, InvalidLengthError
 from .network_file_system import NetworkFileSystem
 from .volume import Volume
 
@@ -35,14 +35,6 @@ _MOST: Final = 2**32 - 1
 _TAKEN: Final = ("/", "/root", "/tmp")
 
 _GPU = 'write gpu="T4", or gpu="T4:2" for two'
-
-
-class InvalidLengthError(InvalidError, IndexError):
-    """A pair has too few members; both, as in Modal."""
-
-
-class InvalidInfinityError(InvalidError, OverflowError):
-    """A number is infinite; both, as in Modal."""
 
 
 def check_gpu(gpu: object, *, several: bool = False) -> None:
@@ -93,28 +85,31 @@ def check_amount(name: str, value: object, *, at_once: bool) -> None:
         "cpu": "write cpu=0.5, or cpu=(0.5, 2) for a request and a limit",
         "memory": "write memory=512, or memory=(512, 1024) for a request and a limit",
     }[name]
-    message = f"{name} {{}}, got {value!r}; {advice}"
+
+    def message(what: str) -> str:
+        return f"{name} {what}, got {value!r}; {advice}"
+
     if is_tuple(value):
         amounts = value
         if len(amounts) != 2:
             short = InvalidLengthError if name == "cpu" else InvalidValueError
             # Modal reads the first two for cpu, and so overlooks a third.
             if at_once and (name == "memory" or len(amounts) < 2):
-                raise short(message.format("takes a request and a limit"))
-            lenient(message.format("takes a request and a limit"))
+                raise short(message("takes a request and a limit"))
+            lenient(message("takes a request and a limit"))
             return
     elif isinstance(value, (int, float)) and not (name == "cpu" and isinstance(value, bool)):
         amounts = (value,)
     else:
         # Modal takes such a value for none, or makes some number of it.
-        lenient(message.format("must be a number or a pair of numbers"))
+        lenient(message("must be a number or a pair of numbers"))
         return
     error = _wrong_amount(name, *amounts)
     if error is not None:
         kind, what = error
         if at_once:
-            raise kind(message.format(what))
-        lenient(message.format(what))
+            raise kind(message(what))
+        lenient(message(what))
 
 
 def _wrong_amount(name: str, *amounts: object) -> tuple[type[InvalidError], str] | None:

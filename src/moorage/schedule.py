@@ -32,7 +32,8 @@ class Cron(Schedule):
                 lenient(f"{name} of Cron must be a str, got {given!r}; {_CRON}")
             elif not isinstance(given, str):
                 raise InvalidArgumentsError(f"{name} of Cron must be a str, got {given!r}; {_CRON}")
-        if isinstance(unchecked(cron_string), str) and len(cron_string.split()) != 5:
+        text = unchecked(cron_string)
+        if isinstance(text, str) and not text.startswith("@") and len(text.split()) != 5:
             lenient(f"a line of cron has 5 fields, got {cron_string!r}; {_CRON}")
         self.cron_string = cron_string
         self.timezone = timezone

@@ -149,4 +149,6 @@ def check_secrets(where: str, secrets: object) -> None:
     advice = f'write {where}(secrets=[modal.Secret.from_name("my-secret")])'
     for each in iterated("secrets", secrets, advice):
         if not isinstance(each, Secret):
-            raise InvalidError(f"secrets must hold Secret objects, got {each!r}; {advice}")
+            raise InvalidError(
+                f"secrets must hold Secret objects, got {type(each).__name__}; {advice}"
+            )

@@ -371,7 +371,6 @@ def function(x: int) -> int:
 
 def refused_decorators() -> None:
     moorage.concurrent()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    moorage.concurrent(target_inputs=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     moorage.concurrent(max_inputs="a")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     moorage.concurrent(function)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     moorage.method(function)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

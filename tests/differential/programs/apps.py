@@ -58,6 +58,7 @@ modal.App("a", tags={"k": 3})
 import modal
 modal.Stub("a")
 # %% registered-functions
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -68,6 +69,7 @@ def g():
     return 2
 print(sorted(app.registered_functions), app.registered_functions["f"] is f)
 # %% registered-classes
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -77,6 +79,7 @@ class C:
         return 1
 print(list(app.registered_classes), app.registered_classes["C"] is C)
 # %% registered-functions-with-a-class
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -86,6 +89,7 @@ class C:
         return 1
 print(list(app.registered_functions))
 # %% registered-entrypoints
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.local_entrypoint()
@@ -114,6 +118,7 @@ app = modal.App("a")
 def main():
     pass
 # %% entrypoint-name
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.local_entrypoint(name="other")
@@ -166,6 +171,7 @@ def make():
     return main
 make()()
 # %% include
+# differs: lenient
 import modal
 one, two = modal.App("one"), modal.App("two")
 @two.function()
@@ -173,6 +179,7 @@ def f(x):
     return x
 print(one.include(two) is one, list(one.registered_functions), f.app.name)
 # %% include-collision
+# differs: lenient
 import modal
 one, two = modal.App("one"), modal.App("two")
 @one.function()
@@ -185,6 +192,7 @@ def f(x):
 one.include(two)
 print(list(one.registered_functions), one.registered_functions["f"] is first)
 # %% include-class
+# differs: lenient
 import modal
 one, two = modal.App("one"), modal.App("two")
 @two.cls()
@@ -195,6 +203,7 @@ class C:
 one.include(two)
 print(list(one.registered_classes), list(one.registered_functions))
 # %% include-itself
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -207,6 +216,7 @@ print(list(app.registered_functions))
 import modal
 modal.App("a").include(3)
 # %% include-entrypoints
+# differs: lenient
 import modal
 one, two = modal.App("one"), modal.App("two")
 @two.local_entrypoint()

@@ -433,6 +433,7 @@ class C:
         return self.k
 print(C().f.local())
 # %% registered-web
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()

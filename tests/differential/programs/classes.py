@@ -231,6 +231,7 @@ class C:
         return "f"
 print(C().f.local())
 # %% enter-on-a-function
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -238,6 +239,7 @@ app = modal.App("a")
 def f():
     return 1
 # %% method-on-a-function
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -470,6 +472,7 @@ class C:
         return 1
 C(3).f.local()
 # %% keyword-nobody-takes
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -839,6 +842,7 @@ class C:
         return 1
 print(C()(4))
 # %% repr
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -1027,6 +1031,7 @@ class C:
         return 1
 print(C() == C(), C(k=1) == C(k=1))
 # %% methods-of-one-instance
+# differs: fault: each look at a method of an instance makes another Function
 import modal
 app = modal.App("a")
 @app.cls()
@@ -1037,6 +1042,7 @@ class C:
 c = C()
 print(c.f is c.f, hasattr(c, "f"), hasattr(c, "nothing"))
 # %% dir-and-names
+# differs: fault: a class has the docstring of Cls, not its own
 import modal
 app = modal.App("a")
 @app.cls()

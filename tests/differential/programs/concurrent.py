@@ -90,6 +90,7 @@ class C:
     def f(self, x):
         return x
 # %% target-negative
+# differs: lenient
 import modal
 app = modal.App("a")
 decorate = modal.concurrent(max_inputs=4, target_inputs=-1)
@@ -99,6 +100,7 @@ print("made")
 def f(x):
     return x
 # %% target-zero
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -107,6 +109,7 @@ def f(x):
     return x
 print(f.local(1))
 # %% target-float
+# differs: lenient
 import modal
 app = modal.App("a")
 decorate = modal.concurrent(max_inputs=4, target_inputs=2.5)
@@ -116,6 +119,7 @@ print("made")
 def f(x):
     return x
 # %% target-true
+# differs: lenient
 import modal
 app = modal.App("a")
 decorate = modal.concurrent(max_inputs=4, target_inputs=True)
@@ -125,6 +129,7 @@ print("made")
 def f(x):
     return x
 # %% target-str
+# differs: lenient
 import modal
 print("before")
 modal.concurrent(max_inputs=4, target_inputs="2")
@@ -351,6 +356,7 @@ print(f.local([1, 2]))
 import modal
 modal.concurrent(max_inputs=4)(3)
 # %% on-a-staticmethod-object
+# differs: lenient
 import modal
 modal.concurrent(max_inputs=4)(None)
 # %% a-partial-is-not-callable

@@ -138,6 +138,7 @@ app = modal.App("a")
 f = app.function(serialized=True, name="f")(lambda x: x + 1)
 print(f.local(1))
 # %% lambda-serialized-no-name
+# differs: lenient
 import modal
 app = modal.App("a")
 f = app.function(serialized=True)(lambda x: x + 1)
@@ -152,6 +153,7 @@ import modal
 app = modal.App("a")
 app.function()(print)
 # %% same-name-twice
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -162,6 +164,7 @@ def f(x):
     return 2
 print(f.local(0), list(app.registered_functions))
 # %% given-name
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function(name="other")
@@ -169,6 +172,7 @@ def f(x):
     return 2
 print(list(app.registered_functions))
 # %% given-names-collide
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function(name="other")
@@ -187,6 +191,7 @@ def f(x):
     return x
 print(f.local(1))
 # %% timeout-zero
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function(timeout=0)
@@ -194,6 +199,7 @@ def f(x):
     return x
 print(f.local(1))
 # %% timeout-negative
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function(timeout=-1)
@@ -201,6 +207,7 @@ def f(x):
     return x
 print(f.local(1))
 # %% timeout-str
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function(timeout="60")
@@ -250,6 +257,7 @@ def f(x):
     return x
 print(f.local(1))
 # %% max-containers-zero
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function(max_containers=0)
@@ -386,6 +394,7 @@ def f(n):
     return n
 print(f.app is app, f.get_raw_f()(3), f.info.function_name if hasattr(f, "info") else None)
 # %% doc
+# differs: fault: a function has no name, and the docstring of Function
 import modal
 app = modal.App("a")
 @app.function()
@@ -394,6 +403,7 @@ def f(n):
     return n
 print(f.__doc__ == "Says n.", f.__name__ if hasattr(f, "__name__") else "no name")
 # %% object-id-outside-a-run
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
@@ -401,6 +411,7 @@ def f(n):
     return n
 print(f.object_id)
 # %% same-decorator-object-twice
+# differs: lenient
 import modal
 app = modal.App("a")
 register = app.function(timeout=20)

@@ -30,6 +30,7 @@ class C:
         return self.k
 print(C(k=3).k)
 # %% missing
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -54,6 +55,7 @@ c = C(3)
 print("made")
 print(c.f.local())
 # %% unknown
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -181,6 +183,7 @@ class C:
         return self.k
 print(C().f.local())
 # %% str-for-int
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -193,6 +196,7 @@ c = C(k="3")
 print("made")
 print(repr(c.f.local()))
 # %% bool-for-int
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -205,6 +209,7 @@ c = C(k=True)
 print("made")
 print(repr(c.f.local()))
 # %% int-for-str
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -217,6 +222,7 @@ c = C(k=3)
 print("made")
 print(repr(c.f.local()))
 # %% int-for-bool
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -229,6 +235,7 @@ c = C(k=1)
 print("made")
 print(repr(c.f.local()))
 # %% float-for-int
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -241,6 +248,7 @@ c = C(k=3.0)
 print("made")
 print(repr(c.f.local()))
 # %% none-for-int
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -253,6 +261,7 @@ c = C(k=None)
 print("made")
 print(repr(c.f.local()))
 # %% default-of-another-type
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()

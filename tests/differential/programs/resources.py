@@ -97,6 +97,7 @@ modal.Secret.from_local_environ(["NO_SUCH_KEY_HERE"])
 import modal
 modal.Secret()
 # %% secrets-str-on-a-function
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function(secrets=["s"])
@@ -190,12 +191,14 @@ modal.Period(1)
 import modal
 modal.Period(days="1")
 # %% period-empty
+# differs: lenient
 import modal
 print(type(modal.Period()).__name__)
 # %% cron
 import modal
 print(type(modal.Cron("* * * * *")).__name__, type(modal.Cron("0 6 * * *", timezone="America/New_York")).__name__)
 # %% cron-nonsense
+# differs: lenient
 import modal
 print(type(modal.Cron("whenever")).__name__)
 # %% cron-nothing

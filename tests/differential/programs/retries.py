@@ -88,7 +88,6 @@ app = modal.App("a")
 def f(x):
     return x
 # %% true-on-a-function
-# differs: lenient
 import modal
 app = modal.App("a")
 @app.function(retries=True)

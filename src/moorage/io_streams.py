@@ -1,0 +1,50 @@
+"""The streams of a process in a sandbox: names to annotate with.
+
+Owns `StreamReader` and `StreamWriter`.  There are no sandboxes here, so none is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Generic, TypeVar
+
+from .arguments import unimplemented
+from .with_aio import MethodWithAio
+
+T = TypeVar("T", str, bytes)
+
+_INSTEAD = "use subprocess.Popen(...).stdout and .stdin"
+
+
+class StreamReader(Generic[T]):
+    """What a process writes."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        raise unimplemented("StreamReader", _INSTEAD)
+
+    @MethodWithAio
+    def read(self) -> T:
+        raise unimplemented("StreamReader.read", _INSTEAD)
+
+    def __iter__(self) -> Iterator[T]:
+        raise unimplemented("StreamReader", _INSTEAD)
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        raise unimplemented("StreamReader", _INSTEAD)
+
+
+class StreamWriter:
+    """What a process reads."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        raise unimplemented("StreamWriter", _INSTEAD)
+
+    def write(self, data: bytes | bytearray | memoryview | str) -> None:
+        raise unimplemented("StreamWriter.write", _INSTEAD)
+
+    def write_eof(self) -> None:
+        raise unimplemented("StreamWriter.write_eof", _INSTEAD)
+
+    @MethodWithAio
+    def drain(self) -> None:
+        raise unimplemented("StreamWriter.drain", _INSTEAD)

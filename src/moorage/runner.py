@@ -1,0 +1,48 @@
+"""Running and deploying an app by a function, as programs that embed Modal do.
+
+Owns ``run_app`` and ``deploy_app``; both are `App.run` and `App.deploy` under
+the names of ``modal.runner``.
+"""
+
+from __future__ import annotations
+
+from .app import App, AppRun
+from .with_aio import FunctionWithAio
+
+
+def run_app(
+    app: App,
+    *,
+    client: object = None,
+    detach: bool = False,
+    environment_name: str | None = None,
+    interactive: bool = False,
+) -> AppRun:
+    """``with run_app(app):`` is ``with app.run():``."""
+    return app.run()
+
+
+def _deploy_app(
+    app: App,
+    name: str | None = None,
+    environment_name: str | None = None,
+    client: object = None,
+    tag: str = "",
+    strategy: str = "rolling",
+) -> App:
+    """``deploy_app(app)`` is ``app.deploy()``."""
+    return app.deploy(name=name, strategy=strategy)
+
+
+async def _deploy_app_async(
+    app: App,
+    name: str | None = None,
+    environment_name: str | None = None,
+    client: object = None,
+    tag: str = "",
+    strategy: str = "rolling",
+) -> App:
+    return await app.deploy.aio(name=name, strategy=strategy)
+
+
+deploy_app: FunctionWithAio[..., App] = FunctionWithAio(_deploy_app, _deploy_app_async)
