@@ -359,8 +359,8 @@ def test_after_a_scoped_run_a_call_opens_an_ambient_run_again():
 
 
 def test_in_strict_mode_a_call_outside_of_any_run_is_refused(monkeypatch):
-    monkeypatch.setattr(moorage.config, "strict", True)
     _, obj, log = make_app()
+    monkeypatch.setattr(moorage.config, "strict", True)
     with pytest.raises(ExecutionError, match=r"with app\.run\(\)"):
         obj.work.remote()
     assert log == []
@@ -443,9 +443,9 @@ def test_reprs_say_what_things_are():
     def function():
         return None
 
-    assert repr(app) == "<App 'test'>"
-    assert repr(function) == "<Function function>"
-    assert repr(obj.work) == "<Function Work.work>"
+    assert repr(app) == "App('test')"
+    assert repr(function) == "Function(function)"
+    assert repr(obj.work) == "Method(Work.work)"
     with app.run():
         call = function.spawn()
         call.get()

@@ -6,12 +6,13 @@ import pytest
 
 import moorage as modal
 from moorage.cloud import check_cloud_arguments, check_scheduled
-from moorage.exception import InvalidError
+from moorage.exception import DeprecationError, InvalidError
 
 SECRET = modal.Secret.from_name("s")
 VOLUME = modal.Volume.from_name("v")
 BUCKET = modal.CloudBucketMount("b")
-NFS = modal.NetworkFileSystem.from_name("n")
+with pytest.warns(DeprecationError, match=r"modal\.Volume"):
+    NFS = modal.NetworkFileSystem.from_name("n")
 
 
 @pytest.fixture

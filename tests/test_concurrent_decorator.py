@@ -153,10 +153,20 @@ def test_target_above_max_is_refused():
         moorage.concurrent(max_inputs=4, target_inputs=8)
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5, "4", True, None])
+@pytest.mark.parametrize("count", [0, -1, 1.5, "4", True])
 def test_counts_that_are_no_counts_are_refused(count):
     with pytest.raises((InvalidError, TypeError), match="max_inputs"):
         moorage.concurrent(max_inputs=count)
+
+
+def test_what_never_got_max_inputs_is_refused_by_the_app():
+    app = App()
+    with pytest.raises(TypeError, match=r"needs max_inputs, got none; write"):
+
+        @app.function()
+        @moorage.concurrent(target_inputs=3)
+        def work():
+            return None
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "4", True])
@@ -238,7 +248,7 @@ def test_function_refuses_a_class_and_cls_a_function():
         ({"min_containers": -1}, "min_containers must be a number from 0"),
         ({"max_containers": 0}, "max_containers must be a number from 1"),
         ({"buffer_containers": -1}, "buffer_containers"),
-        ({"scaledown_window": 0}, "scaledown_window must be a number above 0"),
+        ({"scaledown_window": 0}, "scaledown_window must be from 2 to 3600 seconds, got 0"),
         ({"min_containers": 3, "max_containers": 2}, r"must not exceed max_containers, got 3 > 2"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 import moorage
 from moorage import App
+from moorage.exception import DeprecationError
 
 variable = contextvars.ContextVar("variable", default="unset")
 
@@ -65,32 +66,34 @@ def test_hooks_run_in_an_empty_context():
     def look(hook):
         seen.append((hook, variable.get(), moorage.current_input_id(), moorage.is_local()))
 
-    @app.cls()
-    class Work:
-        def __init__(self):
-            look("construct")
+    with pytest.warns(DeprecationError, match="__init__"):
 
-        @moorage.enter()
-        def enter(self):
-            look("enter")
-            variable.set("set by enter")
+        @app.cls()
+        class Work:
+            def __init__(self):
+                look("construct")
 
-        @moorage.enter()
-        async def enter_async(self):
-            look("enter async")
-            variable.set("set by enter async")
+            @moorage.enter()
+            def enter(self):
+                look("enter")
+                variable.set("set by enter")
 
-        @moorage.method()
-        async def work(self):
-            return variable.get()
+            @moorage.enter()
+            async def enter_async(self):
+                look("enter async")
+                variable.set("set by enter async")
 
-        @moorage.exit()
-        def exit(self):
-            look("exit")
+            @moorage.method()
+            async def work(self):
+                return variable.get()
 
-        @moorage.exit()
-        async def exit_async(self):
-            look("exit async")
+            @moorage.exit()
+            def exit(self):
+                look("exit")
+
+            @moorage.exit()
+            async def exit_async(self):
+                look("exit async")
 
     def main():
         variable.set("the caller's")

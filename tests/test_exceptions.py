@@ -62,7 +62,21 @@ HIERARCHY = {
 }
 
 # Names that are not in Modal's module; it keeps LocalFunctionError in a private one.
-OURS = {"ClockStuckError", "InputCancelledError", "InvalidArgumentsError", "LocalFunctionError"}
+# Those that are a builtin error too, and what belongs to this library alone.
+OURS = {
+    "ClockStuckError",
+    "InputCancelledError",
+    "InvalidArgumentsError",
+    "InvalidAttributeError",
+    "InvalidDomainsError",
+    "InvalidIndexError",
+    "InvalidInfinityError",
+    "InvalidLengthError",
+    "InvalidUseError",
+    "InvalidValueError",
+    "LocalFunctionError",
+    "NotInContainerError",
+}
 
 
 def classes():

@@ -21,6 +21,20 @@ LAYERS = {
     "retries": 6,
     "feeding": 6,
     "runs": 6,
+    "as_modal": 6,
+    "declarations": 6,
+    "deployments": 6,
+    "entrypoint": 6,
+    "experimental": 6,
+    "invoking": 6,
+    "options": 6,
+    "output": 6,
+    "runner": 6,
+    "services": 6,
+    "targets": 6,
+    "marks": 5,
+    "web.__init__": 5,
+    "web.decorators": 5,
     "partial_function": 5,
     "billing": 5,
     "client": 5,
@@ -73,6 +87,7 @@ LAYERS = {
     "call_graph": 0,
     "with_aio": 0,
     "arguments": 0,
+    "frames": 0,
     "exception": 0,
     "config": 0,
 }
@@ -80,7 +95,7 @@ LAYERS = {
 # For type checkers only, and each with its reason.
 UPWARD_FOR_TYPES = {
     # What a method of an app's class is, for whoever reads `obj.method`.
-    ("partial_function", "functions"),
+    ("marks", "functions"),
 }
 
 # Besides the standard library.

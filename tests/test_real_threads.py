@@ -82,7 +82,7 @@ class Tally:
 def make_app(tally: Tally) -> tuple[moorage.App, Any]:
     app = moorage.App("stress")
 
-    @app.cls(max_containers=2, scaledown_window=1)
+    @app.cls(max_containers=2, scaledown_window=2)
     @moorage.concurrent(max_inputs=5, target_inputs=3)
     class Service:
         @moorage.method()

@@ -10,7 +10,7 @@ import pytest
 
 import moorage as modal
 from moorage.cluster import Cluster
-from moorage.exception import InvalidError, UnimplementedError
+from moorage.exception import DeprecationError, InvalidError, UnimplementedError
 from moorage.file_pattern_matcher import NON_PYTHON_FILES
 from moorage.mount import Mount
 from moorage.object import Object
@@ -21,6 +21,11 @@ SLIM = modal.Image.debian_slim()
 VOLUME = modal.Volume.from_name("v")
 DICT = modal.Dict.from_name("d")
 QUEUE = modal.Queue.from_name("q")
+
+
+def network_file_system():
+    with pytest.warns(DeprecationError, match=r"write modal\.Volume"):
+        return modal.NetworkFileSystem.from_name("n")
 
 
 @pytest.fixture(params=[True, False], ids=["strict", "lenient"])
@@ -55,7 +60,7 @@ MADE = [
     (lambda: VOLUME.with_mount_options(read_only=True, sub_path="a"), "Volume()"),
     (lambda: DICT, "modal.Dict.from_name('d')"),
     (lambda: QUEUE, "modal.Queue.from_name('q')"),
-    (lambda: modal.NetworkFileSystem.from_name("n"), "NetworkFileSystem()"),
+    (network_file_system, "NetworkFileSystem()"),
     (lambda: modal.Proxy.from_name("p"), "modal.Proxy.from_name('p')"),
     (lambda: modal.Image.from_id("im-1"), "Image.from_id('im-1')"),
     (lambda: modal.Image.from_name("a:b"), "modal.Image.from_name('a:b')"),
@@ -297,7 +302,7 @@ UNIMPLEMENTED = [
     (lambda: VOLUME.batch_upload(force=True).__enter__(), "pathlib.Path"),
     (lambda: modal.Volume.rename("a", "b"), "pathlib.Path"),
     (lambda: modal.Volume.objects.list(), "pathlib.Path"),
-    (lambda: modal.NetworkFileSystem.from_name("n").listdir("/"), "pathlib.Path"),
+    (lambda: network_file_system().listdir("/"), "pathlib.Path"),
     (lambda: modal.Secret.from_name("s").info(), "os.environ"),
     (lambda: modal.Secret.objects.delete("s"), "os.environ"),
     (lambda: modal.Sandbox.create("echo", app=modal.App("a")), "subprocess.run"),
@@ -366,11 +371,9 @@ def test_values_work():
     )
     assert [each.value for each in StreamType] == [-3, -1, -2]
     tunnel = modal.Tunnel("h", 1234, "u", 80)
-    assert (tunnel.url, tunnel.tls_socket, tunnel.tcp_socket) == (
-        "https://h:1234",
-        ("h", 1234),
-        ("u", 80),
-    )
+    with pytest.warns(DeprecationError, match="without unencrypted=True"):
+        assert tunnel.url == "https://h:1234"
+    assert (tunnel.tls_socket, tunnel.tcp_socket) == (("h", 1234), ("u", 80))
     with pytest.raises(InvalidError, match=r"write forward\(port, unencrypted=True\)"):
         modal.Tunnel("h", 443, "", 0).tcp_socket
     assert modal.Tunnel("h", 443, "", 0).url == "https://h"

@@ -21,7 +21,6 @@ from typing import (
     Never,
     ParamSpec,
     Protocol,
-    TypedDict,
     TypeVar,
     Unpack,
     dataclass_transform,
@@ -41,6 +40,7 @@ from .exception import (
     InvalidError,
     LocalFunctionError,
     NotFoundError,
+    UnimplementedError,
 )
 from .frames import shortened
 from .functions import Function
@@ -53,7 +53,9 @@ from .marks import (
     positional_arguments,
 )
 from .options import (
+    NOTHING,
     FunctionOptions,
+    OldNames,
     accept_old_names,
     check_concurrency,
     checked_options,
@@ -69,7 +71,7 @@ from .runtime.lifecycle import Lifecycle
 from .runtime.waits import run_in_thread
 from .services import AppService, PoolKey, PoolKeys
 from .targets import make_target
-from .with_aio import FunctionWithAio, with_aio
+from .with_aio import FunctionWithAio, MethodWithAio, with_aio
 
 if TYPE_CHECKING:
     from .cloud_bucket_mount import CloudBucketMount
@@ -88,17 +90,6 @@ O = TypeVar("O")  # noqa: E741 - what the undecorated function returns
 C = TypeVar("C", bound=type)
 
 Path_ = str | PurePosixPath
-
-_NOTHING: Final[dict[Any, Any]] = {}  # never written to
-
-
-class OldNames(TypedDict, total=False):
-    """Arguments under the names they once had: accepted with a warning, refused if strict."""
-
-    allow_concurrent_inputs: int
-    keep_warm: int
-    concurrency_limit: int
-    container_idle_timeout: int
 
 
 class FunctionDecorator(Protocol):
@@ -145,7 +136,7 @@ class App:
         tags: Mapping[str, str] | None = None,
         image: Image | None = None,
         secrets: Sequence[Secret] = (),
-        volumes: Mapping[Path_, Volume] = _NOTHING,
+        volumes: Mapping[Path_, Volume] = NOTHING,
         include_source: bool = True,
     ) -> None:
         if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -163,6 +154,7 @@ class App:
         self._name = name
         self._description = name
         self._volumes: Mapping[Path_, Volume] = volumes
+        self._tags = dict(tags or {})
         self._run: Run | None = None
         self._app_id: str | None = None
         self._deployed = False
@@ -254,8 +246,8 @@ class App:
         secrets: Collection[Secret] | None = None,
         gpu: str | list[str] | None = None,
         serialized: bool = False,
-        network_file_systems: Mapping[Path_, NetworkFileSystem] = _NOTHING,
-        volumes: Mapping[Path_, Volume | CloudBucketMount] = _NOTHING,
+        network_file_systems: Mapping[Path_, NetworkFileSystem] = NOTHING,
+        volumes: Mapping[Path_, Volume | CloudBucketMount] = NOTHING,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
         ephemeral_disk: int | None = None,
@@ -411,8 +403,8 @@ class App:
         secrets: Collection[Secret] | None = None,
         gpu: str | list[str] | None = None,
         serialized: bool = False,
-        network_file_systems: Mapping[Path_, NetworkFileSystem] = _NOTHING,
-        volumes: Mapping[Path_, Volume | CloudBucketMount] = _NOTHING,
+        network_file_systems: Mapping[Path_, NetworkFileSystem] = NOTHING,
+        volumes: Mapping[Path_, Volume | CloudBucketMount] = NOTHING,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
         ephemeral_disk: int | None = None,
@@ -700,6 +692,38 @@ class App:
             self._close(run)
 
     lookup: FunctionWithAio[..., App]
+
+    @MethodWithAio
+    def get_tags(self, *, client: object = None) -> dict[str, str]:
+        """The tags it was given."""
+        return dict(self._tags)
+
+    @MethodWithAio
+    def set_tags(self, tags: Mapping[str, str], *, client: object = None) -> None:
+        """Give it these tags, in the place of all it had."""
+        check_cloud_arguments("App", {"tags": tags})
+        self._tags = dict(tags)
+
+    def server(self, *args: object, **kwargs: object) -> Never:
+        """Modal's decorator for HTTP servers, which are not here yet.
+
+        Raises:
+            UnimplementedError: always.
+        """
+        raise UnimplementedError(
+            "app.server is not here yet; write @app.cls() above the class, with a method "
+            "under @moorage.web_server(8000) or @moorage.asgi_app()"
+        )
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if name in ("get_dashboard_url", "info", "logs", "sandboxes", "stats"):
+                raise AttributeError(
+                    f"App has no {name}, which is a page of Modal's cloud; "
+                    "write f.statistics() for the counts of a function"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _open(self, clock: Clock | None, grace: float | None, name: str | None = None) -> Run:
         with self._lock:

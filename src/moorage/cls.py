@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Hashable
-from typing import Any, Final
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from . import config, deployments
 from .declarations import Declarations
-from .exception import InvalidArgumentsError, InvalidError, NotFoundError
+from .exception import InvalidError, NotFoundError
 from .frames import shortened
 from .functions import Function, FunctionAutoscalerManager, Service
 from .marks import REQUIRED, Concurrency, PartialFunction
-from .options import FunctionOptions, changed_options
+from .options import NOTHING, FunctionOptions, OldNames, changed_options
 from .partial_function import checked_batching
 from .retries import Retries
 from .runtime.input import Kind, Target
@@ -26,6 +27,11 @@ from .runtime.lifecycle import Hook, Lifecycle
 from .targets import make_target
 from .types import FunctionAutoscalerSettings
 from .with_aio import FunctionWithAio, MethodWithAio
+
+if TYPE_CHECKING:
+    from .cloud_bucket_mount import CloudBucketMount
+    from .secret import Secret
+    from .volume import Volume
 
 MakeService = Callable[[FunctionOptions, Lifecycle, str, Hashable], Service]
 """Makes the service of one set of parameter values: its options, hooks, shown name, identity."""
@@ -96,19 +102,34 @@ class Cls:
     def with_options(
         self,
         *,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        gpu: str | None = None,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Collection[Secret] | None = None,
+        volumes: Mapping[str | PurePosixPath, Volume | CloudBucketMount] = NOTHING,
         retries: int | Retries | None = None,
         max_containers: int | None = None,
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
         timeout: float | None = None,
-        **cloud: Any,
+        region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        routing_region: str | None = None,
+        **old_names: Unpack[OldNames],
     ) -> Cls:
         """The class with these options changed: see `Function.with_options`."""
-        if "min_containers" in cloud:
-            raise InvalidArgumentsError(
-                "with_options got an unexpected keyword argument 'min_containers'; write "
-                "update_autoscaler(min_containers=...) on an instance"
-            )
+        cloud_arguments: dict[str, object] = {
+            "cpu": cpu,
+            "memory": memory,
+            "gpu": gpu,
+            "env": env,
+            "secrets": secrets,
+            "volumes": volumes,
+            "region": region,
+            "cloud": cloud,
+            "routing_region": routing_region,
+        }
         given = {
             "retries": retries,
             "max_containers": max_containers,
@@ -117,9 +138,10 @@ class Cls:
             "timeout": timeout,
         }
         if config.strict:  # Modal looks at them when the class is used
-            cloud.pop("secrets", None)
+            del cloud_arguments["secrets"]
         return self._variant(
-            "options", lambda options: changed_options(options, dict(cloud), **given)
+            "options",
+            lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
         )
 
     @shortened

@@ -11,7 +11,16 @@ import itertools
 import os
 import warnings
 import weakref
-from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from pathlib import PurePosixPath
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,6 +29,7 @@ from typing import (
     ParamSpec,
     Protocol,
     TypeVar,
+    Unpack,
 )
 
 from . import config, deployments
@@ -45,7 +55,7 @@ from .invoking import (
 )
 from .maps import MapCall
 from .marks import Batching, Concurrency, Web
-from .options import FunctionOptions, changed_options
+from .options import NOTHING, FunctionOptions, OldNames, changed_options
 from .partial_function import checked_batching
 from .retries import Retries
 from .runs import MakePool, Run
@@ -57,6 +67,9 @@ from .with_aio import MethodWithAio
 
 if TYPE_CHECKING:
     from .app import App
+    from .cloud_bucket_mount import CloudBucketMount
+    from .secret import Secret
+    from .volume import Volume
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -311,12 +324,21 @@ class Function(Generic[P, R_co, O_co]):
     def with_options(
         self,
         *,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        gpu: str | None = None,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Collection[Secret] | None = None,
+        volumes: Mapping[str | PurePosixPath, Volume | CloudBucketMount] = NOTHING,
         retries: int | Retries | None = None,
         max_containers: int | None = None,
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
         timeout: float | None = None,
-        **cloud: object,
+        region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        routing_region: str | None = None,
+        **old_names: Unpack[OldNames],
     ) -> Function[P, R_co, O_co]:
         """The function with these options changed, and containers of its own.
 
@@ -324,14 +346,21 @@ class Function(Generic[P, R_co, O_co]):
         The arguments of the cloud (``gpu``, ``memory``, ``secrets``, ...) are
         checked and have no effect.
         """
-        if "min_containers" in cloud:
-            raise InvalidArgumentsError(
-                "with_options got an unexpected keyword argument 'min_containers'; write "
-                "update_autoscaler(min_containers=...) on what it returns"
-            )
+        cloud_arguments: dict[str, object] = {
+            "cpu": cpu,
+            "memory": memory,
+            "gpu": gpu,
+            "env": env,
+            "secrets": secrets,
+            "volumes": volumes,
+            "region": region,
+            "cloud": cloud,
+            "routing_region": routing_region,
+        }
         options = changed_options(
             self._options_to_change,
-            cloud,
+            cloud_arguments,
+            dict(old_names),
             retries=retries,
             max_containers=max_containers,
             buffer_containers=buffer_containers,

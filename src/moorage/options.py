@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from . import config
 from .cloud import check_cloud_arguments
@@ -18,6 +18,9 @@ from .exception import DeprecationError, InvalidArgumentsError, InvalidError, In
 from .marks import Batching, Concurrency
 from .retries import Retries, retry_policy
 from .runtime.autoscaler import Limits
+
+# A default that stands for "none given" where None is an argument; never written to.
+NOTHING: Final[dict[Any, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,23 +244,14 @@ def _check_number(name: str, value: object, least: float, *, exclusive: bool = F
     raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {_EXAMPLES[name]}")
 
 
-# The cloud's arguments that with_options takes.
-WITH_OPTIONS: Final = frozenset(
-    ["cpu", "memory", "gpu", "env", "secrets", "volumes", "region", "cloud", "routing_region"]
-)
-
-
 def changed_options(
-    options: FunctionOptions, cloud: dict[str, Any], **given: Any
+    options: FunctionOptions,
+    cloud: Mapping[str, object],
+    old_names: Mapping[str, Any],
+    **given: Any,
 ) -> FunctionOptions:
     """`options` with what ``with_options`` was given, which None leaves as it is."""
-    old = {name: cloud.pop(name) for name in OLD_NAMES if name in cloud}
-    concurrent_inputs = accept_old_names("with_options", given, old)
-    for name in cloud.keys() - WITH_OPTIONS:
-        raise InvalidArgumentsError(
-            f"with_options got an unexpected keyword argument {name!r}; it takes "
-            f"{', '.join(sorted(given.keys() | WITH_OPTIONS))}"
-        )
+    concurrent_inputs = accept_old_names("with_options", given, old_names, stacklevel=6)
     check_cloud_arguments("with_options", cloud)
     if config.strict:  # found when the app runs
         given["retries"] = retry_policy(given["retries"], "with_options")
@@ -287,7 +281,14 @@ RENAMED: Final[Mapping[str, str]] = {
     "container_idle_timeout": "scaledown_window",
 }
 
-OLD_NAMES: Final = (*RENAMED, "allow_concurrent_inputs")
+
+class OldNames(TypedDict, total=False):
+    """Arguments under the names they once had: accepted with a warning, refused if strict."""
+
+    allow_concurrent_inputs: int
+    keep_warm: int
+    concurrency_limit: int
+    container_idle_timeout: int
 
 
 def accept_old_names(

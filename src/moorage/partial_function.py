@@ -218,16 +218,15 @@ def exit(*args: Never) -> Callable[[F], F]:
 
 
 @shortened
-def clustered(size: int, *, rdma: bool = False) -> Decorator:
+def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
     """Accepted, checked, and without effect: a cluster of machines is the cloud's.
 
     Args:
         size: containers in the cluster, 1 or more.
         rdma: whether they are linked by RDMA.
     """
-    given: object = size
-    if callable(given):
-        raise positional_arguments("clustered", size, "@moorage.clustered(size=2)")
+    if args:
+        raise positional_arguments("clustered", args[0], "@moorage.clustered(size=2)")
     if size <= 0:
         raise InvalidError(f"the cluster size must be 1 or more, got {size!r}; write size=1")
 

@@ -19,9 +19,37 @@ from . import harness
 MODAL_VERSION = "1.6.4"
 
 ASKS = """
-import inspect, json, modal, modal.exception
+import inspect, json, pkgutil, modal, modal.exception, modal.experimental
+
+def parameters(found):
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return None
+    return [
+        [p.name, p.kind.name, p.default is not p.empty]
+        for p in signature.parameters.values()
+        if p.name not in ("self", "cls") and not p.name.startswith("_")
+    ]
+
 names = [n for n, c in vars(modal.exception).items() if inspect.isclass(c) and n != "Any"]
-print(json.dumps({"version": modal.__version__, "errors": sorted(names)}))
+signatures = {}
+for name in modal.__all__:
+    found = getattr(modal, name)
+    if inspect.isclass(found):
+        for method in dir(found):
+            known = None if method.startswith("_") else parameters(getattr(found, method))
+            if known is not None:
+                signatures[f"{name}.{method}"] = known
+    elif callable(found):
+        signatures[name] = parameters(found)
+for name in ("get_local_input_concurrency", "set_local_input_concurrency", "stop_fetching_inputs"):
+    signatures[f"experimental.{name}"] = parameters(getattr(modal.experimental, name))
+modules = [m.name for m in pkgutil.iter_modules(modal.__path__) if not m.name.startswith("_")]
+print(json.dumps({
+    "version": modal.__version__, "errors": sorted(names), "all": sorted(modal.__all__),
+    "modules": sorted(modules), "signatures": signatures,
+}))
 """
 
 

@@ -1,0 +1,107 @@
+"""Every public name of the real package, and the parameters of what is called.
+
+Against ``recorded/_package.json``: names, modules, and for each callable its
+parameters with their kinds.  Ours may have more, with defaults.
+"""
+
+import importlib
+import inspect
+import json
+
+import pytest
+
+import moorage
+from moorage import FunctionCall
+from moorage.exception import UnimplementedError
+
+from . import harness
+
+RECORDED = json.loads((harness.RECORDED / "_package.json").read_text())
+
+# What is not here, and why.
+ABSENT = {
+    "App.get_dashboard_url": "a page of the cloud",
+    "App.info": "a page of the cloud",
+    "App.stats": "a page of the cloud",
+    "Cls.get_dashboard_url": "a page of the cloud",
+    "Function.get_dashboard_url": "a page of the cloud",
+    "Function.info": "a page of the cloud",
+    "Function.stats": "a page of the cloud",
+    "FunctionCall.get_dashboard_url": "a page of the cloud",
+    "Server.stats": "a page of the cloud",
+    "Client.from_oauth_credentials": "there is nobody to log in to",
+    "Client.get_input_plane_metadata": "there is no input plane",
+    "Client.get_stub": "there is no connection",
+    "Volume.batch_upload": "a method like the others; a property of the class there",
+    # An argument of the inside of the cloud:
+    "Image.from_aws_ecr(kwargs)": "passed on to another method there",
+    "Image.from_gcp_artifact_registry(kwargs)": "passed on to another method there",
+    "Image.from_registry(kwargs)": "passed on to another method there",
+    "Sandbox.create(pty_info)": "an object of the protocol",
+    "Sandbox.exec(pty_info)": "an object of the protocol",
+}
+
+# Modules of the inside of the client, or of its command line.
+ABSENT_MODULES = {"cli", "parallel_map", "running_app", "serving", "token_flow"}
+
+app = moorage.App("signatures")
+
+
+@app.function()
+def function() -> None: ...
+
+
+def ours(path):
+    head, _, method = path.partition(".")
+    if head == "experimental":
+        return getattr(moorage.experimental, method)
+    if not method:
+        return getattr(moorage, head)
+    # Some ways to call are made for each function, call or app.
+    instances = {
+        "Function": function,
+        "FunctionCall": FunctionCall.__new__(FunctionCall),
+        "App": app,
+    }
+    return getattr(instances.get(head, getattr(moorage, head)), method)
+
+
+@pytest.mark.parametrize("path", RECORDED["signatures"])
+def test_parameters_are_modals(path):
+    if path in ABSENT:
+        head, _, method = path.partition(".")
+        found = getattr(getattr(moorage, head), method, None)
+        assert not callable(found), "is there by now: take it from ABSENT"
+        return
+    ours_of = inspect.signature(ours(path)).parameters
+    if path == "App.server":
+        with pytest.raises(UnimplementedError, match=r"write @app\.cls"):
+            app.server(port=8000)
+        return
+    for name, kind, has_default in RECORDED["signatures"][path] or []:
+        if f"{path}({name})" in ABSENT:
+            assert name not in ours_of, "is there by now: take it from ABSENT"
+            continue
+        assert name in ours_of
+        assert ours_of[name].kind.name == kind
+        assert not has_default or ours_of[name].default is not inspect.Parameter.empty
+
+
+@pytest.mark.parametrize("module", RECORDED["modules"])
+def test_modules_have_modals_names(module):
+    if module in ABSENT_MODULES:
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(f"moorage.{module}")
+    else:
+        assert importlib.import_module(f"moorage.{module}").__doc__
+
+
+def test_every_error_is_there():
+    from moorage import exception
+
+    names = [name for name in RECORDED["errors"] if not name.startswith("_")]
+    assert [name for name in names if not hasattr(exception, name)] == []
+
+
+def test_everything_that_star_imports_is_there():
+    assert set(RECORDED["all"]) <= set(moorage.__all__)
