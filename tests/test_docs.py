@@ -17,6 +17,7 @@ import pytest
 
 import moorage
 from moorage.runtime import container, input
+from test_layers import LAYERS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -88,6 +89,18 @@ EXAMPLES = [example for page in PAGES for example in examples_of(page)]
 
 def without_numbers(text: str) -> str:
     return re.sub(r"[ \d.,]+", " ", text)
+
+
+def test_the_table_of_layers_is_the_one_that_is_checked():
+    shown = {}
+    for line in (ROOT / "docs/design.md").read_text().splitlines():
+        row = re.match(r"\| (\d), [^|]+\|([^|]+)\|$", line)
+        if row:
+            names = re.findall(r"`([\w/]+)`", row[2])
+            shown |= {name.replace("/", "."): int(row[1]) for name in names}
+    assert shown == {
+        name: layer for name, layer in LAYERS.items() if not name.endswith(".__init__")
+    }
 
 
 def run_example(file: str, *arguments: str) -> str:

@@ -5,7 +5,7 @@ import moorage
 app = moorage.App("nested")
 
 
-@app.function(max_containers=1, timeout=0.5)
+@app.function(max_containers=1, timeout=0.3)
 @moorage.concurrent(max_inputs=3)
 def count(depth: int) -> int:
     # Its own slot stays held while it waits for the next one.

@@ -19,6 +19,6 @@ with app.run():
     print("going on")
     print(call.get())
     try:
-        work.remote(0.5)
+        work.remote(0.4)
     except moorage.exception.FunctionTimeoutError as error:
         print(f"FunctionTimeoutError: {error}")
