@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import enum
 import inspect
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+import moorage
 from moorage.runtime import container, input
+from test_layers import LAYERS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -42,23 +46,126 @@ def test_state_tables_are_those_of_the_code(
     assert table_of(moves, module) in (ROOT / "docs/path-of-an-input.md").read_text()
 
 
-def test_the_readmes_example_is_the_file_that_runs(tmp_path: Path):
-    code = (ROOT / "examples/hello.py").read_text()
-    docstring = ast.get_docstring(ast.parse(code), clean=False)
-    assert docstring is not None
-    body = code.split('"""', 2)[2].strip()
-    assert f"```python\n{body}\n```" in (ROOT / "README.md").read_text()
-    (tmp_path / "a.txt").write_text("a")
-    (tmp_path / "b.txt").write_text("b")
+@dataclass(frozen=True)
+class Example:
+    """A block of Python in a page, which names its file in a comment, and what it prints.
+
+    The page says ``<!-- examples/docs/x.py -->`` before the block, and after it
+    may say ``<!-- prints -->`` or ``<!-- prints, in one run -->`` before a block
+    of text: the latter where the numbers are those of one machine.
+    """
+
+    page: Path
+    file: str | None
+    code: str
+    prints: str | None = None
+    in_one_run: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.file or f"{self.page.relative_to(ROOT)}: {self.code[:40]!r}"
+
+
+BLOCK = re.compile(
+    r"(?:<!-- (?P<comment>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.M | re.S
+)
+
+
+def examples_of(page: Path) -> list[Example]:
+    found: list[Example] = []
+    for block in BLOCK.finditer(page.read_text()):
+        comment, body = block["comment"], block["body"]
+        if block["kind"] == "python":
+            found.append(Example(page, comment, body))
+        elif comment is not None and comment.startswith("prints"):
+            in_one_run = comment == "prints, in one run"
+            assert in_one_run or comment == "prints", f"{page}: {comment!r} is no comment of ours"
+            found[-1] = replace(found[-1], prints=body, in_one_run=in_one_run)
+    return found
+
+
+EXAMPLES = [example for page in PAGES for example in examples_of(page)]
+
+
+def without_numbers(text: str) -> str:
+    return re.sub(r"[ \d.,]+", " ", text)
+
+
+def test_the_table_of_layers_is_the_one_that_is_checked():
+    shown = {}
+    for line in (ROOT / "docs/design.md").read_text().splitlines():
+        row = re.match(r"\| (\d), [^|]+\|([^|]+)\|$", line)
+        if row:
+            names = re.findall(r"`([\w/]+)`", row[2])
+            shown |= {name.replace("/", "."): int(row[1]) for name in names}
+    assert shown == {
+        name: layer for name, layer in LAYERS.items() if not name.endswith(".__init__")
+    }
+
+
+def run_example(file: str, *arguments: str) -> str:
+    """What a user who starts it sees, in the order in which it comes."""
+    environment = {name: value for name, value in os.environ.items() if "MOORAGE" not in name}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "examples/hello.py"), str(tmp_path)],
-        capture_output=True,
+        [sys.executable, "-u", file, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=60,
-        check=True,
     )
-    assert done.stdout == "ca978112ca1bbdca a.txt\n3e23e8160039594a b.txt\n"
-    assert done.stderr == ""
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.id)
+def test_examples_are_the_files_that_run(example: Example, tmp_path: Path):
+    assert example.file, "write <!-- examples/docs/x.py --> in the line before the block"
+    code = (ROOT / example.file).read_text()
+    assert ast.get_docstring(ast.parse(code)), "an example opens with what it shows"
+    assert code.split('"""', 2)[2].strip() == example.code.strip()
+    if example.file == "examples/hello.py":
+        (tmp_path / "a.txt").write_text("a")
+        (tmp_path / "b.txt").write_text("b")
+        printed = run_example(example.file, str(tmp_path))
+        assert printed == "ca978112ca1bbdca a.txt\n3e23e8160039594a b.txt\n"
+        return
+    printed = run_example(example.file)
+    if example.prints is None:
+        return
+    if example.in_one_run:
+        assert without_numbers(printed) == without_numbers(example.prints)
+    else:
+        assert printed == example.prints
+
+
+def test_every_example_of_the_documentation_stands_in_it():
+    files = {f"examples/docs/{path.name}" for path in (ROOT / "examples/docs").glob("*.py")}
+    assert files == {e.file for e in EXAMPLES} - {"examples/hello.py"}
+
+
+# Attributes of a FunctionCall that the engine reads.
+FOR_THE_ENGINE = {"context", "number", "settled", "settled_at", "target", "unsettled"}
+
+
+def test_every_public_name_stands_in_the_reference():
+    reference = (ROOT / "docs/reference.md").read_text()
+    names = [f"`{name}" for name in moorage.__all__]
+    names += [
+        f"`{owner.__name__}.{name}"
+        for owner in (moorage.App, moorage.Function, moorage.FunctionCall, moorage.Cls)
+        for name in dir(owner)
+        if not name.startswith("_") and name not in FOR_THE_ENGINE
+    ]
+    raised = moorage.exception.__file__
+    names += [
+        f"`{node.name}`"
+        for node in ast.parse(Path(raised).read_text()).body
+        if isinstance(node, ast.ClassDef)
+        and "here for programs" not in (ast.get_docstring(node) or "")
+    ]
+    assert [name for name in names if name not in reference] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,0 +1,713 @@
+"""Each row of docs/differences.md is shown: by a test here, or by programs that were recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import moorage as modal
+from differential import harness
+from moorage import config
+from moorage.exception import (
+    DeprecationError,
+    ExecutionError,
+    FunctionTimeoutError,
+    InputCancelledError,
+    InvalidError,
+    NotFoundError,
+    OutputExpiredError,
+    RemoteError,
+    UnimplementedError,
+)
+
+PAGE = Path(__file__).parents[1] / "docs" / "differences.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    shown_by: tuple[str, ...]
+
+
+def rows_of(page: str) -> list[Row]:
+    found = []
+    for line in page.splitlines():
+        if not line.startswith("| ") or line.startswith("| row "):
+            continue
+        columns = [part.strip() for part in re.split(r"(?<!\\)\|", line)[1:-1]]
+        shown_by = tuple(part.strip().strip("`") for part in columns[-1].split(","))
+        found.append(Row(columns[0], shown_by))
+    return found
+
+
+ROWS = rows_of(PAGE.read_text())
+CELLS = {cell.id: cell for cell in harness.all_cells()}
+SHOWN: dict[str, Callable[[], None]] = {}
+
+
+def shows(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    def register(function: Callable[[], None]) -> Callable[[], None]:
+        assert name not in SHOWN
+        SHOWN[name] = function
+        return function
+
+    return register
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_row(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert row.shown_by != ("",), "a row needs a test, or a cell that shows it"
+    for name in row.shown_by:
+        if name != "test":
+            assert name in CELLS, f"{name} is no cell of tests/differential"
+            assert CELLS[name].differs, f"{name} does not differ"
+    if "test" in row.shown_by:
+        assert row.name in SHOWN, f'write a test here, with @shows("{row.name}")'
+        monkeypatch.setattr(config, "strict", False)
+        SHOWN[row.name]()
+
+
+def test_rows_are_many_and_have_names_of_their_own():
+    names = [row.name for row in ROWS]
+    assert len(names) > 40
+    assert len(set(names)) == len(names)
+    assert SHOWN.keys() == {row.name for row in ROWS if "test" in row.shown_by}
+
+
+def test_every_fault_that_was_recorded_has_a_row():
+    named = {name for row in ROWS for name in row.shown_by}
+    assert [
+        cell.id
+        for cell in CELLS.values()
+        if cell.differs.keys() & {"fault", "other", "by-reference"} and cell.id not in named
+    ] == []
+
+
+# -- one process instead of a cloud ---------------------------------------------------
+
+
+@shows("by-reference")
+def by_reference() -> None:
+    app = modal.App()
+
+    @app.function()
+    def add(items: list[int]) -> list[int]:
+        items.append(1)
+        return items
+
+    mine: list[int] = []
+    with app.run():
+        assert add.remote(mine) is mine
+    assert mine == [1]
+
+
+@shows("shared-process")
+def shared_process() -> None:
+    app = modal.App()
+    together = threading.Barrier(2)
+    seen: list[int] = []
+
+    @app.cls(max_containers=2)
+    class Counter:
+        @modal.method()
+        def count(self, number: int) -> int:
+            together.wait(10)  # in two containers
+            seen.append(number)
+            os.environ["MOORAGE_TEST_DIFFERENCES"] = "set"
+            return id(self)
+
+    with app.run():
+        instances = set(Counter().count.map([1, 2]))
+    assert len(instances) == 2
+    assert sorted(seen) == [1, 2]
+    assert os.environ.pop("MOORAGE_TEST_DIFFERENCES") == "set"
+
+
+@shows("cloud-arguments")
+def cloud_arguments() -> None:
+    app = modal.App()
+    image = modal.Image.debian_slim().pip_install("no-such-package-anywhere")
+
+    @app.function(
+        image=image,
+        gpu="A100",
+        cpu=64.0,
+        memory=1_000_000,
+        region="eu",
+        secrets=[modal.Secret.from_dict({"MOORAGE_TEST_SECRET": "x"})],
+    )
+    def here() -> tuple[int, str | None]:
+        return os.getpid(), os.environ.get("MOORAGE_TEST_SECRET")
+
+    with app.run():
+        assert here.remote() == (os.getpid(), None)
+
+
+@shows("volumes-not-mounted")
+def volumes_not_mounted() -> None:
+    app = modal.App()
+    volume = modal.Volume.from_name("models", create_if_missing=True)
+
+    @app.function(volumes={"/no-such-directory-here": volume})
+    def look() -> bool:
+        return os.path.exists("/no-such-directory-here")
+
+    with app.run():
+        assert look.remote() is False
+    with pytest.warns(UserWarning, match="volumes"):
+        assert look.local() is False
+
+
+@shows("placeholders")
+def placeholders() -> None:
+    for use in (
+        lambda: modal.Dict.from_name("d").put("key", 1),
+        lambda: modal.Queue.from_name("q").get(),
+        lambda: modal.Volume.from_name("v").listdir("/"),
+    ):
+        with pytest.raises(UnimplementedError, match="use"):
+            use()
+
+
+@shows("schedules")
+def schedules() -> None:
+    app = modal.App()
+
+    @app.function(schedule=modal.Period(seconds=1))
+    def never() -> None:
+        raise AssertionError
+
+    with app.run():
+        assert never.statistics() is None
+
+
+@shows("terminal")
+def terminal() -> None:
+    app = modal.App()
+
+    @app.function()
+    def ask() -> None:
+        modal.interact()
+
+    with modal.enable_output(), app.run():
+        ask.remote()
+        with pytest.raises(InvalidError):
+            modal.interact()
+
+
+@shows("deploy")
+def deploy() -> None:
+    app = modal.App("differences")
+
+    @app.function()
+    def process() -> int:
+        return os.getpid()
+
+    assert app.deploy() is app
+    assert process.remote() == os.getpid()
+    assert modal.App.lookup("differences") is app
+    app.stop()
+    with pytest.raises(NotFoundError):
+        modal.App.lookup("differences")
+
+
+@shows("from-name")
+def from_name() -> None:
+    app = modal.App("differences")
+
+    @app.function()
+    def one() -> int:
+        return 1
+
+    found = modal.Function.from_name("differences", "one")
+    with pytest.raises(NotFoundError):
+        found.remote()
+    app.deploy()
+    assert found.remote() == 1
+    app.stop()
+    with pytest.raises(NotFoundError):
+        found.remote()
+
+
+@shows("from-id")
+def from_id() -> None:
+    assert (config.findable_seconds, config.findable_calls) == (600, 10_000)
+    app = modal.App()
+
+    @app.function()
+    def one() -> int:
+        return 1
+
+    with app.run():
+        call = one.spawn()
+        assert modal.FunctionCall.from_id(call.object_id).get() == 1
+        config.findable_seconds = 0
+        try:
+            one.spawn().get()
+            with pytest.raises(OutputExpiredError):
+                modal.FunctionCall.from_id(call.object_id)
+        finally:
+            config.findable_seconds = 600
+    with pytest.raises(NotFoundError):
+        modal.FunctionCall.from_id("fc-of-another-process")
+
+
+@shows("call-graph")
+def call_graph() -> None:
+    app = modal.App()
+
+    @app.function()
+    def inner(x: int) -> int:
+        return x
+
+    @app.function()
+    def outer() -> int:
+        return inner.spawn(1).get() + inner.remote(2)
+
+    with app.run():
+        call = outer.spawn()
+        assert call.get() == 3
+        (graph,) = call.get_call_graph()
+    assert [child.function_name for child in graph.children] == ["inner"]
+
+
+@shows("timeouts")
+def timeouts() -> None:
+    app = modal.App()
+
+    @app.function(timeout=0.05)
+    async def long() -> None:
+        await asyncio.sleep(10)
+
+    with app.run(), pytest.raises(FunctionTimeoutError):
+        long.remote()
+    config.strict = True
+    with pytest.raises(TypeError, match="timeout"), app.run():
+        pass
+
+
+# -- cancelling -------------------------------------------------------------------------
+
+
+@shows("sync-cancel")
+def sync_cancel() -> None:
+    app = modal.App()
+    inside, leave = threading.Semaphore(0), threading.Event()
+
+    @app.function(max_containers=1)
+    @modal.concurrent(max_inputs=2)
+    def hold(name: str) -> str:
+        inside.release()
+        assert leave.wait(10)
+        return name
+
+    with app.run():
+        unlucky, neighbour = hold.spawn("a"), hold.spawn("b")
+        assert inside.acquire(timeout=10)
+        assert inside.acquire(timeout=10)
+        unlucky.cancel()
+        with pytest.raises(InputCancelledError):
+            unlucky.get(timeout=10)
+        seen = hold.statistics()
+        assert seen is not None
+        assert (seen.running, seen.abandoned) == (2, 1)
+        leave.set()
+        assert neighbour.get(timeout=10) == "b"
+        assert hold.remote("c") == "c"
+        seen = hold.statistics()
+        assert seen is not None
+        assert seen.containers_started == 1
+
+
+@shows("terminate-containers")
+def terminate_containers() -> None:
+    app = modal.App()
+    inside, leave = threading.Semaphore(0), threading.Event()
+
+    @app.function(max_containers=1)
+    @modal.concurrent(max_inputs=2)
+    async def hold(name: str) -> str:
+        inside.release()
+        await asyncio.to_thread(leave.wait, 10)
+        return name
+
+    with app.run():
+        unlucky, neighbour = hold.spawn("a"), hold.spawn("b")
+        assert inside.acquire(timeout=10)
+        assert inside.acquire(timeout=10)
+        unlucky.cancel(terminate_containers=True)
+        with pytest.raises(InputCancelledError):
+            unlucky.get(timeout=10)
+        leave.set()
+        assert neighbour.get(timeout=10) == "b"
+
+
+@shows("cancelled-error")
+def cancelled_error() -> None:
+    app = modal.App()
+
+    @app.function()
+    async def forever() -> None:
+        await asyncio.sleep(1000)
+
+    async def main() -> None:
+        async with app.run():
+            call = await forever.spawn.aio()
+            await call.cancel.aio()
+            with pytest.raises(InputCancelledError):
+                await call.get.aio()
+
+    asyncio.run(main())
+    assert issubclass(InputCancelledError, RemoteError)
+
+
+# -- lenient mode -----------------------------------------------------------------------
+
+
+@shows("strict")
+def strict() -> None:
+    app = modal.App()
+
+    @app.function()
+    def one() -> int:
+        return 1
+
+    assert one.remote() == 1
+    app.stop()
+    config.strict = True
+    with pytest.raises(ExecutionError):
+        one.remote()
+    with pytest.raises(DeprecationError):
+        app.function(keep_warm=1)
+    with pytest.raises(InvalidError):
+        app.function()(lambda: None)
+    with pytest.raises(InvalidError):
+        app.function(timeout=None)
+    with pytest.raises(DeprecationError):
+        modal.web_endpoint()
+
+
+@shows("ambient-run")
+def ambient_run() -> None:
+    app = modal.App()
+
+    @app.function()
+    def one() -> int:
+        return 1
+
+    assert app.app_id is None
+    assert one.remote() == 1
+    assert app.app_id is not None
+    app.stop()
+
+
+@shows("counts-outside-a-run")
+def counts_outside_a_run() -> None:
+    app = modal.App()
+
+    @app.function()
+    def one() -> int:
+        return 1
+
+    assert one.get_current_stats().num_total_runners == 0
+    assert one.update_autoscaler(min_containers=1).min_containers == 1
+    assert one.hydrate() is one
+    assert one.get_web_url() is None
+    assert app.app_id is None
+    with app.run():
+        seen = one.statistics()
+        assert seen is not None
+        assert len(seen.containers) == 1
+
+
+@shows("old-names")
+def old_names() -> None:
+    app = modal.App()
+    with pytest.warns(DeprecationError) as warned:
+
+        @app.function(
+            keep_warm=1, concurrency_limit=2, container_idle_timeout=30, allow_concurrent_inputs=4
+        )
+        def one() -> int:
+            return 1
+
+    shown = " ".join(str(warning.message) for warning in warned)
+    for new in ("min_containers=1", "max_containers=2", "scaledown_window=30", "max_inputs=4"):
+        assert new in shown
+    settings = one.autoscaler.settings()
+    assert (settings.min_containers, settings.max_containers) == (1, 2)
+    assert settings.scaledown_window == 30
+
+
+@shows("web-endpoint")
+def web_endpoint() -> None:
+    app = modal.App()
+    with pytest.warns(DeprecationError, match="fastapi_endpoint"):
+        decorate = modal.web_endpoint()
+
+    def hello() -> str:
+        return "hello"
+
+    assert app.function()(decorate(hello)).local() == "hello"
+
+
+@shows("custom-init")
+def custom_init() -> None:
+    app = modal.App()
+    made: list[int] = []
+    with pytest.warns(DeprecationError, match="__init__"):
+
+        @app.cls()
+        class Scale:
+            def __init__(self, factor: int) -> None:
+                made.append(factor)
+                self.factor = factor
+
+            @modal.method()
+            def of(self, x: int) -> int:
+                return x * self.factor
+
+    with app.run():
+        assert [Scale(2).of.remote(5), Scale(2).of.remote(6), Scale(3).of.remote(5)] == [10, 12, 15]
+    assert made == [2, 3]
+
+
+@shows("nonsense-at-once")
+def nonsense_at_once() -> None:
+    for nonsense in (0, -3, 2.5, "4", True):
+        with pytest.raises(InvalidError, match="max_inputs"):
+            modal.concurrent(max_inputs=nonsense)  # type: ignore[call-overload]
+    app = modal.App()
+    config.strict = True
+    app.function()(modal.concurrent(max_inputs=-3)(len))
+    with pytest.raises(ValueError, match="max_inputs"), app.run():
+        pass
+
+
+@shows("parameter-types")
+def parameter_types() -> None:
+    app = modal.App()
+
+    @app.cls(serialized=True)
+    class Sized:
+        size: int = modal.parameter()
+
+        @modal.method()
+        def get(self) -> int:
+            return self.size
+
+    with pytest.raises(TypeError, match="size"):
+        Sized(size="large")  # type: ignore[arg-type]
+    config.strict = True
+    with app.run():
+        obj = Sized(size="large")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="size"):
+            obj.get.remote()
+
+
+@shows("registered")
+def registered() -> None:
+    app = modal.App()
+    assert app.registered_functions == {}
+    config.strict = True
+    with pytest.warns(DeprecationError):
+        assert app.registered_functions == {}
+
+
+@shows("retry-floor")
+def retry_floor() -> None:
+    policy = modal.Retries(max_retries=3, initial_delay=0.01)
+    assert policy.delay(1) == 0.01
+    config.strict = True
+    assert policy.delay(1) == 1
+
+
+# -- not yet ----------------------------------------------------------------------------
+
+
+@shows("retries")
+def retries() -> None:
+    app = modal.App()
+    attempts: list[int] = []
+
+    @app.function(retries=modal.Retries(max_retries=3, initial_delay=0.0))
+    def fail() -> None:
+        attempts.append(1)
+        raise ValueError("no")
+
+    with app.run(), pytest.raises(ValueError, match="no"):
+        fail.remote()
+    assert len(attempts) == 1
+
+
+@shows("batches-of-one")
+def batches_of_one() -> None:
+    app = modal.App()
+
+    @app.function(max_containers=1)
+    @modal.batched(max_batch_size=4, wait_ms=50)
+    def sizes(xs: list[int]) -> list[int]:
+        return [len(xs) for _ in xs]
+
+    with app.run():
+        assert list(sizes.map(range(4))) == [1, 1, 1, 1]
+
+
+@shows("web-not-served")
+def web_not_served() -> None:
+    app = modal.App()
+
+    @app.function()
+    @modal.fastapi_endpoint()
+    def hello() -> str:
+        return "hello"
+
+    with app.run(), pytest.raises(UnimplementedError, match=r"hello\.local"):
+        hello.get_web_url()
+
+
+@shows("single-use")
+def single_use() -> None:
+    app = modal.App()
+    with pytest.warns(DeprecationError, match="single_use_containers"):
+
+        @app.function(max_inputs=1)
+        def one() -> int:
+            return 1
+
+    with app.run():
+        assert one.remote() + one.remote() == 2
+        seen = one.statistics()
+        assert seen is not None
+        assert (seen.containers_started, seen.max_inputs) == (1, 1)
+
+
+@shows("startup-timeout")
+def startup_timeout() -> None:
+    app = modal.App()
+
+    @app.cls(startup_timeout=0.01)
+    class Slow:
+        @modal.enter()
+        def load(self) -> None:
+            time.sleep(0.05)
+
+        @modal.method()
+        def one(self) -> int:
+            return 1
+
+    with app.run():
+        assert Slow().one.remote() == 1
+
+
+@shows("serialize-errors")
+def serialize_errors() -> None:
+    app = modal.App()
+
+    @app.function()
+    def same(value: Any) -> Any:
+        return value
+
+    lock = threading.Lock()
+    with app.run():
+        assert same.remote(lock) is lock
+
+
+# -- faults of the original ----------------------------------------------------------------
+
+
+@shows("called-directly")
+def called_directly() -> None:
+    app = modal.App()
+
+    @app.function()
+    def one() -> int:
+        return 1
+
+    call: Any = one
+    for kind in (InvalidError, TypeError):
+        with pytest.raises(kind, match=r"one\.remote\(\.\.\.\)"):
+            call()
+    assert callable(one)
+
+
+@shows("bare-decorators")
+def bare_decorators() -> None:
+    app = modal.App()
+
+    def one() -> int:
+        return 1
+
+    decorators: list[Any] = [
+        *(modal.concurrent, modal.method, modal.enter, modal.exit),
+        *(modal.fastapi_endpoint, modal.asgi_app, modal.wsgi_app),
+        *(app.function, app.cls, app.local_entrypoint),
+    ]
+    for decorator in decorators:
+        for kind in (InvalidError, TypeError):
+            with pytest.raises(kind, match=rf"{decorator.__name__}\("):
+                decorator(one)
+
+
+@shows("names-and-texts")
+def names_and_texts() -> None:
+    app = modal.App()
+
+    @app.function()
+    def double(x: int) -> int:
+        """Twice x."""
+        return 2 * x
+
+    @app.cls()
+    class Doubler:
+        """Doubles."""
+
+    assert (double.__name__, double.__doc__) == ("double", "Twice x.")
+    assert str(inspect.signature(double)).startswith("(x: ")
+    assert Doubler.__doc__ == "Doubles."
+
+
+@shows("async-enter-local")
+def async_enter_local() -> None:
+    app = modal.App()
+
+    @app.cls()
+    class Connected:
+        @modal.enter()
+        async def connect(self) -> None:
+            self.connection = "open"
+
+        @modal.method()
+        def sync(self) -> str:
+            return self.connection
+
+        @modal.method()
+        async def asynchronous(self) -> str:
+            return self.connection
+
+    assert Connected().sync.local() == "open"
+    assert asyncio.run(Connected().asynchronous.local()) == "open"
+
+
+@shows("decorator-reuse")
+def decorator_reuse() -> None:
+    def one() -> int:
+        return 1
+
+    def two() -> int:
+        return 2
+
+    four = modal.concurrent(max_inputs=4)
+    modal.concurrent(target_inputs=2)(four(one))
+    # Refused by Modal: it was set by the line above, for another function.
+    modal.concurrent(target_inputs=3)(four(two))
