@@ -919,9 +919,10 @@ def _check_place(raw: Callable[..., Any], shown: str, marks: Marks, serialized: 
     misplaced = marks.is_method or marks.is_hook
     if is_written_in_a_class(raw) or (misplaced and not config.strict):
         what = "method" if not marks.is_hook else "hook (enter, exit)"
+        above = "@moorage.method() above it and " if not marks.is_hook else ""
         raise InvalidError(
             f"app.function() decorates functions, got the {what} {shown}; write "
-            "@moorage.method() above it and @app.cls() above its class"
+            f"{above}@app.cls() above its class"
         )
     _refuse_nested(raw, serialized)
 

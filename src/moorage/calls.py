@@ -29,6 +29,7 @@ from .exception import (
     AsyncUsageWarning,
     Error,
     FunctionTimeoutError,
+    InvalidAttributeError,
     InvalidError,
     InvalidIndexError,
     NotFoundError,
@@ -413,6 +414,11 @@ def _pending(calls: Sequence[FunctionCall[Any]]) -> list[tuple[FunctionCall[Any]
     """
     pending: list[tuple[FunctionCall[Any], Input]] = []
     for call in calls:
+        if not isinstance(call, FunctionCall):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidAttributeError(
+                f"FunctionCall.gather takes what spawn() gives, got {call!r}; "
+                "write FunctionCall.gather(*calls)"
+            )
         input = call._input_at(0)
         if input.outcome is None:
             pending.append((call, input))
@@ -564,13 +570,19 @@ class StreamReader(Generic[Y_co]):
         return self._steps
 
     def __next__(self) -> Y_co:
-        return next(self._steps)
+        try:
+            return next(self._steps)
+        except Exception as error:
+            raise short(error)
 
     def __aiter__(self) -> AsyncIterator[Y_co]:
         return self._async_steps
 
     async def __anext__(self) -> Y_co:
-        return await anext(self._async_steps)
+        try:
+            return await anext(self._async_steps)
+        except Exception as error:
+            raise short(error)
 
     def close(self) -> None:
         """Close the user's generator.  Harmless if it has ended or never began."""

@@ -127,7 +127,7 @@ def unknown_keyword(
     elif instead:
         advice = instead
     elif "concurren" in name and "max_inputs" not in names[:2]:
-        advice = f"write @moorage.concurrent(max_inputs=10) below {where}"
+        advice = f"write @moorage.concurrent(max_inputs=10) below @{where}()"
     elif names:
         advice = f"write one of {', '.join(sorted(names))}"
     else:

@@ -108,7 +108,7 @@ class Remote(Generic[P, R_co]):
         try:
             target = function._target
             if target.is_generator:
-                function._expect("remote")
+                function._expect("remote.aio")
             waiter = make_async_waiter()
             input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
             pool = function._submit((input,))
