@@ -816,7 +816,10 @@ class RunMethod:
                 "app.run was written without its parentheses; write `with app.run():`"
             )
 
-        __aenter__ = __enter__
+        def __aenter__(self):
+            raise InvalidArgumentsError(
+                "app.run was written without its parentheses; write `async with app.run():`"
+            )
 
         def __exit__(self, *error): ...
 

@@ -344,14 +344,20 @@ class Iter(Generic[R_co]):
         The first error is raised in its place.
         """
         call = self._call
-        for index in _indices(call, start, end):
-            yield call.get(index=index)
+        try:
+            for index in _indices(call, start, end):
+                yield call.get(index=index)
+        except Exception as error:
+            raise short(error)
 
     async def aio(self, *, start: int = 0, end: int | None = None) -> AsyncIterator[R_co]:
         """As calling it, for ``async for``."""
         call = self._call
-        for index in _indices(call, start, end):
-            yield await call.get.aio(index=index)
+        try:
+            for index in _indices(call, start, end):
+                yield await call.get.aio(index=index)
+        except Exception as error:
+            raise short(error)
 
 
 def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
@@ -359,7 +365,7 @@ def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
     count = len(call._inputs)
     if start < 0 or (end is not None and not start <= end <= count):
         raise InvalidIndexError(
-            f"{call!r} has {count} inputs, got start={start}, end={end}; "
+            f"the call of {call.target.name} has {count} inputs, got start={start}, end={end}; "
             f"write bounds from 0 to {count}"
         )
     return range(start, count if end is None else end)

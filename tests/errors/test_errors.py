@@ -19,6 +19,7 @@ USERS_OWN = {
     "await_remote": "Python's error; the warning above it says what to write",
     "get_cancelled": "an outcome: the program cancelled the call itself",
     "no_such_method": "Python's error about the user's class, with its nearest name",
+    "map_missing_argument": "Python's error about the user's function",
     "user_extra_argument": "Python's error about the user's function",
     "user_missing_argument": "Python's error about the user's function",
     "user_unknown_argument": "Python's error about the user's function",
