@@ -874,7 +874,10 @@ class RunMethod:
                 "app.run was written without its parentheses; write `with app.run():`"
             )
 
-        __aenter__ = __enter__
+        def __aenter__(self):
+            raise InvalidArgumentsError(
+                "app.run was written without its parentheses; write `async with app.run():`"
+            )
 
         def __exit__(self, *error): ...
 
@@ -951,9 +954,10 @@ def _check_place(raw: Callable[..., Any], shown: str, marks: Marks, serialized: 
     misplaced = marks.is_method or marks.is_hook
     if is_written_in_a_class(raw) or (misplaced and not config.strict):
         what = "method" if not marks.is_hook else "hook (enter, exit)"
+        above = "@moorage.method() above it and " if not marks.is_hook else ""
         raise InvalidError(
             f"app.function() decorates functions, got the {what} {shown}; write "
-            "@moorage.method() above it and @app.cls() above its class"
+            f"{above}@app.cls() above its class"
         )
     _refuse_nested(raw, serialized, InvalidError)
 

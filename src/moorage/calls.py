@@ -29,6 +29,7 @@ from .exception import (
     AsyncUsageWarning,
     Error,
     FunctionTimeoutError,
+    InvalidAttributeError,
     InvalidError,
     InvalidIndexError,
     NotFoundError,
@@ -417,14 +418,20 @@ class Iter(Generic[R_co]):
         The first error is raised in its place.
         """
         call = self._call
-        for index in _indices(call, start, end):
-            yield call.get(index=index)
+        try:
+            for index in _indices(call, start, end):
+                yield call.get(index=index)
+        except Exception as error:
+            raise short(error)
 
     async def aio(self, *, start: int = 0, end: int | None = None) -> AsyncIterator[R_co]:
         """As calling it, for ``async for``."""
         call = self._call
-        for index in _indices(call, start, end):
-            yield await call.get.aio(index=index)
+        try:
+            for index in _indices(call, start, end):
+                yield await call.get.aio(index=index)
+        except Exception as error:
+            raise short(error)
 
 
 def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
@@ -432,7 +439,7 @@ def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
     count = len(call._inputs)
     if start < 0 or (end is not None and not start <= end <= count):
         raise InvalidIndexError(
-            f"{call!r} has {count} inputs, got start={start}, end={end}; "
+            f"the call of {call.target.name} has {count} inputs, got start={start}, end={end}; "
             f"write bounds from 0 to {count}"
         )
     return range(start, count if end is None else end)
@@ -446,6 +453,11 @@ def _pending(calls: Sequence[FunctionCall[Any]]) -> list[tuple[FunctionCall[Any]
     """
     pending: list[tuple[FunctionCall[Any], Input]] = []
     for call in calls:
+        if not isinstance(call, FunctionCall):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidAttributeError(
+                f"FunctionCall.gather takes what spawn() gives, got {call!r}; "
+                "write FunctionCall.gather(*calls)"
+            )
         input = call._input_at(0)
         if input.outcome is None:
             pending.append((call, input))
@@ -568,13 +580,19 @@ class StreamReader(Generic[Y_co]):
         return self._steps
 
     def __next__(self) -> Y_co:
-        return next(self._steps)
+        try:
+            return next(self._steps)
+        except Exception as error:
+            raise short(error)
 
     def __aiter__(self) -> AsyncIterator[Y_co]:
         return self._async_steps
 
     async def __anext__(self) -> Y_co:
-        return await anext(self._async_steps)
+        try:
+            return await anext(self._async_steps)
+        except Exception as error:
+            raise short(error)
 
     def close(self) -> None:
         """Close the user's generator.  Harmless if it has ended or never began."""

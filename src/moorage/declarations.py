@@ -22,6 +22,7 @@ from .targets import make_target
 
 _OLD_HOOKS: Final = ("__enter__", "__aenter__", "__exit__", "__aexit__")
 
+_CONVERTED: Final = ", and make of it what you need in an enter hook"
 _PARAMETER_TYPES: Final = (str, int, bool, bytes)
 
 
@@ -170,7 +171,7 @@ class Declarations:
                 raise InvalidError(
                     f"the parameter {self.name}.{name} must be annotated with str, int, bool or "
                     f"bytes, got {shown}; write {name}: {_kind_of(declared.default)} = "
-                    "moorage.parameter(...)"
+                    f"moorage.parameter(...){'' if hint is None else _CONVERTED}"
                 )
             types[name] = known
             default = declared.default

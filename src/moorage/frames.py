@@ -25,12 +25,16 @@ E = TypeVar("E", bound=BaseException)
 def short(error: E) -> E:
     """`error` without the frames of ours that it starts with, to be raised once more.
 
-    One of another kind with no frame of the user's keeps all: it is a fault here.
+    One of another kind that comes from further in than the frame which raises it
+    once more, and has no frame of the user's, keeps all: it is a fault here.
     """
-    frames = user_frames(error.__traceback__)
-    if frames is None and not isinstance(error, (Error, DeprecationError)):
-        return error
-    return error.with_traceback(frames)
+    traceback = error.__traceback__
+    frames = user_frames(traceback)
+    if frames is not None or isinstance(error, (Error, DeprecationError)):
+        return error.with_traceback(frames)
+    if traceback is not None and traceback.tb_next is None:
+        return error.with_traceback(None)
+    return error
 
 
 def shortened(function: F) -> F:
@@ -127,7 +131,7 @@ def unknown_keyword(
     elif instead:
         advice = instead
     elif "concurren" in name and "max_inputs" not in names[:2]:
-        advice = f"write @moorage.concurrent(max_inputs=10) below {where}"
+        advice = f"write @moorage.concurrent(max_inputs=10) below @{where}()"
     elif names:
         advice = f"write one of {', '.join(sorted(names))}"
     else:

@@ -590,6 +590,8 @@ class Function(Generic[P, R_co, O_co]):
                 if self._target.is_generator
                 else ("is not a generator", ".remote(...)")
             )
+            if way.endswith(".aio"):
+                instead = instead.replace("(", ".aio(")
             raise InvalidError(f"{name} {kind}, so it has no .{way}(); write {name}{instead}")
 
 

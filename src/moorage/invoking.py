@@ -109,7 +109,7 @@ class Remote(Generic[P, R_co]):
         try:
             target = function._target
             if target.is_generator:
-                function._expect("remote")
+                function._expect("remote.aio")
             waiter = make_async_waiter()
             input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
             pool = function._submit((input,))
@@ -488,9 +488,12 @@ class SpawnMap(Generic[R_co]):
         kwargs: Mapping[str, object] | None = None,
     ) -> FunctionCall[R_co]:
         """As calling it; the iterables may be asynchronous."""
-        check_iterables(self._function, "spawn_map", input_iterators)
-        rows = [row async for row in rows_of_async(input_iterators, False)]
-        return self._spawned(rows, kwargs)
+        try:
+            check_iterables(self._function, "spawn_map", input_iterators)
+            rows = [row async for row in rows_of_async(input_iterators, False)]
+            return self._spawned(rows, kwargs)
+        except Exception as error:
+            raise short(error)
 
     def _spawned(self, rows: list[Row], kwargs: Mapping[str, object] | None) -> FunctionCall[R_co]:
         function = self._function
@@ -523,7 +526,10 @@ class SpawnMapAndForget:
         kwargs: Mapping[str, object] | None = None,
     ) -> None:
         """As calling it; the iterables may be asynchronous."""
-        await self._function.experimental_spawn_map.aio(*input_iterators, kwargs=kwargs)
+        try:
+            await self._function.experimental_spawn_map.aio(*input_iterators, kwargs=kwargs)
+        except Exception as error:
+            raise short(error)
 
 
 class Refused:

@@ -224,13 +224,19 @@ class MapResults(Generic[R_co]):
         return self._steps
 
     def __next__(self) -> R_co:
-        return next(self._steps)
+        try:
+            return next(self._steps)
+        except Exception as error:
+            raise short(error)
 
     def __aiter__(self) -> AsyncIterator[R_co]:
         return self._async_steps
 
     async def __anext__(self) -> R_co:
-        return await anext(self._async_steps)
+        try:
+            return await anext(self._async_steps)
+        except Exception as error:
+            raise short(error)
 
     def close(self) -> None:
         """Cancel what is left.  Harmless if it has ended or never began."""

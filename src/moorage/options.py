@@ -152,11 +152,11 @@ def checked_options(
         if max_inputs is True or max_inputs != 1:
             raise InvalidError(
                 f"max_inputs={max_inputs!r} here counts the inputs of a whole container, and may "
-                f"only be 1; write @moorage.concurrent(max_inputs={max_inputs!r}) above the "
-                "function for concurrency, or single_use_containers=True"
+                f"only be 1; write @moorage.concurrent(max_inputs={max_inputs!r}) below @{where}() "
+                "for concurrency, or single_use_containers=True"
             )
         warn(
-            "max_inputs=1 of app.function is the old name of single_use_containers and no "
+            f"max_inputs=1 of {where} is the old name of single_use_containers and no "
             "concurrency; write single_use_containers=True",
             DeprecationError,
         )
