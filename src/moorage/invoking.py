@@ -139,9 +139,7 @@ class Spawn(Generic[P, R_co]):
         function = self._function
         if function._target.is_generator:
             function._expect("spawn")
-        call = FunctionCall._make(function._target, (args,), kwargs)
-        call._started(function._submit(call._inputs))
-        return call
+        return FunctionCall._make(function._target, (args,), kwargs)._start(function._submit)
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
         """As calling it; it does not wait."""
@@ -450,8 +448,7 @@ class SpawnMap(Generic[R_co]):
     def _spawned(self, rows: list[Row], kwargs: Mapping[str, object] | None) -> FunctionCall[R_co]:
         function = self._function
         call = FunctionCall._make(function._target, rows, dict(kwargs or {}))
-        call._started(function._submit(call._inputs))
-        return call
+        return call._start(function._submit)
 
 
 class SpawnMapAndForget:
