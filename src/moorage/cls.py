@@ -136,7 +136,10 @@ class Cls:
         return self._variant("batching", lambda options: options.merged(batching=batching))
 
     def _variant(self, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Cls:
-        shown = f"{self._shown.removeprefix('Cls(').removesuffix(')')}.with_{what}(...)"
+        name = self._shown
+        if name.startswith("Cls("):
+            name = name.removeprefix("Cls(").removesuffix(")")
+        shown = f"{name}.with_{what}(...)"
         if "_find" in self.__dict__:
             change(FunctionOptions())  # what is wrong with it is said now
 
@@ -263,18 +266,19 @@ class Obj:
     def _named_method(self, name: str) -> Any:
         """A method of a class that is looked up by name: found when it is used."""
 
-        def found() -> Any:
-            return getattr(self._cls._found()(*self._args, **self._kwargs), name)
+        def found(cls: Cls) -> Any:
+            return getattr(cls(*self._args, **self._kwargs), name)
 
         if name == "update_autoscaler":
-            return FunctionWithAio(lambda **given: found()(**given))
+            return FunctionWithAio(lambda **given: found(self._cls._found())(**given))
 
         def find() -> Function[Any, Any, Any]:
-            method = found()
-            if not isinstance(method, Function):
+            cls = self._cls._found()
+            if name not in cls._declared.methods:
                 raise NotFoundError(
                     f"{self._cls!r} has no method {name!r}; put @moorage.method() above it"
                 )
+            method: Function[Any, Any, Any] = found(cls)
             return method
 
         shown = f"{self._cls.__name__}.{name}"

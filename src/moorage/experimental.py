@@ -32,7 +32,7 @@ def get_local_input_concurrency() -> int:
     """How many inputs this container may run now: the larger of its limit and what runs.
 
     Raises:
-        ExecutionError: outside of any input.
+        NotInContainerError: outside of any input; an InvalidError.
     """
     slots = _container("get_local_input_concurrency").slots
     return max(slots.limit, len(slots.held))
@@ -45,7 +45,7 @@ def set_local_input_concurrency(concurrency: int) -> None:
     run than are allowed, no further one starts.
 
     Raises:
-        ExecutionError: outside of any input.
+        NotInContainerError: outside of any input; an InvalidError.
     """
     container = _container("set_local_input_concurrency")
     container.host.resize(container, int(concurrency))
@@ -55,7 +55,7 @@ def stop_fetching_inputs() -> None:
     """Take no more inputs in this container; it ends when those it has are done.
 
     Raises:
-        ExecutionError: outside of any input.
+        NotInContainerError: outside of any input; an InvalidError.
     """
     container = _container("stop_fetching_inputs")
     container.host.stop_fetching(container)

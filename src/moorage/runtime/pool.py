@@ -652,7 +652,15 @@ class Pool:
         )
 
     def _observe(self, now: float) -> Observation:
-        idle = sorted(c.idle_since for c in self._ready if c.idle_since is not None)
+        idle: list[float] = []
+        withheld = 0
+        for container in self._ready:
+            if container.idle_since is not None:
+                idle.append(container.idle_since)
+            elif container.slots.limit < container.target:
+                usable = max(container.slots.limit, len(container.slots.held))
+                withheld += max(0, container.target - usable)
+        idle.sort()
         return Observation(
             now=now,
             running=self._running,
@@ -664,6 +672,7 @@ class Pool:
             completions=self._succeeded + self._failed + self._cancelled,
             starts=self._starts,
             start_seconds=self._start_seconds,
+            withheld=withheld,
         )
 
     def _grow(
