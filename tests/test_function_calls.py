@@ -256,11 +256,12 @@ def test_gather_raises_the_first_error_that_comes_and_others_go_on(way):
     with app.run():
         calls = [work.spawn(index) for index in range(3)]
         gates[2].set()
+        if way == "thread":
+            gather = FunctionCall.gather
+        else:
+            gather = lambda *calls: asyncio.run(FunctionCall.gather.aio(*calls))  # noqa: E731
         with pytest.raises(ValueError, match="2"):
-            if way == "thread":
-                FunctionCall.gather(*calls)
-            else:
-                asyncio.run(FunctionCall.gather.aio(*calls))
+            gather(*calls)
         assert work.statistics().running == 2, "the others go on"
         gates[0].set()
         gates[1].set()

@@ -239,14 +239,14 @@ class App:
 
     def _with_included(self) -> list[App]:
         """It and all that it includes, each once, though apps may include each other."""
-        apps = [self]
+        apps: list[App] = [self]
         for app in apps:
             apps += [other for other in list(app._included) if other not in apps]
         return apps
 
     def _with_includers(self) -> list[App]:
         """It and all that include it, each once."""
-        apps = [self]
+        apps: list[App] = [self]
         for app in apps:
             apps += [other for other in list(app._includers) if other not in apps]
         return apps

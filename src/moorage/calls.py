@@ -107,6 +107,10 @@ class FunctionCall(Generic[R_co]):
         target: Target
         settled_at: float | None
         unsettled: int
+        _inputs: list[Input]
+        _pool: Pool | None
+        _unknown: str | None
+        _waiting: dict[int, list[Wake]] | None
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise InvalidError(

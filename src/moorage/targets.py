@@ -96,7 +96,7 @@ def _batch_of_one(
             positional, named = listed(args, kwargs)
             return only(await function(*positional, **named))
 
-        run_async._moorage_batched = True  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
+        run_async._moorage_batched = True  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
         return run_async
 
     @functools.wraps(function)
@@ -104,5 +104,5 @@ def _batch_of_one(
         positional, named = listed(args, kwargs)
         return only(function(*positional, **named))
 
-    run._moorage_batched = True  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
+    run._moorage_batched = True  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     return run
