@@ -223,7 +223,7 @@ def _result(name: str, call: moorage.FunctionCall[Any]) -> Any:
 
 def _prove_deadline(name: str, function: Function, body: Body, limit: int) -> None:
     """The pool's timeout is the default; and with a short one, the same function ends."""
-    pool = function._service.current_run().pools[function._key]
+    pool = function._service.current_run().pools[function._service.key]
     timeout = pool.options.timeout
     _expect(name, timeout == DEFAULT_TIMEOUT, f"the timeout in force is {timeout}")
     app = moorage.App("deadline")

@@ -27,6 +27,7 @@ LAYERS = {
     "entrypoint": 6,
     "experimental": 6,
     "invoking": 6,
+    "local_instance": 6,
     "options": 6,
     "output": 6,
     "runner": 6,

@@ -10,7 +10,7 @@ import inspect
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import (
@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from .volume import Volume
 
 logger: Final = logging.getLogger("moorage")
+
+_creating: Final = threading.Lock()  # held by App.lookup
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -166,7 +168,9 @@ class App:
         # What a run checks, and starts the minimum of, when it begins.
         self._services: dict[PoolKey, AppService] = {}
         self._pool_keys = PoolKeys()
+        # Written under the lock; see AppService.update_autoscaler.
         self._updated_limits: dict[PoolKey, Limits] = {}
+        self._updating = threading.Lock()
         self._included: list[App] = []
         # Those that include this one: their runs are its runs too.
         self._includers: weakref.WeakSet[App] = weakref.WeakSet()
@@ -228,10 +232,19 @@ class App:
     def _classes_by_name(self) -> dict[str, Cls]:
         return {name: c for app in self._with_included() for name, c in app._classes.items()}
 
-    def _with_included(self) -> Iterator[App]:
-        yield self
-        for app in self._included:
-            yield from app._with_included()
+    def _with_included(self) -> list[App]:
+        """It and all that it includes, each once, though apps may include each other."""
+        apps: list[App] = [self]
+        for app in apps:
+            apps += [other for other in list(app._included) if other not in apps]
+        return apps
+
+    def _with_includers(self) -> list[App]:
+        """It and all that include it, each once."""
+        apps: list[App] = [self]
+        for app in apps:
+            apps += [other for other in list(app._includers) if other not in apps]
+        return apps
 
     # -- registering ------------------------------------------------------------------
 
@@ -656,20 +669,19 @@ class App:
                 'deploy needs a name; write app.deploy(name="some-name") or App("some-name")'
             )
         check_name(name, "App", 'app.deploy(name="my-app")')
+        self._check_for_run()
         with self._lock:
             if self._run is not None and not self._run.ambient:
                 raise InvalidError(
                     f"{self._shown} runs already; leave `with app.run():` first, then deploy it"
                 )
-            fresh = self._run is None
             if self._run is None:
                 self._begin(Run(self._shown, ambient=True))
             self._deployed = True
             self._description = name
             run = self._run
         assert run is not None
-        if fresh:
-            self._start(run)
+        self._start(run)
         before = deployments.put(name, self)
         if before is not None:
             before._stop()
@@ -715,12 +727,13 @@ class App:
         Raises:
             NotFoundError: if there is none.
         """
-        try:
-            return deployments.find(name)
-        except NotFoundError:
-            if not create_if_missing:
-                raise
-        return App(name)._deploy(name=name, strategy="rolling")
+        with _creating:  # else two threads would each make one, and stop the other's
+            try:
+                return deployments.find(name)
+            except NotFoundError:
+                if not create_if_missing:
+                    raise
+            return App(name)._deploy(name=name, strategy="rolling")
 
     @MethodWithAio
     def get_tags(self, *, client: object = None) -> dict[str, str]:
@@ -769,8 +782,10 @@ class App:
             if name is not None:
                 self._description = name
         try:
-            if ambient is not None:
-                ambient.close()
+            self._check_for_run()
+            for before in [ambient, *self._take_over()]:
+                if before is not None:
+                    before.close()
             self._start(run)
         except BaseException:  # KeyboardInterrupt: nobody else would leave it
             self._close(run)
@@ -781,19 +796,33 @@ class App:
         self._run = run
         self._app_id = call_id(next_call_number()).replace("fc-", "ap-", 1)
 
+    def _check_for_run(self) -> None:
+        """In strict mode: what is wrong with its options is found when it runs."""
+        if config.strict:
+            for app in self._with_included():
+                for service in list(app._services.values()):
+                    service.options.check_for_run()
+
     def _start(self, run: Run) -> None:
         for app in self._with_included():
             for service in list(app._services.values()):
-                if config.strict:
-                    service.options.check_for_run()
                 service.start_minimum(run)
+
+    def _take_over(self) -> list[Run]:
+        """The ambient runs of the included apps: from now on the app's own is theirs."""
+        taken: list[Run] = []
+        for app in self._with_included()[1:]:
+            with app._lock:
+                run = app._run
+                if run is not None and run.ambient and not app._deployed:
+                    app._run = None
+                    taken.append(run)
+        return taken
 
     def _open_run(self) -> Run | None:
         """Its run, or that of an app that includes it; None if there is none."""
-        if self._run is not None:
-            return self._run
-        for app in list(self._includers):
-            run = app._open_run()
+        for app in self._with_includers():
+            run = app._run
             if run is not None:
                 return run
         return None

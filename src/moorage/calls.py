@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections import Counter, deque
 from collections.abc import (
     AsyncGenerator,
@@ -57,6 +58,9 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
+
+SubmitTo = Callable[[Sequence[Input], Callable[[Pool], object]], Pool]
+"""Hands inputs to their pool, which the callable is told before they may run."""
 
 Submit = Callable[[Sequence[Input]], Pool]
 """Hands inputs to their pool, and says which that is."""
@@ -222,10 +226,8 @@ class FunctionCall(Generic[R_co]):
     def settled(self, input: Input, /) -> Wake | None:
         """For the engine: see `runtime.input.Call`."""
         self.unsettled -= 1
-        pool = self._pool
-        if not self.unsettled and pool is not None:
-            self.settled_at = pool.clock.now()
-            spawned_calls.settled(self)
+        if not self.unsettled:
+            self._settled_now()
         if self._waiting is None:
             return None
         waiting = self._waiting.pop(input.index, None)
@@ -235,14 +237,26 @@ class FunctionCall(Generic[R_co]):
             return waiting[0]
         return lambda: [wake() for wake in waiting]
 
-    def _started(self, pool: Pool) -> None:
-        """Its inputs were submitted to `pool`."""
-        spawned_calls.add(self)
+    def _start(self, submit: SubmitTo) -> FunctionCall[R_co]:
+        """Submit its inputs.  It can be found before they run, for they may ask for it."""
+        try:
+            submit(self._inputs, self._goes_to)
+        except BaseException:
+            spawned_calls.remove(self)
+            raise
+        if not self._inputs:
+            self._settled_now()
+        return self
+
+    def _goes_to(self, pool: Pool) -> None:
         self._pool = pool
-        with pool.lock:
-            if not self.unsettled and self.settled_at is None:
-                self.settled_at = pool.clock.now()
-                spawned_calls.settled(self)
+        spawned_calls.add(self)
+
+    def _settled_now(self) -> None:
+        pool = self._pool
+        assert pool is not None
+        self.settled_at = pool.clock.now()
+        spawned_calls.settled(self)
 
     @property
     def get(self) -> Get[R_co]:
@@ -478,10 +492,16 @@ class SpawnedCalls:
         # Single operations on both are atomic; nothing is dropped under a lock.
         self._calls: dict[int, FunctionCall[Any]] = {}
         self._settled: deque[FunctionCall[Any]] = deque()
+        # Held by the one that takes from _settled.  Nobody waits for it.
+        self._sweeping = threading.Lock()
 
     def add(self, call: FunctionCall[Any]) -> None:
         self._calls[call.number] = call
         self._sweep()
+
+    def remove(self, call: FunctionCall[Any]) -> None:
+        """It was not accepted."""
+        self._calls.pop(call.number, None)
 
     def settled(self, call: FunctionCall[Any]) -> None:
         """Under its pool's lock: only a note."""
@@ -490,22 +510,33 @@ class SpawnedCalls:
     def find(self, function_call_id: str) -> FunctionCall[Any] | None:
         self._sweep()
         number = call_number(function_call_id)
-        return None if number is None else self._calls.get(number)
+        call = None if number is None else self._calls.get(number)
+        # Looked at itself: those before it may live by another clock.
+        return None if call is None or self._is_expired(call) else call
+
+    def _is_expired(self, call: FunctionCall[Any]) -> bool:
+        pool, at = call._pool, call.settled_at
+        if pool is None or at is None:
+            return False
+        return pool.clock.now() >= at + config.findable_seconds
 
     def _sweep(self) -> None:
-        settled = self._settled
-        while settled:
+        # 1. two threads see that the eldest has expired, 2. one takes it, 3. so
+        # does the other, and takes the next, which has not: so only one sweeps.
+        dropped: list[FunctionCall[Any]] = []
+        if self._settled and self._sweeping.acquire(False):
             try:
-                eldest = settled[0]
-                pool, at = eldest._pool, eldest.settled_at
-                assert pool is not None and at is not None
-                if len(settled) <= config.findable_calls and (
-                    pool.clock.now() < at + config.findable_seconds
+                settled = self._settled
+                while settled and (
+                    len(settled) > config.findable_calls or self._is_expired(settled[0])
                 ):
-                    return
-                self._calls.pop(settled.popleft().number, None)
-            except IndexError:
-                return  # another thread swept
+                    call = settled.popleft()
+                    self._calls.pop(call.number, None)
+                    dropped.append(call)
+                    del call
+            finally:
+                self._sweeping.release()
+        # Here they go, with results that may run code of the user's.
 
     def graph(self, root: FunctionCall[Any]) -> list[InputInfo]:
         children: dict[Input | None, list[FunctionCall[Any]]] = {}

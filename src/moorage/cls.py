@@ -7,7 +7,6 @@ class by name.  What a class declares is read in ``declarations.py``.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -18,13 +17,14 @@ from .declarations import Declarations
 from .exception import Error, InvalidError, NotFoundError
 from .frames import short, shortened
 from .functions import Function, FunctionAutoscalerManager, Service
+from .local_instance import LocalInstance
 from .marks import REQUIRED, Concurrency, PartialFunction
 from .options import NOTHING, FunctionOptions, OldNames, changed_options
 from .partial_function import checked_batching
 from .retries import Retries
 from .runtime.input import Kind, Target
-from .runtime.lifecycle import Hook, Lifecycle
-from .targets import make_target
+from .runtime.lifecycle import Lifecycle
+from .targets import batched_target, make_target
 from .types import FunctionAutoscalerSettings
 from .with_aio import FunctionWithAio, MethodWithAio
 
@@ -49,6 +49,7 @@ class Cls:
     _options: FunctionOptions
     _shown: str
     _find: Callable[[], Cls]
+    _app_name: str  # in which it is looked up
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         if len(args) == 3 and isinstance(args[1], tuple):  # class B(A): ...
@@ -83,9 +84,11 @@ class Cls:
         return made
 
     @classmethod
-    def _named(cls, name: str, shown: str, find: Callable[[], Cls]) -> Cls:
+    def _named(cls, app_name: str, name: str, shown: str, find: Callable[[], Cls]) -> Cls:
+        """One that is found when it is used, in the app that is deployed as `app_name` then."""
         made = cls.__new__(cls)
         made.__name__ = made.__qualname__ = name
+        made._app_name = app_name
         made._shown = shown
         made._find = find
         return made
@@ -162,10 +165,17 @@ class Cls:
         return self._variant("batching", lambda options: options.merged(batching=batching))
 
     def _variant(self, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Cls:
-        shown = f"{self._shown.removeprefix('Cls(').removesuffix(')')}.with_{what}(...)"
+        name = self._shown
+        if name.startswith("Cls("):
+            name = name.removeprefix("Cls(").removesuffix(")")
+        shown = f"{name}.with_{what}(...)"
         if "_find" in self.__dict__:
             change(FunctionOptions())  # what is wrong with it is said now
-            return self._named(self.__name__, shown, lambda: self._found()._variant(what, change))
+
+            def find() -> Cls:
+                return self._found()._variant(what, change)
+
+            return self._named(self._app_name, self.__name__, shown, find)
         return self._make(self._declared, self._make_service, change(self._options), shown)
 
     def _found(self) -> Cls:
@@ -198,7 +208,7 @@ class Cls:
                 )
             return classes[name]
 
-        return cls._named(name, f"Cls.from_name({app_name!r}, {name!r})", find)
+        return cls._named(app_name, name, f"Cls.from_name({app_name!r}, {name!r})", find)
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:
@@ -239,9 +249,9 @@ class Obj:
         self._bound: dict[str, Function[Any, Any, Any]] = {}
         self._lock = threading.RLock()
         self._made_service: Service | None = None
-        self._local_instance: Any = None
-        self._entered = False
-        self._async_hooks: list[Hook] = []
+        self._here = LocalInstance(
+            cls.__name__, self._construct, lambda: self._cls._declared.lifecycle_hooks[0]
+        )
 
     @property
     def _service(self) -> Service:
@@ -281,34 +291,35 @@ class Obj:
             return FunctionWithAio(self._update_autoscaler)
         # Anything else is the local instance's, as in Modal: made now if need
         # be, but only .local() runs its enter hooks.
-        return getattr(self._made(), name)
+        return getattr(self._here.made(), name)
 
     def _named_method(self, name: str) -> Any:
         """A method of a class that is looked up by name: found when it is used."""
 
-        def found() -> Any:
-            return getattr(self._cls._found()(*self._args, **self._kwargs), name)
+        def found(cls: Cls) -> Any:
+            return getattr(cls(*self._args, **self._kwargs), name)
 
         if name == "update_autoscaler":
 
             def update(**bounds: int | None) -> FunctionAutoscalerSettings:
-                settings: FunctionAutoscalerSettings = found()(**bounds)
+                settings: FunctionAutoscalerSettings = found(self._cls._found())(**bounds)
                 return settings
 
             return FunctionWithAio(update)
 
         def find() -> Function[Any, Any, Any]:
-            known = self._cls._found()._declared.methods
+            cls = self._cls._found()
+            known = cls._declared.methods
             if name not in known:
                 raise NotFoundError(
                     f"{self._cls!r} has no method {name!r}; put @moorage.method() above it, "
                     f"or write the name of one it has: {', '.join(known) or 'none'}"
                 )
-            method: Function[Any, Any, Any] = found()
+            method: Function[Any, Any, Any] = found(cls)
             return method
 
         shown = f"{self._cls.__name__}.{name}"
-        return Function._named(shown, f"Method({shown})", find)
+        return Function._looked_up(self._cls._app_name, shown, f"Method({shown})", find)
 
     def _update_autoscaler(
         self,
@@ -339,6 +350,8 @@ class Obj:
             return self._bound[name]
         declared = self._cls._declared
         target, raw = declared.methods[name], declared.raw_methods[name]
+        if self._cls._options.batching is not None:
+            target = batched_target(target)  # by with_batching, if not by @batched
         if partial is not None and partial.raw is not raw:
             raw = partial.raw
             target = make_target(target.name, raw, partial.marks.is_generator, is_method=True)
@@ -346,13 +359,10 @@ class Obj:
         def local(*args: Any, **kwargs: Any) -> Any:
             if instance is not None:
                 return raw(instance, *args, **kwargs)
-            mine = self._local()
-            if not self._async_hooks:
-                return raw(mine, *args, **kwargs)
-            if target.kind is Kind.ASYNC:
-                return self._enter_and_call(raw, mine, args, kwargs)
-            asyncio.run(self._enter_async(mine))
-            return raw(mine, *args, **kwargs)
+            hooks = declared.lifecycle_hooks[0]
+            if target.kind is Kind.ASYNC and any(hook.is_async for hook in hooks):
+                return self._enter_and_call(raw, args, kwargs)
+            return raw(self._here.entered(), *args, **kwargs)
 
         function = self._function(target, local)
         if instance is None:
@@ -374,44 +384,10 @@ class Obj:
 
         return Function._named(target.name, shown, find, local)
 
-    async def _enter_async(self, instance: Any) -> None:
-        while self._async_hooks:
-            await self._async_hooks.pop(0).function(instance)
-
     async def _enter_and_call(
-        self,
-        raw: Callable[..., Any],
-        instance: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        self, raw: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        await self._enter_async(instance)
-        return await raw(instance, *args, **kwargs)
-
-    def _made(self) -> Any:
-        with self._lock:
-            if self._local_instance is None:
-                self._local_instance = self._construct()
-            return self._local_instance
-
-    def _local(self) -> Any:
-        """The instance for ``.local()``; its enter hooks run before its first use."""
-        with self._lock:
-            instance = self._made()
-            if not self._entered:
-                # Before the hooks run, for they may use .local() themselves.
-                self._entered = True
-                self._async_hooks.clear()
-                try:
-                    for hook in self._cls._declared.lifecycle_hooks[0]:
-                        if hook.is_async:
-                            self._async_hooks.append(hook)
-                        else:
-                            hook.function(instance)
-                except BaseException:
-                    self._entered = False  # the next .local() tries again
-                    raise
-            return instance
+        return await raw(await self._here.entered_async(), *args, **kwargs)
 
     def _construct(self) -> Any:
         declared = self._cls._declared

@@ -51,12 +51,13 @@ def names() -> list[str]:
 
 
 def put(name: str, app: App) -> App | None:
-    """Deploy `app` under `name`; return the other app that had the name, if any."""
+    """Deploy `app` under `name`; return the other app that had it and no further name."""
     with _lock:
         before = _deployed.get(name)
         _deployed[name] = app
+        named = list(_deployed.values())
     _forget(name)
-    return None if before is app else before
+    return None if before is None or any(before is one for one in named) else before
 
 
 def remove(app: App) -> None:

@@ -61,6 +61,7 @@ from .runs import MakePool, Run
 from .runtime.autoscaler import Limits
 from .runtime.input import Input, Target
 from .runtime.pool import Pool, PoolStatistics
+from .targets import batched_target
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats
 from .with_aio import MethodWithAio
 
@@ -150,7 +151,6 @@ class Function(Generic[P, R_co, O_co]):
         # Found when they are asked for, of one that is looked up by name.
         _target: Target
         _service: Service
-        _key: Hashable
         _local: Callable[..., Any] | None
         _web: Web | None
 
@@ -173,7 +173,6 @@ class Function(Generic[P, R_co, O_co]):
         made: Function[Any, Any, Any] = cls.__new__(cls)
         made._target = target
         made._service = service
-        made._key = service.key
         made._local = local
         made._web = web
         made._shown = shown or f"Function({target.name})"
@@ -200,6 +199,7 @@ class Function(Generic[P, R_co, O_co]):
         made.__name__ = made.__qualname__ = name
         made._shown = shown
         made._find = find
+        made._forgotten = 0
         made._local = local
         made._begin()
         return made
@@ -222,6 +222,8 @@ class Function(Generic[P, R_co, O_co]):
     # Set by _make or _named, and named here for type checkers and readers.
     _shown: str
     _find: Callable[[], Function[Any, Any, Any]]
+    _forgotten: int  # changes whenever what was found was forgotten
+    _app_name: str  # of the deployed app in which it is looked up
     __name__: str
     __qualname__: str
     __wrapped__: Callable[..., object]
@@ -299,7 +301,7 @@ class Function(Generic[P, R_co, O_co]):
         The methods of a class share their pool, and its counts.
         """
         run = self._service.open_run
-        pool = None if run is None else run.pools.get(self._key)
+        pool = None if run is None else run.pools.get(self._service.key)
         return None if pool is None else pool.statistics()
 
     @MethodWithAio
@@ -359,17 +361,17 @@ class Function(Generic[P, R_co, O_co]):
             "cloud": cloud,
             "routing_region": routing_region,
         }
-        options = changed_options(
-            self._options_to_change,
-            cloud_arguments,
-            dict(old_names),
-            retries=retries,
-            max_containers=max_containers,
-            buffer_containers=buffer_containers,
-            scaledown_window=scaledown_window,
-            timeout=timeout,
+        given = {
+            "retries": retries,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+            "timeout": timeout,
+        }
+        return self._variant(
+            "options",
+            lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
         )
-        return self._variant("options", options)
 
     @shortened
     def with_concurrency(
@@ -377,31 +379,37 @@ class Function(Generic[P, R_co, O_co]):
     ) -> Function[P, R_co, O_co]:
         """The function with another input concurrency; see `concurrent`."""
         concurrency = Concurrency(max_inputs, target_inputs).checked()
-        options = self._options_to_change.merged(concurrency=concurrency)
-        return self._variant("concurrency", options)
+        return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
 
     @shortened
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R_co, O_co]:
         """The function with another dynamic batching; see `batched`."""
         batching: Batching = checked_batching(max_batch_size, wait_ms)
-        return self._variant("batching", self._options_to_change.merged(batching=batching))
+        return self._variant("batching", lambda options: options.merged(batching=batching))
 
-    @property
-    def _options_to_change(self) -> FunctionOptions:
-        if "_find" not in self.__dict__ and self._target.is_method:
+    def _variant(
+        self, what: str, change: Callable[[FunctionOptions], FunctionOptions]
+    ) -> Function[P, R_co, O_co]:
+        shown = f"{self._shown}.with_{what}(...)"
+        app_name = self.__dict__.get("_app_name")
+        if app_name is not None:
+            change(FunctionOptions())  # what is wrong with it is said now
+
+            def find() -> Function[Any, Any, Any]:
+                return self._find()._variant(what, change)
+
+            return self._looked_up(app_name, self.__name__, shown, find)
+        target = self._target
+        if target.is_method:
             raise InvalidError(
                 f"{self.__name__} is a method, whose class has the options; "
                 f"write {self.__name__.partition('.')[0]}.with_options(...)() for an instance"
             )
-        return self._service.options
-
-    def _variant(self, what: str, options: FunctionOptions) -> Function[P, R_co, O_co]:
+        options = change(self._service.options)
+        if options.batching is not None:
+            target = batched_target(target)
         return self._make(
-            self._target,
-            self._service.with_options(options),
-            self._local,
-            shown=f"{self._shown}.with_{what}(...)",
-            web=self._web,
+            target, self._service.with_options(options), self._local, shown=shown, web=self._web
         )
 
     # -- the autoscaler ---------------------------------------------------------
@@ -479,7 +487,15 @@ class Function(Generic[P, R_co, O_co]):
             return found
 
         shown = f"modal.Function.from_name({app_name!r}, {name!r})"
-        named: Function[..., Any, Any] = cls._named(name, shown, find)
+        return cls._looked_up(app_name, name, shown, find)
+
+    @classmethod
+    def _looked_up(
+        cls, app_name: str, name: str, shown: str, find: Callable[[], Function[Any, Any, Any]]
+    ) -> Function[Any, Any, Any]:
+        """One that is found in a deployed app, anew after each deployment of that name."""
+        named: Function[Any, Any, Any] = cls._named(name, shown, find)
+        named._app_name = app_name
         deployments.remember(app_name, named)
         return named
 
@@ -528,10 +544,16 @@ class Function(Generic[P, R_co, O_co]):
             # Only what is missing comes here: of one that is looked up by name,
             # what it is, found now and kept while its app is deployed.
             if name in _FOUND and "_find" in self.__dict__:
-                found = self._find()
-                for attribute in _FOUND:
-                    self.__dict__[attribute] = getattr(found, attribute)
-                return self.__dict__[name]
+                while True:
+                    seen = self._forgotten
+                    found = self._find()
+                    values = {attribute: getattr(found, attribute) for attribute in _FOUND}
+                    self.__dict__.update(values)
+                    if self._forgotten == seen:
+                        return values[name]
+                    # 1. found here, 2. deployed anew and forgotten there, 3. kept here:
+                    # what was kept may be of the old app, and nobody would forget it.
+                    self._forget_found()
             if name in _CLOUD_ONLY:
                 raise AttributeError(
                     f"{self._shown} has no {name}, which is a page of Modal's cloud; "
@@ -542,6 +564,7 @@ class Function(Generic[P, R_co, O_co]):
     def _forget_found(self) -> None:
         """Look it up anew at the next use: its app was deployed anew, or stopped."""
         if "_find" in self.__dict__:
+            self._forgotten = next(_numbers)  # before it is forgotten: see __getattr__
             for attribute in _FOUND:
                 self.__dict__.pop(attribute, None)
 
@@ -550,17 +573,23 @@ class Function(Generic[P, R_co, O_co]):
 
     # -- the way to the pool ----------------------------------------------------
 
-    def _submit(self, inputs: Sequence[Input]) -> Pool:
+    def _submit(
+        self, inputs: Sequence[Input], before: Callable[[Pool], object] | None = None
+    ) -> Pool:
+        """Hand `inputs` to the pool; `before` is told which, before they may run."""
         service = self._service
+        key = service.key
         while True:
             run = service.current_run()
-            pool = run.pools.get(self._key)
+            pool = run.pools.get(key)
             if pool is None:
-                pool = run.pool(self._key, service.make_pool)
+                pool = run.pool(key, service.make_pool)
+            if before is not None:
+                before(pool)
             if pool.submit(inputs):
                 return pool
             # Retired at this very moment: it has left the run, or is about to.
-            run.drop(self._key, pool)
+            run.drop(key, pool)
 
     def _open_map(self, kwargs: dict[str, Any]) -> MapCall:
         service = self._service
@@ -568,10 +597,10 @@ class Function(Generic[P, R_co, O_co]):
         most = limits.max_inputs * (limits.max_containers or config.max_containers)
         while True:
             run = service.current_run()
-            pool = run.pool(self._key, service.make_pool)
+            pool = run.pool(service.key, service.make_pool)
             if pool.open_call():
                 return MapCall(self._target, pool, kwargs, max(WINDOW, 2 * most))
-            run.drop(self._key, pool)
+            run.drop(service.key, pool)
 
     @property
     def _run_is_missing(self) -> bool:
@@ -643,7 +672,7 @@ def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
 
 
 _UNCHANGED: Final = -1
-_FOUND: Final = ("_target", "_service", "_key", "_web", "__wrapped__")
+_FOUND: Final = ("_target", "_service", "_web", "__wrapped__")
 _CLOUD_ONLY: Final = frozenset({"get_dashboard_url", "info", "logs", "metrics", "stats", "client"})
 
 # Ids differ between processes, as those of calls do.

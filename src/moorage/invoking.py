@@ -164,9 +164,7 @@ class Spawn(Generic[P, R_co]):
         function = self._function
         if function._target.is_generator:
             function._expect("spawn")
-        call = FunctionCall._make(function._target, (args,), kwargs)
-        call._started(function._submit(call._inputs))
-        return call
+        return FunctionCall._make(function._target, (args,), kwargs)._start(function._submit)
 
 
 class RemoteGen(Generic[P, Y_co]):
@@ -498,8 +496,7 @@ class SpawnMap(Generic[R_co]):
     def _spawned(self, rows: list[Row], kwargs: Mapping[str, object] | None) -> FunctionCall[R_co]:
         function = self._function
         call = FunctionCall._make(function._target, rows, dict(kwargs or {}))
-        call._started(function._submit(call._inputs))
-        return call
+        return call._start(function._submit)
 
 
 class SpawnMapAndForget:

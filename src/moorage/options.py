@@ -320,6 +320,11 @@ def accept_old_names(
                 f"{name} of {where} was renamed to {RENAMED[name]}; write {RENAMED[name]}={value!r}"
             )
         else:
+            if name == "min_containers":  # of with_options, as in Modal
+                raise InvalidArgumentsError(
+                    f"{where} takes no min_containers, got {value!r}; write "
+                    f"update_autoscaler(min_containers={value!r}) on what it returns"
+                )
             instead = "write .with_concurrency(max_inputs=10)" if "concurren" in name else ""
             raise unknown_keyword(where, name, known(), instead if where == "with_options" else "")
         if config.strict:

@@ -40,17 +40,24 @@ F = TypeVar("F", bound="Callable[..., object] | PartialFunction[..., object, obj
 class Parameter:
     """The mark that ``parameter()`` leaves in a class body."""
 
-    __slots__ = ("default", "init")
+    __slots__ = ("_name", "default", "init")
 
     def __init__(self, default: object, init: bool) -> None:
         self.default: object = default
         self.init: bool = init
+        self._name = "the parameter"
 
-    def __get__(self, instance: object, owner: type) -> Parameter:
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"the parameter {owner.__name__}.{name}"
+
+    def __get__(self, instance: object, owner: type) -> object:
+        """The default, on an instance that was not given a value."""
         if instance is None:
             return self
+        if self.default is not REQUIRED:
+            return self.default
         raise AttributeError(
-            "the parameter has no default and no value was given; "
+            f"{self._name} has no default and no value was given; "
             "give it one, or set it in an enter hook"
         )
 

@@ -65,6 +65,11 @@ class Run:
                 self.pools[key] = pool
             return pool
 
+    def find(self, key: Hashable) -> Pool | None:
+        """The pool for `key`, if there is one: also one that is just being made."""
+        with self._lock:
+            return self.pools.get(key)
+
     def drop(self, key: Hashable, pool: Pool) -> None:
         """`pool` was retired; the next call for `key` gets a new one."""
         with self._lock:
@@ -77,6 +82,11 @@ class Run:
         In `grace` seconds at most: see `close_runs`.
         """
         close_runs([self])
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is being left: it takes no calls any more."""
+        return self._closed
 
     @property
     def queued(self) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .exception import ExecutionError
 from .options import FunctionOptions, checked_autoscaler
 from .runs import Run
 from .runtime.autoscaler import Limits
@@ -40,7 +41,8 @@ class PoolKeys:
     """The keys of an app's pools: equal values have the same key."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: values are compared under it, and a user's may come back here.
+        self._lock = threading.RLock()
         self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
 
     def key(self, value: Hashable) -> PoolKey:
@@ -72,15 +74,12 @@ class AppService:
         self._targets = targets
         self._lifecycle = lifecycle
         self.mounts_volumes: bool = mounts_volumes
-        self._key = app._pool_keys.key((identity, options))
+        # A plain attribute, because each input asks.
+        self.key: PoolKey = app._pool_keys.key((identity, options))
 
     @property
     def app(self) -> App:
         return self._app
-
-    @property
-    def key(self) -> PoolKey:
-        return self._key
 
     @property
     def options(self) -> FunctionOptions:
@@ -88,7 +87,7 @@ class AppService:
 
     @property
     def limits(self) -> Limits:
-        return self._app._updated_limits.get(self._key) or self._options.limits
+        return self._app._updated_limits.get(self.key) or self._options.limits
 
     def current_run(self) -> Run:
         return self._app._run or self._app._run_elsewhere()
@@ -110,32 +109,47 @@ class AppService:
 
     def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
         """Change the bounds of the pool, now and for pools to come; None unsets."""
-        limits = self.limits
         checked_autoscaler(**changes)
         defaults = FunctionOptions().limits
         wanted = {
-            name: getattr(defaults, name) if value is None else value
+            # 0 means unset, as in Modal.
+            name: value or getattr(defaults, name)
             for name, value in changes.items()
         }
-        limits = replace(limits, **wanted)
-        checked_autoscaler(
-            min_containers=limits.min_containers, max_containers=limits.max_containers
-        )
-        self._app._updated_limits[self._key] = limits
-        run = self.open_run
-        if run is None:
-            return limits
-        pool = run.pools.get(self._key)
-        if pool is not None:
-            pool.set_limits(limits)
-        elif limits.min_containers:
-            run.pool(self._key, self.make_pool).start_minimum()
+        with self._app._updating:
+            limits = replace(self.limits, **wanted)
+            checked_autoscaler(
+                min_containers=limits.min_containers, max_containers=limits.max_containers
+            )
+            self._app._updated_limits[self.key] = limits
+        self._apply()
         return limits
+
+    def _apply(self) -> None:
+        """Bring the pool of the open run, if any, to the bounds as they are now."""
+        run = self.open_run
+        while run is not None and not run.closed:
+            limits = self.limits
+            # A pool that is made from now on has them already.
+            pool = run.find(self.key)
+            if pool is not None:
+                if not pool.set_limits(limits):
+                    run.drop(self.key, pool)  # retired at this very moment
+                    continue
+            elif limits.min_containers:
+                try:
+                    self.start_minimum(run)
+                except ExecutionError:
+                    if not run.closed:
+                        raise
+            if self.limits is limits:
+                return
+            # Changed meanwhile, by a thread that may have been before this one.
 
     def start_minimum(self, run: Run) -> None:
         """Start `min_containers` of it in a run that begins."""
         if self.limits.min_containers:
-            run.pool(self._key, self.make_pool).start_minimum()
+            run.pool(self.key, self.make_pool).start_minimum()
 
     def make_pool(
         self, clock: Clock, capacity: Capacity, on_retired: Callable[[Pool], object]

@@ -41,6 +41,13 @@ def make_target(
     return Target(name, function, kind, is_method=is_method)
 
 
+def batched_target(target: Target) -> Target:
+    """`target`, batched: as it is if it is so already."""
+    if getattr(target.function, "_moorage_batched", False):
+        return target
+    return make_target(target.name, target.function, None, is_method=target.is_method, batched=True)
+
+
 def _check_batched(name: str, function: Callable[..., Any], kind: Kind, is_method: bool) -> None:
     if is_method and config.strict:
         return  # found when the app runs
@@ -89,6 +96,7 @@ def _batch_of_one(
             positional, named = listed(args, kwargs)
             return only(await function(*positional, **named))
 
+        run_async._moorage_batched = True  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
         return run_async
 
     @functools.wraps(function)
@@ -96,4 +104,5 @@ def _batch_of_one(
         positional, named = listed(args, kwargs)
         return only(function(*positional, **named))
 
+    run._moorage_batched = True  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     return run

@@ -41,6 +41,8 @@ class Observation:
     completions: int
     starts: int  # containers that became ready
     start_seconds: float  # the sum of their start-up times
+    # Slots below target that busy containers may not use: their limits were lowered.
+    withheld: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class SimplePolicy:
     def decide(self, seen: Observation, /) -> Decision:
         limits = self.limits
         demand = seen.running + seen.queued
-        need = -(-demand // limits.target_inputs)
+        need = -(-(demand + seen.withheld) // limits.target_inputs)
         if demand:
             need += limits.buffer_containers
         # Idle containers within their window are kept beside those in use.

@@ -269,18 +269,37 @@ class Pool:
                 effects.extend(self._assign() if self._queued else self._scale())
         carry_out(effects)
 
-    def set_limits(self, limits: Limits) -> None:
-        """Change the bounds of the autoscaler.  The slots of containers stay as they are."""
+    def set_limits(self, limits: Limits) -> bool:
+        """Change the bounds of the autoscaler; false if the pool was retired: get a new one.
+
+        The slots of containers stay as they are.  Containers beyond a lowered
+        `max_containers` take no more inputs, and end when those they have are done.
+        """
         with self.lock:
             self.options = replace(self.options, limits=limits)
             self._max_containers = limits.max_containers
             if self._own_policy:
                 self._policy = SimplePolicy(limits)
             if self._state is not PoolState.OPEN:
-                return
-            effects = self._assign() if self._queued else self._scale()
+                return self._state is PoolState.CLOSING
+            effects = self._drain_surplus()
+            effects.extend(self._assign() if self._queued else self._scale())
             effects.extend(self._retire_if_unused())
         carry_out(effects)
+        return True
+
+    def _drain_surplus(self) -> list[Effect]:
+        """Let go of what is beyond `max_containers`, however busy."""
+        effects: list[Effect] = []
+        most = self._max_containers
+        surplus = 0 if most is None else len(self._ready) + self._starting - most
+        if surplus > 0:
+            self._shrink(surplus, effects)
+            assert most is not None
+            surplus = len(self._ready) + self._starting - most
+            for container in sorted(self._ready, key=lambda c: len(c.slots.held))[:surplus]:
+                effects.extend(self._drain(container))
+        return effects
 
     def start_minimum(self) -> None:
         """Start `min_containers`, before any input asks."""
@@ -633,7 +652,15 @@ class Pool:
         )
 
     def _observe(self, now: float) -> Observation:
-        idle = sorted(c.idle_since for c in self._ready if c.idle_since is not None)
+        idle: list[float] = []
+        withheld = 0
+        for container in self._ready:
+            if container.idle_since is not None:
+                idle.append(container.idle_since)
+            elif container.slots.limit < container.target:
+                usable = max(container.slots.limit, len(container.slots.held))
+                withheld += max(0, container.target - usable)
+        idle.sort()
         return Observation(
             now=now,
             running=self._running,
@@ -645,6 +672,7 @@ class Pool:
             completions=self._succeeded + self._failed + self._cancelled,
             starts=self._starts,
             start_seconds=self._start_seconds,
+            withheld=withheld,
         )
 
     def _grow(
