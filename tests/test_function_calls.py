@@ -11,7 +11,6 @@ import pytest
 import moorage
 from moorage import App, FunctionCall, config
 from moorage.call_graph import InputStatus
-from moorage.calls import spawned_calls
 from moorage.exception import (
     FunctionTimeoutError,
     InputCancelledError,
@@ -20,6 +19,7 @@ from moorage.exception import (
     OutputExpiredError,
 )
 from moorage.runtime.clock import VirtualClock
+from moorage.spawned import spawned_calls
 
 
 def make_app():
@@ -547,8 +547,9 @@ def test_no_call_expires_early_while_many_sweep(monkeypatch, in_threads, often_s
         for thread in [in_threads(spawn_and_find) for _ in range(4)]:
             thread.result()
         assert lost == []
-        # The last 40 are there, and no more.
-        assert len(spawned_calls._settled) <= 41
+        # The last 40 are there, and no more, whenever somebody looks.
+        spawned_calls.sweep()
+        assert len(spawned_calls._settled) <= 40
 
 
 def test_results_that_come_back_when_they_die_do_no_harm(monkeypatch):
@@ -571,12 +572,13 @@ def test_results_that_come_back_when_they_die_do_no_harm(monkeypatch):
     with app.run():
         for _ in range(5):
             make.spawn().get()
+            spawned_calls.sweep()
         gc.collect()
         assert died
         assert set(died) == {2}
         double.spawn(3).get()
     monkeypatch.setattr(config, "findable_calls", 0)
-    spawned_calls._sweep()
+    spawned_calls.sweep()
 
 
 def test_an_expired_call_lets_its_result_go(monkeypatch):
@@ -600,23 +602,16 @@ def test_an_expired_call_lets_its_result_go(monkeypatch):
 
 def test_a_call_that_was_not_accepted_is_not_kept():
     app, double = make_app()
-    kept = len(spawned_calls._calls)
-    run = app.run()
-    run.__enter__()
-    pool_of = double.spawn(1)
-    pool_of.get()
-    pool = pool_of._pool
-    run.__exit__(None, None, None)
-    call = FunctionCall._make(double._target, ((1,),), {})
-
-    def submit(inputs, before):
-        before(pool)
-        pool.submit(inputs)
-        return pool
-
+    with app.run():
+        settled = double.spawn(1)
+        settled.get()
+        pool = settled._pool
+    call = FunctionCall._make(double._target, (1,), {})
+    call._pool = pool
     with pytest.raises(moorage.exception.ExecutionError, match="is ending or has ended"):
-        call._start(submit)
-    assert len(spawned_calls._calls) == kept + 1, "the one that ran"
+        pool.submit(call._inputs)
+    with pytest.raises(OutputExpiredError):
+        FunctionCall.from_id(call.object_id)
 
 
 # -- the graph ----------------------------------------------------------------------------

@@ -32,6 +32,7 @@ LAYERS = {
     "output": 6,
     "runner": 6,
     "services": 6,
+    "spawned": 6,
     "targets": 6,
     "marks": 5,
     "web.__init__": 5,

@@ -11,7 +11,6 @@ from . import experimental as experimental
 from . import types as types
 from .app import App as App
 from .as_modal import install_as_modal as install_as_modal
-from .calls import FunctionCall as FunctionCall
 from .client import Client as Client
 from .cloud_bucket_mount import CloudBucketMount as CloudBucketMount
 from .cls import Cls as Cls
@@ -52,6 +51,7 @@ from .schedule import Period as Period
 from .scheduler_placement import SchedulerPlacement as SchedulerPlacement
 from .secret import Secret as Secret
 from .server import Server as Server
+from .spawned import FunctionCall as FunctionCall
 from .tunnel import Tunnel as Tunnel
 from .tunnel import forward as forward
 from .volume import Volume as Volume

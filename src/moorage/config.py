@@ -25,6 +25,7 @@ default_scaledown_window: float = 60.0
 exit_grace: float = 5.0
 
 # A spawned call is found by its id until this many seconds after it settled, and
-# while no more than so many others have settled since.
+# while no more than so many others have settled since.  Those that expired are
+# let go at every 64th spawn, and whenever one is looked for.
 findable_seconds: float = 600.0
 findable_calls: int = 10_000

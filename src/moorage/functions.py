@@ -32,7 +32,6 @@ from typing import (
 )
 
 from . import config, deployments
-from .calls import FunctionCall as FunctionCall
 from .exception import (
     ExecutionError,
     InvalidArgumentsError,
@@ -61,6 +60,7 @@ from .runs import MakePool, Run
 from .runtime.autoscaler import Limits
 from .runtime.input import Input, Target
 from .runtime.pool import Pool, PoolStatistics
+from .spawned import FunctionCall as FunctionCall
 from .targets import batched_target
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats
 from .with_aio import MethodWithAio
@@ -573,10 +573,8 @@ class Function(Generic[P, R_co, O_co]):
 
     # -- the way to the pool ----------------------------------------------------
 
-    def _submit(
-        self, inputs: Sequence[Input], before: Callable[[Pool], object] | None = None
-    ) -> Pool:
-        """Hand `inputs` to the pool; `before` is told which, before they may run."""
+    def _submit(self, inputs: Sequence[Input], spawned: FunctionCall[Any] | None = None) -> Pool:
+        """Hand `inputs` to the pool; their spawned call knows it before they may run."""
         service = self._service
         key = service.key
         while True:
@@ -584,8 +582,8 @@ class Function(Generic[P, R_co, O_co]):
             pool = run.pools.get(key)
             if pool is None:
                 pool = run.pool(key, service.make_pool)
-            if before is not None:
-                before(pool)
+            if spawned is not None:
+                spawned._pool = pool
             if pool.submit(inputs):
                 return pool
             # Retired at this very moment: it has left the run, or is about to.

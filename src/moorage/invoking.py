@@ -29,7 +29,6 @@ from typing import (
 
 from . import config
 from .calls import (
-    FunctionCall,
     StreamCall,
     StreamReader,
     WaitedCall,
@@ -47,6 +46,7 @@ from .runtime.outcome import Value
 from .runtime.pool import Pool
 from .runtime.streaming import Stream
 from .runtime.waits import make_async_waiter
+from .spawned import FunctionCall, spawned_calls
 
 if TYPE_CHECKING:
     from .functions import Function
@@ -164,7 +164,11 @@ class Spawn(Generic[P, R_co]):
         function = self._function
         if function._target.is_generator:
             function._expect("spawn")
-        return FunctionCall._make(function._target, (args,), kwargs)._start(function._submit)
+        call = FunctionCall._make(function._target, args, kwargs)
+        if call.number & 63 == 0:
+            spawned_calls.sweep()
+        function._submit(call._inputs, call)
+        return call
 
 
 class RemoteGen(Generic[P, Y_co]):
@@ -495,8 +499,12 @@ class SpawnMap(Generic[R_co]):
 
     def _spawned(self, rows: list[Row], kwargs: Mapping[str, object] | None) -> FunctionCall[R_co]:
         function = self._function
-        call = FunctionCall._make(function._target, rows, dict(kwargs or {}))
-        return call._start(function._submit)
+        call = FunctionCall._make_many(function._target, rows, dict(kwargs or {}))
+        spawned_calls.sweep()
+        pool = function._submit(call._inputs, call)
+        if not rows:  # settled as it is
+            spawned_calls.settled(call, pool.clock.now())
+        return call
 
 
 class SpawnMapAndForget:

@@ -172,6 +172,11 @@ LAST_JOIN: Final = 1.0
 _open_runs: Final[dict[Run, None]] = {}
 
 
+def open_pools() -> list[Pool]:
+    """The pools of all runs that have not been left."""
+    return [pool for run in list(_open_runs) for pool in list(run.pools.values())]
+
+
 def _end_open_runs() -> None:
     """The interpreter exits: end the runs that nobody left.  Starts no thread."""
     runs = list(_open_runs)

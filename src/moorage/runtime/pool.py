@@ -227,6 +227,12 @@ class Pool:
         carry_out(effects)
         _forget_arguments(dropped)
 
+    def calls(self) -> set[Call]:
+        """The calls of the inputs that are here, queued or with a slot."""
+        with self.lock:
+            inputs = [input for input in self._queue if input.state is QUEUED]
+            return {input.call for input in (*inputs, *self._holders())}
+
     def open_call(self) -> bool:
         """Keep the pool while a call may still submit; false if it was retired."""
         with self.lock:
