@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from . import config, deployments
 from .declarations import Declarations
@@ -46,7 +46,7 @@ class Cls:
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         if len(args) == 3 and isinstance(args[1], tuple):  # class B(A): ...
-            bases: tuple[object, ...] = args[1]
+            bases = cast("tuple[object, ...]", args[1])
             raise InvalidError(
                 f"the class {args[0]} inherits from {', '.join(map(repr, bases))}, "
                 "which belongs to an app; "
