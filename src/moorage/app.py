@@ -165,15 +165,17 @@ class App:
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._web_endpoints: list[str] = []
-        # What a run checks, and starts the minimum of, when it begins.
-        self._services: dict[PoolKey, AppService] = {}
+        # What a run checks, and starts the minimum of, when it begins: by the name
+        # of the function, or ``C.*`` for the pool of a class without arguments.
+        self._services: dict[str, AppService] = {}
         self._pool_keys = PoolKeys()
         # Written under the lock; see AppService.update_autoscaler.
         self._updated_limits: dict[PoolKey, Limits] = {}
         self._updating = threading.Lock()
-        self._included: list[App] = []
+        # Replaced as wholes, under the lock: calls look through them without it.
+        self._included: tuple[App, ...] = ()
         # Those that include this one: their runs are its runs too.
-        self._includers: weakref.WeakSet[App] = weakref.WeakSet()
+        self._includers: tuple[weakref.ref[App], ...] = ()
 
     # -- what it is -----------------------------------------------------------------
 
@@ -217,7 +219,7 @@ class App:
     def registered_web_endpoints(self) -> list[str]:
         """The names of its web functions, those of included apps too."""
         self._warn_registered("registered_web_endpoints")
-        return [name for app in self._with_included() for name in app._web_endpoints]
+        return [name for app in self._with_included() for name in app._web_endpoints.copy()]
 
     def _warn_registered(self, name: str) -> None:
         if config.strict:  # as Modal does
@@ -227,23 +229,24 @@ class App:
             )
 
     def _functions_by_name(self) -> dict[str, Function[..., Any, Any]]:
-        return {n: f for app in self._with_included() for n, f in app._functions.items()}
+        return {n: f for app in self._with_included() for n, f in app._functions.copy().items()}
 
     def _classes_by_name(self) -> dict[str, Cls]:
-        return {name: c for app in self._with_included() for name, c in app._classes.items()}
+        return {n: c for app in self._with_included() for n, c in app._classes.copy().items()}
 
     def _with_included(self) -> list[App]:
         """It and all that it includes, each once, though apps may include each other."""
         apps: list[App] = [self]
         for app in apps:
-            apps += [other for other in list(app._included) if other not in apps]
+            apps += [other for other in app._included if other not in apps]
         return apps
 
     def _with_includers(self) -> list[App]:
         """It and all that include it, each once."""
         apps: list[App] = [self]
         for app in apps:
-            apps += [other for other in list(app._includers) if other not in apps]
+            live = [other for ref in app._includers if (other := ref()) is not None]
+            apps += [other for other in live if other not in apps]
         return apps
 
     # -- registering ------------------------------------------------------------------
@@ -403,7 +406,7 @@ class App:
                     self._shown,
                 )
             self._functions[shown] = registered
-            self._services[service.key] = service
+            self._services[shown] = service
             if marks.web is not None:
                 self._web_endpoints.append(shown)
             return registered
@@ -530,6 +533,7 @@ class App:
                 )
             self._classes[raw.__name__] = registered
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
+            self._services.pop(f"{raw.__name__}.*", None)  # of one that had the name before
             if all(p.default is not inspect.Parameter.empty for p in _given(declared)):
                 self._know_default_pool(registered)
             return registered
@@ -556,7 +560,7 @@ class App:
             if not config.strict:
                 raise
         else:
-            self._services[service.key] = service
+            self._services[f"{cls.__name__}.*"] = service
 
     @shortened
     def local_entrypoint(self, *args: Never, name: str | None = None) -> EntrypointDecorator:
@@ -609,9 +613,13 @@ class App:
                     other_app._shown,
                     self._shown,
                 )
-        if other_app not in self._included:
-            self._included.append(other_app)
-            other_app._includers.add(self)
+        with self._lock:
+            if other_app in self._included:
+                return self
+            self._included += (other_app,)
+        with other_app._lock:
+            live = [ref for ref in other_app._includers if ref() is not None]
+            other_app._includers = (*live, weakref.ref(self))
         return self
 
     # -- runs -----------------------------------------------------------------------
@@ -792,6 +800,11 @@ class App:
             raise
         return run
 
+    def _leaves_ambient_runs(self) -> bool:
+        """Whether opening a run has to end another first, which may take its grace."""
+        runs = [app._run for app in self._with_included()]
+        return any(run is not None and run.ambient for run in runs)
+
     def _begin(self, run: Run) -> None:
         self._run = run
         self._app_id = call_id(next_call_number()).replace("fc-", "ap-", 1)
@@ -833,14 +846,15 @@ class App:
         if run is not None:
             return run
         with self._lock:
-            if self._run is None:
-                if config.strict:
-                    raise ExecutionError(
-                        f"{self._shown} does not run; call inside `with app.run():`"
-                    )
-                self._begin(Run(self._shown, ambient=True))
-            assert self._run is not None
-            return self._run
+            # Once more: 1. none is seen here, 2. an app that includes this one begins
+            # a run, 3. it takes the ambient runs over, under this lock, and finds none.
+            run = self._open_run()
+            if run is not None:
+                return run
+            if config.strict:
+                raise ExecutionError(f"{self._shown} does not run; call inside `with app.run():`")
+            self._begin(run := Run(self._shown, ambient=True))
+            return run
 
     def _close(self, run: Run) -> None:
         try:
@@ -942,10 +956,18 @@ class AppRun:
         self._app._close(self._run)
 
     async def __aenter__(self) -> App:
+        before = self._run
         try:
-            return self.__enter__()
+            if not self._app._leaves_ambient_runs():
+                return self.__enter__()
+            return await run_in_thread(self.__enter__)
         except Error as error:
             raise short(error)
+        except BaseException:  # cancelled while it was opened: nobody else would leave it
+            run = self._run
+            if run is not None and run is not before:
+                await run_in_thread(lambda: self._app._close(run))
+            raise
 
     async def __aexit__(
         self,

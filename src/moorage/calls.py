@@ -91,6 +91,7 @@ class StreamReader(Generic[Y_co]):
         try:
             return next(self._steps)
         except Exception as error:
+            del self  # it leads to the error, and the error's traceback to this frame
             raise short(error)
 
     def __aiter__(self) -> AsyncIterator[Y_co]:
@@ -100,6 +101,7 @@ class StreamReader(Generic[Y_co]):
         try:
             return await anext(self._async_steps)
         except Exception as error:
+            del self  # it leads to the error, and the error's traceback to this frame
             raise short(error)
 
     def close(self) -> None:
@@ -147,7 +149,10 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         _abandon(call, input)
         raise
     if type(input.outcome) is not Value:
-        raise error_of(input.outcome)
+        try:
+            raise error_of(input.outcome)
+        finally:
+            del input  # it leads to the error, and the error's traceback to this frame
 
 
 async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGenerator[Any, None]:
@@ -177,7 +182,10 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
         _abandon(call, input)
         raise
     if type(input.outcome) is not Value:
-        raise error_of(input.outcome)
+        try:
+            raise error_of(input.outcome)
+        finally:
+            del input  # it leads to the error, and the error's traceback to this frame
 
 
 def _abandon(call: StreamCall, input: Input) -> None:

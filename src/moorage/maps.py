@@ -369,7 +369,11 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                     yield error_of(outcome)
                 else:
                     call.failed()
-                    raise error_of(outcome)
+                    try:
+                        raise error_of(outcome)
+                    finally:
+                        # They lead to the error, and its traceback to this frame.
+                        del results, input, outcome
         if call.feeder_error is not None:
             raise call.feeder_error
     except GeneratorExit:
@@ -414,7 +418,11 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                     yield error_of(outcome)
                 else:
                     call.failed()
-                    raise error_of(outcome)
+                    try:
+                        raise error_of(outcome)
+                    finally:
+                        # They lead to the error, and its traceback to this frame.
+                        del results, input, outcome
         if call.feeder_error is not None:
             raise call.feeder_error
     except GeneratorExit:

@@ -124,7 +124,8 @@ class FunctionCall(Generic[R_co]):
         Raises:
             NotFoundError: if there was none; in strict mode only when it is used.
             OutputExpiredError: if it settled more than 10 minutes ago, or 10,000
-                others have since (see `config`).
+                others have since (see `config`); or if the id is that of a
+                ``remote`` or a ``map``, which are not found by it.
         """
         call = spawned_calls.find(function_call_id)
         if call is not None:
@@ -132,8 +133,9 @@ class FunctionCall(Generic[R_co]):
         number = call_number(function_call_id)
         if number is not None and number < next_call_number():
             raise OutputExpiredError(
-                f"the call {function_call_id} settled too long ago to be found by its id; "
-                "keep the FunctionCall, or raise config.findable_seconds and config.findable_calls"
+                f"the call {function_call_id} settled too long ago to be found by its id, or was "
+                "not spawned, as those of remote() and map() are not; keep the FunctionCall that "
+                "spawn() gives, or raise config.findable_seconds and config.findable_calls"
             )
         unknown = FunctionCall._make_unknown(function_call_id)
         if not config.strict:
