@@ -121,7 +121,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
     if call.pool is not None:
         return  # read the other way already
     warn_if_loop_runs(
-        call.target.name, "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
+        written(call.target), "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
     )
     try:
         pool = call.pool = submit((input,))
@@ -203,6 +203,12 @@ def error_of(outcome: Outcome | None) -> BaseException:
     """What to raise for a settled input that has no value."""
     assert outcome is not None and not isinstance(outcome, Value)
     return outcome.exception()
+
+
+def written(target: Target) -> str:
+    """How users write what they call: a method is one of an instance."""
+    owner, _, name = target.name.rpartition(".")
+    return f"{owner}(...).{name}" if target.is_method else target.name
 
 
 def warn_if_loop_runs(name: str, what: str, instead: str) -> None:

@@ -20,7 +20,7 @@ from collections.abc import (
 from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
-from .calls import error_of, later, warn_if_loop_runs
+from .calls import error_of, later, warn_if_loop_runs, written
 from .exception import Error, ExecutionError
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
@@ -349,7 +349,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
         raise short(error)
     way = "await" if reading.name == "for_each" else "async for ... in"
     instead = f"{way} {{}}.{reading.name}.aio(...)"
-    warn_if_loop_runs(call.target.name, f"{reading.name}(...)", instead)
+    warn_if_loop_runs(written(call.target), f"{reading.name}(...)", instead)
     clock = call.pool.clock
     feeder: ThreadFeeder | None = None
     try:

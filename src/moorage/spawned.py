@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from . import config
 from .call_graph import InputInfo, InputStatus
-from .calls import error_of, later, warn_if_loop_runs
+from .calls import error_of, later, warn_if_loop_runs, written
 from .exception import (
     Error,
     FunctionTimeoutError,
@@ -565,7 +565,7 @@ def wait_here(
     input: Input,
 ) -> None:
     """Block this thread for a spawned call, for `timeout` seconds at most."""
-    warn_if_loop_runs(call.target.name, "spawn(...).get()", "await {}.spawn(...).get.aio()")
+    warn_if_loop_runs(written(call.target), "spawn(...).get()", "await {}.spawn(...).get.aio()")
     try:
         park(pool.clock, waiter, timeout)
     finally:
