@@ -154,7 +154,7 @@ class FunctionCall(Generic[R_co]):
     def _make(
         cls, target: Target, args: tuple[Any, ...] | None, kwargs: dict[str, Any]
     ) -> FunctionCall[Any]:
-        """A call with one input, or for `_add_rows` with none yet."""
+        """A call with one input, or for `_make_many` with none yet."""
         call: FunctionCall[Any] = cls.__new__(cls)
         call.number = next_call_number()
         call.target = target
@@ -512,7 +512,10 @@ class SpawnedCalls:
                     len(order) > config.findable_calls or self._is_expired(order[0].number)
                 ):
                     call = order.popleft()
-                    dropped += [call, self._settled.pop(call.number, None)]
+                    dropped += [call, call.context, self._settled.pop(call.number, None)]
+                    # It knows the input that spawned it, and that its own call: a job
+                    # that spawns its successor would keep all there ever were.
+                    call.context = _NOTHING
                     del call
             finally:
                 self._sweeping.release()
@@ -553,6 +556,9 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
         children=children,
     )
 
+
+# In the place of the context of a call that is not found any more.
+_NOTHING: Final = Context()
 
 spawned_calls: Final = SpawnedCalls()
 
