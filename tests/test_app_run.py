@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+import anyio
 import pytest
 
 import moorage
@@ -348,6 +349,56 @@ def test_a_run_that_waits_for_the_ambient_one_to_end_is_running(in_threads):
     gate.set()
     left.set()
     runner.result()
+
+
+def test_entering_on_a_loop_leaves_the_ambient_run_without_stopping_the_loop(run_async):
+    app, go_on = App("test"), threading.Event()
+
+    @app.function()
+    def wait():
+        return go_on.wait(30)
+
+    call = wait.spawn()
+
+    async def main():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(release)
+            async with app.run():
+                pass
+
+    async def release():
+        # Entering waits for the ambient run's input, which ends only if the loop runs.
+        await anyio.sleep(0.05)
+        go_on.set()
+
+    run_async(main)
+    assert call.get()
+
+
+@pytest.mark.parametrize("leave_ambient", [False, True])
+def test_entering_that_is_cancelled_leaves_no_run(run_async, leave_ambient):
+    app, go_on = App("test"), threading.Event()
+
+    @app.function()
+    def wait():
+        return go_on.wait(30)
+
+    if leave_ambient:
+        wait.spawn()
+
+    async def enter():
+        async with app.run():
+            await anyio.sleep(60)
+
+    async def main():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(enter)
+            await anyio.sleep(0.05)
+            go_on.set()
+            tasks.cancel_scope.cancel()
+
+    run_async(main)
+    assert app.app_id is None
 
 
 def test_after_a_scoped_run_a_call_opens_an_ambient_run_again():

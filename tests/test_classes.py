@@ -1,15 +1,17 @@
 """Classes: lifecycle hooks, parameters, instances, and how a container lives and ends."""
 
 import asyncio
+import gc
 import logging
 import sqlite3
 import threading
+import weakref
 
 import pytest
 
 import moorage
 from moorage import App
-from moorage.exception import DeprecationError, InvalidError
+from moorage.exception import DeprecationError, ExecutionError, InvalidError
 from moorage.runtime.clock import VirtualClock
 
 
@@ -894,3 +896,33 @@ def test_generator_methods_stream():
     with app.run():
         assert list(Work().count.remote_gen(3)) == [10, 11, 12]
         assert list(Work().count_async.remote_gen(3)) == [10, 11, 12]
+
+
+def test_an_instance_dies_with_its_container_though_its_code_called_its_methods():
+    app, alive = App("test"), []
+
+    @app.cls()
+    class Model:
+        @moorage.enter()
+        def enter(self):
+            alive.append(weakref.ref(self))
+
+        @moorage.method()
+        def outer(self):
+            return self.inner.local(), self.inner
+
+        @moorage.method()
+        def inner(self):
+            return 1
+
+    gc.collect()
+    gc.disable()
+    try:
+        with app.run():
+            value, inner = Model().outer.remote()
+            assert (value, inner.local()) == (1, 1)
+        assert alive[0]() is None
+    finally:
+        gc.enable()
+    with pytest.raises(ExecutionError, match="write Model"):
+        inner.local()

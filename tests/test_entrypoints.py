@@ -143,6 +143,29 @@ def test_what_is_registered():
         app.registered_functions["Work.*"].remote()
 
 
+def test_of_a_name_registered_twice_a_run_starts_the_minimum_of_the_last():
+    app = App("notebook")
+
+    def cell(value):
+        @app.function(min_containers=1)
+        def function():
+            return value
+
+        @app.cls(min_containers=1)
+        class Class:
+            @moorage.method()
+            def method(self):
+                return value
+
+        return function, Class
+
+    cell(1)
+    function, user_class = cell(2)
+    with app.run():
+        assert (function.remote(), user_class().method.remote()) == (2, 2)
+        assert len(app._run.pools) == 2
+
+
 def test_a_name_registered_twice_is_logged_and_the_last_counts(caplog):
     app = App("shop")
 

@@ -528,6 +528,44 @@ def test_more_settled_calls_than_are_kept_expire_eldest_first(monkeypatch):
         assert [FunctionCall.from_id(call.object_id).get() for call in calls[2:]] == [4, 6, 8]
 
 
+def test_a_job_that_spawns_its_successor_does_not_keep_its_predecessors(monkeypatch):
+    monkeypatch.setattr(moorage.config, "findable_calls", 10)
+    app, done, made = App("test"), threading.Event(), weakref.WeakSet()
+
+    class Result:
+        pass
+
+    @app.function(max_containers=1)
+    def job(left):
+        if left:
+            job.spawn(left - 1)
+        else:
+            done.set()
+        result = Result()
+        made.add(result)
+        return result
+
+    with app.run():
+        job.spawn(500)
+        assert done.wait(30)
+    gc.collect()
+    # Swept at every 64th call.
+    assert len(made) < 100
+
+
+def test_the_id_of_a_remote_call_is_not_found_and_the_error_says_why():
+    app = App("test")
+
+    @app.function()
+    def find():
+        return FunctionCall.from_id(moorage.current_function_call_id())
+
+    with app.run():
+        with pytest.raises(OutputExpiredError, match="not spawned"):
+            find.remote()
+        assert find.spawn().get().num_inputs() == 1
+
+
 def test_no_call_expires_early_while_many_sweep(monkeypatch, in_threads, often_switching):
     monkeypatch.setattr(config, "findable_calls", 40)
     app, double = make_app()

@@ -534,3 +534,29 @@ def test_callers_of_inputs_that_timed_out_together_get_their_own_errors():
                 call.get()
             errors.append(caught.value)
     assert errors[0] is not errors[1]
+
+
+def test_errors_of_a_method_show_an_instance_to_write():
+    app = App("test")
+
+    @app.cls()
+    class C:
+        @moorage.method()
+        def generate(self):
+            yield 1
+
+        @moorage.method()
+        def plain(self):
+            return 1
+
+        @moorage.asgi_app()
+        def web(self):
+            return None
+
+    with pytest.raises(InvalidError, match=r"write C\(\.\.\.\)\.generate\.remote_gen\(\.\.\.\)"):
+        C().generate.remote()
+    with pytest.raises(InvalidError, match=r"write C\(\.\.\.\)\.plain\.map\(\[3\]\)"):
+        C().plain.map(3)
+    for use in (C().web.get_web_url, C().web.remote):
+        with pytest.raises(moorage.Error, match=r"write C\(\.\.\.\)\.web\.local\("):
+            use()

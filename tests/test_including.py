@@ -301,3 +301,24 @@ def test_calls_on_an_included_app_while_the_outer_run_begins_and_ends(in_threads
     for each in callers:
         each.result()
     assert unexpected == []
+
+
+def test_a_call_that_looked_before_an_including_app_ran_opens_no_run_of_its_own(monkeypatch):
+    outer, inner = App("outer"), App("inner")
+    outer.include(inner)
+
+    @inner.function()
+    def one():
+        return 1
+
+    looks = []
+    look = inner._open_run
+
+    def too_early():
+        looks.append(1)
+        return None if len(looks) == 1 else look()
+
+    with outer.run():
+        monkeypatch.setattr(inner, "_open_run", too_early)
+        assert one.remote() == 1
+        assert inner._run is None

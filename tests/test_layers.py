@@ -14,6 +14,7 @@ ROOT = Path(moorage.__file__).parent
 LAYERS = {
     "__init__": 6,
     "app": 6,
+    "app_run": 6,
     "functions": 6,
     "cls": 6,
     "calls": 6,
@@ -30,6 +31,7 @@ LAYERS = {
     "local_instance": 6,
     "options": 6,
     "output": 6,
+    "registering": 6,
     "runner": 6,
     "services": 6,
     "spawned": 6,

@@ -1,9 +1,11 @@
 """Settling: how what user code raises reaches its caller, and what it leaves alone."""
 
 import asyncio
+import gc
 import logging
 import threading
 import traceback
+import weakref
 
 import pytest
 
@@ -28,6 +30,14 @@ class CustomError(Exception):
         super().__init__(f"code {code}")
         self.code = code
         self.detail = detail
+
+
+@pytest.fixture
+def no_collections():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def make_class(app, **options):
@@ -157,6 +167,72 @@ def test_the_traceback_shows_the_users_frames_and_one_of_ours():
             for _ in fail_gen.remote_gen():
                 pass
         assert_traceback_is_the_users(caught.value, me, "fail_gen")
+
+
+def raise_by_remote(function):
+    function.remote()
+
+
+def raise_by_map(function):
+    for _ in function.map([()]):
+        pass
+
+
+def raise_by_a_step_of_a_map(function):
+    next(function.map([()]))
+
+
+def raise_by_for_each(function):
+    function.for_each([()])
+
+
+@pytest.mark.parametrize(
+    "call", [raise_by_remote, raise_by_map, raise_by_a_step_of_a_map, raise_by_for_each]
+)
+@pytest.mark.parametrize("kind", ["sync", "async", "method"])
+def test_an_error_and_its_arguments_die_with_its_caller_not_with_a_collection(
+    kind, call, no_collections
+):
+    app = App("test")
+
+    @app.function()
+    def sync(*_):
+        raise CustomError(1, detail="")
+
+    @app.function(name="async")
+    async def asynchronous(*_):
+        raise CustomError(1, detail="")
+
+    @app.cls()
+    class Work:
+        @moorage.method()
+        def method(self, *_):
+            raise CustomError(1, detail="")
+
+    function = {"sync": sync, "async": asynchronous, "method": Work().method}[kind]
+    with app.run():
+        try:
+            call(function)
+        except CustomError as error:
+            alive = weakref.ref(error)
+    # Joined by now: a worker may have been on its way out of the input above.
+    assert alive() is None
+
+
+def test_an_error_of_a_stream_dies_with_its_caller(no_collections):
+    app = App("test")
+
+    @app.function()
+    def generate():
+        yield 1
+        raise CustomError(1, detail="")
+
+    with app.run():
+        try:
+            list(generate.remote_gen())
+        except CustomError as error:
+            alive = weakref.ref(error)
+    assert alive() is None
 
 
 def test_getting_an_error_twice_does_not_pile_up_frames():

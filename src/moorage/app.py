@@ -12,7 +12,6 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import PurePosixPath
-from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -27,6 +26,8 @@ from typing import (
 )
 
 from . import config, deployments
+from .app_run import AppRun as AppRun
+from .app_run import RunMethod
 from .arguments import check_name
 from .cloud import check_cloud_arguments, check_scheduled
 from .cls import Cls
@@ -34,21 +35,16 @@ from .declarations import Declarations
 from .entrypoint import LocalEntrypoint as LocalEntrypoint
 from .exception import (
     DeprecationError,
-    Error,
     ExecutionError,
     InvalidArgumentsError,
     InvalidError,
-    LocalFunctionError,
     NotFoundError,
     UnimplementedError,
 )
-from .frames import short, shortened, shortened_as, warn
+from .frames import shortened, warn
 from .functions import Function
 from .marks import (
-    Concurrency,
-    Marks,
     PartialFunction,
-    is_written_in_a_class,
     name_of,
     positional_arguments,
 )
@@ -57,11 +53,18 @@ from .options import (
     FunctionOptions,
     OldNames,
     accept_old_names,
-    check_concurrency,
     checked_options,
     refuse_no_timeout,
 )
 from .partial_function import parameter
+from .registering import (
+    check_place,
+    given_parameters,
+    raw_and_marks,
+    refuse_nested,
+    shown_kind,
+    with_marks,
+)
 from .retries import Retries
 from .runs import Run
 from .runtime.autoscaler import Limits
@@ -165,15 +168,17 @@ class App:
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._web_endpoints: list[str] = []
-        # What a run checks, and starts the minimum of, when it begins.
-        self._services: dict[PoolKey, AppService] = {}
+        # What a run checks, and starts the minimum of, when it begins: by the name
+        # of the function, or ``C.*`` for the pool of a class without arguments.
+        self._services: dict[str, AppService] = {}
         self._pool_keys = PoolKeys()
         # Written under the lock; see AppService.update_autoscaler.
         self._updated_limits: dict[PoolKey, Limits] = {}
         self._updating = threading.Lock()
-        self._included: list[App] = []
+        # Replaced as wholes, under the lock: calls look through them without it.
+        self._included: tuple[App, ...] = ()
         # Those that include this one: their runs are its runs too.
-        self._includers: weakref.WeakSet[App] = weakref.WeakSet()
+        self._includers: tuple[weakref.ref[App], ...] = ()
 
     # -- what it is -----------------------------------------------------------------
 
@@ -217,7 +222,7 @@ class App:
     def registered_web_endpoints(self) -> list[str]:
         """The names of its web functions, those of included apps too."""
         self._warn_registered("registered_web_endpoints")
-        return [name for app in self._with_included() for name in app._web_endpoints]
+        return [name for app in self._with_included() for name in app._web_endpoints.copy()]
 
     def _warn_registered(self, name: str) -> None:
         if config.strict:  # as Modal does
@@ -227,23 +232,24 @@ class App:
             )
 
     def _functions_by_name(self) -> dict[str, Function[..., Any, Any]]:
-        return {n: f for app in self._with_included() for n, f in app._functions.items()}
+        return {n: f for app in self._with_included() for n, f in app._functions.copy().items()}
 
     def _classes_by_name(self) -> dict[str, Cls]:
-        return {name: c for app in self._with_included() for name, c in app._classes.items()}
+        return {n: c for app in self._with_included() for n, c in app._classes.copy().items()}
 
     def _with_included(self) -> list[App]:
         """It and all that it includes, each once, though apps may include each other."""
         apps: list[App] = [self]
         for app in apps:
-            apps += [other for other in list(app._included) if other not in apps]
+            apps += [other for other in app._included if other not in apps]
         return apps
 
     def _with_includers(self) -> list[App]:
         """It and all that include it, each once."""
         apps: list[App] = [self]
         for app in apps:
-            apps += [other for other in list(app._includers) if other not in apps]
+            live = [other for ref in app._includers if (other := ref()) is not None]
+            apps += [other for other in live if other not in apps]
         return apps
 
     # -- registering ------------------------------------------------------------------
@@ -353,7 +359,7 @@ class App:
 
         @shortened
         def decorate(function: Any) -> Any:
-            raw, marks = _raw_and_marks(function)
+            raw, marks = raw_and_marks(function)
             if isinstance(raw, type):
                 raise InvalidArgumentsError(
                     f"app.function() decorates functions, got the class {raw.__name__}; "
@@ -371,7 +377,7 @@ class App:
                     'write @app.function(name="...")'
                 )
             shown = str(shown)
-            _check_place(raw, shown, marks, serialized)
+            check_place(raw, shown, marks, serialized)
             self._check_cloud("app.function", cloud_arguments, decorating=True)
             check_scheduled(schedule, raw)
             target = make_target(shown, raw, is_generator, batched=marks.batching is not None)
@@ -390,7 +396,7 @@ class App:
                 self,
                 shown,
                 object(),
-                _with_marks(options, marks, concurrent_inputs, shown),
+                with_marks(options, marks, concurrent_inputs, shown),
                 [target],
                 Lifecycle(),
                 mounts_volumes=bool(volumes or network_file_systems or self._volumes),
@@ -403,7 +409,7 @@ class App:
                     self._shown,
                 )
             self._functions[shown] = registered
-            self._services[service.key] = service
+            self._services[shown] = service
             if marks.web is not None:
                 self._web_endpoints.append(shown)
             return registered
@@ -496,16 +502,16 @@ class App:
 
         @shortened
         def decorate(user_class: Any) -> Any:
-            raw, marks = _raw_and_marks(user_class)
+            raw, marks = raw_and_marks(user_class)
             if not isinstance(raw, type):
                 raise InvalidArgumentsError(
-                    f"app.cls() decorates classes, got {_shown(raw)}; write @app.function() for a "
-                    "function, and app.cls() once"
+                    f"app.cls() decorates classes, got {shown_kind(raw)}; "
+                    "write @app.function() for a function, and app.cls() once"
                 )
-            _refuse_nested(raw, serialized)
+            refuse_nested(raw, serialized)
             self._check_cloud("app.cls", cloud_arguments, decorating=True)
             declared = Declarations(raw, snapshots=enable_memory_snapshot)
-            mine = _with_marks(options, marks, concurrent_inputs, raw.__name__)
+            mine = with_marks(options, marks, concurrent_inputs, raw.__name__)
             targets = list(declared.methods.values())
 
             def make_service(
@@ -530,7 +536,8 @@ class App:
                 )
             self._classes[raw.__name__] = registered
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
-            if all(p.default is not inspect.Parameter.empty for p in _given(declared)):
+            self._services.pop(f"{raw.__name__}.*", None)  # of one that had the name before
+            if all(p.default is not inspect.Parameter.empty for p in given_parameters(declared)):
                 self._know_default_pool(registered)
             return registered
 
@@ -556,7 +563,7 @@ class App:
             if not config.strict:
                 raise
         else:
-            self._services[service.key] = service
+            self._services[f"{cls.__name__}.*"] = service
 
     @shortened
     def local_entrypoint(self, *args: Never, name: str | None = None) -> EntrypointDecorator:
@@ -572,7 +579,7 @@ class App:
 
         @shortened
         def decorate(function: Any) -> Any:
-            _refuse_nested(function, False)
+            refuse_nested(function, False)
             shown = name or name_of(function)
             if shown in self._entrypoints:
                 raise InvalidError(
@@ -609,9 +616,13 @@ class App:
                     other_app._shown,
                     self._shown,
                 )
-        if other_app not in self._included:
-            self._included.append(other_app)
-            other_app._includers.add(self)
+        with self._lock:
+            if other_app in self._included:
+                return self
+            self._included += (other_app,)
+        with other_app._lock:
+            live = [ref for ref in other_app._includers if ref() is not None]
+            other_app._includers = (*live, weakref.ref(self))
         return self
 
     # -- runs -----------------------------------------------------------------------
@@ -792,6 +803,11 @@ class App:
             raise
         return run
 
+    def _leaves_ambient_runs(self) -> bool:
+        """Whether opening a run has to end another first, which may take its grace."""
+        runs = [app._run for app in self._with_included()]
+        return any(run is not None and run.ambient for run in runs)
+
     def _begin(self, run: Run) -> None:
         self._run = run
         self._app_id = call_id(next_call_number()).replace("fc-", "ap-", 1)
@@ -833,14 +849,15 @@ class App:
         if run is not None:
             return run
         with self._lock:
-            if self._run is None:
-                if config.strict:
-                    raise ExecutionError(
-                        f"{self._shown} does not run; call inside `with app.run():`"
-                    )
-                self._begin(Run(self._shown, ambient=True))
-            assert self._run is not None
-            return self._run
+            # Once more: 1. none is seen here, 2. an app that includes this one begins
+            # a run, 3. it takes the ambient runs over, under this lock, and finds none.
+            run = self._open_run()
+            if run is not None:
+                return run
+            if config.strict:
+                raise ExecutionError(f"{self._shown} does not run; call inside `with app.run():`")
+            self._begin(run := Run(self._shown, ambient=True))
+            return run
 
     def _close(self, run: Run) -> None:
         try:
@@ -857,156 +874,6 @@ class App:
 
     def __repr__(self) -> str:
         return "App()" if self._name is None else f"App({self._name!r})"
-
-
-class RunMethod:
-    """``App.run``."""
-
-    __slots__ = ("_app",)
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    @shortened_as("app.run")
-    def __call__(
-        self,
-        *,
-        name: str | None = None,
-        client: object = None,
-        detach: bool = False,
-        interactive: bool = False,
-        environment_name: str | None = None,
-        clock: Clock | None = None,
-        grace: float | None = None,
-    ) -> AppRun:
-        """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
-
-        Leaving cancels what is queued and what runs, then runs the exit hooks.
-
-        Args:
-            name: shown as the app's description.
-            clock: the clock that everything in the run lives by; real time if None.
-            grace: seconds that leaving may take in all; 5 if None.
-            client, detach, interactive, environment_name: accepted; they are the cloud's.
-
-        Raises:
-            InvalidError: on entering, if the app runs already.
-        """
-        return AppRun(self._app, clock, grace, name)
-
-    aio = __call__
-
-    if not TYPE_CHECKING:  # so that type checkers refuse it too
-
-        def __enter__(self):
-            raise InvalidArgumentsError(
-                "app.run was written without its parentheses; write `with app.run():`"
-            )
-
-        def __aenter__(self):
-            raise InvalidArgumentsError(
-                "app.run was written without its parentheses; write `async with app.run():`"
-            )
-
-        def __exit__(self, *error): ...
-
-        __aexit__ = __exit__
-
-
-class AppRun:
-    """What ``app.run()`` gives: a context manager; entering it again begins a new run."""
-
-    def __init__(
-        self, app: App, clock: Clock | None, grace: float | None, name: str | None
-    ) -> None:
-        self._app = app
-        self._clock = clock
-        self._grace = grace
-        self._name = name
-        self._run: Run | None = None
-
-    def __enter__(self) -> App:
-        try:
-            self._run = self._app._open(self._clock, self._grace, self._name)
-        except Error as error:
-            raise short(error)
-        return self._app
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._run is not None
-        self._app._close(self._run)
-
-    async def __aenter__(self) -> App:
-        try:
-            return self.__enter__()
-        except Error as error:
-            raise short(error)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await run_in_thread(lambda: self.__exit__(kind, error, traceback))
-
-
-def _shown(obj: object) -> str:
-    return f"the function {name_of(obj)}" if inspect.isfunction(obj) else repr(obj)
-
-
-def _raw_and_marks(obj: Any) -> tuple[Any, Marks]:
-    if isinstance(obj, PartialFunction):
-        partial: PartialFunction[Any, Any, Any] = obj
-        return partial.raw, partial.marks
-    return obj, Marks()
-
-
-def _with_marks(
-    options: FunctionOptions, marks: Marks, concurrent_inputs: int | None, name: str
-) -> FunctionOptions:
-    concurrency = marks.concurrency
-    if concurrent_inputs:
-        old = Concurrency(concurrent_inputs).checked()
-        concurrency = old if concurrency is None else concurrency.merged(old, name)
-    check_concurrency(concurrency, name)
-    return options.merged(concurrency=concurrency, batching=marks.batching)
-
-
-def _check_place(raw: Callable[..., Any], shown: str, marks: Marks, serialized: bool) -> None:
-    """Refuse what stands in a class, or, in strict mode, in a function."""
-    misplaced = marks.is_method or marks.is_hook
-    if is_written_in_a_class(raw) or (misplaced and not config.strict):
-        what = "method" if not marks.is_hook else "hook (enter, exit)"
-        above = "@moorage.method() above it and " if not marks.is_hook else ""
-        raise InvalidError(
-            f"app.function() decorates functions, got the {what} {shown}; write "
-            f"{above}@app.cls() above its class"
-        )
-    _refuse_nested(raw, serialized, InvalidError)
-
-
-def _refuse_nested(
-    raw: object, serialized: bool, error: type[InvalidError] = LocalFunctionError
-) -> None:
-    if config.strict and not serialized and "<locals>" in getattr(raw, "__qualname__", ""):
-        raise error(
-            f"{name_of(raw)} is defined inside a function, and Modal imports what stands in global "
-            "scope; move it there, or write serialized=True"
-        )
-
-
-def _given(declared: Declarations) -> list[inspect.Parameter]:
-    return [
-        parameter
-        for parameter in declared.signature.parameters.values()
-        if parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    ]
 
 
 def _all_methods(name: str) -> Function[..., Any, Any]:

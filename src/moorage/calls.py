@@ -91,6 +91,7 @@ class StreamReader(Generic[Y_co]):
         try:
             return next(self._steps)
         except Exception as error:
+            del self  # it leads to the error, and the error's traceback to this frame
             raise short(error)
 
     def __aiter__(self) -> AsyncIterator[Y_co]:
@@ -100,6 +101,7 @@ class StreamReader(Generic[Y_co]):
         try:
             return await anext(self._async_steps)
         except Exception as error:
+            del self  # it leads to the error, and the error's traceback to this frame
             raise short(error)
 
     def close(self) -> None:
@@ -119,7 +121,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
     if call.pool is not None:
         return  # read the other way already
     warn_if_loop_runs(
-        call.target.name, "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
+        written(call.target), "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
     )
     try:
         pool = call.pool = submit((input,))
@@ -147,7 +149,10 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         _abandon(call, input)
         raise
     if type(input.outcome) is not Value:
-        raise error_of(input.outcome)
+        try:
+            raise error_of(input.outcome)
+        finally:
+            del input  # it leads to the error, and the error's traceback to this frame
 
 
 async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGenerator[Any, None]:
@@ -177,7 +182,10 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
         _abandon(call, input)
         raise
     if type(input.outcome) is not Value:
-        raise error_of(input.outcome)
+        try:
+            raise error_of(input.outcome)
+        finally:
+            del input  # it leads to the error, and the error's traceback to this frame
 
 
 def _abandon(call: StreamCall, input: Input) -> None:
@@ -195,6 +203,12 @@ def error_of(outcome: Outcome | None) -> BaseException:
     """What to raise for a settled input that has no value."""
     assert outcome is not None and not isinstance(outcome, Value)
     return outcome.exception()
+
+
+def written(target: Target) -> str:
+    """How users write what they call: a method is one of an instance."""
+    owner, _, name = target.name.rpartition(".")
+    return f"{owner}(...).{name}" if target.is_method else target.name
 
 
 def warn_if_loop_runs(name: str, what: str, instead: str) -> None:

@@ -8,13 +8,14 @@ class by name.  What a class declares is read in ``declarations.py``.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from . import config, deployments
 from .declarations import Declarations
-from .exception import Error, InvalidError, NotFoundError
+from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import short, shortened
 from .functions import Function, FunctionAutoscalerManager, Service
 from .local_instance import LocalInstance
@@ -286,7 +287,7 @@ class Obj:
         if "_find" in self._cls.__dict__:
             return self._named_method(name)
         if name in self._cls._declared.methods:
-            return self._bind(name, None, None)
+            return self._bind(None, name, None)
         if name == "update_autoscaler":
             return FunctionWithAio(self._update_autoscaler)
         # Anything else is the local instance's, as in Modal: made now if need
@@ -340,7 +341,7 @@ class Obj:
         return manager.update(**{k: v for k, v in given.items() if v is not None})
 
     def _bind(
-        self, name: str, instance: Any, partial: PartialFunction[Any, Any, Any] | None
+        self, instance: Any, name: str, partial: PartialFunction[Any, Any, Any] | None
     ) -> Function[Any, Any, Any]:
         """The method as a Function: of this handle, or of an instance's own code.
 
@@ -356,9 +357,11 @@ class Obj:
             raw = partial.raw
             target = make_target(target.name, raw, partial.marks.is_generator, is_method=True)
 
+        inside = None if instance is None else _weakly(instance)
+
         def local(*args: Any, **kwargs: Any) -> Any:
-            if instance is not None:
-                return raw(instance, *args, **kwargs)
+            if inside is not None:
+                return raw(self._still(inside()), *args, **kwargs)
             hooks = declared.lifecycle_hooks[0]
             if target.kind is Kind.ASYNC and any(hook.is_async for hook in hooks):
                 return self._enter_and_call(raw, args, kwargs)
@@ -368,6 +371,14 @@ class Obj:
         if instance is None:
             self._bound[name] = function
         return function
+
+    def _still(self, instance: Any) -> Any:
+        if instance is None:
+            raise ExecutionError(
+                f"this method of {self._cls.__name__} was taken from an instance in a container, "
+                f"which has ended; call .remote(...), or write {self._cls.__name__}().method"
+            )
+        return instance
 
     def _function(self, target: Target, local: Callable[..., Any]) -> Function[Any, Any, Any]:
         shown = f"Method({target.name})"
@@ -399,13 +410,10 @@ class Obj:
                 setattr(instance, name, values[name])
             elif parameter.default is not REQUIRED:
                 setattr(instance, name, parameter.default)
-        # By this `self.method` in user code is what it is outside: a Function.
-
-        def bind(name: str, partial: PartialFunction[Any, Any, Any]) -> Function[Any, Any, Any]:
-            return self._bind(name, instance, partial)
-
         try:
-            object.__setattr__(instance, "_moorage_bind", bind)
+            # By this `self.method` in user code is what it is outside: a Function.
+            # It does not lead to the instance, which so dies with its container.
+            object.__setattr__(instance, "_moorage_bind", self._bind)
         except AttributeError:
             raise InvalidError(
                 f"{declared.name} has __slots__ without room for its methods; "
@@ -419,3 +427,11 @@ class Obj:
         shown = [repr(value) for value in self._args]
         shown += [f"{name}={value!r}" for name, value in self._kwargs.items()]
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
+
+
+def _weakly(instance: object) -> Callable[[], object | None]:
+    """`instance` while it lives: a Function would keep it, with its model, until a collection."""
+    try:
+        return weakref.ref(instance)
+    except TypeError:  # its __slots__ leave no room for that
+        return lambda: instance

@@ -32,6 +32,7 @@ from typing import (
 )
 
 from . import config, deployments
+from .calls import written
 from .exception import (
     ExecutionError,
     InvalidArgumentsError,
@@ -292,7 +293,7 @@ class Function(Generic[P, R_co, O_co]):
             return None
         raise UnimplementedError(
             f"{self.__name__} is a web endpoint, and nothing serves it yet; "
-            f"write {self.__name__}.local() for what it returns"
+            f"write {written(self._target)}.local() for what it returns"
         )
 
     def statistics(self) -> PoolStatistics | None:
@@ -619,7 +620,9 @@ class Function(Generic[P, R_co, O_co]):
             )
             if way.endswith(".aio"):
                 instead = instead.replace("(", ".aio(")
-            raise InvalidError(f"{name} {kind}, so it has no .{way}(); write {name}{instead}")
+            raise InvalidError(
+                f"{name} {kind}, so it has no .{way}(); write {written(self._target)}{instead}"
+            )
 
 
 class FunctionAutoscalerManager:

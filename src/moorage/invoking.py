@@ -35,6 +35,7 @@ from .calls import (
     error_of,
     later,
     warn_if_loop_runs,
+    written,
 )
 from .exception import Error, InvalidError
 from .feeding import Row, rows_of, rows_of_async
@@ -81,7 +82,7 @@ class Remote(Generic[P, R_co]):
             if target.is_generator:
                 function._expect("remote")
             if asyncio._get_running_loop() is not None:
-                warn_if_loop_runs(target.name, "remote(...)", "await {}.remote.aio(...)")
+                warn_if_loop_runs(written(target), "remote(...)", "await {}.remote.aio(...)")
             clock = function._service.current_run().clock
             waiter = clock.make_waiter()
             input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
@@ -552,7 +553,7 @@ class Refused:
             function._service.current_run()
         raise InvalidError(
             f"{name} is a web endpoint and has no .{self._name}(): it is reached by its URL; "
-            f"write {name}.local(...) to call it here"
+            f"write {written(function._target)}.local(...) to call it here"
         )
 
     aio = __call__
@@ -594,13 +595,14 @@ def check_iterables(
     function._expect(name)
     if not iterables:
         raise InvalidError(
-            f"{name} needs at least one iterable, got none; write {function.__name__}.{name}([...])"
+            f"{name} needs at least one iterable, got none; "
+            f"write {written(function._target)}.{name}([...])"
         )
     for iterable in iterables:
         if not isinstance(iterable, (Iterable, AsyncIterable)):
             raise InvalidError(
                 f"{name} takes iterables of arguments, got {iterable!r}; "
-                f"write {function.__name__}.{name}([{iterable!r}])"
+                f"write {written(function._target)}.{name}([{iterable!r}])"
             )
 
 
@@ -610,5 +612,5 @@ def _refuse_async(function: Function[..., Any, Any], name: str, iterables: tuple
             loop = "async for ... in " if name in ("map", "starmap") else "await "
             raise InvalidError(
                 f"{name} cannot read the asynchronous {iterable!r} without a loop; "
-                f"write {loop}{function.__name__}.{name}.aio(...)"
+                f"write {loop}{written(function._target)}.{name}.aio(...)"
             )

@@ -20,7 +20,7 @@ from collections.abc import (
 from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
-from .calls import error_of, later, warn_if_loop_runs
+from .calls import error_of, later, warn_if_loop_runs, written
 from .exception import Error, ExecutionError
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
@@ -349,7 +349,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
         raise short(error)
     way = "await" if reading.name == "for_each" else "async for ... in"
     instead = f"{way} {{}}.{reading.name}.aio(...)"
-    warn_if_loop_runs(call.target.name, f"{reading.name}(...)", instead)
+    warn_if_loop_runs(written(call.target), f"{reading.name}(...)", instead)
     clock = call.pool.clock
     feeder: ThreadFeeder | None = None
     try:
@@ -369,7 +369,11 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                     yield error_of(outcome)
                 else:
                     call.failed()
-                    raise error_of(outcome)
+                    try:
+                        raise error_of(outcome)
+                    finally:
+                        # They lead to the error, and its traceback to this frame.
+                        del results, input, outcome
         if call.feeder_error is not None:
             raise call.feeder_error
     except GeneratorExit:
@@ -414,7 +418,11 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                     yield error_of(outcome)
                 else:
                     call.failed()
-                    raise error_of(outcome)
+                    try:
+                        raise error_of(outcome)
+                    finally:
+                        # They lead to the error, and its traceback to this frame.
+                        del results, input, outcome
         if call.feeder_error is not None:
             raise call.feeder_error
     except GeneratorExit:

@@ -155,7 +155,7 @@ class PartialFunction(Generic[P, R_co, O_co]):
         if bind is None:
             # Made by hand, not through app.cls: the plain method.
             return self.raw.__get__(instance, owner)
-        return bind(self.__name__, self)
+        return bind(instance, self.__name__, self)
 
     if not TYPE_CHECKING:  # so that type checkers refuse it too
 

@@ -127,16 +127,17 @@ def concurrent(
 
 @shortened
 def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
-    """Gather the inputs of several callers into lists, and run the function once for all.
+    """Mark a function that takes lists, for the inputs of several callers at once.
 
     Each parameter of the function receives a list with one element per caller;
-    it returns a list of the same length.  Stands on a function, or on the one
-    callable method of a class; with ``concurrent``, a batch takes one slot.
+    it returns a list of the same length.  So far each batch has one input.
+    Stands on a function, or on the one callable method of a class; with
+    ``concurrent``, a batch takes one slot.
 
     Args:
         max_batch_size: the most inputs in one batch, 1 to 1,000.
-        wait_ms: milliseconds that the first input of a batch waits for others,
-            0 to 600,000.
+        wait_ms: milliseconds that the first input of a batch may wait for others,
+            0 to 600,000; checked only, so far.
 
     Raises:
         InvalidError: if a number is out of its range.
@@ -166,9 +167,10 @@ def checked_batching(max_batch_size: int, wait_ms: int) -> Batching:
             )
         odd = isinstance(value, bool) or not isinstance(value, int)
         if not least <= value <= most or (odd and not config.strict):
+            nearest = most if value > most else int(value) if value > least else least
             raise InvalidError(
                 f"{name} must be a whole number from {least} to {most:,}, got {value!r}; "
-                f"write {name}={min(max(round(value), least), most)}"
+                f"write {name}={nearest}"
             )
     return Batching(max_batch_size, wait_ms)
 

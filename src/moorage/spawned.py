@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from . import config
 from .call_graph import InputInfo, InputStatus
-from .calls import error_of, later, warn_if_loop_runs
+from .calls import error_of, later, warn_if_loop_runs, written
 from .exception import (
     Error,
     FunctionTimeoutError,
@@ -124,7 +124,8 @@ class FunctionCall(Generic[R_co]):
         Raises:
             NotFoundError: if there was none; in strict mode only when it is used.
             OutputExpiredError: if it settled more than 10 minutes ago, or 10,000
-                others have since (see `config`).
+                others have since (see `config`); or if the id is that of a
+                ``remote`` or a ``map``, which are not found by it.
         """
         call = spawned_calls.find(function_call_id)
         if call is not None:
@@ -132,8 +133,9 @@ class FunctionCall(Generic[R_co]):
         number = call_number(function_call_id)
         if number is not None and number < next_call_number():
             raise OutputExpiredError(
-                f"the call {function_call_id} settled too long ago to be found by its id; "
-                "keep the FunctionCall, or raise config.findable_seconds and config.findable_calls"
+                f"the call {function_call_id} settled too long ago to be found by its id, or was "
+                "not spawned, as those of remote() and map() are not; keep the FunctionCall that "
+                "spawn() gives, or raise config.findable_seconds and config.findable_calls"
             )
         unknown = FunctionCall._make_unknown(function_call_id)
         if not config.strict:
@@ -152,7 +154,7 @@ class FunctionCall(Generic[R_co]):
     def _make(
         cls, target: Target, args: tuple[Any, ...] | None, kwargs: dict[str, Any]
     ) -> FunctionCall[Any]:
-        """A call with one input, or for `_add_rows` with none yet."""
+        """A call with one input, or for `_make_many` with none yet."""
         call: FunctionCall[Any] = cls.__new__(cls)
         call.number = next_call_number()
         call.target = target
@@ -510,7 +512,10 @@ class SpawnedCalls:
                     len(order) > config.findable_calls or self._is_expired(order[0].number)
                 ):
                     call = order.popleft()
-                    dropped += [call, self._settled.pop(call.number, None)]
+                    dropped += [call, call.context, self._settled.pop(call.number, None)]
+                    # It knows the input that spawned it, and that its own call: a job
+                    # that spawns its successor would keep all there ever were.
+                    call.context = _NOTHING
                     del call
             finally:
                 self._sweeping.release()
@@ -552,6 +557,9 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
     )
 
 
+# In the place of the context of a call that is not found any more.
+_NOTHING: Final = Context()
+
 spawned_calls: Final = SpawnedCalls()
 
 
@@ -563,7 +571,7 @@ def wait_here(
     input: Input,
 ) -> None:
     """Block this thread for a spawned call, for `timeout` seconds at most."""
-    warn_if_loop_runs(call.target.name, "spawn(...).get()", "await {}.spawn(...).get.aio()")
+    warn_if_loop_runs(written(call.target), "spawn(...).get()", "await {}.spawn(...).get.aio()")
     try:
         park(pool.clock, waiter, timeout)
     finally:

@@ -2,7 +2,7 @@
 
 Owns the descriptors.  Where nothing waits, the async form runs the same body;
 where something does, it is given a coroutine function of its own.  The hot ways
-to call a function have classes of their own, in `invoking` and `calls`.
+to call a function have classes of their own, in `invoking` and `spawned`.
 """
 
 from __future__ import annotations

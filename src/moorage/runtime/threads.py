@@ -19,6 +19,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from types import FrameType
 from typing import Any, Final
 
@@ -213,6 +214,9 @@ class ThreadLane:
             virtual.bind_thread(input)
         cell = worker.cell
         cell_lock = cell.lock
+        call = input.call
+        target = call.target
+        context: Context | None = None
         outcome: Outcome
         # User code begins, as far as anyone who cancels is concerned.
         with cell_lock:
@@ -226,10 +230,8 @@ class ThreadLane:
             outcome = _NOT_RUN
         else:
             try:
-                call = input.call
                 context = call.context.copy()
                 context.run(_set_running, input)
-                target = call.target
                 if target.is_plain and input.kwargs is None:
                     outcome = Value(context.run(target.function, *input.args))
                 else:
@@ -280,17 +282,24 @@ class ThreadLane:
             carry_out(effects)
         if virtual is not None:
             virtual.end(input)
-        return following
+        try:
+            return following
+        finally:
+            # The traceback of an error leads to this frame, by way of the user's:
+            # if these led back, it would live until the next collection, and with
+            # it the arguments of this input and of the next.
+            del input, call, context, outcome, following
 
     def _body(self, target: Target, input: Input) -> Any:
         """What is not just a function with positional arguments."""
         args: tuple[Any, ...] = input.args
         if target.is_method:
             args = (self.instance, *args)
-        result = target.function(*args, **(input.kwargs or {}))
-        if target.is_generator:
-            return stream_of(input.call).drive(result)
-        return result
+        kwargs = input.kwargs or {}
+        stream = stream_of(input.call) if target.is_generator else None
+        del input  # it leads to the error, and the error's traceback to this frame
+        result = target.function(*args, **kwargs)
+        return result if stream is None else stream.drive(result)
 
     # -- the end ------------------------------------------------------------------
 

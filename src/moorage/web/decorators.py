@@ -55,18 +55,14 @@ def fastapi_endpoint(
         custom_domains=_checked_domains(custom_domains),
         requires_proxy_auth=requires_proxy_auth,
     )
-    if not config.strict and method.upper() not in _METHODS:
+    if not config.strict and str(method).upper() not in _METHODS:
         raise InvalidError(
             f"method must be an HTTP method, got {method!r}; write one of {', '.join(_METHODS)}"
         )
 
     @shortened
     def decorate(obj: Any) -> Any:
-        if isinstance(obj, type):
-            raise InvalidError(
-                f"fastapi_endpoint is for functions and methods, got the class {obj.__name__}; "
-                "decorate a method instead"
-            )
+        refuse_class("fastapi_endpoint", obj)
         return mark("fastapi_endpoint", obj, web=web)
 
     return decorate

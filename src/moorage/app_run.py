@@ -1,0 +1,124 @@
+"""Ways into a run: ``app.run``, and the context manager that it gives.
+
+Owns what happens on the caller's side of entering and leaving, in threads and
+on loops.  What a run is, is owned by ``runs.py``; which one an app has, by `App`.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .exception import Error, InvalidArgumentsError
+from .frames import short, shortened_as
+from .runs import Run
+from .runtime.clock import Clock
+from .runtime.waits import run_in_thread
+
+if TYPE_CHECKING:
+    from .app import App
+
+
+class RunMethod:
+    """``App.run``."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    @shortened_as("app.run")
+    def __call__(
+        self,
+        *,
+        name: str | None = None,
+        client: object = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+        clock: Clock | None = None,
+        grace: float | None = None,
+    ) -> AppRun:
+        """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
+
+        Leaving cancels what is queued and what runs, then runs the exit hooks.
+
+        Args:
+            name: shown as the app's description.
+            clock: the clock that everything in the run lives by; real time if None.
+            grace: seconds that leaving may take in all; 5 if None.
+            client, detach, interactive, environment_name: accepted; they are the cloud's.
+
+        Raises:
+            InvalidError: on entering, if the app runs already.
+        """
+        return AppRun(self._app, clock, grace, name)
+
+    aio = __call__
+
+    if not TYPE_CHECKING:  # so that type checkers refuse it too
+
+        def __enter__(self):
+            raise InvalidArgumentsError(
+                "app.run was written without its parentheses; write `with app.run():`"
+            )
+
+        def __aenter__(self):
+            raise InvalidArgumentsError(
+                "app.run was written without its parentheses; write `async with app.run():`"
+            )
+
+        def __exit__(self, *error): ...
+
+        __aexit__ = __exit__
+
+
+class AppRun:
+    """What ``app.run()`` gives: a context manager; entering it again begins a new run."""
+
+    def __init__(
+        self, app: App, clock: Clock | None, grace: float | None, name: str | None
+    ) -> None:
+        self._app = app
+        self._clock = clock
+        self._grace = grace
+        self._name = name
+        self._run: Run | None = None
+
+    def __enter__(self) -> App:
+        try:
+            self._run = self._app._open(self._clock, self._grace, self._name)
+        except Error as error:
+            raise short(error)
+        return self._app
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._run is not None
+        self._app._close(self._run)
+
+    async def __aenter__(self) -> App:
+        before = self._run
+        try:
+            if not self._app._leaves_ambient_runs():
+                return self.__enter__()
+            return await run_in_thread(self.__enter__)
+        except Error as error:
+            raise short(error)
+        except BaseException:  # cancelled while it was opened: nobody else would leave it
+            run = self._run
+            if run is not None and run is not before:
+                await run_in_thread(lambda: self._app._close(run))
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await run_in_thread(lambda: self.__exit__(kind, error, traceback))
