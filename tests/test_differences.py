@@ -29,6 +29,7 @@ from moorage.exception import (
     RemoteError,
     UnimplementedError,
 )
+from moorage.runtime.clock import VirtualClock
 
 PAGE = Path(__file__).parents[1] / "docs" / "differences.md"
 
@@ -352,6 +353,30 @@ def terminate_containers() -> None:
         assert neighbour.get(timeout=10) == "b"
 
 
+@shows("retried-timeouts")
+def retried_timeouts() -> None:
+    app = modal.App()
+    attempts: list[str] = []
+
+    @app.function(retries=1, timeout=3)
+    def sync(clock: VirtualClock) -> None:
+        attempts.append("sync")
+        clock.sleep(10.0)
+
+    @app.function(retries=1, timeout=3)
+    async def awaited() -> None:
+        attempts.append("async")
+        await asyncio.sleep(10.0)
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        with pytest.raises(modal.exception.FunctionTimeoutError):
+            sync.remote(clock)
+        with pytest.raises(modal.exception.FunctionTimeoutError):
+            awaited.remote()
+        clock.sleep(30.0)
+    assert attempts == ["sync", "async", "async"]
+
+
 @shows("cancelled-error")
 def cancelled_error() -> None:
     app = modal.App()
@@ -533,21 +558,6 @@ def retry_floor() -> None:
 
 
 # -- not yet ----------------------------------------------------------------------------
-
-
-@shows("retries")
-def retries() -> None:
-    app = modal.App()
-    attempts: list[int] = []
-
-    @app.function(retries=modal.Retries(max_retries=3, initial_delay=0.0))
-    def fail() -> None:
-        attempts.append(1)
-        raise ValueError("no")
-
-    with app.run(), pytest.raises(ValueError, match="no"):
-        fail.remote()
-    assert len(attempts) == 1
 
 
 @shows("batches-of-one")

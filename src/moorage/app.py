@@ -306,7 +306,8 @@ class App:
                 if None.
             buffer_containers: further ones, while there is any demand.
             scaledown_window: seconds an idle container is kept, 2 to 3,600; 60 if None.
-            retries: a count or a policy; checked only, so far.
+            retries: how often an input that failed is tried again: a count, 1 s apart, or a
+                policy.  Not for generators and web functions.
             is_generator: whether calling it gives a generator; found out if None.
             serialized: in strict mode a nested function needs it; no other effect.
             single_use_containers: checked only.

@@ -159,6 +159,7 @@ class AppService:
             name=self._name,
             limits=limits,
             timeout=options.execution_timeout,
+            retries=options.retries,
             sync_slots=(
                 limits.max_inputs if any(not target.is_async for target in self._targets) else 0
             ),

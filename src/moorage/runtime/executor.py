@@ -259,7 +259,8 @@ class TaskLane:
             self._awake = awake
         finally:
             lock.release()
-        input.args, input.kwargs, input.runner = (), None, None
+        if input.outcome is not None:  # else it may be under way again
+            input.args, input.kwargs, input.runner = (), None, None
         if effects:
             carry_out(effects)
         if following is not None:

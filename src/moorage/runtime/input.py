@@ -23,6 +23,7 @@ class InputState(enum.Enum):
     QUEUED = "queued"  # in the pool's queue, bound to no container
     GRANTED = "granted"  # holds a slot, its code has not begun
     RUNNING = "running"  # its code runs
+    WAITING = "waiting"  # it failed, and its next attempt comes later; it holds no slot
     ABANDONED = "abandoned"  # its caller has the outcome; its code still runs and holds the slot
     SETTLED = "settled"  # the outcome is final and the slot, if any, is free
 
@@ -30,7 +31,8 @@ class InputState(enum.Enum):
 MOVES: Final[Mapping[InputState, frozenset[InputState]]] = {
     InputState.QUEUED: frozenset({InputState.GRANTED, InputState.SETTLED}),
     InputState.GRANTED: frozenset({InputState.RUNNING, InputState.SETTLED}),
-    InputState.RUNNING: frozenset({InputState.ABANDONED, InputState.SETTLED}),
+    InputState.RUNNING: frozenset({InputState.WAITING, InputState.ABANDONED, InputState.SETTLED}),
+    InputState.WAITING: frozenset({InputState.QUEUED, InputState.SETTLED}),
     InputState.ABANDONED: frozenset({InputState.SETTLED}),
     InputState.SETTLED: frozenset(),
 }

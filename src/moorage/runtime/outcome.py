@@ -48,10 +48,12 @@ class Value:
 class Failure:
     """The input raised."""
 
-    __slots__ = ("error", "shared", "traceback")
+    __slots__ = ("earlier", "error", "shared", "traceback")
 
     def __init__(self, error: BaseException) -> None:
         self.error: BaseException = error
+        # The errors of earlier attempts, for a caller to read as notes.
+        self.earlier: tuple[BaseException, ...] = ()
         self.traceback: TracebackType | None = error.__traceback__
         # Several inputs failed by this one error: each caller gets a copy, so
         # that they can be raised independently.
@@ -59,6 +61,10 @@ class Failure:
 
     def exception(self) -> BaseException:
         """What to raise at a caller, with the user's frames only."""
+        earlier, self.earlier = self.earlier, ()
+        for number, failed in enumerate(earlier, 1):
+            # Here, at the caller: the user's __str__ may do anything.
+            self.error.add_note(f"attempt {number} of {len(earlier) + 1} failed: {_shown(failed)}")
         error = _copy_of(self.error) if self.shared else self.error
         # The traceback is set anew: raising one exception object twice would
         # otherwise add the frames of the first raise to the second.

@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from ..exception import ExecutionError, FunctionTimeoutError
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
@@ -41,6 +41,7 @@ logger: Final = logging.getLogger("moorage")
 QUEUED: Final = InputState.QUEUED
 GRANTED: Final = InputState.GRANTED
 RUNNING: Final = InputState.RUNNING
+WAITING: Final = InputState.WAITING
 ABANDONED: Final = InputState.ABANDONED
 SETTLED: Final = InputState.SETTLED
 
@@ -62,6 +63,26 @@ class PoolState(enum.Enum):
     RETIRED = "retired"  # was empty and is dropped: get a new one
 
 
+class RetryPolicy(Protocol):
+    """How often, and after which pause, a failed input is tried again."""
+
+    @property
+    def max_retries(self) -> int: ...
+    def delay(self, attempt: int, /) -> float:
+        """Seconds before a retry, the first being 1."""
+        ...
+
+
+class Trials:
+    """What an input that failed has been through."""
+
+    __slots__ = ("errors", "timer")
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+        self.timer: Timer | None = None  # of its next attempt, while it waits for it
+
+
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
     """What the user asked for, checked."""
@@ -70,6 +91,7 @@ class PoolOptions:
     limits: Limits
     timeout: float | None = 300.0  # seconds from the grant of the slot
     sync_slots: int = 0  # threads that one container may need
+    retries: RetryPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +110,23 @@ class ContainerStatistics:
 class PoolStatistics:
     """One pool at one moment, counted under its lock and so exact.
 
-    ``accepted == queued + running - abandoned + succeeded + failed + cancelled``:
-    `abandoned` inputs have been answered, and still hold a slot.
+    ``accepted == queued + waiting + running - abandoned + succeeded + failed + cancelled``:
+    `waiting` inputs failed and will be tried again; `abandoned` ones have been
+    answered, and still hold a slot.
     """
 
     name: str
     max_inputs: int
     target_inputs: int
     queued: int
+    waiting: int
     running: int
     abandoned: int
     accepted: int
     succeeded: int
     failed: int
     cancelled: int
+    retries: int  # attempts after the first
     containers: tuple[ContainerStatistics, ...]
     containers_started: int
     peak_containers: int
@@ -147,6 +172,9 @@ class Pool:
         self._waiting_for_room = False
         self._failed_starts = 0  # in a row
         self._start_again_at = 0.0
+        # Of inputs that failed and are not settled: WAITING, or tried again now.
+        self._trials: dict[Input, Trials] = {}
+        self._waiting = 0
         self._open_calls = 0  # maps that may submit more
         self._wakeup: Timer | None = None  # when the policy wants to be asked
         self._wakeup_at = 0.0
@@ -158,6 +186,7 @@ class Pool:
         self._succeeded = 0
         self._failed = 0
         self._cancelled = 0
+        self._retries = 0
         self._abandoned = 0
         self._running = 0
         self._starts = 0
@@ -231,7 +260,7 @@ class Pool:
         """The calls of the inputs that are here, queued or with a slot."""
         with self.lock:
             inputs = [input for input in self._queue if input.state is QUEUED]
-            return {input.call for input in (*inputs, *self._holders())}
+            return {input.call for input in (*inputs, *self._waiting_inputs(), *self._holders())}
 
     def open_call(self) -> bool:
         """Keep the pool while a call may still submit; false if it was retired."""
@@ -252,6 +281,7 @@ class Pool:
         dropped: list[Input] = []
         with self.lock:
             inputs = [input for input in self._queue if input.call is call]
+            inputs += [input for input in self._waiting_inputs() if input.call is call]
             if not queued_only:
                 inputs += [input for input in self._holders() if input.call is call]
             effects = self._cancel_all(inputs, _CANCELLED, dropped)
@@ -320,12 +350,14 @@ class Pool:
                 max_inputs=self.options.limits.max_inputs,
                 target_inputs=self.options.limits.target_inputs,
                 queued=self._queued,
+                waiting=self._waiting,
                 running=self._running,
                 abandoned=self._abandoned,
                 accepted=self._accepted,
                 succeeded=self._succeeded,
                 failed=self._failed,
                 cancelled=self._cancelled,
+                retries=self._retries,
                 containers=tuple(
                     ContainerStatistics(
                         c.number, c.state, len(c.slots.held), c.slots.limit, c.target, c.slots.peak
@@ -431,7 +463,9 @@ class Pool:
                 input.state = SETTLED
                 self._succeeded += 1
                 wake = input.call.settled(input)
-            else:
+                if self._trials:
+                    wake = self._end_trials(input, wake)
+            elif not self._try_again_later(input, outcome):
                 wake = self._record(input, outcome)
         elif state is ABANDONED:
             input.state = SETTLED
@@ -487,7 +521,70 @@ class Pool:
             self._failed += 1
         else:
             self._cancelled += 1
-        return input.call.settled(input)
+        wake = input.call.settled(input)
+        return self._end_trials(input, wake) if self._trials else wake
+
+    # -- retries --------------------------------------------------------------------
+
+    def _try_again_later(self, input: Input, outcome: Outcome) -> bool:
+        """Let a failed input wait for its next attempt; false if it has none.
+
+        The input is the same one, with its ids and its caller; only the slot is
+        given up.
+        """
+        retries = self.options.retries
+        if (
+            retries is None
+            or type(outcome) is not Failure
+            or self._state is not PoolState.OPEN
+            or input.call.target.is_generator
+        ):
+            return False
+        trials = self._trials.get(input)
+        if trials is None:
+            trials = self._trials[input] = Trials()
+        attempt = len(trials.errors) + 1
+        if attempt > retries.max_retries:
+            outcome.earlier = tuple(trials.errors)
+            return False
+        trials.errors.append(outcome.error)
+        input.state = WAITING
+        input.container = input.runner = input.cancellation = None
+        self._waiting += 1
+        self._retries += 1
+        when = self._now() + retries.delay(attempt)
+        trials.timer = self.clock.call_at(when, lambda: self._on_retry(input))
+        return True
+
+    def _on_retry(self, input: Input) -> None:
+        """The time of its next attempt has come.  On the clock's thread."""
+        with self.lock:
+            if input.state is not WAITING:
+                return  # cancelled at this very moment
+            self._waiting -= 1
+            self._trials[input].timer = None
+            input.state = QUEUED
+            self._queue.append(input)
+            self._queued += 1
+            effects = self._assign() if self._queued == 1 else self._scale_and_assign()
+        carry_out(effects)
+
+    def _waiting_inputs(self) -> list[Input]:
+        return [input for input in self._trials if input.state is WAITING]
+
+    def _end_trials(self, input: Input, wake: Effect | None) -> Effect | None:
+        trials = self._trials.pop(input, None)
+        if trials is None:
+            return wake
+        if trials.timer is not None:
+            trials.timer.cancel()
+
+        def end() -> None:
+            trials.errors.clear()  # the user's objects: not under the lock
+            if wake is not None:
+                wake()
+
+        return end
 
     def _released(self, container: Container) -> list[Effect]:
         """A slot of `container` came free, or its limit rose: what follows from it."""
@@ -541,6 +638,11 @@ class Pool:
             self._compact(effects)
             if not self._queued and self._waiting_for_room:
                 self._leave_line(effects)
+        elif state is WAITING:
+            self._waiting -= 1
+            wake = self._record(input, outcome)
+            dropped.append(input)
+            effects.extend(self._retire_if_unused())
         elif state is GRANTED:
             container: Container = input.container
             wake = self._record(input, outcome)
@@ -548,6 +650,14 @@ class Pool:
             container.slots.release(input)
             self._running -= 1
             effects = self._released(container)
+        elif (
+            state is RUNNING
+            and type(input.cancellation) is Failure
+            and type(outcome) is Cancelled
+            and self.options.retries is not None
+        ):
+            # It ran out of time, and is on its way out: it will not be tried again.
+            input.cancellation = outcome
         elif state is RUNNING and input.cancellation is None:
             input.cancellation = outcome
             # The flag is set before the caller is released: what it does next
@@ -906,6 +1016,7 @@ class Pool:
             self._state is not PoolState.OPEN
             or self._containers
             or self._queued
+            or self._waiting
             or self._open_calls
             or self._waiting_for_room
             or self.options.limits.min_containers
@@ -933,7 +1044,7 @@ class Pool:
             self._state = PoolState.CLOSING
             self._wake_up_at(None)
             self._waiting_for_room = False
-            inputs = list(self._queue)
+            inputs = list(self._queue) + self._waiting_inputs()
             if cancel_running:
                 inputs += self._holders()
             effects = self._cancel_all(inputs, _LEFT, dropped)

@@ -275,7 +275,8 @@ class ThreadLane:
                 self._idle.append(worker)
         finally:
             lock.release()
-        input.args, input.kwargs, input.runner = (), None, None
+        if input.outcome is not None:  # else it may be under way again
+            input.args, input.kwargs, input.runner = (), None, None
         if effect is not None:
             effect()
         if effects:
