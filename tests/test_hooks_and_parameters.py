@@ -656,3 +656,18 @@ def test_a_class_of_an_app_is_no_base():
     with pytest.raises(InvalidError, match="inherit from a plain class"):
 
         class Derived(Work): ...
+
+
+def test_a_method_of_the_class_itself_is_local_to_no_instance():
+    app = App()
+
+    @app.cls()
+    class Work:
+        @moorage.method()
+        def work(self):
+            return "worked"
+
+    with pytest.raises(ExecutionError, match=r"write Work\(\.\.\.\)\.work\.local\(\.\.\.\)"):
+        Work.work.local()
+    with app.run():
+        assert Work.work.remote() == "worked"

@@ -107,6 +107,15 @@ def test_a_variants_concurrency_holds():
         assert nap.with_concurrency(max_inputs=4, target_inputs=2).statistics().target_inputs == 2
 
 
+def test_allow_concurrent_inputs_of_0_means_unset():
+    _, nap = make_app()
+    with pytest.warns(DeprecationError, match=r"write \.with_concurrency\(max_inputs=0\)"):
+        varied = nap.with_options(allow_concurrent_inputs=0)
+    with varied.app.run():
+        varied.remote(0.0)
+        assert varied.statistics().max_inputs == 1
+
+
 @pytest.mark.parametrize(
     ("vary", "message"),
     [

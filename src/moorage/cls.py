@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Never, Unpack, cast
 
 from . import config, deployments
 from .declarations import Declarations
@@ -230,6 +230,7 @@ class Cls:
                 f"{self.__name__}.{name}",
                 f"UnboundMethod({self.__name__}.{name})",
                 lambda: getattr(self(), name),
+                lambda *args, **kwargs: _refuse_unbound(self.__name__, name),
             )
         if name.startswith("_moorage"):
             raise AttributeError(name)
@@ -435,3 +436,10 @@ def _weakly(instance: object) -> Callable[[], object | None]:
         return weakref.ref(instance)
     except TypeError:  # its __slots__ leave no room for that
         return lambda: instance
+
+
+def _refuse_unbound(class_name: str, name: str) -> Never:
+    raise ExecutionError(
+        f"{class_name}.{name} belongs to the class, and .local() needs an instance; "
+        f"write {class_name}(...).{name}.local(...)"
+    )

@@ -265,7 +265,7 @@ def changed_options(
         )
         least, most = changed.min_containers, changed.max_containers
         checked_autoscaler(min_containers=least, max_containers=most)
-    if concurrent_inputs is not None:
+    if concurrent_inputs:  # 0 meant unset
         changed = changed.merged(concurrency=Concurrency(concurrent_inputs).checked())
     return changed
 
@@ -311,10 +311,10 @@ def accept_old_names(
     concurrent_inputs: int | None = None
     for name, value in old.items():
         if name == "allow_concurrent_inputs":
-            message = (
-                f"allow_concurrent_inputs of {where} became a decorator; "
-                f"write @moorage.concurrent(max_inputs={value!r}) below it"
-            )
+            instead = f"@moorage.concurrent(max_inputs={value!r}) below it"
+            if where == "with_options":
+                instead = f".with_concurrency(max_inputs={value!r})"
+            message = f"allow_concurrent_inputs of {where} became a decorator; write {instead}"
         elif name in RENAMED:
             message = (
                 f"{name} of {where} was renamed to {RENAMED[name]}; write {RENAMED[name]}={value!r}"
