@@ -1,8 +1,9 @@
 """The pool against a simple model, in virtual time, with containers that the test drives.
 
-Two pools share one capacity.  Hypothesis picks arrivals, starts, completions,
-failures, cancels, resizes, containers that become ready, fail or stop, and
-the passing of time, in any order; after each step all promises are checked.
+Two pools share one capacity; one of them tries failed inputs again.  Hypothesis
+picks arrivals, starts, completions, failures, cancels, resizes, containers that
+become ready, fail or stop, and the passing of time, in any order; after each
+step all promises are checked.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from moorage import Retries
 from moorage.exception import ExecutionError
 from moorage.runtime import pool as pool_module
 from moorage.runtime import threads
@@ -83,10 +85,13 @@ class ModelContainer:
                 if other is not self:
                     below = min(other.target, other.slots.limit)
                     assert len(other.slots.held) >= below, "burst while another is below target"
-        assert input not in world.placed, "run twice"
-        waiting = [i for i in world.inputs if i not in world.placed and i.outcome is None]
-        assert waiting[0] is input, "not the first in line"
-        world.placed.add(input)
+        failures = world.failures.get(input, 0)
+        placed = world.placed.get(input, 0)
+        assert placed <= failures, "run twice"
+        if not failures:  # else it joined the line anew, when its pause was over
+            waiting = [i for i in world.inputs if i not in world.placed and i.outcome is None]
+            assert waiting[0] is input, "not the first in line"
+        world.placed[input] = placed + 1
         self.inputs.append(input)
 
     def cancel(self, input: Input) -> None:
@@ -109,16 +114,20 @@ class PoolWorld:
         capacity: Capacity,
         limits: Limits,
         carry_out: Callable[[Iterable[Effect]], None],
+        retries: Retries | None = None,
     ) -> None:
         self.clock = clock
         self.carry_out = carry_out
         self.limits = limits
         self.inputs: list[Input] = []
-        self.placed: set[Input] = set()
+        self.retries = retries
+        self.placed: dict[Input, int] = {}  # how often
+        self.failures: dict[Input, int] = {}
         self.containers: list[ModelContainer] = []
         self.calls: list[ModelCall] = []
+        self.closing = False
         self.pool = Pool(
-            PoolOptions("f", limits, timeout=TIMEOUT, sync_slots=1),
+            PoolOptions("f", limits, timeout=TIMEOUT, sync_slots=1, retries=retries),
             self.make,
             clock=clock,
             capacity=capacity,
@@ -143,12 +152,23 @@ class PoolWorld:
                 input.move(InputState.RUNNING)
             outcome = Value(1) if good else Failure(ValueError())
             container.inputs.remove(input)
+            failures = self.failures.get(input, 0)
+            failed = isinstance(input.cancellation or outcome, Failure)
+            again = (
+                failed
+                and input.state is InputState.RUNNING
+                and self.retries is not None
+                and failures < self.retries.max_retries
+                and not self.closing
+            )
+            self.failures[input] = failures + failed
             following, effects = self.pool.settle(container, input, outcome, lane)
             if following is not None:
                 # Granted on the short way: place() was not called.
                 assert following.state is InputState.RUNNING
                 assert following.call.target.is_async is lane
                 container.note_grant(following)
+            assert (input.outcome is None) == again, "tried again when it may be, and only then"
         self.carry_out(effects)
 
     def check(self, *, effects_pending: bool) -> None:
@@ -159,9 +179,12 @@ class PoolWorld:
         assert s.queued == states.count(InputState.QUEUED)
         assert s.running == sum(states.count(state) for state in IN_CONTAINER)
         assert s.abandoned == states.count(InputState.ABANDONED)
+        assert s.waiting == states.count(InputState.WAITING)
         assert s.accepted == (
-            s.queued + s.running - s.abandoned + s.succeeded + s.failed + s.cancelled
+            s.queued + s.waiting + s.running - s.abandoned + s.succeeded + s.failed + s.cancelled
         )
+        again = [t for t in pool._trials.values() if t.timer is not None]
+        assert len(again) == s.waiting, "each has a time at which it goes on"
         for call in self.calls:
             assert all(times == 1 for times in call.times_settled.values())
         woken = {i for call in self.calls for i in call.woken}
@@ -213,7 +236,13 @@ class PoolModel(RuleBasedStateMachine):
         pool_module.carry_out = carry_out
         self.worlds = [
             PoolWorld(self.clock, self.capacity, Limits(2, 3, 0, 2, 0, WINDOW), carry_out),
-            PoolWorld(self.clock, self.capacity, Limits(1, 2, 1, None, 1, WINDOW), carry_out),
+            PoolWorld(
+                self.clock,
+                self.capacity,
+                Limits(1, 2, 1, None, 1, WINDOW),
+                carry_out,
+                Retries(max_retries=2, initial_delay=3.0),
+            ),
         ]
 
     def keep(self, effects: Iterable[Effect]) -> None:
@@ -259,10 +288,13 @@ class PoolModel(RuleBasedStateMachine):
         input = world.inputs[index % len(world.inputs)]
         before = input.state
         asked_before = input.cancellation is not None
+        if world.retries is not None and isinstance(input.cancellation, Failure):
+            asked_before = False  # it ran out of time, and would be tried again
         accepted = world.pool.cancel(input)
-        live = (InputState.QUEUED, InputState.GRANTED, InputState.RUNNING)
+        waits = (InputState.QUEUED, InputState.GRANTED, InputState.WAITING)
+        live = (*waits, InputState.RUNNING)
         assert accepted == (before in live and not asked_before)
-        if accepted and before in (InputState.QUEUED, InputState.GRANTED):
+        if accepted and before in waits:
             assert input.state is InputState.SETTLED
             assert isinstance(input.outcome, Cancelled)
             if before is InputState.GRANTED:
@@ -347,6 +379,7 @@ class PoolModel(RuleBasedStateMachine):
 
     def _end(self, world: PoolWorld) -> None:
         pool = world.pool
+        world.closing = True
         pool.close()
         self.flush()
         with pytest.raises(ExecutionError):
