@@ -37,6 +37,7 @@ from .exception import (
     Error,
     ExecutionError,
     InvalidArgumentsError,
+    InvalidAttributeError,
     InvalidError,
     LocalFunctionError,
     NotFoundError,
@@ -360,7 +361,7 @@ class App:
                     "write @app.cls() instead"
                 )
             if not callable(raw) or getattr(raw, "_moorage_registered", False):
-                raise InvalidError(
+                raise InvalidAttributeError(
                     f"app.function() decorates functions, got {raw!r}; "
                     "write it above a def, once and alone of the app's decorators"
                 )
@@ -572,6 +573,14 @@ class App:
 
         @shortened
         def decorate(function: Any) -> Any:
+            made = isinstance(function, PartialFunction) or hasattr(function, "_moorage_registered")
+            if config.strict and isinstance(function, Cls):
+                made = False  # Modal takes it for a function
+            if made or not (callable(function) or isinstance(function, staticmethod | classmethod)):
+                raise InvalidAttributeError(
+                    f"app.local_entrypoint() decorates functions, got {function!r}; write it above "
+                    "a def of its own, which calls the others by .remote(...)"
+                )
             _refuse_nested(function, False)
             shown = name or name_of(function)
             if shown in self._entrypoints:
@@ -594,7 +603,7 @@ class App:
             This app.
         """
         if not isinstance(other_app, App):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgumentsError(
+            raise InvalidAttributeError(
                 f"include takes an App, got {other_app!r}; write app.include(other.app)"
             )
         if other_app is self:
