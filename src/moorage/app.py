@@ -37,6 +37,7 @@ from .exception import (
     DeprecationError,
     ExecutionError,
     InvalidArgumentsError,
+    InvalidAttributeError,
     InvalidError,
     NotFoundError,
     UnimplementedError,
@@ -367,7 +368,7 @@ class App:
                     "write @app.cls() instead"
                 )
             if not callable(raw) or getattr(raw, "_moorage_registered", False):
-                raise InvalidError(
+                raise InvalidAttributeError(
                     f"app.function() decorates functions, got {raw!r}; "
                     "write it above a def, once and alone of the app's decorators"
                 )
@@ -580,6 +581,11 @@ class App:
 
         @shortened
         def decorate(function: Any) -> Any:
+            if not _may_be_entrypoint(function):
+                raise InvalidAttributeError(
+                    f"app.local_entrypoint() decorates functions, got {function!r}; write it above "
+                    "a def of its own, which calls the others by .remote(...)"
+                )
             refuse_nested(function, False)
             shown = name or name_of(function)
             if shown in self._entrypoints:
@@ -602,7 +608,7 @@ class App:
             This app.
         """
         if not isinstance(other_app, App):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgumentsError(
+            raise InvalidAttributeError(
                 f"include takes an App, got {other_app!r}; write app.include(other.app)"
             )
         if other_app is self:
@@ -884,3 +890,11 @@ def _all_methods(name: str) -> Function[..., Any, Any]:
         raise InvalidError(f"{name}.* stands for all methods of {name}; write {name}().method")
 
     return Function._named(f"{name}.*", f"Function({name}.*)", find)
+
+
+def _may_be_entrypoint(found: object) -> bool:
+    """Whether it is the user's own function, and no other decorator's object."""
+    if isinstance(found, Cls) and config.strict:
+        return True  # Modal takes it for a function
+    made = isinstance(found, PartialFunction) or hasattr(found, "_moorage_registered")
+    return not made and (callable(found) or isinstance(found, staticmethod | classmethod))

@@ -22,6 +22,7 @@ from .local_instance import LocalInstance
 from .marks import REQUIRED, Concurrency, PartialFunction
 from .options import NOTHING, FunctionOptions, OldNames, changed_options
 from .partial_function import checked_batching
+from .partial_function import parameter as parameter
 from .retries import Retries
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Lifecycle
@@ -42,7 +43,7 @@ class Cls:
     """A class of an app.  Calling it makes a handle; containers make the instances."""
 
     _moorage_registered: Final = True
-    _moorage_is_class: Final = True
+    _moorage_registered_by = "@app.cls()"
 
     # Set by _make, or found when first used of one that is looked up by name.
     _declared: Declarations
@@ -283,12 +284,16 @@ class Obj:
             return self._made_service
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_cls" or name.startswith("__"):
+        if name == "_cls":
             raise AttributeError(name)
-        if "_find" in self._cls.__dict__:
+        is_special = name.startswith("__")
+        if "_find" in self._cls.__dict__ and not is_special:
             return self._named_method(name)
-        if name in self._cls._declared.methods:
+        declared: Declarations | None = self._cls.__dict__.get("_declared")
+        if declared is not None and name in declared.methods:
             return self._bind(None, name, None)
+        if is_special:
+            raise AttributeError(name)
         if name == "update_autoscaler":
             return FunctionWithAio(self._update_autoscaler)
         # Anything else is the local instance's, as in Modal: made now if need
@@ -406,11 +411,11 @@ class Obj:
         values = declared.bind(self._args, self._kwargs, check_types=False)
         new: Callable[..., Any] = declared.user_class.__new__
         instance = new(declared.user_class)
-        for name, parameter in declared.parameters.items():
+        for name, declaration in declared.parameters.items():
             if name in values:
                 setattr(instance, name, values[name])
-            elif parameter.default is not REQUIRED:
-                setattr(instance, name, parameter.default)
+            elif declaration.default is not REQUIRED:
+                setattr(instance, name, declaration.default)
         try:
             # By this `self.method` in user code is what it is outside: a Function.
             # It does not lead to the instance, which so dies with its container.

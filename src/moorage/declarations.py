@@ -24,6 +24,12 @@ _OLD_HOOKS: Final = ("__enter__", "__aenter__", "__exit__", "__aexit__")
 
 _CONVERTED: Final = ", and make of it what you need in an enter hook"
 _PARAMETER_TYPES: Final = (str, int, bool, bytes)
+_ANYTHING: Final = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
 
 
 class Declarations:
@@ -45,12 +51,15 @@ class Declarations:
             for name, value in declared.items():
                 if isinstance(value, Parameter):
                     self.parameters[name] = value
-                elif value is parameter and not config.strict:
+                    continue
+                # A subclass that sets anything else has no such parameter any more.
+                self.parameters.pop(name, None)
+                if value is parameter and not config.strict:
                     raise InvalidArgumentsError(
                         f"the parameter {self.name}.{name} was written without parentheses; "
                         f"write {name}: str = moorage.parameter()"
                     )
-                elif isinstance(value, PartialFunction):
+                if isinstance(value, PartialFunction):
                     self._read(name, value, snapshots)
                 elif name in _OLD_HOOKS and inspect.isfunction(value):
                     self._read_old_hook(name, value)
@@ -77,18 +86,16 @@ class Declarations:
                 f"enter(snap=True) on {shown} needs enable_memory_snapshot=True on its class; "
                 "write @app.cls(enable_memory_snapshot=True), or take snap=True away"
             )
-        # In the place of what it overrides, if that was of the same kind.
-        for kind, stays in (
+        # In the place of what it overrides, if that was of the same kind; what
+        # was of another kind stays, as in Modal.
+        for kind, is_one in (
             ("snap", marks.enter == "snap"),
             ("enter", marks.enter == "enter"),
             ("exit", marks.exit),
         ):
-            if stays:
+            if is_one:
                 is_async = inspect.iscoroutinefunction(partial.raw)
                 self._hooks[kind][name] = Hook(shown, partial.raw, is_async)
-            else:
-                self._hooks[kind].pop(name, None)
-        self.methods.pop(name, None) if not marks.is_interface else None
         self.web.pop(name, None)
         if marks.web is not None:
             self.web[name] = marks.web
@@ -156,7 +163,7 @@ class Declarations:
         if not self.parameters:
             return {}
         try:
-            hints = typing.get_type_hints(self.user_class)
+            hints = typing.get_type_hints(self.user_class, include_extras=True)
         except Exception:
             hints = dict(getattr(self.user_class, "__annotations__", {}))
         names = {known.__name__: known for known in _PARAMETER_TYPES}
@@ -192,7 +199,10 @@ class Declarations:
 
     def _signature(self) -> inspect.Signature:
         if self.init is not None:
-            return inspect.signature(self.user_class)
+            try:
+                return inspect.signature(self.user_class)
+            except ValueError:  # of a builtin class: it takes what it takes
+                return _ANYTHING
         given = [(name, p) for name, p in self.parameters.items() if p.init]
         try:
             return inspect.Signature(

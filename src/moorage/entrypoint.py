@@ -8,7 +8,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from .exception import AsyncUsageWarning
+from .frames import warn
 
 if TYPE_CHECKING:
     from .app import App
@@ -21,6 +26,8 @@ class LocalEntrypoint(Generic[P, R_co]):
     """A function that starts the program's work.  Calling it calls the function, here."""
 
     _moorage_registered = True
+    _moorage_registered_by = "@app.local_entrypoint()"
+    _moorage_is_entrypoint = True
 
     def __init__(self, app: App, function: Callable[P, R_co]) -> None:
         self._app = app
@@ -43,7 +50,16 @@ class LocalEntrypoint(Generic[P, R_co]):
         """Call the function; an asynchronous one is run to its end."""
         result: Any = self._function(*args, **kwargs)
         if inspect.iscoroutine(result):
-            result = asyncio.run(result)
+            if asyncio._get_running_loop() is None:
+                result = asyncio.run(result)
+            else:  # no second loop may run in this thread
+                warn(
+                    f"the local entrypoint {self.__name__} blocks the running event loop; "
+                    "call it where no loop runs",
+                    AsyncUsageWarning,
+                )
+                with ThreadPoolExecutor(1) as thread:
+                    result = thread.submit(copy_context().run, asyncio.run, result).result()
         value: R_co = result
         return value
 

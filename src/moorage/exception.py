@@ -54,7 +54,7 @@ class InvalidInfinityError(InvalidError, OverflowError):
     """A number has no end; both, as above."""
 
 
-class InvalidDomainsError(InvalidArgumentsError, AssertionError):
+class InvalidDomainsError(InvalidError, AssertionError):
     """A single string where a list of domains was wanted; both, as above."""
 
 

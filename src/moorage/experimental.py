@@ -7,12 +7,12 @@ and say what there is instead.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, Never, NoReturn
 
-from . import deployments
-from .exception import InvalidError, InvalidUseError, NotInContainerError
-from .frames import shortened
-from .partial_function import clustered as clustered
+from . import deployments, partial_function
+from .exception import DeprecationError, InvalidError, InvalidUseError, NotInContainerError
+from .frames import shortened, warn
+from .marks import Decorator, positional_arguments
 from .runtime.container import Container
 from .runtime.context import running_input
 from .with_aio import FunctionWithAio, function_with_aio
@@ -63,6 +63,18 @@ def stop_fetching_inputs() -> None:
     """
     container = _container("stop_fetching_inputs", InvalidUseError)
     container.host.stop_fetching(container)
+
+
+@shortened
+def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
+    """The old place of ``clustered``: accepted with a warning, in strict mode too."""
+    if args:
+        raise positional_arguments("experimental.clustered", args[0], "@moorage.clustered(size=2)")
+    warn(
+        "experimental.clustered is moorage.clustered now; write @moorage.clustered(size=...)",
+        DeprecationError,
+    )
+    return partial_function.clustered(size=size, rdma=rdma)
 
 
 async def _stop_app_async(

@@ -241,8 +241,10 @@ class MethodDecorator(Protocol):
 
 def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, Any]:
     """`obj` with further marks; a new object, so that nothing is shared by accident."""
-    if getattr(obj, "_moorage_registered", False):
-        above = "@app.cls()" if getattr(obj, "_moorage_is_class", False) else "@app.function()"
+    registered = getattr(obj, "_moorage_registered", False)
+    # Modal marks an entrypoint in silence.
+    if registered and not (config.strict and getattr(obj, "_moorage_is_entrypoint", False)):
+        above = getattr(obj, "_moorage_registered_by", "@app.function()")
         if decorator in ("method", "enter", "exit"):
             raise InvalidError(
                 f"{decorator} stands above the app's decorator {above} on {name_of(obj)}, and is "

@@ -46,6 +46,10 @@ class PoolKeys:
         self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
 
     def key(self, value: Hashable) -> PoolKey:
+        try:
+            hash(value)
+        except TypeError:
+            return PoolKey()  # strict mode leaves nonsense for later: a pool of its own
         with self._lock:
             found = self._keys.get(value)
             if found is None:

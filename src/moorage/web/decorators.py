@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, Never
 
 from .. import config
-from ..exception import DeprecationError, InvalidDomainsError, InvalidError
+from ..exception import (
+    DeprecationError,
+    InvalidArgumentsError,
+    InvalidDomainsError,
+    InvalidError,
+)
 from ..frames import shortened, warn
 from ..marks import (
     PartialFunction,
@@ -47,15 +52,16 @@ def fastapi_endpoint(
     """
     if args:
         raise positional_arguments("fastapi_endpoint", args[0], "@moorage.fastapi_endpoint()")
+    _check_text("method", method, "POST")
     web = Web(
         "fastapi_endpoint",
         method=method,
         docs=docs,
-        label=label,
+        label=_check_text("label", label, "my-app"),
         custom_domains=_checked_domains(custom_domains),
         requires_proxy_auth=requires_proxy_auth,
     )
-    if not config.strict and str(method).upper() not in _METHODS:
+    if not config.strict and str(method or "").upper() not in _METHODS:
         raise InvalidError(
             f"method must be an HTTP method, got {method!r}; write one of {', '.join(_METHODS)}"
         )
@@ -99,7 +105,7 @@ def asgi_app(
     return _app_mark(
         Web(
             "asgi_app",
-            label=label,
+            label=_check_text("label", label, "my-app"),
             custom_domains=_checked_domains(custom_domains),
             requires_proxy_auth=requires_proxy_auth,
         )
@@ -122,7 +128,7 @@ def wsgi_app(
     return _app_mark(
         Web(
             "wsgi_app",
-            label=label,
+            label=_check_text("label", label, "my-app"),
             custom_domains=_checked_domains(custom_domains),
             requires_proxy_auth=requires_proxy_auth,
         )
@@ -149,7 +155,8 @@ def web_server(
     if callable(port):
         raise positional_arguments("web_server", port, "@moorage.web_server(8000)")
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidError(
+        kind = InvalidArgumentsError if isinstance(port, bool) else InvalidError
+        raise kind(
             f"web_server takes the port that the function listens on, 1 to 65,535, "
             f"got {port!r}; write @moorage.web_server(8000)"
         )
@@ -163,7 +170,7 @@ def web_server(
             "web_server",
             port=port,
             startup_timeout=startup_timeout,
-            label=label,
+            label=_check_text("label", label, "my-app"),
             custom_domains=_checked_domains(custom_domains),
             requires_proxy_auth=requires_proxy_auth,
         )
@@ -192,6 +199,14 @@ def _app_mark(web: Web) -> WebDecorator:
         return marked
 
     return decorate
+
+
+def _check_text(name: str, text: str | None, example: str) -> str | None:
+    if text is not None and not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentsError(
+            f'{name} must be a string, got {text!r}; write {name}="{example}"'
+        )
+    return text
 
 
 def _checked_domains(domains: Iterable[str] | None) -> tuple[str, ...]:

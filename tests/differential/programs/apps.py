@@ -135,7 +135,6 @@ def main():
 def main():
     pass
 # %% entrypoint-and-function
-# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 @app.local_entrypoint()
@@ -143,7 +142,6 @@ app = modal.App("a")
 def main():
     pass
 # %% function-above-entrypoint
-# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 @app.function()
@@ -212,7 +210,6 @@ def f(x):
 app.include(app)
 print(list(app.registered_functions))
 # %% include-nonsense
-# differs: fault: a bare AttributeError of a private name
 import modal
 modal.App("a").include(3)
 # %% include-entrypoints

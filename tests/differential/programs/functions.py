@@ -87,7 +87,6 @@ app = modal.App("a")
 def f(x):
     return x
 # %% twice
-# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 @app.function()
@@ -144,7 +143,6 @@ app = modal.App("a")
 f = app.function(serialized=True)(lambda x: x + 1)
 print(f.local(1), list(app.registered_functions))
 # %% not-a-function
-# differs: fault: a bare AttributeError of a private name
 import modal
 app = modal.App("a")
 app.function()(3)
