@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import faulthandler
 import gc
+import itertools
 import os
 import sys
 import threading
@@ -25,6 +26,7 @@ HANGS_AFTER = 120.0
 STRAGGLERS_GET = 10.0
 
 _stderr: list[int] = []
+_tests = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +36,24 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     faulthandler.cancel_dump_traceback_later()
     os.close(_stderr.pop())
+
+
+# Tests after which what has gathered is set aside: reports, recordings, caches.
+SET_ASIDE_EVERY = 100
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    _set_aside()
+
+
+def _set_aside() -> None:
+    """Leave what is there now out of what each test looks through for leftovers.
+
+    Each looks at all objects that the collector knows.  Modules, parameters and
+    the reports of thousands of tests would be by far the most of them.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _threads() -> set[threading.Thread]:
@@ -89,6 +109,8 @@ def leaves_nothing_behind() -> Iterator[None]:
         left.append(f"room that was not given back: {capacity}")
     faulthandler.cancel_dump_traceback_later()
     assert not left, f"the test left behind {'; '.join(left)}"
+    if next(_tests) % SET_ASIDE_EVERY == 0:
+        _set_aside()
 
 
 @pytest.fixture(params=["asyncio", "trio"])
