@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis  # noqa: F401 - before anything is set aside: it asks who refers to what
 import pytest
 import trio
 

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import moorage
@@ -368,7 +369,6 @@ def test_entering_on_a_loop_leaves_the_ambient_run_without_stopping_the_loop(run
 
     async def release():
         # Entering waits for the ambient run's input, which ends only if the loop runs.
-        await anyio.sleep(0.05)
         go_on.set()
 
     run_async(main)
@@ -393,7 +393,7 @@ def test_entering_that_is_cancelled_leaves_no_run(run_async, leave_ambient):
     async def main():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(enter)
-            await anyio.sleep(0.05)
+            await anyio.lowlevel.checkpoint()  # its turn
             go_on.set()
             tasks.cancel_scope.cancel()
 
