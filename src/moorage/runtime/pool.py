@@ -1109,7 +1109,10 @@ class Pool:
 
 
 _CANCELLED: Final = Cancelled("the input was cancelled")
-_LEFT: Final = Cancelled("the input was cancelled because its app's run was left")
+_LEFT: Final = Cancelled(
+    "the input was cancelled because its app's run was left; "
+    "call it, and read its result, inside `with app.run():`"
+)
 _LOST: Final = Cancelled("the input did not end before its container did")
 
 

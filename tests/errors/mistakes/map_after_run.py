@@ -1,12 +1,20 @@
 # items of a map are read after the run has ended
+import asyncio
+
 import moorage as modal
 
 app = modal.App("shop")
+begun = asyncio.Event()
 
 
 @app.function()
-def f(x):
-    return x
+@modal.concurrent(max_inputs=2)
+async def f(x):
+    if x == 1:
+        await begun.wait()
+        return x
+    begun.set()
+    await asyncio.sleep(3600)
 
 
 with app.run():
