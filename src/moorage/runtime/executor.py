@@ -261,8 +261,12 @@ class TaskLane:
             lock.release()
         if input.outcome is not None:  # else it may be under way again
             input.args, input.kwargs, input.runner = (), None, None
+        # They lead to the error, and its traceback, from CPython 3.12 on, through
+        # the user's coroutine back to this frame.
+        del input, outcome
         if effects:
             carry_out(effects)
+        del effects
         if following is not None:
             self._starting = True
             try:
