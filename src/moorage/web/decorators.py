@@ -29,8 +29,6 @@ from ..marks import (
     refuse_class,
 )
 
-AppKind = Literal["asgi_app", "wsgi_app", "web_server"]
-
 
 @shortened
 def fastapi_endpoint(
@@ -102,14 +100,7 @@ def asgi_app(
     """
     if args:
         raise positional_arguments("asgi_app", args[0], "@moorage.asgi_app()")
-    return _app_mark(
-        Web(
-            "asgi_app",
-            label=_check_text("label", label, "my-app"),
-            custom_domains=_checked_domains(custom_domains),
-            requires_proxy_auth=requires_proxy_auth,
-        )
-    )
+    return _app_mark("asgi_app", label, custom_domains, requires_proxy_auth)
 
 
 @shortened
@@ -125,14 +116,7 @@ def wsgi_app(
     """
     if args:
         raise positional_arguments("wsgi_app", args[0], "@moorage.wsgi_app()")
-    return _app_mark(
-        Web(
-            "wsgi_app",
-            label=_check_text("label", label, "my-app"),
-            custom_domains=_checked_domains(custom_domains),
-            requires_proxy_auth=requires_proxy_auth,
-        )
-    )
+    return _app_mark("wsgi_app", label, custom_domains, requires_proxy_auth)
 
 
 @shortened
@@ -166,19 +150,33 @@ def web_server(
             "write startup_timeout=5"
         )
     return _app_mark(
-        Web(
-            "web_server",
-            port=port,
-            startup_timeout=startup_timeout,
-            label=_check_text("label", label, "my-app"),
-            custom_domains=_checked_domains(custom_domains),
-            requires_proxy_auth=requires_proxy_auth,
-        )
+        "web_server",
+        label,
+        custom_domains,
+        requires_proxy_auth,
+        port=port,
+        startup_timeout=startup_timeout,
     )
 
 
-def _app_mark(web: Web) -> WebDecorator:
-    kind = web.kind
+def _app_mark(
+    kind: Literal["asgi_app", "wsgi_app", "web_server"],
+    label: str | None,
+    custom_domains: Iterable[str] | None,
+    requires_proxy_auth: bool,
+    *,
+    port: int | None = None,
+    startup_timeout: float | None = None,
+) -> WebDecorator:
+    """The decorator of a function that makes an application, its arguments checked."""
+    web = Web(
+        kind,
+        port=port,
+        startup_timeout=startup_timeout,
+        label=_check_text("label", label, "my-app"),
+        custom_domains=_checked_domains(custom_domains),
+        requires_proxy_auth=requires_proxy_auth,
+    )
 
     @shortened
     def decorate(obj: Any) -> Any:
