@@ -40,6 +40,9 @@ from .partial_function import wsgi_app as wsgi_app
 from .proxy import Proxy as Proxy
 from .queue import Queue as Queue
 from .retries import Retries as Retries
+from .runtime.cancellation import check_cancelled as check_cancelled
+from .runtime.cancellation import cooperative as cooperative
+from .runtime.cancellation import shield as shield
 from .runtime.context import current_function_call_id as current_function_call_id
 from .runtime.context import current_input_id as current_input_id
 from .runtime.context import is_local as is_local
@@ -91,8 +94,10 @@ __all__ = [
     "asgi_app",
     "batched",
     "billing",
+    "check_cancelled",
     "clustered",
     "concurrent",
+    "cooperative",
     "current_function_call_id",
     "current_input_id",
     "enable_output",
@@ -107,6 +112,7 @@ __all__ = [
     "method",
     "parameter",
     "sessioned",
+    "shield",
     "types",
     "web_endpoint",
     "web_server",

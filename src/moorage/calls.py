@@ -21,12 +21,13 @@ from collections.abc import (
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
-from .exception import AsyncUsageWarning, Error
+from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
-from .runtime.cancellation import park
+from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
 from .runtime.pool import Pool
+from .runtime.regions import ours, park
 from .runtime.streaming import Stream
 from .runtime.timekeeper import process_timekeeper
 from .runtime.waits import make_async_waiter
@@ -124,35 +125,52 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         written(call.target), "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
     )
     try:
-        pool = call.pool = submit((input,))
-    except Error as error:
-        raise short(error)
-    stream = call.stream
-    try:
+        # Regions of ours, but while the reader has an item.
+        with ours:
+            try:
+                pool = call.pool = submit((input,))
+            except Error as error:
+                raise short(error)
         while True:
-            waiter = pool.clock.make_waiter()
-            # Read before the items are: it ends only after the last of them.
-            ended = stream.ended
-            there, item = stream.take_nowait(waiter.wake)
-            if there:
-                yield item
-                del item
-            elif ended:
+            with ours:
+                there, item = _next_item(call.stream, pool.clock)
+            if not there:
                 break
-            elif not stream.ended:
-                park(pool.clock, waiter)
+            yield item
+            del item
     except GeneratorExit:
         # Closed, or collected, maybe while some lock is held: take none here.
-        later(lambda: _abandon(call, input))
+        try:
+            later(lambda: _abandon(call, input))
+        except InputCancellation:  # a strike landed there: the only one
+            later(lambda: _abandon(call, input))
+            raise
         raise
     except BaseException:
-        _abandon(call, input)
+        try:
+            _abandon(call, input)
+        except InputCancellation:
+            _abandon(call, input)
+            raise
         raise
     if type(input.outcome) is not Value:
         try:
             raise error_of(input.outcome)
         finally:
             del input  # it leads to the error, and the error's traceback to this frame
+
+
+def _next_item(stream: Stream, clock: Clock) -> tuple[bool, Any]:
+    """``(True, item)`` as soon as there is one; ``(False, None)`` at the end."""
+    while True:
+        waiter = clock.make_waiter()
+        # Read before the items are: it ends only after the last of them.
+        ended = stream.ended
+        there, item = stream.take_nowait(waiter.wake)
+        if there or ended:
+            return there, item
+        if not stream.ended:
+            park(clock, waiter)
 
 
 async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGenerator[Any, None]:
@@ -188,6 +206,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
             del input  # it leads to the error, and the error's traceback to this frame
 
 
+@ours
 def _abandon(call: StreamCall, input: Input) -> None:
     if call.pool is not None:
         call.stream.close()

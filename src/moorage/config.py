@@ -24,6 +24,14 @@ default_scaledown_window: float = 60.0
 # Seconds that leaving a run waits for inputs and exit hooks, all together.
 exit_grace: float = 5.0
 
+# Seconds after its cancel that InputCancellation is raised in a synchronous input
+# that still runs; None for never, as if all were `cooperative`.
+cancel_grace: float | None = 0.1
+
+# Seconds after which a container is given up that holds an input which was answered
+# (cancelled, or out of time) and does not end.
+abandoned_seconds: float = 30.0
+
 # A spawned call is found by its id until this many seconds after it settled, and
 # while no more than so many others have settled since.  Those that expired are
 # let go at every 64th spawn, and whenever one is looked for.

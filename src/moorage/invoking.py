@@ -41,10 +41,10 @@ from .exception import Error, InvalidError
 from .feeding import Row, rows_of, rows_of_async
 from .frames import short, shortened_as
 from .maps import MapResults
-from .runtime.cancellation import park
 from .runtime.input import Input
 from .runtime.outcome import Value
 from .runtime.pool import Pool
+from .runtime.regions import here, ours, park
 from .runtime.streaming import Stream
 from .runtime.waits import make_async_waiter
 from .spawned import FunctionCall, spawned_calls
@@ -76,54 +76,70 @@ class Remote(Generic[P, R_co]):
 
         Cancels the input if this thread is interrupted meanwhile.
         """
+        # `with ours:`, written out, for this is on the way of each input: a strike or
+        # Ctrl-C between the submission and the wait would leave the input behind.
+        guard = here.guard
+        if guard is not None:
+            guard.enter()
         function = self._function
         try:
-            target = function._target
-            if target.is_generator:
-                function._expect("remote")
-            if asyncio._get_running_loop() is not None:
-                warn_if_loop_runs(written(target), "remote(...)", "await {}.remote.aio(...)")
-            clock = function._service.current_run().clock
-            waiter = clock.make_waiter()
-            input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-            pool = function._submit((input,))
-        except Error as error:
-            raise short(error)
-        try:
-            park(clock, waiter)
-        except BaseException:
-            pool.cancel(input)
-            raise
-        outcome = input.outcome
-        if type(outcome) is Value:
-            value: R_co = outcome.value
-            return value
-        try:
-            raise error_of(outcome)
+            try:
+                target = function._target
+                if target.is_generator:
+                    function._expect("remote")
+                if asyncio._get_running_loop() is not None:
+                    warn_if_loop_runs(written(target), "remote(...)", "await {}.remote.aio(...)")
+                clock = function._service.current_run().clock
+                waiter = clock.make_waiter()
+                input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+                pool = function._submit((input,))
+            except Error as error:
+                raise short(error)
+            try:
+                park(clock, waiter)
+            except BaseException:
+                pool.cancel(input)
+                raise
+            outcome = input.outcome
+            if type(outcome) is Value:
+                value: R_co = outcome.value
+                return value
+            try:
+                raise error_of(outcome)
+            finally:
+                # They lead to the error, and its traceback to this frame.
+                del outcome, input, function, self
         finally:
-            # They lead to the error, and its traceback to this frame.
-            del outcome, input, function, self
+            if guard is not None:
+                guard.exit()
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """As calling it, for asyncio and trio.  Cancelling the task cancels the input."""
         function = self._function
+        pool: Pool | None = None
+        input: Input | None = None
         try:
             target = function._target
             if target.is_generator:
                 function._expect("remote.aio")
             waiter = make_async_waiter()
             input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-            pool = function._submit((input,))
+            if here.guard is None:
+                pool = function._submit((input,))
+            else:
+                with ours:
+                    pool = function._submit((input,))
+            await waiter.wait()
         except Error as error:
             raise short(error)
-        try:
-            await waiter.wait()
         except GeneratorExit:
             # Collected, maybe while some lock is held: take none here.
-            later(partial(pool.cancel, input))
+            if pool is not None and input is not None:
+                later(partial(pool.cancel, input))
             raise
         except BaseException:
-            pool.cancel(input)
+            if pool is not None and input is not None:
+                pool.cancel(input)
             raise
         outcome = input.outcome
         if type(outcome) is Value:
@@ -165,10 +181,11 @@ class Spawn(Generic[P, R_co]):
         function = self._function
         if function._target.is_generator:
             function._expect("spawn")
-        call = FunctionCall._make(function._target, args, kwargs)
-        if call.number & 63 == 0:
-            spawned_calls.sweep()
-        function._submit(call._inputs, call)
+        with ours:
+            call = FunctionCall._make(function._target, args, kwargs)
+            if call.number & 63 == 0:
+                spawned_calls.sweep()
+            function._submit(call._inputs, call)
         return call
 
 
@@ -500,11 +517,12 @@ class SpawnMap(Generic[R_co]):
 
     def _spawned(self, rows: list[Row], kwargs: Mapping[str, object] | None) -> FunctionCall[R_co]:
         function = self._function
-        call = FunctionCall._make_many(function._target, rows, dict(kwargs or {}))
-        spawned_calls.sweep()
-        pool = function._submit(call._inputs, call)
-        if not rows:  # settled as it is
-            spawned_calls.settled(call, pool.clock.now())
+        with ours:
+            call = FunctionCall._make_many(function._target, rows, dict(kwargs or {}))
+            spawned_calls.sweep()
+            pool = function._submit(call._inputs, call)
+            if not rows:  # settled as it is
+                spawned_calls.settled(call, pool.clock.now())
         return call
 
 

@@ -21,14 +21,14 @@ from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
 from .calls import error_of, later, warn_if_loop_runs, written
-from .exception import Error, ExecutionError
+from .exception import Error, ExecutionError, InputCancellation
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
-from .runtime.cancellation import park
 from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Value
 from .runtime.pool import Pool
+from .runtime.regions import ours, park
 from .runtime.waits import make_async_waiter
 
 R_co = TypeVar("R_co", covariant=True)
@@ -93,6 +93,7 @@ class MapCall:
             self.reader_wake = None
         return wake
 
+    @ours
     def submit(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Hand over the inputs with these arguments.  Called by one thread or task."""
         first = self.submitted
@@ -112,6 +113,7 @@ class MapCall:
             # was just before these came.
             self.pool.cancel_all(inputs)
 
+    @ours
     def take(self, wake: Wake) -> tuple[list[Input], bool]:
         """What has been settled, and whether that is all there will be.
 
@@ -126,6 +128,7 @@ class MapCall:
             end = self.exhausted and self.taken == self.submitted
         return done, end
 
+    @ours
     def deliver(self, count: int) -> None:
         """The reader has passed on `count` more results: there is room for as many inputs."""
         feeder: Wake | None = None
@@ -135,6 +138,7 @@ class MapCall:
         if feeder is not None:
             feeder()
 
+    @ours
     def room(self, wake: Wake | None = None) -> int:
         """How many inputs may be added; if none, `wake` is called when some may."""
         with self.pool.lock:
@@ -145,6 +149,7 @@ class MapCall:
                 self.feeder_wake = wake
             return max(room, 0)
 
+    @ours
     def finish_feeding(self, error: BaseException | None = None) -> None:
         """There are no more inputs, or reading them raised `error`."""
         with self.pool.lock:
@@ -154,6 +159,7 @@ class MapCall:
         if wake is not None:
             wake()
 
+    @ours
     def close(self) -> None:
         """The reader has gone: cancel what is left.  Once; more often is harmless."""
         with self.pool.lock:
@@ -168,6 +174,7 @@ class MapCall:
         self.pool.cancel_call(self)
         self.pool.close_call()
 
+    @ours
     def finish(self) -> None:
         """All results are taken."""
         with self.pool.lock:
@@ -176,6 +183,7 @@ class MapCall:
             self.closed = True
         self.pool.close_call()
 
+    @ours
     def failed(self) -> None:
         """A result was an error that ends the map: what has not started is cancelled.
 
@@ -343,24 +351,22 @@ class _Reading:
 def _results(reading: _Reading) -> Generator[Any, None, None]:
     if reading.begun:
         return  # read the other way already
-    try:
-        call = reading.begin()
-    except Error as error:
-        raise short(error)
-    way = "await" if reading.name == "for_each" else "async for ... in"
-    instead = f"{way} {{}}.{reading.name}.aio(...)"
-    warn_if_loop_runs(written(call.target), f"{reading.name}(...)", instead)
-    clock = call.pool.clock
     feeder: ThreadFeeder | None = None
     try:
-        if reading.needs_feeder:
-            feeder = ThreadFeeder(call, reading.iterables, reading.starred)
+        # Regions of ours, but while the reader has a result.
+        with ours:
+            try:
+                call = reading.begin()
+            except Error as error:
+                raise short(error)
+            way = "await" if reading.name == "for_each" else "async for ... in"
+            instead = f"{way} {{}}.{reading.name}.aio(...)"
+            warn_if_loop_runs(written(call.target), f"{reading.name}(...)", instead)
+            if reading.needs_feeder:
+                feeder = ThreadFeeder(call, reading.iterables, reading.starred)
         while not reading.ended:
-            waiter = clock.make_waiter()
-            results = reading.next_results(call, waiter.wake)
-            if results is None:
-                park(clock, waiter)
-                continue
+            with ours:
+                results = _wait_results(reading, call)
             for input in results:
                 outcome = input.outcome
                 if type(outcome) is Value:
@@ -378,14 +384,33 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             raise call.feeder_error
     except GeneratorExit:
         # Closed, or collected, maybe while some lock is held: take none here.
-        later(call.close)
+        try:
+            later(reading.close)
+        except InputCancellation:  # a strike landed there: the only one
+            later(reading.close)
+            raise
         raise
     except BaseException as error:
-        call.close()
+        try:
+            reading.close()
+        except InputCancellation:
+            reading.close()
+            raise
         raise short(error)
-    call.finish()
-    if feeder is not None:
-        feeder.join()
+    with ours:
+        call.finish()
+        if feeder is not None:
+            feeder.join()
+
+
+def _wait_results(reading: _Reading, call: MapCall) -> list[Input]:
+    """The next results, as soon as there are any; none at the end."""
+    while True:
+        waiter = call.clock.make_waiter()
+        results = reading.next_results(call, waiter.wake)
+        if results is not None:
+            return results
+        park(call.clock, waiter)
 
 
 async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:

@@ -28,12 +28,12 @@ from .exception import (
 )
 from .frames import short
 from .runs import open_pools
-from .runtime.cancellation import park
 from .runtime.clock import Waiter
 from .runtime.context import running_input
 from .runtime.input import Input, Target, call_id, call_number, next_call_number
 from .runtime.outcome import Failure, Value
 from .runtime.pool import Pool
+from .runtime.regions import ours, park
 from .runtime.waits import make_async_waiter
 from .with_aio import FunctionWithAio, MethodWithAio
 
@@ -57,12 +57,13 @@ class Gather:
             while pending := _pending(function_calls):
                 pool = pending[0][0]._started_pool()
                 waiter = pool.clock.make_waiter()
-                try:
-                    if _add_all(pending, waiter.wake):
-                        park(pool.clock, waiter)
-                finally:
-                    for call, input in pending:
-                        call._remove(input, waiter.wake)
+                with ours:
+                    try:
+                        if _add_all(pending, waiter.wake):
+                            park(pool.clock, waiter)
+                    finally:
+                        for call, input in pending:
+                            call._remove(input, waiter.wake)
             return [call.get() for call in function_calls]
         except Exception as error:
             raise short(error)
@@ -268,6 +269,7 @@ class FunctionCall(Generic[R_co]):
             )
         return self._inputs[index]
 
+    @ours
     def _add(self, input: Input, wake: Wake) -> bool:
         """Have `wake` called when `input` is settled; false if it is already."""
         with self._started_pool().lock:
@@ -278,6 +280,7 @@ class FunctionCall(Generic[R_co]):
             self._waiting.setdefault(input.index, []).append(wake)
             return True
 
+    @ours
     def _remove(self, input: Input, wake: Wake) -> None:
         with self._started_pool().lock:
             waiting = (self._waiting or {}).get(input.index)
@@ -331,10 +334,11 @@ class Get(Generic[R_co]):
         if input.outcome is None:
             pool = call._started_pool()
             waiter = pool.clock.make_waiter()
-            if call._add(input, waiter.wake):
-                wait_here(pool, waiter, timeout, call, input)
-                if input.outcome is None:
-                    raise _timed_out(call, timeout)
+            with ours:
+                if call._add(input, waiter.wake):
+                    wait_here(pool, waiter, timeout, call, input)
+                    if input.outcome is None:
+                        raise _timed_out(call, timeout)
         outcome = input.outcome
         if type(outcome) is Value:
             value: R_co = outcome.value
@@ -464,6 +468,7 @@ class SpawnedCalls:
         self._settled[call.number] = (now, call)
         self._order.append(call)
 
+    @ours
     def find(self, function_call_id: str) -> FunctionCall[Any] | None:
         self.sweep()
         number = call_number(function_call_id)
@@ -500,6 +505,7 @@ class SpawnedCalls:
         assert pool is not None
         return pool.clock.now() >= at + config.findable_seconds
 
+    @ours
     def sweep(self) -> None:
         """Let go of those that settled too long ago, or that are too many."""
         # 1. two threads see that the eldest has expired, 2. one takes it, 3. so
@@ -521,6 +527,7 @@ class SpawnedCalls:
                 self._sweeping.release()
         # Here they go, with results that may run code of the user's.
 
+    @ours
     def graph(self, root: FunctionCall[Any]) -> list[InputInfo]:
         children: dict[Input | None, list[FunctionCall[Any]]] = {}
         settled = {call.number: call for _, call in list(self._settled.values())}

@@ -1,21 +1,39 @@
 """Cells: what it takes to cancel a synchronous input without harming another.
 
-Owns the cell of each worker thread: whether user code or ours runs on it, the
-shield, the flag that a cancel sets, and the wait of ours that the thread sits
-in.  A cell's fields are guarded by its own lock, a leaf.  Workers note in it
-that they enter and leave user code; every blocking wait of ours goes through
-:func:`park`, so that a cancelled input leaves that wait at once.
+Owns the cell of each worker thread: whose code runs on it, for which input, and
+how far the input's cancellation has come.  There are two rungs.  `Cell.cancel`
+sets the flag that `check_cancelled` reads and ends the wait of ours that the
+thread sits in; `Cell.strike`, a grace later, raises InputCancellation in the
+user's code, wherever that is.
+
+How no other code is struck.  An exception for another thread (CPython's
+``PyThreadState_SetAsyncExc``) lands some instructions after it was sent.  So it is
+sent under the cell's lock, and only while the cell says that user code runs; and
+whoever makes the cell say otherwise, again under its lock, first lets one that is
+on its way land (`Cell._let_land`).  Hence at most one is sent for each input, and
+it lands in that input's code, or at the very border, where its outcome is known
+to be a cancellation already.
 """
 
 from __future__ import annotations
 
+import asyncio
 import enum
+import functools
 import threading
-from typing import Final
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, TypeVar
 
-from ..exception import InputCancellation
-from .clock import Clock, Waiter
+from .. import config
+from ..exception import InputCancellation, InvalidArgumentsError, InvalidError
+from .clock import Waiter, system_clock
+from .context import running_input
 from .input import Input
+from .regions import here
+from .regions import park as park
+
+F = TypeVar("F")
 
 
 class CellState(enum.Enum):
@@ -30,18 +48,67 @@ USER: Final = CellState.USER
 
 
 class Cell:
-    """The cancel cell of one worker thread."""
+    """The cancel cell of one worker thread, and its guard in regions of ours."""
 
-    __slots__ = ("cancelled", "input", "lock", "shield", "state", "waiter")
+    __slots__ = (
+        "_depth",
+        "_due",
+        "_raised",
+        "_sent",
+        "cancelled",
+        "ident",
+        "input",
+        "lock",
+        "shield",
+        "state",
+        "waiter",
+    )
 
     def __init__(self) -> None:
-        self.lock: threading.Lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()  # a leaf, guards all below
+        self.ident: int = 0  # of the thread, once it is bound
         self.state: CellState = OURS
+        self.input: Input | None = None  # None outside of user code
         self.shield: int = 0  # depth; cancellation waits while it is above 0
-        self.input: Input | None = None
-        # True from the cancel of `input` until the thread takes its next input.
-        self.cancelled: bool = False
         self.waiter: Waiter | None = None  # the wait of ours this thread sits in
+        # True from the cancel of `input` until its code has ended.
+        self.cancelled: bool = False
+        self._depth = 0  # of regions of ours within the user's code
+        self._raised = False  # it has been told, in one way or another: no strike
+        self._sent = False  # a strike was sent, and may still be on its way
+        self._due = False  # the strike came while it must not: it is raised afterwards
+
+    # -- the worker -----------------------------------------------------------
+
+    def begin(self, input: Input) -> bool:
+        """User code begins for `input`; false if it is cancelled already, and must not run."""
+        with self.lock:
+            self.input = input
+            self.shield = 0
+            # Set under the pool's lock before `cancel` is called, so either we see
+            # it now or that will find us at this input.
+            self.cancelled = cancelled = input.cancellation is not None
+            if not cancelled:
+                self.state = USER
+        return not cancelled
+
+    def end(self) -> None:
+        """User code has ended.
+
+        Raises:
+            InputCancellation: if a strike was on its way; it was the only one, so
+                call this again.
+        """
+        with self.lock:
+            if self._sent:
+                self._let_land()
+            self.state = OURS
+            self.input = None
+            if self.cancelled:
+                self._depth = 0
+                self._raised = self._sent = self._due = False
+
+    # -- who cancels, on any thread -------------------------------------------
 
     def cancel(self, input: Input) -> None:
         """Set the flag for `input`, and end the wait of ours that it sits in."""
@@ -52,52 +119,230 @@ class Cell:
             self.cancelled = True
             if self.waiter is not None and self.shield == 0:
                 self.waiter.wake()
+        grace = config.cancel_grace
+        if grace is not None and not input.call.target.is_cooperative:
+            # Real time, also in virtual runs: a thread that computes takes real time.
+            system_clock.call_at(system_clock.now() + grace, lambda: self.strike(input))
+
+    def strike(self, input: Input) -> None:
+        """Raise InputCancellation in the user's code for `input`, if it still runs."""
+        send = _sender()
+        with self.lock:
+            if self.input is not input or self._raised:
+                return
+            if self.state is USER and not self.shield:
+                if send is not None:
+                    send(self.ident)
+                    self._raised = self._sent = True
+            else:
+                self._due = True
+
+    # -- the guard, and what user code asks -----------------------------------
+
+    def enter(self) -> None:
+        with self.lock:
+            if self._sent:
+                self._let_land()
+            self.state = OURS
+            self._depth += 1
+
+    def exit(self) -> None:
+        with self.lock:
+            self._depth -= 1
+            if self._depth or self.input is None:
+                return
+            self.state = USER
+            if not self._due or self.shield:
+                return
+            self._due = False
+            self._raised = True
+        raise InputCancellation
+
+    def begin_wait(self, waiter: Waiter, /) -> None:
+        self.enter()
+        with self.lock:
+            if not self.cancelled or self.shield:
+                self.waiter = waiter
+                return
+            self._raised = True
+        self.exit()
+        raise InputCancellation
+
+    def end_wait(self) -> None:
+        with self.lock:
+            self.waiter = None
+            cancelled = self.cancelled and self.shield == 0
+            if cancelled:
+                self._raised = True
+        self.exit()
+        if cancelled:
+            raise InputCancellation
+
+    def check(self) -> None:
+        """Raise InputCancellation if the input is cancelled and not shielded."""
+        with self.lock:
+            if self._sent:
+                self._let_land()
+            if not self.cancelled or self.shield:
+                return
+            self._raised = True
+        raise InputCancellation
+
+    def add_shield(self) -> None:
+        with self.lock:
+            if self._sent:
+                self._let_land()
+            self.shield += 1
+
+    def drop_shield(self) -> None:
+        with self.lock:
+            self.shield = max(0, self.shield - 1)
+            if self.shield or not self._due or self.state is OURS:
+                return
+            self._due = False
+            self._raised = True
+        raise InputCancellation
+
+    def _let_land(self) -> None:
+        """Take a strike that is on its way, here; afterwards none is.
+
+        The interpreter looks for one whenever a function begins.
+        """
+        _nothing()
+        self._sent = False
 
     def __repr__(self) -> str:
         return f"<Cell {self.state.value}, input {self.input!r}, cancelled {self.cancelled}>"
 
 
-class _ThreadState(threading.local):
-    cell: Cell | None = None
+def _nothing() -> None:
+    pass
 
 
-_this_thread: Final = _ThreadState()
+@functools.cache
+def _sender() -> Callable[[int], object] | None:
+    """Raises InputCancellation in the thread with this ident, soon; None if nothing can."""
+    try:
+        import ctypes
+
+        send = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    except (ImportError, AttributeError):  # pragma: no cover - not CPython, or without ctypes
+        return None
+    kind = ctypes.py_object(InputCancellation)
+    return lambda ident: send(ctypes.c_ulong(ident), kind)
 
 
 def bind_cell(cell: Cell | None) -> None:
-    """Make `cell` the cell of this worker thread."""
-    _this_thread.cell = cell
+    """Make `cell` the cell, and the guard, of this worker thread."""
+    if cell is not None:
+        cell.ident = threading.get_ident()
+    here.guard = cell
 
 
 def current_cell() -> Cell | None:
     """The cell of this thread if it is a worker, else None."""
-    return _this_thread.cell
+    guard = here.guard
+    return guard if isinstance(guard, Cell) else None
 
 
-def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
-    """Wait until `waiter` is woken; false if `timeout` seconds pass first.
+# -- the public part ------------------------------------------------------------
 
-    Every blocking wait on behalf of a caller comes here.
+
+def check_cancelled() -> None:
+    """End here, if the input that this code runs for was cancelled or ran out of time.
+
+    For synchronous code that computes for long: costs well below a microsecond.
+    Does nothing in code that no container runs, as under ``.local()``.
 
     Raises:
-        InputCancellation: if this thread runs an input that is cancelled,
-            before or during the wait.
+        InputCancellation: in a synchronous input, and in threads that it started
+            with its context; not while `shield` is in force.
+        asyncio.CancelledError: in an asynchronous one.
     """
-    cell = _this_thread.cell
-    if cell is None:
-        return clock.wait(waiter, timeout)
-    with cell.lock:
-        if cell.cancelled and cell.shield == 0:
-            raise InputCancellation
-        cell.waiter = waiter
-        state, cell.state = cell.state, OURS
-    try:
-        woken = clock.wait(waiter, timeout)
-    finally:
-        with cell.lock:
-            cell.waiter = None
-            cell.state = state
-            cancelled = cell.cancelled and cell.shield == 0
-    if cancelled:
+    cell = current_cell()
+    if cell is not None and cell.input is not None:
+        cell.check()
+        return
+    input = running_input.get(None)
+    if input is None or input.cancellation is None:
+        return
+    if not input.call.target.is_async:
         raise InputCancellation
-    return woken
+    if not getattr(input.runner, "shields", 0):
+        raise asyncio.CancelledError
+
+
+class shield:
+    """``with moorage.shield():`` holds the cancellation of the input off, until its end.
+
+    For steps that must be done whole: release what was acquired, write the second
+    of two files.  The caller is released all the same, and the slot stays held.
+    An exception that became due meanwhile is raised at the end of the block: in a
+    ``def`` InputCancellation, in an ``async def`` CancelledError at the next await.
+    Blocks nest.  Outside of any input it does nothing.
+
+    Keep it short: an input that cannot be cancelled holds its slot.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: list[Cell | Input | None] = []
+
+    def __enter__(self) -> None:
+        cell = current_cell()
+        if cell is not None and cell.input is not None:
+            cell.add_shield()
+            self._held.append(cell)
+            return
+        input = running_input.get(None)
+        if input is not None and input.call.target.is_async and input.runner is not None:
+            with input.container.host.lock:
+                input.runner.shields += 1
+            self._held.append(input)
+        else:
+            self._held.append(None)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        held = self._held.pop()
+        if isinstance(held, Cell):
+            held.drop_shield()
+        elif held is not None and held.runner is not None:
+            held.runner.drop_shield(held.container.host.lock)
+
+
+def cooperative(function: F) -> F:
+    """Mark a synchronous function as one that ends itself when it is cancelled.
+
+    ``@moorage.cooperative`` below ``@app.function()``, or on a method.  No exception
+    is raised in the midst of its code: it calls `check_cancelled` now and then, or
+    waits in calls of this library, which end when the input is cancelled.  Its slot
+    is held until it does.
+
+    Raises:
+        InvalidError: for what is no function, or is registered with an app already.
+    """
+    raw: Any = getattr(function, "raw", function)
+    if getattr(function, "_moorage_registered", False):
+        raise InvalidError(
+            f"cooperative stands above the app's decorator on {getattr(raw, '__name__', raw)}; "
+            "swap the two: write @app.function() first, @moorage.cooperative below it"
+        )
+    if not callable(raw) or isinstance(raw, type):
+        raise InvalidArgumentsError(
+            f"cooperative marks a function or a method, got {raw!r}; "
+            "write @moorage.cooperative above a def, without parentheses"
+        )
+    try:
+        setattr(raw, "_moorage_cooperative", True)  # noqa: B010
+    except (AttributeError, TypeError):
+        raise InvalidArgumentsError(
+            f"cooperative cannot mark {raw!r}, which takes no attributes; "
+            "write a def that calls it, and mark that"
+        ) from None
+    return function

@@ -26,6 +26,7 @@ from types import FrameType, TracebackType
 from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 from ..exception import ClockStuckError
+from .regions import ours
 from .timekeeper import Callback, Timer, TimerQueue, process_timekeeper
 
 logger: Final = logging.getLogger("moorage")
@@ -229,23 +230,23 @@ class VirtualClock:
     def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
         assert isinstance(waiter, VirtualWaiter)
         timer: Timer | None = None
-        with self._lock:
-            if not waiter.fired:
-                waiter.waiting = True
-                waiter.key = self._key_of_thread.get(threading.get_ident())
-                waiter.name = threading.current_thread().name
-                self._waiting.add(waiter)
-                if timeout is not None:
-                    timer = Timer(self._now + max(timeout, 0.0), lambda: self._time_out(waiter))
-                    waiter.timed = True
-                    if self._timers.push(timer):
-                        self._ring()  # it may be asleep without any timer to watch
-                self._idle(waiter.key)
-                self._start()
         try:
+            with ours, self._lock:
+                if not waiter.fired:
+                    waiter.waiting = True
+                    waiter.key = self._key_of_thread.get(threading.get_ident())
+                    waiter.name = threading.current_thread().name
+                    self._waiting.add(waiter)
+                    if timeout is not None:
+                        timer = Timer(self._now + max(timeout, 0.0), lambda: self._time_out(waiter))
+                        waiter.timed = True
+                        if self._timers.push(timer):
+                            self._ring()  # it may be asleep without any timer to watch
+                    self._idle(waiter.key)
+                    self._start()
             waiter.lock.acquire()
-        except BaseException:  # KeyboardInterrupt: the thread runs again, unwoken
-            with self._lock:
+        except BaseException:  # KeyboardInterrupt, or a strike: the thread runs again, unwoken
+            with ours, self._lock:
                 self._fire(waiter)
             raise
         finally:
@@ -256,7 +257,7 @@ class VirtualClock:
         return not waiter.timed_out
 
     def sleep(self, seconds: float) -> None:
-        """Let virtual time pass in this thread."""
+        """Let virtual time pass in this thread, as ``time.sleep`` does: no cancel ends it."""
         self.wait(self.make_waiter(), seconds)
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
@@ -265,17 +266,20 @@ class VirtualClock:
 
     # -- participants ---------------------------------------------------------
 
+    @ours
     def begin(self, key: object, name: str) -> None:
         """Count `key` as busy from now on, on behalf of whoever will serve it."""
         with self._lock:
             self._busy[key] = name
             self._changes += 1
 
+    @ours
     def bind_thread(self, key: object) -> None:
         """Let this thread's waits of ours count as those of `key`."""
         with self._lock:
             self._key_of_thread[threading.get_ident()] = key
 
+    @ours
     def end(self, key: object) -> None:
         """`key` takes no part any more."""
         with self._lock:
@@ -298,6 +302,7 @@ class VirtualClock:
         finally:
             self.end(key)
 
+    @ours
     def __enter__(self) -> VirtualClock:
         key = object()
         self.begin(key, threading.current_thread().name)
@@ -315,6 +320,7 @@ class VirtualClock:
         if not self._scopes:
             self.close()
 
+    @ours
     def close(self) -> None:
         """End the clock's thread.  Timers that are left never fire."""
         with self._lock:

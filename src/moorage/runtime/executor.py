@@ -91,6 +91,9 @@ class InputTask(asyncio.Task[None]):
     """
 
     cancelled_early: bool = False
+    # Guarded by the pool's lock, as `shield` may be used in another thread.
+    shields: int = 0  # blocks that hold the input's cancellation off
+    cancel_due: bool = False  # it came meanwhile
 
     def cancel(self, msg: object = None) -> bool:
         coroutine: Any = self.get_coro()
@@ -98,6 +101,24 @@ class InputTask(asyncio.Task[None]):
             self.cancelled_early = True
             return True
         return super().cancel(msg)
+
+    def drop_shield(self, lock: threading.Lock) -> None:
+        """A `shield` block has ended; a cancellation that came meanwhile comes now."""
+        with lock:
+            self.shields -= 1
+            due = self.cancel_due and not self.shields
+            if due:
+                self.cancel_due = False
+        if not due:
+            return
+        loop = self.get_loop()
+        if asyncio._get_running_loop() is loop:
+            self.cancel()
+        else:
+            try:
+                loop.call_soon_threadsafe(self.cancel, context=Context())
+            except RuntimeError:
+                pass  # the loop is closed, and this task with it
 
 
 class TaskLane:
@@ -168,8 +189,13 @@ class TaskLane:
 
     def _cancel_task(self, input: Input) -> None:
         task: InputTask | None = input.runner
-        if task is not None:
-            task.cancel()
+        if task is None:
+            return
+        with self._lock:
+            if task.shields:
+                task.cancel_due = True
+                return
+        task.cancel()
 
     def _answer(self) -> None:
         self._bell.hush()

@@ -62,7 +62,16 @@ class Kind(enum.Enum):
 class Target:
     """What an input runs: one function, or one method of the container's instance."""
 
-    __slots__ = ("function", "is_async", "is_generator", "is_method", "is_plain", "kind", "name")
+    __slots__ = (
+        "function",
+        "is_async",
+        "is_cooperative",
+        "is_generator",
+        "is_method",
+        "is_plain",
+        "kind",
+        "name",
+    )
 
     def __init__(
         self, name: str, function: Callable[..., Any], kind: Kind, *, is_method: bool = False
@@ -75,6 +84,8 @@ class Target:
         self.is_async: bool = kind.is_async
         self.is_generator: bool = kind.is_generator
         self.is_plain: bool = not is_method and not kind.is_generator
+        # Marked by `cancellation.cooperative`: it ends itself when it is cancelled.
+        self.is_cooperative: bool = getattr(function, "_moorage_cooperative", False)
 
     def __repr__(self) -> str:
         return f"<Target {self.name}: {self.kind.value}>"

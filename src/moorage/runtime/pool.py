@@ -32,6 +32,7 @@ from .container import (
 )
 from .input import Call, IllegalMove, Input, InputState
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
+from .regions import ours
 from .routing import emptiest_below_limit, fullest_below_target
 from .threads import carry_out
 from .timekeeper import Timer
@@ -201,6 +202,8 @@ class Pool:
     def submit(self, inputs: Sequence[Input]) -> bool:
         """Accept `inputs`, in order; false if the pool was retired: get a new one.
 
+        To be called in a region of ours, as this is on the way of each input.
+
         Raises:
             ExecutionError: if the pool's run is being left.
         """
@@ -234,6 +237,7 @@ class Pool:
             carry_out(effects)
         return True
 
+    @ours
     def cancel(self, input: Input, outcome: Outcome | None = None) -> bool:
         """Cancel `input`, wherever it is; false if it is settled, or being cancelled.
 
@@ -248,6 +252,7 @@ class Pool:
         _forget_arguments(dropped)
         return True
 
+    @ours
     def cancel_all(self, inputs: Iterable[Input], outcome: Outcome | None = None) -> None:
         """Cancel several at once, so that none starts in the place of another."""
         dropped: list[Input] = []
@@ -256,12 +261,14 @@ class Pool:
         carry_out(effects)
         _forget_arguments(dropped)
 
+    @ours
     def calls(self) -> set[Call]:
         """The calls of the inputs that are here, queued or with a slot."""
         with self.lock:
             inputs = [input for input in self._queue if input.state is QUEUED]
             return {input.call for input in (*inputs, *self._waiting_inputs(), *self._holders())}
 
+    @ours
     def open_call(self) -> bool:
         """Keep the pool while a call may still submit; false if it was retired."""
         with self.lock:
@@ -270,12 +277,14 @@ class Pool:
             self._open_calls += 1
             return True
 
+    @ours
     def close_call(self) -> None:
         with self.lock:
             self._open_calls -= 1
             effects = self._retire_if_unused()
         carry_out(effects)
 
+    @ours
     def cancel_call(self, call: Call, *, queued_only: bool = False) -> None:
         """Cancel all inputs of `call` that are here; `queued_only` spares those with a slot."""
         dropped: list[Input] = []
@@ -288,6 +297,7 @@ class Pool:
         carry_out(effects)
         _forget_arguments(dropped)
 
+    @ours
     def resize(self, container: Container, limit: int) -> None:
         """Set how many inputs `container` may run at once; interrupts nothing."""
         with self.lock:
@@ -295,6 +305,7 @@ class Pool:
             effects = self._assign()
         carry_out(effects)
 
+    @ours
     def stop_fetching(self, container: Container) -> None:
         """Give `container` no more inputs; it stops when those it has are done."""
         with self.lock:
@@ -305,6 +316,7 @@ class Pool:
                 effects.extend(self._assign() if self._queued else self._scale())
         carry_out(effects)
 
+    @ours
     def set_limits(self, limits: Limits) -> bool:
         """Change the bounds of the autoscaler; false if the pool was retired: get a new one.
 
@@ -337,12 +349,14 @@ class Pool:
                 effects.extend(self._drain(container))
         return effects
 
+    @ours
     def start_minimum(self) -> None:
         """Start `min_containers`, before any input asks."""
         with self.lock:
             effects = self._scale()
         carry_out(effects)
 
+    @ours
     def statistics(self) -> PoolStatistics:
         with self.lock:
             return PoolStatistics(
@@ -884,6 +898,7 @@ class Pool:
 
     # -- capacity asks ------------------------------------------------------------------
 
+    @ours
     def evict_idle(self) -> bool:
         """Stop the longest idle container for another pool's sake; false to decline."""
         with self.lock:
@@ -896,6 +911,7 @@ class Pool:
         carry_out(effects)
         return True
 
+    @ours
     def room_granted(self) -> None:
         """Room was set aside for this pool: start a container if it is still wanted."""
         with self.lock:
@@ -1031,6 +1047,7 @@ class Pool:
 
     # -- the end ----------------------------------------------------------------------------
 
+    @ours
     def close(self, *, cancel_running: bool = True) -> None:
         """Take nothing more, cancel what is queued, let the containers stop.
 
@@ -1058,6 +1075,7 @@ class Pool:
         carry_out(effects)
         _forget_arguments(dropped)
 
+    @ours
     def cancel_running(self) -> None:
         """Cancel what holds a slot; done with already, it does nothing."""
         dropped: list[Input] = []
@@ -1074,6 +1092,7 @@ class Pool:
             if isinstance(holder, Input)
         ]
 
+    @ours
     def stop_by_force(self) -> None:
         """Run the exit hooks now, also of containers whose inputs do not end."""
         effects: list[Effect] = []
@@ -1090,6 +1109,7 @@ class Pool:
             self._empty_waiters.append(waiter)
         return self.clock.wait(waiter, deadline - self._now())
 
+    @ours
     def join(self, timeout: float) -> list[str]:
         """Join the threads of stopped containers in `timeout` seconds; name all that is left."""
         with self.lock:

@@ -16,9 +16,9 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context
 from typing import Any, Final
 
-from .cancellation import park
 from .clock import Clock
 from .input import Call
+from .regions import ours, park
 
 # Items a generator may be ahead of its reader.
 AHEAD: Final = 16
@@ -109,19 +109,28 @@ class Stream:
     def drive(self, generator: Generator[Any, Any, Any]) -> None:
         """Run a generator to its end on this worker thread, in this context."""
         try:
+            # The user's code runs in these steps, and none of it in between.
             for item in generator:
-                if not self._offer(item):
-                    return
+                with ours:
+                    goes_on = self._hand_over(item)
                 del item
-                while True:
-                    waiter = self._clock.make_waiter()
-                    if self._may_go_on(waiter.wake):
-                        break
-                    park(self._clock, waiter)
+                if not goes_on:
+                    return
         finally:
             close = getattr(generator, "close", None)
             if close is not None:  # an iterator that is no generator has none
                 close()
+
+    def _hand_over(self, item: Any) -> bool:
+        """Add `item`, and wait until there is room for another; false if the reader has gone."""
+        if not self._offer(item):
+            return False
+        del item
+        while True:
+            waiter = self._clock.make_waiter()
+            if self._may_go_on(waiter.wake):
+                return True
+            park(self._clock, waiter)
 
     async def drive_async(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Run an asynchronous generator to its end in this task."""

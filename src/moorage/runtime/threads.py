@@ -20,10 +20,12 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
-from .cancellation import OURS, USER, Cell, bind_cell
+from ..exception import InputCancellation
+from .cancellation import Cell, bind_cell
 from .clock import Clock, VirtualClock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState, Target
@@ -101,7 +103,7 @@ class ThreadLane:
     def cancel(self, input: Input) -> Effect | None:
         """How to flag a running input as cancelled, and end its wait of ours."""
         worker: Worker | None = input.runner
-        return None if worker is None else lambda: worker.cell.cancel(input)
+        return None if worker is None else partial(worker.cell.cancel, input)
 
     def _send_one(self) -> Effect | None:
         if self._on_its_way:
@@ -213,37 +215,28 @@ class ThreadLane:
         if virtual is not None:
             virtual.bind_thread(input)
         cell = worker.cell
-        cell_lock = cell.lock
         call = input.call
         target = call.target
         context: Context | None = None
-        outcome: Outcome
-        # User code begins, as far as anyone who cancels is concerned.
-        with cell_lock:
-            cell.input = input
-            # Set under the pool's lock before Cell.cancel() is called, so either
-            # we see it now or that will find us at this input.
-            cell.cancelled = cancelled = input.cancellation is not None
-            if not cancelled:
-                cell.state = USER
-        if cancelled:  # on its way here: then it never runs
-            outcome = _NOT_RUN
-        else:
-            try:
-                context = call.context.copy()
-                context.run(_set_running, input)
-                if target.is_plain and input.kwargs is None:
-                    outcome = Value(context.run(target.function, *input.args))
-                else:
-                    outcome = Value(context.run(self._body, target, input))
-                with cell_lock:
-                    cell.state = OURS
-                    cell.input = None
-            except BaseException as error:
-                with cell_lock:
-                    cell.state = OURS
-                    cell.input = None
-                outcome = failure_of(error)
+        outcome: Outcome = _NOT_RUN
+        try:
+            # User code begins, as far as anyone who cancels is concerned.  If it was
+            # cancelled on its way here, it never runs.
+            if cell.begin(input):
+                try:
+                    context = call.context.copy()
+                    context.run(_set_running, input)
+                    if target.is_plain and input.kwargs is None:
+                        outcome = Value(context.run(target.function, *input.args))
+                    else:
+                        outcome = Value(context.run(self._body, target, input))
+                except BaseException as error:
+                    outcome = failure_of(error)
+            cell.end()
+        except InputCancellation:
+            # A strike landed in these lines, and it was the only one.  Its input is
+            # cancelled, and the outcome is not looked at.
+            cell.end()
         effect: Effect | None = None
         lock = self._lock
         if not lock.acquire(False):

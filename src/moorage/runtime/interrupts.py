@@ -1,0 +1,98 @@
+"""Interrupts: Ctrl-C in the main thread, deferred while code of ours changes state.
+
+Owns the handler of SIGINT that is installed while a run is open, if Python's own
+was in force; any other is left alone.  In a region of ours (``regions.py``) the
+KeyboardInterrupt waits for its end; in a wait, and everywhere else, it comes at
+once.  All of it happens on the main thread, which alone runs signal handlers, so
+there is no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from types import FrameType
+from typing import Any, Final
+
+from .clock import Waiter
+from .regions import here
+
+
+class Interrupts:
+    """The guard of the main thread."""
+
+    def __init__(self) -> None:
+        self._depth = 0  # of regions of ours
+        # The depth up to which a KeyboardInterrupt may come: that of the wait, if any.
+        self._open_to = 0
+        self._pending = False
+        self._installed = False
+
+    def install(self) -> None:
+        """Take over SIGINT, if this is the main thread and Python's own handler has it."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        here.guard = self
+        if not self._installed and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._handle)
+            self._installed = True
+
+    def uninstall(self) -> None:
+        """Give SIGINT back, unless somebody else has taken it since."""
+        if threading.current_thread() is not threading.main_thread() or not self._installed:
+            return
+        self._installed = False
+        if signal.getsignal(signal.SIGINT) == self._handle:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._depth > self._open_to:
+            self._pending = True
+            return
+        if self._depth == 0 and asyncio._get_running_loop() is not None:
+            # asyncio.run() would have installed its own, had Python's been in force.
+            runner = _runner(frame)
+            if runner is not None:
+                runner["self"]._on_sigint(signum, frame, runner["task"])
+                return
+        raise KeyboardInterrupt
+
+    # -- the guard ----------------------------------------------------------------
+
+    def enter(self) -> None:
+        self._depth += 1
+
+    def exit(self) -> None:
+        # It may have been installed within the region that ends.
+        self._depth = max(0, self._depth - 1)
+        self._raise_pending()
+
+    def begin_wait(self, waiter: Waiter, /) -> None:
+        self._open_to = self._depth
+        try:
+            self._raise_pending()
+        except KeyboardInterrupt:
+            self._open_to = 0
+            raise
+
+    def end_wait(self) -> None:
+        self._open_to = 0
+
+    def _raise_pending(self) -> None:
+        if self._pending and self._depth <= self._open_to:
+            self._pending = False
+            raise KeyboardInterrupt
+
+
+def _runner(frame: FrameType | None) -> dict[str, Any] | None:
+    """The variables of the ``asyncio.Runner.run`` below `frame`, if there is one."""
+    while frame is not None:
+        if frame.f_code is asyncio.Runner.run.__code__:
+            found = frame.f_locals
+            return found if "task" in found and hasattr(found["self"], "_on_sigint") else None
+        frame = frame.f_back
+    return None
+
+
+interrupts: Final = Interrupts()

@@ -1,0 +1,103 @@
+"""Regions: where a thread runs code of ours, which nothing from outside may break.
+
+Owns which guard a thread has, and :data:`ours`, with which every function of ours
+that changes shared state, or holds a lock, keeps its thread's guard informed.  A
+worker's guard is its cell (``cancellation.py``); the main thread's defers
+KeyboardInterrupt (``interrupts.py``); other threads have none, and pay next to
+nothing.  Also owns :func:`park`, the one way to wait on behalf of a caller.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from .clock import Clock, Waiter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Guard(Protocol):
+    """Holds off, for one thread, what would strike it from outside.  Its own thread calls it."""
+
+    def enter(self) -> None:
+        """A region of ours begins; what was on its way strikes here, before it, or never."""
+        ...
+
+    def exit(self) -> None:
+        """It ends: raise what was held off meanwhile, if this was the outermost."""
+        ...
+
+    def begin_wait(self, waiter: Waiter, /) -> None:
+        """A wait begins, which what comes from outside may end.  Raises what is due already."""
+        ...
+
+    def end_wait(self) -> None:
+        """It has ended.  Raises what ended it."""
+        ...
+
+
+class Here(threading.local):
+    """What is known of the thread that asks."""
+
+    guard: Guard | None = None
+
+
+here: Final = Here()
+
+
+class _Ours:
+    """``with ours:``, or ``@ours`` for a whole function: a region of ours.  They nest."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        guard = here.guard
+        if guard is not None:
+            guard.enter()
+
+    def __exit__(self, *error: object) -> None:
+        guard = here.guard
+        if guard is not None:
+            guard.exit()
+
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            guard = here.guard
+            if guard is None:
+                return function(*args, **kwargs)
+            guard.enter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                guard.exit()
+
+        return guarded
+
+
+ours: Final = _Ours()
+
+
+def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
+    """Wait until `waiter` is woken; false if `timeout` seconds pass first.
+
+    Every blocking wait on behalf of a caller comes here.
+
+    Raises:
+        InputCancellation: if this thread runs an input that is cancelled,
+            before or during the wait.
+        KeyboardInterrupt: on the main thread.
+    """
+    guard = here.guard
+    if guard is None:
+        return clock.wait(waiter, timeout)
+    guard.begin_wait(waiter)
+    try:
+        return clock.wait(waiter, timeout)
+    finally:
+        guard.end_wait()
