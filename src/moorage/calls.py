@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
+from .runtime.cancellation import strike_again
 from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
@@ -142,9 +143,9 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         # Closed, or collected, maybe while some lock is held: take none here.
         try:
             later(lambda: _abandon(call, input))
-        except InputCancellation:  # a strike landed there: the only one
+        except InputCancellation:  # a strike landed there, and would be lost with the reader
             later(lambda: _abandon(call, input))
-            raise
+            strike_again()
         raise
     except BaseException:
         try:

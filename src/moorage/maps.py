@@ -24,6 +24,7 @@ from .calls import error_of, later, warn_if_loop_runs, written
 from .exception import Error, ExecutionError, InputCancellation
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
+from .runtime.cancellation import strike_again
 from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Value
@@ -386,9 +387,9 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
         # Closed, or collected, maybe while some lock is held: take none here.
         try:
             later(reading.close)
-        except InputCancellation:  # a strike landed there: the only one
+        except InputCancellation:  # a strike landed there, and would be lost with the reader
             later(reading.close)
-            raise
+            strike_again()
         raise
     except BaseException as error:
         try:

@@ -32,6 +32,7 @@ from .context import running_input
 from .input import Input
 from .regions import here
 from .regions import park as park
+from .timekeeper import process_timekeeper
 
 F = TypeVar("F")
 
@@ -137,6 +138,14 @@ class Cell:
             else:
                 self._due = True
 
+    def strike_again(self) -> None:
+        """The strike landed where it cannot be raised: send it once more, soon."""
+        with self.lock:
+            input = self.input
+            self._raised = self._sent = False
+        if input is not None:
+            process_timekeeper.post(lambda: self.strike(input))
+
     # -- the guard, and what user code asks -----------------------------------
 
     def enter(self) -> None:
@@ -237,6 +246,13 @@ def bind_cell(cell: Cell | None) -> None:
     if cell is not None:
         cell.ident = threading.get_ident()
     here.guard = cell
+
+
+def strike_again() -> None:
+    """See `Cell.strike_again`; for code that has caught the strike in a finalizer."""
+    cell = current_cell()
+    if cell is not None:
+        cell.strike_again()
 
 
 def current_cell() -> Cell | None:
