@@ -23,13 +23,13 @@ from typing import Any, Generic, TypeVar
 
 from .exception import AsyncUsageWarning, Error
 from .frames import short, warn
-from .runtime.cancellation import park
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
 from .runtime.pool import Pool
 from .runtime.streaming import Stream
 from .runtime.timekeeper import process_timekeeper
-from .runtime.waits import make_async_waiter
+from .runtime.waits import Reader, open_streams, park_for, reader_here, wait_for
+from .runtime.wakers import make_async_waiter
 
 Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
@@ -56,7 +56,7 @@ class WaitedCall:
 class StreamCall:
     """A generator input and its stream of items."""
 
-    __slots__ = ("context", "number", "pool", "stream", "target")
+    __slots__ = ("context", "number", "pool", "reader", "stream", "target")
 
     def __init__(self, target: Target) -> None:
         self.number: int = next_call_number()
@@ -64,8 +64,10 @@ class StreamCall:
         self.context: Context = copy_context()
         self.stream: Stream  # set when it is submitted
         self.pool: Pool | None = None  # set when it is submitted
+        self.reader: Reader | None = None  # who read last
 
     def settled(self, input: Input, /) -> Wake:
+        open_streams.pop(self, None)
         return self.stream.end
 
 
@@ -133,6 +135,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             waiter = pool.clock.make_waiter()
             # Read before the items are: it ends only after the last of them.
             ended = stream.ended
+            call.reader = reader_here()
             there, item = stream.take_nowait(waiter.wake)
             if there:
                 yield item
@@ -140,7 +143,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             elif ended:
                 break
             elif not stream.ended:
-                park(pool.clock, waiter)
+                park_for(pool, waiter, input)
     except GeneratorExit:
         # Closed, or collected, maybe while some lock is held: take none here.
         later(lambda: _abandon(call, input))
@@ -159,7 +162,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
     if call.pool is not None:
         return
     try:
-        call.pool = submit((input,))
+        pool = call.pool = submit((input,))
     except Error as error:
         raise short(error)
     stream = call.stream
@@ -167,6 +170,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
         while True:
             waiter = make_async_waiter()
             ended = stream.ended
+            call.reader = reader_here()
             there, item = stream.take_nowait(waiter.wake)
             if there:
                 yield item
@@ -174,7 +178,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
             elif ended:
                 break
             elif not stream.ended:
-                await waiter.wait()
+                await wait_for(pool, waiter, input)
     except GeneratorExit:
         later(lambda: _abandon(call, input))
         raise

@@ -24,6 +24,10 @@ default_scaledown_window: float = 60.0
 # Seconds that leaving a run waits for inputs and exit hooks, all together.
 exit_grace: float = 5.0
 
+# Seconds from the warning about awaiting inputs that wait for one another to the
+# DeadlockError: they may have timeouts of their own.  Blocking ones get it at once.
+deadlock_grace: float = 5.0
+
 # A spawned call is found by its id until this many seconds after it settled, and
 # while no more than so many others have settled since.  Those that expired are
 # let go at every 64th spawn, and whenever one is looked for.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import (
     AsyncIterable,
+    Callable,
     Iterable,
     Mapping,
     Sequence,
@@ -41,12 +42,19 @@ from .exception import Error, InvalidError
 from .feeding import Row, rows_of, rows_of_async
 from .frames import short, shortened_as
 from .maps import MapResults
-from .runtime.cancellation import park
 from .runtime.input import Input
 from .runtime.outcome import Value
 from .runtime.pool import Pool
 from .runtime.streaming import Stream
-from .runtime.waits import make_async_waiter
+from .runtime.waits import (
+    hold_loop,
+    open_streams,
+    park_for,
+    producer_waits,
+    reader_here,
+    wait_for,
+)
+from .runtime.wakers import make_async_waiter
 from .spawned import FunctionCall, spawned_calls
 
 if TYPE_CHECKING:
@@ -77,23 +85,29 @@ class Remote(Generic[P, R_co]):
         Cancels the input if this thread is interrupted meanwhile.
         """
         function = self._function
+        let_loop_go: Callable[[], object] | None = None
         try:
-            target = function._target
-            if target.is_generator:
-                function._expect("remote")
-            if asyncio._get_running_loop() is not None:
-                warn_if_loop_runs(written(target), "remote(...)", "await {}.remote.aio(...)")
-            clock = function._service.current_run().clock
-            waiter = clock.make_waiter()
-            input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-            pool = function._submit((input,))
-        except Error as error:
-            raise short(error)
-        try:
-            park(clock, waiter)
-        except BaseException:
-            pool.cancel(input)
-            raise
+            try:
+                target = function._target
+                if target.is_generator:
+                    function._expect("remote")
+                if asyncio._get_running_loop() is not None:
+                    warn_if_loop_runs(written(target), "remote(...)", "await {}.remote.aio(...)")
+                    # From now on, not from the wait on: this input must not go there.
+                    let_loop_go = hold_loop()
+                waiter = function._service.current_run().clock.make_waiter()
+                input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+                pool = function._submit((input,))
+            except Error as error:
+                raise short(error)
+            try:
+                park_for(pool, waiter, input)
+            except BaseException:
+                pool.cancel(input)
+                raise
+        finally:
+            if let_loop_go is not None:
+                let_loop_go()
         outcome = input.outcome
         if type(outcome) is Value:
             value: R_co = outcome.value
@@ -117,7 +131,7 @@ class Remote(Generic[P, R_co]):
         except Error as error:
             raise short(error)
         try:
-            await waiter.wait()
+            await wait_for(pool, waiter, input)
         except GeneratorExit:
             # Collected, maybe while some lock is held: take none here.
             later(partial(pool.cancel, input))
@@ -206,8 +220,15 @@ class RemoteGen(Generic[P, Y_co]):
         def submit(inputs: Sequence[Input]) -> Pool:
             if config.strict:  # as in Modal: at the first step
                 function._expect("remote_gen")
-            call.stream = Stream(function._service.current_run().clock)
-            return function._submit(inputs)
+            clock = function._service.current_run().clock
+            call.stream = Stream(clock, partial(producer_waits, call))
+            open_streams[call] = None  # until its input is settled
+            call.reader = reader_here()
+            try:
+                return function._submit(inputs)
+            except BaseException:
+                del open_streams[call]
+                raise
 
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
 

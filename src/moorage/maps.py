@@ -24,12 +24,12 @@ from .calls import error_of, later, warn_if_loop_runs, written
 from .exception import Error, ExecutionError
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
-from .runtime.cancellation import park
 from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Value
 from .runtime.pool import Pool
-from .runtime.waits import make_async_waiter
+from .runtime.waits import park_for, wait_for
+from .runtime.wakers import make_async_waiter
 
 R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
@@ -359,7 +359,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             waiter = clock.make_waiter()
             results = reading.next_results(call, waiter.wake)
             if results is None:
-                park(clock, waiter)
+                park_for(call.pool, waiter, call)
                 continue
             for input in results:
                 outcome = input.outcome
@@ -407,7 +407,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
             results = reading.next_results(call, waiter.wake)
             if results is None:
                 waits = True
-                await waiter.wait()
+                await wait_for(call.pool, waiter, call)
                 waits = False
                 continue
             for input in results:
