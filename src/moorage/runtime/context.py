@@ -1,8 +1,8 @@
 """Which input the running code belongs to.
 
 Owns one context variable, and of each thread whether it is a container's.  The
-executors set the variable in the fresh context of each attempt; lifecycle hooks run in an empty context where it says "a container,
-but no input".  Anyone may ask.
+executors set the variable in the fresh context of each attempt; lifecycle hooks
+run in an empty context where it says "a container, but no input".  Anyone may ask.
 """
 
 from __future__ import annotations

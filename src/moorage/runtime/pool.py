@@ -58,6 +58,10 @@ BACKOFF_FIRST: Final = 0.1
 BACKOFF_MOST: Final = 30.0
 
 
+Blockers = Callable[[Input], "list[waits.Wait]"]
+"""Says which waits an input sits in."""
+
+
 class PoolState(enum.Enum):
     OPEN = "open"
     CLOSING = "closing"  # its run is being left: takes nothing, ends what it has
@@ -984,9 +988,7 @@ class Pool:
         _forget_arguments(dropped)
         return True
 
-    def glance(
-        self, blockers: Callable[[Input], list[waits.Wait]]
-    ) -> list[list[waits.Wait]] | None:
+    def glance(self, blockers: Blockers) -> list[list[waits.Wait]] | None:
         """None if a queued input surely gets a slot; else what keeps those that might help.
 
         `blockers` says, under the lock, which waits an input sits in.

@@ -177,7 +177,8 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
     is_input = type(task) is InputTask
     # What other tasks of an input's wait for does not hold the input up.
     if task is None or (not is_input and not open_streams):
-        return await waiter.wait()
+        await waiter.wait()
+        return
     caller = running_input.get(None) if is_input else None
     known[task] = wait = Wait(task, caller, pool, on, timed, True, waiter)
     try:
@@ -385,16 +386,17 @@ def _look_closely(starts: list[Wait], pool: Pool | None = None, *, patient: bool
             if not scene.is_still_so():
                 continue
             waits = [node.what for node in knot if isinstance(node.what, Wait)]
+            victim = scene.victim(knot)
+            text = _message(scene, knot, victim)
             grace = config.deadlock_grace
             if patient and grace > 0 and any(wait.awaits for wait in waits):
                 suspicion = _Suspicion(starts or waits, scene.dead_pools())
                 _suspicions.append(suspicion)
-                told = _message(scene, knot, None)
+                told = text
                 clock: Clock = waits[0].pool.clock
                 clock.call_at(clock.now() + grace, suspicion.look_again)
             else:
-                victim = scene.victim(knot)
-                error = DeadlockError(_message(scene, knot, victim))
+                error = DeadlockError(text)
                 if victim is None:
                     # Nobody is queued: the youngest that waits is told itself.
                     wait = max(waits, key=lambda wait: wait.since)
