@@ -336,7 +336,7 @@ def test_stop_ends_what_runs_and_what_waits(in_threads):
     @app.function(max_containers=1)
     async def hang():
         started.set()
-        await moorage.runtime.waits.make_async_waiter().wait()
+        await moorage.runtime.wakers.make_async_waiter().wait()
 
     app.deploy()
     running, queued = hang.spawn(), hang.spawn()

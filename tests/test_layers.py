@@ -69,6 +69,8 @@ LAYERS = {
     "runtime.pool": 4,
     "runtime.capacity": 4,
     "runtime.waits": 4,
+    "runtime.wakers": 2,
+    "runtime.knots": 1,
     "runtime.container": 3,
     "runtime.local": 3,
     "runtime.executor": 2,

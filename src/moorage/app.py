@@ -72,7 +72,7 @@ from .runtime.autoscaler import Limits
 from .runtime.clock import Clock
 from .runtime.input import call_id, next_call_number
 from .runtime.lifecycle import Lifecycle
-from .runtime.waits import run_in_thread
+from .runtime.wakers import run_in_thread
 from .services import AppService, PoolKey, PoolKeys
 from .targets import make_target
 from .with_aio import FunctionWithAio, MethodWithAio, with_aio

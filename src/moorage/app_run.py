@@ -13,7 +13,7 @@ from .exception import Error, InvalidArgumentsError
 from .frames import short, shortened_as
 from .runs import Run
 from .runtime.clock import Clock
-from .runtime.waits import run_in_thread
+from .runtime.wakers import run_in_thread
 
 if TYPE_CHECKING:
     from .app import App

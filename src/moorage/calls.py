@@ -24,14 +24,14 @@ from typing import Any, Generic, TypeVar
 from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
 from .runtime.cancellation import strike_again
-from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
 from .runtime.pool import Pool
-from .runtime.regions import ours, park
+from .runtime.regions import ours
 from .runtime.streaming import Stream
 from .runtime.timekeeper import process_timekeeper
-from .runtime.waits import make_async_waiter
+from .runtime.waits import Reader, open_streams, park_for, reader_here, wait_for
+from .runtime.wakers import make_async_waiter
 
 Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
@@ -58,7 +58,7 @@ class WaitedCall:
 class StreamCall:
     """A generator input and its stream of items."""
 
-    __slots__ = ("context", "number", "pool", "stream", "target")
+    __slots__ = ("context", "number", "pool", "reader", "stream", "target")
 
     def __init__(self, target: Target) -> None:
         self.number: int = next_call_number()
@@ -66,8 +66,10 @@ class StreamCall:
         self.context: Context = copy_context()
         self.stream: Stream  # set when it is submitted
         self.pool: Pool | None = None  # set when it is submitted
+        self.reader: Reader | None = None  # who read last
 
     def settled(self, input: Input, /) -> Wake:
+        open_streams.pop(self, None)
         return self.stream.end
 
 
@@ -134,7 +136,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
                 raise short(error)
         while True:
             with ours:
-                there, item = _next_item(call.stream, pool.clock)
+                there, item = _next_item(call, pool, input)
             if not there:
                 break
             yield item
@@ -161,24 +163,26 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             del input  # it leads to the error, and the error's traceback to this frame
 
 
-def _next_item(stream: Stream, clock: Clock) -> tuple[bool, Any]:
+def _next_item(call: StreamCall, pool: Pool, input: Input) -> tuple[bool, Any]:
     """``(True, item)`` as soon as there is one; ``(False, None)`` at the end."""
+    stream = call.stream
     while True:
-        waiter = clock.make_waiter()
+        waiter = pool.clock.make_waiter()
         # Read before the items are: it ends only after the last of them.
         ended = stream.ended
+        call.reader = reader_here()
         there, item = stream.take_nowait(waiter.wake)
         if there or ended:
             return there, item
         if not stream.ended:
-            park(clock, waiter)
+            park_for(pool, waiter, input)
 
 
 async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGenerator[Any, None]:
     if call.pool is not None:
         return
     try:
-        call.pool = submit((input,))
+        pool = call.pool = submit((input,))
     except Error as error:
         raise short(error)
     stream = call.stream
@@ -186,6 +190,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
         while True:
             waiter = make_async_waiter()
             ended = stream.ended
+            call.reader = reader_here()
             there, item = stream.take_nowait(waiter.wake)
             if there:
                 yield item
@@ -193,7 +198,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
             elif ended:
                 break
             elif not stream.ended:
-                await waiter.wait()
+                await wait_for(pool, waiter, input)
     except GeneratorExit:
         later(lambda: _abandon(call, input))
         raise

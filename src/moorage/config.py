@@ -31,6 +31,9 @@ cancel_grace: float | None = 0.1
 # Seconds after which a container is given up that holds an input which was answered
 # (cancelled, or out of time) and does not end.
 abandoned_seconds: float = 30.0
+# Seconds from the warning about awaiting inputs that wait for one another to the
+# DeadlockError: they may have timeouts of their own.  Blocking ones get it at once.
+deadlock_grace: float = 5.0
 
 # A spawned call is found by its id until this many seconds after it settled, and
 # while no more than so many others have settled since.  Those that expired are

@@ -288,5 +288,12 @@ class InternalAPIWarning(UserWarning):
 # Ours alone.
 
 
+class DeadlockError(RemoteError):
+    """The input could never get a slot: all were held by inputs that wait for it.
+
+    Also raised where inputs wait for one another with none of them queued.
+    """
+
+
 class ClockStuckError(Error):
     """Virtual time could not move on; the message names who held it up."""

@@ -30,7 +30,7 @@ from .exception import InvalidArgumentsError, RemoteError
 from .runtime.clock import Clock, VirtualClock, join_threads
 from .runtime.input import Target
 from .runtime.outcome import failure_of, user_frames
-from .runtime.waits import make_async_waiter
+from .runtime.wakers import make_async_waiter
 
 # The most inputs made before they are handed over.  The first chunk is one
 # input, each further one twice as large, so that none waits for a chunk.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import (
     AsyncIterable,
+    Callable,
     Iterable,
     Mapping,
     Sequence,
@@ -44,9 +45,17 @@ from .maps import MapResults
 from .runtime.input import Input
 from .runtime.outcome import Value
 from .runtime.pool import Pool
-from .runtime.regions import here, ours, park
+from .runtime.regions import here, ours
 from .runtime.streaming import Stream
-from .runtime.waits import make_async_waiter
+from .runtime.waits import (
+    hold_loop,
+    open_streams,
+    park_for,
+    producer_waits,
+    reader_here,
+    wait_for,
+)
+from .runtime.wakers import make_async_waiter
 from .spawned import FunctionCall, spawned_calls
 
 if TYPE_CHECKING:
@@ -82,6 +91,7 @@ class Remote(Generic[P, R_co]):
         if guard is not None:
             guard.enter()
         function = self._function
+        let_loop_go: Callable[[], object] | None = None
         try:
             try:
                 target = function._target
@@ -89,14 +99,15 @@ class Remote(Generic[P, R_co]):
                     function._expect("remote")
                 if asyncio._get_running_loop() is not None:
                     warn_if_loop_runs(written(target), "remote(...)", "await {}.remote.aio(...)")
-                clock = function._service.current_run().clock
-                waiter = clock.make_waiter()
+                    # From now on, not from the wait on: this input must not go there.
+                    let_loop_go = hold_loop()
+                waiter = function._service.current_run().clock.make_waiter()
                 input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
                 pool = function._submit((input,))
             except Error as error:
                 raise short(error)
             try:
-                park(clock, waiter)
+                park_for(pool, waiter, input)
             except BaseException:
                 pool.cancel(input)
                 raise
@@ -110,6 +121,8 @@ class Remote(Generic[P, R_co]):
                 # They lead to the error, and its traceback to this frame.
                 del outcome, input, function, self
         finally:
+            if let_loop_go is not None:
+                let_loop_go()
             if guard is not None:
                 guard.exit()
 
@@ -129,7 +142,7 @@ class Remote(Generic[P, R_co]):
             else:
                 with ours:
                     pool = function._submit((input,))
-            await waiter.wait()
+            await wait_for(pool, waiter, input)
         except Error as error:
             raise short(error)
         except GeneratorExit:
@@ -223,8 +236,15 @@ class RemoteGen(Generic[P, Y_co]):
         def submit(inputs: Sequence[Input]) -> Pool:
             if config.strict:  # as in Modal: at the first step
                 function._expect("remote_gen")
-            call.stream = Stream(function._service.current_run().clock)
-            return function._submit(inputs)
+            clock = function._service.current_run().clock
+            call.stream = Stream(clock, partial(producer_waits, call))
+            open_streams[call] = None  # until its input is settled
+            call.reader = reader_here()
+            try:
+                return function._submit(inputs)
+            except BaseException:
+                del open_streams[call]
+                raise
 
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
 

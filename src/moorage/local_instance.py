@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .exception import ExecutionError
 from .runtime.lifecycle import Hook
-from .runtime.waits import make_async_waiter
+from .runtime.wakers import make_async_waiter
 
 # Those whose hooks run in this context: a hook may use .local() of its own instance.
 _entering: Final[ContextVar[tuple[LocalInstance, ...]]] = ContextVar("entering", default=())

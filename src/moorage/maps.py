@@ -29,8 +29,9 @@ from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Value
 from .runtime.pool import Pool
-from .runtime.regions import ours, park
-from .runtime.waits import make_async_waiter
+from .runtime.regions import ours
+from .runtime.waits import park_for, wait_for
+from .runtime.wakers import make_async_waiter
 
 R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
@@ -411,7 +412,7 @@ def _wait_results(reading: _Reading, call: MapCall) -> list[Input]:
         results = reading.next_results(call, waiter.wake)
         if results is not None:
             return results
-        park(call.clock, waiter)
+        park_for(call.pool, waiter, call)
 
 
 async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
@@ -433,7 +434,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
             results = reading.next_results(call, waiter.wake)
             if results is None:
                 waits = True
-                await waiter.wait()
+                await wait_for(call.pool, waiter, call)
                 waits = False
                 continue
             for input in results:

@@ -33,8 +33,9 @@ from .runtime.context import running_input
 from .runtime.input import Input, Target, call_id, call_number, next_call_number
 from .runtime.outcome import Failure, Value
 from .runtime.pool import Pool
-from .runtime.regions import ours, park
-from .runtime.waits import make_async_waiter
+from .runtime.regions import ours
+from .runtime.waits import park_for, wait_for
+from .runtime.wakers import make_async_waiter
 from .with_aio import FunctionWithAio, MethodWithAio
 
 R_co = TypeVar("R_co", covariant=True)
@@ -60,7 +61,7 @@ class Gather:
                 with ours:
                     try:
                         if _add_all(pending, waiter.wake):
-                            park(pool.clock, waiter)
+                            park_for(pool, waiter, _pools_of(pending))
                     finally:
                         for call, input in pending:
                             call._remove(input, waiter.wake)
@@ -72,10 +73,11 @@ class Gather:
         """As calling it, for asyncio and trio."""
         try:
             while pending := _pending(function_calls):
+                pool = pending[0][0]._started_pool()
                 waiter = make_async_waiter()
                 try:
                     if _add_all(pending, waiter.wake):
-                        await waiter.wait()
+                        await wait_for(pool, waiter, _pools_of(pending))
                 finally:
                     for call, input in pending:
                         later(partial(call._remove, input, waiter.wake))
@@ -364,7 +366,7 @@ class Get(Generic[R_co]):
                 if timeout is not None:
                     timer = pool.clock.call_at(pool.clock.now() + max(0.0, timeout), wake)
                 try:
-                    await waiter.wait()
+                    await wait_for(pool, waiter, input, timeout is not None)
                 finally:
                     if timer is not None:
                         timer.cancel()
@@ -442,6 +444,12 @@ def _pending(calls: Sequence[FunctionCall[Any]]) -> list[tuple[FunctionCall[Any]
         elif type(input.outcome) is not Value:
             raise error_of(input.outcome)
     return pending
+
+
+def _pools_of(
+    pending: list[tuple[FunctionCall[Any], Input]],
+) -> list[tuple[Pool, Input]]:
+    return [(call._started_pool(), input) for call, input in pending]
 
 
 def _add_all(pending: list[tuple[FunctionCall[Any], Input]], wake: Wake) -> bool:
@@ -580,7 +588,7 @@ def wait_here(
     """Block this thread for a spawned call, for `timeout` seconds at most."""
     warn_if_loop_runs(written(call.target), "spawn(...).get()", "await {}.spawn(...).get.aio()")
     try:
-        park(pool.clock, waiter, timeout)
+        park_for(pool, waiter, input, timeout)
     finally:
         if input.outcome is None:
             call._remove(input, waiter.wake)

@@ -43,6 +43,18 @@ class CapacityStatistics:
     waiting: int  # pools in line
 
 
+@dataclass(frozen=True, slots=True)
+class CapacitySurvey:
+    """Who has room and who waits for it, in order, at one moment."""
+
+    containers: int
+    sync_slots: int
+    most_containers: int
+    most_sync_slots: int
+    line: tuple[tuple[Tenant, int], ...]  # with the sync slots of a container of it
+    tenants: tuple[Tenant, ...]
+
+
 class Capacity:
     """Room for containers.  One per process, unless a test makes its own."""
 
@@ -126,9 +138,23 @@ class Capacity:
         with self._lock:
             return CapacityStatistics(self._containers, self._sync_slots, len(self._line))
 
-    def _fits(self, sync_slots: int) -> bool:
+    def survey(self) -> CapacitySurvey:
+        with self._lock:
+            return CapacitySurvey(
+                self._containers,
+                self._sync_slots,
+                *self._bounds(),
+                tuple(self._line),
+                tuple(self._tenants),
+            )
+
+    def _bounds(self) -> tuple[int, int]:
         most = config.max_containers if self._max_containers is None else self._max_containers
         slots = config.max_sync_slots if self._max_sync_slots is None else self._max_sync_slots
+        return most, slots
+
+    def _fits(self, sync_slots: int) -> bool:
+        most, slots = self._bounds()
         return self._containers < most and self._sync_slots + sync_slots <= slots
 
     def _serve_line(self) -> list[Effect]:

@@ -1,20 +1,28 @@
 """Which input the running code belongs to.
 
-Owns one context variable.  The executors set it in the fresh context of each
-attempt; lifecycle hooks run in an empty context where it says "a container,
-but no input".  Anyone may ask.
+Owns one context variable, and of each thread whether it is a container's.  The
+executors set the variable in the fresh context of each attempt; lifecycle hooks
+run in an empty context where it says "a container, but no input".  Anyone may ask.
 """
 
 from __future__ import annotations
 
+import threading
 from contextvars import Context, ContextVar
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from .input import Input
 
 # Unset: not in a container.  None: in a container, in a hook.
 running_input: Final[ContextVar[Input | None]] = ContextVar("moorage_running_input")
 
+
+class _Hosting(threading.local):
+    # The container whose thread T this is: it runs the loop, or the hooks.
+    container: Any = None
+
+
+hosting: Final = _Hosting()
 
 _OUTSIDE: Final = cast(Input, object())
 

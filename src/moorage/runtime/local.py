@@ -17,6 +17,7 @@ from typing import Final
 
 from .clock import VirtualClock, join_threads
 from .container import ContainerOptions, ContainerState, Effect, Host
+from .context import hosting
 from .executor import TaskLane
 from .input import Input
 from .lifecycle import run_enter, run_exit
@@ -121,6 +122,7 @@ class LocalContainer:
     def _main(self) -> None:
         if self._virtual is not None:
             self._virtual.bind_thread(self)
+        hosting.container = self
         try:
             self._live()
         finally:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from ..exception import ExecutionError, FunctionTimeoutError
+from . import waits
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
 from .capacity import Capacity
 from .clock import Clock, Waiter, acquire_patiently
@@ -56,6 +57,10 @@ STOPPED: Final = ContainerState.STOPPED
 # further one twice as long, up to the last figure.
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_MOST: Final = 30.0
+
+
+Blockers = Callable[[Input], "list[waits.Wait]"]
+"""Says which waits an input sits in."""
 
 
 class PoolState(enum.Enum):
@@ -134,6 +139,20 @@ class PoolStatistics:
     peak_inputs: int  # in one container, over all that there were
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One pool at one moment, for the search for knots in ``waits.py``."""
+
+    version: tuple[object, ...]  # another one once anything here has changed
+    grows: bool  # no bound keeps it from starting a container; or it is being left
+    in_line: bool  # it waits for room
+    spare: int  # containers above `min_containers`
+    queued: list[Input]
+    waiting: list[Input]  # for their next attempts
+    # Each with its state, its limit, and who holds its slots.
+    containers: list[tuple[Container, ContainerState, int, list[Input]]]
+
+
 class Pool:
     """One function, or one class with one set of parameter values."""
 
@@ -152,7 +171,7 @@ class Pool:
         self._now = clock.now
         self.lock: threading.Lock = threading.Lock()
         self._factory = factory
-        self._capacity = capacity
+        self.capacity: Capacity = capacity
         self._own_policy = policy is None
         self._policy: Policy = SimplePolicy(options.limits) if policy is None else policy
         self._on_retired = on_retired
@@ -170,6 +189,9 @@ class Pool:
         # Invariant: the READY ones of _containers, eldest first.
         self._ready: list[Container] = []
         self._starting = 0
+        # Those whose loop sits in a blocking call of ours, and in how many: they
+        # get no asynchronous inputs.
+        self._held_loops: dict[Container, int] = {}
         self._waiting_for_room = False
         self._failed_starts = 0  # in a row
         self._start_again_at = 0.0
@@ -301,8 +323,11 @@ class Pool:
     def resize(self, container: Container, limit: int) -> None:
         """Set how many inputs `container` may run at once; interrupts nothing."""
         with self.lock:
+            before = container.slots.limit
             container.slots.set_limit(limit)
             effects = self._assign()
+            if container.slots.limit < before:
+                self._look_for_knots(effects)
         carry_out(effects)
 
     @ours
@@ -314,6 +339,7 @@ class Pool:
             if container.state is READY:
                 effects.extend(self._drain(container))
                 effects.extend(self._assign() if self._queued else self._scale())
+                self._look_for_knots(effects)
         carry_out(effects)
 
     @ours
@@ -334,6 +360,7 @@ class Pool:
             effects.extend(self._assign() if self._queued else self._scale())
             effects.extend(self._retire_if_unused())
         carry_out(effects)
+        waits.look_at_all()
         return True
 
     def _drain_surplus(self) -> list[Effect]:
@@ -395,6 +422,8 @@ class Pool:
     def _assign(self) -> list[Effect]:
         """Grant what can be granted, in order; ask the policy if that is not all."""
         effects: list[Effect] = []
+        if self._held_loops and self._queued:
+            return self._assign_around_held_loops()
         if self._queued:
             now = self._now()
             self._fill(fullest_below_target, now, effects)
@@ -422,6 +451,44 @@ class Pool:
             container = choose(self._ready)
             if container is None:
                 return
+            self._grant_next(container, now, effects)
+
+    def _assign_around_held_loops(self) -> list[Effect]:
+        """As `_assign`, where some containers can take synchronous inputs only."""
+        effects: list[Effect] = []
+        now = self._now()
+        self._fill_around(fullest_below_target, now, effects)
+        if self._queued:
+            effects.extend(self._scale())
+            self._fill_around(emptiest_below_limit, now, effects)
+        return effects
+
+    def _fill_around(
+        self,
+        choose: Callable[[Sequence[Container]], Container | None],
+        now: float,
+        effects: list[Effect],
+    ) -> None:
+        while self._queued:
+            queue = self._queue
+            while queue[0].state is not QUEUED:
+                self._pass_over(queue.popleft(), effects)
+            container: Container | None = None
+            if queue[0].call.target.is_async:
+                free = [c for c in self._ready if c not in self._held_loops]
+                container = choose(free)
+            if container is None:
+                container = choose(self._ready)
+                if container is None:
+                    return
+                # The first that needs no loop goes before those that do.
+                for input in queue:
+                    if input.state is QUEUED and not input.call.target.is_async:
+                        break
+                else:
+                    return
+                queue.remove(input)
+                queue.appendleft(input)
             self._grant_next(container, now, effects)
 
     def _grant_next(self, container: Container, now: float, effects: list[Effect]) -> None:
@@ -495,6 +562,7 @@ class Pool:
             and held <= container.target
             and held <= slots.limit
             and container.state is READY
+            and not self._held_loops
         ):
             # The short way: the slot goes from one input to the next.
             effects: list[Effect] = []
@@ -581,6 +649,7 @@ class Pool:
             self._queue.append(input)
             self._queued += 1
             effects = self._assign() if self._queued == 1 else self._scale_and_assign()
+            self._look_for_knots(effects)
         carry_out(effects)
 
     def _waiting_inputs(self) -> list[Input]:
@@ -610,8 +679,8 @@ class Pool:
                 self._now_idle(container, self._now())
                 if self._waiting_for_room and not self._queued:
                     self._leave_line(effects)
-                if self._capacity.crowded and not self._queued:
-                    effects.append(self._capacity.make_room)
+                if self.capacity.crowded and not self._queued:
+                    effects.append(self.capacity.make_room)
             elif container.state is DRAINING:
                 effects.append(self._stop(container))
         idle = self.longest_idle
@@ -785,6 +854,8 @@ class Pool:
         idle: list[float] = []
         withheld = 0
         for container in self._ready:
+            if self._held_loops and self._queued and container in self._held_loops:
+                withheld += max(0, container.target - len(container.slots.held))
             if container.idle_since is not None:
                 idle.append(container.idle_since)
             elif container.slots.limit < container.target:
@@ -828,10 +899,11 @@ class Pool:
         # ready, starting or may be taken back.
         first = not self._ready and not self._starting
         if first:
-            self._capacity.register(self)
-        if not self._capacity.acquire_nowait(self, self.options.sync_slots, first=first):
+            self.capacity.register(self)
+        if not self.capacity.acquire_nowait(self, self.options.sync_slots, first=first):
             self._waiting_for_room = True
-            effects.append(self._capacity.make_room)
+            effects.append(self.capacity.make_room)
+            self._look_for_knots(effects)
             return False
         self._boot(effects)
         return True
@@ -896,6 +968,113 @@ class Pool:
             effects = self._scale()
         carry_out(effects)
 
+    # -- who waits for whom --------------------------------------------------------------
+
+    def _look_for_knots(self, effects: list[Effect]) -> None:
+        """Slots went away, or room: those that are queued may wait for themselves now."""
+        if self._queued and waits.known:
+            effects.append(lambda: waits.look_at(self))
+
+    def hold_loop(self, container: Container) -> None:
+        """The loop of `container` is blocked by a call of ours: it takes no async inputs."""
+        with self.lock:
+            self._held_loops[container] = self._held_loops.get(container, 0) + 1
+            effects = self._scale_and_assign() if self._queued else []
+        carry_out(effects)
+
+    def let_loop_go(self, container: Container) -> None:
+        """The end of a `hold_loop`."""
+        with self.lock:
+            self._held_loops[container] -= 1
+            if not self._held_loops[container]:
+                del self._held_loops[container]
+            effects = self._assign()
+        carry_out(effects)
+
+    def drop(self, input: Input, outcome: Outcome) -> bool:
+        """Settle `input` with `outcome` if its code has not begun; false if it has."""
+        dropped: list[Input] = []
+        with self.lock:
+            if input.state is not QUEUED and input.state is not GRANTED:
+                return False
+            effects = self._cancel(input, outcome, dropped)
+        carry_out(effects or ())
+        _forget_arguments(dropped)
+        return True
+
+    def glance(self, blockers: Blockers) -> list[list[waits.Wait]] | None:
+        """None if a queued input surely gets a slot; else what keeps those that might help.
+
+        `blockers` says, under the lock, which waits an input sits in.
+        """
+        ways: list[list[waits.Wait]] = []
+        with self.lock:
+            if not self._queued or self._grows():
+                return None
+            held_loops = self._held_loops
+            if self._starting and not held_loops:
+                return None
+            for container in self._ready:
+                held = container.slots.held
+                if container in held_loops or len(held) > container.slots.limit:
+                    continue  # more than one must get on
+                if len(held) < container.slots.limit:
+                    return None
+                # The youngest have had the least time to begin to wait.
+                for holder in reversed(held):
+                    assert isinstance(holder, Input)
+                    found = blockers(holder)
+                    if not found:
+                        return None
+                    ways.append(found)
+        return ways
+
+    def _grows(self) -> bool:
+        return self._state is not PoolState.OPEN or not self._is_capped()
+
+    def version(self) -> tuple[object, ...]:
+        """Equal to that of a survey while all that it says is so."""
+        with self.lock:
+            return self._version()
+
+    def _version(self) -> tuple[object, ...]:
+        return (
+            self._state,
+            self._accepted,
+            self._succeeded,
+            self._failed,
+            self._cancelled,
+            self._retries,
+            self._abandoned,
+            self._queued,
+            self._running,
+            self._starts,
+            self._numbers,
+            self._waiting_for_room,
+            self.options.limits,
+            tuple((c.number, c.state, c.slots.limit) for c in self._containers),
+        )
+
+    def survey(self) -> Survey:
+        with self.lock:
+            return Survey(
+                version=self._version(),
+                grows=self._grows(),
+                in_line=self._waiting_for_room,
+                spare=len(self._ready) + self._starting - self.options.limits.min_containers,
+                queued=[input for input in self._queue if input.state is QUEUED],
+                waiting=self._waiting_inputs(),
+                containers=[
+                    (
+                        container,
+                        container.state,
+                        container.slots.limit,
+                        [held for held in container.slots.held if isinstance(held, Input)],
+                    )
+                    for container in self._containers
+                ],
+            )
+
     # -- capacity asks ------------------------------------------------------------------
 
     @ours
@@ -923,13 +1102,13 @@ class Pool:
                 self._boot(effects)
                 effects.extend(self._scale())
             else:
-                effects.extend(self._capacity.release(self.options.sync_slots))
+                effects.extend(self.capacity.release(self.options.sync_slots))
                 effects.extend(self._retire_if_unused())
         carry_out(effects)
 
     def _leave_line(self, effects: list[Effect]) -> None:
         self._waiting_for_room = False
-        effects.extend(self._capacity.leave_line(self))
+        effects.extend(self.capacity.leave_line(self))
 
     # -- containers report ----------------------------------------------------------------
 
@@ -948,8 +1127,8 @@ class Pool:
             if not container.slots.held:
                 self._now_idle(container, now)
                 effects.extend(self._scale())
-                if self._capacity.crowded:
-                    effects.append(self._capacity.make_room)
+                if self.capacity.crowded:
+                    effects.append(self.capacity.make_room)
         carry_out(effects)
         return True
 
@@ -1009,7 +1188,7 @@ class Pool:
         self._containers.remove(container)
         self._stopped.append(container)
         self._peak_inputs = max(self._peak_inputs, container.slots.peak)
-        effects = list(self._capacity.release(self.options.sync_slots))
+        effects = list(self.capacity.release(self.options.sync_slots))
         effects.append(self._join_stopped)
         if self._state is PoolState.OPEN:
             effects.extend(self._assign() if self._queued else self._scale())
@@ -1043,7 +1222,7 @@ class Pool:
         self._wake_up_at(None)
         self._cancel_deadline()
         on_retired = self._on_retired
-        return [lambda: carry_out(self._capacity.forget(self)), lambda: on_retired(self)]
+        return [lambda: carry_out(self.capacity.forget(self)), lambda: on_retired(self)]
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -1071,7 +1250,7 @@ class Pool:
                     self._starting -= 1
                 elif container.state is READY:
                     effects.extend(self._drain(container))
-        effects.extend(self._capacity.forget(self))
+        effects.extend(self.capacity.forget(self))
         carry_out(effects)
         _forget_arguments(dropped)
 

@@ -29,10 +29,21 @@ Wake = Callable[[], object]
 class Stream:
     """The hand-over of one generator input."""
 
-    __slots__ = ("_clock", "_closed", "_ended", "_items", "_lock", "_producer", "_reader")
+    __slots__ = (
+        "_clock",
+        "_closed",
+        "_ended",
+        "_items",
+        "_lock",
+        "_on_full",
+        "_producer",
+        "_reader",
+    )
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, on_full: Callable[[], object] | None = None) -> None:
         self._clock = clock
+        # Called, without a lock, when the producer is about to wait.
+        self._on_full = on_full
         self._lock = threading.Lock()
         # Invariant: a producer waits only while the buffer is full and open, a
         # reader only while it is empty and neither ended nor closed.
@@ -66,6 +77,15 @@ class Stream:
     @property
     def ended(self) -> bool:
         return self._ended
+
+    @property
+    def has_items(self) -> bool:
+        return bool(self._items)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the producer waits for the reader."""
+        return self._producer is not None
 
     def close(self) -> None:
         """The reader has gone: the producer ends at its next item."""
@@ -130,6 +150,8 @@ class Stream:
             waiter = self._clock.make_waiter()
             if self._may_go_on(waiter.wake):
                 return True
+            if self._on_full is not None:
+                self._on_full()
             park(self._clock, waiter)
 
     async def drive_async(self, generator: AsyncGenerator[Any, Any]) -> None:
@@ -144,6 +166,8 @@ class Stream:
                     room = loop.create_future()
                     if self._may_go_on(_waker(loop, room)):
                         break
+                    if self._on_full is not None:
+                        self._on_full()
                     await room
         finally:
             aclose = getattr(generator, "aclose", None)
