@@ -113,6 +113,8 @@ def test_ten_thousand_cancels_at_the_moment_of_return():
     assert process_capacity.statistics().containers == 0
 
 
+# A strike that lands in a finalizer of somebody else's is lost, as CPython says then.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("at_once")
 def test_ten_thousand_cancels_during_nested_calls():
     """User code calls us, in every blocking way, when its strike is sent."""

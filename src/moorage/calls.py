@@ -142,6 +142,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             yield item
             del item
     except GeneratorExit:
+        call.reader = None  # at once: nobody waits for a reader that has gone
         # Closed, or collected, maybe while some lock is held: take none here.
         try:
             later(lambda: _abandon(call, input))
@@ -200,6 +201,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
             elif not stream.ended:
                 await wait_for(pool, waiter, input)
     except GeneratorExit:
+        call.reader = None  # at once: nobody waits for a reader that has gone
         later(lambda: _abandon(call, input))
         raise
     except BaseException:
