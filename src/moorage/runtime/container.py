@@ -104,7 +104,8 @@ class Container(Protocol):
     slots: Slots
     idle_since: float | None  # None while it holds an input, or is not ready
     started_at: float  # when it was told to boot
-    takes_no_more: bool  # it asked for no further inputs: not to be taken back
+    takes_no_more: bool  # it gets no further inputs: not to be taken back
+    retired: bool  # given up, for inputs in it do not end: it counts no more
 
     @property
     def host(self) -> Host:
@@ -125,6 +126,10 @@ class Container(Protocol):
 
     def stop(self) -> None:
         """Run the exit hooks and end; called once.  No lock held."""
+        ...
+
+    def places(self) -> list[str]:
+        """Where its threads sit that run something.  No lock held."""
         ...
 
     def join(self, timeout: float, /) -> list[str]:

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import threading
 from contextvars import Context
+from functools import partial
 from typing import Final
 
 from .clock import VirtualClock, join_threads
@@ -23,7 +24,7 @@ from .input import Input
 from .lifecycle import run_enter, run_exit
 from .offload import LoopExecutor
 from .slots import Slots
-from .threads import ThreadLane, carry_out, describe_thread
+from .threads import ThreadLane, Worker, carry_out, describe_thread
 
 logger: Final = logging.getLogger("moorage")
 
@@ -45,6 +46,7 @@ class LocalContainer:
         self.idle_since: float | None = None
         self.started_at: float = 0.0
         self.takes_no_more: bool = False
+        self.retired: bool = False
         self._host = host
         self._options = options
         self._name = f"moorage-{options.name}-{number}"
@@ -56,6 +58,7 @@ class LocalContainer:
         self._executor: LoopExecutor | None = None
         self._tasks: TaskLane | None = None
         self._stop_asked = False  # guarded by the pool's lock
+        self._worker: Worker | None = None  # T, if there is no loop to run
         self._serving = False  # touched by T only
         # What T takes part in virtual time as while it stops, apart from before:
         # the stop may be asked for before T has ended its part as a starter.
@@ -98,10 +101,13 @@ class LocalContainer:
         return self._threads.cancel(input)
 
     def stop(self) -> None:
-        if self._virtual is not None and self._tasks is None:
-            self._virtual.begin(self._stopping, self._name)
         with self._host.lock:
             self._stop_asked = True
+            # T takes part in virtual time from here on; from the end of its input
+            # on, if it has one, which may let time pass.
+            worker = self._worker
+            if self._virtual is not None and worker is not None and not worker.busy:
+                self._virtual.begin(self._stopping, self._name)
             effects = self._threads.stop()
         carry_out(effects)
         if self._tasks is not None:
@@ -110,6 +116,9 @@ class LocalContainer:
                 self._loop.call_soon_threadsafe(self._stop_serving, context=Context())
             except RuntimeError:
                 pass  # closed: T is past it
+
+    def places(self) -> list[str]:
+        return self._threads.places()
 
     def join(self, timeout: float) -> list[str]:
         threads = [self._thread, *self._threads.threads()]
@@ -152,7 +161,9 @@ class LocalContainer:
             self._close_loop()
             host.container_failed(self, error)
             return
-        worker = self._threads.expect_here() if self._tasks is None else None
+        worker = self._worker = self._threads.expect_here() if self._tasks is None else None
+        if worker is not None and self._virtual is not None:
+            worker.on_leaving = partial(self._virtual.begin, self._stopping, self._name)
         if host.container_ready(self):
             if worker is None:
                 self._run_loop()

@@ -15,10 +15,11 @@ import enum
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from .. import config
 from ..exception import ExecutionError, FunctionTimeoutError
 from . import waits
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
@@ -52,6 +53,10 @@ READY: Final = ContainerState.READY
 DRAINING: Final = ContainerState.DRAINING
 STOPPING: Final = ContainerState.STOPPING
 STOPPED: Final = ContainerState.STOPPED
+
+# Seconds after which a container is given up whose slots are all held by inputs that
+# were answered and do not end: a struck thread needs far less to get out.
+ALL_ABANDONED: Final = 1.0
 
 # Back-off after failed starts: the second waits this many seconds, each
 # further one twice as long, up to the last figure.
@@ -133,6 +138,7 @@ class PoolStatistics:
     failed: int
     cancelled: int
     retries: int  # attempts after the first
+    abandoned_threads: int  # of the abandoned inputs, in containers given up for it
     containers: tuple[ContainerStatistics, ...]
     containers_started: int
     peak_containers: int
@@ -202,6 +208,9 @@ class Pool:
         self._wakeup: Timer | None = None  # when the policy wants to be asked
         self._wakeup_at = 0.0
         self._deadline: Timer | None = None
+        # Invariant: the ABANDONED inputs, and since when each is.
+        self._abandoned: dict[Hashable, float] = {}
+        self._patience: Timer | None = None  # when to give up on one of them
         self._stopped: list[Container] = []  # whose threads are still to be joined
         self._empty_waiters: list[Waiter] = []
         self._numbers = 0
@@ -210,7 +219,6 @@ class Pool:
         self._failed = 0
         self._cancelled = 0
         self._retries = 0
-        self._abandoned = 0
         self._running = 0
         self._starts = 0
         self._start_seconds = 0.0
@@ -393,7 +401,13 @@ class Pool:
                 queued=self._queued,
                 waiting=self._waiting,
                 running=self._running,
-                abandoned=self._abandoned,
+                abandoned=len(self._abandoned),
+                abandoned_threads=sum(
+                    holder in self._abandoned
+                    for c in self._containers
+                    if c.retired
+                    for holder in c.slots.held
+                ),
                 accepted=self._accepted,
                 succeeded=self._succeeded,
                 failed=self._failed,
@@ -550,7 +564,9 @@ class Pool:
                 wake = self._record(input, outcome)
         elif state is ABANDONED:
             input.state = SETTLED
-            self._abandoned -= 1
+            del self._abandoned[input]
+            if not self._abandoned:
+                self._end_patience()
         elif state is SETTLED:
             return None, ()  # given up at the end of its container's grace
         else:
@@ -753,7 +769,8 @@ class Pool:
                 # slot stays held until the thread is out of the user's code.
                 wake = self._record(input, outcome)
                 input.state = ABANDONED
-                self._abandoned += 1
+                self._abandoned[input] = self._now()
+                self._be_patient(ALL_ABANDONED)
         else:
             return None
         if wake is not None:
@@ -820,6 +837,63 @@ class Pool:
                 effects = self._cancel_all(due, expired, dropped)
         carry_out(effects)
         _forget_arguments(dropped)
+
+    # -- inputs that do not end ---------------------------------------------------------
+
+    def _be_patient(self, seconds: float) -> None:
+        """Look at the abandoned inputs in `seconds`, or before."""
+        when = self._now() + seconds
+        if self._patience is None or self._patience.when > when:
+            self._end_patience()
+            self._patience = self.clock.call_at(when, self._on_patience_end)
+
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _on_patience_end(self) -> None:
+        """Give up containers with inputs that do not end.  On the clock's thread."""
+        effects: list[Effect] = []
+        with self.lock:
+            self._patience = None
+            now = self._now()
+            following: float | None = None
+            for container in list(self._containers):
+                since = [self._abandoned[h] for h in container.slots.held if h in self._abandoned]
+                if container.retired or not since or self._state is not PoolState.OPEN:
+                    continue
+                due = min(since) + config.abandoned_seconds
+                if len(since) >= container.slots.limit:
+                    due = min(due, max(since) + ALL_ABANDONED)
+                if due <= now:
+                    effects.extend(self._give_up_container(container))
+                elif following is None or due < following:
+                    following = due
+            if following is not None:
+                self._be_patient(following - now)
+        carry_out(effects)
+
+    def _give_up_container(self, container: Container) -> list[Effect]:
+        """Use `container` no more, and let others have its room; what lives in it may end."""
+        container.retired = container.takes_no_more = True
+        stuck = [holder for holder in container.slots.held if holder in self._abandoned]
+        effects = self._drain(container) if container.state is READY else []
+        effects.extend(self.capacity.release(self.options.sync_slots))
+        effects.append(lambda: self._log_given_up(container, len(stuck)))
+        effects.extend(self._assign() if self._queued else self._scale())
+        return effects
+
+    def _log_given_up(self, container: Container, count: int) -> None:
+        logger.warning(
+            "container %d of %s is used no more: %d of its inputs %s answered and %s not end; %s",
+            container.number,
+            self.options.name,
+            count,
+            "was" if count == 1 else "were",
+            "does" if count == 1 else "do",
+            "; ".join(container.places()) or "its threads are at their end",
+        )
 
     # -- scaling ------------------------------------------------------------------------
 
@@ -1045,7 +1119,7 @@ class Pool:
             self._failed,
             self._cancelled,
             self._retries,
-            self._abandoned,
+            len(self._abandoned),
             self._queued,
             self._running,
             self._starts,
@@ -1172,13 +1246,13 @@ class Pool:
             for holder in list(container.slots.held):
                 assert isinstance(holder, Input)
                 if holder.call.target.is_async:
-                    effects.extend(self._give_up(container, holder))
+                    effects.extend(self._end_by_force(container, holder))
                     dropped.append(holder)
             effects.extend(self._gone(container))
         carry_out(effects)
         _forget_arguments(dropped)
 
-    def _give_up(self, container: Container, input: Input) -> list[Effect]:
+    def _end_by_force(self, container: Container, input: Input) -> list[Effect]:
         wake = self._record(input, input.cancellation or _LOST)
         container.slots.release(input)
         self._running -= 1
@@ -1188,7 +1262,9 @@ class Pool:
         self._containers.remove(container)
         self._stopped.append(container)
         self._peak_inputs = max(self._peak_inputs, container.slots.peak)
-        effects = list(self.capacity.release(self.options.sync_slots))
+        effects: list[Effect] = []
+        if not container.retired:  # else its room was given back before
+            effects.extend(self.capacity.release(self.options.sync_slots))
         effects.append(self._join_stopped)
         if self._state is PoolState.OPEN:
             effects.extend(self._assign() if self._queued else self._scale())
@@ -1239,6 +1315,7 @@ class Pool:
                 return
             self._state = PoolState.CLOSING
             self._wake_up_at(None)
+            self._end_patience()
             self._waiting_for_room = False
             inputs = list(self._queue) + self._waiting_inputs()
             if cancel_running:

@@ -46,13 +46,16 @@ _RUNNING: Final = InputState.RUNNING
 class Worker:
     """One thread that runs inputs.  Parked while its bell is held."""
 
-    __slots__ = ("bell", "cell", "leaving")
+    __slots__ = ("bell", "busy", "cell", "leaving", "on_leaving")
 
     def __init__(self) -> None:
         self.bell: threading.Lock = threading.Lock()
         self.bell.acquire()
         self.cell: Cell = Cell()
+        self.busy: bool = False  # runs an input; guarded by the pool's lock
         self.leaving: bool = False  # touched by its own thread only
+        # Called when it ends after an input, before the input's end is known.
+        self.on_leaving: Callable[[], object] | None = None
 
 
 class ThreadLane:
@@ -198,6 +201,7 @@ class ThreadLane:
                     self._idle.append(worker)
                 else:
                     input.runner = worker
+                    worker.busy = True
                     if self._ready:
                         effect = self._send_one()
             if effect is not None:
@@ -261,11 +265,13 @@ class ThreadLane:
                     effect = self._send_one()
             elif self._stopping:
                 self._workers.remove(worker)
+                worker.busy = False
                 worker.leaving = True
             else:
                 # Idle before the caller is woken: it may submit again at
                 # once, and would otherwise start a second thread.
                 self._idle.append(worker)
+                worker.busy = False
         finally:
             lock.release()
         if input.outcome is not None:  # else it may be under way again
@@ -275,6 +281,8 @@ class ThreadLane:
         if effects:
             carry_out(effects)
         if virtual is not None:
+            if worker.leaving and worker.on_leaving is not None:
+                worker.on_leaving()
             virtual.end(input)
         try:
             return following
@@ -302,6 +310,15 @@ class ThreadLane:
         with self._lock:
             return list(self._threads)
 
+    def places(self) -> list[str]:
+        """Where the workers sit that run an input: the user's frames, outermost first."""
+        with self._lock:
+            idents = [
+                worker.cell.ident for worker in self._workers if worker.cell.input is not None
+            ]
+        frames = sys._current_frames()
+        return [describe_frame(frames[ident]) for ident in idents if ident in frames]
+
 
 def carry_out(effects: Iterable[Effect]) -> None:
     """Carry out effects with no lock held; one that fails does not stop the others."""
@@ -317,6 +334,11 @@ def describe_thread(thread: threading.Thread) -> str:
     frame: FrameType | None = sys._current_frames().get(thread.ident or -1)
     if frame is None:
         return thread.name
+    return describe_frame(frame) or f"{thread.name}, which is at its end"
+
+
+def describe_frame(frame: FrameType) -> str:
+    """The user's outermost and innermost function on the stack of `frame`; "" if none is."""
     frames = traceback.extract_stack(frame)
     # Outermost, the standard library starts the thread, then it is ours; innermost
     # it may be ours again.  What is in between is the user's.
@@ -328,7 +350,7 @@ def describe_thread(thread: threading.Thread) -> str:
         end -= 1
     user = frames[start:end]
     if not user:
-        return f"{thread.name}, which is at its end"
+        return ""
     first, last = user[0], user[-1]
     place = f"{first.name} ({first.filename}:{first.lineno})"
     if last is first:
