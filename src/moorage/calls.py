@@ -23,12 +23,13 @@ from typing import Any, Generic, TypeVar
 
 from .exception import AsyncUsageWarning, Error
 from .frames import short, warn
+from .runtime.callers import hold_loop, park_for, reader_here, wait_for
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
 from .runtime.pool import Pool
 from .runtime.streaming import Stream
 from .runtime.timekeeper import process_timekeeper
-from .runtime.waits import Reader, open_streams, park_for, reader_here, wait_for
+from .runtime.waits import Reader, open_streams
 from .runtime.wakers import make_async_waiter
 
 Y_co = TypeVar("Y_co", covariant=True)
@@ -125,9 +126,13 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
     warn_if_loop_runs(
         written(call.target), "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
     )
+    # On a container's loop the generator must go elsewhere, until it runs again.
+    let_loop_go = hold_loop() if asyncio._get_running_loop() is not None else None
     try:
         pool = call.pool = submit((input,))
     except Error as error:
+        if let_loop_go is not None:
+            let_loop_go()
         raise short(error)
     stream = call.stream
     try:
@@ -138,6 +143,8 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             call.reader = reader_here()
             there, item = stream.take_nowait(waiter.wake)
             if there:
+                if let_loop_go is not None:
+                    let_loop_go = let_loop_go()
                 yield item
                 del item
             elif ended:
@@ -151,6 +158,9 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
     except BaseException:
         _abandon(call, input)
         raise
+    finally:
+        if let_loop_go is not None:
+            let_loop_go()
     if type(input.outcome) is not Value:
         try:
             raise error_of(input.outcome)

@@ -7,6 +7,7 @@ the pool's lock: it changes in the same step that settles an input.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import (
     AsyncGenerator,
@@ -24,11 +25,11 @@ from .calls import error_of, later, warn_if_loop_runs, written
 from .exception import Error, ExecutionError
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
+from .runtime.callers import hold_loop, park_for, wait_for
 from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Value
 from .runtime.pool import Pool
-from .runtime.waits import park_for, wait_for
 from .runtime.wakers import make_async_waiter
 
 R_co = TypeVar("R_co", covariant=True)
@@ -352,6 +353,8 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
     warn_if_loop_runs(written(call.target), f"{reading.name}(...)", instead)
     clock = call.pool.clock
     feeder: ThreadFeeder | None = None
+    # On a container's loop its inputs must go elsewhere, until it runs again.
+    let_loop_go = hold_loop() if asyncio._get_running_loop() is not None else None
     try:
         if reading.needs_feeder:
             feeder = ThreadFeeder(call, reading.iterables, reading.starred)
@@ -361,6 +364,8 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             if results is None:
                 park_for(call.pool, waiter, call)
                 continue
+            if let_loop_go is not None:
+                let_loop_go = let_loop_go()
             for input in results:
                 outcome = input.outcome
                 if type(outcome) is Value:
@@ -383,6 +388,9 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
     except BaseException as error:
         call.close()
         raise short(error)
+    finally:
+        if let_loop_go is not None:
+            let_loop_go()
     call.finish()
     if feeder is not None:
         feeder.join()
