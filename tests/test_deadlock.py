@@ -114,7 +114,7 @@ def by_async_map(app, slots, containers=1):
     @app.function(max_containers=containers)
     @moorage.concurrent(max_inputs=slots)
     async def nested(n):
-        return n and 1 + [x async for x in nested.map.aio(iter([n - 1]))][0]
+        return n and 1 + max([x async for x in nested.map.aio(iter([n - 1]))])
 
     return nested
 
@@ -265,6 +265,7 @@ def test_every_knot_of_a_deep_recursion_is_cut(clock):
     with app.run(clock=clock):
         with pytest.raises(DeadlockError):
             f.remote(6)
+        clock.sleep(1)  # what still ran has ended, or was given up in its turn
         assert f.remote(1) == 2
 
 
@@ -304,7 +305,8 @@ def test_a_container_of_another_pool_that_is_idle_makes_room(clock, monkeypatch)
     with app.run(clock=clock):
         assert other.remote() == 1
         assert b.remote(1) == 1
-        assert other.statistics() is None  # with its only container the pool went
+        left = other.statistics()  # its pool is about to go, or has
+        assert left is None or left.containers == ()
 
 
 def test_a_container_of_another_pool_that_will_be_idle_makes_room(clock, monkeypatch):
@@ -439,8 +441,8 @@ def test_a_blocking_call_on_a_loop_goes_to_another_container(way, clock):
             if way == "remote":
                 return self.inner.remote(1)
             if way == "map":
-                return list(self.inner.map([1]))[0]
-            return list(self.items.remote_gen())[0]
+                return max(self.inner.map([1]))
+            return max(self.items.remote_gen())
 
         @moorage.method()
         async def inner(self, x):
@@ -573,22 +575,22 @@ def test_a_reader_that_stops_and_waits_for_the_generators_slot(reader, generator
         finally:
             await stream.aclose()
 
-    run = app.function(name="reads")(read)
-    run_async = app.function(name="reads_async")(read_async)
+    def read_outside():
+        loop = clock.new_event_loop()
+        try:
+            loop.run_until_complete(read_async())
+        finally:
+            loop.close()
+
+    reads = {
+        "outside": read,
+        "async outside": read_outside,
+        "input": app.function(name="reads")(read).remote,
+        "async input": app.function(name="reads_async")(read_async).remote,
+    }
     with app.run(clock=clock):
         with pytest.raises(DeadlockError, match=r"items, .*read all"):
-            if reader == "outside":
-                read()
-            elif reader == "input":
-                run.remote()
-            elif reader == "async input":
-                run_async.remote()
-            else:
-                loop = clock.new_event_loop()
-                try:
-                    loop.run_until_complete(read_async())
-                finally:
-                    loop.close()
+            reads[reader]()
         assert C().other.remote() == 1
 
 
