@@ -675,7 +675,7 @@ def test_closing_a_reader_releases_a_thread_that_sits_in_its_next_step(
             got.append(x)  # noqa: PERF402 - looked at before the end
 
     for module in (calls, maps):
-        monkeypatch.setattr(module, "park", watched(module.park))
+        monkeypatch.setattr(module, "park_for", watched(module.park_for))
     with app.run():
         reader = stream.remote_gen() if what == "stream" else hold.map([1, 2, 3])
         reading = in_threads(read)

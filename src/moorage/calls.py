@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
+from .runtime.callers import hold_loop, park_for, reader_here, wait_for
 from .runtime.cancellation import strike_again
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
@@ -30,7 +31,7 @@ from .runtime.pool import Pool
 from .runtime.regions import ours
 from .runtime.streaming import Stream
 from .runtime.timekeeper import process_timekeeper
-from .runtime.waits import Reader, open_streams, park_for, reader_here, wait_for
+from .runtime.waits import Reader, open_streams
 from .runtime.wakers import make_async_waiter
 
 Y_co = TypeVar("Y_co", covariant=True)
@@ -127,6 +128,8 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
     warn_if_loop_runs(
         written(call.target), "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
     )
+    # On a container's loop the generator must go elsewhere, until it runs again.
+    let_loop_go = hold_loop() if asyncio._get_running_loop() is not None else None
     try:
         # Regions of ours, but while the reader has an item.
         with ours:
@@ -137,6 +140,8 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         while True:
             with ours:
                 there, item = _next_item(call, pool, input)
+            if let_loop_go is not None:
+                let_loop_go = let_loop_go()
             if not there:
                 break
             yield item
@@ -157,6 +162,9 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             _abandon(call, input)
             raise
         raise
+    finally:
+        if let_loop_go is not None:
+            let_loop_go()
     if type(input.outcome) is not Value:
         try:
             raise error_of(input.outcome)

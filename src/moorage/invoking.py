@@ -42,19 +42,14 @@ from .exception import Error, InvalidError
 from .feeding import Row, rows_of, rows_of_async
 from .frames import short, shortened_as
 from .maps import MapResults
+from .runtime.callers import hold_loop, park_for, reader_here, wait_for
+from .runtime.deadlock import producer_waits
 from .runtime.input import Input
 from .runtime.outcome import Value
 from .runtime.pool import Pool
 from .runtime.regions import here, ours
 from .runtime.streaming import Stream
-from .runtime.waits import (
-    hold_loop,
-    open_streams,
-    park_for,
-    producer_waits,
-    reader_here,
-    wait_for,
-)
+from .runtime.waits import open_streams
 from .runtime.wakers import make_async_waiter
 from .spawned import FunctionCall, spawned_calls
 
@@ -91,7 +86,7 @@ class Remote(Generic[P, R_co]):
         if guard is not None:
             guard.enter()
         function = self._function
-        let_loop_go: Callable[[], object] | None = None
+        let_loop_go: Callable[[], None] | None = None
         try:
             try:
                 target = function._target

@@ -7,6 +7,7 @@ the pool's lock: it changes in the same step that settles an input.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import (
     AsyncGenerator,
@@ -24,13 +25,13 @@ from .calls import error_of, later, warn_if_loop_runs, written
 from .exception import Error, ExecutionError, InputCancellation
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
+from .runtime.callers import hold_loop, park_for, wait_for
 from .runtime.cancellation import strike_again
 from .runtime.clock import Clock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Value
 from .runtime.pool import Pool
 from .runtime.regions import ours
-from .runtime.waits import park_for, wait_for
 from .runtime.wakers import make_async_waiter
 
 R_co = TypeVar("R_co", covariant=True)
@@ -354,6 +355,8 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
     if reading.begun:
         return  # read the other way already
     feeder: ThreadFeeder | None = None
+    # On a container's loop its inputs must go elsewhere, until it runs again.
+    let_loop_go = hold_loop() if asyncio._get_running_loop() is not None else None
     try:
         # Regions of ours, but while the reader has a result.
         with ours:
@@ -369,6 +372,8 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
         while not reading.ended:
             with ours:
                 results = _wait_results(reading, call)
+            if let_loop_go is not None:
+                let_loop_go = let_loop_go()
             for input in results:
                 outcome = input.outcome
                 if type(outcome) is Value:
@@ -399,6 +404,9 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             reading.close()
             raise
         raise short(error)
+    finally:
+        if let_loop_go is not None:
+            let_loop_go()
     with ours:
         call.finish()
         if feeder is not None:

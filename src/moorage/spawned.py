@@ -28,13 +28,13 @@ from .exception import (
 )
 from .frames import short
 from .runs import open_pools
+from .runtime.callers import park_for, wait_for
 from .runtime.clock import Waiter
 from .runtime.context import running_input
 from .runtime.input import Input, Target, call_id, call_number, next_call_number
 from .runtime.outcome import Failure, Value
 from .runtime.pool import Pool
 from .runtime.regions import ours
-from .runtime.waits import park_for, wait_for
 from .runtime.wakers import make_async_waiter
 from .with_aio import FunctionWithAio, MethodWithAio
 

@@ -21,7 +21,6 @@ from typing import Final, Protocol
 
 from .. import config
 from ..exception import ExecutionError, FunctionTimeoutError
-from . import waits
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
 from .capacity import Capacity
 from .clock import Clock, Waiter, acquire_patiently
@@ -32,12 +31,14 @@ from .container import (
     Effect,
     check_move,
 )
+from .deadlock import look_at, look_at_all
 from .input import Call, IllegalMove, Input, InputState
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .regions import ours
 from .routing import emptiest_below_limit, fullest_below_target
 from .threads import carry_out
 from .timekeeper import Timer
+from .waits import Wait, known
 
 logger: Final = logging.getLogger("moorage")
 
@@ -64,7 +65,7 @@ BACKOFF_FIRST: Final = 0.1
 BACKOFF_MOST: Final = 30.0
 
 
-Blockers = Callable[[Input], "list[waits.Wait]"]
+Blockers = Callable[[Input], list[Wait]]
 """Says which waits an input sits in."""
 
 
@@ -147,7 +148,7 @@ class PoolStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """One pool at one moment, for the search for knots in ``waits.py``."""
+    """One pool at one moment, for the search in ``waiting_graph.py``."""
 
     version: tuple[object, ...]  # another one once anything here has changed
     grows: bool  # no bound keeps it from starting a container; or it is being left
@@ -368,7 +369,7 @@ class Pool:
             effects.extend(self._assign() if self._queued else self._scale())
             effects.extend(self._retire_if_unused())
         carry_out(effects)
-        waits.look_at_all()
+        look_at_all()
         return True
 
     def _drain_surplus(self) -> list[Effect]:
@@ -1046,8 +1047,8 @@ class Pool:
 
     def _look_for_knots(self, effects: list[Effect]) -> None:
         """Slots went away, or room: those that are queued may wait for themselves now."""
-        if self._queued and waits.known:
-            effects.append(lambda: waits.look_at(self))
+        if self._queued and known:
+            effects.append(lambda: look_at(self))
 
     def hold_loop(self, container: Container) -> None:
         """The loop of `container` is blocked by a call of ours: it takes no async inputs."""
@@ -1076,12 +1077,12 @@ class Pool:
         _forget_arguments(dropped)
         return True
 
-    def glance(self, blockers: Blockers) -> list[list[waits.Wait]] | None:
+    def glance(self, blockers: Blockers) -> list[list[Wait]] | None:
         """None if a queued input surely gets a slot; else what keeps those that might help.
 
         `blockers` says, under the lock, which waits an input sits in.
         """
-        ways: list[list[waits.Wait]] = []
+        ways: list[list[Wait]] = []
         with self.lock:
             if not self._queued or self._grows():
                 return None
@@ -1101,6 +1102,22 @@ class Pool:
                     if not found:
                         return None
                     ways.append(found)
+        return ways
+
+    def glance_at_call(self, call: object, blockers: Blockers) -> list[list[Wait]] | None:
+        """As `glance`, of those of `call` that are not queued: None if one surely ends."""
+        ways: list[list[Wait]] = []
+        with self.lock:
+            if self._trials and any(input.call is call for input in self._waiting_inputs()):
+                return None
+            for container in self._containers:
+                for holder in reversed(container.slots.held):
+                    assert isinstance(holder, Input)
+                    if holder.call is call:
+                        found = blockers(holder)
+                        if not found:
+                            return None
+                        ways.append(found)
         return ways
 
     def _grows(self) -> bool:

@@ -1,0 +1,119 @@
+"""Callers: how they wait for inputs, be it blocking or awaiting.
+
+Every wait of a caller for inputs comes here.  It is noted in ``waits.py`` while
+it lasts, and looked at by ``deadlock.py`` when it begins; for a caller that is
+no input, and while no stream is open, it is just the wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
+
+from .cancellation import current_cell, park
+from .clock import Waiter
+from .container import Container
+from .context import hosting, running_input
+from .deadlock import look
+from .executor import InputTask
+from .pool import Pool
+from .waits import On, Reader, Wait, known, open_streams
+from .wakers import AsyncWaiter
+
+
+def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -> bool:
+    """`park`, for `on`; false if `timeout` seconds pass first.
+
+    Raises:
+        DeadlockError: if it can never end, and no queued input can be failed instead.
+        InputCancellation: see `park`.
+    """
+    cell = current_cell()
+    flow: object = cell if cell is not None else hosting.container
+    if flow is None:
+        if not open_streams:
+            return park(pool.clock, waiter, timeout)
+        flow = threading.get_ident()
+    caller = running_input.get(None) if cell is None else cell.input
+    wait = Wait(flow, caller, pool, on, timeout is not None, False, waiter)
+    let_loop_go = hold_loop() if cell is None else None
+    known[flow] = wait
+    try:
+        if timeout is None:
+            look(wait)
+        woken = park(pool.clock, waiter, timeout)
+    finally:
+        del known[flow]
+        if let_loop_go is not None:
+            let_loop_go()
+    if wait.error is not None:
+        raise wait.error
+    return woken
+
+
+def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Awaitable[None]:
+    """``waiter.wait()``, for `on`.
+
+    Raises:
+        DeadlockError: if it can never end, and no queued input can be failed instead.
+    """
+    if running_input.get(None) is None and not open_streams:
+        return waiter.wait()
+    return _wait_for(pool, waiter, on, timed)
+
+
+async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> None:
+    task = _current_task()
+    is_input = type(task) is InputTask
+    # What other tasks of an input's wait for does not hold the input up.
+    if task is None or (not is_input and not open_streams):
+        await waiter.wait()
+        return
+    caller = running_input.get(None) if is_input else None
+    known[task] = wait = Wait(task, caller, pool, on, timed, True, waiter)
+    try:
+        if not timed:
+            look(wait)
+        await waiter.wait()
+    finally:
+        del known[task]
+    if wait.error is not None:
+        raise wait.error
+
+
+def _current_task() -> object:
+    if asyncio._get_running_loop() is not None:
+        return asyncio.current_task()
+    import trio
+
+    return trio.lowlevel.current_task()
+
+
+def hold_loop() -> Callable[[], None] | None:
+    """Let the container whose thread T calls get no asynchronous inputs.
+
+    For blocking calls: those inputs would wait for this call.  It returns what
+    ends that, to be called once; None, and nothing happens, on any other thread.
+    """
+    container: Container | None = hosting.container
+    if container is None or current_cell() is not None:
+        return None
+    pool = cast(Pool, container.host)
+    pool.hold_loop(container)
+    return partial(pool.let_loop_go, container)
+
+
+def reader_here() -> Reader:
+    """The flow that calls, as the reader of a stream."""
+    cell = current_cell()
+    if cell is not None:
+        thread: object = cell
+        input = cell.input
+    else:
+        thread = hosting.container or threading.get_ident()
+        input = None
+    loop = asyncio._get_running_loop()
+    return thread, input, None if loop is None else asyncio.current_task(loop)
