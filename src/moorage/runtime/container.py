@@ -127,6 +127,10 @@ class Container(Protocol):
         """Run the exit hooks and end; called once.  No lock held."""
         ...
 
+    def give_up(self) -> None:
+        """It takes too long to start: cancel what can be of its enter hooks.  No lock held."""
+        ...
+
     def join(self, timeout: float, /) -> list[str]:
         """Join the threads in `timeout` seconds; name those that are left."""
         ...

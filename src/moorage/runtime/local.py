@@ -19,7 +19,7 @@ from .clock import VirtualClock, join_threads
 from .container import ContainerOptions, ContainerState, Effect, Host
 from .executor import TaskLane
 from .input import Input
-from .lifecycle import run_enter, run_exit
+from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
 from .slots import Slots
 from .threads import ThreadLane, carry_out, describe_thread
@@ -54,6 +54,7 @@ class LocalContainer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._executor: LoopExecutor | None = None
         self._tasks: TaskLane | None = None
+        self._start = Start()
         self._stop_asked = False  # guarded by the pool's lock
         self._serving = False  # touched by T only
         # What T takes part in virtual time as while it stops, apart from before:
@@ -110,6 +111,9 @@ class LocalContainer:
             except RuntimeError:
                 pass  # closed: T is past it
 
+    def give_up(self) -> None:
+        self._start.give_up()
+
     def join(self, timeout: float) -> list[str]:
         threads = [self._thread, *self._threads.threads()]
         if self._executor is not None:
@@ -134,7 +138,7 @@ class LocalContainer:
         try:
             if options.has_async or lifecycle.needs_loop:
                 self._open_loop()
-            instance = run_enter(lifecycle, self._loop)
+            instance = run_enter(lifecycle, self._start)
             if options.has_async:
                 assert self._loop is not None
                 self._tasks = TaskLane(
@@ -191,7 +195,7 @@ class LocalContainer:
             self._loop.stop()
 
     def _open_loop(self) -> None:
-        self._loop = loop = self._clock.new_event_loop()
+        self._loop = self._start.loop = loop = self._clock.new_event_loop()
         self._executor = LoopExecutor(self._name)
         loop.set_default_executor(self._executor)
         if self._options.lifecycle.has_async_exit:
