@@ -11,6 +11,7 @@ import moorage
 from moorage import App, Retries
 from moorage.exception import (
     FunctionTimeoutError,
+    InputCancelledError,
     InvalidError,
     QueueTimeoutError,
 )
@@ -422,3 +423,194 @@ def test_leaving_names_the_enter_hook_that_still_runs(caplog):
     assert "was left while this still ran" in caplog.text
     assert "load" in caplog.text
     go_on.set()
+
+
+# -- running: the caller is answered in time, whatever its code does -----------------------
+
+
+def make_blocked(**options):
+    """A container whose loop one input blocks, when it is told to, until it is let go."""
+    app = App()
+    blocked, go_on = threading.Event(), threading.Event()
+    seen = []
+
+    @app.cls(max_containers=1, **options)
+    @moorage.concurrent(max_inputs=4)
+    class Work:
+        @moorage.method()
+        async def block(self):
+            blocked.set()
+            go_on.wait(30)
+
+        @moorage.method()
+        async def sleep(self):
+            seen.append("began")
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                seen.append("ended")
+
+        @moorage.method()
+        async def items(self):
+            yield 1
+            await asyncio.sleep(3600)
+
+    return app, Work(), blocked, go_on, seen
+
+
+@pytest.mark.parametrize("way", ["timeout", "cancel", "leaving"])
+def test_a_blocked_loop_delays_no_answer(way, in_threads):
+    app, work, blocked, go_on, seen = make_blocked(timeout=0.3 if way == "timeout" else 300)
+    with app.run(grace=5):
+        sleeper = work.sleep.spawn()
+        stream = iter(work.items.remote_gen())
+        assert next(stream) == 1
+        blocker = work.block.spawn()
+        assert blocked.wait(10)
+        if way == "timeout":
+            for get in (sleeper.get, lambda: next(stream), blocker.get):
+                with pytest.raises(FunctionTimeoutError, match=r"timeout of 0\.3 s"):
+                    get()
+        else:
+            sleeper.cancel()
+            with pytest.raises(InputCancelledError):
+                sleeper.get()
+        assert not go_on.is_set()
+        s = work.sleep.statistics()
+        assert s.running == 3, "the slots are held until the code has ended"
+        assert s.abandoned == (3 if way == "timeout" else 1)
+        assert s.accepted == s.running - s.abandoned + s.failed + s.cancelled
+        if way == "leaving":
+
+            def let_go():
+                with pytest.raises(InputCancelledError, match="run was left"):
+                    blocker.get()
+                go_on.set()
+
+            answered = in_threads(let_go)
+        else:
+            go_on.set()
+    if way == "leaving":
+        answered.result()
+    assert seen == ["began", "ended"]
+
+
+def make_lingering(clock, **options):
+    app = App()
+    seen = []
+
+    @app.function(timeout=3, max_containers=1, **options)
+    async def linger(seconds):
+        seen.append(clock.now())
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(seconds)
+            seen.append("cleaned")
+
+    return app, linger, seen
+
+
+def test_an_input_that_ends_promptly_is_answered_at_its_deadline():
+    with VirtualClock() as clock:
+        app, linger, seen = make_lingering(clock)
+        with app.run(clock=clock):
+            with pytest.raises(FunctionTimeoutError):
+                linger.remote(0)
+            assert clock.now() == 3.0
+            assert seen == [0.0, "cleaned"]
+
+
+def test_a_long_clean_up_keeps_the_slot_and_not_the_caller():
+    with VirtualClock() as clock:
+        app, linger, seen = make_lingering(clock)
+        with app.run(clock=clock):
+            first = linger.spawn(20)
+            second = linger.spawn(0)
+            with pytest.raises(FunctionTimeoutError):
+                first.get()
+            assert clock.now() == pytest.approx(3.1)
+            s = linger.statistics()
+            assert (s.running, s.abandoned, s.queued, s.failed) == (1, 1, 1, 1)
+            with pytest.raises(FunctionTimeoutError):
+                second.get()
+            assert seen == [0.0, "cleaned", 23.0, "cleaned"]
+            assert clock.now() == 26.0
+            s = linger.statistics()
+            assert (s.running, s.abandoned, s.failed) == (0, 0, 2)
+
+
+def test_a_retry_waits_for_the_end_of_the_attempt_that_ran_out_of_time():
+    with VirtualClock() as clock:
+        app, linger, seen = make_lingering(clock, retries=Retries(max_retries=1, initial_delay=1.0))
+        with app.run(clock=clock):
+            with pytest.raises(FunctionTimeoutError) as caught:
+                linger.remote(10)
+            assert seen == [0.0, "cleaned", 14.0]
+            assert clock.now() == pytest.approx(17.1), "none follows the last"
+            assert len(caught.value.__notes__) == 1
+            clock.sleep(10)
+            assert linger.statistics().running == 0
+
+
+def test_an_attempt_that_does_not_end_for_long_is_not_tried_again():
+    with VirtualClock() as clock:
+        app, linger, seen = make_lingering(clock, retries=5)
+        with app.run(clock=clock):
+            with pytest.raises(FunctionTimeoutError):
+                linger.remote(100)
+            assert clock.now() == pytest.approx(33.0)
+            clock.sleep(100)
+            assert seen == [0.0, "cleaned"]
+            s = linger.statistics()
+            assert (s.running, s.abandoned, s.failed, s.waiting, s.retries) == (0, 0, 1, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["def", "async def", "generator", "async generator"])
+def test_ten_thousand_in_flight_run_out_at_their_time(kind):
+    """Of each kind; with threads, as many as a container has."""
+    app = App()
+    count = 10_000 if kind.startswith("async") else 40
+    with VirtualClock() as clock:
+        park, forever = moorage.runtime.cancellation.park, clock.make_waiter
+
+        def work():
+            park(clock, forever())
+
+        async def work_async():
+            await asyncio.sleep(3600)
+
+        def items():
+            yield 1
+            park(clock, forever())
+
+        async def items_async():
+            yield 1
+            await asyncio.sleep(3600)
+
+        body = {
+            "def": work,
+            "async def": work_async,
+            "generator": items,
+            "async generator": items_async,
+        }[kind]
+        function = app.function(max_containers=1, timeout=30)(
+            moorage.concurrent(max_inputs=count)(body)
+        )
+        with app.run(clock=clock):
+            if "generator" in kind:
+                streams = []
+                for _ in range(count):
+                    streams.append(iter(function.remote_gen()))
+                    assert next(streams[-1]) == 1
+                ends = [lambda stream=stream: next(stream) for stream in streams]
+            else:
+                ends = [function.spawn().get for _ in range(count)]
+            clock.sleep(29.0)
+            assert function.statistics().running == count
+            for end in ends:
+                with pytest.raises(FunctionTimeoutError):
+                    end()
+            assert 30.0 <= clock.now() <= 30.2
+            s = function.statistics()
+            assert s.failed == count

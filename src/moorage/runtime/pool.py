@@ -56,6 +56,13 @@ STOPPED: Final = ContainerState.STOPPED
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_MOST: Final = 30.0
 
+# Seconds that an asynchronous input gets to end after its cancel or its timeout,
+# before its caller is answered without it: its loop may be blocked by a neighbour,
+# or its own clean-up take long.
+ENDS_WITHIN: Final = 0.1
+# The same for one that will be tried again once it has ended.
+ENDS_FOR_RETRY_WITHIN: Final = 30.0
+
 
 class PoolState(enum.Enum):
     OPEN = "open"
@@ -187,6 +194,9 @@ class Pool:
         self._deadline: Timer | None = None
         self._queue_deadline: Timer | None = None
         self._startup_deadline: Timer | None = None
+        # Asynchronous inputs that were told to end: by when, and with which outcome.
+        self._told_to_end: deque[tuple[float, Input, Outcome]] = deque()
+        self._end_deadline: Timer | None = None
         # Starting for too long: their room is given back, their threads are not
         # out of the enter hooks.
         self._given_up: set[Container] = set()
@@ -558,20 +568,13 @@ class Pool:
         given up.
         """
         retries = self.options.retries
-        if (
-            retries is None
-            or type(outcome) is not Failure
-            or self._state is not PoolState.OPEN
-            or input.call.target.is_generator
-        ):
+        if retries is None or not self._may_be_tried_again(input, outcome):
             return False
+        assert type(outcome) is Failure
         trials = self._trials.get(input)
         if trials is None:
             trials = self._trials[input] = Trials()
         attempt = len(trials.errors) + 1
-        if attempt > retries.max_retries:
-            outcome.earlier = tuple(trials.errors)
-            return False
         trials.errors.append(outcome.error)
         input.state = WAITING
         input.container = input.runner = input.cancellation = None
@@ -580,6 +583,21 @@ class Pool:
         when = self._now() + retries.delay(attempt)
         trials.timer = self.clock.call_at(when, lambda: self._on_retry(input))
         return True
+
+    def _may_be_tried_again(self, input: Input, outcome: Outcome) -> bool:
+        retries = self.options.retries
+        if (
+            retries is None
+            or type(outcome) is not Failure
+            or self._state is not PoolState.OPEN
+            or input.call.target.is_generator
+        ):
+            return False
+        trials = self._trials.get(input)
+        if trials is None or len(trials.errors) < retries.max_retries:
+            return retries.max_retries > 0
+        outcome.earlier = tuple(trials.errors)
+        return False
 
     def _on_retry(self, input: Input) -> None:
         """The time of its next attempt has come.  On the clock's thread."""
@@ -685,6 +703,7 @@ class Pool:
         ):
             # It ran out of time, and is on its way out: it will not be tried again.
             input.cancellation = outcome
+            self._expect_end(input, outcome, ENDS_WITHIN)
         elif state is RUNNING and input.cancellation is None:
             input.cancellation = outcome
             # The flag is set before the caller is released: what it does next
@@ -692,17 +711,68 @@ class Pool:
             effect = input.container.cancel(input)
             if effect is not None:
                 effects.append(effect)
-            if not input.call.target.is_async:
-                # A thread cannot be stopped: release the caller at once.  The
-                # slot stays held until the thread is out of the user's code.
-                wake = self._record(input, outcome)
-                input.state = ABANDONED
-                self._abandoned += 1
+            if input.call.target.is_async:
+                self._expect_end(input, outcome, ENDS_WITHIN)
+            else:
+                # A thread cannot be stopped: release the caller at once.
+                wake = self._abandon(input, outcome)
         else:
             return None
         if wake is not None:
             effects.append(wake)
         return effects
+
+    def _abandon(self, input: Input, outcome: Outcome) -> Effect | None:
+        """Answer the caller; the slot stays held until the user's code has ended."""
+        wake = self._record(input, outcome)
+        input.state = ABANDONED
+        self._abandoned += 1
+        return wake
+
+    def _expect_end(self, input: Input, outcome: Outcome, within: float) -> None:
+        # One timer for all, for they are told to end one after the other.
+        when = self._now() + within
+        self._told_to_end.append((when, input, outcome))
+        if self._end_deadline is None:
+            self._end_deadline = self.clock.call_at(when, self._on_end_deadline)
+
+    def _on_end_deadline(self) -> None:
+        """Inputs that were told to end have had their time.  On the clock's thread."""
+        effects: list[Effect] = []
+        passed: list[object] = []  # let go of without the lock
+        with self.lock:
+            self._end_deadline = None
+            now = self._now()
+            told = self._told_to_end
+            while told and told[0][0] <= now:
+                entry = told.popleft()
+                passed.append(entry)
+                _, input, outcome = entry
+                if input.state is not RUNNING or input.cancellation is not outcome:
+                    continue  # it ended, and may even be tried again by now
+                if self._may_be_tried_again(input, outcome):
+                    self._give_up_retry_later(input, outcome)
+                elif (wake := self._abandon(input, outcome)) is not None:
+                    effects.append(wake)
+            if told:
+                self._end_deadline = self.clock.call_at(told[0][0], self._on_end_deadline)
+        carry_out(effects)
+
+    def _give_up_retry_later(self, input: Input, outcome: Outcome) -> None:
+        # Its next attempt needs it to end first.  The caller waits for that, but
+        # not for ever: the loop may be blocked for good.
+        def give_up() -> None:
+            wake: Effect | None = None
+            with self.lock:
+                trials = self._trials.get(input)
+                if trials is not None and type(outcome) is Failure:
+                    outcome.earlier = tuple(trials.errors)
+                if input.state is RUNNING and input.cancellation is outcome:
+                    wake = self._abandon(input, outcome)
+            if wake is not None:
+                carry_out((wake,))
+
+        self.clock.call_at(self._now() + ENDS_FOR_RETRY_WITHIN - ENDS_WITHIN, give_up)
 
     def _cancel_all(
         self, inputs: list[Input], outcome: Outcome, dropped: list[Input]
@@ -1107,7 +1177,12 @@ class Pool:
         _forget_arguments(dropped)
 
     def _give_up(self, container: Container, input: Input) -> list[Effect]:
-        wake = self._record(input, input.cancellation or _LOST)
+        wake: Effect | None = None
+        if input.state is ABANDONED:
+            input.state = SETTLED
+            self._abandoned -= 1
+        else:
+            wake = self._record(input, input.cancellation or _LOST)
         container.slots.release(input)
         self._running -= 1
         return [] if wake is None else [wake]
