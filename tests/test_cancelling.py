@@ -35,15 +35,15 @@ def soon(monkeypatch):
 
 def test_a_thread_that_computes_is_struck_and_its_neighbours_are_not():
     app = App()
-    began = threading.Barrier(3)
+    began = threading.Semaphore(0)
     go_on = threading.Event()
     ended = []
 
     @app.function(max_containers=1)
     @moorage.concurrent(max_inputs=2)
     def work(spins):
-        began.wait(30)
         try:
+            began.release()
             while spins or not go_on.is_set():
                 sum(range(100))
         except BaseException as error:
@@ -53,7 +53,8 @@ def test_a_thread_that_computes_is_struck_and_its_neighbours_are_not():
 
     with app.run():
         victim, neighbour = work.spawn(True), work.spawn(False)
-        began.wait(30)
+        assert began.acquire(timeout=30)
+        assert began.acquire(timeout=30)
         victim.cancel()
         with pytest.raises(InputCancelledError):
             victim.get()

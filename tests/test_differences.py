@@ -7,7 +7,6 @@ import inspect
 import os
 import re
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -600,24 +599,6 @@ def single_use() -> None:
         seen = one.statistics()
         assert seen is not None
         assert (seen.containers_started, seen.max_inputs) == (1, 1)
-
-
-@shows("startup-timeout")
-def startup_timeout() -> None:
-    app = modal.App()
-
-    @app.cls(startup_timeout=0.01)
-    class Slow:
-        @modal.enter()
-        def load(self) -> None:
-            time.sleep(0.05)
-
-        @modal.method()
-        def one(self) -> int:
-            return 1
-
-    with app.run():
-        assert Slow().one.remote() == 1
 
 
 @shows("serialize-errors")

@@ -66,6 +66,7 @@ HIERARCHY = {
 OURS = {
     "ClockStuckError",
     "DeadlockError",
+    "QueueTimeoutError",
     "InputCancelledError",
     "InvalidArgumentsError",
     "InvalidAttributeError",

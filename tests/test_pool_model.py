@@ -101,6 +101,9 @@ class ModelContainer:
         self.stop_asked += 1
         assert self.stop_asked == 1, "stopped twice"
 
+    def give_up(self) -> None:
+        self.given_up = True
+
     def join(self, timeout: float) -> list[str]:
         return []
 

@@ -53,6 +53,7 @@ from .options import (
     NOTHING,
     FunctionOptions,
     OldNames,
+    OnFull,
     accept_old_names,
     checked_options,
     refuse_no_timeout,
@@ -278,6 +279,9 @@ class App:
         retries: int | Retries | None = None,
         timeout: float | None = 300,
         startup_timeout: float | None = None,
+        queue_timeout: float | None = None,
+        max_backlog: int | None = None,
+        on_full: OnFull | None = None,
         name: str | None = None,
         is_generator: bool | None = None,
         cloud: str | None = None,
@@ -301,7 +305,13 @@ class App:
         Args:
             name: shown and looked up under this name; default, the function's.
             timeout: seconds an input may run, from when it got its slot.
-            startup_timeout: seconds a container may take to start; checked only, so far.
+            startup_timeout: seconds a container may take to start; `timeout` if None, and at
+                least 1.  The inputs that wait for it fail if no other container is there.
+            queue_timeout: seconds an input may wait for a slot, each time that it queues; then
+                its caller gets `QueueTimeoutError`.  No limit if None.
+            max_backlog: the most inputs that may wait for a slot; no limit if None.
+            on_full: when that many wait, ``"raise"`` `ResourceExhaustedError` at once, as by
+                default, or ``"wait"`` for room, first come, first served.
             min_containers: started with the run, and kept.
             max_containers: never more that start or take inputs; no limit but the process's
                 if None.
@@ -324,6 +334,9 @@ class App:
             "retries": retries,
             "timeout": timeout,
             "startup_timeout": startup_timeout,
+            "queue_timeout": queue_timeout,
+            "max_backlog": max_backlog,
+            "on_full": on_full,
             "single_use_containers": single_use_containers,
             "max_inputs": max_inputs,
         }
@@ -442,6 +455,9 @@ class App:
         retries: int | Retries | None = None,
         timeout: float | None = 300,
         startup_timeout: float | None = None,
+        queue_timeout: float | None = None,
+        max_backlog: int | None = None,
+        on_full: OnFull | None = None,
         cloud: str | None = None,
         region: str | Sequence[str] | None = None,
         routing_region: str | None = None,
@@ -471,6 +487,9 @@ class App:
             "retries": retries,
             "timeout": timeout,
             "startup_timeout": startup_timeout,
+            "queue_timeout": queue_timeout,
+            "max_backlog": max_backlog,
+            "on_full": on_full,
             "single_use_containers": single_use_containers,
             "max_inputs": max_inputs,
         }

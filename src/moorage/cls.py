@@ -20,7 +20,7 @@ from .frames import short, shortened
 from .functions import Function, FunctionAutoscalerManager, Service
 from .local_instance import LocalInstance
 from .marks import REQUIRED, Concurrency, PartialFunction
-from .options import NOTHING, FunctionOptions, OldNames, changed_options
+from .options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .partial_function import checked_batching
 from .partial_function import parameter as parameter
 from .retries import Retries
@@ -123,6 +123,9 @@ class Cls:
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
+        max_backlog: int | None = None,
+        on_full: OnFull | None = None,
         region: str | Sequence[str] | None = None,
         cloud: str | None = None,
         routing_region: str | None = None,
@@ -146,6 +149,9 @@ class Cls:
             "buffer_containers": buffer_containers,
             "scaledown_window": scaledown_window,
             "timeout": timeout,
+            "queue_timeout": queue_timeout,
+            "max_backlog": max_backlog,
+            "on_full": on_full,
         }
         if config.strict:  # Modal looks at them when the class is used
             del cloud_arguments["secrets"]

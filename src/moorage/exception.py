@@ -140,6 +140,10 @@ class FunctionTimeoutError(TimeoutError):
     """The input ran for longer than its function's ``timeout``."""
 
 
+class QueueTimeoutError(TimeoutError):
+    """The input waited for a slot for its function's ``queue_timeout``; it did not run."""
+
+
 class OutputExpiredError(TimeoutError):
     """The result was kept for its time and is gone."""
 

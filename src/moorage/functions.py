@@ -54,7 +54,7 @@ from .invoking import (
 )
 from .maps import MapCall
 from .marks import Batching, Concurrency, Web
-from .options import NOTHING, FunctionOptions, OldNames, changed_options
+from .options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .partial_function import checked_batching
 from .retries import Retries
 from .runs import MakePool, Run
@@ -340,6 +340,9 @@ class Function(Generic[P, R_co, O_co]):
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
         timeout: float | None = None,
+        queue_timeout: float | None = None,
+        max_backlog: int | None = None,
+        on_full: OnFull | None = None,
         region: str | Sequence[str] | None = None,
         cloud: str | None = None,
         routing_region: str | None = None,
@@ -368,6 +371,9 @@ class Function(Generic[P, R_co, O_co]):
             "buffer_containers": buffer_containers,
             "scaledown_window": scaledown_window,
             "timeout": timeout,
+            "queue_timeout": queue_timeout,
+            "max_backlog": max_backlog,
+            "on_full": on_full,
         }
         return self._variant(
             "options",

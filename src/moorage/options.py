@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from . import config
 from .cloud import check_cloud_arguments
@@ -18,6 +18,9 @@ from .frames import unknown_keyword, warn
 from .marks import Batching, Concurrency
 from .retries import Retries, retry_policy
 from .runtime.autoscaler import Limits
+
+OnFull = Literal["raise", "wait"]
+"""What a call does when the backlog is full: fail at once, or wait for room."""
 
 # A default that stands for "none given" where None is an argument; never written to.
 NOTHING: Final[dict[Any, Any]] = {}
@@ -33,6 +36,9 @@ class FunctionOptions:
 
     timeout: float | None = None
     startup_timeout: float | None = None
+    queue_timeout: float | None = None
+    max_backlog: int | None = None
+    on_full: OnFull | None = None
     min_containers: int | None = None
     max_containers: int | None = None
     buffer_containers: int | None = None
@@ -49,6 +55,13 @@ class FunctionOptions:
     @property
     def execution_timeout(self) -> float:
         return self.timeout or config.default_timeout
+
+    @property
+    def longest_start(self) -> float:
+        """Seconds a container may take to start; said of it, or as long as an input may run."""
+        # Modal has none below 1 s.  A shorter one that was meant for inputs would be
+        # over before a busy machine has started the thread.
+        return self.startup_timeout or max(self.execution_timeout, 1.0)
 
     @property
     def max_inputs(self) -> int:
@@ -124,6 +137,7 @@ def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
 _EXAMPLES: Final = {
     "timeout": "timeout=300",
     "startup_timeout": "startup_timeout=300",
+    "queue_timeout": "queue_timeout=10",
     "min_containers": "min_containers=1",
     "max_containers": "max_containers=1",
     "buffer_containers": "buffer_containers=1",
@@ -136,6 +150,9 @@ def checked_options(
     *,
     timeout: float | None = None,
     startup_timeout: float | None = None,
+    queue_timeout: float | None = None,
+    max_backlog: int | None = None,
+    on_full: OnFull | None = None,
     min_containers: int | None = None,
     max_containers: int | None = None,
     buffer_containers: int | None = None,
@@ -170,13 +187,42 @@ def checked_options(
     for name, value in (("timeout", timeout), ("startup_timeout", startup_timeout)):
         if not config.strict:
             _check_number(name, value, 0, exclusive=True)
+    check_bounds(queue_timeout, max_backlog, on_full)
+    if on_full is not None and max_backlog is None and where != "with_options":
+        raise InvalidError(
+            f"on_full says what happens when max_backlog inputs wait, got on_full={on_full!r} "
+            f"alone; write @{where}(max_backlog=100, on_full={on_full!r})"
+        )
     return FunctionOptions(
         timeout=timeout,
         startup_timeout=startup_timeout,
+        queue_timeout=queue_timeout,
+        max_backlog=max_backlog,
+        on_full=on_full,
         retries=retry_policy(retries, where),
         single_use_containers=single_use_containers,
         **autoscaler,
     )
+
+
+def check_bounds(queue_timeout: object, max_backlog: object, on_full: object) -> None:
+    """Refuse what cannot be meant of the options that Modal does not have, strict or not.
+
+    Raises:
+        InvalidError: for the first that is wrong.
+    """
+    _check_number("queue_timeout", queue_timeout, 0, exclusive=True)
+    if max_backlog is not None and (
+        isinstance(max_backlog, bool) or not isinstance(max_backlog, int) or max_backlog < 1
+    ):
+        raise InvalidError(
+            f"max_backlog must be a whole number from 1 up, got {max_backlog!r}; "
+            "write max_backlog=100"
+        )
+    if on_full not in (None, "raise", "wait"):
+        raise InvalidError(
+            f"on_full must be 'raise' or 'wait', got {on_full!r}; write on_full='wait'"
+        )
 
 
 def checked_autoscaler(
@@ -257,6 +303,7 @@ def changed_options(
     check_cloud_arguments("with_options", cloud)
     if config.strict:  # found when the app runs
         given["retries"] = retry_policy(given["retries"], "with_options")
+        check_bounds(given["queue_timeout"], given["max_backlog"], given["on_full"])
         changed = options.merged(**given)
     else:
         fresh = checked_options("with_options", **given)

@@ -77,6 +77,8 @@ class AppService:
         self._options = options
         self._targets = targets
         self._lifecycle = lifecycle
+        # Without any, a start takes only our own time.
+        self._starts_user_code = lifecycle.construct is not None or bool(lifecycle.enter)
         self.mounts_volumes: bool = mounts_volumes
         # A plain attribute, because each input asks.
         self.key: PoolKey = app._pool_keys.key((identity, options))
@@ -163,6 +165,10 @@ class AppService:
             name=self._name,
             limits=limits,
             timeout=options.execution_timeout,
+            startup_timeout=options.longest_start if self._starts_user_code else None,
+            queue_timeout=options.queue_timeout,
+            max_backlog=options.max_backlog,
+            waits_when_full=options.on_full == "wait",
             retries=options.retries,
             sync_slots=(
                 limits.max_inputs if any(not target.is_async for target in self._targets) else 0

@@ -105,7 +105,7 @@ class Container(Protocol):
     idle_since: float | None  # None while it holds an input, or is not ready
     started_at: float  # when it was told to boot
     takes_no_more: bool  # it gets no further inputs: not to be taken back
-    retired: bool  # given up, for inputs in it do not end: it counts no more
+    retired: bool  # given up, for its inputs or its start do not end: it counts no more
 
     @property
     def host(self) -> Host:
@@ -130,6 +130,10 @@ class Container(Protocol):
 
     def places(self) -> list[str]:
         """Where its threads sit that run something.  No lock held."""
+        ...
+
+    def give_up(self) -> None:
+        """It takes too long to start: cancel what can be of its enter hooks.  No lock held."""
         ...
 
     def join(self, timeout: float, /) -> list[str]:

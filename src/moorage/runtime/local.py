@@ -21,7 +21,7 @@ from .container import ContainerOptions, ContainerState, Effect, Host
 from .context import hosting
 from .executor import TaskLane
 from .input import Input
-from .lifecycle import run_enter, run_exit
+from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
 from .slots import Slots
 from .threads import ThreadLane, Worker, carry_out, describe_thread
@@ -57,6 +57,7 @@ class LocalContainer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._executor: LoopExecutor | None = None
         self._tasks: TaskLane | None = None
+        self._start = Start()
         self._stop_asked = False  # guarded by the pool's lock
         self._worker: Worker | None = None  # T, if there is no loop to run
         self._serving = False  # touched by T only
@@ -120,6 +121,9 @@ class LocalContainer:
     def places(self) -> list[str]:
         return self._threads.places()
 
+    def give_up(self) -> None:
+        self._start.give_up()
+
     def join(self, timeout: float) -> list[str]:
         threads = [self._thread, *self._threads.threads()]
         if self._executor is not None:
@@ -145,7 +149,7 @@ class LocalContainer:
         try:
             if options.has_async or lifecycle.needs_loop:
                 self._open_loop()
-            instance = run_enter(lifecycle, self._loop)
+            instance = run_enter(lifecycle, self._start)
             if options.has_async:
                 assert self._loop is not None
                 self._tasks = TaskLane(
@@ -204,7 +208,7 @@ class LocalContainer:
             self._loop.stop()
 
     def _open_loop(self) -> None:
-        self._loop = loop = self._clock.new_event_loop()
+        self._loop = self._start.loop = loop = self._clock.new_event_loop()
         self._executor = LoopExecutor(self._name)
         loop.set_default_executor(self._executor)
         if self._options.lifecycle.has_async_exit:

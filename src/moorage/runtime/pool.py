@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from .. import config
-from ..exception import ExecutionError, FunctionTimeoutError
+from ..exception import ExecutionError, FunctionTimeoutError, QueueTimeoutError
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
 from .capacity import Capacity
 from .clock import Clock, Waiter, acquire_patiently
@@ -64,6 +64,13 @@ ALL_ABANDONED: Final = 1.0
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_MOST: Final = 30.0
 
+# Seconds that an asynchronous input gets to end after its cancel or its timeout,
+# before its caller is answered without it: its loop may be blocked by a neighbour,
+# or its own clean-up take long.
+ENDS_WITHIN: Final = 0.1
+# The same for one that will be tried again once it has ended.
+ENDS_FOR_RETRY_WITHIN: Final = 30.0
+
 
 Blockers = Callable[[Input], list[Wait]]
 """Says which waits an input sits in."""
@@ -102,6 +109,10 @@ class PoolOptions:
     name: str
     limits: Limits
     timeout: float | None = 300.0  # seconds from the grant of the slot
+    startup_timeout: float | None = None  # seconds from the boot of a container
+    queue_timeout: float | None = None  # seconds in the queue, each time
+    max_backlog: int | None = None  # inputs in the queue
+    waits_when_full: bool = False  # whether callers wait for room then, or are refused
     sync_slots: int = 0  # threads that one container may need
     retries: RetryPolicy | None = None
 
@@ -183,6 +194,7 @@ class Pool:
         self._policy: Policy = SimplePolicy(options.limits) if policy is None else policy
         self._on_retired = on_retired
         self._max_containers = options.limits.max_containers
+        self._queue_timeout = options.queue_timeout
         # All below guarded by the lock.
         self._state = PoolState.OPEN
         # Settled inputs may stand in it (cancelled while queued); they are
@@ -208,10 +220,16 @@ class Pool:
         self._open_calls = 0  # maps that may submit more
         self._wakeup: Timer | None = None  # when the policy wants to be asked
         self._wakeup_at = 0.0
+        # One timer for each kind of deadline, for the eldest that may reach it.
         self._deadline: Timer | None = None
         # Invariant: the ABANDONED inputs, and since when each is.
         self._abandoned: dict[Hashable, float] = {}
         self._patience: Timer | None = None  # when to give up on one of them
+        self._queue_deadline: Timer | None = None
+        self._startup_deadline: Timer | None = None
+        # Asynchronous inputs that were told to end: by when, and with which outcome.
+        self._told_to_end: deque[tuple[float, Input, Outcome]] = deque()
+        self._end_deadline: Timer | None = None
         self._stopped: list[Container] = []  # whose threads are still to be joined
         self._empty_waiters: list[Waiter] = []
         self._numbers = 0
@@ -249,6 +267,8 @@ class Pool:
                     f"the run in which {self.options.name} was called is ending or has ended; "
                     "call it, and read its results, inside `with app.run():`"
                 )
+            if self._queue_timeout is not None:
+                self._stamp(inputs)
             count = len(inputs)
             self._accepted += count
             waiting = self._queued
@@ -525,6 +545,18 @@ class Pool:
         if effect is not None:
             effects.append(effect)
 
+    def _stamp(self, inputs: Iterable[Input]) -> None:
+        # The queue is in the order of these times, so its first input is the
+        # first to reach its deadline.
+        assert self._queue_timeout is not None
+        now = self._now()
+        for input in inputs:
+            input.queued_at = now
+        if self._queue_deadline is None:
+            self._queue_deadline = self.clock.call_at(
+                now + self._queue_timeout, self._on_queue_deadline
+            )
+
     def _arm_deadline(self, now: float) -> None:
         # One timer, for the eldest input that may run out of time: they reach
         # their deadlines in the order of their grants.
@@ -565,9 +597,7 @@ class Pool:
                 wake = self._record(input, outcome)
         elif state is ABANDONED:
             input.state = SETTLED
-            del self._abandoned[input]
-            if not self._abandoned:
-                self._end_patience()
+            self._forget_abandoned(input)
         elif state is SETTLED:
             return None, ()  # given up at the end of its container's grace
         else:
@@ -632,20 +662,13 @@ class Pool:
         given up.
         """
         retries = self.options.retries
-        if (
-            retries is None
-            or type(outcome) is not Failure
-            or self._state is not PoolState.OPEN
-            or input.call.target.is_generator
-        ):
+        if retries is None or not self._may_be_tried_again(input, outcome):
             return False
+        assert type(outcome) is Failure
         trials = self._trials.get(input)
         if trials is None:
             trials = self._trials[input] = Trials()
         attempt = len(trials.errors) + 1
-        if attempt > retries.max_retries:
-            outcome.earlier = tuple(trials.errors)
-            return False
         trials.errors.append(outcome.error)
         input.state = WAITING
         input.container = input.runner = input.cancellation = None
@@ -654,6 +677,21 @@ class Pool:
         when = self._now() + retries.delay(attempt)
         trials.timer = self.clock.call_at(when, lambda: self._on_retry(input))
         return True
+
+    def _may_be_tried_again(self, input: Input, outcome: Outcome) -> bool:
+        retries = self.options.retries
+        if (
+            retries is None
+            or type(outcome) is not Failure
+            or self._state is not PoolState.OPEN
+            or input.call.target.is_generator
+        ):
+            return False
+        trials = self._trials.get(input)
+        if trials is None or len(trials.errors) < retries.max_retries:
+            return retries.max_retries > 0
+        outcome.earlier = tuple(trials.errors)
+        return False
 
     def _on_retry(self, input: Input) -> None:
         """The time of its next attempt has come.  On the clock's thread."""
@@ -665,6 +703,8 @@ class Pool:
             input.state = QUEUED
             self._queue.append(input)
             self._queued += 1
+            if self._queue_timeout is not None:
+                self._stamp((input,))
             effects = self._assign() if self._queued == 1 else self._scale_and_assign()
             self._look_for_knots(effects)
         carry_out(effects)
@@ -758,6 +798,7 @@ class Pool:
         ):
             # It ran out of time, and is on its way out: it will not be tried again.
             input.cancellation = outcome
+            self._expect_end(input, outcome, ENDS_WITHIN)
         elif state is RUNNING and input.cancellation is None:
             input.cancellation = outcome
             # The flag is set before the caller is released: what it does next
@@ -765,18 +806,74 @@ class Pool:
             effect = input.container.cancel(input)
             if effect is not None:
                 effects.append(effect)
-            if not input.call.target.is_async:
-                # A thread cannot be stopped: release the caller at once.  The
-                # slot stays held until the thread is out of the user's code.
-                wake = self._record(input, outcome)
-                input.state = ABANDONED
-                self._abandoned[input] = self._now()
-                self._be_patient(ALL_ABANDONED)
+            if input.call.target.is_async:
+                self._expect_end(input, outcome, ENDS_WITHIN)
+            else:
+                # A thread cannot be stopped: release the caller at once.
+                wake = self._abandon(input, outcome)
         else:
             return None
         if wake is not None:
             effects.append(wake)
         return effects
+
+    def _abandon(self, input: Input, outcome: Outcome) -> Effect | None:
+        """Answer the caller; the slot stays held until the user's code has ended."""
+        wake = self._record(input, outcome)
+        input.state = ABANDONED
+        self._abandoned[input] = self._now()
+        self._be_patient(ALL_ABANDONED)
+        return wake
+
+    def _forget_abandoned(self, input: Input) -> None:
+        del self._abandoned[input]
+        if not self._abandoned:
+            self._end_patience()
+
+    def _expect_end(self, input: Input, outcome: Outcome, within: float) -> None:
+        # One timer for all, for they are told to end one after the other.
+        when = self._now() + within
+        self._told_to_end.append((when, input, outcome))
+        if self._end_deadline is None:
+            self._end_deadline = self.clock.call_at(when, self._on_end_deadline)
+
+    def _on_end_deadline(self) -> None:
+        """Inputs that were told to end have had their time.  On the clock's thread."""
+        effects: list[Effect] = []
+        passed: list[object] = []  # let go of without the lock
+        with self.lock:
+            self._end_deadline = None
+            now = self._now()
+            told = self._told_to_end
+            while told and told[0][0] <= now:
+                entry = told.popleft()
+                passed.append(entry)
+                _, input, outcome = entry
+                if input.state is not RUNNING or input.cancellation is not outcome:
+                    continue  # it ended, and may even be tried again by now
+                if self._may_be_tried_again(input, outcome):
+                    self._give_up_retry_later(input, outcome)
+                elif (wake := self._abandon(input, outcome)) is not None:
+                    effects.append(wake)
+            if told:
+                self._end_deadline = self.clock.call_at(told[0][0], self._on_end_deadline)
+        carry_out(effects)
+
+    def _give_up_retry_later(self, input: Input, outcome: Outcome) -> None:
+        # Its next attempt needs it to end first.  The caller waits for that, but
+        # not for ever: the loop may be blocked for good.
+        def give_up() -> None:
+            wake: Effect | None = None
+            with self.lock:
+                trials = self._trials.get(input)
+                if trials is not None and type(outcome) is Failure:
+                    outcome.earlier = tuple(trials.errors)
+                if input.state is RUNNING and input.cancellation is outcome:
+                    wake = self._abandon(input, outcome)
+            if wake is not None:
+                carry_out((wake,))
+
+        self.clock.call_at(self._now() + ENDS_FOR_RETRY_WITHIN - ENDS_WITHIN, give_up)
 
     def _cancel_all(
         self, inputs: list[Input], outcome: Outcome, dropped: list[Input]
@@ -833,9 +930,47 @@ class Pool:
                     due.append(holder)
             if following is not None:
                 self._deadline = self.clock.call_at(following, self._on_deadline)
-            if due:
-                expired = _timed_out(self.options.name, timeout)
-                effects = self._cancel_all(due, expired, dropped)
+            if due and self.options.retries is None:
+                effects = self._cancel_all(due, _ran_out(self.options.name, timeout), dropped)
+            else:
+                for input in due:  # each has its own history of attempts
+                    expired = _ran_out(self.options.name, timeout)
+                    effects.extend(self._cancel(input, expired, dropped) or ())
+        carry_out(effects)
+        _forget_arguments(dropped)
+
+    def _on_queue_deadline(self) -> None:
+        """The first in the queue may have waited for too long.  On the clock's thread."""
+        dropped: list[Input] = []
+        effects: list[Effect] = []
+        timeout = self.options.queue_timeout
+        assert timeout is not None
+        with self.lock:
+            self._queue_deadline = None
+            now = self._now()
+            queue = self._queue
+            due: list[Input] = []
+            while queue:
+                input = queue[0]
+                if input.state is not QUEUED:  # cancelled
+                    self._pass_over(queue.popleft(), effects)
+                elif input.queued_at + timeout <= now:
+                    due.append(queue.popleft())
+                else:
+                    break
+            for_all = _waited_too_long(self.options.name, timeout)
+            for input in due:
+                expired = for_all
+                trials = self._trials.get(input)
+                if trials is not None:
+                    # Not tried again, for it did not run; it says how it failed before.
+                    expired = _waited_too_long(self.options.name, timeout)
+                    expired.earlier = tuple(trials.errors)
+                effects.extend(self._cancel(input, expired, dropped) or ())
+            if self._queue:
+                self._queue_deadline = self.clock.call_at(
+                    self._queue[0].queued_at + timeout, self._on_queue_deadline
+                )
         carry_out(effects)
         _forget_arguments(dropped)
 
@@ -893,7 +1028,7 @@ class Pool:
             count,
             "was" if count == 1 else "were",
             "does" if count == 1 else "do",
-            "; ".join(container.places()) or "its threads are at their end",
+            "; ".join(container.places()) or "its tasks do not end",
         )
 
     # -- scaling ------------------------------------------------------------------------
@@ -988,8 +1123,12 @@ class Pool:
         self._numbers += 1
         limits = self.options.limits
         container = self._factory(self, self._numbers, limits.target_inputs, limits.max_inputs)
-        container.started_at = self._now()
+        container.started_at = now = self._now()
         self._containers.append(container)
+        if self._startup_deadline is None and self.options.startup_timeout is not None:
+            self._startup_deadline = self.clock.call_at(
+                now + self.options.startup_timeout, self._on_startup_deadline
+            )
         self._starting += 1
         self._peak_containers = max(self._peak_containers, len(self._containers))
         effects.append(container.boot)
@@ -1232,17 +1371,11 @@ class Pool:
             if was_starting:
                 self._starting -= 1
             self._move(container, STOPPED)
-            self._failed_starts += 1
-            if self._failed_starts > 1:
-                wait = BACKOFF_FIRST * 2.0 ** min(self._failed_starts - 2, 32)
-                self._start_again_at = self._now() + min(wait, BACKOFF_MOST)
             effects: list[Effect] = []
-            unserved = not self._ready and not self._starting
-            if was_starting and unserved:
-                # Nothing else is there to serve them: they waited for this one.
-                waiting = [input for input in self._queue if input.state is QUEUED]
-                effects.extend(self._cancel_all(waiting, failure, dropped))
-            told = bool(dropped)
+            told = container.retired  # counted, and told of, when that was
+            if not told:
+                effects.extend(self._start_failed(was_starting, failure, dropped))
+                told = bool(dropped)
             effects.extend(self._gone(container))
         if not told:
             logger.error(
@@ -1250,6 +1383,66 @@ class Pool:
                 container.number,
                 self.options.name,
                 exc_info=error,
+            )
+        carry_out(effects)
+        _forget_arguments(dropped)
+
+    def _start_failed(
+        self, was_starting: bool, failure: Failure, dropped: list[Input]
+    ) -> list[Effect]:
+        """Let further starts wait, and fail what nothing else can serve."""
+        self._failed_starts += 1
+        if self._failed_starts > 1:
+            wait = BACKOFF_FIRST * 2.0 ** min(self._failed_starts - 2, 32)
+            self._start_again_at = self._now() + min(wait, BACKOFF_MOST)
+        if not was_starting or self._ready or self._starting:
+            return []
+        # Nothing else is there to serve them: they waited for this one.
+        waiting = [input for input in self._queue if input.state is QUEUED]
+        return self._cancel_all(waiting, failure, dropped)
+
+    def _on_startup_deadline(self) -> None:
+        """The eldest container that starts may take too long.  On the clock's thread.
+
+        It is given up: it counts no more, and its room is free, though its thread
+        cannot be stopped.  When that comes out of the enter hooks after all, the
+        container stops as any that was told to while it started.
+        """
+        dropped: list[Input] = []
+        effects: list[Effect] = []
+        timeout = self.options.startup_timeout
+        assert timeout is not None
+        with self.lock:
+            self._startup_deadline = None
+            now = self._now()
+            late: list[Container] = []
+            for container in self._containers:  # in the order of their starts
+                if container.state is not STARTING:
+                    continue
+                if container.started_at + timeout > now:
+                    self._startup_deadline = self.clock.call_at(
+                        container.started_at + timeout, self._on_startup_deadline
+                    )
+                    break
+                late.append(container)
+            for container in late:
+                self._starting -= 1
+                self._move(container, STOPPING)
+                container.retired = True
+                effects.append(container.give_up)
+                effects.extend(self.capacity.release(self.options.sync_slots))
+            if late:
+                failure = _started_too_slowly(self.options.name, timeout)
+                effects.extend(self._start_failed(True, failure, dropped))
+                if self._state is PoolState.OPEN:
+                    effects.extend(self._assign() if self._queued else self._scale())
+        for container in late:
+            logger.error(
+                "container %d of %s did not start within its startup_timeout of %g s, and is "
+                "given up; its enter hooks may still run",
+                container.number,
+                self.options.name,
+                timeout,
             )
         carry_out(effects)
         _forget_arguments(dropped)
@@ -1270,7 +1463,12 @@ class Pool:
         _forget_arguments(dropped)
 
     def _end_by_force(self, container: Container, input: Input) -> list[Effect]:
-        wake = self._record(input, input.cancellation or _LOST)
+        wake: Effect | None = None
+        if input.state is ABANDONED:
+            input.state = SETTLED
+            self._forget_abandoned(input)
+        else:
+            wake = self._record(input, input.cancellation or _LOST)
         container.slots.release(input)
         self._running -= 1
         return [] if wake is None else [wake]
@@ -1313,7 +1511,7 @@ class Pool:
             return []
         self._state = PoolState.RETIRED
         self._wake_up_at(None)
-        self._cancel_deadline()
+        self._cancel_deadlines()
         on_retired = self._on_retired
         return [lambda: carry_out(self.capacity.forget(self)), lambda: on_retired(self)]
 
@@ -1388,17 +1586,18 @@ class Pool:
         with self.lock:
             stopped, self._stopped = self._stopped, []
             live = list(self._containers)
-            self._cancel_deadline()
+            self._cancel_deadlines()
         left: list[str] = []
         for container in stopped:
             # One bound for all: nobody waits for the second stuck thread too.
             left += container.join(0.0 if left else timeout)
         return left + [name for container in live for name in container.join(0.0)]
 
-    def _cancel_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _cancel_deadlines(self) -> None:
+        for timer in (self._deadline, self._queue_deadline, self._startup_deadline):
+            if timer is not None:
+                timer.cancel()
+        self._deadline = self._queue_deadline = self._startup_deadline = None
 
 
 _CANCELLED: Final = Cancelled("the input was cancelled")
@@ -1409,13 +1608,36 @@ _LEFT: Final = Cancelled(
 _LOST: Final = Cancelled("the input did not end before its container did")
 
 
-def _timed_out(name: str, timeout: float) -> Failure:
-    failure = Failure(
+def _ran_out(name: str, timeout: float) -> Failure:
+    return _shared(
         FunctionTimeoutError(
             f"an input of {name} ran for longer than its timeout of {timeout:g} s; "
             "give the function a longer one with timeout="
         )
     )
+
+
+def _waited_too_long(name: str, timeout: float) -> Failure:
+    return _shared(
+        QueueTimeoutError(
+            f"an input of {name} got no slot within its queue_timeout of {timeout:g} s, and did "
+            "not run; give the function more slots with max_containers= or concurrent, or a "
+            "longer wait with queue_timeout="
+        )
+    )
+
+
+def _started_too_slowly(name: str, timeout: float) -> Failure:
+    return _shared(
+        FunctionTimeoutError(
+            f"a container of {name} took longer to start than its startup_timeout of "
+            f"{timeout:g} s; give the function a longer one with startup_timeout="
+        )
+    )
+
+
+def _shared(error: BaseException) -> Failure:
+    failure = Failure(error)
     failure.shared = True
     return failure
 
