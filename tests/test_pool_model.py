@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from moorage import Retries
+from moorage import Retries, config
 from moorage.exception import ExecutionError
 from moorage.runtime import pool as pool_module
 from moorage.runtime import threads
@@ -64,6 +64,8 @@ class ModelContainer:
         self.slots = Slots(limit)
         self.idle_since: float | None = None
         self.started_at = 0.0
+        self.takes_no_more = False
+        self.retired = False
         self.booted = False
         self.stop_asked = 0
         self.inputs: list[Input] = []  # placed here, their code not ended
@@ -103,6 +105,9 @@ class ModelContainer:
 
     def give_up(self) -> None:
         self.given_up = True
+
+    def places(self) -> list[str]:
+        return []
 
     def join(self, timeout: float) -> list[str]:
         return []
@@ -359,12 +364,25 @@ class PoolModel(RuleBasedStateMachine):
                         assert holder.cancellation is not None
 
     @invariant()
+    def containers_that_do_not_end_their_inputs_are_given_up(self) -> None:
+        now = self.clock.now() - 1e-9
+        for world in self.worlds:
+            for container in world.containers:
+                since = [t for i, t in world.pool._abandoned.items() if i.container is container]
+                given_up = since and min(since) + config.abandoned_seconds <= now
+                if len(since) >= container.slots.limit:
+                    given_up = given_up or max(since) + pool_module.ALL_ABANDONED <= now
+                assert not given_up or container.retired
+                if container.retired:
+                    assert container.state not in (ContainerState.READY, ContainerState.STARTING)
+
+    @invariant()
     def capacity_counts_live_containers(self) -> None:
         live = [
             c
             for world in self.worlds
             for c in world.containers
-            if c.state is not ContainerState.STOPPED
+            if c.state is not ContainerState.STOPPED and not c.retired
         ]
         set_aside = [e for e in self.pending if getattr(e, "__name__", "") == "room_granted"]
         assert self.capacity.statistics().containers == len(live) + len(set_aside)

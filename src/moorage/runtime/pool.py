@@ -357,6 +357,8 @@ class Pool:
             effects = self._assign()
             if container.slots.limit < before:
                 self._look_for_knots(effects)
+                if self._abandoned:
+                    effects.extend(self._look_at_abandoned())
         carry_out(effects)
 
     @ours
@@ -989,26 +991,33 @@ class Pool:
             self._patience = None
 
     def _on_patience_end(self) -> None:
-        """Give up containers with inputs that do not end.  On the clock's thread."""
-        effects: list[Effect] = []
+        """Inputs may have been abandoned for too long.  On the clock's thread."""
         with self.lock:
             self._patience = None
-            now = self._now()
-            following: float | None = None
-            for container in list(self._containers):
-                since = [self._abandoned[h] for h in container.slots.held if h in self._abandoned]
-                if container.retired or not since or self._state is not PoolState.OPEN:
-                    continue
-                due = min(since) + config.abandoned_seconds
-                if len(since) >= container.slots.limit:
-                    due = min(due, max(since) + ALL_ABANDONED)
-                if due <= now:
-                    effects.extend(self._give_up_container(container))
-                elif following is None or due < following:
-                    following = due
-            if following is not None:
-                self._be_patient(following - now)
+            effects = self._look_at_abandoned()
         carry_out(effects)
+
+    def _look_at_abandoned(self) -> list[Effect]:
+        """Give up containers with inputs that do not end."""
+        effects: list[Effect] = []
+        if self._state is not PoolState.OPEN:
+            return effects
+        now = self._now()
+        following: float | None = None
+        for container in list(self._containers):
+            since = [self._abandoned[h] for h in container.slots.held if h in self._abandoned]
+            if container.retired or not since:
+                continue
+            due = min(since) + config.abandoned_seconds
+            if len(since) >= container.slots.limit:
+                due = min(due, max(since) + ALL_ABANDONED)
+            if due <= now:
+                effects.extend(self._give_up_container(container))
+            elif following is None or due < following:
+                following = due
+        if following is not None:
+            self._be_patient(following - now)
+        return effects
 
     def _give_up_container(self, container: Container) -> list[Effect]:
         """Use `container` no more, and let others have its room; what lives in it may end."""
@@ -1155,7 +1164,11 @@ class Pool:
         self._move(container, DRAINING)
         self._ready.remove(container)
         self._no_more_idle(container)
-        return [] if container.slots.held else [self._stop(container)]
+        effects: list[Effect] = [] if container.slots.held else [self._stop(container)]
+        if self._waiting_for_room and not self._ready and not self._starting:
+            # Its next container is the first one again, which needs no room.
+            self._leave_line(effects)
+        return effects
 
     def _stop(self, container: Container) -> Effect:
         self._move(container, STOPPING)
