@@ -225,8 +225,9 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
 @ours
 def _abandon(call: StreamCall, input: Input) -> None:
     if call.pool is not None:
-        call.stream.close()
+        # In this order: a generator that finds its reader gone would just end.
         call.pool.cancel(input)
+        call.stream.close()
 
 
 def later(callback: Callable[[], object]) -> None:

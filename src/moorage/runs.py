@@ -19,6 +19,7 @@ from . import config
 from .exception import ExecutionError
 from .runtime.capacity import Capacity, process_capacity
 from .runtime.clock import Clock, system_clock
+from .runtime.interrupts import interrupts
 from .runtime.pool import Pool
 from .runtime.timekeeper import process_timekeeper
 
@@ -50,6 +51,7 @@ class Run:
         self._closed = False
         # Finalizers hand their work to this thread.
         process_timekeeper.start()
+        interrupts.install()
         _open_runs[self] = None
 
     def pool(self, key: Hashable, make: MakePool) -> Pool:
@@ -159,6 +161,8 @@ class _Closing:
         with run._lock:
             run.pools.clear()
         _open_runs.pop(run, None)
+        if not _open_runs:
+            interrupts.uninstall()
 
 
 # The most places that the warning about leftovers names.

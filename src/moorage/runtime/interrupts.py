@@ -69,12 +69,10 @@ class Interrupts:
         self._raise_pending()
 
     def begin_wait(self, waiter: Waiter, /) -> None:
+        if self._pending and self._depth <= 1:
+            self._pending = False
+            raise KeyboardInterrupt
         self._open_to = self._depth
-        try:
-            self._raise_pending()
-        except KeyboardInterrupt:
-            self._open_to = 0
-            raise
 
     def end_wait(self) -> None:
         self._open_to = 0

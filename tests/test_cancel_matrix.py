@@ -1,0 +1,378 @@
+"""Every way to cancel, times every state of an input: the table of docs/guides/cancelling.md."""
+
+import asyncio
+import gc
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import moorage
+from moorage import App, Retries, config
+from moorage.exception import InputCancellation, InputCancelledError
+from moorage.runtime.capacity import process_capacity
+
+PAGE = Path(__file__).parent.parent / "docs" / "guides" / "cancelling.md"
+
+# What becomes of the input's code.
+NEVER_RUNS = "never runs"
+STRUCK = "`InputCancellation` in its code"
+CANCELLED = "`CancelledError` in its task"
+CLOSED = "its generator is closed"
+NOT_AGAIN = "is not tried again"
+DONE = "has ended"
+
+STATES = {
+    "queued": NEVER_RUNS,
+    "its container starts": NEVER_RUNS,
+    "runs, a `def`": STRUCK,
+    "runs, an `async def`": CANCELLED,
+    "streams, a `def`": CLOSED,
+    "streams, an `async def`": CLOSED,
+    "waits for a retry": NOT_AGAIN,
+    "settled": DONE,
+}
+
+# What its caller sees.
+WAYS = {
+    "`FunctionCall.cancel()`": "`InputCancelledError`",
+    "its caller's task is cancelled": "`CancelledError`",
+    "its reader is closed": "nothing",
+    "its reader is dropped": "nothing",
+    "Ctrl-C in its blocking caller": "`KeyboardInterrupt`",
+    "its app is left": "`InputCancelledError`",
+}
+
+
+def answer_of(state, way):
+    """What the caller sees; None if there is no such caller."""
+    streams = state.startswith("streams")
+    if streams and way == "`FunctionCall.cancel()`":
+        return None  # a generator is not spawned
+    if state == "settled":
+        # Nobody waits any more, but for a handle; a stream or map is at its end.
+        return "its result" if way in ("`FunctionCall.cancel()`", "its app is left") else None
+    return WAYS[way]
+
+
+CELLS = [(state, way) for state in STATES for way in WAYS if answer_of(state, way) is not None]
+
+
+def table():
+    lines = ["| the input | its code | " + " | ".join(WAYS) + " |", "|---" * (2 + len(WAYS)) + "|"]
+    for state, fate in STATES.items():
+        answers = [answer_of(state, way) or "-" for way in WAYS]
+        lines.append(f"| {state} | {fate} | " + " | ".join(answers) + " |")
+    return "\n".join(lines)
+
+
+def test_the_page_shows_this_table():
+    assert table() in PAGE.read_text()
+
+
+def wait_until(condition, what=""):
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until, what
+        time.sleep(0.001)
+
+
+class Stage:
+    """A function whose input is brought into one state, and what its code went through."""
+
+    def __init__(self, state):
+        self.state = state
+        self.app = App()
+        self.fate = []
+        self.go_on = threading.Event()  # everything that was held up goes on
+        self.streams = state.startswith("streams")
+        # What the input is; the first of another kind keeps the only slot.
+        retries = Retries(max_retries=1, initial_delay=60.0) if "retry" in state else None
+        options = {"max_containers": 1, "timeout": 600, "serialized": True}
+        fate, go_on = self.fate, self.go_on
+
+        def hold():
+            if state == "its container starts":
+                assert go_on.wait(30)
+
+        if state == "runs, an `async def`":
+
+            async def work(hold):
+                if not hold:
+                    return "followed"
+                fate.append("began")
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    fate.append(CANCELLED)
+                    raise
+
+        elif state == "streams, a `def`":
+
+            def work(hold):
+                fate.append("began")
+                try:
+                    while hold:
+                        yield 1
+                except GeneratorExit:
+                    fate.append(CLOSED)
+                    raise
+
+        elif state == "streams, an `async def`":
+
+            async def work(hold):
+                fate.append("began")
+                try:
+                    while hold:
+                        yield 1
+                except (GeneratorExit, asyncio.CancelledError):
+                    fate.append(CLOSED)
+                    raise
+                except BaseException as error:
+                    fate.append(error)
+                    raise
+
+        else:
+
+            def work(hold):
+                if not hold:
+                    return "followed"
+                if hold == "holder":
+                    assert go_on.wait(30)
+                    return None
+                fate.append("began")
+                try:
+                    if state == "waits for a retry":
+                        raise ValueError("once more")
+                    if state == "settled":
+                        return "result"
+                    while True:
+                        sum(range(100))
+                except InputCancellation:
+                    fate.append(STRUCK)
+                    raise
+
+        if state == "its container starts":
+
+            @self.app.cls(**options)
+            class Slow:
+                @moorage.enter()
+                def enter(self):
+                    hold()
+
+                @moorage.method()
+                def work(self, hold):
+                    return work(hold)
+
+            self.function = Slow().work
+        else:
+            self.function = self.app.function(retries=retries, **options)(work)
+
+    def prepare(self):
+        if self.state == "queued":
+            self.holder = self.function.spawn("holder")
+            wait_until(lambda: self.function.statistics().running == 1)
+
+    def is_reached(self):
+        seen = self.function.statistics()
+        if seen is None:
+            return False
+        if self.state == "queued":
+            return seen.queued == 1 and seen.running == 1
+        if self.state == "its container starts":
+            return seen.queued == 1
+        if self.state == "waits for a retry":
+            return seen.waiting == 1
+        if self.state == "settled":
+            return seen.succeeded == 1
+        return "began" in self.fate and seen.running == 1
+
+    def wait_reached(self):
+        wait_until(self.is_reached, self.state)
+
+    def finish(self):
+        """The slot has come back: another input gets through, and all counts agree."""
+        self.go_on.set()
+        self.assert_ended()
+        if self.streams:
+            assert list(self.function.remote_gen(False)) == []
+        else:
+            assert self.function.remote(False) == "followed"
+        seen = self.function.statistics()
+        assert seen.accepted == seen.succeeded + seen.failed + seen.cancelled
+        assert seen.failed == 0
+        settled = self.state == "settled"
+        assert seen.cancelled == (0 if settled else 1)
+
+    def assert_ended(self):
+        def is_over():
+            seen = self.function.statistics()
+            return seen is None or not (seen.queued or seen.waiting or seen.running)
+
+        wait_until(is_over, self.state)
+        expected = STATES[self.state]
+        if expected == NEVER_RUNS:
+            assert self.fate == []
+        elif expected in (NOT_AGAIN, DONE):
+            assert self.fate == ["began"]
+        else:
+            assert self.fate == ["began", expected]
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    monkeypatch.setattr(config, "cancel_grace", 0.01)
+
+
+def read(reader, got):
+    try:
+        for each in reader:
+            got.append(each)  # noqa: PERF402 - looked at meanwhile
+    except BaseException as error:
+        got.append(error)
+
+
+async def read_async(reader, got):
+    async for each in reader:
+        got.append(each)  # noqa: PERF401
+
+
+@pytest.mark.parametrize(("state", "way"), CELLS)
+def test_cancelling(state, way):
+    stage = Stage(state)
+    before = process_capacity.statistics().containers
+    try:
+        BY_WAY[way](stage)
+    finally:
+        stage.go_on.set()
+    gc.collect()
+    assert process_capacity.statistics().containers == before
+
+
+def by_cancel(stage):
+    with stage.app.run():
+        stage.prepare()
+        call = stage.function.spawn(True)
+        stage.wait_reached()
+        call.cancel()
+        call.cancel()  # once more is harmless
+        if stage.state == "settled":
+            assert call.get() == "result"
+        else:
+            with pytest.raises(InputCancelledError):
+                call.get(timeout=30)
+        stage.finish()
+
+
+def by_task(stage):
+    async def main():
+        got = []
+        if stage.streams:
+            task = asyncio.create_task(read_async(stage.function.remote_gen.aio(True), got))
+        else:
+            task = asyncio.create_task(stage.function.remote.aio(True))
+        while not stage.is_reached():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with stage.app.run():
+        stage.prepare()
+        asyncio.run(main())
+        stage.finish()
+
+
+def by_close(stage):
+    with stage.app.run():
+        stage.prepare()
+        got = []
+        reader = stage.function.remote_gen(True) if stage.streams else stage.function.map([True])
+        thread = threading.Thread(target=read, args=(reader, got))
+        if stage.streams:
+            next(reader)
+        else:
+            thread.start()  # a map begins with its first step, which does not come
+        stage.wait_reached()
+        reader.close()
+        if not stage.streams:
+            thread.join(30)
+            assert not thread.is_alive()
+        stage.finish()
+
+
+def by_drop(stage):
+    async def main():
+        # Steps that are begun and whose task is gone drop the map with them.
+        results = stage.function.map.aio([True])
+        task = asyncio.ensure_future(anext(results))
+        while not stage.is_reached():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        del results, task
+
+    with stage.app.run():
+        stage.prepare()
+        if stage.streams:
+            reader = stage.function.remote_gen(True)
+            next(reader)
+            stage.wait_reached()
+            del reader
+        else:
+            asyncio.run(main())
+        gc.collect()
+        stage.finish()
+
+
+def by_interrupt(stage):
+    main = threading.get_ident()
+
+    def press():
+        stage.wait_reached()
+        # To this very thread: the kernel may give one for the process to any.
+        signal.pthread_kill(main, signal.SIGINT)
+
+    with stage.app.run():
+        stage.prepare()
+        presser = threading.Thread(target=press)
+        presser.start()
+        with pytest.raises(KeyboardInterrupt):
+            if stage.streams:
+                for _ in stage.function.remote_gen(True):
+                    pass
+            else:
+                stage.function.remote(True)
+        presser.join()
+        stage.finish()
+
+
+def by_leaving(stage):
+    got = []
+    with stage.app.run(grace=5):
+        stage.prepare()
+        if stage.streams:
+            reader = stage.function.remote_gen(True)
+            next(reader)
+        else:
+            call = stage.function.spawn(True)
+        stage.wait_reached()
+        # What no cancel ends goes on now: a start, and the holder of the slot.
+        threading.Timer(0.05, stage.go_on.set).start()
+    stage.assert_ended()
+    if stage.streams:
+        read(reader, got)
+        assert isinstance(got[-1], InputCancelledError)
+    elif stage.state == "settled":
+        assert call.get() == "result"
+    else:
+        with pytest.raises(InputCancelledError, match="left"):
+            call.get(timeout=30)
+
+
+BY_WAY = dict(
+    zip(WAYS, [by_cancel, by_task, by_close, by_drop, by_interrupt, by_leaving], strict=True)
+)
