@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from .exception import InvalidArgumentsError, RemoteError
+from .exception import ExecutionError, InvalidArgumentsError, RemoteError
 from .runtime.clock import Clock, VirtualClock, join_threads
 from .runtime.input import Target
 from .runtime.outcome import failure_of, user_frames
@@ -45,6 +45,11 @@ class Fed(Protocol):
 
     @property
     def closed(self) -> bool: ...
+    @property
+    def drains(self) -> bool:
+        """Whether inputs are refused while those that were accepted are finished."""
+        ...
+
     @property
     def clock(self) -> Clock: ...
     @property
@@ -88,15 +93,23 @@ class Rows:
         count = min(room, max(self._chunk, at_least))
         self._chunk = min(self._chunk * 2, CHUNK)
         rows: list[Row] = []
+        refused = False
         try:
             for row in self._rows:
                 rows.append(row)
                 if len(rows) == count:
                     break
         finally:
-            if rows:
-                call.submit(rows)
-        if len(rows) < count:
+            try:
+                if rows:
+                    call.submit(rows)
+            except ExecutionError as error:
+                if not call.drains:
+                    raise
+                # Those that were accepted are finished: their results come first.
+                call.finish_feeding(error)
+                refused = True
+        if len(rows) < count and not refused:
             call.finish_feeding()
 
 

@@ -85,6 +85,10 @@ class MapCall:
     def clock(self) -> Clock:
         return self.pool.clock
 
+    @property
+    def drains(self) -> bool:
+        return self.pool.drains
+
     def settled(self, input: Input, /) -> Wake | None:
         self.done.append(input)
         wake = self.reader_wake

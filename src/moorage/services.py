@@ -144,7 +144,7 @@ class AppService:
                 try:
                     self.start_minimum(run)
                 except ExecutionError:
-                    if not run.closed:
+                    if not run.closed and not run.draining:
                         raise
             if self.limits is limits:
                 return

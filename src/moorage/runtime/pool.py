@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from ..exception import ExecutionError, FunctionTimeoutError
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
@@ -30,6 +30,7 @@ from .container import (
     Effect,
     check_move,
 )
+from .context import running_input
 from .input import Call, IllegalMove, Input, InputState
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .routing import emptiest_below_limit, fullest_below_target
@@ -150,6 +151,7 @@ class Pool:
         self.clock = clock
         self._now = clock.now
         self.lock: threading.Lock = threading.Lock()
+        self.run: object = None  # the run it belongs to; set before it is used
         self._factory = factory
         self._capacity = capacity
         self._own_policy = policy is None
@@ -158,6 +160,13 @@ class Pool:
         self._max_containers = options.limits.max_containers
         # All below guarded by the lock.
         self._state = PoolState.OPEN
+        # What `submit` looks at.  Invariant: true unless the state is OPEN, and
+        # while the run is drained, when the pool takes calls of its run's inputs only.
+        self._refuses = False
+        # Whether its run is left by a drain: what was accepted comes to its end.
+        self.drains: bool = False
+        # Woken, and let go, when no accepted input is left that is not settled.
+        self._drain_wakes: list[Callable[[], object]] = []
         # Settled inputs may stand in it (cancelled while queued); they are
         # passed over.  Invariant: _queued counts the others.
         self._queue: deque[Input] = deque()
@@ -208,13 +217,16 @@ class Pool:
         if not lock.acquire(False):
             acquire_patiently(lock)
         try:
-            if self._state is not PoolState.OPEN:
+            if self._refuses:
                 if self._state is PoolState.RETIRED:
                     return False
-                raise ExecutionError(
-                    f"the run in which {self.options.name} was called is ending or has ended; "
-                    "call it, and read its results, inside `with app.run():`"
-                )
+                if self._state is not PoolState.OPEN:
+                    raise ExecutionError(
+                        f"the run in which {self.options.name} was called is ending or has ended; "
+                        "call it, and read its results, inside `with app.run():`"
+                    )
+                if not is_called_from_within(self.run):
+                    raise drained_run(self.options.name)
             count = len(inputs)
             self._accepted += count
             waiting = self._queued
@@ -287,6 +299,37 @@ class Pool:
             effects = self._cancel_all(inputs, _CANCELLED, dropped)
         carry_out(effects)
         _forget_arguments(dropped)
+
+    def drain(self) -> None:
+        """From now on take only what the run's own inputs and hooks call."""
+        with self.lock:
+            self.drains = self._refuses = True
+
+    def accepted_if_settled(self, wake: Callable[[], object]) -> int | None:
+        """How many inputs it accepted, if all of them are settled.
+
+        Else None, and `wake` is called, under the lock, when they are.
+        """
+        with self.lock:
+            if self._unsettled():
+                self._drain_wakes.append(wake)
+                return None
+            return self._accepted
+
+    @property
+    def unsettled(self) -> int:
+        """Accepted inputs without an outcome."""
+        with self.lock:
+            return self._unsettled()
+
+    def _unsettled(self) -> int:
+        return self._accepted - self._succeeded - self._failed - self._cancelled
+
+    def _wake_if_settled(self) -> None:
+        if not self._unsettled():
+            wakes, self._drain_wakes = self._drain_wakes, []
+            for wake in wakes:
+                wake()
 
     def resize(self, container: Container, limit: int) -> None:
         """Set how many inputs `container` may run at once; interrupts nothing."""
@@ -521,6 +564,8 @@ class Pool:
             self._failed += 1
         else:
             self._cancelled += 1
+        if self._drain_wakes:
+            self._wake_if_settled()
         wake = input.call.settled(input)
         return self._end_trials(input, wake) if self._trials else wake
 
@@ -589,6 +634,8 @@ class Pool:
     def _released(self, container: Container) -> list[Effect]:
         """A slot of `container` came free, or its limit rose: what follows from it."""
         effects: list[Effect] = []
+        if self._drain_wakes:
+            self._wake_if_settled()  # the one place where a success may be the last
         if self._queued:
             effects = self._assign()
         if not container.slots.held:
@@ -1024,6 +1071,7 @@ class Pool:
         ):
             return []
         self._state = PoolState.RETIRED
+        self._refuses = True
         self._wake_up_at(None)
         self._cancel_deadline()
         on_retired = self._on_retired
@@ -1042,6 +1090,7 @@ class Pool:
             if self._state is not PoolState.OPEN:
                 return
             self._state = PoolState.CLOSING
+            self._refuses = True
             self._wake_up_at(None)
             self._waiting_for_room = False
             inputs = list(self._queue) + self._waiting_inputs()
@@ -1107,6 +1156,29 @@ class Pool:
             self._deadline.cancel()
             self._deadline = None
 
+
+def is_called_from_within(run: object) -> bool:
+    """Whether this code runs for an input of `run` that is not settled, or is a hook.
+
+    Also by way of other runs: what such an input called belongs to it.
+    """
+    input: object = running_input.get(_NOWHERE)
+    while isinstance(input, Input):
+        container = input.container
+        if input.outcome is None and container is not None and container.host.run is run:
+            return True
+        input = input.call.context.get(running_input, _NOWHERE)
+    return input is None  # a hook of a container, which an input may wait for
+
+
+def drained_run(name: str) -> ExecutionError:
+    return ExecutionError(
+        f"the run in which {name} was called is being left: it finishes what it has, and takes "
+        "calls of its own inputs only; call it inside `with app.run():`"
+    )
+
+
+_NOWHERE: Final = cast(Input, object())
 
 _CANCELLED: Final = Cancelled("the input was cancelled")
 _LEFT: Final = Cancelled(
