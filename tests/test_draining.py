@@ -621,15 +621,14 @@ def test_scaling_down_cancels_nothing():
         await asyncio.sleep(seconds)
         return seconds
 
-    with VirtualClock() as clock:
-        with app.run(clock=clock):
-            calls = [nap.spawn(seconds) for seconds in (1, 1, 1, 50)]
-            clock.sleep(10)
-            assert len(nap.statistics().containers) == 1, "the idle ones have gone"
-            nap.update_autoscaler(max_containers=1)
-            more = [nap.spawn(1) for _ in range(3)]
-            assert [call.get() for call in (*calls, *more)] == [1, 1, 1, 50, 1, 1, 1]
-            assert nap.statistics().cancelled == 0
+    with VirtualClock() as clock, app.run(clock=clock):
+        calls = [nap.spawn(seconds) for seconds in (1, 1, 1, 50)]
+        clock.sleep(10)
+        assert len(nap.statistics().containers) == 1, "the idle ones have gone"
+        nap.update_autoscaler(max_containers=1)
+        more = [nap.spawn(1) for _ in range(3)]
+        assert [call.get() for call in (*calls, *more)] == [1, 1, 1, 50, 1, 1, 1]
+        assert nap.statistics().cancelled == 0
 
 
 def test_lowering_max_containers_cancels_nothing():
@@ -640,13 +639,12 @@ def test_lowering_max_containers_cancels_nothing():
         await asyncio.sleep(seconds)
         return seconds
 
-    with VirtualClock() as clock:
-        with app.run(clock=clock):
-            calls = [nap.spawn(10) for _ in range(4)]
-            clock.sleep(1)
-            nap.update_autoscaler(max_containers=1)
-            calls += [nap.spawn(10) for _ in range(3)]
-            assert [call.get() for call in calls] == [10] * 7
-            seen = nap.statistics()
-            assert (seen.cancelled, seen.peak_containers) == (0, 4)
-            assert clock.now() == 40, "one at a time, once the first four had ended"
+    with VirtualClock() as clock, app.run(clock=clock):
+        calls = [nap.spawn(10) for _ in range(4)]
+        clock.sleep(1)
+        nap.update_autoscaler(max_containers=1)
+        calls += [nap.spawn(10) for _ in range(3)]
+        assert [call.get() for call in calls] == [10] * 7
+        seen = nap.statistics()
+        assert (seen.cancelled, seen.peak_containers) == (0, 4)
+        assert clock.now() == 40, "one at a time, once the first four had ended"

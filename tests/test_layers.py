@@ -85,6 +85,7 @@ LAYERS = {
     "runtime.context": 0,
     "runtime.clock": 0,
     "runtime.timekeeper": 0,
+    "runtime.forking": 0,
     "runtime.__init__": 0,
     "frames": 0,
     "with_aio": 0,

@@ -145,4 +145,5 @@ class AppRun:
             if self._drain and kind is None:
                 await run.drain_async()
         finally:  # also if the task was cancelled meanwhile
-            await run_in_thread(lambda: self._app._close(run))
+            if not run.forked:  # in a child the loop stayed behind too
+                await run_in_thread(lambda: self._app._close(run))

@@ -28,6 +28,7 @@ import anyio
 
 from .exception import ExecutionError, InvalidArgumentsError, RemoteError
 from .runtime.clock import Clock, VirtualClock, join_threads
+from .runtime.forking import UserCode
 from .runtime.input import Target
 from .runtime.outcome import failure_of, user_frames
 from .runtime.waits import make_async_waiter
@@ -137,7 +138,8 @@ class ThreadFeeder:
             self._virtual.bind_thread(self)
         error: BaseException | None = None
         try:
-            self._feed()
+            with UserCode():
+                self._feed()
         except BaseException as caught:
             error = caught.with_traceback(user_frames(caught.__traceback__))
         finally:

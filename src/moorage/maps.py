@@ -160,6 +160,8 @@ class MapCall:
 
     def close(self) -> None:
         """The reader has gone: cancel what is left.  Once; more often is harmless."""
+        if self.pool.forked:
+            return
         with self.pool.lock:
             if self.closed:
                 return
@@ -174,6 +176,8 @@ class MapCall:
 
     def finish(self) -> None:
         """All results are taken."""
+        if self.pool.forked:
+            return
         with self.pool.lock:
             if self.closed:
                 return
@@ -185,6 +189,8 @@ class MapCall:
 
         What runs already runs on, and its results are dropped.
         """
+        if self.pool.forked:
+            return
         with self.pool.lock:
             if self.closed:
                 return

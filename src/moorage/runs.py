@@ -18,6 +18,7 @@ from typing import Final
 
 from . import config
 from .exception import ExecutionError
+from .runtime import forking
 from .runtime.capacity import Capacity, process_capacity
 from .runtime.clock import Clock, system_clock
 from .runtime.pool import Pool, drained_run, is_called_from_within
@@ -53,11 +54,21 @@ class Run:
         self._closed = False
         # Finalizers hand their work to this thread.
         process_timekeeper.start()
+        # Whether it stayed behind, in the process from which this one was forked.
+        self.forked: bool = False
+        forking.know(self)
         _open_runs[self] = None
+
+    def after_fork(self) -> None:
+        """In a forked child: it has ended, without its exit hooks, which are the parent's."""
+        self.forked = self._closed = True
+        self._lock = threading.Lock()
 
     def pool(self, key: Hashable, make: MakePool) -> Pool:
         """The pool for `key`, made now if there is none."""
         with self._lock:
+            if self.forked:
+                raise forking.stayed_behind(f"the run of {self.name}")
             if self._closed:
                 raise ExecutionError(
                     f"the run of {self.name} is ending or has ended; call inside `with app.run():`"
@@ -91,6 +102,8 @@ class Run:
         There is no limit; what it waits for is logged once.  Interrupted, it
         may be closed at once.
         """
+        if self.forked:
+            return
         draining = Draining(self)
         while True:
             waiter = self.clock.make_waiter()
@@ -101,6 +114,8 @@ class Run:
 
     async def drain_async(self) -> None:
         """As `drain`, for asyncio and trio."""
+        if self.forked:
+            return
         draining = Draining(self)
         while True:
             waiter = make_async_waiter()
@@ -122,7 +137,8 @@ class Run:
 
         In `grace` seconds at most: see `close_runs`.
         """
-        close_runs([self])
+        if not self.forked:
+            close_runs([self])
 
     @property
     def closed(self) -> bool:
@@ -301,6 +317,9 @@ LAST_JOIN: Final = 1.0
 # Every run that has not been left, for the interpreter's exit.  A dict, for
 # its single operations are atomic.
 _open_runs: Final[dict[Run, None]] = {}
+
+
+forking.in_child(_open_runs.clear)
 
 
 def open_pools() -> list[Pool]:

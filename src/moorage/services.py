@@ -45,6 +45,11 @@ class PoolKeys:
         self._lock = threading.RLock()
         self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
 
+    def after_fork(self) -> None:
+        # A new one: the thread that forked may be in a user's comparison, and gives
+        # back the old one.
+        self._lock = threading.RLock()
+
     def key(self, value: Hashable) -> PoolKey:
         try:
             hash(value)

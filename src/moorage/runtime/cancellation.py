@@ -14,6 +14,7 @@ import threading
 from typing import Final
 
 from ..exception import InputCancellation
+from . import forking
 from .clock import Clock, Waiter
 from .input import Input
 
@@ -72,6 +73,20 @@ def bind_cell(cell: Cell | None) -> None:
 def current_cell() -> Cell | None:
     """The cell of this thread if it is a worker, else None."""
     return _this_thread.cell
+
+
+def _after_fork() -> None:
+    """In a forked child: its thread is nobody's worker, and no cancel finds it."""
+    cell = _this_thread.cell
+    if cell is not None:
+        # In its place: the worker's code knows it, and may come back to it.
+        forking.renew(cell.lock)
+        cell.cancelled = False
+        cell.waiter = None
+        _this_thread.cell = None
+
+
+forking.in_child(_after_fork)
 
 
 def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:

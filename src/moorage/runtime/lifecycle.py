@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .context import hook_context
+from .forking import UserCode
 from .outcome import user_frames
 
 logger: Final = logging.getLogger("moorage")
@@ -48,7 +49,10 @@ class Lifecycle:
 def run_enter(lifecycle: Lifecycle, loop: asyncio.AbstractEventLoop | None) -> object:
     """Make the instance and run the enter hooks; what they raise is the caller's to handle."""
     context = hook_context()
-    instance = context.run(lifecycle.construct) if lifecycle.construct is not None else None
+    instance = None
+    if lifecycle.construct is not None:
+        with UserCode():
+            instance = context.run(lifecycle.construct)
     for hook in lifecycle.enter:
         _run(hook, instance, loop)
     return instance
@@ -70,7 +74,8 @@ def run_exit(
 def _run(hook: Hook, instance: object, loop: asyncio.AbstractEventLoop | None) -> None:
     context = hook_context()
     if not hook.is_async:
-        context.run(hook.function, instance)
+        with UserCode():
+            context.run(hook.function, instance)
         return
     assert loop is not None
     # The task takes a context of its own, so that no caller's is inherited.
@@ -85,4 +90,5 @@ def _run(hook: Hook, instance: object, loop: asyncio.AbstractEventLoop | None) -
 
 
 async def _await(awaitable: Awaitable[object]) -> None:
-    await awaitable
+    with UserCode():
+        await awaitable

@@ -17,9 +17,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from ..exception import ExecutionError, FunctionTimeoutError
+from . import forking
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
 from .capacity import Capacity
 from .clock import Clock, Waiter, acquire_patiently
@@ -204,6 +205,16 @@ class Pool:
         self._peak_inputs = 0
         # The longest idle container's since; read without the lock as a hint.
         self.longest_idle: float | None = None
+        # Whether it stayed behind, in the process from which this one was forked.
+        self.forked: bool = False
+        forking.know(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: whoever would wait for it gets an error instead."""
+        self.forked = self._refuses = True
+        self._state = PoolState.CLOSING
+        lock: Any = forking.InheritedLock(f"a call of {self.options.name}")
+        self.lock = lock
 
     # -- callers ------------------------------------------------------------------
 
@@ -251,6 +262,8 @@ class Pool:
 
         `outcome` is what its callers get, a cancellation unless said otherwise.
         """
+        if self.forked:
+            return False
         dropped: list[Input] = []
         with self.lock:
             effects = self._cancel(input, outcome or _CANCELLED, dropped)
@@ -283,6 +296,8 @@ class Pool:
             return True
 
     def close_call(self) -> None:
+        if self.forked:
+            return
         with self.lock:
             self._open_calls -= 1
             effects = self._retire_if_unused()
@@ -290,6 +305,8 @@ class Pool:
 
     def cancel_call(self, call: Call, *, queued_only: bool = False) -> None:
         """Cancel all inputs of `call` that are here; `queued_only` spares those with a slot."""
+        if self.forked:
+            return
         dropped: list[Input] = []
         with self.lock:
             inputs = [input for input in self._queue if input.call is call]
@@ -413,6 +430,8 @@ class Pool:
             )
 
     def __repr__(self) -> str:
+        if self.forked:
+            return f"<Pool {self.options.name}: in the process from which this one was forked>"
         s = self.statistics()
         return (
             f"<Pool {s.name}: {s.queued} queued, {s.running} running "

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context
 from typing import Any, Final
 
+from . import forking
 from .cancellation import park
 from .clock import Clock
 from .input import Call
@@ -29,10 +30,20 @@ Wake = Callable[[], object]
 class Stream:
     """The hand-over of one generator input."""
 
-    __slots__ = ("_clock", "_closed", "_ended", "_items", "_lock", "_producer", "_reader")
+    __slots__ = (
+        "_born",
+        "_clock",
+        "_closed",
+        "_ended",
+        "_items",
+        "_lock",
+        "_producer",
+        "_reader",
+    )
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._born = forking.process.number
         self._lock = threading.Lock()
         # Invariant: a producer waits only while the buffer is full and open, a
         # reader only while it is empty and neither ended nor closed.
@@ -50,6 +61,8 @@ class Stream:
         Ask :attr:`ended` after a False: no item comes any more once it is true.
         """
         producer: Wake | None = None
+        if self._born != forking.process.number:
+            raise forking.stayed_behind("this stream")
         with self._lock:
             if self._items:
                 item = self._items.popleft()
@@ -69,6 +82,8 @@ class Stream:
 
     def close(self) -> None:
         """The reader has gone: the producer ends at its next item."""
+        if self._born != forking.process.number:
+            return
         with self._lock:
             self._closed = True
             items, self._items = self._items, deque()
@@ -89,6 +104,8 @@ class Stream:
 
     def _offer(self, item: Any) -> bool:
         """Add `item`, whatever the size; false if the reader has gone."""
+        if self._born != forking.process.number:
+            forking.end_child(forking.stayed_behind("the reader of this generator"))
         with self._lock:
             if self._closed or self._ended:
                 return False
