@@ -328,8 +328,7 @@ def test_a_map_under_way_gets_what_was_accepted_and_then_the_error(in_threads, s
 
     def read():
         try:
-            for result in work.map(range(100_000) if source == "sequence" else items()):
-                results.append(result)
+            results.extend(work.map(range(100_000) if source == "sequence" else items()))
         except ExecutionError as error:
             errors.append(error)
 
@@ -487,7 +486,7 @@ def test_each_call_that_races_with_the_drain_is_refused_or_succeeds(
 
         ready = threading.Barrier(9)
 
-        def call(number):
+        def call(work=work, ready=ready):
             ready.wait(10)
             count = 0
             try:
@@ -500,7 +499,7 @@ def test_each_call_that_races_with_the_drain_is_refused_or_succeeds(
         with app.run(drain=True):
             pool_of = work.remote(0)
             [pool] = app._run.pools.values()
-            callers = [in_threads(call, number) for number in range(8)]
+            callers = [in_threads(call) for _ in range(8)]
             ready.wait(10)
         assert pool_of == 0
         done = sum(caller.result() for caller in callers)
