@@ -295,9 +295,9 @@ def test_what_was_made_before_the_fork_says_so_in_the_child():
                 ("gather", lambda: moorage.FunctionCall.gather(call)),
                 ("cancel", lambda: call.cancel()),
                 ("map", lambda: next(results)),
-                ("map of a generator", lambda: next(fed)),
+                ("map of a generator", lambda: list(fed)),
                 ("stream", lambda: next(stream)),
-                ("async stream", lambda: asyncio.run(read_on())),
+                ("async stream", lambda: asyncio.new_event_loop().run_until_complete(read_on())),
             ):
                 try:
                     use()
@@ -324,22 +324,20 @@ def test_what_was_made_before_the_fork_says_so_in_the_child():
         async def read_on():
             return await anext(async_stream)
 
-        async def begin():
-            return await anext(async_stream)
-
         call = held.spawn()
         started.acquire()
         settled = double.spawn(2)
         settled.get()
         call_id, settled_id, function_id = call.object_id, settled.object_id, double.object_id
-        results = held.map([0, 1, 2])
+        results = held.map(iter([0, 1, 2]))
         assert next(results) == "at once"
         fed = double.map(iter(range(5000)), order_outputs=False)
         next(fed)
         stream = stalled.remote_gen()
         next(stream)
         async_stream = stalled.remote_gen.aio()
-        first = asyncio.run(begin())
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(read_on())
         for _ in range(2):
             started.acquire()
         assert forked(child) == 0
@@ -347,6 +345,8 @@ def test_what_was_made_before_the_fork_says_so_in_the_child():
         assert [call.get(), *results] == ["released"] * 3
         assert len(list(fed)) == 4999
         assert list(stream) == list(range(1, 100))
+        loop.run_until_complete(async_stream.aclose())
+        loop.close()
         say("parent is as it was")
     """)
     assert out == ["parent is as it was"], err
