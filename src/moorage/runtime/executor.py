@@ -20,7 +20,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..exception import ExecutionError
 from . import forking
@@ -109,8 +109,9 @@ def stop_inherited(loop: asyncio.AbstractEventLoop) -> None:
     child was forked goes on until it awaits; then the loop takes the next thing
     that is due, and finds the end of the child.
     """
-    ready: object = getattr(loop, "_ready", None)
-    if isinstance(ready, deque):
+    found: object = getattr(loop, "_ready", None)  # that of asyncio's own loops
+    if isinstance(found, deque):
+        ready = cast("deque[asyncio.Handle]", found)
         forking.keep(list(ready))
         ready.clear()
         ready.append(asyncio.Handle(_end_awaiting, (), loop, Context()))
