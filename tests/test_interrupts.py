@@ -353,4 +353,3 @@ def test_ctrl_c_in_a_drain_under_asyncio_run_ends_it():
         assert app.app_id is None
     """)
     assert (code, out, err) == (0, ["exit", "caught"], "")
-

@@ -184,12 +184,12 @@ class App:
         self._includers: tuple[weakref.ref[App], ...] = ()
         forking.know(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: it does not run until it is called, or run, there."""
         self._run = None
         self._lock = threading.Lock()
         self._updating = threading.Lock()
-        self._pool_keys.after_fork()
+        self._pool_keys._after_fork()
 
     # -- what it is -----------------------------------------------------------------
 

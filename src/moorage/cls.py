@@ -258,9 +258,9 @@ class Obj:
         )
         forking.know(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         self._lock = threading.RLock()
-        self._here.after_fork()
+        self._here._after_fork()
 
     @property
     def _service(self) -> Service:

@@ -39,7 +39,7 @@ class LocalInstance:
         self._is_being_entered = False
         self._waiting: list[Callable[[], object]] = []
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: whoever was entering it, in another thread, has gone."""
         self._lock = threading.RLock()
         self._is_being_entered = self in _entering.get()

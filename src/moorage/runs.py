@@ -59,7 +59,7 @@ class Run:
         forking.know(self)
         _open_runs[self] = None
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: it has ended, without its exit hooks, which are the parent's."""
         self.forked = self._closed = True
         self._lock = threading.Lock()

@@ -45,7 +45,7 @@ class PoolKeys:
         self._lock = threading.RLock()
         self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         # A new one: the thread that forked may be in a user's comparison, and gives
         # back the old one.
         self._lock = threading.RLock()

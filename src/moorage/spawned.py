@@ -464,7 +464,7 @@ class SpawnedCalls:
         self._sweeping = threading.Lock()
         forking.know(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: ids are its own from now on, and find its own calls."""
         forking.keep(self._settled, self._order)
         self._settled = {}

@@ -64,7 +64,7 @@ class Capacity:
         self.crowded: bool = False
         forking.know(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: what held room stayed behind."""
         forking.keep(self._line, self._tenants)
         self._lock = threading.Lock()

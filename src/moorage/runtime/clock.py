@@ -212,7 +212,7 @@ class VirtualClock:
         self._scopes: list[tuple[int, object]] = []
         forking.know(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: of those that took part, this thread is left."""
         forking.keep(self._timers, self._waiting, self._busy)
         me = threading.get_ident()

@@ -159,7 +159,7 @@ class TaskLane:
         self._bell = Bell()
         loop.add_reader(self._bell.fileno, self._answer)
 
-    def after_fork(self, *, here: bool) -> None:
+    def _after_fork(self, *, here: bool) -> None:
         """In a forked child; `here`: the child's thread is that of the loop.
 
         The descriptors are shared with the parent: the bell is closed and never

@@ -44,7 +44,7 @@ process: Final = Process()
 class Inheritance(Protocol):
     """What has something to do in a forked child."""
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """On the child's only thread: take no lock that was there before, block nowhere."""
         ...
 
@@ -58,7 +58,7 @@ _kept: Final[list[object]] = []
 
 
 def know(inheritance: Inheritance) -> None:
-    """Have its `after_fork` called in a child, if it lives then."""
+    """Have its `_after_fork` called in a child, if it lives then."""
     _known.add(inheritance)
 
 
@@ -82,7 +82,7 @@ def _child_begins() -> None:
     process.number += 1
     inherited = list(_known)
     keep(inherited)
-    for step in [*(one.after_fork for one in inherited), *_callbacks]:
+    for step in [*(one._after_fork for one in inherited), *_callbacks]:
         try:
             step()
         except Exception:

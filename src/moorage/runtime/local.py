@@ -70,12 +70,12 @@ class LocalContainer:
         )
         forking.know(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: it stayed behind, maybe but for the thread that forked."""
         here = self._thread.ident == threading.get_ident()
-        self._threads.after_fork()
+        self._threads._after_fork()
         if self._tasks is not None:
-            self._tasks.after_fork(here=here)
+            self._tasks._after_fork(here=here)
         elif here and self._loop is not None:
             stop_inherited(self._loop)
 

@@ -209,7 +209,7 @@ class Pool:
         self.forked: bool = False
         forking.know(self)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: whoever would wait for it gets an error instead."""
         self.forked = self._refuses = True
         self._state = PoolState.CLOSING

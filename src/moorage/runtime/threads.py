@@ -85,7 +85,7 @@ class ThreadLane:
         self._stopping = False
         self._threads: list[threading.Thread] = []  # those made here, dead ones included
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: the input in which it was forked ends the child when it ends."""
         self._lock = threading.Lock()
         self._settle = end_child

@@ -91,7 +91,7 @@ class Timekeeper:
         self._bell = threading.Lock()  # held while there is nothing to look at
         self._bell.acquire()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: all timers are the parent's, and so is the thread."""
         forking.keep(self._timers, self._posted)
         self._begin()
