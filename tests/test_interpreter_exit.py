@@ -452,3 +452,349 @@ def test_asyncio_run_with_an_ambient_run_ends():
     """)
     assert (code, out) == (0, ["enter", "awaited", "exit"])
     assert err == ""
+
+
+# -- what is under way at the program's end --------------------------------------------
+
+
+def test_streams_and_maps_under_way_at_the_programs_end_are_cancelled():
+    code, out, err = run("""
+        started = threading.Semaphore(0)
+
+        @app.function()
+        async def stream():
+            try:
+                yield 1
+                started.release()
+                await asyncio.Event().wait()
+            finally:
+                say("stream closed")
+
+        @app.function()
+        def ahead():
+            try:
+                for value in range(1000):  # its buffer fills, and nobody reads on
+                    yield value
+            finally:
+                say("generator closed")
+
+        @app.function(max_containers=2)
+        async def wait(value):
+            if value:
+                started.release()
+                await asyncio.Event().wait()
+            return value
+
+        async_items, items = stream.remote_gen(), ahead.remote_gen()
+        results = wait.map(iter([0, 1, 2]))
+        say(next(async_items), next(items), next(results))
+        for _ in range(3):
+            started.acquire()
+        say("end of program")
+    """)
+    assert code == 0, err
+    assert out[:2] == ["1 0 0", "end of program"]
+    assert sorted(out[2:]) == ["generator closed", "stream closed"]
+    assert err == ""
+
+
+def test_a_map_read_by_a_thread_at_the_programs_end_does_not_hold_it_up():
+    code, out, err = run("""
+        reading = threading.Event()
+
+        def read():
+            try:
+                for value in double.map(numbers()):
+                    if value == 2000:
+                        reading.set()
+            except moorage.exception.Error as error:
+                say(type(error).__name__)
+
+        def numbers():
+            value = 0
+            while True:
+                yield value
+                value += 1
+
+        @app.function()
+        def double(value):
+            return 2 * value
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        assert reading.wait(30)
+    """)
+    assert code == 0, err
+    # It is told if it gets a turn before the process is gone.
+    assert out in ([], ["ExecutionError"], ["InputCancelledError"])
+    assert "Error" not in err
+
+
+def test_an_input_that_waits_for_a_retry_at_the_programs_end_is_cancelled():
+    code, out, err = run("""
+        failed = threading.Event()
+
+        @app.function(retries=moorage.Retries(max_retries=3, initial_delay=60.0))
+        def flaky():
+            say("tried")
+            failed.set()
+            raise LookupError
+
+        call = flaky.spawn()
+        assert failed.wait(10)
+        while not flaky.statistics().waiting:
+            threading.Event().wait(0.001)
+
+        import atexit
+
+        @atexit.register
+        def tell():
+            try:
+                call.get()
+            except moorage.exception.InputCancelledError:
+                say("cancelled")
+    """)
+    assert (code, out) == (0, ["tried", "cancelled"]), err
+
+
+def test_a_container_that_starts_at_the_programs_end_runs_its_exit_hooks():
+    code, out, err = run("""
+        entering = threading.Event()
+
+        @app.cls()
+        class Slow:
+            @moorage.enter()
+            def enter(self):
+                entering.set()
+                ending.wait(10)
+                say("entered")
+
+            @moorage.method()
+            def work(self):
+                say("worked")
+
+            @moorage.exit()
+            def exit(self):
+                say("exit")
+
+        ending = threading.Event()
+
+        def wait(call):
+            try:
+                call.get()
+            except moorage.exception.InputCancelledError:
+                ending.set()
+
+        call = Slow().work.spawn()
+        threading.Thread(target=wait, args=(call,), daemon=True).start()
+        assert entering.wait(10)
+    """)
+    assert (code, out) == (0, ["entered", "exit"]), err
+    assert err.count("WARNING") == 1
+    assert "1 inputs queued" in err
+
+
+def test_a_container_whose_enter_hook_is_stuck_at_the_programs_end_is_left_and_named():
+    code, out, err = run("""
+        moorage.config.exit_grace = 0.5
+        entering = threading.Event()
+
+        @app.cls()
+        class Stuck:
+            @moorage.enter()
+            def enter(self):
+                entering.set()
+                threading.Event().wait()
+
+            @moorage.method()
+            def work(self):
+                return None
+
+        Stuck().work.spawn()
+        assert entering.wait(10)
+        say("end of program")
+    """)
+    assert (code, out) == (0, ["end of program"]), err
+    assert "was left while this still ran, after 0.5 s: 1 x enter (" in err
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_sys_exit_in_an_input_ends_neither_the_program_nor_its_neighbours(kind):
+    define = "async def" if kind == "async" else "def"
+    code, out, err = run(f"""
+        @app.function()
+        {define} leave():
+            sys.exit(3)
+
+        Work().work.remote()
+        try:
+            leave.remote()
+        except moorage.exception.RemoteError as error:
+            say(repr(error.__cause__))
+        say(Work().work.remote("goes on"))
+    """)
+    assert (code, out, err) == (0, ["enter", "SystemExit(3)", "goes on", "exit"], "")
+
+
+def test_errors_at_the_programs_end_stop_nothing_else():
+    code, out, err = run("""
+        import atexit
+
+        @app.cls()
+        class Fails:
+            @moorage.method()
+            def work(self):
+                return None
+
+            @moorage.exit()
+            def exit(self):
+                raise LookupError("of an exit hook")
+
+            @moorage.exit()
+            def leaves(self):
+                sys.exit(4)
+
+            @moorage.exit()
+            def last(self):
+                say("last hook")
+
+        @atexit.register
+        def fail():
+            say("atexit")
+            raise LookupError("of atexit")
+
+        Fails().work.remote()
+        Work().work.remote()
+    """)
+    assert code == 0
+    assert out[0] == "enter"
+    assert sorted(out[1:3]) == ["exit", "last hook"]
+    assert out[3:] == ["atexit"]
+    assert "LookupError: of an exit hook" in err
+    assert "SystemExit: 4" in err
+    assert "LookupError: of atexit" in err
+
+
+def test_daemon_threads_that_call_during_the_exit_do_not_hang_it():
+    code, out, err = run("""
+        calling = threading.Barrier(5)
+        told = []
+
+        def call(work):
+            calling.wait(10)
+            try:
+                while True:
+                    work()
+            except (moorage.exception.ExecutionError, moorage.exception.InputCancelledError):
+                told.append(1)
+
+        @app.function()
+        async def triple(value):
+            return 3 * value
+
+        obj = Work()
+        for work in (
+            lambda: obj.work.remote(1),
+            lambda: triple.remote(1),
+            lambda: list(triple.map(range(10))),
+            lambda: triple.spawn(1).get(),
+        ):
+            threading.Thread(target=call, args=(work,), daemon=True).start()
+        calling.wait(10)
+        obj.work.remote(1)
+    """)
+    assert code == 0, err
+    assert out.count("enter") == out.count("exit") > 0, "of as many containers as there were"
+    assert "Traceback" not in err
+
+
+def test_a_call_after_the_runs_have_ended_is_refused():
+    # From a callback that is run after ours, when no thread can be started.
+    code, out, err = run("""
+        import atexit
+
+        @atexit.register
+        def late():
+            for obj in (Work(), other):
+                try:
+                    obj.work.remote() if obj is not other else other.remote()
+                except moorage.exception.Error as error:
+                    say(type(error).__name__)
+                except RuntimeError as error:
+                    say("RuntimeError", error)
+
+        @app.function()
+        def other():
+            return None
+
+        Work().work.remote()
+    """)
+    assert code == 0, err
+    assert out == ["enter", "exit", "ExecutionError", "ExecutionError"], err
+
+
+def test_os_exit_ends_at_once_without_anything():
+    code, out, err = run("""
+        @app.function()
+        async def nap():
+            await asyncio.Event().wait()
+
+        Work().work.remote()
+        nap.spawn()
+        os._exit(5)
+    """)
+    assert (code, out, err) == (5, ["enter"], "")
+
+
+def test_os_exit_in_an_input_ends_the_program():
+    code, out, err = run("""
+        @app.function()
+        def leave():
+            os._exit(6)
+
+        Work().work.remote()
+        leave.remote()
+    """)
+    assert (code, out, err) == (6, ["enter"], "")
+
+
+def test_exit_hooks_are_held_to_the_grace():
+    began = time.monotonic()
+    code, out, err = run("""
+        moorage.config.exit_grace = 0.5
+
+        @app.cls()
+        class Stuck:
+            @moorage.method()
+            def work(self):
+                return None
+
+            @moorage.exit()
+            def exit(self):
+                say("exit begins")
+                threading.Event().wait()
+
+        Stuck().work.remote()
+        Work().work.remote()
+    """)
+    assert code == 0, err
+    assert sorted(out) == ["enter", "exit", "exit begins"]
+    assert "was left while this still ran, after 0.5 s: 1 x exit (" in err
+    assert time.monotonic() - began < 30, "it would be stuck for ever"
+
+
+def test_the_exit_starts_no_thread():
+    code, out, err = run("""
+        @app.function()
+        async def nap():
+            started.set()
+            await asyncio.Event().wait()
+
+        started = threading.Event()
+        Work().work.remote()
+        nap.spawn()
+        assert started.wait(10)
+        before = threading.Thread.start
+        threading.Thread.start = lambda self: (say("started", self.name), before(self))
+    """)
+    assert (code, out, err) == (0, ["enter", "exit"], "")

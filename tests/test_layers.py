@@ -92,6 +92,7 @@ LAYERS = {
     "runtime.timekeeper": 0,
     "runtime.regions": 0,
     "runtime.interrupts": 0,
+    "runtime.forking": 0,
     "runtime.__init__": 0,
     "frames": 0,
     "with_aio": 0,

@@ -69,6 +69,7 @@ from .registering import (
 )
 from .retries import Retries
 from .runs import Run
+from .runtime import forking
 from .runtime.autoscaler import Limits
 from .runtime.clock import Clock
 from .runtime.input import call_id, next_call_number
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("moorage")
 
 _creating: Final = threading.Lock()  # held by App.lookup
+forking.in_child(lambda: forking.renew(_creating))
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -181,6 +183,14 @@ class App:
         self._included: tuple[App, ...] = ()
         # Those that include this one: their runs are its runs too.
         self._includers: tuple[weakref.ref[App], ...] = ()
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: it does not run until it is called, or run, there."""
+        self._run = None
+        self._lock = threading.Lock()
+        self._updating = threading.Lock()
+        self._pool_keys._after_fork()
 
     # -- what it is -----------------------------------------------------------------
 
@@ -734,7 +744,7 @@ class App:
         Raises:
             InvalidError: if it does not run.
         """
-        if self._run is None:
+        if self._run is None and not self._deployed:  # in a child it is deployed, and begins late
             raise InvalidError(
                 f"{self._shown} does not run, so App.stop has no run with an ID to stop; "
                 "write it inside `with app.run():` or after app.deploy()"
@@ -744,7 +754,9 @@ class App:
     def _stop(self) -> None:
         run = self._run
         deployments.remove(self)
-        if run is not None:
+        if run is None:
+            self._deployed = False
+        else:
             self._close(run)
 
     @staticmethod

@@ -38,21 +38,28 @@ class RunMethod:
         environment_name: str | None = None,
         clock: Clock | None = None,
         grace: float | None = None,
+        drain: bool = False,
     ) -> AppRun:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
 
         Leaving cancels what is queued and what runs, then runs the exit hooks.
+        With `drain` it first finishes what was accepted, and what that calls
+        itself, however long that takes; other calls are refused meanwhile.
+        Ctrl-C, or cancelling the task that leaves, ends the drain, and what is
+        left is cancelled.  An exception that leaves the body does not drain.
 
         Args:
             name: shown as the app's description.
             clock: the clock that everything in the run lives by; real time if None.
-            grace: seconds that leaving may take in all; 5 if None.
+            grace: seconds that leaving may take in all; 5 if None.  They begin
+                when the drain has ended, if there is one.
+            drain: finish accepted inputs before leaving.
             client, detach, interactive, environment_name: accepted; they are the cloud's.
 
         Raises:
             InvalidError: on entering, if the app runs already.
         """
-        return AppRun(self._app, clock, grace, name)
+        return AppRun(self._app, clock, grace, name, drain)
 
     aio = __call__
 
@@ -77,12 +84,18 @@ class AppRun:
     """What ``app.run()`` gives: a context manager; entering it again begins a new run."""
 
     def __init__(
-        self, app: App, clock: Clock | None, grace: float | None, name: str | None
+        self,
+        app: App,
+        clock: Clock | None,
+        grace: float | None,
+        name: str | None,
+        drain: bool = False,
     ) -> None:
         self._app = app
         self._clock = clock
         self._grace = grace
         self._name = name
+        self._drain = drain
         self._run: Run | None = None
 
     def __enter__(self) -> App:
@@ -98,8 +111,13 @@ class AppRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._run is not None
-        self._app._close(self._run)
+        run = self._run
+        assert run is not None
+        try:
+            if self._drain and kind is None:
+                run.drain()
+        finally:  # also if Ctrl-C ended the drain
+            self._app._close(run)
 
     async def __aenter__(self) -> App:
         before = self._run
@@ -121,4 +139,11 @@ class AppRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await run_in_thread(lambda: self.__exit__(kind, error, traceback))
+        run = self._run
+        assert run is not None
+        try:
+            if self._drain and kind is None:
+                await run.drain_async()
+        finally:  # also if the task was cancelled meanwhile
+            if not run.forked:  # in a child the loop stayed behind too
+                await run_in_thread(lambda: self._app._close(run))

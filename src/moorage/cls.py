@@ -24,6 +24,7 @@ from .options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .partial_function import checked_batching
 from .partial_function import parameter as parameter
 from .retries import Retries
+from .runtime import forking
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Lifecycle
 from .targets import batched_target, make_target
@@ -261,6 +262,11 @@ class Obj:
         self._here = LocalInstance(
             cls.__name__, self._construct, lambda: self._cls._declared.lifecycle_hooks[0]
         )
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._here._after_fork()
 
     @property
     def _service(self) -> Service:

@@ -10,6 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .exception import NotFoundError
+from .runtime import forking
 
 if TYPE_CHECKING:
     from .app import App
@@ -22,6 +23,7 @@ class Named(Protocol):
 
 
 _lock: Final = threading.Lock()
+forking.in_child(lambda: forking.renew(_lock))
 # Both guarded by the lock.
 _deployed: Final[dict[str, App]] = {}
 _named: Final[dict[str, weakref.WeakSet[Named]]] = {}

@@ -14,12 +14,12 @@ from .exception import DeprecationError, InvalidError, InvalidUseError, NotInCon
 from .frames import shortened, warn
 from .marks import Decorator, positional_arguments
 from .runtime.container import Container
-from .runtime.context import running_input
+from .runtime.context import current_input
 from .with_aio import FunctionWithAio, function_with_aio
 
 
 def _container(name: str, error: type[InvalidError] = NotInContainerError) -> Container:
-    input = running_input.get(None)
+    input = current_input()
     if input is None:
         raise error(
             f"{name} belongs to the container that runs an input, and none runs here; "

@@ -26,8 +26,9 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from .exception import InvalidArgumentsError, RemoteError
+from .exception import ExecutionError, InvalidArgumentsError, RemoteError
 from .runtime.clock import Clock, VirtualClock, join_threads
+from .runtime.forking import UserCode
 from .runtime.input import Target
 from .runtime.outcome import failure_of, user_frames
 from .runtime.wakers import make_async_waiter
@@ -45,6 +46,11 @@ class Fed(Protocol):
 
     @property
     def closed(self) -> bool: ...
+    @property
+    def drains(self) -> bool:
+        """Whether inputs are refused while those that were accepted are finished."""
+        ...
+
     @property
     def clock(self) -> Clock: ...
     @property
@@ -88,15 +94,23 @@ class Rows:
         count = min(room, max(self._chunk, at_least))
         self._chunk = min(self._chunk * 2, CHUNK)
         rows: list[Row] = []
+        refused = False
         try:
             for row in self._rows:
                 rows.append(row)
                 if len(rows) == count:
                     break
         finally:
-            if rows:
-                call.submit(rows)
-        if len(rows) < count:
+            try:
+                if rows:
+                    call.submit(rows)
+            except ExecutionError as error:
+                if not call.drains:
+                    raise
+                # Those that were accepted are finished: their results come first.
+                call.finish_feeding(error)
+                refused = True
+        if len(rows) < count and not refused:
             call.finish_feeding()
 
 
@@ -124,7 +138,8 @@ class ThreadFeeder:
             self._virtual.bind_thread(self)
         error: BaseException | None = None
         try:
-            self._feed()
+            with UserCode():
+                self._feed()
         except BaseException as caught:
             error = caught.with_traceback(user_frames(caught.__traceback__))
         finally:

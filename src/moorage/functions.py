@@ -58,6 +58,7 @@ from .options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .partial_function import checked_batching
 from .retries import Retries
 from .runs import MakePool, Run
+from .runtime import forking
 from .runtime.autoscaler import Limits
 from .runtime.input import Input, Target
 from .runtime.pool import Pool, PoolStatistics
@@ -272,7 +273,7 @@ class Function(Generic[P, R_co, O_co]):
 
     @property
     def _id(self) -> str:
-        return f"fu-{_PROCESS}{self._number:06x}"
+        return f"fu-{_process}{self._number:06x}"
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Function[P, R_co, O_co]:
@@ -683,8 +684,20 @@ _FOUND: Final = ("_target", "_service", "_web", "__wrapped__")
 _CLOUD_ONLY: Final = frozenset({"get_dashboard_url", "info", "logs", "metrics", "stats", "client"})
 
 # Ids differ between processes, as those of calls do.
-_PROCESS: Final = os.urandom(4).hex()
+_process: str = os.urandom(4).hex()
 _numbers: Final = itertools.count(1)
 _by_id: Final[weakref.WeakValueDictionary[str, Function[..., Any, Any]]] = (
     weakref.WeakValueDictionary()
 )
+
+
+def _after_fork() -> None:
+    global _process
+    _process = os.urandom(4).hex()
+    functions = list(_by_id.values())
+    _by_id.clear()
+    for function in functions:
+        _by_id[function._id] = function
+
+
+forking.in_child(_after_fork)

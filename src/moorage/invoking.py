@@ -238,7 +238,7 @@ class RemoteGen(Generic[P, Y_co]):
             try:
                 return function._submit(inputs)
             except BaseException:
-                del open_streams[call]
+                open_streams.pop(call, None)
                 raise
 
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))

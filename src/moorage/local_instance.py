@@ -39,6 +39,12 @@ class LocalInstance:
         self._is_being_entered = False
         self._waiting: list[Callable[[], object]] = []
 
+    def _after_fork(self) -> None:
+        """In a forked child: whoever was entering it, in another thread, has gone."""
+        self._lock = threading.RLock()
+        self._is_being_entered = self in _entering.get()
+        self._waiting = []
+
     def made(self) -> Any:
         """The instance, maybe not entered: made now if there is none."""
         with self._lock:

@@ -88,6 +88,10 @@ class MapCall:
     def clock(self) -> Clock:
         return self.pool.clock
 
+    @property
+    def drains(self) -> bool:
+        return self.pool.drains
+
     def settled(self, input: Input, /) -> Wake | None:
         self.done.append(input)
         wake = self.reader_wake
@@ -165,6 +169,8 @@ class MapCall:
     @ours
     def close(self) -> None:
         """The reader has gone: cancel what is left.  Once; more often is harmless."""
+        if self.pool.forked:
+            return
         with self.pool.lock:
             if self.closed:
                 return
@@ -180,6 +186,8 @@ class MapCall:
     @ours
     def finish(self) -> None:
         """All results are taken."""
+        if self.pool.forked:
+            return
         with self.pool.lock:
             if self.closed:
                 return
@@ -192,6 +200,8 @@ class MapCall:
 
         What runs already runs on, and its results are dropped.
         """
+        if self.pool.forked:
+            return
         with self.pool.lock:
             if self.closed:
                 return

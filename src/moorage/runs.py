@@ -13,15 +13,18 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Final
 
 from . import config
 from .exception import ExecutionError
+from .runtime import forking
 from .runtime.capacity import Capacity, process_capacity
 from .runtime.clock import Clock, system_clock
 from .runtime.interrupts import interrupts
-from .runtime.pool import Pool
+from .runtime.pool import Pool, drained_run, is_called_from_within
 from .runtime.timekeeper import process_timekeeper
+from .runtime.wakers import make_async_waiter
 
 logger: Final = logging.getLogger("moorage")
 
@@ -48,22 +51,38 @@ class Run:
         self._lock = threading.Lock()
         # Guarded by the lock; read without it on the way of each call.
         self.pools: dict[Hashable, Pool] = {}
+        self._draining = False
         self._closed = False
         # Finalizers hand their work to this thread.
         process_timekeeper.start()
         interrupts.install()
+        # Whether it stayed behind, in the process from which this one was forked.
+        self.forked: bool = False
+        forking.know(self)
         _open_runs[self] = None
+
+    def _after_fork(self) -> None:
+        """In a forked child: it has ended, without its exit hooks, which are the parent's."""
+        self.forked = self._closed = True
+        self._lock = threading.Lock()
 
     def pool(self, key: Hashable, make: MakePool) -> Pool:
         """The pool for `key`, made now if there is none."""
         with self._lock:
+            if self.forked:
+                raise forking.stayed_behind(f"the run of {self.name}")
             if self._closed:
                 raise ExecutionError(
                     f"the run of {self.name} is ending or has ended; call inside `with app.run():`"
                 )
             pool = self.pools.get(key)
             if pool is None:
+                if self._draining and not is_called_from_within(self):
+                    raise drained_run(f"a function of {self.name}")
                 pool = make(self.clock, self._capacity, lambda old: self.drop(key, old))
+                pool.run = self
+                if self._draining:
+                    pool.drain()
                 self.pools[key] = pool
             return pool
 
@@ -78,12 +97,50 @@ class Run:
             if self.pools.get(key) is pool:
                 del self.pools[key]
 
+    def drain(self) -> None:
+        """Wait until every accepted input is settled, and what those call meanwhile.
+
+        From now on it takes no calls but those of its own inputs and hooks.
+        There is no limit; what it waits for is logged once.  Interrupted, it
+        may be closed at once.
+        """
+        if self.forked:
+            return
+        draining = Draining(self)
+        while True:
+            waiter = self.clock.make_waiter()
+            if draining.is_done(waiter.wake):
+                return
+            if not self.clock.wait(waiter, draining.silence):
+                draining.report()
+
+    async def drain_async(self) -> None:
+        """As `drain`, for asyncio and trio."""
+        if self.forked:
+            return
+        draining = Draining(self)
+        while True:
+            waiter = make_async_waiter()
+            if draining.is_done(waiter.wake):
+                return
+            silence, timer = draining.silence, None
+            if silence is not None:
+                timer = self.clock.call_at(self.clock.now() + silence, waiter.wake)
+            try:
+                await waiter.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+            if draining.silence == 0:
+                draining.report()
+
     def close(self) -> None:
         """Cancel what is queued and runs, run the exit hooks, join the threads.
 
         In `grace` seconds at most: see `close_runs`.
         """
-        close_runs([self])
+        if not self.forked:
+            close_runs([self])
 
     @property
     def closed(self) -> bool:
@@ -91,8 +148,66 @@ class Run:
         return self._closed
 
     @property
+    def draining(self) -> bool:
+        """Whether it finishes what it has: it takes calls of its own inputs only."""
+        return self._draining and not self._closed
+
+    @property
     def queued(self) -> int:
         return sum(pool.statistics().queued for pool in list(self.pools.values()))
+
+
+class Draining:
+    """One run that finishes what it has."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        with run._lock:
+            run._draining = True
+            pools = list(run.pools.values())
+        for pool in pools:
+            pool.drain()
+        self._report_at: float | None = run.clock.now() + DRAIN_SILENCE
+
+    def is_done(self, wake: Callable[[], object]) -> bool:
+        """Whether no accepted input is left; else `wake` is called when there may be none."""
+        # Pools are looked at one after the other, and an input of one may call
+        # another: 1. B is looked at, 2. an input of A calls B and ends, 3. A is
+        # looked at.  So twice: if nobody accepted anything from one look to the
+        # next, there was a moment between the two when nothing was left anywhere.
+        accepted: dict[Pool, int] | None = None
+        while True:
+            seen: dict[Pool, int] = {}
+            for pool in list(self._run.pools.values()):
+                count = pool.accepted_if_settled(wake)
+                if count is None:
+                    return False
+                seen[pool] = count
+            if seen == accepted:
+                return True
+            accepted = seen
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds until it should say what it waits for; None if it has."""
+        if self._report_at is None:
+            return None
+        return max(0.0, self._report_at - self._run.clock.now())
+
+    def report(self) -> None:
+        self._report_at = None
+        left = [
+            f"{count} of {pool.options.name}"
+            for pool in list(self._run.pools.values())
+            if (count := pool.unsettled)
+        ]
+        if left:
+            logger.warning(
+                "leaving %s has waited %g s for its inputs, and goes on: %s; Ctrl-C cancels them",
+                self._run.name,
+                DRAIN_SILENCE,
+                ", ".join(left),
+            )
 
 
 def close_runs(runs: Sequence[Run]) -> None:
@@ -102,26 +217,47 @@ def close_runs(runs: Sequence[Run]) -> None:
     run, which the program never said it left: there it gets the first half of
     the grace to end by itself.  Inputs that do not end hold up the exit hooks
     until three fifths of the grace have passed.  What is left at its end is
-    logged with the place where it sits.
+    logged with the place where it sits.  An interrupt on the way ends the
+    waiting for inputs; exit hooks get another second then, and what did not
+    come to its end is logged all the same, before the interrupt is raised.
     """
+    interrupts = _Interrupts()
     closing = [_Closing(run) for run in runs]
-    interrupted: BaseException | None = None
+    for one in closing:
+        for step in one.begin():
+            interrupts.hold(step)
     for part, then in ((0.5, Pool.cancel_running), (0.6, Pool.stop_by_force), (1.0, None)):
         for one in closing:
-            try:
-                if interrupted is None:
-                    one.wait(part)
-            except BaseException as error:
-                # A second Ctrl-C: wait no longer, but do all that is left.
-                interrupted = error
+            if interrupts.first is None:
+                interrupts.hold(partial(one.wait, part))
         if then is not None:
             for one in closing:
                 for pool in one.pools:
-                    then(pool)
+                    interrupts.hold(partial(then, pool))
+    if interrupts.first is not None:
+        # Nobody waits for inputs any more, but quick exit hooks are let end.
+        last = _Interrupts()
+        for one in closing:
+            if last.first is None:
+                last.hold(one.wait_a_moment)
     for one in closing:
-        one.finish()
-    if interrupted is not None:
-        raise interrupted
+        interrupts.hold(one.finish)
+    if interrupts.first is not None:
+        raise interrupts.first
+
+
+class _Interrupts:
+    """Keeps the first Ctrl-C, so that all that is left is done nevertheless."""
+
+    def __init__(self) -> None:
+        self.first: BaseException | None = None
+
+    def hold(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except BaseException as error:
+            if self.first is None:
+                self.first = error
 
 
 class _Closing:
@@ -133,8 +269,16 @@ class _Closing:
             run._closed = True
             self.pools = list(run.pools.values())
         self._began = run.clock.now()
+
+    def begin(self) -> list[Callable[[], object]]:
+        """What closes its pools, one by one."""
+        cancels = not self._run.ambient
+        return [partial(pool.close, cancel_running=cancels) for pool in self.pools]
+
+    def wait_a_moment(self) -> None:
+        until = self._run.clock.now() + LAST_JOIN
         for pool in self.pools:
-            pool.close(cancel_running=not run.ambient)
+            pool.wait_stopped(until)
 
     def wait(self, part: float) -> None:
         """Until every container has stopped, or this part of the grace has passed."""
@@ -168,12 +312,18 @@ class _Closing:
 # The most places that the warning about leftovers names.
 PLACES_SHOWN: Final = 5
 
+# Seconds after which leaving with drain=True says what it waits for.
+DRAIN_SILENCE: Final = 10.0
+
 # Seconds in which threads that have nothing left to do must end.
 LAST_JOIN: Final = 1.0
 
 # Every run that has not been left, for the interpreter's exit.  A dict, for
 # its single operations are atomic.
 _open_runs: Final[dict[Run, None]] = {}
+
+
+forking.in_child(_open_runs.clear)
 
 
 def open_pools() -> list[Pool]:
@@ -195,7 +345,8 @@ def _end_open_runs() -> None:
         close_runs(runs)
     except Exception:
         logger.exception("ending what the program left running failed")
-    process_timekeeper.stop()
+    finally:
+        process_timekeeper.stop()
 
 
 # Callbacks run last in, first out: registered after concurrent.futures.thread's

@@ -45,6 +45,11 @@ class PoolKeys:
         self._lock = threading.RLock()
         self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
 
+    def _after_fork(self) -> None:
+        # A new one: the thread that forked may be in a user's comparison, and gives
+        # back the old one.
+        self._lock = threading.RLock()
+
     def key(self, value: Hashable) -> PoolKey:
         try:
             hash(value)
@@ -146,7 +151,7 @@ class AppService:
                 try:
                     self.start_minimum(run)
                 except ExecutionError:
-                    if not run.closed:
+                    if not run.closed and not run.draining:
                         raise
             if self.limits is limits:
                 return

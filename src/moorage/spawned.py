@@ -28,6 +28,7 @@ from .exception import (
 )
 from .frames import short
 from .runs import open_pools
+from .runtime import forking
 from .runtime.callers import park_for, wait_for
 from .runtime.clock import Waiter
 from .runtime.context import running_input
@@ -284,7 +285,10 @@ class FunctionCall(Generic[R_co]):
 
     @ours
     def _remove(self, input: Input, wake: Wake) -> None:
-        with self._started_pool().lock:
+        pool = self._started_pool()
+        if pool.forked:
+            return
+        with pool.lock:
             waiting = (self._waiting or {}).get(input.index)
             if waiting and wake in waiting:
                 waiting.remove(wake)
@@ -469,6 +473,14 @@ class SpawnedCalls:
         self._settled: dict[int, tuple[float, FunctionCall[Any]]] = {}
         self._order: deque[FunctionCall[Any]] = deque()  # in which they settled
         # Held by the one that takes from _order.  Nobody waits for it.
+        self._sweeping = threading.Lock()
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: ids are its own from now on, and find its own calls."""
+        forking.keep(self._settled, self._order)
+        self._settled = {}
+        self._order = deque()
         self._sweeping = threading.Lock()
 
     def settled(self, call: FunctionCall[Any], now: float) -> None:

@@ -46,7 +46,7 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
             look(wait)
         woken = park(pool.clock, waiter, timeout)
     finally:
-        del known[flow]
+        known.pop(flow, None)  # not there in a forked child
         if let_loop_go is not None:
             let_loop_go()
     if wait.error is not None:
@@ -79,7 +79,7 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
             look(wait)
         await waiter.wait()
     finally:
-        del known[task]
+        known.pop(task, None)
     if wait.error is not None:
         raise wait.error
 

@@ -27,6 +27,7 @@ from typing import Any, Final, TypeVar
 
 from .. import config
 from ..exception import InputCancellation, InvalidArgumentsError, InvalidError
+from . import forking
 from .clock import Waiter, system_clock
 from .context import running_input
 from .input import Input
@@ -259,6 +260,20 @@ def current_cell() -> Cell | None:
     """The cell of this thread if it is a worker, else None."""
     guard = here.guard
     return guard if isinstance(guard, Cell) else None
+
+
+def _after_fork() -> None:
+    """In a forked child: its thread is nobody's worker, and no cancel finds it."""
+    cell = current_cell()
+    if cell is not None:
+        # In its place: the worker's code knows it, and may come back to it.
+        forking.renew(cell.lock)
+        cell.cancelled = False
+        cell.waiter = None
+        here.guard = None
+
+
+forking.in_child(_after_fork)
 
 
 # -- the public part ------------------------------------------------------------

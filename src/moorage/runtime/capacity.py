@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from .. import config
+from . import forking
 
 Effect = Callable[[], object]
 
@@ -73,6 +74,16 @@ class Capacity:
         # Whether any pool waits; read without the lock, by pools that find
         # themselves with an idle container.
         self.crowded: bool = False
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: what held room stayed behind."""
+        forking.keep(self._line, self._tenants)
+        self._lock = threading.Lock()
+        self._containers = self._sync_slots = self._evicting = 0
+        self._line = deque()
+        self._tenants = {}
+        self.crowded = False
 
     def register(self, pool: Tenant) -> None:
         with self._lock:

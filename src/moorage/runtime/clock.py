@@ -26,6 +26,7 @@ from types import FrameType, TracebackType
 from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 from ..exception import ClockStuckError
+from . import forking
 from .regions import ours
 from .timekeeper import Callback, Timer, TimerQueue, process_timekeeper
 
@@ -210,6 +211,22 @@ class VirtualClock:
         self._bell = threading.Lock()
         self._bell.acquire()
         self._scopes: list[tuple[int, object]] = []
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: of those that took part, this thread is left."""
+        forking.keep(self._timers, self._waiting, self._busy)
+        me = threading.get_ident()
+        key = self._key_of_thread.get(me)
+        self._lock = threading.Lock()
+        self._timers = TimerQueue()
+        self._busy = {} if key is None else {key: threading.current_thread().name}
+        self._key_of_thread = {} if key is None else {me: key}
+        self._waiting = set()
+        self._thread = None
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._scopes = [scope for scope in self._scopes if scope[0] == me]
 
     # -- the clock's contract -------------------------------------------------
 

@@ -11,7 +11,8 @@ import threading
 from contextvars import Context, ContextVar
 from typing import Any, Final, cast
 
-from .input import Input
+from . import forking
+from .input import Input, is_of_this_process
 
 # Unset: not in a container.  None: in a container, in a hook.
 running_input: Final[ContextVar[Input | None]] = ContextVar("moorage_running_input")
@@ -34,12 +35,31 @@ def hook_context() -> Context:
     return context
 
 
+def current_input() -> Input | None:
+    """The input that this code runs for; None outside of any, and in a child forked in one."""
+    input = running_input.get(None)
+    return input if input is not None and is_of_this_process(input) else None
+
+
+# The thread of a child that was forked in a hook; 0 if it was not.
+_hook_forked_on: int = 0
+
+
+def _after_fork() -> None:
+    global _hook_forked_on
+    if running_input.get(_OUTSIDE) is None:
+        _hook_forked_on = threading.get_ident()
+
+
+forking.in_child(_after_fork)
+
+
 def current_input_id() -> str | None:
     """The id of the input that this code runs for; None outside of any input.
 
     Two inputs that run at the same time in one container see their own ids.
     """
-    input = running_input.get(None)
+    input = current_input()
     return None if input is None else input.input_id
 
 
@@ -48,10 +68,13 @@ def current_function_call_id() -> str | None:
 
     All inputs of one ``map`` share it.
     """
-    input = running_input.get(None)
+    input = current_input()
     return None if input is None else input.function_call_id
 
 
 def is_local() -> bool:
     """True in the program that calls, False in code that a container runs."""
-    return running_input.get(_OUTSIDE) is _OUTSIDE
+    input = running_input.get(_OUTSIDE)
+    if input is None:
+        return _hook_forked_on == threading.get_ident()
+    return input is _OUTSIDE or not is_of_this_process(input)

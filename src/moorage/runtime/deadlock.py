@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from .. import config
 from ..exception import DeadlockError
+from . import forking
 from .cancellation import Cell
 from .clock import Clock
 from .input import Input, InputState
@@ -73,6 +74,15 @@ class _Suspicion:
 
 
 _suspicions: Final[list[_Suspicion]] = []  # guarded by _looking
+
+
+def _after_fork() -> None:
+    forking.renew(_looking)
+    forking.keep(list(_suspicions))
+    _suspicions.clear()
+
+
+forking.in_child(_after_fork)
 
 
 def look(wait: Wait) -> None:

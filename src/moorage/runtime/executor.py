@@ -20,14 +20,16 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from ..exception import ExecutionError
+from . import forking
 from .clock import Clock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState
 from .outcome import Outcome, Value, failure_of
 from .streaming import stream_of
-from .threads import Effect, Settle, carry_out
+from .threads import Effect, Settle, carry_out, end_child
 
 # Inputs started in a row before the loop gets a turn for everything else.
 STARTS_PER_TURN: Final = 128
@@ -121,6 +123,30 @@ class InputTask(asyncio.Task[None]):
                 pass  # the loop is closed, and this task with it
 
 
+def stop_inherited(loop: asyncio.AbstractEventLoop) -> None:
+    """In a child that was forked on the thread of `loop`: let it run nothing more.
+
+    What is due on it would run here a second time.  The input in which the
+    child was forked goes on until it awaits; then the loop takes the next thing
+    that is due, and finds the end of the child.
+    """
+    found: object = getattr(loop, "_ready", None)  # that of asyncio's own loops
+    if isinstance(found, deque):
+        ready = cast("deque[asyncio.Handle]", found)
+        forking.keep(list(ready))
+        ready.clear()
+        ready.append(asyncio.Handle(_end_awaiting, (), loop, Context()))
+
+
+def _end_awaiting() -> None:
+    forking.end_child(
+        ExecutionError(
+            "a child that was forked in asynchronous code awaited, and its event loop stayed "
+            "behind; call .remote(...) there, and end it with os._exit(0)"
+        )
+    )
+
+
 class TaskLane:
     """The asynchronous inputs of one container.  Made on its loop's thread."""
 
@@ -153,6 +179,20 @@ class TaskLane:
         self._starting = False
         self._bell = Bell()
         loop.add_reader(self._bell.fileno, self._answer)
+
+    def _after_fork(self, *, here: bool) -> None:
+        """In a forked child; `here`: the child's thread is that of the loop.
+
+        The descriptors are shared with the parent: the bell is closed and never
+        rung here, and the loop, whose selector is shared too, does nothing more.
+        """
+        self._lock = threading.Lock()
+        self._settle = end_child
+        if not self._closed:
+            self._closed = True
+            self._bell.close()
+        if here:
+            stop_inherited(self._loop)
 
     # -- called by the container, under the pool's lock -------------------------
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any, Final, Protocol
 
+from . import forking
 from .outcome import Outcome
 
 
@@ -152,7 +153,7 @@ class Input:
 
     @property
     def input_id(self) -> str:
-        return f"in-{_PROCESS}{self.call.number:08x}-{self.index:x}"
+        return f"in-{_process_of(self.call.number)}{self.call.number:08x}-{self.index:x}"
 
     @property
     def function_call_id(self) -> str:
@@ -169,18 +170,43 @@ class Input:
 
 
 # Ids differ between processes, so that two logs can be put side by side.
-_PROCESS: Final = os.urandom(4).hex()
+_process: str = os.urandom(4).hex()
 next_call_number: Final = itertools.count(1).__next__
+# The first number of a call of this process, and, in a forked child, the processes
+# before it: each with its first number, the eldest first.
+_first_number: int = 1
+_earlier: Final[list[tuple[int, str]]] = []
+
+
+def _after_fork() -> None:
+    global _process, _first_number
+    _earlier.append((_first_number, _process))
+    _process = os.urandom(4).hex()
+    _first_number = next_call_number()
+
+
+forking.in_child(_after_fork)
+
+
+def _process_of(number: int) -> str:
+    if number >= _first_number:
+        return _process
+    return [name for first, name in _earlier if first <= number][-1]
+
+
+def is_of_this_process(input: Input) -> bool:
+    """False in a forked child for the inputs of its parent."""
+    return input.call.number >= _first_number
 
 
 def call_id(number: int) -> str:
     """The public id of the call with this number."""
-    return f"fc-{_PROCESS}{number:08x}"
+    return f"fc-{_process_of(number)}{number:08x}"
 
 
 def call_number(function_call_id: str) -> int | None:
     """The number of a call of this process by its public id; None for any other text."""
-    prefix = f"fc-{_PROCESS}"
+    prefix = f"fc-{_process}"
     if not str(function_call_id).startswith(prefix):
         return None
     try:

@@ -15,6 +15,7 @@ import threading
 from types import FrameType
 from typing import Any, Final
 
+from . import forking
 from .clock import Waiter
 from .regions import here
 
@@ -37,6 +38,13 @@ class Interrupts:
         if not self._installed and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._handle)
             self._installed = True
+
+    def resume(self) -> None:
+        """In a forked child, whose main thread may be another than before."""
+        self._depth = self._open_to = 0
+        self._pending = False
+        if here.guard is None and self._installed:
+            here.guard = self
 
     def uninstall(self) -> None:
         """Give SIGINT back, unless somebody else has taken it since."""
@@ -94,3 +102,6 @@ def _runner(frame: FrameType | None) -> dict[str, Any] | None:
 
 
 interrupts: Final = Interrupts()
+
+
+forking.in_child(interrupts.resume)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .context import hook_context
+from .forking import UserCode
 from .outcome import user_frames
 
 logger: Final = logging.getLogger("moorage")
@@ -99,7 +100,10 @@ def run_enter(lifecycle: Lifecycle, start: Start) -> object:
         CancelledError: if it was given up.
     """
     context = hook_context()
-    instance = context.run(lifecycle.construct) if lifecycle.construct is not None else None
+    instance = None
+    if lifecycle.construct is not None:
+        with UserCode():
+            instance = context.run(lifecycle.construct)
     for hook in lifecycle.enter:
         _run(hook, instance, start.loop, start)
     return instance
@@ -126,7 +130,8 @@ def _run(
 ) -> None:
     context = hook_context()
     if not hook.is_async:
-        context.run(hook.function, instance)
+        with UserCode():
+            context.run(hook.function, instance)
         return
     assert loop is not None
     if start is not None and start.given_up:
@@ -149,4 +154,5 @@ def _run(
 
 
 async def _await(awaitable: Awaitable[object]) -> None:
-    await awaitable
+    with UserCode():
+        await awaitable

@@ -16,10 +16,11 @@ from contextvars import Context
 from functools import partial
 from typing import Final
 
+from . import forking
 from .clock import VirtualClock, join_threads
 from .container import ContainerOptions, ContainerState, Effect, Host
 from .context import hosting
-from .executor import TaskLane
+from .executor import TaskLane, stop_inherited
 from .input import Input
 from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
@@ -72,6 +73,16 @@ class LocalContainer:
             limit=options.max_inputs,
             name=self._name,
         )
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: it stayed behind, maybe but for the thread that forked."""
+        here = self._thread.ident == threading.get_ident()
+        self._threads._after_fork()
+        if self._tasks is not None:
+            self._tasks._after_fork(here=here)
+        elif here and self._loop is not None:
+            stop_inherited(self._loop)
 
     # -- the contract -------------------------------------------------------------
 
@@ -137,7 +148,10 @@ class LocalContainer:
             self._virtual.bind_thread(self)
         hosting.container = self
         try:
-            self._live()
+            # Its own steps end a child that was forked in them; this is for what is
+            # between them, such as a loop that was stopped meanwhile.
+            with forking.UserCode():
+                self._live()
         finally:
             if self._virtual is not None:
                 self._virtual.end(self)
@@ -146,6 +160,7 @@ class LocalContainer:
     def _live(self) -> None:
         options, lifecycle = self._options, self._options.lifecycle
         host = self._host
+        born = forking.process.number
         try:
             if options.has_async or lifecycle.needs_loop:
                 self._open_loop()
@@ -179,6 +194,8 @@ class LocalContainer:
                 self._threads.work_here(worker)
                 if self._virtual is not None:
                     self._virtual.bind_thread(self._stopping)
+        if forking.process.number != born:
+            return
         run_exit(lifecycle, instance, self._loop)
         self._close_loop()
         # The pool keeps this container until its threads are joined; what may
@@ -192,7 +209,8 @@ class LocalContainer:
         loop = self._loop
         assert loop is not None
         self._serving = True
-        while not self._stop_asked:
+        born = forking.process.number
+        while not self._stop_asked and forking.process.number == born:
             try:
                 # Ends by stop().  A task of the user's that raises SystemExit
                 # or calls loop.stop() ends it too; its neighbours live on.

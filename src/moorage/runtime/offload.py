@@ -14,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
+from .forking import UserCode
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -55,7 +57,8 @@ class LoopExecutor(ThreadPoolExecutor):
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                result = fn(*args, **kwargs)
+                with UserCode():
+                    result = fn(*args, **kwargs)
             except BaseException as error:
                 future.set_exception(error)
             else:

@@ -17,10 +17,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from .. import config
 from ..exception import ExecutionError, FunctionTimeoutError, QueueTimeoutError
+from . import forking
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
 from .capacity import Capacity
 from .clock import Clock, Waiter, acquire_patiently
@@ -31,6 +32,7 @@ from .container import (
     Effect,
     check_move,
 )
+from .context import running_input
 from .deadlock import look_at, look_at_all
 from .input import Call, IllegalMove, Input, InputState
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
@@ -188,6 +190,7 @@ class Pool:
         self.clock = clock
         self._now = clock.now
         self.lock: threading.Lock = threading.Lock()
+        self.run: object = None  # the run it belongs to; set before it is used
         self._factory = factory
         self.capacity: Capacity = capacity
         self._own_policy = policy is None
@@ -197,6 +200,13 @@ class Pool:
         self._queue_timeout = options.queue_timeout
         # All below guarded by the lock.
         self._state = PoolState.OPEN
+        # What `submit` looks at.  Invariant: true unless the state is OPEN, and
+        # while the run is drained, when the pool takes calls of its run's inputs only.
+        self._refuses = False
+        # Whether its run is left by a drain: what was accepted comes to its end.
+        self.drains: bool = False
+        # Woken, and let go, when no accepted input is left that is not settled.
+        self._drain_wakes: list[Callable[[], object]] = []
         # Settled inputs may stand in it (cancelled while queued); they are
         # passed over.  Invariant: _queued counts the others.
         self._queue: deque[Input] = deque()
@@ -245,6 +255,16 @@ class Pool:
         self._peak_inputs = 0
         # The longest idle container's since; read without the lock as a hint.
         self.longest_idle: float | None = None
+        # Whether it stayed behind, in the process from which this one was forked.
+        self.forked: bool = False
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: whoever would wait for it gets an error instead."""
+        self.forked = self._refuses = True
+        self._state = PoolState.CLOSING
+        lock: Any = forking.InheritedLock(f"a call of {self.options.name}")
+        self.lock = lock
 
     # -- callers ------------------------------------------------------------------
 
@@ -260,13 +280,16 @@ class Pool:
         if not lock.acquire(False):
             acquire_patiently(lock)
         try:
-            if self._state is not PoolState.OPEN:
+            if self._refuses:
                 if self._state is PoolState.RETIRED:
                     return False
-                raise ExecutionError(
-                    f"the run in which {self.options.name} was called is ending or has ended; "
-                    "call it, and read its results, inside `with app.run():`"
-                )
+                if self._state is not PoolState.OPEN:
+                    raise ExecutionError(
+                        f"the run in which {self.options.name} was called is ending or has ended; "
+                        "call it, and read its results, inside `with app.run():`"
+                    )
+                if not is_called_from_within(self.run):
+                    raise drained_run(self.options.name)
             if self._queue_timeout is not None:
                 self._stamp(inputs)
             count = len(inputs)
@@ -294,6 +317,8 @@ class Pool:
 
         `outcome` is what its callers get, a cancellation unless said otherwise.
         """
+        if self.forked:
+            return False
         dropped: list[Input] = []
         with self.lock:
             effects = self._cancel(input, outcome or _CANCELLED, dropped)
@@ -330,6 +355,8 @@ class Pool:
 
     @ours
     def close_call(self) -> None:
+        if self.forked:
+            return
         with self.lock:
             self._open_calls -= 1
             effects = self._retire_if_unused()
@@ -338,6 +365,8 @@ class Pool:
     @ours
     def cancel_call(self, call: Call, *, queued_only: bool = False) -> None:
         """Cancel all inputs of `call` that are here; `queued_only` spares those with a slot."""
+        if self.forked:
+            return
         dropped: list[Input] = []
         with self.lock:
             inputs = [input for input in self._queue if input.call is call]
@@ -347,6 +376,39 @@ class Pool:
             effects = self._cancel_all(inputs, _CANCELLED, dropped)
         carry_out(effects)
         _forget_arguments(dropped)
+
+    @ours
+    def drain(self) -> None:
+        """From now on take only what the run's own inputs and hooks call."""
+        with self.lock:
+            self.drains = self._refuses = True
+
+    @ours
+    def accepted_if_settled(self, wake: Callable[[], object]) -> int | None:
+        """How many inputs it accepted, if all of them are settled.
+
+        Else None, and `wake` is called, under the lock, when they are.
+        """
+        with self.lock:
+            if self._unsettled():
+                self._drain_wakes.append(wake)
+                return None
+            return self._accepted
+
+    @property
+    def unsettled(self) -> int:
+        """Accepted inputs without an outcome."""
+        with ours, self.lock:
+            return self._unsettled()
+
+    def _unsettled(self) -> int:
+        return self._accepted - self._succeeded - self._failed - self._cancelled
+
+    def _wake_if_settled(self) -> None:
+        if not self._unsettled():
+            wakes, self._drain_wakes = self._drain_wakes, []
+            for wake in wakes:
+                wake()
 
     @ours
     def resize(self, container: Container, limit: int) -> None:
@@ -448,6 +510,8 @@ class Pool:
             )
 
     def __repr__(self) -> str:
+        if self.forked:
+            return f"<Pool {self.options.name}: in the process from which this one was forked>"
         s = self.statistics()
         return (
             f"<Pool {s.name}: {s.queued} queued, {s.running} running "
@@ -652,6 +716,8 @@ class Pool:
             self._failed += 1
         else:
             self._cancelled += 1
+        if self._drain_wakes:
+            self._wake_if_settled()
         wake = input.call.settled(input)
         return self._end_trials(input, wake) if self._trials else wake
 
@@ -731,6 +797,8 @@ class Pool:
     def _released(self, container: Container) -> list[Effect]:
         """A slot of `container` came free, or its limit rose: what follows from it."""
         effects: list[Effect] = []
+        if self._drain_wakes:
+            self._wake_if_settled()  # the one place where a success may be the last
         if self._queued:
             effects = self._assign()
         if not container.slots.held:
@@ -1523,6 +1591,7 @@ class Pool:
         ):
             return []
         self._state = PoolState.RETIRED
+        self._refuses = True
         self._wake_up_at(None)
         self._cancel_deadlines()
         on_retired = self._on_retired
@@ -1542,6 +1611,7 @@ class Pool:
             if self._state is not PoolState.OPEN:
                 return
             self._state = PoolState.CLOSING
+            self._refuses = True
             self._wake_up_at(None)
             self._end_patience()
             self._waiting_for_room = False
@@ -1612,6 +1682,29 @@ class Pool:
                 timer.cancel()
         self._deadline = self._queue_deadline = self._startup_deadline = None
 
+
+def is_called_from_within(run: object) -> bool:
+    """Whether this code runs for an input of `run` that is not settled, or is a hook.
+
+    Also by way of other runs: what such an input called belongs to it.
+    """
+    input: object = running_input.get(_NOWHERE)
+    while isinstance(input, Input):
+        container = input.container
+        if input.outcome is None and container is not None and container.host.run is run:
+            return True
+        input = input.call.context.get(running_input, _NOWHERE)
+    return input is None  # a hook of a container, which an input may wait for
+
+
+def drained_run(name: str) -> ExecutionError:
+    return ExecutionError(
+        f"the run in which {name} was called is being left: it finishes what it has, and takes "
+        "calls of its own inputs only; call it inside `with app.run():`"
+    )
+
+
+_NOWHERE: Final = cast(Input, object())
 
 _CANCELLED: Final = Cancelled("the input was cancelled")
 _LEFT: Final = Cancelled(

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context
 from typing import Any, Final
 
+from . import forking
 from .clock import Clock
 from .input import Call
 from .regions import ours, park
@@ -30,6 +31,7 @@ class Stream:
     """The hand-over of one generator input."""
 
     __slots__ = (
+        "_born",
         "_clock",
         "_closed",
         "_ended",
@@ -44,6 +46,7 @@ class Stream:
         self._clock = clock
         # Called, without a lock, when the producer is about to wait.
         self._on_full = on_full
+        self._born = forking.process.number
         self._lock = threading.Lock()
         # Invariant: a producer waits only while the buffer is full and open, a
         # reader only while it is empty and neither ended nor closed.
@@ -61,6 +64,8 @@ class Stream:
         Ask :attr:`ended` after a False: no item comes any more once it is true.
         """
         producer: Wake | None = None
+        if self._born != forking.process.number:
+            raise forking.stayed_behind("this stream")
         with self._lock:
             if self._items:
                 item = self._items.popleft()
@@ -89,6 +94,8 @@ class Stream:
 
     def close(self) -> None:
         """The reader has gone: the producer ends at its next item."""
+        if self._born != forking.process.number:
+            return
         with self._lock:
             self._closed = True
             items, self._items = self._items, deque()
@@ -109,6 +116,8 @@ class Stream:
 
     def _offer(self, item: Any) -> bool:
         """Add `item`, whatever the size; false if the reader has gone."""
+        if self._born != forking.process.number:
+            forking.end_child(forking.stayed_behind("the reader of this generator"))
         with self._lock:
             if self._closed or self._ended:
                 return False

@@ -22,14 +22,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from functools import partial
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from ..exception import InputCancellation
+from ..exception import InputCancellation, RemoteError
+from . import forking
 from .cancellation import Cell, bind_cell
 from .clock import Clock, VirtualClock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState, Target
-from .outcome import PACKAGE, Cancelled, Outcome, Value, failure_of
+from .outcome import PACKAGE, Cancelled, Failure, Outcome, Value, failure_of
 from .streaming import stream_of
 
 logger: Final = logging.getLogger("moorage")
@@ -87,6 +88,11 @@ class ThreadLane:
         self._on_its_way = False
         self._stopping = False
         self._threads: list[threading.Thread] = []  # those made here, dead ones included
+
+    def _after_fork(self) -> None:
+        """In a forked child: the input in which it was forked ends the child when it ends."""
+        self._lock = threading.Lock()
+        self._settle = end_child
 
     # -- called by the container, under the pool's lock -------------------------
 
@@ -318,6 +324,14 @@ class ThreadLane:
             ]
         frames = sys._current_frames()
         return [describe_frame(frames[ident]) for ident in idents if ident in frames]
+
+
+def end_child(container: object, input: Input, outcome: Outcome, lane: bool | None) -> NoReturn:
+    """In the place of `settle` in a forked child, where nobody waits for the outcome."""
+    error = outcome.error if isinstance(outcome, Failure) else None
+    if isinstance(error, RemoteError) and isinstance(error.__cause__, SystemExit):
+        error = error.__cause__
+    forking.end_child(error)
 
 
 def carry_out(effects: Iterable[Effect]) -> None:

@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from . import forking
+
 logger: Final = logging.getLogger("moorage")
 
 Callback = Callable[[], object]
@@ -77,6 +79,10 @@ class Timekeeper:
     """Fires timers at their time, on one daemon thread started when first needed."""
 
     def __init__(self) -> None:
+        self._begin()
+        forking.know(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._timers = TimerQueue()  # guarded by _lock
         self._thread: threading.Thread | None = None  # guarded by _lock
@@ -84,6 +90,11 @@ class Timekeeper:
         self._posted: deque[Callback] = deque()
         self._bell = threading.Lock()  # held while there is nothing to look at
         self._bell.acquire()
+
+    def _after_fork(self) -> None:
+        """In a forked child: all timers are the parent's, and so is the thread."""
+        forking.keep(self._timers, self._posted)
+        self._begin()
 
     @property
     def thread(self) -> threading.Thread | None:

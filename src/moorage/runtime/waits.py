@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ..exception import DeadlockError
+from . import forking
 from .clock import Waiter
 from .input import Input, InputState, Target
 from .streaming import Stream, stream_of
@@ -103,6 +104,15 @@ open_streams: Final[dict[object, None]] = {}
 def waiting() -> list[Wait]:
     """The waits of inputs that are under way; those of others only while a stream is open."""
     return list(known.values())
+
+
+def _after_fork() -> None:
+    forking.keep(dict(known), dict(open_streams))
+    known.clear()
+    open_streams.clear()
+
+
+forking.in_child(_after_fork)
 
 
 def blockers_of(input: Input) -> list[Wait]:

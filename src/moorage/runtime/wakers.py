@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from typing import Final, Protocol, TypeVar
 
+from . import forking
+
 T = TypeVar("T")
 
 
@@ -85,6 +87,13 @@ class _Here(threading.local):
 
 
 _here: Final = _Here()
+
+
+def _after_fork() -> None:
+    _here.mail = None  # its lock may be held by a thread that stayed behind
+
+
+forking.in_child(_after_fork)
 
 
 class TrioWaiter:
