@@ -221,6 +221,8 @@ def test_a_shield_in_an_async_input_holds_its_cancel_off():
         call.cancel()
         with pytest.raises(InputCancelledError):
             call.get()
+        assert clock.now() == 1.1  # its caller waits for its end for a tenth of a second
+        clock.sleep(10)
     assert steps == ["whole", 5]
 
 
