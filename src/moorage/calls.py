@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from .exception import AsyncUsageWarning, Error
 from .frames import short, warn
-from .runtime.callers import hold_loop, park_for, reader_here, wait_for
+from .runtime.callers import ReaderHere, hold_loop, park_for, reader_here, wait_for
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
 from .runtime.pool import Pool
@@ -135,12 +135,13 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             let_loop_go()
         raise short(error)
     stream = call.stream
+    find_reader = ReaderHere().find
     try:
         while True:
             waiter = pool.clock.make_waiter()
             # Read before the items are: it ends only after the last of them.
             ended = stream.ended
-            call.reader = reader_here()
+            call.reader = find_reader()
             there, item = stream.take_nowait(waiter.wake)
             if there:
                 if let_loop_go is not None:

@@ -19,6 +19,7 @@ from .container import Container
 from .context import hosting, running_input
 from .deadlock import look
 from .executor import InputTask
+from .input import Input
 from .pool import Pool
 from .waits import On, Reader, Wait, known, open_streams
 from .wakers import AsyncWaiter
@@ -85,8 +86,9 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
 
 
 def _current_task() -> object:
-    if asyncio._get_running_loop() is not None:
-        return asyncio.current_task()
+    loop = asyncio._get_running_loop()
+    if loop is not None:
+        return asyncio.current_task(loop)
     import trio
 
     return trio.lowlevel.current_task()
@@ -104,6 +106,27 @@ def hold_loop() -> Callable[[], None] | None:
     pool = cast(Pool, container.host)
     pool.hold_loop(container)
     return partial(pool.let_loop_go, container)
+
+
+class ReaderHere:
+    """Finds, for each item anew, who reads a stream: mostly the same as before."""
+
+    __slots__ = ("_input", "_reader", "_thread")
+
+    def __init__(self) -> None:
+        self._thread: int = 0
+        self._input: Input | None = None
+        self._reader: Reader | None = None
+
+    def find(self) -> Reader:
+        thread, input = threading.get_ident(), running_input.get(None)
+        reader = self._reader
+        if reader is None or thread != self._thread or input is not self._input:
+            self._thread, self._input = thread, input
+            reader = reader_here()
+            # On a loop the next item may be read by another task.
+            self._reader = reader if reader[2] is None else None
+        return reader
 
 
 def reader_here() -> Reader:

@@ -77,6 +77,12 @@ _suspicions: Final[list[_Suspicion]] = []  # guarded by _looking
 
 def look(wait: Wait) -> None:
     """`wait` has begun, and is known: cut the knot that it closes, if it does."""
+    on = wait.on
+    if type(on) is Input and on.state is not InputState.QUEUED:  # as most are
+        if len(known) == 1 and on is not wait.caller and on.container is not wait.flow:
+            return  # nobody else waits
+        if on.outcome is not None or not blockers_of(on):
+            return
     seen: set[Pool] = set()
     if _gets_on(wait, seen):
         return
