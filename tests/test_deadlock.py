@@ -422,7 +422,7 @@ def test_a_blocking_call_on_the_only_loop_for_it(way, clock):
             yield 1
 
     with app.run(clock=clock):
-        with pytest.raises(DeadlockError, match="write the call of .* with `await`"):
+        with pytest.raises(DeadlockError, match=r"write the call of .* with `await`"):
             C().outer.remote()
         assert C().inner.remote() == 1
         assert clock.now() == 0
