@@ -41,13 +41,17 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
     caller = running_input.get(None) if cell is None else cell.input
     wait = Wait(flow, caller, pool, on, timeout is not None, False, waiter)
     let_loop_go = hold_loop() if cell is None else None
+    before = known.get(flow)  # of whoever a finalizer or a signal interrupts
     known[flow] = wait
     try:
         if timeout is None:
             look(wait)
         woken = park(pool.clock, waiter, timeout)
     finally:
-        del known[flow]
+        if before is None:
+            del known[flow]
+        else:
+            known[flow] = before
         if let_loop_go is not None:
             let_loop_go()
     if wait.error is not None:
