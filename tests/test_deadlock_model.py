@@ -14,7 +14,7 @@ import warnings
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import moorage
@@ -281,9 +281,23 @@ class World:
             assert (s.queued, s.running, s.waiting) == (0, 0, 0)
 
 
+LEAF = Tree(1, 0, "one by one", False, ())
+# f1, first in line for room, is served by the slot that it has, and leaves the line to f2.
+FIRST_IN_LINE_NEEDS_NO_ROOM = (
+    [PoolSpec(False, 1, 2, 0), PoolSpec(False, 1, 2, 1), PoolSpec(False, 1, 2, 0)],
+    [
+        (0, Tree(0, 0, "one by one", False, (Tree(0, 0, "map", False, (LEAF, LEAF)),))),
+        (0, Tree(2, 0, "one by one", False, (Tree(2, 0, "one by one", False, ()),))),
+    ],
+    3,
+    0.0,
+)
+
+
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
+@example(FIRST_IN_LINE_NEEDS_NO_ROOM)
 @given(worlds)
 def test_every_world_ends_and_none_is_accused_that_would_get_on(world):
     specs, roots, room, grace = world

@@ -215,7 +215,7 @@ class WaitingGraph:
         seen = pool.capacity.survey()
         self._capacity = seen
         containers, sync_slots = seen.containers, seen.sync_slots
-        before: Node | None = None
+        before: list[Node] = []
         rooms: list[tuple[Node, Node]] = []
         for tenant, slots in seen.line:
             waiting = cast("Pool", tenant)
@@ -224,13 +224,18 @@ class WaitingGraph:
             self._room[waiting] = room = self._node((waiting, "room"), 2)
             room.after(count)
             room.after(threads)
-            if before is not None:
+            # Those before it leave the line once nobody is queued there: served
+            # by the room they wait for, or by the slots they have.
+            for node in before:
                 room.need += 1
-                room.after(before)
-            before = room
+                room.after(node)
             rooms.append((count, threads))
-            if waiting.options.limits.min_containers:
-                # It may keep what it gets.
+            self._add_pool(waiting)
+            survey = self.surveys[waiting]
+            kinds = {input.call.target.is_async for input in survey.queued}
+            before += [self.served[waiting, kind] for kind in kinds]
+            if survey.spare < 0:
+                # It keeps what it gets.
                 containers += 1
                 sync_slots += slots
         for tenant in seen.tenants:
