@@ -135,7 +135,8 @@ class WaitingGraph:
             return
         call = cast(Call, on)
         for input in (*self.surveys[pool].waiting, *self._given_up):
-            if input.call is call:
+            # One that is settled by now may have been taken: it wakes nobody again.
+            if input.call is call and input.outcome is None:
                 node.need = 0
         by_call: dict[Call, list[Node]] | None = self._by_call.get(pool)
         if by_call is None:
