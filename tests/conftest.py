@@ -21,7 +21,7 @@ from moorage.runtime.capacity import process_capacity
 from moorage.runtime.pool import Pool
 
 # Seconds after which a test that hangs ends the whole run, with all stacks.
-HANGS_AFTER = 400.0
+HANGS_AFTER = 120.0
 
 # Seconds that threads get to end after the test, all together.
 STRAGGLERS_GET = 10.0
