@@ -148,6 +148,26 @@ def test_virtual_wait_times_out_at_its_time():
         assert clock.now() == 3.0
 
 
+def test_a_loop_that_sits_in_a_blocking_wait_holds_up_no_time_when_it_is_woken():
+    clock = VirtualClock()
+    waiter = clock.make_waiter()
+    seen = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        clock.call_at(1, lambda: loop.call_soon_threadsafe(seen.append, "woken"))
+        clock.call_at(2, waiter.wake)
+        assert clock.wait(waiter)
+        assert (clock.now(), seen) == (2, [])
+        await asyncio.sleep(3)
+        assert (clock.now(), seen) == (5, ["woken"])
+
+    with clock:
+        loop = clock.new_event_loop()
+        loop.run_until_complete(main())
+        loop.close()
+
+
 def test_an_event_loop_lives_in_virtual_time():
     async def main() -> tuple[list[str], float]:
         order: list[str] = []

@@ -12,6 +12,8 @@ import pytest
 import moorage
 from moorage import config
 from moorage.exception import DeadlockError, FunctionTimeoutError, InputCancelledError
+from moorage.runtime.callers import park_for
+from moorage.runtime.cancellation import Cell
 from moorage.runtime.clock import VirtualClock
 from moorage.runtime.waits import known, open_streams, waiting
 
@@ -172,7 +174,7 @@ def test_what_calls_itself_gets_as_deep_as_it_has_slots_and_then_an_error(way, s
     nested = way(app, slots)
     with app.run(clock=clock):
         assert nested.remote(slots - 1) == slots - 1
-        with pytest.raises(DeadlockError, match=r"call .*local.*raise max_inputs"):
+        with pytest.raises(DeadlockError, match=r"call .*local.*larger max_inputs"):
             nested.remote(slots)
         assert clock.now() in (0, config.deadlock_grace)
         assert nested.remote(slots - 1) == slots - 1  # nothing is left behind
@@ -422,7 +424,7 @@ def test_a_blocking_call_on_the_only_loop_for_it(way, clock):
             yield 1
 
     with app.run(clock=clock):
-        with pytest.raises(DeadlockError, match=r"write `await"):
+        with pytest.raises(DeadlockError, match=r"write the call of .* with `await`"):
             C().outer.remote()
         assert C().inner.remote() == 1
         assert clock.now() == 0
@@ -589,7 +591,7 @@ def test_a_reader_that_stops_and_waits_for_the_generators_slot(reader, generator
         "async input": app.function(name="reads_async")(read_async).remote,
     }
     with app.run(clock=clock):
-        with pytest.raises(DeadlockError, match=r"items, .*read all"):
+        with pytest.raises(DeadlockError, match=r"items, .*read all items of"):
             reads[reader]()
         assert C().other.remote() == 1
 
@@ -613,7 +615,7 @@ def test_a_generator_that_fills_up_only_later(clock):
     with app.run(clock=clock):
         stream = C().items.remote_gen()
         assert next(stream) == 0
-        with pytest.raises(DeadlockError, match="read all"):
+        with pytest.raises(DeadlockError, match="read all items of"):
             C().other.remote()
         assert clock.now() == 10
         assert len(list(stream)) == 100
@@ -924,7 +926,7 @@ def test_an_input_that_waits_for_itself(clock):
 
     with app.run(clock=clock):
         calls.append(f.spawn())
-        with pytest.raises(DeadlockError, match="waits for itself"):
+        with pytest.raises(DeadlockError, match="f waits for what waits for it; write"):
             calls[0].get()
 
 
@@ -1034,6 +1036,93 @@ def test_a_spawned_call_goes_on_without_whoever_waits_for_it(way, clock):
         clock.sleep(1)
         call.cancel()
         assert calls[0].get() == 1
+
+
+def test_a_wait_that_was_cancelled_and_not_yet_left_is_no_knot(clock, monkeypatch):
+    """The slot of its input is as good as free."""
+    app = moorage.App("on its way out")
+    cancelled, called, blocked = [clock.make_waiter() for _ in range(3)]
+    end_wait = Cell.cancel
+
+    def end_wait_later(cell, input):
+        cancelled.wake()
+        clock.wait(blocked)
+        end_wait(cell, input)
+
+    monkeypatch.setattr(Cell, "cancel", end_wait_later)
+
+    @app.function(max_containers=1)
+    @moorage.concurrent(max_inputs=2)
+    def f(what):
+        if what == "first":
+            return f.remote("leaf of the first")
+        if what == "second":
+            clock.wait(called)
+            return f.remote("leaf of the second")
+        return what
+
+    with app.run(clock=clock):
+        second, first = f.spawn("second"), f.spawn("first")
+        clock.sleep(1)
+        takes_part = threading.Event()
+
+        def cancel():
+            with clock.participate():
+                takes_part.set()
+                first.cancel()
+
+        canceller = threading.Thread(target=cancel)
+        canceller.start()
+        assert takes_part.wait(10)
+        clock.wait(cancelled)
+        called.wake()
+        clock.sleep(1)  # the second's call has found both slots taken
+        blocked.wake()
+        assert second.get() == "leaf of the second"
+        canceller.join()
+
+
+def test_a_parent_that_waits_for_room_in_a_full_backlog(clock):
+    """As `on_full="wait"` does: it waits for the queue itself."""
+    app = moorage.App("backlog")
+    calls = []
+
+    @app.function(max_containers=1)
+    def f(what):
+        if what == "leaf":
+            return what
+        call = f.spawn("leaf")
+        waiter = clock.make_waiter()
+        call._add(call._first, waiter.wake)
+        calls.append(call)
+        park_for(call._pool, waiter, None)
+        return "room"
+
+    with app.run(clock=clock):
+        assert f.remote("fill the backlog") == "room"
+        with pytest.raises(DeadlockError, match="backlog of f"):
+            calls[0].get()
+
+
+def test_a_parent_that_waits_for_a_backlog_that_moves(clock):
+    app = moorage.App("backlog")
+
+    @app.function(max_containers=1)
+    @moorage.concurrent(max_inputs=2)
+    def f(what):
+        if what == "parent":
+            call = f.spawn("leaf")
+            waiter = clock.make_waiter()
+            call._add(call._first, waiter.wake)
+            park_for(call._pool, waiter, None)
+            return call.get()
+        clock.sleep(1)
+        return what
+
+    with app.run(clock=clock):
+        other = f.spawn("other")
+        assert f.remote("parent") == "leaf"
+        other.get()
 
 
 # -- what is noted ---------------------------------------------------------------------------

@@ -556,6 +556,18 @@ def retry_floor() -> None:
     assert policy.delay(1) == 1
 
 
+@shows("deadlock")
+def deadlock() -> None:
+    app = modal.App()
+
+    @app.function(max_containers=1)
+    def f(n: int) -> int:
+        return n and 1 + f.remote(n - 1)
+
+    with app.run(), pytest.raises(modal.exception.DeadlockError):
+        f.remote(1)
+
+
 # -- not yet ----------------------------------------------------------------------------
 
 

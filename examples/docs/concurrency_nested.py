@@ -5,7 +5,7 @@ import moorage
 app = moorage.App("nested")
 
 
-@app.function(max_containers=1, timeout=0.3)
+@app.function(max_containers=1)
 @moorage.concurrent(max_inputs=3)
 def count(depth: int) -> int:
     # Its own slot stays held while it waits for the next one.
@@ -16,5 +16,5 @@ with app.run():
     print(count.remote(2))  # three inputs at once, three slots
     try:
         count.remote(3)  # a fourth slot does not exist
-    except moorage.exception.FunctionTimeoutError:
-        print("timed out: it waited for itself")
+    except moorage.exception.DeadlockError as error:
+        print("deadlock:", str(error).splitlines()[-1].partition(";")[0])

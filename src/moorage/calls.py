@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
-from .runtime.callers import hold_loop, park_for, reader_here, wait_for
+from .runtime.callers import ReaderHere, hold_loop, park_for, reader_here, wait_for
 from .runtime.cancellation import strike_again
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
@@ -131,6 +131,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
     # On a container's loop the generator must go elsewhere, until it runs again.
     let_loop_go = hold_loop() if asyncio._get_running_loop() is not None else None
     try:
+        find_reader = ReaderHere().find
         # Regions of ours, but while the reader has an item.
         with ours:
             try:
@@ -139,7 +140,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
                 raise short(error)
         while True:
             with ours:
-                there, item = _next_item(call, pool, input)
+                there, item = _next_item(call, pool, input, find_reader)
             if let_loop_go is not None:
                 let_loop_go = let_loop_go()
             if not there:
@@ -172,14 +173,16 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             del input  # it leads to the error, and the error's traceback to this frame
 
 
-def _next_item(call: StreamCall, pool: Pool, input: Input) -> tuple[bool, Any]:
+def _next_item(
+    call: StreamCall, pool: Pool, input: Input, find_reader: Callable[[], Reader]
+) -> tuple[bool, Any]:
     """``(True, item)`` as soon as there is one; ``(False, None)`` at the end."""
     stream = call.stream
     while True:
         waiter = pool.clock.make_waiter()
         # Read before the items are: it ends only after the last of them.
         ended = stream.ended
-        call.reader = reader_here()
+        call.reader = find_reader()
         there, item = stream.take_nowait(waiter.wake)
         if there or ended:
             return there, item

@@ -102,6 +102,7 @@ def normalised(stderr: str, program: str) -> str:
             lines.append(line)
     text = "\n".join(lines) + "\n"
     text = text.replace(program, "program.py")
+    text = re.sub(r"\bin-[0-9a-f]{16,}-[0-9a-f]+", "in-...", text)
     return re.sub(r"(?<= at )0x[0-9a-f]+", "0x...", text)
 
 
@@ -119,12 +120,19 @@ def frames_of_ours(text: str) -> int:
 
 
 def messages(text: str) -> list[str]:
-    """The last line of each traceback, and the first of each warning."""
+    """What stands under each traceback, and the first line of each warning."""
     found: list[str] = []
+    under = False  # in a message of several lines
     for line in text.splitlines():
         warning = re.match(r"[\w/]+\.py:\d+: (\w+: .*)", line)
         if warning is not None:
             found.append(warning[1])
+            under = False
         elif re.match(r"[A-Za-z_][\w.]*(Error|Exception|Cancellation)\b", line):
             found.append(line)
+            under = True
+        elif not line or line.startswith("Traceback"):
+            under = False
+        elif under:
+            found[-1] += f"\n{line}"
     return found

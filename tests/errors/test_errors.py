@@ -8,6 +8,8 @@ from . import harness
 
 # More frames of ours than one, each for a reason.
 TWO_FRAMES = {
+    "blocking_call_of_its_own_loop": "one for each of the two calls",
+    "function_waits_for_itself": "one for each of the two calls",
     "call_function_inside": "one raises at the caller, one stands at the user's line in g",
     "call_method_inside": "one raises at the caller, one stands at the user's line in the method",
     "error_method_calls_method": "one for the call and one for .local() in the method",

@@ -19,6 +19,7 @@ from .container import Container
 from .context import hosting, running_input
 from .deadlock import look
 from .executor import InputTask
+from .input import Input
 from .pool import Pool
 from .waits import On, Reader, Wait, known, open_streams
 from .wakers import AsyncWaiter
@@ -40,13 +41,17 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
     caller = running_input.get(None) if cell is None else cell.input
     wait = Wait(flow, caller, pool, on, timeout is not None, False, waiter)
     let_loop_go = hold_loop() if cell is None else None
+    before = known.get(flow)  # of whoever a finalizer or a signal interrupts
     known[flow] = wait
     try:
         if timeout is None:
             look(wait)
         woken = park(pool.clock, waiter, timeout)
     finally:
-        known.pop(flow, None)  # not there in a forked child
+        if before is None:
+            known.pop(flow, None)  # not there in a forked child
+        else:
+            known[flow] = before
         if let_loop_go is not None:
             let_loop_go()
     if wait.error is not None:
@@ -85,8 +90,9 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
 
 
 def _current_task() -> object:
-    if asyncio._get_running_loop() is not None:
-        return asyncio.current_task()
+    loop = asyncio._get_running_loop()
+    if loop is not None:
+        return asyncio.current_task(loop)
     import trio
 
     return trio.lowlevel.current_task()
@@ -104,6 +110,27 @@ def hold_loop() -> Callable[[], None] | None:
     pool = cast(Pool, container.host)
     pool.hold_loop(container)
     return partial(pool.let_loop_go, container)
+
+
+class ReaderHere:
+    """Finds, for each item anew, who reads a stream: mostly the same as before."""
+
+    __slots__ = ("_input", "_reader", "_thread")
+
+    def __init__(self) -> None:
+        self._thread: int = 0
+        self._input: Input | None = None
+        self._reader: Reader | None = None
+
+    def find(self) -> Reader:
+        thread, input = threading.get_ident(), running_input.get(None)
+        reader = self._reader
+        if reader is None or thread != self._thread or input is not self._input:
+            self._thread, self._input = thread, input
+            reader = reader_here()
+            # On a loop the next item may be read by another task.
+            self._reader = reader if reader[2] is None else None
+        return reader
 
 
 def reader_here() -> Reader:

@@ -253,6 +253,8 @@ class VirtualClock:
                     waiter.waiting = True
                     waiter.key = self._key_of_thread.get(threading.get_ident())
                     waiter.name = threading.current_thread().name
+                    if isinstance(waiter.key, _VirtualLoop):
+                        waiter.key.waits = True
                     self._waiting.add(waiter)
                     if timeout is not None:
                         timer = Timer(self._now + max(timeout, 0.0), lambda: self._time_out(waiter))
@@ -379,6 +381,8 @@ class VirtualClock:
             self._waiting.discard(waiter)
             if waiter.key is not None:
                 self._busy[waiter.key] = waiter.name
+                if isinstance(waiter.key, _VirtualLoop):
+                    waiter.key.waits = False
         waiter.lock.release()
 
     def _time_out(self, waiter: VirtualWaiter) -> None:
@@ -523,6 +527,8 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         self._clock = clock
         # How often it was rung.  Guarded by the clock's lock.
         self.rung = 0
+        # Whether its thread sits in a wait of the clock's.  Guarded likewise.
+        self.waits = False
         selector = _VirtualSelector(clock)
         super().__init__(selector)
         selector.loop = self
@@ -543,7 +549,8 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         with clock._lock:
             self.rung += 1
             clock._changes += 1
-            if self.is_running():
+            # One that sits in a blocking wait runs when that ends, which marks it.
+            if self.is_running() and not self.waits:
                 clock._busy[self] = "an event loop that was woken"
 
     def ring(self) -> None:

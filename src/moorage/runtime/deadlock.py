@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 from .. import config
 from ..exception import DeadlockError
 from . import forking
 from .cancellation import Cell
 from .clock import Clock
+from .container import Container
 from .input import Input, InputState
 from .knots import Node
 from .outcome import Failure
@@ -74,12 +76,14 @@ class _Suspicion:
 
 
 _suspicions: Final[list[_Suspicion]] = []  # guarded by _looking
+_given_up: Final[set[Input]] = set()  # likewise: about to be failed
 
 
 def _after_fork() -> None:
     forking.renew(_looking)
-    forking.keep(list(_suspicions))
+    forking.keep(list(_suspicions), set(_given_up))
     _suspicions.clear()
+    _given_up.clear()
 
 
 forking.in_child(_after_fork)
@@ -87,6 +91,12 @@ forking.in_child(_after_fork)
 
 def look(wait: Wait) -> None:
     """`wait` has begun, and is known: cut the knot that it closes, if it does."""
+    on = wait.on
+    if type(on) is Input and on.state is not InputState.QUEUED:  # as most are
+        if len(known) == 1 and on is not wait.caller and on.container is not wait.flow:
+            return  # nobody else waits
+        if on.outcome is not None or not blockers_of(on):
+            return
     seen: set[Pool] = set()
     if _gets_on(wait, seen):
         return
@@ -135,9 +145,8 @@ def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
 def _look_closely(starts: list[Wait], pool: Pool | None = None, *, patient: bool = True) -> None:
     """Cut, one by one, the knots in which `starts`, or those in `pool`'s queue, are."""
     while True:
-        told: str | None = None
         with _looking:
-            graph = WaitingGraph(starts, pool)
+            graph = WaitingGraph(starts, pool, _given_up)
             knot = graph.knot()
             if not knot:
                 return
@@ -145,40 +154,51 @@ def _look_closely(starts: list[Wait], pool: Pool | None = None, *, patient: bool
                 continue
             waits = [node.what for node in knot if isinstance(node.what, Wait)]
             victim = graph.victim(knot)
-            text = _message(graph, knot, victim)
+            text = _message(graph, knot, waits, victim)
             grace = config.deadlock_grace
             if patient and grace > 0 and any(wait.awaits for wait in waits):
-                suspicion = _Suspicion(starts or waits, graph.dead_pools())
-                _suspicions.append(suspicion)
-                told = text
-                clock: Clock = waits[0].pool.clock
-                clock.call_at(clock.now() + grace, suspicion.look_again)
+                _suspect(starts or waits, graph, waits[0].pool.clock, grace)
+                break
+            error = DeadlockError(text)
+            if victim is None:
+                # Nobody is queued: the youngest that waits is told itself.
+                youngest = max(waits, key=lambda wait: wait.since)
+                youngest.error = error
+                tell: Callable[[], object] = youngest.waiter.wake
             else:
-                error = DeadlockError(text)
-                if victim is None:
-                    # Nobody is queued: the youngest that waits is told itself.
-                    wait = max(waits, key=lambda wait: wait.since)
-                    wait.error = error
-        if told is not None:
-            logger.warning("%s\n(raised as DeadlockError in %g s unless it ends)", told, grace)
-            return
-        if victim is None:
-            wait.waiter.wake()
-        else:
-            # If it has got a slot meanwhile, by a raised limit: the next look sees that.
-            graph.pool_of[victim].drop(victim, Failure(error))
+                # Noted until it is settled: nobody else is to give up another for it.
+                _given_up.add(victim)
+                tell = partial(_give_up, graph.pool_of[victim], victim, error)
+        tell()
+    logger.warning("%s\n(raised as DeadlockError in %g s unless it ends)", text, grace)
 
 
-def _message(graph: WaitingGraph, knot: set[Node], victim: Input | None) -> str:
-    waits = [node.what for node in knot if isinstance(node.what, Wait)]
-    waits.sort(key=lambda wait: wait.since)
+def _suspect(starts: list[Wait], graph: WaitingGraph, clock: Clock, grace: float) -> None:
+    suspicion = _Suspicion(starts, graph.dead_pools())
+    _suspicions.append(suspicion)
+    clock.call_at(clock.now() + grace, suspicion.look_again)
+
+
+def _give_up(pool: Pool, victim: Input, error: DeadlockError) -> None:
+    # It may have got a slot meanwhile, by a limit that was raised.
+    pool.drop(victim, Failure(error))
+    with _looking:
+        _given_up.discard(victim)
+
+
+# -- what is said about it ----------------------------------------------------------------
+
+
+def _message(graph: WaitingGraph, knot: set[Node], waits: list[Wait], victim: Input | None) -> str:
+    """Who waits for whom, and in the last line what to write instead."""
+    waits = sorted(waits, key=lambda wait: wait.since)
     lines = ["these wait for one another, and none of them can ever end:"]
     lines += [f"  {_waiting_of(wait)}" for wait in waits[:SHOWN]]
     if len(waits) > SHOWN:
         lines.append(f"  and {len(waits) - SHOWN} more")
-    blocking = any(not wait.awaits and not isinstance(wait.flow, (int, Cell)) for wait in waits)
+    blocked = [wait for wait in waits if not wait.awaits and not isinstance(wait.flow, (int, Cell))]
     full = [
-        node.what
+        node.what.call.target.name
         for node in knot
         if isinstance(node.what, Input)
         and node.what.call.target.is_generator
@@ -186,46 +206,54 @@ def _message(graph: WaitingGraph, knot: set[Node], victim: Input | None) -> str:
         and stream_of(node.what.call).is_full
     ]
     if full:
-        name = full[0].call.target.name
         lines.append(
-            f"{_stuck(graph, victim)} {name}, which waits for the reader of its items; "
-            f"read all of {name}'s items, or close() it, before waiting for anything else"
+            f"{full[0]} waits for the reader of its items, which waits for something else; "
+            f"read all items of {full[0]}, or close() it, before waiting for anything else"
         )
-        return "\n".join(lines)
-    names = sorted({pool.options.name for pool in graph.dead_pools()}) or ["its function"]
-    shown = " and ".join(names)
-    if blocking:
+    elif blocked:
+        who, what = _caller_of(blocked[0]), _called_by(blocked[0])
         lines.append(
-            f"{_stuck(graph, victim)} a container's event loop, which a blocking call holds up; "
-            "write `await ....aio(...)` for every call inside of an async function"
+            f"{who} blocks its container's event loop while it waits for {what}, which needs it; "
+            f"write the call of {what} with `await` and .aio(...)"
         )
     elif victim is None:
         lines.append(
-            "an input waits for itself, or several in a circle; "
-            "write return instead of waiting, and read the result outside of them"
+            f"{_caller_of(waits[-1])} waits for what waits for it; "
+            "write return in one of them, and read the result where neither runs"
         )
     else:
-        target = victim.call.target
-        local = f"the method's .local({'...'})" if target.is_method else f"{target.name}.local(...)"
+        name = victim.call.target.name
+        pools = " and ".join(sorted({pool.options.name for pool in graph.dead_pools()})) or name
+        local = f".local(...) of {name}" if victim.call.target.is_method else f"{name}.local(...)"
         lines.append(
-            f"{target.name} gets no slot: all of {shown} are held by inputs that wait for it; "
-            f"call {local}, which needs none, spawn it and return without waiting, "
-            f"or raise max_inputs or max_containers of {shown}"
+            f"{name} gets no slot: all slots of {pools} are held by inputs that wait for it; "
+            f"call {local}, which needs none, or give {pools} a larger max_inputs or "
+            "max_containers, or spawn() it and return without waiting"
         )
     return "\n".join(lines)
 
 
-def _stuck(graph: WaitingGraph, victim: Input | None) -> str:
-    return "an input waits for" if victim is None else f"{victim.call.target.name} waits for"
+def _caller_of(wait: Wait) -> str:
+    if wait.caller is not None:
+        return wait.caller.call.target.name
+    if wait.awaits or isinstance(wait.flow, (int, Cell)):
+        return "a caller outside"
+    return f"a hook of {cast('Pool', cast(Container, wait.flow).host).options.name}"
+
+
+def _called_by(wait: Wait) -> str:
+    on = wait.on
+    if on is None:
+        return wait.pool.options.name
+    if isinstance(on, Sequence):
+        return on[0][1].call.target.name
+    return on.call.target.name if isinstance(on, Input) else on.target.name
 
 
 def _waiting_of(wait: Wait) -> str:
+    who = _caller_of(wait)
     if wait.caller is not None:
-        who = f"{wait.caller.call.target.name} ({wait.caller.input_id})"
-    elif not isinstance(wait.flow, (int, Cell)):
-        who = "a task or a hook"
-    else:
-        who = "a caller outside"
+        who = f"{who} ({wait.caller.input_id})"
     on = wait.on
     if on is None:
         return f"{who} waits for room in the backlog of {wait.pool.options.name}"

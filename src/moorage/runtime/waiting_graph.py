@@ -13,6 +13,7 @@ the dead holds if `is_still_so` says so afterwards:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, cast
 
 from .capacity import CapacitySurvey
@@ -30,7 +31,10 @@ NOT_BEGUN: Final = (InputState.QUEUED, InputState.GRANTED)
 class WaitingGraph:
     """All that some waits depend on, as it was at one moment if `is_still_so` says so."""
 
-    def __init__(self, starts: Iterable[Wait], pool: Pool | None) -> None:
+    def __init__(
+        self, starts: Iterable[Wait], pool: Pool | None, given_up: AbstractSet[Input]
+    ) -> None:
+        self._given_up = given_up  # as good as settled
         self.waits: dict[Wait, Node] = {}
         self.inputs: dict[Input, Node] = {}  # queued, or with a slot
         self.pool_of: dict[Input, Pool] = {}
@@ -112,7 +116,8 @@ class WaitingGraph:
         for pool, input in targets:
             self._add_pool(pool)
             found = self.inputs.get(input)
-            if found is None:  # settled, or it waits for its next attempt
+            # Settled, about to be, or it waits for its next attempt.
+            if found is None or input in self._given_up:
                 node.need = 0
                 return
             node.after(found)
@@ -129,12 +134,14 @@ class WaitingGraph:
                 node.after(self.served[pool, kind])
             return
         call = cast(Call, on)
-        for input in self.surveys[pool].waiting:
-            if input.call is call:
+        for input in (*self.surveys[pool].waiting, *self._given_up):
+            # One that is settled by now may have been taken: it wakes nobody again.
+            if input.call is call and input.outcome is None:
                 node.need = 0
-        by_call = self._by_call.get(pool)
+        by_call: dict[Call, list[Node]] | None = self._by_call.get(pool)
         if by_call is None:
-            self._by_call[pool] = by_call = {}
+            by_call = {}
+            self._by_call[pool] = by_call
             for input, found in self.inputs.items():
                 if self.pool_of[input] is pool:
                     by_call.setdefault(input.call, []).append(found)
@@ -209,7 +216,7 @@ class WaitingGraph:
         seen = pool.capacity.survey()
         self._capacity = seen
         containers, sync_slots = seen.containers, seen.sync_slots
-        before: Node | None = None
+        before: list[Node] = []
         rooms: list[tuple[Node, Node]] = []
         for tenant, slots in seen.line:
             waiting = cast("Pool", tenant)
@@ -218,13 +225,18 @@ class WaitingGraph:
             self._room[waiting] = room = self._node((waiting, "room"), 2)
             room.after(count)
             room.after(threads)
-            if before is not None:
+            # Those before it leave the line once nobody is queued there: served
+            # by the room they wait for, or by the slots they have.
+            for node in before:
                 room.need += 1
-                room.after(before)
-            before = room
+                room.after(node)
             rooms.append((count, threads))
-            if waiting.options.limits.min_containers:
-                # It may keep what it gets.
+            self._add_pool(waiting)
+            survey = self.surveys[waiting]
+            kinds = {input.call.target.is_async for input in survey.queued}
+            before += [self.served[waiting, kind] for kind in kinds]
+            if survey.spare < 0:
+                # It keeps what it gets.
                 containers += 1
                 sync_slots += slots
         for tenant in seen.tenants:

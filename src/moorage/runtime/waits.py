@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ..exception import DeadlockError
 from . import forking
+from .cancellation import Cell
 from .clock import Waiter
 from .input import Input, InputState, Target
 from .streaming import Stream, stream_of
-from .wakers import AsyncWaiter
+from .wakers import AsyncioWaiter, AsyncWaiter
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -126,8 +127,7 @@ def blockers_of(input: Input) -> list[Wait]:
         wait = known.get(input.container)
         if wait is not None:
             found.append(wait)
-        # One that is being cancelled is thrown out of its own wait.
-        if runner is not None and input.cancellation is None:
+        if runner is not None:
             wait = known.get(runner)
             if wait is not None:
                 found.append(wait)
@@ -156,9 +156,17 @@ def blockers_of_reader(call: Read) -> list[Wait]:
 
 
 def ends(wait: Wait) -> bool:
-    """Whether it ends by itself: it has a limit, or what it waits for is there."""
+    """Whether it ends: it has a limit, or was cancelled, or what it waits for is there."""
     if wait.timed or wait.error is not None:
         return True
+    flow, waiter = wait.flow, wait.waiter
+    if isinstance(flow, Cell):
+        # Its input is on its way out of this wait, unless it shields itself.
+        caller = wait.caller
+        if caller is not None and caller.cancellation is not None and not flow.shield:
+            return True
+    elif isinstance(waiter, AsyncioWaiter) and waiter.future.done():
+        return True  # woken, or its task was cancelled
     on = wait.on
     if isinstance(on, Input):
         if on.call.target.is_generator:
