@@ -59,7 +59,9 @@ def test_beyond_the_bound_every_way_to_call_is_refused_at_once():
             lambda: list(nap.starmap([(1, "x")])),
             lambda: nap.spawn_map([1]),
         ):
-            with pytest.raises(ResourceExhaustedError, match="max_backlog of 2"):
+            with pytest.raises(
+                ResourceExhaustedError, match="2 of at most 2 inputs wait for a slot of nap"
+            ):
                 way()
         assert counts(nap) == (2, 0, 7)
         assert clock.now() == 0.0

@@ -25,7 +25,9 @@ from moorage.exception import (
     InvalidError,
     NotFoundError,
     OutputExpiredError,
+    QueueTimeoutError,
     RemoteError,
+    ResourceExhaustedError,
     UnimplementedError,
 )
 from moorage.runtime.clock import VirtualClock
@@ -554,6 +556,24 @@ def retry_floor() -> None:
     assert policy.delay(1) == 0.01
     config.strict = True
     assert policy.delay(1) == 1
+
+
+@shows("bounds")
+def bounds() -> None:
+    app = modal.App()
+
+    @app.function(max_containers=1, queue_timeout=0.05, max_backlog=1, on_full="raise")
+    async def nap(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    with app.run():
+        nap.remote(0)
+        running, waiting = nap.spawn(60), nap.spawn(60)
+        with pytest.raises(ResourceExhaustedError):
+            nap.spawn(60)
+        with pytest.raises(QueueTimeoutError):
+            waiting.get()
+        running.cancel()
 
 
 # -- not yet ----------------------------------------------------------------------------

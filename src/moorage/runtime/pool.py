@@ -1256,7 +1256,7 @@ class Pool:
                 effects.extend(self._start_failed(True, failure, dropped))
                 if self._state is PoolState.OPEN:
                     effects.extend(self._assign() if self._queued else self._scale())
-        for container in late:
+        for container in late if not dropped else ():
             logger.error(
                 "container %d of %s did not start within its startup_timeout of %g s, and is "
                 "given up; its enter hooks may still run",
@@ -1428,8 +1428,8 @@ _LOST: Final = Cancelled("the input did not end before its container did")
 def _full(name: str, most: int | None, queued: int, count: int) -> ResourceExhaustedError:
     wanted = "one more" if count == 1 else f"{count} more at once"
     return ResourceExhaustedError(
-        f"{name} has {queued} inputs that wait for a slot, at most its max_backlog of {most}, and "
-        f'has no room for {wanted}; call later, or write on_full="wait" beside max_backlog='
+        f"{queued} of at most {most} inputs wait for a slot of {name}, which leaves no room for "
+        f'{wanted}; call later, or write on_full="wait" beside max_backlog='
     )
 
 
