@@ -5,6 +5,7 @@ import gc
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -229,14 +230,14 @@ def soon(monkeypatch):
 def read(reader, got):
     try:
         for each in reader:
-            got.append(each)  # noqa: PERF402 - looked at meanwhile
+            got.append(each)
     except BaseException as error:
         got.append(error)
 
 
 async def read_async(reader, got):
     async for each in reader:
-        got.append(each)  # noqa: PERF401
+        got.append(each)
 
 
 @pytest.mark.parametrize(("state", "way"), CELLS)
@@ -340,12 +341,13 @@ def by_interrupt(stage):
         stage.prepare()
         presser = threading.Thread(target=press)
         presser.start()
+        blocks = (
+            partial(list, stage.function.remote_gen(True))
+            if stage.streams
+            else partial(stage.function.remote, True)
+        )
         with pytest.raises(KeyboardInterrupt):
-            if stage.streams:
-                for _ in stage.function.remote_gen(True):
-                    pass
-            else:
-                stage.function.remote(True)
+            blocks()
         presser.join()
         stage.finish()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 
 import pytest
 
@@ -239,3 +240,24 @@ def test_stuck_time_names_who_holds_it_up(monkeypatch: pytest.MonkeyPatch):
 def test_repr_says_when_and_who():
     with VirtualClock() as clock:
         assert repr(clock) == "<VirtualClock at 0 s, busy: MainThread>"
+
+
+def test_time_stands_while_a_wake_up_is_on_its_way():
+    """A loop that looks between the mark and the wake-up itself must not rest."""
+    with VirtualClock() as clock:
+        loop = clock.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        clock.sleep(1.0)
+        loop.mark_busy()
+        loop._write_to_self()  # somebody else's: it goes round once
+        until = time.monotonic() + 10
+        while not loop.looks_again and time.monotonic() < until:
+            time.sleep(0.001)
+        assert "event loop" in repr(clock)
+        loop.mark_sent()  # ours was that one: the loop must not wait for another
+        clock.sleep(1.0)
+        assert clock.now() == 2.0
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -1183,3 +1183,40 @@ def test_threads_that_close_a_knot_together_are_given_one_error():
         with app.run():
             results = list(f.map([1, 1], return_exceptions=True))
         assert sorted(map(str, map(type, results))) == sorted(map(str, [int, DeadlockError]))
+
+
+@pytest.mark.parametrize("way", ["spawn", "remote", "map"])
+def test_a_backlog_that_is_full_of_what_its_slot_holder_waits_for(way):
+    app = App()
+
+    @app.function(max_containers=1, max_backlog=1, on_full="wait")
+    def f(n):
+        if n:
+            if way == "spawn":
+                for _ in range(2):
+                    f.spawn(0)
+            elif way == "remote":
+                f.spawn(0)
+                f.remote(0)
+            else:
+                f.spawn(0)
+                list(f.map([0, 0]))
+        return n
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        with pytest.raises(DeadlockError):
+            f.remote(1)
+        assert clock.now() < 1
+        assert f.remote(0) == 0
+
+
+def test_a_backlog_that_is_full_and_moves_is_no_knot():
+    app = App()
+
+    @app.function(max_containers=1, max_backlog=1, on_full="wait")
+    @moorage.concurrent(max_inputs=2)
+    def f(n):
+        return sum(f.spawn(0).get() for _ in range(5)) if n else 1
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        assert f.remote(1) == 5

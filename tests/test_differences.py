@@ -25,7 +25,9 @@ from moorage.exception import (
     InvalidError,
     NotFoundError,
     OutputExpiredError,
+    QueueTimeoutError,
     RemoteError,
+    ResourceExhaustedError,
     UnimplementedError,
 )
 from moorage.runtime.clock import VirtualClock
@@ -566,6 +568,24 @@ def deadlock() -> None:
 
     with app.run(), pytest.raises(modal.exception.DeadlockError):
         f.remote(1)
+
+
+@shows("bounds")
+def bounds() -> None:
+    app = modal.App()
+
+    @app.function(max_containers=1, queue_timeout=0.05, max_backlog=1, on_full="raise")
+    async def nap(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    with app.run():
+        nap.remote(0)
+        running, waiting = nap.spawn(60), nap.spawn(60)
+        with pytest.raises(ResourceExhaustedError):
+            nap.spawn(60)
+        with pytest.raises(QueueTimeoutError):
+            waiting.get()
+        running.cancel()
 
 
 # -- not yet ----------------------------------------------------------------------------

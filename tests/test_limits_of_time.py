@@ -256,7 +256,7 @@ def test_a_container_that_starts_too_slowly_is_given_up(kind, caplog):
             with pytest.raises(FunctionTimeoutError, match="startup_timeout of 3 s"):
                 one.remote()
             assert clock.now() == 3.0
-            assert "given up" in caplog.text
+            assert not caplog.text, "its callers know"
             # It does not count against max_containers=1.
             assert one.remote() == 1
             assert clock.now() == 3.0

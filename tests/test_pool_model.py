@@ -3,7 +3,8 @@
 Two pools share one capacity; one of them tries failed inputs again.  Hypothesis
 picks arrivals, starts, completions, failures, cancels, resizes, containers that
 become ready, fail or stop, and the passing of time, in any order; after each
-step all promises are checked.
+step all promises are checked.  Both pools bound what waits, for how long, and how
+long a container starts; one refuses what is too much, the other lets it wait outside.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from moorage import Retries, config
-from moorage.exception import ExecutionError
+from moorage.exception import ExecutionError, ResourceExhaustedError
 from moorage.runtime import pool as pool_module
 from moorage.runtime import threads
 from moorage.runtime.autoscaler import Limits
@@ -34,6 +35,9 @@ from moorage.runtime.slots import Slots
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
 
 TIMEOUT = 50.0
+QUEUE_TIMEOUT = 35.0
+STARTUP_TIMEOUT = 45.0
+MOST_QUEUED = 4
 WINDOW = 20.0
 IN_CONTAINER = (InputState.GRANTED, InputState.RUNNING, InputState.ABANDONED)
 
@@ -104,7 +108,7 @@ class ModelContainer:
         assert self.stop_asked == 1, "stopped twice"
 
     def give_up(self) -> None:
-        self.given_up = True
+        assert self.state is not ContainerState.STARTING
 
     def places(self) -> list[str]:
         return []
@@ -123,7 +127,11 @@ class PoolWorld:
         limits: Limits,
         carry_out: Callable[[Iterable[Effect]], None],
         retries: Retries | None = None,
+        *,
+        waits_when_full: bool = False,
     ) -> None:
+        self.waits_when_full = waits_when_full
+        self.refused = 0
         self.clock = clock
         self.carry_out = carry_out
         self.limits = limits
@@ -135,7 +143,17 @@ class PoolWorld:
         self.calls: list[ModelCall] = []
         self.closing = False
         self.pool = Pool(
-            PoolOptions("f", limits, timeout=TIMEOUT, sync_slots=1, retries=retries),
+            PoolOptions(
+                "f",
+                limits,
+                timeout=TIMEOUT,
+                startup_timeout=STARTUP_TIMEOUT,
+                queue_timeout=QUEUE_TIMEOUT,
+                max_backlog=MOST_QUEUED,
+                waits_when_full=waits_when_full,
+                sync_slots=1,
+                retries=retries,
+            ),
             self.make,
             clock=clock,
             capacity=capacity,
@@ -183,7 +201,13 @@ class PoolWorld:
         pool, limits = self.pool, self.limits
         s = pool.statistics()
         states = [i.state for i in self.inputs]
-        assert s.accepted == len(self.inputs)
+        assert s.accepted + s.outside == len(self.inputs)
+        assert s.outside == states.count(InputState.OUTSIDE)
+        assert s.refused == self.refused
+        if not self.closing:
+            assert not s.outside or s.queued >= MOST_QUEUED, "outside while there is room"
+        back = sum(i.state is InputState.QUEUED and bool(self.failures.get(i)) for i in self.inputs)
+        assert s.queued <= MOST_QUEUED + back, "only a further attempt comes beyond the bound"
         assert s.queued == states.count(InputState.QUEUED)
         assert s.running == sum(states.count(state) for state in IN_CONTAINER)
         assert s.abandoned == states.count(InputState.ABANDONED)
@@ -220,7 +244,7 @@ class PoolWorld:
             assert all(not c.slots.free for c in ready)
             coming = [c for c in live if c.state is ContainerState.STARTING]
             assert ready or coming or pool._wakeup is not None, "nobody is to come"
-        demand = s.queued + s.running
+        demand = s.queued + s.outside + s.running
         need = -(-demand // limits.target_inputs) + (limits.buffer_containers if demand else 0)
         starting = sum(c.state is ContainerState.STARTING for c in live)
         surplus = len(ready) + starting > max(limits.min_containers, need)
@@ -243,7 +267,13 @@ class PoolModel(RuleBasedStateMachine):
         carry_out = self.keep if self.late else threads.carry_out
         pool_module.carry_out = carry_out
         self.worlds = [
-            PoolWorld(self.clock, self.capacity, Limits(2, 3, 0, 2, 0, WINDOW), carry_out),
+            PoolWorld(
+                self.clock,
+                self.capacity,
+                Limits(2, 3, 0, 2, 0, WINDOW),
+                carry_out,
+                waits_when_full=True,
+            ),
             PoolWorld(
                 self.clock,
                 self.capacity,
@@ -270,8 +300,16 @@ class PoolModel(RuleBasedStateMachine):
         call = ModelCall(Kind.ASYNC if is_async else Kind.SYNC)
         world.calls.append(call)
         inputs = [Input(call, index, (index,), None) for index in range(count)]
-        world.inputs.extend(inputs)
-        assert world.pool.submit(inputs)
+        s = world.pool.statistics()
+        free = sum(c.slots.free for c in world.in_state(ContainerState.READY))
+        fits = count <= MOST_QUEUED - s.queued + (0 if s.queued else free)
+        if fits or world.waits_when_full:
+            world.inputs.extend(inputs)
+            assert world.pool.submit(inputs)
+        else:
+            with pytest.raises(ResourceExhaustedError):
+                world.pool.submit(inputs)
+            world.refused += count
 
     @rule(which=which, index=index)
     def begin_code(self, which: int, index: int) -> None:
@@ -299,7 +337,12 @@ class PoolModel(RuleBasedStateMachine):
         if world.retries is not None and isinstance(input.cancellation, Failure):
             asked_before = False  # it ran out of time, and would be tried again
         accepted = world.pool.cancel(input)
-        waits = (InputState.QUEUED, InputState.GRANTED, InputState.WAITING)
+        waits = (
+            InputState.OUTSIDE,
+            InputState.QUEUED,
+            InputState.GRANTED,
+            InputState.WAITING,
+        )
         live = (*waits, InputState.RUNNING)
         assert accepted == (before in live and not asked_before)
         if accepted and before in waits:
@@ -357,6 +400,11 @@ class PoolModel(RuleBasedStateMachine):
     def deadlines_are_kept(self) -> None:
         now = self.clock.now()
         for world in self.worlds:
+            for input in world.inputs:
+                if input.state is InputState.QUEUED:
+                    assert input.queued_at + QUEUE_TIMEOUT > now - 1e-9
+            for container in world.in_state(ContainerState.STARTING):
+                assert container.started_at + STARTUP_TIMEOUT > now - 1e-9
             for container in world.containers:
                 for holder, granted_at in container.slots.held.items():
                     assert isinstance(holder, Input)

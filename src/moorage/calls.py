@@ -238,6 +238,38 @@ def later(callback: Callable[[], object]) -> None:
     process_timekeeper.post(callback)
 
 
+def wait_let_in(pool: Pool, inputs: Sequence[Input], target: Target) -> None:
+    """Block until the backlog has let in all of `inputs`, or they are settled.
+
+    Cancels them if this thread is interrupted meanwhile: nobody has their call.
+    """
+    waiter = pool.clock.make_waiter()
+    if not inputs or not pool.when_let_in(inputs[-1], waiter.wake):
+        return
+    try:
+        warn_if_loop_runs(written(target), "spawn(...)", "await {}.spawn.aio(...)")
+        park_for(pool, waiter, None)
+    except BaseException:
+        pool.cancel_all(inputs)
+        raise
+
+
+async def wait_let_in_async(pool: Pool, inputs: Sequence[Input]) -> None:
+    """As `wait_let_in`, for asyncio and trio."""
+    waiter = make_async_waiter()
+    if not inputs or not pool.when_let_in(inputs[-1], waiter.wake):
+        return
+    try:
+        await wait_for(pool, waiter, None)
+    except GeneratorExit:
+        # Collected, maybe while some lock is held: take none here.
+        later(lambda: pool.cancel_all(inputs))
+        raise
+    except BaseException:
+        pool.cancel_all(inputs)
+        raise
+
+
 def error_of(outcome: Outcome | None) -> BaseException:
     """What to raise for a settled input that has no value."""
     assert outcome is not None and not isinstance(outcome, Value)

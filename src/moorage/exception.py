@@ -83,7 +83,7 @@ class UnimplementedError(Error):
 
 
 class ResourceExhaustedError(Error):
-    """A bound of this process was reached, e.g. the size of a queue."""
+    """A bound of this process was reached, e.g. a function's ``max_backlog``."""
 
 
 # What became of an input.
@@ -137,7 +137,10 @@ class TimeoutError(Error):
 
 
 class FunctionTimeoutError(TimeoutError):
-    """The input ran for longer than its function's ``timeout``."""
+    """The input ran for longer than its function's ``timeout``.
+
+    Or the container that it waited for took longer to start than ``startup_timeout``.
+    """
 
 
 class QueueTimeoutError(TimeoutError):

@@ -35,6 +35,8 @@ from .calls import (
     WaitedCall,
     error_of,
     later,
+    wait_let_in,
+    wait_let_in_async,
     warn_if_loop_runs,
     written,
 )
@@ -172,18 +174,29 @@ class Spawn(Generic[P, R_co]):
         return f"<{self._function.__name__}.spawn>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
-        """Start the function and return at once, with a handle for its result."""
+        """Start the function and return at once, with a handle for its result.
+
+        It waits only if the function's backlog is full and has ``on_full="wait"``.
+        """
         try:
-            return self._spawned(args, kwargs)
+            call = self._spawned(args, kwargs)
         except Error as error:
             raise short(error)
+        pool = call._started_pool()
+        if pool.waits_when_full:
+            wait_let_in(pool, call._inputs, call.target)
+        return call
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
-        """As calling it; it does not wait."""
+        """As calling it, for asyncio and trio."""
         try:
-            return self._spawned(args, kwargs)
+            call = self._spawned(args, kwargs)
         except Error as error:
             raise short(error)
+        pool = call._started_pool()
+        if pool.waits_when_full:
+            await wait_let_in_async(pool, call._inputs)
+        return call
 
     def _spawned(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FunctionCall[R_co]:
         function = self._function
@@ -510,12 +523,17 @@ class SpawnMap(Generic[R_co]):
     ) -> FunctionCall[R_co]:
         """Read all inputs now, start them, and give a handle for their results.
 
-        All are accepted at once: the backlog is as long as the iterables are.
+        All are accepted at once, or, if the function has a `max_backlog` that is too
+        short for them, none.  With ``on_full="wait"`` it returns when all are.
         """
         function = self._function
         _refuse_async(function, "spawn_map", input_iterators)
         check_iterables(function, "spawn_map", input_iterators)
-        return self._spawned(list(rows_of(input_iterators, False)), kwargs)
+        call = self._spawned(list(rows_of(input_iterators, False)), kwargs)
+        pool = call._started_pool()
+        if pool.waits_when_full:
+            wait_let_in(pool, call._inputs, call.target)
+        return call
 
     async def aio(
         self,
@@ -526,7 +544,11 @@ class SpawnMap(Generic[R_co]):
         try:
             check_iterables(self._function, "spawn_map", input_iterators)
             rows = [row async for row in rows_of_async(input_iterators, False)]
-            return self._spawned(rows, kwargs)
+            call = self._spawned(rows, kwargs)
+            pool = call._started_pool()
+            if pool.waits_when_full:
+                await wait_let_in_async(pool, call._inputs)
+            return call
         except Exception as error:
             raise short(error)
 

@@ -22,13 +22,13 @@ from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
 from .calls import error_of, later, warn_if_loop_runs, written
-from .exception import Error, ExecutionError, InputCancellation
+from .exception import Error, ExecutionError, InputCancellation, ResourceExhaustedError
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
 from .runtime.callers import hold_loop, park_for, wait_for
 from .runtime.cancellation import strike_again
 from .runtime.clock import Clock
-from .runtime.input import Input, Target, next_call_number
+from .runtime.input import Input, InputState, Target, next_call_number
 from .runtime.outcome import Value
 from .runtime.pool import Pool
 from .runtime.regions import ours
@@ -57,6 +57,7 @@ class MapCall:
         "feeder_error",
         "feeder_wake",
         "kwargs",
+        "last",
         "number",
         "pool",
         "reader_wake",
@@ -83,6 +84,7 @@ class MapCall:
         self.reader_wake: Wake | None = None
         self.feeder_wake: Wake | None = None
         self.closed: bool = False
+        self.last: Input | None = None  # submitted, where the backlog has a bound
 
     @property
     def clock(self) -> Clock:
@@ -108,13 +110,20 @@ class MapCall:
         inputs = [Input(self, first + i, row, kwargs) for i, row in enumerate(rows)]
         with self.pool.lock:
             self.submitted = first + len(inputs)
+            bounded = self.pool.room_in_backlog() is not None
+            if bounded:
+                self.last = inputs[-1]
         try:
-            self.pool.submit(inputs)
-        except ExecutionError:
-            # Not accepted: the run is being left.  The reader must not wait for them.
+            # Refused, if at all, at its beginning: once begun it waits for room.
+            self.pool.submit(inputs, may_stand_outside=first > 0)
+        except (ExecutionError, ResourceExhaustedError):
+            # Not accepted: the run is being left, or the backlog is full.  The reader
+            # must not wait for them.
             with self.pool.lock:
                 self.submitted = first
             raise
+        if bounded:
+            self.pool.when_let_in(inputs[-1], self._go_on)
         if self.closed:
             # The reader has gone meanwhile, and may have cancelled what there
             # was just before these came.
@@ -152,9 +161,24 @@ class MapCall:
             if self.closed:
                 return 0
             room = self.window - (self.submitted - self.delivered)
+            fits = self.pool.room_in_backlog()
+            if fits is not None:
+                # One goes and stands outside if none fits, to have its turn in the line.
+                outside = self.last is not None and self.last.state is InputState.OUTSIDE
+                room = 0 if outside else min(room, max(1, fits))
             if room <= 0 and wake is not None:
                 self.feeder_wake = wake
             return max(room, 0)
+
+    @ours
+    def _go_on(self) -> None:
+        """The backlog let in what stood outside: more may be added, by whoever adds."""
+        with self.pool.lock:
+            feeder, self.feeder_wake = self.feeder_wake, None
+            reader, self.reader_wake = self.reader_wake, None
+        for wake in (feeder, reader):
+            if wake is not None:
+                wake()
 
     @ours
     def finish_feeding(self, error: BaseException | None = None) -> None:

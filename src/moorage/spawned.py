@@ -25,6 +25,7 @@ from .exception import (
     InvalidIndexError,
     NotFoundError,
     OutputExpiredError,
+    QueueTimeoutError,
 )
 from .frames import short
 from .runs import open_pools
@@ -568,7 +569,7 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
     if isinstance(outcome, Value):
         status = InputStatus.SUCCESS
     elif isinstance(outcome, Failure):
-        timed_out = isinstance(outcome.error, FunctionTimeoutError)
+        timed_out = isinstance(outcome.error, (FunctionTimeoutError, QueueTimeoutError))
         status = InputStatus.TIMEOUT if timed_out else InputStatus.FAILURE
     elif outcome is not None:
         status = InputStatus.TERMINATED

@@ -470,6 +470,12 @@ class VirtualClock:
         with self._lock:
             if loop.rung != seen:
                 return None
+            if loop.sending:
+                # 1. somebody marks the loop busy, 2. it looks here, and finds no
+                # wake-up, 3. that is sent, and its sender waits: were the loop at
+                # rest, time would move on before the loop has woken.
+                loop.looks_again = True
+                return None
             timer = Timer(
                 self._now + (timeout if timeout is not None else 0.0),
                 loop.ring,
@@ -529,6 +535,10 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         self.rung = 0
         # Whether its thread sits in a wait of the clock's.  Guarded likewise.
         self.waits = False
+        # Wake-ups that are being sent, and whether the loop waits for their end
+        # rather than rest.  Guarded likewise.
+        self.sending = 0
+        self.looks_again = False
         selector = _VirtualSelector(clock)
         super().__init__(selector)
         selector.loop = self
@@ -548,21 +558,38 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         clock = self._clock
         with clock._lock:
             self.rung += 1
+            self.sending += 1
             clock._changes += 1
             # One that sits in a blocking wait runs when that ends, which marks it.
             if self.is_running() and not self.waits:
                 clock._busy[self] = "an event loop that was woken"
 
+    def mark_sent(self) -> None:
+        """Say that the wake-up was sent; once for each `mark_busy`."""
+        with self._clock._lock:
+            self.sending -= 1
+            looks_again = self.looks_again and not self.sending
+            if looks_again:
+                self.looks_again = False
+        if looks_again and not self.is_closed():
+            self._write_to_self()  # it may have taken the wake-up already
+
     def ring(self) -> None:
         if not self.is_closed():
             self.mark_busy()
-            self._write_to_self()
+            try:
+                self._write_to_self()
+            finally:
+                self.mark_sent()
 
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         self.mark_busy()
-        return super().call_soon_threadsafe(callback, *args, context=context)
+        try:
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        finally:
+            self.mark_sent()
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         # The thread that joins the executor's takes no part: time would jump

@@ -57,6 +57,9 @@ def look_at_all() -> None:
         _look_closely(waiting())
 
 
+# Without a slot, and not waiting for a next attempt.
+IN_LINE: Final = (InputState.QUEUED, InputState.OUTSIDE)
+
 # One search at a time: two that find the same knot must not both cut it.
 _looking: Final = threading.Lock()
 
@@ -92,7 +95,7 @@ forking.in_child(_after_fork)
 def look(wait: Wait) -> None:
     """`wait` has begun, and is known: cut the knot that it closes, if it does."""
     on = wait.on
-    if type(on) is Input and on.state is not InputState.QUEUED:  # as most are
+    if type(on) is Input and on.state not in IN_LINE:  # as most are
         if len(known) == 1 and on is not wait.caller and on.container is not wait.flow:
             return  # nobody else waits
         if on.outcome is not None or not blockers_of(on):
@@ -123,7 +126,7 @@ def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
         targets: list[tuple[Pool, Input | None]] = [*wait.targets()]
         for pool, input in targets or [(wait.pool, None)]:
             ways: list[list[Wait]] | None
-            if input is not None and input.state is not InputState.QUEUED:
+            if input is not None and input.state not in IN_LINE:
                 ways = [blockers_of(input)]
             else:
                 ways = [] if pool in seen else pool.glance(blockers_of)
@@ -265,7 +268,7 @@ def _waiting_of(wait: Wait) -> str:
 
 
 def _state_of(input: Input) -> str:
-    if input.state is InputState.QUEUED:
+    if input.state in IN_LINE:
         return "is queued"
     if input.state is InputState.GRANTED:
         return "has a slot and cannot begin"

@@ -168,6 +168,9 @@ class TaskLane:
         self._mark_busy: Callable[[], None] | None = (
             getattr(loop, "mark_busy", None) if clock.virtual else None
         )
+        self._mark_sent: Callable[[], None] | None = (
+            getattr(loop, "mark_sent", None) if clock.virtual else None
+        )
         # Guarded by the pool's lock.
         self._ready: deque[Input] = deque()  # granted, waiting for a task
         # Invariant: if _ready is not empty, the loop's thread is awake: the
@@ -218,6 +221,8 @@ class TaskLane:
             # may be another file's by now.
             if not self._closed:
                 self._bell.ring()
+        if self._mark_sent is not None:
+            self._mark_sent()
 
     def _call_soon(self, callback: Callable[[Input], object], input: Input) -> None:
         try:

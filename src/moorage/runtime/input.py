@@ -21,6 +21,7 @@ from .outcome import Outcome
 class InputState(enum.Enum):
     """Where an input is.  Each moves along :data:`MOVES` and no other way."""
 
+    OUTSIDE = "outside"  # the backlog is full: not accepted yet, its caller waits for room
     QUEUED = "queued"  # in the pool's queue, bound to no container
     GRANTED = "granted"  # holds a slot, its code has not begun
     RUNNING = "running"  # its code runs
@@ -30,7 +31,11 @@ class InputState(enum.Enum):
 
 
 MOVES: Final[Mapping[InputState, frozenset[InputState]]] = {
-    InputState.QUEUED: frozenset({InputState.GRANTED, InputState.SETTLED}),
+    InputState.OUTSIDE: frozenset({InputState.QUEUED, InputState.SETTLED}),
+    # To OUTSIDE only when it is submitted, in the same breath.
+    InputState.QUEUED: frozenset(
+        {InputState.OUTSIDE, InputState.GRANTED, InputState.SETTLED},
+    ),
     InputState.GRANTED: frozenset({InputState.RUNNING, InputState.SETTLED}),
     InputState.RUNNING: frozenset({InputState.WAITING, InputState.ABANDONED, InputState.SETTLED}),
     InputState.WAITING: frozenset({InputState.QUEUED, InputState.SETTLED}),

@@ -14,13 +14,18 @@ from __future__ import annotations
 import enum
 import logging
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, cast
 
 from .. import config
-from ..exception import ExecutionError, FunctionTimeoutError, QueueTimeoutError
+from ..exception import (
+    ExecutionError,
+    FunctionTimeoutError,
+    QueueTimeoutError,
+    ResourceExhaustedError,
+)
 from . import forking
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
 from .capacity import Capacity
@@ -44,6 +49,7 @@ from .waits import Wait, known
 
 logger: Final = logging.getLogger("moorage")
 
+OUTSIDE: Final = InputState.OUTSIDE
 QUEUED: Final = InputState.QUEUED
 GRANTED: Final = InputState.GRANTED
 RUNNING: Final = InputState.RUNNING
@@ -137,16 +143,19 @@ class PoolStatistics:
 
     ``accepted == queued + waiting + running - abandoned + succeeded + failed + cancelled``:
     `waiting` inputs failed and will be tried again; `abandoned` ones have been
-    answered, and still hold a slot.
+    answered, and still hold a slot.  Not accepted are the `refused` ones, and those
+    that stand `outside` until the backlog has room.
     """
 
     name: str
     max_inputs: int
     target_inputs: int
+    outside: int
     queued: int
     waiting: int
     running: int
     abandoned: int
+    refused: int
     accepted: int
     succeeded: int
     failed: int
@@ -167,7 +176,7 @@ class Survey:
     grows: bool  # no bound keeps it from starting a container; or it is being left
     in_line: bool  # it waits for room
     spare: int  # containers above `min_containers`
-    queued: list[Input]
+    queued: list[Input]  # and those that stand outside, behind them
     waiting: list[Input]  # for their next attempts
     # Each with its state, its limit, and who holds its slots.
     containers: list[tuple[Container, ContainerState, int, list[Input]]]
@@ -198,6 +207,9 @@ class Pool:
         self._on_retired = on_retired
         self._max_containers = options.limits.max_containers
         self._queue_timeout = options.queue_timeout
+        self._max_backlog = options.max_backlog
+        # Whether a submit may leave inputs outside: see `when_let_in`.
+        self.waits_when_full: bool = options.max_backlog is not None and options.waits_when_full
         # All below guarded by the lock.
         self._state = PoolState.OPEN
         # What `submit` looks at.  Invariant: true unless the state is OPEN, and
@@ -211,6 +223,9 @@ class Pool:
         # passed over.  Invariant: _queued counts the others.
         self._queue: deque[Input] = deque()
         self._queued = 0
+        # In the order of their coming, each with how to wake who waits until it is
+        # let in.  Invariant: empty whenever _queued < _max_backlog.
+        self._outside: OrderedDict[Input, Effect | None] = OrderedDict()
         # Passed over, and to be let go of without the lock: with them a user's
         # objects may die, in their call's context.
         self._dead: list[Input] = []
@@ -244,6 +259,7 @@ class Pool:
         self._empty_waiters: list[Waiter] = []
         self._numbers = 0
         self._accepted = 0
+        self._refused = 0
         self._succeeded = 0
         self._failed = 0
         self._cancelled = 0
@@ -268,13 +284,17 @@ class Pool:
 
     # -- callers ------------------------------------------------------------------
 
-    def submit(self, inputs: Sequence[Input]) -> bool:
+    def submit(self, inputs: Sequence[Input], *, may_stand_outside: bool = False) -> bool:
         """Accept `inputs`, in order; false if the pool was retired: get a new one.
+
+        Those beyond its `max_backlog` are let in later if the pool's callers wait
+        when it is full, or if they `may_stand_outside` in any case.
 
         To be called in a region of ours, as this is on the way of each input.
 
         Raises:
             ExecutionError: if the pool's run is being left.
+            ResourceExhaustedError: if they are too many and may not; none was accepted.
         """
         lock = self.lock
         if not lock.acquire(False):
@@ -290,6 +310,8 @@ class Pool:
                     )
                 if not is_called_from_within(self.run):
                     raise drained_run(self.options.name)
+            if self._max_backlog is not None:
+                inputs = self._within_bound(inputs, may_stand_outside)
             if self._queue_timeout is not None:
                 self._stamp(inputs)
             count = len(inputs)
@@ -310,6 +332,28 @@ class Pool:
         if effects:
             carry_out(effects)
         return True
+
+    @ours
+    def when_let_in(self, input: Input, wake: Effect) -> bool:
+        """Have `wake` called when `input` stands outside no more; false if it does not.
+
+        One `wake` for each input: a further one takes its place.
+        """
+        with self.lock:
+            if input.state is not OUTSIDE:
+                return False
+            self._outside[input] = wake
+            return True
+
+    def room_in_backlog(self) -> int | None:
+        """How many inputs would be accepted at this moment; None for no bound.  Under the lock."""
+        return None if self._max_backlog is None else max(0, self._room())
+
+    @ours
+    def outside(self) -> list[Input]:
+        """Those that wait for room in the backlog, first in line first."""
+        with self.lock:
+            return list(self._outside)
 
     @ours
     def cancel(self, input: Input, outcome: Outcome | None = None) -> bool:
@@ -342,6 +386,7 @@ class Pool:
         """The calls of the inputs that are here, queued or with a slot."""
         with self.lock:
             inputs = [input for input in self._queue if input.state is QUEUED]
+            inputs += self._outside
             return {input.call for input in (*inputs, *self._waiting_inputs(), *self._holders())}
 
     @ours
@@ -370,6 +415,7 @@ class Pool:
         dropped: list[Input] = []
         with self.lock:
             inputs = [input for input in self._queue if input.call is call]
+            inputs += [input for input in self._outside if input.call is call]
             inputs += [input for input in self._waiting_inputs() if input.call is call]
             if not queued_only:
                 inputs += [input for input in self._holders() if input.call is call]
@@ -483,6 +529,7 @@ class Pool:
                 name=self.options.name,
                 max_inputs=self.options.limits.max_inputs,
                 target_inputs=self.options.limits.target_inputs,
+                outside=len(self._outside),
                 queued=self._queued,
                 waiting=self._waiting,
                 running=self._running,
@@ -493,6 +540,7 @@ class Pool:
                     if c.retired
                     for holder in c.slots.held
                 ),
+                refused=self._refused,
                 accepted=self._accepted,
                 succeeded=self._succeeded,
                 failed=self._failed,
@@ -532,7 +580,50 @@ class Pool:
                 effects.extend(self._scale())
                 # Nothing better is ready: burst above the target meanwhile.
                 self._fill(emptiest_below_limit, now, effects)
+            if self._outside and self._let_in(effects):
+                effects.extend(self._assign())
         return effects
+
+    # -- the bound of the backlog -----------------------------------------------------
+
+    def _room(self) -> int:
+        # While some wait there is no free slot; and then none waits outside.
+        free = 0 if self._queued else sum(container.slots.free for container in self._ready)
+        assert self._max_backlog is not None
+        return self._max_backlog - self._queued + free
+
+    def _within_bound(self, inputs: Sequence[Input], may_stand_outside: bool) -> Sequence[Input]:
+        """Those of `inputs` that are accepted now; the others stand outside."""
+        room = max(0, self._room())
+        count = len(inputs)
+        if count <= room:
+            return inputs
+        if not (may_stand_outside or self.waits_when_full):
+            self._refused += count
+            raise _full(self.options.name, self._max_backlog, self._queued, count)
+        for input in inputs[room:]:
+            input.state = OUTSIDE
+            self._outside[input] = None
+        return inputs[:room]
+
+    def _let_in(self, effects: list[Effect]) -> bool:
+        """The queue became shorter: accept who stands outside, as far as there is room."""
+        room = self._room() if self._state is PoolState.OPEN else 0
+        if room <= 0:
+            return False
+        came: list[Input] = []
+        while self._outside and len(came) < room:
+            input, wake = self._outside.popitem(last=False)
+            input.state = QUEUED
+            came.append(input)
+            if wake is not None:
+                effects.append(wake)
+        self._accepted += len(came)
+        self._queued += len(came)
+        self._queue.extend(came)
+        if self._queue_timeout is not None:
+            self._stamp(came)
+        return bool(came)
 
     def _scale_and_assign(self) -> list[Effect]:
         """Ask the policy; what it takes back may have slots to grant."""
@@ -684,6 +775,8 @@ class Pool:
                 self._pass_over(following, effects)
                 following = self._queue.popleft()
             self._queued -= 1
+            if self._outside:
+                self._let_in(effects)
             now = self._now()
             slots.hand_over(input, following, now)
             following.container = container
@@ -845,9 +938,19 @@ class Pool:
             self._queued -= 1
             wake = self._record(input, outcome)
             dropped.append(input)
+            if self._outside:
+                self._let_in(effects)
             self._compact(effects)
             if not self._queued and self._waiting_for_room:
                 self._leave_line(effects)
+        elif state is OUTSIDE:
+            # Whoever called hears of it, so it counts among those that were accepted.
+            self._accepted += 1
+            let_in = self._outside.pop(input)
+            if let_in is not None:
+                effects.append(let_in)
+            wake = self._record(input, outcome)
+            dropped.append(input)
         elif state is WAITING:
             self._waiting -= 1
             wake = self._record(input, outcome)
@@ -949,8 +1052,12 @@ class Pool:
         self, inputs: list[Input], outcome: Outcome, dropped: list[Input]
     ) -> list[Effect]:
         effects: list[Effect] = []
-        # The queued ones first: a slot that comes free must not go to an input
-        # that is about to be cancelled too.
+        # From the end of the line to its head: room, or a slot, that comes free must
+        # not go to an input that is about to be cancelled too.
+        if self._outside:
+            for input in inputs:
+                if input.state is OUTSIDE:
+                    effects.extend(self._cancel(input, outcome, dropped) or ())
         for input in inputs:
             if input.state is QUEUED:
                 effects.extend(self._cancel(input, outcome, dropped) or ())
@@ -1152,7 +1259,7 @@ class Pool:
         return Observation(
             now=now,
             running=self._running,
-            queued=self._queued,
+            queued=self._queued + len(self._outside),
             ready=len(self._ready),
             starting=self._starting,
             idle_since=tuple(idle),
@@ -1290,7 +1397,7 @@ class Pool:
         """Settle `input` with `outcome` if its code has not begun; false if it has."""
         dropped: list[Input] = []
         with self.lock:
-            if input.state is not QUEUED and input.state is not GRANTED:
+            if input.state not in (QUEUED, OUTSIDE, GRANTED):
                 return False
             effects = self._cancel(input, outcome, dropped)
         carry_out(effects or ())
@@ -1358,6 +1465,7 @@ class Pool:
             self._retries,
             len(self._abandoned),
             self._queued,
+            len(self._outside),
             self._running,
             self._starts,
             self._numbers,
@@ -1373,7 +1481,10 @@ class Pool:
                 grows=self._grows(),
                 in_line=self._waiting_for_room,
                 spare=len(self._ready) + self._starting - self.options.limits.min_containers,
-                queued=[input for input in self._queue if input.state is QUEUED],
+                queued=[
+                    *(input for input in self._queue if input.state is QUEUED),
+                    *self._outside,
+                ],
                 waiting=self._waiting_inputs(),
                 containers=[
                     (
@@ -1480,6 +1591,7 @@ class Pool:
             return []
         # Nothing else is there to serve them: they waited for this one.
         waiting = [input for input in self._queue if input.state is QUEUED]
+        waiting += self._outside
         return self._cancel_all(waiting, failure, dropped)
 
     def _on_startup_deadline(self) -> None:
@@ -1517,7 +1629,7 @@ class Pool:
                 effects.extend(self._start_failed(True, failure, dropped))
                 if self._state is PoolState.OPEN:
                     effects.extend(self._assign() if self._queued else self._scale())
-        for container in late:
+        for container in late if not dropped else ():
             logger.error(
                 "container %d of %s did not start within its startup_timeout of %g s, and is "
                 "given up; its enter hooks may still run",
@@ -1615,7 +1727,7 @@ class Pool:
             self._wake_up_at(None)
             self._end_patience()
             self._waiting_for_room = False
-            inputs = list(self._queue) + self._waiting_inputs()
+            inputs = list(self._queue) + list(self._outside) + self._waiting_inputs()
             if cancel_running:
                 inputs += self._holders()
             effects = self._cancel_all(inputs, _LEFT, dropped)
@@ -1712,6 +1824,14 @@ _LEFT: Final = Cancelled(
     "call it, and read its result, inside `with app.run():`"
 )
 _LOST: Final = Cancelled("the input did not end before its container did")
+
+
+def _full(name: str, most: int | None, queued: int, count: int) -> ResourceExhaustedError:
+    wanted = "one more" if count == 1 else f"{count} more at once"
+    return ResourceExhaustedError(
+        f"{queued} of at most {most} inputs wait for a slot of {name}, which leaves no room for "
+        f'{wanted}; call later, or write on_full="wait" beside max_backlog='
+    )
 
 
 def _ran_out(name: str, timeout: float) -> Failure:

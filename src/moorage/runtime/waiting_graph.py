@@ -25,7 +25,7 @@ from .waits import Read, Reader, Wait, blockers_of, ends, known
 if TYPE_CHECKING:
     from .pool import Pool, Survey
 
-NOT_BEGUN: Final = (InputState.QUEUED, InputState.GRANTED)
+NOT_BEGUN: Final = (InputState.QUEUED, InputState.OUTSIDE, InputState.GRANTED)
 
 
 class WaitingGraph:
@@ -251,6 +251,8 @@ class WaitingGraph:
         kinds = {input.call.target.is_async for input in survey.queued}
         spare: list[Node] = []
         for container, state, _, holders in survey.containers:
+            if container.retired:
+                continue  # its room was given back
             loop_wait = known.get(container)
             freed = self._node(container, len(holders))
             for input in holders:
