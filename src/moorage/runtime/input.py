@@ -121,6 +121,7 @@ class Input:
         "index",
         "kwargs",
         "outcome",
+        "queued_at",
         "runner",
         "state",
     )
@@ -145,6 +146,9 @@ class Input:
         self.runner: Any = None
         # The outcome that a cancel or a timeout asked for; None if nobody did.
         self.cancellation: Outcome | None = None
+        # When it came into the queue, the last time.  Unset, which costs nothing,
+        # for those that got a slot at once.
+        self.queued_at: float
 
     @property
     def input_id(self) -> str:

@@ -23,7 +23,7 @@ from ..exception import ExecutionError, FunctionTimeoutError
 from . import waits
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
 from .capacity import Capacity
-from .clock import Clock, Waiter, acquire_patiently
+from .clock import Clock, Waiter, acquire_patiently, acquire_within
 from .container import (
     Container,
     ContainerFactory,
@@ -35,6 +35,7 @@ from .input import Call, IllegalMove, Input, InputState
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .regions import ours
 from .routing import emptiest_below_limit, fullest_below_target
+from .snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
 from .threads import carry_out
 from .timekeeper import Timer
 
@@ -249,15 +250,23 @@ class Pool:
             # may know what to do, and not even that if there may be no more.
             if not waiting:
                 effects: Sequence[Effect] = self._assign()
-            elif self._is_capped():
-                return True
+                if self._queued:
+                    self._note_queued(inputs)
             else:
+                self._note_queued(inputs)
+                if self._is_capped():
+                    return True
                 effects = self._scale_and_assign()
         finally:
             lock.release()
         if effects:
             carry_out(effects)
         return True
+
+    def _note_queued(self, inputs: Sequence[Input]) -> None:
+        now = self._now()
+        for input in inputs:
+            input.queued_at = now
 
     @ours
     def cancel(self, input: Input, outcome: Outcome | None = None) -> bool:
@@ -409,6 +418,49 @@ class Pool:
                 peak_containers=self._peak_containers,
                 peak_inputs=max([self._peak_inputs, *(c.slots.peak for c in self._containers)]),
             )
+
+    @ours
+    def snapshot(self, patience: float) -> PoolSnapshot | None:
+        """What there is, for people to read; None if the lock is not free in `patience` seconds.
+
+        For a signal handler may ask, in a thread that holds the lock.
+        """
+        if not acquire_within(self.lock, patience):
+            return None
+        try:
+            attempts = [trials.timer.when for trials in self._trials.values() if trials.timer]
+            return PoolSnapshot(
+                name=self.options.name,
+                is_open=self._state is PoolState.OPEN,
+                limits=self.options.limits,
+                now=self._now(),
+                queued=self._queued,
+                first=next((input for input in self._queue if input.state is QUEUED), None),
+                waiting=self._waiting,
+                next_attempt_at=min(attempts, default=None),
+                in_line=self._waiting_for_room,
+                failed_starts=self._failed_starts,
+                start_again_at=self._start_again_at,
+                containers=[self._container_snapshot(c) for c in self._containers],
+            )
+        finally:
+            self.lock.release()
+
+    def _container_snapshot(self, container: Container) -> ContainerSnapshot:
+        return ContainerSnapshot(
+            container=container,
+            state=container.state,
+            limit=container.slots.limit,
+            started_at=container.started_at,
+            idle_since=container.idle_since,
+            takes_no_more=container.takes_no_more,
+            loop_is_held=container in self._held_loops,
+            held=[
+                HeldSlot(held, held.state, since, held.runner, held.cancellation is not None)
+                for held, since in container.slots.held.items()
+                if isinstance(held, Input)
+            ],
+        )
 
     def __repr__(self) -> str:
         s = self.statistics()
@@ -646,6 +698,7 @@ class Pool:
             self._waiting -= 1
             self._trials[input].timer = None
             input.state = QUEUED
+            input.queued_at = self._now()
             self._queue.append(input)
             self._queued += 1
             effects = self._assign() if self._queued == 1 else self._scale_and_assign()
