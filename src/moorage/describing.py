@@ -38,7 +38,7 @@ def describe(file: TextIO | None = None) -> None:
     Args:
         file: where to; ``sys.stderr`` if None.
     """
-    print(description.text(), end="", file=sys.stderr if file is None else file)
+    print(description.text(sys._getframe(1)), end="", file=sys.stderr if file is None else file)
 
 
 @shortened

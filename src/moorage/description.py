@@ -40,21 +40,18 @@ PATIENCE: Final = 0.5
 SHOWN: Final = 12
 
 
-def text(interrupted: FrameType | None = None) -> str:
-    """All that is open; `interrupted` is where a signal found the calling thread."""
-    return "\n".join(_Describing(interrupted).lines()) + "\n"
+def text(here: FrameType | None) -> str:
+    """All that is open; `here` is what the calling thread runs, but for the asking."""
+    return "\n".join(_Describing(here).lines()) + "\n"
 
 
 class _Describing:
     """One description: what is looked at once for all of it."""
 
-    def __init__(self, interrupted: FrameType | None) -> None:
-        frame = interrupted or sys._getframe()
-        while frame.f_code.co_filename == __file__ and frame.f_back is not None:
-            frame = frame.f_back
-        self._stacks: dict[int, FrameType] = dict(sys._current_frames())
+    def __init__(self, here: FrameType | None) -> None:
+        self._stacks: dict[int, FrameType | None] = dict(sys._current_frames())
         # Not this very frame: it holds what is made here, which would hold it.
-        self._stacks[threading.get_ident()] = frame
+        self._stacks[threading.get_ident()] = here
         self._names = {t.ident: t.name for t in threading.enumerate()}
         self._ours: set[int | None] = set()  # threads that were told of with what they run
         self._waits = {wait.flow: wait for wait in waiting()}
@@ -127,14 +124,14 @@ class _Describing:
         if seen.limit != pool.limits.max_inputs:
             said += f" (its limit was set to {seen.limit})"
         wait = self._waits.get(seen.container)
+        blocked = kind = ""
         if wait is not None:
-            shown, key = _waits_for(wait, pool.now)
-            said += f"; its event loop is blocked by a call that {key}"
-            age += "" if shown == key else f" ({shown})"
+            for_what, kind = _waits_for(wait, pool.now)
+            blocked = f"; its thread is blocked by a call that {for_what}"
         elif seen.loop_is_held:
-            said += "; its event loop is blocked by a call of moorage"
-        lines = [f"container {seen.container.number}: {said}{age}"]
-        keys: list[Hashable] = [said]
+            blocked = kind = "; its event loop is blocked by a call of moorage"
+        lines = [f"container {seen.container.number}: {said}{age}{blocked}"]
+        keys: list[Hashable] = [said, kind]
         holders = [self._holder(held, pool, thread.ident) for held in seen.held]
         kinds = _grouped(holders, lambda holder: holder.key)
         for first, like in kinds[:SHOWN]:
@@ -273,10 +270,13 @@ def _why_not_more(seen: PoolSnapshot) -> str:
     starting = states.count(ContainerState.STARTING)
     count = starting + states.count(ContainerState.READY)
     most = seen.limits.max_containers
+    held = [str(c.container.number) for c in seen.containers if c.loop_is_held]
+    blocked = f"the event loop of container {' and '.join(held)} is blocked" if held else ""
     if most is not None and count >= most:
         if starting:
             return f"waits for {starting} of max_containers={most} to start"
-        return f"starts no container: it has all of max_containers={most}"
+        said = f"starts no container: it has all of max_containers={most}"
+        return f"{said}, and {blocked}" if held else said
     if seen.in_line:
         return "starts no container: the process has no room for one, and it waits in line"
     if seen.now < seen.start_again_at:
@@ -284,10 +284,8 @@ def _why_not_more(seen: PoolSnapshot) -> str:
         return f"starts no container for {wait} more: {seen.failed_starts} failed in a row"
     if starting:
         return f"waits for {starting} {'containers' if starting > 1 else 'container'} to start"
-    held = [c.container.number for c in seen.containers if c.loop_is_held]
     if held:
-        numbers = ", ".join(map(str, held))
-        return f"gives no async input to container {numbers}, whose loop is blocked"
+        return blocked
     return "starts no container: its autoscaler wants no more than it has"
 
 
