@@ -46,6 +46,9 @@ def place_in_stack(frame: FrameType | None) -> str | None:
 def place_of_caller(frame: FrameType | None) -> str | None:
     """Where a thread of the user's called us; None if it is not in our code."""
     steps = _stack(frame)
+    # It may start a thread for us, or the like, in the standard library.
+    while steps and _rank(steps[0][0].co_filename) == _STANDARD:
+        del steps[0]
     if not steps or not _is_ours(steps[0]):
         return None
     return _shown([step for step in steps if not _is_ours(step)])
