@@ -127,15 +127,16 @@ class _Describing:
         blocked = kind = ""
         if wait is not None:
             for_what, kind = _waits_for(wait, pool.now)
-            blocked = f"; its thread is blocked by a call that {for_what}"
+            blocked = f"  its thread is in a blocking call, which {for_what}"
         elif seen.loop_is_held:
-            blocked = kind = "; its event loop is blocked by a call of moorage"
-        lines = [f"container {seen.container.number}: {said}{age}{blocked}"]
+            blocked = kind = "  its event loop is in a blocking call of moorage"
+        lines = [f"container {seen.container.number}: {said}{age}", *([blocked] * bool(blocked))]
         keys: list[Hashable] = [said, kind]
         holders = [self._holder(held, pool, thread.ident) for held in seen.held]
         kinds = _grouped(holders, lambda holder: holder.key)
         for first, like in kinds[:SHOWN]:
-            lines.append(f"  {first.name} {first.id}{first.age}{first.shown}")
+            lines.append(f"  {first.name} {first.id}{first.age}{first.where}")
+            lines += [f"    {fact}" for fact in first.facts]
             if like:
                 ages = [holder.seconds for holder in like]
                 low, high = _seconds(min(ages)), _seconds(max(ages))
@@ -186,13 +187,13 @@ class _Describing:
             shown.append(fact)
             key.append(fact)
         at = self._at(place)
-        tail = f": {'; '.join(shown)}" if shown else ""
         seconds = pool.now - held.granted_at
         return _Holder(
             target.name,
             input.input_id,
             seconds,
-            f"{where}{at}{tail}",
+            f"{where}{at}",
+            shown,
             (target.name, where.partition(" thread ")[0], place, *key),
         )
 
@@ -234,12 +235,15 @@ class _Block:
 class _Holder:
     """One held slot in words, and what makes it unlike others."""
 
-    def __init__(self, name: str, id: str, seconds: float, shown: str, key: Hashable) -> None:
+    def __init__(
+        self, name: str, id: str, seconds: float, where: str, facts: list[str], key: Hashable
+    ) -> None:
         self.name = name
         self.id = id
         self.seconds = seconds
         self.age = f", for {_seconds(seconds)}"
-        self.shown = shown
+        self.where = where
+        self.facts = facts
         self.key = key
 
 
@@ -276,7 +280,7 @@ def _why_not_more(seen: PoolSnapshot) -> str:
         if starting:
             return f"waits for {starting} of max_containers={most} to start"
         said = f"starts no container: it has all of max_containers={most}"
-        return f"{said}, and {blocked}" if held else said
+        return f"{said}; {blocked}" if held else said
     if seen.in_line:
         return "starts no container: the process has no room for one, and it waits in line"
     if seen.now < seen.start_again_at:
