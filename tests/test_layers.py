@@ -77,6 +77,7 @@ LAYERS = {
     "runtime.snapshot": 3,
     "runtime.local": 3,
     "runtime.executor": 2,
+    "runtime.loopwatch": 2,
     "runtime.threads": 2,
     "runtime.streaming": 2,
     "runtime.lifecycle": 2,

@@ -48,8 +48,10 @@ def describe_on_signal(signum: int | str = "USR1") -> None:
     Also while the main thread waits in a call of this library; not while it sits
     in C code that does not return, for Python runs signal handlers between two
     steps of the main thread.  A signal that comes in the very moment in which the
-    main thread begins to wait shows with the next one: send it again.  Replaces the handler that the signal had.  The same
-    without a line of code: ``MOORAGE_DESCRIBE_SIGNAL=USR1`` in the environment.
+    main thread begins to wait shows with the next one: send it again.
+
+    Replaces the handler that the signal had.  The same without a line of code:
+    ``MOORAGE_DESCRIBE_SIGNAL=USR1`` in the environment.
 
     Args:
         signum: a number, as ``signal.SIGUSR1``, or a name with or without ``SIG``.

@@ -69,6 +69,7 @@ class Target:
         "is_generator",
         "is_method",
         "is_plain",
+        "is_reported",
         "kind",
         "name",
     )
@@ -84,6 +85,7 @@ class Target:
         self.is_async: bool = kind.is_async
         self.is_generator: bool = kind.is_generator
         self.is_plain: bool = not is_method and not kind.is_generator
+        self.is_reported: bool = False  # that it blocks its loop: see ``loopwatch.py``
         # Marked by `cancellation.cooperative`: it ends itself when it is cancelled.
         self.is_cooperative: bool = getattr(function, "_moorage_cooperative", False)
 
