@@ -138,10 +138,10 @@ class _Describing:
             lines.append(f"  {first.name} {first.id}{first.age}{first.where}")
             lines += [f"    {fact}" for fact in first.facts]
             if like:
-                ages = [holder.seconds for holder in like]
-                low, high = _seconds(min(ages)), _seconds(max(ages))
-                span = low if low == high else f"{low} to {high}"
-                lines.append(f"  and {len(like)} more of {first.name} at the same, for {span}")
+                least = _seconds(min(holder.seconds for holder in like))
+                lines.append(
+                    f"  and {len(like)} more of {first.name} likewise, for {least} or more"
+                )
             keys.append((first.key, len(like)))
         lines += _rest(kinds, "  and {} more, at {} other places")
         return _Block(seen.container.number, lines, tuple(keys))
