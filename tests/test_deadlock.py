@@ -1187,14 +1187,14 @@ def test_threads_that_close_a_knot_together_are_given_one_error():
 
 @pytest.mark.parametrize("way", ["spawn", "remote", "map"])
 def test_a_backlog_that_is_full_of_what_its_slot_holder_waits_for(way):
-    app = App()
+    app = moorage.App()
 
     @app.function(max_containers=1, max_backlog=1, on_full="wait")
     def f(n):
         if n:
             if way == "spawn":
-                for _ in range(2):
-                    f.spawn(0)
+                calls = [f.spawn(0) for _ in range(2)]
+                calls[1].get()
             elif way == "remote":
                 f.spawn(0)
                 f.remote(0)
@@ -1211,7 +1211,7 @@ def test_a_backlog_that_is_full_of_what_its_slot_holder_waits_for(way):
 
 
 def test_a_backlog_that_is_full_and_moves_is_no_knot():
-    app = App()
+    app = moorage.App()
 
     @app.function(max_containers=1, max_backlog=1, on_full="wait")
     @moorage.concurrent(max_inputs=2)

@@ -15,6 +15,9 @@ from .client import Client as Client
 from .cloud_bucket_mount import CloudBucketMount as CloudBucketMount
 from .cls import Cls as Cls
 from .cluster import Cluster as Cluster
+from .describing import describe as describe
+from .describing import describe_on_signal as describe_on_signal
+from .describing import install_from_environment as _install_from_environment
 from .dict import Dict as Dict
 from .environments import Environment as Environment
 from .exception import Error as Error
@@ -100,6 +103,8 @@ __all__ = [
     "cooperative",
     "current_function_call_id",
     "current_input_id",
+    "describe",
+    "describe_on_signal",
     "enable_output",
     "enter",
     "exit",
@@ -143,3 +148,5 @@ if not _typing.TYPE_CHECKING:
 
 if _os.environ.get("MOORAGE_AS_MODAL", "") not in ("", "0"):
     install_as_modal()
+
+_install_from_environment()

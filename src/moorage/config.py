@@ -35,6 +35,12 @@ abandoned_seconds: float = 30.0
 # DeadlockError: they may have timeouts of their own.  Blocking ones get it at once.
 deadlock_grace: float = 5.0
 
+
+# Seconds for which an async input may block its container's event loop before the
+# log says so, once for each function, with the line it is at; None for no watch.
+# Read when a container starts.
+slow_loop_seconds: float | None = None
+
 # A spawned call is found by its id until this many seconds after it settled, and
 # while no more than so many others have settled since.  Those that expired are
 # let go at every 64th spawn, and whenever one is looked for.

@@ -326,6 +326,11 @@ _open_runs: Final[dict[Run, None]] = {}
 forking.in_child(_open_runs.clear)
 
 
+def open_runs() -> list[Run]:
+    """All runs that have not been left, in the order in which they were opened."""
+    return list(_open_runs)
+
+
 def open_pools() -> list[Pool]:
     """The pools of all runs that have not been left."""
     return [pool for run in list(_open_runs) for pool in list(run.pools.values())]

@@ -149,6 +149,10 @@ class Capacity:
         with self._lock:
             return CapacityStatistics(self._containers, self._sync_slots, len(self._line))
 
+    def hint(self) -> CapacitySurvey:
+        """As `survey`, without the lock, and so maybe of two moments: for people to read."""
+        return CapacitySurvey(self._containers, self._sync_slots, *self._bounds(), (), ())
+
     def survey(self) -> CapacitySurvey:
         with self._lock:
             return CapacitySurvey(

@@ -129,6 +129,11 @@ def acquire_patiently(lock: threading.Lock) -> None:
     lock.acquire()
 
 
+def acquire_within(lock: threading.Lock, seconds: float) -> bool:
+    """Acquire a lock in real time; false if it is not let go in `seconds`."""
+    return lock.acquire(timeout=seconds)
+
+
 # Turns given to other threads before blocking.  One suffices mostly; with no
 # GIL, where the owner runs on meanwhile, a few.
 _PATIENCE: Final = 32

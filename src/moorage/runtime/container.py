@@ -112,6 +112,11 @@ class Container(Protocol):
         """Its pool."""
         ...
 
+    @property
+    def thread(self) -> threading.Thread:
+        """The one that runs its hooks and its loop."""
+        ...
+
     def boot(self) -> None:
         """Begin to start.  No lock held."""
         ...

@@ -22,11 +22,13 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final, cast
 
+from .. import config
 from ..exception import ExecutionError
 from . import forking
 from .clock import Clock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState
+from .loopwatch import LoopWatch
 from .outcome import Outcome, Value, failure_of
 from .streaming import stream_of
 from .threads import Effect, Settle, carry_out, end_child
@@ -180,6 +182,10 @@ class TaskLane:
         self._closed = False
         # Touched by the loop's thread only.
         self._starting = False
+        slow = config.slow_loop_seconds
+        self._watch: LoopWatch | None = (
+            None if slow is None else LoopWatch(loop, threading.get_ident(), slow)
+        )
         self._bell = Bell()
         loop.add_reader(self._bell.fileno, self._answer)
 
@@ -282,6 +288,8 @@ class TaskLane:
         input.runner = InputTask(
             self._run(input), loop=self._loop, context=input.call.context.copy()
         )
+        if self._watch is not None:
+            self._watch.begin(input)
 
     async def _run(self, input: Input) -> None:
         """Run one input in this task, settle it, and start the one that gets its slot."""
@@ -311,6 +319,8 @@ class TaskLane:
         except BaseException as error:
             # Also what would stop the loop: that is the container's, not this input's.
             outcome = failure_of(error)
+        if self._watch is not None:
+            self._watch.end(input)
         if input.state is _SETTLED:
             # Its container gave it up at the end of its own grace, and this
             # coroutine is only now collected, maybe under somebody's lock.
@@ -353,6 +363,8 @@ class TaskLane:
     def close(self) -> None:
         """Let go of the loop.  On its thread, when no input is left to run."""
         self._loop.remove_reader(self._bell.fileno)
+        if self._watch is not None:
+            self._watch.close()
         with self._lock:
             self._closed = True
             self._bell.close()

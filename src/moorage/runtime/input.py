@@ -75,6 +75,7 @@ class Target:
         "is_generator",
         "is_method",
         "is_plain",
+        "is_reported",
         "kind",
         "name",
     )
@@ -90,6 +91,7 @@ class Target:
         self.is_async: bool = kind.is_async
         self.is_generator: bool = kind.is_generator
         self.is_plain: bool = not is_method and not kind.is_generator
+        self.is_reported: bool = False  # that it blocks its loop: see ``loopwatch.py``
         # Marked by `cancellation.cooperative`: it ends itself when it is cancelled.
         self.is_cooperative: bool = getattr(function, "_moorage_cooperative", False)
 
@@ -152,8 +154,8 @@ class Input:
         self.runner: Any = None
         # The outcome that a cancel or a timeout asked for; None if nobody did.
         self.cancellation: Outcome | None = None
-        # When it came into the queue, the last time.  Set only where the pool has
-        # a queue_timeout: each input pays for what is set.
+        # When it came into the queue, the last time.  Unset, which costs nothing,
+        # for those that got a slot at once.
         self.queued_at: float
 
     @property

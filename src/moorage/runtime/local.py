@@ -90,6 +90,10 @@ class LocalContainer:
     def host(self) -> Host:
         return self._host
 
+    @property
+    def thread(self) -> threading.Thread:
+        return self._thread
+
     def boot(self) -> None:
         if self._virtual is not None:
             self._virtual.begin(self, self._name)

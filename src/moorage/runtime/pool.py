@@ -29,7 +29,7 @@ from ..exception import (
 from . import forking
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
 from .capacity import Capacity
-from .clock import Clock, Waiter, acquire_patiently
+from .clock import Clock, Waiter, acquire_patiently, acquire_within
 from .container import (
     Container,
     ContainerFactory,
@@ -43,6 +43,7 @@ from .input import Call, IllegalMove, Input, InputState
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .regions import ours
 from .routing import emptiest_below_limit, fullest_below_target
+from .snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
 from .threads import carry_out
 from .timekeeper import Timer
 from .waits import Wait, known
@@ -312,8 +313,6 @@ class Pool:
                     raise drained_run(self.options.name)
             if self._max_backlog is not None:
                 inputs = self._within_bound(inputs, may_stand_outside)
-            if self._queue_timeout is not None:
-                self._stamp(inputs)
             count = len(inputs)
             self._accepted += count
             waiting = self._queued
@@ -323,9 +322,12 @@ class Pool:
             # may know what to do, and not even that if there may be no more.
             if not waiting:
                 effects: Sequence[Effect] = self._assign()
-            elif self._is_capped():
-                return True
+                if self._queued:
+                    self._stamp(inputs)
             else:
+                self._stamp(inputs)
+                if self._is_capped():
+                    return True
                 effects = self._scale_and_assign()
         finally:
             lock.release()
@@ -557,6 +559,49 @@ class Pool:
                 peak_inputs=max([self._peak_inputs, *(c.slots.peak for c in self._containers)]),
             )
 
+    @ours
+    def snapshot(self, patience: float) -> PoolSnapshot | None:
+        """What there is, for people to read; None if the lock is not free in `patience` seconds.
+
+        For a signal handler may ask, in a thread that holds the lock.
+        """
+        if not acquire_within(self.lock, patience):
+            return None
+        try:
+            attempts = [trials.timer.when for trials in self._trials.values() if trials.timer]
+            return PoolSnapshot(
+                name=self.options.name,
+                is_open=self._state is PoolState.OPEN,
+                limits=self.options.limits,
+                now=self._now(),
+                queued=self._queued,
+                first=next((input for input in self._queue if input.state is QUEUED), None),
+                waiting=self._waiting,
+                next_attempt_at=min(attempts, default=None),
+                in_line=self._waiting_for_room,
+                failed_starts=self._failed_starts,
+                start_again_at=self._start_again_at,
+                containers=[self._container_snapshot(c) for c in self._containers],
+            )
+        finally:
+            self.lock.release()
+
+    def _container_snapshot(self, container: Container) -> ContainerSnapshot:
+        return ContainerSnapshot(
+            container=container,
+            state=container.state,
+            limit=container.slots.limit,
+            started_at=container.started_at,
+            idle_since=container.idle_since,
+            takes_no_more=container.takes_no_more,
+            loop_is_held=container in self._held_loops,
+            held=[
+                HeldSlot(held, held.state, since, held.runner, held.cancellation is not None)
+                for held, since in container.slots.held.items()
+                if isinstance(held, Input)
+            ],
+        )
+
     def __repr__(self) -> str:
         if self.forked:
             return f"<Pool {self.options.name}: in the process from which this one was forked>"
@@ -621,8 +666,7 @@ class Pool:
         self._accepted += len(came)
         self._queued += len(came)
         self._queue.extend(came)
-        if self._queue_timeout is not None:
-            self._stamp(came)
+        self._stamp(came)
         return bool(came)
 
     def _scale_and_assign(self) -> list[Effect]:
@@ -703,13 +747,13 @@ class Pool:
             effects.append(effect)
 
     def _stamp(self, inputs: Iterable[Input]) -> None:
-        # The queue is in the order of these times, so its first input is the
-        # first to reach its deadline.
-        assert self._queue_timeout is not None
+        """Note that `inputs` are queued since now."""
         now = self._now()
         for input in inputs:
             input.queued_at = now
-        if self._queue_deadline is None:
+        # The queue is in the order of these times, so its first input is the
+        # first to reach its deadline.
+        if self._queue_timeout is not None and self._queue_deadline is None:
             self._queue_deadline = self.clock.call_at(
                 now + self._queue_timeout, self._on_queue_deadline
             )
@@ -864,8 +908,7 @@ class Pool:
             input.state = QUEUED
             self._queue.append(input)
             self._queued += 1
-            if self._queue_timeout is not None:
-                self._stamp((input,))
+            self._stamp((input,))
             effects = self._assign() if self._queued == 1 else self._scale_and_assign()
             self._look_for_knots(effects)
         carry_out(effects)
