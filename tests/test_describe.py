@@ -361,7 +361,7 @@ def test_inputs_that_were_cancelled_and_go_on(gate, monkeypatch):
         assert (
             "stubborn_async in-1, for 2 s, in a task, at stubborn_async (here), in sleep "
             "(asyncio/tasks.py)\n"
-            "        is being cancelled\n"
+            "        was cancelled or out of time, and does not end\n"
             "        holds its cancellation off with shield()\n"
         ) in text
         clock.sleep(30)
@@ -574,3 +574,27 @@ def test_signals_that_there_are_not(in_threads, run_program):
     _, err = program.communicate(timeout=30)
     assert "MOORAGE_DESCRIBE_SIGNAL takes a signal of this system, got 'nope'; write USR1" in err
     assert program.returncode == 1
+
+
+def test_inputs_that_stand_outside_of_a_full_backlog():
+    app = App("full")
+    clock = VirtualClock()
+
+    @app.function(max_containers=1, max_backlog=1, on_full="wait")
+    def work():
+        clock.sleep(10)
+
+    @app.function()
+    @moorage.concurrent(max_inputs=5)
+    async def ask():
+        await work.remote.aio()
+
+    with clock, app.run(clock=clock):
+        calls = [ask.spawn() for _ in range(4)]
+        clock.sleep(2)
+        text = described()
+        assert (
+            "work (max_inputs=1, max_containers=1, max_backlog=1): 1 queued, the first for 2 s; "
+            "1 running; 2 waiting for room in the backlog\n" in text
+        )
+        moorage.FunctionCall.gather(*calls)

@@ -84,6 +84,8 @@ class _Describing:
         if seen.queued:
             facts.insert(0, f"{seen.queued} queued")
             facts[0] += _since(seen.now, getattr(seen.first, "queued_at", None), ", the first ")
+        if seen.outside:
+            facts.append(f"{seen.outside} waiting for room in the backlog")
         if seen.waiting:
             facts.append(f"{seen.waiting} waiting to be tried again")
             if seen.next_attempt_at is not None:
@@ -93,6 +95,8 @@ class _Describing:
             bounds += f", target_inputs={limits.target_inputs}"
         if limits.max_containers is not None:
             bounds += f", max_containers={limits.max_containers}"
+        if seen.max_backlog is not None:
+            bounds += f", max_backlog={seen.max_backlog}"
         lines = [f"{seen.name} ({bounds}): {'; '.join(facts)}"]
         if not seen.is_open:
             lines.append("  its run is being left: it takes nothing more")
@@ -320,6 +324,8 @@ def _state_of(input: Input, now: float) -> tuple[str, str]:
     state = input.state
     if state is InputState.QUEUED:
         return "is queued", _since(now, getattr(input, "queued_at", None), " ")
+    if state is InputState.OUTSIDE:
+        return "waits for room in the backlog", ""
     if state is InputState.GRANTED:
         return "has a slot and has not begun", ""
     if state is InputState.WAITING:

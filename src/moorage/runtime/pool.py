@@ -576,6 +576,8 @@ class Pool:
                 now=self._now(),
                 queued=self._queued,
                 first=next((input for input in self._queue if input.state is QUEUED), None),
+                max_backlog=self._max_backlog,
+                outside=len(self._outside),
                 waiting=self._waiting,
                 next_attempt_at=min(attempts, default=None),
                 in_line=self._waiting_for_room,

@@ -47,6 +47,8 @@ class PoolSnapshot:
     now: float
     queued: int
     first: Input | None  # of those queued
+    max_backlog: int | None
+    outside: int  # inputs that wait for room in the backlog
     waiting: int  # inputs, for their next attempts
     next_attempt_at: float | None
     in_line: bool  # it waits for room
