@@ -32,14 +32,14 @@ def test_an_input_that_gets_the_slot_of_an_abandoned_one_has_a_deadline_of_its_o
         with pytest.raises(FunctionTimeoutError, match="timeout of 10 s"):
             first.get()
         assert clock.now() == 10.0
-        clock.sleep(7.0)
+        clock.sleep(0.7)
         s = hold.statistics()
         assert s is not None
         assert (s.running, s.abandoned, s.queued) == (1, 1, 1)
         ends[0].wake()
         with pytest.raises(FunctionTimeoutError):
             second.get()
-        assert clock.now() == 27.0
+        assert clock.now() == 20.7
         ends[1].wake()
 
 

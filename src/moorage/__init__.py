@@ -17,7 +17,6 @@ from .cls import Cls as Cls
 from .cluster import Cluster as Cluster
 from .describing import describe as describe
 from .describing import describe_on_signal as describe_on_signal
-from .describing import install_from_environment as _install_from_environment
 from .dict import Dict as Dict
 from .environments import Environment as Environment
 from .exception import Error as Error
@@ -149,4 +148,7 @@ if not _typing.TYPE_CHECKING:
 if _os.environ.get("MOORAGE_AS_MODAL", "") not in ("", "0"):
     install_as_modal()
 
-_install_from_environment()
+if _os.environ.get("MOORAGE_DESCRIBE_SIGNAL", ""):
+    from . import describing as _describing
+
+    _describing.install_from_environment()

@@ -25,6 +25,13 @@ class _Hosting(threading.local):
 
 hosting: Final = _Hosting()
 
+
+def _after_fork() -> None:
+    hosting.container = None  # it stayed behind: nothing here is its thread
+
+
+forking.in_child(_after_fork)
+
 _OUTSIDE: Final = cast(Input, object())
 
 
