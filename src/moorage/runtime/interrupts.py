@@ -9,6 +9,7 @@ there is no lock.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import signal
 import threading
@@ -17,7 +18,8 @@ from typing import Any, Final
 
 from . import forking
 from .clock import Waiter
-from .regions import here
+from .regions import begins_region, here
+from .timekeeper import process_timekeeper
 
 
 class Interrupts:
@@ -29,12 +31,14 @@ class Interrupts:
         self._open_to = 0
         self._pending = False
         self._installed = False
+        self._leaves = False  # gives SIGINT back at the end of the region
 
     def install(self) -> None:
         """Take over SIGINT, if this is the main thread and Python's own handler has it."""
         if threading.current_thread() is not threading.main_thread():
             return
         here.guard = self
+        self._leaves = False
         if not self._installed and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._handle)
             self._installed = True
@@ -50,14 +54,19 @@ class Interrupts:
         """Give SIGINT back, unless somebody else has taken it since."""
         if threading.current_thread() is not threading.main_thread() or not self._installed:
             return
-        self._installed = False
+        if self._depth:
+            self._leaves = True  # what is left of the region is not to be broken either
+            return
+        self._installed = self._leaves = False
         if signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._depth > self._open_to:
+        if self._depth > self._open_to or (frame is not None and frame.f_code in begins_region):
             self._pending = True
             return
+        # Also if the wait is over just now, before `end_wait` could say so.
+        self._open_to = 0
         if self._depth == 0 and asyncio._get_running_loop() is not None:
             # asyncio.run() would have installed its own, had Python's been in force.
             runner = _runner(frame)
@@ -74,10 +83,12 @@ class Interrupts:
     def exit(self) -> None:
         # It may have been installed within the region that ends.
         self._depth = max(0, self._depth - 1)
+        if self._leaves and not self._depth:
+            self.uninstall()
         self._raise_pending()
 
     def begin_wait(self, waiter: Waiter, /) -> None:
-        if self._pending and self._depth <= 1:
+        if self._pending:
             self._pending = False
             raise KeyboardInterrupt
         self._open_to = self._depth
@@ -85,9 +96,14 @@ class Interrupts:
     def end_wait(self) -> None:
         self._open_to = 0
 
+    def strike_again(self) -> None:
+        # A finalizer would swallow it, and the user's Ctrl-C with it.
+        process_timekeeper.post(_thread.interrupt_main)
+
     def _raise_pending(self) -> None:
         if self._pending and self._depth <= self._open_to:
             self._pending = False
+            self._open_to = 0
             raise KeyboardInterrupt
 
 
