@@ -22,7 +22,13 @@ from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
 from .calls import error_of, later, warn_if_loop_runs, written
-from .exception import Error, ExecutionError, InputCancellation, ResourceExhaustedError
+from .exception import (
+    Error,
+    ExecutionError,
+    InputCancellation,
+    InputCancelledError,
+    ResourceExhaustedError,
+)
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
 from .runtime.callers import hold_loop, park_for, wait_for
@@ -363,6 +369,11 @@ class _Reading:
                 self._due = self._in_turn(done) if self._ordered else done
                 if not self._due:
                     if end:
+                        if call.closed:
+                            raise InputCancelledError(
+                                f"the results of a {self.name} were closed while another thread "
+                                "or task waited for the next one; close them where they are read"
+                            )
                         self.ended = True
                         return []
                     if done or (reads and not call.exhausted and call.room()):

@@ -13,6 +13,7 @@ import _thread
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
@@ -40,8 +41,8 @@ class Interrupts:
         here.guard = self
         self._leaves = False
         if not self._installed and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._installed = True  # before it is: a Ctrl-C may come in between
             signal.signal(signal.SIGINT, self._handle)
-            self._installed = True
 
     def resume(self) -> None:
         """In a forked child, whose main thread may be another than before."""
@@ -56,7 +57,10 @@ class Interrupts:
             return
         if self._depth:
             self._leaves = True  # what is left of the region is not to be broken either
-            return
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
         self._installed = self._leaves = False
         if signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -81,10 +85,10 @@ class Interrupts:
         self._depth += 1
 
     def exit(self) -> None:
+        if self._leaves and self._depth == 1:
+            self._give_back()
         # It may have been installed within the region that ends.
         self._depth = max(0, self._depth - 1)
-        if self._leaves and not self._depth:
-            self.uninstall()
         self._raise_pending()
 
     def begin_wait(self, waiter: Waiter, /) -> None:
@@ -95,6 +99,20 @@ class Interrupts:
 
     def end_wait(self) -> None:
         self._open_to = 0
+
+    def let_in(self, step: Callable[[], object]) -> None:
+        """Take `step`, which only waits, open to Ctrl-C: also within a region."""
+        if here.guard is not self:
+            step()
+            return
+        if self._pending:
+            self._pending = False
+            raise KeyboardInterrupt
+        self._open_to = self._depth
+        try:
+            step()
+        finally:
+            self._open_to = 0
 
     def strike_again(self) -> None:
         # A finalizer would swallow it, and the user's Ctrl-C with it.
@@ -118,6 +136,7 @@ def _runner(frame: FrameType | None) -> dict[str, Any] | None:
 
 
 interrupts: Final = Interrupts()
+begins_region.add(Interrupts.enter.__code__)
 
 
 forking.in_child(interrupts.resume)
