@@ -2,8 +2,8 @@
 
 Two pools share one capacity; one of them tries failed inputs again.  Hypothesis
 picks arrivals, starts, completions, failures, cancels, resizes, containers that
-become ready, fail or stop, and the passing of time, in any order; after each
-step all promises are checked.  Both pools bound what waits, for how long, and how
+become ready, fail, stop or take no more, changed bounds, drains, the steps of an
+end, and the passing of time, in any order; after each step all promises are checked.  Both pools bound what waits, for how long, and how
 long a container starts; one refuses what is too much, the other lets it wait outside.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextvars import Context
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -39,6 +40,7 @@ QUEUE_TIMEOUT = 35.0
 STARTUP_TIMEOUT = 45.0
 MOST_QUEUED = 4
 WINDOW = 20.0
+WAITS = (InputState.OUTSIDE, InputState.QUEUED, InputState.WAITING, InputState.GRANTED)
 IN_CONTAINER = (InputState.GRANTED, InputState.RUNNING, InputState.ABANDONED)
 
 
@@ -71,6 +73,7 @@ class ModelContainer:
         self.takes_no_more = False
         self.retired = False
         self.booted = False
+        self.told_to_take_no_more = False
         self.stop_asked = 0
         self.inputs: list[Input] = []  # placed here, their code not ended
 
@@ -85,6 +88,7 @@ class ModelContainer:
     def note_grant(self, input: Input) -> None:
         world = self.world
         assert self.state is ContainerState.READY, "granted by a container that takes nothing"
+        assert not self.told_to_take_no_more, "a drained container takes work"
         assert len(self.slots.held) <= self.slots.limit, "granted over the limit"
         if len(self.slots.held) > self.target:
             for other in world.pool._ready:
@@ -142,6 +146,10 @@ class PoolWorld:
         self.containers: list[ModelContainer] = []
         self.calls: list[ModelCall] = []
         self.closing = False
+        self.drains = False
+        self.told_settled = 0
+        self.asked_settled = 0
+        self.open_calls = 0
         self.pool = Pool(
             PoolOptions(
                 "f",
@@ -201,6 +209,16 @@ class PoolWorld:
         pool, limits = self.pool, self.limits
         s = pool.statistics()
         states = [i.state for i in self.inputs]
+        assert s.abandoned_threads == sum(
+            i.state is InputState.ABANDONED and i.container.retired
+            for i in self.inputs
+            if i.state is InputState.ABANDONED and i.container.state is not ContainerState.STOPPED
+        )
+        unsettled = s.accepted - s.succeeded - s.failed - s.cancelled
+        assert pool.unsettled == unsettled
+        assert self.told_settled <= self.asked_settled
+        if self.asked_settled and not unsettled:
+            assert self.told_settled == self.asked_settled, "a drain waits for nothing"
         assert s.accepted + s.outside == len(self.inputs)
         assert s.outside == states.count(InputState.OUTSIDE)
         assert s.refused == self.refused
@@ -234,11 +252,13 @@ class PoolWorld:
         ready = [c for c in self.containers if c.state is ContainerState.READY]
         assert sorted(map(id, ready)) == sorted(map(id, pool._ready))
         live = [c for c in self.containers if c.state is not ContainerState.STOPPED]
+        limits = pool.options.limits
         if limits.max_containers is not None:
             taking = [c for c in live if c.state in (ContainerState.READY, ContainerState.STARTING)]
             assert len(taking) <= limits.max_containers
         for c in ready:
             assert (c.idle_since is not None) == (not c.slots.held)
+        assert not (self.closing and s.queued), "queued in a pool that is closed"
         if s.queued:
             # Nobody waits while a slot is free, and somebody is to come.
             assert all(not c.slots.free for c in ready)
@@ -249,7 +269,7 @@ class PoolWorld:
         starting = sum(c.state is ContainerState.STARTING for c in live)
         surplus = len(ready) + starting > max(limits.min_containers, need)
         for c in ready:
-            if surplus and c.idle_since is not None:
+            if surplus and not self.closing and c.idle_since is not None:
                 assert c.idle_since + limits.scaledown_window > self.clock.now() - 1e-9
 
 
@@ -303,7 +323,10 @@ class PoolModel(RuleBasedStateMachine):
         s = world.pool.statistics()
         free = sum(c.slots.free for c in world.in_state(ContainerState.READY))
         fits = count <= MOST_QUEUED - s.queued + (0 if s.queued else free)
-        if fits or world.waits_when_full:
+        if world.closing or world.drains:
+            with pytest.raises(ExecutionError):
+                world.pool.submit(inputs)
+        elif fits or world.waits_when_full:
             world.inputs.extend(inputs)
             assert world.pool.submit(inputs)
         else:
@@ -387,6 +410,112 @@ class PoolModel(RuleBasedStateMachine):
         self.clock.sleep(seconds)
         assert self.clock.now() == before + seconds
 
+    @rule(which=which, index=st.integers(0, 3))
+    def stop_fetching(self, which: int, index: int) -> None:
+        world = self.worlds[which]
+        live = world.in_state(
+            ContainerState.STARTING, ContainerState.READY, ContainerState.DRAINING
+        )
+        if live:
+            container = live[index % len(live)]
+            world.pool.stop_fetching(container)
+            container.told_to_take_no_more = True
+
+    @rule(
+        which=which,
+        least=st.integers(0, 2),
+        most=st.sampled_from([2, 3, None]),
+        spare=st.integers(0, 1),
+    )
+    def set_limits(self, which: int, least: int, most: int | None, spare: int) -> None:
+        world = self.worlds[which]
+        world.limits = replace(
+            world.limits, min_containers=least, max_containers=most, buffer_containers=spare
+        )
+        assert world.pool.set_limits(world.limits)
+
+    @rule(which=which, indices=st.lists(index, max_size=6))
+    def cancel_several(self, which: int, indices: list[int]) -> None:
+        world = self.worlds[which]
+        if world.inputs:
+            chosen = [world.inputs[index % len(world.inputs)] for index in indices]
+            self.cancelled_together(world, chosen)
+            world.pool.cancel_all(chosen)
+            assert not any(i.state in WAITS for i in chosen)
+
+    @rule(which=which, index=index, queued_only=st.booleans())
+    def cancel_call(self, which: int, index: int, queued_only: bool) -> None:
+        world = self.worlds[which]
+        if world.calls:
+            call = world.calls[index % len(world.calls)]
+            mine = [i for i in world.inputs if i.call is call]
+            waits = [i for i in mine if i.state in (*WAITS, InputState.RUNNING)]
+            if queued_only:
+                waits = [i for i in mine if i.state in WAITS and i.state is not InputState.GRANTED]
+            self.cancelled_together(world, waits)
+            world.pool.cancel_call(call, queued_only=queued_only)
+            assert not any(i.state in WAITS for i in waits)
+
+    def cancelled_together(self, world: PoolWorld, inputs: list[Input]) -> None:
+        for input in set(inputs):
+            if input.state is InputState.GRANTED:
+                input.container.inputs.remove(input)
+
+    @rule(which=which)
+    def open_call(self, which: int) -> None:
+        world = self.worlds[which]
+        assert world.pool.open_call()
+        world.open_calls += 1
+
+    @rule(which=which)
+    def close_call(self, which: int) -> None:
+        world = self.worlds[which]
+        if world.open_calls:
+            world.open_calls -= 1
+            world.pool.close_call()
+
+    @rule(which=which, again=st.integers(0, 5))
+    def drain(self, which: int, again: int) -> None:
+        if again:
+            return  # seldom: nothing arrives afterwards
+        world = self.worlds[which]
+        world.drains = True
+        world.pool.drain()
+        count = world.pool.accepted_if_settled(lambda: self.told(world))
+        if count is None:
+            world.asked_settled += 1
+        else:
+            s = world.pool.statistics()
+            assert count == s.accepted == s.succeeded + s.failed + s.cancelled
+
+    def told(self, world: PoolWorld) -> None:
+        world.told_settled += 1
+
+    @rule(which=which, cancel_running=st.booleans(), again=st.integers(0, 9))
+    def close(self, which: int, cancel_running: bool, again: int) -> None:
+        if again:
+            return
+        world = self.worlds[which]
+        world.closing = True
+        if cancel_running:
+            granted = [i for i in world.inputs if i.state is InputState.GRANTED]
+            self.cancelled_together(world, granted)
+        world.pool.close(cancel_running=cancel_running)
+
+    @rule(which=which)
+    def cancel_running(self, which: int) -> None:
+        world = self.worlds[which]
+        if world.closing:
+            granted = [i for i in world.inputs if i.state is InputState.GRANTED]
+            self.cancelled_together(world, granted)
+            world.pool.cancel_running()
+
+    @rule(which=which)
+    def stop_by_force(self, which: int) -> None:
+        world = self.worlds[which]
+        if world.closing:
+            world.pool.stop_by_force()
+
     @rule(which=which)
     def evict(self, which: int) -> None:
         self.worlds[which].pool.evict_idle()
@@ -448,8 +577,14 @@ class PoolModel(RuleBasedStateMachine):
 
     def _end(self, world: PoolWorld) -> None:
         pool = world.pool
+        if not world.closing:
+            granted = [i for i in world.inputs if i.state is InputState.GRANTED]
+            self.cancelled_together(world, granted)
         world.closing = True
         pool.close()
+        granted = [i for i in world.inputs if i.state is InputState.GRANTED]
+        self.cancelled_together(world, granted)
+        pool.cancel_running()
         self.flush()
         with pytest.raises(ExecutionError):
             pool.submit([Input(ModelCall(Kind.SYNC), 0, (), None)])
