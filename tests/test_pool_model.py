@@ -3,8 +3,9 @@
 Two pools share one capacity; one of them tries failed inputs again.  Hypothesis
 picks arrivals, starts, completions, failures, cancels, resizes, containers that
 become ready, fail, stop or take no more, changed bounds, drains, the steps of an
-end, and the passing of time, in any order; after each step all promises are checked.  Both pools bound what waits, for how long, and how
-long a container starts; one refuses what is too much, the other lets it wait outside.
+end, and the passing of time, in any order; after each step all promises are checked.
+Both pools bound what waits, for how long, and how long a container starts; one refuses
+what is too much, the other lets it wait outside.
 """
 
 from __future__ import annotations

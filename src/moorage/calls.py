@@ -19,7 +19,8 @@ from collections.abc import (
     Sequence,
 )
 from contextvars import Context, copy_context
-from typing import Any, Generic, TypeVar
+from types import AsyncGeneratorType
+from typing import Any, Generic, TypeVar, cast
 
 from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
@@ -120,7 +121,7 @@ class StreamReader(Generic[Y_co]):
         """As `close`, for ``async for``."""
         # First: another task may sit in the next step, which ends then.
         _abandon(self._call, self._input)
-        if not self._async_steps.ag_running:
+        if not sits_in_step(self._async_steps):
             await self._async_steps.aclose()
 
 
@@ -233,6 +234,11 @@ def _abandon(call: StreamCall, input: Input) -> None:
         # In this order: a generator that finds its reader gone would just end.
         call.pool.cancel(input)
         call.stream.close()
+
+
+def sits_in_step(steps: AsyncGenerator[object, None]) -> bool:
+    """Whether some task is in a step of `steps`, which cannot be closed then."""
+    return cast("AsyncGeneratorType[object, None]", steps).ag_running
 
 
 def later(callback: Callable[[], object]) -> None:

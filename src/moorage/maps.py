@@ -21,7 +21,7 @@ from collections.abc import (
 from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
-from .calls import error_of, later, warn_if_loop_runs, written
+from .calls import error_of, later, sits_in_step, warn_if_loop_runs, written
 from .exception import (
     Error,
     ExecutionError,
@@ -306,7 +306,7 @@ class MapResults(Generic[R_co]):
         """As `close`, for ``async for``."""
         # First: another task may sit in the next step, which ends then.
         self._reading.close()
-        if not self._async_steps.ag_running:
+        if not sits_in_step(self._async_steps):
             await self._async_steps.aclose()
 
 

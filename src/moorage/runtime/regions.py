@@ -76,7 +76,6 @@ class _Ours:
             guard.exit()
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             guard = here.guard
             if guard is None:
@@ -88,7 +87,7 @@ class _Ours:
                 guard.exit()
 
         begins_region.add(guarded.__code__)  # one for all
-        return guarded
+        return functools.wraps(function)(guarded)
 
 
 ours: Final = _Ours()
