@@ -142,7 +142,7 @@ def test_a_woken_waiter_that_is_cancelled_passes_its_wake_up_on(clock):
 
 def test_a_cancel_of_a_waiter_and_of_the_holder_wakes_the_third():
     # The same through the public surface, with callers that await.
-    # 1. A runs, B and C await a slot.  2. In one turn of the caller's loop A and B are
+    # 1. A runs, B and C await a slot.  2. In one turn of the caller's loop B and A are
     # cancelled.  3. C gets the slot.
     app = App()
 
@@ -159,8 +159,8 @@ def test_a_cancel_of_a_waiter_and_of_the_holder_wakes_the_third():
             a, b, c = (asyncio.ensure_future(work.remote.aio(who)) for who in "abc")
             await asyncio.sleep(1)
             assert ran == ["a"]
+            b.cancel()  # first: else B might begin on A's slot before its own cancel comes
             a.cancel()
-            b.cancel()
             assert await c == "c"
             assert (await asyncio.gather(a, b, return_exceptions=True)) != []
             assert ran == ["a", "c"]

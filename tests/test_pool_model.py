@@ -34,7 +34,7 @@ from moorage.runtime.pool import Pool, PoolOptions
 from moorage.runtime.slots import Slots
 
 # More examples by hand: MOORAGE_EXAMPLES=5000 pytest tests/test_pool_model.py
-EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "100"))
 
 TIMEOUT = 50.0
 QUEUE_TIMEOUT = 35.0
