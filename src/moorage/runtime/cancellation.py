@@ -23,7 +23,7 @@ import functools
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from .. import config
 from ..exception import InputCancellation, InvalidArgumentsError, InvalidError
@@ -51,6 +51,8 @@ USER: Final = CellState.USER
 
 class Cell:
     """The cancel cell of one worker thread, and its guard in regions of ours."""
+
+    first_waits: ClassVar[tuple[float, ...]] = ()
 
     __slots__ = (
         "_depth",

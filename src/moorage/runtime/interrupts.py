@@ -13,7 +13,7 @@ import asyncio
 import signal
 import threading
 from types import FrameType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from . import forking
 from .clock import Waiter
@@ -22,6 +22,11 @@ from .regions import here
 
 class Interrupts:
     """The guard of the main thread."""
+
+    # A signal that comes when the thread has let go of the interpreter, and does not
+    # sleep yet, does not end its sleep.  That is a matter of microseconds, or of
+    # milliseconds on a busy machine, at the beginning of a wait.
+    first_waits: ClassVar[tuple[float, ...]] = (0.05, 1.0)
 
     def __init__(self) -> None:
         self._depth = 0  # of regions of ours

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from .clock import Clock, Waiter
@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 class Guard(Protocol):
     """Holds off, for one thread, what would strike it from outside.  Its own thread calls it."""
+
+    # Seconds after which a wait looks up, before it waits for good.
+    first_waits: ClassVar[tuple[float, ...]]
 
     def enter(self) -> None:
         """A region of ours begins; what was on its way strikes here, before it, or never."""
@@ -98,6 +101,14 @@ def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
         return clock.wait(waiter, timeout)
     guard.begin_wait(waiter)
     try:
+        if not clock.virtual:
+            for seconds in guard.first_waits:
+                if timeout is not None:
+                    if timeout <= seconds:
+                        break
+                    timeout -= seconds
+                if clock.wait(waiter, seconds):
+                    return True
         return clock.wait(waiter, timeout)
     finally:
         guard.end_wait()
