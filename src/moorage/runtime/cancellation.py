@@ -29,7 +29,7 @@ from .. import config
 from ..exception import InputCancellation, InvalidArgumentsError, InvalidError
 from . import forking
 from .clock import Waiter, system_clock
-from .context import running_input
+from .context import current_input
 from .input import Input
 from .regions import here
 from .regions import park as park
@@ -296,7 +296,7 @@ def check_cancelled() -> None:
     if cell is not None and cell.input is not None:
         cell.check()
         return
-    input = running_input.get(None)
+    input = current_input()
     if input is None or input.cancellation is None:
         return
     if not input.call.target.is_async:
@@ -328,7 +328,7 @@ class shield:
             cell.add_shield()
             self._held.append(cell)
             return
-        input = running_input.get(None)
+        input = current_input()
         if input is not None and input.call.target.is_async and input.runner is not None:
             with input.container.host.lock:
                 input.runner.shields += 1
