@@ -23,7 +23,7 @@ import functools
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar, overload
 
 from .. import config
 from ..exception import InputCancellation, InvalidArgumentsError, InvalidError
@@ -349,17 +349,24 @@ class shield:
             held.runner.drop_shield(held.container.host.lock)
 
 
-def cooperative(function: F) -> F:
+@overload
+def cooperative(function: F, /) -> F: ...
+@overload
+def cooperative() -> Callable[[F], F]: ...
+def cooperative(*functions: Any) -> Any:
     """Mark a synchronous function as one that ends itself when it is cancelled.
 
-    ``@moorage.cooperative`` below ``@app.function()``, or on a method.  No exception
-    is raised in the midst of its code: it calls `check_cancelled` now and then, or
-    waits in calls of this library, which end when the input is cancelled.  Its slot
-    is held until it does.
+    ``@moorage.cooperative`` below ``@app.function()``, or on a method; with parentheses
+    or without.  No exception is raised in the midst of its code: it calls
+    `check_cancelled` now and then, or waits in calls of this library, which end when
+    the input is cancelled.  Its slot is held until it ends.
 
     Raises:
         InvalidError: for what is no function, or is registered with an app already.
     """
+    if not functions:
+        return cooperative
+    function = functions[0]
     raw: Any = getattr(function, "raw", function)
     if getattr(function, "_moorage_registered", False):
         raise InvalidError(
@@ -369,7 +376,7 @@ def cooperative(function: F) -> F:
     if not callable(raw) or isinstance(raw, type):
         raise InvalidArgumentsError(
             f"cooperative marks a function or a method, got {raw!r}; "
-            "write @moorage.cooperative above a def, without parentheses"
+            "write @moorage.cooperative above a def"
         )
     try:
         setattr(raw, "_moorage_cooperative", True)  # noqa: B010
