@@ -16,13 +16,12 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, action="append", help="one run for each")
     arguments = parser.parse_args()
-    gil = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else ", no GIL"
-    print(f"Python {platform.python_version()}{gil}, {os.cpu_count()} cores", flush=True)
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
     wrong = False
     for seed in arguments.seed or [random.SystemRandom().randrange(1_000_000)]:
         print(f"seed {seed}", flush=True)
         report = stress(arguments.inputs, seed)
-        print(f"  {report.inputs:,} inputs in {report.seconds:.1f} s")
+        print(f"  {report.inputs:,} inputs in {report.seconds:.1f} s{gil()}")
         print(report)
         for line in report.wrong[:30]:
             print(f"  WRONG: {line}")
@@ -34,6 +33,10 @@ def main() -> int:
     # A thread that hangs must not keep the process.
     sys.stdout.flush()
     os._exit(1 if wrong else 0)
+
+
+def gil() -> str:
+    return "" if getattr(sys, "_is_gil_enabled", lambda: True)() else ", without a GIL"
 
 
 if __name__ == "__main__":

@@ -71,11 +71,16 @@ class Caller:
         return [self.make(kind) for _ in range(self.rng.randint(1, most))]
 
     def give_up(self, tickets: list[Ticket], *, fed: bool = False) -> None:
-        self.did["given up"] += 1
-        for ticket in tickets:
-            ticket.given_up = True
+        """Note that nobody waits for these any more: what is left of them is cancelled."""
+        self.did["inputs given up"] += sum(ticket.fate is None for ticket in tickets)
+        self.see_no_more(tickets)
         if fed:
             self.fed.append(tickets)
+
+    def see_no_more(self, tickets: list[Ticket]) -> None:
+        """Note that their outcomes are shown to nobody."""
+        for ticket in tickets:
+            ticket.given_up = True
 
     def refused(self, tickets: list[Ticket]) -> None:
         """Note that a map was refused: all that it had read was."""
@@ -145,14 +150,14 @@ class Caller:
                 note(ticket, error, self.problems)
                 continue
             calls.append((ticket, call))
-            if rng.random() < 0.1:
+            if rng.random() < 0.2:
                 self.cancel(call)
             if rng.random() < 0.1:
                 self.board.append(call)
             if rng.random() < 0.1:
                 self.cancel_anothers()
         for _, call in calls:
-            if rng.random() < 0.1:
+            if rng.random() < 0.3:
                 self.cancel(call)
         if calls and rng.random() < 0.2:
             try:
@@ -258,7 +263,7 @@ class Caller:
         except Exception:
             self.give_up(tickets)
         else:
-            self.give_up(tickets)
+            self.see_no_more(tickets)
 
     def spawn_map(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 6)
@@ -269,7 +274,7 @@ class Caller:
         except ResourceExhaustedError:
             self.refused(tickets)
             return
-        if self.rng.random() < 0.2:
+        if self.rng.random() < 0.4:
             self.cancel(call)
         for index, ticket in enumerate(tickets):
             observe(ticket, lambda index=index: call.get(index=index), self.problems)
@@ -391,9 +396,7 @@ class Caller:
     async def map_async(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 30)
         chance = self.rng.random()
-        source: Any = (
-            async_iter_of(tickets) if chance < 0.3 else self.source(tickets, chance < 0.5)
-        )
+        source: Any = async_iter_of(tickets) if chance < 0.3 else self.source(tickets, chance < 0.5)
         try:
             index = 0
             async for result in kind.function.map.aio(source, return_exceptions=True):
@@ -460,7 +463,7 @@ class Caller:
         except Exception:
             self.give_up(tickets)
         else:
-            self.give_up(tickets)
+            self.see_no_more(tickets)
 
     async def spawn_map_async(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 6)
@@ -471,7 +474,7 @@ class Caller:
         except ResourceExhaustedError:
             self.refused(tickets)
             return
-        if self.rng.random() < 0.2:
+        if self.rng.random() < 0.4:
             self.cancel(call)
         for index, ticket in enumerate(tickets):
             await observe_async(

@@ -34,11 +34,11 @@ from .tickets import Attempt, Fate, Sent, Ticket
 ITEMS = 24  # more than a stream is ahead of its reader
 
 
-class Planned(Exception):  # noqa: N818 - what the code was told to raise
+class Planned(Exception):
     """With the number of the ticket."""
 
 
-class BadStart(Exception):  # noqa: N818
+class BadStart(Exception):
     """From an enter hook."""
 
 
@@ -346,9 +346,7 @@ def make_program(seed: int) -> Program:
     def call_children(ticket: Ticket, child: Any) -> None:
         perform(ticket)
         if ticket.plan == "map":
-            results = child.map(
-                Sent(ticket.children), return_exceptions=True, order_outputs=True
-            )
+            results = child.map(Sent(ticket.children), return_exceptions=True, order_outputs=True)
             for sent, result in zip(ticket.children, results, strict=False):
                 note(sent, result, problems)
             return

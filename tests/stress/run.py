@@ -39,12 +39,24 @@ HANGS_AFTER = 60.0
 EXPECTED = ("failed to start", "is used no more")
 
 
+COUNTED = (
+    "accepted",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "refused",
+    "retries",
+    "containers_started",
+)
+
+
 @dataclass
 class Report:
     inputs: int = 0
     did: Counter[str] = field(default_factory=Counter[str])
     fates: Counter[str] = field(default_factory=Counter[str])
     ends: Counter[str] = field(default_factory=Counter[str])
+    pools: Counter[str] = field(default_factory=Counter[str])
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list[str])
     # For tests of the comparison itself.
@@ -53,7 +65,12 @@ class Report:
     program: Program | None = None
 
     def __str__(self) -> str:
-        rows = (("callers saw", self.fates), ("code", self.ends), ("callers did", self.did))
+        rows = (
+            ("callers did", self.did),
+            ("callers saw", self.fates),
+            ("code", self.ends),
+            ("statistics", self.pools),
+        )
         return "\n".join(
             f"  {name}: " + ", ".join(f"{what} {count:,}" for what, count in counts.most_common())
             for name, counts in rows
@@ -103,11 +120,11 @@ def listening(into: list[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quick_strikes() -> Iterator[None]:
+def quick_strikes(seed: int) -> Iterator[None]:
     """Strikes come soon, and threads are switched often: more happens in each second."""
     grace, interval = config.cancel_grace, sys.getswitchinterval()
     config.cancel_grace = 0.002
-    sys.setswitchinterval(1e-4)
+    sys.setswitchinterval((1e-4, 1e-5, 1e-3)[seed % 3])
     try:
         yield
     finally:
@@ -120,7 +137,7 @@ def stress(inputs: int, seed: int, *, threads: int = 8, loops: int = 4, tasks: i
     report = Report()
     began = time.monotonic()
     before = set(threading.enumerate())
-    with listening(report.wrong), quick_strikes():
+    with listening(report.wrong), quick_strikes(seed):
         program = report.program = make_program(seed)
         board: deque[Any] = deque(maxlen=64)
         # A thread does as much as a loop.
@@ -141,8 +158,7 @@ def stress(inputs: int, seed: int, *, threads: int = 8, loops: int = 4, tasks: i
                 report.wrong.append(_hang(everybody))
                 return report
             report.statistics = {
-                pool: statistics_of(owner)
-                for pool, owner in program.owners.items()
+                pool: statistics_of(owner) for pool, owner in program.owners.items()
             }
         report.wrong += [f"a caller ended with {error!r}" for error in errors]
         report.wrong += program.problems
@@ -153,9 +169,10 @@ def stress(inputs: int, seed: int, *, threads: int = 8, loops: int = 4, tasks: i
     report.wrong += _left(before)
     report.inputs = sum(ticket.sent for ticket in report.tickets)
     report.fates.update(str(ticket.fate and ticket.fate.value) for ticket in report.tickets)
-    report.ends.update(
-        str(attempt.end) for ticket in report.tickets for attempt in ticket.attempts
-    )
+    report.ends.update(str(attempt.end) for ticket in report.tickets for attempt in ticket.attempts)
+    for s in report.statistics.values():
+        for name in COUNTED:
+            report.pools[name] += getattr(s, name)
     for caller in everybody:
         report.did.update(caller.did)
     report.seconds = time.monotonic() - began
@@ -216,9 +233,7 @@ def _wait_idle(program: Program) -> bool:
             return False
         feeders = [t for t in threading.enumerate() if t.name.startswith("moorage-feeder")]
         every = [statistics_of(owner) for owner in program.owners.values()]
-        if not feeders and not any(
-            s.outside or s.queued or s.waiting or s.running for s in every
-        ):
+        if not feeders and not any(s.outside or s.queued or s.waiting or s.running for s in every):
             return True
         time.sleep(0.01)
     return False
