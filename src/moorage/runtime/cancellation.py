@@ -252,10 +252,9 @@ def bind_cell(cell: Cell | None) -> None:
 
 
 def strike_again() -> None:
-    """See `Cell.strike_again`; for code that has caught the strike in a finalizer."""
-    cell = current_cell()
-    if cell is not None:
-        cell.strike_again()
+    """See `Guard.strike_again`; for code that has caught the strike in a finalizer."""
+    if here.guard is not None:
+        here.guard.strike_again()
 
 
 def current_cell() -> Cell | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from types import CodeType
 from typing import TYPE_CHECKING, ClassVar, Final, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class Guard(Protocol):
         """It has ended.  Raises what ended it."""
         ...
 
+    def strike_again(self) -> None:
+        """What struck landed where it cannot be raised: let it come once more, soon."""
+        ...
+
 
 class Here(threading.local):
     """What is known of the thread that asks."""
@@ -51,6 +56,11 @@ class Here(threading.local):
 
 
 here: Final = Here()
+
+# Code that belongs to a region from its first instruction on, before it could say so.
+# Clean-up begins with it: 1. an error leaves the user's block, 2. ``pool.cancel`` is
+# called for it, 3. a Ctrl-C comes as its frame begins, and nobody would cancel.
+begins_region: Final[set[CodeType]] = set()
 
 
 class _Ours:
@@ -80,10 +90,12 @@ class _Ours:
             finally:
                 guard.exit()
 
+        begins_region.add(guarded.__code__)  # one for all
         return guarded
 
 
 ours: Final = _Ours()
+begins_region.add(_Ours.__enter__.__code__)
 
 
 def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
