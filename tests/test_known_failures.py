@@ -35,7 +35,7 @@ def balances(function):
     return seen
 
 
-# -- a pool whose containers do nothing by themselves ------------------------------------------
+# -- a pool whose containers do nothing by themselves ---------------------------------------------
 
 
 class Call:
@@ -387,7 +387,7 @@ def test_a_cancel_at_any_await_point_leaks_no_slot(body, way):
         runner.run(main())
 
 
-# -- the queue, and counts ----------------------------------------------------------------------------
+# -- the queue, and counts ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -444,7 +444,7 @@ def test_counts_never_fall_below_zero(clock):
     counts_hold()
 
 
-# -- contexts --------------------------------------------------------------------------------------------
+# -- contexts -------------------------------------------------------------------------------------
 
 
 def test_contexts_are_neither_lost_nor_leaked_through_threads_and_generators():
@@ -505,7 +505,7 @@ def _first_step(who, name, generator):
     return steps
 
 
-# -- containers -------------------------------------------------------------------------------------------
+# -- containers -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("drain", [False, True])
@@ -549,7 +549,8 @@ def test_exit_hooks_run_once_for_each_enter_however_the_run_is_left(inside, drai
             while not keep or not call._first.runner:
                 threading.Event().wait(0.001)
         stuck.set()
-        assert len(entered) == 1 and exited == entered
+        assert len(entered) == 1
+        assert exited == entered
         return
     with VirtualClock() as clock:
         with app.run(clock=clock, drain=drain, grace=5):
@@ -628,7 +629,7 @@ def test_a_run_that_is_drained_takes_no_calls_from_outside(in_threads):
     leaving.result()
 
 
-# -- aclose racing __anext__ --------------------------------------------------------------------------------
+# -- aclose racing __anext__ ----------------------------------------------------------------------
 
 WHAT = ["stream", "async stream", "map", "map of an iterator", "map of an async source"]
 
@@ -747,7 +748,7 @@ def test_aclose_just_after_a_result_came_does_not_leave_the_reader_waiting(order
     run_async(main)
 
 
-# -- queued, then cancelled -----------------------------------------------------------------------------------
+# -- queued, then cancelled -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["handle", "task", "map", "queue_timeout", "leaving"])

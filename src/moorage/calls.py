@@ -120,7 +120,7 @@ class StreamReader(Generic[Y_co]):
         """As `close`, for ``async for``."""
         # First: another task may sit in the next step, which ends then.
         _abandon(self._call, self._input)
-        if not self._async_steps.ag_running:
+        if not getattr(self._async_steps, "ag_running", False):
             await self._async_steps.aclose()
 
 

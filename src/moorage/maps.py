@@ -306,7 +306,7 @@ class MapResults(Generic[R_co]):
         """As `close`, for ``async for``."""
         # First: another task may sit in the next step, which ends then.
         self._reading.close()
-        if not self._async_steps.ag_running:
+        if not getattr(self._async_steps, "ag_running", False):
             await self._async_steps.aclose()
 
 

@@ -57,7 +57,7 @@ class Here(threading.local):
 
 here: Final = Here()
 
-# Code that belongs to a region from its first instruction on, before it could say so.
+# Code at whose borders a region begins or ends, before it could say so.
 # Clean-up begins with it: 1. an error leaves the user's block, 2. ``pool.cancel`` is
 # called for it, 3. a Ctrl-C comes as its frame begins, and nobody would cancel.
 begins_region: Final[set[CodeType]] = set()
@@ -79,7 +79,6 @@ class _Ours:
             guard.exit()
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             guard = here.guard
             if guard is None:
@@ -91,7 +90,7 @@ class _Ours:
                 guard.exit()
 
         begins_region.add(guarded.__code__)  # one for all
-        return guarded
+        return functools.wraps(function)(guarded)
 
 
 ours: Final = _Ours()
