@@ -12,6 +12,7 @@ import random
 import threading
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 from moorage import FunctionCall
@@ -497,8 +498,10 @@ class Caller:
         if chance < 0.7:
 
             async def read_on() -> None:
-                async for _ in reader:
-                    await asyncio.sleep(0)
+                # A cancelled loop leaves its iterator to the collector.
+                async with aclosing(reader):
+                    async for _ in reader:
+                        await asyncio.sleep(0)
 
             ticket.sent = False
 
