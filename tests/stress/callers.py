@@ -12,6 +12,7 @@ import random
 import threading
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 from moorage import FunctionCall
@@ -229,18 +230,21 @@ class Caller:
         self.leave(results)
         self.give_up(tickets, fed=fed)
 
-    def leave(self, reader: Any) -> None:
+    def leave(self, reader: Any) -> bool:
+        """Close `reader`, or let go of it; true if only the collector will find it."""
         chance = self.rng.random()
         if chance < 0.6:
             reader.close()
             self.did["close"] += 1
-        elif chance < 0.99:
+        elif chance < 0.98:
             self.did["drop"] += 1  # by the last reference to it
         else:
             cycle: list[Any] = [reader]
             cycle.append(cycle)
             del reader, cycle
             self.did["drop in a cycle"] += 1
+            return True
+        return False
 
     def first_error(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 20)
@@ -289,11 +293,10 @@ class Caller:
                 return
             for _ in range(self.rng.randint(1, ITEMS // 2)):
                 next(reader)
-            self.leave(reader)
-            collect = self.rng.random() < 0.01
+            in_a_cycle = self.leave(reader)
             del reader
-            if collect:
-                gc.collect()
+            if in_a_cycle:
+                gc.collect()  # else it may hold its slot for as long as this thread waits for one
             self.give_up([ticket])
 
     def read(self, ticket: Ticket, items: list[int]) -> int:
@@ -497,8 +500,10 @@ class Caller:
         if chance < 0.7:
 
             async def read_on() -> None:
-                async for _ in reader:
-                    await asyncio.sleep(0)
+                # A cancelled loop leaves its iterator to the collector.
+                async with aclosing(reader):
+                    async for _ in reader:
+                        await asyncio.sleep(0)
 
             ticket.sent = False
 
