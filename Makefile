@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench differential clean
+.PHONY: demo test bench stress differential clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/stdlib_index.py
@@ -20,6 +20,11 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
+
+# 100,000 inputs of all kinds, cancelled, failing and late, whose counts must agree to the
+# last one.  SEED=... runs the same schedule of calls again.
+stress: $(VENV)/.installed-test
+	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED))
 
 # Records the differential test's programs anew with the real package, in a venv of its own.
 differential: $(VENV)/.installed-test $(VENV)/modal/.installed

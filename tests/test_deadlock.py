@@ -6,16 +6,22 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 import moorage
 from moorage import config
+from moorage.calls import StreamCall
 from moorage.exception import DeadlockError, FunctionTimeoutError, InputCancelledError
+from moorage.runtime import waiting_graph
 from moorage.runtime.callers import park_for
 from moorage.runtime.cancellation import Cell
-from moorage.runtime.clock import VirtualClock
-from moorage.runtime.waits import known, open_streams, waiting
+from moorage.runtime.clock import VirtualClock, system_clock
+from moorage.runtime.input import Input, Kind, Target
+from moorage.runtime.knots import Node
+from moorage.runtime.streaming import AHEAD, Stream
+from moorage.runtime.waits import Wait, known, open_streams, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -1220,3 +1226,28 @@ def test_a_backlog_that_is_full_and_moves_is_no_knot():
 
     with VirtualClock() as clock, app.run(clock=clock):
         assert f.remote(1) == 5
+
+
+def test_a_reader_that_is_woken_during_the_second_look_is_not_accused(monkeypatch):
+    """1. The wait is there, 2. the reader takes all and waits anew, 3. there are no items."""
+    clock = system_clock
+    call = StreamCall(Target("items", iter, Kind.SYNC_GENERATOR))
+    call.stream = Stream(clock)
+    input = Input(call, 0, (), None)
+    for item in range(AHEAD):
+        call.stream._offer(item)
+    pool = SimpleNamespace(clock=clock)
+    wait = Wait("reader", None, pool, input, False, False, clock.make_waiter())
+
+    class Known(dict):
+        def get(self, flow, default=None):
+            found = super().get(flow, default)
+            self.clear()  # as the reader leaves this wait
+            while call.stream.take_nowait(lambda: None)[0]:
+                pass
+            return found
+
+    monkeypatch.setattr(waiting_graph, "known", Known(reader=wait))
+    graph = waiting_graph.WaitingGraph([], None, frozenset())
+    graph.waits[wait] = Node(wait, 1)
+    assert not graph.is_still_so()

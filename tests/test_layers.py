@@ -96,6 +96,7 @@ LAYERS = {
     "runtime.clock": 0,
     "runtime.timekeeper": 0,
     "runtime.regions": 0,
+    "runtime.stacks": 0,
     "runtime.interrupts": 0,
     "runtime.forking": 0,
     "runtime.__init__": 0,

@@ -118,6 +118,10 @@ class ModelContainer:
     def places(self) -> list[str]:
         return []
 
+    @property
+    def ended(self) -> bool:
+        return True
+
     def join(self, timeout: float) -> list[str]:
         return []
 

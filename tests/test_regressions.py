@@ -192,6 +192,8 @@ class InertContainer:
     def stop(self):
         self.stop_asked = True
 
+    ended = True
+
     def join(self, timeout):
         return []
 

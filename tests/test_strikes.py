@@ -11,7 +11,9 @@ import moorage
 from moorage import App, config
 from moorage.exception import InputCancellation, InputCancelledError
 from moorage.runtime.capacity import process_capacity
+from moorage.runtime.clock import system_clock
 from moorage.runtime.context import running_input
+from moorage.runtime.streaming import Stream
 
 
 @pytest.fixture
@@ -188,3 +190,25 @@ def test_ten_thousand_cancels_during_nested_calls():
         barrier = threading.Barrier(8)
         assert sorted(inner.map([barrier] * 8)) == ["met"] * 8
     assert process_capacity.statistics().containers == 0
+
+
+def test_a_strike_on_the_way_to_closing_a_generator_does_not_leave_it_open():
+    """Else the user's clean-up runs some time after the slot was given back."""
+    closed = []
+
+    class Items:
+        def __iter__(self):
+            return iter([1])
+
+        strikes = 1
+
+        @property
+        def close(self):  # where the interpreter looks for a strike before the call
+            if self.strikes:
+                self.strikes = 0
+                raise InputCancellation
+            return lambda: closed.append(True)
+
+    with pytest.raises(InputCancellation):
+        Stream(system_clock).drive(Items())
+    assert closed == [True]

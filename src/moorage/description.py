@@ -11,7 +11,6 @@ than `PATIENCE`, and never shows, keeps or asks an object of the user's.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from types import FrameType
@@ -25,6 +24,7 @@ from .runtime.input import Input, InputState
 from .runtime.places import place_in_stack, place_in_task, place_of_caller
 from .runtime.pool import Pool
 from .runtime.snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
+from .runtime.stacks import current_frames
 from .runtime.streaming import stream_of
 from .runtime.threads import Worker
 from .runtime.waits import Wait, waiting
@@ -49,7 +49,7 @@ class _Describing:
     """One description: what is looked at once for all of it."""
 
     def __init__(self, here: FrameType | None) -> None:
-        self._stacks: dict[int, FrameType | None] = dict(sys._current_frames())
+        self._stacks: dict[int, FrameType | None] = dict(current_frames())
         # Not this very frame: it holds what is made here, which would hold it.
         self._stacks[threading.get_ident()] = here
         self._names = {t.ident: t.name for t in threading.enumerate()}

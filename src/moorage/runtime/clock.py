@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import selectors
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -28,6 +27,7 @@ from typing import Final, Protocol, TypeVar, TypeVarTuple
 from ..exception import ClockStuckError
 from . import forking
 from .regions import ours
+from .stacks import current_frames
 from .timekeeper import Callback, Timer, TimerQueue, process_timekeeper
 
 logger: Final = logging.getLogger("moorage")
@@ -432,7 +432,7 @@ class VirtualClock:
             if self._changes != seen or not self._busy:
                 return
             threads = {key: ident for ident, key in self._key_of_thread.items()}
-            frames = sys._current_frames()
+            frames = current_frames()
             lines = [
                 f"{name}{_place_of(frames.get(threads.get(key, -1)))}"
                 for key, name in self._busy.items()

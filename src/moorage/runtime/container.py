@@ -141,6 +141,11 @@ class Container(Protocol):
         """It takes too long to start: cancel what can be of its enter hooks.  No lock held."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Whether none of its threads lives; the calling one does."""
+        ...
+
     def join(self, timeout: float, /) -> list[str]:
         """Join the threads in `timeout` seconds; name those that are left."""
         ...

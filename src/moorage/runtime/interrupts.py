@@ -9,13 +9,12 @@ there is no lock.
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from . import forking
 from .clock import Waiter
@@ -25,6 +24,11 @@ from .timekeeper import process_timekeeper
 
 class Interrupts:
     """The guard of the main thread."""
+
+    # A signal that comes when the thread has let go of the interpreter, and does not
+    # sleep yet, does not end its sleep.  That is a matter of microseconds, or of
+    # milliseconds on a busy machine, at the beginning of a wait.
+    first_waits: ClassVar[tuple[float, ...]] = (0.05, 1.0)
 
     def __init__(self) -> None:
         self._depth = 0  # of regions of ours
@@ -66,8 +70,13 @@ class Interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._depth > self._open_to or (frame is not None and frame.f_code in begins_region):
+        if self._depth > self._open_to:
             self._pending = True
+            return
+        if frame is not None and frame.f_code in begins_region:
+            # A region is about to begin here, or has just ended: it comes once more,
+            # in the region or after it.
+            self.strike_again()
             return
         # Also if the wait is over just now, before `end_wait` could say so.
         self._open_to = 0
@@ -115,8 +124,9 @@ class Interrupts:
             self._open_to = 0
 
     def strike_again(self) -> None:
-        # A finalizer would swallow it, and the user's Ctrl-C with it.
-        process_timekeeper.post(_thread.interrupt_main)
+        """Let it come once more, soon: where it landed it would be lost, or break something."""
+        ident = threading.get_ident()
+        process_timekeeper.post(lambda: signal.pthread_kill(ident, signal.SIGINT))
 
     def _raise_pending(self) -> None:
         if self._pending and self._depth <= self._open_to:

@@ -139,11 +139,18 @@ class LocalContainer:
     def give_up(self) -> None:
         self._start.give_up()
 
+    @property
+    def ended(self) -> bool:
+        return not join_threads(self._all_threads(), 0.0)
+
     def join(self, timeout: float) -> list[str]:
+        return [describe_thread(thread) for thread in join_threads(self._all_threads(), timeout)]
+
+    def _all_threads(self) -> list[threading.Thread]:
         threads = [self._thread, *self._threads.threads()]
         if self._executor is not None:
             threads += self._executor.threads
-        return [describe_thread(thread) for thread in join_threads(threads, timeout)]
+        return threads
 
     # -- thread T -----------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 from contextvars import Context
 from typing import Final
@@ -22,6 +21,7 @@ from . import forking
 from .clock import system_clock
 from .input import Input
 from .places import place_in_stack
+from .stacks import current_frames
 from .timekeeper import Timer
 
 logger: Final = logging.getLogger("moorage")
@@ -111,7 +111,7 @@ class LoopWatch:
     def _report(self, seconds: float) -> None:
         """Say who blocks the loop, and where, unless that is known."""
         task = asyncio.current_task(self._loop)
-        place = place_in_stack(sys._current_frames().get(self._ident))
+        place = place_in_stack(current_frames().get(self._ident))
         with self._lock:
             if self._asked_at is None or asyncio.current_task(self._loop) is not task:
                 return  # it has got on meanwhile

@@ -1735,7 +1735,7 @@ class Pool:
         """Let go of stopped containers whose threads have ended.  No lock held."""
         with self.lock:
             stopped = list(self._stopped)
-        ended = [container for container in stopped if not container.join(0.0)]
+        ended = [container for container in stopped if container.ended]
         with self.lock:
             self._stopped = [c for c in self._stopped if c not in ended]
 

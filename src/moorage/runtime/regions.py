@@ -13,7 +13,7 @@ import functools
 import threading
 from collections.abc import Callable
 from types import CodeType
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from .clock import Clock, Waiter
@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 class Guard(Protocol):
     """Holds off, for one thread, what would strike it from outside.  Its own thread calls it."""
+
+    # Seconds after which a wait looks up, before it waits for good.
+    first_waits: ClassVar[tuple[float, ...]]
 
     def enter(self) -> None:
         """A region of ours begins; what was on its way strikes here, before it, or never."""
@@ -54,7 +57,7 @@ class Here(threading.local):
 
 here: Final = Here()
 
-# Code that belongs to a region from its first instruction on, before it could say so.
+# Code at whose borders a region begins or ends, before it could say so.
 # Clean-up begins with it: 1. an error leaves the user's block, 2. ``pool.cancel`` is
 # called for it, 3. a Ctrl-C comes as its frame begins, and nobody would cancel.
 begins_region: Final[set[CodeType]] = set()
@@ -109,6 +112,14 @@ def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
         return clock.wait(waiter, timeout)
     guard.begin_wait(waiter)
     try:
+        if not clock.virtual:
+            for seconds in guard.first_waits:
+                if timeout is not None:
+                    if timeout <= seconds:
+                        break
+                    timeout -= seconds
+                if clock.wait(waiter, seconds):
+                    return True
         return clock.wait(waiter, timeout)
     finally:
         guard.end_wait()

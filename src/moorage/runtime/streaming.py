@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context
 from typing import Any, Final
 
+from ..exception import InputCancellation
 from . import forking
 from .clock import Clock
 from .input import Call
@@ -146,9 +147,13 @@ class Stream:
                 if not goes_on:
                     return
         finally:
-            close = getattr(generator, "close", None)
-            if close is not None:  # an iterator that is no generator has none
-                close()
+            try:
+                _close(generator)
+            except InputCancellation:
+                # A strike on the way there, the only one: the user's code must end before
+                # its slot is given back.  If it came out of that code, this does nothing.
+                _close(generator)
+                raise
 
     def _hand_over(self, item: Any) -> bool:
         """Add `item`, and wait until there is room for another; false if the reader has gone."""
@@ -186,6 +191,12 @@ class Stream:
 
 stream_of: Final[Callable[[Call], Stream]] = operator.attrgetter("stream")
 """The stream of a call.  Only a call whose target is a generator has one."""
+
+
+def _close(generator: Generator[Any, Any, Any]) -> None:
+    close = getattr(generator, "close", None)
+    if close is not None:  # an iterator that is no generator has none
+        close()
 
 
 def _waker(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> Wake:

@@ -14,7 +14,6 @@ inputs stay on one or two warm threads, while blocking ones fan out.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import traceback
 from collections import deque
@@ -31,6 +30,7 @@ from .clock import Clock, VirtualClock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState, Target
 from .outcome import PACKAGE, Cancelled, Failure, Outcome, Value, failure_of
+from .stacks import current_frames
 from .streaming import stream_of
 
 logger: Final = logging.getLogger("moorage")
@@ -322,7 +322,7 @@ class ThreadLane:
             idents = [
                 worker.cell.ident for worker in self._workers if worker.cell.input is not None
             ]
-        frames = sys._current_frames()
+        frames = current_frames()
         return [describe_frame(frames[ident]) for ident in idents if ident in frames]
 
 
@@ -345,7 +345,7 @@ def carry_out(effects: Iterable[Effect]) -> None:
 
 def describe_thread(thread: threading.Thread) -> str:
     """Where `thread` sits: the user's function in it, and its innermost frame."""
-    frame: FrameType | None = sys._current_frames().get(thread.ident or -1)
+    frame: FrameType | None = current_frames().get(thread.ident or -1)
     if frame is None:
         return thread.name
     return describe_frame(frame) or f"{thread.name}, which is at its end"

@@ -66,7 +66,10 @@ class WaitingGraph:
     def is_still_so(self) -> bool:
         """Whether nothing that is dead has changed since it was looked at."""
         for wait, node in self.waits.items():
-            if not node.alive and (known.get(wait.flow) is not wait or ends(wait)):
+            # In this order, or: 1. `wait` is known, 2. its flow is woken, takes all items
+            # of a stream and begins another wait, 3. there are no items: so `wait` seems
+            # to wait for a stream that was full when it was looked at.
+            if not node.alive and (ends(wait) or known.get(wait.flow) is not wait):
                 return False
         pools = {self.pool_of[input] for input, node in self.inputs.items() if not node.alive}
         for pool in pools | self.dead_pools():
