@@ -255,15 +255,19 @@ explore("drain", drain, what_is_left_of_runs)
 """
 
 STORMS = r"""
-main, armed, over = threading.main_thread().ident, threading.Event(), False
+main, over = threading.main_thread().ident, False
+# No threading.Event: its lock would stay held where a signal cuts its code.
+armed = False
 
 def press():
     chance = random.Random(1)
     while not over:
-        armed.wait()
+        if not armed:
+            time.sleep(2e-5)
+            continue
         for _ in range(int(chance.expovariate(1 / 150))):
             pass
-        if armed.is_set():
+        if armed:
             signal.pthread_kill(main, signal.SIGINT)
         time.sleep(chance.choice([0, 0, 3e-4 * chance.random()]))
 
@@ -271,20 +275,20 @@ threading.Thread(target=press, daemon=True).start()
 sys.unraisablehook = lambda seen: None  # those that land in finalizers of Python's own
 
 def storm():
-    global tried, raised
+    global tried, raised, armed
     until = time.monotonic() + seconds
     chance = random.Random(2)
     while time.monotonic() < until:
         tried += 1
         try:
-            armed.set()
+            armed = True
             try:
                 chance.choice(list(WAYS.values()))()
             finally:
-                armed.clear()
+                armed = False
         except KeyboardInterrupt:
             raised += 1
-        armed.clear()
+        armed = False
 
 with app.run():
     use_all()
@@ -296,7 +300,7 @@ with app.run():
             raised += 1
     over = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    armed.set()
+    armed = False
     interrupts._pending = False
     gc.collect()
     left = what_is_left()
