@@ -147,8 +147,3 @@ if not _typing.TYPE_CHECKING:
 
 if _os.environ.get("MOORAGE_AS_MODAL", "") not in ("", "0"):
     install_as_modal()
-
-if _os.environ.get("MOORAGE_DESCRIBE_SIGNAL", ""):
-    from . import describing as _describing
-
-    _describing.install_from_environment()

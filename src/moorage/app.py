@@ -74,6 +74,7 @@ from .runtime.autoscaler import Limits
 from .runtime.clock import Clock
 from .runtime.input import call_id, next_call_number
 from .runtime.lifecycle import Lifecycle
+from .runtime.regions import ours
 from .runtime.wakers import run_in_thread
 from .services import AppService, PoolKey, PoolKeys
 from .targets import make_target
@@ -897,6 +898,7 @@ class App:
             self._begin(run := Run(self._shown, ambient=True))
             return run
 
+    @ours
     def _close(self, run: Run) -> None:
         try:
             run.close()

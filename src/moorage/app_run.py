@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from .exception import Error, InvalidArgumentsError
 from .frames import short, shortened_as
-from .runs import Run
+from .runs import Run, give_sigint_back
 from .runtime.clock import Clock
+from .runtime.interrupts import interrupts
+from .runtime.regions import begins_region, ours
 from .runtime.wakers import run_in_thread
 
 if TYPE_CHECKING:
@@ -99,10 +101,19 @@ class AppRun:
         self._run: Run | None = None
 
     def __enter__(self) -> App:
+        before = self._run
         try:
-            self._run = self._app._open(self._clock, self._grace, self._name)
-        except Error as error:
-            raise short(error)
+            interrupts.install()  # before there is anything that it could leave behind
+            with ours:
+                self._run = self._app._open(self._clock, self._grace, self._name)
+        except BaseException as error:
+            # Ctrl-C at the end of the region: nobody else would leave it.
+            if self._run is not None and self._run is not before:
+                self._app._close(self._run)
+            give_sigint_back()
+            if isinstance(error, Error):
+                raise short(error)
+            raise
         return self._app
 
     def __exit__(
@@ -114,6 +125,8 @@ class AppRun:
         run = self._run
         assert run is not None
         try:
+            with ours:
+                pass  # a Ctrl-C that came as this began is raised here
             if self._drain and kind is None:
                 run.drain()
         finally:  # also if Ctrl-C ended the drain
@@ -147,3 +160,7 @@ class AppRun:
         finally:  # also if the task was cancelled meanwhile
             if not run.forked:  # in a child the loop stayed behind too
                 await run_in_thread(lambda: self._app._close(run))
+                give_sigint_back()  # that thread cannot
+
+
+begins_region.add(AppRun.__exit__.__code__)

@@ -118,8 +118,10 @@ class StreamReader(Generic[Y_co]):
 
     async def aclose(self) -> None:
         """As `close`, for ``async for``."""
-        await self._async_steps.aclose()
+        # First: another task may sit in the next step, which ends then.
         _abandon(self._call, self._input)
+        if not getattr(self._async_steps, "ag_running", False):
+            await self._async_steps.aclose()
 
 
 def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None, None]:
@@ -152,7 +154,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         # Closed, or collected, maybe while some lock is held: take none here.
         try:
             later(lambda: _abandon(call, input))
-        except InputCancellation:  # a strike landed there, and would be lost with the reader
+        except (InputCancellation, KeyboardInterrupt):  # it would be lost with the reader
             later(lambda: _abandon(call, input))
             strike_again()
         raise

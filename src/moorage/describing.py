@@ -121,3 +121,6 @@ def install_from_environment() -> None:
             "thread; import it in the main thread first",
             stacklevel=2,
         )
+
+
+install_from_environment()

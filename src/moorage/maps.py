@@ -22,7 +22,13 @@ from contextvars import Context, copy_context
 from typing import Any, Final, Generic, TypeVar
 
 from .calls import error_of, later, warn_if_loop_runs, written
-from .exception import Error, ExecutionError, InputCancellation, ResourceExhaustedError
+from .exception import (
+    Error,
+    ExecutionError,
+    InputCancellation,
+    InputCancelledError,
+    ResourceExhaustedError,
+)
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
 from .runtime.callers import hold_loop, park_for, wait_for
@@ -138,11 +144,15 @@ class MapCall:
         with self.pool.lock:
             # Never the list itself: results come into it as soon as the lock is let go.
             done, self.done = self.done, []
-            if not done and (not self.exhausted or self.taken < self.submitted):
-                self.reader_wake = wake
-            self.taken += len(done)
-            end = self.exhausted and self.taken == self.submitted
-        return done, end
+            # Closed by another thread or task: what it dropped never comes.
+            end = self.closed
+            if not end:
+                if not done and (not self.exhausted or self.taken < self.submitted):
+                    self.reader_wake = wake
+                self.taken += len(done)
+                end = self.exhausted and self.taken == self.submitted
+                return done, end
+        return [], True
 
     @ours
     def deliver(self, count: int) -> None:
@@ -200,10 +210,12 @@ class MapCall:
                 return
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
+            reader, self.reader_wake = self.reader_wake, None
             done, self.done = self.done, []
         del done
-        if feeder is not None:
-            feeder()
+        for wake in (feeder, reader):
+            if wake is not None:
+                wake()
         self.pool.cancel_call(self)
         self.pool.close_call()
 
@@ -292,8 +304,10 @@ class MapResults(Generic[R_co]):
 
     async def aclose(self) -> None:
         """As `close`, for ``async for``."""
-        await self._async_steps.aclose()
+        # First: another task may sit in the next step, which ends then.
         self._reading.close()
+        if not getattr(self._async_steps, "ag_running", False):
+            await self._async_steps.aclose()
 
 
 class _Reading:
@@ -355,6 +369,11 @@ class _Reading:
                 self._due = self._in_turn(done) if self._ordered else done
                 if not self._due:
                     if end:
+                        if call.closed:
+                            raise InputCancelledError(
+                                f"the results of a {self.name} were closed while another thread "
+                                "or task waited for the next one; close them where they are read"
+                            )
                         self.ended = True
                         return []
                     if done or (reads and not call.exhausted and call.room()):
@@ -423,11 +442,15 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                         del results, input, outcome
         if call.feeder_error is not None:
             raise call.feeder_error
+        with ours:
+            call.finish()
+            if feeder is not None:
+                feeder.join()
     except GeneratorExit:
         # Closed, or collected, maybe while some lock is held: take none here.
         try:
             later(reading.close)
-        except InputCancellation:  # a strike landed there, and would be lost with the reader
+        except (InputCancellation, KeyboardInterrupt):  # it would be lost with the reader
             later(reading.close)
             strike_again()
         raise
@@ -441,10 +464,6 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
     finally:
         if let_loop_go is not None:
             let_loop_go()
-    with ours:
-        call.finish()
-        if feeder is not None:
-            feeder.join()
 
 
 def _wait_results(reading: _Reading, call: MapCall) -> list[Input]:
@@ -460,13 +479,14 @@ def _wait_results(reading: _Reading, call: MapCall) -> list[Input]:
 async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
     if reading.begun:
         return
-    try:
-        call = reading.begin()
-    except Error as error:
-        raise short(error)
     feeder: ThreadFeeder | AsyncFeeder | None = None
     waits = False
     try:
+        with ours:
+            try:
+                call = reading.begin()
+            except Error as error:
+                raise short(error)
         if any(isinstance(iterable, AsyncIterable) for iterable in reading.iterables):
             feeder = AsyncFeeder(call, reading.iterables, reading.starred)
         elif reading.needs_feeder:
@@ -495,7 +515,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
         if call.feeder_error is not None:
             raise call.feeder_error
     except GeneratorExit:
-        later(call.close)
+        later(reading.close)
         if isinstance(feeder, AsyncFeeder):
             feeder.cancel()
             if not waits:
@@ -503,7 +523,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                 await feeder.wait_ended()
         raise
     except BaseException as error:
-        call.close()
+        reading.close()
         if isinstance(feeder, AsyncFeeder):
             feeder.cancel()
             await feeder.wait_ended()

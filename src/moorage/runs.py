@@ -23,6 +23,7 @@ from .runtime.capacity import Capacity, process_capacity
 from .runtime.clock import Clock, system_clock
 from .runtime.interrupts import interrupts
 from .runtime.pool import Pool, drained_run, is_called_from_within
+from .runtime.regions import ours
 from .runtime.timekeeper import process_timekeeper
 from .runtime.wakers import make_async_waiter
 
@@ -210,6 +211,7 @@ class Draining:
             )
 
 
+@ours
 def close_runs(runs: Sequence[Run]) -> None:
     """Leave `runs` together, each within its grace.
 
@@ -221,29 +223,29 @@ def close_runs(runs: Sequence[Run]) -> None:
     waiting for inputs; exit hooks get another second then, and what did not
     come to its end is logged all the same, before the interrupt is raised.
     """
-    interrupts = _Interrupts()
+    held = _Interrupts()
     closing = [_Closing(run) for run in runs]
     for one in closing:
         for step in one.begin():
-            interrupts.hold(step)
+            held.hold(step)
     for part, then in ((0.5, Pool.cancel_running), (0.6, Pool.stop_by_force), (1.0, None)):
         for one in closing:
-            if interrupts.first is None:
-                interrupts.hold(partial(one.wait, part))
+            if held.first is None:
+                held.hold_in_wait(partial(one.wait, part))
         if then is not None:
             for one in closing:
                 for pool in one.pools:
-                    interrupts.hold(partial(then, pool))
-    if interrupts.first is not None:
+                    held.hold(partial(then, pool))
+    if held.first is not None:
         # Nobody waits for inputs any more, but quick exit hooks are let end.
         last = _Interrupts()
         for one in closing:
             if last.first is None:
-                last.hold(one.wait_a_moment)
+                last.hold_in_wait(one.wait_a_moment)
     for one in closing:
-        interrupts.hold(one.finish)
-    if interrupts.first is not None:
-        raise interrupts.first
+        held.hold(one.finish)
+    if held.first is not None:
+        raise held.first
 
 
 class _Interrupts:
@@ -258,6 +260,10 @@ class _Interrupts:
         except BaseException as error:
             if self.first is None:
                 self.first = error
+
+    def hold_in_wait(self, step: Callable[[], object]) -> None:
+        """As `hold`, for a step that waits: a Ctrl-C ends it."""
+        self.hold(partial(interrupts.let_in, step))
 
 
 class _Closing:
@@ -305,8 +311,13 @@ class _Closing:
         with run._lock:
             run.pools.clear()
         _open_runs.pop(run, None)
-        if not _open_runs:
-            interrupts.uninstall()
+        give_sigint_back()
+
+
+def give_sigint_back() -> None:
+    """Leave SIGINT alone again, if no run is open.  Only the main thread can."""
+    if not _open_runs:
+        interrupts.uninstall()
 
 
 # The most places that the warning about leftovers names.

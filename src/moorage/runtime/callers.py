@@ -16,7 +16,7 @@ from typing import cast
 from .cancellation import current_cell, park
 from .clock import Waiter
 from .container import Container
-from .context import hosting, running_input
+from .context import current_input, hosting
 from .deadlock import look
 from .executor import InputTask
 from .input import Input
@@ -38,7 +38,7 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
         if not open_streams:
             return park(pool.clock, waiter, timeout)
         flow = threading.get_ident()
-    caller = running_input.get(None) if cell is None else cell.input
+    caller = current_input() if cell is None else cell.input
     wait = Wait(flow, caller, pool, on, timeout is not None, False, waiter)
     let_loop_go = hold_loop() if cell is None else None
     before = known.get(flow)  # of whoever a finalizer or a signal interrupts
@@ -65,7 +65,7 @@ def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Aw
     Raises:
         DeadlockError: if it can never end, and no queued input can be failed instead.
     """
-    if running_input.get(None) is None and not open_streams:
+    if current_input() is None and not open_streams:
         return waiter.wait()
     return _wait_for(pool, waiter, on, timed)
 
@@ -77,7 +77,7 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
     if task is None or (not is_input and not open_streams):
         await waiter.wait()
         return
-    caller = running_input.get(None) if is_input else None
+    caller = current_input() if is_input else None
     known[task] = wait = Wait(task, caller, pool, on, timed, True, waiter)
     try:
         if not timed:
@@ -123,7 +123,7 @@ class ReaderHere:
         self._reader: Reader | None = None
 
     def find(self) -> Reader:
-        thread, input = threading.get_ident(), running_input.get(None)
+        thread, input = threading.get_ident(), current_input()
         reader = self._reader
         if reader is None or thread != self._thread or input is not self._input:
             self._thread, self._input = thread, input

@@ -23,13 +23,13 @@ import functools
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar, overload
 
 from .. import config
 from ..exception import InputCancellation, InvalidArgumentsError, InvalidError
 from . import forking
 from .clock import Waiter, system_clock
-from .context import running_input
+from .context import current_input
 from .input import Input
 from .regions import here
 from .regions import park as park
@@ -51,6 +51,8 @@ USER: Final = CellState.USER
 
 class Cell:
     """The cancel cell of one worker thread, and its guard in regions of ours."""
+
+    first_waits: ClassVar[tuple[float, ...]] = ()
 
     __slots__ = (
         "_depth",
@@ -250,10 +252,9 @@ def bind_cell(cell: Cell | None) -> None:
 
 
 def strike_again() -> None:
-    """See `Cell.strike_again`; for code that has caught the strike in a finalizer."""
-    cell = current_cell()
-    if cell is not None:
-        cell.strike_again()
+    """See `Guard.strike_again`; for code that has caught the strike in a finalizer."""
+    if here.guard is not None:
+        here.guard.strike_again()
 
 
 def current_cell() -> Cell | None:
@@ -294,7 +295,7 @@ def check_cancelled() -> None:
     if cell is not None and cell.input is not None:
         cell.check()
         return
-    input = running_input.get(None)
+    input = current_input()
     if input is None or input.cancellation is None:
         return
     if not input.call.target.is_async:
@@ -326,7 +327,7 @@ class shield:
             cell.add_shield()
             self._held.append(cell)
             return
-        input = running_input.get(None)
+        input = current_input()
         if input is not None and input.call.target.is_async and input.runner is not None:
             with input.container.host.lock:
                 input.runner.shields += 1
@@ -347,17 +348,24 @@ class shield:
             held.runner.drop_shield(held.container.host.lock)
 
 
-def cooperative(function: F) -> F:
+@overload
+def cooperative(function: F, /) -> F: ...
+@overload
+def cooperative() -> Callable[[F], F]: ...
+def cooperative(*functions: Any) -> Any:
     """Mark a synchronous function as one that ends itself when it is cancelled.
 
-    ``@moorage.cooperative`` below ``@app.function()``, or on a method.  No exception
-    is raised in the midst of its code: it calls `check_cancelled` now and then, or
-    waits in calls of this library, which end when the input is cancelled.  Its slot
-    is held until it does.
+    ``@moorage.cooperative`` below ``@app.function()``, or on a method; with parentheses
+    or without.  No exception is raised in the midst of its code: it calls
+    `check_cancelled` now and then, or waits in calls of this library, which end when
+    the input is cancelled.  Its slot is held until it ends.
 
     Raises:
         InvalidError: for what is no function, or is registered with an app already.
     """
+    if not functions:
+        return cooperative
+    function = functions[0]
     raw: Any = getattr(function, "raw", function)
     if getattr(function, "_moorage_registered", False):
         raise InvalidError(
@@ -367,7 +375,7 @@ def cooperative(function: F) -> F:
     if not callable(raw) or isinstance(raw, type):
         raise InvalidArgumentsError(
             f"cooperative marks a function or a method, got {raw!r}; "
-            "write @moorage.cooperative above a def, without parentheses"
+            "write @moorage.cooperative above a def"
         )
     try:
         setattr(raw, "_moorage_cooperative", True)  # noqa: B010

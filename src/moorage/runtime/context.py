@@ -26,12 +26,6 @@ class _Hosting(threading.local):
 hosting: Final = _Hosting()
 
 
-def _after_fork() -> None:
-    hosting.container = None  # it stayed behind: nothing here is its thread
-
-
-forking.in_child(_after_fork)
-
 _OUTSIDE: Final = cast(Input, object())
 
 
@@ -56,6 +50,7 @@ def _after_fork() -> None:
     global _hook_forked_on
     if running_input.get(_OUTSIDE) is None:
         _hook_forked_on = threading.get_ident()
+    hosting.container = None  # it stayed behind: nothing here is its thread
 
 
 forking.in_child(_after_fork)

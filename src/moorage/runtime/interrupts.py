@@ -12,16 +12,23 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from . import forking
 from .clock import Waiter
-from .regions import here
+from .regions import begins_region, here
+from .timekeeper import process_timekeeper
 
 
 class Interrupts:
     """The guard of the main thread."""
+
+    # A signal that comes when the thread has let go of the interpreter, and does not
+    # sleep yet, does not end its sleep.  That is a matter of microseconds, or of
+    # milliseconds on a busy machine, at the beginning of a wait.
+    first_waits: ClassVar[tuple[float, ...]] = (0.05, 1.0)
 
     def __init__(self) -> None:
         self._depth = 0  # of regions of ours
@@ -29,15 +36,17 @@ class Interrupts:
         self._open_to = 0
         self._pending = False
         self._installed = False
+        self._leaves = False  # gives SIGINT back at the end of the region
 
     def install(self) -> None:
         """Take over SIGINT, if this is the main thread and Python's own handler has it."""
         if threading.current_thread() is not threading.main_thread():
             return
         here.guard = self
+        self._leaves = False
         if not self._installed and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._installed = True  # before it is: a Ctrl-C may come in between
             signal.signal(signal.SIGINT, self._handle)
-            self._installed = True
 
     def resume(self) -> None:
         """In a forked child, whose main thread may be another than before."""
@@ -50,7 +59,13 @@ class Interrupts:
         """Give SIGINT back, unless somebody else has taken it since."""
         if threading.current_thread() is not threading.main_thread() or not self._installed:
             return
-        self._installed = False
+        if self._depth:
+            self._leaves = True  # what is left of the region is not to be broken either
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._installed = self._leaves = False
         if signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -58,6 +73,13 @@ class Interrupts:
         if self._depth > self._open_to:
             self._pending = True
             return
+        if frame is not None and frame.f_code in begins_region:
+            # A region is about to begin here, or has just ended: it comes once more,
+            # in the region or after it.
+            self.strike_again()
+            return
+        # Also if the wait is over just now, before `end_wait` could say so.
+        self._open_to = 0
         if self._depth == 0 and asyncio._get_running_loop() is not None:
             # asyncio.run() would have installed its own, had Python's been in force.
             runner = _runner(frame)
@@ -72,12 +94,14 @@ class Interrupts:
         self._depth += 1
 
     def exit(self) -> None:
+        if self._leaves and self._depth == 1:
+            self._give_back()
         # It may have been installed within the region that ends.
         self._depth = max(0, self._depth - 1)
         self._raise_pending()
 
     def begin_wait(self, waiter: Waiter, /) -> None:
-        if self._pending and self._depth <= 1:
+        if self._pending:
             self._pending = False
             raise KeyboardInterrupt
         self._open_to = self._depth
@@ -85,9 +109,29 @@ class Interrupts:
     def end_wait(self) -> None:
         self._open_to = 0
 
+    def let_in(self, step: Callable[[], object]) -> None:
+        """Take `step`, which only waits, open to Ctrl-C: also within a region."""
+        if here.guard is not self:
+            step()
+            return
+        if self._pending:
+            self._pending = False
+            raise KeyboardInterrupt
+        self._open_to = self._depth
+        try:
+            step()
+        finally:
+            self._open_to = 0
+
+    def strike_again(self) -> None:
+        """Let it come once more, soon: where it landed it would be lost, or break something."""
+        ident = threading.get_ident()
+        process_timekeeper.post(lambda: signal.pthread_kill(ident, signal.SIGINT))
+
     def _raise_pending(self) -> None:
         if self._pending and self._depth <= self._open_to:
             self._pending = False
+            self._open_to = 0
             raise KeyboardInterrupt
 
 
@@ -102,6 +146,7 @@ def _runner(frame: FrameType | None) -> dict[str, Any] | None:
 
 
 interrupts: Final = Interrupts()
+begins_region.add(Interrupts.enter.__code__)
 
 
 forking.in_child(interrupts.resume)

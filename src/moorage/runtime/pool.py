@@ -1590,8 +1590,12 @@ class Pool:
             self._start_seconds += now - container.started_at
             self._failed_starts = 0
             self._ready.append(container)
-            effects = self._assign()
-            if not container.slots.held:
+            if container.takes_no_more:  # it was told so while it started
+                effects = self._drain(container)
+                effects.extend(self._assign() if self._queued else self._scale())
+            else:
+                effects = self._assign()
+            if container.state is READY and not container.slots.held:
                 self._now_idle(container, now)
                 effects.extend(self._scale())
                 if self.capacity.crowded:

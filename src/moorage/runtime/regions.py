@@ -12,7 +12,8 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+from types import CodeType
+from typing import TYPE_CHECKING, ClassVar, Final, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from .clock import Clock, Waiter
@@ -23,6 +24,9 @@ T = TypeVar("T")
 
 class Guard(Protocol):
     """Holds off, for one thread, what would strike it from outside.  Its own thread calls it."""
+
+    # Seconds after which a wait looks up, before it waits for good.
+    first_waits: ClassVar[tuple[float, ...]]
 
     def enter(self) -> None:
         """A region of ours begins; what was on its way strikes here, before it, or never."""
@@ -40,6 +44,10 @@ class Guard(Protocol):
         """It has ended.  Raises what ended it."""
         ...
 
+    def strike_again(self) -> None:
+        """What struck landed where it cannot be raised: let it come once more, soon."""
+        ...
+
 
 class Here(threading.local):
     """What is known of the thread that asks."""
@@ -48,6 +56,11 @@ class Here(threading.local):
 
 
 here: Final = Here()
+
+# Code at whose borders a region begins or ends, before it could say so.
+# Clean-up begins with it: 1. an error leaves the user's block, 2. ``pool.cancel`` is
+# called for it, 3. a Ctrl-C comes as its frame begins, and nobody would cancel.
+begins_region: Final[set[CodeType]] = set()
 
 
 class _Ours:
@@ -66,7 +79,6 @@ class _Ours:
             guard.exit()
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             guard = here.guard
             if guard is None:
@@ -77,10 +89,12 @@ class _Ours:
             finally:
                 guard.exit()
 
-        return guarded
+        begins_region.add(guarded.__code__)  # one for all
+        return functools.wraps(function)(guarded)
 
 
 ours: Final = _Ours()
+begins_region.add(_Ours.__enter__.__code__)
 
 
 def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
@@ -98,6 +112,14 @@ def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
         return clock.wait(waiter, timeout)
     guard.begin_wait(waiter)
     try:
+        if not clock.virtual:
+            for seconds in guard.first_waits:
+                if timeout is not None:
+                    if timeout <= seconds:
+                        break
+                    timeout -= seconds
+                if clock.wait(waiter, seconds):
+                    return True
         return clock.wait(waiter, timeout)
     finally:
         guard.end_wait()
