@@ -14,7 +14,7 @@ import moorage
 from moorage import config
 from moorage.calls import StreamCall
 from moorage.exception import DeadlockError, FunctionTimeoutError, InputCancelledError
-from moorage.runtime import waiting_graph
+from moorage.runtime import waiting_graph, waits
 from moorage.runtime.callers import park_for
 from moorage.runtime.cancellation import Cell
 from moorage.runtime.clock import VirtualClock, system_clock
@@ -1251,3 +1251,27 @@ def test_a_reader_that_is_woken_during_the_second_look_is_not_accused(monkeypatc
     graph = waiting_graph.WaitingGraph([], None, frozenset())
     graph.waits[wait] = Node(wait, 1)
     assert not graph.is_still_so()
+
+
+def test_a_stream_that_is_emptied_while_it_is_looked_at_does_not_wait_for_its_reader(monkeypatch):
+    """1. The stream is full, 2. the reader takes all and waits for more, 3. that wait is seen."""
+    clock = system_clock
+    call = StreamCall(Target("items", iter, Kind.SYNC_GENERATOR))
+    call.stream = stream = Stream(clock)
+    call.reader = ("reader", None, None)
+    input = Input(call, 0, (), None)
+    for item in range(AHEAD):
+        stream._offer(item)
+    assert not stream._may_go_on(lambda: None)
+    assert stream.is_full
+    pool = SimpleNamespace(clock=clock)
+    wait = Wait("reader", None, pool, input, False, False, clock.make_waiter())
+
+    class Known(dict):
+        def get(self, flow, default=None):
+            while stream.take_nowait(lambda: None)[0]:
+                pass
+            return super().get(flow, default)
+
+    monkeypatch.setattr(waits, "known", Known(reader=wait))
+    assert waits.blockers_of(input) == []

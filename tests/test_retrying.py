@@ -8,6 +8,7 @@ import moorage
 from moorage import App, Retries
 from moorage.exception import FunctionTimeoutError, InputCancelledError
 from moorage.runtime.clock import VirtualClock
+from moorage.runtime.context import current_input
 
 
 def make_flaky(failures, **options):
@@ -255,3 +256,23 @@ def test_many_at_once_under_frantic_switching(often_switching):
         assert s.retries == sum(value % 4 for value in range(400))
         assert (s.waiting, s.queued, s.running, s.succeeded) == (0, 0, 0, 400)
     assert tries == {value: value % 4 + 1 for value in range(400)}
+
+
+def test_a_late_cancel_of_one_attempt_does_not_reach_the_next():
+    """An attempt runs out of time, and ends by itself before its cancel comes to its loop."""
+    app = App()
+    on_their_way = []
+
+    @app.function(retries=Retries(max_retries=1, initial_delay=0))
+    async def attempt():
+        input = current_input()
+        if not on_their_way:
+            on_their_way.append(input.container.cancel(input))  # as the pool does it
+            raise ValueError("the first")
+        on_their_way[0]()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return "the second"
+
+    with app.run():
+        assert attempt.remote() == "the second"

@@ -325,6 +325,10 @@ class Caller:
             way = self.stream_async if kind.is_generator else self.rng.choice(ways)
             self.now = f"{way.__name__} of {kind.pool}"
             await way(kind)
+            for _ in range(3):
+                # A reader that was dropped is closed by its loop, in a task: until then it
+                # would be taken for one that waits for something else.
+                await asyncio.sleep(0)
             self.did[way.__name__] += 1
             self.count += sum(ticket.sent for ticket in self.tickets[mark:])
         self.now = "done"

@@ -22,6 +22,7 @@ from typing import Any
 
 import moorage
 from moorage import config, runs
+from moorage.exception import InputCancellation
 from moorage.runtime.capacity import process_capacity
 from moorage.runtime.pool import PoolStatistics
 from moorage.runtime.timekeeper import process_timekeeper
@@ -35,8 +36,9 @@ from .tickets import Ticket
 HANGS_AFTER = 60.0
 
 # What the log may say: containers that were told to fail, and those that the run
-# itself fills with code that was answered and goes on.
-EXPECTED = ("failed to start", "is used no more")
+# itself fills with code that was answered and goes on.  On a busy machine a thread may
+# need long for its end; that it comes is looked at after the run.
+EXPECTED = ("failed to start", "is used no more", "which is at its end")
 
 
 COUNTED = (
@@ -102,6 +104,8 @@ def listening(into: list[str]) -> Iterator[None]:
         thread_hook(args)
 
     def lost(args: Any) -> None:
+        if isinstance(args.exc_value, InputCancellation):
+            return  # a strike that landed in a finalizer of the user's code is lost there
         into.append(f"nobody got {args.exc_value!r} of {args.object!r}")
         lost_hook(args)
 

@@ -153,11 +153,13 @@ def _look_closely(starts: list[Wait], pool: Pool | None = None, *, patient: bool
             knot = graph.knot()
             if not knot:
                 return
-            if not graph.is_still_so():
-                continue
             waits = [node.what for node in knot if isinstance(node.what, Wait)]
             victim = graph.victim(knot)
             text = _message(graph, knot, waits, victim)
+            # After these, which look at what there is now: a stream that nobody reads may
+            # be collected meanwhile, and whoever was queued behind it runs.
+            if not graph.is_still_so():
+                continue
             grace = config.deadlock_grace
             if patient and grace > 0 and any(wait.awaits for wait in waits):
                 _suspect(starts or waits, graph, waits[0].pool.clock, grace)

@@ -213,9 +213,18 @@ class TaskLane:
         self._awake = True
         return self._ring
 
-    def cancel(self, input: Input) -> Effect:
-        """How to cancel the task of a running input."""
-        return lambda: self._call_soon(self._cancel_task, input)
+    def cancel(self, input: Input) -> Effect | None:
+        """How to cancel the task of a running input; None if that will see by itself.
+
+        The task, not whichever the input has later:
+            1. an attempt runs out of time, and its cancel is on its way to the loop,
+            2. it ends, and is tried again, in a task of its own,
+            3. the cancel arrives.
+        """
+        task: InputTask | None = input.runner
+        if task is None:
+            return None  # not made yet: it looks for the cancellation when it begins
+        return lambda: self._call_soon(self._cancel_task, task)
 
     # -- from any thread, without a lock ----------------------------------------
 
@@ -230,18 +239,15 @@ class TaskLane:
         if self._mark_sent is not None:
             self._mark_sent()
 
-    def _call_soon(self, callback: Callable[[Input], object], input: Input) -> None:
+    def _call_soon(self, callback: Callable[[InputTask], object], task: InputTask) -> None:
         try:
-            self._loop.call_soon_threadsafe(callback, input, context=Context())
+            self._loop.call_soon_threadsafe(callback, task, context=Context())
         except RuntimeError:
             pass  # the loop is closed; its container has settled what was left
 
     # -- on the loop's thread -----------------------------------------------------
 
-    def _cancel_task(self, input: Input) -> None:
-        task: InputTask | None = input.runner
-        if task is None:
-            return
+    def _cancel_task(self, task: InputTask) -> None:
         with self._lock:
             if task.shields:
                 task.cancel_due = True

@@ -135,8 +135,12 @@ def blockers_of(input: Input) -> list[Wait]:
         wait = known.get(getattr(runner, "cell", None))
         if wait is not None and wait.caller is input:
             found.append(wait)
-    if target.is_generator and stream_of(input.call).is_full:
-        found += blockers_of_reader(cast(Read, input.call))
+    if target.is_generator:
+        # In this order, or: 1. the stream is full, 2. its reader takes all of it and begins
+        # to wait for the next item, 3. so each seems to wait for the other.
+        reading = blockers_of_reader(cast(Read, input.call))
+        if reading and stream_of(input.call).is_full:
+            found += reading
     return found
 
 
