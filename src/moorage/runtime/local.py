@@ -25,7 +25,7 @@ from .input import Input
 from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
 from .slots import Slots
-from .threads import ThreadLane, Worker, carry_out, describe_thread
+from .threads import ThreadLane, Worker, carry_out, place_of
 
 logger: Final = logging.getLogger("moorage")
 
@@ -143,7 +143,7 @@ class LocalContainer:
         threads = [self._thread, *self._threads.threads()]
         if self._executor is not None:
             threads += self._executor.threads
-        return [describe_thread(thread) for thread in join_threads(threads, timeout)]
+        return [place_of(thread) for thread in join_threads(threads, timeout)]
 
     # -- thread T -----------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class LocalContainer:
             logger.exception("ending the tasks left in %s failed", self._name)
         executor.shutdown()
         for left in join_threads(executor.threads, LEFTOVER_GRACE):
-            logger.warning("left behind by %s: %s", self._name, describe_thread(left))
+            logger.warning("left behind by %s: %s", self._name, place_of(left))
         loop.close()
 
     def __repr__(self) -> str:
