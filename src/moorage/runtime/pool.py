@@ -377,6 +377,8 @@ class Pool:
     @ours
     def cancel_all(self, inputs: Iterable[Input], outcome: Outcome | None = None) -> None:
         """Cancel several at once, so that none starts in the place of another."""
+        if self.forked:
+            return
         dropped: list[Input] = []
         with self.lock:
             effects = self._cancel_all(list(inputs), outcome or _CANCELLED, dropped)
