@@ -263,7 +263,7 @@ def test_a_stuck_sync_input_is_left_after_the_grace_with_a_warning(caplog):
     gate.set()
     messages = [record.getMessage() for record in caplog.records]
     assert any("'stuck' was left while this still ran" in message for message in messages), messages
-    assert any("in wait (" in message for message in messages), "it says where it sits"
+    assert any("Work.work (" in message for message in messages), "it says where it sits"
 
 
 def test_calls_of_a_left_run_keep_their_results():

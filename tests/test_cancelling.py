@@ -149,6 +149,8 @@ def test_cooperative_refuses_what_it_cannot_mark():
         moorage.cooperative(type("Model", (), {}))
     with pytest.raises(InvalidArgumentsError, match="write a def that calls it"):
         moorage.cooperative(len)
+    with pytest.raises(InvalidArgumentsError, match=r"write `with moorage\.shield\(\):`"):
+        moorage.cooperative(asyncio.sleep)
 
 
 def test_a_shield_holds_the_strike_off_until_its_end():

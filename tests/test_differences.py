@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
+import json
 import os
 import re
 import threading
@@ -568,6 +570,28 @@ def deadlock() -> None:
 
     with app.run(), pytest.raises(modal.exception.DeadlockError):
         f.remote(1)
+
+
+@shows("names-of-ours")
+def names_of_ours() -> None:
+    config.strict = True
+    app = modal.App()
+
+    @app.function(serialized=True)
+    @modal.cooperative
+    def one() -> int:
+        with modal.shield():
+            modal.check_cancelled()
+        return 1
+
+    with app.run(drain=True, grace=5):
+        assert one.remote() == 1
+        text = io.StringIO()
+        modal.describe(text)
+        assert "one" in text.getvalue()
+    names = {"shield", "check_cancelled", "cooperative", "describe", "describe_on_signal", "config"}
+    recorded = json.loads((harness.RECORDED / "_package.json").read_text())
+    assert names.isdisjoint(recorded["all"])
 
 
 @shows("bounds")

@@ -677,6 +677,42 @@ def test_locals_whose_hooks_run_elsewhere_at_the_fork_are_entered_in_the_child()
     assert (code, out, err) == (0, ["0"], "")
 
 
+def test_a_spawn_that_waits_for_room_is_dropped_in_a_child_without_a_word():
+    code, out, err = run("""
+        import logging
+        from moorage.runtime.timekeeper import process_timekeeper
+
+        logging.basicConfig()
+
+        @app.function(max_containers=1, max_backlog=1, on_full="wait")
+        async def hold(_):
+            await asyncio.Event().wait()
+
+        async def begin():
+            await hold.spawn.aio(1)
+            await hold.spawn.aio(2)
+            spawning = hold.spawn.aio(3)
+            spawning.send(None)  # it waits
+            return spawning
+
+        def child():
+            spawning.close()
+            assert double.remote(2) == 4  # the timekeeper runs
+            done = threading.Event()
+            process_timekeeper.post(done.set)
+            assert done.wait(10)
+
+        loop = asyncio.new_event_loop()
+        with app.run():
+            spawning = loop.run_until_complete(begin())
+            assert forked(child) == 0
+            spawning.close()
+        loop.close()
+        say("dropped")
+    """)
+    assert (code, out, err) == (0, ["dropped"], "")
+
+
 def test_the_wake_up_descriptors_of_the_parent_are_neither_rung_nor_taken():
     # A child that leaves (and so collects) what it inherited must not end the
     # registration of the parent's descriptors, which it shares.

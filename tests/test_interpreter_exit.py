@@ -166,7 +166,8 @@ def test_a_stuck_sync_input_is_left_after_the_grace_and_named():
     assert time.monotonic() - started < 30, "it would be stuck for ever"
     assert "WARNING" in err
     assert "'program' was left while this still ran, after 0.5 s" in err
-    assert "in wait (" in err, "the place where it sits"
+    assert "1 x stuck (" in err
+    assert ", in Condition.wait (" in err, "the place where it sits"
 
 
 def test_a_stuck_async_input_is_left_and_named():
@@ -615,7 +616,7 @@ def test_a_container_whose_enter_hook_is_stuck_at_the_programs_end_is_left_and_n
         say("end of program")
     """)
     assert (code, out) == (0, ["end of program"]), err
-    assert "was left while this still ran, after 0.5 s: 1 x enter (" in err
+    assert "was left while this still ran, after 0.5 s: 1 x Stuck.enter (" in err
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -779,7 +780,7 @@ def test_exit_hooks_are_held_to_the_grace():
     """)
     assert code == 0, err
     assert sorted(out) == ["enter", "exit", "exit begins"]
-    assert "was left while this still ran, after 0.5 s: 1 x exit (" in err
+    assert "was left while this still ran, after 0.5 s: 1 x Stuck.exit (" in err
     assert time.monotonic() - began < 30, "it would be stuck for ever"
 
 

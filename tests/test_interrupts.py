@@ -176,6 +176,35 @@ def test_ctrl_c_in_get_leaves_the_spawned_call_as_it_was(way):
     assert (code, out, err) == (0, ["cancelled by hand"], "")
 
 
+def test_ctrl_c_ends_a_wait_in_which_the_handler_of_a_signal_has_waited():
+    code, out, err = run("""
+        handled = threading.Event()
+
+        def handle(signum, frame):
+            say(double.remote(1))
+            handled.set()
+
+        signal.signal(signal.SIGUSR1, handle)
+
+        def ask():
+            assert started.wait(30)
+            while not handled.wait(1):  # again: see press_ctrl_c
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+        threading.Thread(target=ask, daemon=True).start()
+        with app.run():
+            try:
+                press_ctrl_c_when(handled)
+                wait.remote()
+            except KeyboardInterrupt:
+                interrupted.set()
+                assert ended.wait(10)
+                nothing_is_left()
+                say("caught")
+    """)
+    assert (code, out[0], out[-1], err) == (0, "2", "caught", "")
+
+
 def test_ctrl_c_while_a_map_is_between_two_results_closes_it():
     code, out, err = run("""
         with app.run():

@@ -72,7 +72,7 @@ class ModelContainer:
         self.idle_since: float | None = None
         self.started_at = 0.0
         self.takes_no_more = False
-        self.retired = False
+        self.given_up = False
         self.booted = False
         self.told_to_take_no_more = False
         self.stop_asked = 0
@@ -215,7 +215,7 @@ class PoolWorld:
         s = pool.statistics()
         states = [i.state for i in self.inputs]
         assert s.abandoned_threads == sum(
-            i.state is InputState.ABANDONED and i.container.retired
+            i.state is InputState.ABANDONED and i.container.given_up
             for i in self.inputs
             if i.state is InputState.ABANDONED and i.container.state is not ContainerState.STOPPED
         )
@@ -554,8 +554,8 @@ class PoolModel(RuleBasedStateMachine):
                 given_up = since and min(since) + config.abandoned_seconds <= now
                 if len(since) >= container.slots.limit:
                     given_up = given_up or max(since) + pool_module.ALL_ABANDONED <= now
-                assert not given_up or container.retired
-                if container.retired:
+                assert not given_up or container.given_up
+                if container.given_up:
                     assert container.state not in (ContainerState.READY, ContainerState.STARTING)
 
     @invariant()
@@ -564,7 +564,7 @@ class PoolModel(RuleBasedStateMachine):
             c
             for world in self.worlds
             for c in world.containers
-            if c.state is not ContainerState.STOPPED and not c.retired
+            if c.state is not ContainerState.STOPPED and not c.given_up
         ]
         set_aside = [e for e in self.pending if getattr(e, "__name__", "") == "room_granted"]
         assert self.capacity.statistics().containers == len(live) + len(set_aside)

@@ -177,7 +177,7 @@ class InertContainer:
         self.slots = Slots(limit)
         self.idle_since = None
         self.started_at = 0.0
-        self.takes_no_more = self.retired = False
+        self.takes_no_more = self.given_up = False
         self.stop_asked = False
 
     def boot(self):

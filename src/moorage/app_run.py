@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from .exception import Error, InvalidArgumentsError
+from .exception import Error, InvalidArgumentsError, InvalidError
 from .frames import short, shortened_as
 from .runs import Run, give_sigint_back
 from .runtime.clock import Clock
@@ -59,8 +59,11 @@ class RunMethod:
             client, detach, interactive, environment_name: accepted; they are the cloud's.
 
         Raises:
-            InvalidError: on entering, if the app runs already.
+            InvalidError: if `grace` is no number from 0 up; on entering, if the app
+                runs already.
         """
+        if grace is not None:
+            _check_grace(grace)
         return AppRun(self._app, clock, grace, name, drain)
 
     aio = __call__
@@ -80,6 +83,13 @@ class RunMethod:
         def __exit__(self, *error): ...
 
         __aexit__ = __exit__
+
+
+def _check_grace(grace: object) -> None:
+    # Written so that NaN, which compares false with everything, is refused.
+    is_number = isinstance(grace, (int, float)) and not isinstance(grace, bool) and grace >= 0
+    if not is_number:
+        raise InvalidError(f"grace must be a number from 0 up, got {grace!r}; write grace=5")
 
 
 class AppRun:

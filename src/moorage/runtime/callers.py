@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
-from .cancellation import current_cell, park
+from .cancellation import current_cell
 from .clock import Waiter
 from .container import Container
 from .context import current_input, hosting
@@ -21,6 +21,7 @@ from .deadlock import look
 from .executor import InputTask
 from .input import Input
 from .pool import Pool
+from .regions import park
 from .waits import On, Reader, Wait, known, open_streams
 from .wakers import AsyncWaiter
 

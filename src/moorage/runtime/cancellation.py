@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
+import inspect
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -32,7 +33,6 @@ from .clock import Waiter, system_clock
 from .context import current_input
 from .input import Input
 from .regions import here
-from .regions import park as park
 from .timekeeper import process_timekeeper
 
 F = TypeVar("F")
@@ -69,7 +69,8 @@ class Cell:
     )
 
     def __init__(self) -> None:
-        self.lock: threading.Lock = threading.Lock()  # a leaf, guards all below
+        # Guards all below.  A leaf, but that a virtual clock's is taken to wake `waiter`.
+        self.lock: threading.Lock = threading.Lock()
         self.ident: int = 0  # of the thread, once it is bound
         self.state: CellState = OURS
         self.input: Input | None = None  # None outside of user code
@@ -361,7 +362,8 @@ def cooperative(*functions: Any) -> Any:
     the input is cancelled.  Its slot is held until it ends.
 
     Raises:
-        InvalidError: for what is no function, or is registered with an app already.
+        InvalidError: for what is no function, is an ``async def``, or is registered
+            with an app already.
     """
     if not functions:
         return cooperative
@@ -376,6 +378,11 @@ def cooperative(*functions: Any) -> Any:
         raise InvalidArgumentsError(
             f"cooperative marks a function or a method, got {raw!r}; "
             "write @moorage.cooperative above a def"
+        )
+    if inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw):
+        raise InvalidArgumentsError(
+            f"cooperative marks a def, got the async def {getattr(raw, '__name__', raw)}, which is "
+            "cancelled at its awaits only; write `with moorage.shield():` around what must be whole"
         )
     try:
         setattr(raw, "_moorage_cooperative", True)  # noqa: B010

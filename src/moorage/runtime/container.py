@@ -105,7 +105,7 @@ class Container(Protocol):
     idle_since: float | None  # None while it holds an input, or is not ready
     started_at: float  # when it was told to boot
     takes_no_more: bool  # it gets no further inputs: not to be taken back
-    retired: bool  # given up, for its inputs or its start do not end: it counts no more
+    given_up: bool  # its inputs or its start do not end: it counts no more
 
     @property
     def host(self) -> Host:

@@ -34,6 +34,8 @@ class Interrupts:
         self._depth = 0  # of regions of ours
         # The depth up to which a KeyboardInterrupt may come: that of the wait, if any.
         self._open_to = 0
+        # The same of the waits around it: a signal's handler may wait within one.
+        self._outer: list[int] = []
         self._pending = False
         self._installed = False
         self._leaves = False  # gives SIGINT back at the end of the region
@@ -51,6 +53,7 @@ class Interrupts:
     def resume(self) -> None:
         """In a forked child, whose main thread may be another than before."""
         self._depth = self._open_to = 0
+        self._outer.clear()
         self._pending = False
         if here.guard is None and self._installed:
             here.guard = self
@@ -104,10 +107,12 @@ class Interrupts:
         if self._pending:
             self._pending = False
             raise KeyboardInterrupt
+        self._outer.append(self._open_to)
         self._open_to = self._depth
 
     def end_wait(self) -> None:
-        self._open_to = 0
+        # Empty in a child that was forked within it.
+        self._open_to = self._outer.pop() if self._outer else 0
 
     def let_in(self, step: Callable[[], object]) -> None:
         """Take `step`, which only waits, open to Ctrl-C: also within a region."""

@@ -1,6 +1,6 @@
 """Knots: which of those that wait for one another can never get on.
 
-Pure: a graph in, the dead part of it out.  ``waits.py`` makes the graph.
+Pure: a graph in, the dead part of it out.  ``waiting_graph.py`` makes the graph.
 
 A node is alive once `need` of what it needs is alive: 1 for "any of these",
 all of them for "each of these", and 0 for what is under way by itself.  What

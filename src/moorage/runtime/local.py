@@ -25,7 +25,7 @@ from .input import Input
 from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
 from .slots import Slots
-from .threads import ThreadLane, Worker, carry_out, describe_thread
+from .threads import ThreadLane, Worker, carry_out, place_of
 
 logger: Final = logging.getLogger("moorage")
 
@@ -47,7 +47,7 @@ class LocalContainer:
         self.idle_since: float | None = None
         self.started_at: float = 0.0
         self.takes_no_more: bool = False
-        self.retired: bool = False
+        self.given_up: bool = False
         self._host = host
         self._options = options
         self._name = f"moorage-{options.name}-{number}"
@@ -144,7 +144,7 @@ class LocalContainer:
         return not join_threads(self._all_threads(), 0.0)
 
     def join(self, timeout: float) -> list[str]:
-        return [describe_thread(thread) for thread in join_threads(self._all_threads(), timeout)]
+        return [place_of(thread) for thread in join_threads(self._all_threads(), timeout)]
 
     def _all_threads(self) -> list[threading.Thread]:
         threads = [self._thread, *self._threads.threads()]
@@ -258,7 +258,7 @@ class LocalContainer:
             logger.exception("ending the tasks left in %s failed", self._name)
         executor.shutdown()
         for left in join_threads(executor.threads, LEFTOVER_GRACE):
-            logger.warning("left behind by %s: %s", self._name, describe_thread(left))
+            logger.warning("left behind by %s: %s", self._name, place_of(left))
         loop.close()
 
     def __repr__(self) -> str:

@@ -104,11 +104,13 @@ class RetryPolicy(Protocol):
 class Trials:
     """What an input that failed has been through."""
 
-    __slots__ = ("errors", "timer")
+    __slots__ = ("errors", "patience", "timer")
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
         self.timer: Timer | None = None  # of its next attempt, while it waits for it
+        # For the end of an attempt that ran out of time, which the next one needs.
+        self.patience: Timer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +379,8 @@ class Pool:
     @ours
     def cancel_all(self, inputs: Iterable[Input], outcome: Outcome | None = None) -> None:
         """Cancel several at once, so that none starts in the place of another."""
+        if self.forked:
+            return
         dropped: list[Input] = []
         with self.lock:
             effects = self._cancel_all(list(inputs), outcome or _CANCELLED, dropped)
@@ -539,7 +543,7 @@ class Pool:
                 abandoned_threads=sum(
                     holder in self._abandoned
                     for c in self._containers
-                    if c.retired
+                    if c.given_up
                     for holder in c.slots.held
                 ),
                 refused=self._refused,
@@ -875,6 +879,9 @@ class Pool:
         trials = self._trials.get(input)
         if trials is None:
             trials = self._trials[input] = Trials()
+        if trials.patience is not None:
+            trials.patience.cancel()
+            trials.patience = None
         attempt = len(trials.errors) + 1
         trials.errors.append(outcome.error)
         input.state = WAITING
@@ -922,8 +929,9 @@ class Pool:
         trials = self._trials.pop(input, None)
         if trials is None:
             return wake
-        if trials.timer is not None:
-            trials.timer.cancel()
+        for timer in (trials.timer, trials.patience):
+            if timer is not None:
+                timer.cancel()
 
         def end() -> None:
             trials.errors.clear()  # the user's objects: not under the lock
@@ -1080,18 +1088,22 @@ class Pool:
     def _give_up_retry_later(self, input: Input, outcome: Outcome) -> None:
         # Its next attempt needs it to end first.  The caller waits for that, but
         # not for ever: the loop may be blocked for good.
+        trials = self._trials.get(input)
+        if trials is None:
+            trials = self._trials[input] = Trials()
+
         def give_up() -> None:
             wake: Effect | None = None
             with self.lock:
-                trials = self._trials.get(input)
-                if trials is not None and type(outcome) is Failure:
-                    outcome.earlier = tuple(trials.errors)
                 if input.state is RUNNING and input.cancellation is outcome:
+                    if type(outcome) is Failure:
+                        outcome.earlier = tuple(trials.errors)
                     wake = self._abandon(input, outcome)
             if wake is not None:
                 carry_out((wake,))
 
-        self.clock.call_at(self._now() + ENDS_FOR_RETRY_WITHIN - ENDS_WITHIN, give_up)
+        when = self._now() + ENDS_FOR_RETRY_WITHIN - ENDS_WITHIN
+        trials.patience = self.clock.call_at(when, give_up)
 
     def _cancel_all(
         self, inputs: list[Input], outcome: Outcome, dropped: list[Input]
@@ -1226,7 +1238,7 @@ class Pool:
         following: float | None = None
         for container in list(self._containers):
             since = [self._abandoned[h] for h in container.slots.held if h in self._abandoned]
-            if container.retired or not since:
+            if container.given_up or not since:
                 continue
             due = min(since) + config.abandoned_seconds
             if len(since) >= container.slots.limit:
@@ -1241,7 +1253,7 @@ class Pool:
 
     def _give_up_container(self, container: Container) -> list[Effect]:
         """Use `container` no more, and let others have its room; what lives in it may end."""
-        container.retired = container.takes_no_more = True
+        container.given_up = container.takes_no_more = True
         stuck = [holder for holder in container.slots.held if holder in self._abandoned]
         effects = self._drain(container) if container.state is READY else []
         effects.extend(self.capacity.release(self.options.sync_slots))
@@ -1613,7 +1625,7 @@ class Pool:
                 self._starting -= 1
             self._move(container, STOPPED)
             effects: list[Effect] = []
-            told = container.retired  # counted, and told of, when that was
+            told = container.given_up  # counted, and told of, when that was
             if not told:
                 effects.extend(self._start_failed(was_starting, failure, dropped))
                 told = bool(dropped)
@@ -1670,7 +1682,7 @@ class Pool:
             for container in late:
                 self._starting -= 1
                 self._move(container, STOPPING)
-                container.retired = True
+                container.given_up = True
                 effects.append(container.give_up)
                 effects.extend(self.capacity.release(self.options.sync_slots))
             if late:
@@ -1720,7 +1732,7 @@ class Pool:
         self._stopped.append(container)
         self._peak_inputs = max(self._peak_inputs, container.slots.peak)
         effects: list[Effect] = []
-        if not container.retired:  # else its room was given back before
+        if not container.given_up:  # else its room was given back before
             effects.extend(self.capacity.release(self.options.sync_slots))
         effects.append(self._join_stopped)
         if self._state is PoolState.OPEN:

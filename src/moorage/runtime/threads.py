@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from functools import partial
-from types import FrameType
 from typing import Any, Final, NoReturn
 
 from ..exception import InputCancellation, RemoteError
@@ -29,7 +27,8 @@ from .cancellation import Cell, bind_cell
 from .clock import Clock, VirtualClock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState, Target
-from .outcome import PACKAGE, Cancelled, Failure, Outcome, Value, failure_of
+from .outcome import Cancelled, Failure, Outcome, Value, failure_of
+from .places import place_in_stack
 from .stacks import current_frames
 from .streaming import stream_of
 
@@ -317,13 +316,14 @@ class ThreadLane:
             return list(self._threads)
 
     def places(self) -> list[str]:
-        """Where the workers sit that run an input: the user's frames, outermost first."""
+        """Where the workers sit that run an input: the user's lines."""
         with self._lock:
             idents = [
                 worker.cell.ident for worker in self._workers if worker.cell.input is not None
             ]
         frames = current_frames()
-        return [describe_frame(frames[ident]) for ident in idents if ident in frames]
+        places = [place_in_stack(frames.get(ident)) for ident in idents]
+        return [place for place in places if place is not None]
 
 
 def end_child(container: object, input: Input, outcome: Outcome, lane: bool | None) -> NoReturn:
@@ -343,30 +343,7 @@ def carry_out(effects: Iterable[Effect]) -> None:
             logger.exception("an effect of moorage failed")
 
 
-def describe_thread(thread: threading.Thread) -> str:
-    """Where `thread` sits: the user's function in it, and its innermost frame."""
-    frame: FrameType | None = current_frames().get(thread.ident or -1)
-    if frame is None:
-        return thread.name
-    return describe_frame(frame) or f"{thread.name}, which is at its end"
-
-
-def describe_frame(frame: FrameType) -> str:
-    """The user's outermost and innermost function on the stack of `frame`; "" if none is."""
-    frames = traceback.extract_stack(frame)
-    # Outermost, the standard library starts the thread, then it is ours; innermost
-    # it may be ours again.  What is in between is the user's.
-    start = 0
-    while start < len(frames) and frames[start].filename.startswith((PACKAGE, threading.__file__)):
-        start += 1
-    end = len(frames)
-    while end > start and frames[end - 1].filename.startswith(PACKAGE):
-        end -= 1
-    user = frames[start:end]
-    if not user:
-        return ""
-    first, last = user[0], user[-1]
-    place = f"{first.name} ({first.filename}:{first.lineno})"
-    if last is first:
-        return place
-    return f"{place}, in {last.name} ({last.filename}:{last.lineno})"
+def place_of(thread: threading.Thread) -> str:
+    """Where `thread` sits: the user's line in it; by its name, if there is none."""
+    frame = current_frames().get(thread.ident or -1)
+    return place_in_stack(frame) or f"{thread.name}, which is at its end"

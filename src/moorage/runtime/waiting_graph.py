@@ -254,7 +254,7 @@ class WaitingGraph:
         kinds = {input.call.target.is_async for input in survey.queued}
         spare: list[Node] = []
         for container, state, _, holders in survey.containers:
-            if container.retired:
+            if container.given_up:
                 continue  # its room was given back
             loop_wait = known.get(container)
             freed = self._node(container, len(holders))

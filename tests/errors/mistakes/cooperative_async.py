@@ -1,0 +1,9 @@
+# cooperative on an async def
+import moorage
+
+app = moorage.App()
+
+
+@app.function()
+@moorage.cooperative
+async def work(): ...
