@@ -30,7 +30,8 @@ from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState, Effect
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Cancelled, Failure, Value
-from moorage.runtime.pool import Pool, PoolOptions
+from moorage.runtime.pool import Pool
+from moorage.runtime.pool_options import PoolOptions
 from moorage.runtime.slots import Slots
 
 # More examples by hand: MOORAGE_EXAMPLES=5000 pytest tests/test_pool_model.py

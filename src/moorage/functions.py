@@ -61,7 +61,8 @@ from .runs import MakePool, Run
 from .runtime import forking
 from .runtime.autoscaler import Limits
 from .runtime.input import Input, Target
-from .runtime.pool import Pool, PoolStatistics
+from .runtime.pool import Pool
+from .runtime.statistics import PoolStatistics
 from .spawned import FunctionCall as FunctionCall
 from .targets import batched_target
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats

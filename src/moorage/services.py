@@ -22,7 +22,8 @@ from .runtime.container import Container, ContainerOptions, Host
 from .runtime.input import Target
 from .runtime.lifecycle import Lifecycle
 from .runtime.local import LocalContainer
-from .runtime.pool import Pool, PoolOptions
+from .runtime.pool import Pool
+from .runtime.pool_options import PoolOptions
 
 if TYPE_CHECKING:
     from .app import App

@@ -25,7 +25,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from moorage.runtime.pool import PoolStatistics
+from moorage.runtime.statistics import PoolStatistics
 
 from .tickets import FAILED, Fate, Ticket
 

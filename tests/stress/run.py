@@ -24,7 +24,7 @@ import moorage
 from moorage import config, runs
 from moorage.exception import InputCancellation
 from moorage.runtime.capacity import process_capacity
-from moorage.runtime.pool import PoolStatistics
+from moorage.runtime.statistics import PoolStatistics
 from moorage.runtime.timekeeper import process_timekeeper
 
 from .balance import compare

@@ -16,15 +16,12 @@ import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, cast
+from dataclasses import replace
+from typing import Any, Final, cast
 
 from .. import config
 from ..exception import (
     ExecutionError,
-    FunctionTimeoutError,
-    QueueTimeoutError,
-    ResourceExhaustedError,
 )
 from . import forking
 from .autoscaler import Limits, Observation, Policy, SimplePolicy
@@ -41,11 +38,22 @@ from .context import running_input
 from .deadlock import look_at, look_at_all
 from .input import Call, IllegalMove, Input, InputState
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
+from .pool_options import PoolOptions
 from .regions import ours
 from .routing import emptiest_below_limit, fullest_below_target
 from .snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
+from .statistics import ContainerStatistics, PoolStatistics, Survey
 from .threads import carry_out
 from .timekeeper import Timer
+from .verdicts import (
+    CANCELLED,
+    LEFT,
+    LOST,
+    full,
+    ran_out,
+    started_too_slowly,
+    waited_too_long,
+)
 from .waits import Wait, known
 
 logger: Final = logging.getLogger("moorage")
@@ -91,16 +99,6 @@ class PoolState(enum.Enum):
     RETIRED = "retired"  # was empty and is dropped: get a new one
 
 
-class RetryPolicy(Protocol):
-    """How often, and after which pause, a failed input is tried again."""
-
-    @property
-    def max_retries(self) -> int: ...
-    def delay(self, attempt: int, /) -> float:
-        """Seconds before a retry, the first being 1."""
-        ...
-
-
 class Trials:
     """What an input that failed has been through."""
 
@@ -111,78 +109,6 @@ class Trials:
         self.timer: Timer | None = None  # of its next attempt, while it waits for it
         # For the end of an attempt that ran out of time, which the next one needs.
         self.patience: Timer | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PoolOptions:
-    """What the user asked for, checked."""
-
-    name: str
-    limits: Limits
-    timeout: float | None = 300.0  # seconds from the grant of the slot
-    startup_timeout: float | None = None  # seconds from the boot of a container
-    queue_timeout: float | None = None  # seconds in the queue, each time
-    max_backlog: int | None = None  # inputs in the queue
-    waits_when_full: bool = False  # whether callers wait for room then, or are refused
-    sync_slots: int = 0  # threads that one container may need
-    retries: RetryPolicy | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerStatistics:
-    """One container at one moment.  Inputs as counts."""
-
-    number: int
-    state: ContainerState
-    running: int
-    limit: int
-    target: int
-    peak: int
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStatistics:
-    """One pool at one moment, counted under its lock and so exact.
-
-    ``accepted == queued + waiting + running - abandoned + succeeded + failed + cancelled``:
-    `waiting` inputs failed and will be tried again; `abandoned` ones have been
-    answered, and still hold a slot.  Not accepted are the `refused` ones, and those
-    that stand `outside` until the backlog has room.
-    """
-
-    name: str
-    max_inputs: int
-    target_inputs: int
-    outside: int
-    queued: int
-    waiting: int
-    running: int
-    abandoned: int
-    refused: int
-    accepted: int
-    succeeded: int
-    failed: int
-    cancelled: int
-    retries: int  # attempts after the first
-    abandoned_threads: int  # of the abandoned inputs, in containers given up for it
-    containers: tuple[ContainerStatistics, ...]
-    containers_started: int
-    peak_containers: int
-    peak_inputs: int  # in one container, over all that there were
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """One pool at one moment, for the search in ``waiting_graph.py``."""
-
-    version: tuple[object, ...]  # another one once anything here has changed
-    grows: bool  # no bound keeps it from starting a container; or it is being left
-    in_line: bool  # it waits for room
-    spare: int  # containers above `min_containers`
-    queued: list[Input]  # and those that stand outside, behind them
-    waiting: list[Input]  # for their next attempts
-    # Each with its state, its limit, and who holds its slots.
-    containers: list[tuple[Container, ContainerState, int, list[Input]]]
 
 
 class Pool:
@@ -369,7 +295,7 @@ class Pool:
             return False
         dropped: list[Input] = []
         with self.lock:
-            effects = self._cancel(input, outcome or _CANCELLED, dropped)
+            effects = self._cancel(input, outcome or CANCELLED, dropped)
             if effects is None:
                 return False
         carry_out(effects)
@@ -383,7 +309,7 @@ class Pool:
             return
         dropped: list[Input] = []
         with self.lock:
-            effects = self._cancel_all(list(inputs), outcome or _CANCELLED, dropped)
+            effects = self._cancel_all(list(inputs), outcome or CANCELLED, dropped)
         carry_out(effects)
         _forget_arguments(dropped)
 
@@ -425,7 +351,7 @@ class Pool:
             inputs += [input for input in self._waiting_inputs() if input.call is call]
             if not queued_only:
                 inputs += [input for input in self._holders() if input.call is call]
-            effects = self._cancel_all(inputs, _CANCELLED, dropped)
+            effects = self._cancel_all(inputs, CANCELLED, dropped)
         carry_out(effects)
         _forget_arguments(dropped)
 
@@ -651,7 +577,7 @@ class Pool:
             return inputs
         if not (may_stand_outside or self.waits_when_full):
             self._refused += count
-            raise _full(self.options.name, self._max_backlog, self._queued, count)
+            raise full(self.options.name, self._max_backlog, self._queued, count)
         for input in inputs[room:]:
             input.state = OUTSIDE
             self._outside[input] = None
@@ -1165,10 +1091,10 @@ class Pool:
             if following is not None:
                 self._deadline = self.clock.call_at(following, self._on_deadline)
             if due and self.options.retries is None:
-                effects = self._cancel_all(due, _ran_out(self.options.name, timeout), dropped)
+                effects = self._cancel_all(due, ran_out(self.options.name, timeout), dropped)
             else:
                 for input in due:  # each has its own history of attempts
-                    expired = _ran_out(self.options.name, timeout)
+                    expired = ran_out(self.options.name, timeout)
                     effects.extend(self._cancel(input, expired, dropped) or ())
         carry_out(effects)
         _forget_arguments(dropped)
@@ -1192,13 +1118,13 @@ class Pool:
                     due.append(queue.popleft())
                 else:
                     break
-            for_all = _waited_too_long(self.options.name, timeout)
+            for_all = waited_too_long(self.options.name, timeout)
             for input in due:
                 expired = for_all
                 trials = self._trials.get(input)
                 if trials is not None:
                     # Not tried again, for it did not run; it says how it failed before.
-                    expired = _waited_too_long(self.options.name, timeout)
+                    expired = waited_too_long(self.options.name, timeout)
                     expired.earlier = tuple(trials.errors)
                 effects.extend(self._cancel(input, expired, dropped) or ())
             if self._queue:
@@ -1686,7 +1612,7 @@ class Pool:
                 effects.append(container.give_up)
                 effects.extend(self.capacity.release(self.options.sync_slots))
             if late:
-                failure = _started_too_slowly(self.options.name, timeout)
+                failure = started_too_slowly(self.options.name, timeout)
                 effects.extend(self._start_failed(True, failure, dropped))
                 if self._state is PoolState.OPEN:
                     effects.extend(self._assign() if self._queued else self._scale())
@@ -1722,7 +1648,7 @@ class Pool:
             input.state = SETTLED
             self._forget_abandoned(input)
         else:
-            wake = self._record(input, input.cancellation or _LOST)
+            wake = self._record(input, input.cancellation or LOST)
         container.slots.release(input)
         self._running -= 1
         return [] if wake is None else [wake]
@@ -1791,7 +1717,7 @@ class Pool:
             inputs = list(self._queue) + list(self._outside) + self._waiting_inputs()
             if cancel_running:
                 inputs += self._holders()
-            effects = self._cancel_all(inputs, _LEFT, dropped)
+            effects = self._cancel_all(inputs, LEFT, dropped)
             for container in list(self._containers):
                 if container.state is STARTING:
                     self._move(container, STOPPING)
@@ -1807,7 +1733,7 @@ class Pool:
         """Cancel what holds a slot; done with already, it does nothing."""
         dropped: list[Input] = []
         with self.lock:
-            effects = self._cancel_all(self._holders(), _LEFT, dropped)
+            effects = self._cancel_all(self._holders(), LEFT, dropped)
         carry_out(effects)
         _forget_arguments(dropped)
 
@@ -1878,55 +1804,6 @@ def drained_run(name: str) -> ExecutionError:
 
 
 _NOWHERE: Final = cast(Input, object())
-
-_CANCELLED: Final = Cancelled("the input was cancelled")
-_LEFT: Final = Cancelled(
-    "the input was cancelled because its app's run was left; "
-    "call it, and read its result, inside `with app.run():`"
-)
-_LOST: Final = Cancelled("the input did not end before its container did")
-
-
-def _full(name: str, most: int | None, queued: int, count: int) -> ResourceExhaustedError:
-    wanted = "one more" if count == 1 else f"{count} more at once"
-    return ResourceExhaustedError(
-        f"{queued} of at most {most} inputs wait for a slot of {name}, which leaves no room for "
-        f'{wanted}; call later, or write on_full="wait" beside max_backlog='
-    )
-
-
-def _ran_out(name: str, timeout: float) -> Failure:
-    return _shared(
-        FunctionTimeoutError(
-            f"an input of {name} ran for longer than its timeout of {timeout:g} s; "
-            "give the function a longer one with timeout="
-        )
-    )
-
-
-def _waited_too_long(name: str, timeout: float) -> Failure:
-    return _shared(
-        QueueTimeoutError(
-            f"an input of {name} got no slot within its queue_timeout of {timeout:g} s, and did "
-            "not run; give the function more slots with max_containers= or concurrent, or a "
-            "longer wait with queue_timeout="
-        )
-    )
-
-
-def _started_too_slowly(name: str, timeout: float) -> Failure:
-    return _shared(
-        FunctionTimeoutError(
-            f"a container of {name} took longer to start than its startup_timeout of "
-            f"{timeout:g} s; give the function a longer one with startup_timeout="
-        )
-    )
-
-
-def _shared(error: BaseException) -> Failure:
-    failure = Failure(error)
-    failure.shared = True
-    return failure
 
 
 def _forget_arguments(inputs: list[Input]) -> None:
