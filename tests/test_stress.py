@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stress.balance import compare
+from stress.callers import SEEN
 from stress.run import Report, stress
 from stress.tickets import Fate
 
@@ -35,10 +36,10 @@ def again(report: Report, **changed: Any) -> list[str]:
 def test_callers_code_and_statistics_agree(report: Report):
     assert report.wrong == []
     assert report.inputs >= 2_900
-    for fate in Fate:
-        if fate not in (Fate.LATE, Fate.NO_CONTAINER):  # matters of luck
-            assert report.fates[fate.value], f"nothing was {fate.value}"
-    assert min(report.ends[end] for end in ("returned", "raised", "struck", "closed")) > 0
+    # The other fates are matters of luck in a run so small.
+    for fate in (Fate.RESULT, Fate.ERROR, Fate.CANCELLED, Fate.UNSEEN, Fate.UNSENT):
+        assert report.fates[fate.value], f"nothing was {fate.value}"
+    assert min(report.ends["returned"], report.ends["raised"]) > 0
 
 
 COUNTS = (
@@ -70,11 +71,19 @@ def test_two_counts_that_are_off_together_are_found(report: Report, by: int):
             assert again(report, statistics={**report.statistics, pool: wrong}), pool
 
 
+def test_an_outcome_that_is_counted_as_another_is_found(report: Report):
+    for pool in SEEN:
+        s = report.statistics[pool]
+        wrong = replace(s, succeeded=s.succeeded - 1, cancelled=s.cancelled + 1)
+        assert again(report, statistics={**report.statistics, pool: wrong})
+
+
 def test_a_retry_that_is_not_counted_is_found(report: Report):
-    # Enough that those of cancelled inputs, which nobody can know, do not make up for it.
+    # Of cancelled inputs one retry each cannot be known: more than these make up for.
     s = report.statistics["again"]
-    wrong = replace(s, retries=s.retries + s.cancelled + 1)
-    assert again(report, statistics={**report.statistics, "again": wrong})
+    for by in (s.cancelled + 1, -s.cancelled - 1):
+        wrong = replace(s, retries=s.retries + by)
+        assert again(report, statistics={**report.statistics, "again": wrong})
 
 
 def test_a_ticket_that_is_lost_is_found(report: Report):
@@ -85,7 +94,7 @@ def test_a_ticket_that_is_lost_is_found(report: Report):
 
 
 def test_a_caller_that_saw_nothing_or_saw_twice_is_found(report: Report):
-    ticket = next(t for t in report.tickets if t.fate is Fate.RESULT)
+    ticket = next(t for t in report.tickets if t.fate is Fate.RESULT and t.pool in SEEN)
     for fate, twice in ((None, False), (Fate.RESULT, True), (Fate.CANCELLED, False)):
         before = ticket.fate
         ticket.fate, ticket.twice = fate, twice

@@ -8,13 +8,14 @@ Owns the comparison, as a function of plain values.  What must equal what:
   accepted counts as 0 or 1; only pools named so have any.
 - ``succeeded``, ``failed``, ``cancelled`` are the numbers of tickets that met such a
   fate, and what is beyond these is, over all three, exactly the number of UNSEEN.  No
-  more of them succeeded than unseen code returned.
+  more of them succeeded than unseen code returned.  In some pools nobody goes away
+  (`callers.SEEN`): there each of the three is exact.
 - What code did fits each fate: a result was returned by the last attempt, an error
   raised by it; what was refused or late never ran; without retries nothing ran twice;
   every attempt that began has ended.
-- ``retries`` is the number of attempts that raised and were not the last.  For a
-  ticket that was cancelled or unseen one attempt may be either; in pools with a
-  short timeout those that were over before they began are not seen by the code.
+- ``retries`` is the number of attempts that were not the first.  One more may be, for
+  each ticket that was cancelled after its last attempt raised; and in pools with a
+  short timeout, those that were over before they began are not seen by the code.
 - No container ever held more code than `max_inputs`, as code counted, and as the
   pool says; at the end all gauges are 0.
 """
@@ -123,22 +124,15 @@ def _pool_unfit(
             yield f"callers saw {mine} {name}, the pool counts {count}, {at_most} were unseen"
 
     surely = maybe = 0
-    for ticket in tickets:
-        raised = sum(attempt.end == "raised" for attempt in ticket.attempts)
+    for ticket in tickets if rule.max_retries else ():
+        begun = len(ticket.attempts)
+        again = max(0, begun - 1)  # each attempt after the first is a retry
+        surely += again
         if rule.timed:
-            # Each attempt after the first is a retry; others may have had no time to begin.
-            again = max(0, len(ticket.attempts) - 1)
-            surely += again
             maybe += rule.max_retries - again
-        elif ticket.fate is Fate.RESULT:
-            surely += raised
-        elif ticket.fate is Fate.ERROR:
-            surely += raised - 1
-        elif raised:
-            surely += raised - 1
-            maybe += 1
-    if not rule.max_retries:
-        surely = maybe = 0
+        elif ticket.fate not in (Fate.RESULT, Fate.ERROR) and begun <= rule.max_retries:
+            # Cancelled while it waited for one more, or while its last one ended.
+            maybe += begun > 0 and ticket.attempts[-1].end == "raised"
     if not surely <= stats.retries <= surely + maybe:
         yield f"code was retried {surely} to {surely + maybe} times, the pool says {stats.retries}"
 

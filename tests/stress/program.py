@@ -291,7 +291,7 @@ def make_program(seed: int) -> Program:
     async def again_async(ticket: Ticket) -> int:
         return await run_async(ticket, perform_async)
 
-    @app.function(max_backlog=6, on_full="raise", **kept)
+    @app.function(max_backlog=2, on_full="raise", **kept)
     @moorage.concurrent(max_inputs=2)
     def choosy(ticket: Ticket) -> int:
         return run(ticket, perform)
