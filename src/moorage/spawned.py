@@ -249,7 +249,10 @@ class FunctionCall(Generic[R_co]):
             terminate_containers: accepted; only these inputs end here, never
                 their neighbours in the same container.
         """
-        self._started_pool().cancel_all(self._inputs)
+        pool = self._started_pool()
+        if pool.forked:
+            raise forking.stayed_behind(f"the call of {self.target.name}")
+        pool.cancel_all(self._inputs)
 
     @MethodWithAio
     def get_call_graph(self) -> list[InputInfo]:
