@@ -44,12 +44,13 @@ def test_a_thread_that_computes_is_struck_and_its_neighbours_are_not():
     def work(spins):
         try:
             began.release()
-            while spins or not go_on.is_set():
+            while True:  # CPython 3.13 skips the handlers around other loops
+                if not spins and go_on.is_set():
+                    return "unharmed"
                 sum(range(100))
         except BaseException as error:
             ended.append(type(error))
             raise
-        return "unharmed"
 
     with app.run():
         victim, neighbour = work.spawn(True), work.spawn(False)
