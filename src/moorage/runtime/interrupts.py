@@ -21,6 +21,8 @@ from .clock import Waiter
 from .regions import begins_region, here
 from .timekeeper import process_timekeeper
 
+_Outer = tuple[int, "_Outer | None"]
+
 
 class Interrupts:
     """The guard of the main thread."""
@@ -35,7 +37,7 @@ class Interrupts:
         # The depth up to which a KeyboardInterrupt may come: that of the wait, if any.
         self._open_to = 0
         # The same of the waits around it: a signal's handler may wait within one.
-        self._outer: list[int] = []
+        self._outer: _Outer | None = None
         self._pending = False
         self._installed = False
         self._leaves = False  # gives SIGINT back at the end of the region
@@ -53,7 +55,7 @@ class Interrupts:
     def resume(self) -> None:
         """In a forked child, whose main thread may be another than before."""
         self._depth = self._open_to = 0
-        self._outer.clear()
+        self._outer = None
         self._pending = False
         if here.guard is None and self._installed:
             here.guard = self
@@ -104,15 +106,21 @@ class Interrupts:
         self._raise_pending()
 
     def begin_wait(self, waiter: Waiter, /) -> None:
+        # No call in here: a handler may run at each, and its Ctrl-C be held off for
+        # good if it came between the look and the opening.
         if self._pending:
             self._pending = False
             raise KeyboardInterrupt
-        self._outer.append(self._open_to)
+        self._outer = (self._open_to, self._outer)
         self._open_to = self._depth
 
     def end_wait(self) -> None:
-        # Empty in a child that was forked within it.
-        self._open_to = self._outer.pop() if self._outer else 0
+        # None in a child that was forked within it.
+        outer = self._outer
+        if outer is None:
+            self._open_to = 0
+        else:
+            self._open_to, self._outer = outer
 
     def let_in(self, step: Callable[[], object]) -> None:
         """Take `step`, which only waits, open to Ctrl-C: also within a region."""
