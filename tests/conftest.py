@@ -6,6 +6,7 @@ import faulthandler
 import gc
 import itertools
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,6 +20,11 @@ import trio
 from moorage import runs
 from moorage.runtime.capacity import process_capacity
 from moorage.runtime.pool import Pool
+
+# Shells start what runs in the background with Ctrl-C ignored, and so would we, and the
+# programs that tests start: the tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Seconds after which a test that hangs ends the whole run, with all stacks.
 HANGS_AFTER = 120.0
