@@ -11,36 +11,56 @@ and a container that was idle for ``scaledown_window`` goes.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+# Seconds that the last container stays idle where the user set no window.
+LAST_CONTAINER_WINDOW: Final = 60.0
+
+
+class Fill(enum.Enum):
+    """How far ready containers are filled when none is below its target."""
+
+    TARGET = "target"  # no further: what is above it waits in the queue
+    MAX = "max"  # up to max_inputs, at once
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the user set.  Inputs and containers as counts, the window in seconds."""
+    """What the user set.  Inputs and containers as counts, the window in seconds.
+
+    `scaledown_window` is None if the user set none: then the policy chooses.
+    """
 
     target_inputs: int
     max_inputs: int
     min_containers: int = 0
     max_containers: int | None = None
     buffer_containers: int = 0
-    scaledown_window: float = 60.0
+    scaledown_window: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A pool at one moment.  Cumulative counts start at the pool's creation."""
+    """A pool at one moment.  Cumulative counts start at the pool's creation.
 
-    now: float
-    running: int  # inputs that hold a slot
+    What is counted is what takes one slot: an input, or a batch of a batched pool,
+    whose queue counts as the batches that it will make.
+    """
+
+    now: float  # seconds, on a clock that never goes back
+    running: int  # those that hold a slot
     queued: int
     ready: int  # containers that take inputs, idle ones included
     starting: int
     idle_since: tuple[float, ...]  # of each idle container, longest idle first
-    arrivals: int
-    completions: int
+    arrivals: int  # to the queue, further attempts included
+    completions: int  # slots that were given back
+    busy_seconds: float  # the integral of `running` over time, up to now
     starts: int  # containers that became ready
     start_seconds: float  # the sum of their start-up times
+    draining: int = 0  # containers that could be taken back, warm
     # Slots below target that busy containers may not use: their limits were lowered.
     withheld: int = 0
 
@@ -55,6 +75,7 @@ class Decision:
 
     wanted: int
     ask_again_at: float | None = None
+    fill: Fill = Fill.MAX
 
 
 class Policy(Protocol):
@@ -75,6 +96,8 @@ class SimplePolicy:
             need += limits.buffer_containers
         # Idle containers within their window are kept beside those in use.
         window = limits.scaledown_window
+        if window is None:
+            window = LAST_CONTAINER_WINDOW
         kept = [since for since in seen.idle_since if seen.now < since + window]
         # One that starts is kept too: it would be asked for again at the next
         # arrival, and a start thrown away costs more than a window of idling.
