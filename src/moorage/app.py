@@ -543,7 +543,9 @@ class App:
             refuse_nested(raw, serialized)
             self._check_cloud("app.cls", cloud_arguments, decorating=True)
             declared = Declarations(raw, snapshots=enable_memory_snapshot)
-            mine = with_marks(options, marks, concurrent_inputs, raw.__name__)
+            mine = with_marks(options, marks, concurrent_inputs, raw.__name__).merged(
+                batching=declared.batching
+            )
             targets = list(declared.methods.values())
 
             def make_service(

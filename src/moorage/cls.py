@@ -27,7 +27,7 @@ from .retries import Retries
 from .runtime import forking
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Lifecycle
-from .targets import batched_target, make_target
+from .targets import check_batched, make_target
 from .types import FunctionAutoscalerSettings
 from .with_aio import FunctionWithAio, MethodWithAio
 
@@ -171,6 +171,16 @@ class Cls:
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
         """The class with another dynamic batching; see `batched`."""
         batching = checked_batching(max_batch_size, wait_ms)
+
+        if "_find" not in self.__dict__:
+            methods = self._declared.methods
+            if len(methods) != 1:
+                raise InvalidError(
+                    f"with_batching is for a class with one method that is called from outside, "
+                    f"{self.__name__} has {', '.join(methods) or 'none'}; write a class for each"
+                )
+            for target in methods.values():
+                check_batched(target)
         return self._variant("batching", lambda options: options.merged(batching=batching))
 
     def _variant(self, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Cls:
@@ -369,8 +379,6 @@ class Obj:
             return self._bound[name]
         declared = self._cls._declared
         target, raw = declared.methods[name], declared.raw_methods[name]
-        if self._cls._options.batching is not None:
-            target = batched_target(target)  # by with_batching, if not by @batched
         if partial is not None and partial.raw is not raw:
             raw = partial.raw
             target = make_target(target.name, raw, partial.marks.is_generator, is_method=True)

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final, TypeVar
 
 from . import runs
+from .runtime.batching import BatchCall, members_of
 from .runtime.cancellation import Cell
 from .runtime.capacity import process_capacity
 from .runtime.container import ContainerState
@@ -79,7 +80,9 @@ class _Describing:
         if seen is None:
             return [f"{pool.options.name}: in the midst of a change; ask again"]
         limits = seen.limits
-        held = sum(len(container.held) for container in seen.containers)
+        held = sum(
+            len(members_of(slot.input)) for container in seen.containers for slot in container.held
+        )
         facts = [f"{held} running"]
         if seen.queued:
             facts.insert(0, f"{seen.queued} queued")
@@ -91,6 +94,8 @@ class _Describing:
             if seen.next_attempt_at is not None:
                 facts[-1] += f", the next in {_seconds(seen.next_attempt_at - seen.now)}"
         bounds = f"max_inputs={limits.max_inputs}"
+        if seen.max_batch_size is not None:
+            bounds = f"max_batch_size={seen.max_batch_size}, {bounds}"
         if limits.target_inputs != limits.max_inputs:
             bounds += f", target_inputs={limits.target_inputs}"
         if limits.max_containers is not None:
@@ -172,6 +177,13 @@ class _Describing:
             place = place_in_task(runner.get_coro(), self._stack(loop_thread))
             wait = self._waits.get(runner)
             shields = runner.shields
+        name = target.name
+        if isinstance(input.call, BatchCall):
+            members = len(members_of(input))
+            left = members - input.call.live
+            name = f"batch of {members} of {name}"
+            if left and held.state is not InputState.ABANDONED:
+                facts.append(f"{left} of them cancelled or out of time")
         if held.state is InputState.GRANTED:
             facts.append("has a slot and has not begun")
         elif held.state is InputState.ABANDONED:
@@ -193,12 +205,12 @@ class _Describing:
         at = self._at(place)
         seconds = pool.now - held.granted_at
         return _Holder(
-            target.name,
+            name,
             input.input_id,
             seconds,
             f"{where}{at}",
             shown,
-            (target.name, where.partition(" thread ")[0], place, *key),
+            (name, where.partition(" thread ")[0], place, *key),
         )
 
     def _stack(self, ident: int | None) -> FrameType | None:
@@ -294,6 +306,10 @@ def _why_not_more(seen: PoolSnapshot) -> str:
         return f"waits for {starting} {'containers' if starting > 1 else 'container'} to start"
     if held:
         return blocked
+    if seen.max_batch_size is not None and any(
+        c.state is ContainerState.READY and len(c.held) < c.limit for c in seen.containers
+    ):
+        return "waits for more inputs, to make a batch of them"
     return "starts no container: its autoscaler wants no more than it has"
 
 

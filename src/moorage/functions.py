@@ -64,7 +64,7 @@ from .runtime.input import Input, Target
 from .runtime.pool import Pool
 from .runtime.statistics import PoolStatistics
 from .spawned import FunctionCall as FunctionCall
-from .targets import batched_target
+from .targets import check_batched
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats
 from .with_aio import MethodWithAio
 
@@ -416,7 +416,7 @@ class Function(Generic[P, R_co, O_co]):
             )
         options = change(self._service.options)
         if options.batching is not None:
-            target = batched_target(target)
+            check_batched(target)
         return self._make(
             target, self._service.with_options(options), self._local, shown=shown, web=self._web
         )
@@ -675,7 +675,9 @@ def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
     return FunctionAutoscalerSettings(
         min_containers=limits.min_containers,
         max_containers=limits.max_containers,
-        scaledown_window=round(limits.scaledown_window),
+        scaledown_window=(
+            None if limits.scaledown_window is None else round(limits.scaledown_window)
+        ),
         buffer_containers=limits.buffer_containers,
     )
 

@@ -79,14 +79,29 @@ class Decision:
 
 
 class Policy(Protocol):
+    """Decides, with a memory of its own, for one pool."""
+
+    limits: Limits  # may be set anew at any time
+
     def decide(self, seen: Observation, /) -> Decision: ...
+
+    def shortest_stay(self, containers: int, /) -> float:
+        """Seconds for which any of so many containers is kept idle, at the least.
+
+        So that the policy need not be asked whenever one becomes idle.
+        """
+        ...
 
 
 class SimplePolicy:
     """``ceil(demand / target)`` now; idle containers go after their window."""
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
+
+    def shortest_stay(self, containers: int, /) -> float:
+        window = self.limits.scaledown_window
+        return LAST_CONTAINER_WINDOW if window is None else window
 
     def decide(self, seen: Observation, /) -> Decision:
         limits = self.limits

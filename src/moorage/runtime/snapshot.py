@@ -48,6 +48,7 @@ class PoolSnapshot:
     queued: int
     first: Input | None  # of those queued
     max_backlog: int | None
+    max_batch_size: int | None  # None unless it is batched
     outside: int  # inputs that wait for room in the backlog
     waiting: int  # inputs, for their next attempts
     next_attempt_at: float | None
