@@ -278,7 +278,7 @@ def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None
             f"got a {type(result).__name__} for {_inputs(count)}; "
             "return a list of that length"
         )
-    values: list[Any] = result
+    values = cast("list[Any]", result)
     if len(values) != count:
         raise InvalidError(
             f"the batched function {name} must return a list with one element for each input, "
@@ -314,8 +314,5 @@ def current_input_ids() -> list[str]:
     if input is None:
         return []
     call = input.call
-    return (
-        [member.input_id for member in call.ran]
-        if isinstance(call, BatchCall)
-        else [input.input_id]
-    )
+    members = call.ran if isinstance(call, BatchCall) else [input]
+    return [member.input_id for member in members]

@@ -23,7 +23,7 @@ from .. import config
 from ..exception import ExecutionError
 from . import forking
 from .autoscaler import Fill, Limits, Observation, Policy, SimplePolicy
-from .batching import BatchCall, batch_of, end_of_batch, make_batch, members_of
+from .batching import BatchCall, end_of_batch, make_batch, members_of
 from .capacity import Capacity
 from .clock import Clock, Waiter, acquire_patiently, acquire_within
 from .container import (
@@ -1135,12 +1135,8 @@ class Pool:
             effects = self._release(input.container, input)
             if self._batching is not None:
                 end_of_batch(input)
-        elif (
-            state is RUNNING
-            and self._batching is not None
-            and not isinstance(input.call, BatchCall)
-        ):
-            wake, effects = self._leave_batch(batch_of(input), input, outcome, dropped)
+        elif state is RUNNING and type(input.runner) is Input:
+            wake, effects = self._leave_batch(input.runner, input, outcome, dropped)
         elif (
             state is RUNNING
             and type(input.cancellation) is Failure
