@@ -278,7 +278,7 @@ def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None
             f"got a {type(result).__name__} for {_inputs(count)}; "
             "return a list of that length"
         )
-    values = cast("list[Any]", result)
+    values = cast("list[object]", result)
     if len(values) != count:
         raise InvalidError(
             f"the batched function {name} must return a list with one element for each input, "
