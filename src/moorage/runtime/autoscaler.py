@@ -223,9 +223,9 @@ class TargetPolicy:
         when, before = samples[0]
         if now - when > 2 * window and len(samples) > 1:
             when, before = samples[1]
-        count = arrivals - before
-        count -= self.tuning.caution * math.sqrt(count) if count > 0 else 0.0
-        return max(0.0, count) / max(now - when, window)
+        count = max(0, arrivals - before)
+        count_at_least = max(0.0, count - self.tuning.caution * math.sqrt(count))
+        return count_at_least / max(now - when, window)
 
     def _service(self, busy: float, completions: int) -> float | None:
         """The mean service time in seconds, those that run included; None if none ended."""
