@@ -159,7 +159,7 @@ class TargetPolicy:
     """
 
     def __init__(self, limits: Limits, tuning: Tuning = Tuning()) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self.tuning = tuning
         # (when, arrivals) as they were seen, eldest first, some quarters of a window apart.
         self._seen: deque[tuple[float, int]] = deque(maxlen=8)
@@ -190,6 +190,11 @@ class TargetPolicy:
         if settles_at is not None and (again is None or settles_at < again):
             again = settles_at
         return Decision(wanted, again)
+
+    def shortest_stay(self, containers: int, /) -> float:
+        if self.limits.scaledown_window is not None:
+            return self.limits.scaledown_window
+        return self.tuning.long_window if containers <= 1 else self.tuning.short_least
 
     # -- what is needed ------------------------------------------------------------------
 

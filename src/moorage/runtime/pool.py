@@ -22,7 +22,7 @@ from typing import Any, Final, cast
 from .. import config
 from ..exception import ExecutionError
 from . import forking
-from .autoscaler import Fill, Limits, Observation, Policy, SimplePolicy
+from .autoscaler import Fill, Limits, Observation, Policy, TargetPolicy
 from .batching import BatchCall, end_of_batch, make_batch, members_of
 from .capacity import Capacity
 from .clock import Clock, Waiter, acquire_patiently, acquire_within
@@ -130,7 +130,7 @@ class Pool:
         self.run: object = None  # the run it belongs to; set before it is used
         self._factory = factory
         self.capacity: Capacity = capacity
-        self._policy: Policy = SimplePolicy(options.limits) if policy is None else policy
+        self._policy: Policy = TargetPolicy(options.limits) if policy is None else policy
         self._on_retired = on_retired
         self._max_containers = options.limits.max_containers
         self._queue_timeout = options.queue_timeout
