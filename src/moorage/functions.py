@@ -322,7 +322,8 @@ class Function(Generic[P, R_co, O_co]):
             num_running_inputs=seen.running,
             input_headroom=sum(
                 max(0, c.limit - c.running) for c in serving if c.state.value == "ready"
-            ),
+            )
+            * (1 if seen.batches is None else seen.batches.max_batch_size),
         )
 
     # -- other options ----------------------------------------------------------

@@ -410,10 +410,14 @@ class Pool:
 
     @ours
     def resize(self, container: Container, limit: int) -> None:
-        """Set how many inputs `container` may run at once; interrupts nothing."""
+        """Set how many inputs `container` may run at once; interrupts nothing.
+
+        From then on it is filled up to that limit, and no target holds for it.
+        """
         with self.lock:
             before = container.slots.limit
             container.slots.set_limit(limit)
+            container.target = container.slots.limit
             effects = self._assign()
             if container.slots.limit < before:
                 self._look_for_knots(effects)
@@ -1447,14 +1451,15 @@ class Pool:
     def _observe(self, now: float) -> Observation:
         idle: list[float] = []
         withheld = 0
+        target = self.options.limits.target_inputs
         for container in self._ready:
             if self._held_loops and self._queued and container in self._held_loops:
-                withheld += max(0, container.target - len(container.slots.held))
+                withheld += max(0, target - len(container.slots.held))
             if container.idle_since is not None:
                 idle.append(container.idle_since)
-            elif container.slots.limit < container.target:
+            elif container.slots.limit < target:
                 usable = max(container.slots.limit, len(container.slots.held))
-                withheld += max(0, container.target - usable)
+                withheld += max(0, target - usable)
         idle.sort()
         queued = -(-(self._queued + len(self._outside)) // self._batch_size)
         draining = 0
