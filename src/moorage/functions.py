@@ -79,7 +79,7 @@ R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)  # what the undecorated function returns
 Y = TypeVar("Y")
 
-# Undelivered results a map may have under way, if its pool has not more slots.
+# Undelivered results a map may have under way, if its pool cannot run more at once.
 WINDOW: Final = 1000
 
 
@@ -603,6 +603,9 @@ class Function(Generic[P, R_co, O_co]):
         service = self._service
         limits = service.limits
         most = limits.max_inputs * (limits.max_containers or config.max_containers)
+        batching = service.options.batching
+        if batching is not None:
+            most *= batching.max_batch_size  # each slot is for so many
         while True:
             run = service.current_run()
             pool = run.pool(service.key, service.make_pool)
