@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from .model import Hit
 
 BATCHES = (1, 8, 32)
-CONTAINERS = (1, 2)
+QUERIES = 2_000  # of which each caller asks the next one
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="examples.search", description="A search server.")
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.search",
+        description="A search server, and how fast it is in batches.",
+    )
     parser.add_argument("query", nargs="*", help="find this, and measure nothing")
     parser.add_argument("--callers", type=int, default=256, help="at once (default: 256)")
-    parser.add_argument("--queries", type=int, default=4096, help="in all (default: 4096)")
+    parser.add_argument("--seconds", type=float, default=4, help="for each row (default: 4)")
     given = parser.parse_args(arguments)
-    if given.callers < 1 or given.queries < 2:
-        parser.error("--callers must be 1 or more, and --queries 2 or more")
+    if given.callers < 1:
+        parser.error(f"--callers must be 1 or more, got {given.callers}")
     if given.query:
         print_hits(given.query, asyncio.run(measure.ask_once(given.query)))
         return 0
@@ -35,26 +38,21 @@ def main(arguments: list[str] | None = None) -> int:
     index = server.load()
     print(f"{len(index.passages):,} passages of the standard library's docstrings\n")
     print_hits(QUESTIONS, asyncio.run(measure.ask_once(QUESTIONS)))
-
-    asked = measure.queries(index.passages, given.queries)
-    print("\nwithout a server     one batch     per query")
-    for batch in BATCHES:
-        seconds = measure.batch_seconds(index, asked, batch)
-        each = seconds / batch
-        print(f"batches of {batch:<4} {seconds * 1000:>12.2f} ms {each * 1000:>10.2f} ms")
-
+    asked = measure.queries(index.passages, QUERIES)
     expected = measure.answer_alone(index, asked)
-    print("\ncallers  containers  batch  queries/s   p50 ms   p99 ms")
-    wrong = 0
-    for callers in (given.callers, 1):
-        few = slice(None) if callers > 1 else slice(len(asked) // 16 + 2)
-        for containers in CONTAINERS if callers > 1 else (1,):
-            for batch in BATCHES:
-                load = Load(callers, containers, batch)
-                measured = asyncio.run(measure.measure(load, asked[few], expected[few]))
-                print_row(measured)
-                wrong += measured.wrong
-    print("\nevery answer is that of a batch of one" if not wrong else f"\n{wrong} answers DIFFER")
+    print_batches({batch: measure.batch_seconds(index, asked, batch) for batch in BATCHES})
+
+    print("\ncallers  containers  batch: limit    mean  answers/s   p50 ms   p99 ms")
+    loads = [Load(given.callers, containers, batch) for containers in (1, 2) for batch in BATCHES]
+    loads += [Load(1, 1, batch) for batch in BATCHES]
+    answers = wrong = 0
+    for load in loads:
+        measured = asyncio.run(measure.measure(load, asked, expected, given.seconds))
+        print_row(measured)
+        answers += measured.answers
+        wrong += measured.wrong
+    print(f"\n{answers:,} answers, ", end="")
+    print(f"{wrong:,} of them WRONG" if wrong else "each the same as in a batch of one")
     return 1 if wrong else 0
 
 
@@ -71,11 +69,18 @@ def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def print_batches(seconds: dict[int, float]) -> None:
+    """What a batch costs by itself, which is what batching can gain."""
+    print("\nwithout a server   a batch takes   per query")
+    for batch, taken in seconds.items():
+        print(f"batches of {batch:<5} {taken * 1000:>12.2f} ms {taken * 1000 / batch:>8.2f} ms")
+
+
 def print_row(measured: Measured) -> None:
     load = measured.load
     print(
-        f"{load.callers:>7}  {load.containers:>10}  {load.batch:>5}  "
-        f"{measured.per_second:>9,.0f}  {measured.p50 * 1000:>7.1f}  {measured.p99 * 1000:>7.1f}",
+        f"{load.callers:>7}  {load.containers:>10}  {load.batch:>12}  {measured.mean_batch:>6.1f}"
+        f"  {measured.per_second:>9,.0f}  {measured.p50 * 1000:>7.1f}  {measured.p99 * 1000:>7.1f}",
         flush=True,
     )
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
-from statistics import median, quantiles
+from itertools import cycle
+from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from .server import Search, app
@@ -36,15 +36,17 @@ class Load(NamedTuple):
 
     callers: int
     containers: int
-    batch: int  # inputs at most
+    batch: int  # queries at most
 
 
 class Measured(NamedTuple):
     load: Load
+    answers: int
+    wrong: int  # of them: other than that of a batch of one
+    mean_batch: float  # queries
     per_second: float  # answers
-    p50: float  # seconds that a caller waited
+    p50: float  # seconds that a caller waited for one
     p99: float
-    wrong: int  # answers that differ from those of a batch of one
 
 
 def queries(passages: list[Passage], count: int) -> list[str]:
@@ -78,39 +80,42 @@ async def ask_once(asked: list[str]) -> list[list[Hit]]:
         return [hits async for hits in Search().ask.map.aio(asked)]
 
 
-async def measure(load: Load, asked: list[str], expected: list[list[Hit]]) -> Measured:
-    """Ask a server with these batches and containers for all of `asked`, and compare."""
-    server = (
-        Search.with_options(max_containers=load.containers)
-        .with_batching(max_batch_size=load.batch, wait_ms=2)
-        .with_concurrency(max_inputs=2)()
-    )
+async def measure(
+    load: Load, asked: list[str], expected: list[list[Hit]], seconds: float
+) -> Measured:
+    """Ask a server of these batches and containers for so many seconds, and compare."""
+    server = Search.with_options(max_containers=load.containers).with_batching(
+        max_batch_size=load.batch, wait_ms=2
+    )()
+    answers: list[tuple[int, list[Hit], float]] = []  # of which query, what, after how long
+
+    async def call(until: float) -> None:
+        for number in numbers:  # which all callers draw from
+            begin = time.perf_counter()
+            hits = await server.ask.remote.aio(asked[number])
+            end = time.perf_counter()
+            answers.append((number, hits, end - begin))
+            if end > until:
+                return
+
     async with app.run():
         await start(server, load, asked)
-        answers: list[list[Hit] | None] = [None] * len(asked)
-        times: list[float] = []
-        numbers = iter(range(len(asked)))  # the callers draw from it: one loop, so no lock
+        numbers = cycle(range(len(asked)))
+        batches = server.ask.statistics().batches.granted
         begin = time.perf_counter()
-        async with asyncio.TaskGroup() as callers:
-            for _ in range(load.callers):
-                callers.create_task(caller(server, asked, numbers, answers, times))
-        seconds = time.perf_counter() - begin
-    percentiles = quantiles(times, n=100)
-    wrong = sum(answer != right for answer, right in zip(answers, expected, strict=True))
-    return Measured(load, len(asked) / seconds, percentiles[49], percentiles[98], wrong)
-
-
-async def caller(
-    server: Search,
-    asked: list[str],
-    numbers: Iterator[int],
-    answers: list[list[Hit] | None],
-    times: list[float],
-) -> None:
-    for number in numbers:
-        begin = time.perf_counter()
-        answers[number] = await server.ask.remote.aio(asked[number])
-        times.append(time.perf_counter() - begin)
+        await asyncio.gather(*(call(begin + seconds) for _ in range(load.callers)))
+        taken = time.perf_counter() - begin
+        batches = server.ask.statistics().batches.granted - batches
+    waits = sorted(wait for _, _, wait in answers)
+    return Measured(
+        load,
+        answers=len(answers),
+        wrong=sum(hits != expected[number] for number, hits, _ in answers),
+        mean_batch=len(answers) / batches,
+        per_second=len(answers) / taken,
+        p50=waits[len(waits) // 2],
+        p99=waits[len(waits) * 99 // 100],
+    )
 
 
 async def start(server: Search, load: Load, asked: list[str]) -> None:

@@ -3,16 +3,18 @@
 Owns how the vectors are made (latent semantic analysis, by scikit-learn), where
 they are kept afterwards, and the search itself, which needs numpy only.
 
-Making them takes some seconds, the first time.  They are kept beside this file,
-in ``.cache``; a file of another Python, or made with other settings, is not used.
+Making them takes some ten seconds, the first time.  They are kept beside this
+file, in ``.cache``, and used by the Python and the code that made them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import platform
+import sys
 import tempfile
 import threading
 from collections import Counter
@@ -24,12 +26,12 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from . import texts
 from .texts import Passage, collect, words
 
 Vectors = npt.NDArray[np.float32]
 
 CACHE = Path(__file__).parent / ".cache"
-FORMAT = 1  # of the file: count it up when what is kept, or how it is made, changes
 DIMENSIONS = 768  # as many as a sentence has in a usual embedding
 BLOCK = 32  # passages that are multiplied at once; see Index.nearest
 # Vectors have this length, and whole numbers in them.  A product of two, and each sum on the
@@ -104,10 +106,15 @@ def load() -> Index:
     From here on BLAS has one thread in this process: containers are what there
     are several of, and would fight for the cores.
     """
-    path = CACHE / f"python-{platform.python_version()}-{DIMENSIONS}-{FORMAT}.npz"
+    makers = hashlib.sha256(
+        b"".join(Path(file).read_bytes() for file in (__file__, texts.__file__))
+    )
+    path = CACHE / f"python-{platform.python_version()}-{makers.hexdigest()[:8]}.npz"
     with _making:  # two containers may start at once
         if not path.exists():
-            _write(path, *make(collect()))
+            passages = collect()
+            print(f"making vectors of {len(passages):,} passages, once", file=sys.stderr)
+            _write(path, *make(passages))
     index = _read(path)
     threadpool_limits(1, user_api="blas")
     return index

@@ -55,12 +55,13 @@ def passages_of(source: bytes, module: str) -> Iterator[Passage]:
 
 
 def _docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    if isinstance(node, documented) and (docstring := ast.get_docstring(node)):
+    """Of `node`, and of what stands within, each with its dotted name."""
+    named = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, named | ast.Module) and (docstring := ast.get_docstring(node)):
         yield name, docstring
     for child in ast.iter_child_nodes(node):
-        named = isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        yield from _docstrings(child, f"{name}.{child.name}" if named else name)
+        inner = f"{name}.{child.name}" if isinstance(child, named) else name
+        yield from _docstrings(child, inner)
 
 
 def words(text: str) -> list[str]:
@@ -71,5 +72,11 @@ def words(text: str) -> list[str]:
 
 
 def _singular(word: str) -> str:
-    plural = len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
-    return word[:-1] if plural else word
+    """As well as endings tell it; what matters is that both forms end up the same."""
+    if len(word) < 4 or word.endswith(("ss", "us", "is")) or not word.endswith("s"):
+        return word
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "shes", "tches", "rches")):
+        return word[:-2]
+    return word[:-1]
