@@ -327,7 +327,9 @@ class App:
             max_containers: never more that start or take inputs; no limit but the process's
                 if None.
             buffer_containers: further ones, while there is any demand.
-            scaledown_window: seconds an idle container is kept, 2 to 3,600; 60 if None.
+            scaledown_window: seconds an idle container is kept, 2 to 3,600.  If None, the
+                autoscaler chooses: 60 for the last one, for others about what a restart
+                costs, and 60 for those that were needed again late.
             retries: how often an input that failed is tried again: a count, 1 s apart, or a
                 policy.  Not for generators and web functions.
             is_generator: whether calling it gives a generator; found out if None.

@@ -27,7 +27,7 @@ from .retries import Retries
 from .runtime import forking
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Lifecycle
-from .targets import check_batched, make_target
+from .targets import check_batched_class, make_target
 from .types import FunctionAutoscalerSettings
 from .with_aio import FunctionWithAio, MethodWithAio
 
@@ -172,15 +172,8 @@ class Cls:
         """The class with another dynamic batching; see `batched`."""
         batching = checked_batching(max_batch_size, wait_ms)
 
-        if "_find" not in self.__dict__:
-            methods = self._declared.methods
-            if len(methods) != 1:
-                raise InvalidError(
-                    f"with_batching is for a class with one method that is called from outside, "
-                    f"{self.__name__} has {', '.join(methods) or 'none'}; write a class for each"
-                )
-            for target in methods.values():
-                check_batched(target)
+        if "_find" not in self.__dict__ and not config.strict:
+            check_batched_class(self.__name__, list(self._declared.methods.values()))
         return self._variant("batching", lambda options: options.merged(batching=batching))
 
     def _variant(self, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Cls:

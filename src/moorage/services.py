@@ -25,6 +25,7 @@ from .runtime.lifecycle import Lifecycle
 from .runtime.local import LocalContainer
 from .runtime.pool import Pool
 from .runtime.pool_options import PoolOptions
+from .targets import check_batched_class
 
 if TYPE_CHECKING:
     from .app import App
@@ -170,7 +171,8 @@ class AppService:
         options, limits = self._options, self.limits
         batching: BatchOptions | None = None
         if options.batching is not None:
-            # A batched method is alone in its class, so there is no other target.
+            if len(self._targets) > 1:  # strict mode finds it when the class is used
+                check_batched_class(self._name, self._targets)
             batching = BatchOptions(
                 batch_target(self._targets[0]),
                 options.batching.max_batch_size,

@@ -7,7 +7,7 @@ Owns how a function becomes a `Target` of the engine.  `App.function` and
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import config
@@ -46,6 +46,21 @@ def check_batched(target: Target) -> None:
         InvalidError: if it is a generator or has defaults; for methods in strict mode later.
     """
     _check_batched(target.name, target.function, target.kind, target.is_method)
+
+
+def check_batched_class(name: str, targets: Sequence[Target]) -> None:
+    """Refuse a class that ``with_batching`` cannot batch.
+
+    Raises:
+        InvalidError: unless it has just one method that is called from outside.
+    """
+    if len(targets) != 1:
+        methods = ", ".join(target.name for target in targets)
+        raise InvalidError(
+            f"with_batching is for a class with one method that is called from outside, "
+            f"{name} has {methods or 'none'}; write a class for each"
+        )
+    check_batched(targets[0])
 
 
 def _check_batched(name: str, function: Callable[..., Any], kind: Kind, is_method: bool) -> None:
