@@ -85,14 +85,12 @@ class Policy(Protocol):
 
     limits: Limits  # may be set anew at any time
 
-    def decide(self, seen: Observation, /) -> Decision: ...
-
-    def shortest_stay(self, containers: int, /) -> float:
-        """Seconds for which any of so many containers is kept idle, at the least.
-
-        So that the policy need not be asked whenever one becomes idle.
-        """
+    @property
+    def shortest_stay(self) -> float:
+        """Seconds that an idle container is kept at the least: no need to ask before."""
         ...
+
+    def decide(self, seen: Observation, /) -> Decision: ...
 
 
 class SimplePolicy:
@@ -101,9 +99,9 @@ class SimplePolicy:
     def __init__(self, limits: Limits) -> None:
         self.limits: Limits = limits
 
-    def shortest_stay(self, containers: int, /) -> float:
-        window = self.limits.scaledown_window
-        return LAST_CONTAINER_WINDOW if window is None else window
+    @property
+    def shortest_stay(self) -> float:
+        return LAST_CONTAINER_WINDOW
 
     def decide(self, seen: Observation, /) -> Decision:
         limits = self.limits
@@ -191,10 +189,10 @@ class TargetPolicy:
             again = settles_at
         return Decision(wanted, again)
 
-    def shortest_stay(self, containers: int, /) -> float:
-        if self.limits.scaledown_window is not None:
-            return self.limits.scaledown_window
-        return self.tuning.long_window if containers <= 1 else self.tuning.short_least
+    @property
+    def shortest_stay(self) -> float:
+        window = self.limits.scaledown_window
+        return self.tuning.short_least if window is None else window
 
     # -- what is needed ------------------------------------------------------------------
 

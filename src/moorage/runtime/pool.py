@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -74,6 +75,9 @@ STOPPED: Final = ContainerState.STOPPED
 # Seconds after which a container is given up whose slots are all held by inputs that
 # were answered and do not end: a struck thread needs far less to get out.
 ALL_ABANDONED: Final = 1.0
+
+# More slots than there will be.
+ANY_NUMBER: Final = sys.maxsize
 
 # Back-off after failed starts: the second waits this many seconds, each
 # further one twice as long, up to the last figure.
@@ -179,6 +183,9 @@ class Pool:
         # target are granted.
         self._wanted = 0
         self._bursts = True
+        # Slots held when it was asked last, with nobody queued: while no fewer are held,
+        # what it said holds until the time it named.
+        self._asked_with = ANY_NUMBER
         # When the first batch of the queue has waited for long enough, or before.
         # Invariant: armed while a batch in the queue is neither full nor due.
         self._batch_due: Timer | None = None
@@ -590,19 +597,23 @@ class Pool:
 
     # -- assigning ------------------------------------------------------------------
 
-    def _assign(self) -> list[Effect]:
-        """Grant what can be granted, in order; ask the policy if that is not all."""
+    def _assign(self, *, asks: bool = True) -> list[Effect]:
+        """Grant what can be granted, in order; ask the policy if that is not all.
+
+        It is not asked (`asks`) when a slot was given back: then it is up to date.
+        """
         effects: list[Effect] = []
         if not self._queued:
             return effects
         if self._batching is not None:
-            return self._assign_batches()
+            return self._assign_batches(asks=asks)
         if self._held_loops:
             return self._assign_around_held_loops()
         now = self._now()
         self._fill(fullest_below_target, now, effects)
         if self._queued:
-            effects.extend(self._scale())
+            if asks:
+                effects.extend(self._scale())
             # Nothing better is ready: burst above the target meanwhile.
             if self._bursts:
                 self._fill(emptiest_below_limit, now, effects)
@@ -610,7 +621,7 @@ class Pool:
             effects.extend(self._assign())
         return effects
 
-    def _assign_batches(self) -> list[Effect]:
+    def _assign_batches(self, *, asks: bool = True) -> list[Effect]:
         """As `_assign`, for a pool whose slots are for batches."""
         effects: list[Effect] = []
         now = self._now()
@@ -622,7 +633,8 @@ class Pool:
             self._grant_batch(container, now, effects)
         if self._queued and fullest_below_target(free) is None:
             # Also for one that is not due yet: it will need a slot when it is.
-            effects.extend(self._scale())
+            if asks:
+                effects.extend(self._scale())
             if self._bursts:
                 free = self._free_containers()
                 while self._is_due(now, effects):
@@ -1068,7 +1080,7 @@ class Pool:
         if self._drain_wakes:
             self._wake_if_settled()  # the one place where a success may be the last
         if self._queued:
-            effects = self._assign()
+            effects = self._assign(asks=container.state is not READY)
         if not container.slots.held:
             if container.state is READY:
                 self._now_idle(container, self._now())
@@ -1082,11 +1094,8 @@ class Pool:
         if (
             idle is not None
             and not self._queued
-            and (
-                self._wakeup is None
-                or self._wakeup_at
-                > idle + self._policy.shortest_stay(len(self._ready) + self._starting)
-            )
+            and self._running < self._asked_with
+            and (self._wakeup is None or self._wakeup_at > idle + self._policy.shortest_stay)
         ):
             # A container just became idle; or one that was kept beyond its
             # window, because it was needed, may be needed no more.
@@ -1420,6 +1429,7 @@ class Pool:
 
     def _scale(self) -> list[Effect]:
         """Ask the policy and carry its decision out."""
+        self._asked_with = ANY_NUMBER if self._queued else self._running
         if self._queued and self._is_capped():
             self._bursts = True
             return []  # nothing it could decide
@@ -1761,10 +1771,12 @@ class Pool:
                 effects.extend(self._assign() if self._queued else self._scale())
             else:
                 effects = self._assign()
-            if container.state is READY and not container.slots.held:
-                self._now_idle(container, now)
-                effects.extend(self._scale())
-                if self.capacity.crowded:
+            if container.state is READY:
+                idle = not container.slots.held
+                if idle:
+                    self._now_idle(container, now)
+                effects.extend(self._scale())  # others that start may be needed no more
+                if idle and self.capacity.crowded:
                     effects.append(self.capacity.make_room)
         carry_out(effects)
         return True
