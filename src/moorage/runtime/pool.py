@@ -543,15 +543,20 @@ class Pool:
             return None
         try:
             attempts = [trials.timer.when for trials in self._trials.values() if trials.timer]
+            first = next((input for input in self._queue if input.state is QUEUED), None)
+            due: float | None = None
+            if self._batching is not None and first is not None:
+                due = first.queued_at + self._batching.wait
             return PoolSnapshot(
                 name=self.options.name,
                 is_open=self._state is PoolState.OPEN,
                 limits=self.options.limits,
                 now=self._now(),
                 queued=self._queued,
-                first=next((input for input in self._queue if input.state is QUEUED), None),
+                first=first,
                 max_backlog=self._max_backlog,
                 max_batch_size=None if self._batching is None else self._batch_size,
+                batch_due_at=due,
                 outside=len(self._outside),
                 waiting=self._waiting,
                 next_attempt_at=min(attempts, default=None),
@@ -573,7 +578,15 @@ class Pool:
             takes_no_more=container.takes_no_more,
             loop_is_held=container in self._held_loops,
             held=[
-                HeldSlot(held, held.state, since, held.runner, held.cancellation is not None)
+                HeldSlot(
+                    held,
+                    held.state,
+                    since,
+                    held.runner,
+                    held.cancellation is not None,
+                    len(members_of(held)),
+                    sum(member.outcome is not None for member in members_of(held)),
+                )
                 for held, since in container.slots.held.items()
                 if isinstance(held, Input)
             ],
@@ -965,7 +978,7 @@ class Pool:
 
         def wake_all() -> None:
             carry_out(wakes)
-            call.forget()
+            call.forget(ended=ended)
 
         return wake_all
 
