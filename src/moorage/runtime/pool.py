@@ -626,6 +626,8 @@ class Pool:
     def _assign_batches(self) -> list[Effect]:
         """As `_assign`, for a pool whose slots are for batches."""
         effects: list[Effect] = []
+        if self._outside:
+            self._let_in(effects)  # first: they may have their place in what goes now
         now = self._now()
         free = self._free_containers()
         while self._is_due(now, effects):
@@ -1557,6 +1559,7 @@ class Pool:
         for container in idle[:count]:
             effects.extend(self._drain(container))
             count -= 1
+        self._leave_line_if_first(effects)
         return count < before
 
     def _drain(self, container: Container) -> list[Effect]:
@@ -1564,9 +1567,7 @@ class Pool:
         self._ready.remove(container)
         self._no_more_idle(container)
         effects: list[Effect] = [] if container.slots.held else [self._stop(container)]
-        if self._waiting_for_room and not self._ready and not self._starting:
-            # Its next container is the first one again, which needs no room.
-            self._leave_line(effects)
+        self._leave_line_if_first(effects)
         return effects
 
     def _stop(self, container: Container) -> Effect:
@@ -1752,6 +1753,11 @@ class Pool:
                 effects.extend(self._retire_if_unused())
         carry_out(effects)
 
+    def _leave_line_if_first(self, effects: list[Effect]) -> None:
+        """Containers went: the next one may be the first one again, which needs no room."""
+        if self._waiting_for_room and not self._ready and not self._starting:
+            self._leave_line(effects)
+
     def _leave_line(self, effects: list[Effect]) -> None:
         self._waiting_for_room = False
         effects.extend(self.capacity.leave_line(self))
@@ -1820,7 +1826,9 @@ class Pool:
         # Nothing else is there to serve them: they waited for this one.
         waiting = [input for input in self._queue if input.state is QUEUED]
         waiting += self._outside
-        return self._cancel_all(waiting, failure, dropped)
+        effects = self._cancel_all(waiting, failure, dropped)
+        self._leave_line_if_first(effects)
+        return effects
 
     def _on_startup_deadline(self) -> None:
         """The eldest container that starts may take too long.  On the clock's thread.
