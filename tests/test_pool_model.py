@@ -94,10 +94,11 @@ class ModelContainer:
         world = self.world
         assert self.state is ContainerState.READY, "granted by a container that takes nothing"
         assert not self.told_to_take_no_more, "a drained container takes work"
+        assert not world.passes_over(self), "its loop is blocked"
         assert len(self.slots.held) <= self.slots.limit, "granted over the limit"
         if len(self.slots.held) > self.target:
             for other in world.pool._ready:
-                if other is not self:
+                if other is not self and not world.passes_over(other):
                     below = min(other.target, other.slots.limit)
                     assert len(other.slots.held) >= below, "burst while another is below target"
         if world.batching is not None:
@@ -173,6 +174,7 @@ class PoolWorld:
         batching: BatchOptions | None = None,
     ) -> None:
         self.batching = batching
+        self.held_loops: list[ModelContainer] = []
         self.size = 1 if batching is None else batching.max_batch_size
         self.waits_when_full = waits_when_full
         self.refused = 0
@@ -219,6 +221,11 @@ class PoolWorld:
     def pick_input(self, index: int, *states: InputState) -> Input | None:
         there = [i for i in self.inputs if i.state in states]
         return there[index % len(there)] if there else None
+
+    def passes_over(self, container: ModelContainer) -> bool:
+        """Whether it gets no batch, as its loop sits in a blocking call."""
+        batching = self.batching
+        return batching is not None and batching.target.is_async and container in self.held_loops
 
     def holders(self, *states: InputState) -> list[Input]:
         """What holds a slot and is in one of `states`: inputs, or batches."""
@@ -373,7 +380,7 @@ class PoolWorld:
         if s.queued:
             # Nobody waits while a slot is free, but for the rest of a batch, and
             # somebody is to come.
-            if any(c.slots.free for c in ready):
+            if any(c.slots.free for c in ready if not self.passes_over(c)):
                 assert self.batching is not None
                 assert s.queued < self.size, "a full batch does not go"
                 first = next(i for i in pool._queue if i.state is InputState.QUEUED)
@@ -389,7 +396,6 @@ class PoolWorld:
         for c in ready:
             if surplus and not self.closing and c.idle_since is not None:
                 assert c.idle_since + limits.scaledown_window > self.clock.now() - 1e-9
-
 
     def check_batch(self, batch: Input, call: BatchCall) -> None:
         members = call.members
@@ -468,7 +474,8 @@ class PoolModel(RuleBasedStateMachine):
         world.calls.append(call)
         inputs = [Input(call, index, (index,), None) for index in range(count)]
         s = world.pool.statistics()
-        free = sum(c.slots.free for c in world.in_state(ContainerState.READY))
+        ready = world.in_state(ContainerState.READY)
+        free = sum(c.slots.free for c in ready if not world.passes_over(c))
         if world.batching is None and s.queued:
             free = 0
         fits = count <= MOST_QUEUED - s.queued + free * world.size
@@ -496,6 +503,23 @@ class PoolModel(RuleBasedStateMachine):
         input = world.pick_holder(index, InputState.RUNNING, InputState.ABANDONED)
         if input is not None:
             world.end_code(input, good, lane)
+
+    @precondition(lambda self: self.sizes is not None)
+    @rule(which=which, index=st.integers(0, 3))
+    def hold_loop(self, which: int, index: int) -> None:
+        world = self.worlds[which]
+        ready = world.in_state(ContainerState.READY, ContainerState.DRAINING)
+        if ready:
+            world.held_loops.append(ready[index % len(ready)])
+            world.pool.hold_loop(world.held_loops[-1])
+
+    @precondition(lambda self: self.sizes is not None)
+    @rule(which=which, index=st.integers(0, 3))
+    def let_loop_go(self, which: int, index: int) -> None:
+        world = self.worlds[which]
+        if world.held_loops:
+            container = world.held_loops.pop(index % len(world.held_loops))
+            world.pool.let_loop_go(container)
 
     @precondition(lambda self: self.sizes is not None)
     @rule(which=which, index=index, bad=st.integers(-1, 63))
@@ -730,6 +754,8 @@ class PoolModel(RuleBasedStateMachine):
         try:
             self.flush()
             for world in self.worlds:
+                while world.held_loops:
+                    world.pool.let_loop_go(world.held_loops.pop())
                 self._end(world)
             assert self.capacity.statistics().containers == 0
             assert self.capacity.statistics().waiting == 0

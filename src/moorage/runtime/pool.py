@@ -713,7 +713,7 @@ class Pool:
         free = 0
         if not self._queued or self._batching is not None:
             # Else there is none.  What waits for the rest of its batch has one.
-            free = sum(container.slots.free for container in self._ready)
+            free = sum(container.slots.free for container in self._free_containers())
         return self._max_backlog - self._queued + free * self._batch_size
 
     def _within_bound(self, inputs: Sequence[Input], may_stand_outside: bool) -> Sequence[Input]:
