@@ -13,7 +13,6 @@ from moorage.exception import (
     InputCancelledError,
     InvalidError,
     QueueTimeoutError,
-    ResourceExhaustedError,
 )
 from moorage.runtime.clock import VirtualClock
 
@@ -747,7 +746,9 @@ def test_each_failed_member_is_tried_again_by_its_own_history(kind):
         work = stage_app.cls(**options)(Work)().work
 
     with clock, stage_app.run(clock=clock):
-        calls = [work.spawn((name, times)) for name, times in zip("abcd", (0, 1, 2, 3), strict=True)]
+        calls = [
+            work.spawn((name, times)) for name, times in zip("abcd", (0, 1, 2, 3), strict=True)
+        ]
         clock.sleep(4.5)
         assert calls[0].get() == "a"
         assert work.statistics().waiting == 3

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Final, TypeVar
 
 from . import runs
-from .runtime.batching import BatchCall, members_of
+from .runtime.batching import BatchCall
 from .runtime.cancellation import Cell
 from .runtime.capacity import process_capacity
 from .runtime.container import ContainerState
@@ -80,9 +80,7 @@ class _Describing:
         if seen is None:
             return [f"{pool.options.name}: in the midst of a change; ask again"]
         limits = seen.limits
-        held = sum(
-            len(members_of(slot.input)) for container in seen.containers for slot in container.held
-        )
+        held = sum(slot.members for container in seen.containers for slot in container.held)
         facts = [f"{held} running"]
         if seen.queued:
             facts.insert(0, f"{seen.queued} queued")
@@ -179,11 +177,9 @@ class _Describing:
             shields = runner.shields
         name = target.name
         if isinstance(input.call, BatchCall):
-            members = len(members_of(input))
-            left = members - input.call.live
-            name = f"batch of {members} of {name}"
-            if left and held.state is not InputState.ABANDONED:
-                facts.append(f"{left} of them cancelled or out of time")
+            name = f"batch of {held.members} of {name}"
+            if held.settled and held.state is not InputState.ABANDONED:
+                facts.append(f"{held.settled} of them were cancelled; it runs on for the others")
         if held.state is InputState.GRANTED:
             facts.append("has a slot and has not begun")
         elif held.state is InputState.ABANDONED:
@@ -286,6 +282,12 @@ def _numbers(blocks: Sequence[_Block]) -> str:
 
 def _why_not_more(seen: PoolSnapshot) -> str:
     """Why a pool with a queue starts no further container, or that it does."""
+    if seen.batch_due_at is not None and any(
+        c.state is ContainerState.READY and len(c.held) < c.limit and not c.loop_is_held
+        for c in seen.containers
+    ):
+        more = _seconds(max(0.0, seen.batch_due_at - seen.now))
+        return f"waits for more inputs, to make a batch of them, for {more} at the most"
     states = [container.state for container in seen.containers]
     starting = states.count(ContainerState.STARTING)
     count = starting + states.count(ContainerState.READY)
@@ -306,10 +308,6 @@ def _why_not_more(seen: PoolSnapshot) -> str:
         return f"waits for {starting} {'containers' if starting > 1 else 'container'} to start"
     if held:
         return blocked
-    if seen.max_batch_size is not None and any(
-        c.state is ContainerState.READY and len(c.held) < c.limit for c in seen.containers
-    ):
-        return "waits for more inputs, to make a batch of them"
     return "starts no container: its autoscaler wants no more than it has"
 
 

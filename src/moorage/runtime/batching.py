@@ -83,9 +83,18 @@ class BatchCall:
                 else:
                     yield member, outcome
 
-    def forget(self) -> None:
-        """Let go of the arguments of members that are settled.  No lock held."""
-        for member in self.members:
+    def forget(self, *, ended: bool) -> None:
+        """Let go of the arguments of members that are settled.  No lock held.
+
+        Args:
+            ended: so has the batch.  An error's traceback may lead to the frames that
+                called its code, and so to here: the members, and by them the error,
+                would live until the next collection.
+        """
+        members = self.members
+        if ended:
+            self.members, self.ran = [], []
+        for member in members:
             if member.outcome is not None:
                 member.args, member.kwargs = (), None
 
@@ -314,5 +323,6 @@ def current_input_ids() -> list[str]:
     if input is None:
         return []
     call = input.call
-    members = call.ran if isinstance(call, BatchCall) else [input]
-    return [member.input_id for member in members]
+    members = call.ran if isinstance(call, BatchCall) else []
+    # What a batch left running when it ended knows the first of them.
+    return [member.input_id for member in members or [input]]

@@ -550,15 +550,20 @@ class Pool:
             return None
         try:
             attempts = [trials.timer.when for trials in self._trials.values() if trials.timer]
+            first = next((input for input in self._queue if input.state is QUEUED), None)
+            due: float | None = None
+            if self._batching is not None and first is not None:
+                due = first.queued_at + self._batching.wait
             return PoolSnapshot(
                 name=self.options.name,
                 is_open=self._state is PoolState.OPEN,
                 limits=self.options.limits,
                 now=self._now(),
                 queued=self._queued,
-                first=next((input for input in self._queue if input.state is QUEUED), None),
+                first=first,
                 max_backlog=self._max_backlog,
                 max_batch_size=None if self._batching is None else self._batch_size,
+                batch_due_at=due,
                 outside=len(self._outside),
                 waiting=self._waiting,
                 next_attempt_at=min(attempts, default=None),
@@ -580,7 +585,15 @@ class Pool:
             takes_no_more=container.takes_no_more,
             loop_is_held=container in self._held_loops,
             held=[
-                HeldSlot(held, held.state, since, held.runner, held.cancellation is not None)
+                HeldSlot(
+                    held,
+                    held.state,
+                    since,
+                    held.runner,
+                    held.cancellation is not None,
+                    len(members_of(held)),
+                    sum(member.outcome is not None for member in members_of(held)),
+                )
                 for held, since in container.slots.held.items()
                 if isinstance(held, Input)
             ],
@@ -624,6 +637,8 @@ class Pool:
     def _assign_batches(self, *, asks: bool = True) -> list[Effect]:
         """As `_assign`, for a pool whose slots are for batches."""
         effects: list[Effect] = []
+        if self._outside:
+            self._let_in(effects)  # first: they may have their place in what goes now
         now = self._now()
         free = self._free_containers()
         while self._is_due(now, effects):
@@ -710,7 +725,7 @@ class Pool:
         free = 0
         if not self._queued or self._batching is not None:
             # Else there is none.  What waits for the rest of its batch has one.
-            free = sum(container.slots.free for container in self._ready)
+            free = sum(container.slots.free for container in self._free_containers())
         return self._max_backlog - self._queued + free * self._batch_size
 
     def _within_bound(self, inputs: Sequence[Input], may_stand_outside: bool) -> Sequence[Input]:
@@ -977,7 +992,7 @@ class Pool:
 
         def wake_all() -> None:
             carry_out(wakes)
-            call.forget()
+            call.forget(ended=ended)
 
         return wake_all
 
@@ -1554,6 +1569,7 @@ class Pool:
         for container in idle[:count]:
             effects.extend(self._drain(container))
             count -= 1
+        self._leave_line_if_first(effects)
         return count < before
 
     def _drain(self, container: Container) -> list[Effect]:
@@ -1561,9 +1577,7 @@ class Pool:
         self._ready.remove(container)
         self._no_more_idle(container)
         effects: list[Effect] = [] if container.slots.held else [self._stop(container)]
-        if self._waiting_for_room and not self._ready and not self._starting:
-            # Its next container is the first one again, which needs no room.
-            self._leave_line(effects)
+        self._leave_line_if_first(effects)
         return effects
 
     def _stop(self, container: Container) -> Effect:
@@ -1749,6 +1763,11 @@ class Pool:
                 effects.extend(self._retire_if_unused())
         carry_out(effects)
 
+    def _leave_line_if_first(self, effects: list[Effect]) -> None:
+        """Containers went: the next one may be the first one again, which needs no room."""
+        if self._waiting_for_room and not self._ready and not self._starting:
+            self._leave_line(effects)
+
     def _leave_line(self, effects: list[Effect]) -> None:
         self._waiting_for_room = False
         effects.extend(self.capacity.leave_line(self))
@@ -1819,7 +1838,9 @@ class Pool:
         # Nothing else is there to serve them: they waited for this one.
         waiting = [input for input in self._queue if input.state is QUEUED]
         waiting += self._outside
-        return self._cancel_all(waiting, failure, dropped)
+        effects = self._cancel_all(waiting, failure, dropped)
+        self._leave_line_if_first(effects)
+        return effects
 
     def _on_startup_deadline(self) -> None:
         """The eldest container that starts may take too long.  On the clock's thread.
