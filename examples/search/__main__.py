@@ -60,7 +60,7 @@ def print_hits(asked: list[str], answers: list[list[Hit]]) -> None:
     for query, hits in zip(asked, answers, strict=True):
         print(query)
         for hit in hits:
-            print(f"  {hit.score:.2f}  {hit.name:<42.42}  {shortened(hit.text, 50)}")
+            print(f"  {hit.score:.2f}  {shortened(hit.name, 42):<42}  {shortened(hit.text, 50)}")
         if not hits:
             print("  nothing: it has no word that is known")
 

@@ -14,11 +14,12 @@ import moorage as modal
 if TYPE_CHECKING:
     from .model import Hit, Index
 
-app = modal.App("search")
+image = modal.Image.debian_slim().pip_install("scikit-learn")  # for Modal; no image is made here
+app = modal.App("search", image=image)
 
 
 def load() -> Index:
-    """The model.  Imported by the container that wants it, for only that needs numpy."""
+    """The model, whose packages only those need that call this: here, the containers."""
     from . import model
 
     return model.load()
