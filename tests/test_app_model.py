@@ -71,7 +71,8 @@ class Scale:
     buffer: int
 
 
-METHODS = st.sampled_from(["sync", "asynchronous"])
+METHODS = st.sampled_from(["sync", "asynchronous", "batched", "batched_async"])
+MOST_IN_A_BATCH = 3
 SECONDS = st.sampled_from([0.0, 0.5, 1.0, 3.0, 7.5, 20.0])  # 20 runs out of time
 STEPS = st.one_of(
     st.builds(Spawn, METHODS, st.integers(1, 4), SECONDS, st.integers(0, 3)),
@@ -171,14 +172,91 @@ class World:
                 moorage.experimental.stop_fetching_inputs()
 
         self.work: Any = Work
+        self.batched = {
+            "batched": self.make_batched("batched", is_async=False),
+            "batched_async": self.make_batched("batched_async", is_async=True),
+        }
         self.calls: list[tuple[Spawn | None, FunctionCall[Any]]] = []
+
+    def make_batched(self, name: str, *, is_async: bool) -> Any:
+        """A class whose only method takes batches, whose members fail one by one."""
+        world = self
+
+        class Hooks:
+            @moorage.enter()
+            async def enter(self) -> None:
+                await asyncio.sleep(0.5)
+                with world.lock:
+                    self.number = len(world.entered)
+                    world.entered[self.number] += 1
+
+            @moorage.exit()
+            def leave(self) -> None:
+                with world.lock:
+                    world.exited[self.number] += 1
+
+            def begin(self, failures: list[int]) -> list[bool]:
+                ids = moorage.current_input_ids()
+                assert ids[0] == moorage.current_input_id()
+                assert 1 <= len(ids) == len(failures) <= MOST_IN_A_BATCH
+                with world.lock:
+                    assert self.number in world.entered
+                    assert self.number not in world.exited, "runs after its exit hooks"
+                    world.running[self.number] += 1
+                    world.most[self.number] = max(
+                        world.most[self.number], world.running[self.number]
+                    )
+                    world.began.update(ids)
+                    return [world.began[id] <= most for id, most in zip(ids, failures, strict=True)]
+
+            def end(self) -> None:
+                with world.lock:
+                    world.running[self.number] -= 1
+
+        batched = moorage.batched(max_batch_size=MOST_IN_A_BATCH, wait_ms=1500)
+
+        class Batched(Hooks):
+            @batched
+            def work(self, seconds: list[float], failures: list[int]) -> list[str | WorkError]:
+                fails = self.begin(failures)
+                try:
+                    until = world.clock.now() + max(seconds)
+                    while (left := until - world.clock.now()) > 0:
+                        world.clock.sleep(min(left, 0.25))
+                        moorage.check_cancelled()
+                    return [WorkError() if fail else name for fail in fails]
+                finally:
+                    self.end()
+
+        class BatchedAsync(Hooks):
+            @batched
+            async def work(
+                self, seconds: list[float], failures: list[int]
+            ) -> list[str | WorkError]:
+                fails = self.begin(failures)
+                try:
+                    await asyncio.sleep(max(seconds))
+                    return [WorkError() if fail else name for fail in fails]
+                finally:
+                    self.end()
+
+        return self.app.cls(
+            serialized=True,
+            max_containers=2,
+            scaledown_window=5,
+            timeout=int(TIMEOUT),
+            retries=Retries(max_retries=2, initial_delay=2.0),
+        )(moorage.concurrent(max_inputs=2, target_inputs=1)(BatchedAsync if is_async else Batched))
 
     def take(self, step: object) -> None:
         made = self.work()
         match step:
             case Spawn(method, count, seconds, failures):
+                function = (
+                    self.batched[method]().work if method in self.batched else getattr(made, method)
+                )
                 for _ in range(count):
-                    call = getattr(made, method).spawn(seconds, failures)
+                    call = function.spawn(seconds, failures)
                     self.calls.append((step, call))
             case Cancel(which) if self.calls:
                 self.calls[which % len(self.calls)][1].cancel()
@@ -206,7 +284,10 @@ class World:
             return "failed"
         except FunctionTimeoutError:
             assert spawn is not None
-            assert spawn.seconds > TIMEOUT
+            if spawn.method in self.batched:  # or another of its batch did
+                assert any(s and s.seconds > TIMEOUT for s, _ in self.calls)
+            else:
+                assert spawn.seconds > TIMEOUT
             return "failed"
         assert spawn is None or (value == spawn.method and spawn.failures < 3)
         assert spawn is None or spawn.seconds < TIMEOUT
@@ -240,16 +321,19 @@ def test_a_random_program_loses_nothing(steps: list[object], waits: float, drain
                     least = pool.options.limits.min_containers
                     assert len(s.containers) == least
         outcomes = Counter(world.outcome_of(*one) for one in world.calls)
-        # Gone already if it had nothing to do any more; there is one pool, in its time.
-        for pool in pools:
-            s = pool.statistics()
+        # Gone already if it had nothing to do any more.
+        every = [pool.statistics() for pool in pools]
+        for s in every:
             assert (s.queued, s.running, s.waiting, s.abandoned, s.outside) == (0,) * 5
             assert s.containers == ()
             assert s.accepted == s.succeeded + s.failed + s.cancelled
-            if s.accepted == len(world.calls):
-                assert outcomes["succeeded"] == s.succeeded
-                assert outcomes["failed"] == s.failed
-                assert outcomes["cancelled"] == s.cancelled
+            if s.batches is not None:
+                assert s.batches.running == 0
+                assert all(1 <= size <= MOST_IN_A_BATCH for size, _ in s.batches.sizes)
+        if sum(s.accepted for s in every) == len(world.calls):
+            assert outcomes["succeeded"] == sum(s.succeeded for s in every)
+            assert outcomes["failed"] == sum(s.failed for s in every)
+            assert outcomes["cancelled"] == sum(s.cancelled for s in every)
         assert sum(outcomes.values()) == len(world.calls)
         if drain and not any(isinstance(step, Cancel) for step in steps):
             assert not outcomes["cancelled"], "a drain finishes what was accepted"
