@@ -17,7 +17,9 @@ Owns the comparison, as a function of plain values.  What must equal what:
   each ticket that was cancelled after its last attempt raised; and in pools with a
   short timeout, those that were over before they began are not seen by the code.
 - No container ever held more code than `max_inputs`, as code counted, and as the
-  pool says; at the end all gauges are 0.
+  pool says; at the end all gauges are 0.  In a batched pool these are batches.
+- A batched pool has granted slots to as many members as code began for, or more: some
+  left before it began.  None of its batches was empty, or too large.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Rules:
     max_retries: int = 0
     timed: bool = False  # has a timeout so short that attempts may end before they begin
     perhaps: bool = False  # may have tickets PERHAPS accepted
+    most_in_a_batch: int | None = None  # None unless it is batched
 
 
 def compare(
@@ -135,6 +138,18 @@ def _pool_unfit(
             maybe += begun > 0 and ticket.attempts[-1].end == "raised"
     if not surely <= stats.retries <= surely + maybe:
         yield f"code was retried {surely} to {surely + maybe} times, the pool says {stats.retries}"
+
+    if rule.most_in_a_batch is not None:
+        batches = stats.batches
+        assert batches is not None
+        begun = sum(len(ticket.attempts) for ticket in tickets)
+        granted = sum(size * count for size, count in batches.sizes)
+        if granted < begun:
+            yield f"code began for {begun} members of batches, the pool says {granted}"
+        if not all(1 <= size <= rule.most_in_a_batch for size, _ in batches.sizes):
+            yield f"batches of {batches.sizes}, of at most {rule.most_in_a_batch}"
+        if batches.granted != sum(count for _, count in batches.sizes) or batches.running:
+            yield f"batches that do not add up: {batches}"
 
     if most > rule.max_inputs:
         yield f"{most} inputs ran at once in one container, of at most {rule.max_inputs}"

@@ -24,11 +24,26 @@ from .tickets import Fate, Sent, Ticket
 # How long a caller's plan may make its code last, in seconds.
 LONGEST = 0.004
 # Pools whose errors do not say to which ticket they belong.
-NAMELESS = frozenset({"brief", "brief_async", "hurried", "bounded", "fragile"})
+NAMELESS = frozenset(
+    {
+        "brief",
+        "brief_async",
+        "hurried",
+        "bounded",
+        "fragile",
+        "lists",
+        "lists_async",
+        "lists_again",
+        "lists_brief",
+        "lists_brief_async",
+        "lists_bounded",
+        "lists_service",
+    }
+)
 
 
 # Pools whose callers never go away, so that each outcome is seen, and compared exactly.
-SEEN = frozenset({"again", "patient", "hurried"})
+SEEN = frozenset({"again", "patient", "hurried", "lists_again"})
 
 
 class Caller:

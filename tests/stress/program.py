@@ -22,6 +22,7 @@ from moorage.exception import (
     FunctionTimeoutError,
     InputCancellation,
     InputCancelledError,
+    InvalidError,
     QueueTimeoutError,
     RemoteError,
     ResourceExhaustedError,
@@ -36,6 +37,10 @@ ITEMS = 24  # more than a stream is ahead of its reader
 
 class Planned(Exception):
     """With the number of the ticket."""
+
+
+class BatchFailed(Exception):
+    """Of all members of a batch."""
 
 
 class BadStart(Exception):
@@ -116,7 +121,11 @@ def note(ticket: Ticket, got: object, problems: list[str]) -> None:
         ticket.met(Fate.REFUSED)
     elif isinstance(got, BadStart):
         ticket.met(Fate.NO_CONTAINER)
-    elif isinstance(got, RemoteError) and isinstance(got.__cause__, SystemExit):
+    elif (
+        isinstance(got, BatchFailed)
+        or (isinstance(got, RemoteError) and isinstance(got.__cause__, SystemExit))
+        or (isinstance(got, InvalidError) and "must return a list" in str(got))
+    ):
         ticket.met(Fate.ERROR)
     else:
         problems.append(f"{ticket!r} got {got!r}, cause {got.__cause__!r}")
@@ -224,6 +233,67 @@ def make_program(seed: int) -> Program:
             raise
         go(ticket, attempt, "returned")
 
+    # A batch is one in its crowd, and an attempt of each of its members.
+
+    def come_all(tickets: list[Ticket], attempts: list[Attempt], whole: Attempt) -> None:
+        for ticket, attempt in zip(tickets, attempts, strict=True):
+            ticket.attempts.append(attempt)
+        ids = moorage.current_input_ids()
+        if len(ids) != len(tickets) or ids[0] != moorage.current_input_id():
+            problems.append(f"a batch of {len(tickets)} has the ids {ids}")
+        input = current_input()
+        assert input is not None
+        crowd = crowds.setdefault((tickets[0].pool, input.container.number), set())
+        crowd.add(whole)
+        count = len(crowd)
+        if count > most.get(tickets[0].pool, 0):
+            most[tickets[0].pool] = count
+
+    def go_all(
+        tickets: list[Ticket], attempts: list[Attempt], whole: Attempt, hows: list[str]
+    ) -> None:
+        for ticket, attempt, how in zip(tickets, attempts, hows, strict=True):
+            if attempt.end is None and attempt in ticket.attempts:
+                attempt.end = how
+        input = current_input()
+        assert input is not None
+        crowds.setdefault((tickets[0].pool, input.container.number), set()).discard(whole)
+
+    def run_batch(tickets: list[Ticket]) -> list[int | BaseException]:
+        attempts, whole = [Attempt() for _ in tickets], Attempt()
+        struck, raised = ["struck"] * len(tickets), ["raised"] * len(tickets)
+        try:
+            try:
+                come_all(tickets, attempts, whole)
+                perform(lead_of(tickets))
+                places = places_of(tickets)
+            except InputCancellation:
+                go_all(tickets, attempts, whole, struck)
+                raise
+            except BaseException:
+                go_all(tickets, attempts, whole, raised)
+                raise
+            go_all(tickets, attempts, whole, hows_of(places, len(tickets)))
+            return places
+        except InputCancellation:
+            go_all(tickets, attempts, whole, struck)
+            raise
+
+    async def run_batch_async(tickets: list[Ticket]) -> list[int | BaseException]:
+        attempts, whole = [Attempt() for _ in tickets], Attempt()
+        come_all(tickets, attempts, whole)
+        try:
+            await perform_async(lead_of(tickets))
+            places = places_of(tickets)
+        except asyncio.CancelledError:
+            go_all(tickets, attempts, whole, ["struck"] * len(tickets))
+            raise
+        except BaseException:
+            go_all(tickets, attempts, whole, ["raised"] * len(tickets))
+            raise
+        go_all(tickets, attempts, whole, hows_of(places, len(tickets)))
+        return places
+
     kinds: list[Kind] = []
     owners: dict[str, Any] = {}
     bounds: dict[str, Any] = {}
@@ -236,12 +306,19 @@ def make_program(seed: int) -> Program:
         *,
         max_retries: int = 0,
         timed: bool = False,
+        most_in_a_batch: int | None = None,
         **kind: Any,
     ) -> Kind:
         made = Kind(pool, function, **kind)
         kinds.append(made)
         owners.setdefault(pool, function)
-        rules[pool] = Rules(max_inputs, max_retries, timed, perhaps=pool == "loose")
+        rules[pool] = Rules(
+            max_inputs,
+            max_retries,
+            timed,
+            perhaps=pool == "loose",
+            most_in_a_batch=most_in_a_batch,
+        )
         return made
 
     kept: dict[str, Any] = {"min_containers": 1, "scaledown_window": 2, "max_containers": 2}
@@ -327,6 +404,58 @@ def make_program(seed: int) -> Program:
     def polite(ticket: Ticket) -> int:
         return run(ticket, perform)
 
+    # A batch of each kind is made of what many callers send.
+    @app.function(**kept)
+    @moorage.concurrent(max_inputs=2)
+    @moorage.batched(max_batch_size=8, wait_ms=2)
+    def lists(tickets: list[Ticket]) -> list[int | BaseException]:
+        return run_batch(tickets)
+
+    @app.function(**kept)
+    @moorage.concurrent(max_inputs=4, target_inputs=2)
+    @moorage.batched(max_batch_size=16, wait_ms=1)
+    async def lists_async(tickets: list[Ticket]) -> list[int | BaseException]:
+        return await run_batch_async(tickets)
+
+    @app.function(retries=pause, **kept)
+    @moorage.concurrent(max_inputs=2)
+    @moorage.batched(max_batch_size=4, wait_ms=1)
+    def lists_again(tickets: list[Ticket]) -> list[int | BaseException]:
+        return run_batch(tickets)
+
+    @app.function(timeout=0.004, **kept)
+    @moorage.concurrent(max_inputs=2)
+    @moorage.batched(max_batch_size=4, wait_ms=1)
+    def lists_brief(tickets: list[Ticket]) -> list[int | BaseException]:
+        return run_batch(tickets)
+
+    @app.function(timeout=0.004, retries=pause, **kept)
+    @moorage.concurrent(max_inputs=3)
+    @moorage.batched(max_batch_size=4, wait_ms=1)
+    async def lists_brief_async(tickets: list[Ticket]) -> list[int | BaseException]:
+        return await run_batch_async(tickets)
+
+    @app.function(max_backlog=3, on_full="wait", queue_timeout=0.05, **kept)
+    @moorage.batched(max_batch_size=5, wait_ms=3)
+    async def lists_bounded(tickets: list[Ticket]) -> list[int | BaseException]:
+        return await run_batch_async(tickets)
+
+    @app.cls(**kept)
+    @moorage.concurrent(max_inputs=3)
+    class Lists:
+        @moorage.enter()
+        def open(self) -> None:
+            self.me = ("lists", next(hooks.numbers))
+            hooks.entered.append(self.me)
+
+        @moorage.exit()
+        def close(self) -> None:
+            hooks.exited.append(self.me)
+
+        @moorage.batched(max_batch_size=6, wait_ms=2)
+        def work(self, tickets: list[Ticket]) -> list[int | BaseException]:
+            return run_batch(tickets)
+
     leaf = add(single, "single", 1)
     leaves = add(several, "several", 4)
     leaf_tasks = add(tasks, "tasks", 20, is_async=True)
@@ -342,6 +471,25 @@ def make_program(seed: int) -> Program:
     add(brief, "brief", 4, timed=True)
     add(brief_async, "brief_async", 4, max_retries=2, timed=True, is_async=True)
     add(polite, "polite", 4, plans=("check",))
+
+    fails = ("fail", "short")
+    add(lists, "lists", 2, most_in_a_batch=8, plans=fails)
+    leaf_lists = add(lists_async, "lists_async", 4, most_in_a_batch=16, is_async=True, plans=fails)
+    add(lists_again, "lists_again", 2, most_in_a_batch=4, max_retries=2, plans=("once", *fails))
+    add(lists_brief, "lists_brief", 2, most_in_a_batch=4, timed=True)
+    add(
+        lists_brief_async,
+        "lists_brief_async",
+        3,
+        most_in_a_batch=4,
+        max_retries=2,
+        timed=True,
+        is_async=True,
+    )
+    add(lists_bounded, "lists_bounded", 1, most_in_a_batch=5, is_async=True)
+    lists_service = Lists()
+    add(lists_service.work, "lists_service", 3, most_in_a_batch=6, plans=fails)
+    bounds["lists_service"] = lists_service
 
     def call_children(ticket: Ticket, child: Any) -> None:
         perform(ticket)
@@ -381,6 +529,12 @@ def make_program(seed: int) -> Program:
     async def parent_of_single(ticket: Ticket) -> int:
         return await run_async(ticket, lambda ticket: call_children_async(ticket, single))
 
+    @app.function(**kept)
+    @moorage.concurrent(max_inputs=5)
+    async def parent_of_lists(ticket: Ticket) -> int:
+        return await run_async(ticket, lambda ticket: call_children_async(ticket, lists_async))
+
+    add(parent_of_lists, "parent_of_lists", 5, is_async=True, children=leaf_lists)
     add(parent, "parent", 3, children=loose_leaf, plans=("map",), strikable=True)
     add(polite_parent, "polite_parent", 3, children=leaves, plans=("map",))
     add(parent_async, "parent_async", 8, is_async=True, children=leaf_tasks)
@@ -448,6 +602,38 @@ def make_program(seed: int) -> Program:
     return Program(app, kinds, owners, owners | bounds, rules, hooks, most, problems)
 
 
+PLACES = ("error", "once", "exit", "fail", "short")
+
+
+def lead_of(tickets: list[Ticket]) -> Ticket:
+    """Whose plan says how long the batch takes, and how."""
+    return max(tickets, key=lambda ticket: -1.0 if ticket.plan in PLACES else ticket.seconds)
+
+
+def places_of(tickets: list[Ticket]) -> list[int | BaseException]:
+    """What a batch returns: for some members an exception, or too few elements."""
+    first = tickets[0]
+    if first.plan == "fail" and first.number % 3 == 0:
+        raise BatchFailed
+    places: list[int | BaseException] = []
+    for ticket in tickets:
+        if ticket.plan == "error" or (ticket.plan == "once" and len(ticket.attempts) == 1):
+            places.append(Planned(ticket.number))
+        elif ticket.plan == "exit":
+            places.append(SystemExit(ticket.number))
+        else:
+            places.append(ticket.number)
+    if first.plan == "short" and first.number % 3 == 0:
+        places.pop()
+    return places
+
+
+def hows_of(places: list[int | BaseException], count: int) -> list[str]:
+    if len(places) != count:
+        return ["raised"] * count
+    return ["raised" if isinstance(place, BaseException) else "returned" for place in places]
+
+
 def perform(ticket: Ticket) -> None:
     """What synchronous code does between its notes."""
     plan = ticket.plan
@@ -484,6 +670,8 @@ async def perform_async(ticket: Ticket) -> None:
 
 def perform_at_once(ticket: Ticket) -> None:
     plan = ticket.plan
+    if plan in PLACES and ticket.pool.startswith("lists"):
+        return  # it is in what the batch returns: see `places_of`
     if plan == "error" or (plan == "once" and len(ticket.attempts) == 1):
         raise Planned(ticket.number)
     if plan == "exit":
