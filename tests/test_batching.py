@@ -684,12 +684,14 @@ def test_members_whose_arguments_do_not_fit_fail_alone(kind):
         ]
         assert kinds_of(results(calls)) == [InvalidError] * 3
         assert len(stage.ran) == 1, "nobody was left to run for"
+        calls = [stage.work.spawn(11), *stage.spawn(ValueError)]
+        assert kinds_of(results(calls)) == [InvalidError, ValueError], "whatever the batch raises"
         calls = [stage.work.spawn(8), *stage.spawn(9, 10)]
         assert kinds_of(results(calls)) == [InvalidError, int, int]
         first, ids = stage.ids[-1]
         assert (len(ids), ids[0]) == (2, first), "the first did not fit"
         seen = stage.ended()
-        assert (seen.succeeded, seen.failed) == (4, 6)
+        assert (seen.succeeded, seen.failed) == (4, 8)
 
 
 @sync_and_async

@@ -39,7 +39,7 @@ class BatchOptions:
 class BatchCall:
     """The call of one batch.  See `Call`; its `settled` is the pool's `_record_batch`."""
 
-    __slots__ = ("context", "listed", "live", "members", "number", "ran", "target")
+    __slots__ = ("context", "listed", "live", "members", "misfits", "number", "ran", "target")
 
     def __init__(self, target: Target, members: list[Input]) -> None:
         self.target: Target = target
@@ -51,6 +51,8 @@ class BatchCall:
         # and those of them whose arguments are in its lists.
         self.ran: list[Input] = []
         self.listed: list[Input] = []
+        # What the others of them get, whatever the batch comes to.
+        self.misfits: dict[Input, Outcome] = {}
         first = members[0].call
         self.number: int = first.number
         self.context: Context = first.context
@@ -87,7 +89,9 @@ class BatchCall:
             return
         for member in self.members:
             if member.outcome is None:
-                if type(outcome) is Failure:
+                if member in self.misfits:
+                    yield member, self.misfits[member]
+                elif type(outcome) is Failure:
                     # One for each, for each has its own history of attempts.
                     failure = Failure(outcome.error)
                     failure.traceback = outcome.traceback
@@ -106,7 +110,7 @@ class BatchCall:
         """
         members = self.members
         if ended:
-            self.members, self.ran, self.listed = [], [], []
+            self.members, self.ran, self.listed, self.misfits = [], [], [], {}
         for member in members:
             if member.outcome is not None:
                 member.args, member.kwargs = (), None
@@ -215,7 +219,9 @@ class Gathering:
                     return outcomes, ([row[0] for row in rows],), {}
                 return outcomes, tuple(map(list, zip(*rows, strict=True))), {}
         gathered = self._by_name(ran, outcomes)
-        call.run_for([m for m, its in zip(ran, outcomes, strict=True) if its is None])
+        by_member = dict(zip(ran, outcomes, strict=True))
+        call.misfits = {member: its for member, its in by_member.items() if its is not None}
+        call.run_for([member for member, its in by_member.items() if its is None])
         return gathered
 
     def _by_name(
