@@ -124,6 +124,56 @@ def test_a_result_of_another_length_or_kind_is_refused(result, shown, kind):
         (sync if kind == "sync" else asynchronous).remote(1)
 
 
+# What the container of modal 1.6.4 makes of the same arguments, tried by hand.
+@pytest.mark.parametrize(
+    ("args", "kwargs", "fits"),
+    [
+        ((1, 2), {}, True),
+        ((1,), {"y": 2}, True),
+        ((), {"y": 2, "x": 1}, True),
+        ((), {}, False),
+        ((1,), {}, False),
+        ((1, 2, 3), {}, False),
+        ((1,), {"z": 2}, False),
+        ((1,), {"x": 2}, False),
+        ((1, 2), {"z": 2}, False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["plain", "keyword only", "positional only", "method"])
+def test_arguments_fit_where_they_do_in_modal(args, kwargs, fits, kind):
+    app = App()
+
+    def plain(x, y):
+        return list(zip(x, y, strict=True))
+
+    def keyword_only(x, *, y):
+        return plain(x, y)
+
+    def positional_only(x, y, /):
+        return plain(x, y)
+
+    class Work:
+        @moorage.batched(max_batch_size=2, wait_ms=0)
+        def work(self, x, y):
+            return plain(x, y)
+
+    if kind == "method":
+        work = app.cls(serialized=True)(Work)().work
+    else:
+        function = {
+            "plain": plain,
+            "keyword only": keyword_only,
+            "positional only": positional_only,
+        }[kind]
+        work = app.function(serialized=True)(moorage.batched(max_batch_size=2, wait_ms=0)(function))
+    with app.run():
+        if fits:
+            assert work.remote(*args, **kwargs) == (1, 2)
+        else:
+            with pytest.raises(InvalidError, match=r"; write \S*\.remote\(x, y\)"):
+                work.remote(*args, **kwargs)
+
+
 def test_errors_of_the_code_reach_the_caller():
     app = App()
 

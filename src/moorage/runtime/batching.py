@@ -256,7 +256,8 @@ class Gathering:
             InvalidError: if it does not fit; its neighbours run.
         """
         names, shown = self._names, self._shown
-        by_position = names[: self._positional]
+        # Those that are keyword-only may be given by position too, as in Modal.
+        by_position = names[: self._positional] if self._open else names
         if len(args) > len(by_position) and not self._open:
             raise InvalidError(
                 f"the batched function {shown} takes {len(by_position)} positional arguments, "
