@@ -4,10 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench stress differential clean
+.PHONY: demo search test bench stress differential clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/stdlib_index.py
+
+# A search server with batches: what it finds, and how fast.  It makes its model the first time.
+search: $(VENV)/.installed-search
+	$(BIN)/python -m examples.search
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -53,5 +57,9 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@
 
+$(VENV)/.installed-search: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[search]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) examples/search/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

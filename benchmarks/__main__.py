@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import asynchronous, memory, synchronous
+from . import asynchronous, batched, memory, synchronous
 from .harness import ROUNDS, Group, OpenGroup, Row, run_group
 from .idle import measure_idle
 from .proof import CheckFailed
@@ -19,6 +19,7 @@ GROUPS: dict[str, OpenGroup] = {
     "bulk-async": asynchronous.bulk,
     "one-async-blocking": asynchronous.single_blocking,
     "one-async-awaited": asynchronous.single_awaited,
+    "batched": batched.callers,
     "bulk-sync": synchronous.bulk,
     "one-sync": synchronous.single,
     "sleeping": synchronous.sleeping,

@@ -24,6 +24,7 @@ CANCELLED = "`CancelledError` in its task"
 CLOSED = "its generator is closed"
 NOT_AGAIN = "is not tried again"
 DONE = "has ended"
+RUNS_ON = "runs on for the other members"
 
 STATES = {
     "queued": NEVER_RUNS,
@@ -33,6 +34,13 @@ STATES = {
     "streams, a `def`": CLOSED,
     "streams, an `async def`": CLOSED,
     "waits for a retry": NOT_AGAIN,
+    "in a batch that forms": NEVER_RUNS,
+    "in a batch with a slot that has not begun": NEVER_RUNS,
+    "in a batch that runs, a `def`": RUNS_ON,
+    "in a batch that runs, an `async def`": RUNS_ON,
+    "the last of a batch, a `def`": STRUCK,
+    "the last of a batch, an `async def`": CANCELLED,
+    "waits for a retry, as its batch failed": NOT_AGAIN,
     "settled": DONE,
 }
 
@@ -222,6 +230,119 @@ class Stage:
             assert self.fate == ["began", expected]
 
 
+class BatchStage(Stage):
+    """The same for a member of a batch."""
+
+    def __init__(self, state):
+        self.state = state
+        self.app = App()
+        self.fate = []
+        self.go_on = threading.Event()
+        self.leaves = False  # the code goes on until it is cancelled
+        self.streams = False
+        self.shared = "that runs" in state or "has not begun" in state
+        self.neighbours = []
+
+        retries = Retries(max_retries=1, initial_delay=60.0) if "retry" in state else None
+        full = self.shared or "forms" in state
+        batched = moorage.batched(max_batch_size=2, wait_ms=600_000 if full else 0)
+        concurrent = moorage.concurrent(max_inputs=2 if "has not begun" in state else 1)
+        work = self.work_async if "async" in state or "begun" in state else self.work
+        self.function = self.app.function(
+            max_containers=1, timeout=600, retries=retries, serialized=True
+        )(concurrent(batched(work)))
+
+    @property
+    def work(self):
+        def work(holds):
+            if self.returns_at_once(holds):
+                return self.results(holds)
+            try:
+                self.compute()
+            except InputCancellation:
+                self.fate.append(STRUCK)
+                raise
+            self.fate.append(RUNS_ON)
+            return self.results(holds)
+
+        return work
+
+    @property
+    def work_async(self):
+        async def work(holds):
+            if self.returns_at_once(holds):
+                return self.results(holds)
+            try:
+                while self.goes_on():
+                    await asyncio.sleep(0.001)
+            except asyncio.CancelledError:
+                self.fate.append(CANCELLED)
+                raise
+            self.fate.append(RUNS_ON)
+            return self.results(holds)
+
+        return work
+
+    def returns_at_once(self, holds):
+        if "holder" in holds:  # and blocks its loop
+            assert self.go_on.wait(30)
+        if True not in holds:
+            return True
+        self.fate.append("began")
+        if "retry" in self.state:
+            raise ValueError("once more")
+        return False
+
+    def compute(self):
+        # A function of its own: see docs/guides/cancelling.md on CPython 3.13.
+        while self.goes_on():
+            sum(range(100))
+
+    def goes_on(self):
+        return self.leaves or not self.shared or not self.go_on.is_set()
+
+    @staticmethod
+    def results(holds):
+        return ["followed" if hold is False else hold for hold in holds]
+
+    def prepare(self):
+        if "has not begun" in self.state:
+            self.neighbours = [self.function.spawn("holder") for _ in range(2)]
+            wait_until(lambda: self.function.statistics().running == 2)
+        if self.shared:
+            self.neighbours.append(self.function.spawn("neighbour"))
+
+    def is_reached(self):
+        seen = self.function.statistics()
+        if seen is None:
+            return False
+        if "forms" in self.state:
+            return seen.queued == 1 and bool(seen.containers_started)
+        if "has not begun" in self.state:
+            return seen.running == 4
+        if "retry" in self.state:
+            return seen.waiting == 1
+        return "began" in self.fate
+
+    def finish(self):
+        self.go_on.set()
+        for call in self.neighbours:
+            assert call.get(timeout=30) in ("holder", "neighbour")
+        self.assert_ended()
+        assert list(self.function.map([False, False])) == ["followed"] * 2
+        seen = self.function.statistics()
+        assert seen.accepted == seen.succeeded + seen.cancelled
+        assert seen.cancelled == 1
+
+    def assert_ended(self):
+        if self.leaves and STATES[self.state] == RUNS_ON:
+            # Everybody left it.
+            ends = CANCELLED if "async" in self.state else STRUCK
+            assert self.fate == ["began", ends]
+        else:
+            super().assert_ended()
+
+
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     monkeypatch.setattr(config, "cancel_grace", 0.01)
@@ -242,7 +363,7 @@ async def read_async(reader, got):
 
 @pytest.mark.parametrize(("state", "way"), CELLS)
 def test_cancelling(state, way):
-    stage = Stage(state)
+    stage = BatchStage(state) if "batch" in state else Stage(state)
     before = process_capacity.statistics().containers
     try:
         BY_WAY[way](stage)
@@ -362,6 +483,7 @@ def by_leaving(stage):
         else:
             call = stage.function.spawn(True)
         stage.wait_reached()
+        stage.leaves = True
         # What no cancel ends goes on now: a start, and the holder of the slot.
         threading.Timer(0.05, stage.go_on.set).start()
     stage.assert_ended()

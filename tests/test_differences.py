@@ -615,19 +615,6 @@ def bounds() -> None:
 # -- not yet ----------------------------------------------------------------------------
 
 
-@shows("batches-of-one")
-def batches_of_one() -> None:
-    app = modal.App()
-
-    @app.function(max_containers=1)
-    @modal.batched(max_batch_size=4, wait_ms=50)
-    def sizes(xs: list[int]) -> list[int]:
-        return [len(xs) for _ in xs]
-
-    with app.run():
-        assert list(sizes.map(range(4))) == [1, 1, 1, 1]
-
-
 @shows("web-not-served")
 def web_not_served() -> None:
     app = modal.App()

@@ -588,6 +588,7 @@ def test_a_drained_container_takes_no_work(clock, when):
         stage.pool.container_ready(first)
         stage.run(before[0])
         if when == "idle":
+            clock.sleep(1)  # so that the next ones are thought to take as long
             stage.end(before[0])
         stage.pool.stop_fetching(first)
     there = list(first.placed)

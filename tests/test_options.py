@@ -269,7 +269,7 @@ def test_the_settings_are_those_of_the_options_or_the_defaults():
     _, nap = make_app()
     settings = nap.autoscaler.settings()
     assert (settings.min_containers, settings.max_containers) == (0, None)
-    assert (settings.scaledown_window, settings.buffer_containers) == (60, 0)
+    assert (settings.scaledown_window, settings.buffer_containers) == (None, 0)
     _, nap = make_app(min_containers=1, max_containers=5, buffer_containers=2, scaledown_window=30)
     settings = nap.autoscaler.settings()
     assert (settings.min_containers, settings.max_containers) == (1, 5)
@@ -431,7 +431,7 @@ def test_none_and_minus_one(run_async):
         min_containers=None, max_containers=None, buffer_containers=None, scaledown_window=None
     )
     assert (unset.min_containers, unset.max_containers) == (0, None)
-    assert (unset.scaledown_window, unset.buffer_containers) == (60, 0)
+    assert (unset.scaledown_window, unset.buffer_containers) == (None, 0)
     run_async(lambda: nap.autoscaler.update.aio(scaledown_window=10))
     assert run_async(nap.autoscaler.settings.aio).scaledown_window == 10
 

@@ -5,7 +5,8 @@ picks arrivals, starts, completions, failures, cancels, resizes, containers that
 become ready, fail, stop or take no more, changed bounds, drains, the steps of an
 end, and the passing of time, in any order; after each step all promises are checked.
 Both pools bound what waits, for how long, and how long a container starts; one refuses
-what is too much, the other lets it wait outside.
+what is too much, the other lets it wait outside.  The same again with pools that make
+batches of what they are given.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from moorage import Retries, config
 from moorage.exception import ExecutionError, ResourceExhaustedError
 from moorage.runtime import pool as pool_module
 from moorage.runtime import threads
 from moorage.runtime.autoscaler import Limits
+from moorage.runtime.batching import BatchCall, BatchOptions, batch_of, members_of
 from moorage.runtime.capacity import Capacity
 from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState, Effect
@@ -42,6 +44,7 @@ QUEUE_TIMEOUT = 35.0
 STARTUP_TIMEOUT = 45.0
 MOST_QUEUED = 4
 WINDOW = 20.0
+BATCH_WAIT = 2.0
 WAITS = (InputState.OUTSIDE, InputState.QUEUED, InputState.WAITING, InputState.GRANTED)
 IN_CONTAINER = (InputState.GRANTED, InputState.RUNNING, InputState.ABANDONED)
 
@@ -91,12 +94,16 @@ class ModelContainer:
         world = self.world
         assert self.state is ContainerState.READY, "granted by a container that takes nothing"
         assert not self.told_to_take_no_more, "a drained container takes work"
+        assert not world.passes_over(self), "its loop is blocked"
         assert len(self.slots.held) <= self.slots.limit, "granted over the limit"
         if len(self.slots.held) > self.target:
             for other in world.pool._ready:
-                if other is not self:
+                if other is not self and not world.passes_over(other):
                     below = min(other.target, other.slots.limit)
                     assert len(other.slots.held) >= below, "burst while another is below target"
+        if world.batching is not None:
+            self.note_batch(input)
+            return
         failures = world.failures.get(input, 0)
         placed = world.placed.get(input, 0)
         assert placed <= failures, "run twice"
@@ -105,6 +112,31 @@ class ModelContainer:
             assert waiting[0] is input, "not the first in line"
         world.placed[input] = placed + 1
         self.inputs.append(input)
+
+    def note_batch(self, batch: Input) -> None:
+        world = self.world
+        call = batch.call
+        assert isinstance(call, BatchCall)
+        options = world.batching
+        assert options is not None
+        members = call.members
+        assert 1 <= len(members) <= options.max_batch_size, "a batch that is too large, or empty"
+        assert call.live == len(members)
+        if len(members) < options.max_batch_size:
+            now = world.clock.now()
+            assert members[0].queued_at + options.wait <= now, "neither full nor due"
+            assert not world.pool._queued, "left one behind that had its place in it"
+            assert not world.pool._outside, "one outside had its place in it"
+        new = [member for member in members if not world.failures.get(member)]
+        waiting = [i for i in world.inputs if i not in world.placed and i.outcome is None]
+        assert new == waiting[: len(new)], "not the first in line, or in another order"
+        for member in members:
+            placed = world.placed.get(member, 0)
+            assert placed <= world.failures.get(member, 0), "run twice"
+            world.placed[member] = placed + 1
+            assert member.state is InputState.RUNNING
+            assert member.runner is batch
+        self.inputs.append(batch)
 
     def cancel(self, input: Input) -> None:
         assert input in self.inputs
@@ -139,7 +171,11 @@ class PoolWorld:
         retries: Retries | None = None,
         *,
         waits_when_full: bool = False,
+        batching: BatchOptions | None = None,
     ) -> None:
+        self.batching = batching
+        self.held_loops: list[ModelContainer] = []
+        self.size = 1 if batching is None else batching.max_batch_size
         self.waits_when_full = waits_when_full
         self.refused = 0
         self.clock = clock
@@ -167,6 +203,7 @@ class PoolWorld:
                 waits_when_full=waits_when_full,
                 sync_slots=1,
                 retries=retries,
+                batching=batching,
             ),
             self.make,
             clock=clock,
@@ -185,7 +222,72 @@ class PoolWorld:
         there = [i for i in self.inputs if i.state in states]
         return there[index % len(there)] if there else None
 
+    def passes_over(self, container: ModelContainer) -> bool:
+        """Whether it gets no batch, as its loop sits in a blocking call."""
+        batching = self.batching
+        return batching is not None and batching.target.is_async and container in self.held_loops
+
+    def holders(self, *states: InputState) -> list[Input]:
+        """What holds a slot and is in one of `states`: inputs, or batches."""
+        held = [holder for c in self.containers for holder in c.slots.held]
+        return [h for h in held if isinstance(h, Input) and h.state in states]
+
+    def pick_holder(self, index: int, *states: InputState) -> Input | None:
+        if self.batching is None:
+            return self.pick_input(index, *states)
+        there = self.holders(*states)
+        return there[index % len(there)] if there else None
+
+    def begin_code(self, input: Input) -> None:
+        with self.pool.lock:
+            input.move(InputState.RUNNING)
+            if isinstance(input.call, BatchCall):  # as it does when its code begins
+                input.call.ran = [m for m in input.call.members if m.outcome is None]
+
+    def end_batch(self, batch: Input, bad: int) -> None:
+        """`bad` is 0 if all is well, -1 if it raises, else bits: who gets an error."""
+        if batch.state is InputState.GRANTED:
+            self.begin_code(batch)
+        call = batch.call
+        assert isinstance(call, BatchCall)
+        container = batch.container
+        runs = batch.state is InputState.RUNNING
+        outcome: Value | Failure = Failure(ValueError())
+        its: list[Value | Failure] = [
+            Failure(ValueError()) if bad >> index & 1 else Value(index)
+            for index in range(len(call.ran))
+        ]
+        if bad >= 0:
+            outcome = Value(its)
+        live = [member for member in call.members if member.outcome is None]
+        assert len(live) == call.live
+        again: dict[Input, bool] = {}
+        for member in live:
+            got = batch.cancellation or (its[call.ran.index(member)] if bad >= 0 else outcome)
+            failures = self.failures.get(member, 0)
+            failed = isinstance(got, Failure)
+            again[member] = (
+                failed
+                and runs
+                and self.retries is not None
+                and failures < self.retries.max_retries
+                and not self.closing
+            )
+            self.failures[member] = failures + failed
+        members = list(call.members)
+        with self.pool.lock:
+            container.inputs.remove(batch)
+            following, effects = self.pool.settle(container, batch, outcome, None)
+            assert following is None
+            for member, expected in again.items():
+                assert (member.outcome is None) == expected
+            assert not any(m.state is InputState.ABANDONED or m.runner is batch for m in members)
+        self.carry_out(effects)
+
     def end_code(self, input: Input, good: bool, lane: bool | None = None) -> None:
+        if isinstance(input.call, BatchCall):
+            self.end_batch(input, 0 if good else -1)
+            return
         container = input.container
         with self.pool.lock:
             if input.state is InputState.GRANTED:
@@ -216,6 +318,9 @@ class PoolWorld:
         s = pool.statistics()
         states = [i.state for i in self.inputs]
         assert s.abandoned_threads == sum(
+            h.container.given_up for h in self.holders(InputState.ABANDONED)
+        )
+        assert self.batching is not None or s.abandoned_threads == sum(
             i.state is InputState.ABANDONED and i.container.given_up
             for i in self.inputs
             if i.state is InputState.ABANDONED and i.container.state is not ContainerState.STOPPED
@@ -230,8 +335,10 @@ class PoolWorld:
         assert s.refused == self.refused
         if not self.closing:
             assert not s.outside or s.queued >= MOST_QUEUED, "outside while there is room"
+        # One batch may form for a slot that is free, however small the bound.
+        most = max(MOST_QUEUED, self.size - 1)
         back = sum(i.state is InputState.QUEUED and bool(self.failures.get(i)) for i in self.inputs)
-        assert s.queued <= MOST_QUEUED + back, "only a further attempt comes beyond the bound"
+        assert s.queued <= most + back, "only a further attempt comes beyond the bound"
         assert s.queued == states.count(InputState.QUEUED)
         assert s.running == sum(states.count(state) for state in IN_CONTAINER)
         assert s.abandoned == states.count(InputState.ABANDONED)
@@ -249,12 +356,17 @@ class PoolWorld:
             assert (i.outcome is not None) == ended, repr(i)
             assert (i in woken) == ended or (effects_pending and ended), repr(i)
         held = [h for c in self.containers for h in c.slots.held]
-        assert len(held) == len(set(held)) == s.running, "every lease has one holder"
+        assert len(held) == len(set(held)), "every lease has one holder"
+        members = [m for h in held if isinstance(h, Input) for m in members_of(h)]
+        assert len(members) == len(set(members)) == s.running, "each is in one batch"
+        assert pool._running == len(held)
         for container in self.containers:
             for holder in container.slots.held:
                 assert isinstance(holder, Input)
                 assert holder.container is container
                 assert holder.state in IN_CONTAINER
+                if isinstance(holder.call, BatchCall):
+                    self.check_batch(holder, holder.call)
         ready = [c for c in self.containers if c.state is ContainerState.READY]
         assert sorted(map(id, ready)) == sorted(map(id, pool._ready))
         live = [c for c in self.containers if c.state is not ContainerState.STOPPED]
@@ -266,11 +378,18 @@ class PoolWorld:
             assert (c.idle_since is not None) == (not c.slots.held)
         assert not (self.closing and s.queued), "queued in a pool that is closed"
         if s.queued:
-            # Nobody waits while a slot is free, and somebody is to come.
-            assert all(not c.slots.free for c in ready)
+            # Nobody waits while a slot is free, but for the rest of a batch, and
+            # somebody is to come.
+            if any(c.slots.free for c in ready if not self.passes_over(c)):
+                assert self.batching is not None
+                assert s.queued < self.size, "a full batch does not go"
+                first = next(i for i in pool._queue if i.state is InputState.QUEUED)
+                assert first.queued_at + BATCH_WAIT > self.clock.now() - 1e-9, "it had its time"
+                assert pool._batch_due is not None, "nobody tells it when it had its time"
+                assert pool._batch_due.when <= first.queued_at + BATCH_WAIT
             coming = [c for c in live if c.state is ContainerState.STARTING]
             assert ready or coming or pool._wakeup is not None, "nobody is to come"
-        demand = s.queued + s.outside + s.running
+        demand = -(-(s.queued + s.outside) // self.size) + len(held)
         need = -(-demand // limits.target_inputs) + (limits.buffer_containers if demand else 0)
         starting = sum(c.state is ContainerState.STARTING for c in live)
         surplus = len(ready) + starting > max(limits.min_containers, need)
@@ -278,11 +397,29 @@ class PoolWorld:
             if surplus and not self.closing and c.idle_since is not None:
                 assert c.idle_since + limits.scaledown_window > self.clock.now() - 1e-9
 
+    def check_batch(self, batch: Input, call: BatchCall) -> None:
+        members = call.members
+        assert 1 <= len(members) <= self.size
+        live = [member for member in members if member.outcome is None]
+        assert call.live == len(live)
+        assert bool(live) == (batch.state is not InputState.ABANDONED) or batch.cancellation
+        for member in members:
+            assert member.container is batch.container
+            assert member.runner is batch
+            expected = InputState.RUNNING if member in live else InputState.ABANDONED
+            assert member.state is expected
+        if batch.state is InputState.GRANTED:
+            assert len(live) == len(members), "who leaves before it runs is not in it"
+            assert (call.number, batch.index) == (members[0].call.number, members[0].index)
+            assert call.context is members[0].call.context
+
 
 class PoolModel(RuleBasedStateMachine):
     """Effects are carried out at once."""
 
     late = False
+    # How many inputs make a batch, for the two pools.
+    sizes: tuple[int, int] | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -299,6 +436,7 @@ class PoolModel(RuleBasedStateMachine):
                 Limits(2, 3, 0, 2, 0, WINDOW),
                 carry_out,
                 waits_when_full=True,
+                batching=self.batching(0),
             ),
             PoolWorld(
                 self.clock,
@@ -306,8 +444,15 @@ class PoolModel(RuleBasedStateMachine):
                 Limits(1, 2, 1, None, 1, WINDOW),
                 carry_out,
                 Retries(max_retries=2, initial_delay=3.0),
+                batching=self.batching(1),
             ),
         ]
+
+    def batching(self, which: int) -> BatchOptions | None:
+        if self.sizes is None:
+            return None
+        kind = Kind.SYNC if which else Kind.ASYNC
+        return BatchOptions(Target("f", lambda: None, kind), self.sizes[which], BATCH_WAIT)
 
     def keep(self, effects: Iterable[Effect]) -> None:
         """Effects are carried out after the lock is let go; who says how long after?"""
@@ -324,11 +469,16 @@ class PoolModel(RuleBasedStateMachine):
     def arrive(self, which: int, count: int, is_async: bool) -> None:
         world = self.worlds[which]
         call = ModelCall(Kind.ASYNC if is_async else Kind.SYNC)
+        if world.batching is not None:  # all of one function
+            call.target = world.batching.target
         world.calls.append(call)
         inputs = [Input(call, index, (index,), None) for index in range(count)]
         s = world.pool.statistics()
-        free = sum(c.slots.free for c in world.in_state(ContainerState.READY))
-        fits = count <= MOST_QUEUED - s.queued + (0 if s.queued else free)
+        ready = world.in_state(ContainerState.READY)
+        free = sum(c.slots.free for c in ready if not world.passes_over(c))
+        if world.batching is None and s.queued:
+            free = 0
+        fits = count <= MOST_QUEUED - s.queued + free * world.size
         if world.closing or world.drains:
             with pytest.raises(ExecutionError):
                 world.pool.submit(inputs)
@@ -343,17 +493,41 @@ class PoolModel(RuleBasedStateMachine):
     @rule(which=which, index=index)
     def begin_code(self, which: int, index: int) -> None:
         world = self.worlds[which]
-        input = world.pick_input(index, InputState.GRANTED)
+        input = world.pick_holder(index, InputState.GRANTED)
         if input is not None:
-            with world.pool.lock:
-                input.move(InputState.RUNNING)
+            world.begin_code(input)
 
     @rule(which=which, index=index, good=st.booleans(), lane=st.sampled_from([None, True, False]))
     def end_code(self, which: int, index: int, good: bool, lane: bool | None) -> None:
         world = self.worlds[which]
-        input = world.pick_input(index, InputState.RUNNING, InputState.ABANDONED)
+        input = world.pick_holder(index, InputState.RUNNING, InputState.ABANDONED)
         if input is not None:
             world.end_code(input, good, lane)
+
+    @precondition(lambda self: self.sizes is not None)
+    @rule(which=which, index=st.integers(0, 3))
+    def hold_loop(self, which: int, index: int) -> None:
+        world = self.worlds[which]
+        ready = world.in_state(ContainerState.READY, ContainerState.DRAINING)
+        if ready:
+            world.held_loops.append(ready[index % len(ready)])
+            world.pool.hold_loop(world.held_loops[-1])
+
+    @precondition(lambda self: self.sizes is not None)
+    @rule(which=which, index=st.integers(0, 3))
+    def let_loop_go(self, which: int, index: int) -> None:
+        world = self.worlds[which]
+        if world.held_loops:
+            container = world.held_loops.pop(index % len(world.held_loops))
+            world.pool.let_loop_go(container)
+
+    @precondition(lambda self: self.sizes is not None)
+    @rule(which=which, index=index, bad=st.integers(-1, 63))
+    def end_batch(self, which: int, index: int, bad: int) -> None:
+        world = self.worlds[which]
+        batch = world.pick_holder(index, *IN_CONTAINER)
+        if batch is not None:
+            world.end_batch(batch, bad)
 
     @rule(which=which, index=index)
     def cancel(self, which: int, index: int) -> None:
@@ -362,6 +536,8 @@ class PoolModel(RuleBasedStateMachine):
             return
         input = world.inputs[index % len(world.inputs)]
         before = input.state
+        batch = batch_of(input)
+        unbegun = batch is not input and batch.state is InputState.GRANTED
         asked_before = input.cancellation is not None
         if world.retries is not None and isinstance(input.cancellation, Failure):
             asked_before = False  # it ran out of time, and would be tried again
@@ -374,6 +550,10 @@ class PoolModel(RuleBasedStateMachine):
         )
         live = (*waits, InputState.RUNNING)
         assert accepted == (before in live and not asked_before)
+        if accepted and world.batching is not None and before is InputState.RUNNING:
+            assert isinstance(input.outcome, Cancelled)
+            ends = InputState.SETTLED if unbegun else InputState.ABANDONED
+            assert input.state is ends
         if accepted and before in waits:
             assert input.state is InputState.SETTLED
             assert isinstance(input.outcome, Cancelled)
@@ -574,6 +754,8 @@ class PoolModel(RuleBasedStateMachine):
         try:
             self.flush()
             for world in self.worlds:
+                while world.held_loops:
+                    world.pool.let_loop_go(world.held_loops.pop())
                 self._end(world)
             assert self.capacity.statistics().containers == 0
             assert self.capacity.statistics().waiting == 0
@@ -599,9 +781,8 @@ class PoolModel(RuleBasedStateMachine):
                 assert not pool.container_ready(container)
                 pool.container_stopped(container)
         self.flush()
-        for input in world.inputs:
-            if input.state in (InputState.RUNNING, InputState.ABANDONED):
-                world.end_code(input, True)
+        for input in world.holders(InputState.RUNNING, InputState.ABANDONED):
+            world.end_code(input, True)
         self.flush()
         for container in world.containers:
             if container.state is ContainerState.STOPPING:
@@ -627,6 +808,16 @@ class LatePoolModel(PoolModel):
             self.pending.pop(index % len(self.pending))()
 
 
+class BatchedPoolModel(PoolModel):
+    """Both pools make batches, smaller and larger than what may wait."""
+
+    sizes = (3, 6)
+
+
+class LateBatchedPoolModel(LatePoolModel):
+    sizes = (2, 5)
+
+
 EXAMPLES_OF_EACH = settings(
     max_examples=EXAMPLES,
     stateful_step_count=60,
@@ -637,3 +828,7 @@ TestPoolModel = PoolModel.TestCase
 TestPoolModel.settings = EXAMPLES_OF_EACH
 TestLatePoolModel = LatePoolModel.TestCase
 TestLatePoolModel.settings = EXAMPLES_OF_EACH
+TestBatchedPoolModel = BatchedPoolModel.TestCase
+TestBatchedPoolModel.settings = EXAMPLES_OF_EACH
+TestLateBatchedPoolModel = LateBatchedPoolModel.TestCase
+TestLateBatchedPoolModel.settings = EXAMPLES_OF_EACH

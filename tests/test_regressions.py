@@ -786,6 +786,45 @@ def test_time_stands_still_while_an_exit_hook_is_busy_though_its_stop_came_early
     assert seen == [(False, 0.0)]
 
 
+def test_a_pool_in_line_whose_starts_are_called_off_may_start_its_first_container(
+    monkeypatch, in_threads
+):
+    # The process has room for two.
+    monkeypatch.setattr(config, "max_containers", 2)
+    app, go_on, starts = App(), threading.Event(), SimpleQueue()
+    first = threading.Lock()
+
+    @app.function(min_containers=1)
+    def one():
+        return 1
+
+    @app.cls()
+    class Slow:
+        @moorage.enter()
+        def enter(self):
+            starts.put(1)
+            if first.acquire(blocking=False):
+                assert go_on.wait(30)
+
+        @moorage.method()
+        def two(self):
+            return 2
+
+    with app.run():
+        assert one.remote() == 1
+        slow = Slow()
+        # 1. One starts, and the pool stands in line for its second,
+        slow.update_autoscaler(min_containers=2)
+        starts.get(timeout=30)
+        # 2. neither is wanted any more,
+        slow.update_autoscaler(min_containers=0)
+        # 3. and a call needs one: its first, which waits for no room.
+        try:
+            assert in_threads(slow.two.remote).result() == 2
+        finally:
+            go_on.set()
+
+
 # -- the interpreter's exit ------------------------------------------------------------------------
 
 HEAD = """

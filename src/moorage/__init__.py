@@ -42,6 +42,7 @@ from .partial_function import wsgi_app as wsgi_app
 from .proxy import Proxy as Proxy
 from .queue import Queue as Queue
 from .retries import Retries as Retries
+from .runtime.batching import current_input_ids as current_input_ids
 from .runtime.cancellation import check_cancelled as check_cancelled
 from .runtime.cancellation import cooperative as cooperative
 from .runtime.cancellation import shield as shield
@@ -102,6 +103,7 @@ __all__ = [
     "cooperative",
     "current_function_call_id",
     "current_input_id",
+    "current_input_ids",
     "describe",
     "describe_on_signal",
     "enable_output",

@@ -327,7 +327,9 @@ class App:
             max_containers: never more that start or take inputs; no limit but the process's
                 if None.
             buffer_containers: further ones, while there is any demand.
-            scaledown_window: seconds an idle container is kept, 2 to 3,600; 60 if None.
+            scaledown_window: seconds an idle container is kept, 2 to 3,600.  If None, the
+                autoscaler chooses: 60 for the last one, for others about what a restart
+                costs, and 60 for those that were needed again late.
             retries: how often an input that failed is tried again: a count, 1 s apart, or a
                 policy.  Not for generators and web functions.
             is_generator: whether calling it gives a generator; found out if None.
@@ -543,7 +545,9 @@ class App:
             refuse_nested(raw, serialized)
             self._check_cloud("app.cls", cloud_arguments, decorating=True)
             declared = Declarations(raw, snapshots=enable_memory_snapshot)
-            mine = with_marks(options, marks, concurrent_inputs, raw.__name__)
+            mine = with_marks(options, marks, concurrent_inputs, raw.__name__).merged(
+                batching=declared.batching
+            )
             targets = list(declared.methods.values())
 
             def make_service(

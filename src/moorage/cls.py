@@ -27,7 +27,7 @@ from .retries import Retries
 from .runtime import forking
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Lifecycle
-from .targets import batched_target, make_target
+from .targets import check_batched_class, make_target
 from .types import FunctionAutoscalerSettings
 from .with_aio import FunctionWithAio, MethodWithAio
 
@@ -171,6 +171,9 @@ class Cls:
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
         """The class with another dynamic batching; see `batched`."""
         batching = checked_batching(max_batch_size, wait_ms)
+
+        if "_find" not in self.__dict__ and not config.strict:
+            check_batched_class(self.__name__, list(self._declared.methods.values()))
         return self._variant("batching", lambda options: options.merged(batching=batching))
 
     def _variant(self, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Cls:
@@ -369,8 +372,6 @@ class Obj:
             return self._bound[name]
         declared = self._cls._declared
         target, raw = declared.methods[name], declared.raw_methods[name]
-        if self._cls._options.batching is not None:
-            target = batched_target(target)  # by with_batching, if not by @batched
         if partial is not None and partial.raw is not raw:
             raw = partial.raw
             target = make_target(target.name, raw, partial.marks.is_generator, is_method=True)

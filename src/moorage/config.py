@@ -18,8 +18,9 @@ max_sync_slots: int = 512
 # Seconds an input may run, as in Modal.
 default_timeout: float = 300.0
 
-# Seconds an idle container is kept, as in Modal.
-default_scaledown_window: float = 60.0
+# Seconds an idle container is kept where nothing says so; None: the autoscaler chooses,
+# 60 for the last container, as in Modal, and mostly less for others.
+default_scaledown_window: float | None = None
 
 # Seconds that leaving a run waits for inputs and exit hooks, all together.
 exit_grace: float = 5.0

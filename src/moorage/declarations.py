@@ -14,7 +14,7 @@ from typing import Any, Final
 from . import config
 from .exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
 from .frames import warn
-from .marks import REQUIRED, PartialFunction, Web
+from .marks import REQUIRED, Batching, PartialFunction, Web
 from .partial_function import Parameter, parameter
 from .runtime.input import Target
 from .runtime.lifecycle import Hook
@@ -42,7 +42,7 @@ class Declarations:
         self.raw_methods: dict[str, Callable[..., Any]] = {}
         self.web: dict[str, Web] = {}
         self.parameters: dict[str, Parameter] = {}
-        self._batched: list[str] = []
+        self._batched: dict[str, Batching] = {}
         self._hooks: dict[str, dict[str, Hook]] = {"snap": {}, "enter": {}, "exit": {}}
         # Base classes first, each in its order of definition; an override
         # takes the place of what it overrides.
@@ -99,10 +99,9 @@ class Declarations:
         self.web.pop(name, None)
         if marks.web is not None:
             self.web[name] = marks.web
-        if name in self._batched:
-            self._batched.remove(name)
+        self._batched.pop(name, None)
         if marks.batching is not None:
-            self._batched.append(name)
+            self._batched[name] = marks.batching
         if marks.is_interface:
             self.raw_methods[name] = partial.raw
             self.methods[name] = make_target(
@@ -124,10 +123,15 @@ class Declarations:
         run = function if kind == "enter" else leave
         self._hooks[kind][name] = Hook(f"{self.name}.{name}", run, is_async)
 
+    @property
+    def batching(self) -> Batching | None:
+        """That of its batched method, which is its only one; None if it has none."""
+        return next(iter(self._batched.values()), None)
+
     def _check_batched_alone(self) -> None:
         if not self._batched or len(self.methods) == 1:
             return
-        first = self._batched[0]
+        first = next(iter(self._batched))
         others = ", ".join(name for name in self.methods if name != first)
         raise InvalidError(
             f"the class {self.name} has the batched method {first}, and may have no other that is "

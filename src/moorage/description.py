@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final, TypeVar
 
 from . import runs
+from .runtime.batching import BatchCall
 from .runtime.cancellation import Cell
 from .runtime.capacity import process_capacity
 from .runtime.container import ContainerState
@@ -79,7 +80,7 @@ class _Describing:
         if seen is None:
             return [f"{pool.options.name}: in the midst of a change; ask again"]
         limits = seen.limits
-        held = sum(len(container.held) for container in seen.containers)
+        held = sum(slot.members for container in seen.containers for slot in container.held)
         facts = [f"{held} running"]
         if seen.queued:
             facts.insert(0, f"{seen.queued} queued")
@@ -91,6 +92,8 @@ class _Describing:
             if seen.next_attempt_at is not None:
                 facts[-1] += f", the next in {_seconds(seen.next_attempt_at - seen.now)}"
         bounds = f"max_inputs={limits.max_inputs}"
+        if seen.max_batch_size is not None:
+            bounds = f"max_batch_size={seen.max_batch_size}, {bounds}"
         if limits.target_inputs != limits.max_inputs:
             bounds += f", target_inputs={limits.target_inputs}"
         if limits.max_containers is not None:
@@ -172,6 +175,11 @@ class _Describing:
             place = place_in_task(runner.get_coro(), self._stack(loop_thread))
             wait = self._waits.get(runner)
             shields = runner.shields
+        name = target.name
+        if isinstance(input.call, BatchCall):
+            name = f"batch of {held.members} of {name}"
+            if held.settled and held.state is not InputState.ABANDONED:
+                facts.append(f"{held.settled} of them were cancelled; it runs on for the others")
         if held.state is InputState.GRANTED:
             facts.append("has a slot and has not begun")
         elif held.state is InputState.ABANDONED:
@@ -193,12 +201,12 @@ class _Describing:
         at = self._at(place)
         seconds = pool.now - held.granted_at
         return _Holder(
-            target.name,
+            name,
             input.input_id,
             seconds,
             f"{where}{at}",
             shown,
-            (target.name, where.partition(" thread ")[0], place, *key),
+            (name, where.partition(" thread ")[0], place, *key),
         )
 
     def _stack(self, ident: int | None) -> FrameType | None:
@@ -274,6 +282,12 @@ def _numbers(blocks: Sequence[_Block]) -> str:
 
 def _why_not_more(seen: PoolSnapshot) -> str:
     """Why a pool with a queue starts no further container, or that it does."""
+    if seen.batch_due_at is not None and any(
+        c.state is ContainerState.READY and len(c.held) < c.limit and not c.loop_is_held
+        for c in seen.containers
+    ):
+        more = _seconds(max(0.0, seen.batch_due_at - seen.now))
+        return f"waits for more inputs, to make a batch of them, for {more} at the most"
     states = [container.state for container in seen.containers]
     starting = states.count(ContainerState.STARTING)
     count = starting + states.count(ContainerState.READY)

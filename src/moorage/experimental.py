@@ -45,7 +45,8 @@ def set_local_input_concurrency(concurrency: int) -> None:
     """Set how many inputs this container may run, from 1 to its max_inputs.
 
     A number beyond these is brought within.  Interrupts nothing: while more
-    run than are allowed, no further one starts.
+    run than are allowed, no further one starts.  From then on the container is
+    filled up to that number, and its ``target_inputs`` says nothing any more.
 
     Raises:
         InvalidError: outside of any input.

@@ -64,7 +64,7 @@ from .runtime.input import Input, Target
 from .runtime.pool import Pool
 from .runtime.statistics import PoolStatistics
 from .spawned import FunctionCall as FunctionCall
-from .targets import batched_target
+from .targets import check_batched
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats
 from .with_aio import MethodWithAio
 
@@ -79,7 +79,7 @@ R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)  # what the undecorated function returns
 Y = TypeVar("Y")
 
-# Undelivered results a map may have under way, if its pool has not more slots.
+# Undelivered results a map may have under way, if its pool cannot run more at once.
 WINDOW: Final = 1000
 
 
@@ -322,7 +322,8 @@ class Function(Generic[P, R_co, O_co]):
             num_running_inputs=seen.running,
             input_headroom=sum(
                 max(0, c.limit - c.running) for c in serving if c.state.value == "ready"
-            ),
+            )
+            * (1 if seen.batches is None else seen.batches.max_batch_size),
         )
 
     # -- other options ----------------------------------------------------------
@@ -416,7 +417,7 @@ class Function(Generic[P, R_co, O_co]):
             )
         options = change(self._service.options)
         if options.batching is not None:
-            target = batched_target(target)
+            check_batched(target)
         return self._make(
             target, self._service.with_options(options), self._local, shown=shown, web=self._web
         )
@@ -602,6 +603,9 @@ class Function(Generic[P, R_co, O_co]):
         service = self._service
         limits = service.limits
         most = limits.max_inputs * (limits.max_containers or config.max_containers)
+        batching = service.options.batching
+        if batching is not None:
+            most *= batching.max_batch_size  # each slot is for so many
         while True:
             run = service.current_run()
             pool = run.pool(service.key, service.make_pool)
@@ -675,7 +679,9 @@ def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
     return FunctionAutoscalerSettings(
         min_containers=limits.min_containers,
         max_containers=limits.max_containers,
-        scaledown_window=round(limits.scaledown_window),
+        scaledown_window=(
+            None if limits.scaledown_window is None else round(limits.scaledown_window)
+        ),
         buffer_containers=limits.buffer_containers,
     )
 

@@ -78,6 +78,7 @@ class FunctionOptions:
             min_containers=self.min_containers or 0,
             max_containers=self.max_containers or None,
             buffer_containers=self.buffer_containers or 0,
+            # None: the autoscaler chooses.
             scaledown_window=self.scaledown_window or config.default_scaledown_window,
         )
 

@@ -130,14 +130,15 @@ def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
     """Mark a function that takes lists, for the inputs of several callers at once.
 
     Each parameter of the function receives a list with one element per caller;
-    it returns a list of the same length.  So far each batch has one input.
-    Stands on a function, or on the one callable method of a class; with
-    ``concurrent``, a batch takes one slot.
+    it returns a list of the same length, in which an exception object is raised at
+    the caller of that element only.  Stands on a function, or on the one callable
+    method of a class; with ``concurrent``, a batch takes one slot.
 
     Args:
         max_batch_size: the most inputs in one batch, 1 to 1,000.
-        wait_ms: milliseconds that the first input of a batch may wait for others,
-            0 to 600,000; checked only, so far.
+        wait_ms: milliseconds that the first input of a batch waits for others at the
+            most, 0 to 600,000.  A full batch does not wait, and one that waits for a
+            slot grows until it has it.
 
     Raises:
         InvalidError: if a number is out of its range.

@@ -16,6 +16,7 @@ from .exception import ExecutionError
 from .options import FunctionOptions, checked_autoscaler
 from .runs import Run
 from .runtime.autoscaler import Limits
+from .runtime.batching import BatchOptions, batch_target
 from .runtime.capacity import Capacity
 from .runtime.clock import Clock
 from .runtime.container import Container, ContainerOptions, Host
@@ -24,6 +25,7 @@ from .runtime.lifecycle import Lifecycle
 from .runtime.local import LocalContainer
 from .runtime.pool import Pool
 from .runtime.pool_options import PoolOptions
+from .targets import check_batched_class
 
 if TYPE_CHECKING:
     from .app import App
@@ -167,6 +169,15 @@ class AppService:
         self, clock: Clock, capacity: Capacity, on_retired: Callable[[Pool], object]
     ) -> Pool:
         options, limits = self._options, self.limits
+        batching: BatchOptions | None = None
+        if options.batching is not None:
+            if len(self._targets) > 1:  # strict mode finds it when the class is used
+                check_batched_class(self._name, self._targets)
+            batching = BatchOptions(
+                batch_target(self._targets[0]),
+                options.batching.max_batch_size,
+                options.batching.wait_ms / 1000,
+            )
         pool_options = PoolOptions(
             name=self._name,
             limits=limits,
@@ -176,6 +187,7 @@ class AppService:
             max_backlog=options.max_backlog,
             waits_when_full=options.on_full == "wait",
             retries=options.retries,
+            batching=batching,
             sync_slots=(
                 limits.max_inputs if any(not target.is_async for target in self._targets) else 0
             ),

@@ -206,7 +206,10 @@ class FileWatchEvent:
 
 @dataclass(frozen=True)
 class FunctionAutoscalerSettings:
-    """Settings of one function's autoscaler; ``scaledown_window`` in seconds."""
+    """Settings of one function's autoscaler.
+
+    ``scaledown_window`` in seconds, None where none was set: the autoscaler chooses.
+    """
 
     min_containers: int | None
     max_containers: int | None

@@ -78,6 +78,15 @@ class Decision:
 
 
 class Policy(Protocol):
+    """Decides, with a memory of its own, for one pool."""
+
+    limits: Limits  # may be set anew at any time
+
+    @property
+    def shortest_stay(self) -> float:
+        """Seconds that an idle container is kept at the least: no need to ask before."""
+        ...
+
     def decide(self, seen: Observation, /) -> Decision: ...
 
 
@@ -85,7 +94,11 @@ class SimplePolicy:
     """``ceil(demand / target)`` now; idle containers go after their window."""
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
+
+    @property
+    def shortest_stay(self) -> float:
+        return LAST_CONTAINER_WINDOW
 
     def decide(self, seen: Observation, /) -> Decision:
         limits = self.limits
@@ -163,7 +176,7 @@ class TargetPolicy:
     """
 
     def __init__(self, limits: Limits, tuning: Tuning = DEFAULTS) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self.tuning = tuning
         # (when, arrivals so far), eldest first, at least a quarter of the rate's window apart.
         self._counts: deque[tuple[float, int]] = deque(maxlen=8)
@@ -195,6 +208,11 @@ class TargetPolicy:
         if until is not None and there > limits.min_containers:
             ask_again_at = until if ask_again_at is None else min(ask_again_at, until)
         return Decision(wanted, ask_again_at)
+
+    @property
+    def shortest_stay(self) -> float:
+        window = self.limits.scaledown_window
+        return self.tuning.short_least if window is None else window
 
     # -- how many --------------------------------------------------------------------------
 

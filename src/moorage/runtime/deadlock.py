@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, cast
 from .. import config
 from ..exception import DeadlockError
 from . import forking
+from .batching import batch_of
 from .cancellation import Cell
 from .clock import Clock
 from .container import Container
@@ -96,7 +97,8 @@ def look(wait: Wait) -> None:
     """`wait` has begun, and is known: cut the knot that it closes, if it does."""
     on = wait.on
     if type(on) is Input and on.state not in IN_LINE:  # as most are
-        if len(known) == 1 and on is not wait.caller and on.container is not wait.flow:
+        alone = len(known) == 1 and on.container is not wait.flow
+        if alone and batch_of(on) is not wait.caller:
             return  # nobody else waits
         if on.outcome is not None or not blockers_of(on):
             return

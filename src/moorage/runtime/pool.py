@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -20,11 +21,10 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from .. import config
-from ..exception import (
-    ExecutionError,
-)
+from ..exception import ExecutionError
 from . import forking
-from .autoscaler import Limits, Observation, Policy, SimplePolicy
+from .autoscaler import Fill, Limits, Observation, Policy, TargetPolicy
+from .batching import BatchCall, end_of_batch, make_batch, members_of
 from .capacity import Capacity
 from .clock import Clock, Waiter, acquire_patiently, acquire_within
 from .container import (
@@ -42,7 +42,7 @@ from .pool_options import PoolOptions
 from .regions import ours
 from .routing import emptiest_below_limit, fullest_below_target
 from .snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
-from .statistics import ContainerStatistics, PoolStatistics, Survey
+from .statistics import BatchStatistics, ContainerStatistics, PoolStatistics, Survey
 from .threads import carry_out
 from .timekeeper import Timer
 from .verdicts import (
@@ -75,6 +75,9 @@ STOPPED: Final = ContainerState.STOPPED
 # Seconds after which a container is given up whose slots are all held by inputs that
 # were answered and do not end: a struck thread needs far less to get out.
 ALL_ABANDONED: Final = 1.0
+
+# More slots than there will be.
+ANY_NUMBER: Final = sys.maxsize
 
 # Back-off after failed starts: the second waits this many seconds, each
 # further one twice as long, up to the last figure.
@@ -131,12 +134,14 @@ class Pool:
         self.run: object = None  # the run it belongs to; set before it is used
         self._factory = factory
         self.capacity: Capacity = capacity
-        self._own_policy = policy is None
-        self._policy: Policy = SimplePolicy(options.limits) if policy is None else policy
+        self._policy: Policy = TargetPolicy(options.limits) if policy is None else policy
         self._on_retired = on_retired
         self._max_containers = options.limits.max_containers
         self._queue_timeout = options.queue_timeout
         self._max_backlog = options.max_backlog
+        self._batching = options.batching
+        # Inputs that one slot can run at once.
+        self._batch_size = 1 if options.batching is None else options.batching.max_batch_size
         # Whether a submit may leave inputs outside: see `when_let_in`.
         self.waits_when_full: bool = options.max_backlog is not None and options.waits_when_full
         # All below guarded by the lock.
@@ -174,6 +179,16 @@ class Pool:
         self._open_calls = 0  # maps that may submit more
         self._wakeup: Timer | None = None  # when the policy wants to be asked
         self._wakeup_at = 0.0
+        # What the policy said last: how many containers, and whether slots above the
+        # target are granted.
+        self._wanted = 0
+        self._bursts = True
+        # Slots held when it was asked last, with nobody queued: while no fewer are held,
+        # what it said holds until the time it named.
+        self._asked_with = ANY_NUMBER
+        # When the first batch of the queue has waited for long enough, or before.
+        # Invariant: armed while a batch in the queue is neither full nor due.
+        self._batch_due: Timer | None = None
         # One timer for each kind of deadline, for the eldest that may reach it.
         self._deadline: Timer | None = None
         # Invariant: the ABANDONED inputs, and since when each is.
@@ -193,7 +208,13 @@ class Pool:
         self._failed = 0
         self._cancelled = 0
         self._retries = 0
-        self._running = 0
+        self._running = 0  # slots held
+        self._granted = 0  # slots, over all time
+        # The integral of _running over time is this, plus _running times now.
+        self._busy_seconds = 0.0
+        self._batches: dict[int, int] = {}  # how many there were of each size
+        self._batch_wait = 0.0  # seconds from the first member to the grant: their sum
+        self._longest_batch_wait = 0.0
         self._starts = 0
         self._start_seconds = 0.0
         self._peak_containers = 0
@@ -228,6 +249,7 @@ class Pool:
         lock = self.lock
         if not lock.acquire(False):
             acquire_patiently(lock)
+        effects: Sequence[Effect]
         try:
             if self._refuses:
                 if self._state is PoolState.RETIRED:
@@ -246,10 +268,15 @@ class Pool:
             waiting = self._queued
             self._queued = waiting + count
             self._queue.extend(inputs)
+            if self._batching is not None:
+                self._stamp(inputs)
+                if waiting and self._batch_due is not None and self._queued < self._batch_size:
+                    return True  # they joined a batch that waits for more
+                effects = self._assign_batches()
             # Those that wait already left no slot free: then only the policy
             # may know what to do, and not even that if there may be no more.
-            if not waiting:
-                effects: Sequence[Effect] = self._assign()
+            elif not waiting:
+                effects = self._assign()
                 if self._queued:
                     self._stamp(inputs)
             else:
@@ -319,7 +346,7 @@ class Pool:
         with self.lock:
             inputs = [input for input in self._queue if input.state is QUEUED]
             inputs += self._outside
-            return {input.call for input in (*inputs, *self._waiting_inputs(), *self._holders())}
+            return {input.call for input in (*inputs, *self._waiting_inputs(), *self._under_way())}
 
     @ours
     def open_call(self) -> bool:
@@ -350,7 +377,7 @@ class Pool:
             inputs += [input for input in self._outside if input.call is call]
             inputs += [input for input in self._waiting_inputs() if input.call is call]
             if not queued_only:
-                inputs += [input for input in self._holders() if input.call is call]
+                inputs += [input for input in self._under_way() if input.call is call]
             effects = self._cancel_all(inputs, CANCELLED, dropped)
         carry_out(effects)
         _forget_arguments(dropped)
@@ -390,10 +417,14 @@ class Pool:
 
     @ours
     def resize(self, container: Container, limit: int) -> None:
-        """Set how many inputs `container` may run at once; interrupts nothing."""
+        """Set how many inputs `container` may run at once; interrupts nothing.
+
+        From then on it is filled up to that limit, and no target holds for it.
+        """
         with self.lock:
             before = container.slots.limit
             container.slots.set_limit(limit)
+            container.target = container.slots.limit
             effects = self._assign()
             if container.slots.limit < before:
                 self._look_for_knots(effects)
@@ -423,8 +454,7 @@ class Pool:
         with self.lock:
             self.options = replace(self.options, limits=limits)
             self._max_containers = limits.max_containers
-            if self._own_policy:
-                self._policy = SimplePolicy(limits)
+            self._policy.limits = limits
             if self._state is not PoolState.OPEN:
                 return self._state is PoolState.CLOSING
             effects = self._drain_surplus()
@@ -464,8 +494,12 @@ class Pool:
                 outside=len(self._outside),
                 queued=self._queued,
                 waiting=self._waiting,
-                running=self._running,
-                abandoned=len(self._abandoned),
+                running=self._running if self._batching is None else len(self._under_way()),
+                abandoned=(
+                    len(self._abandoned)
+                    if self._batching is None
+                    else sum(input.outcome is not None for input in self._under_way())
+                ),
                 abandoned_threads=sum(
                     holder in self._abandoned
                     for c in self._containers
@@ -487,7 +521,24 @@ class Pool:
                 containers_started=self._starts,
                 peak_containers=self._peak_containers,
                 peak_inputs=max([self._peak_inputs, *(c.slots.peak for c in self._containers)]),
+                wanted_containers=self._wanted,
+                busy_seconds=self._busy_seconds + self._running * self._now(),
+                start_seconds=self._start_seconds,
+                batches=self._batch_statistics(),
             )
+
+    def _batch_statistics(self) -> BatchStatistics | None:
+        if self._batching is None:
+            return None
+        return BatchStatistics(
+            max_batch_size=self._batching.max_batch_size,
+            wait=self._batching.wait,
+            running=self._running - len(self._abandoned),
+            granted=self._granted,
+            sizes=tuple(sorted(self._batches.items())),
+            mean_wait=self._batch_wait / self._granted if self._granted else 0.0,
+            longest_wait=self._longest_batch_wait,
+        )
 
     @ours
     def snapshot(self, patience: float) -> PoolSnapshot | None:
@@ -499,14 +550,20 @@ class Pool:
             return None
         try:
             attempts = [trials.timer.when for trials in self._trials.values() if trials.timer]
+            first = next((input for input in self._queue if input.state is QUEUED), None)
+            due: float | None = None
+            if self._batching is not None and first is not None:
+                due = first.queued_at + self._batching.wait
             return PoolSnapshot(
                 name=self.options.name,
                 is_open=self._state is PoolState.OPEN,
                 limits=self.options.limits,
                 now=self._now(),
                 queued=self._queued,
-                first=next((input for input in self._queue if input.state is QUEUED), None),
+                first=first,
                 max_backlog=self._max_backlog,
+                max_batch_size=None if self._batching is None else self._batch_size,
+                batch_due_at=due,
                 outside=len(self._outside),
                 waiting=self._waiting,
                 next_attempt_at=min(attempts, default=None),
@@ -528,7 +585,15 @@ class Pool:
             takes_no_more=container.takes_no_more,
             loop_is_held=container in self._held_loops,
             held=[
-                HeldSlot(held, held.state, since, held.runner, held.cancellation is not None)
+                HeldSlot(
+                    held,
+                    held.state,
+                    since,
+                    held.runner,
+                    held.cancellation is not None,
+                    len(members_of(held)),
+                    sum(member.outcome is not None for member in members_of(held)),
+                )
                 for held, since in container.slots.held.items()
                 if isinstance(held, Input)
             ],
@@ -545,29 +610,123 @@ class Pool:
 
     # -- assigning ------------------------------------------------------------------
 
-    def _assign(self) -> list[Effect]:
-        """Grant what can be granted, in order; ask the policy if that is not all."""
+    def _assign(self, *, asks: bool = True) -> list[Effect]:
+        """Grant what can be granted, in order; ask the policy if that is not all.
+
+        It is not asked (`asks`) when a slot was given back: then it is up to date.
+        """
         effects: list[Effect] = []
-        if self._held_loops and self._queued:
+        if not self._queued:
+            return effects
+        if self._batching is not None:
+            return self._assign_batches(asks=asks)
+        if self._held_loops:
             return self._assign_around_held_loops()
+        now = self._now()
+        self._fill(fullest_below_target, now, effects)
         if self._queued:
-            now = self._now()
-            self._fill(fullest_below_target, now, effects)
-            if self._queued:
+            if asks:
                 effects.extend(self._scale())
-                # Nothing better is ready: burst above the target meanwhile.
+            # Nothing better is ready: burst above the target meanwhile.
+            if self._bursts:
                 self._fill(emptiest_below_limit, now, effects)
-            if self._outside and self._let_in(effects):
-                effects.extend(self._assign())
+        if self._outside and self._let_in(effects):
+            effects.extend(self._assign())
         return effects
+
+    def _assign_batches(self, *, asks: bool = True) -> list[Effect]:
+        """As `_assign`, for a pool whose slots are for batches."""
+        effects: list[Effect] = []
+        if self._outside:
+            self._let_in(effects)  # first: they may have their place in what goes now
+        now = self._now()
+        free = self._free_containers()
+        while self._is_due(now, effects):
+            container = fullest_below_target(free)
+            if container is None:
+                break
+            self._grant_batch(container, now, effects)
+        if self._queued and fullest_below_target(free) is None:
+            # Also for one that is not due yet: it will need a slot when it is.
+            if asks:
+                effects.extend(self._scale())
+            if self._bursts:
+                free = self._free_containers()
+                while self._is_due(now, effects):
+                    container = emptiest_below_limit(free)
+                    if container is None:
+                        break
+                    self._grant_batch(container, now, effects)
+        if self._outside and self._let_in(effects):
+            effects.extend(self._assign_batches())
+        return effects
+
+    def _free_containers(self) -> list[Container]:
+        """Those that can take a batch."""
+        if not self._held_loops or not self._batch_is_async():
+            return self._ready
+        return [container for container in self._ready if container not in self._held_loops]
+
+    def _batch_is_async(self) -> bool:
+        return self._batching is not None and self._batching.target.is_async
+
+    def _is_due(self, now: float, effects: list[Effect]) -> bool:
+        """Whether the first batch of the queue waits for no more members; else see to it."""
+        if not self._queued:
+            return False
+        assert self._batching is not None
+        if self._queued >= self._batch_size:
+            return True
+        queue = self._queue
+        while queue[0].state is not QUEUED:
+            self._pass_over(queue.popleft(), effects)
+        due = queue[0].queued_at + self._batching.wait
+        if due <= now:
+            return True
+        if self._batch_due is None:
+            self._batch_due = self.clock.call_at(due, self._on_batch_due)
+        return False
+
+    def _on_batch_due(self) -> None:
+        """A batch may have waited for long enough.  On the clock's thread."""
+        with self.lock:
+            self._batch_due = None
+            effects = self._assign()
+        carry_out(effects)
+
+    def _grant_batch(self, container: Container, now: float, effects: list[Effect]) -> None:
+        assert self._batching is not None
+        queue = self._queue
+        members: list[Input] = []
+        while queue and len(members) < self._batch_size:
+            input = queue.popleft()
+            if input.state is QUEUED:
+                members.append(input)
+            else:
+                self._pass_over(input, effects)
+        count = len(members)
+        self._queued -= count
+        self._batches[count] = self._batches.get(count, 0) + 1
+        waited = now - members[0].queued_at
+        self._batch_wait += waited
+        if waited > self._longest_batch_wait:
+            self._longest_batch_wait = waited
+        batch = make_batch(self._batching.target, members)
+        for input in members:
+            input.state = RUNNING
+            input.container = container
+            input.runner = batch
+        self._grant(container, batch, now, effects)
 
     # -- the bound of the backlog -----------------------------------------------------
 
     def _room(self) -> int:
-        # While some wait there is no free slot; and then none waits outside.
-        free = 0 if self._queued else sum(container.slots.free for container in self._ready)
         assert self._max_backlog is not None
-        return self._max_backlog - self._queued + free
+        free = 0
+        if not self._queued or self._batching is not None:
+            # Else there is none.  What waits for the rest of its batch has one.
+            free = sum(container.slots.free for container in self._free_containers())
+        return self._max_backlog - self._queued + free * self._batch_size
 
     def _within_bound(self, inputs: Sequence[Input], may_stand_outside: bool) -> Sequence[Input]:
         """Those of `inputs` that are accepted now; the others stand outside."""
@@ -628,7 +787,8 @@ class Pool:
         self._fill_around(fullest_below_target, now, effects)
         if self._queued:
             effects.extend(self._scale())
-            self._fill_around(emptiest_below_limit, now, effects)
+            if self._bursts:
+                self._fill_around(emptiest_below_limit, now, effects)
         return effects
 
     def _fill_around(
@@ -666,8 +826,13 @@ class Pool:
             self._pass_over(input, effects)
             input = queue.popleft()
         self._queued -= 1
+        self._grant(container, input, now, effects)
+
+    def _grant(self, container: Container, input: Input, now: float, effects: list[Effect]) -> None:
         container.slots.acquire_nowait(input, now)
         self._running += 1
+        self._granted += 1
+        self._busy_seconds -= now
         if container.idle_since is not None:
             self._no_more_idle(container)
         input.state = GRANTED
@@ -719,7 +884,10 @@ class Pool:
         if state is RUNNING:
             if input.cancellation is not None:
                 outcome = input.cancellation
-            if type(outcome) is Value:  # as _record does it, without the call
+            if self._batching is not None:
+                wake = self._record_batch(input, outcome, ended=True)
+                input.state = SETTLED
+            elif type(outcome) is Value:  # as _record does it, without the call
                 input.outcome = outcome
                 input.state = SETTLED
                 self._succeeded += 1
@@ -731,6 +899,8 @@ class Pool:
         elif state is ABANDONED:
             input.state = SETTLED
             self._forget_abandoned(input)
+            if self._batching is not None:
+                end_of_batch(input)
         elif state is SETTLED:
             return None, ()  # given up at the end of its container's grace
         else:
@@ -743,6 +913,7 @@ class Pool:
             and held <= slots.limit
             and container.state is READY
             and not self._held_loops
+            and self._batching is None
         ):
             # The short way: the slot goes from one input to the next.
             effects: list[Effect] = []
@@ -755,6 +926,7 @@ class Pool:
                 self._let_in(effects)
             now = self._now()
             slots.hand_over(input, following, now)
+            self._granted += 1
             following.container = container
             if self._deadline is None:
                 self._arm_deadline(now)
@@ -768,15 +940,15 @@ class Pool:
             if effect is not None:
                 effects.append(effect)
         else:
-            slots.release(input)
-            self._running -= 1
-            effects = self._released(container)
+            effects = self._release(container, input)
         if wake is not None:
             effects.append(wake)
         return None, effects
 
     def _record(self, input: Input, outcome: Outcome) -> Effect | None:
         """Make `outcome` final and count it; return how to wake who waits for it."""
+        if self._batching is not None and isinstance(input.call, BatchCall):
+            return self._record_batch(input, outcome, ended=False)
         input.outcome = outcome
         input.state = SETTLED
         if type(outcome) is Value:
@@ -789,6 +961,40 @@ class Pool:
             self._wake_if_settled()
         wake = input.call.settled(input)
         return self._end_trials(input, wake) if self._trials else wake
+
+    def _record_batch(self, batch: Input, outcome: Outcome, *, ended: bool) -> Effect | None:
+        """Give each member of `batch` that has none its part of `outcome`.
+
+        Args:
+            ended: its code has; only then members may be tried again.
+        """
+        call = batch.call
+        assert isinstance(call, BatchCall)
+        batch.outcome = outcome
+        wakes: list[Effect] = []
+        for member, its in call.outcomes(outcome):
+            if ended and self._try_again_later(member, its):
+                continue
+            if not ended and type(its) is Failure and (trials := self._trials.get(member)):
+                its.earlier = tuple(trials.errors)
+            wake = self._record(member, its)
+            if not ended:
+                member.state = ABANDONED
+            if wake is not None:
+                wakes.append(wake)
+        call.live = 0
+        if ended:
+            end_of_batch(batch)
+        if self._trials:
+            end = self._end_trials(batch, None)
+            if end is not None:
+                wakes.append(end)
+
+        def wake_all() -> None:
+            carry_out(wakes)
+            call.forget(ended=ended)
+
+        return wake_all
 
     # -- retries --------------------------------------------------------------------
 
@@ -827,6 +1033,13 @@ class Pool:
             or input.call.target.is_generator
         ):
             return False
+        if isinstance(input.call, BatchCall):
+            # Asked before it has ended; each member is asked for once more then.
+            return any(
+                self._may_be_tried_again(member, Failure(outcome.error))
+                for member in input.call.members
+                if member.outcome is None
+            )
         trials = self._trials.get(input)
         if trials is None or len(trials.errors) < retries.max_retries:
             return retries.max_retries > 0
@@ -844,7 +1057,10 @@ class Pool:
             self._queue.append(input)
             self._queued += 1
             self._stamp((input,))
-            effects = self._assign() if self._queued == 1 else self._scale_and_assign()
+            if self._queued == 1 or self._batching is not None:
+                effects = self._assign()
+            else:
+                effects = self._scale_and_assign()
             self._look_for_knots(effects)
         carry_out(effects)
 
@@ -866,13 +1082,20 @@ class Pool:
 
         return end
 
+    def _release(self, container: Container, input: Input) -> list[Effect]:
+        """Take the slot of `input` back; what follows from it."""
+        container.slots.release(input)
+        self._running -= 1
+        self._busy_seconds += self._now()
+        return self._released(container)
+
     def _released(self, container: Container) -> list[Effect]:
         """A slot of `container` came free, or its limit rose: what follows from it."""
         effects: list[Effect] = []
         if self._drain_wakes:
             self._wake_if_settled()  # the one place where a success may be the last
         if self._queued:
-            effects = self._assign()
+            effects = self._assign(asks=container.state is not READY)
         if not container.slots.held:
             if container.state is READY:
                 self._now_idle(container, self._now())
@@ -886,10 +1109,8 @@ class Pool:
         if (
             idle is not None
             and not self._queued
-            and (
-                self._wakeup is None
-                or self._wakeup_at > idle + self.options.limits.scaledown_window
-            )
+            and self._running < self._asked_with
+            and (self._wakeup is None or self._wakeup_at > idle + self._policy.shortest_stay)
         ):
             # A container just became idle; or one that was kept beyond its
             # window, because it was needed, may be needed no more.
@@ -936,12 +1157,14 @@ class Pool:
             dropped.append(input)
             effects.extend(self._retire_if_unused())
         elif state is GRANTED:
-            container: Container = input.container
             wake = self._record(input, outcome)
+            input.state = SETTLED
             dropped.append(input)
-            container.slots.release(input)
-            self._running -= 1
-            effects = self._released(container)
+            effects = self._release(input.container, input)
+            if self._batching is not None:
+                end_of_batch(input)
+        elif state is RUNNING and type(input.runner) is Input:
+            wake, effects = self._leave_batch(input.runner, input, outcome, dropped)
         elif (
             state is RUNNING
             and type(input.cancellation) is Failure
@@ -968,6 +1191,25 @@ class Pool:
         if wake is not None:
             effects.append(wake)
         return effects
+
+    def _leave_batch(
+        self, batch: Input, input: Input, outcome: Outcome, dropped: list[Input]
+    ) -> tuple[Effect | None, list[Effect]]:
+        """A member of `batch` is cancelled; it runs on for the others, if there are any."""
+        call = batch.call
+        assert isinstance(call, BatchCall)
+        wake = self._record(input, outcome)
+        call.live -= 1
+        effects: list[Effect] = []
+        if batch.state is GRANTED:
+            input.runner = None
+            call.leave(batch, input)
+            dropped.append(input)
+        else:
+            input.state = ABANDONED  # its arguments are in use, and its part of the slot
+        if not call.live:
+            effects = self._cancel(batch, outcome, dropped) or []
+        return wake, effects
 
     def _abandon(self, input: Input, outcome: Outcome) -> Effect | None:
         """Answer the caller; the slot stays held until the user's code has ended."""
@@ -1202,7 +1444,9 @@ class Pool:
 
     def _scale(self) -> list[Effect]:
         """Ask the policy and carry its decision out."""
+        self._asked_with = ANY_NUMBER if self._queued else self._running
         if self._queued and self._is_capped():
+            self._bursts = True
             return []  # nothing it could decide
         if self._state is not PoolState.OPEN:
             return []
@@ -1211,6 +1455,8 @@ class Pool:
         while True:
             decision = self._policy.decide(self._observe(now))
             again = decision.ask_again_at
+            self._bursts = decision.fill is Fill.MAX
+            self._wanted = decision.wanted
             count = len(self._ready) + self._starting
             if decision.wanted > count:
                 again = self._grow(decision.wanted - count, now, again, effects)
@@ -1230,26 +1476,33 @@ class Pool:
     def _observe(self, now: float) -> Observation:
         idle: list[float] = []
         withheld = 0
+        target = self.options.limits.target_inputs
         for container in self._ready:
             if self._held_loops and self._queued and container in self._held_loops:
-                withheld += max(0, container.target - len(container.slots.held))
+                withheld += max(0, target - len(container.slots.held))
             if container.idle_since is not None:
                 idle.append(container.idle_since)
-            elif container.slots.limit < container.target:
+            elif container.slots.limit < target:
                 usable = max(container.slots.limit, len(container.slots.held))
-                withheld += max(0, container.target - usable)
+                withheld += max(0, target - usable)
         idle.sort()
+        queued = -(-(self._queued + len(self._outside)) // self._batch_size)
+        draining = 0
+        if len(self._containers) > len(self._ready) + self._starting:
+            draining = sum(c.state is DRAINING and not c.takes_no_more for c in self._containers)
         return Observation(
             now=now,
             running=self._running,
-            queued=self._queued + len(self._outside),
+            queued=queued,
             ready=len(self._ready),
             starting=self._starting,
             idle_since=tuple(idle),
-            arrivals=self._accepted,
-            completions=self._succeeded + self._failed + self._cancelled,
+            arrivals=self._granted + queued,
+            completions=self._granted - self._running,
+            busy_seconds=self._busy_seconds + self._running * now,
             starts=self._starts,
             start_seconds=self._start_seconds,
+            draining=draining,
             withheld=withheld,
         )
 
@@ -1316,6 +1569,7 @@ class Pool:
         for container in idle[:count]:
             effects.extend(self._drain(container))
             count -= 1
+        self._leave_line_if_first(effects)
         return count < before
 
     def _drain(self, container: Container) -> list[Effect]:
@@ -1323,9 +1577,7 @@ class Pool:
         self._ready.remove(container)
         self._no_more_idle(container)
         effects: list[Effect] = [] if container.slots.held else [self._stop(container)]
-        if self._waiting_for_room and not self._ready and not self._starting:
-            # Its next container is the first one again, which needs no room.
-            self._leave_line(effects)
+        self._leave_line_if_first(effects)
         return effects
 
     def _stop(self, container: Container) -> Effect:
@@ -1423,7 +1675,7 @@ class Pool:
             for container in self._containers:
                 for holder in reversed(container.slots.held):
                     assert isinstance(holder, Input)
-                    if holder.call is call:
+                    if any(input.call is call for input in members_of(holder)):
                         found = blockers(holder)
                         if not found:
                             return None
@@ -1511,6 +1763,11 @@ class Pool:
                 effects.extend(self._retire_if_unused())
         carry_out(effects)
 
+    def _leave_line_if_first(self, effects: list[Effect]) -> None:
+        """Containers went: the next one may be the first one again, which needs no room."""
+        if self._waiting_for_room and not self._ready and not self._starting:
+            self._leave_line(effects)
+
     def _leave_line(self, effects: list[Effect]) -> None:
         self._waiting_for_room = False
         effects.extend(self.capacity.leave_line(self))
@@ -1533,10 +1790,12 @@ class Pool:
                 effects.extend(self._assign() if self._queued else self._scale())
             else:
                 effects = self._assign()
-            if container.state is READY and not container.slots.held:
-                self._now_idle(container, now)
-                effects.extend(self._scale())
-                if self.capacity.crowded:
+            if container.state is READY:
+                idle = not container.slots.held
+                if idle:
+                    self._now_idle(container, now)
+                effects.extend(self._scale())  # others that start may be needed no more
+                if idle and self.capacity.crowded:
                     effects.append(self.capacity.make_room)
         carry_out(effects)
         return True
@@ -1579,7 +1838,9 @@ class Pool:
         # Nothing else is there to serve them: they waited for this one.
         waiting = [input for input in self._queue if input.state is QUEUED]
         waiting += self._outside
-        return self._cancel_all(waiting, failure, dropped)
+        effects = self._cancel_all(waiting, failure, dropped)
+        self._leave_line_if_first(effects)
+        return effects
 
     def _on_startup_deadline(self) -> None:
         """The eldest container that starts may take too long.  On the clock's thread.
@@ -1649,8 +1910,12 @@ class Pool:
             self._forget_abandoned(input)
         else:
             wake = self._record(input, input.cancellation or LOST)
+            input.state = SETTLED
+        if self._batching is not None:
+            end_of_batch(input)
         container.slots.release(input)
         self._running -= 1
+        self._busy_seconds += self._now()
         return [] if wake is None else [wake]
 
     def _gone(self, container: Container) -> list[Effect]:
@@ -1716,7 +1981,7 @@ class Pool:
             self._waiting_for_room = False
             inputs = list(self._queue) + list(self._outside) + self._waiting_inputs()
             if cancel_running:
-                inputs += self._holders()
+                inputs += self._under_way()
             effects = self._cancel_all(inputs, LEFT, dropped)
             for container in list(self._containers):
                 if container.state is STARTING:
@@ -1733,16 +1998,18 @@ class Pool:
         """Cancel what holds a slot; done with already, it does nothing."""
         dropped: list[Input] = []
         with self.lock:
-            effects = self._cancel_all(self._holders(), LEFT, dropped)
+            effects = self._cancel_all(self._under_way(), LEFT, dropped)
         carry_out(effects)
         _forget_arguments(dropped)
 
-    def _holders(self) -> list[Input]:
+    def _under_way(self) -> list[Input]:
+        """The inputs that hold a slot, or have a part in one."""
         return [
-            holder
+            input
             for container in self._containers
             for holder in container.slots.held
             if isinstance(holder, Input)
+            for input in members_of(holder)
         ]
 
     @ours
@@ -1776,10 +2043,15 @@ class Pool:
         return left + [name for container in live for name in container.join(0.0)]
 
     def _cancel_deadlines(self) -> None:
-        for timer in (self._deadline, self._queue_deadline, self._startup_deadline):
+        for timer in (
+            self._deadline,
+            self._queue_deadline,
+            self._startup_deadline,
+            self._batch_due,
+        ):
             if timer is not None:
                 timer.cancel()
-        self._deadline = self._queue_deadline = self._startup_deadline = None
+        self._deadline = self._queue_deadline = self._startup_deadline = self._batch_due = None
 
 
 def is_called_from_within(run: object) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .autoscaler import Limits
+from .batching import BatchOptions
 
 
 class RetryPolicy(Protocol):
@@ -35,3 +36,4 @@ class PoolOptions:
     waits_when_full: bool = False  # whether callers wait for room then, or are refused
     sync_slots: int = 0  # threads that one container may need
     retries: RetryPolicy | None = None
+    batching: BatchOptions | None = None  # None: each input takes a slot

@@ -23,6 +23,8 @@ class HeldSlot:
     granted_at: float
     runner: Any  # the task or the worker; None if it has not begun
     cancelling: bool  # it was cancelled, or ran out of time, and is on its way out
+    members: int  # of a batch; 1 of what is none
+    settled: int  # of them, that have left it while it runs on
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class PoolSnapshot:
     queued: int
     first: Input | None  # of those queued
     max_backlog: int | None
+    max_batch_size: int | None  # None unless it is batched
+    batch_due_at: float | None  # when the first batch of the queue waits for no more members
     outside: int  # inputs that wait for room in the backlog
     waiting: int  # inputs, for their next attempts
     next_attempt_at: float | None

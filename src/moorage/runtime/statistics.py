@@ -14,7 +14,7 @@ from .input import Input
 
 @dataclass(frozen=True, slots=True)
 class ContainerStatistics:
-    """One container at one moment.  Inputs as counts."""
+    """One container at one moment.  Inputs as counts; in a batched pool, batches."""
 
     number: int
     state: ContainerState
@@ -25,13 +25,32 @@ class ContainerStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchStatistics:
+    """The batches of a batched pool.  Times in seconds."""
+
+    max_batch_size: int
+    wait: float  # that the first member of a batch waits for others, at the most
+    running: int  # batches that hold a slot and are not abandoned
+    granted: int  # that got a slot, over all time
+    sizes: tuple[tuple[int, int], ...]  # (members, how many such batches), smallest first
+    mean_wait: float  # from the first member's coming to the grant of the slot
+    longest_wait: float
+
+    @property
+    def mean_size(self) -> float:
+        """Members for each batch, 0 before the first one."""
+        members = sum(size * count for size, count in self.sizes)
+        return members / self.granted if self.granted else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class PoolStatistics:
     """One pool at one moment, counted under its lock and so exact.
 
     ``accepted == queued + waiting + running - abandoned + succeeded + failed + cancelled``:
     `waiting` inputs failed and will be tried again; `abandoned` ones have been
-    answered, and still hold a slot.  Not accepted are the `refused` ones, and those
-    that stand `outside` until the backlog has room.
+    answered, and still hold a slot, or their part of a batch's.  Not accepted are the
+    `refused` ones, and those that stand `outside` until the backlog has room.
     """
 
     name: str
@@ -52,7 +71,11 @@ class PoolStatistics:
     containers: tuple[ContainerStatistics, ...]
     containers_started: int
     peak_containers: int
-    peak_inputs: int  # in one container, over all that there were
+    peak_inputs: int  # in one container, over all that there were; of a batched pool, batches
+    wanted_containers: int  # by the autoscaler, when it was last asked
+    busy_seconds: float  # of all slots, for as long as they were held
+    start_seconds: float  # of all containers that became ready, from their boot on
+    batches: BatchStatistics | None  # None unless the pool is batched
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, cast
 
+from .batching import members_of
 from .capacity import CapacitySurvey
 from .container import ContainerState
 from .input import Call, Input, InputState
@@ -175,6 +176,9 @@ class WaitingGraph:
             for input in holders:
                 blockers = blockers_of(input)
                 node = self._add_input(pool, input, len(blockers))
+                for member in members_of(input):
+                    self.inputs[member] = node
+                    self.pool_of[member] = pool
                 held.append(node)
                 for wait in blockers:
                     node.after(self._add_wait(wait))

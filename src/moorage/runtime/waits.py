@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ..exception import DeadlockError
 from . import forking
+from .batching import batch_of
 from .cancellation import Cell
 from .clock import Waiter
 from .input import Input, InputState, Target
@@ -119,6 +120,7 @@ forking.in_child(_after_fork)
 def blockers_of(input: Input) -> list[Wait]:
     """The waits that `input`, which has a slot, sits in: each must end for it to get on."""
     found: list[Wait] = []
+    input = batch_of(input)  # which is what carries its members
     if input.state is SETTLED or input.state is WAITING:
         return found
     runner: Any = input.runner
