@@ -69,6 +69,7 @@ LAYERS = {
     "volume": 5,
     "workspace": 5,
     "runtime.pool": 4,
+    "runtime.views": 4,
     "runtime.statistics": 3,
     "runtime.pool_options": 3,
     "runtime.batching": 2,
