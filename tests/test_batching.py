@@ -464,6 +464,42 @@ def test_a_member_that_is_cancelled_after_the_grant_is_not_in_the_lists(gone):
         assert len(ran) == 1
 
 
+def test_the_first_may_leave_when_the_batch_has_begun_and_its_code_has_not():
+    # 1. Two batches get tasks in one turn of the loop, and the first of them blocks it,
+    # 2. the first member of the second is cancelled,
+    # 3. its code begins, without it, and with the ids of those that are there.
+    app = App()
+    may_begin, blocked, go_on, ran = (*(threading.Event() for _ in range(3)), [])
+
+    @app.cls(max_containers=1, serialized=True)
+    @moorage.concurrent(max_inputs=2)
+    class Work:
+        @moorage.enter()
+        def enter(self):
+            assert may_begin.wait(30)
+
+        @moorage.batched(max_batch_size=3, wait_ms=0)
+        async def work(self, values):
+            ran.append((values, moorage.current_input_id(), moorage.current_input_ids()))
+            if 0 in values:
+                blocked.set()
+                assert go_on.wait(30)
+            return values
+
+    with app.run():
+        calls = [Work().work.spawn(value) for value in range(6)]
+        may_begin.set()
+        assert blocked.wait(10)
+        calls[3].cancel()
+        assert Work().work.statistics().abandoned == 1, "it has a part in the slot"
+        go_on.set()
+        assert kinds_of(results(calls)) == [int] * 3 + [InputCancelledError] + [int] * 2
+    (_, first, ids), (values, second, others) = ran
+    assert values == [4, 5]
+    assert (first, second) == (ids[0], others[0])
+    assert len({*ids, *others}) == 5
+
+
 # -- leaving while it runs ------------------------------------------------------------------
 
 
@@ -639,6 +675,8 @@ def test_members_whose_arguments_do_not_fit_fail_alone(kind):
         assert [str(error) for error in results(calls)[1::2]] != []
         assert kinds_of(results(calls)) == [int, InvalidError, int, InvalidError]
         assert stage.ran == [(0.0, [1, 3])]
+        ((first, ids),) = stage.ids
+        assert (len(ids), ids[0]) == (2, first), "those of the lists"
         calls = [
             stage.work.spawn(5, 0.0, other=1),
             stage.work.spawn(6, 0.0, values=2),
@@ -646,8 +684,14 @@ def test_members_whose_arguments_do_not_fit_fail_alone(kind):
         ]
         assert kinds_of(results(calls)) == [InvalidError] * 3
         assert len(stage.ran) == 1, "nobody was left to run for"
+        calls = [stage.work.spawn(11), *stage.spawn(ValueError)]
+        assert kinds_of(results(calls)) == [InvalidError, ValueError], "whatever the batch raises"
+        calls = [stage.work.spawn(8), *stage.spawn(9, 10)]
+        assert kinds_of(results(calls)) == [InvalidError, int, int]
+        first, ids = stage.ids[-1]
+        assert (len(ids), ids[0]) == (2, first), "the first did not fit"
         seen = stage.ended()
-        assert (seen.succeeded, seen.failed) == (2, 5)
+        assert (seen.succeeded, seen.failed) == (4, 8)
 
 
 @sync_and_async

@@ -39,7 +39,7 @@ class BatchOptions:
 class BatchCall:
     """The call of one batch.  See `Call`; its `settled` is the pool's `_record_batch`."""
 
-    __slots__ = ("context", "live", "members", "number", "ran", "target")
+    __slots__ = ("context", "listed", "live", "members", "misfits", "number", "ran", "target")
 
     def __init__(self, target: Target, members: list[Input]) -> None:
         self.target: Target = target
@@ -47,8 +47,12 @@ class BatchCall:
         # runs are taken out; those that leave later stay, for their place in the lists.
         self.members: list[Input] = members
         self.live: int = len(members)  # members without an outcome
-        # Those whose arguments it was called with: set when it runs.
+        # Set when it runs: those that were there then, each of which gets an outcome;
+        # and those of them whose arguments are in its lists.
         self.ran: list[Input] = []
+        self.listed: list[Input] = []
+        # What the others of them get, whatever the batch comes to.
+        self.misfits: dict[Input, Outcome] = {}
         first = members[0].call
         self.number: int = first.number
         self.context: Context = first.context
@@ -65,6 +69,17 @@ class BatchCall:
             self.number, self.context = first.call.number, first.call.context
             batch.index = first.index
 
+    def run_for(self, listed: list[Input]) -> None:
+        """Its code begins, for `listed`.  On its own flow, no lock held.
+
+        Who was first may not be in there: its arguments did not fit, or it was cancelled
+        when this had begun to run, and was not here yet.
+        """
+        self.listed = listed
+        batch = current_input()
+        if batch is not None and listed and listed[0] is not self.members[0]:
+            self.number, batch.index = listed[0].call.number, listed[0].index
+
     def outcomes(self, outcome: Outcome) -> Iterator[tuple[Input, Outcome]]:
         """Each member that has none, with its part of what the batch came to."""
         if type(outcome) is Value:
@@ -74,7 +89,9 @@ class BatchCall:
             return
         for member in self.members:
             if member.outcome is None:
-                if type(outcome) is Failure:
+                if member in self.misfits:
+                    yield member, self.misfits[member]
+                elif type(outcome) is Failure:
                     # One for each, for each has its own history of attempts.
                     failure = Failure(outcome.error)
                     failure.traceback = outcome.traceback
@@ -93,7 +110,7 @@ class BatchCall:
         """
         members = self.members
         if ended:
-            self.members, self.ran = [], []
+            self.members, self.ran, self.listed, self.misfits = [], [], [], {}
         for member in members:
             if member.outcome is not None:
                 member.args, member.kwargs = (), None
@@ -197,10 +214,15 @@ class Gathering:
             if all(len(row) == count for row in rows) and not any(m.kwargs for m in ran):
                 if not rows:
                     return outcomes, None, {}
+                call.run_for(ran)
                 if count == 1:
                     return outcomes, ([row[0] for row in rows],), {}
                 return outcomes, tuple(map(list, zip(*rows, strict=True))), {}
-        return self._by_name(ran, outcomes)
+        gathered = self._by_name(ran, outcomes)
+        by_member = dict(zip(ran, outcomes, strict=True))
+        call.misfits = {member: its for member, its in by_member.items() if its is not None}
+        call.run_for([member for member, its in by_member.items() if its is None])
+        return gathered
 
     def _by_name(
         self, ran: list[Input], outcomes: list[Outcome | None]
@@ -323,6 +345,6 @@ def current_input_ids() -> list[str]:
     if input is None:
         return []
     call = input.call
-    members = call.ran if isinstance(call, BatchCall) else []
+    members = call.listed if isinstance(call, BatchCall) else []
     # What a batch left running when it ended knows the first of them.
     return [member.input_id for member in members or [input]]
