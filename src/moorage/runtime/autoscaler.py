@@ -14,9 +14,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-# Seconds that the last container stays idle where the user set no window.
-LAST_CONTAINER_WINDOW: Final = 60.0
-
 
 class Fill(enum.Enum):
     """How far ready containers are filled when none is below its target."""
@@ -88,38 +85,6 @@ class Policy(Protocol):
         ...
 
     def decide(self, seen: Observation, /) -> Decision: ...
-
-
-class SimplePolicy:
-    """``ceil(demand / target)`` now; idle containers go after their window."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits: Limits = limits
-
-    @property
-    def shortest_stay(self) -> float:
-        return LAST_CONTAINER_WINDOW
-
-    def decide(self, seen: Observation, /) -> Decision:
-        limits = self.limits
-        demand = seen.running + seen.queued
-        need = -(-(demand + seen.withheld) // limits.target_inputs)
-        if demand:
-            need += limits.buffer_containers
-        # Idle containers within their window are kept beside those in use.
-        window = limits.scaledown_window
-        if window is None:
-            window = LAST_CONTAINER_WINDOW
-        kept = [since for since in seen.idle_since if seen.now < since + window]
-        # One that starts is kept too: it would be asked for again at the next
-        # arrival, and a start thrown away costs more than a window of idling.
-        in_use = seen.ready - len(seen.idle_since) + seen.starting
-        wanted = max(need, in_use + len(kept), limits.min_containers)
-        if limits.max_containers is not None:
-            wanted = min(wanted, limits.max_containers)
-        surplus = seen.ready + seen.starting > limits.min_containers
-        again = kept[0] + window if kept and surplus else None
-        return Decision(wanted, again)
 
 
 @dataclass(frozen=True, slots=True)
