@@ -20,8 +20,10 @@ def _bounded(wanted: int, limits: Limits) -> int:
 class CountOfTheMoment:
     """``ceil(demand / target)`` now; idle containers go at once, or after `window` seconds."""
 
+    shortest_stay: float = 0.0
+
     def __init__(self, limits: Limits, window: float = 0.0) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self.window = window
 
     def decide(self, seen: Observation, /) -> Decision:
@@ -36,8 +38,10 @@ class ModalDocumented:
     """As Modal's guide describes it: more containers while inputs exceed the target of those
     there; one that was idle for ``scaledown_window`` (60 s unless set) goes; what starts stays."""
 
+    shortest_stay: float = 0.0
+
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self.window = 60.0 if limits.scaledown_window is None else limits.scaledown_window
 
     def decide(self, seen: Observation, /) -> Decision:
@@ -82,8 +86,10 @@ class KnativePodAutoscaler:
     panic (at 200 % of what is ready, kept for 60 s, never fewer); 70 % of the target is aimed at;
     at most 1,000 times up and half down at a time; 30 s of grace before the last goes."""
 
+    shortest_stay: float = 0.0
+
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self._averages = _Averages(60.0)
         self._next_tick = 0.0
         self._wanted = 0
@@ -132,8 +138,10 @@ class RayServeDefault:
     """Ray Serve's default: the mean of running and waiting of 30 s over the target; more only
     after that was so for 30 s, fewer after 600 s; the first container at once."""
 
+    shortest_stay: float = 0.0
+
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self._averages = _Averages(30.0)
         self._wanted = 0
         self._more_since: float | None = None

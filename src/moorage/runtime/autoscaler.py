@@ -4,9 +4,6 @@ Pure: time is an argument; there is no clock, lock, thread or I/O here, so that
 a simulator and the live pool run the same function.  The pool asks on events
 (an arrival that finds no slot below target, a container that became ready or
 idle, the time the last decision named) and carries the decision out.
-
-This policy is the simple rule: ``ceil(demand / target)`` containers at once,
-and a container that was idle for ``scaledown_window`` goes.
 """
 
 from __future__ import annotations
@@ -16,9 +13,6 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
-
-# Seconds that the last container stays idle where the user set no window.
-LAST_CONTAINER_WINDOW: Final = 60.0
 
 
 class Fill(enum.Enum):
@@ -93,216 +87,230 @@ class Policy(Protocol):
     def decide(self, seen: Observation, /) -> Decision: ...
 
 
-class SimplePolicy:
-    """``ceil(demand / target)`` now; idle containers go after their window."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits: Limits = limits
-
-    @property
-    def shortest_stay(self) -> float:
-        return LAST_CONTAINER_WINDOW
-
-    def decide(self, seen: Observation, /) -> Decision:
-        limits = self.limits
-        demand = seen.running + seen.queued
-        need = -(-(demand + seen.withheld) // limits.target_inputs)
-        if demand:
-            need += limits.buffer_containers
-        # Idle containers within their window are kept beside those in use.
-        window = limits.scaledown_window
-        if window is None:
-            window = LAST_CONTAINER_WINDOW
-        kept = [since for since in seen.idle_since if seen.now < since + window]
-        # One that starts is kept too: it would be asked for again at the next
-        # arrival, and a start thrown away costs more than a window of idling.
-        in_use = seen.ready - len(seen.idle_since) + seen.starting
-        wanted = max(need, in_use + len(kept), limits.min_containers)
-        if limits.max_containers is not None:
-            wanted = min(wanted, limits.max_containers)
-        surplus = seen.ready + seen.starting > limits.min_containers
-        again = kept[0] + window if kept and surplus else None
-        return Decision(wanted, again)
-
-
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The constants of :class:`TargetPolicy`; docs/simulator.md says how little they matter."""
+    """The constants of :class:`TargetPolicy`.
 
-    # The rate of arrivals is taken over this many start-up times,
+    docs/simulator.md shows how little each of them matters.
+    """
+
+    # Arrivals are counted over this many start-up times,
     rate_starts: float = 0.25
-    # less this many standard deviations of what was counted, for a count is noisy.
+    # and a count is believed to this many of its standard deviations.
     caution: float = 1.0
-    # A backlog counts for the slots that work it off within this many start-up times.
+    # A backlog counts for the slots that work it off within this many start-up times;
+    # what already starts for it is kept for as long as twice its slots could be of use.
     backlog_starts: float = 1.0
     # `max_inputs` must hold the load and this many of its standard deviations.
     spare: float = 3.0
-    # Seconds that the last container stays idle, and others that were needed again late.
+    # Seconds that the last container stays idle, and others that are needed again and again.
     long_window: float = 60.0
-    # Others stay as long as they cost: this many start-up times, and at least so many seconds.
-    short_starts: float = 2.0
+    # The rest stay for this many start-up times, and at least so many seconds.
+    short_starts: float = 1.5
     short_least: float = 2.0
-    # Late is after more than this many start-up times.
-    late_starts: float = 2.0
-    # Completions over which the mean service time is taken, at least.
+    # The mean service time is that of the last inputs, at least so many.
     services: int = 200
     # Seconds that a start-up is thought to take before one was seen.
     start_guess: float = 1.0
 
 
-class TargetPolicy:
-    """What will still be there when a new container is ready, at the target of each.
+DEFAULTS: Final = Tuning()
 
-    Pure: it knows what it is shown and what it remembers of that.
+
+class TargetPolicy:
+    """As many containers as there will be work for, at the target of each, when they are ready.
+
+    *How many.*  What matters is not how many inputs there are now but how many there
+    will be a start-up time S from now.  Of those that run, a share ``exp(-S / m)`` will
+    still run, for a mean service time m; the rest will have been replaced by a share of
+    ``rate * m`` (Little's law; both together are the transient of an M/G/inf queue with
+    exponential service).  A backlog counts for the slots that work it off within about S.
+    The rate is a lower bound for what is started, an upper one for what is cancelled, so
+    that noise does neither.  Never more than ``ceil(demand / target)``; never fewer than
+    hold the load within `max_inputs`, for waiting costs most.  Knative and Ray Serve
+    take averages over 6 to 60 s instead, to smooth the noise; this looks back a quarter
+    of S, and is careful with what it sees.
+
+    *How long.*  A surplus container costs its keep; without it a start-up will be due
+    when it is needed again.  Not knowing when, staying for about as long as a start-up
+    takes costs at most twice the best (the ski rental problem).  Whether it pays to stay
+    longer shows in the past: if the containers below it, filled to `max_inputs`, were not
+    enough after a gap longer than that, and at most a long window, it will be so again.
+
+    To be asked more often than the pool must does no harm.
     """
 
-    def __init__(self, limits: Limits, tuning: Tuning = Tuning()) -> None:
+    def __init__(self, limits: Limits, tuning: Tuning = DEFAULTS) -> None:
         self.limits: Limits = limits
         self.tuning = tuning
-        # (when, arrivals) as they were seen, eldest first, some quarters of a window apart.
-        self._seen: deque[tuple[float, int]] = deque(maxlen=8)
-        # Mean service times are taken since the first; the second takes its place.
-        self._service_base = (0.0, 0)
-        self._service_mark = (0.0, 0)
-        # Levels that were needed at some time, and then no higher one: (level, when last).
-        # Invariant: levels fall and times rise.
-        self._needed: list[tuple[int, float]] = []
-        # The same for levels that were needed again late.
-        self._late: list[tuple[int, float]] = []
+        # (when, arrivals so far), eldest first, at least a quarter of the rate's window apart.
+        self._counts: deque[tuple[float, int]] = deque(maxlen=8)
+        # (busy seconds, completions) at two moments: the mean service time is taken since the
+        # first, and the second takes its place when enough have ended since.
+        self._ended_base = (0.0, 0)
+        self._ended_mark = (0.0, 0)
+        # (level, when): so many containers were needed then, and fewer ever since.
+        # Invariant: levels fall, times rise; none is older than a long window.
+        self._needed: deque[tuple[int, float]] = deque()
+        # The same for levels that were needed again when a short window had ended.
+        self._needed_late: deque[tuple[int, float]] = deque()
 
     def decide(self, seen: Observation, /) -> Decision:
-        limits, tuning = self.limits, self.tuning
-        start = seen.start_seconds / seen.starts if seen.starts else tuning.start_guess
+        limits = self.limits
+        start = seen.start_seconds / seen.starts if seen.starts else self.tuning.start_guess
         there = seen.ready + seen.starting
         busy = seen.ready - len(seen.idle_since)
-        demand = seen.running + seen.queued
-        need, settles_at = self._need(seen, start)
-        if demand:
-            need += limits.buffer_containers
-        kept, again = self._kept(seen, busy, need, start)
-        wanted = max(need, busy + kept, limits.min_containers)
+        least, most, ask_again_at = self._needs(seen, start)
+        if most:
+            least += limits.buffer_containers
+            most += limits.buffer_containers
+        kept, until = self._kept(seen, busy, start)
+        wanted = max(least, busy + kept, limits.min_containers)
+        if seen.starting:
+            wanted = max(wanted, min(there, most))
         if limits.max_containers is not None:
             wanted = min(wanted, limits.max_containers)
-        if there <= limits.min_containers:
-            again = None
-        if settles_at is not None and (again is None or settles_at < again):
-            again = settles_at
-        return Decision(wanted, again)
+        if until is not None and there > limits.min_containers:
+            ask_again_at = until if ask_again_at is None else min(ask_again_at, until)
+        return Decision(wanted, ask_again_at)
 
     @property
     def shortest_stay(self) -> float:
         window = self.limits.scaledown_window
         return self.tuning.short_least if window is None else window
 
-    # -- what is needed ------------------------------------------------------------------
+    # -- how many --------------------------------------------------------------------------
 
-    def _need(self, seen: Observation, start: float) -> tuple[int, float | None]:
-        """Containers for what will be there when one that starts now is ready.
-
-        Also when to look again, if time alone may change it.
-        """
-        limits, tuning, now = self.limits, self.tuning, seen.now
+    def _needs(self, seen: Observation, start: float) -> tuple[int, int, float | None]:
+        """How many to start up to; how many not to cancel; when time alone may change that."""
+        target, maximum, tuning = self.limits.target_inputs, self.limits.max_inputs, self.tuning
         window = max(start * tuning.rate_starts, 0.01)
-        rate = self._rate(now, seen.arrivals, window)
+        low, high = self._rates(seen.now, seen.arrivals, window)
         demand = seen.running + seen.queued
         if not demand:
-            return 0, None
-        most = -(-(demand + seen.withheld) // limits.target_inputs)
-        service = self._service(seen.busy_seconds, seen.completions)
-        if service is None:
-            return most, None
-        stay = math.exp(-start / service) if service > 0.0 else 0.0
-        load = rate * service
-        slots = (
-            seen.running * stay
-            + load * (1.0 - stay)
-            + seen.queued * min(1.0, service / max(start * tuning.backlog_starts, 1e-9))
-            + seen.withheld
-        )
-        need = math.ceil(slots / limits.target_inputs - 1e-9)
-        need = max(
-            need, math.ceil((load + tuning.spare * math.sqrt(load)) / limits.max_inputs - 1e-9), 1
-        )
-        # While something waits or starts, what is needed may change without an event.
-        again = None
+            return 0, 0, None
+        at_target = -(-(demand + seen.withheld) // target)
+        service = self._service(seen)
+        if service is None:  # nothing is known: a slot for each
+            return at_target, at_target, None
+        stays = math.exp(-start / service) if service > 0.0 else 0.0
+        worked_off = tuning.backlog_starts * start
+        share = service / worked_off if worked_off > 0.0 else 1.0
+
+        def containers(rate: float, share: float) -> int:
+            load = rate * service
+            slots = seen.running * stays + load * (1.0 - stays) + seen.queued * min(1.0, share)
+            held = load + tuning.spare * math.sqrt(load)
+            if seen.queued:
+                held = max(held, demand)
+            return max(1, _ceil((slots + seen.withheld) / target), _ceil(held / maximum))
+
+        least = min(at_target, containers(low, share))
+        most = max(least, min(at_target, containers(high, 2.0 * share)))
         if seen.starting:
-            again = now + window
-        elif seen.queued:
-            again = now + max(start, window)
-        return min(need, most), again
+            return least, most, seen.now + window
+        # What waits and is not worked off as was expected must not be forgotten.
+        return least, most, seen.now + max(start, window) if seen.queued else None
 
-    def _rate(self, now: float, arrivals: int, window: float) -> float:
-        """Arrivals a second, cautiously: of `window` seconds, or of more if none was seen."""
-        samples = self._seen
-        if not samples or now - samples[-1][0] >= window / 4:
-            samples.append((now, arrivals))
-        while len(samples) > 1 and samples[1][0] <= now - window:
-            samples.popleft()
-        when, before = samples[0]
-        if now - when > 2 * window and len(samples) > 1:
-            when, before = samples[1]
-        count = max(0, arrivals - before)
-        count_at_least = max(0.0, count - self.tuning.caution * math.sqrt(count))
-        return count_at_least / max(now - when, window)
+    def _rates(self, now: float, arrivals: int, window: float) -> tuple[float, float]:
+        """Bounds of the rate of arrivals per second, of the last `window` seconds."""
+        counts = self._counts
+        if not counts or now - counts[-1][0] >= window / 4:
+            counts.append((now, arrivals))
+        while len(counts) > 1 and counts[1][0] <= now - window:
+            counts.popleft()
+        low = high = 0.0
+        # Since the eldest; and, as that may be long ago, since the one after it, which
+        # may be the begin of a burst.
+        for when, before in (counts[0], counts[min(1, len(counts) - 1)]):
+            count = max(0, arrivals - before)
+            spread = self.tuning.caution * math.sqrt(count)
+            seconds = max(now - when, window)
+            low = max(low, (count - spread) / seconds)
+            high = max(high, (count + spread) / seconds)
+        return low, high
 
-    def _service(self, busy: float, completions: int) -> float | None:
-        """The mean service time in seconds, those that run included; None if none ended."""
-        if not completions:
+    def _service(self, seen: Observation) -> float | None:
+        """The mean service time in seconds; None if none ended.
+
+        The time of those that run counts too, or long ones would be missed until they end.
+        """
+        busy, ended = seen.busy_seconds, seen.completions
+        if ended - self._ended_mark[1] >= self.tuning.services:
+            self._ended_base, self._ended_mark = self._ended_mark, (busy, ended)
+        before, ended_before = self._ended_base
+        if ended <= ended_before:
             return None
-        if completions - self._service_mark[1] >= self.tuning.services:
-            self._service_base, self._service_mark = self._service_mark, (busy, completions)
-        before, ended = self._service_base
-        return (busy - before) / (completions - ended)
+        return max(0.0, busy - before) / (ended - ended_before)
 
-    # -- what is kept --------------------------------------------------------------------
+    # -- how long --------------------------------------------------------------------------
 
-    def _kept(
-        self, seen: Observation, busy: int, need: int, start: float
-    ) -> tuple[int, float | None]:
+    def _kept(self, seen: Observation, busy: int, start: float) -> tuple[int, float | None]:
         """How many idle containers stay beside the busy ones, and until when."""
-        idle, now = seen.idle_since, seen.now
-        explicit = self.limits.scaledown_window
-        if explicit is not None:
-            kept = sum(since + explicit > now for since in idle)
-            return kept, idle[len(idle) - kept] + explicit if kept else None
-        late_after = self.tuning.late_starts * start
-        for place, since in enumerate(idle):  # the longest idle one is the highest level
-            self._note(busy + len(idle) - place, since, late_after)
-        self._note(max(busy, need), now, late_after)
+        idle, window = seen.idle_since, self.limits.scaledown_window
         kept = len(idle)
+        if window is not None:
+            for since in idle:
+                if seen.now < since + window:
+                    return kept, since + window
+                kept -= 1
+            return 0, None
+        short = max(self.tuning.short_starts * start, self.tuning.short_least)
+        long = max(self.tuning.long_window, short)
+        self._learn(seen, busy, short, long)
+        # The longest idle one is the first to go, so it is the highest level of those there.
         for since in idle:
-            until = since + self._window(busy + kept, start, now)
-            if until > now:
+            level = busy + kept
+            late = level == 1 or self._was_needed_late(level, since - long)
+            until = since + (long if late else short)
+            if seen.now < until:
                 return kept, until
             kept -= 1
         return 0, None
 
-    def _note(self, level: int, when: float, late_after: float) -> None:
-        """`level` containers were in use at `when`."""
+    def _learn(self, seen: Observation, busy: int, short: float, long: float) -> None:
+        """Note how many containers are needed, if they are filled to `max_inputs`."""
+        filling = self.limits.target_inputs / self.limits.max_inputs
+        level = busy + len(seen.idle_since)
+        for since in seen.idle_since:  # until then so many were in use
+            self._note(_ceil(level * filling), since, short, long)
+            level -= 1
+        demand = _ceil((seen.running + seen.queued) / self.limits.max_inputs)
+        level = max(_ceil(busy * filling), min(demand, seen.ready))
+        self._note(level, seen.now, short, long)
+        for notes in (self._needed, self._needed_late):
+            while notes and notes[0][1] < seen.now - 2.0 * long:
+                notes.popleft()
+
+    def _note(self, level: int, when: float, short: float, long: float) -> None:
+        """`level` containers were needed at `when`; find which of them were so late."""
         if not level:
             return
-        needed = self._needed
         late = 0
+        needed = self._needed
         while needed and needed[-1][0] <= level:
-            other, last = needed.pop()
-            if late_after < when - last <= self.tuning.long_window:
-                late = other
+            lower, last = needed.pop()
+            if short < when - last <= long:
+                late = lower
             when = max(when, last)
-        if needed and late_after < when - needed[-1][1] <= self.tuning.long_window:
+        if needed and short < when - needed[-1][1] <= long:
             late = level
         needed.append((level, when))
         if late:
-            entries = self._late
-            while entries and entries[-1][0] <= late:
-                entries.pop()
-            entries.append((late, when))
+            notes = self._needed_late
+            while notes and notes[-1][0] <= late:
+                notes.pop()
+            notes.append((late, when))
 
-    def _window(self, level: int, start: float, now: float) -> float:
-        """Seconds that a container stays idle which is the `level`-th of those there."""
-        tuning = self.tuning
-        if level <= 1:
-            return tuning.long_window
-        for other, when in self._late:
-            if other >= level and now - when <= tuning.long_window:
-                return tuning.long_window
-        return max(tuning.short_starts * start, tuning.short_least)
+    def _was_needed_late(self, level: int, after: float) -> bool:
+        for noted, when in self._needed_late:
+            if noted < level:
+                return False
+            if when >= after:
+                return True
+        return False
+
+
+def _ceil(value: float) -> int:
+    """Rounded up, but not for what is only the error of a float."""
+    return math.ceil(value - 1e-9)

@@ -22,7 +22,7 @@ from typing import Any, Final, cast
 
 from .. import config
 from ..exception import ExecutionError
-from . import forking
+from . import forking, views
 from .autoscaler import Fill, Limits, Observation, Policy, TargetPolicy
 from .batching import BatchCall, end_of_batch, make_batch, members_of
 from .capacity import Capacity
@@ -41,8 +41,8 @@ from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .pool_options import PoolOptions
 from .regions import ours
 from .routing import emptiest_below_limit, fullest_below_target
-from .snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
-from .statistics import BatchStatistics, ContainerStatistics, PoolStatistics, Survey
+from .snapshot import PoolSnapshot
+from .statistics import PoolStatistics, Survey
 from .threads import carry_out
 from .timekeeper import Timer
 from .verdicts import (
@@ -487,58 +487,7 @@ class Pool:
     @ours
     def statistics(self) -> PoolStatistics:
         with self.lock:
-            return PoolStatistics(
-                name=self.options.name,
-                max_inputs=self.options.limits.max_inputs,
-                target_inputs=self.options.limits.target_inputs,
-                outside=len(self._outside),
-                queued=self._queued,
-                waiting=self._waiting,
-                running=self._running if self._batching is None else len(self._under_way()),
-                abandoned=(
-                    len(self._abandoned)
-                    if self._batching is None
-                    else sum(input.outcome is not None for input in self._under_way())
-                ),
-                abandoned_threads=sum(
-                    holder in self._abandoned
-                    for c in self._containers
-                    if c.given_up
-                    for holder in c.slots.held
-                ),
-                refused=self._refused,
-                accepted=self._accepted,
-                succeeded=self._succeeded,
-                failed=self._failed,
-                cancelled=self._cancelled,
-                retries=self._retries,
-                containers=tuple(
-                    ContainerStatistics(
-                        c.number, c.state, len(c.slots.held), c.slots.limit, c.target, c.slots.peak
-                    )
-                    for c in self._containers
-                ),
-                containers_started=self._starts,
-                peak_containers=self._peak_containers,
-                peak_inputs=max([self._peak_inputs, *(c.slots.peak for c in self._containers)]),
-                wanted_containers=self._wanted,
-                busy_seconds=self._busy_seconds + self._running * self._now(),
-                start_seconds=self._start_seconds,
-                batches=self._batch_statistics(),
-            )
-
-    def _batch_statistics(self) -> BatchStatistics | None:
-        if self._batching is None:
-            return None
-        return BatchStatistics(
-            max_batch_size=self._batching.max_batch_size,
-            wait=self._batching.wait,
-            running=self._running - len(self._abandoned),
-            granted=self._granted,
-            sizes=tuple(sorted(self._batches.items())),
-            mean_wait=self._batch_wait / self._granted if self._granted else 0.0,
-            longest_wait=self._longest_batch_wait,
-        )
+            return views.statistics_of(self)
 
     @ours
     def snapshot(self, patience: float) -> PoolSnapshot | None:
@@ -549,55 +498,9 @@ class Pool:
         if not acquire_within(self.lock, patience):
             return None
         try:
-            attempts = [trials.timer.when for trials in self._trials.values() if trials.timer]
-            first = next((input for input in self._queue if input.state is QUEUED), None)
-            due: float | None = None
-            if self._batching is not None and first is not None:
-                due = first.queued_at + self._batching.wait
-            return PoolSnapshot(
-                name=self.options.name,
-                is_open=self._state is PoolState.OPEN,
-                limits=self.options.limits,
-                now=self._now(),
-                queued=self._queued,
-                first=first,
-                max_backlog=self._max_backlog,
-                max_batch_size=None if self._batching is None else self._batch_size,
-                batch_due_at=due,
-                outside=len(self._outside),
-                waiting=self._waiting,
-                next_attempt_at=min(attempts, default=None),
-                in_line=self._waiting_for_room,
-                failed_starts=self._failed_starts,
-                start_again_at=self._start_again_at,
-                containers=[self._container_snapshot(c) for c in self._containers],
-            )
+            return views.snapshot_of(self)
         finally:
             self.lock.release()
-
-    def _container_snapshot(self, container: Container) -> ContainerSnapshot:
-        return ContainerSnapshot(
-            container=container,
-            state=container.state,
-            limit=container.slots.limit,
-            started_at=container.started_at,
-            idle_since=container.idle_since,
-            takes_no_more=container.takes_no_more,
-            loop_is_held=container in self._held_loops,
-            held=[
-                HeldSlot(
-                    held,
-                    held.state,
-                    since,
-                    held.runner,
-                    held.cancellation is not None,
-                    len(members_of(held)),
-                    sum(member.outcome is not None for member in members_of(held)),
-                )
-                for held, since in container.slots.held.items()
-                if isinstance(held, Input)
-            ],
-        )
 
     def __repr__(self) -> str:
         if self.forked:
@@ -1682,55 +1585,22 @@ class Pool:
                         ways.append(found)
         return ways
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes calls from everywhere.  Under the lock."""
+        return self._state is PoolState.OPEN
+
     def _grows(self) -> bool:
         return self._state is not PoolState.OPEN or not self._is_capped()
 
     def version(self) -> tuple[object, ...]:
         """Equal to that of a survey while all that it says is so."""
         with self.lock:
-            return self._version()
-
-    def _version(self) -> tuple[object, ...]:
-        return (
-            self._state,
-            self._accepted,
-            self._succeeded,
-            self._failed,
-            self._cancelled,
-            self._retries,
-            len(self._abandoned),
-            self._queued,
-            len(self._outside),
-            self._running,
-            self._starts,
-            self._numbers,
-            self._waiting_for_room,
-            self.options.limits,
-            tuple((c.number, c.state, c.slots.limit) for c in self._containers),
-        )
+            return views.version_of(self)
 
     def survey(self) -> Survey:
         with self.lock:
-            return Survey(
-                version=self._version(),
-                grows=self._grows(),
-                in_line=self._waiting_for_room,
-                spare=len(self._ready) + self._starting - self.options.limits.min_containers,
-                queued=[
-                    *(input for input in self._queue if input.state is QUEUED),
-                    *self._outside,
-                ],
-                waiting=self._waiting_inputs(),
-                containers=[
-                    (
-                        container,
-                        container.state,
-                        container.slots.limit,
-                        [held for held in container.slots.held if isinstance(held, Input)],
-                    )
-                    for container in self._containers
-                ],
-            )
+            return views.survey_of(self)
 
     # -- capacity asks ------------------------------------------------------------------
 

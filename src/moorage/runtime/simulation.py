@@ -106,7 +106,7 @@ def simulate(
     limits: Limits,
     policy: Policy,
     *,
-    start_up: StartUp = StartUp(),  # noqa: B008 - frozen
+    start_up: StartUp = StartUp(),
     knee: Knee | None = None,
     seed: int = 0,
     record: bool = False,
@@ -262,9 +262,7 @@ class _Run:
                     self.assign()
             if self.timeline is not None:
                 self.timeline.append(
-                    Moment(
-                        now, self.running, len(self.queue), len(self.ready), len(self.starting)
-                    )
+                    Moment(now, self.running, len(self.queue), len(self.ready), len(self.starting))
                 )
 
     def count(self, now: float) -> None:
@@ -318,7 +316,9 @@ class _Run:
         self.waits[number] = now - self.arrivals[number]
         if self.knee is None:
             self.sequence += 1
-            heapq.heappush(self.events, (now + service, self.sequence, COMPLETION, container, number))
+            heapq.heappush(
+                self.events, (now + service, self.sequence, COMPLETION, container, number)
+            )
             return
         self.advance(container, now, before)
         heapq.heappush(container.due, (container.progress + service, number))
@@ -337,9 +337,7 @@ class _Run:
             left = max(0.0, container.due[0][0] - container.progress)
             when = now + left * self.knee.factor(len(container.slots.held))
             self.sequence += 1
-            heapq.heappush(
-                self.events, (when, self.sequence, SLOWED, container, container.version)
-            )
+            heapq.heappush(self.events, (when, self.sequence, SLOWED, container, container.version))
 
     def complete(self, container: _Container, number: int, now: float) -> None:
         self.completed += 1
