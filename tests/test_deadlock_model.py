@@ -21,6 +21,7 @@ import moorage
 from moorage import config
 from moorage.exception import AsyncUsageWarning, DeadlockError
 from moorage.runtime import waits
+from moorage.runtime.batching import batch_of, members_of
 from moorage.runtime.capacity import Capacity
 from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState
@@ -38,6 +39,7 @@ class PoolSpec:
     slots: int
     containers: int
     kept: int
+    batch: int = 0  # how many make a batch; 0 if it makes none
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,12 @@ WAYS = ("one by one", "map", "gather", "timed", "blocking")
 
 pools = st.lists(
     st.builds(
-        PoolSpec, st.booleans(), st.integers(1, 3), st.integers(1, 2), st.sampled_from([0, 0, 1])
+        PoolSpec,
+        st.booleans(),
+        st.integers(1, 3),
+        st.integers(1, 2),
+        st.sampled_from([0, 0, 1]),
+        st.sampled_from([0, 0, 1, 2, 3]),
     ),
     min_size=1,
     max_size=3,
@@ -113,7 +120,7 @@ class Model:
             pass
 
     def live(self, input):
-        return input in self.queued or input in self.container_of
+        return input in self.queued or batch_of(input) in self.container_of
 
     def over(self, wait):
         """Whether a wait may end by now."""
@@ -121,7 +128,8 @@ class Model:
             return True
         targets = [input for _, input in wait.targets()]
         if not targets:
-            all_live = [*self.queued, *self.container_of]
+            members = [member for holder in self.container_of for member in members_of(holder)]
+            all_live = [*self.queued, *members]
             targets = [input for input in all_live if input.call is wait.on]
             if not targets or wait.on.done:
                 return True
@@ -224,7 +232,18 @@ class World:
             timeout=FOREVER,
             scaledown_window=3600,
         )
+
+        def run_batch(trees):
+            return [run(tree) for tree in trees]
+
+        async def run_batch_async(trees):
+            return [await run_async(tree) for tree in trees]
+
         body = run_async if spec.asynchronous else run
+        if spec.batch:
+            body = moorage.batched(max_batch_size=spec.batch, wait_ms=2000)(
+                run_batch_async if spec.asynchronous else run_batch
+            )
         return decorate(moorage.concurrent(max_inputs=spec.slots)(body))
 
     def wait(self, tree):
