@@ -590,6 +590,7 @@ def names_of_ours() -> None:
         modal.describe(text)
         assert "one" in text.getvalue()
     names = {"shield", "check_cancelled", "cooperative", "describe", "describe_on_signal", "config"}
+    names.add("current_input_ids")
     recorded = json.loads((harness.RECORDED / "_package.json").read_text())
     assert names.isdisjoint(recorded["all"])
 
@@ -610,6 +611,77 @@ def bounds() -> None:
         with pytest.raises(QueueTimeoutError):
             waiting.get()
         running.cancel()
+
+
+# -- scaling and batching ---------------------------------------------------------------
+
+
+@shows("batch-exceptions")
+def batch_exceptions() -> None:
+    app = modal.App()
+
+    @app.function(max_containers=1)
+    @modal.batched(max_batch_size=3, wait_ms=1000)
+    def halves(xs: list[int]) -> list[Any]:
+        return [(x / 2, ValueError(x)) if x > 1 else ValueError(x) for x in xs]
+
+    with app.run():
+        first, second, third = halves.map([1, 2, 3], return_exceptions=True)
+        assert isinstance(first, ValueError)
+        assert [type(value) for value in (*second, *third)] == [float, ValueError] * 2
+
+
+@shows("batch-arguments")
+def batch_arguments() -> None:
+    app = modal.App()
+
+    @app.function(max_containers=1)
+    @modal.batched(max_batch_size=2, wait_ms=1000)
+    def sizes(xs: list[int]) -> list[int]:
+        return [len(xs) for _ in xs]
+
+    with app.run():
+        wrong, right = sizes.spawn(1, 2), sizes.spawn(1)
+        assert right.get() == 1
+        with pytest.raises(InvalidError, match="takes 1 positional"):
+            wrong.get()
+
+
+@shows("scaledown-chosen")
+def scaledown_chosen() -> None:
+    app = modal.App()
+
+    @app.function()
+    async def nap() -> None:
+        await asyncio.sleep(1)
+
+    assert nap.autoscaler.settings().scaledown_window is None
+    with VirtualClock() as clock, app.run(clock=clock):
+        for call in [nap.spawn() for _ in range(3)]:
+            call.get()
+        clock.sleep(59)
+        seen = nap.statistics()
+        assert seen is not None
+        assert len(seen.containers) == 1
+        clock.sleep(2)
+        assert nap.statistics() is None
+
+
+@shows("local-limit")
+def local_limit() -> None:
+    app = modal.App()
+
+    @app.function(max_containers=1)
+    @modal.concurrent(max_inputs=8, target_inputs=2)
+    async def limit() -> None:
+        modal.experimental.set_local_input_concurrency(5)
+
+    with app.run():
+        limit.remote()
+        seen = limit.statistics()
+        assert seen is not None
+        (container,) = seen.containers
+        assert (container.limit, container.target) == (5, 5)
 
 
 # -- not yet ----------------------------------------------------------------------------

@@ -233,7 +233,7 @@ def no_window(clock):
         others = world.gone_after(1)
         last = others + world.gone_after(0)
         return (
-            f"two go after {plain(others)} s, about what two starts cost; "
+            f"two go after {plain(others)} s, about what their restart would cost; "
             f"the last one after {plain(last)} s"
         )
 

@@ -154,6 +154,7 @@ class TargetPolicy:
         self._needed: deque[tuple[int, float]] = deque()
         # The same for levels that were needed again when a short window had ended.
         self._needed_late: deque[tuple[int, float]] = deque()
+        self._in_use = 0  # containers, filled to `max_inputs`, when it was last asked
 
     def decide(self, seen: Observation, /) -> Decision:
         limits = self.limits
@@ -278,6 +279,7 @@ class TargetPolicy:
         demand = _ceil((seen.running + seen.queued) / self.limits.max_inputs)
         level = max(_ceil(busy * filling), min(demand, seen.ready))
         self._note(level, seen.now, short, long)
+        self._in_use = _ceil(busy * filling)
         for notes in (self._needed, self._needed_late):
             while notes and notes[0][1] < seen.now - 2.0 * long:
                 notes.popleft()
@@ -290,10 +292,10 @@ class TargetPolicy:
         needed = self._needed
         while needed and needed[-1][0] <= level:
             lower, last = needed.pop()
-            if short < when - last <= long:
+            if short < when - last <= long and lower > self._in_use:
                 late = lower
             when = max(when, last)
-        if needed and short < when - needed[-1][1] <= long:
+        if needed and short < when - needed[-1][1] <= long and level > self._in_use:
             late = level
         needed.append((level, when))
         if late:
