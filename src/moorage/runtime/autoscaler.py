@@ -91,7 +91,7 @@ class Policy(Protocol):
 class Tuning:
     """The constants of :class:`TargetPolicy`.
 
-    docs/simulator.md shows how little each of them matters.
+    `python -m moorage.simulate --sensitivity` shows what each is worth.
     """
 
     # Arrivals are counted over this many start-up times,
