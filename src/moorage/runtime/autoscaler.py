@@ -91,7 +91,7 @@ class Policy(Protocol):
 class Tuning:
     """The constants of :class:`TargetPolicy`.
 
-    docs/simulator.md shows how little each of them matters.
+    `python -m moorage.simulate --sensitivity` shows what each is worth.
     """
 
     # Arrivals are counted over this many start-up times,
@@ -150,7 +150,7 @@ class TargetPolicy:
         self._ended_base = (0.0, 0)
         self._ended_mark = (0.0, 0)
         # (level, when): so many containers were needed then, and fewer ever since.
-        # Invariant: levels fall, times rise; none is older than a long window.
+        # Invariant: levels fall, times rise; none is older than three long windows.
         self._needed: list[tuple[int, float]] = []
         self._learned_at = -math.inf
         self._in_use = 0  # the level that was in use at the last decision
@@ -263,7 +263,7 @@ class TargetPolicy:
         # The longest idle one is the first to go, so it is the highest level of those there.
         for since in idle:
             level = busy + kept
-            late = level == 1 or self._was_needed_late(level, since - long)
+            late = level == 1 or self._was_needed_late(level, since - 2.0 * long)
             until = since + (long if late else short)
             if seen.now < until:
                 return kept, until
@@ -285,8 +285,8 @@ class TargetPolicy:
         self._in_use = _ceil(busy * filling)
         self._note(max(self._in_use, min(demand, seen.ready)), seen.now, short, long)
         for notes in (self._needed, self._needed_late):
-            if notes and notes[0][1] < seen.now - 2.0 * long:
-                notes[:] = [note for note in notes if note[1] >= seen.now - 2.0 * long]
+            if notes and notes[0][1] < seen.now - 3.0 * long:
+                notes[:] = [note for note in notes if note[1] >= seen.now - 3.0 * long]
 
     def _note(self, level: int, when: float, short: float, long: float) -> None:
         """`level` containers were needed at `when`; find which of them were so late."""
