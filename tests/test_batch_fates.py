@@ -5,6 +5,7 @@ import io
 import os
 import random
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -212,7 +213,11 @@ def test_a_batch_loop_survives_any_members_fate(kind, monkeypatch, caplog, often
         assert problems == []
         assert world.batches >= BATCHES
         assert world.function.remote(1, "return") == 1, "it works as on its first day"
-        seen_at_end = world.function.statistics()
+        # What was answered may be on its way out.
+        until = time.monotonic() + 30
+        while (seen_at_end := world.function.statistics()).running:
+            assert time.monotonic() < until, seen_at_end
+            time.sleep(0.001)
     s, seen = seen_at_end, sum(counts, Counter())
     assert (s.queued, s.waiting, s.running, s.abandoned, s.abandoned_threads) == (0,) * 5
     assert s.accepted == s.succeeded + s.failed + s.cancelled == sum(seen.values()) + 1
