@@ -318,7 +318,7 @@ def test_a_pool_ends_its_work_and_empties(limits, inputs, start):
     assert found.decisions < 100 * (len(inputs) + 1) + 60 * limits.min_containers
 
 
-@pytest.mark.parametrize("name", [name for name in Tuning.__dataclass_fields__])
+@pytest.mark.parametrize("name", list(Tuning.__dataclass_fields__))
 def test_no_constant_of_zero_breaks_it(name):
     tuning = Tuning(**{name: 0})
     limits = Limits(4, 8)

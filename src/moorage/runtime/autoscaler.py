@@ -91,7 +91,7 @@ class Policy(Protocol):
 class Tuning:
     """The constants of :class:`TargetPolicy`.
 
-    docs/simulator.md shows how little each of them matters.
+    `python -m moorage.simulate --sensitivity` shows what each is worth.
     """
 
     # Arrivals are counted over this many start-up times,
@@ -150,11 +150,12 @@ class TargetPolicy:
         self._ended_base = (0.0, 0)
         self._ended_mark = (0.0, 0)
         # (level, when): so many containers were needed then, and fewer ever since.
-        # Invariant: levels fall, times rise; none is older than a long window.
-        self._needed: deque[tuple[int, float]] = deque()
-        # The same for levels that were needed again when a short window had ended.
-        self._needed_late: deque[tuple[int, float]] = deque()
-        self._in_use = 0  # containers, filled to `max_inputs`, when it was last asked
+        # Invariant: levels fall, times rise; none is older than three long windows.
+        self._needed: list[tuple[int, float]] = []
+        self._learned_at = -math.inf
+        self._in_use = 0  # the level that was in use at the last decision
+        # The same as `_needed` for levels that were needed again when a short window had ended.
+        self._needed_late: list[tuple[int, float]] = []
 
     def decide(self, seen: Observation, /) -> Decision:
         limits = self.limits
@@ -262,7 +263,7 @@ class TargetPolicy:
         # The longest idle one is the first to go, so it is the highest level of those there.
         for since in idle:
             level = busy + kept
-            late = level == 1 or self._was_needed_late(level, since - long)
+            late = level == 1 or self._was_needed_late(level, since - 2.0 * long)
             until = since + (long if late else short)
             if seen.now < until:
                 return kept, until
@@ -272,37 +273,44 @@ class TargetPolicy:
     def _learn(self, seen: Observation, busy: int, short: float, long: float) -> None:
         """Note how many containers are needed, if they are filled to `max_inputs`."""
         filling = self.limits.target_inputs / self.limits.max_inputs
-        level = busy + len(seen.idle_since)
-        for since in seen.idle_since:  # until then so many were in use
+        # What was in use still is, or was until now: it is told when one becomes idle.
+        self._note(self._in_use, seen.now, seen.now, long)
+        # Until then so many were in use; those idle for longer were noted before.
+        for level, since in enumerate(reversed(seen.idle_since), busy + 1):
+            if since < self._learned_at:
+                break
             self._note(_ceil(level * filling), since, short, long)
-            level -= 1
+        self._learned_at = seen.now
         demand = _ceil((seen.running + seen.queued) / self.limits.max_inputs)
-        level = max(_ceil(busy * filling), min(demand, seen.ready))
-        self._note(level, seen.now, short, long)
         self._in_use = _ceil(busy * filling)
+        self._note(max(self._in_use, min(demand, seen.ready)), seen.now, short, long)
         for notes in (self._needed, self._needed_late):
-            while notes and notes[0][1] < seen.now - 2.0 * long:
-                notes.popleft()
+            if notes and notes[0][1] < seen.now - 3.0 * long:
+                notes[:] = [note for note in notes if note[1] >= seen.now - 3.0 * long]
 
     def _note(self, level: int, when: float, short: float, long: float) -> None:
         """`level` containers were needed at `when`; find which of them were so late."""
         if not level:
             return
-        late = 0
         needed = self._needed
-        while needed and needed[-1][0] <= level:
-            lower, last = needed.pop()
-            if short < when - last <= long and lower > self._in_use:
-                late = lower
-            when = max(when, last)
-        if needed and short < when - needed[-1][1] <= long and level > self._in_use:
+        end = _place(needed, level, when)
+        if end is None:
+            return
+        late = 0
+        begin = end
+        while begin and needed[begin - 1][0] <= level:
+            begin -= 1
+            if short < when - needed[begin][1] <= long:
+                late = needed[begin][0]
+        if begin and short < when - needed[begin - 1][1] <= long:
             late = level
-        needed.append((level, when))
-        if late:
-            notes = self._needed_late
-            while notes and notes[-1][0] <= late:
-                notes.pop()
-            notes.append((late, when))
+        needed[begin:end] = [(level, when)]
+        notes = self._needed_late
+        if late and (end := _place(notes, late, when)) is not None:
+            begin = end
+            while begin and notes[begin - 1][0] <= late:
+                begin -= 1
+            notes[begin:end] = [(late, when)]
 
     def _was_needed_late(self, level: int, after: float) -> bool:
         for noted, when in self._needed_late:
@@ -311,6 +319,18 @@ class TargetPolicy:
             if when >= after:
                 return True
         return False
+
+
+def _place(notes: list[tuple[int, float]], level: int, when: float) -> int | None:
+    """Where in `notes` this one belongs by its time; None if others say as much."""
+    place = len(notes)
+    while place and notes[place - 1][1] > when:
+        if notes[place - 1][0] >= level:
+            return None
+        place -= 1
+    if place and notes[place - 1][0] >= level and notes[place - 1][1] >= when:
+        return None
+    return place
 
 
 def _ceil(value: float) -> int:
