@@ -21,10 +21,14 @@ from moorage.exception import (
     ClockStuckError,
     FunctionTimeoutError,
     InputCancelledError,
+    InvalidError,
+    QueueTimeoutError,
     RemoteError,
+    ResourceExhaustedError,
 )
 from moorage.runtime import clock as clock_module
 from moorage.runtime.autoscaler import Limits
+from moorage.runtime.batching import batch_of, make_batch
 from moorage.runtime.capacity import Capacity
 from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState
@@ -823,6 +827,270 @@ def test_a_pool_in_line_whose_starts_are_called_off_may_start_its_first_containe
             assert in_threads(slow.two.remote).result() == 2
         finally:
             go_on.set()
+
+
+# -- containers that nobody looks at any more ------------------------------------------------
+
+
+def containers_of(function):
+    seen = function.statistics()
+    return [] if seen is None else seen.containers  # without any its pool may be gone
+
+
+@pytest.mark.parametrize("way", ["cancel", "queue_timeout"])
+def test_an_idle_container_goes_though_its_window_ended_while_a_batch_formed(way):
+    app = App()
+    options = {"queue_timeout": 5} if way == "queue_timeout" else {}
+
+    @app.function(scaledown_window=5, max_containers=1, **options)
+    @moorage.batched(max_batch_size=4, wait_ms=10_000)
+    async def work(values):
+        return values
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        # 1. A full batch: the only container that there may be is idle since 0.
+        for value in range(4):
+            work.spawn(value)
+        clock.sleep(3)
+        # 2. A batch forms, and the window ends at 5 meanwhile,
+        late = work.spawn(4)
+        clock.sleep(3)
+        # 3. and its only member leaves: nothing else will come.
+        if way == "cancel":
+            late.cancel()
+        clock.sleep(1000)
+        with pytest.raises(QueueTimeoutError if options else InputCancelledError):
+            late.get()
+        assert not containers_of(work)
+
+
+def test_idle_containers_go_though_a_batch_forms_whenever_one_ends():
+    app = App()
+
+    @app.function(scaledown_window=5, max_containers=4)
+    @moorage.batched(max_batch_size=4, wait_ms=1000)
+    async def work(seconds):
+        await asyncio.sleep(max(seconds))
+        return seconds
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        # 1. Four batches run: the pool is at its cap.
+        for _ in range(16):
+            work.spawn(1.4)
+        clock.sleep(1.0)
+        assert len(containers_of(work)) == 4
+        # 2. One comes after the other.  When a batch ends the next one forms.
+        for _ in range(100):
+            work.spawn(0.5)
+            clock.sleep(0.3)
+        # 3. For 30 s hardly more than one container was of use.
+        assert len(containers_of(work)) < 4
+
+
+def test_a_minimum_that_is_set_while_a_batch_forms_is_kept_at_once():
+    app = App()
+
+    @app.function()
+    @moorage.batched(max_batch_size=4, wait_ms=50_000)
+    async def work(values):
+        return values
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        # 1. A full batch ran, and another forms.
+        for value in range(4):
+            work.spawn(value)
+        clock.sleep(1)
+        work.spawn(4)
+        assert (work.statistics().queued, len(containers_of(work))) == (1, 1)
+        # 2. More containers are wanted, though no slot is.
+        work.update_autoscaler(min_containers=3)
+        clock.sleep(1)
+        assert work.statistics().queued == 1
+        assert len(containers_of(work)) == 3
+
+
+def test_an_idle_container_makes_room_for_a_pool_in_line_though_a_batch_forms(monkeypatch):
+    monkeypatch.setattr(config, "max_containers", 3)
+    app = App()
+
+    @app.function(scaledown_window=3000)
+    @moorage.batched(max_batch_size=4, wait_ms=10_000)
+    async def batches(seconds):
+        await asyncio.sleep(max(seconds))
+        return seconds
+
+    @app.function()
+    async def other(seconds):
+        await asyncio.sleep(seconds)
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        # 1. Two batches run, in two of three containers,
+        for _ in range(8):
+            batches.spawn(2)
+        clock.sleep(1)
+        # 2. another pool takes the third, and stands in line for one more,
+        for _ in range(2):
+            other.spawn(200)
+        # 3. a batch forms, which will need one of the two,
+        batches.spawn(2)
+        clock.sleep(0.5)
+        assert (other.statistics().running, other.statistics().queued) == (1, 1)
+        # 4. and both end.
+        clock.sleep(1.5)
+        assert batches.statistics().queued == 1
+        assert len(containers_of(batches)) == 1
+        assert (other.statistics().running, other.statistics().queued) == (2, 0)
+
+
+# -- held loops and the bound of the backlog ---------------------------------------------------
+
+
+def make_holder(app, max_inputs=1, **options):
+    """Its input "block" blocks the loop of its container for 20 s; others take `seconds`."""
+
+    @app.function()
+    async def slow():
+        await asyncio.sleep(20)
+
+    @app.function(max_backlog=1, **options)
+    @moorage.concurrent(max_inputs=max_inputs)
+    async def work(kind, seconds=0.0):
+        if kind == "block":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                slow.remote()
+        else:
+            await asyncio.sleep(seconds)
+        return kind
+
+    return work
+
+
+def test_who_stands_outside_is_let_in_while_a_loop_is_held(monkeypatch):
+    monkeypatch.setattr(config, "deadlock_grace", 0.0)
+    app = App()
+    with VirtualClock() as clock:
+        work = make_holder(app, max_containers=2, on_full="wait")
+
+        @app.function()
+        async def call_it():
+            return await work.remote.aio("outside", 1.0)
+
+        with app.run(clock=clock):
+            # 1. One of two loops is held until 20, and the other's slot is taken until 6.
+            block = work.spawn("block")
+            clock.sleep(1)
+            work.spawn("a", 5.0)
+            clock.sleep(1)
+            # 2. One waits in the queue, and the next outside of it.
+            work.spawn("queued", 1.0)
+            caller = call_it.spawn()
+            clock.sleep(1)
+            assert work.statistics().outside == 1
+            # 3. The queued one gets the slot, and its place comes free.
+            clock.sleep(7)
+            assert work.statistics().outside == 0
+            assert caller.get() == "outside"
+            assert clock.now() < 20.0
+            assert block.get() == "block"
+
+
+def test_the_slots_of_a_held_loop_are_no_room_for_more_than_the_backlog(monkeypatch):
+    monkeypatch.setattr(config, "deadlock_grace", 0.0)
+    app = App()
+    with VirtualClock() as clock:
+        work = make_holder(app, max_containers=1, max_inputs=10)
+        with app.run(clock=clock):
+            # 1. One input holds the only loop, and nine slots are free,
+            block = work.spawn("block")
+            clock.sleep(1)
+            # 2. which give nobody a place now.
+            with pytest.raises(ResourceExhaustedError, match="at most 1 inputs"):
+                work.spawn_map(["a"] * 9)
+            s = work.statistics()
+            assert (s.queued, s.refused) == (0, 9)
+            assert block.get() == "block"
+
+
+# -- batches -----------------------------------------------------------------------------------
+
+
+def test_the_batch_of_a_member_that_ends_at_this_moment_is_a_batch():
+    class Ending:
+        """A member: another thread settles its batch after the first look at it."""
+
+        def __init__(self, batch):
+            self.runners = iter([batch])
+
+        @property
+        def runner(self):
+            return next(self.runners, None)
+
+    call = InertCall()
+    batch = make_batch(call.target, [Input(call, 0, (1,), None)])
+    assert batch_of(Ending(batch)) is batch
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
+@pytest.mark.parametrize("way", ["position", "keyword"])
+def test_an_input_with_more_than_the_batched_function_takes_fails_alone(way, place):
+    app = App()
+
+    @app.function(max_containers=1)
+    @moorage.batched(max_batch_size=3, wait_ms=1000)
+    def more_names(values, **options):
+        return values
+
+    @app.function(max_containers=1)
+    @moorage.batched(max_batch_size=3, wait_ms=1000)
+    def more_positions(values, *others):
+        return values
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        # What one takes any number of, the other takes none of.
+        if way == "position":
+            work, args, kwargs, said = more_names, (0, 0), {}, "takes 1 positional"
+        else:
+            work, args, kwargs, said = more_positions, (0,), {"y": 0}, "unexpected keyword"
+        calls = [work.spawn(value) for value in range(place)]
+        misfit = work.spawn(*args, **kwargs)
+        calls += [work.spawn(value) for value in range(place, 2)]
+        assert [call.get() for call in calls] == [0, 1]
+        with pytest.raises(InvalidError, match=said):
+            misfit.get()
+
+
+def test_an_error_object_that_several_batches_return_is_another_one_for_each_caller():
+    app = App()
+    not_found = LookupError("no such key")
+
+    @app.function(max_containers=1)
+    @moorage.batched(max_batch_size=1, wait_ms=0)
+    def work(values):
+        return [not_found]
+
+    caught = []
+    with VirtualClock() as clock, app.run(clock=clock):
+        for _ in range(2):
+            with pytest.raises(LookupError, match="no such key") as error:
+                work.remote(1)
+            caught.append(error.value)
+    # Each traceback is that of one caller.
+    assert caught[0] is not caught[1]
+
+
+def test_in_strict_mode_batching_for_a_class_without_methods_is_named(monkeypatch):
+    monkeypatch.setattr(config, "strict", True)
+    app = App()
+
+    @app.cls(serialized=True)
+    class Empty:
+        pass
+
+    with app.run():
+        empty = Empty.with_batching(max_batch_size=2, wait_ms=1)()
+        with pytest.raises(InvalidError, match="Empty has none"):
+            empty.update_autoscaler(min_containers=1)
 
 
 # -- the interpreter's exit ------------------------------------------------------------------------

@@ -387,5 +387,92 @@ def test_the_guide_has_no_other_rows():
     assert len(re.findall(r"^\|", section, re.M)) == len(STORIES) + 1
 
 
+# -- what was got wrong once -----------------------------------------------------------------
+
+
+def test_a_container_that_falls_idle_later_goes_when_its_window_ends():
+    with VirtualClock() as clock:
+        world = World(clock, start=0.0, scaledown_window=5, concurrent={"max_inputs": 2})
+        with world.app.run(clock=clock):
+            world.made()
+            # 1. Three containers, of two inputs each; the third is idle since 1.
+            for seconds in (200, 2, 30, 2, 1, 1):
+                world.spawn(1, seconds)
+            clock.sleep(10.0)
+            # 2. It went.  Two slots were held then, and nobody was idle.
+            assert world.running == [1, 1]
+            # 3. One more comes, to the first; the second is idle since 30:
+            world.spawn(1, 200)
+            clock.sleep(21.0)
+            # two are held again, as when the policy was asked last, but one is idle.
+            assert sorted(world.running) == [0, 2]
+            clock.sleep(60.0)
+            assert world.running == [2]
+
+
+def test_a_buffer_that_is_put_to_use_is_replaced():
+    with VirtualClock() as clock:
+        world = World(
+            clock,
+            start=0.0,
+            scaledown_window=300,
+            buffer_containers=1,
+            concurrent={"max_inputs": 2},
+        )
+        with world.app.run(clock=clock):
+            world.made()
+            # 1. One container is full, and the buffer is idle beside it.
+            world.spawn(2, 200.0)
+            clock.sleep(1.0)
+            assert sorted(world.running) == [0, 2]
+            # 2. The buffer takes the next at once: nothing is queued.
+            world.spawn(1, 200.0)
+            clock.sleep(1.0)
+            assert sorted(world.running) == [0, 1, 2]
+
+
+def test_a_buffer_comes_when_the_idle_minimum_takes_an_input():
+    with VirtualClock() as clock:
+        world = World(clock, start=0.0, min_containers=1, buffer_containers=2)
+        with world.app.run(clock=clock):
+            world.made()
+            world.obj.update_autoscaler(min_containers=1)  # so that its pool is there
+            clock.sleep(1.0)
+            assert world.running == [0]
+            # It is granted at once: nothing is queued.
+            world.spawn(1, 200.0)
+            clock.sleep(40.0)
+            assert sorted(world.running) == [0, 0, 1]
+
+
+def test_a_container_that_is_taken_back_when_the_policy_woke_up_takes_what_is_queued():
+    with VirtualClock() as clock:
+        concurrent = {"max_inputs": 4, "target_inputs": 3}
+        world = World(clock, start=1.0, concurrent=concurrent, timeout=5000)
+        with world.app.run(clock=clock):
+            world.made()
+            # 1. Inputs are short, so that the policy expects slots to come free soon.
+            for _ in range(20):
+                world.obj.work.remote(0.01)
+            world.obj.update_autoscaler(min_containers=2)
+            clock.sleep(2.0)
+            # 2. The first container has two, and a limit of one; the second one of four.
+            world.spawn(2, 2000.0)
+            world.obj.limit.remote(1)
+            world.spawn(1, 2000.0)
+            clock.sleep(1.0)
+            assert world.running == [2, 1]
+            # 3. The second drains, and one is queued.
+            world.obj.update_autoscaler(min_containers=0, max_containers=1)
+            (queued,) = world.spawn(1, 1.0)
+            clock.sleep(1.0)
+            assert (world.running, world.count("draining"), world.queued) == ([2], 1, 1)
+            # 4. There may be more again; it is a later look that takes the second back.
+            world.obj.update_autoscaler(max_containers=5)
+            assert world.count("draining") == 1
+            queued.get()
+            assert clock.now() < 1000.0, "not only when one of the others ended"
+
+
 if __name__ == "__main__":
     print(table())
