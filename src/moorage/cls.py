@@ -188,7 +188,9 @@ class Cls:
                 return self._found()._variant(what, change)
 
             return self._named(self._app_name, self.__name__, shown, find)
-        return self._make(self._declared, self._make_service, change(self._options), shown)
+        options = change(self._options)
+        options.check_queue_timeout()
+        return self._make(self._declared, self._make_service, options, shown)
 
     def _found(self) -> Cls:
         return self._find() if "_find" in self.__dict__ else self

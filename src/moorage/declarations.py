@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from . import config
 from .exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
@@ -61,6 +61,11 @@ class Declarations:
                     )
                 if isinstance(value, PartialFunction):
                     self._read(name, value, snapshots)
+                elif isinstance(value, staticmethod):
+                    # Nothing reads its marks, as in Modal; whoever calls it is told.
+                    marked: object = cast("staticmethod[..., object]", value).__func__
+                    if isinstance(marked, PartialFunction):
+                        marked.is_static = True
                 elif name in _OLD_HOOKS and inspect.isfunction(value):
                     self._read_old_hook(name, value)
         self.lifecycle_hooks: tuple[tuple[Hook, ...], tuple[Hook, ...]] = (

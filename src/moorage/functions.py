@@ -413,9 +413,10 @@ class Function(Generic[P, R_co, O_co]):
         if target.is_method:
             raise InvalidError(
                 f"{self.__name__} is a method, whose class has the options; "
-                f"write {self.__name__.partition('.')[0]}.with_options(...)() for an instance"
+                f"write {self.__name__.partition('.')[0]}.with_{what}(...)() for an instance"
             )
         options = change(self._service.options)
+        options.check_queue_timeout()
         if options.batching is not None:
             check_batched(target)
         return self._make(

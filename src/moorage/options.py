@@ -82,6 +82,22 @@ class FunctionOptions:
             scaledown_window=self.scaledown_window or config.default_scaledown_window,
         )
 
+    def check_queue_timeout(self) -> None:
+        """Refuse one that a lone input of a batched function always runs out of.
+
+        Raises:
+            InvalidError: if it is not longer than the wait for others.
+        """
+        if self.batching is None or self.queue_timeout is None:
+            return
+        wait = self.batching.wait_ms / 1000
+        if self.queue_timeout <= wait:
+            raise InvalidError(
+                f"queue_timeout must be longer than wait_ms / 1000, or an input that meets no "
+                f"other always runs out of it, got queue_timeout={self.queue_timeout!r} with "
+                f"wait_ms={self.batching.wait_ms!r}; write queue_timeout={2 * wait:g}"
+            )
+
     def check_for_run(self) -> None:
         """Raise what Modal finds only when the app runs; strict mode comes here.
 
