@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from . import config
 from .exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
@@ -63,7 +63,7 @@ class Declarations:
                     self._read(name, value, snapshots)
                 elif isinstance(value, staticmethod):
                     # Nothing reads its marks, as in Modal; whoever calls it is told.
-                    marked: object = cast("staticmethod[..., object]", value).__func__
+                    marked: object = value.__func__
                     if isinstance(marked, PartialFunction):
                         marked.is_static = True
                 elif name in _OLD_HOOKS and inspect.isfunction(value):

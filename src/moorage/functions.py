@@ -432,7 +432,7 @@ class Function(Generic[P, R_co, O_co]):
         min_containers: int | None = None,
         max_containers: int | None = None,
         buffer_containers: int | None = None,
-        scaledown_window: int | None = None,
+        scaledown_window: float | None = None,
     ) -> FunctionAutoscalerSettings:
         """Change the bounds of its pool, now and for pools to come; None changes nothing.
 
@@ -680,9 +680,7 @@ def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
     return FunctionAutoscalerSettings(
         min_containers=limits.min_containers,
         max_containers=limits.max_containers,
-        scaledown_window=(
-            None if limits.scaledown_window is None else round(limits.scaledown_window)
-        ),
+        scaledown_window=limits.scaledown_window,
         buffer_containers=limits.buffer_containers,
     )
 

@@ -208,12 +208,13 @@ class FileWatchEvent:
 class FunctionAutoscalerSettings:
     """Settings of one function's autoscaler.
 
-    ``scaledown_window`` in seconds, None where none was set: the autoscaler chooses.
+    ``scaledown_window`` in seconds, fractions too, None where none was set: the
+    autoscaler chooses.
     """
 
     min_containers: int | None
     max_containers: int | None
-    scaledown_window: int | None
+    scaledown_window: float | None
     buffer_containers: int | None
 
 
