@@ -164,15 +164,25 @@ class Cls:
 
     @shortened
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Cls:
-        """The class with another input concurrency; see `concurrent`."""
+        """The class with another input concurrency; see `Function.with_concurrency`."""
         concurrency = Concurrency(max_inputs, target_inputs).checked()
         return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
 
     @shortened
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
-        """The class with another dynamic batching; see `batched`."""
-        batching = checked_batching(max_batch_size, wait_ms)
+        """The class with another dynamic batching of its one method; see `batched`.
 
+        Args:
+            max_batch_size: the most inputs in one batch, 1 to 1,000.
+            wait_ms: milliseconds that the first input of a batch waits for others at the
+                most, 0 to 600,000.
+
+        Raises:
+            InvalidError: if a number is out of its range, the class has another number of
+                methods than one, that cannot be batched, or its ``queue_timeout`` is not
+                longer than `wait_ms`.
+        """
+        batching = checked_batching(max_batch_size, wait_ms)
         if "_find" not in self.__dict__ and not config.strict:
             check_batched_class(self.__name__, list(self._declared.methods.values()))
         return self._variant("batching", lambda options: options.merged(batching=batching))
