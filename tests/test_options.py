@@ -39,6 +39,7 @@ def ready(function):
     [
         (lambda f, o: App().function(target_inputs=4), r"@moorage\.concurrent\(.*@app\.function"),
         (lambda f, o: App().cls(target_inputs=4), r"@moorage\.concurrent\(.*below @app\.cls"),
+        (lambda f, o: App().function(max_batch=4), r"@moorage\.batched\(.*@app\.function"),
         (lambda f, o: App().function(wait_ms=4), r"@moorage\.batched\(.*below @app\.function"),
         (lambda f, o: App().cls(max_batch_size=4), r"@moorage\.batched\(.*above a method of it"),
         (lambda f, o: moorage.method(max_inputs=4), r"@moorage\.concurrent\(.*on its class"),

@@ -175,6 +175,8 @@ def _place_of(where: str, name: str) -> str:
     """What to write for a keyword that belongs to another decorator or method than `where`."""
     is_change = where.startswith(("with_", "update"))
     decorator = _DECORATORS.get(name)
+    if decorator is None and "batch" in name and where not in ("batched", "with_batching"):
+        decorator = "batched"  # max_batch, batch_size and the like
     if decorator is None:
         if name not in _OPTIONS or where not in (*_DECORATORS.values(), *_CHANGES.values()):
             return ""
