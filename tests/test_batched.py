@@ -222,6 +222,114 @@ def test_what_cannot_be_batched():
         moorage.batched(with_default)
 
 
+def test_what_is_said_to_be_a_generator_cannot_be_batched(monkeypatch):
+    @moorage.batched(max_batch_size=2, wait_ms=0)
+    def work(values):
+        return values
+
+    with pytest.raises(InvalidError, match="got is_generator=True; take it away"):
+        App().function(is_generator=True)(work)
+    assert App().function(is_generator=False)(work)
+    generator = App().function(is_generator=True)(work.raw)
+    with pytest.raises(InvalidError, match="is a generator"):
+        generator.with_batching(max_batch_size=2, wait_ms=0)
+    monkeypatch.setattr(config, "strict", True)  # Modal finds it when it is called
+    assert App().function(is_generator=True, serialized=True)(work)
+
+
+def test_a_batched_function_takes_at_least_one_list(monkeypatch):
+    @moorage.batched(max_batch_size=2, wait_ms=0)
+    def nothing(): ...
+
+    class Work:
+        @moorage.batched(max_batch_size=2, wait_ms=0)
+        def work(self): ...
+
+    with pytest.raises(InvalidError, match=r"got nothing\(\); write def nothing\(inputs\)"):
+        App().function()(nothing)
+    with pytest.raises(InvalidError, match=r"got work\(self\); write def work\(self, inputs\)"):
+        App().cls()(Work)
+    with pytest.raises(InvalidError, match="takes no list"):
+        App().function()(nothing.raw).with_batching(max_batch_size=2, wait_ms=0)
+    monkeypatch.setattr(config, "strict", True)  # as in Modal
+    assert App().function(serialized=True)(nothing)
+
+
+def test_a_batched_method_below_staticmethod_is_told_so():
+    app = App()
+
+    @app.cls()
+    class Work:
+        @staticmethod
+        @moorage.batched(max_batch_size=2, wait_ms=0)
+        def work(values):
+            return values
+
+    with pytest.raises(AttributeError, match="take @staticmethod away and give it self"):
+        Work().work.remote(1)
+    with pytest.raises(TypeError, match="take @staticmethod away and give it self"):
+        Work().work(1)
+
+
+TOO_SHORT = r"got queue_timeout=0\.1 with wait_ms=100; write queue_timeout=0\.2"
+
+
+def test_a_queue_timeout_within_the_wait_of_a_batch_is_refused_wherever_it_comes_from():
+    app = App()
+    batched = moorage.batched(max_batch_size=2, wait_ms=100)
+
+    def work(values):
+        return values
+
+    def make_class():
+        class Work:
+            @batched
+            def work(self, values):
+                return values
+
+        return Work
+
+    plain, quick = app.function()(batched(work)), app.function(queue_timeout=0.1, name="b")(work)
+    Plain = app.cls()(make_class())
+
+    class One:
+        @moorage.method()
+        def work(self, values): ...
+
+    Quick = app.cls(queue_timeout=0.1)(One)
+    for refused in (
+        lambda: app.function(queue_timeout=0.1)(batched(work)),
+        lambda: app.cls(queue_timeout=0.1)(make_class()),
+        lambda: plain.with_options(queue_timeout=0.1),
+        lambda: Plain.with_options(queue_timeout=0.1),
+        lambda: quick.with_batching(max_batch_size=2, wait_ms=100),
+        lambda: Quick.with_batching(max_batch_size=2, wait_ms=100),
+    ):
+        with pytest.raises(InvalidError, match=TOO_SHORT):
+            refused()
+    with app.run():
+        patient = plain.with_options(queue_timeout=0.5).with_batching(max_batch_size=2, wait_ms=0)
+        assert patient.remote(1) == 1
+
+
+def test_a_class_that_is_looked_up_has_its_queue_timeout_checked_on_use():
+    app = App("queue-timeouts")
+
+    @app.cls()
+    class Work:
+        @moorage.batched(max_batch_size=2, wait_ms=100)
+        def work(self, values):
+            return values
+
+    app.deploy()
+    try:
+        found = moorage.Cls.from_name("queue-timeouts", "Work").with_options(queue_timeout=0.1)
+        with pytest.raises(InvalidError, match=TOO_SHORT):
+            found().work.remote(1)
+    finally:
+        app.stop()
+
+
 def test_a_class_with_a_batched_method_has_no_other():
     app = App()
 

@@ -409,16 +409,6 @@ def test_a_member_whose_queue_timeout_is_over_leaves(kind):
         assert (seen.failed, seen.succeeded) == (1, 5)
 
 
-@sync_and_async
-def test_a_queue_timeout_shorter_than_the_wait_lets_only_full_batches_run(kind):
-    with Stage(kind, queue_timeout=0.5, size=2) as stage:
-        calls = stage.spawn(1)
-        assert kinds_of(results(calls)) == [QueueTimeoutError]
-        assert stage.clock.now() == 0.5
-        assert results(stage.spawn(1, 2)) == [1, 2]
-        assert stage.ended().failed == 1
-
-
 @pytest.mark.parametrize("gone", [(0,), (1, 2), (3,), (0, 1, 2, 3)])
 def test_a_member_that_is_cancelled_after_the_grant_is_not_in_the_lists(gone):
     # 1. A blocked loop keeps a batch granted that has not begun,

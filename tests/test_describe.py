@@ -85,6 +85,27 @@ def test_a_thread_that_is_stuck_and_a_queue_behind_max_containers(gate):
         calls[0].get()
 
 
+def test_a_minimum_that_the_process_has_no_room_for(monkeypatch):
+    monkeypatch.setattr(config, "max_containers", 2)
+    app = App("crowded")
+
+    @app.function(min_containers=5)
+    def crawl(): ...
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        clock.sleep(7)
+        assert described() == says(
+            """
+            moorage: 1 run is open; containers 2 of 2, threads 2 of 512
+            the app 'crowded':
+              crawl (max_inputs=1): 0 running
+                has 2 of min_containers=5: the process has no room for more
+                container 1: ready, 0 of 1 slots held, idle for 7 s
+                and 1 more like it: 2
+            """
+        )
+
+
 def test_everything_waits_for_room_in_the_process(monkeypatch):
     monkeypatch.setattr(config, "max_containers", 1)
     app = App("crowded")

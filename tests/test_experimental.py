@@ -66,7 +66,7 @@ def test_get_gives_the_limit_of_this_container(way):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "got"), [(3, 3), (1, 1), (0, 1), (-5, 1), (7, 7), (8, 7), (1000, 7)]
+    ("wanted", "got"), [(3, 3), (1, 1), (0, 1), (-5, 1), (7, 7), (8, 7), (1000, 7), (2.5, 2)]
 )
 def test_set_brings_a_number_beyond_the_bounds_within(wanted, got):
     app = App()
@@ -81,6 +81,23 @@ def test_set_brings_a_number_beyond_the_bounds_within(wanted, got):
         assert set_and_get.remote() == got
         (container,) = set_and_get.statistics().containers
         assert container.limit == got
+
+
+@pytest.mark.parametrize(
+    ("wanted", "advice"),
+    [("4", 4), (None, 4), (float("nan"), 4), (float("inf"), 4), ("many", 4), ([7], 4)],
+)
+def test_set_refuses_what_is_no_number(wanted, advice):
+    app = App()
+
+    @app.function()
+    @moorage.concurrent(max_inputs=7)
+    async def set_and_get():
+        set_local_input_concurrency(wanted)
+
+    message = rf"write set_local_input_concurrency\({advice}\)"
+    with app.run(), pytest.raises(moorage.exception.InvalidError, match=message):
+        set_and_get.remote()
 
 
 def make_nap(max_inputs, **options):

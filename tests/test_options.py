@@ -31,6 +31,108 @@ def ready(function):
     return 0 if s is None else sum(c.state is ContainerState.READY for c in s.containers)
 
 
+# -- what stands at the wrong place ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("write", "instead"),
+    [
+        (lambda f, o: App().function(target_inputs=4), r"@moorage\.concurrent\(.*@app\.function"),
+        (lambda f, o: App().cls(target_inputs=4), r"@moorage\.concurrent\(.*below @app\.cls"),
+        (lambda f, o: App().function(max_batch=4), r"@moorage\.batched\(.*@app\.function"),
+        (lambda f, o: App().function(wait_ms=4), r"@moorage\.batched\(.*below @app\.function"),
+        (lambda f, o: App().cls(max_batch_size=4), r"@moorage\.batched\(.*above a method of it"),
+        (lambda f, o: moorage.method(max_inputs=4), r"@moorage\.concurrent\(.*on its class"),
+        (lambda f, o: moorage.batched(max_inputs=4), r"@moorage\.concurrent\(.*beside it"),
+        (lambda f, o: moorage.concurrent(wait_ms=4), r"@moorage\.batched\(.*beside it"),
+        (lambda f, o: moorage.concurrent(max_containers=4), r"@app\.function\(max_containers="),
+        (lambda f, o: moorage.batched(queue_timeout=4), r"@app\.function\(queue_timeout="),
+        (lambda f, o: f.with_options(max_batch_size=4), r"\.with_batching\(max_batch_size=8"),
+        (lambda f, o: f.with_options(wait_ms=4), r"\.with_batching\("),
+        (lambda f, o: f.with_options(target_inputs=4), r"\.with_concurrency\("),
+        (lambda f, o: f.with_options(max_inputs=4), r"\.with_concurrency\("),
+        (lambda f, o: f.with_concurrency(max_inputs=2, wait_ms=4), r"\.with_batching\("),
+        (lambda f, o: f.with_concurrency(max_containers=4), r"\.with_options\(max_containers="),
+        (lambda f, o: f.with_batching(min_containers=4), r"\.update_autoscaler\(min_containers="),
+        (lambda f, o: f.update_autoscaler(target_inputs=4), r"\.with_concurrency\("),
+        (lambda f, o: f.autoscaler.update(max_inputs=4), r"\.with_concurrency\("),
+        (lambda f, o: f.update_autoscaler(max_batch_size=4), r"\.with_batching\("),
+        (lambda f, o: o.update_autoscaler(target_inputs=4), r"\.with_concurrency\("),
+    ],
+)
+def test_a_keyword_of_another_place_is_told_where_it_belongs(write, instead):
+    app, nap = make_app()
+
+    @app.cls()
+    class Work:
+        @moorage.method()
+        def work(self): ...
+
+    with pytest.raises(TypeError, match=instead) as caught:
+        write(nap, Work())
+    assert "unexpected keyword" in str(caught.value)
+    assert not str(caught.value).startswith("_")
+
+
+def test_a_class_or_an_instance_is_told_what_its_methods_have():
+    app = App()
+
+    @app.cls()
+    class Work:
+        autoscaler = "mine"
+
+        @moorage.method()
+        def work(self): ...
+
+        @property
+        def statistics(self):
+            return self.nothing_like_it
+
+    assert Work().autoscaler == Work.autoscaler == "mine"
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = Work().statistics
+    for owner in (Work, Work()):
+        with pytest.raises(
+            AttributeError, match=r"write Work\(\.\.\.\)\.work\.get_current_stats\(\)"
+        ):
+            owner.get_current_stats()
+    with pytest.raises(AttributeError, match=r"write Work\.with_batching\(\.\.\.\)\(\)"):
+        Work().with_batching(max_batch_size=1, wait_ms=1)
+    with pytest.raises(AttributeError, match=r"write Work\(\.\.\.\)\.update_autoscaler\(\.\.\.\)"):
+        Work.update_autoscaler(min_containers=1)
+
+
+@pytest.mark.parametrize(
+    ("write", "instead"),
+    [
+        (lambda app: moorage.batched(max_batch_size="4", wait_ms=5), "write max_batch_size=4"),
+        (lambda app: moorage.batched(max_batch_size=4, wait_ms=None), "write wait_ms=0"),
+        (lambda app: moorage.batched(max_batch_size=4, wait_ms=1e9), "write wait_ms=600000"),
+        (lambda app: moorage.concurrent(max_inputs=2.5), "write max_inputs=2"),
+        (lambda app: moorage.concurrent(max_inputs="many"), "write max_inputs=10"),
+        (lambda app: app.function(min_containers=2.5), "write min_containers=2"),
+        (lambda app: app.function(min_containers=-1), "from 0 up, got -1; write min_containers=0"),
+        (lambda app: app.function(max_containers=-1), "from 1 up, got -1; write max_containers=1"),
+        (lambda app: app.function(max_containers=0), "from 1 up, got 0; write max_containers=1"),
+        (lambda app: app.function(buffer_containers="3"), "write buffer_containers=3"),
+        (lambda app: app.function(scaledown_window="9999"), "write scaledown_window=3600"),
+        (lambda app: app.function(timeout="10"), "write timeout=10"),
+        (lambda app: app.function(timeout="long"), "write timeout=300"),
+        (lambda app: app.function(max_backlog=2.5), "write max_backlog=2"),
+    ],
+)
+def test_the_advice_keeps_the_number_that_came(write, instead):
+    with pytest.raises((InvalidError, TypeError, ValueError), match=f"{instead}$"):
+        write(App())
+
+
+def test_a_window_with_a_fraction_is_shown_as_it_is():
+    _, nap = make_app(scaledown_window=2.5)
+    assert nap.autoscaler.settings().scaledown_window == 2.5
+    with nap.app.run():
+        assert nap.update_autoscaler(scaledown_window=3.5).scaledown_window == 3.5
+
+
 # -- other options, other pools -----------------------------------------------------------
 
 
@@ -194,12 +296,12 @@ def test_methods_have_their_options_from_their_class():
         @moorage.method()
         def work(self): ...
 
-    for vary in (
-        lambda m: m.with_options(timeout=3),
-        lambda m: m.with_concurrency(max_inputs=3),
-        lambda m: m.with_batching(max_batch_size=3, wait_ms=1),
+    for what, vary in (
+        ("options", lambda m: m.with_options(timeout=3)),
+        ("concurrency", lambda m: m.with_concurrency(max_inputs=3)),
+        ("batching", lambda m: m.with_batching(max_batch_size=3, wait_ms=1)),
     ):
-        with pytest.raises(InvalidError, match=r"Work\.with_options\(\.\.\.\)\(\)"):
+        with pytest.raises(InvalidError, match=rf"Work\.with_{what}\(\.\.\.\)\(\)"):
             vary(Work().work)
 
 

@@ -548,6 +548,7 @@ class App:
             mine = with_marks(options, marks, concurrent_inputs, raw.__name__).merged(
                 batching=declared.batching
             )
+            mine.check_queue_timeout()
             targets = list(declared.methods.values())
 
             def make_service(

@@ -43,6 +43,23 @@ def unimplemented(what: str, instead: str) -> UnimplementedError:
     )
 
 
+def meant(value: object, least: int, most: int | None = None) -> int | None:
+    """The whole number to write instead of `value`, for an error's advice.
+
+    None unless it is a number, or a string of one, that is `least` or more once it is
+    whole; `most` bounds it.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = int(float(value))
+    except (ValueError, OverflowError):  # no number, or an infinite one
+        return None
+    if number < least:
+        return None
+    return number if most is None else min(number, most)
+
+
 def unchecked(value: object) -> object:
     """What was really passed, whatever the annotation promises."""
     return value

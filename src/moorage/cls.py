@@ -7,6 +7,7 @@ class by name.  What a class declares is read in ``declarations.py``.
 
 from __future__ import annotations
 
+import inspect
 import threading
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -163,13 +164,24 @@ class Cls:
 
     @shortened
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Cls:
-        """The class with another input concurrency; see `concurrent`."""
+        """The class with another input concurrency; see `Function.with_concurrency`."""
         concurrency = Concurrency(max_inputs, target_inputs).checked()
         return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
 
     @shortened
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
-        """The class with another dynamic batching; see `batched`."""
+        """The class with another dynamic batching of its one method; see `batched`.
+
+        Args:
+            max_batch_size: the most inputs in one batch, 1 to 1,000.
+            wait_ms: milliseconds that the first input of a batch waits for others at the
+                most, 0 to 600,000.
+
+        Raises:
+            InvalidError: if a number is out of its range, the class has another number of
+                methods than one, that cannot be batched, or its ``queue_timeout`` is not
+                longer than `wait_ms`.
+        """
         batching = checked_batching(max_batch_size, wait_ms)
         if "_find" not in self.__dict__ and not config.strict:
             check_batched_class(self.__name__, list(self._declared.methods.values()))
@@ -187,7 +199,9 @@ class Cls:
                 return self._found()._variant(what, change)
 
             return self._named(self._app_name, self.__name__, shown, find)
-        return self._make(self._declared, self._make_service, change(self._options), shown)
+        options = change(self._options)
+        options.check_queue_timeout()
+        return self._make(self._declared, self._make_service, options, shown)
 
     def _found(self) -> Cls:
         return self._find() if "_find" in self.__dict__ else self
@@ -245,7 +259,11 @@ class Cls:
         if name.startswith("_moorage"):
             raise AttributeError(name)
         # Anything else is the user's class's; isinstance() asks for __bases__.
-        return getattr(self._declared.user_class, name)
+        user_class: object = self._declared.user_class
+        is_elsewhere = name in _OF_METHODS or name == "update_autoscaler"
+        if is_elsewhere and _lacks(user_class, name):
+            raise AttributeError(f"{self.__name__} has no {name}; {_where(self._declared, name)}")
+        return getattr(user_class, name)
 
     def __repr__(self) -> str:
         return self._shown
@@ -312,7 +330,11 @@ class Obj:
             return FunctionWithAio(self._update_autoscaler)
         # Anything else is the local instance's, as in Modal: made now if need
         # be, but only .local() runs its enter hooks.
-        return getattr(self._here.made(), name)
+        instance = self._here.made()
+        if declared is not None and name in _OF_METHODS and _lacks(instance, name):
+            shown = f"an instance of {declared.name}"
+            raise AttributeError(f"{shown} has no {name}; {_where(declared, name)}")
+        return getattr(instance, name)
 
     def _named_method(self, name: str) -> Any:
         """A method of a class that is looked up by name: found when it is used."""
@@ -322,7 +344,7 @@ class Obj:
 
         if name == "update_autoscaler":
 
-            def update(**bounds: int | None) -> FunctionAutoscalerSettings:
+            def update(**bounds: float | None) -> FunctionAutoscalerSettings:
                 settings: FunctionAutoscalerSettings = found(self._cls._found())(**bounds)
                 return settings
 
@@ -347,11 +369,11 @@ class Obj:
         *,
         min_containers: int | None = None,
         max_containers: int | None = None,
-        scaledown_window: int | None = None,
+        scaledown_window: float | None = None,
         buffer_containers: int | None = None,
     ) -> FunctionAutoscalerSettings:
         """Change the bounds of its pool, now and for pools to come; None changes nothing."""
-        given = {
+        given: dict[str, Any] = {
             "min_containers": min_containers,
             "max_containers": max_containers,
             "scaledown_window": scaledown_window,
@@ -445,6 +467,31 @@ class Obj:
         shown = [repr(value) for value in self._args]
         shown += [f"{name}={value!r}" for name, value in self._kwargs.items()]
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
+
+
+# What people look for on a class or an instance, and is elsewhere: on a method, or the class.
+_OF_METHODS: Final = frozenset(
+    {"autoscaler", "get_current_stats", "statistics"}
+    | {"with_batching", "with_concurrency", "with_options"}
+)
+
+
+def _where(declared: Declarations, name: str) -> str:
+    """What to write instead."""
+    if name.startswith("with_"):
+        return f"write {declared.name}.{name}(...)() for an instance"
+    obj = f"{declared.name}(...)"
+    if name == "update_autoscaler":
+        return f"write {obj}.{name}(...) on an instance, which has the pool"
+    called = "" if name == "autoscaler" else "()"
+    method = next(iter(declared.methods), "method")
+    return f"write {obj}.{method}.{name}{called}, for the methods of an instance share its pool"
+
+
+def _lacks(user: object, name: str) -> bool:
+    """Whether the user's class or instance has no such attribute; runs no code of theirs."""
+    dynamic = getattr(type(user), "__getattr__", None)
+    return dynamic is None and inspect.getattr_static(user, name, None) is None
 
 
 def _weakly(instance: object) -> Callable[[], object | None]:

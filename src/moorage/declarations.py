@@ -61,6 +61,11 @@ class Declarations:
                     )
                 if isinstance(value, PartialFunction):
                     self._read(name, value, snapshots)
+                elif isinstance(value, staticmethod):
+                    # Nothing reads its marks, as in Modal; whoever calls it is told.
+                    marked: object = value.__func__
+                    if isinstance(marked, PartialFunction):
+                        marked.is_static = True
                 elif name in _OLD_HOOKS and inspect.isfunction(value):
                     self._read_old_hook(name, value)
         self.lifecycle_hooks: tuple[tuple[Hook, ...], tuple[Hook, ...]] = (

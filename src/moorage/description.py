@@ -105,6 +105,11 @@ class _Describing:
             lines.append("  its run is being left: it takes nothing more")
         elif seen.queued:
             lines.append(f"  {_why_not_more(seen)}")
+        elif seen.in_line and len(seen.containers) < limits.min_containers:
+            lines.append(
+                f"  has {len(seen.containers)} of min_containers={limits.min_containers}: "
+                "the process has no room for more"
+            )
         blocks = [self._container(container, seen) for container in seen.containers]
         kinds = _grouped(blocks, lambda block: block.key)
         for block, like in kinds[:SHOWN]:

@@ -10,7 +10,14 @@ from __future__ import annotations
 from typing import Any, Never, NoReturn
 
 from . import deployments, partial_function
-from .exception import DeprecationError, InvalidError, InvalidUseError, NotInContainerError
+from .arguments import meant
+from .exception import (
+    DeprecationError,
+    InvalidArgumentsError,
+    InvalidError,
+    InvalidUseError,
+    NotInContainerError,
+)
 from .frames import shortened, warn
 from .marks import Decorator, positional_arguments
 from .runtime.container import Container
@@ -44,15 +51,26 @@ def get_local_input_concurrency() -> int:
 def set_local_input_concurrency(concurrency: int) -> None:
     """Set how many inputs this container may run, from 1 to its max_inputs.
 
-    A number beyond these is brought within.  Interrupts nothing: while more
-    run than are allowed, no further one starts.  From then on the container is
-    filled up to that number, and its ``target_inputs`` says nothing any more.
+    A number beyond these is brought within, a fraction is cut off.  Interrupts
+    nothing: while more run than are allowed, no further one starts.  From then on
+    the container is filled up to that number, and its ``target_inputs`` says nothing
+    any more.
 
     Raises:
-        InvalidError: outside of any input.
+        InvalidError: outside of any input, or for what is no number.
     """
     container = _container("set_local_input_concurrency")
-    container.host.resize(container, int(concurrency))
+    given: object = concurrency
+    try:
+        number = None if isinstance(given, str) else int(concurrency)
+    except (TypeError, ValueError, OverflowError):  # no number, or none that is finite
+        number = None
+    if number is None:
+        raise InvalidArgumentsError(
+            f"set_local_input_concurrency takes how many inputs this container may run, got "
+            f"{given!r}; write set_local_input_concurrency({meant(given, 1) or 4})"
+        )
+    container.host.resize(container, number)
 
 
 @shortened

@@ -79,6 +79,8 @@ def shown_name(function: Callable[..., Any]) -> str:
     qualname: str = getattr(function, "__qualname__", "") or type(function).__name__
     name = qualname.removesuffix(".__init__")
     owner, _, last = name.rpartition(".")
+    if last == "_update_autoscaler":  # of an instance, whose attributes are its methods
+        last = "update_autoscaler"
     return last if owner != "App" else f"app.{last}"
 
 
@@ -126,7 +128,10 @@ def unknown_keyword(
     """The error of a keyword argument that is none: the nearest one, or `instead`, or all."""
     names = [n for n in known if n not in ("self", "args", "old_names")]
     near = difflib.get_close_matches(name, names, 1)
-    if near:
+    elsewhere = _place_of(where, name)
+    if elsewhere:
+        advice = elsewhere
+    elif near:
         advice = f"write {near[0]}=..."
     elif instead:
         advice = instead
@@ -137,6 +142,60 @@ def unknown_keyword(
     else:
         advice = "take it away, for it takes none"
     return InvalidArgumentsError(f"{where} got an unexpected keyword argument {name!r}; {advice}")
+
+
+# What is said with a decorator, and the decorator; what only ``app.function`` and
+# ``app.cls`` take.
+_DECORATORS: Final = {
+    "max_inputs": "concurrent",
+    "target_inputs": "concurrent",
+    "max_batch_size": "batched",
+    "wait_ms": "batched",
+}
+_OPTIONS: Final = (
+    "min_containers",
+    "max_containers",
+    "buffer_containers",
+    "scaledown_window",
+    "retries",
+    "timeout",
+    "startup_timeout",
+    "queue_timeout",
+    "max_backlog",
+    "on_full",
+)
+_NUMBERS: Final = {
+    "concurrent": "max_inputs=10, target_inputs=8",
+    "batched": "max_batch_size=8, wait_ms=50",
+}
+_CHANGES: Final = {"concurrent": "with_concurrency", "batched": "with_batching"}
+
+
+def _place_of(where: str, name: str) -> str:
+    """What to write for a keyword that belongs to another decorator or method than `where`."""
+    is_change = where.startswith(("with_", "update"))
+    decorator = _DECORATORS.get(name)
+    if decorator is None and "batch" in name and where not in ("batched", "with_batching"):
+        decorator = "batched"  # max_batch, batch_size and the like
+    if decorator is None:
+        if name not in _OPTIONS or where not in (*_DECORATORS.values(), *_CHANGES.values()):
+            return ""
+        if not is_change:
+            return f"write @app.function({name}=...) above it, or @app.cls({name}=...) of a class"
+        method = "update_autoscaler" if name == "min_containers" else "with_options"
+        return f"write .{method}({name}=...)"
+    numbers = _NUMBERS[decorator]
+    if is_change:
+        change = f".{_CHANGES[decorator]}({numbers})"
+        return f"write {change} of a function or a class, for one with containers of its own"
+    if where not in ("app.function", "app.cls", "method", *_NUMBERS):
+        return ""
+    at = f"below @{where}()" if where.startswith("app.") else "beside it"
+    if decorator == "batched" and where == "app.cls":
+        at = "above a method of it"
+    elif decorator == "concurrent" and where == "method":
+        at = "on its class, below @app.cls()"
+    return f"write @moorage.{decorator}({numbers}) {at}"
 
 
 def warn(message: str, category: type[Warning]) -> None:

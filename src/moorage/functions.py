@@ -301,7 +301,8 @@ class Function(Generic[P, R_co, O_co]):
     def statistics(self) -> PoolStatistics | None:
         """Its pool at this moment, exactly; None if it has none, as outside of a run.
 
-        The methods of a class share their pool, and its counts.
+        The methods of a class share their pool, and its counts.  Once the last container
+        has gone and nothing waits it has no pool, and the next one counts anew.
         """
         run = self._service.open_run
         pool = None if run is None else run.pools.get(self._service.key)
@@ -387,13 +388,35 @@ class Function(Generic[P, R_co, O_co]):
     def with_concurrency(
         self, *, max_inputs: int, target_inputs: int | None = None
     ) -> Function[P, R_co, O_co]:
-        """The function with another input concurrency; see `concurrent`."""
+        """The function with another input concurrency, and containers of its own.
+
+        Args:
+            max_inputs: the most inputs in one container at once.
+            target_inputs: as many as a container should have; `max_inputs` if None.
+
+        Raises:
+            InvalidError: if a number is below 1, `target_inputs` exceeds `max_inputs`, or it
+                is a method, whose class has the options.
+        """
         concurrency = Concurrency(max_inputs, target_inputs).checked()
         return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
 
     @shortened
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R_co, O_co]:
-        """The function with another dynamic batching; see `batched`."""
+        """The function with another dynamic batching, and containers of its own.
+
+        It also makes a batched function of one that was written to take lists.
+
+        Args:
+            max_batch_size: the most inputs in one batch, 1 to 1,000.
+            wait_ms: milliseconds that the first input of a batch waits for others at the
+                most, 0 to 600,000.
+
+        Raises:
+            InvalidError: if a number is out of its range, the function cannot be batched,
+                its ``queue_timeout`` is not longer than `wait_ms`, or it is a method, whose
+                class has the options.
+        """
         batching: Batching = checked_batching(max_batch_size, wait_ms)
         return self._variant("batching", lambda options: options.merged(batching=batching))
 
@@ -413,9 +436,10 @@ class Function(Generic[P, R_co, O_co]):
         if target.is_method:
             raise InvalidError(
                 f"{self.__name__} is a method, whose class has the options; "
-                f"write {self.__name__.partition('.')[0]}.with_options(...)() for an instance"
+                f"write {self.__name__.partition('.')[0]}.with_{what}(...)() for an instance"
             )
         options = change(self._service.options)
+        options.check_queue_timeout()
         if options.batching is not None:
             check_batched(target)
         return self._make(
@@ -431,7 +455,7 @@ class Function(Generic[P, R_co, O_co]):
         min_containers: int | None = None,
         max_containers: int | None = None,
         buffer_containers: int | None = None,
-        scaledown_window: int | None = None,
+        scaledown_window: float | None = None,
     ) -> FunctionAutoscalerSettings:
         """Change the bounds of its pool, now and for pools to come; None changes nothing.
 
@@ -679,9 +703,7 @@ def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
     return FunctionAutoscalerSettings(
         min_containers=limits.min_containers,
         max_containers=limits.max_containers,
-        scaledown_window=(
-            None if limits.scaledown_window is None else round(limits.scaledown_window)
-        ),
+        scaledown_window=limits.scaledown_window,
         buffer_containers=limits.buffer_containers,
     )
 

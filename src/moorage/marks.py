@@ -24,6 +24,7 @@ from typing import (
 )
 
 from . import config
+from .arguments import meant
 from .exception import InvalidArgumentsError, InvalidError, InvalidUseError
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class Concurrency:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InvalidError(
-                    f"{field} must be a whole number from 1 up, got {value!r}; write {field}=10"
+                    f"{field} must be a whole number from 1 up, got {value!r}; "
+                    f"write {field}={meant(value, 1) or 10}"
                 )
         self.check_order()
         return self
@@ -135,6 +137,7 @@ class PartialFunction(Generic[P, R_co, O_co]):
     def __init__(self, raw: Any, marks: Marks) -> None:
         self.raw: Any = raw
         self.marks: Marks = marks
+        self.is_static: bool = False  # below @staticmethod in an app's class: see Declarations
         self.__name__: str = name_of(raw)
         self.__doc__: str | None = getattr(raw, "__doc__", None)
 
@@ -160,6 +163,8 @@ class PartialFunction(Generic[P, R_co, O_co]):
     if not TYPE_CHECKING:  # so that type checkers refuse it too
 
         def __call__(self, *args, **kwargs):
+            if self.is_static:
+                raise InvalidArgumentsError(self._not_seen("cannot be called"))
             raise InvalidArgumentsError(
                 f"{self.__name__} is decorated and cannot be called directly: decorate it with "
                 "@app.function() or its class with @app.cls(), and call .remote() or .local() "
@@ -168,12 +173,20 @@ class PartialFunction(Generic[P, R_co, O_co]):
 
         def __getattr__(self, name):
             if name in ("remote", "map", "spawn", "remote_gen", "local"):
+                if self.is_static:
+                    raise AttributeError(self._not_seen(f"has no .{name}"))
                 if self.marks.is_method:
                     instead = f"make an instance first: MyClass().{self.__name__}.{name}(...)"
                 else:
                     instead = "put @app.function() above its other decorators"
                 raise AttributeError(f"{self.__name__} has no .{name} yet; {instead}")
             raise AttributeError(name)
+
+    def _not_seen(self, what: str) -> str:
+        return (
+            f"{self.__name__} {what}: @staticmethod stands above its decorators, so that its "
+            "app's class does not see them; take @staticmethod away and give it self"
+        )
 
     def __repr__(self) -> str:
         return f"<PartialFunction {self.__name__}: {self.marks}>"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypedDict
 
 from . import config
+from .arguments import meant
 from .cloud import check_cloud_arguments
 from .exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
 from .frames import unknown_keyword, warn
@@ -82,6 +83,22 @@ class FunctionOptions:
             scaledown_window=self.scaledown_window or config.default_scaledown_window,
         )
 
+    def check_queue_timeout(self) -> None:
+        """Refuse one that a lone input of a batched function always runs out of.
+
+        Raises:
+            InvalidError: if it is not longer than the wait for others.
+        """
+        if self.batching is None or self.queue_timeout is None:
+            return
+        wait = self.batching.wait_ms / 1000
+        if self.queue_timeout <= wait:
+            raise InvalidError(
+                f"queue_timeout must be longer than wait_ms / 1000, or an input that meets no "
+                f"other always runs out of it, got queue_timeout={self.queue_timeout!r} with "
+                f"wait_ms={self.batching.wait_ms!r}; write queue_timeout={2 * wait:g}"
+            )
+
     def check_for_run(self) -> None:
         """Raise what Modal finds only when the app runs; strict mode comes here.
 
@@ -101,7 +118,8 @@ class FunctionOptions:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise InvalidArgumentsError(
-                    f"{name} must be a whole number, got {value!r}; write {name}=10"
+                    f"{name} must be a whole number, got {value!r}; "
+                    f"write {name}={meant(value, 1) or 10}"
                 )
             if value < 0:
                 raise InvalidValueError(
@@ -130,7 +148,7 @@ def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
     ):
         raise InvalidError(
             f"target_inputs must be a whole number from 1 up, got {target!r}; "
-            "write target_inputs=10"
+            f"write target_inputs={meant(target, 1) or 10}"
         )
 
 
@@ -139,10 +157,6 @@ _EXAMPLES: Final = {
     "timeout": "timeout=300",
     "startup_timeout": "startup_timeout=300",
     "queue_timeout": "queue_timeout=10",
-    "min_containers": "min_containers=1",
-    "max_containers": "max_containers=1",
-    "buffer_containers": "buffer_containers=1",
-    "scaledown_window": "scaledown_window=60",
 }
 
 
@@ -218,7 +232,7 @@ def check_bounds(queue_timeout: object, max_backlog: object, on_full: object) ->
     ):
         raise InvalidError(
             f"max_backlog must be a whole number from 1 up, got {max_backlog!r}; "
-            "write max_backlog=100"
+            f"write max_backlog={meant(max_backlog, 1) or 100}"
         )
     if on_full not in (None, "raise", "wait"):
         raise InvalidError(
@@ -253,16 +267,18 @@ def checked_autoscaler(
 def _check_containers(name: str, value: object) -> None:
     if value is None:
         return
+    least = 1 if name == "max_containers" and not config.strict else 0
+    number = meant(value, least)
+    advice = f"write {name}={least if number is None else number}"
     # The classes of the errors are Modal's, for strict and lenient alike.
-    advice = f"write {_EXAMPLES[name]}"
     if isinstance(value, bool):
         raise InvalidArgumentsError(f"{name} must be a whole number, got {value!r}; {advice}")
     if not isinstance(value, int):
         raise InvalidError(f"{name} must be a whole number, got {value!r}; {advice}")
     if value < 0:
-        raise InvalidValueError(f"{name} must be a number from 0 up, got {value!r}; {advice}")
-    if name == "max_containers" and value == 0 and not config.strict:
-        raise InvalidError(f"{name} must be a number from 1 up, got 0; {advice}")
+        raise InvalidValueError(f"{name} must be a number from {least} up, got {value!r}; {advice}")
+    if value < least:
+        raise InvalidError(f"{name} must be a number from {least} up, got {value!r}; {advice}")
 
 
 def _check_window(value: object) -> None:
@@ -271,7 +287,7 @@ def _check_window(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int if config.strict else (int, float)):
         raise InvalidArgumentsError(
             f"scaledown_window must be a number of seconds, got {value!r}; "
-            f"write {_EXAMPLES['scaledown_window']}"
+            f"write scaledown_window={meant(value, 2, 3600) or 60}"
         )
     if not 2 <= value <= 3600:
         raise InvalidError(
@@ -289,7 +305,9 @@ def _check_number(name: str, value: object, least: float, *, exclusive: bool = F
         if enough:
             return
     wanted = f"above {least:g}" if exclusive else f"from {least:g} up"
-    raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {_EXAMPLES[name]}")
+    number = meant(value, 1)  # of a string
+    advice = _EXAMPLES[name] if number is None else f"{name}={number}"
+    raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {advice}")
 
 
 def changed_options(

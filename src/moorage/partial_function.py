@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Never, TypeVar, dataclass_transform, overload
 
 from . import config
+from .arguments import meant
 from .exception import InvalidArgumentsError, InvalidError
 from .frames import shortened
 from .marks import (
@@ -162,13 +163,15 @@ def checked_batching(max_batch_size: int, wait_ms: int) -> Batching:
     given: dict[str, object] = {"max_batch_size": max_batch_size, "wait_ms": wait_ms}
     for name, least, most in (("max_batch_size", 1, 1000), ("wait_ms", 0, 600_000)):
         value = given[name]
+        nearest = meant(value, least, most)
+        if nearest is None:
+            nearest = least
         if not isinstance(value, (int, float)):
             raise InvalidArgumentsError(
-                f"{name} must be a whole number, got {value!r}; write {name}={least}"
+                f"{name} must be a whole number, got {value!r}; write {name}={nearest}"
             )
         odd = isinstance(value, bool) or not isinstance(value, int)
         if not least <= value <= most or (odd and not config.strict):
-            nearest = most if value > most else int(value) if value > least else least
             raise InvalidError(
                 f"{name} must be a whole number from {least} to {most:,}, got {value!r}; "
                 f"write {name}={nearest}"

@@ -39,7 +39,9 @@ def with_marks(
         old = Concurrency(concurrent_inputs).checked()
         concurrency = old if concurrency is None else concurrency.merged(old, name)
     check_concurrency(concurrency, name)
-    return options.merged(concurrency=concurrency, batching=marks.batching)
+    joined = options.merged(concurrency=concurrency, batching=marks.batching)
+    joined.check_queue_timeout()
+    return joined
 
 
 def check_place(raw: Callable[..., Any], shown: str, marks: Marks, serialized: bool) -> None:

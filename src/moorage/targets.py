@@ -35,6 +35,11 @@ def make_target(
     if batched:
         _check_batched(name, function, kind, is_method)
     if is_generator and not kind.is_generator:
+        if batched and not config.strict:
+            raise InvalidError(
+                f"the batched function {name} is said to be a generator, got is_generator=True; "
+                "take it away, and return a list with one element for each input"
+            )
         kind = Kind.ASYNC_GENERATOR if kind.is_async else Kind.SYNC_GENERATOR
     return Target(name, function, kind, is_method=is_method)
 
@@ -43,7 +48,8 @@ def check_batched(target: Target) -> None:
     """Refuse a function that cannot be batched.
 
     Raises:
-        InvalidError: if it is a generator or has defaults; for methods in strict mode later.
+        InvalidError: if it is a generator, has defaults or takes nothing; for methods in
+            strict mode later.
     """
     _check_batched(target.name, target.function, target.kind, target.is_method)
 
@@ -71,9 +77,18 @@ def _check_batched(name: str, function: Callable[..., Any], kind: Kind, is_metho
             f"the batched function {name} is a generator; "
             "write one that returns a list, with one element for each input"
         )
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters[1 if is_method else 0 :] and not config.strict:
+        first = "self, " if is_method else ""
+        short = name.rpartition(".")[2]
+        got = ", ".join(parameter.name for parameter in parameters)
+        raise InvalidError(
+            f"the batched function {name} takes no list of inputs, got {short}({got}); "
+            f"write def {short}({first}inputs): with a list for each thing that callers give"
+        )
     defaults = [
         parameter.name
-        for parameter in inspect.signature(function).parameters.values()
+        for parameter in parameters
         if parameter.default is not inspect.Parameter.empty
     ]
     if defaults:

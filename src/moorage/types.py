@@ -1,7 +1,8 @@
 """Values that describe functions, apps, inputs and objects, under Modal's names.
 
 Owns no behaviour.  The fields are Modal's, so that programs which read or build
-them still run; most are made by nothing in this process.
+them still run; most are made by nothing in this process.  `PoolStatistics` and its
+parts are ours, and are named here for annotations.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ from .account_types import VolumeMountInfo as VolumeMountInfo
 from .account_types import WorkspaceBillingSummary as WorkspaceBillingSummary
 from .account_types import WorkspaceMemberInfo as WorkspaceMemberInfo
 from .account_types import WorkspaceSettings as WorkspaceSettings
+from .runtime.container import ContainerState as ContainerState
+from .runtime.statistics import BatchStatistics as BatchStatistics
+from .runtime.statistics import ContainerStatistics as ContainerStatistics
+from .runtime.statistics import PoolStatistics as PoolStatistics
 
 LogSource: TypeAlias = Literal["stdout", "stderr", "system"]
 SandboxRuntime: TypeAlias = Literal["gvisor", "vm"]
@@ -208,12 +213,13 @@ class FileWatchEvent:
 class FunctionAutoscalerSettings:
     """Settings of one function's autoscaler.
 
-    ``scaledown_window`` in seconds, None where none was set: the autoscaler chooses.
+    ``scaledown_window`` in seconds, fractions too, None where none was set: the
+    autoscaler chooses.
     """
 
     min_containers: int | None
     max_containers: int | None
-    scaledown_window: int | None
+    scaledown_window: float | None
     buffer_containers: int | None
 
 

@@ -13,6 +13,7 @@ TWO_FRAMES = {
     "call_function_inside": "one raises at the caller, one stands at the user's line in g",
     "call_method_inside": "one raises at the caller, one stands at the user's line in the method",
     "error_method_calls_method": "one for the call and one for .local() in the method",
+    "set_concurrency_string": "one for the call and one for what was called in it",
     "error_nested": "a function calls a function: one for each of the two calls",
 }
 

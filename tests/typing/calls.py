@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, assert_type
 
 import moorage
-from moorage.types import FunctionAutoscalerSettings, FunctionCurrentStats, InputInfo
+from moorage.types import (
+    BatchStatistics,
+    FunctionAutoscalerSettings,
+    FunctionCurrentStats,
+    InputInfo,
+    PoolStatistics,
+)
 
 
 def drop(value: object) -> None:
@@ -81,6 +87,11 @@ async def options() -> None:
     assert_type(work.update_autoscaler(min_containers=1), FunctionAutoscalerSettings)
     assert_type(await work.update_autoscaler.aio(), FunctionAutoscalerSettings)
     assert_type(work.autoscaler.settings(), FunctionAutoscalerSettings)
+    assert_type(work.autoscaler.settings().scaledown_window, float | None)
+    seen = work.statistics()
+    assert_type(seen, PoolStatistics | None)
+    if seen is not None:
+        assert_type(seen.batches, BatchStatistics | None)
     assert_type(work.autoscaler.update(max_containers=None), FunctionAutoscalerSettings)
     assert_type(work.get_current_stats(), FunctionCurrentStats)
     assert_type(await work.get_current_stats.aio(), FunctionCurrentStats)
