@@ -6,21 +6,26 @@ See docs/simulator.md.  What is simulated is the pool of :mod:`moorage.runtime.s
 from __future__ import annotations
 
 import argparse
+import difflib
+import math
 import random
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from statistics import median
+from typing import Final
 
+from . import config
 from .exception import ExecutionError
 from .runtime.autoscaler import Limits
 from .runtime.hindsight import Schedule, oracle
 from .runtime.scoring import FLOOR_STARTS
 from .runtime.simulation import Knee, Simulated, StartUp, simulate
 from .runtime.traces import SERVICES, TRACES, poisson
-from .simulation_plots import plot_runs
+from .simulation_plots import check_plots, plot_runs
 from .simulation_tables import (
     POLICIES,
     Setting,
@@ -29,6 +34,10 @@ from .simulation_tables import (
     score_tables,
     sensitivity_table,
 )
+
+BY_SLUG: Final = {trace.slug: trace for trace in TRACES}
+
+DEFAULT: Final = " (default: %(default)s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,38 @@ class Deployment:
     law: str
     rate: float
     duration: float
-    trace: str | None  # the name of one of TRACES
+    trace: str | None  # the slug of one of TRACES
     trace_file: str | None
     record: bool
+
+    def described(self) -> str:
+        """What is simulated, in a line or two."""
+        setting, limits = self.setting, self.setting.limits
+        if self.trace_file is not None:
+            source = f"the inputs of {self.trace_file}"
+        elif self.trace is not None:
+            source = f"trace {self.trace}"
+        else:
+            source = f"{self.rate:g} inputs a second (Poisson) for {self.duration:g} s"
+        pool = [
+            f"target_inputs={limits.target_inputs}",
+            f"max_inputs={limits.max_inputs}",
+            f"start-up {setting.start_up.seconds:g} s +-{setting.start_up.spread * 100:g} %",
+        ]
+        most = limits.max_containers
+        pool.append("no limit of containers" if most is None else f"max_containers={most}")
+        if limits.min_containers:
+            pool.append(f"min_containers={limits.min_containers}")
+        if limits.buffer_containers:
+            pool.append(f"buffer_containers={limits.buffer_containers}")
+        if limits.scaledown_window is not None:
+            pool.append(f"scaledown_window={limits.scaledown_window:g}")
+        if setting.knee is not None:
+            pool.append(f"slower above {setting.knee.inputs}, slope {setting.knee.slope:g}")
+        service = f"{self.law} service, mean {setting.mean_service:g} s"
+        if self.trace_file is not None:
+            service += " where it says none"
+        return f"{source}; {service};\n{', '.join(pool)}"
 
     def inputs(self, seed: int) -> tuple[Sequence[float], Sequence[float]]:
         """Arrivals, in order, and as many service times."""
@@ -54,7 +92,12 @@ class Deployment:
         if self.trace is None:
             found = poisson(drawn, lambda t: self.rate, self.rate, self.duration)
         else:
-            found = next(one for one in TRACES if one.name == self.trace).arrivals(drawn)
+            found = BY_SLUG[self.trace].arrivals(drawn)
+        if not found:
+            raise ValueError(
+                f"no input came in {self.duration:g} s at {self.rate:g} a second; "
+                f"write --duration {20 / self.rate:g}"
+            )
         return array("d", found), array("d", islice(law, len(found)))
 
 
@@ -65,7 +108,8 @@ def read_trace(path: str) -> tuple[list[float], list[float | None]]:
     those that begin with ``#`` are passed over.
 
     Raises:
-        ValueError: if a line is anything else.
+        OSError: if it cannot be read.
+        ValueError: if a line is anything else, or there is none.
     """
     found: list[tuple[float, float | None]] = []
     with open(path, encoding="utf-8") as lines:
@@ -83,6 +127,11 @@ def read_trace(path: str) -> tuple[list[float], list[float | None]]:
                     "seconds and, if you like, a service time, such as `12.5 0.3`"
                 ) from None
             found.append((values[0], values[1] if len(values) == 2 else None))
+    if not found:
+        raise ValueError(
+            f"{path} has no inputs; write one a line, its time of arrival in seconds and, if you "
+            "like, a service time, such as `12.5 0.3`"
+        )
     found.sort(key=lambda one: one[0])
     return [one[0] for one in found], [one[1] for one in found]
 
@@ -119,105 +168,280 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m moorage.simulate",
         description="Simulate a pool under moorage's autoscaler. Times in seconds.",
+        allow_abbrev=False,
     )
-    add = made.add_argument
     work = made.add_argument_group("the inputs")
-    work.add_argument("--rate", type=_positive, default=10.0, help="arrivals a second (Poisson)")
-    work.add_argument("--duration", type=_positive, default=600.0, help="of the arrivals")
-    work.add_argument("--trace", choices=[one.name for one in TRACES], help="instead of --rate")
-    work.add_argument("--trace-file", help="a file with an arrival, and maybe a service, a line")
-    work.add_argument("--service", type=_positive, default=1.0, help="mean service time")
-    work.add_argument("--law", choices=list(SERVICES), default="exponential")
-    work.add_argument("--seeds", type=_count, default=1, help="how often; medians are shown")
+    add = work.add_argument
+    add("--rate", type=Above(0, "--rate 5"), help="arrivals a second, Poisson (default: 10)")
+    add(
+        "--duration",
+        type=Above(0, "--duration 600"),
+        help="of the arrivals at --rate (default: 600)",
+    )
+    add(
+        "--trace",
+        type=OneOf("--trace", BY_SLUG),
+        metavar="NAME",
+        help=f"instead: {', '.join(BY_SLUG)}",
+    )
+    add("--trace-file", metavar="FILE", help="or a file: an arrival, and maybe a service, a line")
+    add(
+        "--service", type=Above(0, "--service 0.3"), default=1.0, help="mean service time" + DEFAULT
+    )
+    add(
+        "--law",
+        type=OneOf("--law", SERVICES),
+        metavar="NAME",
+        help=f"{', '.join(SERVICES)} (the second)",
+    )
+    add(
+        "--seeds",
+        type=Whole(1, "--seeds 5"),
+        default=1,
+        help="how often; medians are shown" + DEFAULT,
+    )
     pool = made.add_argument_group("the pool")
-    pool.add_argument("--target", type=_count, default=4, help="target_inputs")
-    pool.add_argument("--max", type=_count, default=8, help="max_inputs")
-    pool.add_argument("--start", type=_positive, default=2.0, help="start-up of a container")
-    pool.add_argument("--start-spread", type=float, default=0.25, help="a fraction of it")
-    pool.add_argument("--min-containers", type=int, default=0)
-    pool.add_argument("--max-containers", type=_count)
-    pool.add_argument("--buffer-containers", type=int, default=0)
-    pool.add_argument("--scaledown-window", type=float, help="the policy's own unless given")
-    pool.add_argument("--knee", type=_count, help="inputs above which a container is slower")
-    pool.add_argument("--slope", type=float, default=1.0, help="by so much, see Knee")
+    add = pool.add_argument
+    add(
+        "--target-inputs",
+        "--target",
+        type=Whole(1, "--target-inputs 4"),
+        default=4,
+        help=DEFAULT.strip(),
+    )
+    add("--max-inputs", "--max", type=Whole(1, "--max-inputs 8"), default=8, help=DEFAULT.strip())
+    add("--start", type=Between(0, None, "--start 2"), default=2.0, help="of a container" + DEFAULT)
+    spread = "start-ups are drawn this fraction shorter or longer"
+    add(
+        "--start-spread",
+        type=Between(0, 1, "--start-spread 0.25"),
+        default=0.25,
+        help=spread + DEFAULT,
+    )
+    add("--min-containers", type=Whole(0, "--min-containers 1"), default=0, help=DEFAULT.strip())
+    most = "0 for no limit (default: the trace's own, or %d as in a process)"
+    most %= config.max_containers
+    add("--max-containers", type=Whole(0, "--max-containers 10"), help=most)
+    add(
+        "--buffer-containers",
+        type=Whole(0, "--buffer-containers 1"),
+        default=0,
+        help=DEFAULT.strip(),
+    )
+    window = "2 to 3600 (default: the policy's own)"
+    add("--scaledown-window", type=Between(2, 3600, "--scaledown-window 60"), help=window)
+    add("--knee", type=Whole(1, "--knee 4"), help="inputs above which a container is slower")
+    slope = "a container with twice so many takes 1 + slope times as long (default: 1)"
+    add("--slope", type=Between(0, None, "--slope 1"), help=slope)
+    add = made.add_argument
+    policies = [*POLICIES, "all"]
     add(
         "--policy",
         action="append",
-        choices=[*POLICIES, "all"],
-        help="may be given several times; moorage's unless given",
+        type=OneOf("--policy", policies),
+        metavar="NAME",
+        help=f"{', '.join(policies)}; may be given several times (default: moorage)",
     )
     add("--score", action="store_true", help="the score over all traces and laws of service")
     add("--sensitivity", action="store_true", help="the score with each constant -50 and +50 %%")
-    add("--plot", metavar="PNG", help="draw the first seed; needs the extra `plots`")
-    add("--jobs", type=_count, default=1, help="processes")
+    add("--plot", metavar="FILE", help="draw the first seed, .png; needs the extra `plots`")
+    add("--jobs", type=Whole(1, "--jobs 2"), default=1, help="processes" + DEFAULT)
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     made = parser()
     chosen = made.parse_args(arguments)
-    if chosen.target > chosen.max:
-        made.error(
-            f"--target must not exceed --max, got {chosen.target} > {chosen.max}; "
-            f"write --max {chosen.target} or more"
-        )
+    wrong = conflict(chosen)
+    if wrong is not None:
+        made.error(wrong)
+    scores: bool = chosen.score or chosen.sensitivity
     limits = Limits(
-        target_inputs=chosen.target,
-        max_inputs=chosen.max,
+        target_inputs=chosen.target_inputs,
+        max_inputs=chosen.max_inputs,
         min_containers=chosen.min_containers,
-        max_containers=chosen.max_containers,
+        max_containers=most_containers(chosen),
         buffer_containers=chosen.buffer_containers,
         scaledown_window=chosen.scaledown_window,
     )
-    knee = None if chosen.knee is None else Knee(chosen.knee, chosen.slope)
-    start_up = StartUp(chosen.start, chosen.start_spread)
-    setting = Setting(limits, start_up, chosen.service, knee)
-    names: list[str] = chosen.policy or ["moorage"]
+    slope: float = 1.0 if chosen.slope is None else chosen.slope
+    knee = None if chosen.knee is None else Knee(chosen.knee, slope)
+    setting = Setting(limits, StartUp(chosen.start, chosen.start_spread), chosen.service, knee)
+    names: list[str] = list(dict.fromkeys(chosen.policy or ["moorage"]))
     if "all" in names:
         names = list(POLICIES)
-    if chosen.sensitivity:
-        print("\n".join(sensitivity_table(setting, chosen.seeds, chosen.jobs)))
-        return 0
-    if chosen.score:
-        print("\n".join(score_tables(setting, names, chosen.seeds, chosen.jobs)))
+    if scores:
+        if chosen.sensitivity:
+            lines = sensitivity_table(setting, chosen.seeds, chosen.jobs)
+        else:
+            lines = score_tables(setting, names, chosen.seeds, chosen.jobs)
+        print("\n".join(lines))
         return 0
     deployment = Deployment(
         setting,
         names,
-        chosen.law,
-        chosen.rate,
-        chosen.duration,
+        chosen.law or "exponential",
+        10.0 if chosen.rate is None else chosen.rate,
+        600.0 if chosen.duration is None else chosen.duration,
         chosen.trace,
         chosen.trace_file,
         chosen.plot is not None,
     )
     try:
-        run = partial(run_seed, deployment=deployment)
-        by_seed = in_processes(run, range(chosen.seeds), chosen.jobs)
-        found = {name: [one[0][place] for one in by_seed] for place, name in enumerate(names)}
-        print(deployment_table(found, [one[1] for one in by_seed]))
         if chosen.plot is not None:
-            title = chosen.trace_file or chosen.trace or f"Poisson, {chosen.rate:g}/s"
-            first = {name: runs[0] for name, runs in found.items()}
-            plot_runs(chosen.plot, f"{title}; {chosen.law} service", first, chosen.target)
-    except (ExecutionError, ValueError, OSError) as error:
+            check_plots(chosen.plot)
+        plan(deployment, chosen.seeds, chosen.jobs, chosen.plot)
+    except (ExecutionError, ValueError) as error:
         print(f"python -m moorage.simulate: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"python -m moorage.simulate: cannot open {error.filename!r}: {error.strerror}; "
+            "write the path of a file that you may open",
+            file=sys.stderr,
+        )
         return 2
     return 0
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"got {text}; write a number above 0")
-    return value
+def plan(deployment: Deployment, seeds: int, jobs: int, plot: str | None) -> None:
+    """Simulate, print the table, and draw the first seed if `plot` says where."""
+    run = partial(run_seed, deployment=deployment)
+    by_seed = in_processes(run, range(seeds), jobs)
+    names = deployment.policies
+    found = {name: [one[0][place] for one in by_seed] for place, name in enumerate(names)}
+    counts = [len(runs[0].waits) for runs, _ in by_seed]
+    times = f"medians of {seeds} seeds, " if seeds > 1 else ""
+    print(f"{deployment.described()}; {times}{round(median(counts))} inputs\n")
+    print(deployment_table(found, [one[1] for one in by_seed]))
+    if plot is not None:
+        title = deployment.described().split(";\n")[0]
+        first = {name: runs[0] for name, runs in found.items()}
+        plot_runs(plot, title, first, deployment.setting.limits.target_inputs)
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {text}; write 1 or more")
-    return value
+def most_containers(chosen: argparse.Namespace) -> int | None:
+    """The limit that was chosen: a process's room, unless said otherwise; a score has none."""
+    most: int | None = chosen.max_containers
+    if most is not None:
+        return most or None
+    if chosen.score or chosen.sensitivity:
+        return None
+    own = None if chosen.trace is None else BY_SLUG[chosen.trace].max_containers
+    return config.max_containers if own is None else own
+
+
+def conflict(chosen: argparse.Namespace) -> str | None:
+    """What is wrong with options that are right each for itself; None if nothing is."""
+    if chosen.target_inputs > chosen.max_inputs:
+        return (
+            f"--target-inputs must not exceed --max-inputs, got {chosen.target_inputs} > "
+            f"{chosen.max_inputs}; write --max-inputs {chosen.target_inputs} or more"
+        )
+    most = most_containers(chosen)
+    if most is not None and chosen.min_containers > most:
+        return (
+            f"--min-containers must not exceed --max-containers, got {chosen.min_containers} > "
+            f"{most}; write --max-containers {chosen.min_containers} or more"
+        )
+    if chosen.slope is not None and chosen.knee is None:
+        return "--slope says how much slower above the knee, got no --knee; write --knee 4 too"
+    if chosen.score and chosen.sensitivity:
+        return "--score and --sensitivity are two tables; write one of them"
+    if chosen.sensitivity and chosen.policy:
+        return "--sensitivity is of moorage's own policy; write it without --policy"
+    for table in ("score", "sensitivity"):
+        if getattr(chosen, table):
+            if not chosen.start:
+                return f"--{table} measures waits in start-ups, got --start 0; write --start 0.1"
+            for name in ("rate", "duration", "trace", "trace_file", "law", "plot"):
+                if getattr(chosen, name) is not None:
+                    option = "--" + name.replace("_", "-")
+                    return f"--{table} runs all traces under all laws; write it without {option}"
+    given = [name for name in ("rate", "trace", "trace_file") if getattr(chosen, name) is not None]
+    options = ["--" + name.replace("_", "-") for name in given]
+    if len(given) > 1:
+        return f"the inputs come from one place, got {' and '.join(options)}; write one of them"
+    if chosen.duration is not None and given and given != ["rate"]:
+        return f"{options[0]} has a duration of its own; write it without --duration"
+    return None
+
+
+@dataclass(frozen=True)
+class Between:
+    """An option's type: a number from `least` to `most`.  `example` is what the error advises."""
+
+    least: float
+    most: float | None
+    example: str
+
+    def __call__(self, text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        # Written so that NaN, which compares false with everything, is refused.
+        if self.holds(value) and math.isfinite(value):
+            return value
+        raise argparse.ArgumentTypeError(
+            f"must be {self.said()}, got {text!r}; write {self.example}"
+        )
+
+    def holds(self, value: float) -> bool:
+        return value >= self.least and (self.most is None or value <= self.most)
+
+    def said(self) -> str:
+        if self.most is None:
+            return f"a number from {self.least:g} up"
+        return f"a number from {self.least:g} to {self.most:g}"
+
+
+class Above(Between):
+    """An option's type: a number above `least`."""
+
+    def __init__(self, least: float, example: str) -> None:
+        super().__init__(least, None, example)
+
+    def holds(self, value: float) -> bool:
+        return value > self.least
+
+    def said(self) -> str:
+        return f"a number above {self.least:g}"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An option's type: a whole number from `least` up."""
+
+    least: int
+    example: str
+
+    def __call__(self, text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = self.least - 1
+        if value >= self.least:
+            return value
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from {self.least} up, got {text!r}; write {self.example}"
+        )
+
+
+class OneOf:
+    """An option's type: one of some names."""
+
+    def __init__(self, option: str, names: Iterable[str]) -> None:
+        self.option = option
+        self.names = list(names)
+
+    def __call__(self, text: str) -> str:
+        if text in self.names:
+            return text
+        near = difflib.get_close_matches(text, self.names, 1) or self.names
+        raise argparse.ArgumentTypeError(
+            f"must be one of {', '.join(self.names)}, got {text!r}; write {self.option} {near[0]}"
+        )
 
 
 if __name__ == "__main__":
