@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from multiprocessing import get_context
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from .runtime.anchors import (
     CountOfTheMoment,
@@ -138,13 +138,8 @@ def score_tables(setting: Setting, names: Sequence[str], seeds: int, jobs: int) 
 
 def _tuned(limits: Limits, name: str, factor: float) -> Policy:
     value: float = getattr(DEFAULTS, name) * factor
-    changed: dict[str, float] = {name: round(value) if name == "services" else value}
-    return TargetPolicy(limits, _with(DEFAULTS, changed))
-
-
-def _with(tuning: Tuning, changed: Mapping[str, float]) -> Tuning:
-    values = {field.name: getattr(tuning, field.name) for field in fields(tuning)}
-    return Tuning(**{**values, **changed})
+    changed: dict[str, Any] = {name: round(value) if name == "services" else value}
+    return TargetPolicy(limits, replace(DEFAULTS, **changed))
 
 
 def sensitivity_table(setting: Setting, seeds: int, jobs: int) -> list[str]:
