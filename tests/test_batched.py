@@ -101,9 +101,9 @@ def test_self_in_a_batched_method_may_be_called_locally():
     [
         ([], "a list of 0"),
         ([1, 2], "a list of 2"),
-        (None, "a NoneType"),
-        ((1,), "a tuple"),
-        ("a", "a str"),
+        (None, "NoneType"),
+        ((1,), "tuple"),
+        ("a", "str"),
     ],
 )
 @pytest.mark.parametrize("kind", ["sync", "async"])

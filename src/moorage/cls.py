@@ -171,7 +171,6 @@ class Cls:
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
         """The class with another dynamic batching; see `batched`."""
         batching = checked_batching(max_batch_size, wait_ms)
-
         if "_find" not in self.__dict__ and not config.strict:
             check_batched_class(self.__name__, list(self._declared.methods.values()))
         return self._variant("batching", lambda options: options.merged(batching=batching))

@@ -171,7 +171,7 @@ class AppService:
         options, limits = self._options, self.limits
         batching: BatchOptions | None = None
         if options.batching is not None:
-            if len(self._targets) > 1:  # strict mode finds it when the class is used
+            if len(self._targets) != 1:  # strict mode finds it when the class is used
                 check_batched_class(self._name, self._targets)
             batching = BatchOptions(
                 batch_target(self._targets[0]),

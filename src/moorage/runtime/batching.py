@@ -126,7 +126,8 @@ def make_batch(target: Target, members: list[Input]) -> Input:
 
 def batch_of(input: Input) -> Input:
     """The batch that `input` is in and that has a slot; itself, if it is in none."""
-    return input.runner if type(input.runner) is Input else input
+    runner: object = input.runner  # read once: it may end at this moment
+    return runner if type(runner) is Input else input
 
 
 def members_of(input: Input) -> list[Input]:
@@ -181,7 +182,7 @@ def batch_target(target: Target) -> Target:
 class Gathering:
     """Makes one list for each parameter of a batched function."""
 
-    __slots__ = ("_names", "_open", "_positional", "_required", "_shown")
+    __slots__ = ("_more_names", "_more_positions", "_names", "_positional", "_required", "_shown")
 
     def __init__(self, target: Target) -> None:
         parameters = list(inspect.signature(target.function).parameters.values())
@@ -193,8 +194,9 @@ class Gathering:
         # All of them; a method in strict mode may have defaults, as in Modal.
         self._required: list[str] = [p.name for p in fixed if p.default is p.empty]
         self._positional: int = sum(p.kind in _POSITIONAL for p in fixed)
-        # It takes *args or **kwargs: what is given beyond the names is gathered too.
-        self._open: bool = len(fixed) < len(parameters)
+        # It takes *args, or **kwargs: what is given beyond the names is gathered too.
+        self._more_positions: bool = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self._more_names: bool = any(p.kind is p.VAR_KEYWORD for p in parameters)
 
     def __call__(
         self, call: BatchCall
@@ -257,8 +259,8 @@ class Gathering:
         """
         names, shown = self._names, self._shown
         # Those that are keyword-only may be given by position too, as in Modal.
-        by_position = names[: self._positional] if self._open else names
-        if len(args) > len(by_position) and not self._open:
+        by_position = names[: self._positional] if self._more_positions else names
+        if len(args) > len(by_position) and not self._more_positions:
             raise InvalidError(
                 f"the batched function {shown} takes {len(by_position)} positional arguments, "
                 f"but an input of the batch has {len(args)}; write {self._call()}"
@@ -271,7 +273,7 @@ class Gathering:
                     f"the batched function {shown} got several values for its argument {key} in "
                     f"an input of the batch; write {self._call()}"
                 )
-            if key not in names and not self._open:
+            if key not in names and not self._more_names:
                 raise InvalidError(
                     f"the batched function {shown} got an unexpected keyword argument {key} in an "
                     f"input of the batch; write {self._call()}"
@@ -307,8 +309,7 @@ def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None
     if not isinstance(result, list):
         raise InvalidError(
             f"the batched function {name} must return a list with one element for each input, "
-            f"got a {type(result).__name__} for {_inputs(count)}; "
-            "return a list of that length"
+            f"got {type(result).__name__} for {_inputs(count)}; write return list(...)"
         )
     values = cast("list[object]", result)
     if len(values) != count:
@@ -317,19 +318,13 @@ def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None
             f"got a list of {len(values)} for {_inputs(count)}; "
             "return a list of that length"
         )
-    raised: dict[int, int] = {}
     places = [index for index, outcome in enumerate(outcomes) if outcome is None]
     for index, value in zip(places, values, strict=True):
         if isinstance(value, BaseException):
-            outcomes[index] = failure_of(value)
-            raised[id(value)] = raised.get(id(value), 0) + 1
+            outcomes[index] = failure = failure_of(value)
+            failure.shared = True  # it may stand in several places, or be kept
         else:
             outcomes[index] = Value(value)
-    if raised:
-        for index, value in zip(places, values, strict=True):
-            outcome = outcomes[index]
-            if isinstance(outcome, Failure):
-                outcome.shared = raised[id(value)] > 1
 
 
 def _inputs(count: int) -> str:

@@ -184,10 +184,15 @@ class Pool:
         self._wanted = 0
         self._bursts = True
         # Slots held when it was asked last, with nobody queued: while no fewer are held,
-        # what it said holds until the time it named.
+        # and no more containers idle, what it said holds until the time it named.
         self._asked_with = ANY_NUMBER
+        self._idle = 0  # containers
+        self._asked_idle = 0  # the same when it was asked last
+        # Whether an idle container was taken that may have been there as a buffer.
+        self._buffer_taken = False
         # When the first batch of the queue has waited for long enough, or before.
-        # Invariant: armed while a batch in the queue is neither full nor due.
+        # Invariant: armed while a batch in the queue is neither full nor due, and a slot is
+        # free for it.
         self._batch_due: Timer | None = None
         # One timer for each kind of deadline, for the eldest that may reach it.
         self._deadline: Timer | None = None
@@ -270,9 +275,13 @@ class Pool:
             self._queue.extend(inputs)
             if self._batching is not None:
                 self._stamp(inputs)
-                if waiting and self._batch_due is not None and self._queued < self._batch_size:
-                    return True  # they joined a batch that waits for more
-                effects = self._assign_batches()
+                if waiting and not self._outside:
+                    if self._batch_due is None:
+                        if self._is_capped():
+                            return True  # those that wait already left no slot free
+                    elif self._queued < self._batch_size:
+                        return True  # they joined a batch that waits for more
+                effects = self._assign()
             # Those that wait already left no slot free: then only the policy
             # may know what to do, and not even that if there may be no more.
             elif not waiting:
@@ -440,7 +449,7 @@ class Pool:
             effects: list[Effect] = []
             if container.state is READY:
                 effects.extend(self._drain(container))
-                effects.extend(self._assign() if self._queued else self._scale())
+                effects.extend(self._assign_and_scale())
                 self._look_for_knots(effects)
         carry_out(effects)
 
@@ -458,7 +467,7 @@ class Pool:
             if self._state is not PoolState.OPEN:
                 return self._state is PoolState.CLOSING
             effects = self._drain_surplus()
-            effects.extend(self._assign() if self._queued else self._scale())
+            effects.extend(self._assign_and_scale())
             effects.extend(self._retire_if_unused())
         carry_out(effects)
         look_at_all()
@@ -516,65 +525,63 @@ class Pool:
     def _assign(self, *, asks: bool = True) -> list[Effect]:
         """Grant what can be granted, in order; ask the policy if that is not all.
 
-        It is not asked (`asks`) when a slot was given back: then it is up to date.
+        It is not asked (`asks`) when a slot was given back: no more is needed than before.
         """
         effects: list[Effect] = []
         if not self._queued:
             return effects
+        fill = self._fill
         if self._batching is not None:
-            return self._assign_batches(asks=asks)
-        if self._held_loops:
-            return self._assign_around_held_loops()
+            fill = self._fill_with_batches
+            if self._outside:
+                self._let_in(effects)  # first: they may have their place in what goes now
+        elif self._held_loops:
+            fill = self._fill_around
         now = self._now()
-        self._fill(fullest_below_target, now, effects)
+        fill(fullest_below_target, now, effects)
         if self._queued:
-            if asks:
+            if asks and not self._waits_for_members():
                 effects.extend(self._scale())
             # Nothing better is ready: burst above the target meanwhile.
             if self._bursts:
-                self._fill(emptiest_below_limit, now, effects)
+                fill(emptiest_below_limit, now, effects)
+        if self._buffer_taken:
+            self._buffer_taken = False
+            effects.extend(self._scale())
         if self._outside and self._let_in(effects):
-            effects.extend(self._assign())
+            effects.extend(self._assign(asks=asks))
         return effects
 
-    def _assign_batches(self, *, asks: bool = True) -> list[Effect]:
-        """As `_assign`, for a pool whose slots are for batches."""
-        effects: list[Effect] = []
-        if self._outside:
-            self._let_in(effects)  # first: they may have their place in what goes now
-        now = self._now()
+    def _waits_for_members(self) -> bool:
+        """Whether the queue is but a batch that is not due, and a slot is free for it."""
+        return (
+            self._batching is not None and fullest_below_target(self._free_containers()) is not None
+        )
+
+    def _fill_with_batches(
+        self,
+        choose: Callable[[Sequence[Container]], Container | None],
+        now: float,
+        effects: list[Effect],
+    ) -> None:
         free = self._free_containers()
         while self._is_due(now, effects):
-            container = fullest_below_target(free)
+            container = choose(free)
             if container is None:
-                break
+                return
             self._grant_batch(container, now, effects)
-        if self._queued and fullest_below_target(free) is None:
-            # Also for one that is not due yet: it will need a slot when it is.
-            if asks:
-                effects.extend(self._scale())
-            if self._bursts:
-                free = self._free_containers()
-                while self._is_due(now, effects):
-                    container = emptiest_below_limit(free)
-                    if container is None:
-                        break
-                    self._grant_batch(container, now, effects)
-        if self._outside and self._let_in(effects):
-            effects.extend(self._assign_batches())
-        return effects
 
     def _free_containers(self) -> list[Container]:
-        """Those that can take a batch."""
-        if not self._held_loops or not self._batch_is_async():
+        """Those whose slots may be of use; to some only for what needs no loop."""
+        if not self._held_loops or not (self._batching is None or self._batching.target.is_async):
             return self._ready
         return [container for container in self._ready if container not in self._held_loops]
 
-    def _batch_is_async(self) -> bool:
-        return self._batching is not None and self._batching.target.is_async
-
     def _is_due(self, now: float, effects: list[Effect]) -> bool:
-        """Whether the first batch of the queue waits for no more members; else see to it."""
+        """Whether the first batch of the queue waits for no more members.
+
+        If it does, the timer is armed for it.
+        """
         if not self._queued:
             return False
         assert self._batching is not None
@@ -663,6 +670,13 @@ class Pool:
         self._stamp(came)
         return bool(came)
 
+    def _assign_and_scale(self) -> list[Effect]:
+        """The bounds or the containers have changed: grant, and ask the policy in any case."""
+        effects = self._assign()
+        if not self._queued or self._batching is not None:  # else it was asked
+            effects.extend(self._scale())
+        return effects
+
     def _scale_and_assign(self) -> list[Effect]:
         """Ask the policy; what it takes back may have slots to grant."""
         ready = len(self._ready)
@@ -683,23 +697,13 @@ class Pool:
                 return
             self._grant_next(container, now, effects)
 
-    def _assign_around_held_loops(self) -> list[Effect]:
-        """As `_assign`, where some containers can take synchronous inputs only."""
-        effects: list[Effect] = []
-        now = self._now()
-        self._fill_around(fullest_below_target, now, effects)
-        if self._queued:
-            effects.extend(self._scale())
-            if self._bursts:
-                self._fill_around(emptiest_below_limit, now, effects)
-        return effects
-
     def _fill_around(
         self,
         choose: Callable[[Sequence[Container]], Container | None],
         now: float,
         effects: list[Effect],
     ) -> None:
+        """As `_fill`, where some containers can take synchronous inputs only."""
         while self._queued:
             queue = self._queue
             while queue[0].state is not QUEUED:
@@ -738,6 +742,7 @@ class Pool:
         self._busy_seconds -= now
         if container.idle_since is not None:
             self._no_more_idle(container)
+            self._buffer_taken = self.options.limits.buffer_containers > 0
         input.state = GRANTED
         input.container = container
         if self._deadline is None:
@@ -987,10 +992,13 @@ class Pool:
 
     def _release(self, container: Container, input: Input) -> list[Effect]:
         """Take the slot of `input` back; what follows from it."""
+        self._give_back(container, input)
+        return self._released(container)
+
+    def _give_back(self, container: Container, input: Input) -> None:
         container.slots.release(input)
         self._running -= 1
         self._busy_seconds += self._now()
-        return self._released(container)
 
     def _released(self, container: Container) -> list[Effect]:
         """A slot of `container` came free, or its limit rose: what follows from it."""
@@ -1004,15 +1012,15 @@ class Pool:
                 self._now_idle(container, self._now())
                 if self._waiting_for_room and not self._queued:
                     self._leave_line(effects)
-                if self.capacity.crowded and not self._queued:
+                if self.capacity.crowded and (not self._queued or self._batching is not None):
                     effects.append(self.capacity.make_room)
             elif container.state is DRAINING:
                 effects.append(self._stop(container))
         idle = self.longest_idle
         if (
             idle is not None
-            and not self._queued
-            and self._running < self._asked_with
+            and (not self._queued or self._batching is not None)
+            and (self._running < self._asked_with or self._idle > self._asked_idle)
             and (self._wakeup is None or self._wakeup_at > idle + self._policy.shortest_stay)
         ):
             # A container just became idle; or one that was kept beyond its
@@ -1021,12 +1029,14 @@ class Pool:
         return effects
 
     def _now_idle(self, container: Container, now: float) -> None:
+        self._idle += container.idle_since is None
         container.idle_since = now
         if self.longest_idle is None:
             self.longest_idle = now
 
     def _no_more_idle(self, container: Container) -> None:
         since, container.idle_since = container.idle_since, None
+        self._idle -= since is not None
         if since == self.longest_idle:
             others = [c.idle_since for c in self._ready if c.idle_since is not None]
             self.longest_idle = min(others) if others else None
@@ -1329,7 +1339,7 @@ class Pool:
         effects = self._drain(container) if container.state is READY else []
         effects.extend(self.capacity.release(self.options.sync_slots))
         effects.append(lambda: self._log_given_up(container, len(stuck)))
-        effects.extend(self._assign() if self._queued else self._scale())
+        effects.extend(self._assign_and_scale())
         return effects
 
     def _log_given_up(self, container: Container, count: int) -> None:
@@ -1348,7 +1358,8 @@ class Pool:
     def _scale(self) -> list[Effect]:
         """Ask the policy and carry its decision out."""
         self._asked_with = ANY_NUMBER if self._queued else self._running
-        if self._queued and self._is_capped():
+        self._asked_idle = self._idle
+        if self._queued and self.longest_idle is None and self._is_capped():
             self._bursts = True
             return []  # nothing it could decide
         if self._state is not PoolState.OPEN:
@@ -1505,7 +1516,7 @@ class Pool:
         """The time that the last decision named.  On the clock's thread."""
         with self.lock:
             self._wakeup = None
-            effects = self._scale()
+            effects = self._scale_and_assign()
         carry_out(effects)
 
     # -- who waits for whom --------------------------------------------------------------
@@ -1610,7 +1621,9 @@ class Pool:
         with self.lock:
             count = len(self._ready) + self._starting
             idle = [c for c in self._ready if c.idle_since is not None]
-            if not idle or self._queued or count <= self.options.limits.min_containers:
+            # With a queue it has idle ones only for batches that wait for members.
+            needed = -(-self._queued // self._batch_size)
+            if len(idle) <= needed or count <= self.options.limits.min_containers:
                 return False
             eldest = min(idle, key=lambda c: c.idle_since or 0.0)
             effects = self._drain(eldest)
@@ -1657,7 +1670,7 @@ class Pool:
             self._ready.append(container)
             if container.takes_no_more:  # it was told so while it started
                 effects = self._drain(container)
-                effects.extend(self._assign() if self._queued else self._scale())
+                effects.extend(self._assign_and_scale())
             else:
                 effects = self._assign()
             if container.state is READY:
@@ -1746,7 +1759,7 @@ class Pool:
                 failure = started_too_slowly(self.options.name, timeout)
                 effects.extend(self._start_failed(True, failure, dropped))
                 if self._state is PoolState.OPEN:
-                    effects.extend(self._assign() if self._queued else self._scale())
+                    effects.extend(self._assign_and_scale())
         for container in late if not dropped else ():
             logger.error(
                 "container %d of %s did not start within its startup_timeout of %g s, and is "
@@ -1783,9 +1796,7 @@ class Pool:
             input.state = SETTLED
         if self._batching is not None:
             end_of_batch(input)
-        container.slots.release(input)
-        self._running -= 1
-        self._busy_seconds += self._now()
+        self._give_back(container, input)
         return [] if wake is None else [wake]
 
     def _gone(self, container: Container) -> list[Effect]:
@@ -1797,7 +1808,7 @@ class Pool:
             effects.extend(self.capacity.release(self.options.sync_slots))
         effects.append(self._join_stopped)
         if self._state is PoolState.OPEN:
-            effects.extend(self._assign() if self._queued else self._scale())
+            effects.extend(self._assign_and_scale())
             effects.extend(self._retire_if_unused())
         if not self._containers:
             waiters, self._empty_waiters = self._empty_waiters, []

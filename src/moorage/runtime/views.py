@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 
 def statistics_of(pool: Pool) -> PoolStatistics:
+    running, abandoned = pool._running, len(pool._abandoned)
+    if pool._batching is not None:
+        members = pool._under_way()
+        running, abandoned = len(members), sum(member.outcome is not None for member in members)
     return PoolStatistics(
         name=pool.options.name,
         max_inputs=pool.options.limits.max_inputs,
@@ -26,12 +30,8 @@ def statistics_of(pool: Pool) -> PoolStatistics:
         outside=len(pool._outside),
         queued=pool._queued,
         waiting=pool._waiting,
-        running=pool._running if pool._batching is None else len(pool._under_way()),
-        abandoned=(
-            len(pool._abandoned)
-            if pool._batching is None
-            else sum(input.outcome is not None for input in pool._under_way())
-        ),
+        running=running,
+        abandoned=abandoned,
         abandoned_threads=sum(
             holder in pool._abandoned
             for c in pool._containers
