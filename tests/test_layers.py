@@ -36,6 +36,7 @@ LAYERS = {
     "registering": 6,
     "runner": 6,
     "simulate": 6,
+    "simulation_options": 6,
     "simulation_tables": 6,
     "simulation_plots": 6,
     "services": 6,

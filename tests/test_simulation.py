@@ -54,7 +54,7 @@ def test_the_books_balance(trace, name, knee):
     limits = Limits(4, 8, max_containers=chosen.max_containers)
     found = simulate(arrivals, services, limits, POLICIES[name](limits), knee=knee, record=True)
     assert found.left_over == 0
-    assert found.containers_left == 0 or name == "Ray Serve default"
+    assert found.containers_left == 0 or name == "ray-serve"
     # Little's law, of those that wait and of those that run.
     assert found.queued_seconds == pytest.approx(math.fsum(found.waits))
     passed = math.fsum(found.excess) + math.fsum(services) - math.fsum(found.waits)
@@ -149,13 +149,102 @@ def test_the_command_plans_a_deployment():
     assert "oracle" in done.stdout
 
 
-def test_a_target_above_the_maximum_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        main(["--target", "9"])
-    assert "got 9 > 8; write --max 9 or more" in capsys.readouterr().err
+MISTAKES = {
+    "--target 9": "got 9 > 8; write --max-inputs 9 or more",
+    "--rate abc": "must be a number above 0, got 'abc'; write --rate 5",
+    "--rate 0": "must be a number above 0, got '0'; write --rate 5",
+    "--rate nan": "got 'nan'; write --rate 5",
+    "--rate inf": "got 'inf'; write --rate 5",
+    "--start -1": "must be a number from 0 up, got '-1'; write --start 2",
+    "--start-spread 2": "must be a number from 0 to 1, got '2'; write --start-spread 0.25",
+    "--scaledown-window 1": "must be a number from 2 to 3600, got '1'; write --scaledown-window 60",
+    "--seeds 0": "must be a whole number from 1 up, got '0'; write --seeds 5",
+    "--jobs two": "must be a whole number from 1 up, got 'two'; write --jobs 2",
+    "--min-containers 3 --max-containers 2": "got 3 > 2; write --max-containers 3 or more",
+    "--min-containers 33": "got 33 > 32; write --max-containers 33 or more",
+    "--slope 2": "got no --knee; write --knee 4 too",
+    "--policy knativ": "got 'knativ'; write --policy knative",
+    "--trace step": "got 'step'; write --trace ",
+    "--law normal": "got 'normal'; write --law log-normal",
+    "--rate 5 --trace saw": "got --rate and --trace; write one of them",
+    "--trace saw --duration 5": "--trace has a duration of its own; write it without --duration",
+    "--score --rate 5": "--score runs all traces under all laws; write it without --rate",
+    "--sensitivity --trace-file x": "write it without --trace-file",
+    "--sensitivity --policy all": "write it without --policy",
+    "--score --sensitivity": "write one of them",
+    "--score --start 0": "got --start 0; write --start 0.1",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_told_with_what_to_write(line, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(line.split())
+    assert raised.value.code == 2
+    assert MISTAKES[line] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_files_that_cannot_be_read_are_told(tmp_path, capsys):
+    empty = tmp_path / "empty"
+    empty.write_text("# nothing\n")
+    for path, advice in [
+        (empty, "has no inputs; write one a line"),
+        (tmp_path / "none", "No such file or directory; write the path of a file"),
+    ]:
+        assert main(["--trace-file", str(path)]) == 2
+        assert advice in capsys.readouterr().err
+
+
+def test_no_input_at_all_is_told(capsys):
+    assert main(["--rate", "0.001", "--duration", "0.1"]) == 2
+    assert "no input came in 0.1 s at 0.001 a second; write --duration" in capsys.readouterr().err
+
+
+def test_containers_may_start_at_once(capsys):
+    assert main(["--start", "0", "--duration", "20"]) == 0
+    assert "start-up 0 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--duration 5", "max_containers=32"),
+        ("--duration 5 --max-containers 0", "no limit of containers"),
+        ("--trace over-capacity", "max_containers=5"),
+        ("--trace over-capacity --max-containers 7", "max_containers=7"),
+    ],
+)
+def test_a_pool_has_the_room_of_a_process_unless_told(line, said, capsys):
+    assert main(line.split()) == 0
+    assert said in capsys.readouterr().out.split("\n\n")[0]
+
+
+def test_what_stays_is_billed_as_long_as_what_goes():
+    arrivals, services = [10.0, 11.0], [1.0, 1.0]
+    costs = []
+    for changed in ({}, {"min_containers": 1}, {"scaledown_window": 3600.0}):
+        limits = Limits(4, 8, **changed)
+        policy = TargetPolicy(limits)
+        found = simulate(arrivals, services, limits, policy, start_up=StartUp(2.0, 0.0))
+        costs.append(found.container_seconds)
+    # The first arrival starts a container, and the last input ends at 13, or at 12 if it
+    # was there; 60 s more.
+    assert costs == [63.0, 62.0, 63.0]
 
 
 def test_a_plot_without_matplotlib_names_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["--duration", "5", "--plot", "unused.png"]) == 2
-    assert "pip install 'moorage[plots]'" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "pip install 'moorage[plots]'" in told.err
+    assert not told.out  # before anything is computed
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"), [("run.txt", "write --plot run.png"), ("no/run.png", "or make 'no'")]
+)
+def test_a_plot_that_cannot_be_written_is_told_first(path, advice, capsys):
+    assert main(["--duration", "5", "--plot", path]) == 2
+    told = capsys.readouterr()
+    assert advice in told.err
+    assert not told.out

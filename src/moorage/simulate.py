@@ -5,7 +5,6 @@ See docs/simulator.md.  What is simulated is the pool of :mod:`moorage.runtime.s
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 from array import array
@@ -13,14 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from statistics import median
 
 from .exception import ExecutionError
 from .runtime.autoscaler import Limits
 from .runtime.hindsight import Schedule, oracle
 from .runtime.scoring import FLOOR_STARTS
 from .runtime.simulation import Knee, Simulated, StartUp, simulate
-from .runtime.traces import SERVICES, TRACES, poisson
-from .simulation_plots import plot_runs
+from .runtime.traces import SERVICES, poisson
+from .simulation_options import BY_SLUG, conflict, most_containers, parser
+from .simulation_plots import check_plots, plot_runs
 from .simulation_tables import (
     POLICIES,
     Setting,
@@ -40,9 +41,38 @@ class Deployment:
     law: str
     rate: float
     duration: float
-    trace: str | None  # the name of one of TRACES
+    trace: str | None  # the slug of one of TRACES
     trace_file: str | None
     record: bool
+
+    def described(self) -> str:
+        """What is simulated, in a line or two."""
+        setting, limits = self.setting, self.setting.limits
+        if self.trace_file is not None:
+            source = f"the inputs of {self.trace_file}"
+        elif self.trace is not None:
+            source = f"trace {self.trace}"
+        else:
+            source = f"{self.rate:g} inputs a second (Poisson) for {self.duration:g} s"
+        pool = [
+            f"target_inputs={limits.target_inputs}",
+            f"max_inputs={limits.max_inputs}",
+            f"start-up {setting.start_up.seconds:g} s +-{setting.start_up.spread * 100:g} %",
+        ]
+        most = limits.max_containers
+        pool.append("no limit of containers" if most is None else f"max_containers={most}")
+        if limits.min_containers:
+            pool.append(f"min_containers={limits.min_containers}")
+        if limits.buffer_containers:
+            pool.append(f"buffer_containers={limits.buffer_containers}")
+        if limits.scaledown_window is not None:
+            pool.append(f"scaledown_window={limits.scaledown_window:g}")
+        if setting.knee is not None:
+            pool.append(f"slower above {setting.knee.inputs}, slope {setting.knee.slope:g}")
+        service = f"{self.law} service, mean {setting.mean_service:g} s"
+        if self.trace_file is not None:
+            service += " where it says none"
+        return f"{source}; {service};\n{', '.join(pool)}"
 
     def inputs(self, seed: int) -> tuple[Sequence[float], Sequence[float]]:
         """Arrivals, in order, and as many service times."""
@@ -54,7 +84,12 @@ class Deployment:
         if self.trace is None:
             found = poisson(drawn, lambda t: self.rate, self.rate, self.duration)
         else:
-            found = next(one for one in TRACES if one.name == self.trace).arrivals(drawn)
+            found = BY_SLUG[self.trace].arrivals(drawn)
+        if not found:
+            raise ValueError(
+                f"no input came in {self.duration:g} s at {self.rate:g} a second; "
+                f"write --duration {20 / self.rate:g}"
+            )
         return array("d", found), array("d", islice(law, len(found)))
 
 
@@ -65,7 +100,8 @@ def read_trace(path: str) -> tuple[list[float], list[float | None]]:
     those that begin with ``#`` are passed over.
 
     Raises:
-        ValueError: if a line is anything else.
+        OSError: if it cannot be read.
+        ValueError: if a line is anything else, or there is none.
     """
     found: list[tuple[float, float | None]] = []
     with open(path, encoding="utf-8") as lines:
@@ -83,6 +119,11 @@ def read_trace(path: str) -> tuple[list[float], list[float | None]]:
                     "seconds and, if you like, a service time, such as `12.5 0.3`"
                 ) from None
             found.append((values[0], values[1] if len(values) == 2 else None))
+    if not found:
+        raise ValueError(
+            f"{path} has no inputs; write one a line, its time of arrival in seconds and, if you "
+            "like, a service time, such as `12.5 0.3`"
+        )
     found.sort(key=lambda one: one[0])
     return [one[0] for one in found], [one[1] for one in found]
 
@@ -115,109 +156,75 @@ def run_seed(seed: int, deployment: Deployment) -> tuple[list[Simulated], Schedu
     return found, best
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="python -m moorage.simulate",
-        description="Simulate a pool under moorage's autoscaler. Times in seconds.",
-    )
-    add = made.add_argument
-    work = made.add_argument_group("the inputs")
-    work.add_argument("--rate", type=_positive, default=10.0, help="arrivals a second (Poisson)")
-    work.add_argument("--duration", type=_positive, default=600.0, help="of the arrivals")
-    work.add_argument("--trace", choices=[one.name for one in TRACES], help="instead of --rate")
-    work.add_argument("--trace-file", help="a file with an arrival, and maybe a service, a line")
-    work.add_argument("--service", type=_positive, default=1.0, help="mean service time")
-    work.add_argument("--law", choices=list(SERVICES), default="exponential")
-    work.add_argument("--seeds", type=_count, default=1, help="how often; medians are shown")
-    pool = made.add_argument_group("the pool")
-    pool.add_argument("--target", type=_count, default=4, help="target_inputs")
-    pool.add_argument("--max", type=_count, default=8, help="max_inputs")
-    pool.add_argument("--start", type=_positive, default=2.0, help="start-up of a container")
-    pool.add_argument("--start-spread", type=float, default=0.25, help="a fraction of it")
-    pool.add_argument("--min-containers", type=int, default=0)
-    pool.add_argument("--max-containers", type=_count)
-    pool.add_argument("--buffer-containers", type=int, default=0)
-    pool.add_argument("--scaledown-window", type=float, help="the policy's own unless given")
-    pool.add_argument("--knee", type=_count, help="inputs above which a container is slower")
-    pool.add_argument("--slope", type=float, default=1.0, help="by so much, see Knee")
-    add(
-        "--policy",
-        action="append",
-        choices=[*POLICIES, "all"],
-        help="may be given several times; moorage's unless given",
-    )
-    add("--score", action="store_true", help="the score over all traces and laws of service")
-    add("--sensitivity", action="store_true", help="the score with each constant -50 and +50 %%")
-    add("--plot", metavar="PNG", help="draw the first seed; needs the extra `plots`")
-    add("--jobs", type=_count, default=1, help="processes")
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     made = parser()
     chosen = made.parse_args(arguments)
-    if chosen.target > chosen.max:
-        made.error(
-            f"--target must not exceed --max, got {chosen.target} > {chosen.max}; "
-            f"write --max {chosen.target} or more"
-        )
+    wrong = conflict(chosen)
+    if wrong is not None:
+        made.error(wrong)
+    scores: bool = chosen.score or chosen.sensitivity
     limits = Limits(
-        target_inputs=chosen.target,
-        max_inputs=chosen.max,
+        target_inputs=chosen.target_inputs,
+        max_inputs=chosen.max_inputs,
         min_containers=chosen.min_containers,
-        max_containers=chosen.max_containers,
+        max_containers=most_containers(chosen),
         buffer_containers=chosen.buffer_containers,
         scaledown_window=chosen.scaledown_window,
     )
-    knee = None if chosen.knee is None else Knee(chosen.knee, chosen.slope)
-    start_up = StartUp(chosen.start, chosen.start_spread)
-    setting = Setting(limits, start_up, chosen.service, knee)
-    names: list[str] = chosen.policy or ["moorage"]
+    slope: float = 1.0 if chosen.slope is None else chosen.slope
+    knee = None if chosen.knee is None else Knee(chosen.knee, slope)
+    setting = Setting(limits, StartUp(chosen.start, chosen.start_spread), chosen.service, knee)
+    names: list[str] = list(dict.fromkeys(chosen.policy or ["moorage"]))
     if "all" in names:
         names = list(POLICIES)
-    if chosen.sensitivity:
-        print("\n".join(sensitivity_table(setting, chosen.seeds, chosen.jobs)))
-        return 0
-    if chosen.score:
-        print("\n".join(score_tables(setting, names, chosen.seeds, chosen.jobs)))
+    if scores:
+        if chosen.sensitivity:
+            lines = sensitivity_table(setting, chosen.seeds, chosen.jobs)
+        else:
+            lines = score_tables(setting, names, chosen.seeds, chosen.jobs)
+        print("\n".join(lines))
         return 0
     deployment = Deployment(
         setting,
         names,
-        chosen.law,
-        chosen.rate,
-        chosen.duration,
+        chosen.law or "exponential",
+        10.0 if chosen.rate is None else chosen.rate,
+        600.0 if chosen.duration is None else chosen.duration,
         chosen.trace,
         chosen.trace_file,
         chosen.plot is not None,
     )
     try:
-        run = partial(run_seed, deployment=deployment)
-        by_seed = in_processes(run, range(chosen.seeds), chosen.jobs)
-        found = {name: [one[0][place] for one in by_seed] for place, name in enumerate(names)}
-        print(deployment_table(found, [one[1] for one in by_seed]))
         if chosen.plot is not None:
-            title = chosen.trace_file or chosen.trace or f"Poisson, {chosen.rate:g}/s"
-            first = {name: runs[0] for name, runs in found.items()}
-            plot_runs(chosen.plot, f"{title}; {chosen.law} service", first, chosen.target)
-    except (ExecutionError, ValueError, OSError) as error:
+            check_plots(chosen.plot)
+        plan(deployment, chosen.seeds, chosen.jobs, chosen.plot)
+    except (ExecutionError, ValueError) as error:
         print(f"python -m moorage.simulate: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"python -m moorage.simulate: cannot open {error.filename!r}: {error.strerror}; "
+            "write the path of a file that you may open",
+            file=sys.stderr,
+        )
         return 2
     return 0
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"got {text}; write a number above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {text}; write 1 or more")
-    return value
+def plan(deployment: Deployment, seeds: int, jobs: int, plot: str | None) -> None:
+    """Simulate, print the table, and draw the first seed if `plot` says where."""
+    run = partial(run_seed, deployment=deployment)
+    by_seed = in_processes(run, range(seeds), jobs)
+    names = deployment.policies
+    found = {name: [one[0][place] for one in by_seed] for place, name in enumerate(names)}
+    counts = [len(runs[0].waits) for runs, _ in by_seed]
+    times = f"medians of {seeds} seeds, " if seeds > 1 else ""
+    print(f"{deployment.described()}; {times}{round(median(counts))} inputs\n")
+    print(deployment_table(found, [one[1] for one in by_seed]))
+    if plot is not None:
+        title = deployment.described().split(";\n")[0]
+        first = {name: runs[0] for name, runs in found.items()}
+        plot_runs(plot, title, first, deployment.setting.limits.target_inputs)
 
 
 if __name__ == "__main__":

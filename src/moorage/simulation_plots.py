@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -59,6 +60,27 @@ def plot_runs(path: str, title: str, found: Mapping[str, Simulated], target: int
     figure.tight_layout()
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
+
+
+def check_plots(path: str) -> None:
+    """Refuse, before anything is computed, what :func:`plot_runs` could not draw.
+
+    Raises:
+        ExecutionError: if matplotlib is not installed.
+        ValueError: if `path` has another ending than those it writes, or no folder to be in.
+    """
+    if not path.lower().endswith((".png", ".svg", ".pdf")):
+        raise ValueError(
+            f"--plot must name a file that ends in .png, .svg or .pdf, got {path!r}; "
+            "write --plot run.png"
+        )
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise ValueError(
+            f"--plot must name a file in a folder that is there, got {path!r}; "
+            f"write --plot {os.path.basename(path)}, or make {folder!r}"
+        )
+    _pyplot()
 
 
 def _thinned(moments: Sequence[Moment], most: int = 4000) -> Sequence[Moment]:

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from multiprocessing import get_context
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from .runtime.anchors import (
     CountOfTheMoment,
@@ -23,7 +23,7 @@ from .runtime.anchors import (
 from .runtime.autoscaler import DEFAULTS, Limits, Policy, TargetPolicy, Tuning
 from .runtime.hindsight import Schedule
 from .runtime.scoring import Score, geometric_mean, score, work
-from .runtime.simulation import Knee, Simulated, StartUp
+from .runtime.simulation import TAIL, Knee, Simulated, StartUp
 from .runtime.traces import SERVICES, TRACES
 
 T = TypeVar("T")
@@ -31,11 +31,11 @@ R = TypeVar("R")
 
 POLICIES: Final[Mapping[str, Callable[[Limits], Policy]]] = {
     "moorage": TargetPolicy,
-    "count of the moment": CountOfTheMoment,
-    "the same, 60 s": partial(CountOfTheMoment, window=60.0),
-    "Modal, documented": ModalDocumented,
-    "Knative KPA": KnativePodAutoscaler,
-    "Ray Serve default": RayServeDefault,
+    "count-of-the-moment": CountOfTheMoment,
+    "same-60s": partial(CountOfTheMoment, window=60.0),
+    "modal": ModalDocumented,
+    "knative": KnativePodAutoscaler,
+    "ray-serve": RayServeDefault,
 }
 
 
@@ -132,19 +132,14 @@ def score_tables(setting: Setting, names: Sequence[str], seeds: int, jobs: int) 
     for place, trace in enumerate(TRACES):
         cost = statistics.median(found[0].by_trace[place][0] for found in by_seed)
         latency = statistics.median(found[0].by_trace[place][1] for found in by_seed)
-        lines.append(f"{trace.name:22}{math.sqrt(cost * latency):8.2f}{cost:8.2f}{latency:8.2f}")
+        lines.append(f"{trace.slug:22}{math.sqrt(cost * latency):8.2f}{cost:8.2f}{latency:8.2f}")
     return lines
 
 
 def _tuned(limits: Limits, name: str, factor: float) -> Policy:
-    value = getattr(DEFAULTS, name) * factor
-    changed: dict[str, float] = {name: round(value) if name == "services" else value}
-    return TargetPolicy(limits, _with(DEFAULTS, changed))
-
-
-def _with(tuning: Tuning, changed: Mapping[str, float]) -> Tuning:
-    values = {field.name: getattr(tuning, field.name) for field in fields(tuning)}
-    return Tuning(**{**values, **changed})
+    value: float = getattr(DEFAULTS, name) * factor
+    changed: dict[str, Any] = {name: round(value) if name == "services" else value}
+    return TargetPolicy(limits, replace(DEFAULTS, **changed))
 
 
 def sensitivity_table(setting: Setting, seeds: int, jobs: int) -> list[str]:
@@ -187,7 +182,7 @@ def deployment_table(found: Mapping[str, Sequence[Simulated]], best: Sequence[Sc
         ]
         cost = median(one.container_seconds for one in runs)
         ratio = median(
-            one.container_seconds / other.container_seconds
+            _ratio(one.container_seconds, other.container_seconds)
             for one, other in zip(runs, best, strict=True)
         )
         lines.append(
@@ -201,4 +196,16 @@ def deployment_table(found: Mapping[str, Sequence[Simulated]], best: Sequence[Sc
     p99 = median(one.excess_p99 for one in best)
     peak = median(one.containers for one in best)
     lines.append(f"{'oracle':22}{'':16}{p99:8.2f}{'':8}{cost:12.0f}{1:10.2f}{'':17}{peak:6.0f}")
+    lines += [
+        "",
+        "waiting: from the arrival to the grant of a slot. container-seconds: from the first",
+        f"arrival to {TAIL:g} s after the last end, start-ups included. of oracle: over those of",
+        "one that knows the future. starts: begun. above target: container-seconds with more.",
+    ]
     return "\n".join(lines)
+
+
+def _ratio(value: float, other: float) -> float:
+    if other:
+        return value / other
+    return math.inf if value else 1.0

@@ -1,9 +1,11 @@
 """A discrete-event simulation of a pool, under the policy, routing and slots of the live one.
 
-It asks the policy on the live pool's events and carries its decisions out as the
-live pool does; what is replaced is time, and the inputs: each is a time of
-arrival and a time of service.  What it leaves out: other pools, hooks that
-fail, inputs that are cancelled or tried again, the process's capacity.
+It asks the policy when the live pool does, with the same observation, and carries
+its decisions out as the live pool does (tests/test_simulated_and_live.py runs
+both); what is replaced is time, and the inputs: each is a time of arrival and a
+time of service.  What it leaves out: other pools, hooks that fail, inputs that are
+cancelled or tried again, the process's capacity, and the rest of a start-up that was
+cancelled, which in the live pool still runs to its end.
 
 Pure: no clock and no thread; all that is random comes from the seed.  All times in seconds.
 """
@@ -25,6 +27,11 @@ from .slots import Slots
 # Seconds after the last completion at which a policy that still keeps containers
 # above `min_containers` is not waited for any longer.
 PATIENCE: Final = 3600.0
+
+# Seconds after the last completion until which containers cost something, in every run:
+# the longest that a container stays idle by default.  Those that stay longer, or for
+# ever, would else cost what happens to be waited for.
+TAIL: Final = 60.0
 
 NEVER: Final = float("inf")
 
@@ -72,7 +79,9 @@ class Simulated:
 
     waits: Sequence[float]  # from arrival to the grant of the slot
     excess: Sequence[float]  # what passed from arrival to the end beyond the service time
-    container_seconds: float  # from the begin of each start to the stop
+    # From the begin of each start to the stop; from the first arrival to TAIL seconds after
+    # the last completion, whatever was there before, or stays.
+    container_seconds: float
     starts: int  # start-ups begun
     starts_cancelled: int  # of these, those that were not needed any more
     peak_containers: int  # ready or starting
@@ -190,6 +199,8 @@ class _Run:
         self.events: list[tuple[float, int, int, _Container, int]] = []
         self.sequence = 0
         self.wakeup = NEVER
+        self.wakeup_sequence = 0  # events of the same time that were set later come later
+        self.asked_with: float = NEVER  # as in the pool
         self.fill = Fill.MAX
         self.queue: deque[int] = deque()
         self.ready: list[_Container] = []  # eldest first
@@ -198,6 +209,7 @@ class _Run:
         self.running = 0
         self.arrived = 0
         self.completed = 0
+        self.first = arrivals[0] if arrivals else 0.0
         self.last_end = 0.0
         self.counted_at = 0.0  # up to here the two integrals are
         self.running_seconds = 0.0
@@ -218,24 +230,26 @@ class _Run:
         arrivals, events = self.arrivals, self.events
         count = len(arrivals)
         before = 0.0
-        self.scale()  # min_containers
+        if self.limits.min_containers:
+            self.scale()
         while True:
             following = arrivals[self.arrived] if self.arrived < count else NEVER
             event = events[0][0] if events else NEVER
-            now = min(following, event, self.wakeup)
+            wakeup = max(self.wakeup, self.now)
+            now = min(following, event, wakeup)
             if now == NEVER:
                 return
             if self.completed == count:
                 surplus = len(self.ready) + len(self.starting) - self.limits.min_containers
                 if (surplus <= 0 and not self.starting) or now > self.last_end + PATIENCE:
                     return
-            if event <= now:
+            if event <= now and (event < wakeup or events[0][1] <= self.wakeup_sequence):
                 _, _, kind, container, number = heapq.heappop(events)
                 if kind == COMPLETION:
                     self.count(now)
                     self.complete(container, number, now)
                 elif kind == READY:
-                    if container.gone:
+                    if container.gone and self.completed == count:
                         continue
                     self.count(now)
                     self.become_ready(container, now)
@@ -245,7 +259,7 @@ class _Run:
                     self.complete(container, number, now)
                 else:
                     continue
-            elif following <= now:
+            elif following <= now and following < wakeup:
                 if following < before:
                     raise ValueError(
                         f"arrivals must be in order, got {following} after {before}; sort them"
@@ -256,10 +270,7 @@ class _Run:
             else:
                 self.count(now)
                 self.wakeup = NEVER
-                ready = len(self.ready)
                 self.scale()
-                if len(self.ready) > ready:
-                    self.assign()
             if self.timeline is not None:
                 self.timeline.append(
                     Moment(now, self.running, len(self.queue), len(self.ready), len(self.starting))
@@ -288,18 +299,19 @@ class _Run:
                 self.grant(container, number, now)
                 return
             queue.append(number)
-            self.scale()
             self.assign()
 
-    def assign(self) -> None:
+    def assign(self, *, asks: bool = True) -> None:
         queue, now = self.queue, self.now
-        while queue:
-            container = fullest_below_target(self.ready)
-            if container is None and self.fill is Fill.MAX:
-                container = emptiest_below_limit(self.ready)
-            if container is None:
-                return
+        while queue and (container := fullest_below_target(self.ready)) is not None:
             self.grant(container, queue.popleft(), now)
+        if not queue:
+            return
+        if asks:
+            self.scale()
+        if self.fill is Fill.MAX:
+            while queue and (container := emptiest_below_limit(self.ready)) is not None:
+                self.grant(container, queue.popleft(), now)
 
     def grant(self, container: _Container, number: int, now: float) -> None:
         held = container.slots.held
@@ -347,7 +359,7 @@ class _Run:
         held = len(slots.held)
         if self.knee is not None:
             self.advance(container, now, held)
-        if self.queue and (self.fill is Fill.MAX or held <= target):
+        if self.queue and held <= target:
             following = self.queue.popleft()
             slots.hand_over(number, following, now)
             self.begin(container, following, now, held)
@@ -358,10 +370,18 @@ class _Run:
             self.above_target_seconds += now - container.above_since
         if self.knee is not None:
             self.expect(container, now)
-        if held == 1:
+        if self.queue:
+            self.assign(asks=False)
+        if held == 1 and not slots.held:
             self.idle[container] = now
-            if not self.queue:
-                self.scale()
+        idle = self.idle
+        if (
+            idle
+            and not self.queue
+            and self.running < self.asked_with
+            and self.wakeup > next(iter(idle.values())) + self.policy.shortest_stay
+        ):
+            self.scale()
 
     # -- containers, as in the pool's _scale, _grow and _shrink ------------------------
 
@@ -370,8 +390,11 @@ class _Run:
         return most is not None and len(self.ready) + len(self.starting) >= most
 
     def scale(self) -> None:
+        self.asked_with = NEVER if self.queue else self.running
         if self.queue and self.is_capped():
+            self.fill = Fill.MAX
             return
+        sequence = self.sequence
         while True:
             self.decisions += 1
             decision = self.policy.decide(self.observe())
@@ -384,7 +407,10 @@ class _Run:
             break
         self.fill = decision.fill
         again = decision.ask_again_at
-        self.wakeup = NEVER if again is None else max(again, self.now)
+        if again is None:
+            self.wakeup = NEVER
+        elif again != self.wakeup:
+            self.wakeup, self.wakeup_sequence = again, sequence
 
     def observe(self) -> Observation:
         return Observation(
@@ -412,19 +438,21 @@ class _Run:
         heapq.heappush(self.events, (when, self.sequence, READY, container, 0))
 
     def become_ready(self, container: _Container, now: float) -> None:
+        if container.gone:  # its start was cancelled, and ends now
+            if self.queue:
+                self.assign()
+            else:
+                self.scale()
+            return
         self.starting.remove(container)
         self.started += 1
         self.start_seconds += now - container.born
         container.progressed_at = now
         self.ready.append(container)
-        self.idle[container] = now
-        if self.queue:
-            self.assign()
-            if self.queue:
-                self.scale()
-                self.assign()
+        self.assign()
         if not container.slots.held:
-            self.scale()
+            self.idle[container] = now
+        self.scale()
 
     def shrink(self, count: int) -> bool:
         before = count
@@ -433,7 +461,7 @@ class _Run:
             self.cancelled += 1
             count -= 1
         while count and self.idle:
-            container = next(iter(self.idle))
+            container = min(self.idle, key=lambda one: (self.idle[one], -one.number))
             del self.idle[container]
             self.ready.remove(container)
             self.let_go(container)
@@ -442,12 +470,19 @@ class _Run:
 
     def let_go(self, container: _Container) -> None:
         container.gone = True
-        self.container_seconds += self.now - container.born
+        self.pay(container)
+
+    def pay(self, container: _Container, *, stays: bool = False) -> None:
+        until = self.now
+        if self.completed == len(self.arrivals):
+            end = self.last_end + TAIL
+            until = end if stays else min(until, end)
+        self.container_seconds += max(0.0, until - max(container.born, self.first))
 
     def result(self) -> Simulated:
         left = len(self.ready) + len(self.starting)
         for container in (*self.ready, *self.starting):
-            self.container_seconds += self.now - container.born
+            self.pay(container, stays=True)
         return Simulated(
             waits=self.waits,
             excess=self.excess,

@@ -106,6 +106,11 @@ class Trace:
     arrivals: Callable[[Random], list[float]]
     max_containers: int | None = None
 
+    @property
+    def slug(self) -> str:
+        """Its name as one writes it in a command, and as tables show it."""
+        return self.name.lower().replace(" ", "-").replace(",", "")
+
 
 TRACES: Final = (
     Trace("Poisson", steady),
