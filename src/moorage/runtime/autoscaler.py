@@ -106,7 +106,7 @@ class Tuning:
     # Seconds that the last container stays idle, and others that are needed again and again.
     long_window: float = 60.0
     # The rest stay for this many start-up times, and at least so many seconds.
-    short_starts: float = 1.5
+    short_starts: float = 2.0
     short_least: float = 2.0
     # The mean service time is that of the last inputs, at least so many.
     services: int = 200
@@ -149,6 +149,10 @@ class TargetPolicy:
         # first, and the second takes its place when enough have ended since.
         self._ended_base = (0.0, 0)
         self._ended_mark = (0.0, 0)
+        # What was seen when it last named a time for a look at what waits; after which
+        # pause that was, and when.
+        self._looked_at: tuple[int, ...] = ()
+        self._pause = self._look_at = 0.0
         # (level, when): so many containers were needed then, and fewer ever since.
         # Invariant: levels fall, times rise; none is older than three long windows.
         self._needed: list[tuple[int, float]] = []
@@ -210,9 +214,22 @@ class TargetPolicy:
         least = min(at_target, containers(low, share))
         most = max(least, min(at_target, containers(high, 2.0 * share)))
         if seen.starting:
-            return least, most, seen.now + window
+            return least, most, self._look_again_at(seen, window)
         # What waits and is not worked off as was expected must not be forgotten.
-        return least, most, seen.now + max(start, window) if seen.queued else None
+        again = self._look_again_at(seen, max(start, window)) if seen.queued else None
+        return least, most, again
+
+    def _look_again_at(self, seen: Observation, pause: float) -> float:
+        """After `pause` seconds; after twice as many each time that nothing has changed."""
+        state = (seen.arrivals, seen.completions, seen.ready, seen.starting, seen.queued)
+        if state != self._looked_at:
+            self._looked_at = state
+            self._pause = pause
+            self._look_at = seen.now + pause
+        elif seen.now >= self._look_at:
+            self._pause *= 2.0
+            self._look_at = seen.now + self._pause
+        return self._look_at
 
     def _rates(self, now: float, arrivals: int, window: float) -> tuple[float, float]:
         """Bounds of the rate of arrivals per second, of the last `window` seconds."""
