@@ -252,8 +252,6 @@ class _Run:
                     self.count(now)
                     self.complete(container, number, now)
                 elif kind == READY:
-                    if container.gone and self.completed == count:
-                        continue
                     self.count(now)
                     self.become_ready(container, now)
                 elif container.version == number:
