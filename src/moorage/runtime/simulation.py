@@ -200,7 +200,10 @@ class _Run:
         self.sequence = 0
         self.wakeup = NEVER
         self.wakeup_sequence = 0  # events of the same time that were set later come later
-        self.asked_with: float = NEVER  # as in the pool
+        # These three as in the pool.
+        self.asked_with: float = NEVER
+        self.asked_idle = 0
+        self.buffer_taken = False
         self.fill = Fill.MAX
         self.queue: deque[int] = deque()
         self.ready: list[_Container] = []  # eldest first
@@ -249,8 +252,6 @@ class _Run:
                     self.count(now)
                     self.complete(container, number, now)
                 elif kind == READY:
-                    if container.gone and self.completed == count:
-                        continue
                     self.count(now)
                     self.become_ready(container, now)
                 elif container.version == number:
@@ -297,6 +298,8 @@ class _Run:
             container = fullest_below_target(self.ready)
             if container is not None:
                 self.grant(container, number, now)
+                if self.buffer_taken:
+                    self.ask_for_buffer()
                 return
             queue.append(number)
             self.assign()
@@ -305,18 +308,23 @@ class _Run:
         queue, now = self.queue, self.now
         while queue and (container := fullest_below_target(self.ready)) is not None:
             self.grant(container, queue.popleft(), now)
-        if not queue:
-            return
-        if asks:
-            self.scale()
-        if self.fill is Fill.MAX:
-            while queue and (container := emptiest_below_limit(self.ready)) is not None:
-                self.grant(container, queue.popleft(), now)
+        if queue:
+            if asks:
+                self.scale()
+            if self.fill is Fill.MAX:
+                while queue and (container := emptiest_below_limit(self.ready)) is not None:
+                    self.grant(container, queue.popleft(), now)
+        if self.buffer_taken:
+            self.ask_for_buffer()
+
+    def ask_for_buffer(self) -> None:
+        self.buffer_taken = False
+        self.scale()
 
     def grant(self, container: _Container, number: int, now: float) -> None:
         held = container.slots.held
-        if not held:
-            self.idle.pop(container, None)
+        if not held and self.idle.pop(container, None) is not None:
+            self.buffer_taken = self.limits.buffer_containers > 0
         container.slots.acquire_nowait(number, now)
         self.running += 1
         if len(held) == container.target + 1:
@@ -378,7 +386,7 @@ class _Run:
         if (
             idle
             and not self.queue
-            and self.running < self.asked_with
+            and (self.running < self.asked_with or len(idle) > self.asked_idle)
             and self.wakeup > next(iter(idle.values())) + self.policy.shortest_stay
         ):
             self.scale()
@@ -391,7 +399,8 @@ class _Run:
 
     def scale(self) -> None:
         self.asked_with = NEVER if self.queue else self.running
-        if self.queue and self.is_capped():
+        self.asked_idle = len(self.idle)
+        if self.queue and not self.idle and self.is_capped():
             self.fill = Fill.MAX
             return
         sequence = self.sequence
@@ -405,6 +414,7 @@ class _Run:
             elif decision.wanted < count and self.shrink(count - decision.wanted):
                 continue
             break
+        self.asked_idle = len(self.idle)  # the live pool asks once more when one is gone
         self.fill = decision.fill
         again = decision.ask_again_at
         if again is None:
