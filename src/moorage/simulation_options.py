@@ -216,7 +216,7 @@ class OneOf:
 
     def __init__(self, option: str, names: Iterable[str]) -> None:
         self.option = option
-        self.names = list(names)
+        self.names: list[str] = list(names)
 
     def __call__(self, text: str) -> str:
         if text in self.names:

@@ -42,7 +42,8 @@ class ModalDocumented:
 
     def __init__(self, limits: Limits) -> None:
         self.limits: Limits = limits
-        self.window = 60.0 if limits.scaledown_window is None else limits.scaledown_window
+        window = limits.scaledown_window
+        self.window: float = 60.0 if window is None else window
 
     def decide(self, seen: Observation, /) -> Decision:
         need = -(-(seen.running + seen.queued) // self.limits.target_inputs)
