@@ -22,7 +22,6 @@ from moorage.exception import (
     FunctionTimeoutError,
     InputCancelledError,
     InvalidError,
-    QueueTimeoutError,
     RemoteError,
     ResourceExhaustedError,
 )
@@ -837,12 +836,10 @@ def containers_of(function):
     return [] if seen is None else seen.containers  # without any its pool may be gone
 
 
-@pytest.mark.parametrize("way", ["cancel", "queue_timeout"])
-def test_an_idle_container_goes_though_its_window_ended_while_a_batch_formed(way):
+def test_an_idle_container_goes_though_its_window_ended_while_a_batch_formed():
     app = App()
-    options = {"queue_timeout": 5} if way == "queue_timeout" else {}
 
-    @app.function(scaledown_window=5, max_containers=1, **options)
+    @app.function(scaledown_window=5, max_containers=1)
     @moorage.batched(max_batch_size=4, wait_ms=10_000)
     async def work(values):
         return values
@@ -856,10 +853,9 @@ def test_an_idle_container_goes_though_its_window_ended_while_a_batch_formed(way
         late = work.spawn(4)
         clock.sleep(3)
         # 3. and its only member leaves: nothing else will come.
-        if way == "cancel":
-            late.cancel()
+        late.cancel()
         clock.sleep(1000)
-        with pytest.raises(QueueTimeoutError if options else InputCancelledError):
+        with pytest.raises(InputCancelledError):
             late.get()
         assert not containers_of(work)
 
