@@ -166,8 +166,8 @@ def test_the_last_container_stays_a_minute_and_another_for_what_a_start_costs():
     p = policy()
     idle = {"arrivals": 8, "completions": 8, "busy_seconds": 8.0, **STARTED}
     decision = p.decide(seen(10.0, ready=2, idle_since=(10.0, 10.0), **idle))
-    assert (decision.wanted, decision.ask_again_at) == (2, 14.0)  # 2 starts of 2 s
-    decision = p.decide(seen(14.0, ready=2, idle_since=(10.0, 10.0), **idle))
+    assert (decision.wanted, decision.ask_again_at) == (2, 13.0)  # 1.5 starts of 2 s
+    decision = p.decide(seen(13.0, ready=2, idle_since=(10.0, 10.0), **idle))
     assert (decision.wanted, decision.ask_again_at) == (1, 70.0)
     assert p.decide(seen(70.0, ready=1, idle_since=(10.0,), **idle)).wanted == 0
 
@@ -199,7 +199,7 @@ def test_a_level_that_is_needed_again_soon_or_not_within_the_window_does_not(gap
     end = 11.0 + gap
     ended = {"arrivals": 32, "completions": 32, "busy_seconds": 32.0, **STARTED}
     idle = (end, end)
-    assert p.decide(seen(end, ready=2, idle_since=idle, **ended)).ask_again_at == end + 4.0
+    assert p.decide(seen(end, ready=2, idle_since=idle, **ended)).ask_again_at == end + 3.0
 
 
 # -- whatever it is shown ---------------------------------------------------------------------

@@ -106,7 +106,7 @@ class Tuning:
     # Seconds that the last container stays idle, and others that are needed again and again.
     long_window: float = 60.0
     # The rest stay for this many start-up times, and at least so many seconds.
-    short_starts: float = 2.0
+    short_starts: float = 1.5
     short_least: float = 2.0
     # The mean service time is that of the last inputs, at least so many.
     services: int = 200
