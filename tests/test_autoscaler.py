@@ -190,16 +190,33 @@ def test_a_level_that_is_needed_again_late_stays_a_minute():
     assert p.decide(seen(101.0, ready=2, idle_since=idle, **ended)).wanted == 0
 
 
+def idle_after(p, when, arrivals):
+    """When it wants to be asked, of two containers that become idle at `when`."""
+    ended = {"arrivals": arrivals, "completions": arrivals, "busy_seconds": 32.0, **STARTED}
+    return p.decide(seen(when, ready=2, idle_since=(when, when), **ended)).ask_again_at
+
+
 @pytest.mark.parametrize("gap", [1.0, 61.5])
 def test_a_level_that_is_needed_again_soon_or_not_within_the_window_does_not(gap):
     p = policy()
-    counts = {"arrivals": 16, "completions": 0, **STARTED}
-    for now in (10.0, 10.0 + gap):
-        p.decide(seen(now, running=16, ready=2, **counts))
-    end = 11.0 + gap
-    ended = {"arrivals": 32, "completions": 32, "busy_seconds": 32.0, **STARTED}
-    idle = (end, end)
-    assert p.decide(seen(end, ready=2, idle_since=idle, **ended)).ask_again_at == end + 3.0
+    now = 10.0
+    for arrivals in (16, 32):
+        p.decide(seen(now, running=16, ready=2, arrivals=arrivals, completions=0, **STARTED))
+        now += 1.0
+        assert idle_after(p, now, arrivals) == now + 3.0
+        now += gap
+
+
+@pytest.mark.parametrize(("keeps_coming", "stays"), [(True, 60.0), (False, 3.0)])
+def test_a_level_for_what_kept_coming_stays_a_minute_and_one_for_a_long_burst_does_not(
+    keeps_coming, stays
+):
+    p = policy()
+    for second in range(6):
+        arrivals = 16 + 8 * second * keeps_coming
+        counts = {"arrivals": arrivals, "completions": arrivals - 16, **STARTED}
+        p.decide(seen(10.0 + second, running=16, ready=2, **counts))
+    assert idle_after(p, 16.0, arrivals) == 16.0 + stays
 
 
 # -- whatever it is shown ---------------------------------------------------------------------
@@ -296,8 +313,7 @@ def test_its_memory_is_bounded():
             )
         )
     assert len(p._counts) <= 8
-    assert len(p._needed) <= 60
-    assert len(p._needed_late) <= 60
+    assert len(p._used_since) == len(p._used_until) == len(p._worth_at) <= 100
 
 
 @settings(max_examples=60, deadline=None)

@@ -135,7 +135,8 @@ class TargetPolicy:
     when it is needed again.  Not knowing when, staying for about as long as a start-up
     takes costs at most twice the best (the ski rental problem).  Whether it pays to stay
     longer shows in the past: if the containers below it, filled to `max_inputs`, were not
-    enough after a gap longer than that, and at most a long window, it will be so again.
+    enough after a gap longer than that and at most a long window, or for what kept coming
+    for longer than that, it will be so again.
 
     To be asked more often than the pool must does no harm.
     """
@@ -153,13 +154,15 @@ class TargetPolicy:
         # pause that was, and when.
         self._looked_at: tuple[int, ...] = ()
         self._pause = self._look_at = 0.0
-        # (level, when): so many containers were needed then, and fewer ever since.
-        # Invariant: levels fall, times rise; none is older than three long windows.
-        self._needed: list[tuple[int, float]] = []
-        self._learned_at = -math.inf
+        # Of each level, which is a number of containers, the first being 1: since when so
+        # many were in use, until when, and when they were last found to be worth a long
+        # window.  As long as the most that ever were.
+        self._used_since: list[float] = []
+        self._used_until: list[float] = []
+        self._worth_at: list[float] = []
         self._in_use = 0  # the level that was in use at the last decision
-        # The same as `_needed` for levels that were needed again when a short window had ended.
-        self._needed_late: list[tuple[int, float]] = []
+        self._arrivals = 0  # up to then
+        self._arrived_at = -math.inf  # when the last of them was seen
 
     def decide(self, seen: Observation, /) -> Decision:
         limits = self.limits
@@ -280,74 +283,38 @@ class TargetPolicy:
         # The longest idle one is the first to go, so it is the highest level of those there.
         for since in idle:
             level = busy + kept
-            late = level == 1 or self._was_needed_late(level, since - 2.0 * long)
-            until = since + (long if late else short)
+            lasts = level == 1 or (
+                level <= len(self._worth_at) and self._worth_at[level - 1] >= since - 2.0 * long
+            )
+            until = since + (long if lasts else short)
             if seen.now < until:
                 return kept, until
             kept -= 1
         return 0, None
 
     def _learn(self, seen: Observation, busy: int, short: float, long: float) -> None:
-        """Note how many containers are needed, if they are filled to `max_inputs`."""
+        """Note which levels are in use, if containers are filled to `max_inputs`."""
         filling = self.limits.target_inputs / self.limits.max_inputs
-        # What was in use still is, or was until now: it is told when one becomes idle.
-        self._note(self._in_use, seen.now, seen.now, long)
-        # Until then so many were in use; those idle for longer were noted before.
-        for level, since in enumerate(reversed(seen.idle_since), busy + 1):
-            if since < self._learned_at:
-                break
-            self._note(_ceil(level * filling), since, short, long)
-        self._learned_at = seen.now
         demand = _ceil((seen.running + seen.queued) / self.limits.max_inputs)
-        self._in_use = _ceil(busy * filling)
-        self._note(max(self._in_use, min(demand, seen.ready)), seen.now, short, long)
-        for notes in (self._needed, self._needed_late):
-            if notes and notes[0][1] < seen.now - 3.0 * long:
-                notes[:] = [note for note in notes if note[1] >= seen.now - 3.0 * long]
-
-    def _note(self, level: int, when: float, short: float, long: float) -> None:
-        """`level` containers were needed at `when`; find which of them were so late."""
-        if not level:
-            return
-        needed = self._needed
-        end = _place(needed, level, when)
-        if end is None:
-            return
-        late = 0
-        begin = end
-        while begin and needed[begin - 1][0] <= level:
-            begin -= 1
-            if short < when - needed[begin][1] <= long:
-                late = needed[begin][0]
-        if begin and short < when - needed[begin - 1][1] <= long:
-            late = level
-        needed[begin:end] = [(level, when)]
-        notes = self._needed_late
-        if late and (end := _place(notes, late, when)) is not None:
-            begin = end
-            while begin and notes[begin - 1][0] <= late:
-                begin -= 1
-            notes[begin:end] = [(late, when)]
-
-    def _was_needed_late(self, level: int, after: float) -> bool:
-        for noted, when in self._needed_late:
-            if noted < level:
-                return False
-            if when >= after:
-                return True
-        return False
-
-
-def _place(notes: list[tuple[int, float]], level: int, when: float) -> int | None:
-    """Where in `notes` this one belongs by its time; None if others say as much."""
-    place = len(notes)
-    while place and notes[place - 1][1] > when:
-        if notes[place - 1][0] >= level:
-            return None
-        place -= 1
-    if place and notes[place - 1][0] >= level and notes[place - 1][1] >= when:
-        return None
-    return place
+        in_use = max(_ceil(busy * filling), min(demand, seen.ready))
+        while len(self._worth_at) < in_use:
+            for times in (self._used_since, self._used_until, self._worth_at):
+                times.append(-math.inf)
+        now = seen.now
+        if seen.arrivals > self._arrivals:
+            self._arrivals, self._arrived_at = seen.arrivals, now
+        for place in range(self._in_use, in_use):
+            gap = now - self._used_until[place]
+            if gap > short:  # else it was as good as never out of use
+                self._used_since[place] = now
+                if gap <= long:
+                    self._worth_at[place] = now  # needed again, late
+        for place in range(in_use, self._in_use):
+            # Not for one burst that took long: for what came, again and again.
+            if self._arrived_at - self._used_since[place] > short:
+                self._worth_at[place] = now
+            self._used_until[place] = now
+        self._in_use = in_use
 
 
 def _ceil(value: float) -> int:
