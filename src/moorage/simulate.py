@@ -16,8 +16,8 @@ from statistics import median
 
 from .exception import ExecutionError
 from .runtime.autoscaler import Limits
-from .runtime.hindsight import Schedule, oracle
-from .runtime.scoring import FLOOR_STARTS
+from .runtime.hindsight import Schedule
+from .runtime.scoring import best_schedule
 from .runtime.simulation import Knee, Simulated, StartUp, simulate
 from .runtime.traces import SERVICES, poisson
 from .simulation_options import BY_SLUG, conflict, most_containers, parser
@@ -145,14 +145,7 @@ def run_seed(seed: int, deployment: Deployment) -> tuple[list[Simulated], Schedu
         )
         for name in deployment.policies
     ]
-    best = oracle(
-        arrivals,
-        services,
-        setting.limits,
-        setting.start_up.seconds,
-        FLOOR_STARTS * setting.start_up.seconds,
-        fill=None if setting.knee is None else min(setting.knee.inputs, setting.limits.max_inputs),
-    )
+    best = best_schedule(arrivals, services, setting.limits, setting.start_up, setting.knee)
     return found, best
 
 

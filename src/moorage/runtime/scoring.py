@@ -66,7 +66,19 @@ def work(
     arrivals = trace.arrivals(random.Random(f"{trace.name} {seed}"))
     law = SERVICES[service](random.Random(f"{trace.name} {service} {seed}"), mean_service)
     services = list(islice(law, len(arrivals)))
-    best = oracle(
+    best = best_schedule(arrivals, services, limits, start_up, knee)
+    return Work(trace.name, service, seed, arrivals, services, limits, start_up, knee, best)
+
+
+def best_schedule(
+    arrivals: Sequence[float],
+    services: Sequence[float],
+    limits: Limits,
+    start_up: StartUp,
+    knee: Knee | None,
+) -> Schedule:
+    """What the oracle makes of these inputs, if containers are filled to the knee at most."""
+    return oracle(
         arrivals,
         services,
         limits,
@@ -74,7 +86,6 @@ def work(
         FLOOR_STARTS * start_up.seconds,
         fill=None if knee is None else min(knee.inputs, limits.max_inputs),
     )
-    return Work(trace.name, service, seed, arrivals, services, limits, start_up, knee, best)
 
 
 def score(work: Work, make_policy: Callable[[Limits], Policy]) -> Score:

@@ -110,18 +110,23 @@ def _container_snapshot(pool: Pool, container: Container) -> ContainerSnapshot:
         takes_no_more=container.takes_no_more,
         loop_is_held=container in pool._held_loops,
         held=[
-            HeldSlot(
-                held,
-                held.state,
-                since,
-                held.runner,
-                held.cancellation is not None,
-                len(members_of(held)),
-                sum(member.outcome is not None for member in members_of(held)),
-            )
+            _held_slot(held, since)
             for held, since in container.slots.held.items()
             if isinstance(held, Input)
         ],
+    )
+
+
+def _held_slot(held: Input, since: float) -> HeldSlot:
+    members = members_of(held)
+    return HeldSlot(
+        held,
+        held.state,
+        since,
+        held.runner,
+        held.cancellation is not None,
+        len(members),
+        sum(member.outcome is not None for member in members),
     )
 
 
