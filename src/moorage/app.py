@@ -822,7 +822,14 @@ class App:
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _open(self, clock: Clock | None, grace: float | None, name: str | None = None) -> Run:
+    def _open(
+        self,
+        clock: Clock | None,
+        grace: float | None,
+        name: str | None = None,
+        *,
+        serialize: bool = False,
+    ) -> Run:
         with self._lock:
             if self._run is not None and (not self._run.ambient or self._deployed):
                 what = "is deployed" if self._deployed else "runs already"
@@ -833,7 +840,8 @@ class App:
             # A scoped run takes the place of the ambient one, at once: neither
             # another run nor another ambient one may come in between.
             ambient = self._run
-            self._begin(run := Run(self._shown, clock=clock, grace=grace))
+            run = Run(self._shown, clock=clock, grace=grace, serialize=serialize)
+            self._begin(run)
             if name is not None:
                 self._description = name
         try:

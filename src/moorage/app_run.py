@@ -41,6 +41,7 @@ class RunMethod:
         clock: Clock | None = None,
         grace: float | None = None,
         drain: bool = False,
+        serialize: bool = False,
     ) -> AppRun:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
 
@@ -56,15 +57,18 @@ class RunMethod:
             grace: seconds that leaving may take in all; 5 if None.  They begin
                 when the drain has ended, if there is one.
             drain: finish accepted inputs before leaving.
+            serialize: pass arguments, results and exceptions as copies, through cloudpickle
+                (``pip install "moorage[serialize]"``), and refuse what does not pickle: what a
+                remote container would see, and refuse.
             client, detach, interactive, environment_name: accepted; they are the cloud's.
 
         Raises:
             InvalidError: if `grace` is no number from 0 up; on entering, if the app
-                runs already.
+                runs already, or `serialize` is true and cloudpickle is not installed.
         """
         if grace is not None:
             _check_grace(grace)
-        return AppRun(self._app, clock, grace, name, drain)
+        return AppRun(self._app, clock, grace, name, drain, serialize)
 
     aio = __call__
 
@@ -102,12 +106,14 @@ class AppRun:
         grace: float | None,
         name: str | None,
         drain: bool = False,
+        serialize: bool = False,
     ) -> None:
         self._app = app
         self._clock = clock
         self._grace = grace
         self._name = name
         self._drain = drain
+        self._serialize = serialize
         self._run: Run | None = None
 
     def __enter__(self) -> App:
@@ -115,7 +121,9 @@ class AppRun:
         try:
             interrupts.install()  # before there is anything that it could leave behind
             with ours:
-                self._run = self._app._open(self._clock, self._grace, self._name)
+                self._run = self._app._open(
+                    self._clock, self._grace, self._name, serialize=self._serialize
+                )
         except BaseException as error:
             # Ctrl-C at the end of the region: nobody else would leave it.
             if self._run is not None and self._run is not before:

@@ -26,6 +26,7 @@ from .runtime.pool import Pool, drained_run, is_called_from_within
 from .runtime.regions import ours
 from .runtime.timekeeper import process_timekeeper
 from .runtime.wakers import make_async_waiter
+from .serializing import check_installed
 
 logger: Final = logging.getLogger("moorage")
 
@@ -43,9 +44,13 @@ class Run:
         grace: float | None = None,
         capacity: Capacity | None = None,
         ambient: bool = False,
+        serialize: bool = False,
     ) -> None:
+        if serialize:
+            check_installed()
         self.name: str = name
         self.ambient: bool = ambient
+        self.serialize: bool = serialize  # calls look at it: see ``serializing.py``
         self.clock: Clock = system_clock if clock is None else clock
         self.grace: float = config.exit_grace if grace is None else grace
         self._capacity = process_capacity if capacity is None else capacity
