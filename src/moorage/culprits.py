@@ -178,8 +178,9 @@ class _Search:
 
 def _parts_of(part: Part) -> Iterator[Part]:
     """What is pickled with an object, as far as that can be told; may run user code."""
-    value = part.value
-    if isinstance(value, Mapping) and isinstance(value, dict):
+    value: Any = part.value
+    kind: type = type(part.value)
+    if isinstance(value, dict):
         for key, item in list(cast("dict[object, object]", value).items()):
             yield part.of("a key", key)
             yield part.at(f"[{_key_text(key)}]", item)
@@ -216,9 +217,8 @@ def _parts_of(part: Part) -> Iterator[Part]:
         for function in (value.fget, value.fset, value.fdel):
             yield part.at("", function)
         return
-    if type(value).__module__ != "builtins" or isinstance(value, BaseException):
+    if kind.__module__ != "builtins" or issubclass(kind, BaseException):
         yield from _parts_of_object(part)
-        kind = type(value)
         yield Part(kind.__qualname__.rpartition(".")[2], kind, part.users)
 
 
@@ -232,7 +232,8 @@ def _parts_of_object(part: Part) -> Iterator[Part]:
         return  # it itself is at fault
     if not isinstance(reduced, tuple):
         return
-    function, args, state, *_ = (*cast("tuple[Any, ...]", reduced), None, None, None)
+    fields: list[Any] = [*cast("tuple[Any, ...]", reduced), None]
+    function, args, state = fields[:3]
     for each in state if isinstance(state, tuple) else (state,):
         if isinstance(each, dict):
             for name, item in list(cast("dict[object, object]", each).items()):

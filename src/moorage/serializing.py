@@ -332,9 +332,7 @@ def _unpacked(
         del refusal, cause
 
 
-_REBUILD: Final = (
-    "give the class a __reduce__ from which pickle makes an equal object, or pass " + ("plain data")
-)
+_REBUILD: Final = "give its class a __reduce__ that makes an equal object, or pass plain data"
 
 
 def _returned(result: Any, name: str, batched: bool) -> Any:
@@ -342,7 +340,8 @@ def _returned(result: Any, name: str, batched: bool) -> Any:
         return _copied(result, "result", f"the result of {name}")
     # Each element is the result of one input, whose caller alone gets what is wrong with it.
     elements: list[Any] = []
-    for element in cast("list[Any]", result):
+    values: list[Any] = result
+    for element in values:
         if isinstance(element, BaseException):
             elements.append(travelled(element, name))
             continue
@@ -512,10 +511,11 @@ def serializing_lifecycle(lifecycle: Lifecycle, name: str) -> Lifecycle:
         init, args, kwargs = made.args
         pickled = _pickled_arguments(init, 1, args, kwargs, f"parameter {{!r}} of {name}")
 
-        def construct() -> object:
+        def construct_copy() -> object:
             args, kwargs = pickled.load()
             return _guarded(name, lambda: made.func(init, args, kwargs))
 
+        construct = construct_copy
     return replace(
         lifecycle, construct=construct, enter=tuple(_hook(hook) for hook in lifecycle.enter)
     )
