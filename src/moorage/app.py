@@ -74,6 +74,7 @@ from .runtime.autoscaler import Limits
 from .runtime.clock import Clock
 from .runtime.input import call_id, next_call_number
 from .runtime.lifecycle import Lifecycle
+from .runtime.probing import Probing
 from .runtime.regions import ours
 from .runtime.wakers import run_in_thread
 from .services import AppService, PoolKey, PoolKeys
@@ -827,6 +828,7 @@ class App:
         clock: Clock | None,
         grace: float | None,
         name: str | None = None,
+        probe: Probing | None = None,
         *,
         serialize: bool = False,
     ) -> Run:
@@ -840,7 +842,7 @@ class App:
             # A scoped run takes the place of the ambient one, at once: neither
             # another run nor another ambient one may come in between.
             ambient = self._run
-            run = Run(self._shown, clock=clock, grace=grace, serialize=serialize)
+            run = Run(self._shown, clock=clock, grace=grace, probe=probe, serialize=serialize)
             self._begin(run)
             if name is not None:
                 self._description = name

@@ -14,6 +14,7 @@ from .frames import short, shortened_as
 from .runs import Run, give_sigint_back
 from .runtime.clock import Clock
 from .runtime.interrupts import interrupts
+from .runtime.probing import Probing
 from .runtime.regions import begins_region, ours
 from .runtime.wakers import run_in_thread
 
@@ -42,6 +43,7 @@ class RunMethod:
         grace: float | None = None,
         drain: bool = False,
         serialize: bool = False,
+        probe: Probing | None = None,
     ) -> AppRun:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
 
@@ -60,6 +62,8 @@ class RunMethod:
             serialize: pass arguments, results and exceptions as copies, through cloudpickle
                 (``pip install "moorage[serialize]"``), and refuse what does not pickle: what a
                 remote container would see, and refuse.
+            probe: records what goes on in the run's pools, and holds inputs up; see
+                `moorage.testing.Probe`.
             client, detach, interactive, environment_name: accepted; they are the cloud's.
 
         Raises:
@@ -68,7 +72,7 @@ class RunMethod:
         """
         if grace is not None:
             _check_grace(grace)
-        return AppRun(self._app, clock, grace, name, drain, serialize)
+        return AppRun(self._app, clock, grace, name, drain, serialize, probe)
 
     aio = __call__
 
@@ -107,6 +111,7 @@ class AppRun:
         name: str | None,
         drain: bool = False,
         serialize: bool = False,
+        probe: Probing | None = None,
     ) -> None:
         self._app = app
         self._clock = clock
@@ -114,6 +119,7 @@ class AppRun:
         self._name = name
         self._drain = drain
         self._serialize = serialize
+        self._probe = probe
         self._run: Run | None = None
 
     def __enter__(self) -> App:
@@ -122,7 +128,7 @@ class AppRun:
             interrupts.install()  # before there is anything that it could leave behind
             with ours:
                 self._run = self._app._open(
-                    self._clock, self._grace, self._name, serialize=self._serialize
+                    self._clock, self._grace, self._name, self._probe, serialize=self._serialize
                 )
         except BaseException as error:
             # Ctrl-C at the end of the region: nobody else would leave it.

@@ -232,9 +232,10 @@ def _parts_of_object(part: Part) -> Iterator[Part]:
         return  # it itself is at fault
     if not isinstance(reduced, tuple):
         return
-    fields: list[Any] = [*cast("tuple[Any, ...]", reduced), None]
+    fields: list[object] = [*cast("tuple[object, ...]", reduced), None]
     function, args, state = fields[:3]
-    for each in state if isinstance(state, tuple) else (state,):
+    states = cast("tuple[object, ...]", state) if isinstance(state, tuple) else (state,)
+    for each in states:
         if isinstance(each, dict):
             for name, item in list(cast("dict[object, object]", each).items()):
                 yield part.at(f".{name}", item)

@@ -23,6 +23,7 @@ from .runtime.capacity import Capacity, process_capacity
 from .runtime.clock import Clock, system_clock
 from .runtime.interrupts import interrupts
 from .runtime.pool import Pool, drained_run, is_called_from_within
+from .runtime.probing import Probing
 from .runtime.regions import ours
 from .runtime.timekeeper import process_timekeeper
 from .runtime.wakers import make_async_waiter
@@ -30,7 +31,7 @@ from .serializing import check_installed
 
 logger: Final = logging.getLogger("moorage")
 
-MakePool = Callable[[Clock, Capacity, Callable[[Pool], object]], Pool]
+MakePool = Callable[[Clock, Capacity, Callable[[Pool], object], Probing | None], Pool]
 
 
 class Run:
@@ -45,10 +46,12 @@ class Run:
         capacity: Capacity | None = None,
         ambient: bool = False,
         serialize: bool = False,
+        probe: Probing | None = None,
     ) -> None:
         if serialize:
             check_installed()
         self.name: str = name
+        self.probe: Probing | None = probe
         self.ambient: bool = ambient
         self.serialize: bool = serialize  # calls look at it: see ``serializing.py``
         self.clock: Clock = system_clock if clock is None else clock
@@ -85,7 +88,7 @@ class Run:
             if pool is None:
                 if self._draining and not is_called_from_within(self):
                     raise drained_run(f"a function of {self.name}")
-                pool = make(self.clock, self._capacity, lambda old: self.drop(key, old))
+                pool = make(self.clock, self._capacity, lambda old: self.drop(key, old), self.probe)
                 pool.run = self
                 if self._draining:
                     pool.drain()

@@ -69,22 +69,29 @@ def _pickler_class() -> Any:
 
 def _persistent_id(pickler: Any, value: object) -> int | None:
     """A handle is passed as such, as Modal passes its objects by their ids."""
-    if not isinstance(value, _handle_classes()):
+    module: object = type(value).__module__
+    if not isinstance(module, str) or not module.startswith("moorage."):
+        return None
+    if not any(
+        f"{base.__module__}.{base.__qualname__}" in _HANDLES for base in type(value).__mro__
+    ):
         return None
     pickler.handles.append(value)
     return len(pickler.handles) - 1
 
 
-@functools.cache
-def _handle_classes() -> tuple[type, ...]:
-    from .app import App
-    from .cls import Cls, Obj
-    from .functions import Function
-    from .marks import PartialFunction
-    from .object import Object
-    from .spawned import FunctionCall
-
-    return (App, Cls, Obj, Function, FunctionCall, PartialFunction, Object)
+# By name, for these files import this one.
+_HANDLES: Final = frozenset(
+    {
+        "moorage.app.App",
+        "moorage.cls.Cls",
+        "moorage.cls.Obj",
+        "moorage.functions.Function",
+        "moorage.marks.PartialFunction",
+        "moorage.object.Object",
+        "moorage.spawned.FunctionCall",
+    }
+)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -340,8 +347,7 @@ def _returned(result: Any, name: str, batched: bool) -> Any:
         return _copied(result, "result", f"the result of {name}")
     # Each element is the result of one input, whose caller alone gets what is wrong with it.
     elements: list[Any] = []
-    values: list[Any] = result
-    for element in values:
+    for element in cast("list[object]", result):
         if isinstance(element, BaseException):
             elements.append(travelled(element, name))
             continue
