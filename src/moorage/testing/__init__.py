@@ -1,0 +1,3 @@
+"""The test kit."""
+
+from ..runtime.clock import VirtualClock as VirtualClock
