@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures.thread as _futures_thread  # before our shutdown callback: see below
 import logging
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -22,6 +23,7 @@ from .runtime import forking
 from .runtime.capacity import Capacity, process_capacity
 from .runtime.clock import Clock, system_clock
 from .runtime.interrupts import interrupts
+from .runtime.places import shown_step, users_step
 from .runtime.pool import Pool, drained_run, is_called_from_within
 from .runtime.regions import ours
 from .runtime.timekeeper import process_timekeeper
@@ -46,6 +48,8 @@ class Run:
     ) -> None:
         self.name: str = name
         self.ambient: bool = ambient
+        # The user's line, for whoever finds that it was not left.
+        self.opened_at: str = shown_step(users_step(sys._getframe()))
         self.clock: Clock = system_clock if clock is None else clock
         self.grace: float = config.exit_grace if grace is None else grace
         self._capacity = process_capacity if capacity is None else capacity
