@@ -26,7 +26,13 @@ _OPTIONS = {
 }
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    # pytest rewrites the asserts of whatever comes with a plugin.  Those of moorage are
+    # its invariants, no tests: a suite runs the code that production runs, and does not
+    # wait for it to be compiled anew.
+    marked: object = getattr(getattr(pluginmanager, "rewrite_hook", None), "_must_rewrite", None)
+    if isinstance(marked, set):
+        marked.discard("moorage")
     group = parser.getgroup("moorage")
     for name, what in _OPTIONS.items():
         parser.addini(name, what, type="bool", default=False)
@@ -77,9 +83,9 @@ def _is_on(config: pytest.Config, name: str) -> bool:
         return bool(flag)
     try:
         return bool(config.getini(name))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, pytest.UsageError) as error:
         raise pytest.UsageError(
-            f"{name} must be true or false, got something else ({error}); write {name} = true"
+            f"{name} must be true or false: {error}; write {name} = true"
         ) from None
 
 

@@ -21,6 +21,8 @@ from moorage import runs
 from moorage.runtime.capacity import process_capacity
 from moorage.runtime.pool import Pool
 
+pytest_plugins = ["pytester"]
+
 # Shells start what runs in the background with Ctrl-C ignored, and so would we, and the
 # programs that tests start: the tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -62,9 +62,10 @@ class LeakCheck:
             raise
         leaks = [] if test is None else self._leaks_of(item, test)
         if leaks:
+            name = getattr(item, "originalname", None) or item.name
             what = leaks[0] if len(leaks) == 1 else "".join(f"\n- {leak}" for leak in leaks) + "\n"
             pytest.fail(
-                f"left behind: {what}; or write @pytest.mark.moorage_leaks above {item.name}, "
+                f"left behind: {what}; or write @pytest.mark.moorage_leaks above {name}, "
                 "if that may be",
                 pytrace=False,
             )

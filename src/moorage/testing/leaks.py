@@ -234,14 +234,17 @@ class LeakWatch:
                 self._tasks.pop(id(task), None)
         self._cancelled = [one for one in self._cancelled if one[0].owner is not owner]
 
-    def _left_threads(self, allowed: Iterable[str]) -> list[str]:
+    def _left_threads(self, allowed: Sequence[str]) -> list[str]:
+        for thread, started in list(self._threads.items()):
+            if started.owner is not None and started.owner.ended:
+                if _matches(thread.name, allowed):  # for good: the next test allows others
+                    self._threads.pop(thread, None)
         suspects = {
             thread: started
             for thread, started in list(self._threads.items())
             if started.owner is not None
             and started.owner.ended
             and not _is_of_the_process(thread)
-            and not _matches(thread.name, allowed)
             and not _is_of_an_open_loop(started)
         }
         hosts = _container_threads()
