@@ -196,7 +196,7 @@ def test_virtual_clock_with_pytest_asyncio(run, mode, mark, fixture):
 
 
 def test_virtual_clock_with_anyio(run):
-    mark = '@pytest.mark.anyio'
+    mark = "@pytest.mark.anyio"
     suite = ASYNC.format(mark=mark, fixture="@pytest.fixture")
     conftest = """
         import pytest
@@ -246,7 +246,7 @@ def test_trio_is_refused_with_what_to_write(run):
     """)
     done.assert_outcomes(passed=1, errors=1)
     done.stdout.fnmatch_lines(
-        'virtual_clock drives asyncio, and this test runs on trio; write '
+        "virtual_clock drives asyncio, and this test runs on trio; write "
         '@pytest.mark.parametrize("anyio_backend", [[]"asyncio"]), *'
     )
 
@@ -261,12 +261,14 @@ def test_loops_of_a_wider_scope_are_refused_with_what_to_write(run):
             request.getfixturevalue("virtual_clock")
     """)
     done.assert_outcomes(errors=1, failed=1)
-    done.stdout.fnmatch_lines([
-        "virtual_clock is of one test, and this test's loop is of the module; "
-        'write @pytest.mark.asyncio(loop_scope="function")',
-        "virtual_clock was asked for when the test's loop ran already, in real time; "
-        'name it among the arguments, or write @pytest.mark.usefixtures("virtual_clock")',
-    ])
+    done.stdout.fnmatch_lines(
+        [
+            "virtual_clock is of one test, and this test's loop is of the module; "
+            'write @pytest.mark.asyncio(loop_scope="function")',
+            "virtual_clock was asked for when the test's loop ran already, in real time; "
+            'name it among the arguments, or write @pytest.mark.usefixtures("virtual_clock")',
+        ]
+    )
 
 
 def test_anyio_fixtures_of_a_wider_scope_are_refused_with_what_to_write(run):

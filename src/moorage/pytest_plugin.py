@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, cast
 
@@ -251,7 +251,7 @@ class VirtualTime:
 
 
 @contextmanager
-def _called_with(fixturedef: pytest.FixtureDef[Any], **instead: object) -> Iterator[None]:
+def _called_with(fixturedef: pytest.FixtureDef[Any], **instead: object) -> Generator[None]:
     """Meanwhile the function of a fixture, a generator, gets these arguments instead."""
     function: Any = fixturedef.func
 
@@ -267,7 +267,7 @@ def _called_with(fixturedef: pytest.FixtureDef[Any], **instead: object) -> Itera
 
 
 @contextmanager
-def _made_by(policy: Any, factory: LoopFactory) -> Iterator[None]:
+def _made_by(policy: Any, factory: LoopFactory) -> Generator[None]:
     """Meanwhile the loops that `policy` makes in this thread are made by `factory`."""
     here = threading.get_ident()
     make: LoopFactory = policy.new_event_loop

@@ -77,8 +77,7 @@ class LeakCheck:
         for mark in item.iter_markers("moorage_leaks"):
             if not mark.args:
                 self._watch.forgive(test)
-            for name in mark.args:
-                allowed.append(str(name))
+            allowed += [str(name) for name in mark.args]
         try:
             return self._watch.take_leaks(test, allowed)
         finally:

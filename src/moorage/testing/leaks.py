@@ -236,9 +236,9 @@ class LeakWatch:
 
     def _left_threads(self, allowed: Sequence[str]) -> list[str]:
         for thread, started in list(self._threads.items()):
-            if started.owner is not None and started.owner.ended:
-                if _matches(thread.name, allowed):  # for good: the next test allows others
-                    self._threads.pop(thread, None)
+            ended = started.owner is not None and started.owner.ended
+            if ended and _matches(thread.name, allowed):
+                self._threads.pop(thread, None)  # for good: the next test allows others
         suspects = {
             thread: started
             for thread, started in list(self._threads.items())
@@ -293,9 +293,7 @@ class LeakWatch:
             self._tasks.pop(id(task), None)
             now = place_in_task(task.get_coro(), None) or "at its start"
             if not _matches(task.get_name(), allowed):
-                leaks.append(
-                    _shown(_shown_task(task), started, "created", f"now at {now}", advice)
-                )
+                leaks.append(_shown(_shown_task(task), started, "created", f"now at {now}", advice))
         cancelled, self._cancelled = self._cancelled, []
         for started, name, shown in cancelled:
             if not _matches(name, allowed):
