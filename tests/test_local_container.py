@@ -20,6 +20,7 @@ class HostThatStopsAtOnce:
     def __init__(self):
         self.lock = threading.Lock()
         self.clock = system_clock
+        self.around = None
         self.stopped = threading.Event()
 
     def settle(self, container, input, outcome, *more):

@@ -74,6 +74,7 @@ from .runtime.autoscaler import Limits
 from .runtime.clock import Clock
 from .runtime.input import call_id, next_call_number
 from .runtime.lifecycle import Lifecycle
+from .runtime.probing import Probing
 from .runtime.regions import ours
 from .runtime.wakers import run_in_thread
 from .services import AppService, PoolKey, PoolKeys
@@ -822,7 +823,13 @@ class App:
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _open(self, clock: Clock | None, grace: float | None, name: str | None = None) -> Run:
+    def _open(
+        self,
+        clock: Clock | None,
+        grace: float | None,
+        name: str | None = None,
+        probe: Probing | None = None,
+    ) -> Run:
         with self._lock:
             if self._run is not None and (not self._run.ambient or self._deployed):
                 what = "is deployed" if self._deployed else "runs already"
@@ -833,7 +840,7 @@ class App:
             # A scoped run takes the place of the ambient one, at once: neither
             # another run nor another ambient one may come in between.
             ambient = self._run
-            self._begin(run := Run(self._shown, clock=clock, grace=grace))
+            self._begin(run := Run(self._shown, clock=clock, grace=grace, probe=probe))
             if name is not None:
                 self._description = name
         try:

@@ -14,6 +14,7 @@ from .frames import short, shortened_as
 from .runs import Run, give_sigint_back
 from .runtime.clock import Clock
 from .runtime.interrupts import interrupts
+from .runtime.probing import Probing
 from .runtime.regions import begins_region, ours
 from .runtime.wakers import run_in_thread
 
@@ -41,6 +42,7 @@ class RunMethod:
         clock: Clock | None = None,
         grace: float | None = None,
         drain: bool = False,
+        probe: Probing | None = None,
     ) -> AppRun:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
 
@@ -56,6 +58,8 @@ class RunMethod:
             grace: seconds that leaving may take in all; 5 if None.  They begin
                 when the drain has ended, if there is one.
             drain: finish accepted inputs before leaving.
+            probe: records what goes on in the run's pools, and holds inputs up; see
+                `moorage.testing.Probe`.
             client, detach, interactive, environment_name: accepted; they are the cloud's.
 
         Raises:
@@ -64,7 +68,7 @@ class RunMethod:
         """
         if grace is not None:
             _check_grace(grace)
-        return AppRun(self._app, clock, grace, name, drain)
+        return AppRun(self._app, clock, grace, name, drain, probe)
 
     aio = __call__
 
@@ -102,12 +106,14 @@ class AppRun:
         grace: float | None,
         name: str | None,
         drain: bool = False,
+        probe: Probing | None = None,
     ) -> None:
         self._app = app
         self._clock = clock
         self._grace = grace
         self._name = name
         self._drain = drain
+        self._probe = probe
         self._run: Run | None = None
 
     def __enter__(self) -> App:
@@ -115,7 +121,7 @@ class AppRun:
         try:
             interrupts.install()  # before there is anything that it could leave behind
             with ours:
-                self._run = self._app._open(self._clock, self._grace, self._name)
+                self._run = self._app._open(self._clock, self._grace, self._name, self._probe)
         except BaseException as error:
             # Ctrl-C at the end of the region: nobody else would leave it.
             if self._run is not None and self._run is not before:

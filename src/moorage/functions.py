@@ -89,6 +89,11 @@ class Service(Protocol):
     @property
     def app(self) -> App: ...
     @property
+    def name(self) -> str:
+        """Of its pool."""
+        ...
+
+    @property
     def key(self) -> Hashable:
         """Of its pool."""
         ...

@@ -25,13 +25,14 @@ from .runtime.clock import Clock, system_clock
 from .runtime.interrupts import interrupts
 from .runtime.places import shown_step, users_step
 from .runtime.pool import Pool, drained_run, is_called_from_within
+from .runtime.probing import Probing
 from .runtime.regions import ours
 from .runtime.timekeeper import process_timekeeper
 from .runtime.wakers import make_async_waiter
 
 logger: Final = logging.getLogger("moorage")
 
-MakePool = Callable[[Clock, Capacity, Callable[[Pool], object]], Pool]
+MakePool = Callable[[Clock, Capacity, Callable[[Pool], object], Probing | None], Pool]
 
 
 class Run:
@@ -45,8 +46,10 @@ class Run:
         grace: float | None = None,
         capacity: Capacity | None = None,
         ambient: bool = False,
+        probe: Probing | None = None,
     ) -> None:
         self.name: str = name
+        self.probe: Probing | None = probe
         self.ambient: bool = ambient
         # The user's line, for whoever finds that it was not left.
         self.opened_at: str = shown_step(users_step(sys._getframe()))
@@ -84,7 +87,7 @@ class Run:
             if pool is None:
                 if self._draining and not is_called_from_within(self):
                     raise drained_run(f"a function of {self.name}")
-                pool = make(self.clock, self._capacity, lambda old: self.drop(key, old))
+                pool = make(self.clock, self._capacity, lambda old: self.drop(key, old), self.probe)
                 pool.run = self
                 if self._draining:
                     pool.drain()

@@ -25,6 +25,7 @@ from .runtime.lifecycle import Lifecycle
 from .runtime.local import LocalContainer
 from .runtime.pool import Pool
 from .runtime.pool_options import PoolOptions
+from .runtime.probing import Probing
 from .targets import check_batched_class
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class AppService:
     @property
     def app(self) -> App:
         return self._app
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     @property
     def options(self) -> FunctionOptions:
@@ -166,7 +171,11 @@ class AppService:
             run.pool(self.key, self.make_pool).start_minimum()
 
     def make_pool(
-        self, clock: Clock, capacity: Capacity, on_retired: Callable[[Pool], object]
+        self,
+        clock: Clock,
+        capacity: Capacity,
+        on_retired: Callable[[Pool], object],
+        probe: Probing | None = None,
     ) -> Pool:
         options, limits = self._options, self.limits
         batching: BatchOptions | None = None
@@ -202,4 +211,11 @@ class AppService:
         def factory(host: Host, number: int, target: int, limit: int) -> Container:
             return LocalContainer(host, number, target, limit, container_options)
 
-        return Pool(pool_options, factory, clock=clock, capacity=capacity, on_retired=on_retired)
+        return Pool(
+            pool_options,
+            factory,
+            clock=clock,
+            capacity=capacity,
+            on_retired=on_retired,
+            probe=probe,
+        )

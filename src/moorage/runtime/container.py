@@ -19,6 +19,7 @@ from .input import IllegalMove, Input
 from .lifecycle import Lifecycle
 from .outcome import Outcome
 from .slots import Slots
+from .threads import Around
 
 Effect = Callable[[], object]
 
@@ -67,6 +68,10 @@ class Host(Protocol):
     def lock(self) -> threading.Lock: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def around(self) -> Around | None:
+        """What the code of an input is run in; None for nothing."""
+        ...
 
     def settle(
         self, container: Container, input: Input, outcome: Outcome, lane: bool | None, /

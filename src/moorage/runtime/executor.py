@@ -31,7 +31,7 @@ from .input import Input, InputState
 from .loopwatch import LoopWatch
 from .outcome import Outcome, Value, failure_of
 from .streaming import stream_of
-from .threads import Effect, Settle, carry_out, end_child
+from .threads import Around, Effect, Settle, carry_out, end_child
 
 # Inputs started in a row before the loop gets a turn for everything else.
 STARTS_PER_TURN: Final = 128
@@ -160,11 +160,13 @@ class TaskLane:
         settle: Settle,
         container: object,
         loop: asyncio.AbstractEventLoop,
+        around: Around | None = None,
     ) -> None:
         self._lock = lock
         self._settle = settle
         self._container = container  # only handed on to `settle`
         self._loop = loop
+        self._around = around
         self.instance: object = None
         # A virtual loop must be known to be busy before it is woken.
         self._mark_busy: Callable[[], None] | None = (
@@ -309,6 +311,8 @@ class TaskLane:
             else:
                 target = input.call.target
                 function: Callable[..., Any] = target.function
+                if self._around is not None:
+                    function = self._around(input, function)
                 args: tuple[Any, ...] = input.args
                 if target.is_method:
                     args = (self.instance, *args)

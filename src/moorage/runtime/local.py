@@ -72,6 +72,7 @@ class LocalContainer:
             container=self,
             limit=options.max_inputs,
             name=self._name,
+            around=host.around,
         )
         forking.know(self)
 
@@ -184,6 +185,7 @@ class LocalContainer:
                     settle=host.settle,
                     container=self,
                     loop=self._loop,
+                    around=host.around,
                 )
                 self._tasks.instance = instance
             self._threads.instance = instance

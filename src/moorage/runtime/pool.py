@@ -18,6 +18,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, cast
 
 from .. import config
@@ -39,11 +40,12 @@ from .deadlock import look_at, look_at_all
 from .input import Call, IllegalMove, Input, InputState
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .pool_options import PoolOptions
+from .probing import Probing
 from .regions import ours
 from .routing import emptiest_below_limit, fullest_below_target
 from .snapshot import PoolSnapshot
 from .statistics import PoolStatistics, Survey
-from .threads import carry_out
+from .threads import Around, carry_out
 from .timekeeper import Timer
 from .verdicts import (
     CANCELLED,
@@ -126,9 +128,12 @@ class Pool:
         capacity: Capacity,
         policy: Policy | None = None,
         on_retired: Callable[[Pool], object] | None = None,
+        probe: Probing | None = None,
     ) -> None:
         self.options: PoolOptions = options
         self.clock = clock
+        self.probe: Probing | None = probe
+        self.around: Around | None = None if probe is None else partial(probe.around, self)
         self._now = clock.now
         self.lock: threading.Lock = threading.Lock()
         self.run: object = None  # the run it belongs to; set before it is used
@@ -273,6 +278,8 @@ class Pool:
             waiting = self._queued
             self._queued = waiting + count
             self._queue.extend(inputs)
+            if self.probe is not None:
+                self._note_queued(inputs)
             if self._batching is not None:
                 self._stamp(inputs)
                 if waiting and not self._outside:
@@ -626,6 +633,8 @@ class Pool:
             input.state = RUNNING
             input.container = container
             input.runner = batch
+            if self.probe is not None:
+                self.probe.note("granted", self, input, container)
         self._grant(container, batch, now, effects)
 
     # -- the bound of the backlog -----------------------------------------------------
@@ -650,6 +659,8 @@ class Pool:
         for input in inputs[room:]:
             input.state = OUTSIDE
             self._outside[input] = None
+            if self.probe is not None:
+                self.probe.note("outside", self, input)
         return inputs[:room]
 
     def _let_in(self, effects: list[Effect]) -> bool:
@@ -667,6 +678,8 @@ class Pool:
         self._accepted += len(came)
         self._queued += len(came)
         self._queue.extend(came)
+        if self.probe is not None:
+            self._note_queued(came)
         self._stamp(came)
         return bool(came)
 
@@ -747,9 +760,16 @@ class Pool:
         input.container = container
         if self._deadline is None:
             self._arm_deadline(now)
+        if self.probe is not None and self._batching is None:
+            self.probe.note("granted", self, input, container)
         effect = container.place(input)
         if effect is not None:
             effects.append(effect)
+
+    def _note_queued(self, inputs: Iterable[Input]) -> None:
+        assert self.probe is not None
+        for input in inputs:
+            self.probe.note("queued", self, input)
 
     def _stamp(self, inputs: Iterable[Input]) -> None:
         """Note that `inputs` are queued since now."""
@@ -802,6 +822,8 @@ class Pool:
                 wake = input.call.settled(input)
                 if self._trials:
                     wake = self._end_trials(input, wake)
+                if self.probe is not None:
+                    self.probe.note("settled", self, input, container)
             elif not self._try_again_later(input, outcome):
                 wake = self._record(input, outcome)
         elif state is ABANDONED:
@@ -809,6 +831,8 @@ class Pool:
             self._forget_abandoned(input)
             if self._batching is not None:
                 end_of_batch(input)
+            if self.probe is not None:
+                self.probe.note("ended", self, input, container)
         elif state is SETTLED:
             return None, ()  # given up at the end of its container's grace
         else:
@@ -838,6 +862,8 @@ class Pool:
             following.container = container
             if self._deadline is None:
                 self._arm_deadline(now)
+            if self.probe is not None:
+                self.probe.note("granted", self, following, container)
             if following.call.target.is_async is lane:
                 following.state = RUNNING
                 if wake is not None:
@@ -868,6 +894,8 @@ class Pool:
         if self._drain_wakes:
             self._wake_if_settled()
         wake = input.call.settled(input)
+        if self.probe is not None:
+            self.probe.note("settled", self, input, input.container)
         return self._end_trials(input, wake) if self._trials else wake
 
     def _record_batch(self, batch: Input, outcome: Outcome, *, ended: bool) -> Effect | None:
@@ -925,6 +953,8 @@ class Pool:
         attempt = len(trials.errors) + 1
         trials.errors.append(outcome.error)
         input.state = WAITING
+        if self.probe is not None:
+            self.probe.note("waiting", self, input, input.container, outcome.error)
         input.container = input.runner = input.cancellation = None
         self._waiting += 1
         self._retries += 1
@@ -964,6 +994,8 @@ class Pool:
             input.state = QUEUED
             self._queue.append(input)
             self._queued += 1
+            if self.probe is not None:
+                self._note_queued((input,))
             self._stamp((input,))
             if self._queued == 1 or self._batching is not None:
                 effects = self._assign()
@@ -999,6 +1031,8 @@ class Pool:
         container.slots.release(input)
         self._running -= 1
         self._busy_seconds += self._now()
+        if self.probe is not None:
+            self.probe.note("released", self, input, container)
 
     def _released(self, container: Container) -> list[Effect]:
         """A slot of `container` came free, or its limit rose: what follows from it."""
@@ -1459,6 +1493,8 @@ class Pool:
         container = self._factory(self, self._numbers, limits.target_inputs, limits.max_inputs)
         container.started_at = now = self._now()
         self._containers.append(container)
+        if self.probe is not None:
+            self.probe.note("starting", self, None, container)
         if self._startup_deadline is None and self.options.startup_timeout is not None:
             self._startup_deadline = self.clock.call_at(
                 now + self.options.startup_timeout, self._on_startup_deadline
@@ -1501,6 +1537,8 @@ class Pool:
     def _move(self, container: Container, state: ContainerState) -> None:
         check_move(container.state, state)
         container.state = state
+        if self.probe is not None:
+            self.probe.note(state.value, self, None, container)
 
     def _wake_up_at(self, when: float | None) -> None:
         if self._wakeup is not None:
@@ -1713,6 +1751,8 @@ class Pool:
     ) -> list[Effect]:
         """Let further starts wait, and fail what nothing else can serve."""
         self._failed_starts += 1
+        if self.probe is not None:
+            self.probe.note("failed", self, error=failure.error)
         if self._failed_starts > 1:
             wait = BACKOFF_FIRST * 2.0 ** min(self._failed_starts - 2, 32)
             self._start_again_at = self._now() + min(wait, BACKOFF_MOST)
@@ -1791,6 +1831,8 @@ class Pool:
         if input.state is ABANDONED:
             input.state = SETTLED
             self._forget_abandoned(input)
+            if self.probe is not None:
+                self.probe.note("ended", self, input, container)
         else:
             wake = self._record(input, input.cancellation or LOST)
             input.state = SETTLED

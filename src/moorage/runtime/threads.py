@@ -37,6 +37,9 @@ logger: Final = logging.getLogger("moorage")
 Effect = Callable[[], object]
 Settle = Callable[[Any, Input, Outcome, bool | None], tuple[Input | None, Sequence[Effect]]]
 
+Around = Callable[[Input, Callable[..., Any]], Callable[..., Any]]
+"""Says what to call for an input in the place of its function: see ``probing.py``."""
+
 _NOT_RUN: Final = Cancelled("the input was cancelled before it ran")
 _set_running: Final = running_input.set
 _GRANTED: Final = InputState.GRANTED
@@ -70,6 +73,7 @@ class ThreadLane:
         container: object,
         limit: int,
         name: str,
+        around: Around | None = None,
     ) -> None:
         self._lock = lock
         self._virtual = clock if isinstance(clock, VirtualClock) else None
@@ -77,6 +81,7 @@ class ThreadLane:
         self._container = container  # only handed on to `settle`
         self._limit = limit
         self._name = name
+        self._around = around
         self.instance: object = None  # set before the container becomes ready
         # All below guarded by the pool's lock.
         self._ready: deque[Input] = deque()  # granted, waiting for a thread
@@ -235,7 +240,7 @@ class ThreadLane:
                 try:
                     context = call.context.copy()
                     context.run(_set_running, input)
-                    if target.is_plain and input.kwargs is None:
+                    if target.is_plain and input.kwargs is None and self._around is None:
                         outcome = Value(context.run(target.function, *input.args))
                     else:
                         outcome = Value(context.run(self._body, target, input))
@@ -304,8 +309,11 @@ class ThreadLane:
             args = (self.instance, *args)
         kwargs = input.kwargs or {}
         stream = stream_of(input.call) if target.is_generator else None
+        function = target.function
+        if self._around is not None:
+            function = self._around(input, function)
         del input  # it leads to the error, and the error's traceback to this frame
-        result = target.function(*args, **kwargs)
+        result = function(*args, **kwargs)
         return result if stream is None else stream.drive(result)
 
     # -- the end ------------------------------------------------------------------

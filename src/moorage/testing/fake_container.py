@@ -1,0 +1,689 @@
+"""The fake container: one container around any function, in the test's hands.
+
+Owns `FakeContainer` and what a test asks of it.  It is a run of its own with one pool
+that has one container, always: what happens in it is the engine's doing, not this file's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Hashable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
+
+from ..app import App
+from ..calls import StreamReader
+from ..cls import Cls, Obj
+from ..exception import Error, ExecutionError, InvalidError
+from ..frames import short, shortened
+from ..functions import Function, Service
+from ..invoking import Map, Remote, Starmap
+from ..marks import Concurrency, PartialFunction
+from ..options import FunctionOptions, OnFull, changed_options
+from ..partial_function import checked_batching
+from ..retries import Retries
+from ..runs import MakePool, Run, give_sigint_back
+from ..runtime import views
+from ..runtime.autoscaler import Limits
+from ..runtime.clock import Clock, VirtualClock, Waiter
+from ..runtime.container import ContainerState
+from ..runtime.interrupts import interrupts
+from ..runtime.pool import Pool
+from ..runtime.regions import ours, park
+from ..runtime.statistics import PoolStatistics
+from ..runtime.wakers import AsyncWaiter, make_async_waiter, run_in_thread
+from ..targets import check_batched
+from ..with_aio import with_aio
+from .events import Events, Timeline, seconds
+from .gates import Gate, GatePoint
+from .probe import Probe, Watch, shown_call
+from .submission import Submission
+
+READY: Final = ContainerState.READY
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class FakeOptions(TypedDict, total=False):
+    """What a `FakeContainer` may be given besides its function; see there."""
+
+    max_inputs: int | None
+    target_inputs: int | None
+    max_batch_size: int | None
+    wait_ms: int | None
+    timeout: float | None
+    queue_timeout: float | None
+    max_backlog: int | None
+    on_full: OnFull | None
+    retries: int | Retries | None
+    clock: Clock | None
+    serialize: bool
+    grace: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FakeStatistics:
+    """A `FakeContainer` at one moment, counted under its pool's lock and so exact.
+
+    ``FakeStatistics(running=2, queued=1, peak=2, limit=2)`` is equal to it if all the
+    other counts are 0.
+    """
+
+    running: int = 0  # inputs that hold a slot, or have a part in their batch's
+    queued: int = 0
+    finished: int = 0  # with a result
+    failed: int = 0
+    cancelled: int = 0
+    peak: int = 0  # slots held at once, at the most
+    limit: int = 0  # slots there are
+    waiting: int = 0  # failed, and will be tried again
+    abandoned: int = 0  # of the running ones: answered, and their code has not ended
+
+
+class FakeContainer(Generic[P, R]):
+    """One container, filled up to `max_inputs`: ``with FakeContainer(fn) as container:``.
+
+    It runs inputs with the engine that an app's containers have: hooks, slots, batches,
+    timeouts, retries and cancellation are the real ones.  There is no autoscaler.
+    ``with`` and ``async with`` start it, and wait for its enter hooks; leaving cancels
+    what is queued and what runs, then runs the exit hooks.
+
+    Args:
+        function: a function of an app, one decorated with ``concurrent`` or ``batched``
+            only, an instance of a class of an app or a method of one, or any callable.
+            An app's functions called by it run in their own app as ever.
+        max_inputs: how many inputs it runs at once.  If None, what the function was
+            decorated with; without that, 1.
+        target_inputs: checked, and shown in ``container.pool_statistics()``; no effect,
+            for there is nothing to scale.
+        max_batch_size, wait_ms: both, to batch as ``batched`` does.
+        timeout, queue_timeout, max_backlog, on_full, retries: in the place of what the
+            function was decorated with; see `App.function`.
+        clock: the clock it lives by; real time if None.  In a `VirtualClock` the thread
+            that enters the container takes part until it leaves.
+        serialize: send arguments and results through cloudpickle, as on the way to a
+            remote container; see `App.run`.
+        grace: seconds that leaving may take; 5 if None.
+
+    Raises:
+        InvalidError: if it cannot be run in a container; on use, if it was not entered.
+        Exception: on entering, what an enter hook raised.
+    """
+
+    @overload
+    def __init__(
+        self, function: Function[P, R, object], /, **options: Unpack[FakeOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, function: PartialFunction[P, R, object], /, **options: Unpack[FakeOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[FakeOptions]
+    ) -> None: ...
+    @overload
+    def __init__(self, function: Callable[P, R], /, **options: Unpack[FakeOptions]) -> None: ...
+    @overload
+    def __init__(
+        self: FakeContainer[..., Any], function: object, /, **options: Unpack[FakeOptions]
+    ) -> None: ...
+    @shortened
+    def __init__(self, function: Any, /, **options: Unpack[FakeOptions]) -> None:
+        unknown = options.keys() - FakeOptions.__annotations__.keys()
+        if unknown:
+            raise InvalidError(
+                f"FakeContainer has no option {min(unknown)}; "
+                f"write one that it has: {', '.join(FakeOptions.__annotations__)}"
+            )
+        self._clock = options.get("clock")
+        self._serialize = options.get("serialize", False)
+        self._grace = options.get("grace")
+        self._probe = Probe()
+        methods, service = _methods_and_service(function)
+        self._service = _FakeService(service, _changed(service.options, options), self._get_run)
+        self._functions: dict[str, Function[Any, Any, Any]] = {
+            name: _in_container(method, self._service) for name, method in methods.items()
+        }
+        if self._service.options.batching is not None:
+            for method in self._functions.values():
+                check_batched(method._target)
+        # The one that `submit` runs; None if there are several.
+        self._only = next(iter(self._functions.values())) if len(methods) == 1 else None
+        self._run: Run | None = None
+        self._pool: Pool | None = None
+        # The clock in which the thread that entered takes part.
+        self._scope: VirtualClock | None = None
+        # Of a container that was left, for who asks afterwards.
+        self._last: FakeStatistics | None = None
+
+    # -- entering and leaving -----------------------------------------------------------
+
+    def __enter__(self) -> FakeContainer[P, R]:
+        self._check_not_entered()
+        try:
+            interrupts.install()  # before there is anything that it could leave behind
+            self._take_part()
+            with ours:
+                self._begin()
+            self._wait(_has_started)
+            self._check_start()
+        except BaseException as error:
+            self._end()
+            raise short(error)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    async def __aenter__(self) -> FakeContainer[P, R]:
+        self._check_not_entered()
+        try:
+            interrupts.install()
+            self._take_part()
+            with ours:
+                self._begin()
+            await self._wait_async(_has_started)
+            self._check_start()
+        except BaseException as error:
+            await self._end_async()
+            raise short(error)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._end_async()
+
+    def _check_not_entered(self) -> None:
+        if self._run is not None:
+            raise short(
+                ExecutionError(
+                    f"{self!r} is in use already; "
+                    "leave it first, or write FakeContainer(...) for another"
+                )
+            )
+
+    def _take_part(self) -> None:
+        """Virtual time stands still, from here on, while this thread does not wait."""
+        if isinstance(self._clock, VirtualClock):
+            self._clock.__enter__()
+            self._scope = self._clock
+
+    def _begin(self) -> None:
+        self._last = None
+        self._probe.start_error = None
+        name = f"the fake container of {self._service.name}"
+        self._run = Run(name, clock=self._clock, grace=self._grace, probe=self._probe)
+        self._pool = self._run.pool(self._service.key, self._service.make_pool)
+        self._pool.start_minimum()
+
+    def _check_start(self) -> None:
+        error = self._probe.start_error
+        if error is not None:
+            raise error
+
+    def _end(self) -> None:
+        try:
+            if self._run is not None:
+                self._run.close()
+        finally:
+            self._forget()
+
+    async def _end_async(self) -> None:
+        try:
+            if self._run is not None:
+                await run_in_thread(self._run.close)
+                give_sigint_back()  # that thread cannot
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._pool is not None:
+            self._last = _counted(self._pool)
+        self._run = self._pool = None
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            scope.__exit__(None, None, None)
+
+    # -- giving it inputs -----------------------------------------------------------------
+
+    @property
+    def call(self) -> Remote[P, R]:
+        """``call(...)`` runs one input and gives its result; ``await call.aio(...)`` too."""
+        return self._function().remote
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Submission[R]:
+        """Hand in one input, and go on; the handle says what becomes of it.
+
+        Raises:
+            ResourceExhaustedError: if ``max_backlog`` inputs wait already.
+        """
+        try:
+            return _submit(self._function(), args, kwargs)
+        except Exception as error:
+            raise short(error)
+
+    @property
+    def map(self) -> Map[R]:
+        """``map([...])`` runs many inputs, and gives their results; see `Function.map`."""
+        return self._function().map
+
+    @property
+    def starmap(self) -> Starmap[R]:
+        """As `map`, over rows of arguments."""
+        return self._function().starmap
+
+    def stream(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Any]:
+        """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
+        try:
+            return self._function()._remote_gen(*args, **kwargs)
+        except Exception as error:
+            raise short(error)
+
+    def method(self, name: str) -> FakeMethod:
+        """One method of a class that has several: ``container.method("add").submit(1)``.
+
+        All share the slots of the container, as in an app.
+
+        Raises:
+            InvalidError: if it has no such method.
+        """
+        try:
+            self._pool_now  # noqa: B018 - it must be in use
+            function = self._functions.get(name)
+            if function is None:
+                raise InvalidError(
+                    f"{self._service.name} has no method {name!r}; "
+                    f"write one of {', '.join(map(repr, self._functions))}"
+                )
+        except Error as error:
+            raise short(error)
+        return FakeMethod(function)
+
+    def _function(self) -> Function[P, R, Any]:
+        self._pool_now  # noqa: B018 - it must be in use
+        if self._only is None:
+            names = list(self._functions)
+            raise short(
+                InvalidError(
+                    f"{self._service.name} has the methods {', '.join(names)}; "
+                    f'write container.method("{names[0]}") to say which'
+                )
+            )
+        return self._only
+
+    # -- looking at it ----------------------------------------------------------------------
+
+    def statistics(self) -> FakeStatistics:
+        """Its counts at this moment; after it was left, those at the end."""
+        if self._pool is None and self._last is not None:
+            return self._last
+        return _counted(self._pool_now)
+
+    def pool_statistics(self) -> PoolStatistics:
+        """All that is counted of its pool, as by `Function.statistics`."""
+        return self._pool_now.statistics()
+
+    @property
+    def events(self) -> Events:
+        """What happened until now, also in earlier uses."""
+        return self._probe.events
+
+    def timeline(self, *, width: int = 60) -> Timeline:
+        """A picture of what happened until now, at most `width` characters of time wide."""
+        return self._probe.timeline(width=width)
+
+    def __repr__(self) -> str:
+        name = self._service.name
+        if self._pool is None:
+            return f"<FakeContainer {name}: not in use>"
+        seen = _counted(self._pool)
+        parts = [f"{seen.running} of {seen.limit} slots held"]
+        for count, what in (
+            (seen.queued, "queued"),
+            (seen.waiting, "waiting for a retry"),
+            (seen.finished, "finished"),
+            (seen.failed, "failed"),
+            (seen.cancelled, "cancelled"),
+        ):
+            if count:
+                parts.append(f"{count} {what}")
+        if self._pool.clock.virtual:
+            parts.append(f"at {seconds(self._pool.clock.now())} s")
+        return f"<FakeContainer {name}: {', '.join(parts)}>"
+
+    # -- holding and waiting ------------------------------------------------------------------
+
+    @shortened
+    def hold(self, point: GatePoint) -> Gate:
+        """Hold inputs at `point` from now on, until the gate is opened; see `Probe.hold`.
+
+        Raises:
+            InvalidError: if there is no such point, or its functions never come to it.
+        """
+        targets = [function._target for function in self._functions.values()]
+        if point == "await" and not any(t.is_async and not t.is_generator for t in targets):
+            raise InvalidError(
+                f"{self._service.name} awaits nothing, for it is no async function; "
+                'write hold("start") or hold("settle")'
+            )
+        if point == "settle" and all(target.is_generator for target in targets):
+            raise InvalidError(
+                f"{self._service.name} is a generator, which is held at its start only; "
+                'write hold("start")'
+            )
+        return self._probe.hold(point)
+
+    async def _wait_running_async(self, count: int) -> None:
+        await self._wait_async(self._enough(count))
+        await self._rest_async()
+
+    @with_aio(_wait_running_async)
+    def wait_running(self, count: int) -> None:
+        """Wait until `count` inputs hold a slot at once, or a part in their batch's.
+
+        In virtual time everything has come to rest then: their code has got to its first
+        wait.  In real time it may be about to begin.
+
+        Raises:
+            InvalidError: if there are not so many slots.
+        """
+        self._wait(self._enough(count))
+        self._rest()
+
+    async def _wait_idle_async(self) -> None:
+        await self._wait_async(_is_idle)
+
+    @with_aio(_wait_idle_async)
+    def wait_idle(self) -> None:
+        """Wait until nothing is queued, runs, or waits for a retry."""
+        self._wait(_is_idle)
+
+    @shortened
+    def set_limit(self, limit: int) -> None:
+        """Run at most `limit` inputs at once from now on; interrupts none.
+
+        Raises:
+            InvalidError: unless it is from 1 to the container's `max_inputs`.
+        """
+        pool = self._pool_now
+        most = self._service.limits.max_inputs
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(
+                f"a limit must be a whole number from 1 to max_inputs={most}, got {limit!r}; "
+                "write FakeContainer(..., max_inputs=...) for a higher one"
+            )
+        with ours:
+            with pool.lock:
+                containers = list(pool._ready)
+            for container in containers:
+                pool.resize(container, limit)
+
+    def _enough(self, count: int) -> Callable[[Pool], bool]:
+        batching = self._service.options.batching
+        most = self._service.limits.max_inputs * (batching.max_batch_size if batching else 1)
+        if isinstance(count, bool) or not 0 <= count <= most:
+            raise short(
+                InvalidError(
+                    f"wait_running needs a count from 0 to {most}, as many as can run at once, "
+                    f"got {count!r}; write FakeContainer(..., max_inputs=...) for more"
+                )
+            )
+        return lambda pool: views.statistics_of(pool).running >= count
+
+    def _wait(self, condition: Callable[[Pool], bool]) -> None:
+        pool = self._pool_now
+        waiter = pool.clock.make_waiter()
+        watch = _when(condition, waiter)
+        self._probe.watch(pool, watch)
+        try:
+            with ours:
+                park(pool.clock, waiter)
+        finally:
+            self._probe.unwatch(watch)
+
+    async def _wait_async(self, condition: Callable[[Pool], bool]) -> None:
+        waiter = make_async_waiter()
+        watch = _when(condition, waiter)
+        self._probe.watch(self._pool_now, watch)
+        try:
+            await waiter.wait()
+        finally:
+            self._probe.unwatch(watch)
+
+    def _rest(self) -> None:
+        """In virtual time, wait until everybody else waits."""
+        clock = self._pool_now.clock
+        if clock.virtual:
+            with ours:
+                park(clock, clock.make_waiter(), 0.0)
+
+    async def _rest_async(self) -> None:
+        clock = self._pool_now.clock
+        if clock.virtual:
+            waiter = make_async_waiter()
+            timer = clock.call_at(clock.now(), waiter.wake)
+            try:
+                await waiter.wait()
+            finally:
+                timer.cancel()
+
+    @property
+    def _pool_now(self) -> Pool:
+        if self._pool is None:
+            raise short(
+                ExecutionError(
+                    f"the fake container of {self._service.name} is not in use; "
+                    "write `with FakeContainer(...) as container:`, and use it inside"
+                )
+            )
+        return self._pool
+
+    def _get_run(self) -> Run | None:
+        return self._run
+
+
+class FakeMethod:
+    """One method of a class in a `FakeContainer`; see `FakeContainer.method`."""
+
+    def __init__(self, function: Function[..., Any, Any]) -> None:
+        self._function = function
+
+    @property
+    def call(self) -> Remote[..., Any]:
+        """``call(...)`` runs one input and gives its result; ``await call.aio(...)`` too."""
+        return self._function.remote
+
+    def submit(self, *args: Any, **kwargs: Any) -> Submission[Any]:
+        """Hand in one input, and go on; see `FakeContainer.submit`."""
+        try:
+            return _submit(self._function, args, kwargs)
+        except Exception as error:
+            raise short(error)
+
+    @property
+    def map(self) -> Map[Any]:
+        """``map([...])`` runs many inputs, and gives their results; see `Function.map`."""
+        return self._function.map
+
+    @property
+    def starmap(self) -> Starmap[Any]:
+        """As `map`, over rows of arguments."""
+        return self._function.starmap
+
+    def stream(self, *args: Any, **kwargs: Any) -> StreamReader[Any]:
+        """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
+        try:
+            return self._function._remote_gen(*args, **kwargs)
+        except Exception as error:
+            raise short(error)
+
+    def __repr__(self) -> str:
+        return f"<FakeMethod {self._function.__name__}>"
+
+
+class _FakeService:
+    """The service of a function, with its own options, in the run of a fake container."""
+
+    def __init__(
+        self, service: Service, options: FunctionOptions, get_run: Callable[[], Run | None]
+    ) -> None:
+        self._inner: Service = service.with_options(options)
+        self._get_run = get_run
+
+    @property
+    def app(self) -> App:
+        return self._inner.app
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def key(self) -> Hashable:
+        return self._inner.key
+
+    @property
+    def options(self) -> FunctionOptions:
+        return self._inner.options
+
+    @property
+    def mounts_volumes(self) -> bool:
+        return self._inner.mounts_volumes
+
+    @property
+    def limits(self) -> Limits:
+        return self._inner.limits
+
+    def current_run(self) -> Run:
+        run = self._get_run()
+        if run is None:
+            raise ExecutionError(
+                f"the fake container of {self.name} is not in use any more; "
+                "call its functions inside `with FakeContainer(...) as container:`"
+            )
+        return run
+
+    @property
+    def open_run(self) -> Run | None:
+        return self._get_run()
+
+    @property
+    def make_pool(self) -> MakePool:
+        return self._inner.make_pool
+
+    def with_options(self, options: FunctionOptions) -> _FakeService:
+        return _FakeService(self._inner, options, self._get_run)
+
+    def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
+        raise InvalidError(
+            "a fake container has no autoscaler; "
+            "call container.set_limit(...), or run the app: `with app.run(clock=clock):`"
+        )
+
+
+# -- what can be run ------------------------------------------------------------------------
+
+
+def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, Any]], Service]:
+    """The functions that inputs may be of, by name, and the service that they share."""
+    if isinstance(function, Function):
+        registered: Function[Any, Any, Any] = function
+        return {registered.__name__: registered}, registered._service
+    if isinstance(function, Obj):
+        declared = function._cls._declared
+        methods = {name: function._bind(None, name, None) for name in declared.methods}
+        if not methods:
+            raise InvalidError(
+                f"{declared.name} has no method to run; put @moorage.method() above one"
+            )
+        return methods, function._service
+    if isinstance(function, (Cls, type)):
+        name = function.__name__
+        registered_as = "" if isinstance(function, Cls) else "with @app.cls() above it, "
+        raise InvalidError(
+            f"a fake container runs an instance, got the class {name}; "
+            f"write {registered_as}FakeContainer({name}(...))"
+        )
+    if not isinstance(function, PartialFunction) and not callable(function):
+        raise InvalidError(
+            f"a fake container runs a function, or an instance of a class of an app, "
+            f"got {function!r}; write FakeContainer(function)"
+        )
+    made: Function[Any, Any, Any] = App().function(serialized=True)(function)
+    return {made.__name__: made}, made._service
+
+
+def _changed(options: FunctionOptions, given: FakeOptions) -> FunctionOptions:
+    """`options` with what the fake container was given, of one container."""
+    most, target = given.get("max_inputs"), given.get("target_inputs")
+    if most is not None or target is not None:
+        changed = Concurrency(options.max_inputs if most is None else most, target).checked()
+        options = options.merged(concurrency=changed)
+    size, wait_ms = given.get("max_batch_size"), given.get("wait_ms")
+    if size is not None or wait_ms is not None:
+        if size is None or wait_ms is None:
+            raise InvalidError(
+                f"a batch needs max_batch_size and wait_ms, got {size} and {wait_ms}; "
+                "write both, as max_batch_size=4, wait_ms=100"
+            )
+        options = options.merged(batching=checked_batching(size, wait_ms))
+    names = ("retries", "timeout", "queue_timeout", "max_backlog", "on_full")
+    options = changed_options(options, {}, {}, **{name: given.get(name) for name in names})
+    options.check_queue_timeout()
+    return options.merged(min_containers=1, max_containers=1, buffer_containers=0)
+
+
+def _in_container(function: Function[Any, Any, Any], service: Service) -> Function[Any, Any, Any]:
+    return Function._make(
+        function._target, service, function._local, shown=repr(function), web=function._web
+    )
+
+
+def _submit(
+    function: Function[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Submission[Any]:
+    call = function.spawn(*args, **kwargs)
+    return Submission(call, shown_call(function.__name__, args, kwargs))
+
+
+# -- what is waited for, under the pool's lock ----------------------------------------------
+
+
+def _when(condition: Callable[[Pool], bool], waiter: Waiter | AsyncWaiter) -> Watch:
+    return lambda pool: waiter.wake if condition(pool) else None
+
+
+def _has_started(pool: Pool) -> bool:
+    # By the state, for this is asked in the moment when that changes.
+    return pool._failed_starts > 0 or any(c.state is READY for c in pool._containers)
+
+
+def _is_idle(pool: Pool) -> bool:
+    return not (pool._queued or pool._running or pool._waiting or pool._outside)
+
+
+def _counted(pool: Pool) -> FakeStatistics:
+    seen = pool.statistics()
+    limits = [c.limit for c in seen.containers if c.state.value == "ready"]
+    return FakeStatistics(
+        running=seen.running,
+        queued=seen.queued + seen.outside,
+        finished=seen.succeeded,
+        failed=seen.failed,
+        cancelled=seen.cancelled,
+        peak=seen.peak_inputs,
+        limit=limits[0] if limits else seen.max_inputs,
+        waiting=seen.waiting,
+        abandoned=seen.abandoned,
+    )

@@ -1,0 +1,210 @@
+"""Gates: where a test holds inputs up, and lets them go one by one.
+
+Owns `Gate`: which inputs are held at one point of their way, and who waits for them to
+get there.  `Probe` makes gates and leads inputs through them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Literal, Protocol
+
+from ..exception import InvalidError
+from ..frames import shortened
+from ..runtime.clock import Clock, Waiter
+from ..runtime.input import Input
+from ..runtime.regions import ours, park
+from ..runtime.wakers import AsyncWaiter, make_async_waiter
+from ..spawned import FunctionCall
+from ..with_aio import with_aio
+from .submission import Submission
+
+GatePoint = Literal["start", "await", "settle"]
+"""Where inputs can be held: before their code begins; where it first awaits; after it."""
+
+POINTS: tuple[GatePoint, ...] = ("start", "await", "settle")
+
+
+class _HeldWaiter(Protocol):
+    def wake(self) -> None: ...
+
+
+class Gate:
+    """A point at which inputs are held until the test lets them go.
+
+    Made by `FakeContainer.hold` and `Probe.hold`.  It holds every input that comes to its
+    point, in order, until it is opened; leaving ``with container.hold(...) as gate:``
+    opens it.  A held input keeps its slot, and can be cancelled and run out of time as
+    any other.  Virtual time passes while one is held.
+    """
+
+    def __init__(self, point: GatePoint, of: str | None, clock: Callable[[], Clock]) -> None:
+        self.point: GatePoint = point
+        self._of = of  # the name of a function; None for all
+        self._clock = clock
+        self._lock = threading.Lock()  # a leaf, but for the clock's
+        # All below guarded by the lock.  Those that are held, in order, with what lets them go.
+        self._held: dict[Input, _HeldWaiter] = {}
+        self._labels: dict[Input, str] = {}
+        self._is_open = False
+        self._waiting: list[tuple[int, Callable[[], object]]] = []
+
+    @property
+    def held(self) -> list[str]:
+        """The inputs that are held, first come first: ``["fetch(1)", "fetch(2)"]``."""
+        with ours, self._lock:
+            return [self._labels[input] for input in self._held]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds nothing any more."""
+        return self._is_open
+
+    async def _wait_held(self, count: int = 1) -> None:
+        waiter = make_async_waiter()
+        if self._add(count, waiter.wake):
+            try:
+                await waiter.wait()
+            finally:
+                self._remove(waiter.wake)
+
+    @with_aio(_wait_held)
+    def wait_held(self, count: int = 1) -> None:
+        """Wait until `count` inputs are held at once.  ``await gate.wait_held.aio()`` too."""
+        clock = self._clock()
+        waiter = clock.make_waiter()
+        if self._add(count, waiter.wake):
+            try:
+                park(clock, waiter)
+            finally:
+                self._remove(waiter.wake)
+
+    @shortened
+    def release(self, which: Submission[Any] | FunctionCall[Any] | None = None) -> None:
+        """Let one input go on: the first that came, or `which`.
+
+        Raises:
+            InvalidError: if none is held, or `which` is not.
+        """
+        with ours:
+            with self._lock:
+                input = self._chosen(which)
+                waiter = self._held.pop(input)
+            waiter.wake()
+
+    def open(self) -> None:
+        """Hold no input any more, and let all go that are held.  Harmless if it is open."""
+        with ours:
+            with self._lock:
+                self._is_open = True
+                waiters = list(self._held.values())
+                self._held.clear()
+            for waiter in waiters:
+                waiter.wake()
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.open()
+
+    def __repr__(self) -> str:
+        if self._is_open:
+            return f"<Gate at {self.point!r}: open>"
+        of = f" of {self._of}" if self._of else ""
+        return f"<Gate at {self.point!r}{of}: holds {', '.join(self.held) or 'none'}>"
+
+    # -- for the test's side --------------------------------------------------------
+
+    def _chosen(self, which: Submission[Any] | FunctionCall[Any] | None) -> Input:
+        if not self._held:
+            raise InvalidError(
+                f"no input is held at {self.point!r}; "
+                "call gate.wait_held() first, which waits until one is there"
+            )
+        if which is None:
+            return next(iter(self._held))
+        call = which if isinstance(which, FunctionCall) else which.call
+        for input in call._inputs:
+            if input in self._held:
+                return input
+        held = ", ".join(self._labels[input] for input in self._held)
+        raise InvalidError(
+            f"{which!r} is not held at {self.point!r}, where {held} is; "
+            "release one of those, or wait until it gets there"
+        )
+
+    def _add(self, count: int, wake: Callable[[], object]) -> bool:
+        if isinstance(count, bool) or count < 1:
+            raise InvalidError(f"wait_held needs a count from 1 up, got {count!r}; write 1")
+        with ours, self._lock:
+            if len(self._held) >= count:
+                return False
+            if self._is_open:
+                raise InvalidError(
+                    f"the gate at {self.point!r} is open and holds nothing; "
+                    "write container.hold(...) for a new one"
+                )
+            self._waiting.append((count, wake))
+            return True
+
+    def _remove(self, wake: Callable[[], object]) -> None:
+        with ours, self._lock:
+            self._waiting = [entry for entry in self._waiting if entry[1] != wake]
+
+    # -- for the input's side, on its own flow ----------------------------------------
+
+    def is_for(self, name: str) -> bool:
+        """Whether it holds inputs of the function of this name."""
+        return not self._is_open and (self._of is None or self._of == name)
+
+    def pass_through(self, input: Input, label: str) -> None:
+        """Hold `input`, a synchronous one, here.
+
+        Raises:
+            InputCancellation: if it is cancelled meanwhile.
+        """
+        clock = self._clock()
+        waiter: Waiter = clock.make_waiter()
+        with ours:
+            if not self._arrive(input, label, waiter):
+                return
+            try:
+                park(clock, waiter)
+            finally:
+                self._leave(input)
+
+    async def pass_through_async(self, input: Input, label: str) -> None:
+        """As `pass_through`, for a task."""
+        waiter: AsyncWaiter = make_async_waiter()
+        if not self._arrive(input, label, waiter):
+            return
+        try:
+            await waiter.wait()
+        finally:
+            self._leave(input)
+
+    def _arrive(self, input: Input, label: str, waiter: _HeldWaiter) -> bool:
+        with ours, self._lock:
+            if self._is_open:
+                return False
+            self._held[input] = waiter
+            self._labels[input] = label
+            count = len(self._held)
+            woken = [entry for entry in self._waiting if entry[0] <= count]
+            self._waiting = [entry for entry in self._waiting if entry[0] > count]
+        for _, wake in woken:
+            wake()
+        return True
+
+    def _leave(self, input: Input) -> None:
+        with ours, self._lock:
+            self._held.pop(input, None)
+            self._labels.pop(input, None)

@@ -1,0 +1,326 @@
+"""The probe: records what goes on in the pools of a run, and holds inputs at gates.
+
+Owns `Probe`, which a run calls by the protocol of ``runtime/probing.py``: mostly under a
+pool's lock, so that what it records is in the order in which it happened.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from functools import partial
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ..exception import InvalidError
+from ..frames import shortened
+from ..runtime.batching import members_of
+from ..runtime.clock import Clock
+from ..runtime.input import Input
+from ..runtime.regions import ours
+from .events import Event, EventKind, Events, Timeline
+from .gates import POINTS, Gate, GatePoint
+from .submission import ended_as
+
+if TYPE_CHECKING:
+    from ..functions import Function
+    from ..runtime.container import Container
+    from ..runtime.pool import Pool
+    from ..runtime.probing import What
+
+Watch = Callable[["Pool"], Callable[[], object] | None]
+"""Looks at a pool under its lock; gives how to wake who waits, once there is reason to."""
+
+
+class Probe:
+    """Sees and holds what goes on in one run: ``with app.run(probe=probe):``.
+
+    A `FakeContainer` has one of its own, whose methods are its methods.  A probe is for
+    one run at a time; what it recorded stays when the run is left.
+    """
+
+    def __init__(self) -> None:
+        # Guards all below.  A leaf: taken under the locks of pools.
+        self._lock = threading.Lock()
+        self._events: list[Event] = []
+        self._labels: dict[Input, str] = {}  # of those that are not settled
+        self._named: dict[str, int] = {}  # how many inputs had this label
+        self._gates: tuple[Gate, ...] = ()  # replaced as a whole; read without the lock
+        self._watches: list[Watch] = []
+        self._pool: Pool | None = None  # one of the run's
+        self._began: float | None = None  # by the run's clock, in real time
+        self.start_error: BaseException | None = None
+
+    @property
+    def events(self) -> Events:
+        """What happened until now."""
+        with ours, self._lock:
+            return Events(self._events)
+
+    def timeline(self, *, width: int = 60) -> Timeline:
+        """A picture of what happened until now, at most `width` characters of time wide."""
+        return Timeline(self.events, width=width)
+
+    @shortened
+    def hold(self, point: GatePoint, *, of: Function[..., Any, Any] | None = None) -> Gate:
+        """Hold inputs at `point` from now on, until the gate is opened.
+
+        Args:
+            point: ``"start"``: it has a slot, its code has not begun; ``"await"``: where
+                asynchronous code waits for the first time; ``"settle"``: its code has
+                returned, or raised an `Exception`, and nobody knows it yet.
+                Generators can be held at ``"start"`` only.
+            of: hold inputs of this function only.
+
+        Raises:
+            InvalidError: if there is no such point.
+        """
+        if point not in POINTS:
+            raise InvalidError(
+                f'inputs can be held at "start", "await" and "settle", got {point!r}; '
+                'write hold("start")'
+            )
+        gate = Gate(point, None if of is None else of._target.name, self._clock)
+        with ours, self._lock:
+            self._gates = (*(g for g in self._gates if not g.is_open), gate)
+        return gate
+
+    def __repr__(self) -> str:
+        return f"<Probe: {len(self._events)} events>"
+
+    def _clock(self) -> Clock:
+        if self._pool is None:
+            raise InvalidError(
+                "this probe is not used by a run that called anything yet; write "
+                "`with app.run(probe=probe):` and call a function before you wait at a gate"
+            )
+        return self._pool.clock
+
+    # -- called by pools and executors ------------------------------------------------
+
+    def note(
+        self,
+        what: What,
+        pool: Pool,
+        input: Input | None = None,
+        container: Container | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """See `Probing.note`."""
+        if what == "failed":
+            self.start_error = error
+        elif what != "released":
+            self._record(what, pool, input, container, error)
+        if self._watches:
+            self._look(pool)
+
+    def around(self, pool: Pool, input: Input, function: Callable[..., Any]) -> Callable[..., Any]:
+        """See `Probing.around`."""
+        target = input.call.target
+        gates = [gate for gate in self._gates if gate.is_for(target.name)]
+        with ours:
+            label = self._label(input)
+
+        def started() -> None:
+            with ours, pool.lock:
+                for member in members_of(input):
+                    self.note("started", pool, member, input.container)
+
+        if not gates:
+            started()
+            return function
+        way = _Way(gates, input, label, started)
+        if not target.is_async:
+            return way.of_generator(function) if target.is_generator else way.of(function)
+        if target.is_generator:
+            return way.of_async_generator(function)
+        return way.of_async(function)
+
+    # -- under the lock of a pool -------------------------------------------------------
+
+    def _record(
+        self,
+        kind: EventKind,
+        pool: Pool,
+        input: Input | None,
+        container: Container | None,
+        error: BaseException | None,
+    ) -> None:
+        now = pool.clock.now()
+        where = "" if container is None else f"{pool.options.name}-{container.number}"
+        detail = ""
+        if kind == "settled":
+            assert input is not None and input.outcome is not None
+            detail = ended_as(input.outcome)
+        elif error is not None:
+            detail = type(error).__name__
+        label = "" if input is None else self._label(input)
+        with self._lock:
+            self._pool = pool
+            if self._began is None:
+                self._began = 0.0 if pool.clock.virtual else now
+            at = now - self._began
+            self._events.append(Event(at, kind, label, where, detail))
+            if kind == "ended" or (kind == "settled" and container is None):
+                self._labels.pop(cast(Input, input), None)
+
+    def _label(self, input: Input) -> str:
+        with self._lock:
+            label = self._labels.get(input)
+            if label is None:
+                name = shown_call(input.call.target.name, input.args, input.kwargs or {})
+                count = self._named[name] = self._named.get(name, 0) + 1
+                label = self._labels[input] = name if count == 1 else f"{name} #{count}"
+            return label
+
+    # -- waiting for a state of a pool ---------------------------------------------------
+
+    def watch(self, pool: Pool, watch: Watch) -> None:
+        """Have `watch` look at `pool` now, and after each event, until it gives a waker."""
+        with ours, pool.lock:
+            self._watches.append(watch)
+            self._look(pool)
+
+    def unwatch(self, watch: Watch) -> None:
+        with ours, self._lock:
+            self._watches = [each for each in self._watches if each is not watch]
+
+    def _look(self, pool: Pool) -> None:
+        for watch in list(self._watches):
+            wake = watch(pool)
+            if wake is not None:
+                self._watches = [each for each in self._watches if each is not watch]
+                wake()
+
+
+class _Way:
+    """One input's way through the gates that are closed as its code begins."""
+
+    def __init__(
+        self, gates: list[Gate], input: Input, label: str, started: Callable[[], None]
+    ) -> None:
+        self._gates = gates
+        self._input = input
+        self._label = label
+        self._started = started
+
+    def _at(self, point: GatePoint) -> list[Gate]:
+        return [gate for gate in self._gates if gate.point == point]
+
+    def _pass(self, point: GatePoint) -> None:
+        for gate in self._at(point):
+            gate.pass_through(self._input, self._label)
+
+    async def _pass_async(self, point: GatePoint) -> None:
+        for gate in self._at(point):
+            await gate.pass_through_async(self._input, self._label)
+
+    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def held(*args: Any, **kwargs: Any) -> Any:
+            self._pass("start")
+            self._started()
+            try:
+                result = function(*args, **kwargs)
+            except Exception:
+                self._pass("settle")
+                raise
+            self._pass("settle")
+            return result
+
+        return held
+
+    def of_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def held(*args: Any, **kwargs: Any) -> Any:
+            self._pass("start")
+            self._started()
+            return function(*args, **kwargs)
+
+        return held
+
+    def of_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        # Its call gives a coroutine, which the executor awaits for the generator.
+        async def held(*args: Any, **kwargs: Any) -> Any:
+            await self._pass_async("start")
+            self._started()
+            result = function(*args, **kwargs)
+            return await result if isinstance(result, CoroutineType) else result
+
+        return held
+
+    def of_async(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def held(*args: Any, **kwargs: Any) -> Any:
+            await self._pass_async("start")
+            self._started()
+            try:
+                coroutine = function(*args, **kwargs)
+                if self._at("await"):
+                    coroutine = _HeldAtFirst(coroutine, self._pass_async("await"))
+                result = await coroutine
+            except Exception:
+                await self._pass_async("settle")
+                raise
+            await self._pass_async("settle")
+            return result
+
+        return held
+
+
+class _HeldAtFirst:
+    """Awaits `coroutine`, and `gate` in between when that waits for the first time."""
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], gate: Coroutine[Any, Any, None]
+    ) -> None:
+        self._coroutine = coroutine
+        self._gate = gate
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self._coroutine.__await__()
+        step: Callable[[], Any] = partial(steps.send, None)
+        was_held = False
+        try:
+            while True:
+                try:
+                    item = step()
+                except StopIteration as end:
+                    return end.value
+                try:
+                    if not was_held:
+                        was_held = True
+                        yield from self._gate.__await__()
+                except BaseException as error:
+                    # Cancelled at the gate: that is at its first await, as far as it knows.
+                    cancel = getattr(item, "cancel", None)
+                    if cancel is not None:
+                        cancel()
+                    step = partial(steps.throw, error)
+                    continue
+                try:
+                    value = yield item
+                except BaseException as error:
+                    step = partial(steps.throw, error)
+                else:
+                    step = partial(steps.send, value)
+        finally:
+            self._gate.close()  # it may never have waited
+
+
+def shown_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """How it was called, made without running any code of the user's."""
+    shown = [_shown(value) for value in args]
+    shown += [f"{key}={_shown(value)}" for key, value in kwargs.items()]
+    return f"{name}({', '.join(shown)})"
+
+
+def _shown(value: object) -> str:
+    kind = type(value)
+    if kind is str or kind is bytes:
+        text = repr(value)
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]}...{text[-1]}"
+    if value is None or kind is bool or kind is int or kind is float:
+        return repr(value)
+    return f"<{kind.__name__}>"
+
+
+# Characters of an argument that are shown.
+LONGEST: Final = 24
