@@ -12,6 +12,9 @@ ROOT = Path(moorage.__file__).parent
 
 # DESIGN.md's table.  A file that is not in it fails the test: say where it belongs.
 LAYERS = {
+    "pytest_plugin": 7,
+    "testing.leaks": 7,
+    "testing.leak_check": 7,
     "testing.__init__": 7,
     "testing.events": 7,
     "testing.fake_container": 7,
@@ -141,6 +144,8 @@ UPWARD_FOR_TYPES = {
 THIRD_PARTY = {"anyio", "typing_extensions"}
 # Only inside functions: whoever does not use it need not have it.
 LAZY_THIRD_PARTY = {"anyio", "trio"}
+# Those that only pytest's plugin imports.
+FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
 
 # Who may read time or wait with a limit.
 TIME_OWNERS = {"runtime.clock", "runtime.timekeeper"}
@@ -257,6 +262,7 @@ def test_imports_make_no_circle_at_run_time():
 def test_nothing_but_the_standard_library_and_two_packages_is_imported(name):
     for package, in_function in imports_of(name).others:
         allowed = THIRD_PARTY | (LAZY_THIRD_PARTY if in_function else set())
+        allowed |= {"pytest"} if name in FOR_PYTEST else set()
         assert package in sys.stdlib_module_names or package in allowed
 
 

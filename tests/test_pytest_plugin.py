@@ -350,6 +350,80 @@ def test_run_app_in_an_autouse_fixture_with_an_app_of_a_module(run, pytester):
     ).assert_outcomes(passed=1)
 
 
+# -- fake_container ----------------------------------------------------------------------
+
+
+def test_fake_containers_are_closed_at_the_end_last_one_first(run):
+    run("""
+        closed = []
+
+        def cup(name):
+            @app.cls()
+            class Cup:
+                @moorage.exit()
+                def wash(self): closed.append(name)
+                @moorage.method()
+                def drink(self): return name
+            return Cup()
+
+        def test_sync(fake_container):
+            first = fake_container(cup("first"))
+            second = fake_container(cup("second"))
+            assert (first.call(), second.call()) == ("first", "second")
+            assert fake_container(lambda x: x + 1, max_inputs=2).call(1) == 2
+
+        def test_closed():
+            assert closed == ["second", "first"]
+    """).assert_outcomes(passed=2)
+
+
+FAKE = """
+    {mark}
+    async def test_virtual({argument}fake_container, virtual_clock):
+        container = fake_container(brew, max_inputs=2)
+        one, two, three = (container.submit(x) for x in range(3))
+        await container.wait_running.aio(2)
+        assert not three.done()
+        assert [await one, await two, await three] == [0, 1, 2]
+        assert virtual_clock.now() == 200
+        assert await container.call.aio(4) == 4
+
+    {mark}
+    async def test_real({argument}fake_container):
+        assert await fake_container(double).call.aio(4) == 8
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "argument", "ini"),
+    [
+        ("@pytest.mark.asyncio", "", ""),
+        ("#", "", "asyncio_mode = auto"),
+        (
+            '@pytest.mark.anyio\n    @pytest.mark.parametrize("anyio_backend", ["asyncio"])',
+            "anyio_backend, ",
+            "",
+        ),
+    ],
+    ids=["strict", "auto", "anyio"],
+)
+def test_fake_containers_in_async_tests(run, mark, argument, ini):
+    suite = FAKE.format(mark=mark, argument=argument)
+    run(suite, ini=ini).assert_outcomes(passed=2)
+
+
+def test_fake_containers_take_the_virtual_clock_of_a_sync_test(run):
+    run("""
+        def test_virtual(fake_container, virtual_clock):
+            container = fake_container(brew)
+            assert [container.call(x) for x in range(3)] == [0, 1, 2]
+            assert virtual_clock.now() == 300
+
+        def test_without(fake_container, virtual_clock):
+            assert fake_container(double, clock=None).call(1) == 2
+    """).assert_outcomes(passed=2)
+
+
 # -- options -----------------------------------------------------------------------------
 
 

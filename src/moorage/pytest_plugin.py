@@ -14,9 +14,20 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 import pytest
 
@@ -25,9 +36,13 @@ from .exception import ExecutionError
 
 if TYPE_CHECKING:
     from .app import App
-    from .testing import FakeContainer, VirtualClock
+    from .functions import Function
+    from .marks import PartialFunction
+    from .testing import FakeContainer, FakeOptions, VirtualClock
 
 A = TypeVar("A", bound="App")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -37,17 +52,33 @@ _LOOP_FIXTURES: Final = ("_function_scoped_runner", "_function_event_loop", "eve
 
 
 class FakeContainerFactory(Protocol):
-    """What the fixture ``fake_container`` gives."""
+    """What the fixture ``fake_container`` gives.
 
-    def __call__(self, fn: Any, /, **options: Any) -> FakeContainer[..., Any]:
-        """Start a container for `fn`; it is closed at the end of the test.
+    Called, it starts a container, which is closed at the end of the test.  Its clock is
+    the test's `virtual_clock`, if the test uses that one.  Options are those of
+    `moorage.testing.FakeContainer`.
+    """
 
-        Its clock is the test's `virtual_clock`, if the test uses that one.
-
-        Args:
-            options: those of `moorage.testing.FakeContainer`.
-        """
-        ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Function[P, R, object], /, **options: Unpack[FakeOptions]
+    ) -> FakeContainer[P, R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: PartialFunction[P, R, object], /, **options: Unpack[FakeOptions]
+    ) -> FakeContainer[P, R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[FakeOptions]
+    ) -> FakeContainer[P, R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, R], /, **options: Unpack[FakeOptions]
+    ) -> FakeContainer[P, R]: ...
+    @overload
+    def __call__(
+        self, function: object, /, **options: Unpack[FakeOptions]
+    ) -> FakeContainer[..., Any]: ...
 
 
 class RunApp(Protocol):
@@ -126,8 +157,8 @@ def containers_of_test(request: pytest.FixtureRequest) -> Generator[FakeContaine
     defaults = _clock_of(request)
     with ExitStack() as stack:
 
-        def fake_container(fn: Any, /, **options: Any) -> FakeContainer[..., Any]:
-            return stack.enter_context(FakeContainer(fn, **{**defaults, **options}))
+        def fake_container(function: Any, /, **options: Any) -> Any:
+            return stack.enter_context(FakeContainer(function, **{**defaults, **options}))
 
         yield fake_container
 
@@ -167,6 +198,7 @@ def _refuse_real_loops(request: pytest.FixtureRequest) -> None:
     test: Any = request.node
     if not _is_async(test):
         return
+    mark: pytest.Mark | None = test.get_closest_marker("asyncio")
     if "anyio_backend" in request.fixturenames:
         name, _ = _backend(request.getfixturevalue("anyio_backend"))
         if name != "asyncio":
@@ -176,9 +208,8 @@ def _refuse_real_loops(request: pytest.FixtureRequest) -> None:
                 "or use trio.testing.MockClock with trio"
             )
         return
-    mark = test.get_closest_marker("asyncio")
     if mark is not None:
-        scope = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope") or _loop_scope(test)
+        scope = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope") or _loop_scope(request)
         if scope != "function":
             _fail(
                 f"virtual_clock is of one test, and this test's loop is of the {scope}; "
@@ -190,9 +221,9 @@ def _fail(message: str) -> NoReturn:
     pytest.fail(message, pytrace=False)
 
 
-def _loop_scope(test: pytest.Item) -> str:
+def _loop_scope(request: pytest.FixtureRequest) -> str:
     try:
-        return str(test.config.getini("asyncio_default_test_loop_scope") or "function")
+        return str(request.config.getini("asyncio_default_test_loop_scope") or "function")
     except (KeyError, ValueError):
         return "function"  # older than the option
 
@@ -253,9 +284,9 @@ class VirtualTime:
 @contextmanager
 def _called_with(fixturedef: pytest.FixtureDef[Any], **instead: object) -> Generator[None]:
     """Meanwhile the function of a fixture, a generator, gets these arguments instead."""
-    function: Any = fixturedef.func
+    function = cast("Callable[..., Generator[Any, Any, object]]", fixturedef.func)
 
-    def call(**arguments: object) -> Generator[Any, Any, Any]:
+    def call(**arguments: object) -> Generator[Any, Any, object]:
         return (yield from function(**{**arguments, **instead}))
 
     changed: Any = fixturedef
