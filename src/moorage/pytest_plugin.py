@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import ExitStack, contextmanager
 from typing import (
@@ -260,9 +261,9 @@ class VirtualTime:
         if fixturedef.argname in _LOOP_FIXTURES:
             clock: VirtualClock = request.getfixturevalue("virtual_clock")
             if "_asyncio_loop_factory" in fixturedef.argnames:
-                with _called_with(fixturedef, _asyncio_loop_factory=clock.new_event_loop):
+                with _called_with(fixturedef, _asyncio_loop_factory=_factory_of(clock)):
                     return (yield)
-            with _made_by(request.getfixturevalue("event_loop_policy"), clock.new_event_loop):
+            with _made_by(request.getfixturevalue("event_loop_policy"), _factory_of(clock)):
                 return (yield)
         if _is_run_by_anyio(fixturedef):
             clock = request.getfixturevalue("virtual_clock")
@@ -279,6 +280,21 @@ class VirtualTime:
         if clock is not None and backend is not None and _is_async(pyfuncitem):
             arguments["anyio_backend"] = _virtual_backend(backend, clock)
         return (yield)
+
+
+def _factory_of(clock: VirtualClock) -> LoopFactory:
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        loop = clock.new_event_loop()
+        _loops[loop] = clock
+        return loop
+
+    return new_event_loop
+
+
+# The loops that were made here, with their clocks.
+_loops: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, VirtualClock]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 @contextmanager
@@ -334,13 +350,14 @@ def _virtual_backend(backend: object, clock: VirtualClock) -> tuple[str, dict[st
     from anyio import pytest_plugin
 
     name, options = _backend(backend)
-    runner = getattr(pytest_plugin, "_current_runner", None)
+    # Not public: one that is there already is used, whatever options it would be given.
+    runner: Any = getattr(pytest_plugin, "_current_runner", None)
     if runner is not None:
         loop = runner.get_loop() if hasattr(runner, "get_loop") else None
-        if getattr(loop, "_clock", None) is not clock:
+        if loop is None or _loops.get(loop) is not clock:
             _fail(
                 "virtual_clock is of one test, and this test's loop was made before, "
                 "for an asynchronous fixture of a wider scope; "
                 'write @pytest.fixture(scope="function") there'
             )
-    return name, {**options, "use_uvloop": False, "loop_factory": clock.new_event_loop}
+    return name, {**options, "use_uvloop": False, "loop_factory": _factory_of(clock)}
