@@ -104,7 +104,7 @@ def leaves_nothing_behind() -> Iterator[None]:
     left = []
     for run in list(runs._open_runs):
         if not run.ambient:
-            left.append(f"a run that was not left: {run.name}")
+            left.append(f"a run that was not left: {run.name}, opened at {run.opened_at}")
         run.close()
     until = time.monotonic() + STRAGGLERS_GET
     for thread in _threads() - threads_before:

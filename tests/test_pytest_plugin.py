@@ -1,5 +1,7 @@
 """The pytest plugin: suites as users write them, each run by a pytest of its own."""
 
+import contextlib
+import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -15,6 +17,8 @@ import moorage
 
 # Imported here, not in the suites: what those import is forgotten after each.
 import moorage.pytest_plugin
+from moorage import runs
+from moorage.runtime.pool import Pool
 from moorage.testing import leak_check, leaks  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
@@ -728,3 +732,36 @@ def test_the_leak_check_leaves_no_wrapper_behind(run):
         "--moorage-leak-check",
     ).assert_outcomes(passed=1)
     assert [kind.__dict__[name] for kind, name in kinds] == before
+
+
+def test_slots_that_nothing_holds_any_more_are_told_of_once(monkeypatch):
+    app = moorage.App("shop")
+    watch = leaks.LeakWatch()
+    run = app.run()
+
+    @app.function()
+    def brew():
+        return pools.extend(runs.open_pools())
+
+    pools = []
+    with run:
+        brew.remote()
+    held = dataclasses.replace(pools[0].statistics(), running=2)
+    monkeypatch.setattr(Pool, "statistics", lambda pool: held)
+    place = pools[0].run.opened_at
+    assert watch.take_leaks(leaks.Owner()) == [
+        f"2 slots of brew that were not given back, in a run of the app 'shop', opened at {place}"
+    ]
+    assert watch.take_leaks(leaks.Owner()) == []
+    monkeypatch.undo()
+
+
+def test_a_run_knows_the_users_line_that_opened_it():
+    app = moorage.App("shop")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(app.run())
+        (run,) = runs.open_runs()
+        here = sys._getframe().f_lineno - 2
+    assert run.opened_at == (
+        f"test_a_run_knows_the_users_line_that_opened_it (tests/test_pytest_plugin.py:{here})"
+    )

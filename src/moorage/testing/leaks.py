@@ -89,6 +89,8 @@ class LeakWatch:
         self._runs: dict[Run, Owner | None] = {}
         # Tasks that pended when the loop of a test was closed, which cancels them.
         self._cancelled: list[tuple[_Started, str, str]] = []  # its name, and how it is shown
+        # Pools whose slots were told of.
+        self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         # Containers that had room when no run was open: those left by tests before.
         self._room = 0
         self._undo: list[Callable[[], None]] = []
@@ -214,6 +216,7 @@ class LeakWatch:
             self._runs[run] = None
         leaks += self._left_threads(allowed)
         leaks += self._left_tasks(allowed)
+        leaks += self._held_slots()
         if not open_runs():
             room = process_capacity.statistics()
             before, self._room = self._room, room.containers
@@ -276,6 +279,21 @@ class LeakWatch:
                 what, state = "a VirtualClock", "never closed"
                 advice = "write `with VirtualClock() as clock:`, or take the fixture virtual_clock"
             leaks.append(_shown(what, started, "started", state, advice))
+        return leaks
+
+    def _held_slots(self) -> list[str]:
+        """Slots that nothing holds any more and that were not given back, each pool once."""
+        leaks: list[str] = []
+        for pool in _known(Pool):
+            run = pool.run
+            if isinstance(run, Run) and run.closed and pool not in self._pools:
+                held = pool.statistics().running
+                if held and not _lives(run):  # what holds them is told of as a container
+                    self._pools.add(pool)
+                    leaks.append(
+                        f"{held} slots of {pool.options.name} that were not given back, "
+                        f"in a run of {run.name}, opened at {run.opened_at}"
+                    )
         return leaks
 
     def _left_tasks(self, allowed: Sequence[str]) -> list[str]:
@@ -355,6 +373,12 @@ def _container_threads() -> dict[threading.Thread, LocalContainer]:
         for container in _known(LocalContainer)
         for thread in container._all_threads()
     }
+
+
+def _lives(run: Run) -> bool:
+    """Whether a container of `run` still has a thread."""
+    hosts = _container_threads()
+    return any(thread.is_alive() and _run_of(host) is run for thread, host in hosts.items())
 
 
 def _known(kind: type[T]) -> list[T]:
