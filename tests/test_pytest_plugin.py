@@ -746,8 +746,9 @@ def test_slots_that_nothing_holds_any_more_are_told_of_once(monkeypatch):
     pools = []
     with run:
         brew.remote()
+    statistics = Pool.statistics
     held = dataclasses.replace(pools[0].statistics(), running=2)
-    monkeypatch.setattr(Pool, "statistics", lambda pool: held)
+    monkeypatch.setattr(Pool, "statistics", lambda p: held if p is pools[0] else statistics(p))
     place = pools[0].run.opened_at
     assert watch.take_leaks(leaks.Owner()) == [
         f"2 slots of brew that were not given back, in a run of the app 'shop', opened at {place}"

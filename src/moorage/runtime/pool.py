@@ -15,6 +15,7 @@ import enum
 import logging
 import sys
 import threading
+from asyncio import CancelledError
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
@@ -1731,7 +1732,10 @@ class Pool:
                 self._starting -= 1
             self._move(container, STOPPED)
             effects: list[Effect] = []
-            told = container.given_up  # counted, and told of, when that was
+            # Counted, and told of, when that was; or cancelled as its run was left.
+            told = container.given_up or (
+                self._state is PoolState.CLOSING and isinstance(error, CancelledError)
+            )
             if not told:
                 effects.extend(self._start_failed(was_starting, failure, dropped))
                 told = bool(dropped)
@@ -1937,9 +1941,13 @@ class Pool:
 
     @ours
     def stop_by_force(self) -> None:
-        """Run the exit hooks now, also of containers whose inputs do not end."""
+        """Run the exit hooks now, also of containers whose inputs do not end.
+
+        Asynchronous enter hooks that do not end are cancelled.
+        """
         effects: list[Effect] = []
         with self.lock:
+            effects.extend(c.give_up for c in self._containers if c.state is STOPPING)
             effects.extend(self._stop(c) for c in self._containers if c.state is DRAINING)
         carry_out(effects)
 

@@ -6,6 +6,8 @@ that has one container, always: what happens in it is the engine's doing, not th
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -620,7 +622,14 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
             f"a fake container runs a function, or an instance of a class of an app, "
             f"got {function!r}; write FakeContainer(function)"
         )
-    made: Function[Any, Any, Any] = App().function(serialized=True)(function)
+    name = None
+    if inspect.ismethod(function):  # of an object of no app
+        name, function = function.__name__, functools.partial(function)
+    elif not isinstance(function, PartialFunction) and not hasattr(function, "__name__"):
+        # A functools.partial, or an object with __call__.
+        name = getattr(getattr(function, "func", None), "__name__", type(function).__name__)
+        name = name.replace("<lambda>", "partial")
+    made: Function[Any, Any, Any] = App().function(serialized=True, name=name)(function)
     return {made.__name__: made}, made._service
 
 
