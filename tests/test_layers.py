@@ -20,6 +20,7 @@ LAYERS = {
     "testing.fake_container": 7,
     "testing.gates": 7,
     "testing.probe": 7,
+    "testing.sequencer": 7,
     "testing.submission": 7,
     "__init__": 6,
     "app": 6,
@@ -107,7 +108,7 @@ LAYERS = {
     "runtime.lifecycle": 2,
     "runtime.offload": 2,
     "runtime.cancellation": 2,
-    "runtime.places": 1,
+    "runtime.places": 0,
     "runtime.slots": 1,
     "runtime.autoscaler": 1,
     "runtime.routing": 1,
@@ -120,6 +121,10 @@ LAYERS = {
     "runtime.outcome": 0,
     "runtime.context": 0,
     "runtime.clock": 0,
+    "runtime.virtual_clock": 0,
+    "runtime.virtual_loop": 0,
+    "runtime.stuck": 0,
+    "runtime.patched_time": 0,
     "runtime.timekeeper": 0,
     "runtime.regions": 0,
     "runtime.stacks": 0,
@@ -148,7 +153,12 @@ LAZY_THIRD_PARTY = {"anyio", "trio"}
 FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
 
 # Who may read time or wait with a limit.
-TIME_OWNERS = {"runtime.clock", "runtime.timekeeper"}
+TIME_OWNERS = {
+    "runtime.clock",
+    "runtime.patched_time",
+    "runtime.timekeeper",
+    "runtime.virtual_clock",
+}
 
 
 def module_name(path):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .exception import Error, InvalidArgumentsError, InvalidError
 from .frames import short, shortened_as
 from .runs import Run, give_sigint_back
-from .runtime.clock import Clock
+from .runtime.clock import Clock, VirtualClock
 from .runtime.interrupts import interrupts
 from .runtime.probing import Probing
 from .runtime.regions import begins_region, ours
@@ -55,6 +55,8 @@ class RunMethod:
         Args:
             name: shown as the app's description.
             clock: the clock that everything in the run lives by; real time if None.
+                In a `testing.VirtualClock` the thread, or the event loop of that clock,
+                which enters takes part until it leaves.
             grace: seconds that leaving may take in all; 5 if None.  They begin
                 when the drain has ended, if there is one.
             drain: finish accepted inputs before leaving.
@@ -64,7 +66,7 @@ class RunMethod:
 
         Raises:
             InvalidError: if `grace` is no number from 0 up; on entering, if the app
-                runs already.
+                runs already, or a virtual clock is entered on a loop in real time.
         """
         if grace is not None:
             _check_grace(grace)
@@ -115,8 +117,27 @@ class AppRun:
         self._drain = drain
         self._probe = probe
         self._run: Run | None = None
+        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._part: int | None = None  # of whoever entered, in the virtual clock
 
     def __enter__(self) -> App:
+        virtual = self._virtual
+        if virtual is None:
+            return self._begin()
+        try:
+            virtual._refuse_real_loop("with app.run(clock=clock):")
+        except Error as error:
+            raise short(error)
+        part = virtual._enter()
+        try:
+            app = self._begin()
+        except BaseException:
+            virtual._leave(part)
+            raise
+        self._part = part
+        return app
+
+    def _begin(self) -> App:
         before = self._run
         try:
             interrupts.install()  # before there is anything that it could leave behind
@@ -146,14 +167,40 @@ class AppRun:
             if self._drain and kind is None:
                 run.drain()
         finally:  # also if Ctrl-C ended the drain
-            self._app._close(run)
+            try:
+                self._app._close(run)
+            finally:
+                self._leave_clock()
+
+    def _leave_clock(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            assert self._virtual is not None
+            self._virtual._leave(part)
 
     async def __aenter__(self) -> App:
+        virtual = self._virtual
+        if virtual is None:
+            return await self._begin_async()
+        try:
+            virtual._refuse_real_loop("async with app.run(clock=clock):")
+        except Error as error:
+            raise short(error)
+        part = virtual._enter()
+        try:
+            app = await self._begin_async()
+        except BaseException:
+            virtual._leave(part)
+            raise
+        self._part = part
+        return app
+
+    async def _begin_async(self) -> App:
         before = self._run
         try:
             if not self._app._leaves_ambient_runs():
-                return self.__enter__()
-            return await run_in_thread(self.__enter__)
+                return self._begin()
+            return await run_in_thread(self._begin)
         except Error as error:
             raise short(error)
         except BaseException:  # cancelled while it was opened: nobody else would leave it
@@ -174,9 +221,12 @@ class AppRun:
             if self._drain and kind is None:
                 await run.drain_async()
         finally:  # also if the task was cancelled meanwhile
-            if not run.forked:  # in a child the loop stayed behind too
-                await run_in_thread(lambda: self._app._close(run))
-                give_sigint_back()  # that thread cannot
+            try:
+                if not run.forked:  # in a child the loop stayed behind too
+                    await run_in_thread(lambda: self._app._close(run))
+                    give_sigint_back()  # that thread cannot
+            finally:
+                self._leave_clock()
 
 
 begins_region.add(AppRun.__exit__.__code__)

@@ -16,4 +16,5 @@ from .fake_container import FakeStatistics as FakeStatistics
 from .gates import Gate as Gate
 from .gates import GatePoint as GatePoint
 from .probe import Probe as Probe
+from .sequencer import Sequencer as Sequencer
 from .submission import Submission as Submission
