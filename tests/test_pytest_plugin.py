@@ -286,7 +286,7 @@ def test_anyio_fixtures_of_a_wider_scope_are_refused_with_what_to_write(run):
         async def test_anyio(wide, virtual_clock):
             await asyncio.sleep(3600)
     """)
-    done.assert_outcomes(failed=1)
+    done.assert_outcomes(errors=1)
     done.stdout.fnmatch_lines(
         "virtual_clock is of one test, and this test's loop was made before, for an "
         'asynchronous fixture of a wider scope; write @pytest.fixture(scope="function") there'

@@ -5,8 +5,10 @@ anyio's plugin come to live in virtual time.  Their names are in the module
 ``_moorage_pytest_plugin``, which pytest loads by its entry point and which imports
 this one late; the leak check's hooks are in ``testing/leak_check.py``.
 
-A test that names ``virtual_clock`` among its fixtures has it before its loop is
-made: the hooks below hand the clock's loop factory to whoever makes the loop.
+A test that names ``virtual_clock`` among its fixtures has it before its loop is made:
+the hooks below see to that.  pytest-asyncio's fixture then makes the loop by the clock;
+anyio's runner is made by the fixture ``virtual_clock`` itself, and shared by all that the
+test runs on it.
 """
 
 from __future__ import annotations
@@ -14,9 +16,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-import weakref
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -148,7 +149,11 @@ def clock_of_test(request: pytest.FixtureRequest) -> Generator[VirtualClock]:
 
     _refuse_real_loops(request)
     with VirtualClock() as clock:
-        yield clock
+        if "anyio_backend" in request.fixturenames and _is_async(request.node):
+            with _runner_of_anyio(request.getfixturevalue("anyio_backend"), clock):
+                yield clock
+        else:
+            yield clock
 
 
 def containers_of_test(request: pytest.FixtureRequest) -> Generator[FakeContainerFactory]:
@@ -250,9 +255,8 @@ _VIRTUAL_TIME: Final = "moorage-virtual-time"
 class VirtualTime:
     """Hooks that give the clock's loop to whoever makes one for the test."""
 
-    # Last, so that it stands within anyio's hook, which puts its own function in the
-    # place of an asynchronous fixture's.
-    @pytest.hookimpl(wrapper=True, trylast=True)
+    # First: anyio's hook puts its own function in the place of an asynchronous fixture's.
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
@@ -261,40 +265,13 @@ class VirtualTime:
         if fixturedef.argname in _LOOP_FIXTURES:
             clock: VirtualClock = request.getfixturevalue("virtual_clock")
             if "_asyncio_loop_factory" in fixturedef.argnames:
-                with _called_with(fixturedef, _asyncio_loop_factory=_factory_of(clock)):
+                with _called_with(fixturedef, _asyncio_loop_factory=clock.new_event_loop):
                     return (yield)
-            with _made_by(request.getfixturevalue("event_loop_policy"), _factory_of(clock)):
+            with _made_by(request.getfixturevalue("event_loop_policy"), clock.new_event_loop):
                 return (yield)
-        if _is_run_by_anyio(fixturedef):
-            clock = request.getfixturevalue("virtual_clock")
-            backend = request.getfixturevalue("anyio_backend")
-            with _called_with(fixturedef, anyio_backend=_virtual_backend(backend, clock)):
-                return (yield)
+        if "anyio_backend" in request.fixturenames and _is_asynchronous(fixturedef.func):
+            request.getfixturevalue("virtual_clock")  # it leases the runner first
         return (yield)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-        arguments = pyfuncitem.funcargs
-        clock = cast("VirtualClock | None", arguments.get("virtual_clock"))
-        backend = arguments.get("anyio_backend")
-        if clock is not None and backend is not None and _is_async(pyfuncitem):
-            arguments["anyio_backend"] = _virtual_backend(backend, clock)
-        return (yield)
-
-
-def _factory_of(clock: VirtualClock) -> LoopFactory:
-    def new_event_loop() -> asyncio.AbstractEventLoop:
-        loop = clock.new_event_loop()
-        _loops[loop] = clock
-        return loop
-
-    return new_event_loop
-
-
-# The loops that were made here, with their clocks.
-_loops: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, VirtualClock]] = (
-    weakref.WeakKeyDictionary()
-)
 
 
 @contextmanager
@@ -329,12 +306,15 @@ def _made_by(policy: Any, factory: LoopFactory) -> Generator[None]:
         del policy.new_event_loop
 
 
-def _is_run_by_anyio(fixturedef: pytest.FixtureDef[Any]) -> bool:
-    function = fixturedef.func
+def _is_asynchronous(function: object) -> bool:
+    """Whether it is an asynchronous fixture's, or what older versions of anyio leave in its place."""
     return (
-        "anyio_backend" in fixturedef.argnames
-        and function.__module__ == "anyio.pytest_plugin"
-        and inspect.isgeneratorfunction(function)
+        inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+        or (
+            getattr(function, "__module__", "") == "anyio.pytest_plugin"
+            and inspect.isgeneratorfunction(function)
+        )
     )
 
 
@@ -346,18 +326,17 @@ def _backend(backend: object) -> tuple[str, dict[str, Any]]:
     return str(backend), {}
 
 
-def _virtual_backend(backend: object, clock: VirtualClock) -> tuple[str, dict[str, Any]]:
+def _runner_of_anyio(backend: object, clock: VirtualClock) -> AbstractContextManager[object]:
+    """anyio's runner of this test, in the clock's time: all that it runs shares the first one."""
     from anyio import pytest_plugin
 
     name, options = _backend(backend)
     # Not public: one that is there already is used, whatever options it would be given.
-    runner: Any = getattr(pytest_plugin, "_current_runner", None)
-    if runner is not None:
-        loop = runner.get_loop() if hasattr(runner, "get_loop") else None
-        if loop is None or _loops.get(loop) is not clock:
-            _fail(
-                "virtual_clock is of one test, and this test's loop was made before, "
-                "for an asynchronous fixture of a wider scope; "
-                'write @pytest.fixture(scope="function") there'
-            )
-    return name, {**options, "use_uvloop": False, "loop_factory": _factory_of(clock)}
+    if getattr(pytest_plugin, "_current_runner", None) is not None:
+        _fail(
+            "virtual_clock is of one test, and this test's loop was made before, "
+            "for an asynchronous fixture of a wider scope; "
+            'write @pytest.fixture(scope="function") there'
+        )
+    options = {**options, "use_uvloop": False, "loop_factory": clock.new_event_loop}
+    return pytest_plugin.get_runner(name, options)
