@@ -122,20 +122,20 @@ class AppRun:
 
     def __enter__(self) -> App:
         virtual = self._virtual
-        if virtual is None:
-            return self._begin()
         try:
+            if virtual is None:
+                return self._begin()
             virtual._refuse_real_loop("with app.run(clock=clock):")
+            part = virtual._enter()
+            try:
+                app = self._begin()
+            except BaseException:
+                virtual._leave(part)
+                raise
+            self._part = part
+            return app
         except Error as error:
             raise short(error)
-        part = virtual._enter()
-        try:
-            app = self._begin()
-        except BaseException:
-            virtual._leave(part)
-            raise
-        self._part = part
-        return app
 
     def _begin(self) -> App:
         before = self._run
@@ -143,13 +143,11 @@ class AppRun:
             interrupts.install()  # before there is anything that it could leave behind
             with ours:
                 self._run = self._app._open(self._clock, self._grace, self._name, self._probe)
-        except BaseException as error:
+        except BaseException:
             # Ctrl-C at the end of the region: nobody else would leave it.
             if self._run is not None and self._run is not before:
                 self._app._close(self._run)
             give_sigint_back()
-            if isinstance(error, Error):
-                raise short(error)
             raise
         return self._app
 
@@ -180,20 +178,20 @@ class AppRun:
 
     async def __aenter__(self) -> App:
         virtual = self._virtual
-        if virtual is None:
-            return await self._begin_async()
         try:
+            if virtual is None:
+                return await self._begin_async()
             virtual._refuse_real_loop("async with app.run(clock=clock):")
+            part = virtual._enter()
+            try:
+                app = await self._begin_async()
+            except BaseException:
+                virtual._leave(part)
+                raise
+            self._part = part
+            return app
         except Error as error:
             raise short(error)
-        part = virtual._enter()
-        try:
-            app = await self._begin_async()
-        except BaseException:
-            virtual._leave(part)
-            raise
-        self._part = part
-        return app
 
     async def _begin_async(self) -> App:
         before = self._run
@@ -201,8 +199,6 @@ class AppRun:
             if not self._app._leaves_ambient_runs():
                 return self._begin()
             return await run_in_thread(self._begin)
-        except Error as error:
-            raise short(error)
         except BaseException:  # cancelled while it was opened: nobody else would leave it
             run = self._run
             if run is not None and run is not before:

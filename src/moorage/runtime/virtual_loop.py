@@ -196,19 +196,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         clock.bind_thread(job)
 
     def _end(self, job: Job) -> None:
+        """On the job's thread: it has ended.  It is busy until the loop has heard of it."""
         clock = self.clock
+        clock._unbind_thread(job)
         with clock._lock:
+            job.ended = True
+            job.line.leave(job, clock)
             is_watched = self._jobs_end is not None
         if is_watched:
             try:
                 self.call_soon_threadsafe(self._look_at_jobs)  # which marks the loop busy first
             except RuntimeError:
                 pass  # closed meanwhile
-        clock._unbind_thread(job)
         with clock._lock:
-            job.ended = True
-            job.line.leave(job, clock)
-            # Else it is busy until the loop has heard of its end.
             if job.answered:
                 self._jobs.discard(job)
                 clock._idle(job)
