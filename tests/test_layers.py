@@ -50,6 +50,8 @@ LAYERS = {
     "simulation_tables": 6,
     "simulation_plots": 6,
     "services": 6,
+    "serializing": 6,
+    "culprits": 6,
     "spawned": 6,
     "targets": 6,
     "marks": 5,

@@ -829,6 +829,8 @@ class App:
         grace: float | None,
         name: str | None = None,
         probe: Probing | None = None,
+        *,
+        serialize: bool = False,
     ) -> Run:
         with self._lock:
             if self._run is not None and (not self._run.ambient or self._deployed):
@@ -840,7 +842,8 @@ class App:
             # A scoped run takes the place of the ambient one, at once: neither
             # another run nor another ambient one may come in between.
             ambient = self._run
-            self._begin(run := Run(self._shown, clock=clock, grace=grace, probe=probe))
+            run = Run(self._shown, clock=clock, grace=grace, probe=probe, serialize=serialize)
+            self._begin(run)
             if name is not None:
                 self._description = name
         try:

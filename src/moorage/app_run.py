@@ -42,6 +42,7 @@ class RunMethod:
         clock: Clock | None = None,
         grace: float | None = None,
         drain: bool = False,
+        serialize: bool = False,
         probe: Probing | None = None,
     ) -> AppRun:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
@@ -60,17 +61,21 @@ class RunMethod:
             grace: seconds that leaving may take in all; 5 if None.  They begin
                 when the drain has ended, if there is one.
             drain: finish accepted inputs before leaving.
+            serialize: pass arguments, results and exceptions as copies, through cloudpickle
+                (``pip install "moorage[serialize]"``), and refuse what does not pickle: what a
+                remote container would see, and refuse.
             probe: records what goes on in the run's pools, and holds inputs up; see
                 `moorage.testing.Probe`.
             client, detach, interactive, environment_name: accepted; they are the cloud's.
 
         Raises:
             InvalidError: if `grace` is no number from 0 up; on entering, if the app
-                runs already, or a virtual clock is entered on a loop in real time.
+                runs already, a virtual clock is entered on a loop in real time, or
+                `serialize` is true and cloudpickle is not installed.
         """
         if grace is not None:
             _check_grace(grace)
-        return AppRun(self._app, clock, grace, name, drain, probe)
+        return AppRun(self._app, clock, grace, name, drain, serialize, probe)
 
     aio = __call__
 
@@ -108,6 +113,7 @@ class AppRun:
         grace: float | None,
         name: str | None,
         drain: bool = False,
+        serialize: bool = False,
         probe: Probing | None = None,
     ) -> None:
         self._app = app
@@ -115,6 +121,7 @@ class AppRun:
         self._grace = grace
         self._name = name
         self._drain = drain
+        self._serialize = serialize
         self._probe = probe
         self._run: Run | None = None
         self._virtual = clock if isinstance(clock, VirtualClock) else None
@@ -142,7 +149,9 @@ class AppRun:
         try:
             interrupts.install()  # before there is anything that it could leave behind
             with ours:
-                self._run = self._app._open(self._clock, self._grace, self._name, self._probe)
+                self._run = self._app._open(
+                    self._clock, self._grace, self._name, self._probe, serialize=self._serialize
+                )
         except BaseException:
             # Ctrl-C at the end of the region: nobody else would leave it.
             if self._run is not None and self._run is not before:

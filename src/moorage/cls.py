@@ -11,6 +11,7 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Unpack, cast
 
@@ -280,7 +281,7 @@ class Obj:
         self._lock = threading.RLock()
         self._made_service: Service | None = None
         self._here = LocalInstance(
-            cls.__name__, self._construct, lambda: self._cls._declared.lifecycle_hooks[0]
+            cls.__name__, self._construct_here, lambda: self._cls._declared.lifecycle_hooks[0]
         )
         forking.know(self)
 
@@ -309,7 +310,11 @@ class Obj:
                     identity = object()  # cannot be compared: a pool of its own
                 self._made_service = cls._make_service(
                     cls._options,
-                    Lifecycle(self._construct, *declared.lifecycle_hooks),
+                    Lifecycle(
+                        # A partial, for ``serialize=True`` makes copies of its arguments.
+                        partial(self._construct, declared.init, self._args, self._kwargs),
+                        *declared.lifecycle_hooks,
+                    ),
                     f"{declared.name}({shown})" if shown else declared.name,
                     identity,
                 )
@@ -383,19 +388,19 @@ class Obj:
         return manager.update(**{k: v for k, v in given.items() if v is not None})
 
     def _bind(
-        self, instance: Any, name: str, partial: PartialFunction[Any, Any, Any] | None
+        self, instance: Any, name: str, found: PartialFunction[Any, Any, Any] | None
     ) -> Function[Any, Any, Any]:
         """The method as a Function: of this handle, or of an instance's own code.
 
-        `partial` is where the name was found: with ``super().method``, a base's.
+        `found` is where the name was found: with ``super().method``, a base's.
         """
         if instance is None and name in self._bound:
             return self._bound[name]
         declared = self._cls._declared
         target, raw = declared.methods[name], declared.raw_methods[name]
-        if partial is not None and partial.raw is not raw:
-            raw = partial.raw
-            target = make_target(target.name, raw, partial.marks.is_generator, is_method=True)
+        if found is not None and found.raw is not raw:
+            raw = found.raw
+            target = make_target(target.name, raw, found.marks.is_generator, is_method=True)
 
         inside = None if instance is None else _weakly(instance)
 
@@ -440,9 +445,14 @@ class Obj:
     ) -> Any:
         return await raw(await self._here.entered_async(), *args, **kwargs)
 
-    def _construct(self) -> Any:
+    def _construct_here(self) -> Any:
+        return self._construct(self._cls._declared.init, self._args, self._kwargs)
+
+    def _construct(
+        self, init: Callable[..., object] | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         declared = self._cls._declared
-        values = declared.bind(self._args, self._kwargs, check_types=False)
+        values = declared.bind(args, kwargs, check_types=False)
         new: Callable[..., Any] = declared.user_class.__new__
         instance = new(declared.user_class)
         for name, declaration in declared.parameters.items():
@@ -459,8 +469,8 @@ class Obj:
                 f"{declared.name} has __slots__ without room for its methods; "
                 "add '__dict__' to them, or take them away"
             ) from None
-        if declared.init is not None:
-            declared.init(instance, *self._args, **self._kwargs)
+        if init is not None:
+            init(instance, *args, **kwargs)
         return instance
 
     def __repr__(self) -> str:

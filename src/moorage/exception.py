@@ -114,6 +114,10 @@ class SerializationError(Error):
     """A value could not be pickled (only where values are pickled at all)."""
 
 
+class UnpicklableError(SerializationError, TypeError):
+    """An argument or a result could not be pickled; both, as Modal mostly raises the latter."""
+
+
 class DeserializationError(Error):
     """A pickled value could not be read back."""
 

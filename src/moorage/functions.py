@@ -63,6 +63,7 @@ from .runtime.autoscaler import Limits
 from .runtime.input import Input, Target
 from .runtime.pool import Pool
 from .runtime.statistics import PoolStatistics
+from .serializing import SerializingTarget, serialize_call, serializing_target
 from .spawned import FunctionCall as FunctionCall
 from .targets import check_batched
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats
@@ -119,8 +120,9 @@ class Service(Protocol):
         """The app's run, None if it has none."""
         ...
 
-    @property
-    def make_pool(self) -> MakePool: ...
+    def maker(self, run: Run, /) -> MakePool:
+        """What makes its pool in `run`."""
+        ...
 
     def with_options(self, options: FunctionOptions, /) -> Service: ...
     def update_autoscaler(self, changes: Mapping[str, Any], /) -> Limits: ...
@@ -235,6 +237,7 @@ class Function(Generic[P, R_co, O_co]):
     __name__: str
     __qualname__: str
     __wrapped__: Callable[..., object]
+    _serializing_target: SerializingTarget  # made when a run that serializes needs it
 
     @property
     def remote_gen(
@@ -618,9 +621,11 @@ class Function(Generic[P, R_co, O_co]):
         key = service.key
         while True:
             run = service.current_run()
+            if run.serialize:
+                serialize_call(inputs, self)
             pool = run.pools.get(key)
             if pool is None:
-                pool = run.pool(key, service.make_pool)
+                pool = run.pool(key, service.maker(run))
             if spawned is not None:
                 spawned._pool = pool
             if pool.submit(inputs):
@@ -637,9 +642,10 @@ class Function(Generic[P, R_co, O_co]):
             most *= batching.max_batch_size  # each slot is for so many
         while True:
             run = service.current_run()
-            pool = run.pool(service.key, service.make_pool)
+            pool = run.pool(service.key, service.maker(run))
             if pool.open_call():
-                return MapCall(self._target, pool, kwargs, max(WINDOW, 2 * most))
+                target = serializing_target(self) if run.serialize else self._target
+                return MapCall(target, pool, kwargs, max(WINDOW, 2 * most))
             run.drop(service.key, pool)
 
     @property

@@ -39,6 +39,7 @@ from .runtime.outcome import Value
 from .runtime.pool import Pool
 from .runtime.regions import ours
 from .runtime.wakers import make_async_waiter
+from .serializing import SerializingTarget, serialize_inputs
 
 R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
@@ -114,6 +115,8 @@ class MapCall:
         first = self.submitted
         kwargs = self.kwargs
         inputs = [Input(self, first + i, row, kwargs) for i, row in enumerate(rows)]
+        if type(self.target) is SerializingTarget:
+            serialize_inputs(inputs, one_of_many=True)
         with self.pool.lock:
             self.submitted = first + len(inputs)
             bounded = self.pool.room_in_backlog() is not None

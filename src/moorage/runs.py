@@ -29,6 +29,7 @@ from .runtime.probing import Probing
 from .runtime.regions import ours
 from .runtime.timekeeper import process_timekeeper
 from .runtime.wakers import make_async_waiter
+from .serializing import check_installed
 
 logger: Final = logging.getLogger("moorage")
 
@@ -46,13 +47,17 @@ class Run:
         grace: float | None = None,
         capacity: Capacity | None = None,
         ambient: bool = False,
+        serialize: bool = False,
         probe: Probing | None = None,
     ) -> None:
+        if serialize:
+            check_installed()
         self.name: str = name
         self.probe: Probing | None = probe
         self.ambient: bool = ambient
         # The user's line, for whoever finds that it was not left.
         self.opened_at: str = shown_step(users_step(sys._getframe()))
+        self.serialize: bool = serialize  # calls look at it: see ``serializing.py``
         self.clock: Clock = system_clock if clock is None else clock
         self.grace: float = config.exit_grace if grace is None else grace
         self._capacity = process_capacity if capacity is None else capacity

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .exception import ExecutionError
 from .options import FunctionOptions, checked_autoscaler
-from .runs import Run
+from .runs import MakePool, Run
 from .runtime.autoscaler import Limits
 from .runtime.batching import BatchOptions, batch_target
 from .runtime.capacity import Capacity
@@ -26,6 +26,7 @@ from .runtime.local import LocalContainer
 from .runtime.pool import Pool
 from .runtime.pool_options import PoolOptions
 from .runtime.probing import Probing
+from .serializing import SerializingTarget, serializing_lifecycle
 from .targets import check_batched_class
 
 if TYPE_CHECKING:
@@ -168,7 +169,26 @@ class AppService:
     def start_minimum(self, run: Run) -> None:
         """Start `min_containers` of it in a run that begins."""
         if self.limits.min_containers:
-            run.pool(self.key, self.make_pool).start_minimum()
+            run.pool(self.key, self.maker(run)).start_minimum()
+
+    def maker(self, run: Run) -> MakePool:
+        """What makes its pool in `run`.  No lock held: with ``serialize``, user code runs.
+
+        Raises:
+            SerializationError: if the run serializes, and the class's parameters do not pickle.
+        """
+        if not run.serialize:
+            return self.make_pool
+        batched = self._options.batching is not None
+        return AppService(
+            self._app,
+            self._name,
+            self._identity,
+            self._options,
+            [SerializingTarget(target, batched=batched) for target in self._targets],
+            serializing_lifecycle(self._lifecycle, self._name),
+            mounts_volumes=self.mounts_volumes,
+        ).make_pool
 
     def make_pool(
         self,

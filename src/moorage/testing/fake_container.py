@@ -225,8 +225,14 @@ class FakeContainer(Generic[P, R]):
         self._last = None
         self._probe.start_error = None
         name = f"the fake container of {self._service.name}"
-        self._run = Run(name, clock=self._clock, grace=self._grace, probe=self._probe)
-        self._pool = self._run.pool(self._service.key, self._service.make_pool)
+        self._run = run = Run(
+            name,
+            clock=self._clock,
+            grace=self._grace,
+            probe=self._probe,
+            serialize=self._serialize,
+        )
+        self._pool = run.pool(self._service.key, self._service.maker(run))
         self._pool.start_minimum()
 
     def _check_start(self) -> None:
@@ -580,9 +586,8 @@ class _FakeService:
     def open_run(self) -> Run | None:
         return self._get_run()
 
-    @property
-    def make_pool(self) -> MakePool:
-        return self._inner.make_pool
+    def maker(self, run: Run) -> MakePool:
+        return self._inner.maker(run)
 
     def with_options(self, options: FunctionOptions) -> _FakeService:
         return _FakeService(self._inner, options, self._get_run)
