@@ -627,7 +627,7 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
             f"a fake container runs a function, or an instance of a class of an app, "
             f"got {function!r}; write FakeContainer(function)"
         )
-    name = None
+    name: str | None = None
     if inspect.ismethod(function):  # of an object of no app
         name, function = function.__name__, functools.partial(function)
     elif not isinstance(function, PartialFunction) and not hasattr(function, "__name__"):
