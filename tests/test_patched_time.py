@@ -109,7 +109,9 @@ def module(name, code):
     return made
 
 
-CODE = "import time\nfrom time import sleep as nap, monotonic\ndef run():\n nap(5); return monotonic()"
+CODE = (
+    "import time\nfrom time import sleep as nap, monotonic\ndef run():\n nap(5); return monotonic()"
+)
 
 
 def test_only_the_modules_that_are_given(monkeypatch):

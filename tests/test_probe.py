@@ -265,7 +265,7 @@ def test_wrong_uses_of_a_gate_say_what_to_write(clock):
             gate.wait_held(0)
     with FakeContainer(lambda: None) as container, pytest.raises(InvalidError, match="awaits noth"):
         container.hold("await")
-    with pytest.raises(InvalidError, match="app.run"):
+    with pytest.raises(InvalidError, match=r"app\.run"):
         Probe().hold("start").wait_held()
 
 
@@ -358,9 +358,7 @@ def test_the_way_of_an_input_that_is_tried_again(clock):
         Event(4, "settled", name, where, "result"),
     )
     assert str(container.timeline(width=12)) == (
-        "         0 s  (0.5 s a column)\n"
-        "flaky()  ##~~~~##   result flaky-1\n"
-        "flaky-1  ========"
+        "         0 s  (0.5 s a column)\nflaky()  ##~~~~##   result flaky-1\nflaky-1  ========"
     )
 
 

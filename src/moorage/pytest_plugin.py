@@ -307,7 +307,7 @@ def _made_by(policy: Any, factory: LoopFactory) -> Generator[None]:
 
 
 def _is_asynchronous(function: object) -> bool:
-    """Whether it is an asynchronous fixture's, or what older versions of anyio leave in its place."""
+    """Whether it is an asynchronous fixture's, or what older versions of anyio put there."""
     return (
         inspect.iscoroutinefunction(function)
         or inspect.isasyncgenfunction(function)
