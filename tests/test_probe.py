@@ -412,6 +412,12 @@ def test_arguments_are_shown_without_running_code_of_the_users(clock):
     )
 
 
+def test_serialized_arguments_are_shown_as_they_were(clock):
+    with FakeContainer(lambda x, key: x, serialize=True, clock=clock) as container:
+        container.call(1, key="a")
+        assert container.events.inputs("started") == ["<lambda>(1, key='a')"]
+
+
 def test_events_read_well():
     events = Events(
         [

@@ -30,6 +30,7 @@ from ..runtime.autoscaler import Limits
 from ..runtime.clock import Clock, VirtualClock, Waiter
 from ..runtime.container import ContainerState
 from ..runtime.interrupts import interrupts
+from ..runtime.labels import shown_call
 from ..runtime.pool import Pool
 from ..runtime.regions import ours, park
 from ..runtime.statistics import PoolStatistics
@@ -38,7 +39,7 @@ from ..targets import check_batched
 from ..with_aio import with_aio
 from .events import Events, Timeline, seconds
 from .gates import Gate, GatePoint
-from .probe import Probe, Watch, shown_call
+from .probe import Probe, Watch
 from .submission import Submission
 
 READY: Final = ContainerState.READY

@@ -7,10 +7,10 @@ pool's lock, so that what it records is in the order in which it happened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..exception import InvalidError
 from ..frames import shortened
@@ -18,6 +18,7 @@ from ..runtime import forking
 from ..runtime.batching import members_of
 from ..runtime.clock import Clock
 from ..runtime.input import Input
+from ..runtime.labels import shown_call
 from ..runtime.regions import ours
 from .events import Event, EventKind, Events, Timeline
 from .gates import POINTS, Gate, GatePoint
@@ -303,24 +304,3 @@ class _HeldAtFirst:
                     step = partial(steps.send, value)
         finally:
             self._gate.close()  # it may never have waited
-
-
-def shown_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """How it was called, made without running any code of the user's."""
-    shown = [_shown(value) for value in args]
-    shown += [f"{key}={_shown(value)}" for key, value in kwargs.items()]
-    return f"{name}({', '.join(shown)})"
-
-
-def _shown(value: object) -> str:
-    kind = type(value)
-    if kind is str or kind is bytes:
-        text = repr(value)
-        return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]}...{text[-1]}"
-    if value is None or kind is bool or kind is int or kind is float:
-        return repr(value)
-    return f"<{kind.__name__}>"
-
-
-# Characters of an argument that are shown.
-LONGEST: Final = 24
