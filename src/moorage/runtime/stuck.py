@@ -80,7 +80,8 @@ def why_for_ever(stuck: Stuck) -> str:
     return (
         f"virtual time stands at {stuck.now:g} s: for {stuck.after:g} real seconds nobody was "
         f"busy, and no timer is left that could end a wait: {'; '.join(waits)}; wake what waits, "
-        "or wait with a timeout; if it waits for something real, write VirtualClock(stuck_after=None)"
+        "or wait with a timeout; if it waits for something real, "
+        "write VirtualClock(stuck_after=None)"
     )
 
 
