@@ -21,6 +21,8 @@ from moorage import runs
 from moorage.runtime.capacity import process_capacity
 from moorage.runtime.pool import Pool
 
+pytest_plugins = ["pytester"]
+
 # Shells start what runs in the background with Ctrl-C ignored, and so would we, and the
 # programs that tests start: the tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -102,7 +104,7 @@ def leaves_nothing_behind() -> Iterator[None]:
     left = []
     for run in list(runs._open_runs):
         if not run.ambient:
-            left.append(f"a run that was not left: {run.name}")
+            left.append(f"a run that was not left: {run.name}, opened at {run.opened_at}")
         run.close()
     until = time.monotonic() + STRAGGLERS_GET
     for thread in _threads() - threads_before:

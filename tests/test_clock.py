@@ -217,9 +217,8 @@ def test_a_loop_and_a_thread_share_one_time():
         assert sorted(times) == sorted(expected)
 
 
-def test_stuck_time_names_who_holds_it_up(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(clock_module, "STUCK_AFTER", 0.05)
-    with VirtualClock() as clock:
+def test_stuck_time_names_who_holds_it_up():
+    with VirtualClock(stuck_after=0.05) as clock:
         release = threading.Event()
         entered = threading.Event()
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import moorage
+import moorage.testing
 from moorage.runtime import container, input
 from test_layers import LAYERS
 
@@ -158,6 +159,8 @@ def test_every_public_name_stands_in_the_reference():
         for name in dir(owner)
         if not name.startswith("_") and name not in FOR_THE_ENGINE
     ]
+    names += [f"`{name}" for name in moorage.testing.__all__]
+    names += [f"VirtualClock.{name}" for name in ("now", "sleep", "run", "patch_time")]
     raised = moorage.exception.__file__
     names += [
         f"`{node.name}`"

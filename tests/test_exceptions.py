@@ -78,6 +78,7 @@ OURS = {
     "InvalidValueError",
     "LocalFunctionError",
     "NotInContainerError",
+    "SequenceError",
     "UnpicklableError",
 }
 

@@ -364,9 +364,7 @@ def test_leaving_cancels_what_is_left_and_keeps_the_counts(clock):
     with container:
         handles = [container.submit(3600), container.submit(3600)]
         container.wait_running(1)
-        assert repr(container) == (
-            "<FakeContainer sleeps: 1 of 1 slots held, 1 queued, at 0 s>"
-        )
+        assert repr(container) == ("<FakeContainer sleeps: 1 of 1 slots held, 1 queued, at 0 s>")
     assert [handle.cancelled() for handle in handles] == [True, True]
     assert container.statistics() == FakeStatistics(cancelled=2, peak=1, limit=1)
     assert repr(container) == "<FakeContainer sleeps: not in use>"

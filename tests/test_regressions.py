@@ -25,7 +25,6 @@ from moorage.exception import (
     RemoteError,
     ResourceExhaustedError,
 )
-from moorage.runtime import clock as clock_module
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import batch_of, make_batch
 from moorage.runtime.capacity import Capacity
@@ -715,11 +714,8 @@ class WatchedBell:
         self.lock.release()
 
 
-def test_stuck_time_is_found_though_the_clocks_thread_lay_down_without_timers(
-    monkeypatch, in_threads
-):
-    monkeypatch.setattr(clock_module, "STUCK_AFTER", 0.05)
-    clock = VirtualClock()
+def test_stuck_time_is_found_though_the_clocks_thread_lay_down_without_timers(in_threads):
+    clock = VirtualClock(stuck_after=0.05)
     clock._bell = bell = WatchedBell(clock._bell)
     waiter = clock.make_waiter()
     entered, release = threading.Event(), threading.Event()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .exception import Error, InvalidArgumentsError, InvalidError
 from .frames import short, shortened_as
 from .runs import Run, give_sigint_back
-from .runtime.clock import Clock
+from .runtime.clock import Clock, VirtualClock
 from .runtime.interrupts import interrupts
 from .runtime.probing import Probing
 from .runtime.regions import begins_region, ours
@@ -56,6 +56,8 @@ class RunMethod:
         Args:
             name: shown as the app's description.
             clock: the clock that everything in the run lives by; real time if None.
+                In a `testing.VirtualClock` the thread, or the event loop of that clock,
+                which enters takes part until it leaves.
             grace: seconds that leaving may take in all; 5 if None.  They begin
                 when the drain has ended, if there is one.
             drain: finish accepted inputs before leaving.
@@ -68,7 +70,8 @@ class RunMethod:
 
         Raises:
             InvalidError: if `grace` is no number from 0 up; on entering, if the app
-                runs already, or `serialize` is true and cloudpickle is not installed.
+                runs already, a virtual clock is entered on a loop in real time, or
+                `serialize` is true and cloudpickle is not installed.
         """
         if grace is not None:
             _check_grace(grace)
@@ -121,8 +124,27 @@ class AppRun:
         self._serialize = serialize
         self._probe = probe
         self._run: Run | None = None
+        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._part: int | None = None  # of whoever entered, in the virtual clock
 
     def __enter__(self) -> App:
+        virtual = self._virtual
+        try:
+            if virtual is None:
+                return self._begin()
+            virtual._refuse_real_loop("with app.run(clock=clock):")
+            part = virtual._enter()
+            try:
+                app = self._begin()
+            except BaseException:
+                virtual._leave(part)
+                raise
+            self._part = part
+            return app
+        except Error as error:
+            raise short(error)
+
+    def _begin(self) -> App:
         before = self._run
         try:
             interrupts.install()  # before there is anything that it could leave behind
@@ -130,13 +152,11 @@ class AppRun:
                 self._run = self._app._open(
                     self._clock, self._grace, self._name, self._probe, serialize=self._serialize
                 )
-        except BaseException as error:
+        except BaseException:
             # Ctrl-C at the end of the region: nobody else would leave it.
             if self._run is not None and self._run is not before:
                 self._app._close(self._run)
             give_sigint_back()
-            if isinstance(error, Error):
-                raise short(error)
             raise
         return self._app
 
@@ -154,16 +174,40 @@ class AppRun:
             if self._drain and kind is None:
                 run.drain()
         finally:  # also if Ctrl-C ended the drain
-            self._app._close(run)
+            try:
+                self._app._close(run)
+            finally:
+                self._leave_clock()
+
+    def _leave_clock(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            assert self._virtual is not None
+            self._virtual._leave(part)
 
     async def __aenter__(self) -> App:
+        virtual = self._virtual
+        try:
+            if virtual is None:
+                return await self._begin_async()
+            virtual._refuse_real_loop("async with app.run(clock=clock):")
+            part = virtual._enter()
+            try:
+                app = await self._begin_async()
+            except BaseException:
+                virtual._leave(part)
+                raise
+            self._part = part
+            return app
+        except Error as error:
+            raise short(error)
+
+    async def _begin_async(self) -> App:
         before = self._run
         try:
             if not self._app._leaves_ambient_runs():
-                return self.__enter__()
-            return await run_in_thread(self.__enter__)
-        except Error as error:
-            raise short(error)
+                return self._begin()
+            return await run_in_thread(self._begin)
         except BaseException:  # cancelled while it was opened: nobody else would leave it
             run = self._run
             if run is not None and run is not before:
@@ -182,9 +226,12 @@ class AppRun:
             if self._drain and kind is None:
                 await run.drain_async()
         finally:  # also if the task was cancelled meanwhile
-            if not run.forked:  # in a child the loop stayed behind too
-                await run_in_thread(lambda: self._app._close(run))
-                give_sigint_back()  # that thread cannot
+            try:
+                if not run.forked:  # in a child the loop stayed behind too
+                    await run_in_thread(lambda: self._app._close(run))
+                    give_sigint_back()  # that thread cannot
+            finally:
+                self._leave_clock()
 
 
 begins_region.add(AppRun.__exit__.__code__)

@@ -308,3 +308,7 @@ class DeadlockError(RemoteError):
 
 class ClockStuckError(Error):
     """Virtual time could not move on; the message names who held it up."""
+
+
+class SequenceError(Error):
+    """A step of a `testing.Sequencer` cannot have its turn, or had it before."""

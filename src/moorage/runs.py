@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures.thread as _futures_thread  # before our shutdown callback: see below
 import logging
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -22,6 +23,7 @@ from .runtime import forking
 from .runtime.capacity import Capacity, process_capacity
 from .runtime.clock import Clock, system_clock
 from .runtime.interrupts import interrupts
+from .runtime.places import shown_step, users_step
 from .runtime.pool import Pool, drained_run, is_called_from_within
 from .runtime.probing import Probing
 from .runtime.regions import ours
@@ -53,6 +55,8 @@ class Run:
         self.name: str = name
         self.probe: Probing | None = probe
         self.ambient: bool = ambient
+        # The user's line, for whoever finds that it was not left.
+        self.opened_at: str = shown_step(users_step(sys._getframe()))
         self.serialize: bool = serialize  # calls look at it: see ``serializing.py``
         self.clock: Clock = system_clock if clock is None else clock
         self.grace: float = config.exit_grace if grace is None else grace

@@ -142,6 +142,14 @@ class Cell:
             else:
                 self._due = True
 
+    def may_strike(self) -> bool:
+        input = self.input
+        return (
+            input is not None
+            and config.cancel_grace is not None
+            and not input.call.target.is_cooperative
+        )
+
     def strike_again(self) -> None:
         """The strike landed where it cannot be raised: send it once more, soon."""
         with self.lock:

@@ -136,6 +136,9 @@ class Interrupts:
         finally:
             self._open_to = 0
 
+    def may_strike(self) -> bool:
+        return True
+
     def strike_again(self) -> None:
         """Let it come once more, soon: where it landed it would be lost, or break something."""
         ident = threading.get_ident()

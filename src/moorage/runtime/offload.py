@@ -30,6 +30,7 @@ class LoopExecutor(ThreadPoolExecutor):
 
     def __init__(self, name: str) -> None:
         super().__init__(max_workers=1)  # makes no thread by itself
+        self.most_threads: int = MOST_THREADS
         self._name = name
         self._guard = threading.Lock()
         # None tells one thread to end.

@@ -30,6 +30,13 @@ _BETWEEN: Final = frozenset(
 # Ranks of files: the further up, the nearer to the user.
 _STANDARD, _INSTALLED, _USERS = range(3)
 
+# Further kinds of files: our own, and those that run tests.
+_OURS, _RUNS_TESTS = -1, -2
+
+# The plugin's part that stands outside of the package.
+_PLUGIN: Final = "_moorage_pytest_plugin.py"
+_RUNNERS: Final = tuple(f"{os.sep}{name}{os.sep}" for name in ("_pytest", "pluggy"))
+
 # No chain of awaits is followed further.
 _MOST: Final = 10_000
 
@@ -52,6 +59,39 @@ def place_of_caller(frame: FrameType | None) -> str | None:
     if not steps or not _is_ours(steps[0]):
         return None
     return _shown([step for step in steps if not _is_ours(step)])
+
+
+def place_of_thread(frame: FrameType | None) -> str | None:
+    """Where any thread is, also one that is not ours."""
+    return _shown([step for step in _stack(frame) if not _is_ours(step)])
+
+
+def users_step(frame: FrameType | None) -> Step | None:
+    """The innermost frame that is the user's own, or else a library's; None if none is.
+
+    Quick enough for each task that is made.  What pytest was called by is not looked at.
+    """
+    installed: Step | None = None
+    while frame is not None:
+        whose = _whose(frame.f_code.co_filename)
+        if whose == _USERS:
+            return frame.f_code, frame.f_lineno or 0
+        if whose == _RUNS_TESTS:
+            break
+        if whose == _INSTALLED and installed is None:
+            installed = frame.f_code, frame.f_lineno or 0
+        frame = frame.f_back
+    return installed
+
+
+def is_users(step: Step) -> bool:
+    """Whether a step is in the user's own code, and not in a library's."""
+    return _whose(step[0].co_filename) == _USERS
+
+
+def shown_step(step: Step | None) -> str:
+    """A step as a person wants to read it."""
+    return "an unknown place" if step is None else _place(step)
 
 
 def place_in_task(coroutine: object, stack: FrameType | None) -> str | None:
@@ -129,6 +169,14 @@ def _rank(file: str) -> int:
     if file.startswith(installed):
         return _INSTALLED
     return _STANDARD if file.startswith((*standard, "<frozen ")) else _USERS
+
+
+@functools.cache
+def _whose(file: str) -> int:
+    if file.startswith(PACKAGE) or file.endswith(_PLUGIN):
+        return _OURS
+    rank = _rank(file)
+    return _RUNS_TESTS if rank != _STANDARD and any(name in file for name in _RUNNERS) else rank
 
 
 def _short(file: str) -> str:

@@ -44,6 +44,10 @@ class Guard(Protocol):
         """It has ended.  Raises what ended it."""
         ...
 
+    def may_strike(self) -> bool:
+        """Whether the user's code on this thread may be struck at all, wherever it is."""
+        ...
+
     def strike_again(self) -> None:
         """What struck landed where it cannot be raised: let it come once more, soon."""
         ...

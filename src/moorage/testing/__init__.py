@@ -4,6 +4,7 @@
 ``docs/guides/testing.md``; fixtures come from the pytest plugin.
 """
 
+from ..runtime.clock import VirtualClock as VirtualClock
 from .events import Event as Event
 from .events import EventKind as EventKind
 from .events import Events as Events
@@ -15,4 +16,5 @@ from .fake_container import FakeStatistics as FakeStatistics
 from .gates import Gate as Gate
 from .gates import GatePoint as GatePoint
 from .probe import Probe as Probe
+from .sequencer import Sequencer as Sequencer
 from .submission import Submission as Submission

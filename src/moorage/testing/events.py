@@ -220,7 +220,7 @@ def _axis(left: int, first: float, step: float, columns: int) -> str:
         label = seconds(first + tick * step)
         if len(line) <= tick:
             line = line.ljust(tick) + label + " "
-    return f"{'':<{left}}  {line.rstrip()} s"
+    return f"{'':<{left}}  {line.rstrip()} s  ({seconds(step)} s a column)"
 
 
 def _column(at: float, first: float, step: float) -> int:

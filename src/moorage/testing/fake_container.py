@@ -30,6 +30,7 @@ from ..runtime.autoscaler import Limits
 from ..runtime.clock import Clock, VirtualClock, Waiter
 from ..runtime.container import ContainerState
 from ..runtime.interrupts import interrupts
+from ..runtime.labels import shown_call
 from ..runtime.pool import Pool
 from ..runtime.regions import ours, park
 from ..runtime.statistics import PoolStatistics
@@ -38,7 +39,7 @@ from ..targets import check_batched
 from ..with_aio import with_aio
 from .events import Events, Timeline, seconds
 from .gates import Gate, GatePoint
-from .probe import Probe, Watch, shown_call
+from .probe import Probe, Watch
 from .submission import Submission
 
 READY: Final = ContainerState.READY
@@ -155,8 +156,7 @@ class FakeContainer(Generic[P, R]):
         self._only = next(iter(self._functions.values())) if len(methods) == 1 else None
         self._run: Run | None = None
         self._pool: Pool | None = None
-        # The clock in which the thread that entered takes part.
-        self._scope: VirtualClock | None = None
+        self._part: int | None = None  # of whoever entered, in the virtual clock
         # Of a container that was left, for who asks afterwards.
         self._last: FakeStatistics | None = None
 
@@ -218,8 +218,8 @@ class FakeContainer(Generic[P, R]):
     def _take_part(self) -> None:
         """Virtual time stands still, from here on, while this thread does not wait."""
         if isinstance(self._clock, VirtualClock):
-            self._clock.__enter__()
-            self._scope = self._clock
+            self._clock._refuse_real_loop("FakeContainer(..., clock=clock)")
+            self._part = self._clock._enter()
 
     def _begin(self) -> None:
         self._last = None
@@ -259,9 +259,10 @@ class FakeContainer(Generic[P, R]):
         if self._pool is not None:
             self._last = _counted(self._pool)
         self._run = self._pool = None
-        scope, self._scope = self._scope, None
-        if scope is not None:
-            scope.__exit__(None, None, None)
+        part, self._part = self._part, None
+        if part is not None:
+            assert isinstance(self._clock, VirtualClock)
+            self._clock._leave(part)
 
     # -- giving it inputs -----------------------------------------------------------------
 
@@ -616,24 +617,26 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
             )
         return methods, function._service
     if isinstance(function, (Cls, type)):
-        name = function.__name__
+        shown = function.__name__
         registered_as = "" if isinstance(function, Cls) else "with @app.cls() above it, "
         raise InvalidError(
-            f"a fake container runs an instance, got the class {name}; "
-            f"write {registered_as}FakeContainer({name}(...))"
+            f"a fake container runs an instance, got the class {shown}; "
+            f"write {registered_as}FakeContainer({shown}(...))"
         )
     if not isinstance(function, PartialFunction) and not callable(function):
         raise InvalidError(
             f"a fake container runs a function, or an instance of a class of an app, "
             f"got {function!r}; write FakeContainer(function)"
         )
-    name = None
+    name: str | None = None
     if inspect.ismethod(function):  # of an object of no app
         name, function = function.__name__, functools.partial(function)
     elif not isinstance(function, PartialFunction) and not hasattr(function, "__name__"):
         # A functools.partial, or an object with __call__.
-        name = getattr(getattr(function, "func", None), "__name__", type(function).__name__)
-        name = name.replace("<lambda>", "partial")
+        inner = getattr(function, "func", None)
+        name = str(getattr(inner, "__name__", type(function).__name__)).replace(
+            "<lambda>", "partial"
+        )
     made: Function[Any, Any, Any] = App().function(serialized=True, name=name)(function)
     return {made.__name__: made}, made._service
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ..exception import InvalidError
 from ..frames import shortened
+from ..runtime import forking
 from ..runtime.clock import Clock, Waiter
 from ..runtime.input import Input
 from ..runtime.regions import ours, park
@@ -27,8 +29,13 @@ GatePoint = Literal["start", "await", "settle"]
 POINTS: tuple[GatePoint, ...] = ("start", "await", "settle")
 
 
-class _HeldWaiter(Protocol):
-    def wake(self) -> None: ...
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One input, or one batch, that is held."""
+
+    members: list[Input]  # of a batch; else the input itself
+    label: str
+    let_go: Callable[[], object]
 
 
 class Gate:
@@ -46,16 +53,22 @@ class Gate:
         self._clock = clock
         self._lock = threading.Lock()  # a leaf, but for the clock's
         # All below guarded by the lock.  Those that are held, in order, with what lets them go.
-        self._held: dict[Input, _HeldWaiter] = {}
-        self._labels: dict[Input, str] = {}
+        self._held: dict[Input, _Held] = {}
         self._is_open = False
         self._waiting: list[tuple[int, Callable[[], object]]] = []
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: what it held stayed behind."""
+        forking.keep(self._held)
+        self._lock = threading.Lock()
+        self._held = {}
 
     @property
     def held(self) -> list[str]:
         """The inputs that are held, first come first: ``["fetch(1)", "fetch(2)"]``."""
         with ours, self._lock:
-            return [self._labels[input] for input in self._held]
+            return [held.label for held in self._held.values()]
 
     @property
     def is_open(self) -> bool:
@@ -91,18 +104,18 @@ class Gate:
         with ours:
             with self._lock:
                 input = self._chosen(which)
-                waiter = self._held.pop(input)
-            waiter.wake()
+                held = self._held.pop(input)
+            held.let_go()
 
     def open(self) -> None:
         """Hold no input any more, and let all go that are held.  Harmless if it is open."""
         with ours:
             with self._lock:
                 self._is_open = True
-                waiters = list(self._held.values())
+                let_go = [held.let_go for held in self._held.values()]
                 self._held.clear()
-            for waiter in waiters:
-                waiter.wake()
+            for each in let_go:
+                each()
 
     def __enter__(self) -> Gate:
         return self
@@ -132,12 +145,12 @@ class Gate:
         if which is None:
             return next(iter(self._held))
         call = which if isinstance(which, FunctionCall) else which.call
-        for input in call._inputs:
-            if input in self._held:
+        for input, held in self._held.items():
+            if any(member in held.members for member in call._inputs):
                 return input
-        held = ", ".join(self._labels[input] for input in self._held)
+        there = ", ".join(held.label for held in self._held.values())
         raise InvalidError(
-            f"{which!r} is not held at {self.point!r}, where {held} is; "
+            f"{which!r} is not held at {self.point!r}, where {there} is; "
             "release one of those, or wait until it gets there"
         )
 
@@ -161,11 +174,11 @@ class Gate:
 
     # -- for the input's side, on its own flow ----------------------------------------
 
-    def is_for(self, name: str) -> bool:
-        """Whether it holds inputs of the function of this name."""
-        return not self._is_open and (self._of is None or self._of == name)
+    def is_at(self, point: GatePoint, name: str) -> bool:
+        """Whether it holds inputs of the function of this name at `point`."""
+        return self.point == point and not self._is_open and self._of in (None, name)
 
-    def pass_through(self, input: Input, label: str) -> None:
+    def pass_through(self, input: Input, members: list[Input], label: str) -> None:
         """Hold `input`, a synchronous one, here.
 
         Raises:
@@ -174,29 +187,28 @@ class Gate:
         clock = self._clock()
         waiter: Waiter = clock.make_waiter()
         with ours:
-            if not self._arrive(input, label, waiter):
+            if not self._arrive(input, _Held(members, label, waiter.wake)):
                 return
             try:
                 park(clock, waiter)
             finally:
                 self._leave(input)
 
-    async def pass_through_async(self, input: Input, label: str) -> None:
+    async def pass_through_async(self, input: Input, members: list[Input], label: str) -> None:
         """As `pass_through`, for a task."""
         waiter: AsyncWaiter = make_async_waiter()
-        if not self._arrive(input, label, waiter):
+        if not self._arrive(input, _Held(members, label, waiter.wake)):
             return
         try:
             await waiter.wait()
         finally:
             self._leave(input)
 
-    def _arrive(self, input: Input, label: str, waiter: _HeldWaiter) -> bool:
+    def _arrive(self, input: Input, held: _Held) -> bool:
         with ours, self._lock:
             if self._is_open:
                 return False
-            self._held[input] = waiter
-            self._labels[input] = label
+            self._held[input] = held
             count = len(self._held)
             woken = [entry for entry in self._waiting if entry[0] <= count]
             self._waiting = [entry for entry in self._waiting if entry[0] > count]
@@ -207,4 +219,3 @@ class Gate:
     def _leave(self, input: Input) -> None:
         with ours, self._lock:
             self._held.pop(input, None)
-            self._labels.pop(input, None)

@@ -7,16 +7,18 @@ pool's lock, so that what it records is in the order in which it happened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..exception import InvalidError
 from ..frames import shortened
+from ..runtime import forking
 from ..runtime.batching import members_of
 from ..runtime.clock import Clock
 from ..runtime.input import Input
+from ..runtime.labels import shown_call
 from ..runtime.regions import ours
 from .events import Event, EventKind, Events, Timeline
 from .gates import POINTS, Gate, GatePoint
@@ -50,6 +52,11 @@ class Probe:
         self._pool: Pool | None = None  # one of the run's
         self._began: float | None = None  # by the run's clock, in real time
         self.start_error: BaseException | None = None
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: whoever held the lock stayed behind."""
+        self._lock = threading.Lock()
 
     @property
     def events(self) -> Events:
@@ -117,19 +124,7 @@ class Probe:
     def around(self, pool: Pool, input: Input, function: Callable[..., Any]) -> Callable[..., Any]:
         """See `Probing.around`."""
         target = input.call.target
-        gates = [gate for gate in self._gates if gate.is_for(target.name)]
-        with ours:
-            label = self._label(input)
-
-        def started() -> None:
-            with ours, pool.lock:
-                for member in members_of(input):
-                    self.note("started", pool, member, input.container)
-
-        if not gates:
-            started()
-            return function
-        way = _Way(gates, input, label, started)
+        way = _Way(self, pool, input)
         if not target.is_async:
             return way.of_generator(function) if target.is_generator else way.of(function)
         if target.is_generator:
@@ -194,26 +189,34 @@ class Probe:
 
 
 class _Way:
-    """One input's way through the gates that are closed as its code begins."""
+    """One input's way through its code, with a gate before it, in it, and after it."""
 
-    def __init__(
-        self, gates: list[Gate], input: Input, label: str, started: Callable[[], None]
-    ) -> None:
-        self._gates = gates
+    def __init__(self, probe: Probe, pool: Pool, input: Input) -> None:
+        self._probe = probe
+        self._pool = pool
         self._input = input
-        self._label = label
-        self._started = started
+        # Of a batch its members', for it is they that the test knows.
+        with ours, pool.lock:
+            self._members = members_of(input)
+            self._label = " + ".join(map(probe._label, self._members))
 
     def _at(self, point: GatePoint) -> list[Gate]:
-        return [gate for gate in self._gates if gate.point == point]
+        name = self._input.call.target.name
+        return [gate for gate in self._probe._gates if gate.is_at(point, name)]
 
     def _pass(self, point: GatePoint) -> None:
         for gate in self._at(point):
-            gate.pass_through(self._input, self._label)
+            gate.pass_through(self._input, self._members, self._label)
 
     async def _pass_async(self, point: GatePoint) -> None:
         for gate in self._at(point):
-            await gate.pass_through_async(self._input, self._label)
+            await gate.pass_through_async(self._input, self._members, self._label)
+
+    def _started(self) -> None:
+        with ours, self._pool.lock:
+            for member in self._members:
+                if member.outcome is None:
+                    self._probe.note("started", self._pool, member, self._input.container)
 
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def held(*args: Any, **kwargs: Any) -> Any:
@@ -253,9 +256,7 @@ class _Way:
             self._started()
             try:
                 coroutine = function(*args, **kwargs)
-                if self._at("await"):
-                    coroutine = _HeldAtFirst(coroutine, self._pass_async("await"))
-                result = await coroutine
+                result = await _HeldAtFirst(coroutine, self._pass_async("await"))
             except Exception:
                 await self._pass_async("settle")
                 raise
@@ -303,24 +304,3 @@ class _HeldAtFirst:
                     step = partial(steps.send, value)
         finally:
             self._gate.close()  # it may never have waited
-
-
-def shown_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """How it was called, made without running any code of the user's."""
-    shown = [_shown(value) for value in args]
-    shown += [f"{key}={_shown(value)}" for key, value in kwargs.items()]
-    return f"{name}({', '.join(shown)})"
-
-
-def _shown(value: object) -> str:
-    kind = type(value)
-    if kind is str or kind is bytes:
-        text = repr(value)
-        return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]}...{text[-1]}"
-    if value is None or kind is bool or kind is int or kind is float:
-        return repr(value)
-    return f"<{kind.__name__}>"
-
-
-# Characters of an argument that are shown.
-LONGEST: Final = 24

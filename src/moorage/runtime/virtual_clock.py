@@ -1,0 +1,701 @@
+"""Virtual time: a clock that jumps.
+
+Owns the time, its timers, the thread that fires them, and who takes part.
+
+Virtual time stands still while any *participant* is busy and jumps to the next
+timer once all of them sit in a wait of ours.  Participants are the loops made
+by :meth:`VirtualClock.new_event_loop`, workers that hold an input, and threads
+that entered the clock (``with clock:``, ``with app.run(clock=clock):``).
+The idea is that of trio's MockClock with ``autojump_threshold=0``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from ..exception import ClockStuckError, InvalidError
+from . import forking
+from .outcome import user_frames
+from .patched_time import lives_by, patched
+from .regions import ours
+from .stuck import ON_ITS_LOOP, Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
+from .timekeeper import Callback, Timer, TimerQueue
+from .virtual_loop import Line, VirtualLoop
+
+if TYPE_CHECKING:
+    from .clock import Waiter
+
+logger: Final = logging.getLogger("moorage")
+
+T = TypeVar("T")
+
+
+class VirtualWaiter:
+    """A waiter whose waker marks the waiting participant busy before it can run."""
+
+    __slots__ = (
+        "_clock",
+        "about",
+        "error",
+        "fired",
+        "key",
+        "lock",
+        "name",
+        "thread",
+        "timed",
+        "timed_out",
+        "waiting",
+    )
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.lock: threading.Lock = threading.Lock()
+        self.lock.acquire()
+        # Says what it waits for, if set; called with no lock held.
+        self.about: Callable[[], str] | None = None
+        # All guarded by the clock's lock.
+        self.fired: bool = False
+        self.timed_out: bool = False
+        self.timed: bool = False
+        self.waiting: bool = False
+        self.key: object = None  # the participant that waits here, if it is one
+        self.name: str = ""
+        self.thread: int = 0
+        self.error: ClockStuckError | None = None
+
+    def wake(self) -> None:
+        with self._clock._lock:
+            self._clock._fire(self)
+
+
+class _Part:
+    """The part of one thread that entered the clock."""
+
+    __slots__ = ("before", "depth", "key")
+
+    def __init__(self, before: Any) -> None:
+        self.depth = 1
+        # None if the thread took part already, as a worker does.
+        self.key: object = None
+        self.before = before  # the clock that it lived by before
+
+
+class VirtualClock:
+    """Time that jumps: a test that waits for an hour takes milliseconds.
+
+    ``with clock:`` makes the calling thread take part, and so does
+    ``with app.run(clock=clock):``.  Time starts at 0 and stands still while any
+    participant runs: the test's thread, an event loop of this clock, a container
+    that has something to do.  When all of them wait (in ``clock.sleep``,
+    ``asyncio.sleep``, ``remote``, ``get`` and other waits of this library, or with
+    nothing to do on an event loop) it jumps to the next timer.
+
+    Timers that are due at the same time fire in the order in which they were
+    set, each once all that the one before set off has come to rest.  The same on
+    each run: virtual times, the order in which slots are granted, and the containers
+    that are chosen.  Not the same: how the code of several threads interleaves
+    within one instant; order it with a `Sequencer` or a gate.
+
+    What is not seen: real I/O on an event loop, threads that the user's code starts,
+    and what ``anyio.to_thread`` runs.  Time does not wait for them, and may jump
+    meanwhile.  ``asyncio.to_thread`` and ``run_in_executor`` are seen.
+
+    A participant that waits for something real (``Event.wait``, ``queue.get``,
+    ``Thread.join``, ``Future.result``, a real ``time.sleep``) counts as busy.
+
+    Args:
+        stuck_after: real seconds without any change after which waits end with
+            `ClockStuckError`; None for never, as while a debugger holds a thread.
+
+    Raises:
+        ClockStuckError: in threads and event loops that wait for time to pass, if a
+            participant is busy all that while; in those that wait for ever, if
+            nobody is busy and no timer is left that could end a wait.  Also
+            in threads that still wait when the clock has been left.
+        InvalidError: if `stuck_after` is no number above 0.
+    """
+
+    virtual: bool = True
+
+    def __init__(self, *, stuck_after: float | None = 5.0) -> None:
+        # Written so that NaN, which compares false with everything, is refused.
+        if stuck_after is not None and not (_is_number(stuck_after) and stuck_after > 0):
+            raise InvalidError(
+                f"stuck_after must be a number above 0 or None, got {stuck_after!r}; "
+                "write VirtualClock(stuck_after=5)"
+            )
+        self._stuck_after = stuck_after
+        self._lock = threading.Lock()  # a leaf: nothing is called while it is held
+        self._now = 0.0  # guarded by _lock, as all below
+        self._timers = TimerQueue()
+        # Invariant: time moves only while this is empty.
+        self._busy: dict[object, str] = {}
+        self._key_of_thread: dict[int, object] = {}
+        self._waiting: set[VirtualWaiter] = set()
+        self._idle_loops: set[VirtualLoop] = set()
+        self._changes = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        # By the thread's ident.
+        self._parts: dict[int, _Part] = {}
+        # Scopes and loops that keep it open; the last of them closes it.
+        self._open = 0
+        self._lines: weakref.WeakKeyDictionary[Executor, Line] = weakref.WeakKeyDictionary()
+        # What `time` is patched for: module names; empty for all.
+        self._patches: tuple[frozenset[str], ...] = ()
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: of those that took part, this thread is left."""
+        forking.keep(self._timers, self._waiting, self._busy, self._idle_loops, self._lines)
+        me = threading.get_ident()
+        key = self._key_of_thread.get(me)
+        self._lock = threading.Lock()
+        self._timers = TimerQueue()
+        self._busy = {} if key is None else {key: threading.current_thread().name}
+        self._key_of_thread = {} if key is None else {me: key}
+        self._waiting = set()
+        self._idle_loops = set()
+        self._lines = weakref.WeakKeyDictionary()
+        self._thread = None
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        part = self._parts.get(me)
+        self._parts = {} if part is None else {me: part}
+        self._open = 0 if part is None else part.depth
+
+    # -- for tests ------------------------------------------------------------
+
+    def now(self) -> float:
+        """Virtual seconds since the clock was made."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Let virtual time pass in this thread.  The cancel of an input does not end it.
+
+        Raises:
+            ClockStuckError: if time cannot go on.
+        """
+        try:
+            self.wait(self.make_waiter(), seconds)
+        except ClockStuckError as error:
+            raise error.with_traceback(user_frames(error.__traceback__))
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on an event loop in virtual time, as ``asyncio.run`` does in real.
+
+        Raises:
+            RuntimeError: if a loop is running in this thread.
+            ClockStuckError: if time cannot go on.
+        """
+        with self, asyncio.Runner(loop_factory=self.new_event_loop) as runner:
+            return runner.run(main)
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        """An asyncio event loop in virtual time, which takes part while it runs.
+
+        For ``asyncio.Runner(loop_factory=clock.new_event_loop)``.  Real I/O on it
+        works, but time does not wait for it.
+        """
+        return VirtualLoop(self)
+
+    def patch_time(self, *modules: ModuleType) -> AbstractContextManager[None]:
+        """Make ``time.sleep`` and the clocks of ``time`` virtual: ``with clock.patch_time():``.
+
+        That is ``sleep``, ``monotonic``, ``perf_counter``, ``time`` and the ``_ns`` of
+        each, in threads that take part in this clock; threads that do not, and threads
+        of another clock, keep theirs.  ``time.time()`` counts from 2020-01-01
+        00:00 UTC.  ``datetime.now()`` and other clocks stay real.
+
+        Modules that did ``from time import sleep`` are found, also under another
+        name, and are as before afterwards.  A default argument or an attribute of
+        a class that holds the real function is not found.
+
+        Calls from the standard library and from test tools (pytest, pluggy, anyio,
+        trio, hypothesis) stay real, for they wait for real things.
+
+        A cancelled or timed-out synchronous input leaves a virtual sleep at once, at
+        the virtual time of its cancel; a real one only when the sleep has ended.  In
+        an input that is ``@cooperative`` or shielded the sleep goes on to its end.
+
+        Args:
+            modules: only calls from these, and from modules within them if they are
+                packages; all if none is given.
+
+        Raises:
+            InvalidArgumentsError: on entering, for what is no module.
+        """
+        return patched(self, modules)
+
+    @contextmanager
+    def participate(self, name: str | None = None) -> Generator[None, None, None]:
+        """Make this thread take part: time stands still unless it waits.
+
+        As ``with clock:``, but leaving it last does not close the clock.  `name` is
+        what errors call the thread.  In a thread that takes part already it
+        changes nothing.
+        """
+        ident = self._enter(name, opens=False)
+        try:
+            yield
+        finally:
+            self._leave(ident, opens=False)
+
+    def __enter__(self) -> VirtualClock:
+        """Make this thread take part until it leaves; nests, and may be entered again.
+
+        The last scope that is left closes the clock: its thread ends, and timers
+        stand still until the clock is entered once more.
+
+        Raises:
+            InvalidError: on an event loop that lives in real time.
+        """
+        self._refuse_real_loop("with clock:")
+        self._enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        ident = threading.get_ident()
+        if ident not in self._parts:
+            raise InvalidError(
+                f"{threading.current_thread().name} leaves a virtual clock that it has not "
+                "entered; write `with clock:` so that it begins and ends in one thread"
+            )
+        self._leave(ident)
+
+    async def __aenter__(self) -> VirtualClock:
+        """As ``with clock:``, on an event loop of this clock."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    @ours
+    def close(self) -> None:
+        """End the clock's thread; whoever still waits gets a `ClockStuckError`.
+
+        Leaving the last ``with clock:`` does it.
+        """
+        with self._lock:
+            thread = self._shut()
+        if thread is not None:
+            thread.join()
+
+    def __repr__(self) -> str:
+        with self._lock:
+            busy = ", ".join(self._busy.values()) or "nobody"
+            return f"<VirtualClock at {self._now:g} s, busy: {busy}>"
+
+    # -- the clock's contract with the engine -----------------------------------
+
+    def call_at(self, when: float, callback: Callback) -> Timer:
+        """Run `callback` at `when`, on the clock's thread.  It must not block.
+
+        Returns what can be cancelled: ``timer.cancel()``.
+        """
+        timer = Timer(when, callback)
+        with self._lock:
+            self._timers.push(timer)
+            self._start()
+            self._look()
+        return timer
+
+    def make_waiter(self) -> VirtualWaiter:
+        """A place for one thread to wait, once: ``clock.wait(waiter)``, ``waiter.wake()``."""
+        return VirtualWaiter(self)
+
+    def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
+        """Block this thread until `waiter` is woken; false if `timeout` passes first.
+
+        Raises:
+            ClockStuckError: if time cannot go on.
+        """
+        assert isinstance(waiter, VirtualWaiter)
+        timer: Timer | None = None
+        try:
+            with ours, self._lock:
+                if not waiter.fired:
+                    waiter.waiting = True
+                    waiter.thread = threading.get_ident()
+                    waiter.key = self._key_of_thread.get(waiter.thread)
+                    waiter.name = threading.current_thread().name
+                    if isinstance(waiter.key, VirtualLoop):
+                        waiter.key.waits = True
+                    self._waiting.add(waiter)
+                    if timeout is not None:
+                        timer = Timer(self._now + max(timeout, 0.0), lambda: self._time_out(waiter))
+                        waiter.timed = True
+                        if self._timers.push(timer):
+                            self._ring()  # it may be asleep without any timer to watch
+                    self._idle(waiter.key)
+                    self._start()
+            waiter.lock.acquire()
+        except BaseException:  # KeyboardInterrupt, or a strike: the thread runs again, unwoken
+            with ours, self._lock:
+                self._fire(waiter)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if waiter.error is not None:
+            raise waiter.error
+        return not waiter.timed_out
+
+    @ours
+    def begin(self, key: object, name: str) -> None:
+        """Count `key` as busy from now on, on behalf of whoever will serve it."""
+        with self._lock:
+            self._busy[key] = name
+            self._changes += 1
+
+    @ours
+    def bind_thread(self, key: object) -> None:
+        """Let this thread's waits of ours count as those of `key`."""
+        lives_by.clock = self
+        with self._lock:
+            self._key_of_thread[threading.get_ident()] = key
+
+    @ours
+    def end(self, key: object) -> None:
+        """`key` takes no part any more."""
+        with self._lock:
+            for ident, bound in list(self._key_of_thread.items()):
+                if bound is key:
+                    del self._key_of_thread[ident]
+            self._idle(key)
+
+    @property
+    def _has_this_thread(self) -> bool:
+        return threading.get_ident() in self._key_of_thread
+
+    @ours
+    def _unbind_thread(self, key: object) -> None:
+        """Let this thread be on its own again; `key` goes on."""
+        me = threading.get_ident()
+        with self._lock:
+            if self._key_of_thread.get(me) is key:
+                del self._key_of_thread[me]
+
+    # -- scopes ---------------------------------------------------------------
+
+    @ours
+    def _enter(self, name: str | None = None, *, opens: bool = True) -> int:
+        """Let this thread take part; return what `_leave` takes.
+
+        On a loop of this clock it is the loop that takes part, and the thread
+        does when that has stopped: between two runs of the loop time stands.
+        """
+        me = threading.get_ident()
+        with self._lock:
+            if opens:
+                self._open += 1
+                self._closed = False
+            part = self._parts.get(me)
+            if part is not None:
+                part.depth += 1
+                return me
+            self._parts[me] = part = _Part(lives_by.clock)
+            bound = self._key_of_thread.get(me)
+            if bound is None:
+                part.key = key = object()
+                self._busy[key] = name or threading.current_thread().name
+                self._key_of_thread[me] = key
+                self._changes += 1
+            elif isinstance(bound, VirtualLoop) and bound.outer is None:
+                part.key = bound.outer = object()
+        lives_by.clock = self
+        return me
+
+    @ours
+    def _leave(self, ident: int, *, opens: bool = True) -> None:
+        """End one scope of the thread `ident`; nothing happens if it has none."""
+        thread: threading.Thread | None = None
+        with self._lock:
+            part = self._parts.get(ident)
+            if part is not None:
+                part.depth -= 1
+                if not part.depth:
+                    del self._parts[ident]
+                    self._end_part(ident, part)
+            if opens:
+                thread = self._one_less()
+        if thread is not None:
+            thread.join()
+
+    def _end_part(self, ident: int, part: _Part) -> None:
+        if ident == threading.get_ident() and ident not in self._key_of_thread:
+            lives_by.clock = part.before
+        if part.key is None:
+            return
+        bound = self._key_of_thread.get(ident)
+        if isinstance(bound, VirtualLoop) and bound.outer is part.key:
+            bound.outer = None
+        elif bound is part.key:
+            del self._key_of_thread[ident]
+            if ident == threading.get_ident():
+                lives_by.clock = part.before
+        self._idle(part.key)
+
+    def _refuse_real_loop(self, written: str) -> None:
+        """Refuse a thread whose loop lives in real time: while that idles, time would stand."""
+        loop = asyncio._get_running_loop()
+        if isinstance(loop, VirtualLoop) and loop.clock is self:
+            return
+        if loop is not None or _in_trio():
+            what = "trio" if loop is None else "an event loop"
+            if isinstance(loop, VirtualLoop):
+                what = "an event loop of another clock"
+            elif loop is not None:
+                what = "an event loop that lives in real time"
+            raise InvalidError(
+                f"`{written}` was written on {what}, which does not take part in this clock, "
+                f"and time would stand still while it waits; {ON_ITS_LOOP}"
+            )
+
+    # -- inside, all under _lock ----------------------------------------------
+
+    def _idle(self, key: object) -> None:
+        self._changes += 1
+        if self._busy.pop(key, None) is not None:
+            self._look()
+
+    def _look(self) -> None:
+        if not self._busy:
+            self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:
+            pass  # the thread has yet to look
+
+    def _fire(self, waiter: VirtualWaiter) -> None:
+        if waiter.fired:
+            return
+        waiter.fired = True
+        self._changes += 1
+        if waiter.waiting:
+            waiter.waiting = False
+            self._waiting.discard(waiter)
+            # It may have been ended while it waited, as a scope that another thread left.
+            if waiter.key is not None and self._key_of_thread.get(waiter.thread) is waiter.key:
+                self._busy[waiter.key] = waiter.name
+                if isinstance(waiter.key, VirtualLoop):
+                    waiter.key.waits = False
+        waiter.lock.release()
+
+    def _time_out(self, waiter: VirtualWaiter) -> None:
+        with self._lock:
+            if not waiter.fired:
+                waiter.timed_out = True
+                self._fire(waiter)
+
+    def _start(self) -> None:
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(
+                target=self._run, args=(self._bell,), name="moorage-virtual-clock", daemon=True
+            )
+            self._thread.start()
+
+    def _one_less(self) -> threading.Thread | None:
+        self._open = max(0, self._open - 1)
+        return None if self._open else self._shut()
+
+    def _shut(self) -> threading.Thread | None:
+        """Close; return the thread to be joined once the lock is let go."""
+        self._closed = True
+        thread, self._thread = self._thread, None
+        for waiter in list(self._waiting):
+            waiter.error = ClockStuckError(
+                f"the virtual clock was left at {self._now:g} s while {waiter.name} waited in it; "
+                "leave it when all that use it have ended"
+            )
+            self._fire(waiter)
+        # The next thread has a bell of its own: this one may still take a ring.
+        self._ring()
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        return thread
+
+    def _line_of(self, executor: Executor) -> Line:
+        line = self._lines.get(executor)
+        if line is None:
+            line = self._lines[executor] = Line(executor)
+        return line
+
+    # -- the clock's own thread -----------------------------------------------
+
+    def _run(self, bell: threading.Lock) -> None:
+        me = threading.current_thread()
+        while True:
+            callback: Callback | None = None
+            watches = False
+            with self._lock:
+                if self._thread is not me:
+                    return  # closed, and maybe open again with another
+                pending = self._timers.next_when()
+                seen = self._changes
+                if self._busy:
+                    watches = pending is not None
+                elif pending is not None:
+                    self._now = max(self._now, pending)
+                    callback = self._timers.pop_due(self._now)
+                else:
+                    watches = self._somebody_waits_for_ever()
+            if callback is not None:
+                try:
+                    callback()
+                except Exception:
+                    logger.exception("a timer of moorage failed")
+                del callback
+            elif pending is not None and not watches:
+                pass  # it was cancelled just now
+            elif not watches or self._stuck_after is None:
+                bell.acquire()
+            elif not bell.acquire(timeout=min(self._stuck_after, threading.TIMEOUT_MAX)):
+                self._report_if_stuck(seen)
+
+    def _somebody_waits_for_ever(self) -> bool:
+        return any(waiter.key is not None for waiter in self._waiting) or any(
+            not loop.owned for loop in self._idle_loops
+        )
+
+    def _report_if_stuck(self, seen: int) -> None:
+        """End the waits that cannot end, if nothing has changed since `seen`."""
+        with self._lock:
+            if self._changes != seen:
+                return
+            threads = {key: ident for ident, key in self._key_of_thread.items()}
+            busy = [(name, threads.get(key, 0)) for key, name in self._busy.items()]
+            waiters = [w for w in self._waiting if w.key is not None or w.timed]
+            loops = list(self._idle_loops)
+            now = self._now
+        assert self._stuck_after is not None
+        stuck = Stuck(
+            now,
+            self._stuck_after,
+            busy,
+            [StuckWait(w.name, w.thread, w.about) for w in waiters],
+            [StuckLoop(loop, loop.thread.name if loop.thread else "") for loop in loops],
+        )
+        message = why_busy(stuck) if busy else why_for_ever(stuck)
+        with self._lock:
+            if self._changes != seen:
+                return
+            for waiter in waiters:
+                waiter.error = ClockStuckError(message)
+                self._fire(waiter)
+            loops = [loop for loop in loops if not loop.owned]
+            for loop in loops:
+                loop.error = ClockStuckError(message)
+        for loop in loops:
+            loop.ring()
+
+    # -- loops ----------------------------------------------------------------
+
+    def _loop_begins(self, loop: VirtualLoop) -> None:
+        me = threading.get_ident()
+        with self._lock:
+            loop.thread = threading.current_thread()
+            loop.outer = key = self._key_of_thread.get(me)
+            loop.owned = key is not None and me not in self._parts
+            if not loop.owned and not loop.counted:
+                loop.counted = True
+                self._open += 1
+                self._closed = False
+            # The loop takes the thread's part, or the thread would hold up time
+            # while its loop is idle.
+            self._busy[loop] = f"event loop of {loop.thread.name}"
+            self._busy.pop(key, None)
+            self._key_of_thread[me] = loop
+        loop.before, lives_by.clock = lives_by.clock, self
+
+    def _loop_ends(self, loop: VirtualLoop) -> None:
+        me = threading.get_ident()
+        with self._lock:
+            key, loop.outer = loop.outer, None
+            loop.error = None
+            if key is not None:
+                self._busy[key] = threading.current_thread().name
+                self._key_of_thread[me] = key
+            else:
+                self._key_of_thread.pop(me, None)
+            self._idle(loop)
+        lives_by.clock = self if key is not None else loop.before
+        loop.before = None
+
+    def _loop_closes(self, loop: VirtualLoop) -> None:
+        thread: threading.Thread | None = None
+        with self._lock:
+            if loop.counted:
+                loop.counted = False
+                thread = self._one_less()
+        if thread is not None:
+            thread.join()
+
+    def _loop_idle(self, loop: VirtualLoop, seen: int, timeout: float | None) -> Timer | None:
+        """Let the loop rest, unless it was rung since `seen`."""
+        with self._lock:
+            if loop.rung != seen:
+                return None
+            if loop.sending:
+                # 1. somebody marks the loop busy, 2. it looks here, and finds no
+                # wake-up, 3. that is sent, and its sender waits: were the loop at
+                # rest, time would move on before the loop has woken.
+                loop.looks_again = True
+                return None
+            timer = Timer(
+                self._now + (timeout if timeout is not None else 0.0),
+                loop.ring,
+            )
+            if timeout is not None:
+                if self._timers.push(timer):
+                    self._ring()
+                self._start()
+            elif not loop.owned:
+                self._start()  # which finds out that it idles for ever
+            self._idle_loops.add(loop)
+            self._idle(loop)
+            return timer
+
+    def _loop_busy(self, loop: VirtualLoop) -> None:
+        with self._lock:
+            self._changes += 1
+            self._idle_loops.discard(loop)
+            self._busy[loop] = f"event loop of {threading.current_thread().name}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_trio_token()
+    except (AttributeError, RuntimeError):
+        return False
+    return True

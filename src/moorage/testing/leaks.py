@@ -1,0 +1,439 @@
+"""What tests leave behind: threads, tasks, slots, containers and runs, and who started them.
+
+Owns the watch over all of these while the leak check is on.  It wraps what starts
+threads and tasks, so as to note the user's line and the *owner*: the test, or the
+fixture of a wider scope, in whose time that was.  Runs are found among the open ones
+whenever the owner changes.  Knows nothing of pytest; ``leak_check.py`` tells it whose
+time begins and ends.
+
+Owners change on the main thread, and leaks are looked for there, while no test runs.
+Everything else may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import FrameType
+from typing import Any, Final, TypeVar
+
+from ..app import App
+from ..runs import Run, open_runs
+from ..runtime import forking
+from ..runtime.capacity import process_capacity
+from ..runtime.clock import join_threads
+from ..runtime.local import LocalContainer
+from ..runtime.places import (
+    Step,
+    is_users,
+    place_in_task,
+    place_of_thread,
+    shown_step,
+    users_step,
+)
+from ..runtime.pool import Pool
+from ..runtime.stacks import current_frames
+
+T = TypeVar("T")
+
+# Seconds that threads get to end after the test, all together.
+STRAGGLERS_GET: Final = 2.0
+
+# Seconds beyond its grace that a run which was left behind gets to be closed.
+CLOSING_GETS: Final = 2.0
+
+# Threads that are the process's: nobody leaves them behind.
+_OF_THE_PROCESS: Final = ("moorage-timekeeper", "Trio thread*", "pydevd*")
+
+
+class Owner:
+    """In whose time things are started, and by whose end they must have ended.
+
+    `name` is shown; none for a test, which the reader knows.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name: str = name
+        self.ended: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Owner {self.name or 'a test'}{', ended' if self.ended else ''}>"
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """Who started a thread or a task, and where."""
+
+    owner: Owner | None
+    step: Step | None
+    starter: threading.Thread
+    # Whose default executor a thread belongs to: it ends with the loop.
+    loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+
+
+class LeakWatch:
+    """The watch: on from `start` to `stop`; one at a time is meant."""
+
+    def __init__(self) -> None:
+        self._owner: Owner | None = None  # changed on the main thread only
+        # By identity.  Single operations on a dict are atomic, and no more is needed:
+        # whoever looks copies it.
+        self._threads: dict[threading.Thread, _Started] = {}
+        self._tasks: dict[int, tuple[weakref.ref[asyncio.Task[Any]], _Started]] = {}
+        self._runs: dict[Run, Owner | None] = {}
+        # Tasks that pended when the loop of a test was closed, which cancels them.
+        self._cancelled: list[tuple[_Started, str, str]] = []  # its name, and how it is shown
+        # Pools whose slots were told of.
+        self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+        # Containers that had room when no run was open: those left by tests before.
+        self._room = 0
+        self._undo: list[Callable[[], None]] = []
+
+    # -- the watch ---------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to note who starts what."""
+        self._runs = dict.fromkeys(open_runs())
+        self._wrap(threading.Thread, "start", self._starting_thread)
+        self._wrap(asyncio.BaseEventLoop, "create_task", self._creating_task)
+        self._wrap(asyncio.Runner, "close", self._closing_runner)
+
+    def stop(self) -> None:
+        """End it, and forget all that was noted."""
+        while self._undo:
+            self._undo.pop()()
+        self._threads.clear()
+        self._tasks.clear()
+        self._runs.clear()
+
+    def _wrap(self, kind: type, name: str, wrapper: Callable[..., Any]) -> None:
+        original = getattr(kind, name)
+
+        @functools.wraps(original)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return wrapper(original, *args, **kwargs)
+
+        setattr(kind, name, wrapped)
+
+        def undo() -> None:
+            # Somebody may have wrapped it once more: then ours stays, and does nothing.
+            if kind.__dict__.get(name) is wrapped:
+                setattr(kind, name, original)
+
+        self._undo.append(undo)
+
+    def _starting_thread(
+        self, start: Callable[[threading.Thread], None], thread: threading.Thread
+    ) -> None:
+        frame = sys._getframe(2)
+        self._threads[thread] = _Started(
+            self._owner_here(),
+            users_step(frame),
+            threading.current_thread(),
+            _loop_of_executor(frame),
+        )
+        try:
+            start(thread)
+        except BaseException:
+            self._threads.pop(thread, None)
+            raise
+
+    def _creating_task(
+        self,
+        create: Callable[..., asyncio.Task[Any]],
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, Any],
+        **options: Any,
+    ) -> asyncio.Task[Any]:
+        task = create(loop, coroutine, **options)
+        step = users_step(sys._getframe(2))
+        # Only those that user code made; an eager one may have ended.
+        if step is not None and is_users(step) and not task.done():
+            key = id(task)
+            gone = functools.partial(self._forget_task, key)
+            started = _Started(self._owner_here(), step, threading.current_thread())
+            self._tasks[key] = weakref.ref(task, gone), started
+        return task
+
+    def _forget_task(self, key: int, _: object) -> None:
+        self._tasks.pop(key, None)
+
+    def _closing_runner(self, close: Callable[[asyncio.Runner], None], runner: Any) -> None:
+        # asyncio.run cancels what main() left, as it says.  But a test never sees that
+        # the loop was its own plugin's, and what it left is cancelled unseen.
+        if _is_of_a_test(sys._getframe(2)) and (loop := getattr(runner, "_loop", None)):
+            for task, started in self._pending():
+                if task.get_loop() is loop:
+                    self._cancelled.append((started, task.get_name(), _shown_task(task)))
+                    self._tasks.pop(id(task), None)
+        close(runner)
+
+    # -- owners ------------------------------------------------------------------
+
+    def begin(self, owner: Owner | None) -> Owner | None:
+        """From now on what is started is `owner`'s; return whose it was before."""
+        self._sweep()
+        before, self._owner = self._owner, owner
+        return before
+
+    def _sweep(self) -> None:
+        """Note the owner of runs that are new, and forget what has ended."""
+        opened = open_runs()
+        self._runs = {run: self._runs.get(run, self._owner) for run in opened}
+        for thread in list(self._threads):
+            if thread.ident is not None and not thread.is_alive():
+                self._threads.pop(thread, None)
+
+    def _owner_here(self) -> Owner | None:
+        # What a thread starts is whose the thread is.
+        here = threading.current_thread()
+        started = self._threads.get(here)
+        return self._owner if started is None or _is_of_the_process(here) else started.owner
+
+    # -- leaks -------------------------------------------------------------------
+
+    def take_leaks(self, owner: Owner, allowed: Sequence[str] = ()) -> list[str]:
+        """What `owner`, and owners that ended since, left behind; each once.
+
+        Runs that are left behind are closed, threads get a moment to end.
+
+        Args:
+            allowed: names of threads and tasks, with * and ?, that may be left.
+        """
+        owner.ended = True
+        self._sweep()
+        leaks: list[str] = []
+        for run in [run for run, whose in self._runs.items() if whose is not None and whose.ended]:
+            leaks.append(_shown_run(run, self._runs[run]))
+            if not _close(run):
+                leaks[-1] += "; closing it now took too long, and was given up"
+            self._runs[run] = None
+        leaks += self._left_threads(allowed)
+        leaks += self._left_tasks(allowed)
+        leaks += self._held_slots()
+        if not open_runs():
+            room = process_capacity.statistics()
+            before, self._room = self._room, room.containers
+            # A container that is left keeps its room, and was named above.
+            if room.containers > before and not leaks:
+                leaks.append(f"room for containers that was not given back: {room}")
+        return leaks
+
+    def forgive(self, owner: Owner) -> None:
+        """Whatever `owner` left may stay."""
+        self.begin(None)
+        self._runs = {run: None if whose is owner else whose for run, whose in self._runs.items()}
+        for thread, started in list(self._threads.items()):
+            if started.owner is owner:
+                self._threads.pop(thread, None)
+        for task, started in self._pending():
+            if started.owner is owner:
+                self._tasks.pop(id(task), None)
+        self._cancelled = [one for one in self._cancelled if one[0].owner is not owner]
+
+    def _left_threads(self, allowed: Sequence[str]) -> list[str]:
+        for thread, started in list(self._threads.items()):
+            ended = started.owner is not None and started.owner.ended
+            if ended and _matches(thread.name, allowed):
+                self._threads.pop(thread, None)  # for good: the next test allows others
+        suspects = {
+            thread: started
+            for thread, started in list(self._threads.items())
+            if started.owner is not None
+            and started.owner.ended
+            and not _is_of_the_process(thread)
+            and not _is_of_an_open_loop(started)
+        }
+        hosts = _container_threads()
+        # Those of a run that may go on are the run's, whoever made it start them.
+        may_stay = {
+            thread
+            for thread in suspects
+            if (host := hosts.get(thread) or hosts.get(suspects[thread].starter))
+            and not _run_of(host).closed
+        }
+        frames = current_frames()
+        left = join_threads([thread for thread in suspects if thread not in may_stay], 0.0)
+        if left:
+            left = join_threads(left, STRAGGLERS_GET)
+            frames = current_frames()
+        leaks: list[str] = []
+        for thread in left:
+            started = self._threads.pop(thread)
+            now = place_of_thread(frames.get(thread.ident or -1)) or "at its end"
+            container = hosts.get(thread)
+            what, advice = f"a thread {thread.name}", "join it"
+            if container is not None:
+                held = len(container.slots.held)
+                slots = f", with {held} slots held," if held else ""
+                what = f"the container {container._name}{slots} in the thread {thread.name}"
+                advice = "its run was left: end what it runs before that"
+            state = f"now at {now}"
+            if thread.name == "moorage-virtual-clock":
+                what, state = "a VirtualClock", "never closed"
+                advice = "write `with VirtualClock() as clock:`, or take the fixture virtual_clock"
+            leaks.append(_shown(what, started, "started", state, advice))
+        return leaks
+
+    def _held_slots(self) -> list[str]:
+        """Slots that nothing holds any more and that were not given back, each pool once."""
+        leaks: list[str] = []
+        for pool in _known(Pool):
+            run = pool.run
+            if isinstance(run, Run) and run.closed and pool not in self._pools:
+                held = pool.statistics().running
+                if held and not _lives(run):  # what holds them is told of as a container
+                    self._pools.add(pool)
+                    leaks.append(
+                        f"{held} slots of {pool.options.name} that were not given back, "
+                        f"in a run of {run.name}, opened at {run.opened_at}"
+                    )
+        return leaks
+
+    def _left_tasks(self, allowed: Sequence[str]) -> list[str]:
+        leaks: list[str] = []
+        advice = "await it, or cancel it and await that"
+        hosts = _container_threads()
+        for task, started in self._pending():
+            host = hosts.get(started.starter)
+            if (
+                started.owner is None
+                or not started.owner.ended
+                or (host is not None and not _run_of(host).closed)
+            ):
+                continue
+            self._tasks.pop(id(task), None)
+            now = place_in_task(task.get_coro(), None) or "at its start"
+            if not _matches(task.get_name(), allowed):
+                leaks.append(_shown(_shown_task(task), started, "created", f"now at {now}", advice))
+        cancelled, self._cancelled = self._cancelled, []
+        for started, name, shown in cancelled:
+            if not _matches(name, allowed):
+                state = "cancelled only by the end of the loop"
+                leaks.append(_shown(shown, started, "created", state, advice))
+        return leaks
+
+    def _pending(self) -> list[tuple[asyncio.Task[Any], _Started]]:
+        return [
+            (task, started)
+            for reference, started in list(self._tasks.values())
+            if (task := reference()) is not None and not task.done()
+        ]
+
+
+def _shown(what: str, started: _Started, verb: str, state: str, advice: str) -> str:
+    place = f"{shown_step(started.step)}{_for(started.owner)}"
+    return f"{what}, {verb} at {place}, {state}; {advice}"
+
+
+def _for(owner: Owner | None) -> str:
+    return f" for {owner.name}" if owner is not None and owner.name else ""
+
+
+def _shown_task(task: asyncio.Task[Any]) -> str:
+    coroutine = task.get_coro()
+    name = getattr(coroutine, "__qualname__", repr(coroutine)).rpartition("<locals>.")[2]
+    return f"a task {task.get_name()} of {name}"
+
+
+def _shown_run(run: Run, owner: Owner | None) -> str:
+    pools = [pool.statistics() for pool in list(run.pools.values())]
+    held = sum(pool.running for pool in pools)
+    names = [f"{len(pool.containers)} of {pool.name}" for pool in pools if pool.containers]
+    containers = f", with containers: {', '.join(names)}" if names else ""
+    slots = f" ({held} slots held)" if held else ""
+    kind, instead = ("an ambient", "call") if run.ambient else ("a", "leave it, or call")
+    return (
+        f"{kind} run of {run.name}, opened at {run.opened_at}{_for(owner)}{containers}{slots}; "
+        f"{instead} in `with app.run():`, or write run_app(app) with the fixture run_app"
+    )
+
+
+def _close(run: Run) -> bool:
+    """Close a run that was left behind; false if that does not come to its end."""
+    # In a thread: it may live by a virtual clock in which this one takes part, or
+    # by one that was closed and in which nothing ends any more.
+    app = next((app for app in _known(App) if app._run is run), None)
+    close = run.close if app is None else functools.partial(app._close, run)
+    closing = threading.Thread(target=close, name="moorage-closing", daemon=True)
+    closing.start()
+    return not join_threads([closing], run.grace + CLOSING_GETS)
+
+
+def _container_threads() -> dict[threading.Thread, LocalContainer]:
+    """Every thread of every container that lives, with it."""
+    return {
+        thread: container
+        for container in _known(LocalContainer)
+        for thread in container._all_threads()
+    }
+
+
+def _lives(run: Run) -> bool:
+    """Whether a container of `run` still has a thread."""
+    hosts = _container_threads()
+    return any(thread.is_alive() and _run_of(host) is run for thread, host in hosts.items())
+
+
+def _known(kind: type[T]) -> list[T]:
+    while True:
+        try:
+            return [one for one in forking._known if isinstance(one, kind)]
+        except RuntimeError:
+            pass  # another thread made one meanwhile
+
+
+def _run_of(container: LocalContainer) -> Run:
+    pool = container.host
+    assert isinstance(pool, Pool)
+    assert isinstance(pool.run, Run)
+    return pool.run
+
+
+def _is_of_the_process(thread: threading.Thread) -> bool:
+    return _matches(thread.name, _OF_THE_PROCESS)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+_RUN_IN_EXECUTOR: Final = asyncio.BaseEventLoop.run_in_executor.__code__
+
+
+def _loop_of_executor(
+    frame: FrameType | None,
+) -> weakref.ref[asyncio.AbstractEventLoop] | None:
+    """The loop in whose `run_in_executor` a thread is started."""
+    for _ in range(4):
+        if frame is None:
+            return None
+        if frame.f_code is _RUN_IN_EXECUTOR:
+            loop = frame.f_locals["self"]
+            default = getattr(loop, "_default_executor", None)
+            return weakref.ref(loop) if frame.f_locals["executor"] is default else None
+        frame = frame.f_back
+    return None
+
+
+def _is_of_an_open_loop(started: _Started) -> bool:
+    loop = None if started.loop is None else started.loop()
+    return loop is not None and not loop.is_closed()
+
+
+def _is_of_a_test(frame: FrameType | None) -> bool:
+    """Whether a runner is closed by a plugin that made it for a test."""
+    for _ in range(3):
+        if frame is None:
+            return False
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("pytest_asyncio") or frame.f_code.co_qualname == "TestRunner.__exit__":
+            return True
+        frame = frame.f_back
+    return False

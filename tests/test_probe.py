@@ -1,0 +1,491 @@
+"""Probes: what they record, where they hold inputs, and that the engine does as ever."""
+
+import asyncio
+import os
+
+import pytest
+
+import moorage
+from moorage import App
+from moorage.exception import FunctionTimeoutError, InputCancelledError, InvalidError
+from moorage.runtime.clock import VirtualClock
+from moorage.testing import Event, Events, FakeContainer, FakeStatistics, Probe, Timeline
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+async def sleeps(seconds):
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+# -- gates ----------------------------------------------------------------------------------
+
+
+def test_a_lost_update_is_written_down(clock):
+    """Two inputs read, then both write: the interleaving is the test's."""
+    stored = {"count": 0}
+
+    async def increment():
+        seen = stored["count"]
+        await asyncio.sleep(0)  # a look at a database
+        stored["count"] = seen + 1
+
+    with FakeContainer(increment, max_inputs=2, clock=clock) as container:
+        with container.hold("await") as gate:
+            first, second = container.submit(), container.submit()
+            gate.wait_held(2)
+            assert gate.held == ["increment()", "increment() #2"]
+            gate.release(second)
+            second.result()
+            assert stored["count"] == 1
+        first.result()
+        assert stored["count"] == 1  # lost
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_inputs_are_let_go_one_by_one(kind, clock):
+    seen = []
+
+    async def note_async(name):
+        seen.append(name)
+
+    def note(name):
+        seen.append(name)
+
+    function = note_async if kind == "async" else note
+    with FakeContainer(function, max_inputs=3, clock=clock) as container:
+        gate = container.hold("start")
+        a, b, c = (container.submit(name) for name in "abc")
+        gate.wait_held(3)
+        clock.sleep(0)
+        assert seen == []
+        assert container.statistics() == FakeStatistics(running=3, peak=3, limit=3)
+        for handle in (b, a):
+            gate.release(handle)
+            handle.result()
+        assert seen == ["b", "a"]
+        assert repr(gate) == f"<Gate at 'start': holds {function.__name__}('c')>"
+        gate.release()
+        c.result()
+        assert seen == ["b", "a", "c"]
+        assert container.events.inputs("started")[-1] == f"{function.__name__}('c')"
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_what_has_returned_is_held_before_anybody_knows(kind, clock):
+    done = []
+
+    async def work_async():
+        done.append(1)
+        return "done"
+
+    def work():
+        done.append(1)
+        return "done"
+
+    with FakeContainer(work if kind == "sync" else work_async, clock=clock) as container:
+        gate = container.hold("settle")
+        handle = container.submit()
+        gate.wait_held()
+        assert done == [1]
+        assert not handle.done()
+        assert container.statistics().running == 1
+        gate.open()
+        assert handle.result() == "done"
+        assert gate.is_open
+
+
+def test_an_error_is_held_before_anybody_knows(clock):
+    def fails():
+        raise ValueError("no")
+
+    async def fails_async():
+        raise ValueError("no")
+
+    for function in (fails, fails_async):
+        with FakeContainer(function, clock=clock) as container:
+            gate = container.hold("settle")
+            handle = container.submit()
+            gate.wait_held()
+            assert not handle.done()
+            gate.release()
+            with pytest.raises(ValueError, match="no") as caught:
+                handle.result()
+            assert caught.traceback[-1].name == function.__name__
+
+
+@pytest.mark.parametrize("point", ["start", "await", "settle"])
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_what_is_held_can_be_cancelled_and_runs_out_of_time(kind, point, clock):
+    ended = []
+
+    async def work_async():
+        try:
+            await asyncio.sleep(1)
+        except BaseException as error:
+            ended.append(type(error).__name__)
+            raise
+
+    def work():
+        ended.append("ran")
+
+    if (kind, point) == ("sync", "await"):
+        pytest.skip("a sync function awaits nothing")
+    function = work if kind == "sync" else work_async
+    with FakeContainer(function, max_inputs=2, timeout=10, clock=clock) as container:
+        gate = container.hold(point)
+        first, second = container.submit(), container.submit()
+        gate.wait_held(2)
+        first.cancel()
+        assert isinstance(first.exception(), InputCancelledError)
+        assert isinstance(second.exception(), FunctionTimeoutError)
+        container.wait_idle()
+        assert gate.held == []
+        assert container.statistics() == FakeStatistics(cancelled=1, failed=1, peak=2, limit=2)
+        expected = {
+            ("sync", "start"): [],
+            ("sync", "settle"): ["ran", "ran"],
+            ("async", "start"): [],
+            # As if it had been cancelled at its first await.
+            ("async", "await"): ["CancelledError", "CancelledError"],
+            ("async", "settle"): [],
+        }
+        assert ended == expected[kind, point]
+
+
+def test_leaving_the_container_ends_what_is_held(clock):
+    for function in (sleeps, lambda seconds: seconds):
+        with FakeContainer(function, max_inputs=2, clock=clock) as container:
+            gate = container.hold("start")
+            handles = [container.submit(1), container.submit(1)]
+            gate.wait_held(2)
+        assert [handle.cancelled() for handle in handles] == [True, True]
+
+
+def test_code_that_never_awaits_is_not_held_at_its_first_await(clock):
+    async def returns():
+        return 1
+
+    async def fails():
+        raise ValueError
+
+    async def several():
+        seen = [await asyncio.sleep(0, "first"), await asyncio.sleep(1, "second")]
+        try:
+            await asyncio.wait_for(asyncio.Event().wait(), 1)
+        except TimeoutError:
+            seen.append("third")
+        return seen
+
+    for function in (returns, fails):
+        with FakeContainer(function, clock=clock) as container:
+            container.hold("await")
+            assert (container.submit().exception() is None) == (function is returns)
+    with FakeContainer(several, clock=clock) as container:
+        gate = container.hold("await")
+        handle = container.submit()
+        gate.wait_held()
+        clock.sleep(5)  # what it waits for comes long before it is let go
+        gate.release()
+        assert handle.result() == ["first", "second", "third"]
+        assert clock.now() == 7
+
+
+def test_generators_are_held_at_their_start(clock):
+    def count():
+        yield 1
+
+    async def count_async():
+        yield 1
+
+    for function in (count, count_async):
+        with FakeContainer(function, clock=clock) as container:
+            for point in ("await", "settle"):
+                with pytest.raises(InvalidError, match=r'write hold\("start"\)'):
+                    container.hold(point)
+            with container.hold("start"):
+                stream = container.stream()
+            assert list(stream) == [1]
+            assert container.events.inputs("started") == [f"{function.__name__}()"]
+
+
+def test_a_batch_is_held_as_one_under_the_names_of_its_members(clock):
+    @moorage.batched(max_batch_size=2, wait_ms=100)
+    def total(xs):
+        return xs
+
+    with FakeContainer(total, max_inputs=2, clock=clock) as container:
+        gate = container.hold("start")
+        handles = [container.submit(i) for i in range(3)]
+        gate.wait_held(2)
+        assert gate.held == ["total(0) + total(1)", "total(2)"]
+        gate.release(handles[1])
+        assert handles[0].result() == 0
+        assert not handles[2].done()
+        gate.open()
+        assert handles[2].result() == 2
+
+
+def test_a_gate_holds_what_comes_to_it_after_it_was_made(clock):
+    with FakeContainer(sleeps, max_inputs=2, clock=clock) as container:
+        handle = container.submit(5)
+        container.wait_running(1)
+        gate = container.hold("settle")
+        gate.wait_held()
+        assert clock.now() == 5
+        gate.open()
+        assert handle.result() == 5
+
+
+def test_wrong_uses_of_a_gate_say_what_to_write(clock):
+    with FakeContainer(sleeps, max_inputs=2, clock=clock) as container:
+        with pytest.raises(InvalidError, match=r'write hold\("start"\)$'):
+            container.hold("begin")
+        gate = container.hold("start")
+        with pytest.raises(InvalidError, match=r"call gate.wait_held\(\) first"):
+            gate.release()
+        first = container.submit(1)
+        gate.wait_held()
+        gate.release(first)
+        assert first.result() == 1
+        second, third = container.submit(1), container.submit(1)
+        gate.wait_held(2)
+        gate.release(second)
+        with pytest.raises(InvalidError, match=r"where sleeps\(1\) #3 is; release one of those"):
+            gate.release(second)
+        gate.open()
+        assert third.result() == 1
+        with pytest.raises(InvalidError, match="is open and holds nothing"):
+            gate.wait_held()
+        with pytest.raises(InvalidError, match="from 1 up"):
+            gate.wait_held(0)
+    with FakeContainer(lambda: None) as container, pytest.raises(InvalidError, match="awaits noth"):
+        container.hold("await")
+    with pytest.raises(InvalidError, match=r"app\.run"):
+        Probe().hold("start").wait_held()
+
+
+# -- a whole app ------------------------------------------------------------------------------
+
+
+def test_a_probe_sees_a_scale_up_and_a_scale_down(clock):
+    app = App()
+
+    @app.function(scaledown_window=30)
+    @moorage.concurrent(max_inputs=2)
+    async def work(seconds):
+        await asyncio.sleep(seconds)
+
+    probe = Probe()
+    with clock, app.run(clock=clock, probe=probe):
+        list(work.map([10, 10, 10, 10]))
+        clock.sleep(100)
+    assert str(probe.timeline(width=20)) == (
+        "             0         20 s  (2 s a column)\n"
+        "work(10)     #####                 result work-1\n"
+        "work(10) #2  #####                 result work-1\n"
+        "work(10) #3  #####                 result work-2\n"
+        "work(10) #4  #####                 result work-2\n"
+        "work-1       ====================\n"
+        "work-2       ===================="
+    )
+    containers = {event.container for event in probe.events.of("starting")}
+    assert containers == {"work-1", "work-2"}
+    assert [event.at for event in probe.events.of("stopped")] == [40, 40]
+    assert [event.container for event in probe.events.of("granted")] == [
+        "work-1",
+        "work-1",
+        "work-2",
+        "work-2",
+    ]
+
+
+def test_a_gate_of_an_app_holds_the_inputs_of_one_function(clock):
+    app = App()
+    log = []
+
+    @app.function()
+    def first(x):
+        log.append(("first", x))
+        return second.remote(x)
+
+    @app.function()
+    def second(x):
+        log.append(("second", x))
+        return x
+
+    probe = Probe()
+    with clock, app.run(clock=clock, probe=probe):
+        gate = probe.hold("start", of=second)
+        call = first.spawn(1)
+        gate.wait_held()
+        assert log == [("first", 1)]
+        assert gate.held == ["second(1)"]
+        gate.release()
+        assert call.get() == 1
+    assert probe.events.inputs("settled") == ["second(1)", "first(1)"]
+    assert repr(probe) == f"<Probe: {len(probe.events)} events>"
+
+
+# -- what happened --------------------------------------------------------------------------------
+
+
+def test_the_way_of_an_input_that_is_tried_again(clock):
+    tries = []
+
+    async def flaky():
+        tries.append(1)
+        await asyncio.sleep(1)
+        if len(tries) < 2:
+            raise ValueError("no")
+
+    retries = moorage.Retries(max_retries=1, initial_delay=2)
+    with FakeContainer(flaky, retries=retries, clock=clock) as container:
+        container.call()
+    name, where = "flaky()", "flaky-1"
+    assert container.events.of(input=name) == (
+        Event(0, "queued", name),
+        Event(0, "granted", name, where),
+        Event(0, "started", name, where),
+        Event(1, "waiting", name, where, "ValueError"),
+        Event(3, "queued", name),
+        Event(3, "granted", name, where),
+        Event(3, "started", name, where),
+        Event(4, "settled", name, where, "result"),
+    )
+    assert str(container.timeline(width=12)) == (
+        "         0 s  (0.5 s a column)\nflaky()  ##~~~~##   result flaky-1\nflaky-1  ========"
+    )
+
+
+def test_the_way_of_an_input_that_was_answered_before_its_code_ended(clock):
+    def works():
+        clock.sleep(10)
+
+    with FakeContainer(works, max_inputs=2, timeout=4, clock=clock) as container:
+        assert isinstance(container.submit().exception(), FunctionTimeoutError)
+        container.wait_idle()
+        assert [(e.at, e.kind, e.detail) for e in container.events.of(input="works()")][2:] == [
+            (0, "started", ""),
+            (4, "settled", "FunctionTimeoutError"),
+            (10, "ended", ""),
+        ]
+        assert str(container.timeline(width=11)) == (
+            "         0         10 s  (1 s a column)\n"
+            "works()  ####++++++   FunctionTimeoutError works-1\n"
+            "works-1  ==========="
+        )
+
+
+def test_the_ways_of_a_batch_and_of_one_who_waits_outside(clock):
+    @moorage.batched(max_batch_size=2, wait_ms=1000)
+    async def total(xs):
+        await asyncio.sleep(1)
+        return xs
+
+    with FakeContainer(total, clock=clock) as container:
+        list(container.map(range(3)))
+        assert container.events.inputs("queued") == ["total(0)", "total(1)", "total(2)"]
+        assert container.events.inputs("granted") == ["total(0)", "total(1)", "total(2)"]
+        assert container.events.inputs("settled") == ["total(0)", "total(1)", "total(2)"]
+    with FakeContainer(sleeps, max_backlog=1, on_full="wait", clock=clock) as container:
+        list(container.map([1, 1, 1]))
+        assert container.statistics().finished == 3
+
+
+def test_arguments_are_shown_without_running_code_of_the_users(clock):
+    class Loud:
+        def __repr__(self):
+            raise AssertionError("its repr ran")
+
+    def f(*args, **kwargs): ...
+
+    with FakeContainer(f, clock=clock) as container:
+        container.call(1, 2.5, None, True, "x" * 50, b"y", Loud(), [1], key=Loud())
+        (label,) = container.events.inputs("queued")
+    assert label == (
+        "f(1, 2.5, None, True, 'xxxxxxxxxxxxxxxxxxx...', b'y', <Loud>, <list>, key=<Loud>)"
+    )
+
+
+def test_serialized_arguments_are_shown_as_they_were(clock):
+    with FakeContainer(lambda x, key: x, serialize=True, clock=clock) as container:
+        container.call(1, key="a")
+        assert container.events.inputs("started") == ["<lambda>(1, key='a')"]
+
+
+def test_events_read_well():
+    events = Events(
+        [
+            Event(0, "starting", container="f-1"),
+            Event(0.5, "queued", "f(1)"),
+            Event(0.1 + 0.2, "granted", "f(1)", "f-1"),
+            Event(12, "settled", "f(1)", "f-1", "result"),
+        ]
+    )
+    assert str(events) == (
+        "  0 s  f-1   starting\n"
+        "0.5 s  f(1)  queued\n"
+        "0.3 s  f(1)  granted         f-1\n"
+        " 12 s  f(1)  settled result  f-1"
+    )
+    assert str(events[3]) == "12 s f(1) settled result f-1"
+    assert events.of("queued", "granted", input="f(1)") == events[1:3]
+    assert events.inputs("granted") == ["f(1)"]
+    assert str(Events()) == "nothing happened"
+    assert str(Timeline([])) == "nothing happened"
+    with pytest.raises(ValueError, match="width=60"):
+        Timeline([], width=3)
+
+
+def test_a_timeline_is_the_same_in_every_run():
+    def once():
+        clock = VirtualClock()
+        app = App()
+
+        @app.function(retries=1)
+        @moorage.concurrent(max_inputs=3, target_inputs=2)
+        def work(seconds):
+            clock.sleep(seconds)
+            if seconds == 4:
+                raise ValueError
+
+        probe = Probe()
+        with clock, app.run(clock=clock, probe=probe):
+            list(work.map([3, 1, 4, 1, 5, 9, 2, 6], return_exceptions=True))
+        return str(probe.timeline())
+
+    assert once() == once()
+
+
+def test_a_comparison_of_timelines_is_of_lines(clock):
+    with FakeContainer(sleeps, max_inputs=1, clock=clock) as container:
+        list(container.map([1, 2]))
+        timeline = container.timeline(width=10)
+        assert timeline == container.timeline(width=10)
+    assert timeline == [
+        "           0 s  (0.5 s a column)",
+        "sleeps(1)  ##       result sleeps-1",
+        "sleeps(2)  ..####   result sleeps-1",
+        "sleeps-1   =======",
+    ]
+    assert timeline != container.timeline(width=30)
+    assert timeline[0] == next(iter(timeline))
+    assert timeline[:2] == list(timeline)[:2]
+    assert repr(timeline) == f"<Timeline\n{timeline}\n>"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_can_use_a_probe_of_its_own():
+    with FakeContainer(lambda: None) as container:
+        container.call()
+        child = os.fork()
+        if child == 0:
+            with FakeContainer(lambda: 7) as own:
+                status = 0 if own.call() == 7 and container.events else 1
+            os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
