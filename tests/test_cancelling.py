@@ -16,6 +16,7 @@ from moorage.exception import (
     InvalidArgumentsError,
     InvalidError,
 )
+from moorage.runtime.cancellation import Cell
 from moorage.runtime.capacity import process_capacity
 from moorage.runtime.clock import VirtualClock
 from onlooker import Notes
@@ -311,6 +312,13 @@ def test_a_strike_that_comes_within_a_call_of_ours_is_raised_when_it_is_left(mon
         other.spawn()
         steps.append("not reached")
 
+    strike = Cell.strike
+
+    def strike_and_tell(cell, input):
+        strike(cell, input)
+        onlooker.look()
+
+    monkeypatch.setattr(Cell, "strike", strike_and_tell)
     with app.run(probe=onlooker):
         call = work.spawn()
         assert inside.wait(30)
