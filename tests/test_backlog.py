@@ -219,19 +219,20 @@ def test_an_input_that_waits_for_room_in_another_input_is_cancelled_with_it():
     begun = threading.Event()
 
     @app.function(max_containers=1, max_backlog=1, on_full="wait")
-    async def inner(seconds):
-        await asyncio.sleep(seconds)
+    async def inner(waits):
+        if waits:
+            await asyncio.Event().wait()
 
     @app.function()
     def outer():
         begun.set()
-        inner.spawn(0)
+        inner.spawn(False)
 
     probe = Probe()
     with app.run(probe=probe):
-        inner.remote(0)
-        inner.spawn(100)
-        inner.spawn(100)
+        inner.remote(False)
+        inner.spawn(True)
+        inner.spawn(True)
         call = outer.spawn()
         assert begun.wait(10)
         probe.wait_until(lambda: counts(inner)[1] == 1)

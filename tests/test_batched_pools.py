@@ -289,6 +289,7 @@ def test_gathering_calls_of_one_batch():
         again = stage.spawn(1)[0]
         with pytest.raises(TimeoutError):
             again.get(timeout=0.5)
+        assert stage.clock.now() == 1.5
         assert again.get() == 1
         assert moorage.FunctionCall.from_id(again.object_id).get() == 1
 

@@ -455,8 +455,12 @@ def test_an_error_in_the_block_passes_through():
 
 
 def test_it_can_be_used_on_a_loop(run_async):
+    async def same(value):
+        await asyncio.sleep(0)
+        return value
+
     async def main():
-        async with FakeContainer(sleeps, max_inputs=2) as container:
+        async with FakeContainer(same, max_inputs=2) as container:
             assert await container.call.aio(0) == 0
             handle = container.submit(0)
             assert await handle == 0
@@ -477,11 +481,14 @@ def test_it_can_be_used_on_a_loop(run_async):
 
 
 def test_cancelling_the_task_that_calls_cancels_the_input_and_awaiting_a_handle_does_not():
+    async def for_ever():
+        await asyncio.Event().wait()
+
     async def main():
-        async with FakeContainer(sleeps, max_inputs=2) as container:
+        async with FakeContainer(for_ever, max_inputs=2) as container:
             with anyio.move_on_after(0):
-                await container.call.aio(3600)
-            handle = container.submit(3600)
+                await container.call.aio()
+            handle = container.submit()
             with anyio.move_on_after(0):
                 await handle
             assert not handle.done()

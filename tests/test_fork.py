@@ -505,18 +505,19 @@ def test_an_input_that_ends_in_a_child_ends_the_child(kind, ending, code):
 
 def test_an_async_input_that_awaits_in_a_child_ends_it_with_an_error():
     code, out, err = run("""
-        ran = []
+        ran, go_on = [], asyncio.Event()
 
         @app.function()
         @moorage.concurrent(max_inputs=4)
         async def forks(number):
             if number:
-                await asyncio.sleep(0.01)
+                await go_on.wait()
                 ran.append(number)
                 if os.getpid() != parent:
                     say("a neighbour ran in the child")
                 return number
             pid = os.fork()
+            go_on.set()
             if not pid:
                 await asyncio.sleep(0)
                 say("went on in the child")

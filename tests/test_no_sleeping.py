@@ -1,0 +1,187 @@
+"""No test orders events by sleeping: what takes real time here is listed, with its reason.
+
+Read from the code of all files in tests/, and of the programs that they hold as strings:
+
+- ``time.sleep(x)`` is virtual where the same function uses ``patch_time``;
+- ``asyncio.sleep(x)``, and limits that pass (``get(timeout=0.1)``), are virtual where the
+  same function uses a virtual clock, or all functions of the file that use it do;
+- a thread's ``Event.wait``, ``join`` or ``acquire`` of less than a second, and such a
+  ``Timer``, are pauses in real time everywhere.
+
+``sleep(0)`` takes turns and no time.  ``event.wait(30)`` is no pause: it is there to fail.
+"""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+# Where real time passes: ``file::function``, and why it must.
+ALLOWED = {
+    "differential/programs/more_functions.py::f": "runs on Modal too; cancelled, never slept out",
+    "differential/programs/more_functions.py::main": "a limit that passes is what is compared",
+    "errors/mistakes/blocking_get_on_loop.py::main": "ends a wait that nothing else can end",
+    # Load at random in real time is what the stress run is for; its naps order nothing.
+    "stress/callers.py::Caller": "when a task is cancelled is left to chance",
+    "stress/program.py::perform": "plans that nap",
+    "stress/program.py::perform_async": "plans that nap",
+    "stress/run.py::_resize": "the pace at which bounds change",
+    # A real Ctrl-C.
+    "test_interrupts.py::until_main_thread_waits": "nothing tells that a thread sleeps in C",
+    "test_interrupts_anywhere.py::get_in_time": "a limit that passes, cut at every line",
+    "test_interrupts_anywhere.py::what_is_left": "looks from outside: an event would be cut too",
+    "test_interrupts_anywhere.py::press": "the pace of a storm of signals, at random",
+    "test_interrupts_anywhere.py::explore": "ended by the second Ctrl-C",
+    # That real time passes is what is tested: of a clock, and of waits that are not virtual.
+    "test_patched_time.py::test_the_standard_library_keeps_real_time": "the limit stays real",
+    "test_regressions.py::test_time_stands_still_while_an_exit_hook_is_busy_though_its_stop_came_"
+    "early": "busy in real time, while virtual time must not move",
+    "test_virtual_clock.py::test_threads_of_the_loops_executor_hold_up_time": "busy in real time",
+    # Never slept out, or virtual by what only a reader sees.
+    "test_layers.py::test_the_search_for_time_finds_code_and_nothing_else": "text to be found",
+    "test_pytest_plugin.py::brew": "the suites that call it live in virtual time",
+    "test_pytest_plugin.py::test_a_leak_is_told_once_and_the_app_runs_again": "a task is left",
+    "test_pytest_plugin.py::test_leaks_may_be_allowed_by_mark_and_by_name": "a task is left",
+    "test_pytest_plugin.py::test_leaks_of_each_kind_are_named_with_where_they_were_started": (
+        "tasks are left"
+    ),
+    "test_pytest_plugin.py::test_what_a_wider_fixture_starts_is_a_leak_only_when_that_has_ended": (
+        "a task is left"
+    ),
+    "test_settling.py::make_class": "nap() is called in virtual time only",
+}
+
+# What a function that lives in virtual time names.
+CLOCKS = {"VirtualClock", "virtual_clock", "clock"}
+
+# Less than these seconds, a limit is not there to fail but to pass.
+SHORT = 1.0
+
+
+def found_in(path: Path) -> Iterator[tuple[str, int, str]]:
+    """What takes real time: the function that it is in, the line, the code."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield from found_in_module(tree)
+    for outer, node in nodes(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if not any(f"{name}(" in node.value for name in NAMES):
+                continue
+            try:
+                program = ast.parse(textwrap.dedent(node.value))
+            except SyntaxError:
+                continue  # prose
+            for name, line, code in found_in_module(program):
+                yield outer if outer != MODULE else name, node.lineno + line - 1, code
+
+
+MODULE = "<module>"
+PAUSES = ("wait", "join", "acquire", "Timer")
+LIMITS = ("get", "result", "exception", "wait_for", "move_on_after", "fail_after")
+NAMES = ("sleep", *PAUSES, *LIMITS)
+
+
+def found_in_module(tree: ast.Module) -> Iterator[tuple[str, int, str]]:
+    names: dict[str, set[str]] = {}
+    for outer, node in nodes(tree):
+        names.setdefault(outer, set()).update(names_in(node))
+    users = {outer: {u for u in names if u != outer and outer in names[u]} for outer in names}
+    virtual = {outer for outer, used in names.items() if used & CLOCKS}
+    while more := {outer for outer, by in users.items() if by and by <= virtual} - virtual:
+        virtual |= more
+    for outer, node in nodes(tree):
+        if isinstance(node, ast.Call) and takes_real_time(
+            node, outer in virtual, "patch_time" in names[outer]
+        ):
+            yield outer, node.lineno, ast.unparse(node)
+
+
+def nodes(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+    """All nodes, each with the name of the outermost function or class that it is in."""
+    for statement in tree.body:
+        outer = getattr(statement, "name", MODULE)
+        for node in ast.walk(statement):
+            yield outer, node
+
+
+def names_in(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Name):
+        return {node.id}
+    if isinstance(node, ast.Attribute):
+        return {node.attr}
+    if isinstance(node, ast.Constant) and node.value in CLOCKS:
+        return {str(node.value)}  # usefixtures("virtual_clock")
+    if isinstance(node, ast.arg | ast.keyword) and node.arg:
+        return {node.arg}
+    return set()
+
+
+def takes_real_time(call: ast.Call, is_virtual: bool, is_patched: bool) -> bool:
+    function = call.func
+    name = getattr(function, "attr", getattr(function, "id", ""))
+    of = getattr(getattr(function, "value", None), "id", "")
+    limits = [*call.args, *(k.value for k in call.keywords if k.arg in ("timeout", "delay"))]
+    if name == "sleep":
+        if not limits or getattr(limits[0], "value", None) == 0:
+            return False
+        if of == "time" or isinstance(function, ast.Name):
+            return not is_patched
+        return of in ("asyncio", "anyio", "trio") and not is_virtual
+    is_short = any(
+        isinstance(limit, ast.Constant)
+        and isinstance(limit.value, int | float)
+        and not isinstance(limit.value, bool)
+        and 0 < limit.value < SHORT
+        for limit in limits
+    )
+    return is_short and (name in PAUSES or (name in LIMITS and not is_virtual))
+
+
+def test_nothing_takes_real_time_but_for_a_reason():
+    found: dict[str, list[str]] = {}
+    for path in sorted(HERE.rglob("*.py")):
+        file = path.relative_to(HERE).as_posix()
+        if file != Path(__file__).name:
+            for outer, line, code in found_in(path):
+                found.setdefault(f"{file}::{outer}", []).append(f"{file}:{line}: {code}")
+    new = [line for key, lines in found.items() if key not in ALLOWED for line in lines]
+    assert not new, (
+        "these take real time; wait for an event, a probe or a gate, or use a VirtualClock:\n"
+        + "\n".join(new)
+    )
+    assert set(ALLOWED) <= set(found), "these are needed no more; take them out of ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [
+        ("def test(): time.sleep(0.1)", True),
+        ("def test(): sleep(x)", True),
+        ("def test(): time.sleep(0)", False),
+        ("def test(clock): time.sleep(1)", True),
+        ("def test(clock):\n with clock.patch_time(): time.sleep(1)", False),
+        ("def test():\n while not done(): Event().wait(0.001)", True),
+        ("def test(clock): event.wait(timeout=0.5)", True),
+        ("def test(): assert event.wait(30)", False),
+        ("def test(): thread.join(0.1)", True),
+        ("def test(): Timer(0.05, event.set).start()", True),
+        ("def test(): call.get(timeout=0.5)", True),
+        ("def test(clock): call.get(timeout=0.5)", False),
+        ("async def test(): await asyncio.sleep(0.001)", True),
+        ("async def test(): await anyio.sleep(x)", True),
+        ("async def test(): await asyncio.sleep(0)", False),
+        ("async def test(virtual_clock): await asyncio.sleep(60)", False),
+        ("def make(): asyncio.sleep(1)\ndef test(clock): make()", False),
+        ("def make(): asyncio.sleep(1)\ndef test(clock): make()\ndef more(): make()", True),
+        ("def test(): run('''\n    import time\n    time.sleep(1)\n''')", True),
+    ],
+)
+def test_what_is_refused(code, refused, tmp_path):
+    path = tmp_path / "test_it.py"
+    path.write_text(code)
+    assert bool(list(found_in(path))) is refused
