@@ -46,7 +46,6 @@ ALLOWED = {
     # Never slept out, or virtual by what only a reader sees.
     "test_layers.py::test_the_search_for_time_finds_code_and_nothing_else": "text to be found",
     "test_pytest_plugin.py::brew": "the suites that call it live in virtual time",
-    "test_pytest_plugin.py::test_a_leak_is_told_once_and_the_app_runs_again": "a task is left",
     "test_pytest_plugin.py::test_leaks_may_be_allowed_by_mark_and_by_name": "a task is left",
     "test_pytest_plugin.py::test_leaks_of_each_kind_are_named_with_where_they_were_started": (
         "tasks are left"
