@@ -97,10 +97,10 @@ class _Part:
     __slots__ = ("before", "depth", "key")
 
     def __init__(self, before: Any) -> None:
-        self.depth = 1
+        self.depth: int = 1
         # None if the thread took part already, as a worker does.
         self.key: object = None
-        self.before = before  # the clock that it lived by before
+        self.before: Any = before  # the clock that it lived by before
 
 
 class VirtualClock:
