@@ -284,7 +284,8 @@ def test_who_waits_for_something_real_is_named_with_the_users_line():
         call.get()
     message = str(caught.value)
     assert "of moorage-listen-1 (in " in message
-    assert re.search(r"listen \(tests/test_virtual_clock\.py:\d+\), in \S+ \(threading\.py:", message)
+    here = r"listen \(tests/test_virtual_clock\.py:\d+\)"
+    assert re.search(here + r", in \S+ \(threading\.py:\d+\)", message)
 
 
 def test_a_real_loop_in_a_thread_that_takes_part_is_named():
