@@ -70,12 +70,10 @@ def _pickler_class() -> Any:
 
 def _persistent_id(pickler: Any, value: object) -> int | None:
     """A handle is passed as such, as Modal passes its objects by their ids."""
-    module: object = type(value).__module__
-    if not isinstance(module, str) or not module.startswith("moorage."):
+    kind = type(value)
+    if not str(kind.__module__).startswith("moorage."):
         return None
-    if not any(
-        f"{base.__module__}.{base.__qualname__}" in _HANDLES for base in type(value).__mro__
-    ):
+    if not any(f"{base.__module__}.{base.__qualname__}" in _HANDLES for base in kind.__mro__):
         return None
     pickler.handles.append(value)
     return len(pickler.handles) - 1
