@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -265,6 +266,26 @@ def test_a_test_on_the_clocks_loop_hears_of_a_hog():
 
     with pytest.raises(ClockStuckError, match="a worker of moorage-hog-1"):
         clock.run(main())
+
+
+def test_who_waits_for_something_real_is_named_with_the_users_line():
+    app, clock = moorage.App(), VirtualClock(stuck_after=0.1)
+    release = threading.Event()
+
+    @app.function()
+    def listen():
+        release.wait(30)
+
+    with app.run(clock=clock):
+        call = listen.spawn()
+        with pytest.raises(ClockStuckError) as caught:
+            clock.sleep(1)
+        release.set()
+        call.get()
+    message = str(caught.value)
+    assert "of moorage-listen-1 (in " in message
+    here = r"listen \(tests/test_virtual_clock\.py:\d+\)"
+    assert re.search(here + r", in \S+ \(threading\.py:\d+\)", message)
 
 
 def test_a_real_loop_in_a_thread_that_takes_part_is_named():
