@@ -338,7 +338,8 @@ class VirtualClock:
         """
         timer = Timer(when, callback)
         with self._lock:
-            self._timers.push(timer, self._rank(self._key_here(), of_engine=True))
+            if self._timers.push(timer, self._rank(self._key_here(), of_engine=True)):
+                self._ring()  # as in `wait`
             self._start()
             self._look()
         return timer
