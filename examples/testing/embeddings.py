@@ -26,7 +26,7 @@ class Model:
     def __init__(self, name: str) -> None:
         if name not in ("small", "large"):
             raise FileNotFoundError(f"no weights for {name!r}")
-        self.dimensions = {"small": 16, "large": 64}[name]
+        self.dimensions = {"small": 64, "large": 1024}[name]
 
     def encode(self, texts: list[str]) -> list[list[float]]:
         return [self._encode(text) for text in texts]

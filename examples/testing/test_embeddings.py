@@ -1,8 +1,8 @@
 """The embedder, with its own small model, and with one whose every batch takes a second."""
 
 import json
-import threading
 import time
+from textwrap import dedent
 
 import embeddings
 import modal
@@ -18,9 +18,9 @@ WAIT = 0.05
 class SlowModel:
     """In the place of `Model`: a second for a batch, two for loading.  Notes what it got."""
 
-    loads = 0
-    batches = []
-    refuses = ()
+    loads: int
+    batches: list[list[str]]
+    refuses: tuple[str, ...] = ()
 
     def __init__(self, name):
         type(self).loads += 1
@@ -48,7 +48,7 @@ def bill(monkeypatch, tmp_path):
 
 @pytest.fixture
 def model(monkeypatch):
-    fresh = type("Model", (SlowModel,), {"batches": []})
+    fresh = type("Model", (SlowModel,), {"loads": 0, "batches": []})
     monkeypatch.setattr(embeddings, "Model", fresh)
     return fresh
 
@@ -72,13 +72,17 @@ def test_each_caller_gets_its_own_vector_whatever_batch_it_was_in(run_app):
 
 def test_vectors_can_be_sent(run_app):
     run_app(app, serialize=True)
-    assert len(Embedder().embed.remote("tea")) == 16
+    assert len(Embedder().embed.remote("tea")) == 64
 
 
 def test_the_command_line(run_app, capsys):
     run_app(app)
     embeddings.main("a warm drink")
-    assert capsys.readouterr().out.splitlines()[-1].endswith("how to mend a net")
+    assert capsys.readouterr().out.splitlines() == [
+        "0.52  a warm cup of tea",
+        "0.52  a drink of cold water",
+        "0.26  how to mend a net",
+    ]
 
 
 # -- batches --------------------------------------------------------------------------------
@@ -175,20 +179,27 @@ def test_the_model_is_loaded_once_however_many_ask_at_once(model, run_app):
     assert model.loads == 1
 
 
-def test_a_second_container_comes_for_more_than_two_batches_and_a_third_never(
+def test_a_second_container_comes_with_the_work_and_goes_without_and_a_third_never_comes(
     model, clock, run_app, bill
 ):
     probe = Probe()
     run_app(app, probe=probe)
-    list(Embedder().embed.map(map(str, range(100))))
-    assert Embedder().embed.statistics().peak_containers == 2
-    assert model.loads == 2
+    embed = Embedder().embed
+    list(embed.map(map(str, range(64))))  # 16 batches: 2 beside each other in 2 containers
+    assert (clock.now(), model.loads, embed.statistics().peak_containers) == (2 + 4, 2, 2)
     clock.sleep(119)
-    assert len(Embedder().embed.statistics().containers) == 2
+    assert len(embed.statistics().containers) == 2
     clock.sleep(2)
-    assert Embedder().embed.statistics() is None
-    assert sum(line["batches"] for line in bill()) == 25
-    assert probe.timeline(width=40) == []
+    assert embed.statistics() is None
+    assert [line["batches"] for line in bill()] == [8, 8]
+    assert f"\n{probe.events.of('starting', 'ready', 'draining')}\n" == dedent("""
+          0 s  Embedder(model_name='small')-1  starting
+          0 s  Embedder(model_name='small')-2  starting
+          2 s  Embedder(model_name='small')-1  ready
+          2 s  Embedder(model_name='small')-2  ready
+        126 s  Embedder(model_name='small')-2  draining
+        126 s  Embedder(model_name='small')-1  draining
+    """)
 
 
 def test_each_model_has_containers_of_its_own(model, run_app):

@@ -1,5 +1,7 @@
 """The job queue: what the web application sees, minute by minute, in no time."""
 
+from textwrap import dedent
+
 import jobs
 import modal
 import pytest
@@ -46,16 +48,16 @@ def test_two_at_a_time_the_others_in_order(clock, probe):
         *("amber", "birch", "cedar", "dill", "elm")
     ]
     assert render.statistics().peak_containers == 2
-    assert probe.timeline(width=40) == [
-        "                    0         20        40        60 s  (2 s a column)",
-        "render('amber', 1)  ##########                       result render-1",
-        "render('birch', 1)  ##########                       result render-2",
-        "render('cedar', 1)  ..........##########             result render-1",
-        "render('dill', 1)   ..........##########             result render-2",
-        "render('elm', 1)    ....................##########   result render-1",
-        "render-1            ===============================",
-        "render-2            ===============================",
-    ]
+    assert f"\n{probe.timeline(width=40)}\n" == dedent("""
+                            0         20        40        60 s  (2 s a column)
+        render('amber', 1)  ##########                       result render-1
+        render('birch', 1)  ##########                       result render-2
+        render('cedar', 1)  ..........##########             result render-1
+        render('dill', 1)   ..........##########             result render-2
+        render('elm', 1)    ....................##########   result render-1
+        render-1            ===============================
+        render-2            ===============================
+    """)
 
 
 def test_what_goes_wrong_is_said_and_spoils_no_other(clock):
