@@ -188,7 +188,7 @@ def test_sleep_aio_can_be_cancelled_and_wants_its_own_loop():
 
     clock = VirtualClock()
     clock.run(main())
-    with pytest.raises(InvalidError, match="`await clock.sleep.aio"):
+    with pytest.raises(InvalidError, match=r"`await clock\.sleep\.aio"):
         asyncio.run(clock.sleep.aio(1))
 
 

@@ -112,8 +112,9 @@ class Probe:
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait until `condition()`, of what is counted, is true.
 
-        ``probe.wait_until(lambda: fetch.statistics().queued == 2)``.  It is asked in this thread, now and after everything that happens in the run: to
-        its inputs, slots and containers.  Nobody asks again when something else changes.
+        ``probe.wait_until(lambda: fetch.statistics().queued == 2)``.  It is asked in this
+        thread, now and after everything that happens in the run: to its inputs, slots and
+        containers.  Nobody asks again when something else changes.
         ``await probe.wait_until.aio(condition)`` too.
 
         In virtual time, which it finds by itself, it waits as any wait of this library;
