@@ -20,6 +20,7 @@ import trio
 from moorage import runs
 from moorage.runtime.capacity import process_capacity
 from moorage.runtime.pool import Pool
+from onlooker import Onlooker, hear_draining
 
 pytest_plugins = ["pytester"]
 
@@ -131,6 +132,18 @@ def run_async(request: pytest.FixtureRequest) -> Callable[[Callable[[], Any]], A
     if request.param == "trio":
         return trio.run
     return lambda main: asyncio.run(main())
+
+
+@pytest.fixture
+def onlooker() -> "Onlooker":
+    """For ``app.run(probe=onlooker)``: waits until what is counted is so."""
+    return Onlooker()
+
+
+@pytest.fixture
+def until_draining(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """``until_draining(run)`` waits until `run` refuses what comes from outside."""
+    return hear_draining(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import io
 import os
 import random
 import threading
-import time
 from collections import Counter
 
 import pytest
@@ -18,6 +17,7 @@ from moorage.exception import (
     InvalidError,
     RemoteError,
 )
+from onlooker import wait_until_idle
 
 # More by hand: MOORAGE_BATCHES=50000 pytest tests/test_batch_fates.py
 BATCHES = int(os.environ.get("MOORAGE_BATCHES", "1500"))
@@ -79,7 +79,7 @@ class World:
             plan = self.begin(numbers, plans)
             await asyncio.sleep(0)
             if plan == "hang":
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             elif plan == "cancels its task":
                 asyncio.current_task().cancel()
                 await asyncio.sleep(0)
@@ -214,10 +214,8 @@ def test_a_batch_loop_survives_any_members_fate(kind, monkeypatch, caplog, often
         assert world.batches >= BATCHES
         assert world.function.remote(1, "return") == 1, "it works as on its first day"
         # What was answered may be on its way out.
-        until = time.monotonic() + 30
-        while (seen_at_end := world.function.statistics()).running:
-            assert time.monotonic() < until, seen_at_end
-            time.sleep(0.001)
+        wait_until_idle(world.function)
+        seen_at_end = world.function.statistics()
     s, seen = seen_at_end, sum(counts, Counter())
     assert (s.queued, s.waiting, s.running, s.abandoned, s.abandoned_threads) == (0,) * 5
     assert s.accepted == s.succeeded + s.failed + s.cancelled == sum(seen.values()) + 1

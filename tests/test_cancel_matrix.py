@@ -4,7 +4,6 @@ import asyncio
 import gc
 import signal
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import moorage
 from moorage import App, Retries, config
 from moorage.exception import InputCancellation, InputCancelledError
 from moorage.runtime.capacity import process_capacity
+from onlooker import Notes, Onlooker
 
 PAGE = Path(__file__).parent.parent / "docs" / "guides" / "cancelling.md"
 
@@ -81,20 +81,14 @@ def test_the_page_shows_this_table():
     assert table() in PAGE.read_text()
 
 
-def wait_until(condition, what=""):
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.001)
-
-
 class Stage:
     """A function whose input is brought into one state, and what its code went through."""
 
     def __init__(self, state):
         self.state = state
         self.app = App()
-        self.fate = []
+        self.probe = Onlooker()
+        self.fate = Notes(self.probe)
         self.go_on = threading.Event()  # everything that was held up goes on
         self.streams = state.startswith("streams")
         # What the input is; the first of another kind keeps the only slot.
@@ -179,10 +173,13 @@ class Stage:
         else:
             self.function = self.app.function(retries=retries, **options)(work)
 
+    def run(self, **options):
+        return self.app.run(probe=self.probe, **options)
+
     def prepare(self):
         if self.state == "queued":
             self.holder = self.function.spawn("holder")
-            wait_until(lambda: self.function.statistics().running == 1)
+            self.probe.wait_until(lambda: self.function.statistics().running == 1)
 
     def is_reached(self):
         seen = self.function.statistics()
@@ -199,7 +196,7 @@ class Stage:
         return "began" in self.fate and seen.running == 1
 
     def wait_reached(self):
-        wait_until(self.is_reached, self.state)
+        self.probe.wait_until(self.is_reached)
 
     def finish(self):
         """The slot has come back: another input gets through, and all counts agree."""
@@ -220,7 +217,7 @@ class Stage:
             seen = self.function.statistics()
             return seen is None or not (seen.queued or seen.waiting or seen.running)
 
-        wait_until(is_over, self.state)
+        self.probe.wait_until(is_over)
         expected = STATES[self.state]
         if expected == NEVER_RUNS:
             assert self.fate == []
@@ -236,7 +233,8 @@ class BatchStage(Stage):
     def __init__(self, state):
         self.state = state
         self.app = App()
-        self.fate = []
+        self.probe = Onlooker()
+        self.fate = Notes(self.probe)
         self.go_on = threading.Event()
         self.leaves = False  # the code goes on until it is cancelled
         self.streams = False
@@ -274,7 +272,7 @@ class BatchStage(Stage):
                 return self.results(holds)
             try:
                 while self.goes_on():
-                    await asyncio.sleep(0.001)
+                    await asyncio.sleep(0)
             except asyncio.CancelledError:
                 self.fate.append(CANCELLED)
                 raise
@@ -308,7 +306,7 @@ class BatchStage(Stage):
     def prepare(self):
         if "has not begun" in self.state:
             self.neighbours = [self.function.spawn("holder") for _ in range(2)]
-            wait_until(lambda: self.function.statistics().running == 2)
+            self.probe.wait_until(lambda: self.function.statistics().running == 2)
         if self.shared:
             self.neighbours.append(self.function.spawn("neighbour"))
 
@@ -374,7 +372,7 @@ def test_cancelling(state, way):
 
 
 def by_cancel(stage):
-    with stage.app.run():
+    with stage.run():
         stage.prepare()
         call = stage.function.spawn(True)
         stage.wait_reached()
@@ -395,20 +393,19 @@ def by_task(stage):
             task = asyncio.create_task(read_async(stage.function.remote_gen.aio(True), got))
         else:
             task = asyncio.create_task(stage.function.remote.aio(True))
-        while not stage.is_reached():
-            await asyncio.sleep(0.001)
+        await stage.probe.wait_until.aio(stage.is_reached)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with stage.app.run():
+    with stage.run():
         stage.prepare()
         asyncio.run(main())
         stage.finish()
 
 
 def by_close(stage):
-    with stage.app.run():
+    with stage.run():
         stage.prepare()
         got = []
         reader = stage.function.remote_gen(True) if stage.streams else stage.function.map([True])
@@ -430,14 +427,13 @@ def by_drop(stage):
         # Steps that are begun and whose task is gone drop the map with them.
         results = stage.function.map.aio([True])
         task = asyncio.ensure_future(anext(results))
-        while not stage.is_reached():
-            await asyncio.sleep(0.001)
+        await stage.probe.wait_until.aio(stage.is_reached)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         del results, task
 
-    with stage.app.run():
+    with stage.run():
         stage.prepare()
         if stage.streams:
             reader = stage.function.remote_gen(True)
@@ -458,7 +454,7 @@ def by_interrupt(stage):
         # To this very thread: the kernel may give one for the process to any.
         signal.pthread_kill(main, signal.SIGINT)
 
-    with stage.app.run():
+    with stage.run():
         stage.prepare()
         presser = threading.Thread(target=press)
         presser.start()
@@ -475,7 +471,7 @@ def by_interrupt(stage):
 
 def by_leaving(stage):
     got = []
-    with stage.app.run(grace=5):
+    with stage.run(grace=5):
         stage.prepare()
         if stage.streams:
             reader = stage.function.remote_gen(True)
@@ -484,8 +480,18 @@ def by_leaving(stage):
             call = stage.function.spawn(True)
         stage.wait_reached()
         stage.leaves = True
-        # What no cancel ends goes on now: a start, and the holder of the slot.
-        threading.Timer(0.05, stage.go_on.set).start()
+        run = stage.app._run
+
+        def is_left():
+            seen = stage.function.statistics()
+            return run.closed and (seen is None or not seen.queued)
+
+        # What no cancel ends goes on then: a start, and the holder of the slot.
+        leaving = threading.Thread(
+            target=lambda: (stage.probe.wait_until(is_left), stage.go_on.set())
+        )
+        leaving.start()
+    leaving.join(30)
     stage.assert_ended()
     if stage.streams:
         read(reader, got)

@@ -16,16 +16,10 @@ from moorage.exception import (
     InvalidArgumentsError,
     InvalidError,
 )
+from moorage.runtime.cancellation import Cell
 from moorage.runtime.capacity import process_capacity
 from moorage.runtime.clock import VirtualClock
-
-
-def wait_until(condition):
-    """For what another thread does next; a test that hangs here fails."""
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.001)
+from onlooker import Notes
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +27,7 @@ def soon(monkeypatch):
     monkeypatch.setattr(config, "cancel_grace", 0.01)
 
 
-def test_a_thread_that_computes_is_struck_and_its_neighbours_are_not():
+def test_a_thread_that_computes_is_struck_and_its_neighbours_are_not(onlooker):
     app = App()
     began = threading.Semaphore(0)
     go_on = threading.Event()
@@ -52,23 +46,23 @@ def test_a_thread_that_computes_is_struck_and_its_neighbours_are_not():
             ended.append(type(error))
             raise
 
-    with app.run():
+    with app.run(probe=onlooker):
         victim, neighbour = work.spawn(True), work.spawn(False)
         assert began.acquire(timeout=30)
         assert began.acquire(timeout=30)
         victim.cancel()
         with pytest.raises(InputCancelledError):
             victim.get()
-        wait_until(lambda: work.statistics().running == 1)
+        onlooker.wait_until(lambda: work.statistics().running == 1)
         go_on.set()
         assert neighbour.get() == "unharmed"
         assert work.statistics().containers_started == 1
     assert ended == [InputCancellation]
 
 
-def test_an_input_out_of_time_is_struck_too():
+def test_an_input_out_of_time_is_struck_too(onlooker):
     app = App()
-    ended = []
+    ended = Notes(onlooker)
 
     @app.function(timeout=0.05)
     def work():
@@ -79,15 +73,15 @@ def test_an_input_out_of_time_is_struck_too():
             ended.append(type(error))
             raise
 
-    with app.run():
+    with app.run(probe=onlooker):
         with pytest.raises(FunctionTimeoutError):
             work.remote()
-        wait_until(lambda: ended)
-        wait_until(lambda: not work.statistics().running)
+        onlooker.wait_until(lambda: ended)
+        onlooker.wait_until(lambda: not work.statistics().running)
     assert ended == [InputCancellation]
 
 
-def test_a_cooperative_input_is_not_struck_and_ends_where_it_asks():
+def test_a_cooperative_input_is_not_struck_and_ends_where_it_asks(onlooker):
     app = App()
     began, cancelled = threading.Event(), threading.Event()
     steps = []
@@ -104,12 +98,12 @@ def test_a_cooperative_input_is_not_struck_and_ends_where_it_asks():
         moorage.check_cancelled()
         steps.append("not reached")
 
-    with app.run():
+    with app.run(probe=onlooker):
         call = work.spawn()
         assert began.wait(30)
         call.cancel()
         cancelled.set()
-        wait_until(lambda: not work.statistics().running)
+        onlooker.wait_until(lambda: not work.statistics().running)
     assert steps == ["not struck"]
 
 
@@ -154,7 +148,7 @@ def test_cooperative_refuses_what_it_cannot_mark():
         moorage.cooperative(asyncio.sleep)
 
 
-def test_a_shield_holds_the_strike_off_until_its_end():
+def test_a_shield_holds_the_strike_off_until_its_end(onlooker):
     app = App()
     began, cancelled = threading.Event(), threading.Event()
     steps = []
@@ -171,16 +165,16 @@ def test_a_shield_holds_the_strike_off_until_its_end():
             steps.append("whole")
         steps.append("not reached")
 
-    with app.run():
+    with app.run(probe=onlooker):
         call = work.spawn()
         assert began.wait(30)
         call.cancel()
         cancelled.set()
-        wait_until(lambda: not work.statistics().running)
+        onlooker.wait_until(lambda: not work.statistics().running)
     assert steps == ["whole"]
 
 
-def test_a_shielded_wait_goes_on_to_its_end():
+def test_a_shielded_wait_goes_on_to_its_end(onlooker):
     app = App()
     sits, go_on = threading.Event(), threading.Event()
     steps = []
@@ -198,12 +192,12 @@ def test_a_shielded_wait_goes_on_to_its_end():
         inner.remote()
         steps.append("not reached")
 
-    with app.run():
+    with app.run(probe=onlooker):
         call = outer.spawn()
         assert sits.wait(30)
         call.cancel()
         go_on.set()
-        wait_until(lambda: not outer.statistics().running)
+        onlooker.wait_until(lambda: not outer.statistics().running)
     assert steps == ["whole"]
 
 
@@ -260,10 +254,10 @@ def test_outside_of_inputs_the_three_do_nothing():
     assert plain() == 1
 
 
-def test_check_cancelled_in_an_async_input_and_in_its_threads():
+def test_check_cancelled_in_an_async_input_and_in_its_threads(onlooker):
     app = App()
     began, cancelled = threading.Event(), threading.Event()
-    seen = []
+    seen = Notes(onlooker)
 
     def in_a_thread():
         began.set()
@@ -283,18 +277,18 @@ def test_check_cancelled_in_an_async_input_and_in_its_threads():
             except asyncio.CancelledError:
                 seen.append("here too")
 
-    with app.run():
+    with app.run(probe=onlooker):
         call = work.spawn()
         assert began.wait(30)
         call.cancel()
         with pytest.raises(InputCancelledError):
             call.get()
         cancelled.set()
-        wait_until(lambda: len(seen) == 2)
+        onlooker.wait_until(lambda: len(seen) == 2)
     assert set(seen) == {asyncio.CancelledError, "here too"}
 
 
-def test_a_strike_that_comes_within_a_call_of_ours_is_raised_when_it_is_left(monkeypatch):
+def test_a_strike_that_comes_within_a_call_of_ours_is_raised_when_it_is_left(monkeypatch, onlooker):
     app = App()
     steps = []
     inside, cancelled = threading.Event(), threading.Event()
@@ -318,19 +312,26 @@ def test_a_strike_that_comes_within_a_call_of_ours_is_raised_when_it_is_left(mon
         other.spawn()
         steps.append("not reached")
 
-    with app.run():
+    strike = Cell.strike
+
+    def strike_and_tell(cell, input):
+        strike(cell, input)
+        onlooker.look()
+
+    monkeypatch.setattr(Cell, "strike", strike_and_tell)
+    with app.run(probe=onlooker):
         call = work.spawn()
         assert inside.wait(30)
         call.cancel()
         cell = call._inputs[0].runner.cell
-        wait_until(lambda: cell._due)  # the strike has come, and is held off
+        onlooker.wait_until(lambda: cell._due)  # the strike has come, and is held off
         cancelled.set()
-        wait_until(lambda: not work.statistics().running)
-        wait_until(lambda: other.statistics().succeeded == 1)
+        onlooker.wait_until(lambda: not work.statistics().running)
+        onlooker.wait_until(lambda: other.statistics().succeeded == 1)
     assert steps == ["before"]
 
 
-def test_without_a_grace_nothing_is_struck(monkeypatch):
+def test_without_a_grace_nothing_is_struck(monkeypatch, onlooker):
     monkeypatch.setattr(config, "cancel_grace", None)
     app = App()
     began, go_on = threading.Event(), threading.Event()
@@ -343,7 +344,7 @@ def test_without_a_grace_nothing_is_struck(monkeypatch):
             sum(range(100))
         ended.append("by itself")
 
-    with app.run():
+    with app.run(probe=onlooker):
         call = work.spawn()
         assert began.wait(30)
         call.cancel()
@@ -351,7 +352,7 @@ def test_without_a_grace_nothing_is_struck(monkeypatch):
             call.get()
         assert work.statistics().abandoned == 1
         go_on.set()
-        wait_until(lambda: not work.statistics().running)
+        onlooker.wait_until(lambda: not work.statistics().running)
     assert ended == ["by itself"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 
 import pytest
 
@@ -241,8 +240,17 @@ def test_repr_says_when_and_who():
         assert repr(clock) == "<VirtualClock at 0 s, busy: MainThread>"
 
 
-def test_time_stands_while_a_wake_up_is_on_its_way():
+def test_time_stands_while_a_wake_up_is_on_its_way(monkeypatch):
     """A loop that looks between the mark and the wake-up itself must not rest."""
+    looked, idle = threading.Event(), VirtualClock._loop_idle
+
+    def idle_and_tell(clock, loop, seen, timeout):
+        timer = idle(clock, loop, seen, timeout)
+        if loop.looks_again:
+            looked.set()
+        return timer
+
+    monkeypatch.setattr(VirtualClock, "_loop_idle", idle_and_tell)
     with VirtualClock() as clock:
         loop = clock.new_event_loop()
         thread = threading.Thread(target=loop.run_forever)
@@ -250,9 +258,7 @@ def test_time_stands_while_a_wake_up_is_on_its_way():
         clock.sleep(1.0)
         loop.mark_busy()
         loop._write_to_self()  # somebody else's: it goes round once
-        until = time.monotonic() + 10
-        while not loop.looks_again and time.monotonic() < until:
-            time.sleep(0.001)
+        assert looked.wait(30)
         assert "event loop" in repr(clock)
         loop.mark_sent()  # ours was that one: the loop must not wait for another
         clock.sleep(1.0)

@@ -53,12 +53,6 @@ class Stage:
         return leaver, run
 
 
-def is_draining(run):
-    """Wait, without a clock of our own, until `run` refuses what comes from outside."""
-    while not (run.draining or run.closed):
-        threading.Event().wait(0.001)
-
-
 def test_queued_and_running_inputs_are_finished():
     app = App()
 
@@ -76,7 +70,7 @@ def test_asynchronous_inputs_are_finished(run_async):
 
     @app.function(max_containers=1)
     async def work(value):
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
         return value
 
     calls = []
@@ -123,7 +117,7 @@ def test_an_input_that_waits_for_a_retry_is_finished():
 
 
 @pytest.mark.parametrize("way", ["remote", "spawn", "map", "map of a generator", "for_each"])
-def test_what_its_inputs_call_meanwhile_is_finished(in_threads, way):
+def test_what_its_inputs_call_meanwhile_is_finished(in_threads, way, until_draining):
     app = App()
     started, go_on = threading.Event(), threading.Event()
     seen = []
@@ -154,7 +148,7 @@ def test_what_its_inputs_call_meanwhile_is_finished(in_threads, way):
 
     leaver = in_threads(main)
     assert started.wait(10)
-    is_draining(app._run)
+    until_draining(app._run)
     go_on.set()
     leaver.result().get()
     assert seen == [1]
@@ -187,7 +181,7 @@ def test_what_asynchronous_inputs_call_meanwhile_is_finished():
         assert clock.now() == 3
 
 
-def test_what_an_input_calls_by_way_of_another_app_is_finished(in_threads):
+def test_what_an_input_calls_by_way_of_another_app_is_finished(in_threads, until_draining):
     first, second = App("first"), App("second")
     started, go_on = threading.Event(), threading.Event()
 
@@ -213,12 +207,12 @@ def test_what_an_input_calls_by_way_of_another_app_is_finished(in_threads):
 
     leaver = in_threads(main)
     assert started.wait(10)
-    is_draining(first._run)
+    until_draining(first._run)
     go_on.set()
     assert leaver.result().get() == "last"
 
 
-def test_what_an_enter_hook_calls_meanwhile_is_finished(in_threads):
+def test_what_an_enter_hook_calls_meanwhile_is_finished(in_threads, until_draining):
     app = App()
     entering, go_on = threading.Event(), threading.Event()
 
@@ -246,15 +240,15 @@ def test_what_an_enter_hook_calls_meanwhile_is_finished(in_threads):
 
     leaver = in_threads(main)
     assert entering.wait(10)
-    is_draining(app._run)
+    until_draining(app._run)
     go_on.set()
     assert leaver.result().get() == "model"
 
 
-def test_calls_from_outside_are_refused_meanwhile(in_threads):
+def test_calls_from_outside_are_refused_meanwhile(in_threads, until_draining):
     stage = Stage()
     leaver, run = stage.leave_in(in_threads)
-    is_draining(run)
+    until_draining(run)
     for call in (
         lambda: stage.held.remote(),
         lambda: stage.held.spawn(),
@@ -272,7 +266,7 @@ def test_calls_from_outside_are_refused_meanwhile(in_threads):
     assert stage.call.get() == "held"
 
 
-def test_a_thread_and_a_task_that_outlive_their_input_are_outside():
+def test_a_thread_and_a_task_that_outlive_their_input_are_outside(until_draining):
     app = App()
     ended, tried = threading.Event(), threading.Event()
     errors = []
@@ -302,12 +296,14 @@ def test_a_thread_and_a_task_that_outlive_their_input_are_outside():
         leaves_a_task.remote()
         waits.spawn()
         run = app._run
-        threading.Thread(target=lambda: (is_draining(run), ended.set())).start()
+        threading.Thread(target=lambda: (until_draining(run), ended.set())).start()
     assert len(errors) == 1
 
 
 @pytest.mark.parametrize("source", ["sequence", "generator"])
-def test_a_map_under_way_gets_what_was_accepted_and_then_the_error(in_threads, source):
+def test_a_map_under_way_gets_what_was_accepted_and_then_the_error(
+    in_threads, source, until_draining
+):
     app = App()
     started, go_on = threading.Event(), threading.Event()
 
@@ -342,7 +338,7 @@ def test_a_map_under_way_gets_what_was_accepted_and_then_the_error(in_threads, s
     assert started.wait(10)
     run = app._run
     [pool] = run.pools.values()
-    is_draining(run)
+    until_draining(run)
     go_on.set()
     leaver.result()
     [error] = errors
@@ -352,7 +348,7 @@ def test_a_map_under_way_gets_what_was_accepted_and_then_the_error(in_threads, s
     assert results == list(range(seen.accepted))
 
 
-def test_a_stream_under_way_is_read_to_its_end(in_threads):
+def test_a_stream_under_way_is_read_to_its_end(in_threads, until_draining):
     app = App()
     started = threading.Event()
     seen = []
@@ -365,7 +361,7 @@ def test_a_stream_under_way_is_read_to_its_end(in_threads):
     def read():
         run = app._run
         for item in numbers.remote_gen():
-            is_draining(run)
+            until_draining(run)
             seen.append(item)
 
     with app.run(drain=True):
@@ -392,7 +388,7 @@ def test_an_exception_in_the_body_does_not_drain():
         calls[0].get()
 
 
-def test_cancelling_the_task_that_leaves_ends_the_drain(run_async):
+def test_cancelling_the_task_that_leaves_ends_the_drain(run_async, until_draining):
     app = App()
     started, draining = threading.Event(), threading.Event()
     log, calls = [], []
@@ -413,7 +409,7 @@ def test_cancelling_the_task_that_leaves_ends_the_drain(run_async):
             calls.append(await Work().work.spawn.aio())
             await anyio.to_thread.run_sync(started.wait)
             run = app._run
-            threading.Thread(target=lambda: (is_draining(run), draining.set())).start()
+            threading.Thread(target=lambda: (until_draining(run), draining.set())).start()
 
     async def main():
         async with anyio.create_task_group() as tasks:
@@ -428,10 +424,10 @@ def test_cancelling_the_task_that_leaves_ends_the_drain(run_async):
         calls[0].get()
 
 
-def test_stopping_the_app_ends_the_drain(in_threads):
+def test_stopping_the_app_ends_the_drain(in_threads, until_draining):
     stage = Stage()
     leaver, run = stage.leave_in(in_threads)
-    is_draining(run)
+    until_draining(run)
     stopper = in_threads(stage.app.stop)
     with pytest.raises(InputCancelledError):
         stage.call.get()
@@ -440,10 +436,10 @@ def test_stopping_the_app_ends_the_drain(in_threads):
     leaver.result()
 
 
-def test_bounds_may_be_changed_meanwhile(in_threads):
+def test_bounds_may_be_changed_meanwhile(in_threads, until_draining):
     stage = Stage(max_containers=1)
     leaver, run = stage.leave_in(in_threads)
-    is_draining(run)
+    until_draining(run)
     stage.held.update_autoscaler(max_containers=3)
     stage.double.update_autoscaler(min_containers=1)  # no pool, and none is made for it
     assert stage.double.statistics() is None

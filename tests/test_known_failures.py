@@ -26,6 +26,7 @@ from moorage.runtime.outcome import Value
 from moorage.runtime.pool import Pool
 from moorage.runtime.pool_options import PoolOptions
 from moorage.runtime.slots import Slots
+from moorage.testing import Probe
 
 
 def balances(function):
@@ -545,10 +546,10 @@ def test_exit_hooks_run_once_for_each_enter_however_the_run_is_left(inside, drai
 
     keep: list[object] = []
     if inside == "running away":  # in real time, for a thread that computes takes that
-        with app.run(grace=1):
-            call = Work().run_away.spawn()
-            while not keep or not call._first.runner:
-                threading.Event().wait(0.001)
+        probe = Probe()
+        with app.run(grace=1, probe=probe):
+            Work().run_away.spawn()
+            probe.wait_until(lambda: probe.events.of("started"))
         stuck.set()
         assert len(entered) == 1
         assert exited == entered
@@ -606,7 +607,7 @@ def test_a_drained_container_takes_no_work(clock, when):
     stage.close()
 
 
-def test_a_run_that_is_drained_takes_no_calls_from_outside(in_threads):
+def test_a_run_that_is_drained_takes_no_calls_from_outside(in_threads, until_draining):
     app = App()
     go_on = threading.Event()
 
@@ -623,12 +624,17 @@ def test_a_run_that_is_drained_takes_no_calls_from_outside(in_threads):
     leaving = in_threads(leave)
     assert entered.wait(30)
     run = app._run
-    while not run.draining:
-        threading.Event().wait(0.001)
+    until_draining(run)
     with pytest.raises(ExecutionError):
         work.remote(False)
     go_on.set()
     leaving.result()
+
+
+def counted(function):
+    """How many of its inputs run; 0 while it has no pool."""
+    seen = function.statistics()
+    return seen.running if seen is not None else 0
 
 
 # -- aclose racing __anext__ ------------------------------------------------------------
@@ -642,6 +648,7 @@ def test_aclose_while_another_task_sits_in_anext(what, steps, run_async):
     # 1. A task awaits the next result, which does not come.  2. Another closes the reader.
     # 3. The first is told so; the input ends, its slot is free, nothing is left.
     app = App()
+    probe = Probe()
 
     @app.function(serialized=True, max_containers=1)
     async def work(value):
@@ -680,7 +687,7 @@ def test_aclose_while_another_task_sits_in_anext(what, steps, run_async):
         return work.map.aio(source() if given is None else given), work
 
     async def main():
-        async with app.run():
+        async with app.run(probe=probe):
             results, function = make()
             for value in range(steps):
                 assert await anext(results) == value
@@ -695,13 +702,11 @@ def test_aclose_while_another_task_sits_in_anext(what, steps, run_async):
             with anyio.fail_after(30):
                 async with anyio.create_task_group() as group:
                     group.start_soon(read)
-                    while not function.statistics() or not function.statistics().running:
-                        await anyio.sleep(0.001)
+                    await probe.wait_until.aio(lambda: counted(function) == 1)
                     await anyio.wait_all_tasks_blocked()
                     await results.aclose()
                     await results.aclose()
-                while function.statistics().running:
-                    await anyio.sleep(0.001)
+                await probe.wait_until.aio(lambda: counted(function) == 0)
             assert len(told) == 1
             with pytest.raises(StopAsyncIteration):
                 await anext(results)
@@ -716,6 +721,7 @@ def test_aclose_just_after_a_result_came_does_not_leave_the_reader_waiting(order
     # 3. Before the task runs, another closes the map, which drops that result.  4. The
     # task finds none, and none will come: it must not wait on.
     app = App()
+    probe = Probe()
     gate = threading.Event()
 
     @app.function(serialized=True, max_containers=1)
@@ -724,7 +730,7 @@ def test_aclose_just_after_a_result_came_does_not_leave_the_reader_waiting(order
         return value
 
     async def main():
-        async with app.run():
+        async with app.run(probe=probe):
             results = work.map.aio(range(1), order_outputs=ordered)
             told = []
 
@@ -737,8 +743,7 @@ def test_aclose_just_after_a_result_came_does_not_leave_the_reader_waiting(order
             with anyio.fail_after(30):
                 async with anyio.create_task_group() as group:
                     group.start_soon(read)
-                    while not work.statistics() or not work.statistics().running:
-                        await anyio.sleep(0.001)
+                    await probe.wait_until.aio(lambda: counted(work) == 1)
                     await anyio.wait_all_tasks_blocked()
                     gate.set()
                     while not work.statistics().succeeded:
@@ -758,6 +763,7 @@ def test_queued_sync_work_that_is_cancelled_never_runs(way, in_threads):
     # 1. One holds the only slot.  2. Others are queued, and cancelled.  3. The slot comes
     # free.  4. None of them runs, then or later.
     app = App()
+    probe = Probe()
     ran: list[str] = []
     gate, began = threading.Event(), threading.Event()
 
@@ -772,13 +778,12 @@ def test_queued_sync_work_that_is_cancelled_never_runs(way, in_threads):
 
     async def cancel_tasks():
         tasks = [asyncio.ensure_future(work.remote.aio("never")) for _ in range(3)]
-        while work.statistics().queued < 3:
-            await asyncio.sleep(0)
+        await probe.wait_until.aio(lambda: work.statistics().queued == 3)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
 
-    with app.run(grace=20):
+    with app.run(grace=20, probe=probe):
         first = work.spawn("first")
         assert began.wait(30)
         if way == "task":
@@ -786,8 +791,7 @@ def test_queued_sync_work_that_is_cancelled_never_runs(way, in_threads):
         elif way == "map":
             results = work.map(["never"] * 3)
             reading = in_threads(lambda: next(results))
-            while work.statistics().queued < 3:
-                threading.Event().wait(0.001)
+            probe.wait_until(lambda: work.statistics().queued == 3)
             results.close()
             with pytest.raises(InputCancelledError):
                 reading.result()

@@ -22,6 +22,7 @@ import pytest
 import moorage
 from moorage.exception import InputCancelledError
 from moorage.runtime.timekeeper import process_timekeeper
+from onlooker import wait_until_idle
 
 INPUTS = int(os.environ.get("MOORAGE_STRESS_INPUTS", "400"))  # for each caller
 CALLERS = 6
@@ -171,7 +172,7 @@ def run_stress(inputs: int, *, cycles: int) -> None:
         done = threading.Event()
         process_timekeeper.post(done.set)
         assert done.wait(10)
-        wait_idle(service)
+        wait_until_idle(service.work)
         s = service.work.statistics()
         total: Counter[str] = Counter()
         for counter in seen:
@@ -187,17 +188,6 @@ def run_stress(inputs: int, *, cycles: int) -> None:
         callers_inputs = [value for value in tally.began if value > 10_000]
         assert all(tally.began[value] == 1 for value in callers_inputs)
         assert len(callers_inputs) >= total["result"] + total["error"]
-
-
-def wait_idle(service: Any) -> None:
-    """Until no input holds a slot; each settling is followed by a call that looks."""
-    for _ in range(10_000):
-        s = service.work.statistics()
-        if s.queued == s.running == 0:
-            return
-        service.work.remote(Knot(1))
-        threading.Event().wait(0.001)
-    raise AssertionError(repr(service.work.statistics()))
 
 
 @pytest.mark.usefixtures("frantic_switching")

@@ -14,6 +14,7 @@ from moorage.runtime.capacity import process_capacity
 from moorage.runtime.clock import system_clock
 from moorage.runtime.context import running_input
 from moorage.runtime.streaming import Stream
+from onlooker import wait_until_idle
 
 
 @pytest.fixture
@@ -49,9 +50,8 @@ class Tally:
 
 def assert_balanced(function, *, accepted, answers):
     """Every count agrees, no lock is held, and every thread answers."""
-    deadline = time.monotonic() + 30
-    while (seen := function.statistics()).running and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until_idle(function)
+    seen = function.statistics()
     assert seen.running == seen.queued == seen.abandoned == 0
     assert seen.accepted == accepted == seen.succeeded + seen.failed + seen.cancelled
     assert seen.failed == 0
@@ -181,10 +181,8 @@ def test_ten_thousand_cancels_during_nested_calls():
         assert len(set(tally.struck)) == len(tally.struck) == len(tally.began) == CANCELS
         # What they called ended too, whatever became of it.
         for function in (inner, items):
-            deadline = time.monotonic() + 30
-            while (seen := function.statistics()).running or seen.queued:
-                assert time.monotonic() < deadline, seen
-                time.sleep(0.01)
+            wait_until_idle(function)
+            seen = function.statistics()
             assert seen.accepted == seen.succeeded + seen.failed + seen.cancelled
             assert seen.failed == 0
         barrier = threading.Barrier(8)

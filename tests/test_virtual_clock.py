@@ -364,8 +364,7 @@ def test_a_real_loop_in_a_thread_that_takes_part_is_named():
 
     async def main():
         future = in_thread(other)
-        while not stuck.is_set():
-            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(stuck.wait, 30)
         with pytest.raises(ClockStuckError, match="one of them runs an event loop in real time"):
             await asyncio.to_thread(result_of, future)
 
