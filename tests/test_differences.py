@@ -30,6 +30,7 @@ from moorage.exception import (
     QueueTimeoutError,
     RemoteError,
     ResourceExhaustedError,
+    SerializationError,
     UnimplementedError,
 )
 from moorage.runtime.clock import VirtualClock
@@ -112,6 +113,12 @@ def by_reference() -> None:
     mine: list[int] = []
     with app.run():
         assert add.remote(mine) is mine
+    assert mine == [1]
+    lock: Any = threading.Lock()
+    with app.run(serialize=True):
+        assert add.remote(mine) == [1, 1]
+        with pytest.raises(SerializationError, match=r"it is a _thread\.lock; make it"):
+            add.remote(lock)
     assert mine == [1]
 
 
@@ -714,19 +721,6 @@ def single_use() -> None:
         seen = one.statistics()
         assert seen is not None
         assert (seen.containers_started, seen.max_inputs) == (1, 1)
-
-
-@shows("serialize-errors")
-def serialize_errors() -> None:
-    app = modal.App()
-
-    @app.function()
-    def same(value: Any) -> Any:
-        return value
-
-    lock = threading.Lock()
-    with app.run():
-        assert same.remote(lock) is lock
 
 
 # -- faults of the original ----------------------------------------------------------------

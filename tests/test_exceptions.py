@@ -79,6 +79,7 @@ OURS = {
     "LocalFunctionError",
     "NotInContainerError",
     "SequenceError",
+    "UnpicklableError",
 }
 
 

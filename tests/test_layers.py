@@ -120,6 +120,7 @@ LAYERS = {
     "runtime.hindsight": 1,
     "runtime.scoring": 1,
     "runtime.input": 0,
+    "runtime.labels": 0,
     "runtime.outcome": 0,
     "runtime.context": 0,
     "runtime.clock": 0,

@@ -23,7 +23,8 @@ REAL = {name: getattr(time, name) for name in patched_time.NAMES}
 def nothing_is_left():
     yield
     assert {name: getattr(time, name) for name in REAL} == REAL
-    assert tick is REAL["monotonic"] and sleep is REAL["sleep"]
+    assert tick is REAL["monotonic"]
+    assert sleep is REAL["sleep"]
 
 
 def test_the_functions_of_time_are_virtual_in_a_thread_that_takes_part():
@@ -35,7 +36,8 @@ def test_the_functions_of_time_are_virtual_in_a_thread_that_takes_part():
         assert time.time() == 1577836800 + 90.5
         assert time.time_ns() == (1577836800 + 90) * 10**9 + 500_000_000
         assert time.gmtime(time.time())[:5] == (2020, 1, 1, 0, 1)
-        assert time.sleep.__name__ == "sleep" and time.sleep.__doc__
+        assert time.sleep.__name__ == "sleep"
+        assert time.sleep.__doc__
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,8 @@ def test_threads_that_take_no_part_keep_real_time():
         thread = threading.Thread(target=look)
         thread.start()
         thread.join()
-    assert seen[0][0] >= before and seen[0][1] > 1577836800 + 10**8
+    assert seen[0][0] >= before
+    assert seen[0][1] > 1577836800 + 10**8
 
 
 def test_two_clocks_each_have_their_own_threads():
@@ -89,7 +92,8 @@ def test_two_clocks_each_have_their_own_threads():
         time.sleep(1)
         seen["after"] = time.monotonic()
         with second:  # which is patched no more
-            assert time.monotonic() > 0 and time.monotonic is not REAL["monotonic"]
+            assert time.monotonic() > 0
+            assert time.monotonic is not REAL["monotonic"]
     assert seen == {"other": 7, "first": 1, "inner": 7, "after": 2}
 
 
@@ -109,9 +113,13 @@ def module(name, code):
     return made
 
 
-CODE = (
-    "import time\nfrom time import sleep as nap, monotonic\ndef run():\n nap(5); return monotonic()"
-)
+CODE = """
+from time import monotonic, sleep as nap
+
+def run():
+    nap(5)
+    return monotonic()
+"""
 
 
 def test_only_the_modules_that_are_given(monkeypatch):
@@ -126,7 +134,8 @@ def test_only_the_modules_that_are_given(monkeypatch):
         assert modules["crawlers"].monotonic is before
         assert time.monotonic() != 10  # here, which was not given
     for made in modules.values():
-        assert made.nap is REAL["sleep"] and made.monotonic is REAL["monotonic"]
+        assert made.nap is REAL["sleep"]
+        assert made.monotonic is REAL["monotonic"]
     with pytest.raises(InvalidArgumentsError, match=r"write clock\.patch_time\(my_module\)"):
         VirtualClock().patch_time("crawler").__enter__()
 

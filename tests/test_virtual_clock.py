@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -327,10 +328,27 @@ def test_a_test_on_the_clocks_loop_hears_of_a_hog():
                 await call.get.aio()
 
     with pytest.raises(ClockStuckError, match="a worker of moorage-hog-1"):
-        try:
-            clock.run(main())
-        finally:
-            release.set()
+        clock.run(main())
+
+
+def test_who_waits_for_something_real_is_named_with_the_users_line():
+    app, clock = moorage.App(), VirtualClock(stuck_after=0.1)
+    release = threading.Event()
+
+    @app.function()
+    def listen():
+        release.wait(30)
+
+    with app.run(clock=clock):
+        call = listen.spawn()
+        with pytest.raises(ClockStuckError) as caught:
+            clock.sleep(1)
+        release.set()
+        call.get()
+    message = str(caught.value)
+    assert "of moorage-listen-1 (in " in message
+    here = r"listen \(tests/test_virtual_clock\.py:\d+\)"
+    assert re.search(here + r", in \S+ \(threading\.py:\d+\)", message)
 
 
 def test_a_real_loop_in_a_thread_that_takes_part_is_named():
@@ -338,7 +356,7 @@ def test_a_real_loop_in_a_thread_that_takes_part_is_named():
     stuck = threading.Event()
 
     def other():
-        with clock, pytest.raises(ClockStuckError, match="one of them runs an event loop in real"):
+        with clock:
             try:
                 clock.sleep(1)
             finally:
@@ -348,7 +366,8 @@ def test_a_real_loop_in_a_thread_that_takes_part_is_named():
         future = in_thread(other)
         while not stuck.is_set():
             await asyncio.sleep(0.01)
-        await asyncio.to_thread(result_of, future)
+        with pytest.raises(ClockStuckError, match="one of them runs an event loop in real time"):
+            await asyncio.to_thread(result_of, future)
 
     with clock:
         asyncio.run(main())

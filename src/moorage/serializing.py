@@ -37,6 +37,7 @@ from .exception import (
     UnpicklableError,
 )
 from .runtime.input import Input, Kind, Target
+from .runtime.labels import Shown, shown_argument
 from .runtime.lifecycle import Hook, Lifecycle
 from .runtime.outcome import _CONTROL_FLOW, PACKAGE, user_frames
 
@@ -69,12 +70,10 @@ def _pickler_class() -> Any:
 
 def _persistent_id(pickler: Any, value: object) -> int | None:
     """A handle is passed as such, as Modal passes its objects by their ids."""
-    module: object = type(value).__module__
-    if not isinstance(module, str) or not module.startswith("moorage."):
+    kind = type(value)
+    if not str(kind.__module__).startswith("moorage."):
         return None
-    if not any(
-        f"{base.__module__}.{base.__qualname__}" in _HANDLES for base in type(value).__mro__
-    ):
+    if not any(f"{base.__module__}.{base.__qualname__}" in _HANDLES for base in kind.__mro__):
         return None
     pickler.handles.append(value)
     return len(pickler.handles) - 1
@@ -125,12 +124,13 @@ class Pickled:
         return _Unpickler(io.BytesIO(self._data), self._handles).load()
 
 
-class Shipped:
+class Shipped(Shown):
     """Stands for one argument of an input, all of which were pickled together."""
 
     __slots__ = ("_key", "_pickled")
 
-    def __init__(self, pickled: Pickled, key: int | str) -> None:
+    def __init__(self, pickled: Pickled, key: int | str, value: object) -> None:
+        super().__init__(shown_argument(value))
         self._pickled = pickled
         self._key = key
 
@@ -199,8 +199,8 @@ def serialize_inputs(inputs: Sequence[Input], *, one_of_many: bool) -> None:
             f"argument {{!r}} of {_called(target)}"
             + (f", input {input.index} of its call," if one_of_many else ""),
         )
-        input.args = tuple(Shipped(pickled, index) for index in range(len(args)))
-        input.kwargs = {name: Shipped(pickled, name) for name in kwargs} or None
+        input.args = tuple(Shipped(pickled, index, value) for index, value in enumerate(args))
+        input.kwargs = {name: Shipped(pickled, name, kwargs[name]) for name in kwargs} or None
 
 
 def _pickled_arguments(

@@ -176,7 +176,13 @@ class LocalContainer:
         try:
             if options.has_async or lifecycle.needs_loop:
                 self._open_loop()
-            instance = run_enter(lifecycle, self._start)
+            try:
+                instance = run_enter(lifecycle, self._start)
+            finally:
+                if self._virtual is not None:
+                    # Or it would be by chance which of those that start now takes the
+                    # first inputs, and whether all that come now were queued by then.
+                    self._virtual.rest()
             if options.has_async:
                 assert self._loop is not None
                 self._tasks = TaskLane(

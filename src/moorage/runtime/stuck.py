@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final, NamedTuple
 
-from .places import place_in_stack, place_in_task, place_of_caller
+from .places import place_in_stack, place_in_task, place_of_caller, place_of_thread
 from .stacks import current_frames
 
 # The most waits that an error names.
@@ -80,7 +80,8 @@ def why_for_ever(stuck: Stuck) -> str:
     return (
         f"virtual time stands at {stuck.now:g} s: for {stuck.after:g} real seconds nobody was "
         f"busy, and no timer is left that could end a wait: {'; '.join(waits)}; wake what waits, "
-        "or wait with a timeout; if it waits for something real, write VirtualClock(stuck_after=None)"
+        "or wait with a timeout; if it waits for something real, "
+        "write VirtualClock(stuck_after=None)"
     )
 
 
@@ -91,9 +92,8 @@ def _tasks_of(loop: asyncio.AbstractEventLoop) -> list[tuple[str, object]]:
 
 
 def _place_of(frame: FrameType | None) -> str:
-    if frame is None:
-        return ""
-    return f" (in {frame.f_code.co_name}, {frame.f_code.co_filename}:{frame.f_lineno})"
+    place = place_of_thread(frame)
+    return f" (in {place})" if place else ""
 
 
 def _runs_real_loop(frame: FrameType | None) -> bool:

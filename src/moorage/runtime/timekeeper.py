@@ -39,28 +39,32 @@ class Timer:
         self.callback = None
 
 
+Rank = tuple[int, ...]
+"""Orders timers that are due at the same time, before their arrival does."""
+
+
 class TimerQueue:
-    """Timers ordered by time, then by arrival.  Not thread-safe: the owner locks."""
+    """Timers ordered by time, then by rank, then by arrival.  Not thread-safe: the owner locks."""
 
     __slots__ = ("_heap", "_order")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heap: list[tuple[float, Rank, int, Timer]] = []
         self._order = itertools.count()
 
-    def push(self, timer: Timer) -> bool:
+    def push(self, timer: Timer, rank: Rank = ()) -> bool:
         """Add a timer; true if it is now the first one due."""
         heap = self._heap
-        if len(heap) > 64 and sum(t.callback is None for _, _, t in heap) * 2 > len(heap):
-            heap[:] = [entry for entry in heap if entry[2].callback is not None]
+        if len(heap) > 64 and sum(t.callback is None for *_, t in heap) * 2 > len(heap):
+            heap[:] = [entry for entry in heap if entry[3].callback is not None]
             heapq.heapify(heap)
-        heapq.heappush(heap, (timer.when, next(self._order), timer))
-        return heap[0][2] is timer
+        heapq.heappush(heap, (timer.when, rank, next(self._order), timer))
+        return heap[0][3] is timer
 
     def next_when(self) -> float | None:
         """When the first live timer is due; None if there is none."""
         heap = self._heap
-        while heap and heap[0][2].callback is None:
+        while heap and heap[0][3].callback is None:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
@@ -68,7 +72,7 @@ class TimerQueue:
         """Take out the first callback that is due; None if none is."""
         heap = self._heap
         while heap and heap[0][0] <= now:
-            timer = heapq.heappop(heap)[2]
+            timer = heapq.heappop(heap)[3]
             callback, timer.callback = timer.callback, None
             if callback is not None:
                 return callback

@@ -29,7 +29,7 @@ from .outcome import user_frames
 from .patched_time import lives_by, patched
 from .regions import ours
 from .stuck import ON_ITS_LOOP, Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
-from .timekeeper import Callback, Timer, TimerQueue
+from .timekeeper import Callback, Rank, Timer, TimerQueue
 from .virtual_loop import Line, VirtualLoop
 
 if TYPE_CHECKING:
@@ -78,16 +78,30 @@ class VirtualWaiter:
             self._clock._fire(self)
 
 
+# Whose timers come first, of those that are due at one time and were set within one
+# instant.  Participants of the engine come before the threads that entered, which have
+# told them what to do; those that nobody knows come last.
+BEFORE_ALL: Final = -1
+INSIDE: Final = 0
+OUTSIDE: Final = 1
+LAST: Final = (2, 0)
+
+
+# Real seconds that `rest` waits for a participant that waits in real time itself, maybe
+# for what is to happen after the rest.
+PATIENCE: Final = 0.25
+
+
 class _Part:
     """The part of one thread that entered the clock."""
 
     __slots__ = ("before", "depth", "key")
 
     def __init__(self, before: Any) -> None:
-        self.depth = 1
+        self.depth: int = 1
         # None if the thread took part already, as a worker does.
         self.key: object = None
-        self.before = before  # the clock that it lived by before
+        self.before: Any = before  # the clock that it lived by before
 
 
 class VirtualClock:
@@ -101,7 +115,9 @@ class VirtualClock:
     nothing to do on an event loop) it jumps to the next timer.
 
     Timers that are due at the same time fire in the order in which they were
-    set, each once all that the one before set off has come to rest.  The same on
+    set, each once all that the one before set off has come to rest; those that
+    several threads set within one instant, in the order in which their containers
+    and inputs began, and before those of the test's thread.  The same on
     each run: virtual times, the order in which slots are granted, and the containers
     that are chosen.  Not the same: how the code of several threads interleaves
     within one instant; order it with a `Sequencer` or a gate.
@@ -141,6 +157,11 @@ class VirtualClock:
         # Invariant: time moves only while this is empty.
         self._busy: dict[object, str] = {}
         self._key_of_thread: dict[int, object] = {}
+        # The order in which participants came: those of the engine, then the others.
+        self._orders: dict[object, tuple[int, int]] = {}
+        self._came = 0
+        # How often all have come to rest.
+        self._rests = 0
         self._waiting: set[VirtualWaiter] = set()
         self._idle_loops: set[VirtualLoop] = set()
         self._changes = 0
@@ -166,6 +187,7 @@ class VirtualClock:
         self._timers = TimerQueue()
         self._busy = {} if key is None else {key: threading.current_thread().name}
         self._key_of_thread = {} if key is None else {me: key}
+        self._orders = {}
         self._waiting = set()
         self._idle_loops = set()
         self._lines = weakref.WeakKeyDictionary()
@@ -344,7 +366,8 @@ class VirtualClock:
         """
         timer = Timer(when, callback)
         with self._lock:
-            self._timers.push(timer)
+            if self._timers.push(timer, self._rank(self._key_here(), of_engine=True)):
+                self._ring()  # as in `wait`
             self._start()
             self._look()
         return timer
@@ -360,6 +383,16 @@ class VirtualClock:
             ClockStuckError: if time cannot go on.
         """
         assert isinstance(waiter, VirtualWaiter)
+        return self._wait(waiter, timeout)
+
+    def rest(self) -> None:
+        """Wait until all others have come to rest, and go on before any other timer fires.
+
+        With patience only, for one of them may wait in real time for what comes then.
+        """
+        self._wait(VirtualWaiter(self), 0.0, rests=True)
+
+    def _wait(self, waiter: VirtualWaiter, timeout: float | None, *, rests: bool = False) -> bool:
         timer: Timer | None = None
         try:
             with ours, self._lock:
@@ -374,11 +407,16 @@ class VirtualClock:
                     if timeout is not None:
                         timer = Timer(self._now + max(timeout, 0.0), lambda: self._time_out(waiter))
                         waiter.timed = True
-                        if self._timers.push(timer):
+                        rank = self._rank(waiter.key)
+                        if rests:
+                            rank = (BEFORE_ALL, *rank[1:])
+                        if self._timers.push(timer, rank):
                             self._ring()  # it may be asleep without any timer to watch
                     self._idle(waiter.key)
                     self._start()
-            waiter.lock.acquire()
+            if not waiter.lock.acquire(timeout=PATIENCE if rests else -1.0):
+                with ours, self._lock:
+                    self._fire(waiter)
         except BaseException:  # KeyboardInterrupt, or a strike: the thread runs again, unwoken
             with ours, self._lock:
                 self._fire(waiter)
@@ -395,6 +433,7 @@ class VirtualClock:
         """Count `key` as busy from now on, on behalf of whoever will serve it."""
         with self._lock:
             self._busy[key] = name
+            self._order(key, INSIDE)
             self._changes += 1
 
     @ours
@@ -411,6 +450,7 @@ class VirtualClock:
             for ident, bound in list(self._key_of_thread.items()):
                 if bound is key:
                     del self._key_of_thread[ident]
+            self._orders.pop(key, None)
             self._idle(key)
 
     @property
@@ -448,10 +488,12 @@ class VirtualClock:
             if bound is None:
                 part.key = key = object()
                 self._busy[key] = name or threading.current_thread().name
+                self._order(key, OUTSIDE)
                 self._key_of_thread[me] = key
                 self._changes += 1
             elif isinstance(bound, VirtualLoop) and bound.outer is None:
-                part.key = bound.outer = object()
+                part.key = bound.outer = key = object()
+                self._order(key, OUTSIDE)
         lives_by.clock = self
         return me
 
@@ -483,6 +525,7 @@ class VirtualClock:
             del self._key_of_thread[ident]
             if ident == threading.get_ident():
                 lives_by.clock = part.before
+        self._orders.pop(part.key, None)
         self._idle(part.key)
 
     def _refuse_real_loop(self, written: str) -> None:
@@ -502,6 +545,29 @@ class VirtualClock:
             )
 
     # -- inside, all under _lock ----------------------------------------------
+
+    def _order(self, key: object, side: int) -> None:
+        self._came += 1
+        self._orders.setdefault(key, (side, self._came))
+
+    def _key_here(self) -> object:
+        me = threading.current_thread()
+        return me if me is self._thread else self._key_of_thread.get(me.ident or 0)
+
+    def _rank(self, key: object, *, of_engine: bool = False) -> Rank:
+        """Orders what is set between two rests, when several threads run at once.
+
+        By who set it, and not by which thread came first: 1. two containers start
+        inputs at one instant, 2. both sleep as long, 3. who wakes first, and so has the
+        first slot that comes free, must be the same in each run.
+        """
+        if key is self._thread:
+            side = (-1, 0)
+        elif isinstance(key, VirtualLoop):
+            side = self._orders.get(key.outer, LAST)
+        else:
+            side = self._orders.get(key, LAST)
+        return (self._rests, 0 if of_engine else 1, *side)
 
     def _idle(self, key: object) -> None:
         self._changes += 1
@@ -589,6 +655,7 @@ class VirtualClock:
                 elif pending is not None:
                     self._now = max(self._now, pending)
                     callback = self._timers.pop_due(self._now)
+                    self._rests += 1
                 else:
                     watches = self._somebody_waits_for_ever()
             if callback is not None:
@@ -698,7 +765,7 @@ class VirtualClock:
                 loop.ring,
             )
             if timeout is not None:
-                if self._timers.push(timer):
+                if self._timers.push(timer, self._rank(loop)):
                     self._ring()
                 self._start()
             elif not loop.owned:

@@ -30,6 +30,7 @@ from ..runtime.autoscaler import Limits
 from ..runtime.clock import Clock, VirtualClock, Waiter
 from ..runtime.container import ContainerState
 from ..runtime.interrupts import interrupts
+from ..runtime.labels import shown_call
 from ..runtime.pool import Pool
 from ..runtime.regions import ours, park
 from ..runtime.statistics import PoolStatistics
@@ -38,7 +39,7 @@ from ..targets import check_batched
 from ..with_aio import with_aio
 from .events import Events, Timeline, seconds
 from .gates import Gate, GatePoint
-from .probe import Probe, Watch, shown_call
+from .probe import Probe, Watch
 from .submission import Submission
 
 READY: Final = ContainerState.READY
@@ -416,6 +417,14 @@ class FakeContainer(Generic[P, R]):
     def wait_idle(self) -> None:
         """Wait until nothing is queued, runs, or waits for a retry."""
         self._wait(_is_idle)
+
+    async def _wait_until_async(self, condition: Callable[[], object]) -> None:
+        await self._probe.wait_until.aio(condition)
+
+    @with_aio(_wait_until_async)
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait until `condition()` is true; see `Probe.wait_until`."""
+        self._probe.wait_until(condition)
 
     @shortened
     def set_limit(self, limit: int) -> None:
