@@ -150,7 +150,7 @@ async def test_callers_that_are_tasks(model, clock, fake_container):
 # -- races ----------------------------------------------------------------------------------
 
 
-def test_a_batch_may_overtake_another_and_the_bill_is_right(model, clock, bill):
+def test_a_batch_may_overtake_another_and_the_bill_is_right(model, bill):
     """The second batch ends while the first still encodes; both count their words."""
     order = Sequencer()
     encode = model.encode
@@ -160,7 +160,7 @@ def test_a_batch_may_overtake_another_and_the_bill_is_right(model, clock, bill):
             return encode(self, texts)
 
     model.encode = in_turn
-    with FakeContainer(Embedder(), clock=clock) as embedder:
+    with FakeContainer(Embedder()) as embedder:
         first = [embedder.submit(text) for text in ("first", "a", "b", "c")]
         second = [embedder.submit(text) for text in ("second", "d", "e", "f")]
         assert [call.result() for call in second] == [[6.0], [1.0], [1.0], [1.0]]
@@ -238,7 +238,7 @@ def test_a_model_that_there_is_not(run_app):
 
 
 def test_the_bill_is_written_when_the_app_is_left_in_the_midst_of_a_batch(model, clock, bill):
-    with app.run(clock=clock):
+    with app.run():
         Embedder().embed.remote("two words")
         call = Embedder().embed.spawn("never answered")
         clock.sleep(0.5)
