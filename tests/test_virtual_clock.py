@@ -17,7 +17,7 @@ import trio
 import moorage
 from moorage.exception import ClockStuckError, InvalidError
 from moorage.runtime.patched_time import current_virtual_clock
-from moorage.testing import VirtualClock
+from moorage.testing import FakeContainer, VirtualClock
 
 
 def in_thread(function):
@@ -247,6 +247,49 @@ def test_a_run_makes_the_thread_take_part():
         assert calls[0].get() == 3602
     assert repr(clock).endswith("busy: nobody>")
     assert clock._thread is None
+
+
+def test_a_run_lives_by_the_clock_that_its_thread_lives_by():
+    """So that a program which opens its run itself can be tested as it is."""
+    app = moorage.App()
+
+    @app.function(timeout=7200)
+    async def nap(seconds):
+        await asyncio.sleep(seconds)
+
+    scope = app.run()
+
+    def main():
+        with scope:
+            nap.remote(3600)
+
+    async def main_async():
+        async with scope:
+            await nap.remote.aio(3600)
+
+    with VirtualClock() as clock:
+        main()
+        with FakeContainer(nap) as container:
+            container.call(3600)
+    with VirtualClock() as other:  # entered again, it is by another clock
+        main()
+    other.run(main_async())
+    assert (clock.now(), other.now()) == (7200, 7200)
+
+
+def test_a_run_on_a_loop_in_real_time_is_in_real_time_also_where_the_thread_is_not():
+    app = moorage.App()
+
+    @app.function()
+    def f():
+        return current_virtual_clock()
+
+    async def main():
+        async with app.run():
+            return await f.remote.aio()
+
+    with VirtualClock():
+        assert asyncio.run(main()) is None
 
 
 def test_a_run_on_a_loop_of_the_clock_takes_part():

@@ -5,7 +5,9 @@
 What the application keeps of a job is its id, a string.  All else is asked for.
 """
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import modal
@@ -82,6 +84,18 @@ def wait_for(jobs: list[str], every: float = 5.0) -> list[Status]:
     while any(status(job).state == "pending" for job in jobs):
         time.sleep(every)
     return [status(job) for job in jobs]
+
+
+async def follow(job: str, every: float = 5.0) -> AsyncIterator[Status]:
+    """What an open page shows: the status, and each other that it comes to be."""
+    shown = await asyncio.to_thread(status, job)
+    yield shown
+    while shown.state == "pending":
+        await asyncio.sleep(every)
+        found = await asyncio.to_thread(status, job)
+        if found != shown:
+            shown = found
+            yield shown
 
 
 @app.local_entrypoint()

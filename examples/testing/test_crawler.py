@@ -58,6 +58,9 @@ class Network:
         return [at for at, url in self.asked if part in url]
 
 
+in_a_thread = crawler.request_async
+
+
 @pytest.fixture(autouse=True)
 def network(clock, monkeypatch):
     network = Network(clock)
@@ -185,6 +188,14 @@ async def test_a_task_that_is_cancelled_frees_its_slots(network, clock, run_app)
     assert network.open["a.example"] == 0
     assert Site(host="a.example").fetch.statistics().running == 0
     assert clock.now() == 5
+
+
+def test_requests_in_threads_are_beside_each_other(network, clock, fake_container, monkeypatch):
+    monkeypatch.setattr(crawler, "request_async", in_a_thread)
+    site = fake_container(Site(host="a.example"))
+    both = [site.submit("/1"), site.submit("/2")]
+    assert [each.result().status for each in both] == [404, 404]
+    assert clock.now() == 2  # robots.txt, and both
 
 
 async def test_the_later_answer_may_come_first(network, fake_container):

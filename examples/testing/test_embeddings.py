@@ -9,7 +9,7 @@ import modal
 import pytest
 from embeddings import Embedder, app, similarity
 
-from moorage.testing import FakeStatistics, Probe, Sequencer
+from moorage.testing import FakeContainer, FakeStatistics, Probe, Sequencer
 
 # The embedder's wait_ms, in seconds.
 WAIT = 0.05
@@ -150,7 +150,7 @@ async def test_callers_that_are_tasks(model, clock, fake_container):
 # -- races ----------------------------------------------------------------------------------
 
 
-def test_a_batch_may_overtake_another_and_the_bill_is_right(model, fake_container, bill):
+def test_a_batch_may_overtake_another_and_the_bill_is_right(model, bill):
     """The second batch ends while the first still encodes; both count their words."""
     order = Sequencer()
     encode = model.encode
@@ -160,14 +160,20 @@ def test_a_batch_may_overtake_another_and_the_bill_is_right(model, fake_containe
             return encode(self, texts)
 
     model.encode = in_turn
-    embedder = fake_container(Embedder())
-    first = [embedder.submit(text) for text in ("first", "a", "b", "c")]
-    second = [embedder.submit(text) for text in ("second", "d", "e", "f")]
-    assert [call.result() for call in second] == [[6.0], [1.0], [1.0], [1.0]]
-    assert not first[0].done()
-    assert [call.result() for call in first] == [[5.0], [1.0], [1.0], [1.0]]
-    embedder.__exit__(None, None, None)
+    with FakeContainer(Embedder()) as embedder:
+        first = [embedder.submit(text) for text in ("first", "a", "b", "c")]
+        second = [embedder.submit(text) for text in ("second", "d", "e", "f")]
+        assert [call.result() for call in second] == [[6.0], [1.0], [1.0], [1.0]]
+        assert not first[0].done()
+        assert [call.result() for call in first] == [[5.0], [1.0], [1.0], [1.0]]
     assert bill() == [{"model": "small", "words": 8, "batches": 2}]
+
+
+def test_a_container_that_is_told_to_do_less_forms_one_batch_at_a_time(model, fake_container):
+    embedder = fake_container(Embedder())
+    embedder.set_limit(1)
+    assert len(list(embedder.map("abcdefgh"))) == 8
+    assert embedder.statistics() == FakeStatistics(finished=8, peak=1, limit=1)
 
 
 # -- containers -----------------------------------------------------------------------------
@@ -232,7 +238,7 @@ def test_a_model_that_there_is_not(run_app):
 
 
 def test_the_bill_is_written_when_the_app_is_left_in_the_midst_of_a_batch(model, clock, bill):
-    with app.run(clock=clock):
+    with app.run():
         Embedder().embed.remote("two words")
         call = Embedder().embed.spawn("never answered")
         clock.sleep(0.5)

@@ -1,5 +1,6 @@
 """The job queue: what the web application sees, minute by minute, in no time."""
 
+import asyncio
 from textwrap import dedent
 
 import jobs
@@ -142,6 +143,23 @@ def test_polling_is_once_in_five_seconds(clock, monkeypatch):
     monkeypatch.setattr(jobs, "status", lambda job: asked.append(clock.now()) or real(job))
     jobs.wait_for([submit("amber")])
     assert asked == [0, 5, 10, 15, 20, 20]
+
+
+async def test_many_follow_one_job(clock):
+    job = submit("amber")
+
+    async def states():
+        return [(clock.now(), found.state) async for found in jobs.follow(job)]
+
+    seen = await asyncio.gather(*(states() for _ in range(10)))
+    assert seen == [[(0, "pending"), (20, "done")]] * 10
+
+
+async def test_who_follows_sees_it_taken_back(clock):
+    job = submit("amber")
+    asyncio.get_running_loop().call_later(7, jobs.cancel, job)
+    assert [found.state async for found in jobs.follow(job)] == ["pending", "cancelled"]
+    assert clock.now() == 10
 
 
 def test_the_command_line(clock, capsys):

@@ -26,7 +26,7 @@ from ..exception import ClockStuckError, InvalidError
 from ..with_aio import with_aio
 from . import forking
 from .outcome import user_frames
-from .patched_time import lives_by, patched
+from .patched_time import current_virtual_clock, lives_by, patched
 from .regions import ours
 from .stuck import ON_ITS_LOOP, Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
 from .timekeeper import Callback, Rank, Timer, TimerQueue
@@ -779,6 +779,17 @@ class VirtualClock:
             self._changes += 1
             self._idle_loops.discard(loop)
             self._busy[loop] = f"event loop of {threading.current_thread().name}"
+
+
+def clock_of_here() -> VirtualClock | None:
+    """The virtual clock that this thread lives by, and so does the event loop in it, if any."""
+    clock = current_virtual_clock()
+    if not isinstance(clock, VirtualClock):
+        return None
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return None if _in_trio() else clock
+    return clock if isinstance(loop, VirtualLoop) and loop.clock is clock else None
 
 
 def _is_number(value: object) -> bool:

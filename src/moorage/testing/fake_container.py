@@ -27,7 +27,7 @@ from ..retries import Retries
 from ..runs import MakePool, Run, give_sigint_back
 from ..runtime import views
 from ..runtime.autoscaler import Limits
-from ..runtime.clock import Clock, VirtualClock, Waiter
+from ..runtime.clock import Clock, VirtualClock, Waiter, clock_of_here
 from ..runtime.container import ContainerState
 from ..runtime.interrupts import interrupts
 from ..runtime.labels import shown_call
@@ -103,8 +103,9 @@ class FakeContainer(Generic[P, R]):
         max_batch_size, wait_ms: both, to batch as ``batched`` does.
         timeout, queue_timeout, max_backlog, on_full, retries: in the place of what the
             function was decorated with; see `App.function`.
-        clock: the clock it lives by; real time if None.  In a `VirtualClock` the thread
-            that enters the container takes part until it leaves.
+        clock: the clock it lives by; if None, the virtual clock in which the thread takes
+            part already, and real time without one.  In a `VirtualClock` the thread that
+            enters the container takes part until it leaves.
         serialize: send arguments and results through cloudpickle, as on the way to a
             remote container; see `App.run`.
         grace: seconds that leaving may take; 5 if None.
@@ -140,7 +141,8 @@ class FakeContainer(Generic[P, R]):
                 f"FakeContainer has no option {min(unknown)}; "
                 f"write one that it has: {', '.join(FakeOptions.__annotations__)}"
             )
-        self._clock = options.get("clock")
+        self._given_clock = options.get("clock")
+        self._clock = self._given_clock  # of the run that was entered
         self._serialize = options.get("serialize", False)
         self._grace = options.get("grace")
         self._probe = Probe()
@@ -217,6 +219,7 @@ class FakeContainer(Generic[P, R]):
 
     def _take_part(self) -> None:
         """Virtual time stands still, from here on, while this thread does not wait."""
+        self._clock = clock_of_here() if self._given_clock is None else self._given_clock
         if isinstance(self._clock, VirtualClock):
             self._clock._refuse_real_loop("FakeContainer(..., clock=clock)")
             self._part = self._clock._enter()
