@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
@@ -45,7 +45,8 @@ from .submission import Submission
 READY: Final = ContainerState.READY
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+Y = TypeVar("Y")
 
 
 class FakeOptions(TypedDict, total=False):
@@ -84,7 +85,7 @@ class FakeStatistics:
     abandoned: int = 0  # of the running ones: answered, and their code has not ended
 
 
-class FakeContainer(Generic[P, R]):
+class FakeContainer(Generic[P, R_co]):
     """One container, filled up to `max_inputs`: ``with FakeContainer(fn) as container:``.
 
     It runs inputs with the engine that an app's containers have: hooks, slots, batches,
@@ -117,18 +118,18 @@ class FakeContainer(Generic[P, R]):
 
     @overload
     def __init__(
-        self, function: Function[P, R, object], /, **options: Unpack[FakeOptions]
+        self, function: Function[P, R_co, object], /, **options: Unpack[FakeOptions]
     ) -> None: ...
     @overload
     def __init__(
-        self, function: PartialFunction[P, R, object], /, **options: Unpack[FakeOptions]
+        self, function: PartialFunction[P, R_co, object], /, **options: Unpack[FakeOptions]
     ) -> None: ...
     @overload
     def __init__(
-        self, function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[FakeOptions]
+        self, function: Callable[P, Coroutine[Any, Any, R_co]], /, **options: Unpack[FakeOptions]
     ) -> None: ...
     @overload
-    def __init__(self, function: Callable[P, R], /, **options: Unpack[FakeOptions]) -> None: ...
+    def __init__(self, function: Callable[P, R_co], /, **options: Unpack[FakeOptions]) -> None: ...
     @overload
     def __init__(
         self: FakeContainer[..., Any], function: object, /, **options: Unpack[FakeOptions]
@@ -164,7 +165,7 @@ class FakeContainer(Generic[P, R]):
 
     # -- entering and leaving -----------------------------------------------------------
 
-    def __enter__(self) -> FakeContainer[P, R]:
+    def __enter__(self) -> FakeContainer[P, R_co]:
         self._check_not_entered()
         try:
             interrupts.install()  # before there is anything that it could leave behind
@@ -186,7 +187,7 @@ class FakeContainer(Generic[P, R]):
     ) -> None:
         self._end()
 
-    async def __aenter__(self) -> FakeContainer[P, R]:
+    async def __aenter__(self) -> FakeContainer[P, R_co]:
         self._check_not_entered()
         try:
             interrupts.install()
@@ -270,11 +271,11 @@ class FakeContainer(Generic[P, R]):
     # -- giving it inputs -----------------------------------------------------------------
 
     @property
-    def call(self) -> Remote[P, R]:
+    def call(self) -> Remote[P, R_co]:
         """``call(...)`` runs one input and gives its result; ``await call.aio(...)`` too."""
         return self._function().remote
 
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Submission[R]:
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Submission[R_co]:
         """Hand in one input, and go on; the handle says what becomes of it.
 
         Raises:
@@ -286,16 +287,18 @@ class FakeContainer(Generic[P, R]):
             raise short(error)
 
     @property
-    def map(self) -> Map[R]:
+    def map(self) -> Map[R_co]:
         """``map([...])`` runs many inputs, and gives their results; see `Function.map`."""
         return self._function().map
 
     @property
-    def starmap(self) -> Starmap[R]:
+    def starmap(self) -> Starmap[R_co]:
         """As `map`, over rows of arguments."""
         return self._function().starmap
 
-    def stream(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Any]:
+    def stream(
+        self: FakeContainer[P, Iterable[Y] | AsyncIterable[Y]], *args: P.args, **kwargs: P.kwargs
+    ) -> StreamReader[Y]:
         """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
         try:
             return self._function()._remote_gen(*args, **kwargs)
@@ -322,7 +325,7 @@ class FakeContainer(Generic[P, R]):
             raise short(error)
         return FakeMethod(function)
 
-    def _function(self) -> Function[P, R, Any]:
+    def _function(self) -> Function[P, R_co, Any]:
         self._pool_now  # noqa: B018 - it must be in use
         if self._only is None:
             names = list(self._functions)
