@@ -207,6 +207,15 @@ def test_settings_of_an_example_have_a_suite_beside_them():
 # Attributes of a FunctionCall that the engine reads.
 FOR_THE_ENGINE = {"context", "number", "settled", "settled_at", "target", "unsettled"}
 
+# What of the test kit is called by the engine, or stands in the reference in one cell.
+FOR_THE_ENGINE_OF_THE_KIT = {
+    "FakeStatistics": "running queued finished failed cancelled peak limit waiting abandoned".split(),
+    "Event": ["at", "kind", "input", "container", "detail"],
+    "Gate": ["is_at", "pass_through", "pass_through_async"],
+    "Probe": ["around", "note", "start_error", "unwatch", "watch"],
+    "VirtualClock": ["begin", "bind_thread", "end", "make_waiter", "rest", "virtual", "wait"],
+}
+
 
 def test_every_public_name_stands_in_the_reference():
     reference = (ROOT / "docs/reference.md").read_text()
@@ -217,8 +226,16 @@ def test_every_public_name_stands_in_the_reference():
         for name in dir(owner)
         if not name.startswith("_") and name not in FOR_THE_ENGINE
     ]
-    names += [f"`{name}" for name in moorage.testing.__all__]
-    names += [f"VirtualClock.{name}" for name in ("now", "sleep", "run", "patch_time")]
+    kit = [name for name in vars(moorage.testing) if name[0].isupper()]
+    names += [f"`{name}" for name in kit]
+    names += [
+        f"`{name}.{attribute}"
+        for name in kit
+        for attribute in vars(getattr(moorage.testing, name))
+        if isinstance(getattr(moorage.testing, name), type)
+        and not attribute.startswith("_")
+        and attribute not in FOR_THE_ENGINE_OF_THE_KIT.get(name, ())
+    ]
     raised = moorage.exception.__file__
     names += [
         f"`{node.name}`"
