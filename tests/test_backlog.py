@@ -15,6 +15,7 @@ from moorage.exception import (
     ResourceExhaustedError,
 )
 from moorage.runtime.clock import VirtualClock
+from moorage.testing import Probe
 
 
 def make_nap(slots=1, kind="async", **options):
@@ -159,21 +160,29 @@ def test_callers_that_wait_come_in_in_order(in_threads):
 
 def test_a_caller_that_is_cancelled_leaves_the_line(run_async):
     app, nap, ran = make_nap(max_backlog=1, on_full="wait")
-    with app.run():
+    probe = Probe()
+
+    async def until_outside(count):
+        await probe.wait_until.aio(lambda: counts(nap)[1] == count)
+
+    async def give_up(function, *args):
+        async with anyio.create_task_group() as group:
+            group.start_soon(function.aio, *args)
+            await until_outside(1)
+            group.cancel_scope.cancel()
+        assert counts(nap)[1] == 0
+
+    with app.run(probe=probe):
         nap.remote(0)
         running, queued = nap.spawn(100, "running"), nap.spawn(100, "queued")
 
         async def main():
-            with anyio.move_on_after(0.02):
-                await nap.remote.aio(0, "never")
-            with anyio.move_on_after(0.02):
-                await nap.spawn.aio(0, "never")
-            with anyio.move_on_after(0.02):
-                await nap.spawn_map.aio([0, 0])
+            await give_up(nap.remote, 0, "never")
+            await give_up(nap.spawn, 0, "never")
+            await give_up(nap.spawn_map, [0, 0])
             async with anyio.create_task_group() as group:
                 group.start_soon(nap.remote.aio, 0, "last")
-                while counts(nap)[1] < 1:
-                    await anyio.sleep(0.001)
+                await until_outside(1)
                 queued.cancel()
                 running.cancel()
 
@@ -185,15 +194,14 @@ def test_a_caller_that_is_cancelled_leaves_the_line(run_async):
 
 def test_leaving_the_run_releases_all(in_threads):
     app, nap, ran = make_nap(max_backlog=1, on_full="wait")
-    with app.run():
+    probe = Probe()
+    with app.run(probe=probe):
         nap.remote(0)
         nap.spawn(100, "running")
         nap.spawn(100, "queued")
         remote, spawn = in_threads(nap.remote, 0), in_threads(nap.spawn, 0)
         listed = in_threads(lambda: list(nap.map([1, 2])))
-        gone = threading.Event()
-        while counts(nap)[1] < 3:
-            gone.wait(0.001)
+        probe.wait_until(lambda: counts(nap)[1] == 3)
     with pytest.raises(InputCancelledError, match="run was left"):
         remote.result()
     # It may go on to feed, and so hear that there is no run.
@@ -217,19 +225,18 @@ def test_an_input_that_waits_for_room_in_another_input_is_cancelled_with_it():
         begun.set()
         inner.spawn(0)
 
-    with app.run():
+    probe = Probe()
+    with app.run(probe=probe):
         inner.remote(0)
         inner.spawn(100)
         inner.spawn(100)
         call = outer.spawn()
         assert begun.wait(10)
-        while counts(inner)[1] < 1:
-            begun.wait(0.001)
+        probe.wait_until(lambda: counts(inner)[1] == 1)
         call.cancel()
         with pytest.raises(InputCancelledError):
             call.get()
-        while outer.statistics().running:
-            begun.wait(0.001)
+        probe.wait_until(lambda: not outer.statistics().running)
         assert counts(inner) == (1, 0, 0)
 
 
@@ -274,11 +281,11 @@ def test_a_start_that_fails_fails_those_that_wait_for_room_too(in_threads):
         def one(self):
             return 1
 
-    with app.run():
+    probe = Probe()
+    with app.run(probe=probe):
         one = Broken().one
         calls = [in_threads(one.remote) for _ in range(5)]
-        while one.statistics() is None or counts(one)[1] < 4:
-            go_on.wait(0.001)
+        probe.wait_until(lambda: one.statistics() is not None and counts(one)[1] == 4)
         go_on.set()
         for call in calls:
             with pytest.raises(OSError, match="no model"):

@@ -2,12 +2,19 @@
 
 import asyncio
 import os
+import threading
 
+import anyio
 import pytest
 
 import moorage
 from moorage import App
-from moorage.exception import FunctionTimeoutError, InputCancelledError, InvalidError
+from moorage.exception import (
+    ClockStuckError,
+    FunctionTimeoutError,
+    InputCancelledError,
+    InvalidError,
+)
 from moorage.runtime.clock import VirtualClock
 from moorage.testing import Event, Events, FakeContainer, FakeStatistics, Probe, Timeline
 
@@ -20,6 +27,61 @@ def clock():
 async def sleeps(seconds):
     await asyncio.sleep(seconds)
     return seconds
+
+
+# -- waiting for a state -------------------------------------------------------------------
+
+
+def test_it_waits_until_something_is_so(in_threads):
+    app, probe, go_on = App(), Probe(), threading.Event()
+
+    @app.function(max_containers=1, serialized=True)
+    def work(name):
+        assert go_on.wait(30)
+        return name
+
+    with app.run(probe=probe):
+        # Before there is a pool, and from the thread that is not the callers'.
+        calls = [in_threads(work.remote, number) for number in range(3)]
+        probe.wait_until(lambda: work.statistics() is not None and work.statistics().queued == 2)
+        assert work.statistics().running == 1
+        probe.wait_until(lambda: True)
+        with pytest.raises(ZeroDivisionError):
+            probe.wait_until(lambda: 1 / 0)
+        go_on.set()
+        probe.wait_until(lambda: not work.statistics().running)
+        assert work.statistics().succeeded == 3
+    assert sorted(call.result() for call in calls) == [0, 1, 2]
+    assert probe._wakes == ()
+
+
+def test_tasks_wait_until_something_is_so(run_async):
+    app, probe, go_on = App(), Probe(), threading.Event()
+
+    @app.function(max_containers=1, serialized=True)
+    def work():
+        assert go_on.wait(30)
+
+    async def main():
+        async with app.run(probe=probe), anyio.create_task_group() as group:
+            group.start_soon(work.remote.aio)
+            group.start_soon(work.remote.aio)
+            await probe.wait_until.aio(lambda: work.statistics() and work.statistics().queued == 1)
+            go_on.set()
+            await probe.wait_until.aio(lambda: work.statistics().succeeded == 2)
+
+    run_async(main)
+    assert probe._wakes == ()
+
+
+def test_in_virtual_time_it_waits_as_long_as_it_takes_and_not_for_ever(clock):
+    with FakeContainer(sleeps, clock=clock) as container:
+        for _ in range(3):
+            container.submit(10.0)
+        container.wait_until(lambda: container.statistics().finished == 2)
+        assert clock.now() == 20.0
+        with pytest.raises(ClockStuckError):
+            container.wait_until(lambda: container.statistics().failed)
 
 
 # -- gates ----------------------------------------------------------------------------------

@@ -129,6 +129,69 @@ def test_run_is_asyncio_run_in_virtual_time():
     assert clock._thread is None
 
 
+def test_sleep_aio_lets_the_tasks_of_its_loop_run():
+    async def main():
+        ticks = []
+
+        async def tick():
+            for _ in range(3):
+                await asyncio.sleep(1)
+                ticks.append(clock.now())
+
+        task = asyncio.ensure_future(tick())
+        await clock.sleep.aio(2.5)
+        assert ticks == [1, 2]
+        await task
+        return clock.now()
+
+    clock = VirtualClock()
+    assert clock.run(main()) == 3
+
+
+def test_sleep_aio_of_nothing_waits_until_all_others_wait():
+    """A cancelled call ends at its caller first, and then in its containers."""
+    app, clock, ended = moorage.App(), VirtualClock(), []
+
+    @app.function()
+    async def inner():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("inner")
+
+    @app.function()
+    async def outer():
+        try:
+            await inner.remote.aio()
+        finally:
+            ended.append("outer")
+
+    async def main():
+        async with app.run(clock=clock):
+            asking = asyncio.ensure_future(outer.remote.aio())
+            await clock.sleep.aio(5)
+            asking.cancel()
+            await clock.sleep.aio(0)
+            assert sorted(ended) == ["inner", "outer"]
+            assert clock.now() == 5
+
+    clock.run(main())
+
+
+def test_sleep_aio_can_be_cancelled_and_wants_its_own_loop():
+    async def main():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(clock.sleep.aio(3600), 1)
+        assert clock.now() == 1
+        with pytest.raises(InvalidError, match="an event loop of another clock"):
+            await VirtualClock().sleep.aio(1)
+
+    clock = VirtualClock()
+    clock.run(main())
+    with pytest.raises(InvalidError, match=r"`await clock\.sleep\.aio"):
+        asyncio.run(clock.sleep.aio(1))
+
+
 def test_between_two_runs_of_its_loop_a_thread_that_entered_on_it_holds_time():
     clock = VirtualClock()
 

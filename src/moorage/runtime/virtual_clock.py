@@ -23,6 +23,7 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..exception import ClockStuckError, InvalidError
+from ..with_aio import with_aio
 from . import forking
 from .outcome import user_frames
 from .patched_time import lives_by, patched
@@ -97,10 +98,10 @@ class _Part:
     __slots__ = ("before", "depth", "key")
 
     def __init__(self, before: Any) -> None:
-        self.depth = 1
+        self.depth: int = 1
         # None if the thread took part already, as a worker does.
         self.key: object = None
-        self.before = before  # the clock that it lived by before
+        self.before: Any = before  # the clock that it lived by before
 
 
 class VirtualClock:
@@ -203,8 +204,35 @@ class VirtualClock:
         """Virtual seconds since the clock was made."""
         return self._now
 
+    async def _sleep_async(self, seconds: float) -> None:
+        self._refuse_real_loop("await clock.sleep.aio(...)")
+        loop = asyncio.get_running_loop()
+        passed = loop.create_future()
+
+        def tell() -> None:
+            if not passed.done():
+                passed.set_result(None)
+
+        def wake() -> None:
+            try:
+                loop.call_soon_threadsafe(tell)
+            except RuntimeError:
+                pass  # closed meanwhile
+
+        # Not by the loop's own timers: those that are due at once fire while others run.
+        timer = self.call_at(self._now + max(seconds, 0.0), wake)
+        try:
+            await passed
+        finally:
+            timer.cancel()
+
+    @with_aio(_sleep_async)
     def sleep(self, seconds: float) -> None:
         """Let virtual time pass in this thread.  The cancel of an input does not end it.
+
+        ``sleep(0)`` waits until all others wait: what was set off before has come to rest.
+        ``await clock.sleep.aio(...)`` is for tasks on a loop of this clock, and cancelled
+        as any wait of theirs.
 
         Raises:
             ClockStuckError: if time cannot go on.
@@ -338,7 +366,8 @@ class VirtualClock:
         """
         timer = Timer(when, callback)
         with self._lock:
-            self._timers.push(timer, self._rank(self._key_here(), of_engine=True))
+            if self._timers.push(timer, self._rank(self._key_here(), of_engine=True)):
+                self._ring()  # as in `wait`
             self._start()
             self._look()
         return timer

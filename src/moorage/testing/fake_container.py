@@ -418,6 +418,14 @@ class FakeContainer(Generic[P, R]):
         """Wait until nothing is queued, runs, or waits for a retry."""
         self._wait(_is_idle)
 
+    async def _wait_until_async(self, condition: Callable[[], object]) -> None:
+        await self._probe.wait_until.aio(condition)
+
+    @with_aio(_wait_until_async)
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait until `condition()` is true; see `Probe.wait_until`."""
+        self._probe.wait_until(condition)
+
     @shortened
     def set_limit(self, limit: int) -> None:
         """Run at most `limit` inputs at once from now on; interrupts none.

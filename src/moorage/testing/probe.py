@@ -16,10 +16,13 @@ from ..exception import InvalidError
 from ..frames import shortened
 from ..runtime import forking
 from ..runtime.batching import members_of
-from ..runtime.clock import Clock
+from ..runtime.clock import Clock, system_clock
 from ..runtime.input import Input
 from ..runtime.labels import shown_call
-from ..runtime.regions import ours
+from ..runtime.patched_time import current_virtual_clock
+from ..runtime.regions import ours, park
+from ..runtime.wakers import make_async_waiter
+from ..with_aio import with_aio
 from .events import Event, EventKind, Events, Timeline
 from .gates import POINTS, Gate, GatePoint
 from .submission import ended_as
@@ -49,6 +52,7 @@ class Probe:
         self._named: dict[str, int] = {}  # how many inputs had this label
         self._gates: tuple[Gate, ...] = ()  # replaced as a whole; read without the lock
         self._watches: list[Watch] = []
+        self._wakes: tuple[Callable[[], object], ...] = ()  # as the gates
         self._pool: Pool | None = None  # one of the run's
         self._began: float | None = None  # by the run's clock, in real time
         self.start_error: BaseException | None = None
@@ -57,6 +61,7 @@ class Probe:
     def _after_fork(self) -> None:
         """In a forked child: whoever held the lock stayed behind."""
         self._lock = threading.Lock()
+        self._wakes = ()
 
     @property
     def events(self) -> Events:
@@ -92,6 +97,55 @@ class Probe:
             self._gates = (*(g for g in self._gates if not g.is_open), gate)
         return gate
 
+    async def _wait_until_async(self, condition: Callable[[], object]) -> None:
+        while True:
+            waiter = make_async_waiter()
+            self._add(waiter.wake)
+            try:
+                if condition():
+                    return
+                await waiter.wait()
+            finally:
+                self._remove(waiter.wake)
+
+    @with_aio(_wait_until_async)
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait until `condition()`, of what is counted, is true.
+
+        ``probe.wait_until(lambda: fetch.statistics().queued == 2)``.  It is asked in this
+        thread, now and after everything that happens in the run: to its inputs, slots and
+        containers.  Nobody asks again when something else changes.
+        ``await probe.wait_until.aio(condition)`` too.
+
+        In virtual time, which it finds by itself, it waits as any wait of this library;
+        if it can never come true that is a `ClockStuckError`.  In real time it waits for
+        ever.
+
+        Raises:
+            Exception: what `condition` raises.
+        """
+        clock = cast(Clock, current_virtual_clock() or system_clock)
+        while True:
+            waiter = clock.make_waiter()
+            # 1. It asks.  2. It comes true.  3. It waits: so who wakes it must know it
+            # before it asks.
+            self._add(waiter.wake)
+            try:
+                if condition():
+                    return
+                with ours:
+                    park(clock, waiter)
+            finally:
+                self._remove(waiter.wake)
+
+    def _add(self, wake: Callable[[], object]) -> None:
+        with ours, self._lock:
+            self._wakes = (*self._wakes, wake)
+
+    def _remove(self, wake: Callable[[], object]) -> None:
+        with ours, self._lock:
+            self._wakes = tuple(each for each in self._wakes if each != wake)
+
     def __repr__(self) -> str:
         return f"<Probe: {len(self._events)} events>"
 
@@ -120,6 +174,8 @@ class Probe:
             self._record(what, pool, input, container, error)
         if self._watches:
             self._look(pool)
+        for wake in self._wakes:
+            wake()
 
     def around(self, pool: Pool, input: Input, function: Callable[..., Any]) -> Callable[..., Any]:
         """See `Probing.around`."""
