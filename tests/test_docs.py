@@ -226,7 +226,7 @@ def test_every_public_name_stands_in_the_reference():
         for name in dir(owner)
         if not name.startswith("_") and name not in FOR_THE_ENGINE
     ]
-    kit = [name for name in vars(moorage.testing) if name[0].isupper()]
+    kit = moorage.testing.__all__
     names += [f"`{name}" for name in kit]
     names += [
         f"`{name}.{attribute}"
