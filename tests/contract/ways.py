@@ -12,15 +12,17 @@ local one does is ``Bare("its name", ItsContainer)``.  Any other adapter must pr
 - ``name``, and ``open(code, clock, *, max_inputs, batch, timeout, retries, queue_timeout)``,
   a context manager: one container and no more, until it is left as a run is left; the
   thread that opened it takes part in ``clock`` meanwhile, if that is virtual;
-- what it gives has ``submit(x, method="run")``, which gives a `Handle`, ``stream(x)``, which
-  gives a `StreamReader`, ``counts()``, which gives `Counts`, and ``containers_started()``;
-- ``events()`` gives what a probe recorded, or None if nobody looks.
+- what it gives has ``submit(x, method="run")``, which gives a `Handle`; ``call(x)``, which waits
+  for the result and then keeps nothing of it; ``stream(x)``, which gives a `StreamReader`;
+  ``counts()``, which gives `Counts`, and ``containers_started()``;
+- ``events()``, which gives what a probe recorded, or None if there is none; and, once it was
+  left, ``last_counts``.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +34,7 @@ from moorage.calls import StreamCall, StreamReader
 from moorage.runs import Run
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import BatchOptions, batch_target
+from moorage.runtime.capacity import Capacity
 from moorage.runtime.callers import reader_here
 from moorage.runtime.clock import Clock, VirtualClock
 from moorage.runtime.container import Container, ContainerOptions, Host
@@ -145,12 +148,15 @@ class OpenApp:
         self._app = app
         self._made = made
         self._probe = probe
+        self._seen: Pool | None = None
 
     @property
     def _pool(self) -> Pool:
         assert self._app._run is not None
-        (pool,) = self._app._run.pools.values()
-        return pool
+        for pool in list(self._app._run.pools.values()):  # none, if it was not used for long
+            self._seen = pool
+        assert self._seen is not None
+        return self._seen
 
     def _function(self, method: str) -> Any:
         return self._made if hasattr(self._made, "remote") else getattr(self._made, method)
@@ -158,8 +164,11 @@ class OpenApp:
     def submit(self, x: Any, method: str = "run") -> Handle:
         return AppHandle(self._function(method).spawn(x))
 
-    def stream(self, x: Any, method: str = "run") -> StreamReader[Any]:
-        return self._function(method).remote_gen(x)
+    def call(self, x: Any) -> Any:
+        return self._function("run").remote(x)
+
+    def stream(self, x: Any) -> StreamReader[Any]:
+        return self._function("run").remote_gen(x)
 
     def counts(self) -> Counts:
         return counts_of(self._pool)
@@ -224,9 +233,11 @@ class OpenFake:
         several = len(self._fake._functions) > 1
         return (self._fake.method(method) if several else self._fake).submit(x)
 
-    def stream(self, x: Any, method: str = "run") -> StreamReader[Any]:
-        several = len(self._fake._functions) > 1
-        return (self._fake.method(method) if several else self._fake).stream(x)
+    def call(self, x: Any) -> Any:
+        return self._fake.call(x)
+
+    def stream(self, x: Any) -> StreamReader[Any]:
+        return self._fake.stream(x)
 
     def counts(self) -> Counts:
         seen = self._fake.statistics()
@@ -294,15 +305,15 @@ class Bare:
         def factory(host: Host, number: int, target: int, limit: int) -> Container:
             return self._make(host, number, target, limit, options)
 
+        def make_pool(clock: Clock, capacity: Capacity, on_retired: Any, probe: Any) -> Pool:
+            return Pool(
+                pool_options, factory, clock=clock, capacity=capacity, on_retired=on_retired
+            )
+
         run = Run("bare", clock=clock)
         with clock if isinstance(clock, VirtualClock) else contextlib.nullcontext():
-            pool = run.pool(
-                self.name,
-                lambda clock, capacity, on_retired, probe: Pool(
-                    pool_options, factory, clock=clock, capacity=capacity, on_retired=on_retired
-                ),
-            )
-            container = OpenBare(pool, {target.name.rpartition(".")[2]: target for target in targets})
+            by_name = {target.name.rpartition(".")[2]: target for target in targets}
+            container = OpenBare(lambda: run.pool(self.name, make_pool), by_name)
             try:
                 yield container
             finally:
@@ -317,27 +328,35 @@ def _service_of(made: Any) -> Any:
 class OpenBare:
     last_counts: Counts
 
-    def __init__(self, pool: Pool, targets: dict[str, Target]) -> None:
-        self._pool = pool
+    def __init__(self, get_pool: Callable[[], Pool], targets: dict[str, Target]) -> None:
+        self._get_pool = get_pool
+        self._pool = get_pool()
         self._targets = targets
 
     def _target(self, method: str) -> Target:
         return self._targets.get(method) or next(iter(self._targets.values()))
 
     def submit(self, x: Any, method: str = "run") -> Handle:
-        call = BareCall(self._pool, self._target(method), x)
-        assert self._pool.submit((call.input,))
+        call = BareCall(self._target(method), x)
+        call.pool = self._submit([call.input])
         return call
 
-    def stream(self, x: Any, method: str = "run") -> StreamReader[Any]:
-        call = StreamCall(self._target(method))
+    def _submit(self, inputs: Sequence[Input]) -> Pool:
+        while not self._pool.submit(inputs):
+            self._pool = self._get_pool()  # it was retired
+        return self._pool
 
-        def submit(inputs: Any) -> Pool:
+    def call(self, x: Any) -> Any:
+        return self.submit(x).result()
+
+    def stream(self, x: Any) -> StreamReader[Any]:
+        call = StreamCall(self._target("run"))
+
+        def submit(inputs: Sequence[Input]) -> Pool:
             call.stream = Stream(self._pool.clock, partial(producer_waits, call))
             open_streams[call] = None
             call.reader = reader_here()
-            assert self._pool.submit(inputs)
-            return self._pool
+            return self._submit(inputs)
 
         return StreamReader(submit, call, Input(call, 0, (x,), None))
 
@@ -354,12 +373,13 @@ class OpenBare:
 class BareCall:
     """The least that a pool asks of a call, and a thread that waits for it."""
 
-    def __init__(self, pool: Pool, target: Target, x: Any) -> None:
+    pool: Pool  # set when it is submitted
+
+    def __init__(self, target: Target, x: Any) -> None:
         self.number = next_call_number()
         self.target = target
         self.context = copy_context()
         self.input = Input(self, 0, (x,), None)
-        self._pool = pool
         self._waiters: list[Any] = []
 
     def settled(self, input: Input, /) -> Callable[[], object]:
@@ -370,9 +390,9 @@ class BareCall:
             waiter.wake()
 
     def result(self) -> Any:
-        clock = self._pool.clock
+        clock = self.pool.clock
         waiter = clock.make_waiter()
-        with self._pool.lock:
+        with self.pool.lock:
             if self.input.outcome is None:
                 self._waiters.append(waiter)
             else:
@@ -388,7 +408,7 @@ class BareCall:
             del self, outcome  # they lead to the error, and its traceback to this frame
 
     def cancel(self) -> object:
-        return self._pool.cancel(self.input)
+        return self.pool.cancel(self.input)
 
     def done(self) -> bool:
         return self.input.outcome is not None
