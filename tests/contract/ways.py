@@ -336,7 +336,7 @@ class OpenBare:
     def _target(self, method: str) -> Target:
         return self._targets.get(method) or next(iter(self._targets.values()))
 
-    def submit(self, x: Any, method: str = "run") -> Handle:
+    def submit(self, x: Any, method: str = "run") -> BareCall:
         call = BareCall(self._target(method), x)
         call.pool = self._submit([call.input])
         return call
@@ -347,7 +347,11 @@ class OpenBare:
         return self._pool
 
     def call(self, x: Any) -> Any:
-        return self.submit(x).result()
+        call = self.submit(x)
+        try:
+            return call.result()
+        finally:
+            del call.input  # they refer to each other
 
     def stream(self, x: Any) -> StreamReader[Any]:
         call = StreamCall(self._target("run"))
