@@ -145,7 +145,7 @@ class Remote(Generic[P, R_co]):
         except GeneratorExit:
             # Collected, maybe while some lock is held: take none here.
             if pool is not None and input is not None:
-                later(partial(pool.cancel, input))
+                later(partial(pool.cancel, input), pool.clock)
             raise
         except BaseException:
             if pool is not None and input is not None:

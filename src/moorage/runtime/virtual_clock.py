@@ -154,8 +154,11 @@ class VirtualClock:
         self._lock = threading.Lock()  # a leaf: nothing is called while it is held
         self._now = 0.0  # guarded by _lock, as all below
         self._timers = TimerQueue()
-        # Invariant: time moves only while this is empty.
+        # Invariant: time moves only while this, and `_expected`, is empty.
         self._busy: dict[object, str] = {}
+        # What finalizers handed to the timekeeper.  Added to without the lock, which they
+        # may not take, by threads that take part and so are busy.
+        self._expected: dict[object, str] = {}
         self._key_of_thread: dict[int, object] = {}
         # The order in which participants came: those of the engine, then the others.
         self._orders: dict[object, tuple[int, int]] = {}
@@ -186,6 +189,7 @@ class VirtualClock:
         self._lock = threading.Lock()
         self._timers = TimerQueue()
         self._busy = {} if key is None else {key: threading.current_thread().name}
+        self._expected = {}
         self._key_of_thread = {} if key is None else {me: key}
         self._orders = {}
         self._waiting = set()
@@ -354,7 +358,7 @@ class VirtualClock:
 
     def __repr__(self) -> str:
         with self._lock:
-            busy = ", ".join(self._busy.values()) or "nobody"
+            busy = ", ".join([*self._busy.values(), *list(self._expected.values())]) or "nobody"
             return f"<VirtualClock at {self._now:g} s, busy: {busy}>"
 
     # -- the clock's contract with the engine -----------------------------------
@@ -452,6 +456,25 @@ class VirtualClock:
                     del self._key_of_thread[ident]
             self._orders.pop(key, None)
             self._idle(key)
+
+    def expected(self, callback: Callback, name: str) -> Callback:
+        """`callback`, to be called once by a thread that takes no part: time stands until then.
+
+        Takes no lock: finalizers call it.
+        """
+        key = object()
+        self._expected[key] = name
+
+        def call() -> None:
+            try:
+                callback()
+            finally:
+                with ours, self._lock:
+                    self._expected.pop(key, None)
+                    self._changes += 1
+                    self._look()
+
+        return call
 
     @property
     def _has_this_thread(self) -> bool:
@@ -650,7 +673,7 @@ class VirtualClock:
                     return  # closed, and maybe open again with another
                 pending = self._timers.next_when()
                 seen = self._changes
-                if self._busy:
+                if self._busy or self._expected:
                     watches = pending is not None
                 elif pending is not None:
                     self._now = max(self._now, pending)
@@ -683,6 +706,7 @@ class VirtualClock:
                 return
             threads = {key: ident for ident, key in self._key_of_thread.items()}
             busy = [(name, threads.get(key, 0)) for key, name in self._busy.items()]
+            busy += [(name, 0) for name in list(self._expected.values())]
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             loops = list(self._idle_loops)
             now = self._now
