@@ -388,7 +388,7 @@ def test_entering_that_is_cancelled_leaves_no_run(run_async, leave_ambient):
 
     async def enter():
         async with app.run():
-            await anyio.sleep(60)
+            await anyio.sleep_forever()
 
     async def main():
         async with anyio.create_task_group() as tasks:

@@ -14,6 +14,7 @@ import moorage
 from moorage import App, config
 from moorage.exception import AsyncUsageWarning
 from moorage.runtime.clock import VirtualClock
+from moorage.runtime.loopwatch import ASKED, LoopWatch
 
 # A short one, that a busy machine does not reach by itself: what is blocked in
 # these tests is so until it is reported.
@@ -74,13 +75,22 @@ def test_an_async_input_that_blocks_its_loop_is_reported_once_with_its_line(repo
     assert second.startswith("crawl_too has blocked ")
 
 
-def test_inputs_that_only_await_are_not_reported(reports):
+def test_inputs_that_only_await_are_not_reported(reports, monkeypatch):
     app = App("fine")
+    answers, answered_often, answer = [], asyncio.Event(), LoopWatch._answer
+
+    def answer_and_tell(watch):
+        answer(watch)
+        answers.append(watch)
+        if len(answers) == 2 * ASKED:  # for longer than an input may block it
+            answered_often.set()
+
+    monkeypatch.setattr(LoopWatch, "_answer", answer_and_tell)
 
     @app.function()
     @moorage.concurrent(max_inputs=10)
     async def crawl(number):
-        await asyncio.sleep(2 * SLOW)
+        await answered_often.wait()
 
     with app.run():
         list(crawl.map(range(10)))
@@ -102,8 +112,16 @@ def test_a_virtual_run_is_watched_in_real_time(reports):
     assert len(reports.messages) == 1
 
 
-def test_no_timer_is_left_when_no_input_is(reports):
+def test_no_timer_is_left_when_no_input_is(reports, monkeypatch):
     app = App("idle")
+    is_idle, tick = threading.Event(), LoopWatch._tick
+
+    def tick_and_tell(watch):
+        tick(watch)
+        if watch._timer is None:
+            is_idle.set()
+
+    monkeypatch.setattr(LoopWatch, "_tick", tick_and_tell)
 
     @app.function(scaledown_window=1000)
     async def work():
@@ -113,9 +131,7 @@ def test_no_timer_is_left_when_no_input_is(reports):
         work.remote()
         container = next(iter(moorage.runs.open_pools()[0]._ready))
         watch = container._tasks._watch
-        asked = threading.Event()
-        while watch._timer is not None:
-            asked.wait(0.01)
+        assert is_idle.wait(30)
         # Nothing sets one before the next input.
         assert watch._inputs == {}
         work.remote()

@@ -79,7 +79,7 @@ def test_an_input_that_blocked_its_loop_times_out_once_the_loop_is_free():
         if first:
             blocked.set()
             go_on.wait(30)
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     with app.run():
         call = block.spawn(True)

@@ -298,7 +298,7 @@ def timeouts() -> None:
 
     @app.function(timeout=0.05)
     async def long() -> None:
-        await asyncio.sleep(10)
+        await asyncio.Event().wait()
 
     with app.run(), pytest.raises(FunctionTimeoutError):
         long.remote()
@@ -393,7 +393,7 @@ def cancelled_error() -> None:
 
     @app.function()
     async def forever() -> None:
-        await asyncio.sleep(1000)
+        await asyncio.Event().wait()
 
     async def main() -> None:
         async with app.run():
@@ -607,14 +607,15 @@ def bounds() -> None:
     app = modal.App()
 
     @app.function(max_containers=1, queue_timeout=0.05, max_backlog=1, on_full="raise")
-    async def nap(seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def work(waits: bool) -> None:
+        if waits:
+            await asyncio.Event().wait()
 
     with app.run():
-        nap.remote(0)
-        running, waiting = nap.spawn(60), nap.spawn(60)
+        work.remote(False)
+        running, waiting = work.spawn(True), work.spawn(True)
         with pytest.raises(ResourceExhaustedError):
-            nap.spawn(60)
+            work.spawn(True)
         with pytest.raises(QueueTimeoutError):
             waiting.get()
         running.cancel()

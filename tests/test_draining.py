@@ -278,8 +278,7 @@ def test_a_thread_and_a_task_that_outlive_their_input_are_outside(until_draining
     @app.function()
     async def leaves_a_task():
         async def later():
-            while not ended.is_set():
-                await asyncio.sleep(0.001)
+            assert await asyncio.to_thread(ended.wait, 30)
             try:
                 await other.remote.aio()
             except ExecutionError as error:

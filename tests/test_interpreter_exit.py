@@ -6,10 +6,14 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 # Before each program.  `Work` says what becomes of its container.
+# Programs import what is in here.
+TESTS = str(Path(__file__).parent)
+
 HEAD = r"""
 import asyncio, contextlib, logging, os, signal, sys, threading
 import moorage
@@ -48,7 +52,7 @@ class Work:
 
 def start(program):
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", HEAD + textwrap.dedent(program)],
+        [sys.executable, "-W", "error", "-c", HEAD + textwrap.dedent(program), TESTS],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,  # so that nothing is read ahead of communicate()
@@ -542,9 +546,10 @@ def test_an_input_that_waits_for_a_retry_at_the_programs_end_is_cancelled():
             raise LookupError
 
         call = flaky.spawn()
+        sys.path.insert(0, sys.argv[1])
+        from onlooker import wait_until
         assert failed.wait(10)
-        while not flaky.statistics().waiting:
-            threading.Event().wait(0.001)
+        wait_until(lambda: flaky.statistics().waiting)
 
         import atexit
 

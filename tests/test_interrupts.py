@@ -6,12 +6,15 @@ Each test is a program of its own, which sends itself the signal when it is wher
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 HEAD = r"""
 import asyncio, faulthandler, logging, os, signal, sys, threading
 import moorage
+sys.path.insert(0, sys.argv[1])
+from onlooker import hear_draining, wait_until_idle
 from moorage.runtime.capacity import process_capacity
 
 # A parent that runs in the background may have it ignored, and so would this.
@@ -32,17 +35,21 @@ def press_ctrl_c():
         if interrupted.wait(5):
             return
 
-def main_thread_waits():
-    # Whether it sits in a wait of ours, and not on its way there.
-    frame = sys._current_frames()[threading.main_thread().ident]
-    code = frame.f_code
-    return code.co_name == "wait" and code.co_filename.endswith("clock.py")
+def until_main_thread_waits():
+    # In a wait of ours, and not on its way there.  That a thread has gone to sleep in C
+    # shows from outside only, and nothing tells of it: this is the one place that polls.
+    while True:
+        code = sys._current_frames()[threading.main_thread().ident].f_code
+        if code.co_name == "wait" and code.co_filename.endswith("clock.py"):
+            return
+        threading.Event().wait(0.001)
+
+until_draining = hear_draining(setattr)
 
 def press_ctrl_c_when(event):
     def press():
         assert event.wait(30)
-        while not main_thread_waits():
-            threading.Event().wait(0.001)
+        until_main_thread_waits()
         press_ctrl_c()
     threading.Thread(target=press, daemon=True).start()
 
@@ -92,20 +99,22 @@ class Work:
 
 def nothing_is_left():
     for function in (wait, nested, stream, double):
+        wait_until_idle(function)  # it may be on its way out of its code
         seen = function.statistics()
         if seen is not None:
-            while function.statistics().running:  # on its way out of its code
-                threading.Event().wait(0.001)
-            seen = function.statistics()
             done = seen.succeeded + seen.failed + seen.cancelled
             assert (seen.queued, seen.waiting, seen.accepted) == (0, 0, done), seen
     assert double.remote(2) == 4
 """
 
 
+# Programs import what is in here.
+TESTS = str(Path(__file__).parent)
+
+
 def run(program):
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", HEAD + textwrap.dedent(program)],
+        [sys.executable, "-W", "error", "-c", HEAD + textwrap.dedent(program), TESTS],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -216,8 +225,6 @@ def test_ctrl_c_while_a_map_is_between_two_results_closes_it():
             except KeyboardInterrupt:
                 del result
                 say("caught")
-            while double.statistics().running or double.statistics().queued:
-                threading.Event().wait(0.001)
             nothing_is_left()
     """)
     assert (code, out, err) == (0, ["caught"], "")
@@ -267,8 +274,8 @@ def test_ctrl_c_while_a_run_is_left_ends_the_waiting_and_not_the_rest():
 def test_the_first_ctrl_c_ends_a_drain_and_the_rest_is_cancelled():
     code, out, err = run("""
         def press():
-            while not (run.draining and main_thread_waits()):
-                threading.Event().wait(0.001)
+            until_draining(run)
+            until_main_thread_waits()
             press_ctrl_c()
 
         try:
@@ -312,8 +319,8 @@ def test_a_second_ctrl_c_after_a_drain_stops_waiting_too():
                 cancelled.set()
 
         def press():
-            while not (run.draining and main_thread_waits()):
-                threading.Event().wait(0.001)
+            until_draining(run)
+            until_main_thread_waits()
             while not cancelled.is_set():
                 os.kill(os.getpid(), signal.SIGINT)
                 cancelled.wait(5)
@@ -360,8 +367,7 @@ def test_ctrl_c_in_asyncio_run_leaves_the_run():
 def test_ctrl_c_in_a_drain_under_asyncio_run_ends_it():
     code, out, err = run("""
         def press():
-            while not run.draining:
-                threading.Event().wait(0.001)
+            until_draining(run)
             press_ctrl_c()
 
         async def main():

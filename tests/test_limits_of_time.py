@@ -446,14 +446,14 @@ def make_blocked(**options):
         async def sleep(self):
             seen.append("began")
             try:
-                await asyncio.sleep(3600)
+                await asyncio.Event().wait()
             finally:
                 seen.append("ended")
 
         @moorage.method()
         async def items(self):
             yield 1
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
     return app, Work(), blocked, go_on, seen
 

@@ -26,6 +26,7 @@ from moorage.exception import InputCancellation
 from moorage.runtime.capacity import process_capacity
 from moorage.runtime.statistics import PoolStatistics
 from moorage.runtime.timekeeper import process_timekeeper
+from moorage.testing import Probe
 
 from .balance import compare
 from .callers import Caller, in_loop, in_thread, resolve
@@ -228,19 +229,36 @@ def _resize(program: Program, seed: int, done: threading.Event) -> None:
 def _wait_idle(program: Program) -> bool:
     """Until what callers went away from has ended too; false if it does not."""
     gc.collect()
-    until = time.monotonic() + HANGS_AFTER
-    while time.monotonic() < until:
-        # Readers that were dropped are closed there.
-        done = threading.Event()
-        process_timekeeper.post(done.set)
-        if not done.wait(10):
-            return False
-        feeders = [t for t in threading.enumerate() if t.name.startswith("moorage-feeder")]
+    waiting = threading.Thread(target=_be_idle, args=(program,), daemon=True)
+    waiting.start()
+    waiting.join(HANGS_AFTER)
+    return not waiting.is_alive()
+
+
+def _be_idle(program: Program) -> None:
+    def is_idle() -> bool:
         every = [statistics_of(owner) for owner in program.owners.values()]
-        if not feeders and not any(s.outside or s.queued or s.waiting or s.running for s in every):
-            return True
-        time.sleep(0.01)
-    return False
+        return not any(s.outside or s.queued or s.waiting or s.running for s in every)
+
+    # Only now: what they ran was not to be looked at.
+    probe, pools = Probe(), runs.open_pools()
+    for pool in pools:
+        with pool.lock:
+            pool.probe = probe
+    while True:
+        # Readers that were dropped are closed there, which ends their feeders.
+        closed = threading.Event()
+        process_timekeeper.post(closed.set)
+        closed.wait()
+        feeders = [t for t in threading.enumerate() if t.name.startswith("moorage-feeder")]
+        if not feeders and is_idle():
+            break
+        for feeder in feeders:
+            feeder.join()
+        probe.wait_until(is_idle)
+    for pool in pools:
+        with pool.lock:
+            pool.probe = None
 
 
 def statistics_of(owner: Any) -> PoolStatistics:

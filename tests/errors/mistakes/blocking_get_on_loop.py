@@ -1,6 +1,6 @@
 # a blocking get on a running event loop
 import asyncio
-import time
+import contextlib
 
 import moorage as modal
 
@@ -8,13 +8,13 @@ app = modal.App("shop")
 
 
 @app.function()
-def f(x):
-    time.sleep(0.05)
-    return x
+async def f(x):
+    await asyncio.Event().wait()
 
 
 async def main():
-    f.spawn(1).get()
+    with contextlib.suppress(TimeoutError):
+        f.spawn(1).get(timeout=0.01)
 
 
 with app.run():

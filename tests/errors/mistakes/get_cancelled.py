@@ -8,7 +8,7 @@ app = modal.App("shop")
 async def f(x):
     import asyncio
 
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 
 
 with app.run():

@@ -1,5 +1,5 @@
 # get(timeout=0) of a call that still runs
-import time
+import asyncio
 
 import moorage as modal
 
@@ -7,8 +7,8 @@ app = modal.App("shop")
 
 
 @app.function()
-def f(x):
-    time.sleep(0.1)
+async def f(x):
+    await asyncio.Event().wait()
 
 
 with app.run():

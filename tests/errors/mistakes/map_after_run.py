@@ -14,7 +14,7 @@ async def f(x):
         await begun.wait()
         return x
     begun.set()
-    await asyncio.sleep(3600)
+    await asyncio.Event().wait()
 
 
 with app.run():

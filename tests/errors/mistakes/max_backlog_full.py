@@ -7,12 +7,13 @@ app = modal.App("shop")
 
 
 @app.function(max_containers=1, max_backlog=1)
-async def f(x):
-    await asyncio.sleep(x)
+async def f(waits):
+    if waits:
+        await asyncio.Event().wait()
 
 
 with app.run():
-    f.remote(0)
-    f.spawn(60)
-    f.spawn(60)
-    f.remote(60)
+    f.remote(False)
+    f.spawn(True)
+    f.spawn(True)
+    f.remote(True)

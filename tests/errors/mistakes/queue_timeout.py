@@ -8,7 +8,7 @@ app = modal.App("shop")
 
 @app.function(max_containers=1, queue_timeout=0.1)
 async def f(x):
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 
 
 with app.run():

@@ -10,7 +10,7 @@ app = modal.App("shop")
 class C:
     @modal.enter()
     async def load(self):
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     @modal.method()
     def f(self, x):
