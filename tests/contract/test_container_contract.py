@@ -75,9 +75,7 @@ def test_never_more_than_max_inputs_run_and_always_as_many_as_can(way, shape, wo
             running = min(limit, left)
             assert world.running == running
             seen = container.counts()
-            assert seen == Counts(
-                running=running, queued=left - running, finished=len(world.ended)
-            )
+            assert seen == Counts(running=running, queued=left - running, finished=len(world.ended))
             assert sum(handle.done() for handle in handles) == len(world.ended)
             world.sleep_here(0.25)
         assert world.peak == container.counts().peak == limit
@@ -168,9 +166,7 @@ def test_a_caller_that_submits_again_at_once_finds_the_slot_free(way, shape, wor
 
 
 @pytest.mark.parametrize("shape", ["function", "async function", "method", "async method"])
-def test_a_lowered_limit_interrupts_nothing_and_a_raised_one_does_not_over_grant(
-    way, shape, world
-):
+def test_a_lowered_limit_interrupts_nothing_and_a_raised_one_does_not_over_grant(way, shape, world):
     async def body(task):
         seconds, limit = task
         with world.at_work(task):

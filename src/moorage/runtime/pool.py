@@ -880,9 +880,7 @@ class Pool:
             effects.append(wake)
         return None, effects
 
-    def _record(
-        self, input: Input, outcome: Outcome, state: InputState = SETTLED
-    ) -> Effect | None:
+    def _record(self, input: Input, outcome: Outcome, state: InputState = SETTLED) -> Effect | None:
         """Make `outcome` final and count it; return how to wake who waits for it.
 
         Args:
