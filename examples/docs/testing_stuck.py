@@ -12,7 +12,7 @@ def listen() -> None:
     heard.wait()  # real, and nobody sets it
 
 
-with VirtualClock(stuck_after=0.3) as clock, FakeContainer(listen, clock=clock) as container:
+with VirtualClock(stuck_after=0.3), FakeContainer(listen) as container:
     waits = container.submit()
     try:
         waits.result()

@@ -12,7 +12,7 @@ async def brew(cup: str) -> str:
     return cup
 
 
-with VirtualClock() as clock, FakeContainer(brew, max_inputs=2, clock=clock) as container:
+with VirtualClock(), FakeContainer(brew, max_inputs=2) as container:
     tea, mate, cocoa = (container.submit(cup) for cup in ("tea", "mate", "cocoa"))
     container.wait_idle()
     print(container.timeline(width=30))
