@@ -551,3 +551,47 @@ def test_a_forked_child_can_use_a_probe_of_its_own():
                 status = 0 if own.call() == 7 and container.events else 1
             os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+# -- what cannot come ---------------------------------------------------------------------------
+
+
+def test_a_point_that_the_function_never_comes_to_is_refused_for_a_whole_app_too():
+    app, probe = App(), Probe()
+
+    @app.function()
+    def work(): ...
+
+    @app.function()
+    def count():
+        yield 1
+
+    with pytest.raises(InvalidError, match="work awaits nothing, for it is no async function"):
+        probe.hold("await", of=work)
+    with pytest.raises(InvalidError, match="count is a generator, which is held at its start"):
+        probe.hold("settle", of=count)
+
+
+def test_who_waits_for_ever_at_a_gate_is_told_what_for():
+    clock = VirtualClock(stuck_after=0.05)
+    with FakeContainer(sleeps, max_inputs=2, clock=clock) as container:
+        gate = container.hold("await")
+        with pytest.raises(ClockStuckError) as caught:
+            gate.wait_held(2)
+        assert "waits for 2 held by <Gate at 'await': holds none> in" in str(caught.value)
+        with pytest.raises(ClockStuckError) as caught:
+            container.wait_running(1)
+        assert "waits for 1 running in <FakeContainer sleeps: 0 of 2 slots held, at 0 s> in" in str(
+            caught.value
+        )
+
+
+def test_a_call_whose_clock_is_stuck_shows_one_frame_of_ours():
+    clock, go = VirtualClock(stuck_after=0.05), threading.Event()
+    with FakeContainer(lambda: go.wait(30), clock=clock) as container:
+        try:
+            with pytest.raises(ClockStuckError) as caught:
+                container.call()
+        finally:
+            go.set()
+        assert [entry.name for entry in caught.traceback][1:] == ["__call__"]

@@ -34,12 +34,13 @@ from ..runtime.labels import shown_call
 from ..runtime.pool import Pool
 from ..runtime.regions import ours, park
 from ..runtime.statistics import PoolStatistics
+from ..runtime.virtual_clock import VirtualWaiter
 from ..runtime.wakers import AsyncWaiter, make_async_waiter, run_in_thread
 from ..targets import check_batched
 from ..with_aio import with_aio
 from .events import Events, Timeline, seconds
 from .gates import Gate, GatePoint
-from .probe import Probe, Watch
+from .probe import Probe, Watch, check_point
 from .submission import Submission
 
 READY: Final = ContainerState.READY
@@ -387,16 +388,7 @@ class FakeContainer(Generic[P, R_co]):
             InvalidError: if there is no such point, or its functions never come to it.
         """
         targets = [function._target for function in self._functions.values()]
-        if point == "await" and not any(t.is_async and not t.is_generator for t in targets):
-            raise InvalidError(
-                f"{self._service.name} awaits nothing, for it is no async function; "
-                'write hold("start") or hold("settle")'
-            )
-        if point == "settle" and all(target.is_generator for target in targets):
-            raise InvalidError(
-                f"{self._service.name} is a generator, which is held at its start only; "
-                'write hold("start")'
-            )
+        check_point(point, self._service.name, targets)
         return self._probe.hold(point)
 
     async def _wait_running_async(self, count: int) -> None:
@@ -413,7 +405,7 @@ class FakeContainer(Generic[P, R_co]):
         Raises:
             InvalidError: if there are not so many slots.
         """
-        self._wait(self._enough(count))
+        self._wait(self._enough(count), lambda: f"{count} running in {self!r}")
         self._rest()
 
     async def _wait_idle_async(self) -> None:
@@ -422,7 +414,7 @@ class FakeContainer(Generic[P, R_co]):
     @with_aio(_wait_idle_async)
     def wait_idle(self) -> None:
         """Wait until nothing is queued, runs, or waits for a retry."""
-        self._wait(_is_idle)
+        self._wait(_is_idle, lambda: f"the end of all in {self!r}")
 
     async def _wait_until_async(self, condition: Callable[[], object]) -> None:
         await self._probe.wait_until.aio(condition)
@@ -464,9 +456,13 @@ class FakeContainer(Generic[P, R_co]):
             )
         return lambda pool: views.statistics_of(pool).running >= count
 
-    def _wait(self, condition: Callable[[Pool], bool]) -> None:
+    def _wait(
+        self, condition: Callable[[Pool], bool], about: Callable[[], str] | None = None
+    ) -> None:
         pool = self._pool_now
         waiter = pool.clock.make_waiter()
+        if isinstance(waiter, VirtualWaiter):
+            waiter.about = about
         watch = _when(condition, waiter)
         self._probe.watch(pool, watch)
         try:

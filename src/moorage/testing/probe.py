@@ -7,7 +7,7 @@ pool's lock, so that what it records is in the order in which it happened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +18,9 @@ from ..runtime import forking
 from ..runtime.batching import members_of
 from ..runtime.clock import Clock, system_clock
 from ..runtime.input import Input, InputState
+
+
+from ..runtime.input import Input, Target
 from ..runtime.labels import shown_call
 from ..runtime.patched_time import current_virtual_clock
 from ..runtime.regions import ours, park
@@ -86,13 +89,15 @@ class Probe:
             of: hold inputs of this function only.
 
         Raises:
-            InvalidError: if there is no such point.
+            InvalidError: if there is no such point, or `of` never comes to it.
         """
         if point not in POINTS:
             raise InvalidError(
                 f'inputs can be held at "start", "await" and "settle", got {point!r}; '
                 'write hold("start")'
             )
+        if of is not None:
+            check_point(point, of._target.name, [of._target])
         gate = Gate(point, None if of is None else of._target.name, self._clock)
         with ours, self._lock:
             self._gates = (*(g for g in self._gates if not g.is_open), gate)
@@ -252,6 +257,23 @@ class Probe:
 
 def _runs_on(input: Input | None) -> bool:
     return input is not None and input.state is InputState.ABANDONED
+
+
+def check_point(point: GatePoint, name: str, targets: Sequence[Target]) -> None:
+    """Refuse a point that no input of these comes to.
+
+    Raises:
+        InvalidError: if that is so.
+    """
+    if point == "await" and not any(t.is_async and not t.is_generator for t in targets):
+        raise InvalidError(
+            f"{name} awaits nothing, for it is no async function; "
+            'write hold("start") or hold("settle")'
+        )
+    if point == "settle" and all(target.is_generator for target in targets):
+        raise InvalidError(
+            f'{name} is a generator, which is held at its start only; write hold("start")'
+        )
 
 
 class _Way:
