@@ -47,6 +47,11 @@ def world(request):
 
 in_both_times = pytest.mark.parametrize("world", ["virtual", "real"], indirect=True)
 in_every_shape = pytest.mark.parametrize("shape", SHAPES)
+in_every_shape_and_both_times = pytest.mark.parametrize(
+    ("shape", "world"),
+    [(shape, "virtual") for shape in SHAPES] + [(shape, "real") for shape in SHAPES[:2]],
+    indirect=["world"],
+)
 
 
 # -- slots ----------------------------------------------------------------------------------
@@ -75,17 +80,14 @@ def test_never_more_than_max_inputs_run_and_always_as_many_as_can(way, shape, wo
             running = min(limit, left)
             assert world.running == running
             seen = container.counts()
-            assert seen == Counts(
-                running=running, queued=left - running, finished=len(world.ended)
-            )
+            assert seen == Counts(running=running, queued=left - running, finished=len(world.ended))
             assert sum(handle.done() for handle in handles) == len(world.ended)
             world.sleep_here(0.25)
         assert world.peak == container.counts().peak == limit
         assert container.containers_started() == 1
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_as_many_as_can_start_before_any_ends(way, shape, world):
     door = Door(world)
 
@@ -104,8 +106,7 @@ def test_as_many_as_can_start_before_any_ends(way, shape, world):
         assert world.peak == 4
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_slots_are_granted_in_the_order_of_coming(way, shape, world):
     door = Door(world)
 
@@ -153,8 +154,7 @@ def test_a_slot_that_comes_free_goes_to_the_first_in_line_in_the_same_step(way, 
         assert [event.at for event in events.of("granted")] == [0, 0, *ends[:3]]
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_a_caller_that_submits_again_at_once_finds_the_slot_free(way, shape, world):
     async def body(x):
         return x
@@ -168,9 +168,7 @@ def test_a_caller_that_submits_again_at_once_finds_the_slot_free(way, shape, wor
 
 
 @pytest.mark.parametrize("shape", ["function", "async function", "method", "async method"])
-def test_a_lowered_limit_interrupts_nothing_and_a_raised_one_does_not_over_grant(
-    way, shape, world
-):
+def test_a_lowered_limit_interrupts_nothing_and_a_raised_one_does_not_over_grant(way, shape, world):
     async def body(task):
         seconds, limit = task
         with world.at_work(task):
@@ -396,8 +394,7 @@ def test_what_a_failed_enter_raised_reaches_who_waits_and_no_exit_hook_runs(
 # -- contexts and results -----------------------------------------------------------------------
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_each_input_has_its_own_copy_of_its_callers_context_and_its_own_ids(way, shape, world):
     name = contextvars.ContextVar("name", default="nobody")
     door = Door(world)
@@ -483,8 +480,7 @@ class Mine(Exception):
         self.detail = detail
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_an_error_keeps_its_type_attributes_and_user_frames_and_the_container_is_used_on(
     way, shape, world
 ):
@@ -522,8 +518,7 @@ class Stop(BaseException):
 CONTROL_FLOW = [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError]
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_control_flow_arrives_as_a_remote_error_and_harms_no_neighbour(way, shape, world):
     door = Door(world)
 
@@ -554,8 +549,7 @@ def test_control_flow_arrives_as_a_remote_error_and_harms_no_neighbour(way, shap
 # -- cancelling ---------------------------------------------------------------------------------
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_what_is_cancelled_in_the_queue_never_runs(way, shape, world):
     door = Door(world)
 
@@ -648,8 +642,7 @@ def test_a_cancelled_sync_input_frees_its_caller_at_once_and_its_slot_when_it_ha
         assert container.counts() == Counts(finished=2, cancelled=1)
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_a_cancel_after_the_end_changes_nothing(way, shape, world):
     async def body(x):
         return x
@@ -1044,8 +1037,7 @@ def test_leaving_cancels_what_runs_and_what_waits_and_then_runs_the_exit_hooks(w
     assert container.last_counts == Counts(cancelled=5)
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_an_error_in_the_block_leaves_as_well(way, shape, world):
     async def body(x):
         with world.at_work(x):
@@ -1177,8 +1169,7 @@ class Thing:
     """Can be watched."""
 
 
-@in_both_times
-@in_every_shape
+@in_every_shape_and_both_times
 def test_nothing_of_an_input_is_kept_once_it_has_settled(way, shape, world):
     """Neither arguments nor result nor error, nor what its context held; also with a probe."""
     variable = contextvars.ContextVar("variable")
