@@ -595,3 +595,84 @@ def test_a_call_whose_clock_is_stuck_shows_one_frame_of_ours():
         finally:
             go.set()
         assert [entry.name for entry in caught.traceback][1:] == ["__call__"]
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_members_of_a_batch_that_were_answered_early_end_with_it(kind, clock):
+    async def works_async(xs):
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.5)
+        return xs
+
+    def works(xs):
+        clock.sleep(2.5)
+        return xs
+
+    function = works if kind == "sync" else works_async
+    with FakeContainer(function, max_batch_size=2, wait_ms=10, clock=clock) as container:
+        first, second = container.submit(1), container.submit(2)
+        clock.sleep(1)
+        first.cancel()
+        clock.sleep(1)
+        second.cancel()
+        container.wait_idle()
+        ended = clock.now()
+        name = function.__name__
+        assert container.events.inputs("ended") == [f"{name}(1)", f"{name}(2)"]
+        assert [event.at for event in container.events.of("ended")] == [ended, ended]
+        assert [event.at for event in container.events.of("settled")][0] == 1
+        assert not any("Batch" in str(event) for event in container.events)
+
+
+def test_a_member_that_left_its_batch_ends_when_that_has_a_result(clock):
+    async def works(xs):
+        await asyncio.sleep(5)
+        return xs
+
+    with FakeContainer(works, max_batch_size=2, wait_ms=10, clock=clock) as container:
+        first, second = container.submit(1), container.submit(2)
+        clock.sleep(1)
+        first.cancel()
+        assert second.result() == 2
+        assert container.events.inputs("ended") == ["works(1)"]
+        assert container.events.of("ended")[0].at == 5
+        assert container.events.inputs("settled") == ["works(1)", "works(2)"]
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_probe_keeps_no_input_that_has_ended(batched, clock):
+    def works(x):
+        clock.sleep(2)
+        if x == 1 or x == [1]:
+            raise ValueError
+        return x
+
+    options = {"max_batch_size": 1, "wait_ms": 0} if batched else {}
+    with FakeContainer(works, clock=clock, **options) as container:
+        handles = [container.submit(x) for x in range(5)]
+        clock.sleep(1)
+        handles[0].cancel()
+        handles[4].cancel()
+        assert len(container._probe._labels) == 4  # one of them is answered, and runs on
+        container.wait_idle()
+        assert container._probe._labels == {}
+
+
+def test_a_batch_that_gets_its_slot_is_never_seen_as_neither_queued_nor_running(clock):
+    async def works(xs):
+        await asyncio.sleep(1)
+        return xs
+
+    with FakeContainer(works, max_batch_size=2, wait_ms=10, clock=clock) as container:
+        for count in (1, 2, 3):
+            handles = [container.submit(x) for x in range(count)]
+            container.wait_idle()
+            assert all(handle.done() for handle in handles)
+        gate = container.hold("start")
+        handles = [container.submit(x) for x in range(3)]
+        container.wait_running(2)
+        assert gate.held == ["works(0) #4 + works(1) #3"]
+        gate.open()
+        container.wait_idle()

@@ -564,3 +564,41 @@ def test_trio_is_told_where_it_may_wait():
             VirtualClock().__enter__()
 
     trio.run(main)
+
+
+# -- what is dropped ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["stream", "map"])
+def test_time_stands_until_what_was_dropped_is_closed(way, monkeypatch):
+    """What drops it may be a finalizer, so that another thread must close it."""
+    app, clock = moorage.App(), VirtualClock()
+    let_go = threading.Event()
+    monkeypatch.setattr(
+        "moorage.calls.process_timekeeper.post",
+        lambda callback: threading.Thread(target=lambda: (let_go.wait(30), callback())).start(),
+    )
+
+    @app.function(max_containers=1)
+    async def numbers():
+        for number in range(100):
+            yield number
+
+    @app.function(max_containers=1)
+    async def works(x):
+        await asyncio.sleep(x)
+        return x
+
+    with app.run(clock=clock):
+        reader = numbers.remote_gen() if way == "stream" else works.map([0, 50, 60])
+        assert next(iter(reader)) == 0
+        del reader
+        assert "busy: MainThread, what was dropped" in repr(clock)
+        timer = threading.Timer(0.05, let_go.set)
+        timer.start()
+        try:
+            assert works.remote(1) == 1  # its slot comes when the others have gone
+            assert clock.now() == 1
+        finally:
+            let_go.set()
+            timer.join()

@@ -34,8 +34,8 @@ from moorage.calls import StreamCall, StreamReader
 from moorage.runs import Run
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import BatchOptions, batch_target
-from moorage.runtime.capacity import Capacity
 from moorage.runtime.callers import reader_here
+from moorage.runtime.capacity import Capacity
 from moorage.runtime.clock import Clock, VirtualClock
 from moorage.runtime.container import Container, ContainerOptions, Host
 from moorage.runtime.deadlock import producer_waits

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+import pytest
+
 import moorage
 from moorage.runtime.clock import Clock, VirtualClock, system_clock
 from moorage.runtime.wakers import make_async_waiter
@@ -20,6 +22,17 @@ from moorage.runtime.wakers import make_async_waiter
 Body = Callable[[Any], Coroutine[Any, Any, Any]]
 
 SHAPES = ["function", "async function", "method", "async method", "batched", "async batched"]
+SYNC = ["function", "method", "batched"]
+ASYNC = ["async function", "async method", "async batched"]
+
+in_both_times = pytest.mark.parametrize("world", ["virtual", "real"], indirect=True)
+in_every_shape = pytest.mark.parametrize("shape", SHAPES)
+in_every_shape_and_both_times = pytest.mark.parametrize(
+    ("shape", "world"),
+    [(shape, "virtual") for shape in SHAPES] + [(shape, "real") for shape in SHAPES[:2]],
+    indirect=["world"],
+)
+both_kinds = pytest.mark.parametrize("kind", ["sync", "async"])
 
 # Seconds after which a test that hangs fails.
 PATIENCE = 30.0
@@ -78,6 +91,13 @@ def shaped(shape: str, body: Body) -> tuple[Any, dict[str, Any]]:
                 return await body(x)
 
     return Work, {}
+
+
+class Mine(Exception):
+    def __init__(self, code, *, detail):
+        super().__init__(f"{code}, {detail}")
+        self.code = code
+        self.detail = detail
 
 
 class World:

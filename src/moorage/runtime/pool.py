@@ -634,9 +634,11 @@ class Pool:
             input.state = RUNNING
             input.container = container
             input.runner = batch
-            if self.probe is not None:
-                self.probe.note("granted", self, input, container)
         self._grant(container, batch, now, effects)
+        if self.probe is not None:
+            # Not before: whoever looks on must not find them neither queued nor running.
+            for input in members:
+                self.probe.note("granted", self, input, container)
 
     # -- the bound of the backlog -----------------------------------------------------
 

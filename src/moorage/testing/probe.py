@@ -17,10 +17,7 @@ from ..frames import shortened
 from ..runtime import forking
 from ..runtime.batching import members_of
 from ..runtime.clock import Clock, system_clock
-from ..runtime.input import Input, InputState
-
-
-from ..runtime.input import Input, Target
+from ..runtime.input import Input, InputState, Target
 from ..runtime.labels import shown_call
 from ..runtime.patched_time import current_virtual_clock
 from ..runtime.regions import ours, park
