@@ -622,7 +622,7 @@ def test_members_of_a_batch_that_were_answered_early_end_with_it(kind, clock):
         name = function.__name__
         assert container.events.inputs("ended") == [f"{name}(1)", f"{name}(2)"]
         assert [event.at for event in container.events.of("ended")] == [ended, ended]
-        assert [event.at for event in container.events.of("settled")][0] == 1
+        assert container.events.of("settled")[0].at == 1
         assert not any("Batch" in str(event) for event in container.events)
 
 
