@@ -211,7 +211,9 @@ FOR_THE_ENGINE = {"context", "number", "settled", "settled_at", "target", "unset
 FOR_THE_ENGINE_OF_THE_KIT = {
     "Gate": {"is_at", "pass_through", "pass_through_async"},
     "Probe": {"around", "note", "start_error", "unwatch", "watch"},
-    "VirtualClock": {"begin", "bind_thread", "end", "make_waiter", "rest", "virtual", "wait"},
+    "VirtualClock": {
+        *("begin", "bind_thread", "end", "expected", "make_waiter", "rest", "virtual", "wait"),
+    },
 }
 
 
