@@ -12,6 +12,7 @@ import sys
 from . import asynchronous, batched, memory, synchronous
 from .harness import ROUNDS, Group, OpenGroup, Row, run_group
 from .idle import measure_idle
+from .plugin import measure_plugin
 from .proof import CheckFailed
 from .table import format_legend, format_table, machine_line
 
@@ -53,6 +54,7 @@ def main() -> int:
     if not arguments.only:
         print()
         print(measure_idle(1.0 if arguments.quick else 10.0))
+        print(measure_plugin(1 if arguments.quick else ROUNDS))
     return 0
 
 

@@ -229,7 +229,7 @@ def test_stuck_time_names_who_holds_it_up():
         thread = threading.Thread(target=hog)
         thread.start()
         assert entered.wait(10)
-        with pytest.raises(ClockStuckError, match=r"the hog \(in wait"):
+        with pytest.raises(ClockStuckError, match=r"the hog \(in hog \(tests"):
             clock.sleep(1.0)
         release.set()
         thread.join()

@@ -7,6 +7,7 @@ import enum
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -54,6 +55,9 @@ class Example:
     The page says ``<!-- examples/docs/x.py -->`` before the block, and after it
     may say ``<!-- prints -->`` or ``<!-- prints, in one run -->`` before a block
     of text: the latter where the numbers are those of one machine.
+
+    A file ``test_x.py`` is run by pytest, by the settings of its folder, and passes;
+    what fails says ``<!-- fails with -->`` before the lines that pytest prints then.
     """
 
     page: Path
@@ -61,6 +65,11 @@ class Example:
     code: str
     prints: str | None = None
     in_one_run: bool = False
+    fails: bool = False
+
+    @property
+    def is_suite(self) -> bool:
+        return self.file is not None and Path(self.file).name.startswith("test_")
 
     @property
     def id(self) -> str:
@@ -76,8 +85,10 @@ def examples_of(page: Path) -> list[Example]:
     found: list[Example] = []
     for block in BLOCK.finditer(page.read_text()):
         comment, body = block["comment"], block["body"]
-        if block["kind"] == "python":
+        if block["kind"] in ("python", "ini"):
             found.append(Example(page, comment, body))
+        elif comment == "fails with":
+            found[-1] = replace(found[-1], prints=body, fails=True)
         elif comment is not None and comment.startswith("prints"):
             in_one_run = comment == "prints, in one run"
             assert in_one_run or comment == "prints", f"{page}: {comment!r} is no comment of ours"
@@ -120,12 +131,52 @@ def run_example(file: str, *arguments: str) -> str:
     return done.stdout.replace(f"{ROOT}{os.sep}", "")  # warnings name the file in full
 
 
+def run_suite(file: str, tmp_path: Path) -> tuple[int, str]:
+    """The code with which pytest exits, and what it prints, with all that is installed.
+
+    A folder with settings of its own is a suite as a user has it, far from ours.
+    """
+    path, where = ROOT / file, ROOT
+    if (path.parent / "pytest.ini").exists():
+        where = tmp_path / "suite"
+        shutil.copytree(path.parent, where, ignore=shutil.ignore_patterns("__pycache__"))
+        path = where / path.name
+    # The environment may turn plugins off, or add options, for tests of ours.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MOORAGE", "PYTEST"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)],
+        cwd=where,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.id)
 def test_examples_are_the_files_that_run(example: Example, tmp_path: Path):
     assert example.file, "write <!-- examples/docs/x.py --> in the line before the block"
     code = (ROOT / example.file).read_text()
+    if example.file.endswith(".ini"):
+        assert code.strip() == example.code.strip()
+        return  # of the suite beside it
     assert ast.get_docstring(ast.parse(code)), "an example opens with what it shows"
     assert code.split('"""', 2)[2].strip() == example.code.strip()
+    if example.is_suite:
+        code_of_exit, printed = run_suite(example.file, tmp_path)
+        assert code_of_exit == (1 if example.fails else 0), printed
+        wanted = (example.prints or "").splitlines()
+        assert [line for line in wanted if line not in printed.splitlines()] == []
+        assert re.search(r"^\d+ passed", printed, re.M), printed
+        return
+    if (ROOT / example.file).with_name("pytest.ini").exists():
+        return  # of the suite beside it
     if example.file == "examples/hello.py":
         (tmp_path / "a.txt").write_text("a")
         (tmp_path / "b.txt").write_text("b")
@@ -142,12 +193,42 @@ def test_examples_are_the_files_that_run(example: Example, tmp_path: Path):
 
 
 def test_every_example_of_the_documentation_stands_in_it():
-    files = {f"examples/docs/{path.name}" for path in (ROOT / "examples/docs").glob("*.py")}
+    folder = ROOT / "examples/docs"
+    paths = [path for kind in ("py", "ini") for path in folder.rglob(f"*.{kind}")]
+    files = {str(path.relative_to(ROOT)) for path in paths}
     assert files == {e.file for e in EXAMPLES} - {"examples/hello.py"}
+
+
+def test_settings_of_an_example_have_a_suite_beside_them():
+    for settings in (ROOT / "examples/docs").rglob("*.ini"):
+        assert list(settings.parent.glob("test_*.py")), settings
 
 
 # Attributes of a FunctionCall that the engine reads.
 FOR_THE_ENGINE = {"context", "number", "settled", "settled_at", "target", "unsettled"}
+
+# What of the test kit the engine calls, by class.
+FOR_THE_ENGINE_OF_THE_KIT = {
+    "Gate": {"is_at", "pass_through", "pass_through_async"},
+    "Probe": {"around", "note", "start_error", "unwatch", "watch"},
+    "VirtualClock": {
+        *("begin", "bind_thread", "end", "expected", "make_waiter", "rest", "virtual", "wait"),
+    },
+}
+
+
+def attributes_of_the_kit() -> list[str]:
+    """All that a user reads and calls; the fields of a dataclass stand beside its name."""
+    classes = {name: getattr(moorage.testing, name) for name in moorage.testing.__all__}
+    return [
+        f"{name}.{attribute}"
+        for name, value in classes.items()
+        if isinstance(value, type)
+        for attribute in vars(value)
+        if not attribute.startswith("_")
+        and attribute not in getattr(value, "__dataclass_fields__", ())
+        and attribute not in FOR_THE_ENGINE_OF_THE_KIT.get(name, ())
+    ]
 
 
 def test_every_public_name_stands_in_the_reference():
@@ -159,8 +240,7 @@ def test_every_public_name_stands_in_the_reference():
         for name in dir(owner)
         if not name.startswith("_") and name not in FOR_THE_ENGINE
     ]
-    names += [f"`{name}" for name in moorage.testing.__all__]
-    names += [f"VirtualClock.{name}" for name in ("now", "sleep", "run", "patch_time")]
+    names += [f"`{name}" for name in (*moorage.testing.__all__, *attributes_of_the_kit())]
     raised = moorage.exception.__file__
     names += [
         f"`{node.name}`"

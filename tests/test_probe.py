@@ -551,3 +551,128 @@ def test_a_forked_child_can_use_a_probe_of_its_own():
                 status = 0 if own.call() == 7 and container.events else 1
             os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+# -- what cannot come ---------------------------------------------------------------------------
+
+
+def test_a_point_that_the_function_never_comes_to_is_refused_for_a_whole_app_too():
+    app, probe = App(), Probe()
+
+    @app.function()
+    def work(): ...
+
+    @app.function()
+    def count():
+        yield 1
+
+    with pytest.raises(InvalidError, match="work awaits nothing, for it is no async function"):
+        probe.hold("await", of=work)
+    with pytest.raises(InvalidError, match="count is a generator, which is held at its start"):
+        probe.hold("settle", of=count)
+
+
+def test_who_waits_for_ever_at_a_gate_is_told_what_for():
+    clock = VirtualClock(stuck_after=0.05)
+    with FakeContainer(sleeps, max_inputs=2, clock=clock) as container:
+        gate = container.hold("await")
+        with pytest.raises(ClockStuckError) as caught:
+            gate.wait_held(2)
+        assert "waits for 2 held by <Gate at 'await': holds none> in" in str(caught.value)
+        with pytest.raises(ClockStuckError) as caught:
+            container.wait_running(1)
+        assert "waits for 1 running in <FakeContainer sleeps: 0 of 2 slots held, at 0 s> in" in str(
+            caught.value
+        )
+
+
+def test_a_call_whose_clock_is_stuck_shows_one_frame_of_ours():
+    clock, go = VirtualClock(stuck_after=0.05), threading.Event()
+    with FakeContainer(lambda: go.wait(30), clock=clock) as container:
+        try:
+            with pytest.raises(ClockStuckError) as caught:
+                container.call()
+        finally:
+            go.set()
+        assert [entry.name for entry in caught.traceback][1:] == ["__call__"]
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_members_of_a_batch_that_were_answered_early_end_with_it(kind, clock):
+    async def works_async(xs):
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.5)
+        return xs
+
+    def works(xs):
+        clock.sleep(2.5)
+        return xs
+
+    function = works if kind == "sync" else works_async
+    with FakeContainer(function, max_batch_size=2, wait_ms=10, clock=clock) as container:
+        first, second = container.submit(1), container.submit(2)
+        clock.sleep(1)
+        first.cancel()
+        clock.sleep(1)
+        second.cancel()
+        container.wait_idle()
+        ended = clock.now()
+        name = function.__name__
+        assert container.events.inputs("ended") == [f"{name}(1)", f"{name}(2)"]
+        assert [event.at for event in container.events.of("ended")] == [ended, ended]
+        assert container.events.of("settled")[0].at == 1
+        assert not any("Batch" in str(event) for event in container.events)
+
+
+def test_a_member_that_left_its_batch_ends_when_that_has_a_result(clock):
+    async def works(xs):
+        await asyncio.sleep(5)
+        return xs
+
+    with FakeContainer(works, max_batch_size=2, wait_ms=10, clock=clock) as container:
+        first, second = container.submit(1), container.submit(2)
+        clock.sleep(1)
+        first.cancel()
+        assert second.result() == 2
+        assert container.events.inputs("ended") == ["works(1)"]
+        assert container.events.of("ended")[0].at == 5
+        assert container.events.inputs("settled") == ["works(1)", "works(2)"]
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_probe_keeps_no_input_that_has_ended(batched, clock):
+    def works(x):
+        clock.sleep(2)
+        if x == 1 or x == [1]:
+            raise ValueError
+        return x
+
+    options = {"max_batch_size": 1, "wait_ms": 0} if batched else {}
+    with FakeContainer(works, clock=clock, **options) as container:
+        handles = [container.submit(x) for x in range(5)]
+        clock.sleep(1)
+        handles[0].cancel()
+        handles[4].cancel()
+        assert len(container._probe._labels) == 4  # one of them is answered, and runs on
+        container.wait_idle()
+        assert container._probe._labels == {}
+
+
+def test_a_batch_that_gets_its_slot_is_never_seen_as_neither_queued_nor_running(clock):
+    async def works(xs):
+        await asyncio.sleep(1)
+        return xs
+
+    with FakeContainer(works, max_batch_size=2, wait_ms=10, clock=clock) as container:
+        for count in (1, 2, 3):
+            handles = [container.submit(x) for x in range(count)]
+            container.wait_idle()
+            assert all(handle.done() for handle in handles)
+        gate = container.hold("start")
+        handles = [container.submit(x) for x in range(3)]
+        container.wait_running(2)
+        assert gate.held == ["works(0) #4 + works(1) #3"]
+        gate.open()
+        container.wait_idle()

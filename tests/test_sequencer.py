@@ -1,4 +1,4 @@
-"""The sequencer: steps across threads and tasks, in both kinds of time, and those that never come."""
+"""The sequencer: steps across threads and tasks, in both kinds of time, and what never comes."""
 
 from __future__ import annotations
 

@@ -410,3 +410,33 @@ def test_a_user_who_cancels_every_task_on_the_loop_loses_no_input():
         s = work.statistics()
         assert (s.running, s.queued, s.accepted) == (0, 0, 8)
         assert s.failed == ends.count(asyncio.CancelledError)
+
+
+class WantsKeywords(Exception):
+    """`copy.copy` cannot make another."""
+
+    def __init__(self, code, *, detail):
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class WantsKeywordsAndHasSlots(WantsKeywords):
+    __slots__ = ("more",)
+
+
+@pytest.mark.parametrize("kind", [WantsKeywords, WantsKeywordsAndHasSlots])
+def test_an_error_that_wants_keywords_is_copied_for_each_of_its_callers(kind):
+    app = App()
+
+    @app.function(max_containers=1)
+    @moorage.batched(max_batch_size=3, wait_ms=1000)
+    def fail(xs):
+        raise kind(7, detail=xs)
+
+    with app.run():
+        errors = list(fail.map([1, 2, 3], return_exceptions=True))
+    assert [(type(error), str(error)) for error in errors] == [(kind, "7: [1, 2, 3]")] * 3
+    assert [(error.code, error.detail) for error in errors] == [(7, [1, 2, 3])] * 3
+    # One with slots may have more than can be found: its callers share it.
+    assert len({id(error) for error in errors}) == (3 if kind is WantsKeywords else 1)

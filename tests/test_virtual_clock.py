@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import trio
 import moorage
 from moorage.exception import ClockStuckError, InvalidError
 from moorage.runtime.patched_time import current_virtual_clock
-from moorage.testing import VirtualClock
+from moorage.testing import FakeContainer, VirtualClock
 
 
 def in_thread(function):
@@ -128,6 +129,69 @@ def test_run_is_asyncio_run_in_virtual_time():
     assert clock._thread is None
 
 
+def test_sleep_aio_lets_the_tasks_of_its_loop_run():
+    async def main():
+        ticks = []
+
+        async def tick():
+            for _ in range(3):
+                await asyncio.sleep(1)
+                ticks.append(clock.now())
+
+        task = asyncio.ensure_future(tick())
+        await clock.sleep.aio(2.5)
+        assert ticks == [1, 2]
+        await task
+        return clock.now()
+
+    clock = VirtualClock()
+    assert clock.run(main()) == 3
+
+
+def test_sleep_aio_of_nothing_waits_until_all_others_wait():
+    """A cancelled call ends at its caller first, and then in its containers."""
+    app, clock, ended = moorage.App(), VirtualClock(), []
+
+    @app.function()
+    async def inner():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("inner")
+
+    @app.function()
+    async def outer():
+        try:
+            await inner.remote.aio()
+        finally:
+            ended.append("outer")
+
+    async def main():
+        async with app.run(clock=clock):
+            asking = asyncio.ensure_future(outer.remote.aio())
+            await clock.sleep.aio(5)
+            asking.cancel()
+            await clock.sleep.aio(0)
+            assert sorted(ended) == ["inner", "outer"]
+            assert clock.now() == 5
+
+    clock.run(main())
+
+
+def test_sleep_aio_can_be_cancelled_and_wants_its_own_loop():
+    async def main():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(clock.sleep.aio(3600), 1)
+        assert clock.now() == 1
+        with pytest.raises(InvalidError, match="an event loop of another clock"):
+            await VirtualClock().sleep.aio(1)
+
+    clock = VirtualClock()
+    clock.run(main())
+    with pytest.raises(InvalidError, match=r"`await clock\.sleep\.aio"):
+        asyncio.run(clock.sleep.aio(1))
+
+
 def test_between_two_runs_of_its_loop_a_thread_that_entered_on_it_holds_time():
     clock = VirtualClock()
 
@@ -183,6 +247,49 @@ def test_a_run_makes_the_thread_take_part():
         assert calls[0].get() == 3602
     assert repr(clock).endswith("busy: nobody>")
     assert clock._thread is None
+
+
+def test_a_run_lives_by_the_clock_that_its_thread_lives_by():
+    """So that a program which opens its run itself can be tested as it is."""
+    app = moorage.App()
+
+    @app.function(timeout=7200)
+    async def nap(seconds):
+        await asyncio.sleep(seconds)
+
+    scope = app.run()
+
+    def main():
+        with scope:
+            nap.remote(3600)
+
+    async def main_async():
+        async with scope:
+            await nap.remote.aio(3600)
+
+    with VirtualClock() as clock:
+        main()
+        with FakeContainer(nap) as container:
+            container.call(3600)
+    with VirtualClock() as other:  # entered again, it is by another clock
+        main()
+    other.run(main_async())
+    assert (clock.now(), other.now()) == (7200, 7200)
+
+
+def test_a_run_on_a_loop_in_real_time_is_in_real_time_also_where_the_thread_is_not():
+    app = moorage.App()
+
+    @app.function()
+    def f():
+        return current_virtual_clock()
+
+    async def main():
+        async with app.run():
+            return await f.remote.aio()
+
+    with VirtualClock():
+        assert asyncio.run(main()) is None
 
 
 def test_a_run_on_a_loop_of_the_clock_takes_part():
@@ -265,6 +372,26 @@ def test_a_test_on_the_clocks_loop_hears_of_a_hog():
 
     with pytest.raises(ClockStuckError, match="a worker of moorage-hog-1"):
         clock.run(main())
+
+
+def test_who_waits_for_something_real_is_named_with_the_users_line():
+    app, clock = moorage.App(), VirtualClock(stuck_after=0.1)
+    release = threading.Event()
+
+    @app.function()
+    def listen():
+        release.wait(30)
+
+    with app.run(clock=clock):
+        call = listen.spawn()
+        with pytest.raises(ClockStuckError) as caught:
+            clock.sleep(1)
+        release.set()
+        call.get()
+    message = str(caught.value)
+    assert "of moorage-listen-1 (in " in message
+    here = r"listen \(tests/test_virtual_clock\.py:\d+\)"
+    assert re.search(here + r", in \S+ \(threading\.py:\d+\)", message)
 
 
 def test_a_real_loop_in_a_thread_that_takes_part_is_named():
@@ -437,3 +564,41 @@ def test_trio_is_told_where_it_may_wait():
             VirtualClock().__enter__()
 
     trio.run(main)
+
+
+# -- what is dropped ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["stream", "map"])
+def test_time_stands_until_what_was_dropped_is_closed(way, monkeypatch):
+    """What drops it may be a finalizer, so that another thread must close it."""
+    app, clock = moorage.App(), VirtualClock()
+    let_go = threading.Event()
+    monkeypatch.setattr(
+        "moorage.calls.process_timekeeper.post",
+        lambda callback: threading.Thread(target=lambda: (let_go.wait(30), callback())).start(),
+    )
+
+    @app.function(max_containers=1)
+    async def numbers():
+        for number in range(100):
+            yield number
+
+    @app.function(max_containers=1)
+    async def works(x):
+        await asyncio.sleep(x)
+        return x
+
+    with app.run(clock=clock):
+        reader = numbers.remote_gen() if way == "stream" else works.map([0, 50, 60])
+        assert next(iter(reader)) == 0
+        del reader
+        assert "busy: MainThread, what was dropped" in repr(clock)
+        timer = threading.Timer(0.05, let_go.set)
+        timer.start()
+        try:
+            assert works.remote(1) == 1  # its slot comes when the others have gone
+            assert clock.now() == 1
+        finally:
+            let_go.set()
+            timer.join()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .exception import Error, InvalidArgumentsError, InvalidError
 from .frames import short, shortened_as
 from .runs import Run, give_sigint_back
-from .runtime.clock import Clock, VirtualClock
+from .runtime.clock import Clock, VirtualClock, clock_of_here
 from .runtime.interrupts import interrupts
 from .runtime.probing import Probing
 from .runtime.regions import begins_region, ours
@@ -55,7 +55,8 @@ class RunMethod:
 
         Args:
             name: shown as the app's description.
-            clock: the clock that everything in the run lives by; real time if None.
+            clock: the clock that everything in the run lives by; if None, the virtual clock
+                in which the thread takes part already, and real time without one.
                 In a `testing.VirtualClock` the thread, or the event loop of that clock,
                 which enters takes part until it leaves.
             grace: seconds that leaving may take in all; 5 if None.  They begin
@@ -124,33 +125,37 @@ class AppRun:
         self._serialize = serialize
         self._probe = probe
         self._run: Run | None = None
-        self._virtual = clock if isinstance(clock, VirtualClock) else None
-        self._part: int | None = None  # of whoever entered, in the virtual clock
+        # Of whoever entered, in the run's clock if that is virtual.
+        self._part: tuple[VirtualClock, int] | None = None
+
+    def _chosen_clock(self) -> Clock | None:
+        # A thread that takes part holds up time while it waits for a run in real time.
+        return clock_of_here() if self._clock is None else self._clock
 
     def __enter__(self) -> App:
-        virtual = self._virtual
+        clock = self._chosen_clock()
         try:
-            if virtual is None:
-                return self._begin()
-            virtual._refuse_real_loop("with app.run(clock=clock):")
-            part = virtual._enter()
+            if not isinstance(clock, VirtualClock):
+                return self._begin(clock)
+            clock._refuse_real_loop("with app.run(clock=clock):")
+            part = clock._enter()
             try:
-                app = self._begin()
+                app = self._begin(clock)
             except BaseException:
-                virtual._leave(part)
+                clock._leave(part)
                 raise
-            self._part = part
+            self._part = clock, part
             return app
         except Error as error:
             raise short(error)
 
-    def _begin(self) -> App:
+    def _begin(self, clock: Clock | None) -> App:
         before = self._run
         try:
             interrupts.install()  # before there is anything that it could leave behind
             with ours:
                 self._run = self._app._open(
-                    self._clock, self._grace, self._name, self._probe, serialize=self._serialize
+                    clock, self._grace, self._name, self._probe, serialize=self._serialize
                 )
         except BaseException:
             # Ctrl-C at the end of the region: nobody else would leave it.
@@ -182,32 +187,32 @@ class AppRun:
     def _leave_clock(self) -> None:
         part, self._part = self._part, None
         if part is not None:
-            assert self._virtual is not None
-            self._virtual._leave(part)
+            clock, ident = part
+            clock._leave(ident)
 
     async def __aenter__(self) -> App:
-        virtual = self._virtual
+        clock = self._chosen_clock()
         try:
-            if virtual is None:
-                return await self._begin_async()
-            virtual._refuse_real_loop("async with app.run(clock=clock):")
-            part = virtual._enter()
+            if not isinstance(clock, VirtualClock):
+                return await self._begin_async(clock)
+            clock._refuse_real_loop("async with app.run(clock=clock):")
+            part = clock._enter()
             try:
-                app = await self._begin_async()
+                app = await self._begin_async(clock)
             except BaseException:
-                virtual._leave(part)
+                clock._leave(part)
                 raise
-            self._part = part
+            self._part = clock, part
             return app
         except Error as error:
             raise short(error)
 
-    async def _begin_async(self) -> App:
+    async def _begin_async(self, clock: Clock | None) -> App:
         before = self._run
         try:
             if not self._app._leaves_ambient_runs():
-                return self._begin()
-            return await run_in_thread(self._begin)
+                return self._begin(clock)
+            return await run_in_thread(lambda: self._begin(clock))
         except BaseException:  # cancelled while it was opened: nobody else would leave it
             run = self._run
             if run is not None and run is not before:

@@ -26,6 +26,7 @@ from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
 from .runtime.callers import ReaderHere, hold_loop, park_for, reader_here, wait_for
 from .runtime.cancellation import strike_again
+from .runtime.clock import Clock, VirtualClock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
 from .runtime.pool import Pool
@@ -69,6 +70,10 @@ class StreamCall:
         self.stream: Stream  # set when it is submitted
         self.pool: Pool | None = None  # set when it is submitted
         self.reader: Reader | None = None  # who read last
+
+    @property
+    def clock(self) -> Clock | None:
+        return None if self.pool is None else self.pool.clock
 
     def settled(self, input: Input, /) -> Wake:
         open_streams.pop(self, None)
@@ -154,9 +159,9 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         call.reader = None  # at once: nobody waits for a reader that has gone
         # Closed, or collected, maybe while some lock is held: take none here.
         try:
-            later(lambda: _abandon(call, input))
+            later(lambda: _abandon(call, input), call.clock)
         except (InputCancellation, KeyboardInterrupt):  # it would be lost with the reader
-            later(lambda: _abandon(call, input))
+            later(lambda: _abandon(call, input), call.clock)
             strike_again()
         raise
     except BaseException:
@@ -216,7 +221,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
                 await wait_for(pool, waiter, input)
     except GeneratorExit:
         call.reader = None  # at once: nobody waits for a reader that has gone
-        later(lambda: _abandon(call, input))
+        later(lambda: _abandon(call, input), call.clock)
         raise
     except BaseException:
         _abandon(call, input)
@@ -241,8 +246,14 @@ def sits_in_step(steps: AsyncGenerator[object, None]) -> bool:
     return cast("AsyncGeneratorType[object, None]", steps).ag_running
 
 
-def later(callback: Callable[[], object]) -> None:
-    """Do it soon on the timekeeper's thread: also from finalizers, which take no lock."""
+def later(callback: Callable[[], object], clock: Clock | None = None) -> None:
+    """Do it soon on the timekeeper's thread: also from finalizers, which take no lock.
+
+    Args:
+        clock: the time that stands until it is done, if that is virtual.
+    """
+    if isinstance(clock, VirtualClock):
+        callback = clock.expected(callback, "what was dropped")
     process_timekeeper.post(callback)
 
 
@@ -271,7 +282,7 @@ async def wait_let_in_async(pool: Pool, inputs: Sequence[Input]) -> None:
         await wait_for(pool, waiter, None)
     except GeneratorExit:
         # Collected, maybe while some lock is held: take none here.
-        later(lambda: pool.cancel_all(inputs))
+        later(lambda: pool.cancel_all(inputs), pool.clock)
         raise
     except BaseException:
         pool.cancel_all(inputs)

@@ -40,7 +40,7 @@ from .calls import (
     warn_if_loop_runs,
     written,
 )
-from .exception import Error, InvalidError
+from .exception import ClockStuckError, Error, InvalidError
 from .feeding import Row, rows_of, rows_of_async
 from .frames import short, shortened_as
 from .maps import MapResults
@@ -105,8 +105,10 @@ class Remote(Generic[P, R_co]):
                 raise short(error)
             try:
                 park_for(pool, waiter, input)
-            except BaseException:
+            except BaseException as error:
                 pool.cancel(input)
+                if isinstance(error, ClockStuckError):
+                    raise short(error)
                 raise
             outcome = input.outcome
             if type(outcome) is Value:
@@ -145,7 +147,7 @@ class Remote(Generic[P, R_co]):
         except GeneratorExit:
             # Collected, maybe while some lock is held: take none here.
             if pool is not None and input is not None:
-                later(partial(pool.cancel, input))
+                later(partial(pool.cancel, input), pool.clock)
             raise
         except BaseException:
             if pool is not None and input is not None:

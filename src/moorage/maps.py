@@ -402,6 +402,10 @@ class _Reading:
         self._turn = turn
         return due
 
+    @property
+    def clock(self) -> Clock | None:
+        return None if self._call is None else self._call.clock
+
     def close(self) -> None:
         if self._call is not None:
             self._call.close()
@@ -452,9 +456,9 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
     except GeneratorExit:
         # Closed, or collected, maybe while some lock is held: take none here.
         try:
-            later(reading.close)
+            later(reading.close, reading.clock)
         except (InputCancellation, KeyboardInterrupt):  # it would be lost with the reader
-            later(reading.close)
+            later(reading.close, reading.clock)
             strike_again()
         raise
     except BaseException as error:
@@ -518,7 +522,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
         if call.feeder_error is not None:
             raise call.feeder_error
     except GeneratorExit:
-        later(reading.close)
+        later(reading.close, reading.clock)
         if isinstance(feeder, AsyncFeeder):
             feeder.cancel()
             if not waits:

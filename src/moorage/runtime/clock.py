@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from .timekeeper import Callback, Timer, process_timekeeper
 from .virtual_clock import VirtualClock as VirtualClock
+from .virtual_clock import clock_of_here as clock_of_here
 
 
 class Waiter(Protocol):

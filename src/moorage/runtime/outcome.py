@@ -115,7 +115,7 @@ def _shown(error: BaseException) -> str:
 
 def _copy_of(error: BaseException) -> BaseException:
     try:
-        copied: object = copy.copy(error)
+        copied: object = _copied(error)
         if type(copied) is not type(error):
             return error
         copied.__cause__ = error.__cause__
@@ -124,6 +124,20 @@ def _copy_of(error: BaseException) -> BaseException:
     except Exception:
         return error  # its class cannot be copied, or not written to: share the object
     return copied
+
+
+def _copied(error: BaseException) -> object:
+    try:
+        return copy.copy(error)
+    except TypeError:
+        # Its class asks for more than `args`, as one with keyword-only parameters does:
+        # then without its __init__, and with what that left.
+        kind = type(error)
+        if any(cls.__dict__.get("__slots__") for cls in kind.__mro__):
+            raise
+        made = kind.__new__(kind, *error.args)
+        made.__dict__.update(error.__dict__)
+        return made
 
 
 def user_frames(traceback: TracebackType | None) -> TracebackType | None:

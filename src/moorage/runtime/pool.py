@@ -634,9 +634,11 @@ class Pool:
             input.state = RUNNING
             input.container = container
             input.runner = batch
-            if self.probe is not None:
-                self.probe.note("granted", self, input, container)
         self._grant(container, batch, now, effects)
+        if self.probe is not None:
+            # Not before: whoever looks on must not find them neither queued nor running.
+            for input in members:
+                self.probe.note("granted", self, input, container)
 
     # -- the bound of the backlog -----------------------------------------------------
 
@@ -830,10 +832,10 @@ class Pool:
         elif state is ABANDONED:
             input.state = SETTLED
             self._forget_abandoned(input)
-            if self._batching is not None:
-                end_of_batch(input)
             if self.probe is not None:
                 self.probe.note("ended", self, input, container)
+            if self._batching is not None:
+                end_of_batch(input)
         elif state is SETTLED:
             return None, ()  # given up at the end of its container's grace
         else:
@@ -880,12 +882,16 @@ class Pool:
             effects.append(wake)
         return None, effects
 
-    def _record(self, input: Input, outcome: Outcome) -> Effect | None:
-        """Make `outcome` final and count it; return how to wake who waits for it."""
+    def _record(self, input: Input, outcome: Outcome, state: InputState = SETTLED) -> Effect | None:
+        """Make `outcome` final and count it; return how to wake who waits for it.
+
+        Args:
+            state: ABANDONED if its code runs on; of a batch, that of its members.
+        """
         if self._batching is not None and isinstance(input.call, BatchCall):
-            return self._record_batch(input, outcome, ended=False)
+            return self._record_batch(input, outcome, state, ended=False)
         input.outcome = outcome
-        input.state = SETTLED
+        input.state = state
         if type(outcome) is Value:
             self._succeeded += 1
         elif type(outcome) is Failure:
@@ -899,10 +905,13 @@ class Pool:
             self.probe.note("settled", self, input, input.container)
         return self._end_trials(input, wake) if self._trials else wake
 
-    def _record_batch(self, batch: Input, outcome: Outcome, *, ended: bool) -> Effect | None:
+    def _record_batch(
+        self, batch: Input, outcome: Outcome, state: InputState = SETTLED, *, ended: bool
+    ) -> Effect | None:
         """Give each member of `batch` that has none its part of `outcome`.
 
         Args:
+            state: of those from now on.
             ended: its code has; only then members may be tried again.
         """
         call = batch.call
@@ -914,13 +923,13 @@ class Pool:
                 continue
             if not ended and type(its) is Failure and (trials := self._trials.get(member)):
                 its.earlier = tuple(trials.errors)
-            wake = self._record(member, its)
-            if not ended:
-                member.state = ABANDONED
+            wake = self._record(member, its, state)
             if wake is not None:
                 wakes.append(wake)
         call.live = 0
         if ended:
+            if self.probe is not None:
+                self.probe.note("ended", self, batch, batch.container)
             end_of_batch(batch)
         if self._trials:
             end = self._end_trials(batch, None)
@@ -1146,23 +1155,23 @@ class Pool:
         """A member of `batch` is cancelled; it runs on for the others, if there are any."""
         call = batch.call
         assert isinstance(call, BatchCall)
-        wake = self._record(input, outcome)
+        # Once it has begun, its arguments are in use, and its part of the slot.
+        begun = batch.state is not GRANTED
+        wake = self._record(input, outcome, ABANDONED if begun else SETTLED)
         call.live -= 1
         effects: list[Effect] = []
-        if batch.state is GRANTED:
+        if not begun:
             input.runner = None
             call.leave(batch, input)
             dropped.append(input)
-        else:
-            input.state = ABANDONED  # its arguments are in use, and its part of the slot
         if not call.live:
             effects = self._cancel(batch, outcome, dropped) or []
         return wake, effects
 
     def _abandon(self, input: Input, outcome: Outcome) -> Effect | None:
         """Answer the caller; the slot stays held until the user's code has ended."""
-        wake = self._record(input, outcome)
-        input.state = ABANDONED
+        wake = self._record(input, outcome, ABANDONED)
+        input.state = ABANDONED  # also of a batch
         self._abandoned[input] = self._now()
         self._be_patient(ALL_ABANDONED)
         return wake
@@ -1840,6 +1849,8 @@ class Pool:
         else:
             wake = self._record(input, input.cancellation or LOST)
             input.state = SETTLED
+            if self.probe is not None and self._batching is not None:
+                self.probe.note("ended", self, input, container)  # for members that were answered
         if self._batching is not None:
             end_of_batch(input)
         self._give_back(container, input)

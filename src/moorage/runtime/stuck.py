@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final, NamedTuple
 
-from .places import place_in_stack, place_in_task, place_of_caller
+from .places import place_in_stack, place_in_task, place_of_caller, place_of_thread
 from .stacks import current_frames
 
 # The most waits that an error names.
@@ -92,9 +92,8 @@ def _tasks_of(loop: asyncio.AbstractEventLoop) -> list[tuple[str, object]]:
 
 
 def _place_of(frame: FrameType | None) -> str:
-    if frame is None:
-        return ""
-    return f" (in {frame.f_code.co_name}, {frame.f_code.co_filename}:{frame.f_lineno})"
+    place = place_of_thread(frame)
+    return f" (in {place})" if place else ""
 
 
 def _runs_real_loop(frame: FrameType | None) -> bool:

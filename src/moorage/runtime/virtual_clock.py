@@ -23,9 +23,10 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..exception import ClockStuckError, InvalidError
+from ..with_aio import with_aio
 from . import forking
 from .outcome import user_frames
-from .patched_time import lives_by, patched
+from .patched_time import current_virtual_clock, lives_by, patched
 from .regions import ours
 from .stuck import ON_ITS_LOOP, Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
 from .timekeeper import Callback, Rank, Timer, TimerQueue
@@ -97,10 +98,10 @@ class _Part:
     __slots__ = ("before", "depth", "key")
 
     def __init__(self, before: Any) -> None:
-        self.depth = 1
+        self.depth: int = 1
         # None if the thread took part already, as a worker does.
         self.key: object = None
-        self.before = before  # the clock that it lived by before
+        self.before: Any = before  # the clock that it lived by before
 
 
 class VirtualClock:
@@ -153,8 +154,11 @@ class VirtualClock:
         self._lock = threading.Lock()  # a leaf: nothing is called while it is held
         self._now = 0.0  # guarded by _lock, as all below
         self._timers = TimerQueue()
-        # Invariant: time moves only while this is empty.
+        # Invariant: time moves only while this, and `_expected`, is empty.
         self._busy: dict[object, str] = {}
+        # What finalizers handed to the timekeeper.  Added to without the lock, which they
+        # may not take, by threads that take part and so are busy.
+        self._expected: dict[object, str] = {}
         self._key_of_thread: dict[int, object] = {}
         # The order in which participants came: those of the engine, then the others.
         self._orders: dict[object, tuple[int, int]] = {}
@@ -185,6 +189,7 @@ class VirtualClock:
         self._lock = threading.Lock()
         self._timers = TimerQueue()
         self._busy = {} if key is None else {key: threading.current_thread().name}
+        self._expected = {}
         self._key_of_thread = {} if key is None else {me: key}
         self._orders = {}
         self._waiting = set()
@@ -203,8 +208,35 @@ class VirtualClock:
         """Virtual seconds since the clock was made."""
         return self._now
 
+    async def _sleep_async(self, seconds: float) -> None:
+        self._refuse_real_loop("await clock.sleep.aio(...)")
+        loop = asyncio.get_running_loop()
+        passed = loop.create_future()
+
+        def tell() -> None:
+            if not passed.done():
+                passed.set_result(None)
+
+        def wake() -> None:
+            try:
+                loop.call_soon_threadsafe(tell)
+            except RuntimeError:
+                pass  # closed meanwhile
+
+        # Not by the loop's own timers: those that are due at once fire while others run.
+        timer = self.call_at(self._now + max(seconds, 0.0), wake)
+        try:
+            await passed
+        finally:
+            timer.cancel()
+
+    @with_aio(_sleep_async)
     def sleep(self, seconds: float) -> None:
         """Let virtual time pass in this thread.  The cancel of an input does not end it.
+
+        ``sleep(0)`` waits until all others wait: what was set off before has come to rest.
+        ``await clock.sleep.aio(...)`` is for tasks on a loop of this clock, and cancelled
+        as any wait of theirs.
 
         Raises:
             ClockStuckError: if time cannot go on.
@@ -326,7 +358,7 @@ class VirtualClock:
 
     def __repr__(self) -> str:
         with self._lock:
-            busy = ", ".join(self._busy.values()) or "nobody"
+            busy = ", ".join([*self._busy.values(), *list(self._expected.values())]) or "nobody"
             return f"<VirtualClock at {self._now:g} s, busy: {busy}>"
 
     # -- the clock's contract with the engine -----------------------------------
@@ -338,7 +370,8 @@ class VirtualClock:
         """
         timer = Timer(when, callback)
         with self._lock:
-            self._timers.push(timer, self._rank(self._key_here(), of_engine=True))
+            if self._timers.push(timer, self._rank(self._key_here(), of_engine=True)):
+                self._ring()  # as in `wait`
             self._start()
             self._look()
         return timer
@@ -423,6 +456,25 @@ class VirtualClock:
                     del self._key_of_thread[ident]
             self._orders.pop(key, None)
             self._idle(key)
+
+    def expected(self, callback: Callback, name: str) -> Callback:
+        """`callback`, to be called once by a thread that takes no part: time stands until then.
+
+        Takes no lock: finalizers call it.
+        """
+        key = object()
+        self._expected[key] = name
+
+        def call() -> None:
+            try:
+                callback()
+            finally:
+                with ours, self._lock:
+                    self._expected.pop(key, None)
+                    self._changes += 1
+                    self._look()
+
+        return call
 
     @property
     def _has_this_thread(self) -> bool:
@@ -621,7 +673,7 @@ class VirtualClock:
                     return  # closed, and maybe open again with another
                 pending = self._timers.next_when()
                 seen = self._changes
-                if self._busy:
+                if self._busy or self._expected:
                     watches = pending is not None
                 elif pending is not None:
                     self._now = max(self._now, pending)
@@ -654,6 +706,7 @@ class VirtualClock:
                 return
             threads = {key: ident for ident, key in self._key_of_thread.items()}
             busy = [(name, threads.get(key, 0)) for key, name in self._busy.items()]
+            busy += [(name, 0) for name in list(self._expected.values())]
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             loops = list(self._idle_loops)
             now = self._now
@@ -750,6 +803,17 @@ class VirtualClock:
             self._changes += 1
             self._idle_loops.discard(loop)
             self._busy[loop] = f"event loop of {threading.current_thread().name}"
+
+
+def clock_of_here() -> VirtualClock | None:
+    """The virtual clock that this thread lives by, and so does the event loop in it, if any."""
+    clock = current_virtual_clock()
+    if not isinstance(clock, VirtualClock):
+        return None
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return None if _in_trio() else clock
+    return clock if isinstance(loop, VirtualLoop) and loop.clock is clock else None
 
 
 def _is_number(value: object) -> bool:

@@ -62,23 +62,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     _default_executor: Executor | None
 
     def __init__(self, clock: VirtualClock) -> None:
-        self.clock = clock
+        self.clock: VirtualClock = clock
         # All guarded by the clock's lock.
         # How often it was rung.
-        self.rung = 0
+        self.rung: int = 0
         # Whether its thread sits in a wait of the clock's.
-        self.waits = False
+        self.waits: bool = False
         # Wake-ups that are being sent, and whether the loop waits for their end
         # rather than rest.
-        self.sending = 0
-        self.looks_again = False
+        self.sending: int = 0
+        self.looks_again: bool = False
         # While it runs: what its thread takes part as before and after.
         self.outer: object = None
         self.before: VirtualTime | None = None
         # Whether a container runs it.  One that none does keeps the clock open,
         # from its first run to its close.
-        self.owned = False
-        self.counted = False
+        self.owned: bool = False
+        self.counted: bool = False
         self.thread: threading.Thread | None = None
         # To be raised where it idles.
         self.error: ClockStuckError | None = None
@@ -263,11 +263,11 @@ class Job:
     line: Line
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.has_turn = False  # it is one of as many as the executor has threads
-        self.started = False
-        self.ended = False
-        self.answered = False
+        self.name: str = name
+        self.has_turn: bool = False  # it is one of as many as the executor has threads
+        self.started: bool = False
+        self.ended: bool = False
+        self.answered: bool = False
 
 
 class Line:

@@ -18,3 +18,20 @@ from .gates import GatePoint as GatePoint
 from .probe import Probe as Probe
 from .sequencer import Sequencer as Sequencer
 from .submission import Submission as Submission
+
+__all__ = [
+    "Event",
+    "EventKind",
+    "Events",
+    "FakeContainer",
+    "FakeMethod",
+    "FakeOptions",
+    "FakeStatistics",
+    "Gate",
+    "GatePoint",
+    "Probe",
+    "Sequencer",
+    "Submission",
+    "Timeline",
+    "VirtualClock",
+]

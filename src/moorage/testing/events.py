@@ -161,7 +161,8 @@ class Timeline(Sequence[str]):
             return self._lines == other
         return NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    def __hash__(self) -> int:
+        return hash(str(self))
 
     def __str__(self) -> str:
         return "\n".join(self._lines)

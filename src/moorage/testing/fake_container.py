@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
@@ -27,25 +27,27 @@ from ..retries import Retries
 from ..runs import MakePool, Run, give_sigint_back
 from ..runtime import views
 from ..runtime.autoscaler import Limits
-from ..runtime.clock import Clock, VirtualClock, Waiter
+from ..runtime.clock import Clock, VirtualClock, Waiter, clock_of_here
 from ..runtime.container import ContainerState
 from ..runtime.interrupts import interrupts
 from ..runtime.labels import shown_call
 from ..runtime.pool import Pool
 from ..runtime.regions import ours, park
 from ..runtime.statistics import PoolStatistics
+from ..runtime.virtual_clock import VirtualWaiter
 from ..runtime.wakers import AsyncWaiter, make_async_waiter, run_in_thread
 from ..targets import check_batched
 from ..with_aio import with_aio
 from .events import Events, Timeline, seconds
 from .gates import Gate, GatePoint
-from .probe import Probe, Watch
+from .probe import Probe, Watch, check_point
 from .submission import Submission
 
 READY: Final = ContainerState.READY
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+Y = TypeVar("Y")
 
 
 class FakeOptions(TypedDict, total=False):
@@ -84,7 +86,7 @@ class FakeStatistics:
     abandoned: int = 0  # of the running ones: answered, and their code has not ended
 
 
-class FakeContainer(Generic[P, R]):
+class FakeContainer(Generic[P, R_co]):
     """One container, filled up to `max_inputs`: ``with FakeContainer(fn) as container:``.
 
     It runs inputs with the engine that an app's containers have: hooks, slots, batches,
@@ -103,8 +105,9 @@ class FakeContainer(Generic[P, R]):
         max_batch_size, wait_ms: both, to batch as ``batched`` does.
         timeout, queue_timeout, max_backlog, on_full, retries: in the place of what the
             function was decorated with; see `App.function`.
-        clock: the clock it lives by; real time if None.  In a `VirtualClock` the thread
-            that enters the container takes part until it leaves.
+        clock: the clock it lives by; if None, the virtual clock in which the thread takes
+            part already, and real time without one.  In a `VirtualClock` the thread that
+            enters the container takes part until it leaves.
         serialize: send arguments and results through cloudpickle, as on the way to a
             remote container; see `App.run`.
         grace: seconds that leaving may take; 5 if None.
@@ -116,18 +119,18 @@ class FakeContainer(Generic[P, R]):
 
     @overload
     def __init__(
-        self, function: Function[P, R, object], /, **options: Unpack[FakeOptions]
+        self, function: Function[P, R_co, object], /, **options: Unpack[FakeOptions]
     ) -> None: ...
     @overload
     def __init__(
-        self, function: PartialFunction[P, R, object], /, **options: Unpack[FakeOptions]
+        self, function: PartialFunction[P, R_co, object], /, **options: Unpack[FakeOptions]
     ) -> None: ...
     @overload
     def __init__(
-        self, function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[FakeOptions]
+        self, function: Callable[P, Coroutine[Any, Any, R_co]], /, **options: Unpack[FakeOptions]
     ) -> None: ...
     @overload
-    def __init__(self, function: Callable[P, R], /, **options: Unpack[FakeOptions]) -> None: ...
+    def __init__(self, function: Callable[P, R_co], /, **options: Unpack[FakeOptions]) -> None: ...
     @overload
     def __init__(
         self: FakeContainer[..., Any], function: object, /, **options: Unpack[FakeOptions]
@@ -140,7 +143,8 @@ class FakeContainer(Generic[P, R]):
                 f"FakeContainer has no option {min(unknown)}; "
                 f"write one that it has: {', '.join(FakeOptions.__annotations__)}"
             )
-        self._clock = options.get("clock")
+        self._given_clock = options.get("clock")
+        self._clock = self._given_clock  # of the run that was entered
         self._serialize = options.get("serialize", False)
         self._grace = options.get("grace")
         self._probe = Probe()
@@ -162,7 +166,7 @@ class FakeContainer(Generic[P, R]):
 
     # -- entering and leaving -----------------------------------------------------------
 
-    def __enter__(self) -> FakeContainer[P, R]:
+    def __enter__(self) -> FakeContainer[P, R_co]:
         self._check_not_entered()
         try:
             interrupts.install()  # before there is anything that it could leave behind
@@ -184,7 +188,7 @@ class FakeContainer(Generic[P, R]):
     ) -> None:
         self._end()
 
-    async def __aenter__(self) -> FakeContainer[P, R]:
+    async def __aenter__(self) -> FakeContainer[P, R_co]:
         self._check_not_entered()
         try:
             interrupts.install()
@@ -217,6 +221,7 @@ class FakeContainer(Generic[P, R]):
 
     def _take_part(self) -> None:
         """Virtual time stands still, from here on, while this thread does not wait."""
+        self._clock = clock_of_here() if self._given_clock is None else self._given_clock
         if isinstance(self._clock, VirtualClock):
             self._clock._refuse_real_loop("FakeContainer(..., clock=clock)")
             self._part = self._clock._enter()
@@ -267,11 +272,11 @@ class FakeContainer(Generic[P, R]):
     # -- giving it inputs -----------------------------------------------------------------
 
     @property
-    def call(self) -> Remote[P, R]:
+    def call(self) -> Remote[P, R_co]:
         """``call(...)`` runs one input and gives its result; ``await call.aio(...)`` too."""
         return self._function().remote
 
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Submission[R]:
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Submission[R_co]:
         """Hand in one input, and go on; the handle says what becomes of it.
 
         Raises:
@@ -283,16 +288,18 @@ class FakeContainer(Generic[P, R]):
             raise short(error)
 
     @property
-    def map(self) -> Map[R]:
+    def map(self) -> Map[R_co]:
         """``map([...])`` runs many inputs, and gives their results; see `Function.map`."""
         return self._function().map
 
     @property
-    def starmap(self) -> Starmap[R]:
+    def starmap(self) -> Starmap[R_co]:
         """As `map`, over rows of arguments."""
         return self._function().starmap
 
-    def stream(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Any]:
+    def stream(
+        self: FakeContainer[P, Iterable[Y] | AsyncIterable[Y]], *args: P.args, **kwargs: P.kwargs
+    ) -> StreamReader[Y]:
         """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
         try:
             return self._function()._remote_gen(*args, **kwargs)
@@ -319,7 +326,7 @@ class FakeContainer(Generic[P, R]):
             raise short(error)
         return FakeMethod(function)
 
-    def _function(self) -> Function[P, R, Any]:
+    def _function(self) -> Function[P, R_co, Any]:
         self._pool_now  # noqa: B018 - it must be in use
         if self._only is None:
             names = list(self._functions)
@@ -381,16 +388,7 @@ class FakeContainer(Generic[P, R]):
             InvalidError: if there is no such point, or its functions never come to it.
         """
         targets = [function._target for function in self._functions.values()]
-        if point == "await" and not any(t.is_async and not t.is_generator for t in targets):
-            raise InvalidError(
-                f"{self._service.name} awaits nothing, for it is no async function; "
-                'write hold("start") or hold("settle")'
-            )
-        if point == "settle" and all(target.is_generator for target in targets):
-            raise InvalidError(
-                f"{self._service.name} is a generator, which is held at its start only; "
-                'write hold("start")'
-            )
+        check_point(point, self._service.name, targets)
         return self._probe.hold(point)
 
     async def _wait_running_async(self, count: int) -> None:
@@ -407,7 +405,7 @@ class FakeContainer(Generic[P, R]):
         Raises:
             InvalidError: if there are not so many slots.
         """
-        self._wait(self._enough(count))
+        self._wait(self._enough(count), lambda: f"{count} running in {self!r}")
         self._rest()
 
     async def _wait_idle_async(self) -> None:
@@ -416,7 +414,7 @@ class FakeContainer(Generic[P, R]):
     @with_aio(_wait_idle_async)
     def wait_idle(self) -> None:
         """Wait until nothing is queued, runs, or waits for a retry."""
-        self._wait(_is_idle)
+        self._wait(_is_idle, lambda: f"the end of all in {self!r}")
 
     async def _wait_until_async(self, condition: Callable[[], object]) -> None:
         await self._probe.wait_until.aio(condition)
@@ -458,9 +456,13 @@ class FakeContainer(Generic[P, R]):
             )
         return lambda pool: views.statistics_of(pool).running >= count
 
-    def _wait(self, condition: Callable[[Pool], bool]) -> None:
+    def _wait(
+        self, condition: Callable[[Pool], bool], about: Callable[[], str] | None = None
+    ) -> None:
         pool = self._pool_now
         waiter = pool.clock.make_waiter()
+        if isinstance(waiter, VirtualWaiter):
+            waiter.about = about
         watch = _when(condition, waiter)
         self._probe.watch(pool, watch)
         try:

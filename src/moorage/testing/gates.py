@@ -18,6 +18,7 @@ from ..runtime import forking
 from ..runtime.clock import Clock, Waiter
 from ..runtime.input import Input
 from ..runtime.regions import ours, park
+from ..runtime.virtual_clock import VirtualWaiter
 from ..runtime.wakers import AsyncWaiter, make_async_waiter
 from ..spawned import FunctionCall
 from ..with_aio import with_aio
@@ -88,6 +89,8 @@ class Gate:
         """Wait until `count` inputs are held at once.  ``await gate.wait_held.aio()`` too."""
         clock = self._clock()
         waiter = clock.make_waiter()
+        if isinstance(waiter, VirtualWaiter):
+            waiter.about = lambda: f"{count} held by {self!r}"
         if self._add(count, waiter.wake):
             try:
                 park(clock, waiter)

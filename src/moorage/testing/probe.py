@@ -7,7 +7,7 @@ pool's lock, so that what it records is in the order in which it happened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +17,7 @@ from ..frames import shortened
 from ..runtime import forking
 from ..runtime.batching import members_of
 from ..runtime.clock import Clock, system_clock
-from ..runtime.input import Input
+from ..runtime.input import Input, InputState, Target
 from ..runtime.labels import shown_call
 from ..runtime.patched_time import current_virtual_clock
 from ..runtime.regions import ours, park
@@ -48,7 +48,8 @@ class Probe:
         # Guards all below.  A leaf: taken under the locks of pools.
         self._lock = threading.Lock()
         self._events: list[Event] = []
-        self._labels: dict[Input, str] = {}  # of those that are not settled
+        # Of those that are not settled, or whose code runs on: nothing of others is kept.
+        self._labels: dict[Input, str] = {}
         self._named: dict[str, int] = {}  # how many inputs had this label
         self._gates: tuple[Gate, ...] = ()  # replaced as a whole; read without the lock
         self._watches: list[Watch] = []
@@ -85,13 +86,15 @@ class Probe:
             of: hold inputs of this function only.
 
         Raises:
-            InvalidError: if there is no such point.
+            InvalidError: if there is no such point, or `of` never comes to it.
         """
         if point not in POINTS:
             raise InvalidError(
                 f'inputs can be held at "start", "await" and "settle", got {point!r}; '
                 'write hold("start")'
             )
+        if of is not None:
+            check_point(point, of._target.name, [of._target])
         gate = Gate(point, None if of is None else of._target.name, self._clock)
         with ours, self._lock:
             self._gates = (*(g for g in self._gates if not g.is_open), gate)
@@ -112,8 +115,9 @@ class Probe:
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait until `condition()`, of what is counted, is true.
 
-        ``probe.wait_until(lambda: fetch.statistics().queued == 2)``.  It is asked in this thread, now and after everything that happens in the run: to
-        its inputs, slots and containers.  Nobody asks again when something else changes.
+        ``probe.wait_until(lambda: fetch.statistics().queued == 2)``.  It is asked in this
+        thread, now and after everything that happens in the run: to its inputs, slots and
+        containers.  Nobody asks again when something else changes.
         ``await probe.wait_until.aio(condition)`` too.
 
         In virtual time, which it finds by itself, it waits as any wait of this library;
@@ -169,6 +173,11 @@ class Probe:
         """See `Probing.note`."""
         if what == "failed":
             self.start_error = error
+        elif what == "ended":
+            assert input is not None
+            for member in members_of(input):  # of a batch those that did not wait for its end
+                if member is input or member.state is InputState.ABANDONED:
+                    self._record(what, pool, member, container, error)
         elif what != "released":
             self._record(what, pool, input, container, error)
         if self._watches:
@@ -211,7 +220,7 @@ class Probe:
                 self._began = 0.0 if pool.clock.virtual else now
             at = now - self._began
             self._events.append(Event(at, kind, label, where, detail))
-            if kind == "ended" or (kind == "settled" and container is None):
+            if kind == "ended" or (kind == "settled" and not _runs_on(input)):
                 self._labels.pop(cast(Input, input), None)
 
     def _label(self, input: Input) -> str:
@@ -243,8 +252,34 @@ class Probe:
                 wake()
 
 
+def _runs_on(input: Input | None) -> bool:
+    return input is not None and input.state is InputState.ABANDONED
+
+
+def check_point(point: GatePoint, name: str, targets: Sequence[Target]) -> None:
+    """Refuse a point that no input of these comes to.
+
+    Raises:
+        InvalidError: if that is so.
+    """
+    if point == "await" and not any(t.is_async and not t.is_generator for t in targets):
+        raise InvalidError(
+            f"{name} awaits nothing, for it is no async function; "
+            'write hold("start") or hold("settle")'
+        )
+    if point == "settle" and all(target.is_generator for target in targets):
+        raise InvalidError(
+            f'{name} is a generator, which is held at its start only; write hold("start")'
+        )
+
+
 class _Way:
-    """One input's way through its code, with a gate before it, in it, and after it."""
+    """One input's way through its code, with a gate before it, in it, and after it.
+
+    It lets go of the input when that has ended.  An error's traceback leads, by the frames
+    of the user's code, to those that called it, and they lead here: the error would live
+    until the next collection, and with it the arguments.
+    """
 
     def __init__(self, probe: Probe, pool: Pool, input: Input) -> None:
         self._probe = probe
@@ -273,24 +308,33 @@ class _Way:
                 if member.outcome is None:
                     self._probe.note("started", self._pool, member, self._input.container)
 
+    def _end(self) -> None:
+        del self._input, self._members
+
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def held(*args: Any, **kwargs: Any) -> Any:
-            self._pass("start")
-            self._started()
             try:
-                result = function(*args, **kwargs)
-            except Exception:
+                self._pass("start")
+                self._started()
+                try:
+                    result = function(*args, **kwargs)
+                except Exception:
+                    self._pass("settle")
+                    raise
                 self._pass("settle")
-                raise
-            self._pass("settle")
-            return result
+                return result
+            finally:
+                self._end()
 
         return held
 
     def of_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def held(*args: Any, **kwargs: Any) -> Any:
-            self._pass("start")
-            self._started()
+            try:
+                self._pass("start")
+                self._started()
+            finally:
+                self._end()
             return function(*args, **kwargs)
 
         return held
@@ -298,8 +342,11 @@ class _Way:
     def of_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         # Its call gives a coroutine, which the executor awaits for the generator.
         async def held(*args: Any, **kwargs: Any) -> Any:
-            await self._pass_async("start")
-            self._started()
+            try:
+                await self._pass_async("start")
+                self._started()
+            finally:
+                self._end()
             result = function(*args, **kwargs)
             return await result if isinstance(result, CoroutineType) else result
 
@@ -307,16 +354,19 @@ class _Way:
 
     def of_async(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def held(*args: Any, **kwargs: Any) -> Any:
-            await self._pass_async("start")
-            self._started()
             try:
-                coroutine = function(*args, **kwargs)
-                result = await _HeldAtFirst(coroutine, self._pass_async("await"))
-            except Exception:
+                await self._pass_async("start")
+                self._started()
+                try:
+                    coroutine = function(*args, **kwargs)
+                    result = await _HeldAtFirst(coroutine, self._pass_async("await"))
+                except Exception:
+                    await self._pass_async("settle")
+                    raise
                 await self._pass_async("settle")
-                raise
-            await self._pass_async("settle")
-            return result
+                return result
+            finally:
+                self._end()
 
         return held
 

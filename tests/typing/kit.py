@@ -1,0 +1,141 @@
+"""Types of the test kit: a fake container has the types of what it runs."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, assert_type
+
+import moorage
+from moorage.calls import StreamReader
+from moorage.pytest_plugin import FakeContainerFactory, RunApp
+from moorage.testing import (
+    Events,
+    FakeContainer,
+    FakeMethod,
+    FakeStatistics,
+    Gate,
+    Probe,
+    Sequencer,
+    Submission,
+    Timeline,
+    VirtualClock,
+)
+
+app = moorage.App()
+
+
+@app.function()
+def size(text: str, *, twice: bool = False) -> int:
+    return len(text)
+
+
+@app.function()
+async def size_async(text: str) -> int:
+    return len(text)
+
+
+@app.function()
+@moorage.concurrent(max_inputs=2)
+async def concurrently(text: str) -> int:
+    return len(text)
+
+
+@moorage.concurrent(max_inputs=2)
+def marked(text: str) -> int:
+    return len(text)
+
+
+@moorage.concurrent(max_inputs=2)
+async def marked_async(text: str) -> int:
+    return len(text)
+
+
+def plain(text: str) -> int:
+    return len(text)
+
+
+async def plain_async(text: str) -> int:
+    return len(text)
+
+
+@app.function()
+def count(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@app.function()
+async def count_async(n: int) -> AsyncIterator[int]:
+    for i in range(n):
+        yield i
+
+
+@app.cls()
+class Model:
+    @moorage.method()
+    def size(self, text: str) -> int:
+        return len(text)
+
+
+def containers() -> None:
+    for container in (
+        FakeContainer(size, max_inputs=2),
+        FakeContainer(marked),
+        FakeContainer(plain),
+        FakeContainer(plain_async),
+        FakeContainer(Model().size),
+    ):
+        assert_type(container.call("x"), int)
+        assert_type(container.submit("x"), Submission[int])
+        assert_type(container.submit("x").result(), int)
+        assert_type(container.statistics(), FakeStatistics)
+        assert_type(list(container.map(["x"])), list[int])
+    # mypy takes none of several overloads where the type of an argument has an Any in it,
+    # as that of a coroutine has.
+    for asynchronous in (
+        FakeContainer(size_async, clock=VirtualClock()),
+        FakeContainer(concurrently, retries=1),
+        FakeContainer(marked_async),
+    ):
+        assert_type(asynchronous.call("x"), int)  # type: ignore[assert-type]
+        assert_type(asynchronous.submit("x"), Submission[int])  # type: ignore[assert-type]
+    with FakeContainer(size) as entered:
+        assert_type(entered.call("x", twice=True), int)
+        entered.call(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        entered.submit(text=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        assert_type(entered.hold("start"), Gate)
+        entered.hold("begin")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        assert_type(entered.events, Events)
+        assert_type(entered.timeline(), Timeline)
+        assert_type(entered.submit("x").exception(), BaseException | None)
+    FakeContainer(size, max_input=2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    assert_type(FakeContainer(Model()).method("size"), FakeMethod)
+    assert_type(FakeContainer(Model()), FakeContainer[..., Any])
+    assert_type(FakeContainer(count).stream(2), StreamReader[int])
+    assert_type(FakeContainer(count_async).stream(2), StreamReader[int])
+
+
+async def on_a_loop() -> None:
+    async with FakeContainer(size_async) as container:
+        assert_type(await container.call.aio("x"), int)  # type: ignore[assert-type]
+    async with FakeContainer(plain_async) as other:
+        assert_type(await other.call.aio("x"), int)
+        assert_type(await other.submit("x"), int)
+        await container.wait_running.aio(1)
+        await container.wait_idle.aio()
+    sequencer = Sequencer()
+    async with sequencer(0):
+        pass
+
+
+def whole_app() -> None:
+    probe = Probe()
+    with VirtualClock() as clock, app.run(clock=clock, probe=probe):
+        assert_type(clock, VirtualClock)
+        assert_type(probe.hold("start", of=size), Gate)
+        assert_type(clock.run(plain_async("x")), int)
+        with clock.patch_time():
+            pass
+
+
+def fixtures(fake_container: FakeContainerFactory, run_app: RunApp) -> None:
+    assert_type(fake_container(size, max_inputs=2).call("x"), int)
+    assert_type(fake_container(plain_async).submit("x"), Submission[int])
+    assert_type(run_app(app), moorage.App)
