@@ -43,15 +43,23 @@ class Notes(list[T]):
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Wait until `condition()` is true, of runs that have no probe: there is one meanwhile."""
+    """Wait until `condition()` is true, of pools that are there; those that have no probe
+    have one meanwhile.
+    """
     onlooker = Onlooker()
-    pools = [pool for pool in runs.open_pools() if pool.probe is None]
+    pools = runs.open_pools()
+    probes = {pool.probe for pool in pools if isinstance(pool.probe, Probe)}
+    pools = [pool for pool in pools if pool.probe is None]
     for pool in pools:
         with pool.lock:
             pool.probe = onlooker
+    for probe in probes:
+        probe._add(onlooker.look)
     try:
         onlooker.wait_until(condition)
     finally:
+        for probe in probes:
+            probe._remove(onlooker.look)
         for pool in pools:
             with pool.lock:
                 pool.probe = None

@@ -24,7 +24,7 @@ def test_leaving_cancels_what_runs_and_what_waits_and_then_runs_the_exit_hooks(w
                     await door.wait()
                 while kind == "sync":
                     moorage.check_cancelled()
-                    await world.sleep(0.001)
+                    await world.turn()
             except BaseException as error:
                 log.append(type(error).__name__)
                 raise
@@ -66,7 +66,7 @@ def test_an_error_in_the_block_leaves_as_well(way, shape, world):
         with world.at_work(x):
             while True:
                 moorage.check_cancelled()
-                await world.sleep(0.001)
+                await world.turn()
 
     handles = []
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 import moorage
+import onlooker
 from moorage.runtime.clock import Clock, VirtualClock, system_clock
 from moorage.runtime.wakers import make_async_waiter
 
@@ -113,16 +113,22 @@ class World:
         self.ended: list[Any] = []
 
     async def sleep(self, seconds: float) -> None:
+        assert isinstance(self.clock, VirtualClock), "no test sleeps in real time"
         if _in_loop():
             await asyncio.sleep(seconds)
         else:
             self.sleep_here(seconds)
 
-    def sleep_here(self, seconds: float) -> None:
+    async def turn(self) -> None:
+        """Lets the others go on: by a bit of virtual time, or just so in real time."""
         if isinstance(self.clock, VirtualClock):
-            self.clock.sleep(seconds)
-        else:
-            time.sleep(seconds)
+            await self.sleep(0.001)
+        elif _in_loop():
+            await asyncio.sleep(0)
+
+    def sleep_here(self, seconds: float) -> None:
+        assert isinstance(self.clock, VirtualClock), "no test sleeps in real time"
+        self.clock.sleep(seconds)
 
     @contextlib.contextmanager
     def at_work(self, x: Any) -> Iterator[None]:
@@ -154,10 +160,7 @@ class World:
             self.clock.sleep(0)
             assert condition()
             return
-        until = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < until
-            time.sleep(0.001)
+        onlooker.wait_until(condition)
 
 
 class Door:
