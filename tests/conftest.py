@@ -141,6 +141,15 @@ def onlooker() -> "Onlooker":
 
 
 @pytest.fixture
+def no_collections() -> Iterator[None]:
+    """What dies, dies because nothing refers to it."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
 def until_draining(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """``until_draining(run)`` waits until `run` refuses what comes from outside."""
     return hear_draining(monkeypatch.setattr)

@@ -1,7 +1,6 @@
 """Batches and everything else: starts, leaving, backlogs, loops, nesting, forks, memory."""
 
 import asyncio
-import gc
 import io
 import os
 import re
@@ -629,14 +628,6 @@ class Thing:
 
     def __init__(self, value=None):
         self.value = value
-
-
-@pytest.fixture
-def no_collections():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @each_kind

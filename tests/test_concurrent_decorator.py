@@ -9,6 +9,7 @@ import moorage
 from moorage import App
 from moorage.exception import InvalidError
 from moorage.runtime.clock import VirtualClock
+from moorage.testing import FakeContainer, FakeStatistics
 
 
 def test_concurrent_below_function_takes_effect():
@@ -374,20 +375,17 @@ def test_max_containers_is_never_exceeded():
 
 
 def test_sync_inputs_run_on_at_most_max_inputs_threads():
-    app = App()
-    threads = set()
+    clock, threads = VirtualClock(), set()
 
-    @app.function(max_containers=1)
     @moorage.concurrent(max_inputs=3)
-    def work():
+    def work(_):
         threads.add(threading.current_thread())
         clock.sleep(1)
 
-    with VirtualClock() as clock, app.run(clock=clock):
-        calls = [work.spawn() for _ in range(12)]
-        for call in calls:
-            call.get()
+    with FakeContainer(work, clock=clock) as container:
+        list(container.map([None] * 12))
         assert clock.now() == 4
+        assert container.statistics() == FakeStatistics(finished=12, peak=3, limit=3)
     assert len(threads) <= 3
 
 

@@ -14,6 +14,7 @@ from moorage.exception import (
     InvalidError,
 )
 from moorage.runtime.clock import VirtualClock
+from moorage.testing import FakeContainer, FakeStatistics
 
 
 def test_remote_from_a_plain_thread():
@@ -470,52 +471,51 @@ def test_an_async_input_over_its_timeout_is_cancelled_in_virtual_time():
 
 
 def test_a_sync_input_over_its_timeout_keeps_its_slot_until_its_end():
-    app = App()
+    clock = VirtualClock()
 
-    @app.function(timeout=3, max_containers=1)
     def work(seconds):
         clock.sleep(seconds)
         return clock.now()
 
-    with VirtualClock() as clock, app.run(clock=clock):
-        call = work.spawn(3.5)
-        following = work.spawn(1)
+    with FakeContainer(work, timeout=3, clock=clock) as container:
+        call, following = container.submit(3.5), container.submit(1)
         with pytest.raises(FunctionTimeoutError):
-            call.get()
+            call.result()
         assert clock.now() == 3
-        assert work.statistics().abandoned == 1
-        assert following.get() == 4.5, "it began when the slot came free, after 3.5 s"
+        assert container.statistics() == FakeStatistics(
+            running=1, abandoned=1, queued=1, failed=1, peak=1, limit=1
+        )
+        assert following.result() == 4.5, "it began when the slot came free, after 3.5 s"
 
 
 def test_time_in_the_queue_does_not_count():
-    app = App()
+    clock = VirtualClock()
 
-    @app.function(timeout=3, max_containers=1)
     async def work(seconds):
         await asyncio.sleep(seconds)
         return clock.now()
 
-    with VirtualClock() as clock, app.run(clock=clock):
-        calls = [work.spawn(2) for _ in range(4)]
-        assert [call.get() for call in calls] == [2, 4, 6, 8]
+    with FakeContainer(work, timeout=3, clock=clock) as container:
+        assert list(container.map([2] * 4)) == [2, 4, 6, 8]
+        assert container.statistics() == FakeStatistics(finished=4, peak=1, limit=1)
 
 
 def test_a_timeout_strikes_one_input_and_spares_its_neighbours():
-    app = App()
+    clock = VirtualClock()
 
-    @app.function(timeout=3)
-    @moorage.concurrent(max_inputs=4)
     async def work(seconds):
         await asyncio.sleep(seconds)
         return seconds
 
-    with VirtualClock() as clock, app.run(clock=clock):
-        calls = [work.spawn(seconds) for seconds in (1, 100, 2)]
-        assert calls[0].get() == 1
-        assert calls[2].get() == 2
+    with FakeContainer(work, timeout=3, max_inputs=4, clock=clock) as container:
+        calls = [container.submit(seconds) for seconds in (1, 100, 2)]
+        assert calls[0].result() == 1
+        assert calls[2].result() == 2
         with pytest.raises(FunctionTimeoutError):
-            calls[1].get()
-        assert work.statistics().containers_started == 1
+            calls[1].result()
+        assert clock.now() == 3
+        assert container.statistics() == FakeStatistics(finished=2, failed=1, peak=3, limit=4)
+        assert container.pool_statistics().containers_started == 1
 
 
 def test_callers_of_inputs_that_timed_out_together_get_their_own_errors():

@@ -1,7 +1,6 @@
 """Settling: how what user code raises reaches its caller, and what it leaves alone."""
 
 import asyncio
-import gc
 import logging
 import threading
 import traceback
@@ -30,14 +29,6 @@ class CustomError(Exception):
         super().__init__(f"code {code}")
         self.code = code
         self.detail = detail
-
-
-@pytest.fixture
-def no_collections():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def make_class(app, **options):
