@@ -228,6 +228,44 @@ def test_leaving_the_container_ends_what_is_held(clock):
         assert [handle.cancelled() for handle in handles] == [True, True]
 
 
+def test_two_that_are_held_may_await_the_same_future(clock):
+    shared = []
+
+    async def wait_for_it():
+        if not shared:
+            shared.append(asyncio.ensure_future(asyncio.sleep(1, "there")))
+        return await shared[0]
+
+    with FakeContainer(wait_for_it, max_inputs=2, clock=clock) as container:
+        with container.hold("await") as gate:
+            handles = [container.submit(), container.submit()]
+            gate.wait_held(2)
+        assert [handle.result() for handle in handles] == ["there", "there"]
+
+
+def test_a_cancel_at_the_first_await_waits_for_what_is_awaited_as_a_task_does(clock):
+    log = []
+
+    async def cleans_up():
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            log.append("cleaned up")
+            return "partial"
+
+    async def outer():
+        log.append(await asyncio.ensure_future(cleans_up()))
+
+    with FakeContainer(outer, clock=clock) as container:
+        gate = container.hold("await")
+        handle = container.submit()
+        gate.wait_held()
+        clock.sleep(0)
+        handle.cancel()
+        container.wait_idle()
+        assert log == ["cleaned up", "partial"]
+
+
 def test_code_that_never_awaits_is_not_held_at_its_first_await(clock):
     async def returns():
         return 1

@@ -7,6 +7,7 @@ pool's lock, so that what it records is in the order in which it happened.
 from __future__ import annotations
 
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
 from types import CoroutineType
@@ -393,14 +394,14 @@ class _HeldAtFirst:
                 try:
                     if not was_held:
                         was_held = True
-                        yield from self._gate.__await__()
+                        yield from self._hold(item)
                 except BaseException as error:
                     # Cancelled at the gate: that is at its first await, as far as it knows.
+                    # As a task does, it cancels what it waits for, and waits for its end.
                     cancel = getattr(item, "cancel", None)
-                    if cancel is not None:
-                        cancel()
-                    step = partial(steps.throw, error)
-                    continue
+                    if not isinstance(error, CancelledError) or cancel is None or not cancel():
+                        step = partial(steps.throw, error)
+                        continue
                 try:
                     value = yield item
                 except BaseException as error:
@@ -409,3 +410,15 @@ class _HeldAtFirst:
                     step = partial(steps.send, value)
         finally:
             self._gate.close()  # it may never have waited
+
+    def _hold(self, item: Any) -> Generator[Any, Any, None]:
+        # A future says that it is about to be awaited, until its task sees it: were it held
+        # like that, another input that awaits it too would be refused.
+        is_awaited = getattr(item, "_asyncio_future_blocking", None) is True
+        if is_awaited:
+            item._asyncio_future_blocking = False
+        try:
+            yield from self._gate.__await__()
+        finally:
+            if is_awaited:
+                item._asyncio_future_blocking = True
