@@ -428,6 +428,52 @@ def test_what_an_enter_hook_raises_comes_out_of_the_block(way, caplog):
     assert caught.traceback[-1].name == "load"
 
 
+@pytest.mark.parametrize("in_virtual_time", [False, True])
+def test_enter_hooks_that_fail_are_run_once(in_virtual_time, caplog):
+    app = App()
+    runs = []
+
+    @app.cls()
+    class Model:
+        @moorage.enter()
+        def load(self):
+            runs.append(1)
+            raise RuntimeError("no weights")
+
+        @moorage.method()
+        def run(self): ...
+
+    container = FakeContainer(Model(), clock=VirtualClock() if in_virtual_time else None)
+    with pytest.raises(RuntimeError, match="no weights"), container:
+        raise AssertionError("never entered")
+    assert runs == [1]
+
+
+def test_who_waits_when_it_is_left_is_told_so(in_threads):
+    with FakeContainer(lambda: None, max_inputs=2) as container:
+        gate = container.hold("start")
+        waits = [in_threads(container.wait_running, 2), in_threads(gate.wait_held, 2)]
+        container.submit()
+        gate.wait_held(1)
+    for wait, error in zip(waits, (ExecutionError, InvalidError), strict=True):
+        with pytest.raises(error):
+            wait.result()
+
+
+def test_arguments_that_cannot_be_shown_are_told_by_their_type():
+    class Named(type):
+        @property
+        def __name__(cls):
+            raise AssertionError("code of the user's, under a lock")
+
+    class Odd(metaclass=Named): ...
+
+    with FakeContainer(lambda *args: len(args)) as container:
+        assert container.call(10**5000, Odd(), "x" * 10**6) == 3
+        (label,) = container.events.inputs("settled")
+    assert label == "<lambda>(<int>, <Odd>, 'xxxxxxxxxxxxxxxxxxx...')"
+
+
 def test_a_start_that_takes_too_long_comes_out_of_the_block(clock, caplog):
     app = App()
 
@@ -445,8 +491,7 @@ def test_a_start_that_takes_too_long_comes_out_of_the_block(clock, caplog):
         FakeContainer(Model(), clock=clock),
     ):
         raise AssertionError("never entered")
-    # Leaving cancels what starts in its place, after three fifths of the grace.
-    assert clock.now() == 13
+    assert clock.now() == 10
 
 
 def test_an_error_in_the_block_passes_through():

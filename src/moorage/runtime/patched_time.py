@@ -189,15 +189,17 @@ def patched(clock: VirtualTime, modules: tuple[ModuleType, ...]) -> Generator[No
                 f"patch_time takes modules, got {module!r}; write clock.patch_time(my_module)"
             )
     reach = frozenset(module.__name__ for module in modules)
-    _install(clock, reach)
+    begun: list[bool] = []
     try:
+        _install(clock, reach, begun)
         yield
     finally:
-        _uninstall(clock, reach)
+        if begun:  # also if it failed half-way, or Ctrl-C came at its end
+            _uninstall(clock, reach)
 
 
 @ours
-def _install(clock: VirtualTime, reach: frozenset[str]) -> None:
+def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> None:
     global _installed
     with _lock:
         if not _installed:
@@ -205,6 +207,7 @@ def _install(clock: VirtualTime, reach: frozenset[str]) -> None:
                 _real[name] = getattr(time, name)
                 setattr(time, name, _virtual[name])
         _installed += 1
+        begun.append(True)
         clock._patches = (*clock._patches, reach)
         _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
 
@@ -238,7 +241,8 @@ def _replace(by_id: dict[int, Callable[..., Any]], reach: frozenset[str]) -> Non
             continue
         if name == __name__ or not isinstance(module, ModuleType):  # pyright: ignore[reportUnnecessaryIsInstance]
             continue  # anything may stand there
-        variables = vars(module)
+        # Not by `vars`, which makes a lazy module load itself.
+        variables: dict[str, Any] = object.__getattribute__(module, "__dict__")
         for key, value in list(variables.items()):
             instead = by_id.get(id(value))
             if instead is not None:

@@ -210,6 +210,7 @@ class VirtualClock:
 
     async def _sleep_async(self, seconds: float) -> None:
         self._refuse_real_loop("await clock.sleep.aio(...)")
+        _check_seconds(seconds)
         loop = asyncio.get_running_loop()
         passed = loop.create_future()
 
@@ -241,6 +242,7 @@ class VirtualClock:
         Raises:
             ClockStuckError: if time cannot go on.
         """
+        _check_seconds(seconds)
         try:
             self.wait(self.make_waiter(), seconds)
         except ClockStuckError as error:
@@ -788,6 +790,8 @@ class VirtualClock:
                 self._now + (timeout if timeout is not None else 0.0),
                 loop.ring,
             )
+            if timeout is not None and loop.waits_for_ever:
+                timeout = None  # as ``anyio.sleep_forever()``, which is a timer at infinity
             if timeout is not None:
                 if self._timers.push(timer, self._rank(loop)):
                     self._ring()
@@ -814,6 +818,11 @@ def clock_of_here() -> VirtualClock | None:
     if loop is None:
         return None if _in_trio() else clock
     return clock if isinstance(loop, VirtualLoop) and loop.clock is clock else None
+
+
+def _check_seconds(seconds: float) -> None:
+    if not _is_number(seconds) or seconds != seconds:
+        raise InvalidError(f"seconds must be a number, got {seconds!r}; write clock.sleep(1.5)")
 
 
 def _is_number(value: object) -> bool:

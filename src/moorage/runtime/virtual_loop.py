@@ -9,6 +9,7 @@ is touched with it only.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 import threading
 from collections import deque
@@ -88,6 +89,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = VirtualSelector(clock)
         super().__init__(selector)
         selector.loop = self
+
+    @property
+    def waits_for_ever(self) -> bool:
+        """Whether its first timer is at infinity.  On its thread."""
+        scheduled: list[asyncio.TimerHandle] = getattr(self, "_scheduled", [])
+        return bool(scheduled) and scheduled[0].when() == math.inf
 
     def time(self) -> float:
         return self.clock.now()

@@ -45,6 +45,9 @@ from .submission import Submission
 
 READY: Final = ContainerState.READY
 
+# Seconds.
+NEVER: Final = 1e9
+
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 Y = TypeVar("Y")
@@ -238,6 +241,7 @@ class FakeContainer(Generic[P, R_co]):
             serialize=self._serialize,
         )
         self._pool = run.pool(self._service.key, self._service.maker(run))
+        self._probe.watch(self._pool, _starts_once)
         self._pool.start_minimum()
 
     def _check_start(self) -> None:
@@ -264,6 +268,9 @@ class FakeContainer(Generic[P, R_co]):
         if self._pool is not None:
             self._last = _counted(self._pool)
         self._run = self._pool = None
+        self._probe.start_error = None
+        self._probe.unwatch(_starts_once)
+        self._probe.open_gates()  # the next use has its own
         part, self._part = self._part, None
         if part is not None:
             assert isinstance(self._clock, VirtualClock)
@@ -463,22 +470,34 @@ class FakeContainer(Generic[P, R_co]):
         waiter = pool.clock.make_waiter()
         if isinstance(waiter, VirtualWaiter):
             waiter.about = about
-        watch = _when(condition, waiter)
+        met: list[bool] = []
+        watch = _when(condition, waiter, met)
         self._probe.watch(pool, watch)
         try:
             with ours:
                 park(pool.clock, waiter)
         finally:
             self._probe.unwatch(watch)
+        if not met:
+            raise short(self._left())
 
     async def _wait_async(self, condition: Callable[[Pool], bool]) -> None:
         waiter = make_async_waiter()
-        watch = _when(condition, waiter)
+        met: list[bool] = []
+        watch = _when(condition, waiter, met)
         self._probe.watch(self._pool_now, watch)
         try:
             await waiter.wait()
         finally:
             self._probe.unwatch(watch)
+        if not met:
+            raise short(self._left())
+
+    def _left(self) -> ExecutionError:
+        return ExecutionError(
+            f"the fake container of {self._service.name} was left while this waited; "
+            "wait inside `with FakeContainer(...) as container:`"
+        )
 
     def _rest(self) -> None:
         """In virtual time, wait until everybody else waits."""
@@ -687,13 +706,28 @@ def _submit(
 # -- what is waited for, under the pool's lock ----------------------------------------------
 
 
-def _when(condition: Callable[[Pool], bool], waiter: Waiter | AsyncWaiter) -> Watch:
-    return lambda pool: waiter.wake if condition(pool) else None
+def _when(
+    condition: Callable[[Pool], bool], waiter: Waiter | AsyncWaiter, met: list[bool]
+) -> Watch:
+    """Wakes once `condition` is true, which it adds to `met`; or when the container is left."""
+
+    def look(pool: Pool) -> Callable[[], object] | None:
+        if condition(pool):
+            met.append(True)
+        return waiter.wake if met or not pool.is_open else None
+
+    return look
 
 
 def _has_started(pool: Pool) -> bool:
     # By the state, for this is asked in the moment when that changes.
     return pool._failed_starts > 0 or any(c.state is READY for c in pool._containers)
+
+
+def _starts_once(pool: Pool) -> None:
+    """Who enters hears of a failed start: the hooks are not run once more meanwhile."""
+    if pool._failed_starts and not pool._starts:
+        pool._start_again_at = pool._now() + NEVER
 
 
 def _is_idle(pool: Pool) -> bool:

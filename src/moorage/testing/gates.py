@@ -83,6 +83,7 @@ class Gate:
                 await waiter.wait()
             finally:
                 self._remove(waiter.wake)
+            self._check_open()
 
     @with_aio(_wait_held)
     def wait_held(self, count: int = 1) -> None:
@@ -96,6 +97,7 @@ class Gate:
                 park(clock, waiter)
             finally:
                 self._remove(waiter.wake)
+            self._check_open()
 
     @shortened
     def release(self, which: Submission[Any] | FunctionCall[Any] | None = None) -> None:
@@ -116,7 +118,9 @@ class Gate:
             with self._lock:
                 self._is_open = True
                 let_go = [held.let_go for held in self._held.values()]
+                let_go += [wake for _, wake in self._waiting]  # who is told so
                 self._held.clear()
+                self._waiting.clear()
             for each in let_go:
                 each()
 
@@ -163,13 +167,16 @@ class Gate:
         with ours, self._lock:
             if len(self._held) >= count:
                 return False
-            if self._is_open:
-                raise InvalidError(
-                    f"the gate at {self.point!r} is open and holds nothing; "
-                    "write container.hold(...) for a new one"
-                )
+            self._check_open()
             self._waiting.append((count, wake))
             return True
+
+    def _check_open(self) -> None:
+        if self._is_open:
+            raise InvalidError(
+                f"the gate at {self.point!r} is open and holds nothing; "
+                "write container.hold(...) for a new one"
+            )
 
     def _remove(self, wake: Callable[[], object]) -> None:
         with ours, self._lock:

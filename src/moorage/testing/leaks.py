@@ -148,10 +148,10 @@ class LeakWatch:
         self,
         create: Callable[..., asyncio.Task[Any]],
         loop: asyncio.AbstractEventLoop,
-        coroutine: Coroutine[Any, Any, Any],
+        *coroutine: Coroutine[Any, Any, Any],
         **options: Any,
     ) -> asyncio.Task[Any]:
-        task = create(loop, coroutine, **options)
+        task = create(loop, *coroutine, **options)
         step = users_step(sys._getframe(2))
         # Only those that user code made; an eager one may have ended.
         if step is not None and is_users(step) and not task.done():

@@ -19,7 +19,7 @@ from ..runtime import forking
 from ..runtime.batching import members_of
 from ..runtime.clock import Clock, system_clock
 from ..runtime.input import Input, InputState, Target
-from ..runtime.labels import shown_call
+from ..runtime.labels import shown_call, type_name
 from ..runtime.patched_time import current_virtual_clock
 from ..runtime.regions import ours, park
 from ..runtime.wakers import make_async_waiter
@@ -53,7 +53,7 @@ class Probe:
         self._labels: dict[Input, str] = {}
         self._named: dict[str, int] = {}  # how many inputs had this label
         self._gates: tuple[Gate, ...] = ()  # replaced as a whole; read without the lock
-        self._watches: list[Watch] = []
+        self._watches: tuple[Watch, ...] = ()  # as the gates
         self._wakes: tuple[Callable[[], object], ...] = ()  # as the gates
         self._pool: Pool | None = None  # one of the run's
         self._began: float | None = None  # by the run's clock, in real time
@@ -173,7 +173,8 @@ class Probe:
     ) -> None:
         """See `Probing.note`."""
         if what == "failed":
-            self.start_error = error
+            if self.start_error is None:  # the first; and none dies under this lock
+                self.start_error = error
         elif what == "ended":
             assert input is not None
             for member in members_of(input):  # of a batch those that did not wait for its end
@@ -213,7 +214,7 @@ class Probe:
             assert input is not None and input.outcome is not None
             detail = ended_as(input.outcome)
         elif error is not None:
-            detail = type(error).__name__
+            detail = type_name(type(error))
         label = "" if input is None else self._label(input)
         with self._lock:
             self._pool = pool
@@ -238,18 +239,27 @@ class Probe:
     def watch(self, pool: Pool, watch: Watch) -> None:
         """Have `watch` look at `pool` now, and after each event, until it gives a waker."""
         with ours, pool.lock:
-            self._watches.append(watch)
+            with self._lock:
+                self._watches = (*self._watches, watch)
             self._look(pool)
 
     def unwatch(self, watch: Watch) -> None:
         with ours, self._lock:
-            self._watches = [each for each in self._watches if each is not watch]
+            self._watches = tuple(each for each in self._watches if each is not watch)
+
+    def open_gates(self) -> None:
+        """Open all that it made: its run is being left."""
+        with ours, self._lock:
+            gates, self._gates = self._gates, ()
+        for gate in gates:
+            gate.open()
 
     def _look(self, pool: Pool) -> None:
-        for watch in list(self._watches):
+        for watch in self._watches:
             wake = watch(pool)
             if wake is not None:
-                self._watches = [each for each in self._watches if each is not watch]
+                with self._lock:
+                    self._watches = tuple(each for each in self._watches if each is not watch)
                 wake()
 
 

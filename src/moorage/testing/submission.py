@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from ..frames import short
 from ..runtime.input import Input
+from ..runtime.labels import type_name
 from ..runtime.outcome import Cancelled, Outcome, Value
 from ..runtime.regions import ours
 from ..spawned import FunctionCall
@@ -78,7 +79,10 @@ class Submission(Generic[R_co]):
         except BaseException as error:
             if not self.done() or isinstance(error, KeyboardInterrupt):
                 raise short(error)
-            return error
+            # It may have settled just after the wait for it had run out.
+            outcome = self._input.outcome
+            assert outcome is not None
+            return None if isinstance(outcome, Value) else outcome.exception()
         return None
 
     def cancel(self) -> bool:
@@ -103,4 +107,4 @@ def ended_as(outcome: Outcome) -> str:
     """In a word: ``result``, ``cancelled``, or the name of the error."""
     if isinstance(outcome, Value):
         return "result"
-    return "cancelled" if isinstance(outcome, Cancelled) else type(outcome.error).__name__
+    return "cancelled" if isinstance(outcome, Cancelled) else type_name(type(outcome.error))
