@@ -198,7 +198,7 @@ def test_requests_in_threads_are_beside_each_other(network, clock, fake_containe
     assert clock.now() == 2  # robots.txt, and both
 
 
-async def test_the_later_answer_may_come_first(network, fake_container):
+async def test_the_later_answer_may_come_first(network, fake_container, monkeypatch):
     """Two requests of one site, answered in the other order: each caller has its own page."""
     turn = Sequencer()
     network.add(A + "/1", "one")
@@ -209,7 +209,7 @@ async def test_the_later_answer_may_come_first(network, fake_container):
         async with turn({A + "/2": 0, A + "/1": 1}[url]):
             return await answer(url)
 
-    crawler.request_async = in_turn
+    monkeypatch.setattr(crawler, "request_async", in_turn)
     site = fake_container(Site(host="a.example"))
     one, two = site.submit("/1"), site.submit("/2")
     assert (await one).text == "one"

@@ -213,7 +213,7 @@ def test_each_model_has_containers_of_its_own(model, run_app):
     small, large = Embedder(), Embedder(model_name="large")
     calls = [small.embed.spawn("a"), large.embed.spawn("b"), small.embed.spawn("c")]
     modal.FunctionCall.gather(*calls)
-    assert model.batches == [["a", "c"], ["b"]] or model.batches == [["b"], ["a", "c"]]
+    assert sorted(model.batches) == [["a", "c"], ["b"]]  # both in one instant
 
 
 def test_a_model_that_does_not_load_fails_who_waits_for_it(model, clock, run_app, bill):

@@ -602,7 +602,8 @@ def wait_here(
     input: Input,
 ) -> None:
     """Block this thread for a spawned call, for `timeout` seconds at most."""
-    warn_if_loop_runs(written(call.target), "spawn(...).get()", "await {}.spawn(...).get.aio()")
+    if timeout is None or timeout > 0:  # else it asks, and blocks nobody
+        warn_if_loop_runs(written(call.target), "spawn(...).get()", "await {}.spawn(...).get.aio()")
     try:
         park_for(pool, waiter, input, timeout)
     finally:

@@ -65,7 +65,7 @@ class Events(tuple[Event, ...]):
     """What happened, in order.  A tuple whose text has one line for each.
 
     In virtual time all but this is equal in every run: in which order the code of
-    different threads starts and settles within one instant.
+    different threads starts and settles, and containers have stopped, within one instant.
     """
 
     __slots__ = ()
