@@ -602,3 +602,40 @@ def test_time_stands_until_what_was_dropped_is_closed(way, monkeypatch):
         finally:
             let_go.set()
             timer.join()
+
+
+@pytest.mark.parametrize("way", ["remote", "get"])
+def test_awaiting_on_a_real_loop_what_only_virtual_time_ends_is_refused(way):
+    app = moorage.App()
+
+    @app.function()
+    async def sleeps(seconds):
+        await asyncio.sleep(seconds)
+
+    async def main():
+        if way == "remote":
+            await sleeps.remote.aio(1)
+        else:
+            await sleeps.spawn(1).get.aio()
+
+    clock = VirtualClock()
+    with clock, app.run(clock=clock):
+        with pytest.raises(InvalidError, match=r"clock\.run\(main\(\)\)"):
+            asyncio.run(main())
+        clock.sleep(5)
+        assert sleeps.statistics().running == 0
+
+
+def test_a_thread_that_takes_no_part_hears_that_time_is_stuck(in_threads):
+    app = moorage.App()
+
+    @app.function()
+    async def sleeps(seconds):
+        await asyncio.sleep(seconds)
+
+    clock = VirtualClock(stuck_after=0.2)
+    with clock, app.run(clock=clock):
+        call = in_threads(sleeps.remote, 1)
+        call.thread.join()  # in real time, and holds time up
+        with pytest.raises(ClockStuckError, match=r"wait with clock\.sleep"):
+            call.result()

@@ -143,6 +143,8 @@ class Remote(Generic[P, R_co]):
                     pool = function._submit((input,))
             await wait_for(pool, waiter, input)
         except Error as error:
+            if pool is not None and input is not None:  # refused to wait: nobody would hear
+                pool.cancel(input)
             raise short(error)
         except GeneratorExit:
             # Collected, maybe while some lock is held: take none here.

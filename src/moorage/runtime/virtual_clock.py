@@ -711,6 +711,9 @@ class VirtualClock:
             busy += [(name, 0) for name in list(self._expected.values())]
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             loops = list(self._idle_loops)
+            if busy and not waiters and all(loop.owned for loop in loops):
+                # Threads that take no part, for one of which the busy one may wait.
+                waiters = list(self._waiting)
             now = self._now
         assert self._stuck_after is not None
         stuck = Stuck(

@@ -178,16 +178,14 @@ def _drawn(events: list[Event], width: int) -> list[str]:
     last = max(event.at for event in events)
     step = _step((last - first) / width)
     columns = min(width, _column(last, first, step) + 1)
-    names: list[str] = []
+    rows: dict[str, list[Event]] = {}
     for of_inputs in (True, False):
         for event in events:
-            name = event.input if of_inputs else event.container
-            if (event.kind in OF_INPUTS) is of_inputs and name not in names:
-                names.append(name)
-    left = max(len(name) for name in names)
+            if (event.kind in OF_INPUTS) is of_inputs:
+                rows.setdefault(event.input or event.container, []).append(event)
+    left = max(len(name) for name in rows)
     lines = [_axis(left, first, step, columns)]
-    for name in names:
-        own = [event for event in events if (event.input or event.container) == name]
+    for name, own in rows.items():
         lines.append(f"{name:<{left}}  {_row(own, first, step, columns)}".rstrip())
     return lines
 
