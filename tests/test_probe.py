@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import random
 import threading
 
 import anyio
 import pytest
 
 import moorage
-from moorage import App
+from moorage import App, Retries
 from moorage.exception import (
     ClockStuckError,
     FunctionTimeoutError,
@@ -714,3 +715,60 @@ def test_a_batch_that_gets_its_slot_is_never_seen_as_neither_queued_nor_running(
         assert gate.held == ["works(0) #4 + works(1) #3"]
         gate.open()
         container.wait_idle()
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_grants_and_containers_are_the_same_in_every_run_of_a_large_app(kind):
+    """Containers that start at one instant, retries, and batches whose end wakes inputs of
+    several containers at once."""
+
+    def once():
+        clock, app, probe = VirtualClock(), App(), Probe()
+        policy = Retries(max_retries=2, initial_delay=1.0, backoff_coefficient=2.0)
+
+        @app.function(max_containers=2)
+        @moorage.batched(max_batch_size=4, wait_ms=300)
+        async def gather(xs):
+            await asyncio.sleep(0.7)
+            return xs
+
+        def failing(x):
+            if x % 7 == 0:
+                raise ValueError
+
+        def work(x, seconds):
+            clock.sleep(seconds)
+            failing(x)
+            return gather.remote(x) if x % 3 == 0 else x
+
+        async def work_async(x, seconds):
+            await asyncio.sleep(seconds)
+            failing(x)
+            return await gather.remote.aio(x) if x % 3 == 0 else x
+
+        code = moorage.concurrent(max_inputs=4, target_inputs=2)(
+            work if kind == "sync" else work_async
+        )
+        options = {"max_containers": 5, "scaledown_window": 10, "timeout": 8}
+        function = app.function(retries=policy, **options)(code)
+        chance = random.Random(1)
+        with app.run(clock=clock, probe=probe):
+            calls = []
+            for x in range(100):
+                calls.append(function.spawn(x, chance.uniform(0, 3)))
+                if x % 10 == 9:
+                    clock.sleep(1.37)
+                if x == 50:
+                    clock.sleep(40)
+            for x, call in enumerate(calls):
+                if x % 7:
+                    call.get()
+            clock.sleep(60)
+        events = probe.events
+        grants = [(event.at, event.input, event.container) for event in events.of("granted")]
+        return grants, events.of("starting", "ready", "stopped"), str(probe.timeline())
+
+    first = once()
+    assert len(first[0]) > 150
+    for _ in range(3):
+        assert once() == first

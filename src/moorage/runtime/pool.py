@@ -937,7 +937,15 @@ class Pool:
                 wakes.append(end)
 
         def wake_all() -> None:
-            carry_out(wakes)
+            clock = self.clock
+            if clock.virtual and len(wakes) > 1:
+                # Each when what the one before set off has come to rest: 1. members were
+                # called by inputs of several containers, 2. these end when they are woken,
+                # 3. who ends first, and so has the first slot, is the same in each run.
+                now = clock.now()
+                carry_out([partial(clock.call_at, now, wake) for wake in wakes])
+            else:
+                carry_out(wakes)
             call.forget(ended=ended)
 
         return wake_all

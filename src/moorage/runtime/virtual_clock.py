@@ -420,9 +420,13 @@ class VirtualClock:
                             self._ring()  # it may be asleep without any timer to watch
                     self._idle(waiter.key)
                     self._start()
-            if not waiter.lock.acquire(timeout=PATIENCE if rests else -1.0):
+            seen = self._changes
+            while not waiter.lock.acquire(timeout=PATIENCE if rests else -1.0):
                 with ours, self._lock:
-                    self._fire(waiter)
+                    if self._changes == seen:  # else the others get on, if slowly
+                        self._fire(waiter)
+                        break
+                    seen = self._changes
         except BaseException:  # KeyboardInterrupt, or a strike: the thread runs again, unwoken
             with ours, self._lock:
                 self._fire(waiter)
