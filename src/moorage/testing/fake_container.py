@@ -270,7 +270,7 @@ class FakeContainer(Generic[P, R_co]):
         self._run = self._pool = None
         self._probe.start_error = None
         self._probe.unwatch(_starts_once)
-        self._probe.open_gates()  # the next use has its own
+        self._probe._open_gates()  # the next use has its own
         part, self._part = self._part, None
         if part is not None:
             assert isinstance(self._clock, VirtualClock)

@@ -247,7 +247,7 @@ class Probe:
         with ours, self._lock:
             self._watches = tuple(each for each in self._watches if each is not watch)
 
-    def open_gates(self) -> None:
+    def _open_gates(self) -> None:
         """Open all that it made: its run is being left."""
         with ours, self._lock:
             gates, self._gates = self._gates, ()
