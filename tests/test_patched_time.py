@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 import types
@@ -290,3 +291,23 @@ def test_leaving_the_run_ends_a_sleep():
             nap.spawn()
             time.sleep(1)
         assert clock.now() == 1
+
+
+def test_lazy_modules_are_left_alone_and_a_failed_entry_is_undone(monkeypatch):
+    loaded = []
+
+    class Lazy(types.ModuleType):
+        def __getattribute__(self, name):
+            loaded.append(name)
+            raise RuntimeError("it has no GPU")
+
+    monkeypatch.setitem(sys.modules, "lazy_module", Lazy("lazy_module"))
+    with VirtualClock() as clock, clock.patch_time():
+        pass
+    assert loaded == []
+    monkeypatch.setattr(patched_time, "_replace", lambda *_: 1 / 0)
+    with VirtualClock() as clock:
+        entry = clock.patch_time()
+        with pytest.raises(ZeroDivisionError):
+            entry.__enter__()
+    assert {name: getattr(time, name) for name in REAL} == REAL

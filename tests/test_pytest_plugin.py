@@ -671,6 +671,17 @@ def test_a_leak_is_told_once_and_the_app_runs_again(leaking):
     assert [line[:9] for line in said["test_first"]] == ["left behi", "- a run o", "- a threa"]
 
 
+def test_tasks_may_be_made_with_keywords_under_the_leak_check(leaking):
+    done, said = leaking("""
+        @pytest.mark.asyncio
+        async def test_task():
+            loop = asyncio.get_running_loop()
+            assert await loop.create_task(coro=asyncio.sleep(0, "done"), name="mine") == "done"
+    """)
+    done.assert_outcomes(passed=1)
+    assert said == {}
+
+
 def test_leaks_may_be_allowed_by_mark_and_by_name(leaking):
     done, said = leaking(
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
 import queue
 import re
 import subprocess
@@ -639,3 +640,16 @@ def test_a_thread_that_takes_no_part_hears_that_time_is_stuck(in_threads):
         call.thread.join()  # in real time, and holds time up
         with pytest.raises(ClockStuckError, match=r"wait with clock\.sleep"):
             call.result()
+
+
+def test_who_sleeps_for_ever_holds_no_time_up_and_is_told_so():
+    clock = VirtualClock(stuck_after=0.2)
+    with pytest.raises(ClockStuckError, match="nobody was busy"):
+        clock.run(asyncio.sleep(math.inf))
+    assert clock.now() == 0
+
+
+@pytest.mark.parametrize("wrong", [math.nan, "1"])
+def test_what_is_no_time_is_refused(wrong):
+    with pytest.raises(InvalidError, match=r"write clock\.sleep\(1\.5\)"):
+        VirtualClock().sleep(wrong)
