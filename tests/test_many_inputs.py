@@ -310,7 +310,7 @@ def test_cancelling_an_awaited_for_each_cancels_its_inputs():
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-        asyncio.run(main())
+        clock.run(main())
         clock.sleep(1)
         s = hang.statistics()
         assert (s.queued, s.running) == (0, 0)

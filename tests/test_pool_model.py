@@ -709,7 +709,8 @@ class PoolModel(RuleBasedStateMachine):
     @invariant()
     def promises_hold(self) -> None:
         for world in self.worlds:
-            world.check(effects_pending=bool(self.pending))
+            # Those who wait for a batch are woken one after the other, when all rests.
+            world.check(effects_pending=bool(self.pending) or self.sizes is not None)
 
     @invariant()
     def deadlines_are_kept(self) -> None:
@@ -788,6 +789,7 @@ class PoolModel(RuleBasedStateMachine):
             if container.state is ContainerState.STOPPING:
                 pool.container_stopped(container)
         self.flush()
+        self.clock.sleep(0.0)
         world.check(effects_pending=False)
         s = pool.statistics()
         assert (s.queued, s.running, s.abandoned, s.containers) == (0, 0, 0, ())

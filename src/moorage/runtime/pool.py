@@ -28,7 +28,7 @@ from . import forking, views
 from .autoscaler import Fill, Limits, Observation, Policy, TargetPolicy
 from .batching import BatchCall, end_of_batch, make_batch, members_of
 from .capacity import Capacity
-from .clock import Clock, Waiter, acquire_patiently, acquire_within
+from .clock import Clock, VirtualClock, Waiter, acquire_patiently, acquire_within
 from .container import (
     Container,
     ContainerFactory,
@@ -938,7 +938,7 @@ class Pool:
 
         def wake_all() -> None:
             clock = self.clock
-            if clock.virtual and len(wakes) > 1:
+            if isinstance(clock, VirtualClock) and len(wakes) > 1:
                 # Each when what the one before set off has come to rest: 1. members were
                 # called by inputs of several containers, 2. these end when they are woken,
                 # 3. who ends first, and so has the first slot, is the same in each run.
