@@ -26,7 +26,7 @@ from moorage.runtime.capacity import Capacity
 from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState
 from moorage.runtime.knots import Node, knot_of, revive
-from moorage.runtime.pool import Pool
+from moorage.runtime.pools.pool import Pool
 
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
 

@@ -29,7 +29,7 @@ from .runtime.cancellation import strike_again
 from .runtime.clock import Clock, VirtualClock
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
-from .runtime.pool import Pool
+from .runtime.pools.pool import Pool
 from .runtime.regions import ours
 from .runtime.streaming import Stream
 from .runtime.timekeeper import process_timekeeper

@@ -36,7 +36,7 @@ from .runtime.cancellation import strike_again
 from .runtime.clock import Clock
 from .runtime.input import Input, InputState, Target, next_call_number
 from .runtime.outcome import Value
-from .runtime.pool import Pool
+from .runtime.pools.pool import Pool
 from .runtime.regions import ours
 from .runtime.wakers import make_async_waiter
 from .serializing import SerializingTarget, serialize_inputs
@@ -119,7 +119,7 @@ class MapCall:
             serialize_inputs(inputs, one_of_many=True)
         with self.pool.lock:
             self.submitted = first + len(inputs)
-            bounded = self.pool.room_in_backlog() is not None
+            bounded = self.pool.backlog.most is not None
             if bounded:
                 self.last = inputs[-1]
         try:
@@ -174,7 +174,7 @@ class MapCall:
             if self.closed:
                 return 0
             room = self.window - (self.submitted - self.delivered)
-            fits = self.pool.room_in_backlog()
+            fits = self.pool.room_in_backlog(self.target.is_async)
             if fits is not None:
                 # One goes and stands outside if none fits, to have its turn in the line.
                 outside = self.last is not None and self.last.state is InputState.OUTSIDE

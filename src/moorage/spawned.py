@@ -35,7 +35,7 @@ from .runtime.clock import Waiter
 from .runtime.context import running_input
 from .runtime.input import Input, Target, call_id, call_number, next_call_number
 from .runtime.outcome import Failure, Value
-from .runtime.pool import Pool
+from .runtime.pools.pool import Pool
 from .runtime.regions import ours
 from .runtime.wakers import make_async_waiter
 from .with_aio import FunctionWithAio, MethodWithAio

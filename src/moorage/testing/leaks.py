@@ -37,7 +37,7 @@ from ..runtime.places import (
     shown_step,
     users_step,
 )
-from ..runtime.pool import Pool
+from ..runtime.pools.pool import Pool
 from ..runtime.stacks import current_frames
 
 T = TypeVar("T")
