@@ -123,6 +123,7 @@ LAYERS = {
     "runtime.labels": 0,
     "runtime.outcome": 0,
     "runtime.context": 0,
+    "runtime.captured": 0,
     "runtime.clock": 0,
     "runtime.virtual_clock": 0,
     "runtime.virtual_loop": 0,

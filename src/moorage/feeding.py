@@ -21,12 +21,12 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
-from contextvars import copy_context
 from typing import Any, Final, Protocol
 
 import anyio
 
 from .exception import ExecutionError, InvalidArgumentsError, RemoteError
+from .runtime.captured import capture
 from .runtime.clock import Clock, VirtualClock, join_threads
 from .runtime.forking import UserCode
 from .runtime.input import Target
@@ -127,7 +127,7 @@ class ThreadFeeder:
         name = f"moorage-feeder-{call.target.name}"
         # In the caller's context: its iterables may read context variables.
         self._thread = threading.Thread(
-            target=copy_context().run, args=(self._main,), name=name, daemon=True
+            target=capture().run, args=(self._main,), name=name, daemon=True
         )
         if self._virtual is not None:
             self._virtual.begin(self, name)
@@ -178,7 +178,7 @@ class AsyncFeeder:
         self._ended = make_async_waiter()
         self._cancel: Callable[[], object]
         if asyncio._get_running_loop() is not None:
-            task = asyncio.create_task(self._run(iterables))
+            task = asyncio.create_task(self._run(iterables), context=capture())
             # Also of a task that was cancelled before its first step.
             task.add_done_callback(self._task_ended)
             self._cancel = task.cancel
@@ -193,7 +193,7 @@ class AsyncFeeder:
                 with scope:
                     await self._run(iterables)
 
-            trio.lowlevel.spawn_system_task(feed, context=copy_context())
+            trio.lowlevel.spawn_system_task(feed, context=capture())
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not self._call.closed:

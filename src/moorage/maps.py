@@ -18,7 +18,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextvars import Context, copy_context
+from contextvars import Context
 from typing import Any, Final, Generic, TypeVar
 
 from .calls import error_of, later, sits_in_step, warn_if_loop_runs, written
@@ -33,6 +33,7 @@ from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
 from .frames import short
 from .runtime.callers import hold_loop, park_for, wait_for
 from .runtime.cancellation import strike_again
+from .runtime.captured import capture
 from .runtime.clock import Clock
 from .runtime.input import Input, InputState, Target, next_call_number
 from .runtime.outcome import Value
@@ -77,7 +78,7 @@ class MapCall:
     def __init__(self, target: Target, pool: Pool, kwargs: dict[str, Any], window: int) -> None:
         self.number: int = next_call_number()
         self.target: Target = target
-        self.context: Context = copy_context()
+        self.context: Context = capture()
         self.kwargs: dict[str, Any] | None = kwargs or None
         self.pool: Pool = pool
         self.window: int = window

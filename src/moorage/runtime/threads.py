@@ -24,6 +24,7 @@ from typing import Any, Final, NoReturn
 from ..exception import InputCancellation, RemoteError
 from . import forking
 from .cancellation import Cell, bind_cell
+from .captured import decimal_context, own_decimal_context
 from .clock import Clock, VirtualClock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState, Target
@@ -239,6 +240,8 @@ class ThreadLane:
             if cell.begin(input):
                 try:
                     context = call.context.copy()
+                    if decimal_context in context:
+                        own_decimal_context(context)
                     context.run(_set_running, input)
                     if target.is_plain and input.kwargs is None and self._around is None:
                         outcome = Value(context.run(target.function, *input.args))
