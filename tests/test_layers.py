@@ -109,6 +109,7 @@ LAYERS = {
     "runtime.streaming": 2,
     "runtime.lifecycle": 2,
     "runtime.offload": 2,
+    "runtime.idle_threads": 2,
     "runtime.cancellation": 2,
     "runtime.places": 0,
     "runtime.slots": 1,
