@@ -89,16 +89,18 @@ def _row(element: Any) -> Row:
     )
 
 
-# How the sequences are iterated that run no user code and never wait.  Subclasses
-# that leave the iteration alone are among them.
-_PLAIN: Final = frozenset(
-    kind.__iter__ for kind in (list, tuple, range, str, bytes, bytearray, deque)
-)
+def _way_to_iterate(kind: type[object]) -> object:
+    return getattr(kind, "__iter__", None)
 
 
-def are_plain(iterables: tuple[Any, ...]) -> bool:
+# Ways to iterate that run no user code and never wait.  A subclass that leaves the
+# iteration alone has the same.
+_PLAIN: Final = frozenset(map(_way_to_iterate, (list, tuple, range, str, bytes, bytearray, deque)))
+
+
+def are_plain(iterables: tuple[object, ...]) -> bool:
     """Whether all of `iterables` are sequences that are read at no cost."""
-    return all(getattr(type(iterable), "__iter__", None) in _PLAIN for iterable in iterables)
+    return all(_way_to_iterate(type(iterable)) in _PLAIN for iterable in iterables)
 
 
 class Rows:

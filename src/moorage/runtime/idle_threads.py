@@ -39,6 +39,9 @@ class Parking(Protocol):
 P = TypeVar("P", bound=Parking)
 
 
+def _nobody(threads: Sequence[object]) -> None: ...
+
+
 class IdleThreads(Generic[P]):
     """The parked threads of one owner.
 
@@ -56,7 +59,8 @@ class IdleThreads(Generic[P]):
 
     def __init__(self, lock: threading.Lock, dismissed: Callable[[Sequence[P]], object]) -> None:
         self._lock = lock
-        self._dismissed = dismissed  # called under the lock, with those that end
+        # Called under the lock, with those that end.
+        self._dismissed: Callable[[Sequence[P]], object] = dismissed
         # All below guarded by the lock.  The last one parked last.
         self.stack: list[P] = []
         # Invariant: if there is a thread on the stack that may end, there is an alarm,
@@ -86,6 +90,7 @@ class IdleThreads(Generic[P]):
         Under the lock.
         """
         self._stopped = True
+        self._dismissed = _nobody  # the owner refers to this: no cycle stays
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
