@@ -9,11 +9,11 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from .exception import AsyncUsageWarning
 from .frames import warn
+from .runtime.captured import capture
 
 if TYPE_CHECKING:
     from .app import App
@@ -59,7 +59,7 @@ class LocalEntrypoint(Generic[P, R_co]):
                     AsyncUsageWarning,
                 )
                 with ThreadPoolExecutor(1) as thread:
-                    result = thread.submit(copy_context().run, asyncio.run, result).result()
+                    result = thread.submit(capture().run, asyncio.run, result).result()
         value: R_co = result
         return value
 

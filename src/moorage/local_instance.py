@@ -12,10 +12,11 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from typing import Any, Final
 
 from .exception import ExecutionError
+from .runtime.captured import capture
 from .runtime.lifecycle import Hook
 from .runtime.wakers import make_async_waiter
 
@@ -98,9 +99,7 @@ class LocalInstance:
                     asyncio.run(hook.function(instance))
                 else:  # no second loop may run in this thread
                     with ThreadPoolExecutor(1) as thread:
-                        thread.submit(
-                            copy_context().run, asyncio.run, hook.function(instance)
-                        ).result()
+                        thread.submit(capture().run, asyncio.run, hook.function(instance)).result()
             entered = True
         finally:
             _entering.reset(token)
