@@ -49,9 +49,7 @@ def make_pool(
     kept: Any = None,
 ) -> Pool:
     more = {} if kept is None else {"kept": kept}
-    return Pool(
-        options, factory, clock=clock, capacity=capacity, on_retired=on_retired, **more
-    )
+    return Pool(options, factory, clock=clock, capacity=capacity, on_retired=on_retired, **more)
 
 
 def replace_carry_out(carry_out: Callable[[Iterable[Effect]], None]) -> None:

@@ -127,9 +127,7 @@ class ModelInput(Input):
 class ModelContainer:
     """A container that does nothing by itself."""
 
-    def __init__(
-        self, world: PoolWorld, pool: Pool, number: int, target: int, limit: int
-    ) -> None:
+    def __init__(self, world: PoolWorld, pool: Pool, number: int, target: int, limit: int) -> None:
         self.world = world
         self.pool = pool
         self.number = number
@@ -278,21 +276,16 @@ class PoolWorld:
     def in_state(self, *states: ContainerState) -> list[ModelContainer]:
         return [c for c in self.containers if c.state in states and c.booted]
 
-    def pick_input(self, index: int, *states: InputState) -> Input | None:
-        there = [i for i in self.inputs if i.state in states]
-        return there[index % len(there)] if there else None
-
     def holders(self, *states: InputState) -> list[Input]:
         """What holds a slot and is in one of `states`: inputs, or batches."""
         held = [holder for c in self.containers for holder in c.slots.held]
         return [h for h in held if isinstance(h, Input) and h.state in states]
 
-    def pick_holder(self, index: int, *states: InputState) -> Input | None:
-        """One of `holders` whose code can go on: its loop, if it needs one, is not held."""
-        there = self.holders(*states)
-        if self.batching is None:
-            there = [h for h in there if self.can_run(h.container, h.call.target.is_async)]
-        return there[index % len(there)] if there else None
+    def goes_on(self, holder: Input) -> bool:
+        """Whether its code can: its loop, if it needs one, is not held."""
+        return self.batching is not None or self.can_run(
+            holder.container, holder.call.target.is_async
+        )
 
     # -- what the pool may do -----------------------------------------------------------
 

@@ -19,11 +19,13 @@ Begin reading at `PoolMachine`.
 
 from __future__ import annotations
 
+import faulthandler
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
-import pool_inside
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -34,18 +36,8 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from pool_world import (
-    BATCH_WAIT,
-    IN_CONTAINER,
-    TIMEOUT,
-    WAITS,
-    WINDOW,
-    ModelCall,
-    ModelInput,
-    PoolWorld,
-    Setting,
-)
 
+import pool_inside
 from moorage import Retries
 from moorage.exception import ExecutionError, ResourceExhaustedError
 from moorage.runtime.autoscaler import Limits
@@ -55,14 +47,46 @@ from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState, Effect
 from moorage.runtime.input import Input, InputState, Kind, Target
 from moorage.runtime.outcome import Cancelled, Failure
+from pool_world import (
+    BATCH_WAIT,
+    IN_CONTAINER,
+    TIMEOUT,
+    WAITS,
+    WINDOW,
+    ModelCall,
+    ModelContainer,
+    ModelInput,
+    PoolWorld,
+    Setting,
+)
 
 # More examples by hand: MOORAGE_EXAMPLES=5000 pytest tests/test_pool_model.py
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "100"))
 
 RETRIES = Retries(max_retries=2, initial_delay=3.0)
 
+T = TypeVar("T")
+
+STARTS = (ContainerState.STARTING, ContainerState.STOPPING)  # some stop while they start
+ENDS = (InputState.RUNNING, InputState.ABANDONED)
+RUNS = (ContainerState.READY, ContainerState.DRAINING)
+
 whichs = st.integers(0, 19)  # of the pools, counted around
 indices = st.integers(0, 30)
+
+
+def nth(index: int, found: list[T]) -> T:
+    """One of them, counted around."""
+    return found[index % len(found)]
+
+
+@pytest.fixture(autouse=True)
+def takes_its_time() -> Iterator[None]:
+    """No limit holds while Hypothesis looks for a smaller example; failed starts are no news."""
+    faulthandler.cancel_dump_traceback_later()
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -89,6 +113,35 @@ class PoolMachine(RuleBasedStateMachine):
     def world(self, which: int) -> PoolWorld:
         return self.worlds[which % len(self.worlds)]
 
+    def there(self, of: Callable[[PoolWorld], Iterable[T]]) -> list[tuple[PoolWorld, T]]:
+        """What all worlds have, each with its world."""
+        return [(world, thing) for world in self.worlds for thing in of(world)]
+
+    def open_worlds(self) -> list[PoolWorld]:
+        return [world for world in self.worlds if not world.closing and not world.drains]
+
+    def closing_worlds(self) -> list[PoolWorld]:
+        return [world for world in self.worlds if world.closing]
+
+    def containers(self, *states: ContainerState) -> list[tuple[PoolWorld, ModelContainer]]:
+        return self.there(lambda world: world.in_state(*states))
+
+    def starting(self) -> list[tuple[PoolWorld, ModelContainer]]:
+        """Those whose enter hooks run, also if they are to stop at their end."""
+        found = self.containers(ContainerState.STARTING, ContainerState.STOPPING)
+        return [(world, c) for world, c in found if not c.stop_asked]
+
+    def stopping(self) -> list[tuple[PoolWorld, ModelContainer]]:
+        return [(w, c) for w, c in self.containers(ContainerState.STOPPING) if c.stop_asked]
+
+    def holders(self, *states: InputState) -> list[tuple[PoolWorld, Input]]:
+        """Inputs, or batches, with a slot, whose code can go on."""
+        return [
+            (world, holder)
+            for world, holder in self.there(lambda world: world.holders(*states))
+            if world.goes_on(holder)
+        ]
+
     def keep(self, effects: Iterable[Effect]) -> None:
         """Effects are carried out after the lock is let go; who says how long after?"""
         self.pending.extend(effects)
@@ -97,34 +150,35 @@ class PoolMachine(RuleBasedStateMachine):
         while self.pending:
             self.pending.pop(0)()
 
-    @precondition(lambda self: self.late)
+    @precondition(lambda self: self.pending)
     @rule(index=indices)
     def carry_one_out(self, index: int) -> None:
-        if self.pending:
-            self.pending.pop(index % len(self.pending))()
+        self.pending.pop(index % len(self.pending))()
 
-    @precondition(lambda self: self.late)
+    @precondition(lambda self: self.pending)
     @rule()
     def carry_all_out(self) -> None:
         self.flush()
 
     # -- inputs -------------------------------------------------------------------------
 
-    @rule(
-        which=whichs, count=st.integers(1, 5), is_async=st.booleans(), may_stand=st.booleans()
-    )
-    def arrive(self, which: int, count: int, is_async: bool, may_stand: bool) -> None:
-        world = self.world(which)
+    @precondition(lambda self: self.open_worlds())
+    @rule(index=indices, count=st.integers(1, 5), may_stand=st.booleans())
+    def async_ones_arrive(self, index: int, count: int, may_stand: bool) -> None:
+        self.arrive(nth(index, self.open_worlds()), count, True, may_stand)
+
+    @precondition(lambda self: self.open_worlds())
+    @rule(index=indices, count=st.integers(1, 5), may_stand=st.booleans())
+    def sync_ones_arrive(self, index: int, count: int, may_stand: bool) -> None:
+        self.arrive(nth(index, self.open_worlds()), count, False, may_stand)
+
+    def arrive(self, world: PoolWorld, count: int, is_async: bool, may_stand: bool) -> None:
         call = ModelCall(Kind.ASYNC if is_async else Kind.SYNC)
         if world.batching is not None:  # all of one function
             call.target = world.batching.target
         inputs = [ModelInput(world, call, index) for index in range(count)]
         room = world.room(call.target.is_async)
-        if world.closing or world.drains:
-            with pytest.raises(ExecutionError):
-                while not world.pool.submit(inputs):
-                    world.renew()
-        elif room is None or count <= room or world.setting.waits_when_full or may_stand:
+        if room is None or count <= room or world.setting.waits_when_full or may_stand:
             world.calls.append(call)
             world.inputs.extend(inputs)
             while not world.pool.submit(inputs, may_stand_outside=may_stand):
@@ -137,28 +191,28 @@ class PoolMachine(RuleBasedStateMachine):
                 world.pool.submit(inputs)
             world.refused += count
 
-    @rule(which=whichs, index=indices)
-    def begin_code(self, which: int, index: int) -> None:
-        world = self.world(which)
-        input = world.pick_holder(index, InputState.GRANTED)
-        if input is not None:
+    @precondition(lambda self: self.holders(InputState.GRANTED))
+    @rule(index=indices)
+    def begin_code(self, index: int) -> None:
+        world, input = nth(index, self.holders(InputState.GRANTED))
+        world.begin_code(input)
+
+    @precondition(lambda self: self.holders(InputState.GRANTED))
+    @rule()
+    def begin_all(self) -> None:
+        for world, input in self.holders(InputState.GRANTED):
             world.begin_code(input)
 
-    @rule(
-        which=whichs, index=indices, good=st.booleans(), lane=st.sampled_from([None, True, False])
-    )
-    def end_code(self, which: int, index: int, good: bool, lane: bool | None) -> None:
-        world = self.world(which)
-        input = world.pick_holder(index, InputState.RUNNING, InputState.ABANDONED)
-        if input is not None:
-            world.end_code(input, good, lane)
+    @precondition(lambda self: self.holders(*ENDS))
+    @rule(index=indices, good=st.booleans(), lane=st.sampled_from([None, True, False]))
+    def end_code(self, index: int, good: bool, lane: bool | None) -> None:
+        world, input = nth(index, self.holders(*ENDS))
+        world.end_code(input, good, lane)
 
-    @rule(which=whichs, index=indices)
-    def cancel(self, which: int, index: int) -> None:
-        world = self.world(which)
-        if not world.inputs:
-            return
-        input = world.inputs[index % len(world.inputs)]
+    @precondition(lambda self: self.there(lambda world: world.inputs))
+    @rule(index=indices)
+    def cancel(self, index: int) -> None:
+        world, input = nth(index, self.there(lambda world: world.inputs))
         before = input.state
         batch = batch_of(input)
         unbegun = batch is not input and batch.state is InputState.GRANTED
@@ -177,6 +231,7 @@ class PoolMachine(RuleBasedStateMachine):
             if before is InputState.GRANTED:
                 input.container.inputs.remove(input)
 
+    @precondition(lambda self: self.there(lambda world: world.inputs))
     @rule(which=whichs, chosen=st.lists(indices, max_size=6))
     def cancel_several(self, which: int, chosen: list[int]) -> None:
         world = self.world(which)
@@ -186,18 +241,17 @@ class PoolMachine(RuleBasedStateMachine):
             world.pool.cancel_all(inputs)
             assert not any(i.state in WAITS for i in inputs)
 
-    @rule(which=whichs, index=indices, queued_only=st.booleans())
-    def cancel_call(self, which: int, index: int, queued_only: bool) -> None:
-        world = self.world(which)
-        if world.calls:
-            call = world.calls[index % len(world.calls)]
-            mine = [i for i in world.inputs if i.call is call]
-            waits = [i for i in mine if i.state in (*WAITS, InputState.RUNNING)]
-            if queued_only:
-                waits = [i for i in mine if i.state in WAITS and i.state is not InputState.GRANTED]
-            self.cancelled_together(waits)
-            world.pool.cancel_call(call, queued_only=queued_only)
-            assert not any(i.state in WAITS for i in waits)
+    @precondition(lambda self: self.there(lambda world: world.calls))
+    @rule(index=indices, queued_only=st.booleans())
+    def cancel_call(self, index: int, queued_only: bool) -> None:
+        world, call = nth(index, self.there(lambda world: world.calls))
+        mine = [i for i in world.inputs if i.call is call]
+        waits = [i for i in mine if i.state in (*WAITS, InputState.RUNNING)]
+        if queued_only:
+            waits = [i for i in mine if i.state in WAITS and i.state is not InputState.GRANTED]
+        self.cancelled_together(waits)
+        world.pool.cancel_call(call, queued_only=queued_only)
+        assert not any(i.state in WAITS for i in waits)
 
     def cancelled_together(self, inputs: Iterable[Input]) -> None:
         for input in set(inputs):
@@ -206,23 +260,24 @@ class PoolMachine(RuleBasedStateMachine):
 
     # -- containers ---------------------------------------------------------------------
 
-    @rule(which=whichs, index=st.integers(0, 3), good=st.integers(0, 3))
-    def end_start(self, which: int, index: int, good: int) -> None:
-        world = self.world(which)
-        waiting = world.in_state(ContainerState.STARTING)
-        waiting += [
-            c for c in world.in_state(ContainerState.STOPPING) if not c.stop_asked
-        ]  # told to stop while it started
-        if waiting:
-            world.end_start(waiting[index % len(waiting)], bool(good))
+    @precondition(lambda self: self.starting())
+    @rule(index=indices, bad=st.integers(0, 4))
+    def end_start(self, index: int, bad: int) -> None:
+        world, container = nth(index, self.starting())
+        world.end_start(container, bad != 3)
 
-    @rule(which=whichs, index=st.integers(0, 3))
-    def end_stop(self, which: int, index: int) -> None:
-        world = self.world(which)
-        stopping = [c for c in world.in_state(ContainerState.STOPPING) if c.stop_asked]
-        if stopping:
-            container = stopping[index % len(stopping)]
-            container.pool.container_stopped(container)
+    @precondition(lambda self: self.starting())
+    @rule()
+    def end_all_starts(self) -> None:
+        for world, container in self.starting():
+            if container.state in STARTS:
+                world.end_start(container, True)
+
+    @precondition(lambda self: self.stopping())
+    @rule(index=indices)
+    def end_stop(self, index: int) -> None:
+        _, container = nth(index, self.stopping())
+        container.pool.container_stopped(container)
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 5.0, WINDOW, TIMEOUT]))
     def pass_time(self, seconds: float) -> None:
@@ -254,16 +309,15 @@ class PoolMachine(RuleBasedStateMachine):
     def open_call(self, which: int) -> None:
         self.world(which).open_call()
 
-    @rule(which=whichs)
-    def close_call(self, which: int) -> None:
-        world = self.world(which)
-        if world.open_calls:
-            world.close_call()
+    @precondition(lambda self: any(world.open_calls for world in self.worlds))
+    @rule(index=indices)
+    def close_call(self, index: int) -> None:
+        nth(index, [world for world in self.worlds if world.open_calls]).close_call()
 
-    @rule(which=whichs, cancel_running=st.booleans(), again=st.integers(0, 9))
-    def close(self, which: int, cancel_running: bool, again: int) -> None:
-        if again:
-            return  # seldom: nothing arrives afterwards
+    @rule(which=whichs, cancel_running=st.booleans(), seldom=st.integers(0, 19))
+    def close(self, which: int, cancel_running: bool, seldom: int) -> None:
+        if seldom != 13:
+            return  # nothing arrives afterwards
         world = self.world(which)
         if not world.closing:
             world.open_call()  # or it might be retired
@@ -271,19 +325,23 @@ class PoolMachine(RuleBasedStateMachine):
         if cancel_running:
             self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
         world.pool.close(cancel_running=cancel_running)
+        self.is_refused(world)
 
-    @rule(which=whichs)
-    def cancel_running(self, which: int) -> None:
-        world = self.world(which)
-        if world.closing:
-            self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
-            world.pool.cancel_running()
+    def is_refused(self, world: PoolWorld) -> None:
+        with pytest.raises(ExecutionError):
+            world.pool.submit([ModelInput(world, ModelCall(Kind.SYNC), 0)])
 
-    @rule(which=whichs)
-    def stop_by_force(self, which: int) -> None:
-        world = self.world(which)
-        if world.closing:
-            world.pool.stop_by_force()
+    @precondition(lambda self: self.closing_worlds())
+    @rule(index=indices)
+    def cancel_running(self, index: int) -> None:
+        world = nth(index, self.closing_worlds())
+        self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
+        world.pool.cancel_running()
+
+    @precondition(lambda self: self.closing_worlds())
+    @rule(index=indices)
+    def stop_by_force(self, index: int) -> None:
+        nth(index, self.closing_worlds()).pool.stop_by_force()
 
     # -- promises -----------------------------------------------------------------------
 
@@ -331,8 +389,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
         pool.cancel_running()
         self.flush()
-        with pytest.raises(ExecutionError):
-            pool.submit([ModelInput(world, ModelCall(Kind.SYNC), 0)])
+        self.is_refused(world)
         for container in world.containers:
             if container.state is ContainerState.STOPPING and not container.stop_asked:
                 assert not pool.container_ready(container)
@@ -358,43 +415,37 @@ class PoolMachine(RuleBasedStateMachine):
 class ManySidedMachine(PoolMachine):
     """Steps of single pools: held loops, resizes, containers that take no more, drains."""
 
-    @rule(which=whichs, index=st.integers(0, 3))
-    def hold_loop(self, which: int, index: int) -> None:
-        world = self.world(which)
-        ready = world.in_state(ContainerState.READY, ContainerState.DRAINING)
-        if ready:
-            world.held_loops.append(ready[index % len(ready)])
-            world.pool.hold_loop(world.held_loops[-1])
+    @precondition(lambda self: self.containers(*RUNS))
+    @rule(index=indices)
+    def hold_loop(self, index: int) -> None:
+        world, container = nth(index, self.containers(*RUNS))
+        world.held_loops.append(container)
+        world.pool.hold_loop(container)
 
-    @rule(which=whichs, index=st.integers(0, 3))
-    def let_loop_go(self, which: int, index: int) -> None:
-        world = self.world(which)
-        if world.held_loops:
-            container = world.held_loops.pop(index % len(world.held_loops))
-            world.pool.let_loop_go(container)
+    @precondition(lambda self: self.there(lambda world: world.held_loops))
+    @rule(index=indices)
+    def let_loop_go(self, index: int) -> None:
+        world, container = nth(index, self.there(lambda world: world.held_loops))
+        world.held_loops.remove(container)
+        world.pool.let_loop_go(container)
 
-    @rule(which=whichs, index=st.integers(0, 3), limit=st.integers(1, 4))
-    def resize(self, which: int, index: int, limit: int) -> None:
-        world = self.world(which)
-        ready = world.in_state(ContainerState.READY, ContainerState.DRAINING)
-        if ready:
-            world.pool.resize(ready[index % len(ready)], limit)
+    @precondition(lambda self: self.containers(*RUNS))
+    @rule(index=indices, limit=st.integers(1, 4))
+    def resize(self, index: int, limit: int) -> None:
+        world, container = nth(index, self.containers(*RUNS))
+        world.pool.resize(container, limit)
 
-    @rule(which=whichs, index=st.integers(0, 3))
-    def stop_fetching(self, which: int, index: int) -> None:
-        world = self.world(which)
-        live = world.in_state(
-            ContainerState.STARTING, ContainerState.READY, ContainerState.DRAINING
-        )
-        if live:
-            container = live[index % len(live)]
-            world.pool.stop_fetching(container)
-            container.told_to_take_no_more = True
+    @precondition(lambda self: self.containers(ContainerState.STARTING, *RUNS))
+    @rule(index=indices)
+    def stop_fetching(self, index: int) -> None:
+        world, container = nth(index, self.containers(ContainerState.STARTING, *RUNS))
+        world.pool.stop_fetching(container)
+        container.told_to_take_no_more = True
 
-    @rule(which=whichs, again=st.integers(0, 5))
-    def drain(self, which: int, again: int) -> None:
-        if again:
-            return  # seldom: nothing arrives afterwards
+    @rule(which=whichs, seldom=st.integers(0, 9))
+    def drain(self, which: int, seldom: int) -> None:
+        if seldom != 6:
+            return  # nothing arrives afterwards
         world = self.world(which)
         world.drains = True
         world.pool.drain()
@@ -404,6 +455,7 @@ class ManySidedMachine(PoolMachine):
         else:
             s = world.pool.statistics()
             assert count == s.accepted == s.succeeded + s.failed + s.cancelled
+        self.is_refused(world)
 
     def told(self, world: PoolWorld) -> None:
         world.told_settled += 1
@@ -434,9 +486,7 @@ class UnboundedMachine(ManySidedMachine):
     @initialize()
     def begin(self) -> None:
         self.add_pools(
-            Setting(
-                Limits(2, 3, 0, 2, 0, WINDOW), max_backlog=None, queue_timeout=None
-            ),
+            Setting(Limits(2, 3, 0, 2, 0, WINDOW), max_backlog=None, queue_timeout=None),
             Setting(
                 Limits(1, 2, 1, None, 1, WINDOW),
                 max_backlog=None,
@@ -470,12 +520,11 @@ class BatchedMachine(ManySidedMachine):
     def batching(self, kind: Kind, size: int) -> BatchOptions:
         return BatchOptions(Target("f", lambda: None, kind), size, BATCH_WAIT)
 
-    @rule(which=whichs, index=indices, bad=st.integers(-1, 63))
-    def end_batch(self, which: int, index: int, bad: int) -> None:
-        world = self.world(which)
-        batch = world.pick_holder(index, *IN_CONTAINER)
-        if batch is not None:
-            world.end_batch(batch, bad)
+    @precondition(lambda self: self.holders(*IN_CONTAINER))
+    @rule(index=indices, bad=st.integers(-1, 63))
+    def end_batch(self, index: int, bad: int) -> None:
+        world, batch = nth(index, self.holders(*IN_CONTAINER))
+        world.end_batch(batch, bad)
 
 
 class CrowdedMachine(PoolMachine):
@@ -507,11 +556,7 @@ class CrowdedMachine(PoolMachine):
             return
         seen = self.capacity.survey()
         pool_of = {world.pool: world for world in self.worlds}
-        waiting = [
-            (pool_of[pool], slots)
-            for pool, slots in seen.line
-            if pool.statistics().queued
-        ]
+        waiting = [(pool_of[pool], slots) for pool, slots in seen.line if pool.statistics().queued]
         leaving = [
             (c, world.setting.sync_slots)
             for world in self.worlds
@@ -554,13 +599,14 @@ class ContinuedMachine(PoolMachine):
             Setting(Limits(1, 1, 0, None, 0, WINDOW), retries=RETRIES, retires=True),
         )
 
+    @precondition(lambda self: self.open_worlds())
     @rule(which=whichs, count=st.integers(1, 8), seconds=st.sampled_from([0.0, 0.1, 1.0]))
     def call_what_cannot_start(self, which: int, count: int, seconds: float) -> None:
         """A caller tries, and each start fails at once; then `seconds` pass."""
         for _ in range(count):
-            self.arrive(which, 1, True, False)
-            for container in self.world(which).in_state(ContainerState.STARTING):
-                self.world(which).end_start(container, False)
+            self.arrive(nth(which, self.open_worlds()), 1, True, False)
+            for world, container in self.containers(ContainerState.STARTING):
+                world.end_start(container, False)
             self.clock.sleep(seconds)
 
 
