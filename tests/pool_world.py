@@ -654,7 +654,9 @@ class PoolWorld:
         held = sum(len(c.slots.held) for c in self.containers)
         demand = -(-(s.queued + s.outside) // self.size) + held
         need = -(-demand // limits.target_inputs) + (limits.buffer_containers if demand else 0)
-        surplus = there > max(limits.min_containers, need)
+        # A container whose loop is held may be of no use to those that are queued.
+        withheld = len(set(self.held_loops)) if s.queued else 0
+        surplus = there > max(limits.min_containers, need + withheld)
         for c in ready:
             if surplus and not self.closing and c.idle_since is not None:
                 assert c.idle_since + limits.scaledown_window > self.clock.now() - 1e-9
@@ -673,11 +675,12 @@ class PoolWorld:
                 assert isinstance(holder, Input)
                 if granted_at + TIMEOUT <= now:
                     assert holder.cancellation is not None
-            # Those that do not end their inputs are given up.
+            # Those that do not end their inputs are given up, until the run is left: it
+            # has a limit of its own.
             since = [t for i, t in abandoned.items() if i.container is container]
             given_up = bool(since) and min(since) + config.abandoned_seconds <= now
             if len(since) >= container.slots.limit:
                 given_up = given_up or max(since) + pool_inside.ALL_ABANDONED <= now
-            assert not given_up or container.given_up
+            assert not given_up or container.given_up or self.closing
             if container.given_up:
                 assert container.state not in (ContainerState.READY, ContainerState.STARTING)

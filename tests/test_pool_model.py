@@ -27,7 +27,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -635,6 +635,9 @@ EXAMPLES_OF_EACH = settings(
     max_examples=EXAMPLES,
     stateful_step_count=60,
     deadline=None,
+    # One small example at a time: to find several, and to explain them, takes minutes.
+    report_multiple_bugs=False,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
