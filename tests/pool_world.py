@@ -276,6 +276,9 @@ class PoolWorld:
     def in_state(self, *states: ContainerState) -> list[ModelContainer]:
         return [c for c in self.containers if c.state in states and c.booted]
 
+    def idle(self) -> list[ModelContainer]:
+        return [c for c in self.in_state(ContainerState.READY) if not c.slots.held]
+
     def holders(self, *states: InputState) -> list[Input]:
         """What holds a slot and is in one of `states`: inputs, or batches."""
         held = [holder for c in self.containers for holder in c.slots.held]

@@ -128,8 +128,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def starting(self) -> list[tuple[PoolWorld, ModelContainer]]:
         """Those whose enter hooks run, also if they are to stop at their end."""
-        found = self.containers(ContainerState.STARTING, ContainerState.STOPPING)
-        return [(world, c) for world, c in found if not c.stop_asked]
+        return [(world, c) for world, c in self.containers(*STARTS) if not c.was_ready]
 
     def stopping(self) -> list[tuple[PoolWorld, ModelContainer]]:
         return [(w, c) for w, c in self.containers(ContainerState.STOPPING) if c.stop_asked]
@@ -299,12 +298,15 @@ class PoolMachine(RuleBasedStateMachine):
         while not world.pool.set_limits(world.limits):
             world.renew()
 
-    @rule(which=whichs)
-    def evict(self, which: int) -> None:
-        self.world(which).pool.evict_idle()
+    @precondition(lambda self: self.there(lambda world: world.idle()))
+    @rule(index=indices)
+    def evict(self, index: int) -> None:
+        world, _ = nth(index, self.there(lambda world: world.idle()))
+        world.pool.evict_idle()
 
     # -- calls that may submit more, and the end ----------------------------------------
 
+    @precondition(lambda self: any(world.setting.retires for world in self.worlds))
     @rule(which=whichs)
     def open_call(self, which: int) -> None:
         self.world(which).open_call()
@@ -314,18 +316,37 @@ class PoolMachine(RuleBasedStateMachine):
     def close_call(self, index: int) -> None:
         nth(index, [world for world in self.worlds if world.open_calls]).close_call()
 
-    @rule(which=whichs, cancel_running=st.booleans(), seldom=st.integers(0, 19))
-    def close(self, which: int, cancel_running: bool, seldom: int) -> None:
-        if seldom != 13:
-            return  # nothing arrives afterwards
+    # Seldom, for nothing arrives afterwards.
+    @rule(which=whichs, how=st.sampled_from([*["stay"] * 12, "drain", "close", "cancel"]))
+    def leave(self, which: int, how: str) -> None:
         world = self.world(which)
-        if not world.closing:
-            world.open_call()  # or it might be retired
+        if how == "stay" or world.closing:
+            return
+        if how == "drain":
+            self.drain(world)
+        else:
+            self.close(world, cancel_running=how == "cancel")
+        self.is_refused(world)
+
+    def drain(self, world: PoolWorld) -> None:
+        world.drains = True
+        world.pool.drain()
+        count = world.pool.accepted_if_settled(lambda: self.told(world))
+        if count is None:
+            world.asked_settled += 1
+        else:
+            s = world.pool.statistics()
+            assert count == s.accepted == s.succeeded + s.failed + s.cancelled
+
+    def told(self, world: PoolWorld) -> None:
+        world.told_settled += 1
+
+    def close(self, world: PoolWorld, *, cancel_running: bool) -> None:
+        world.open_call()  # or it might be retired
         world.closing = True
         if cancel_running:
             self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
         world.pool.close(cancel_running=cancel_running)
-        self.is_refused(world)
 
     def is_refused(self, world: PoolWorld) -> None:
         with pytest.raises(ExecutionError):
@@ -346,14 +367,15 @@ class PoolMachine(RuleBasedStateMachine):
     # -- promises -----------------------------------------------------------------------
 
     @invariant()
-    def each_pool_keeps_its_promises(self) -> None:
+    def check(self) -> None:
         for world in self.worlds:
             # Those who wait for a batch are woken one after the other, when all rests.
             batched = world.batching is not None
             world.check(effects_pending=bool(self.pending) or batched)
+        self.check_capacity()
 
-    @invariant()
-    def capacity_counts_live_containers(self) -> None:
+    def check_capacity(self) -> None:
+        """What is counted, there is."""
         live = [
             c
             for world in self.worlds
@@ -391,7 +413,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.flush()
         self.is_refused(world)
         for container in world.containers:
-            if container.state is ContainerState.STOPPING and not container.stop_asked:
+            if container.state is ContainerState.STOPPING and not container.was_ready:
                 assert not pool.container_ready(container)
                 pool.container_stopped(container)
         self.flush()
@@ -422,6 +444,31 @@ class ManySidedMachine(PoolMachine):
         world.held_loops.append(container)
         world.pool.hold_loop(container)
 
+    @precondition(lambda self: self.containers(*RUNS))
+    @rule(
+        index=indices,
+        kinds=st.lists(st.booleans(), min_size=1, max_size=6),
+        may_stand=st.booleans(),
+        is_let_go=st.booleans(),
+    )
+    def hold_loops_while_inputs_arrive(
+        self, index: int, kinds: list[bool], may_stand: bool, is_let_go: bool
+    ) -> None:
+        """All loops of one pool are held.  One by one inputs arrive, asynchronous or not."""
+        world, _ = nth(index, self.containers(*RUNS))
+        held = world.in_state(ContainerState.READY)
+        for container in held:
+            world.held_loops.append(container)
+            world.pool.hold_loop(container)
+        if world in self.open_worlds():
+            for is_async in kinds:
+                self.arrive(world, 1, is_async, may_stand)
+                self.check()
+        if is_let_go:
+            for container in held:
+                world.held_loops.remove(container)
+                world.pool.let_loop_go(container)
+
     @precondition(lambda self: self.there(lambda world: world.held_loops))
     @rule(index=indices)
     def let_loop_go(self, index: int) -> None:
@@ -441,24 +488,6 @@ class ManySidedMachine(PoolMachine):
         world, container = nth(index, self.containers(ContainerState.STARTING, *RUNS))
         world.pool.stop_fetching(container)
         container.told_to_take_no_more = True
-
-    @rule(which=whichs, seldom=st.integers(0, 9))
-    def drain(self, which: int, seldom: int) -> None:
-        if seldom != 6:
-            return  # nothing arrives afterwards
-        world = self.world(which)
-        world.drains = True
-        world.pool.drain()
-        count = world.pool.accepted_if_settled(lambda: self.told(world))
-        if count is None:
-            world.asked_settled += 1
-        else:
-            s = world.pool.statistics()
-            assert count == s.accepted == s.succeeded + s.failed + s.cancelled
-        self.is_refused(world)
-
-    def told(self, world: PoolWorld) -> None:
-        world.told_settled += 1
 
 
 class BoundedMachine(ManySidedMachine):
@@ -549,11 +578,14 @@ class CrowdedMachine(PoolMachine):
     def set_limits(self, which: int, least: int, most: int | None) -> None:
         super().set_limits(which, least, most, 0)
 
-    @invariant()
-    def idle_containers_make_room(self) -> None:
+    def check_capacity(self) -> None:
+        super().check_capacity()
+        self.check_room_is_used()
+        if not self.pending:
+            self.check_idle_ones_make_room()
+
+    def check_idle_ones_make_room(self) -> None:
         """None stays idle while capacity is above its bounds, or while a pool waits for room."""
-        if self.pending:
-            return
         seen = self.capacity.survey()
         pool_of = {world.pool: world for world in self.worlds}
         waiting = [(pool_of[pool], slots) for pool, slots in seen.line if pool.statistics().queued]
@@ -577,11 +609,9 @@ class CrowdedMachine(PoolMachine):
                 continue  # one of its containers takes none of what is short
             there = world.in_state(ContainerState.READY, ContainerState.STARTING)
             if len(there) > world.limits.min_containers:
-                idle = [c for c in there if c.idle_since is not None]
-                assert not idle, f"{world.pool!r} keeps an idle container: {seen}"
+                assert not world.idle(), f"{world.pool!r} keeps an idle container: {seen}"
 
-    @invariant()
-    def room_is_used(self) -> None:
+    def check_room_is_used(self) -> None:
         """No pool stands in line while there is room for the first one."""
         seen = self.capacity.survey()
         if seen.line:
