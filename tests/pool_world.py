@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass
 
+import checked_moves
 import pool_inside
 from moorage import Retries, config
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import BatchCall, BatchOptions, members_of
 from moorage.runtime.capacity import Capacity
 from moorage.runtime.clock import VirtualClock
-from moorage.runtime.container import ContainerState, Effect
+from moorage.runtime.container import CONTAINER_MOVES, ContainerState, Effect
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Failure, Value
 from moorage.runtime.pool import Pool
@@ -181,6 +182,9 @@ class ModelContainer:
 
     def join(self, timeout: float) -> list[str]:
         return []
+
+
+checked_moves.check_writes(ModelContainer, CONTAINER_MOVES)
 
 
 class PoolWorld:
