@@ -63,6 +63,9 @@ from pool_world import (
 # More examples by hand: MOORAGE_EXAMPLES=5000 pytest tests/test_pool_model.py
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "100"))
 
+# Whether the first failing example is enough: see ``tests/mutations``.
+FIRST_FAILURE = "MOORAGE_FIRST_FAILURE" in os.environ
+
 RETRIES = Retries(max_retries=2, initial_delay=3.0)
 
 T = TypeVar("T")
@@ -667,7 +670,9 @@ EXAMPLES_OF_EACH = settings(
     deadline=None,
     # One small example at a time: to find several, and to explain them, takes minutes.
     report_multiple_bugs=False,
-    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    phases=(Phase.generate,)
+    if FIRST_FAILURE
+    else (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
