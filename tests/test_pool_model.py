@@ -211,6 +211,13 @@ class PoolMachine(RuleBasedStateMachine):
         world, input = nth(index, self.holders(*ENDS))
         world.end_code(input, good, lane)
 
+    @precondition(lambda self: self.holders(*ENDS))
+    @rule(good=st.booleans())
+    def end_all(self, good: bool) -> None:
+        for world, input in self.holders(*ENDS):
+            if input.state in ENDS:
+                world.end_code(input, good)
+
     @precondition(lambda self: self.there(lambda world: world.inputs))
     @rule(index=indices)
     def cancel(self, index: int) -> None:
@@ -452,12 +459,16 @@ class ManySidedMachine(PoolMachine):
         index=indices,
         kinds=st.lists(st.booleans(), min_size=1, max_size=6),
         may_stand=st.booleans(),
+        seconds=st.sampled_from([0.0, 5.0]),
         is_let_go=st.booleans(),
     )
     def hold_loops_while_inputs_arrive(
-        self, index: int, kinds: list[bool], may_stand: bool, is_let_go: bool
+        self, index: int, kinds: list[bool], may_stand: bool, seconds: float, is_let_go: bool
     ) -> None:
-        """All loops of one pool are held.  One by one inputs arrive, asynchronous or not."""
+        """All loops of one pool are held.  One by one inputs arrive, asynchronous or not.
+
+        Then those that failed before may have their next attempt.
+        """
         world, _ = nth(index, self.containers(*RUNS))
         held = world.in_state(ContainerState.READY)
         for container in held:
@@ -467,6 +478,8 @@ class ManySidedMachine(PoolMachine):
             for is_async in kinds:
                 self.arrive(world, 1, is_async, may_stand)
                 self.check()
+        self.clock.sleep(seconds)
+        self.check()
         if is_let_go:
             for container in held:
                 world.held_loops.remove(container)
