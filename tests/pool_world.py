@@ -661,9 +661,8 @@ class PoolWorld:
         held = sum(len(c.slots.held) for c in self.containers)
         demand = -(-(s.queued + s.outside) // self.size) + held
         need = -(-demand // limits.target_inputs) + (limits.buffer_containers if demand else 0)
-        # A container whose loop is held may be of no use to those that are queued.
-        withheld = len(set(self.held_loops)) if s.queued else 0
-        surplus = there > max(limits.min_containers, need + withheld)
+        # One whose loop is held may be of no use to those that wait, and so not count.
+        surplus = not self.held_loops and there > max(limits.min_containers, need)
         for c in ready:
             if surplus and not self.closing and c.idle_since is not None:
                 assert c.idle_since + limits.scaledown_window > self.clock.now() - 1e-9
