@@ -215,6 +215,7 @@ class PoolWorld:
         self.containers: list[ModelContainer] = []
         self.held_loops: list[ModelContainer] = []  # each as often as it is held
         self.closing = False
+        self.cancelled_running = False
         self.drains = False
         self.told_settled = 0
         self.asked_settled = 0

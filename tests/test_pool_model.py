@@ -354,6 +354,7 @@ class PoolMachine(RuleBasedStateMachine):
     def close(self, world: PoolWorld, *, cancel_running: bool) -> None:
         world.open_call()  # or it might be retired
         world.closing = True
+        world.cancelled_running = cancel_running
         if cancel_running:
             self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
         world.pool.close(cancel_running=cancel_running)
@@ -367,12 +368,14 @@ class PoolMachine(RuleBasedStateMachine):
     def cancel_running(self, index: int) -> None:
         world = nth(index, self.closing_worlds())
         self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
+        world.cancelled_running = True
         world.pool.cancel_running()
 
-    @precondition(lambda self: self.closing_worlds())
+    # What holds a slot is cancelled before.
+    @precondition(lambda self: any(world.cancelled_running for world in self.worlds))
     @rule(index=indices)
     def stop_by_force(self, index: int) -> None:
-        nth(index, self.closing_worlds()).pool.stop_by_force()
+        nth(index, [w for w in self.worlds if w.cancelled_running]).pool.stop_by_force()
 
     # -- promises -----------------------------------------------------------------------
 
