@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo search test bench stress differential clean
+.PHONY: demo search test bench stress mutants differential clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/stdlib_index.py
@@ -29,6 +29,10 @@ bench: $(VENV)/.installed-bench
 # last one.  SEED=... runs the same schedule of calls again.
 stress: $(VENV)/.installed-test
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED))
+
+# Breaks the pool at one call of `_settle_down` after the other: its model must find each.
+mutants: $(VENV)/.installed-test
+	$(BIN)/python -m tests.mutations
 
 # Records the differential test's programs anew with the real package, in a venv of its own.
 differential: $(VENV)/.installed-test $(VENV)/modal/.installed

@@ -1,4 +1,7 @@
-"""What every test owes: no thread, task, slot, run or room left behind, and an end."""
+"""What every test owes: nothing left behind, an end, and moves along the tables of states.
+
+No thread, task, slot, run or room may be left.
+"""
 
 import asyncio
 import contextlib
@@ -17,12 +20,15 @@ import hypothesis  # noqa: F401 - before anything is set aside: it asks who refe
 import pytest
 import trio
 
+import checked_moves
 from moorage import runs
 from moorage.runtime.capacity import process_capacity
 from moorage.runtime.pools.pool import Pool
 from onlooker import Onlooker, hear_draining
 
 pytest_plugins = ["pytester"]
+
+checked_moves.install()
 
 # Shells start what runs in the background with Ctrl-C ignored, and so would we, and the
 # programs that tests start: the tests of Ctrl-C would wait for ever.
@@ -121,6 +127,8 @@ def leaves_nothing_behind() -> Iterator[None]:
     if capacity.containers or capacity.sync_slots or capacity.waiting:
         left.append(f"room that was not given back: {capacity}")
     faulthandler.cancel_dump_traceback_later()
+    illegal = checked_moves.take_violations()
+    assert not illegal, f"moves that no table has: {'; '.join(illegal)}"
     assert not left, f"the test left behind {'; '.join(left)}"
     if next(_tests) % SET_ASIDE_EVERY == 0:
         _set_aside()

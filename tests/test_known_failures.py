@@ -100,7 +100,7 @@ class Stage:
 
     def run(self, input: Input) -> None:
         with self.pool.lock:
-            input.move(InputState.RUNNING)
+            input.state = InputState.RUNNING
 
     def end(self, input: Input) -> None:
         with self.pool.lock:

@@ -1,459 +1,148 @@
-"""The pool against a simple model, in virtual time, with containers that the test drives.
+"""Pools against a simple model, in virtual time, with containers that the test drives.
 
-Two pools share one capacity; one of them tries failed inputs again.  Hypothesis
-picks arrivals, starts, completions, failures, cancels, resizes, containers that
-become ready, fail, stop or take no more, changed bounds, drains, the steps of an
-end, and the passing of time, in any order; after each step all promises are checked.
-Both pools bound what waits, for how long, and how long a container starts; one refuses
-what is too much, the other lets it wait outside.  The same again with pools that make
-batches of what they are given.
+Hypothesis picks arrivals, starts, completions, failures, cancels, resizes, loops that are
+held by blocking calls and let go, containers that become ready, fail, stop or take no more,
+changed bounds, drains, the steps of an end, and the passing of time, in any order.  After
+each step all promises are checked: of one pool those of ``pool_world.py``, of all together
+those of `PoolMachine` and `CrowdedMachine`.
+
+- `BoundedMachine`: two pools share one capacity.  Each bounds what waits, refuses what is
+  too much or lets it wait outside, and may try failed inputs again.
+- `UnboundedMachine`: the same without any bound, and without a deadline in the queue.
+- `BatchedMachine`: pools that make batches of what they are given.
+- `CrowdedMachine`: many pools under a capacity that is too small for all of them.
+- `ContinuedMachine`: pools that retire when they are unused, and new ones in their place.
+
+Each runs twice: effects are carried out at once, or whenever it pleases and in any order.
+Begin reading at `PoolMachine`.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import logging
 import os
-from collections.abc import Callable, Iterable
-from contextvars import Context
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
-from moorage import Retries, config
+import pool_inside
+from moorage import Retries
 from moorage.exception import ExecutionError, ResourceExhaustedError
-from moorage.runtime import threads
 from moorage.runtime.autoscaler import Limits
-from moorage.runtime.batching import BatchCall, BatchOptions, batch_of, members_of
+from moorage.runtime.batching import BatchOptions, batch_of
 from moorage.runtime.capacity import Capacity
 from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState, Effect
-from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
-from moorage.runtime.outcome import Cancelled, Failure, Value
-from moorage.runtime.pool_options import PoolOptions
-from moorage.runtime.pools import endings
-from moorage.runtime.pools import pool as pool_module
-from moorage.runtime.pools.pool import Pool
-from moorage.runtime.slots import Slots
+from moorage.runtime.input import Input, InputState, Kind, Target
+from moorage.runtime.outcome import Cancelled, Failure
+from pool_world import (
+    BATCH_WAIT,
+    IN_CONTAINER,
+    TIMEOUT,
+    WAITS,
+    WINDOW,
+    ModelCall,
+    ModelContainer,
+    ModelInput,
+    PoolWorld,
+    Setting,
+)
 
 # More examples by hand: MOORAGE_EXAMPLES=5000 pytest tests/test_pool_model.py
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "100"))
 
-TIMEOUT = 50.0
-QUEUE_TIMEOUT = 35.0
-STARTUP_TIMEOUT = 45.0
-MOST_QUEUED = 4
-WINDOW = 20.0
-BATCH_WAIT = 2.0
-WAITS = (InputState.OUTSIDE, InputState.QUEUED, InputState.WAITING, InputState.GRANTED)
-IN_CONTAINER = (InputState.GRANTED, InputState.RUNNING, InputState.ABANDONED)
+# Whether the first failing example is enough: see ``tests/mutations``.
+FIRST_FAILURE = "MOORAGE_FIRST_FAILURE" in os.environ
+
+RETRIES = Retries(max_retries=2, initial_delay=3.0)
+
+T = TypeVar("T")
+
+STARTS = (ContainerState.STARTING, ContainerState.STOPPING)  # some stop while they start
+ENDS = (InputState.RUNNING, InputState.ABANDONED)
+RUNS = (ContainerState.READY, ContainerState.DRAINING)
+
+whichs = st.integers(0, 19)  # of the pools, counted around
+indices = st.integers(0, 30)
 
 
-class ModelCall:
-    """Counts how often each input is settled."""
-
-    def __init__(self, kind: Kind) -> None:
-        self.number = next_call_number()
-        self.target = Target("f", lambda: None, kind)
-        self.context = Context()
-        self.woken: list[Input] = []
-        self.times_settled: dict[Input, int] = {}
-
-    def settled(self, input: Input, /) -> Callable[[], object]:
-        self.times_settled[input] = self.times_settled.get(input, 0) + 1
-        return lambda: self.woken.append(input)
+def nth(index: int, found: list[T]) -> T:
+    """One of them, counted around."""
+    return found[index % len(found)]
 
 
-class ModelContainer:
-    """A container that does nothing by itself."""
-
-    def __init__(self, world: PoolWorld, number: int, target: int, limit: int) -> None:
-        self.world = world
-        self.number = number
-        self.state = ContainerState.STARTING
-        self.target = target
-        self.slots = Slots(limit)
-        self.idle_since: float | None = None
-        self.started_at = 0.0
-        self.takes_no_more = False
-        self.given_up = False
-        self.booted = False
-        self.told_to_take_no_more = False
-        self.stop_asked = 0
-        self.inputs: list[Input] = []  # placed here, their code not ended
-
-    def boot(self) -> None:
-        assert not self.booted
-        self.booted = True
-
-    def place(self, input: Input) -> None:
-        assert input.state is InputState.GRANTED
-        self.note_grant(input)
-
-    def note_grant(self, input: Input) -> None:
-        world = self.world
-        assert self.state is ContainerState.READY, "granted by a container that takes nothing"
-        assert not self.told_to_take_no_more, "a drained container takes work"
-        assert not world.passes_over(self), "its loop is blocked"
-        assert len(self.slots.held) <= self.slots.limit, "granted over the limit"
-        if len(self.slots.held) > self.target:
-            for other in world.pool.fleet.ready:
-                if other is not self and not world.passes_over(other):
-                    below = min(other.target, other.slots.limit)
-                    assert len(other.slots.held) >= below, "burst while another is below target"
-        if world.batching is not None:
-            self.note_batch(input)
-            return
-        failures = world.failures.get(input, 0)
-        placed = world.placed.get(input, 0)
-        assert placed <= failures, "run twice"
-        if not failures:  # else it joined the line anew, when its pause was over
-            waiting = [i for i in world.inputs if i not in world.placed and i.outcome is None]
-            assert waiting[0] is input, "not the first in line"
-        world.placed[input] = placed + 1
-        self.inputs.append(input)
-
-    def note_batch(self, batch: Input) -> None:
-        world = self.world
-        call = batch.call
-        assert isinstance(call, BatchCall)
-        options = world.batching
-        assert options is not None
-        members = call.members
-        assert 1 <= len(members) <= options.max_batch_size, "a batch that is too large, or empty"
-        assert call.live == len(members)
-        if len(members) < options.max_batch_size:
-            now = world.clock.now()
-            assert members[0].queued_at + options.wait <= now, "neither full nor due"
-            assert not world.pool.backlog.queued, "left one behind that had its place in it"
-            assert not world.pool.backlog.outside, "one outside had its place in it"
-        new = [member for member in members if not world.failures.get(member)]
-        waiting = [i for i in world.inputs if i not in world.placed and i.outcome is None]
-        assert new == waiting[: len(new)], "not the first in line, or in another order"
-        for member in members:
-            placed = world.placed.get(member, 0)
-            assert placed <= world.failures.get(member, 0), "run twice"
-            world.placed[member] = placed + 1
-            assert member.state is InputState.RUNNING
-            assert member.runner is batch
-        self.inputs.append(batch)
-
-    def cancel(self, input: Input) -> None:
-        assert input in self.inputs
-
-    def stop(self) -> None:
-        self.stop_asked += 1
-        assert self.stop_asked == 1, "stopped twice"
-
-    def give_up(self) -> None:
-        assert self.state is not ContainerState.STARTING
-
-    def places(self) -> list[str]:
-        return []
-
-    @property
-    def ended(self) -> bool:
-        return True
-
-    def join(self, timeout: float) -> list[str]:
-        return []
+@pytest.fixture(autouse=True)
+def takes_its_time() -> Iterator[None]:
+    """No limit holds while Hypothesis looks for a smaller example; failed starts are no news."""
+    faulthandler.cancel_dump_traceback_later()
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
-class PoolWorld:
-    """One pool, and what the model knows of it."""
+class PoolMachine(RuleBasedStateMachine):
+    """What all machines have in common: the steps, and the promises of all pools together."""
 
-    def __init__(
-        self,
-        clock: VirtualClock,
-        capacity: Capacity,
-        limits: Limits,
-        carry_out: Callable[[Iterable[Effect]], None],
-        retries: Retries | None = None,
-        *,
-        waits_when_full: bool = False,
-        batching: BatchOptions | None = None,
-    ) -> None:
-        self.batching = batching
-        self.held_loops: list[ModelContainer] = []
-        self.size = 1 if batching is None else batching.max_batch_size
-        self.waits_when_full = waits_when_full
-        self.refused = 0
-        self.clock = clock
-        self.carry_out = carry_out
-        self.limits = limits
-        self.inputs: list[Input] = []
-        self.retries = retries
-        self.placed: dict[Input, int] = {}  # how often
-        self.failures: dict[Input, int] = {}
-        self.containers: list[ModelContainer] = []
-        self.calls: list[ModelCall] = []
-        self.closing = False
-        self.drains = False
-        self.told_settled = 0
-        self.asked_settled = 0
-        self.open_calls = 0
-        self.pool = Pool(
-            PoolOptions(
-                "f",
-                limits,
-                timeout=TIMEOUT,
-                startup_timeout=STARTUP_TIMEOUT,
-                queue_timeout=QUEUE_TIMEOUT,
-                max_backlog=MOST_QUEUED,
-                waits_when_full=waits_when_full,
-                sync_slots=1,
-                retries=retries,
-                batching=batching,
-            ),
-            self.make,
-            clock=clock,
-            capacity=capacity,
-        )
-
-    def make(self, host: object, number: int, target: int, limit: int) -> ModelContainer:
-        container = ModelContainer(self, number, target, limit)
-        self.containers.append(container)
-        return container
-
-    def in_state(self, *states: ContainerState) -> list[ModelContainer]:
-        return [c for c in self.containers if c.state in states and c.booted]
-
-    def pick_input(self, index: int, *states: InputState) -> Input | None:
-        there = [i for i in self.inputs if i.state in states]
-        return there[index % len(there)] if there else None
-
-    def passes_over(self, container: ModelContainer) -> bool:
-        """Whether it gets no batch, as its loop sits in a blocking call."""
-        batching = self.batching
-        return batching is not None and batching.target.is_async and container in self.held_loops
-
-    def holders(self, *states: InputState) -> list[Input]:
-        """What holds a slot and is in one of `states`: inputs, or batches."""
-        held = [holder for c in self.containers for holder in c.slots.held]
-        return [h for h in held if isinstance(h, Input) and h.state in states]
-
-    def pick_holder(self, index: int, *states: InputState) -> Input | None:
-        if self.batching is None:
-            return self.pick_input(index, *states)
-        there = self.holders(*states)
-        return there[index % len(there)] if there else None
-
-    def begin_code(self, input: Input) -> None:
-        with self.pool.lock:
-            input.move(InputState.RUNNING)
-            if isinstance(input.call, BatchCall):  # as it does when its code begins
-                input.call.ran = [m for m in input.call.members if m.outcome is None]
-
-    def end_batch(self, batch: Input, bad: int) -> None:
-        """`bad` is 0 if all is well, -1 if it raises, else bits: who gets an error."""
-        if batch.state is InputState.GRANTED:
-            self.begin_code(batch)
-        call = batch.call
-        assert isinstance(call, BatchCall)
-        container = batch.container
-        runs = batch.state is InputState.RUNNING
-        outcome: Value | Failure = Failure(ValueError())
-        its: list[Value | Failure] = [
-            Failure(ValueError()) if bad >> index & 1 else Value(index)
-            for index in range(len(call.ran))
-        ]
-        if bad >= 0:
-            outcome = Value(its)
-        live = [member for member in call.members if member.outcome is None]
-        assert len(live) == call.live
-        again: dict[Input, bool] = {}
-        for member in live:
-            got = batch.cancellation or (its[call.ran.index(member)] if bad >= 0 else outcome)
-            failures = self.failures.get(member, 0)
-            failed = isinstance(got, Failure)
-            again[member] = (
-                failed
-                and runs
-                and self.retries is not None
-                and failures < self.retries.max_retries
-                and not self.closing
-            )
-            self.failures[member] = failures + failed
-        members = list(call.members)
-        with self.pool.lock:
-            container.inputs.remove(batch)
-            following, effects = self.pool.settle(container, batch, outcome, None)
-            assert following is None
-            for member, expected in again.items():
-                assert (member.outcome is None) == expected
-            assert not any(m.state is InputState.ABANDONED or m.runner is batch for m in members)
-        self.carry_out(effects)
-
-    def end_code(self, input: Input, good: bool, lane: bool | None = None) -> None:
-        if isinstance(input.call, BatchCall):
-            self.end_batch(input, 0 if good else -1)
-            return
-        container = input.container
-        with self.pool.lock:
-            if input.state is InputState.GRANTED:
-                input.move(InputState.RUNNING)
-            outcome = Value(1) if good else Failure(ValueError())
-            container.inputs.remove(input)
-            failures = self.failures.get(input, 0)
-            failed = isinstance(input.cancellation or outcome, Failure)
-            again = (
-                failed
-                and input.state is InputState.RUNNING
-                and self.retries is not None
-                and failures < self.retries.max_retries
-                and not self.closing
-            )
-            self.failures[input] = failures + failed
-            following, effects = self.pool.settle(container, input, outcome, lane)
-            if following is not None:
-                # Granted on the short way: place() was not called.
-                assert following.state is InputState.RUNNING
-                assert following.call.target.is_async is lane
-                container.note_grant(following)
-            assert (input.outcome is None) == again, "tried again when it may be, and only then"
-        self.carry_out(effects)
-
-    def check(self, *, effects_pending: bool) -> None:
-        pool, limits = self.pool, self.limits
-        s = pool.statistics()
-        states = [i.state for i in self.inputs]
-        assert s.abandoned_threads == sum(
-            h.container.given_up for h in self.holders(InputState.ABANDONED)
-        )
-        assert self.batching is not None or s.abandoned_threads == sum(
-            i.state is InputState.ABANDONED and i.container.given_up
-            for i in self.inputs
-            if i.state is InputState.ABANDONED and i.container.state is not ContainerState.STOPPED
-        )
-        unsettled = s.accepted - s.succeeded - s.failed - s.cancelled
-        assert pool.unsettled == unsettled
-        assert self.told_settled <= self.asked_settled
-        if self.asked_settled and not unsettled:
-            assert self.told_settled == self.asked_settled, "a drain waits for nothing"
-        assert s.accepted + s.outside == len(self.inputs)
-        assert s.outside == states.count(InputState.OUTSIDE)
-        assert s.refused == self.refused
-        if not self.closing:
-            assert not s.outside or s.queued >= MOST_QUEUED, "outside while there is room"
-        # One batch may form for a slot that is free, however small the bound.
-        most = max(MOST_QUEUED, self.size - 1)
-        back = sum(i.state is InputState.QUEUED and bool(self.failures.get(i)) for i in self.inputs)
-        assert s.queued <= most + back, "only a further attempt comes beyond the bound"
-        assert s.queued == states.count(InputState.QUEUED)
-        assert s.running == sum(states.count(state) for state in IN_CONTAINER)
-        assert s.abandoned == states.count(InputState.ABANDONED)
-        assert s.waiting == states.count(InputState.WAITING)
-        assert s.accepted == (
-            s.queued + s.waiting + s.running - s.abandoned + s.succeeded + s.failed + s.cancelled
-        )
-        assert len(pool.attempts.inputs()) == s.waiting
-        assert bool(s.waiting) <= (pool.alarms.retry.timer is not None), "nobody tries it again"
-        for call in self.calls:
-            assert all(times == 1 for times in call.times_settled.values())
-        woken = {i for call in self.calls for i in call.woken}
-        for i in self.inputs:
-            ended = i.state in (InputState.SETTLED, InputState.ABANDONED)
-            assert (i.outcome is not None) == ended, repr(i)
-            assert (i in woken) == ended or (effects_pending and ended), repr(i)
-        held = [h for c in self.containers for h in c.slots.held]
-        assert len(held) == len(set(held)), "every lease has one holder"
-        members = [m for h in held if isinstance(h, Input) for m in members_of(h)]
-        assert len(members) == len(set(members)) == s.running, "each is in one batch"
-        assert pool.fleet.running == len(held)
-        for container in self.containers:
-            for holder in container.slots.held:
-                assert isinstance(holder, Input)
-                assert holder.container is container
-                assert holder.state in IN_CONTAINER
-                if isinstance(holder.call, BatchCall):
-                    self.check_batch(holder, holder.call)
-        ready = [c for c in self.containers if c.state is ContainerState.READY]
-        assert sorted(map(id, ready)) == sorted(map(id, pool.fleet.ready))
-        live = [c for c in self.containers if c.state is not ContainerState.STOPPED]
-        limits = pool.options.limits
-        if limits.max_containers is not None:
-            taking = [c for c in live if c.state in (ContainerState.READY, ContainerState.STARTING)]
-            assert len(taking) <= limits.max_containers
-        for c in ready:
-            assert (c.idle_since is not None) == (not c.slots.held)
-        assert not (self.closing and s.queued), "queued in a pool that is closed"
-        if s.queued:
-            # Nobody waits while a slot is free, but for the rest of a batch, and
-            # somebody is to come.
-            if any(c.slots.free for c in ready if not self.passes_over(c)):
-                assert self.batching is not None
-                assert s.queued < self.size, "a full batch does not go"
-                first = next(i for i in pool.backlog.inputs())
-                assert first.queued_at + BATCH_WAIT > self.clock.now() - 1e-9, "it had its time"
-                assert pool.alarms.batch.timer is not None, "nobody tells it when it had its time"
-                assert pool.alarms.batch.timer.when <= first.queued_at + BATCH_WAIT
-            coming = [c for c in live if c.state is ContainerState.STARTING]
-            assert ready or coming or pool.alarms.scaling.timer is not None, "nobody is to come"
-        demand = -(-(s.queued + s.outside) // self.size) + len(held)
-        need = -(-demand // limits.target_inputs) + (limits.buffer_containers if demand else 0)
-        starting = sum(c.state is ContainerState.STARTING for c in live)
-        surplus = len(ready) + starting > max(limits.min_containers, need)
-        for c in ready:
-            if surplus and not self.closing and c.idle_since is not None:
-                assert c.idle_since + limits.scaledown_window > self.clock.now() - 1e-9
-
-    def check_batch(self, batch: Input, call: BatchCall) -> None:
-        members = call.members
-        assert 1 <= len(members) <= self.size
-        live = [member for member in members if member.outcome is None]
-        assert call.live == len(live)
-        assert bool(live) == (batch.state is not InputState.ABANDONED) or batch.cancellation
-        for member in members:
-            assert member.container is batch.container
-            assert member.runner is batch
-            expected = InputState.RUNNING if member in live else InputState.ABANDONED
-            assert member.state is expected
-        if batch.state is InputState.GRANTED:
-            assert len(live) == len(members), "who leaves before it runs is not in it"
-            assert (call.number, batch.index) == (members[0].call.number, members[0].index)
-            assert call.context is members[0].call.context
-
-
-class PoolModel(RuleBasedStateMachine):
-    """Effects are carried out at once."""
-
-    late = False
-    # How many inputs make a batch, for the two pools.
-    sizes: tuple[int, int] | None = None
+    late = False  # whether effects wait until they are carried out by a step of their own
+    max_containers = 3
+    max_sync_slots = 3
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = VirtualClock()
         self.clock.__enter__()
-        self.capacity = Capacity(max_containers=3, max_sync_slots=3)
+        self.capacity = Capacity(self.max_containers, self.max_sync_slots)
         self.pending: list[Effect] = []
-        carry_out = self.keep if self.late else threads.carry_out
-        pool_module.carry_out = carry_out
-        self.worlds = [
-            PoolWorld(
-                self.clock,
-                self.capacity,
-                Limits(2, 3, 0, 2, 0, WINDOW),
-                carry_out,
-                waits_when_full=True,
-                batching=self.batching(0),
-            ),
-            PoolWorld(
-                self.clock,
-                self.capacity,
-                Limits(1, 2, 1, None, 1, WINDOW),
-                carry_out,
-                Retries(max_retries=2, initial_delay=3.0),
-                batching=self.batching(1),
-            ),
-        ]
+        self.carry_out = self.keep if self.late else pool_inside.carry_out
+        pool_inside.replace_carry_out(self.carry_out)
+        self.worlds: list[PoolWorld] = []
 
-    def batching(self, which: int) -> BatchOptions | None:
-        if self.sizes is None:
-            return None
-        kind = Kind.SYNC if which else Kind.ASYNC
-        return BatchOptions(Target("f", lambda: None, kind), self.sizes[which], BATCH_WAIT)
+    def add_pools(self, *chosen: Setting) -> None:
+        for setting in chosen:
+            self.worlds.append(PoolWorld(self.clock, self.capacity, setting, self.carry_out))
+
+    def world(self, which: int) -> PoolWorld:
+        return self.worlds[which % len(self.worlds)]
+
+    def there(self, of: Callable[[PoolWorld], Iterable[T]]) -> list[tuple[PoolWorld, T]]:
+        """What all worlds have, each with its world."""
+        return [(world, thing) for world in self.worlds for thing in of(world)]
+
+    def open_worlds(self) -> list[PoolWorld]:
+        return [world for world in self.worlds if not world.closing and not world.drains]
+
+    def closing_worlds(self) -> list[PoolWorld]:
+        return [world for world in self.worlds if world.closing]
+
+    def containers(self, *states: ContainerState) -> list[tuple[PoolWorld, ModelContainer]]:
+        return self.there(lambda world: world.in_state(*states))
+
+    def starting(self) -> list[tuple[PoolWorld, ModelContainer]]:
+        """Those whose enter hooks run, also if they are to stop at their end."""
+        return [(world, c) for world, c in self.containers(*STARTS) if not c.was_ready]
+
+    def stopping(self) -> list[tuple[PoolWorld, ModelContainer]]:
+        return [(w, c) for w, c in self.containers(ContainerState.STOPPING) if c.stop_asked]
+
+    def holders(self, *states: InputState) -> list[tuple[PoolWorld, Input]]:
+        """Inputs, or batches, with a slot, whose code can go on."""
+        return [
+            (world, holder)
+            for world, holder in self.there(lambda world: world.holders(*states))
+            if world.goes_on(holder)
+        ]
 
     def keep(self, effects: Iterable[Effect]) -> None:
         """Effects are carried out after the lock is let go; who says how long after?"""
@@ -463,79 +152,76 @@ class PoolModel(RuleBasedStateMachine):
         while self.pending:
             self.pending.pop(0)()
 
-    which = st.sampled_from([0, 1])
-    index = st.integers(0, 30)
+    @precondition(lambda self: self.pending)
+    @rule(index=indices)
+    def carry_one_out(self, index: int) -> None:
+        self.pending.pop(index % len(self.pending))()
 
-    @rule(which=which, count=st.integers(1, 5), is_async=st.booleans())
-    def arrive(self, which: int, count: int, is_async: bool) -> None:
-        world = self.worlds[which]
+    @precondition(lambda self: self.pending)
+    @rule()
+    def carry_all_out(self) -> None:
+        self.flush()
+
+    # -- inputs -------------------------------------------------------------------------
+
+    @precondition(lambda self: self.open_worlds())
+    @rule(index=indices, count=st.integers(1, 5), may_stand=st.booleans())
+    def async_ones_arrive(self, index: int, count: int, may_stand: bool) -> None:
+        self.arrive(nth(index, self.open_worlds()), count, True, may_stand)
+
+    @precondition(lambda self: self.open_worlds())
+    @rule(index=indices, count=st.integers(1, 5), may_stand=st.booleans())
+    def sync_ones_arrive(self, index: int, count: int, may_stand: bool) -> None:
+        self.arrive(nth(index, self.open_worlds()), count, False, may_stand)
+
+    def arrive(self, world: PoolWorld, count: int, is_async: bool, may_stand: bool) -> None:
         call = ModelCall(Kind.ASYNC if is_async else Kind.SYNC)
         if world.batching is not None:  # all of one function
             call.target = world.batching.target
-        world.calls.append(call)
-        inputs = [Input(call, index, (index,), None) for index in range(count)]
-        s = world.pool.statistics()
-        ready = world.in_state(ContainerState.READY)
-        free = sum(c.slots.free for c in ready if not world.passes_over(c))
-        if world.batching is None and s.queued:
-            free = 0
-        fits = count <= MOST_QUEUED - s.queued + free * world.size
-        if world.closing or world.drains:
-            with pytest.raises(ExecutionError):
-                world.pool.submit(inputs)
-        elif fits or world.waits_when_full:
+        inputs = [ModelInput(world, call, index) for index in range(count)]
+        room = world.room(call.target.is_async)
+        if room is None or count <= room or world.setting.waits_when_full or may_stand:
+            world.calls.append(call)
             world.inputs.extend(inputs)
-            assert world.pool.submit(inputs)
+            while not world.pool.submit(inputs, may_stand_outside=may_stand):
+                world.renew()
+            for input in inputs:
+                if world.pool.when_let_in(input, input.count_let_in):
+                    input.times_let_in = 0
         else:
             with pytest.raises(ResourceExhaustedError):
                 world.pool.submit(inputs)
             world.refused += count
 
-    @rule(which=which, index=index)
-    def begin_code(self, which: int, index: int) -> None:
-        world = self.worlds[which]
-        input = world.pick_holder(index, InputState.GRANTED)
-        if input is not None:
+    @precondition(lambda self: self.holders(InputState.GRANTED))
+    @rule(index=indices)
+    def begin_code(self, index: int) -> None:
+        world, input = nth(index, self.holders(InputState.GRANTED))
+        world.begin_code(input)
+
+    @precondition(lambda self: self.holders(InputState.GRANTED))
+    @rule()
+    def begin_all(self) -> None:
+        for world, input in self.holders(InputState.GRANTED):
             world.begin_code(input)
 
-    @rule(which=which, index=index, good=st.booleans(), lane=st.sampled_from([None, True, False]))
-    def end_code(self, which: int, index: int, good: bool, lane: bool | None) -> None:
-        world = self.worlds[which]
-        input = world.pick_holder(index, InputState.RUNNING, InputState.ABANDONED)
-        if input is not None:
-            world.end_code(input, good, lane)
+    @precondition(lambda self: self.holders(*ENDS))
+    @rule(index=indices, good=st.booleans(), lane=st.sampled_from([None, True, False]))
+    def end_code(self, index: int, good: bool, lane: bool | None) -> None:
+        world, input = nth(index, self.holders(*ENDS))
+        world.end_code(input, good, lane)
 
-    @precondition(lambda self: self.sizes is not None)
-    @rule(which=which, index=st.integers(0, 3))
-    def hold_loop(self, which: int, index: int) -> None:
-        world = self.worlds[which]
-        ready = world.in_state(ContainerState.READY, ContainerState.DRAINING)
-        if ready:
-            world.held_loops.append(ready[index % len(ready)])
-            world.pool.hold_loop(world.held_loops[-1])
+    @precondition(lambda self: self.holders(*ENDS))
+    @rule(good=st.booleans())
+    def end_all(self, good: bool) -> None:
+        for world, input in self.holders(*ENDS):
+            if input.state in ENDS:
+                world.end_code(input, good)
 
-    @precondition(lambda self: self.sizes is not None)
-    @rule(which=which, index=st.integers(0, 3))
-    def let_loop_go(self, which: int, index: int) -> None:
-        world = self.worlds[which]
-        if world.held_loops:
-            container = world.held_loops.pop(index % len(world.held_loops))
-            world.pool.let_loop_go(container)
-
-    @precondition(lambda self: self.sizes is not None)
-    @rule(which=which, index=index, bad=st.integers(-1, 63))
-    def end_batch(self, which: int, index: int, bad: int) -> None:
-        world = self.worlds[which]
-        batch = world.pick_holder(index, *IN_CONTAINER)
-        if batch is not None:
-            world.end_batch(batch, bad)
-
-    @rule(which=which, index=index)
-    def cancel(self, which: int, index: int) -> None:
-        world = self.worlds[which]
-        if not world.inputs:
-            return
-        input = world.inputs[index % len(world.inputs)]
+    @precondition(lambda self: self.there(lambda world: world.inputs))
+    @rule(index=indices)
+    def cancel(self, index: int) -> None:
+        world, input = nth(index, self.there(lambda world: world.inputs))
         before = input.state
         batch = batch_of(input)
         unbegun = batch is not input and batch.state is InputState.GRANTED
@@ -543,53 +229,67 @@ class PoolModel(RuleBasedStateMachine):
         if world.retries is not None and isinstance(input.cancellation, Failure):
             asked_before = False  # it ran out of time, and would be tried again
         accepted = world.pool.cancel(input)
-        waits = (
-            InputState.OUTSIDE,
-            InputState.QUEUED,
-            InputState.GRANTED,
-            InputState.WAITING,
-        )
-        live = (*waits, InputState.RUNNING)
-        assert accepted == (before in live and not asked_before)
+        assert accepted == (before in (*WAITS, InputState.RUNNING) and not asked_before)
         if accepted and world.batching is not None and before is InputState.RUNNING:
             assert isinstance(input.outcome, Cancelled)
             ends = InputState.SETTLED if unbegun else InputState.ABANDONED
             assert input.state is ends
-        if accepted and before in waits:
+        if accepted and before in WAITS:
             assert input.state is InputState.SETTLED
             assert isinstance(input.outcome, Cancelled)
             if before is InputState.GRANTED:
                 input.container.inputs.remove(input)
 
-    @rule(which=which, index=st.integers(0, 3), good=st.integers(0, 3))
-    def end_start(self, which: int, index: int, good: int) -> None:
-        world = self.worlds[which]
-        waiting = world.in_state(ContainerState.STARTING)
-        waiting += [
-            c for c in world.in_state(ContainerState.STOPPING) if not c.stop_asked
-        ]  # told to stop while it started
-        if not waiting:
-            return
-        container = waiting[index % len(waiting)]
-        if good:
-            if not world.pool.container_ready(container):
-                world.pool.container_stopped(container)
+    @precondition(lambda self: self.there(lambda world: world.inputs))
+    @rule(which=whichs, chosen=st.lists(indices, max_size=6))
+    def cancel_several(self, which: int, chosen: list[int]) -> None:
+        world = self.world(which)
+        if world.inputs:
+            inputs = [world.inputs[index % len(world.inputs)] for index in chosen]
+            self.cancelled_together(inputs)
+            world.pool.cancel_all(inputs)
+            assert not any(i.state in WAITS for i in inputs)
+
+    @precondition(lambda self: self.there(lambda world: world.calls))
+    @rule(index=indices, queued_only=st.booleans())
+    def cancel_call(self, index: int, queued_only: bool) -> None:
+        world, call = nth(index, self.there(lambda world: world.calls))
+        mine = [i for i in world.inputs if i.call is call]
+        waits = [i for i in mine if i.state in (*WAITS, InputState.RUNNING)]
+        if queued_only:
+            waits = [i for i in mine if i.state in WAITS and i.state is not InputState.GRANTED]
+        self.cancelled_together(waits)
+        if queued_only:
+            world.pool.cancel_waiting(mine)
         else:
-            world.pool.container_failed(container, ValueError("enter"))
+            world.pool.cancel_all(mine)
+        assert not any(i.state in WAITS for i in waits)
 
-    @rule(which=which, index=st.integers(0, 3))
-    def end_stop(self, which: int, index: int) -> None:
-        world = self.worlds[which]
-        stopping = [c for c in world.in_state(ContainerState.STOPPING) if c.stop_asked]
-        if stopping:
-            world.pool.container_stopped(stopping[index % len(stopping)])
+    def cancelled_together(self, inputs: Iterable[Input]) -> None:
+        for input in set(inputs):
+            if input.state is InputState.GRANTED:
+                input.container.inputs.remove(input)
 
-    @rule(which=which, index=st.integers(0, 3), limit=st.integers(1, 4))
-    def resize(self, which: int, index: int, limit: int) -> None:
-        world = self.worlds[which]
-        ready = world.in_state(ContainerState.READY, ContainerState.DRAINING)
-        if ready:
-            world.pool.resize(ready[index % len(ready)], limit)
+    # -- containers ---------------------------------------------------------------------
+
+    @precondition(lambda self: self.starting())
+    @rule(index=indices, bad=st.integers(0, 4))
+    def end_start(self, index: int, bad: int) -> None:
+        world, container = nth(index, self.starting())
+        world.end_start(container, bad != 3)
+
+    @precondition(lambda self: self.starting())
+    @rule()
+    def end_all_starts(self) -> None:
+        for world, container in self.starting():
+            if container.state in STARTS:
+                world.end_start(container, True)
+
+    @precondition(lambda self: self.stopping())
+    @rule(index=indices)
+    def end_stop(self, index: int) -> None:
+        _, container = nth(index, self.stopping())
+        container.pool.container_stopped(container)
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 5.0, WINDOW, TIMEOUT]))
     def pass_time(self, seconds: float) -> None:
@@ -597,75 +297,51 @@ class PoolModel(RuleBasedStateMachine):
         self.clock.sleep(seconds)
         assert self.clock.now() == before + seconds
 
-    @rule(which=which, index=st.integers(0, 3))
-    def stop_fetching(self, which: int, index: int) -> None:
-        world = self.worlds[which]
-        live = world.in_state(
-            ContainerState.STARTING, ContainerState.READY, ContainerState.DRAINING
-        )
-        if live:
-            container = live[index % len(live)]
-            world.pool.stop_fetching(container)
-            container.told_to_take_no_more = True
-
     @rule(
-        which=which,
+        which=whichs,
         least=st.integers(0, 2),
         most=st.sampled_from([2, 3, None]),
         spare=st.integers(0, 1),
     )
     def set_limits(self, which: int, least: int, most: int | None, spare: int) -> None:
-        world = self.worlds[which]
+        world = self.world(which)
         world.limits = replace(
             world.limits, min_containers=least, max_containers=most, buffer_containers=spare
         )
-        assert world.pool.set_limits(world.limits)
+        while not world.pool.set_limits(world.limits):
+            world.renew()
 
-    @rule(which=which, indices=st.lists(index, max_size=6))
-    def cancel_several(self, which: int, indices: list[int]) -> None:
-        world = self.worlds[which]
-        if world.inputs:
-            chosen = [world.inputs[index % len(world.inputs)] for index in indices]
-            self.cancelled_together(world, chosen)
-            world.pool.cancel_all(chosen)
-            assert not any(i.state in WAITS for i in chosen)
+    @precondition(lambda self: self.there(lambda world: world.idle()))
+    @rule(index=indices)
+    def evict(self, index: int) -> None:
+        world, _ = nth(index, self.there(lambda world: world.idle()))
+        world.pool.evict_idle()
 
-    @rule(which=which, index=index, queued_only=st.booleans())
-    def cancel_call(self, which: int, index: int, queued_only: bool) -> None:
-        world = self.worlds[which]
-        if world.calls:
-            call = world.calls[index % len(world.calls)]
-            mine = [i for i in world.inputs if i.call is call]
-            waits = [i for i in mine if i.state in (*WAITS, InputState.RUNNING)]
-            if queued_only:
-                waits = [i for i in mine if i.state in WAITS and i.state is not InputState.GRANTED]
-            self.cancelled_together(world, waits)
-            world.pool.cancel_call(call, queued_only=queued_only)
-            assert not any(i.state in WAITS for i in waits)
+    # -- calls that may submit more, and the end ----------------------------------------
 
-    def cancelled_together(self, world: PoolWorld, inputs: list[Input]) -> None:
-        for input in set(inputs):
-            if input.state is InputState.GRANTED:
-                input.container.inputs.remove(input)
-
-    @rule(which=which)
+    @precondition(lambda self: any(world.setting.retires for world in self.worlds))
+    @rule(which=whichs)
     def open_call(self, which: int) -> None:
-        world = self.worlds[which]
-        assert world.pool.open_call()
-        world.open_calls += 1
+        self.world(which).open_call()
 
-    @rule(which=which)
-    def close_call(self, which: int) -> None:
-        world = self.worlds[which]
-        if world.open_calls:
-            world.open_calls -= 1
-            world.pool.close_call()
+    @precondition(lambda self: any(world.open_calls for world in self.worlds))
+    @rule(index=indices)
+    def close_call(self, index: int) -> None:
+        nth(index, [world for world in self.worlds if world.open_calls]).close_call()
 
-    @rule(which=which, again=st.integers(0, 5))
-    def drain(self, which: int, again: int) -> None:
-        if again:
-            return  # seldom: nothing arrives afterwards
-        world = self.worlds[which]
+    # Seldom, for nothing arrives afterwards.
+    @rule(which=whichs, how=st.sampled_from([*["stay"] * 12, "drain", "close", "cancel"]))
+    def leave(self, which: int, how: str) -> None:
+        world = self.world(which)
+        if how == "stay" or world.closing:
+            return
+        if how == "drain":
+            self.drain(world)
+        else:
+            self.close(world, cancel_running=how == "cancel")
+        self.is_refused(world)
+
+    def drain(self, world: PoolWorld) -> None:
         world.drains = True
         world.pool.drain()
         count = world.pool.accepted_if_settled(lambda: self.told(world))
@@ -678,73 +354,44 @@ class PoolModel(RuleBasedStateMachine):
     def told(self, world: PoolWorld) -> None:
         world.told_settled += 1
 
-    @rule(which=which, cancel_running=st.booleans(), again=st.integers(0, 9))
-    def close(self, which: int, cancel_running: bool, again: int) -> None:
-        if again:
-            return
-        world = self.worlds[which]
+    def close(self, world: PoolWorld, *, cancel_running: bool) -> None:
+        world.open_call()  # or it might be retired
         world.closing = True
+        world.cancelled_running = cancel_running
         if cancel_running:
-            granted = [i for i in world.inputs if i.state is InputState.GRANTED]
-            self.cancelled_together(world, granted)
+            self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
         world.pool.close(cancel_running=cancel_running)
 
-    @rule(which=which)
-    def cancel_running(self, which: int) -> None:
-        world = self.worlds[which]
-        if world.closing:
-            granted = [i for i in world.inputs if i.state is InputState.GRANTED]
-            self.cancelled_together(world, granted)
-            world.pool.cancel_running()
+    def is_refused(self, world: PoolWorld) -> None:
+        with pytest.raises(ExecutionError):
+            world.pool.submit([ModelInput(world, ModelCall(Kind.SYNC), 0)])
 
-    @rule(which=which)
-    def stop_by_force(self, which: int) -> None:
-        world = self.worlds[which]
-        if world.closing:
-            world.pool.stop_by_force()
+    @precondition(lambda self: self.closing_worlds())
+    @rule(index=indices)
+    def cancel_running(self, index: int) -> None:
+        world = nth(index, self.closing_worlds())
+        self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
+        world.cancelled_running = True
+        world.pool.cancel_running()
 
-    @rule(which=which)
-    def evict(self, which: int) -> None:
-        self.worlds[which].pool.evict_idle()
+    # What holds a slot is cancelled before.
+    @precondition(lambda self: any(world.cancelled_running for world in self.worlds))
+    @rule(index=indices)
+    def stop_by_force(self, index: int) -> None:
+        nth(index, [w for w in self.worlds if w.cancelled_running]).pool.stop_by_force()
+
+    # -- promises -----------------------------------------------------------------------
 
     @invariant()
-    def promises_hold(self) -> None:
+    def check(self) -> None:
         for world in self.worlds:
             # Those who wait for a batch are woken one after the other, when all rests.
-            world.check(effects_pending=bool(self.pending) or self.sizes is not None)
+            batched = world.batching is not None
+            world.check(effects_pending=bool(self.pending) or batched)
+        self.check_capacity()
 
-    @invariant()
-    def deadlines_are_kept(self) -> None:
-        now = self.clock.now()
-        for world in self.worlds:
-            for input in world.inputs:
-                if input.state is InputState.QUEUED:
-                    assert input.queued_at + QUEUE_TIMEOUT > now - 1e-9
-            for container in world.in_state(ContainerState.STARTING):
-                assert container.started_at + STARTUP_TIMEOUT > now - 1e-9
-            for container in world.containers:
-                for holder, granted_at in container.slots.held.items():
-                    assert isinstance(holder, Input)
-                    if granted_at + TIMEOUT <= now - 1e-9:
-                        assert holder.cancellation is not None
-
-    @invariant()
-    def containers_that_do_not_end_their_inputs_are_given_up(self) -> None:
-        now = self.clock.now() - 1e-9
-        for world in self.worlds:
-            for container in world.containers:
-                since = [
-                    t for i, t in world.pool.endings.abandoned.items() if i.container is container
-                ]
-                given_up = since and min(since) + config.abandoned_seconds <= now
-                if len(since) >= container.slots.limit:
-                    given_up = given_up or max(since) + endings.ALL_ABANDONED <= now
-                assert not given_up or container.given_up
-                if container.given_up:
-                    assert container.state not in (ContainerState.READY, ContainerState.STARTING)
-
-    @invariant()
-    def capacity_counts_live_containers(self) -> None:
+    def check_capacity(self) -> None:
+        """What is counted, there is."""
         live = [
             c
             for world in self.worlds
@@ -754,34 +401,35 @@ class PoolModel(RuleBasedStateMachine):
         set_aside = [e for e in self.pending if getattr(e, "__name__", "") == "room_granted"]
         assert self.capacity.statistics().containers == len(live) + len(set_aside)
 
+    # -- the end of an example ----------------------------------------------------------
+
     def teardown(self) -> None:
         try:
             self.flush()
             for world in self.worlds:
                 while world.held_loops:
                     world.pool.let_loop_go(world.held_loops.pop())
-                self._end(world)
+                self.end_pool(world)
+            self.flush()
             assert self.capacity.statistics().containers == 0
             assert self.capacity.statistics().waiting == 0
         finally:
-            pool_module.carry_out = threads.carry_out
+            pool_inside.put_carry_out_back()
             self.clock.__exit__(None, None, None)
 
-    def _end(self, world: PoolWorld) -> None:
-        pool = world.pool
+    def end_pool(self, world: PoolWorld) -> None:
         if not world.closing:
-            granted = [i for i in world.inputs if i.state is InputState.GRANTED]
-            self.cancelled_together(world, granted)
+            world.open_call()  # or it might be retired
+            self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
         world.closing = True
+        pool = world.pool
         pool.close()
-        granted = [i for i in world.inputs if i.state is InputState.GRANTED]
-        self.cancelled_together(world, granted)
+        self.cancelled_together(i for i in world.inputs if i.state is InputState.GRANTED)
         pool.cancel_running()
         self.flush()
-        with pytest.raises(ExecutionError):
-            pool.submit([Input(ModelCall(Kind.SYNC), 0, (), None)])
+        self.is_refused(world)
         for container in world.containers:
-            if container.state is ContainerState.STOPPING and not container.stop_asked:
+            if container.state is ContainerState.STOPPING and not container.was_ready:
                 assert not pool.container_ready(container)
                 pool.container_stopped(container)
         self.flush()
@@ -802,38 +450,265 @@ class PoolModel(RuleBasedStateMachine):
         pool.join(0.0)
 
 
-class LatePoolModel(PoolModel):
-    """Effects are carried out whenever it pleases, and in any order."""
+class ManySidedMachine(PoolMachine):
+    """Steps of single pools: held loops, resizes, containers that take no more, drains."""
 
-    late = True
+    @precondition(lambda self: self.containers(*RUNS))
+    @rule(index=indices)
+    def hold_loop(self, index: int) -> None:
+        world, container = nth(index, self.containers(*RUNS))
+        world.held_loops.append(container)
+        world.pool.hold_loop(container)
 
-    @rule(index=st.integers(0, 30))
-    def carry_one_out(self, index: int) -> None:
-        if self.pending:
-            self.pending.pop(index % len(self.pending))()
+    @precondition(lambda self: self.containers(*RUNS))
+    @rule(
+        index=indices,
+        kinds=st.lists(st.booleans(), min_size=1, max_size=6),
+        may_stand=st.booleans(),
+        seconds=st.sampled_from([0.0, 5.0]),
+        is_let_go=st.booleans(),
+    )
+    def hold_loops_while_inputs_arrive(
+        self, index: int, kinds: list[bool], may_stand: bool, seconds: float, is_let_go: bool
+    ) -> None:
+        """All loops of one pool are held.  One by one inputs arrive, asynchronous or not.
+
+        Then those that failed before may have their next attempt.
+        """
+        world, _ = nth(index, self.containers(*RUNS))
+        held = world.in_state(ContainerState.READY)
+        for container in held:
+            world.held_loops.append(container)
+            world.pool.hold_loop(container)
+        if world in self.open_worlds():
+            for is_async in kinds:
+                self.arrive(world, 1, is_async, may_stand)
+                self.check()
+        self.clock.sleep(seconds)
+        self.check()
+        if is_let_go:
+            for container in held:
+                world.held_loops.remove(container)
+                world.pool.let_loop_go(container)
+
+    @precondition(lambda self: self.there(lambda world: world.held_loops))
+    @rule(index=indices)
+    def let_loop_go(self, index: int) -> None:
+        world, container = nth(index, self.there(lambda world: world.held_loops))
+        world.held_loops.remove(container)
+        world.pool.let_loop_go(container)
+
+    @precondition(lambda self: self.containers(*RUNS))
+    @rule(index=indices, limit=st.integers(1, 4))
+    def resize(self, index: int, limit: int) -> None:
+        world, container = nth(index, self.containers(*RUNS))
+        world.pool.resize(container, limit)
+
+    @precondition(lambda self: self.containers(ContainerState.STARTING, *RUNS))
+    @rule(index=indices)
+    def stop_fetching(self, index: int) -> None:
+        world, container = nth(index, self.containers(ContainerState.STARTING, *RUNS))
+        world.pool.stop_fetching(container)
+        container.told_to_take_no_more = True
 
 
-class BatchedPoolModel(PoolModel):
+class BoundedMachine(ManySidedMachine):
+    """Both ways to be full, with and without further attempts."""
+
+    @initialize(waits=st.booleans(), retries=st.sampled_from([(0, 1), (1, 0), (1, 1)]))
+    def begin(self, waits: bool, retries: tuple[int, int]) -> None:
+        self.add_pools(
+            Setting(
+                Limits(2, 3, 0, 2, 0, WINDOW),
+                waits_when_full=waits,
+                retries=RETRIES if retries[0] else None,
+            ),
+            Setting(
+                Limits(1, 2, 1, None, 1, WINDOW),
+                waits_when_full=not waits,
+                retries=RETRIES if retries[1] else None,
+            ),
+        )
+
+
+class UnboundedMachine(ManySidedMachine):
+    """Nothing bounds what waits, and for how long."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.add_pools(
+            Setting(Limits(2, 3, 0, 2, 0, WINDOW), max_backlog=None, queue_timeout=None),
+            Setting(
+                Limits(1, 2, 1, None, 1, WINDOW),
+                max_backlog=None,
+                queue_timeout=None,
+                retries=RETRIES,
+            ),
+        )
+
+
+class BatchedMachine(ManySidedMachine):
     """Both pools make batches, smaller and larger than what may wait."""
 
     sizes = (3, 6)
 
+    @initialize(waits=st.booleans())
+    def begin(self, waits: bool) -> None:
+        self.add_pools(
+            Setting(
+                Limits(2, 3, 0, 2, 0, WINDOW),
+                waits_when_full=waits,
+                batching=self.batching(Kind.ASYNC, self.sizes[0]),
+            ),
+            Setting(
+                Limits(1, 2, 1, None, 1, WINDOW),
+                waits_when_full=not waits,
+                retries=RETRIES,
+                batching=self.batching(Kind.SYNC, self.sizes[1]),
+            ),
+        )
 
-class LateBatchedPoolModel(LatePoolModel):
+    def batching(self, kind: Kind, size: int) -> BatchOptions:
+        return BatchOptions(Target("f", lambda: None, kind), size, BATCH_WAIT)
+
+    @precondition(lambda self: self.holders(*IN_CONTAINER))
+    @rule(index=indices, bad=st.integers(-1, 63))
+    def end_batch(self, index: int, bad: int) -> None:
+        world, batch = nth(index, self.holders(*IN_CONTAINER))
+        world.end_batch(batch, bad)
+
+
+class CrowdedMachine(PoolMachine):
+    """Five small pools, under a capacity of two containers."""
+
+    max_containers = 2
+    max_sync_slots = 3
+
+    @initialize()
+    def begin(self) -> None:
+        small = Setting(Limits(1, 1, 0, 1, 0, WINDOW), max_backlog=None, queue_timeout=None)
+        self.add_pools(
+            small,
+            small,
+            replace(small, limits=Limits(1, 2, 1, 2, 0, WINDOW)),
+            replace(small, limits=Limits(1, 1, 0, 2, 0, WINDOW), sync_slots=2),
+            replace(small, limits=Limits(2, 2, 0, None, 0, WINDOW), sync_slots=0),
+        )
+
+    # Spare containers are asked for again as soon as they are gone.
+    @rule(which=whichs, least=st.integers(0, 1), most=st.sampled_from([1, 2, None]))
+    def set_limits(self, which: int, least: int, most: int | None) -> None:
+        super().set_limits(which, least, most, 0)
+
+    def check_capacity(self) -> None:
+        super().check_capacity()
+        self.check_room_is_used()
+        if not self.pending:
+            self.check_idle_ones_make_room()
+
+    def check_idle_ones_make_room(self) -> None:
+        """None stays idle while capacity is above its bounds, or while a pool waits for room."""
+        seen = self.capacity.survey()
+        pool_of = {world.pool: world for world in self.worlds}
+        waiting = [(pool_of[pool], slots) for pool, slots in seen.line if pool.statistics().queued]
+        leaving = [
+            (c, world.setting.sync_slots)
+            for world in self.worlds
+            for c in world.containers
+            if c.state in (ContainerState.DRAINING, ContainerState.STOPPING) and not c.given_up
+        ]
+        # What there will be when those that leave have left, and those that wait have room.
+        containers = seen.containers - len(leaving) + len(waiting)
+        sync_slots = seen.sync_slots + sum(slots for _, slots in waiting)
+        sync_slots -= sum(slots for _, slots in leaving)
+        helps = sync_slots > self.max_sync_slots
+        if containers <= self.max_containers and not helps:
+            return
+        for world in self.worlds:
+            if [world] == [w for w, _ in waiting]:
+                continue  # it waits for itself alone
+            if containers <= self.max_containers and not world.setting.sync_slots:
+                continue  # one of its containers takes none of what is short
+            there = world.in_state(ContainerState.READY, ContainerState.STARTING)
+            if len(there) > world.limits.min_containers:
+                assert not world.idle(), f"{world.pool!r} keeps an idle container: {seen}"
+
+    def check_room_is_used(self) -> None:
+        """No pool stands in line while there is room for the first one."""
+        seen = self.capacity.survey()
+        if seen.line:
+            fits = seen.containers < self.max_containers
+            assert not fits or seen.sync_slots + seen.line[0][1] > self.max_sync_slots
+
+
+class ContinuedMachine(PoolMachine):
+    """Pools that retire: what they counted, and their failed starts, go on in the next ones."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.add_pools(
+            Setting(Limits(1, 2, 0, 2, 0, WINDOW), retires=True),
+            Setting(Limits(1, 1, 0, None, 0, WINDOW), retries=RETRIES, retires=True),
+        )
+
+    @precondition(lambda self: self.open_worlds())
+    @rule(which=whichs, count=st.integers(1, 8), seconds=st.sampled_from([0.0, 0.1, 1.0]))
+    def call_what_cannot_start(self, which: int, count: int, seconds: float) -> None:
+        """A caller tries, and each start fails at once; then `seconds` pass."""
+        for _ in range(count):
+            self.arrive(nth(which, self.open_worlds()), 1, True, False)
+            for world, container in self.containers(ContainerState.STARTING):
+                world.end_start(container, False)
+            self.clock.sleep(seconds)
+
+
+class LateBoundedMachine(BoundedMachine):
+    late = True
+
+
+class LateUnboundedMachine(UnboundedMachine):
+    late = True
+
+
+class LateBatchedMachine(BatchedMachine):
+    late = True
     sizes = (2, 5)
+
+
+class LateCrowdedMachine(CrowdedMachine):
+    late = True
+
+
+class LateContinuedMachine(ContinuedMachine):
+    late = True
 
 
 EXAMPLES_OF_EACH = settings(
     max_examples=EXAMPLES,
     stateful_step_count=60,
     deadline=None,
+    # One small example at a time: to find several, and to explain them, takes minutes.
+    report_multiple_bugs=False,
+    phases=(Phase.generate,)
+    if FIRST_FAILURE
+    else (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestPoolModel = PoolModel.TestCase
-TestPoolModel.settings = EXAMPLES_OF_EACH
-TestLatePoolModel = LatePoolModel.TestCase
-TestLatePoolModel.settings = EXAMPLES_OF_EACH
-TestBatchedPoolModel = BatchedPoolModel.TestCase
-TestBatchedPoolModel.settings = EXAMPLES_OF_EACH
-TestLateBatchedPoolModel = LateBatchedPoolModel.TestCase
-TestLateBatchedPoolModel.settings = EXAMPLES_OF_EACH
+
+
+def checked(machine: type[PoolMachine]) -> type:
+    case = machine.TestCase
+    case.settings = EXAMPLES_OF_EACH
+    return case
+
+
+TestBounded = checked(BoundedMachine)
+TestLateBounded = checked(LateBoundedMachine)
+TestUnbounded = checked(UnboundedMachine)
+TestLateUnbounded = checked(LateUnboundedMachine)
+TestBatched = checked(BatchedMachine)
+TestLateBatched = checked(LateBatchedMachine)
+TestCrowded = checked(CrowdedMachine)
+TestLateCrowded = checked(LateCrowdedMachine)
+TestContinued = checked(ContinuedMachine)
+TestLateContinued = checked(LateContinuedMachine)

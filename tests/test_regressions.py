@@ -238,7 +238,7 @@ class InertPool:
 
     def end_code(self, input):
         with self.pool.lock:
-            input.move(InputState.RUNNING)
+            input.state = InputState.RUNNING
             _, effects = self.pool.settle(input.container, input, Value(None), None)
         carry_out(effects)
 

@@ -19,7 +19,11 @@ from .outcome import Outcome
 
 
 class InputState(enum.Enum):
-    """Where an input is.  Each moves along :data:`MOVES` and no other way."""
+    """Where an input is.  Each moves along :data:`MOVES` and no other way.
+
+    The table is checked at every write while the project's tests run, and costs nothing
+    apart from that.
+    """
 
     OUTSIDE = "outside"  # the backlog is full: not accepted yet, its caller waits for room
     QUEUED = "queued"  # in the pool's queue, bound to no container
@@ -32,9 +36,11 @@ class InputState(enum.Enum):
 
 MOVES: Final[Mapping[InputState, frozenset[InputState]]] = {
     InputState.OUTSIDE: frozenset({InputState.QUEUED, InputState.SETTLED}),
-    # To OUTSIDE only when it is submitted, in the same breath.
+    # To OUTSIDE only when it is submitted, in the same step.  To RUNNING if it gets the slot
+    # of an input that has just ended, whose worker or loop runs it at once; and as a member
+    # of a batch, which is what is GRANTED then.
     InputState.QUEUED: frozenset(
-        {InputState.OUTSIDE, InputState.GRANTED, InputState.SETTLED},
+        {InputState.OUTSIDE, InputState.GRANTED, InputState.RUNNING, InputState.SETTLED},
     ),
     InputState.GRANTED: frozenset({InputState.RUNNING, InputState.SETTLED}),
     InputState.RUNNING: frozenset({InputState.WAITING, InputState.ABANDONED, InputState.SETTLED}),
@@ -168,12 +174,6 @@ class Input:
     @property
     def function_call_id(self) -> str:
         return call_id(self.call.number)
-
-    def move(self, state: InputState) -> None:
-        """Go to `state`, or raise IllegalMove and change nothing."""
-        if state not in MOVES[self.state]:
-            raise IllegalMove(f"{self!r} cannot become {state.value}")
-        self.state = state
 
     def __repr__(self) -> str:
         return f"<Input {self.input_id} of {self.call.target.name}: {self.state.value}>"

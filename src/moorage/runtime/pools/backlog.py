@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..input import Call, Input, InputState
+from ..input import Input, InputState
 
 QUEUED: Final = InputState.QUEUED
 OUTSIDE: Final = InputState.OUTSIDE
@@ -268,11 +268,6 @@ class Backlog:
         return sorted(
             (input for door in self._doors for input in door), key=lambda input: input.ticket
         )
-
-    def of(self, call: Call) -> list[Input]:
-        """The inputs of `call`, queued or outside.  Looks at all that wait."""
-        found = [input for line in self._lines for input in line if input.call is call]
-        return found + [input for door in self._doors for input in door if input.call is call]
 
     def __repr__(self) -> str:
         return f"<Backlog: {self.queued} queued, {self.outside} outside>"

@@ -353,21 +353,6 @@ class Pool:
             self._open_calls -= 1
 
     @ours
-    def cancel_call(self, call: Call, *, queued_only: bool = False) -> None:
-        """Cancel all inputs of `call` that are here; `queued_only` spares those with a slot.
-
-        Looks at all inputs of the pool: a call that knows its own uses `cancel_all`.
-        """
-        if self.forked:
-            return
-        with self._step:
-            inputs = self.backlog.of(call)
-            inputs += [input for input in self.attempts.inputs() if input.call is call]
-            if not queued_only:
-                inputs += [input for input in self._under_way() if input.call is call]
-            self._cancel_all(inputs, CANCELLED)
-
-    @ours
     def drain(self) -> None:
         """From now on take only what the run's own inputs and hooks call."""
         with self.lock:
@@ -1432,11 +1417,12 @@ class Pool:
             most = self.options.limits.max_containers
             full = most is not None and self.fleet.count >= most
             queued = self.backlog.queued > 0
-            if (queued or self._lacks_minimum()) and self._state is PoolState.OPEN and not full:
+            wanted = (queued or self._lacks_minimum()) and self._state is PoolState.OPEN
+            if wanted and not full and not self.scaling.backs_off(self._now()):
                 self._boot()
-                self._asks = True
             else:
                 self._after += self.capacity.release(self.options.sync_slots)
+            self._asks = True
 
     def _needs_room(self) -> bool:
         """Whether to stay in the line for capacity.  A first container needs no room."""

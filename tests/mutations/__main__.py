@@ -1,0 +1,158 @@
+"""Break the pool at one call of a method at a time, and see whether its model finds it.
+
+``make mutants``, or ``python -m tests.mutations``.  For each call ``self._settle_down(...)``
+in the file of the pool, a copy of the package in a temporary folder has ``None`` in the place
+of that call, and ``tests/test_pool_model.py`` runs against the copy.  The exit code is 1 if the
+model passes with any of them: it has a hole there, or the call is not needed.
+
+Begin reading at `main`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "tests" / "test_pool_model.py"
+
+# Seconds after which the model is taken to hang, which counts as found.
+HANGS_AFTER = 900.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """One call, from the first byte of its line on."""
+
+    function: str
+    line: int
+    column: int
+    last_line: int
+    last_column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}, in {self.function}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    found: bool
+    trouble: bool
+    why: str
+    seconds: float
+
+
+def sites(source: str, method: str) -> Iterator[Site]:
+    """The calls of `method` on ``self``, each once: functions may stand in functions."""
+    seen: set[tuple[int, int]] = set()
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and node.func.attr == method
+                    and isinstance(node.func.value, ast.Name)
+                    and node.func.value.id == "self"
+                    and (node.lineno, node.col_offset) not in seen
+                ):
+                    seen.add((node.lineno, node.col_offset))
+                    yield Site(
+                        function.name,
+                        node.lineno,
+                        node.col_offset,
+                        node.end_lineno or node.lineno,
+                        node.end_col_offset or 0,
+                        ast.unparse(node),
+                    )
+
+
+def broken_at(source: str, site: Site, value: str) -> str:
+    """`source` with `value` in the place of the call."""
+    lines = source.encode().splitlines(keepends=True)
+    before = b"".join(lines[: site.line - 1]) + lines[site.line - 1][: site.column]
+    after = lines[site.last_line - 1][site.last_column :] + b"".join(lines[site.last_line :])
+    return (before + value.encode() + after).decode()
+
+
+def judge(file: Path, source: str, examples: int, only: str) -> Verdict:
+    """Run the model against a copy of the package in which `file` has this source."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "moorage"
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "src" / "moorage", package, ignore=ignored)
+        (package / file.relative_to(ROOT / "src" / "moorage")).write_text(source)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": folder,
+            "MOORAGE_EXAMPLES": str(examples),
+            "MOORAGE_FIRST_FAILURE": "1",
+        }
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+        command += ["-k", only, str(MODEL)]
+        try:
+            ended = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=environment,
+                timeout=HANGS_AFTER,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Verdict(True, False, "it hangs", time.monotonic() - began)
+    lines = [line for line in ended.stdout.splitlines() if line.startswith("FAILED")]
+    why = lines[0] if lines else "\n".join(ended.stdout.splitlines()[-20:])
+    found, trouble = ended.returncode == 1, ended.returncode not in (0, 1)
+    return Verdict(found, trouble, why if found or trouble else "", time.monotonic() - began)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
+    parser.add_argument("--file", type=Path, default="src/moorage/runtime/pools/pool.py")
+    parser.add_argument("--method", default="_settle_down")
+    parser.add_argument("--value", default="None", help="what stands in the place of the call")
+    parser.add_argument("--examples", type=int, default=200, help="of each machine of the model")
+    parser.add_argument("--at-once", type=int, default=2, help="runs at the same time")
+    parser.add_argument("--only", default="", help="machines of the model, as pytest's -k")
+    options = parser.parse_args()
+    file = (ROOT / options.file).resolve()
+    source = file.read_text()
+    found = list(sites(source, options.method))
+    if not found:
+        print(f"{options.file} has no call of self.{options.method}")
+        return 2
+    whole = judge(file, source, options.examples, options.only)
+    if whole.found or whole.trouble:
+        print(f"the model fails with the package as it is:\n{whole.why}")
+        return 2
+    print(f"unbroken: the model passes, {whole.seconds:.0f} s; {len(found)} calls", flush=True)
+    broken = [broken_at(source, site, options.value) for site in found]
+    survivors = 0
+    with ThreadPoolExecutor(options.at_once) as threads:
+        verdicts = threads.map(
+            lambda text: judge(file, text, options.examples, options.only), broken
+        )
+        for site, verdict in zip(found, verdicts, strict=True):
+            survivors += not verdict.found
+            word = "found" if verdict.found else "TROUBLE" if verdict.trouble else "NOT FOUND"
+            print(f"{word}, {verdict.seconds:.0f} s: {site}\n    {verdict.why}", flush=True)
+    print(f"{survivors} of {len(found)} are not found")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
