@@ -1,0 +1,304 @@
+"""The standard library as it was when moorage was imported.
+
+Owns `Real`, from which all of moorage takes the functions and classes that users'
+tests patch: those of ``time``, ``threading``, ``asyncio``, ``inspect`` and others.
+A patch changes what a module's name refers to (``mock.patch("time.sleep")``), or all
+module globals with one value (freezegun).  Neither changes the attributes of a class,
+so a patch reaches the user's code, and not the engine.
+
+A function of the standard library that is written in Python looks up other names at
+each call: ``threading.Thread(...)`` makes an ``Event``, an ``Event`` makes a
+``Condition``.  `Real` has copies of such functions, whose globals are copies too.
+
+A patch that is active when this module is imported cannot be told from the real thing
+later, so it is refused.  Begin reading at `Real`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures._base as futures_base
+import copy
+import inspect
+import logging
+import os
+import queue
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from asyncio import base_events
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, ModuleType, SimpleNamespace
+from typing import Any, Final, TypeVar, cast
+
+T = TypeVar("T")
+F = TypeVar("F")
+
+# What the engine takes from each module.  Each is checked for patches at import.
+_NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
+    time: (
+        *("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"),
+        *("sleep", "time", "time_ns"),
+    ),
+    threading: (
+        *("Thread", "Lock", "RLock", "Condition", "Event", "Semaphore"),
+        *("current_thread", "enumerate", "get_ident", "main_thread"),
+    ),
+    asyncio: (
+        *("_get_running_loop", "all_tasks", "create_task", "current_task", "get_running_loop"),
+        *("iscoroutine", "new_event_loop", "run", "shield", "wait", "wait_for"),
+        *("Future", "Handle", "Runner", "Task"),
+    ),
+    inspect: (
+        *("currentframe", "getattr_static", "getcoroutinestate", "getgeneratorstate"),
+        *("isasyncgenfunction", "isawaitable", "isclass", "iscoroutine", "iscoroutinefunction"),
+        *("isfunction", "isgeneratorfunction", "ismethod", "ismodule", "signature"),
+    ),
+    os: ("_exit", "close", "getcwd", "urandom", "write"),
+    copy: ("copy",),
+    logging: ("getLogger",),
+    queue: ("SimpleQueue",),
+    selectors: ("DefaultSelector",),
+    signal: ("getsignal", "signal"),
+    socket: ("socketpair",),
+}
+
+
+def _refuse_patches() -> None:
+    for module, names in _NAMES.items():
+        for name in names:
+            value = getattr(module, name)
+            if not _is_original(module, value):
+                _refuse(f"{module.__name__}.{name} is {_shown(value)}")
+    time_machine = sys.modules.get("time_machine")
+    hatch = getattr(time_machine, "escape_hatch", None)
+    if hatch is not None and hatch.is_travelling():
+        _refuse("time_machine travels in time")
+
+
+def _is_original(module: ModuleType, value: object) -> bool:
+    if module is time:
+        return type(value) is BuiltinFunctionType and value.__module__ == "time"
+    mock = sys.modules.get("unittest.mock")
+    if mock is not None and isinstance(value, mock.NonCallableMock):
+        return False
+    # Tracers wrap functions, in production too: what they give says that it is the original.
+    home = getattr(value, "__module__", None) or ""
+    return home.partition(".")[0] in sys.stdlib_module_names
+
+
+def _shown(value: object) -> str:
+    """What stands there, in words that run no code of the user's."""
+    kind = type(value)
+    name = getattr(value, "__qualname__", None) if kind is FunctionType else None
+    home = getattr(value, "__module__", None) if kind is FunctionType else kind.__module__
+    return f"{home}.{name or kind.__qualname__}"
+
+
+def _refuse(what: str) -> None:
+    raise ImportError(
+        f"moorage was imported while the standard library is patched: {what}, "
+        "and the engine would run on the patch for as long as the process lives;\n"
+        "write `import moorage` where nothing is patched yet, as at the head of the test's file"
+    )
+
+
+_refuse_patches()
+
+
+# -- copies of functions that look up names at each call ---------------------------------
+
+
+class _Globals(dict[str, Any]):
+    """The globals of a module as they were, but for those that change for good reasons.
+
+    Which are read from the module at each use: CPython asks a dict of a subclass by its
+    ``__missing__``.
+    """
+
+    def __init__(self, module: ModuleType, live: frozenset[str]) -> None:
+        self._module: dict[str, Any] = vars(module)
+        super().__init__({name: v for name, v in self._module.items() if name not in live})
+
+    def __missing__(self, name: str) -> Any:
+        return self._module[name]
+
+
+def _globals_of(module: ModuleType, live: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Copies of a module's globals, with copies of its functions that look them up there."""
+    names = _Globals(module, live) if live else dict(vars(module))
+    for name, value in list(names.items()):
+        if type(value) is FunctionType and value.__globals__ is vars(module):
+            names[name] = _copy_of(value, names)
+    return names
+
+
+def _copy_of(function: FunctionType, names: dict[str, Any]) -> FunctionType:
+    copied = FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__
+    copied.__qualname__ = function.__qualname__
+    copied.__doc__ = function.__doc__
+    copied.__module__ = function.__module__
+    return copied
+
+
+def _class_with(kind: type[T], names: dict[str, Any]) -> type[T]:
+    """A subclass of `kind` with the same methods, which look up `names`."""
+    inside: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    for name, value in vars(kind).items():
+        if type(value) is FunctionType:
+            inside[name] = _copy_of(value, names)
+        elif type(value) is property:
+            inside[name] = property(*(_copied(f, names) for f in (value.fget, value.fset)))
+    return cast("type[T]", type(kind.__name__, (kind,), inside))
+
+
+def _copied(function: Callable[..., Any] | None, names: dict[str, Any]) -> Any:
+    return _copy_of(function, names) if type(function) is FunctionType else function
+
+
+# A fork, `settrace` and `setprofile` bind these anew; `excepthook` is there to be replaced.
+_CHANGE: Final = frozenset(
+    {"_active_limbo_lock", "_main_thread", "_profile_hook", "_trace_hook", "excepthook"}
+    | {"_SHUTTING_DOWN", "_shutdown_locks", "_shutdown_locks_lock"}
+)
+_threading: Final = _globals_of(threading, _CHANGE)
+for _name in ("Condition", "Semaphore", "Event", "Thread"):
+    # In this order: a Semaphore and an Event make a Condition, a Thread makes an Event.
+    _threading[_name] = _class_with(getattr(threading, _name), _threading)
+
+_inspect: Final = _globals_of(inspect)
+_socket: Final = _globals_of(socket)
+_time: Final = SimpleNamespace(**vars(time))
+_of_loops: Final = {
+    **vars(base_events),
+    "threading": SimpleNamespace(**{k: v for k, v in _threading.items() if k != "__builtins__"}),
+    "time": _time,
+}
+_of_futures: Final = {**vars(futures_base), "threading": _of_loops["threading"]}
+
+
+def _same(function: F, names: dict[str, Any]) -> F:
+    """The copy of `function` in `names`."""
+    return cast("F", names[cast("FunctionType", function).__name__])
+
+
+def _class_here(kind: type[T], names: dict[str, Any]) -> type[T]:
+    """The copy of `kind` in `names`."""
+    return cast("type[T]", names[kind.__name__])
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """``inspect.signature(function)``, which goes through a method of its class."""
+    found: inspect.Signature = _inspect["_signature_from_callable"](
+        function, sigcls=inspect.Signature
+    )
+    return found
+
+
+# Methods of loops that look up what users patch.
+_LOOKS_UP: Final = ("run_forever", "_run_forever_setup", "shutdown_default_executor")
+
+_loop_classes: Final[dict[type, type]] = {}
+
+
+def _loop_class(kind: type) -> type:
+    found = _loop_classes.get(kind)
+    if found is None:
+        inside: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+        for name in _LOOKS_UP:
+            method: object = getattr(kind, name, None)
+            if type(method) is FunctionType and method.__globals__ is vars(base_events):
+                inside[name] = _copy_of(method, _of_loops)
+        if kind.time is asyncio.BaseEventLoop.time:  # type: ignore[attr-defined]
+            inside["time"] = lambda self: Real.monotonic()
+        found = _loop_classes[kind] = type(kind.__name__, (kind,), inside)
+    return found
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop of the kind that the program chose, which looks up nothing that users patch."""
+    loop = Real.made_by_policy()
+    kind = type(loop)
+    if isinstance(loop, asyncio.BaseEventLoop) and not kind.__dict__.get("__slots__"):
+        loop.__class__ = _loop_class(kind)
+    return loop
+
+
+class Real:
+    """What moorage needs of the standard library.  Never made: its attributes are read.
+
+    They are plain attributes, not static methods, for CPython reads those faster
+    from a class.
+    """
+
+    # time
+    monotonic = time.monotonic
+    sleep = time.sleep
+
+    # threading
+    Thread = _class_here(threading.Thread, _threading)
+    Event = _class_here(threading.Event, _threading)
+    Lock = threading.Lock
+    RLock = threading.RLock
+    current_thread = _same(threading.current_thread, _threading)
+    all_threads = _same(threading.enumerate, _threading)
+    get_ident = threading.get_ident
+    main_thread = _same(threading.main_thread, _threading)
+
+    # asyncio
+    Handle = asyncio.Handle
+    Runner = asyncio.Runner
+    _get_running_loop = asyncio._get_running_loop
+    get_running_loop = asyncio.get_running_loop
+    all_tasks = asyncio.all_tasks
+    create_task = asyncio.create_task
+    current_task = asyncio.current_task
+    iscoroutine = asyncio.iscoroutine
+    made_by_policy = asyncio.new_event_loop
+    new_event_loop = _new_event_loop
+    run = asyncio.run
+    shield = asyncio.shield
+    wait = asyncio.wait
+    wait_for = asyncio.wait_for
+
+    # concurrent.futures
+    Future: type[futures_base.Future[Any]] = _class_with(futures_base.Future, _of_futures)
+
+    # inspect
+    currentframe = _same(inspect.currentframe, _inspect)
+    getattr_static = _same(inspect.getattr_static, _inspect)
+    getcoroutinestate = _same(inspect.getcoroutinestate, _inspect)
+    getgeneratorstate = _same(inspect.getgeneratorstate, _inspect)
+    isasyncgenfunction = _same(inspect.isasyncgenfunction, _inspect)
+    isawaitable = _same(inspect.isawaitable, _inspect)
+    isclass = _same(inspect.isclass, _inspect)
+    iscoroutinefunction = _same(inspect.iscoroutinefunction, _inspect)
+    isfunction = _same(inspect.isfunction, _inspect)
+    isgeneratorfunction = _same(inspect.isgeneratorfunction, _inspect)
+    ismethod = _same(inspect.ismethod, _inspect)
+    ismodule = _same(inspect.ismodule, _inspect)
+    signature = _signature
+
+    # others
+    SimpleQueue = queue.SimpleQueue
+    DefaultSelector = selectors.DefaultSelector
+    copy = _same(copy.copy, _globals_of(copy))
+    exit_now = os._exit
+    close = os.close
+    getcwd = os.getcwd
+    urandom = os.urandom
+    write = os.write
+    getsignal = signal.getsignal
+    set_signal = signal.signal
+    pthread_kill: Callable[[int, int], None] | None = getattr(signal, "pthread_kill", None)
+    socketpair = _same(socket.socketpair, _socket)
+    if sys.platform == "linux":
+        eventfd = os.eventfd
+        eventfd_read = os.eventfd_read
+        eventfd_write = os.eventfd_write
