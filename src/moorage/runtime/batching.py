@@ -20,6 +20,7 @@ from ..exception import InvalidError
 from .context import current_input
 from .input import Input, InputState, Target
 from .outcome import Failure, Outcome, Value, failure_of
+from .real import Real
 
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -185,7 +186,7 @@ class Gathering:
     __slots__ = ("_more_names", "_more_positions", "_names", "_positional", "_required", "_shown")
 
     def __init__(self, target: Target) -> None:
-        parameters = list(inspect.signature(target.function).parameters.values())
+        parameters = list(Real.signature(target.function).parameters.values())
         if target.is_method:
             parameters = parameters[1:]
         self._shown = target.name

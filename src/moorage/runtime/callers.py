@@ -7,8 +7,6 @@ no input, and while no stream is open, it is just the wait.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
@@ -21,6 +19,7 @@ from .deadlock import look
 from .executor import InputTask
 from .input import Input
 from .pool import Pool
+from .real import Real
 from .regions import park
 from .waits import On, Reader, Wait, known, open_streams
 from .wakers import AsyncWaiter
@@ -38,7 +37,7 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
     if flow is None:
         if not open_streams:
             return park(pool.clock, waiter, timeout)
-        flow = threading.get_ident()
+        flow = Real.get_ident()
     caller = current_input() if cell is None else cell.input
     wait = Wait(flow, caller, pool, on, timeout is not None, False, waiter)
     let_loop_go = hold_loop() if cell is None else None
@@ -103,9 +102,9 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
 
 
 def _current_task() -> object:
-    loop = asyncio._get_running_loop()
+    loop = Real._get_running_loop()
     if loop is not None:
-        return asyncio.current_task(loop)
+        return Real.current_task(loop)
     import trio
 
     return trio.lowlevel.current_task()
@@ -136,7 +135,7 @@ class ReaderHere:
         self._reader: Reader | None = None
 
     def find(self) -> Reader:
-        thread, input = threading.get_ident(), current_input()
+        thread, input = Real.get_ident(), current_input()
         reader = self._reader
         if reader is None or thread != self._thread or input is not self._input:
             self._thread, self._input = thread, input
@@ -153,7 +152,7 @@ def reader_here() -> Reader:
         thread: object = cell
         input = cell.input
     else:
-        thread = hosting.container or threading.get_ident()
+        thread = hosting.container or Real.get_ident()
         input = None
-    loop = asyncio._get_running_loop()
-    return thread, input, None if loop is None else asyncio.current_task(loop)
+    loop = Real._get_running_loop()
+    return thread, input, None if loop is None else Real.current_task(loop)

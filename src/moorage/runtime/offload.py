@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
 from .forking import UserCode
+from .real import Real
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,12 +30,14 @@ class LoopExecutor(ThreadPoolExecutor):
     """A ThreadPoolExecutor to asyncio, which takes no other; its ways are its own."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(max_workers=1)  # makes no thread by itself
+        # Not the constructor of the standard executor: it makes a queue and a semaphore,
+        # which nothing here uses, of classes that users patch.
         self.most_threads: int = MOST_THREADS
+        self._max_workers = MOST_THREADS
         self._name = name
-        self._guard = threading.Lock()
+        self._guard = Real.Lock()
         # None tells one thread to end.
-        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Work | None] = Real.SimpleQueue()
         # Guarded by _guard.
         self._unfinished = 0
         self._ended = False
@@ -52,7 +55,7 @@ class LoopExecutor(ThreadPoolExecutor):
             RuntimeError: if the executor was shut down, or has no thread and
                 none can be made.
         """
-        future: Future[T] = Future()
+        future: Future[T] = Real.Future()
 
         def work() -> None:
             if not future.set_running_or_notify_cancel():
@@ -79,7 +82,7 @@ class LoopExecutor(ThreadPoolExecutor):
         return future
 
     def _add_thread(self) -> None:
-        thread = threading.Thread(target=self._main, name=f"{self._name}-to_thread", daemon=True)
+        thread = Real.Thread(target=self._main, name=f"{self._name}-to_thread", daemon=True)
         thread.start()
         self.threads.append(thread)
 

@@ -267,6 +267,11 @@ class Real:
     wait = asyncio.wait
     wait_for = asyncio.wait_for
 
+    # What `new_event_loop` mostly gives, for subclasses.
+    SelectorEventLoop = cast(
+        "type[asyncio.SelectorEventLoop]", _loop_class(asyncio.SelectorEventLoop)
+    )
+
     # concurrent.futures
     Future: type[futures_base.Future[Any]] = _class_with(futures_base.Future, _of_futures)
 
@@ -296,8 +301,9 @@ class Real:
     write = os.write
     getsignal = signal.getsignal
     set_signal = signal.signal
-    pthread_kill: Callable[[int, int], None] | None = getattr(signal, "pthread_kill", None)
     socketpair = _same(socket.socketpair, _socket)
+    if sys.platform != "win32":
+        pthread_kill = signal.pthread_kill
     if sys.platform == "linux":
         eventfd = os.eventfd
         eventfd_read = os.eventfd_read

@@ -26,9 +26,11 @@ from . import forking
 from .cancellation import Cell, bind_cell
 from .clock import Clock, VirtualClock, acquire_patiently
 from .context import running_input
+from .elsewhere import log
 from .input import Input, InputState, Target
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .places import place_in_stack
+from .real import Real
 from .stacks import current_frames
 from .streaming import stream_of
 
@@ -52,7 +54,7 @@ class Worker:
     __slots__ = ("bell", "busy", "cell", "leaving", "on_leaving")
 
     def __init__(self) -> None:
-        self.bell: threading.Lock = threading.Lock()
+        self.bell: threading.Lock = Real.Lock()
         self.bell.acquire()
         self.cell: Cell = Cell()
         self.busy: bool = False  # runs an input; guarded by the pool's lock
@@ -95,7 +97,7 @@ class ThreadLane:
 
     def _after_fork(self) -> None:
         """In a forked child: the input in which it was forked ends the child when it ends."""
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._settle = end_child
 
     # -- called by the container, under the pool's lock -------------------------
@@ -146,7 +148,7 @@ class ThreadLane:
     # -- threads ----------------------------------------------------------------
 
     def _spawn(self, worker: Worker) -> None:
-        thread = threading.Thread(
+        thread = Real.Thread(
             target=self._arrive, args=(worker,), name=f"{self._name}-worker", daemon=True
         )
         try:
@@ -347,8 +349,8 @@ def carry_out(effects: Iterable[Effect]) -> None:
     for effect in effects:
         try:
             effect()
-        except Exception:
-            logger.exception("an effect of moorage failed")
+        except Exception as error:
+            log(logger, logging.ERROR, "an effect of moorage failed", exc_info=error)
 
 
 def place_of(thread: threading.Thread) -> str:

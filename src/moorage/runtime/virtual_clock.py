@@ -12,7 +12,6 @@ The idea is that of trio's MockClock with ``autojump_threshold=0``.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import weakref
@@ -25,17 +24,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..exception import ClockStuckError, InvalidError
 from ..with_aio import with_aio
 from . import forking
+from .elsewhere import keep_time
 from .outcome import user_frames
 from .patched_time import current_virtual_clock, lives_by, patched
+from .real import Real
 from .regions import ours
 from .stuck import ON_ITS_LOOP, Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
-from .timekeeper import Callback, Rank, Timer, TimerQueue
+from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
 from .virtual_loop import Line, VirtualLoop
 
 if TYPE_CHECKING:
     from .clock import Waiter
-
-logger: Final = logging.getLogger("moorage")
 
 T = TypeVar("T")
 
@@ -59,7 +58,7 @@ class VirtualWaiter:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self.lock: threading.Lock = threading.Lock()
+        self.lock: threading.Lock = Real.Lock()
         self.lock.acquire()
         # Says what it waits for, if set; called with no lock held.
         self.about: Callable[[], str] | None = None
@@ -76,6 +75,12 @@ class VirtualWaiter:
     def wake(self) -> None:
         with self._clock._lock:
             self._clock._fire(self)
+
+    def time_out(self) -> None:
+        with self._clock._lock:
+            if not self.fired:
+                self.timed_out = True
+                self._clock._fire(self)
 
 
 # Whose timers come first, of those that are due at one time and were set within one
@@ -151,7 +156,7 @@ class VirtualClock:
                 "write VirtualClock(stuck_after=5)"
             )
         self._stuck_after = stuck_after
-        self._lock = threading.Lock()  # a leaf: nothing is called while it is held
+        self._lock = Real.Lock()  # a leaf: nothing is called while it is held
         self._now = 0.0  # guarded by _lock, as all below
         self._timers = TimerQueue()
         # Invariant: time moves only while this, and `_expected`, is empty.
@@ -170,7 +175,7 @@ class VirtualClock:
         self._changes = 0
         self._closed = False
         self._thread: threading.Thread | None = None
-        self._bell = threading.Lock()
+        self._bell = Real.Lock()
         self._bell.acquire()
         # By the thread's ident.
         self._parts: dict[int, _Part] = {}
@@ -184,11 +189,11 @@ class VirtualClock:
     def _after_fork(self) -> None:
         """In a forked child: of those that took part, this thread is left."""
         forking.keep(self._timers, self._waiting, self._busy, self._idle_loops, self._lines)
-        me = threading.get_ident()
+        me = Real.get_ident()
         key = self._key_of_thread.get(me)
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._timers = TimerQueue()
-        self._busy = {} if key is None else {key: threading.current_thread().name}
+        self._busy = {} if key is None else {key: Real.current_thread().name}
         self._expected = {}
         self._key_of_thread = {} if key is None else {me: key}
         self._orders = {}
@@ -196,7 +201,7 @@ class VirtualClock:
         self._idle_loops = set()
         self._lines = weakref.WeakKeyDictionary()
         self._thread = None
-        self._bell = threading.Lock()
+        self._bell = Real.Lock()
         self._bell.acquire()
         part = self._parts.get(me)
         self._parts = {} if part is None else {me: part}
@@ -211,7 +216,7 @@ class VirtualClock:
     async def _sleep_async(self, seconds: float) -> None:
         self._refuse_real_loop("await clock.sleep.aio(...)")
         _check_seconds(seconds)
-        loop = asyncio.get_running_loop()
+        loop = Real.get_running_loop()
         passed = loop.create_future()
 
         def tell() -> None:
@@ -255,7 +260,7 @@ class VirtualClock:
             RuntimeError: if a loop is running in this thread.
             ClockStuckError: if time cannot go on.
         """
-        with self, asyncio.Runner(loop_factory=self.new_event_loop) as runner:
+        with self, Real.Runner(loop_factory=self.new_event_loop) as runner:
             return runner.run(main)
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
@@ -327,10 +332,10 @@ class VirtualClock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        ident = threading.get_ident()
+        ident = Real.get_ident()
         if ident not in self._parts:
             raise InvalidError(
-                f"{threading.current_thread().name} leaves a virtual clock that it has not "
+                f"{Real.current_thread().name} leaves a virtual clock that it has not "
                 "entered; write `with clock:` so that it begins and ends in one thread"
             )
         self._leave(ident)
@@ -404,14 +409,14 @@ class VirtualClock:
             with ours, self._lock:
                 if not waiter.fired:
                     waiter.waiting = True
-                    waiter.thread = threading.get_ident()
+                    waiter.thread = Real.get_ident()
                     waiter.key = self._key_of_thread.get(waiter.thread)
-                    waiter.name = threading.current_thread().name
+                    waiter.name = Real.current_thread().name
                     if isinstance(waiter.key, VirtualLoop):
                         waiter.key.waits = True
                     self._waiting.add(waiter)
                     if timeout is not None:
-                        timer = Timer(self._now + max(timeout, 0.0), lambda: self._time_out(waiter))
+                        timer = Timer(self._now + max(timeout, 0.0), waiter.time_out)
                         waiter.timed = True
                         rank = self._rank(waiter.key)
                         if rests:
@@ -451,7 +456,7 @@ class VirtualClock:
         """Let this thread's waits of ours count as those of `key`."""
         lives_by.clock = self
         with self._lock:
-            self._key_of_thread[threading.get_ident()] = key
+            self._key_of_thread[Real.get_ident()] = key
 
     @ours
     def end(self, key: object) -> None:
@@ -484,12 +489,12 @@ class VirtualClock:
 
     @property
     def _has_this_thread(self) -> bool:
-        return threading.get_ident() in self._key_of_thread
+        return Real.get_ident() in self._key_of_thread
 
     @ours
     def _unbind_thread(self, key: object) -> None:
         """Let this thread be on its own again; `key` goes on."""
-        me = threading.get_ident()
+        me = Real.get_ident()
         with self._lock:
             if self._key_of_thread.get(me) is key:
                 del self._key_of_thread[me]
@@ -503,7 +508,7 @@ class VirtualClock:
         On a loop of this clock it is the loop that takes part, and the thread
         does when that has stopped: between two runs of the loop time stands.
         """
-        me = threading.get_ident()
+        me = Real.get_ident()
         with self._lock:
             if opens:
                 self._open += 1
@@ -516,7 +521,7 @@ class VirtualClock:
             bound = self._key_of_thread.get(me)
             if bound is None:
                 part.key = key = object()
-                self._busy[key] = name or threading.current_thread().name
+                self._busy[key] = name or Real.current_thread().name
                 self._order(key, OUTSIDE)
                 self._key_of_thread[me] = key
                 self._changes += 1
@@ -543,7 +548,7 @@ class VirtualClock:
             thread.join()
 
     def _end_part(self, ident: int, part: _Part) -> None:
-        if ident == threading.get_ident() and ident not in self._key_of_thread:
+        if ident == Real.get_ident() and ident not in self._key_of_thread:
             lives_by.clock = part.before
         if part.key is None:
             return
@@ -552,14 +557,14 @@ class VirtualClock:
             bound.outer = None
         elif bound is part.key:
             del self._key_of_thread[ident]
-            if ident == threading.get_ident():
+            if ident == Real.get_ident():
                 lives_by.clock = part.before
         self._orders.pop(part.key, None)
         self._idle(part.key)
 
     def _refuse_real_loop(self, written: str) -> None:
         """Refuse a thread whose loop lives in real time: while that idles, time would stand."""
-        loop = asyncio._get_running_loop()
+        loop = Real._get_running_loop()
         if isinstance(loop, VirtualLoop) and loop.clock is self:
             return
         if loop is not None or _in_trio():
@@ -580,7 +585,7 @@ class VirtualClock:
         self._orders.setdefault(key, (side, self._came))
 
     def _key_here(self) -> object:
-        me = threading.current_thread()
+        me = Real.current_thread()
         return me if me is self._thread else self._key_of_thread.get(me.ident or 0)
 
     def _rank(self, key: object, *, of_engine: bool = False) -> Rank:
@@ -628,15 +633,9 @@ class VirtualClock:
                     waiter.key.waits = False
         waiter.lock.release()
 
-    def _time_out(self, waiter: VirtualWaiter) -> None:
-        with self._lock:
-            if not waiter.fired:
-                waiter.timed_out = True
-                self._fire(waiter)
-
     def _start(self) -> None:
         if self._thread is None and not self._closed:
-            self._thread = threading.Thread(
+            self._thread = Real.Thread(
                 target=self._run, args=(self._bell,), name="moorage-virtual-clock", daemon=True
             )
             self._thread.start()
@@ -657,7 +656,7 @@ class VirtualClock:
             self._fire(waiter)
         # The next thread has a bell of its own: this one may still take a ring.
         self._ring()
-        self._bell = threading.Lock()
+        self._bell = Real.Lock()
         self._bell.acquire()
         return thread
 
@@ -670,7 +669,8 @@ class VirtualClock:
     # -- the clock's own thread -----------------------------------------------
 
     def _run(self, bell: threading.Lock) -> None:
-        me = threading.current_thread()
+        me = Real.current_thread()
+        keep_time()
         while True:
             callback: Callback | None = None
             watches = False
@@ -688,10 +688,7 @@ class VirtualClock:
                 else:
                     watches = self._somebody_waits_for_ever()
             if callback is not None:
-                try:
-                    callback()
-                except Exception:
-                    logger.exception("a timer of moorage failed")
+                run_timer(callback)
                 del callback
             elif pending is not None and not watches:
                 pass  # it was cancelled just now
@@ -743,9 +740,9 @@ class VirtualClock:
     # -- loops ----------------------------------------------------------------
 
     def _loop_begins(self, loop: VirtualLoop) -> None:
-        me = threading.get_ident()
+        me = Real.get_ident()
         with self._lock:
-            loop.thread = threading.current_thread()
+            loop.thread = Real.current_thread()
             loop.outer = key = self._key_of_thread.get(me)
             loop.owned = key is not None and me not in self._parts
             if not loop.owned and not loop.counted:
@@ -760,12 +757,12 @@ class VirtualClock:
         loop.before, lives_by.clock = lives_by.clock, self
 
     def _loop_ends(self, loop: VirtualLoop) -> None:
-        me = threading.get_ident()
+        me = Real.get_ident()
         with self._lock:
             key, loop.outer = loop.outer, None
             loop.error = None
             if key is not None:
-                self._busy[key] = threading.current_thread().name
+                self._busy[key] = Real.current_thread().name
                 self._key_of_thread[me] = key
             else:
                 self._key_of_thread.pop(me, None)
@@ -813,7 +810,7 @@ class VirtualClock:
         with self._lock:
             self._changes += 1
             self._idle_loops.discard(loop)
-            self._busy[loop] = f"event loop of {threading.current_thread().name}"
+            self._busy[loop] = f"event loop of {Real.current_thread().name}"
 
 
 def clock_of_here() -> VirtualClock | None:
@@ -821,7 +818,7 @@ def clock_of_here() -> VirtualClock | None:
     clock = current_virtual_clock()
     if not isinstance(clock, VirtualClock):
         return None
-    loop = asyncio._get_running_loop()
+    loop = Real._get_running_loop()
     if loop is None:
         return None if _in_trio() else clock
     return clock if isinstance(loop, VirtualLoop) and loop.clock is clock else None

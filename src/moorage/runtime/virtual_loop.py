@@ -18,6 +18,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
+from .real import Real
+
 if TYPE_CHECKING:
     from ..exception import ClockStuckError
     from .patched_time import VirtualTime
@@ -27,7 +29,15 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class VirtualSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type, unused-ignore]
+if TYPE_CHECKING:
+    DefaultSelector = selectors.SelectSelector
+    SelectorEventLoop = asyncio.SelectorEventLoop
+else:
+    DefaultSelector = Real.DefaultSelector
+    SelectorEventLoop = Real.SelectorEventLoop
+
+
+class VirtualSelector(DefaultSelector):
     """Tells the clock when its loop has nothing to do."""
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -56,7 +66,7 @@ class VirtualSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-ty
         return events
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(SelectorEventLoop):
     """A loop in virtual time.  Real I/O on it works, but time does not wait for it."""
 
     _write_to_self: Callable[[], None]  # asyncio's own, which its stubs leave out

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any, Final, Protocol, TypeVar
 
 from . import forking
+from .offload import LoopExecutor
+from .real import Real
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class _Mail:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         # Guarded by the lock.  Invariant: if not empty, _deliver was scheduled,
         # or is about to be by whoever found it empty.
         self._due: list[asyncio.Future[None]] = []
@@ -120,13 +121,13 @@ class TrioWaiter:
 
 def make_async_waiter() -> AsyncioWaiter | TrioWaiter:
     """A waiter for the task that calls, whatever loop it runs on."""
-    loop = asyncio._get_running_loop()
+    loop = Real._get_running_loop()
     return TrioWaiter() if loop is None else AsyncioWaiter(loop)
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:
     """Run a blocking function of ours in a thread; a cancel waits for its end."""
-    if asyncio._get_running_loop() is None:
+    if Real._get_running_loop() is None:
         import anyio
         import anyio.to_thread
 
@@ -134,16 +135,27 @@ async def run_in_thread(function: Callable[[], T]) -> T:
             return await anyio.to_thread.run_sync(function, limiter=anyio.CapacityLimiter(1))
     # A thread of its own: all of the default executor's may sit in calls that
     # only the end of this function releases.
-    loop = asyncio.get_running_loop()
-    executor = ThreadPoolExecutor(1, "moorage-leaving")
+    loop = Real.get_running_loop()
+    executor = LoopExecutor("moorage-leaving")
     future = loop.run_in_executor(executor, function)
     executor.shutdown(wait=False)
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
-            await asyncio.shield(future)
+            await Real.shield(future)
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
         raise cancelled
+    return future.result()
+
+
+def run_elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of the user's on a loop in a thread of its own, and block for its end.
+
+    For a thread whose loop runs already.  It lives in the context of the caller.
+    """
+    executor = LoopExecutor("moorage-loop")
+    future = executor.submit(copy_context().run, Real.run, coroutine)
+    executor.shutdown()
     return future.result()

@@ -7,7 +7,6 @@ that has one container, always: what happens in it is the engine's doing, not th
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import AsyncIterable, Callable, Coroutine, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -32,6 +31,7 @@ from ..runtime.container import ContainerState
 from ..runtime.interrupts import interrupts
 from ..runtime.labels import shown_call
 from ..runtime.pool import Pool
+from ..runtime.real import Real
 from ..runtime.regions import ours, park
 from ..runtime.statistics import PoolStatistics
 from ..runtime.virtual_clock import VirtualWaiter
@@ -658,7 +658,7 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
             f"got {function!r}; write FakeContainer(function)"
         )
     name: str | None = None
-    if inspect.ismethod(function):  # of an object of no app
+    if Real.ismethod(function):  # of an object of no app
         name, function = function.__name__, functools.partial(function)
     elif not isinstance(function, PartialFunction) and not hasattr(function, "__name__"):
         # A functools.partial, or an object with __call__.
