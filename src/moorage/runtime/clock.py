@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .real import Real
 from .timekeeper import Callback, Timer, process_timekeeper
-from .virtual_clock import VirtualClock as VirtualClock
-from .virtual_clock import clock_of_here as clock_of_here
+
+if TYPE_CHECKING:
+    from .participants import Participants
 
 
 class Waiter(Protocol):
@@ -28,6 +29,11 @@ class Clock(Protocol):
     """What the engine asks of time."""
 
     virtual: bool
+
+    @property
+    def participants(self) -> Participants | None:
+        """Who takes part, if time is virtual; None in real time."""
+        ...
 
     def now(self) -> float:
         """Seconds since some fixed point."""
@@ -70,6 +76,7 @@ class RealClock:
     """Monotonic time and the process's timekeeper."""
 
     virtual = False
+    participants: Participants | None = None
     now: staticmethod[[], float] = staticmethod(Real.monotonic)
     make_waiter = RealWaiter
 
