@@ -34,11 +34,15 @@ from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import _base as futures_base
 from contextvars import copy_context
-from types import BuiltinFunctionType, FunctionType, ModuleType, SimpleNamespace
-from typing import Any, Final, TypeVar, cast
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 T = TypeVar("T")
 F = TypeVar("F")
+IsKind = Callable[[object], bool]
 
 # What the engine takes from each module.  Each is checked for patches at import.
 _NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
@@ -259,7 +263,7 @@ def _loop_class(kind: type) -> type:
             names = _for_methods.get(id(getattr(method, "__globals__", None)))
             if type(method) is FunctionType and names is not None:
                 inside[name] = _copy_of(method, names)
-        if kind.time is asyncio.BaseEventLoop.time:  # type: ignore[attr-defined]
+        if getattr(kind, "time", None) is asyncio.BaseEventLoop.time:
             inside |= {"time": _time_of_loop, "call_at": _call_at(kind)}
         found = _loop_classes[kind] = type(kind.__name__, (kind,), inside)
     return found
@@ -267,8 +271,9 @@ def _loop_class(kind: type) -> type:
 
 def _policy() -> object:
     # 3.14 warns of the public one.
-    found: Callable[[], object] | None = getattr(events, "_get_event_loop_policy", None)
-    return events.get_event_loop_policy() if found is None else found()
+    get = getattr(events, "_get_event_loop_policy", None) or vars(events)["get_event_loop_policy"]
+    policy: object = get()
+    return policy
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -286,42 +291,47 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-class Real:
-    """What moorage needs of the standard library.  Never made: its attributes are read.
+if TYPE_CHECKING:
+    # To a type checker a function in a class is a method, unless it is a static one.
+    _plain = staticmethod
+else:
+    # CPython reads what is no descriptor faster from a class.
+    def _plain(function):
+        return function
 
-    They are plain attributes, not static methods, for CPython reads those faster
-    from a class.
-    """
+
+class Real:
+    """What moorage needs of the standard library.  Never made: its attributes are read."""
 
     # time
-    monotonic = time.monotonic
-    sleep = time.sleep
+    monotonic = _plain(time.monotonic)
+    sleep = _plain(time.sleep)
 
     # threading
     Thread = _class_here(threading.Thread, _threading)
     Event = _class_here(threading.Event, _threading)
     Lock = threading.Lock
     RLock = threading.RLock
-    current_thread = _same(threading.current_thread, _threading)
-    all_threads = _same(threading.enumerate, _threading)
-    get_ident = threading.get_ident
-    main_thread = _same(threading.main_thread, _threading)
+    current_thread = _plain(_same(threading.current_thread, _threading))
+    all_threads = _plain(_same(threading.enumerate, _threading))
+    get_ident = _plain(threading.get_ident)
+    main_thread = _plain(_same(threading.main_thread, _threading))
 
     # asyncio
     Handle = asyncio.Handle
     Runner = asyncio.Runner
-    _get_running_loop = asyncio._get_running_loop
-    get_running_loop = asyncio.get_running_loop
-    all_tasks = asyncio.all_tasks
-    create_task = asyncio.create_task
-    current_task = asyncio.current_task
-    iscoroutine = asyncio.iscoroutine
-    made_by_policy = asyncio.new_event_loop
-    new_event_loop = _new_event_loop
-    run = asyncio.run
-    shield = asyncio.shield
-    wait = asyncio.wait
-    wait_for = asyncio.wait_for
+    _get_running_loop = _plain(asyncio._get_running_loop)
+    get_running_loop = _plain(asyncio.get_running_loop)
+    all_tasks = _plain(asyncio.all_tasks)
+    create_task = _plain(asyncio.create_task)
+    current_task = _plain(asyncio.current_task)
+    iscoroutine = _plain(asyncio.iscoroutine)
+    made_by_policy = _plain(asyncio.new_event_loop)
+    new_event_loop = _plain(_new_event_loop)
+    run = _plain(asyncio.run)
+    shield = _plain(asyncio.shield)
+    wait = _plain(asyncio.wait)
+    wait_for = _plain(asyncio.wait_for)
 
     # What `new_event_loop` mostly gives, for subclasses.
     SelectorEventLoop = cast(
@@ -332,35 +342,43 @@ class Real:
     Future: type[futures_base.Future[Any]] = _class_with(futures_base.Future, _of_futures)
 
     # inspect
-    currentframe = _same(inspect.currentframe, _inspect)
-    getattr_static = _same(inspect.getattr_static, _inspect)
-    getcoroutinestate = _same(inspect.getcoroutinestate, _inspect)
-    getgeneratorstate = _same(inspect.getgeneratorstate, _inspect)
-    isasyncgenfunction = _same(inspect.isasyncgenfunction, _inspect)
-    isawaitable = _same(inspect.isawaitable, _inspect)
-    isclass = _same(inspect.isclass, _inspect)
-    iscoroutinefunction = _same(inspect.iscoroutinefunction, _inspect)
-    isfunction = _same(inspect.isfunction, _inspect)
-    isgeneratorfunction = _same(inspect.isgeneratorfunction, _inspect)
-    ismethod = _same(inspect.ismethod, _inspect)
-    ismodule = _same(inspect.ismodule, _inspect)
-    signature = _signature
+    currentframe = _plain(_same(inspect.currentframe, _inspect))
+    getattr_static = _plain(_same(inspect.getattr_static, _inspect))
+    getcoroutinestate = _plain(_same(inspect.getcoroutinestate, _inspect))
+    getgeneratorstate = _plain(_same(inspect.getgeneratorstate, _inspect))
+    isasyncgenfunction = _plain(cast("IsKind", _same(inspect.isasyncgenfunction, _inspect)))
+    isawaitable = _plain(_same(inspect.isawaitable, _inspect))
+    isclass = _plain(_same(inspect.isclass, _inspect))
+    iscoroutinefunction = _plain(cast("IsKind", _same(inspect.iscoroutinefunction, _inspect)))
+    isgeneratorfunction = _plain(cast("IsKind", _same(inspect.isgeneratorfunction, _inspect)))
+    if TYPE_CHECKING:  # which narrow the type of what they are asked about
+
+        @staticmethod
+        def isfunction(value: object, /) -> TypeIs[FunctionType]: ...
+        @staticmethod
+        def ismethod(value: object, /) -> TypeIs[MethodType]: ...
+
+    else:
+        isfunction = _same(inspect.isfunction, _inspect)
+        ismethod = _same(inspect.ismethod, _inspect)
+    ismodule = _plain(_same(inspect.ismodule, _inspect))
+    signature = _plain(_signature)
 
     # others
     SimpleQueue = queue.SimpleQueue
     DefaultSelector = selectors.DefaultSelector
-    copy = _same(copy.copy, _globals_of(copy))
-    exit_now = os._exit
-    close = os.close
-    getcwd = os.getcwd
-    urandom = os.urandom
-    write = os.write
-    getsignal = signal.getsignal
-    set_signal = signal.signal
-    socketpair = _same(socket.socketpair, _socket)
+    copy = _plain(_same(copy.copy, _globals_of(copy)))
+    exit_now = _plain(os._exit)
+    close = _plain(os.close)
+    getcwd = _plain(os.getcwd)
+    urandom = _plain(os.urandom)
+    write = _plain(os.write)
+    getsignal = _plain(signal.getsignal)
+    set_signal = _plain(signal.signal)
+    socketpair = _plain(_same(socket.socketpair, _socket))
     if sys.platform != "win32":
-        pthread_kill = signal.pthread_kill
+        pthread_kill = _plain(signal.pthread_kill)
     if sys.platform == "linux":
-        eventfd = os.eventfd
-        eventfd_read = os.eventfd_read
-        eventfd_write = os.eventfd_write
+        eventfd = _plain(os.eventfd)
+        eventfd_read = _plain(os.eventfd_read)
+        eventfd_write = _plain(os.eventfd_write)
