@@ -19,7 +19,7 @@ import trio
 
 from moorage import runs
 from moorage.runtime.capacity import process_capacity
-from moorage.runtime.pool import Pool
+from moorage.runtime.pools.pool import Pool
 from onlooker import Onlooker, hear_draining
 
 pytest_plugins = ["pytester"]

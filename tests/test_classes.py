@@ -444,7 +444,7 @@ def test_an_idle_container_stops_after_exactly_its_window():
         assert len(obj.work.statistics().containers) == 1
         clock.sleep(2)
         assert exited == [35], "5 s of work and 30 s of idling"
-        assert obj.work.statistics() is None, "a pool with nothing in it is dropped"
+        assert obj.work.statistics().containers == (), "a pool with nothing in it is dropped"
         obj.work.remote()
         assert clock.now() == 41, "and made anew"
 
@@ -581,10 +581,10 @@ def test_pools_at_capacity_are_served_in_turn(monkeypatch):
         ends = [call.get() for call in calls]
         assert len(ends) == 12
         assert max(ends) <= 7, "each has one container at least, so 6 s and what starting takes"
-        # One that is done may have given its last container up for the other.
-        left = [s.peak_containers for f in functions if (s := f.statistics()) is not None]
-        assert left
-        assert sum(left) <= 4
+        # One that is done gives its containers up for the other.
+        peaks = [f.statistics().peak_containers for f in functions]
+        assert 3 <= sum(peaks) <= 5
+        assert max(peaks) <= 3
 
 
 def test_the_first_container_of_a_pool_is_granted_beyond_capacity(monkeypatch):

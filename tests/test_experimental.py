@@ -160,7 +160,7 @@ def test_the_limit_is_of_one_container_and_not_of_the_next():
             call.get()
         clock.sleep(20.0)
         assert clock.now() == 31.0
-        assert nap.statistics() is None
+        assert nap.statistics().containers == ()
         assert nap.remote(0.0) == 5, "a new container begins at its max_inputs"
 
 
@@ -176,7 +176,7 @@ def test_slots_that_may_not_be_used_count_as_demand_only_while_there_is_any():
         for call in calls:
             call.get()
         clock.sleep(10.0)
-        assert nap.statistics() is None, "and all of them go when they are idle"
+        assert nap.statistics().containers == (), "and all of them go when they are idle"
 
 
 def test_each_of_many_at_once_sets_the_limit_and_none_is_lost(often_switching):
@@ -351,7 +351,7 @@ def test_what_outlives_its_input_may_ask_too():
     with VirtualClock() as clock, app.run(clock=clock):
         leave_a_task.remote()
         clock.sleep(20.0)
-        assert leave_a_task.statistics() is None, "it was idle, and so it is gone"
+        assert leave_a_task.statistics().containers == (), "it was idle, and so it is gone"
         assert tasks[0].done()
 
 

@@ -108,7 +108,7 @@ def what_is_left():
             time.sleep(0.0005)
         if s.accepted != s.succeeded + s.failed + s.cancelled:
             return repr(s)
-        if pool.lock.locked() or pool._trials or pool._held_loops:
+        if pool.lock.locked() or pool.attempts.errors or pool.fleet.blocked:
             return f"{s.name} is not at rest"
     while waits.open_streams:
         if time.monotonic() > until:

@@ -86,9 +86,18 @@ LAYERS = {
     "tunnel": 5,
     "volume": 5,
     "workspace": 5,
-    "runtime.pool": 4,
+    "runtime.pools.pool": 4,
     "runtime.probing": 4,
-    "runtime.views": 4,
+    "runtime.pools.__init__": 0,
+    "runtime.pools.alarms": 3,
+    "runtime.pools.attempts": 3,
+    "runtime.pools.backlog": 3,
+    "runtime.pools.batches": 3,
+    "runtime.pools.endings": 3,
+    "runtime.pools.fleet": 3,
+    "runtime.pools.kept": 3,
+    "runtime.pools.scaling": 3,
+    "runtime.pools.tally": 3,
     "runtime.statistics": 3,
     "runtime.pool_options": 3,
     "runtime.batching": 2,
@@ -109,6 +118,7 @@ LAYERS = {
     "runtime.streaming": 2,
     "runtime.lifecycle": 2,
     "runtime.offload": 2,
+    "runtime.idle_threads": 2,
     "runtime.cancellation": 2,
     "runtime.places": 0,
     "runtime.slots": 1,
@@ -123,6 +133,7 @@ LAYERS = {
     "runtime.labels": 0,
     "runtime.outcome": 0,
     "runtime.context": 0,
+    "runtime.captured": 0,
     "runtime.clock": 0,
     "runtime.virtual_clock": 0,
     "runtime.virtual_loop": 0,
@@ -355,7 +366,7 @@ def test_the_search_for_time_finds_code_and_nothing_else(source, found):
 
 
 def test_the_search_for_imports_reads_all_kinds():
-    found = Imports("runtime.pool")
+    found = Imports("runtime.container")
     found.visit(
         ast.parse(
             "from . import clock\n"

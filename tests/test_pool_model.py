@@ -23,7 +23,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from moorage import Retries, config
 from moorage.exception import ExecutionError, ResourceExhaustedError
-from moorage.runtime import pool as pool_module
 from moorage.runtime import threads
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import BatchCall, BatchOptions, batch_of, members_of
@@ -31,8 +30,10 @@ from moorage.runtime.capacity import Capacity
 from moorage.runtime.container import ContainerState, Effect
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Cancelled, Failure, Value
-from moorage.runtime.pool import Pool
 from moorage.runtime.pool_options import PoolOptions
+from moorage.runtime.pools import endings
+from moorage.runtime.pools import pool as pool_module
+from moorage.runtime.pools.pool import Pool
 from moorage.runtime.slots import Slots
 from moorage.runtime.virtual_clock import VirtualClock
 
@@ -97,7 +98,7 @@ class ModelContainer:
         assert not world.passes_over(self), "its loop is blocked"
         assert len(self.slots.held) <= self.slots.limit, "granted over the limit"
         if len(self.slots.held) > self.target:
-            for other in world.pool._ready:
+            for other in world.pool.fleet.ready:
                 if other is not self and not world.passes_over(other):
                     below = min(other.target, other.slots.limit)
                     assert len(other.slots.held) >= below, "burst while another is below target"
@@ -125,8 +126,8 @@ class ModelContainer:
         if len(members) < options.max_batch_size:
             now = world.clock.now()
             assert members[0].queued_at + options.wait <= now, "neither full nor due"
-            assert not world.pool._queued, "left one behind that had its place in it"
-            assert not world.pool._outside, "one outside had its place in it"
+            assert not world.pool.backlog.queued, "left one behind that had its place in it"
+            assert not world.pool.backlog.outside, "one outside had its place in it"
         new = [member for member in members if not world.failures.get(member)]
         waiting = [i for i in world.inputs if i not in world.placed and i.outcome is None]
         assert new == waiting[: len(new)], "not the first in line, or in another order"
@@ -346,8 +347,8 @@ class PoolWorld:
         assert s.accepted == (
             s.queued + s.waiting + s.running - s.abandoned + s.succeeded + s.failed + s.cancelled
         )
-        again = [t for t in pool._trials.values() if t.timer is not None]
-        assert len(again) == s.waiting, "each has a time at which it goes on"
+        assert len(pool.attempts.inputs()) == s.waiting
+        assert bool(s.waiting) <= (pool.alarms.retry.timer is not None), "nobody tries it again"
         for call in self.calls:
             assert all(times == 1 for times in call.times_settled.values())
         woken = {i for call in self.calls for i in call.woken}
@@ -359,7 +360,7 @@ class PoolWorld:
         assert len(held) == len(set(held)), "every lease has one holder"
         members = [m for h in held if isinstance(h, Input) for m in members_of(h)]
         assert len(members) == len(set(members)) == s.running, "each is in one batch"
-        assert pool._running == len(held)
+        assert pool.fleet.running == len(held)
         for container in self.containers:
             for holder in container.slots.held:
                 assert isinstance(holder, Input)
@@ -368,7 +369,7 @@ class PoolWorld:
                 if isinstance(holder.call, BatchCall):
                     self.check_batch(holder, holder.call)
         ready = [c for c in self.containers if c.state is ContainerState.READY]
-        assert sorted(map(id, ready)) == sorted(map(id, pool._ready))
+        assert sorted(map(id, ready)) == sorted(map(id, pool.fleet.ready))
         live = [c for c in self.containers if c.state is not ContainerState.STOPPED]
         limits = pool.options.limits
         if limits.max_containers is not None:
@@ -383,12 +384,12 @@ class PoolWorld:
             if any(c.slots.free for c in ready if not self.passes_over(c)):
                 assert self.batching is not None
                 assert s.queued < self.size, "a full batch does not go"
-                first = next(i for i in pool._queue if i.state is InputState.QUEUED)
+                first = next(i for i in pool.backlog.inputs())
                 assert first.queued_at + BATCH_WAIT > self.clock.now() - 1e-9, "it had its time"
-                assert pool._batch_due is not None, "nobody tells it when it had its time"
-                assert pool._batch_due.when <= first.queued_at + BATCH_WAIT
+                assert pool.alarms.batch.timer is not None, "nobody tells it when it had its time"
+                assert pool.alarms.batch.timer.when <= first.queued_at + BATCH_WAIT
             coming = [c for c in live if c.state is ContainerState.STARTING]
-            assert ready or coming or pool._wakeup is not None, "nobody is to come"
+            assert ready or coming or pool.alarms.scaling.timer is not None, "nobody is to come"
         demand = -(-(s.queued + s.outside) // self.size) + len(held)
         need = -(-demand // limits.target_inputs) + (limits.buffer_containers if demand else 0)
         starting = sum(c.state is ContainerState.STARTING for c in live)
@@ -732,10 +733,12 @@ class PoolModel(RuleBasedStateMachine):
         now = self.clock.now() - 1e-9
         for world in self.worlds:
             for container in world.containers:
-                since = [t for i, t in world.pool._abandoned.items() if i.container is container]
+                since = [
+                    t for i, t in world.pool.endings.abandoned.items() if i.container is container
+                ]
                 given_up = since and min(since) + config.abandoned_seconds <= now
                 if len(since) >= container.slots.limit:
-                    given_up = given_up or max(since) + pool_module.ALL_ABANDONED <= now
+                    given_up = given_up or max(since) + endings.ALL_ABANDONED <= now
                 assert not given_up or container.given_up
                 if container.given_up:
                     assert container.state not in (ContainerState.READY, ContainerState.STARTING)

@@ -18,7 +18,7 @@ import moorage
 # Imported here, not in the suites: what those import is forgotten after each.
 import moorage.pytest_plugin
 from moorage import runs
-from moorage.runtime.pool import Pool
+from moorage.runtime.pools.pool import Pool
 from moorage.testing import leak_check, leaks  # noqa: F401
 
 ROOT = Path(__file__).parent.parent

@@ -33,8 +33,8 @@ from moorage.runtime.input import Input, InputState, Kind, Target, next_call_num
 from moorage.runtime.local import LocalContainer
 from moorage.runtime.outcome import Value
 from moorage.runtime.participants import Participants
-from moorage.runtime.pool import Pool
 from moorage.runtime.pool_options import PoolOptions
+from moorage.runtime.pools.pool import Pool
 from moorage.runtime.real import Real
 from moorage.runtime.slots import Slots
 from moorage.runtime.threads import carry_out

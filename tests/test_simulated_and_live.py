@@ -13,9 +13,9 @@ import pytest
 
 import moorage
 from moorage import App
-from moorage.runtime import pool
 from moorage.runtime.autoscaler import Limits, TargetPolicy
 from moorage.runtime.container import ContainerState
+from moorage.runtime.pools import pool, scaling
 from moorage.runtime.simulation import TAIL, StartUp, simulate
 from moorage.runtime.traces import poisson
 from moorage.runtime.virtual_clock import VirtualClock
@@ -66,7 +66,7 @@ def recording(answers):
 
 def live(arrivals, services, options, concurrent, policy, monkeypatch):
     """The waits of the inputs, from arrival to the begin of their code."""
-    monkeypatch.setattr(pool, "TargetPolicy", policy)
+    monkeypatch.setattr(scaling, "TargetPolicy", policy)
     monkeypatch.setattr(pool.Pool, "_retire_if_unused", lambda self: [])
     app = App("live")
     waits = [None] * len(arrivals)

@@ -251,7 +251,7 @@ def test_the_container_of_a_site_goes_after_a_minute(network, clock, run_app):
     clock.sleep(59.9)
     assert len(site.fetch.statistics().containers) == 1
     clock.sleep(0.2)
-    assert site.fetch.statistics() is None
+    assert site.fetch.statistics().containers == ()
 
 
 def test_the_command_line(network, run_app, capsys):

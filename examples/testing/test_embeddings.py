@@ -196,7 +196,7 @@ def test_a_second_container_comes_with_the_work_and_goes_without_and_a_third_nev
     clock.sleep(119)
     assert len(embed.statistics().containers) == 2
     clock.sleep(2)
-    assert embed.statistics() is None
+    assert embed.statistics().containers == ()
     assert [line["batches"] for line in bill()] == [8, 8]
     assert f"\n{probe.events.of('starting', 'ready', 'draining')}\n" == dedent("""
           0 s  Embedder(model_name='small')-1  starting

@@ -25,11 +25,12 @@ from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
 from .runtime.callers import ReaderHere, hold_loop, park_for, reader_here, wait_for
 from .runtime.cancellation import strike_again
+from .runtime.captured import capture, decimal_context, own_decimal_context
 from .runtime.clock import Clock
 from .runtime.elsewhere import do_elsewhere
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
-from .runtime.pool import Pool
+from .runtime.pools.pool import Pool
 from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.streaming import Stream
@@ -51,7 +52,10 @@ class WaitedCall:
     def __init__(self, target: Target, wake: Wake) -> None:
         self.number: int = next_call_number()
         self.target: Target = target
+        # `capture`, written out: this is on the way of each input.
         self.context: Context = copy_context()
+        if decimal_context in self.context:
+            own_decimal_context(self.context)
         self.wake: Wake = wake
 
     def settled(self, input: Input, /) -> Wake:
@@ -66,7 +70,7 @@ class StreamCall:
     def __init__(self, target: Target) -> None:
         self.number: int = next_call_number()
         self.target: Target = target
-        self.context: Context = copy_context()
+        self.context: Context = capture()
         self.stream: Stream  # set when it is submitted
         self.pool: Pool | None = None  # set when it is submitted
         self.reader: Reader | None = None  # who read last

@@ -22,7 +22,7 @@ from .runtime.capacity import process_capacity
 from .runtime.container import ContainerState
 from .runtime.input import Input, InputState
 from .runtime.places import place_in_stack, place_in_task, place_of_caller
-from .runtime.pool import Pool
+from .runtime.pools.pool import Pool
 from .runtime.real import Real
 from .runtime.snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
 from .runtime.stacks import current_frames

@@ -1,14 +1,25 @@
 """Feeding: how the inputs of a map are read from what the user gave.
 
-Owns the three ways: sequences by the reader itself in growing chunks, other
-iterables by one thread of the call, asynchronous ones by a task on the reader's
-loop.  All read no further than the call's window allows, in the caller's
-context, and close the user's generators at the end.
+Owns the three ways of feeding:
+
+- The reader of the results itself feeds plain sequences (lists, tuples, ranges), in
+  growing chunks.  It fills the window before it passes a result on, because it feeds
+  nothing while the user works on that result.
+- One thread of the call feeds other iterables, because reading them may take time.  It
+  also feeds plain sequences if the backlog has a bound: the room there comes and goes
+  while the reader is busy.
+- A task on the reader's loop feeds asynchronous iterables.
+
+All three read no further than the window of the call allows (the two others than the
+reader one row further, which waits for room), in a copy of the caller's context, and
+close the user's generators at the end.  ``maps.py`` chooses the way; begin at
+`Rows.feed` and `ThreadFeeder`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -20,10 +31,11 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
-from contextvars import copy_context
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from .exception import ExecutionError, InvalidArgumentsError, RemoteError
+from .runtime.captured import capture
 from .runtime.clock import Clock, join_threads
 from .runtime.forking import UserCode
 from .runtime.input import Target
@@ -75,8 +87,22 @@ def _row(element: Any) -> Row:
     )
 
 
+def _way_to_iterate(kind: type[object]) -> object:
+    return getattr(kind, "__iter__", None)
+
+
+# Ways to iterate that run no user code and never wait.  A subclass that leaves the
+# iteration alone has the same.
+_PLAIN: Final = frozenset(map(_way_to_iterate, (list, tuple, range, str, bytes, bytearray, deque)))
+
+
+def are_plain(iterables: tuple[object, ...]) -> bool:
+    """Whether all of `iterables` are sequences that are read at no cost."""
+    return all(_way_to_iterate(type(iterable)) in _PLAIN for iterable in iterables)
+
+
 class Rows:
-    """Rows of arguments out of sequences, in growing chunks."""
+    """Rows of arguments out of plain sequences, in growing chunks."""
 
     __slots__ = ("_chunk", "_rows")
 
@@ -84,20 +110,28 @@ class Rows:
         self._rows: Iterator[Row] = rows
         self._chunk: int = 1
 
-    def feed(self, call: Fed, at_least: int) -> None:
-        """Add one chunk, and at least as many as were just taken, if the window has room."""
+    def feed(self, call: Fed, at_least: int) -> bool:
+        """Add one chunk, and at least as many as were just taken, if the window has room.
+
+        Returns:
+            Whether there are more rows, and the window has room for them.
+        """
         room = call.room()
         if not room:
-            return
+            return False
         count = min(room, max(self._chunk, at_least))
         self._chunk = min(self._chunk * 2, CHUNK)
         rows: list[Row] = []
         refused = False
+        failure: Exception | None = None
         try:
             for row in self._rows:
                 rows.append(row)
                 if len(rows) == count:
                     break
+        except Exception as error:
+            # The results of the rows before it come first.
+            failure = error.with_traceback(user_frames(error.__traceback__))
         finally:
             try:
                 if rows:
@@ -108,8 +142,12 @@ class Rows:
                 # Those that were accepted are finished: their results come first.
                 call.finish_feeding(error)
                 refused = True
-        if len(rows) < count and not refused:
-            call.finish_feeding()
+        if refused:
+            return False
+        if len(rows) < count:
+            call.finish_feeding(failure)
+            return False
+        return count < room
 
 
 class ThreadFeeder:
@@ -119,14 +157,15 @@ class ThreadFeeder:
         self._call = call
         self._iterables = iterables
         self._starred = starred
+        # The most rows handed over at once.  Reading one more row of what is not plain
+        # may take long, and the rows before it must not wait for it.
+        self._most = CHUNK if are_plain(iterables) else 1
         clock = call.clock
         self._clock = clock
         self._virtual = clock.participants
         name = f"moorage-feeder-{call.target.name}"
         # In the caller's context: its iterables may read context variables.
-        self._thread = Real.Thread(
-            target=copy_context().run, args=(self._main,), name=name, daemon=True
-        )
+        self._thread = Real.Thread(target=capture().run, args=(self._main,), name=name, daemon=True)
         if self._virtual is not None:
             self._virtual.begin(self, name)
         self._thread.start()
@@ -147,16 +186,27 @@ class ThreadFeeder:
 
     def _feed(self) -> None:
         call = self._call
+        rows = rows_of(self._iterables, self._starred)
+        # The first chunk is one input, as in `Rows`: a full backlog refuses it alone.
+        chunk = 1
         try:
-            for row in rows_of(self._iterables, self._starred):
+            for row in rows:
                 while True:
                     waiter = self._clock.make_waiter()
-                    if call.room(waiter.wake):
+                    room = call.room(waiter.wake)
+                    if room:
                         break
                     if call.closed:
                         return
                     self._clock.wait(waiter)
-                call.submit([row])
+                chunk_rows = [row]
+                try:
+                    chunk_rows.extend(islice(rows, min(room, chunk) - 1))
+                finally:
+                    # A row that cannot be read ends the map; the rows before it, which
+                    # `extend` keeps, are run.
+                    call.submit(chunk_rows)
+                chunk = min(chunk * 2, self._most)
         finally:
             for iterable in self._iterables:
                 if isinstance(iterable, Generator):
@@ -176,7 +226,7 @@ class AsyncFeeder:
         self._ended = make_async_waiter()
         self._cancel: Callable[[], object]
         if Real._get_running_loop() is not None:
-            task = Real.create_task(self._run(iterables))
+            task = Real.create_task(self._run(iterables), context=capture())
             # Also of a task that was cancelled before its first step.
             task.add_done_callback(self._task_ended)
             self._cancel = task.cancel
@@ -191,7 +241,7 @@ class AsyncFeeder:
                 with scope:
                     await self._run(iterables)
 
-            trio.lowlevel.spawn_system_task(feed, context=copy_context())
+            trio.lowlevel.spawn_system_task(feed, context=capture())
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not self._call.closed:

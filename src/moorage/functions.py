@@ -60,7 +60,7 @@ from .runs import MakePool, Run
 from .runtime import forking
 from .runtime.autoscaler import Limits
 from .runtime.input import Input, Target
-from .runtime.pool import Pool
+from .runtime.pools.pool import Pool
 from .runtime.real import Real
 from .runtime.statistics import PoolStatistics
 from .serializing import SerializingTarget, serialize_call, serializing_target
@@ -307,14 +307,13 @@ class Function(Generic[P, R_co, O_co]):
         )
 
     def statistics(self) -> PoolStatistics | None:
-        """Its pool at this moment, exactly; None if it has none, as outside of a run.
+        """Its counts at this moment, exactly; None outside of a run, and before the first call.
 
-        The methods of a class share their pool, and its counts.  Once the last container
-        has gone and nothing waits it has no pool, and the next one counts anew.
+        The methods of a class share their pool, and its counts.  They are those of the
+        whole run: no count goes back when the last container goes.
         """
         run = self._service.open_run
-        pool = None if run is None else run.pools.get(self._service.key)
-        return None if pool is None else pool.statistics()
+        return None if run is None else run.statistics(self._service.key)
 
     @MethodWithAio
     def get_current_stats(self) -> FunctionCurrentStats:

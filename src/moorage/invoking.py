@@ -47,7 +47,7 @@ from .runtime.callers import hold_loop, park_for, reader_here, wait_for
 from .runtime.deadlock import producer_waits
 from .runtime.input import Input
 from .runtime.outcome import Value
-from .runtime.pool import Pool
+from .runtime.pools.pool import Pool
 from .runtime.real import Real
 from .runtime.regions import here, ours
 from .runtime.streaming import Stream

@@ -17,7 +17,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextvars import Context, copy_context
+from contextvars import Context
 from typing import Any, Final, Generic, TypeVar
 
 from .calls import error_of, later, sits_in_step, warn_if_loop_runs, written
@@ -28,14 +28,15 @@ from .exception import (
     InputCancelledError,
     ResourceExhaustedError,
 )
-from .feeding import AsyncFeeder, Rows, ThreadFeeder, rows_of
+from .feeding import AsyncFeeder, Rows, ThreadFeeder, are_plain, rows_of
 from .frames import short
 from .runtime.callers import hold_loop, park_for, wait_for
 from .runtime.cancellation import strike_again
+from .runtime.captured import capture
 from .runtime.clock import Clock
 from .runtime.input import Input, InputState, Target, next_call_number
 from .runtime.outcome import Value
-from .runtime.pool import Pool
+from .runtime.pools.pool import Pool
 from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.wakers import make_async_waiter
@@ -47,6 +48,9 @@ Wake = Callable[[], object]
 # Results delivered before the window moves on.  Sequences are read on, and the
 # feeder woken, this often while a reader works through many results at once.
 SLICE: Final = 128
+
+# Inputs that a reader which feeds puts in before it passes on the first result.
+FILLED: Final = 1000
 
 
 class MapCall:
@@ -77,7 +81,7 @@ class MapCall:
     def __init__(self, target: Target, pool: Pool, kwargs: dict[str, Any], window: int) -> None:
         self.number: int = next_call_number()
         self.target: Target = target
-        self.context: Context = copy_context()
+        self.context: Context = capture()
         self.kwargs: dict[str, Any] | None = kwargs or None
         self.pool: Pool = pool
         self.window: int = window
@@ -110,6 +114,12 @@ class MapCall:
         return wake
 
     @ours
+    def is_bounded(self) -> bool:
+        """Whether the backlog of the pool has a bound."""
+        with self.pool.lock:
+            return self.pool.room_in_backlog() is not None
+
+    @ours
     def submit(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Hand over the inputs with these arguments.  Called by one thread or task."""
         first = self.submitted
@@ -119,7 +129,7 @@ class MapCall:
             serialize_inputs(inputs, one_of_many=True)
         with self.pool.lock:
             self.submitted = first + len(inputs)
-            bounded = self.pool.room_in_backlog() is not None
+            bounded = self.pool.backlog.most is not None
             if bounded:
                 self.last = inputs[-1]
         try:
@@ -174,7 +184,7 @@ class MapCall:
             if self.closed:
                 return 0
             room = self.window - (self.submitted - self.delivered)
-            fits = self.pool.room_in_backlog()
+            fits = self.pool.room_in_backlog(self.target.is_async)
             if fits is not None:
                 # One goes and stands outside if none fits, to have its turn in the line.
                 outside = self.last is not None and self.last.state is InputState.OUTSIDE
@@ -340,9 +350,9 @@ class _Reading:
         self.ended = False
 
     def begin(self) -> MapCall:
-        """Make the call; read sequences here, and leave others to a feeder."""
+        """Make the call, and decide whether this reader feeds it or a feeder does."""
         self._call = call = self._open_map()
-        if all(isinstance(iterable, Sequence) for iterable in self.iterables):
+        if are_plain(self.iterables) and not call.is_bounded():
             self._rows = Rows(rows_of(self.iterables, self.starred))
         return call
 
@@ -365,7 +375,12 @@ class _Reading:
         while True:
             reads = self._rows is not None and not call.exhausted
             if reads and self._rows is not None:
-                self._rows.feed(call, passed)
+                # The window is filled before a result is passed on: the user may work
+                # on that result for long, and the containers would stand idle.
+                while self._rows.feed(call, passed):
+                    passed = 0
+                    if call.done and call.submitted - call.delivered >= FILLED:
+                        break  # a very wide window is filled on the way
                 passed = 0
             if not self._due:
                 done, end = call.take(wake)

@@ -20,15 +20,19 @@ from typing import Final
 from . import config
 from .exception import ExecutionError
 from .runtime import forking
+from .runtime.autoscaler import Limits
 from .runtime.capacity import Capacity, process_capacity
 from .runtime.clock import Clock, system_clock
 from .runtime.elsewhere import flush, log
 from .runtime.interrupts import interrupts
 from .runtime.places import shown_step, users_step
-from .runtime.pool import Pool, drained_run, is_called_from_within
+from .runtime.pools.kept import Kept, Memory
+from .runtime.pools.pool import Pool, drained_run, is_called_from_within
+from .runtime.pools.tally import Tally
 from .runtime.probing import Probing
 from .runtime.real import Real
 from .runtime.regions import ours
+from .runtime.statistics import PoolStatistics, count_kept
 from .runtime.timekeeper import process_timekeeper
 from .runtime.wakers import make_async_waiter
 from .serializing import check_installed
@@ -36,6 +40,7 @@ from .serializing import check_installed
 logger: Final = logging.getLogger("moorage")
 
 MakePool = Callable[[Clock, Capacity, Callable[[Pool], object], Probing | None], Pool]
+"""Makes a pool: its clock, its capacity, whom to tell that it is retired, the run's probe."""
 
 
 class Run:
@@ -66,6 +71,8 @@ class Run:
         self._lock = Real.Lock()
         # Guarded by the lock; read without it on the way of each call.
         self.pools: dict[Hashable, Pool] = {}
+        # What outlives the pools.
+        self._memory = Memory()
         self._draining = False
         self._closed = False
         # What strikes threads is sent from this thread, which a strike cannot start.
@@ -100,6 +107,24 @@ class Run:
                     pool.drain()
                 self.pools[key] = pool
             return pool
+
+    def kept(self, key: Hashable, limits: Limits, family: Hashable) -> Kept:
+        """What the pools of `key` left, for the next one; `limits` are those of a first one."""
+        with self._lock:
+            return self._memory.of(key, limits, family, self.clock.now())
+
+    def statistics(self, key: Hashable) -> PoolStatistics | None:
+        """The counts of `key`, whether it has a pool now or not; None if it never had one."""
+        with self._lock:
+            pool, kept = self.pools.get(key), self._memory.find(key)
+        if pool is not None:
+            return pool.statistics()
+        return None if kept is None else count_kept(kept, self.clock.now())
+
+    def total(self, family: Hashable) -> Tally:
+        """The counts of a function, or of a class with any parameters."""
+        with self._lock:
+            return self._memory.total(family)
 
     def find(self, key: Hashable) -> Pool | None:
         """The pool for `key`, if there is one: also one that is just being made."""

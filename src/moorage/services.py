@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .exception import ExecutionError
@@ -19,11 +20,13 @@ from .runtime.batching import BatchOptions, batch_target
 from .runtime.capacity import Capacity
 from .runtime.clock import Clock
 from .runtime.container import Container, ContainerOptions, Host
+from .runtime.deadlock import look_at, look_at_all
 from .runtime.input import Target
 from .runtime.lifecycle import Lifecycle
 from .runtime.local import LocalContainer
-from .runtime.pool import Pool
 from .runtime.pool_options import PoolOptions
+from .runtime.pools.kept import Kept
+from .runtime.pools.pool import Pool
 from .runtime.probing import Probing
 from .runtime.real import Real
 from .serializing import SerializingTarget, serializing_lifecycle
@@ -156,6 +159,7 @@ class AppService:
                 if not pool.set_limits(limits):
                     run.drop(self.key, pool)  # retired at this very moment
                     continue
+                look_at_all()
             elif limits.min_containers:
                 try:
                     self.start_minimum(run)
@@ -177,10 +181,11 @@ class AppService:
         Raises:
             SerializationError: if the run serializes, and the class's parameters do not pickle.
         """
+        kept = run.kept(self.key, self.limits, self._family)
         if not run.serialize:
-            return self.make_pool
+            return partial(self.make_pool, kept=kept)
         batched = self._options.batching is not None
-        return AppService(
+        serializing = AppService(
             self._app,
             self._name,
             self._identity,
@@ -188,7 +193,16 @@ class AppService:
             [SerializingTarget(target, batched=batched) for target in self._targets],
             serializing_lifecycle(self._lifecycle, self._name),
             mounts_volumes=self.mounts_volumes,
-        ).make_pool
+        )
+        return partial(serializing.make_pool, kept=kept)
+
+    @property
+    def _family(self) -> str:
+        """The function, or the class with any parameters, in whose totals it counts."""
+        target = self._targets[0] if self._targets else None
+        if target is None or not target.is_method:
+            return self._name
+        return target.name.rpartition(".")[0]
 
     def make_pool(
         self,
@@ -196,6 +210,7 @@ class AppService:
         capacity: Capacity,
         on_retired: Callable[[Pool], object],
         probe: Probing | None = None,
+        kept: Kept | None = None,
     ) -> Pool:
         options, limits = self._options, self.limits
         batching: BatchOptions | None = None
@@ -236,6 +251,8 @@ class AppService:
             factory,
             clock=clock,
             capacity=capacity,
+            kept=kept,
+            starved=look_at,
             on_retired=on_retired,
             probe=probe,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
@@ -30,11 +30,12 @@ from .frames import short
 from .runs import open_pools
 from .runtime import forking
 from .runtime.callers import park_for, wait_for
+from .runtime.captured import capture
 from .runtime.clock import Waiter
 from .runtime.context import running_input
 from .runtime.input import Input, Target, call_id, call_number, next_call_number
 from .runtime.outcome import Failure, Value
-from .runtime.pool import Pool
+from .runtime.pools.pool import Pool
 from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.wakers import make_async_waiter
@@ -163,7 +164,7 @@ class FunctionCall(Generic[R_co]):
         call: FunctionCall[Any] = cls.__new__(cls)
         call.number = next_call_number()
         call.target = target
-        call.context = copy_context()
+        call.context = capture()
         # Before its inputs may run: they may ask for their own call.
         call._pool = None
         call._unknown = None

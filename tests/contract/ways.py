@@ -42,8 +42,8 @@ from moorage.runtime.deadlock import producer_waits
 from moorage.runtime.input import Input, Target, next_call_number
 from moorage.runtime.local import LocalContainer
 from moorage.runtime.outcome import Outcome, Value
-from moorage.runtime.pool import Pool
 from moorage.runtime.pool_options import PoolOptions
+from moorage.runtime.pools.pool import Pool
 from moorage.runtime.streaming import Stream
 from moorage.runtime.virtual_clock import VirtualClock
 from moorage.runtime.waits import open_streams

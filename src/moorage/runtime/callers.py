@@ -18,7 +18,7 @@ from .context import current_input, hosting
 from .deadlock import look
 from .executor import InputTask
 from .input import Input
-from .pool import Pool
+from .pools.pool import Pool
 from .real import Real
 from .regions import park
 from .waits import On, Reader, Wait, known, open_streams

@@ -8,7 +8,6 @@ idle container is an effect, carried out with no lock held.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Final, Protocol
 
 from .. import config
 from . import forking
+from .real import Real
 
 Effect = Callable[[], object]
 
@@ -62,7 +62,7 @@ class Capacity:
     def __init__(
         self, max_containers: int | None = None, max_sync_slots: int | None = None
     ) -> None:
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._max_containers = max_containers
         self._max_sync_slots = max_sync_slots
         self._containers = 0
@@ -70,16 +70,17 @@ class Capacity:
         # Each with the sync slots that a container of it takes.
         self._line: deque[tuple[Tenant, int]] = deque()
         self._tenants: dict[Tenant, None] = {}
-        self._evicting = 0  # containers told to stop for the line's sake, at most
-        # Whether any pool waits; read without the lock, by pools that find
-        # themselves with an idle container.
+        # Containers that were told to stop to make room, at most: any that stops counts.
+        self._evicting = 0
+        # Whether a pool waits in line, or first containers took more than the bounds allow.
+        # Read without the lock, by pools that find themselves with an idle container.
         self.crowded: bool = False
         forking.know(self)
 
     def _after_fork(self) -> None:
         """In a forked child: what held room stayed behind."""
         forking.keep(self._line, self._tenants)
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._containers = self._sync_slots = self._evicting = 0
         self._line = deque()
         self._tenants = {}
@@ -98,17 +99,20 @@ class Capacity:
     def acquire_nowait(self, pool: Tenant, sync_slots: int, *, first: bool) -> bool:
         """Take room for one container; false puts `pool` in line for it, once.
 
-        `first`: the pool has no container.  Granted beyond the limits, so that
-        a chain of calls through distinct pools always gets on.
+        `first`: the pool has no container.  Granted beyond the bounds, so that
+        a chain of calls through distinct pools always gets on.  The capacity is `crowded`
+        then, and who was granted asks it to `make_room`: idle containers of other pools
+        go, until the bounds hold again.
         """
         with self._lock:
             if first or (not self._line and self._fits(sync_slots)):
                 self._containers += 1
                 self._sync_slots += sync_slots
+                self._look()
                 return True
             if all(waiting is not pool for waiting, _ in self._line):
                 self._line.append((pool, sync_slots))
-                self.crowded = True
+                self._look()
             return False
 
     def leave_line(self, pool: Tenant) -> list[Effect]:
@@ -126,24 +130,29 @@ class Capacity:
             return self._serve_line()
 
     def make_room(self) -> None:
-        """Ask pools for an idle container, the longest idle first.  No lock held.
+        """Ask pools for idle containers, the longest idle first.  No lock held.
 
-        Called when a pool joins the line, when a container turns idle while
-        there is a line, and again when that was not room enough.
+        Called when a pool joins the line, when first containers went beyond the bounds,
+        when a container turns idle while the capacity is crowded, and again when that was
+        not room enough.
         """
-        with self._lock:
-            if self._evicting >= len(self._line):
-                return
-            self._evicting += 1
-            tenants = list(self._tenants)
-        idle = sorted(
-            (since, index)
-            for index, pool in enumerate(tenants)
-            if (since := pool.longest_idle) is not None
-        )
-        if not any(tenants[index].evict_idle() for _, index in idle):
+        tenants: list[Tenant] | None = None
+        while True:
             with self._lock:
-                self._evicting = max(0, self._evicting - 1)
+                if self._evicting >= len(self._line) + self._excess():
+                    return
+                self._evicting += 1
+                if tenants is None:
+                    tenants = list(self._tenants)
+            idle = sorted(
+                (since, index)
+                for index, pool in enumerate(tenants)
+                if (since := pool.longest_idle) is not None
+            )
+            if not any(tenants[index].evict_idle() for _, index in idle):
+                with self._lock:
+                    self._evicting = max(0, self._evicting - 1)
+                return
 
     def statistics(self) -> CapacityStatistics:
         with self._lock:
@@ -168,6 +177,14 @@ class Capacity:
         slots = config.max_sync_slots if self._max_sync_slots is None else self._max_sync_slots
         return most, slots
 
+    def _excess(self) -> int:
+        """Containers that must go for the bounds to hold; where slots must, one at a time."""
+        most, slots = self._bounds()
+        return max(0, self._containers - most, self._sync_slots > slots)
+
+    def _look(self) -> None:
+        self.crowded = bool(self._line) or self._excess() > 0
+
     def _fits(self, sync_slots: int) -> bool:
         most, slots = self._bounds()
         return self._containers < most and self._sync_slots + sync_slots <= slots
@@ -181,7 +198,7 @@ class Capacity:
             self._containers += 1
             self._sync_slots += sync_slots
             effects.append(pool.room_granted)
-        self.crowded = bool(self._line)
+        self._look()
         if self.crowded:
             effects.append(self.make_room)
         return effects

@@ -33,7 +33,7 @@ from .waiting_graph import NOT_BEGUN, WaitingGraph
 from .waits import Read, Wait, blockers_of, blockers_of_reader, ends, known, waiting
 
 if TYPE_CHECKING:
-    from .pool import Pool
+    from .pools.pool import Pool
 
 logger: Final = logging.getLogger("moorage")
 

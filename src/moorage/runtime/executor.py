@@ -25,6 +25,7 @@ from typing import Any, Final, cast
 from .. import config
 from ..exception import ExecutionError
 from . import forking
+from .captured import decimal_context, own_decimal_context
 from .clock import Clock, acquire_patiently
 from .context import running_input
 from .input import Input, InputState
@@ -293,10 +294,11 @@ class TaskLane:
         return None
 
     def _start(self, input: Input) -> None:
+        context = input.call.context.copy()
+        if decimal_context in context:
+            own_decimal_context(context)
         # Made directly: a task factory that user code sets is for its own tasks.
-        input.runner = InputTask(
-            self._run(input), loop=self._loop, context=input.call.context.copy()
-        )
+        input.runner = InputTask(self._run(input), loop=self._loop, context=context)
         if self._watch is not None:
             self._watch.begin(input)
 

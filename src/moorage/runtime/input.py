@@ -132,6 +132,7 @@ class Input:
         "queued_at",
         "runner",
         "state",
+        "ticket",
     )
 
     def __init__(
@@ -157,6 +158,8 @@ class Input:
         # When it came into the queue, the last time.  Unset, which costs nothing,
         # for those that got a slot at once.
         self.queued_at: float
+        # The order of coming among inputs of both kinds.  Unset unless the backlog needs it.
+        self.ticket: int
 
     @property
     def input_id(self) -> str:

@@ -14,7 +14,7 @@ from .input import Input
 
 if TYPE_CHECKING:
     from .container import Container
-    from .pool import Pool
+    from .pools.pool import Pool
 
 What = Literal[
     # Of inputs, along their states:

@@ -1,7 +1,9 @@
 """Snapshots: one pool at one moment, for people to read.
 
-Owns what `Pool.snapshot` collects under the pool's lock and ``description.py``
+Owns what `Pool.snapshot` collects from its leaves, under its lock, and ``description.py``
 puts into words afterwards.  The counts for programs are `PoolStatistics`.
+
+Start at `PoolSnapshot`, then `take_snapshot`.
 """
 
 from __future__ import annotations
@@ -10,8 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from .autoscaler import Limits
+from .batching import members_of
 from .container import Container, ContainerState
 from .input import Input, InputState
+from .pool_options import PoolOptions
+from .pools.attempts import Attempts
+from .pools.backlog import Backlog
+from .pools.batches import Batches
+from .pools.fleet import Fleet
+from .pools.scaling import Scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +68,70 @@ class PoolSnapshot:
     failed_starts: int  # in a row
     start_again_at: float
     containers: list[ContainerSnapshot]
+
+
+def take_snapshot(
+    options: PoolOptions,
+    backlog: Backlog,
+    fleet: Fleet,
+    attempts: Attempts,
+    batches: Batches | None,
+    scaling: Scaling,
+    now: float,
+    *,
+    is_open: bool,
+    in_line: bool,
+) -> PoolSnapshot:
+    """A pool with these leaves.  Under its lock."""
+    first = backlog.first()
+    due: float | None = None
+    if batches is not None and first is not None:
+        due = first.queued_at + batches.wait
+    return PoolSnapshot(
+        name=options.name,
+        is_open=is_open,
+        limits=options.limits,
+        now=now,
+        queued=backlog.queued,
+        first=first,
+        max_backlog=backlog.most,
+        max_batch_size=None if batches is None else batches.size,
+        batch_due_at=due,
+        outside=backlog.outside,
+        waiting=attempts.waiting,
+        next_attempt_at=attempts.next_due(),
+        in_line=in_line,
+        failed_starts=scaling.failed_starts,
+        start_again_at=scaling.start_again_at,
+        containers=[_container_snapshot(container, fleet) for container in fleet.containers],
+    )
+
+
+def _container_snapshot(container: Container, fleet: Fleet) -> ContainerSnapshot:
+    return ContainerSnapshot(
+        container=container,
+        state=container.state,
+        limit=container.slots.limit,
+        started_at=container.started_at,
+        idle_since=container.idle_since,
+        takes_no_more=container.takes_no_more,
+        loop_is_held=container in fleet.blocked,
+        held=[
+            _held_slot(held, since)
+            for held, since in container.slots.held.items()
+            if isinstance(held, Input)
+        ],
+    )
+
+
+def _held_slot(held: Input, since: float) -> HeldSlot:
+    members = members_of(held)
+    return HeldSlot(
+        held,
+        held.state,
+        since,
+        held.runner,
+        held.cancellation is not None,
+        len(members),
+        sum(member.outcome is not None for member in members),
+    )

@@ -1,15 +1,27 @@
 """A pool in numbers, at one moment.
 
-Owns the values that `Pool.statistics` gives to users, and `Survey`, which it gives to
-the search for knots.  All are counted under the pool's lock, and so exact.
+Owns the values that `Pool.statistics` gives to users, how they are counted from the pool's
+leaves, and `Survey`, which the search for deadlocks reads.  All are counted under the
+pool's lock, and so exact.
+
+Start at `PoolStatistics`, then `count_pool`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .batching import BatchOptions, members_of
 from .container import Container, ContainerState
 from .input import Input
+from .pool_options import PoolOptions
+from .pools.attempts import Attempts
+from .pools.backlog import Backlog
+from .pools.endings import Endings
+from .pools.fleet import Fleet
+from .pools.kept import Kept
+from .pools.scaling import Scaling
+from .pools.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +102,82 @@ class Survey:
     waiting: list[Input]  # for their next attempts
     # Each with its state, its limit, and who holds its slots.
     containers: list[tuple[Container, ContainerState, int, list[Input]]]
+
+
+def count_pool(
+    options: PoolOptions,
+    backlog: Backlog,
+    fleet: Fleet,
+    attempts: Attempts,
+    endings: Endings,
+    scaling: Scaling,
+    tally: Tally,
+    now: float,
+) -> PoolStatistics:
+    """The statistics of a pool with these leaves.  Under its lock."""
+    running, abandoned = fleet.running, len(endings.abandoned)
+    if options.batching is not None:
+        members = [
+            member
+            for holder in fleet.holders()
+            if isinstance(holder, Input)
+            for member in members_of(holder)
+        ]
+        running, abandoned = len(members), sum(member.outcome is not None for member in members)
+    return PoolStatistics(
+        name=options.name,
+        max_inputs=options.limits.max_inputs,
+        target_inputs=options.limits.target_inputs,
+        outside=backlog.outside,
+        queued=backlog.queued,
+        waiting=attempts.waiting,
+        running=running,
+        abandoned=abandoned,
+        abandoned_threads=sum(
+            endings.abandoned_in(container) for container in fleet.containers if container.given_up
+        ),
+        refused=tally.refused,
+        accepted=tally.accepted,
+        succeeded=tally.succeeded,
+        failed=tally.failed,
+        cancelled=tally.cancelled,
+        retries=tally.retries,
+        containers=tuple(
+            ContainerStatistics(
+                c.number, c.state, len(c.slots.held), c.slots.limit, c.target, c.slots.peak
+            )
+            for c in fleet.containers
+        ),
+        containers_started=tally.starts,
+        peak_containers=tally.peak_containers,
+        peak_inputs=max([tally.peak_inputs, *(c.slots.peak for c in fleet.containers)]),
+        wanted_containers=scaling.wanted,
+        busy_seconds=tally.busy_seconds + fleet.running * now,
+        start_seconds=tally.start_seconds,
+        batches=_count_batches(options.batching, fleet, endings, tally),
+    )
+
+
+def count_kept(kept: Kept, now: float) -> PoolStatistics | None:
+    """The statistics of a key whose pool is gone; None if it never had one."""
+    options = kept.options
+    if options is None:
+        return None
+    nothing = Backlog(), Fleet(), Attempts(None), Endings(), Scaling(options.limits)
+    return count_pool(options, *nothing, kept.tally, now)
+
+
+def _count_batches(
+    batching: BatchOptions | None, fleet: Fleet, endings: Endings, tally: Tally
+) -> BatchStatistics | None:
+    if batching is None:
+        return None
+    return BatchStatistics(
+        max_batch_size=batching.max_batch_size,
+        wait=batching.wait,
+        running=fleet.running - len(endings.abandoned),
+        granted=tally.granted,
+        sizes=tuple(sorted(tally.batches.items())),
+        mean_wait=tally.batch_wait / tally.granted if tally.granted else 0.0,
+        longest_wait=tally.longest_batch_wait,
+    )

@@ -8,12 +8,14 @@ it; it reports back through the `settle` callable.
 How threads wake: idle workers lie on a stack, each with its own lock (the
 *bell*), so the warmest is taken.  At most one worker is *on its way* at a
 time; when it takes an input and sees more, it sends the next.  So trivial
-inputs stay on one or two warm threads, while blocking ones fan out.
+inputs stay on one or two warm threads, while blocking ones fan out.  Workers
+that lie idle for long end: see ``idle_threads.py``.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -24,9 +26,11 @@ from typing import Any, Final, NoReturn
 from ..exception import InputCancellation, RemoteError
 from . import forking
 from .cancellation import Cell, bind_cell
+from .captured import decimal_context, own_decimal_context
 from .clock import Clock, acquire_patiently
 from .context import running_input
 from .elsewhere import log
+from .idle_threads import IdleThreads
 from .input import Input, InputState, Target
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .places import place_in_stack
@@ -51,11 +55,25 @@ _RUNNING: Final = InputState.RUNNING
 class Worker:
     """One thread that runs inputs.  Parked while its bell is held."""
 
-    __slots__ = ("bell", "busy", "cell", "leaving", "on_leaving")
+    __slots__ = (
+        "bell",
+        "busy",
+        "cell",
+        "dismissed",
+        "leaving",
+        "on_leaving",
+        "parked_at",
+        "stays",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, stays: bool = False) -> None:
         self.bell: threading.Lock = Real.Lock()
         self.bell.acquire()
+        # The container's thread T stays: what `enter` has made may be bound to it.
+        self.stays: bool = stays
+        # See `Parking`.
+        self.parked_at: float = math.inf
+        self.dismissed: bool = False
         self.cell: Cell = Cell()
         self.busy: bool = False  # runs an input; guarded by the pool's lock
         self.leaving: bool = False  # touched by its own thread only
@@ -87,13 +105,15 @@ class ThreadLane:
         self.instance: object = None  # set before the container becomes ready
         # All below guarded by the pool's lock.
         self._ready: deque[Input] = deque()  # granted, waiting for a thread
-        self._idle: list[Worker] = []
+        self._resting: IdleThreads[Worker] = IdleThreads(lock, self._dismissed)
+        self._idle: Final = self._resting.stack  # the same list
         self._workers: list[Worker] = []
         # Invariant: if _ready is not empty and a worker is parked or may be
         # made, then one is on its way.
         self._on_its_way = False
         self._stopping = False
-        self._threads: list[threading.Thread] = []  # those made here, dead ones included
+        # Those made here.  Dead ones are taken out before they are the most of it.
+        self._threads: list[threading.Thread] = []
 
     def _after_fork(self) -> None:
         """In a forked child: the input in which it was forked ends the child when it ends."""
@@ -112,8 +132,7 @@ class ThreadLane:
     def stop(self) -> list[Effect]:
         """Let the workers end once they have nothing to run; return how to wake them."""
         self._stopping = True
-        idle, self._idle = self._idle, []
-        return [worker.bell.release for worker in idle]
+        return [worker.bell.release for worker in self._resting.stop()]
 
     def cancel(self, input: Input) -> Effect | None:
         """How to flag a running input as cancelled, and end its wait of ours."""
@@ -158,8 +177,18 @@ class ThreadLane:
             # done; if there are none, its caller must hear of it.
             self._spawn_failed(worker, error)
             return
+        dead: list[threading.Thread] = []  # let go of without the lock
         with self._lock:
-            self._threads.append(thread)
+            threads = self._threads
+            threads.append(thread)
+            # Workers that end leave their threads here.
+            if len(threads) > 2 * len(self._workers) + 8:
+                dead, self._threads = threads, [one for one in threads if one.is_alive()]
+        del dead
+
+    def _dismissed(self, workers: Sequence[Worker]) -> None:
+        """These workers were idle for long, and end.  Under the lock."""
+        self._workers = [worker for worker in self._workers if not worker.dismissed]
 
     def _spawn_failed(self, worker: Worker, error: RuntimeError) -> None:
         effects: list[Effect] = []
@@ -185,7 +214,7 @@ class ThreadLane:
         Before the container becomes ready: its first input must not make
         another thread, for this one holds the state that `enter` bound to it.
         """
-        worker = Worker()
+        worker = Worker(stays=True)
         with self._lock:
             self._workers.append(worker)
             self._on_its_way = True
@@ -199,8 +228,9 @@ class ThreadLane:
             bind_cell(None)  # the exit hooks that follow belong to no input
 
     def _arrive(self, worker: Worker) -> None:
-        """Take inputs on this thread, now and whenever the bell is rung, until stopped."""
+        """Take inputs, now and whenever the bell is rung, until stopped or dismissed."""
         bind_cell(worker.cell)
+        parked = self._resting.parked
         while True:
             effect: Effect | None = None
             with self._lock:
@@ -223,7 +253,10 @@ class ThreadLane:
             if worker.leaving:
                 return
             # Parked: on the idle stack since the lock was let go.
+            parked(worker)
             worker.bell.acquire()
+            if worker.dismissed:
+                return
 
     def _run(self, worker: Worker, input: Input) -> Input | None:
         """Run one input and settle it; return the next one to run, if any."""
@@ -241,6 +274,8 @@ class ThreadLane:
             if cell.begin(input):
                 try:
                     context = call.context.copy()
+                    if decimal_context in context:
+                        own_decimal_context(context)
                     context.run(_set_running, input)
                     if target.is_plain and input.kwargs is None and self._around is None:
                         outcome = Value(context.run(target.function, *input.args))

@@ -24,7 +24,7 @@ from .knots import Node, knot_of, revive
 from .waits import Read, Reader, Wait, blockers_of, ends, known
 
 if TYPE_CHECKING:
-    from .pool import Pool
+    from .pools.pool import Pool
     from .statistics import Survey
 
 NOT_BEGUN: Final = (InputState.QUEUED, InputState.OUTSIDE, InputState.GRANTED)

@@ -27,7 +27,7 @@ from .streaming import Stream, stream_of
 from .wakers import AsyncioWaiter, AsyncWaiter
 
 if TYPE_CHECKING:
-    from .pool import Pool
+    from .pools.pool import Pool
 
 QUEUED: Final = InputState.QUEUED
 SETTLED: Final = InputState.SETTLED

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from . import forking
+from .captured import capture
 from .offload import LoopExecutor
 from .participants import LoopPart
 from .real import Real
@@ -184,6 +185,6 @@ def run_elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:
     For a thread whose loop runs already.  It lives in the context of the caller.
     """
     executor = LoopExecutor("moorage-loop")
-    future = executor.submit(copy_context().run, Real.run, coroutine)
+    future = executor.submit(capture().run, Real.run, coroutine)
     executor.shutdown()
     return future.result()

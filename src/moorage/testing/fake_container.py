@@ -24,14 +24,13 @@ from ..options import FunctionOptions, OnFull, changed_options
 from ..partial_function import checked_batching
 from ..retries import Retries
 from ..runs import MakePool, Run, give_sigint_back
-from ..runtime import views
 from ..runtime.autoscaler import Limits
 from ..runtime.clock import Clock, Waiter
 from ..runtime.container import ContainerState
 from ..runtime.interrupts import interrupts
 from ..runtime.labels import shown_call
 from ..runtime.participants import Participants, clock_of_here
-from ..runtime.pool import Pool
+from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.regions import ours, park
 from ..runtime.statistics import PoolStatistics
@@ -450,7 +449,7 @@ class FakeContainer(Generic[P, R_co]):
             )
         with ours:
             with pool.lock:
-                containers = list(pool._ready)
+                containers = list(pool.fleet.ready)
             for container in containers:
                 pool.resize(container, limit)
 
@@ -464,7 +463,7 @@ class FakeContainer(Generic[P, R_co]):
                     f"got {count!r}; write FakeContainer(..., max_inputs=...) for more"
                 )
             )
-        return lambda pool: views.statistics_of(pool).running >= count
+        return lambda pool: pool.counted().running >= count
 
     def _wait(
         self, condition: Callable[[Pool], bool], about: Callable[[], str] | None = None
@@ -724,17 +723,19 @@ def _when(
 
 def _has_started(pool: Pool) -> bool:
     # By the state, for this is asked in the moment when that changes.
-    return pool._failed_starts > 0 or any(c.state is READY for c in pool._containers)
+    return pool.scaling.failed_starts > 0 or bool(pool.fleet.ready)
 
 
 def _starts_once(pool: Pool) -> None:
     """Who enters hears of a failed start: the hooks are not run once more meanwhile."""
-    if pool._failed_starts and not pool._starts:
-        pool._start_again_at = pool._now() + NEVER
+    if pool.scaling.failed_starts and not pool.tally.starts:
+        pool.scaling.start_again_at = pool.clock.now() + NEVER
 
 
 def _is_idle(pool: Pool) -> bool:
-    return not (pool._queued or pool._running or pool._waiting or pool._outside)
+    return not (
+        pool.backlog.queued or pool.fleet.running or pool.attempts.waiting or pool.backlog.outside
+    )
 
 
 def _counted(pool: Pool) -> FakeStatistics:

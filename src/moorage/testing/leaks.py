@@ -37,7 +37,7 @@ from ..runtime.places import (
     shown_step,
     users_step,
 )
-from ..runtime.pool import Pool
+from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.stacks import current_frames
 

@@ -31,7 +31,7 @@ from .submission import ended_as
 if TYPE_CHECKING:
     from ..functions import Function
     from ..runtime.container import Container
-    from ..runtime.pool import Pool
+    from ..runtime.pools.pool import Pool
     from ..runtime.probing import What
 
 Watch = Callable[["Pool"], Callable[[], object] | None]
