@@ -75,6 +75,7 @@ class MapCall:
         "submitted",
         "taken",
         "target",
+        "unsettled",
         "window",
     )
 
@@ -90,6 +91,9 @@ class MapCall:
         self.taken: int = 0  # by the reader, which may hold some back to keep the order
         self.delivered: int = 0
         self.done: list[Input] = []  # settled, in that order, not yet taken
+        # Invariant: its inputs that are accepted, or stand outside, and are not settled.  So
+        # whoever closes the map finds them without a look at the inputs of other calls.
+        self.unsettled: dict[Input, None] = {}
         self.exhausted: bool = False
         self.feeder_error: BaseException | None = None
         self.reader_wake: Wake | None = None
@@ -106,6 +110,7 @@ class MapCall:
         return self.pool.drains
 
     def settled(self, input: Input, /) -> Wake | None:
+        del self.unsettled[input]
         self.done.append(input)
         wake = self.reader_wake
         if wake is not None:
@@ -113,11 +118,9 @@ class MapCall:
             self.reader_wake = None
         return wake
 
-    @ours
     def is_bounded(self) -> bool:
         """Whether the backlog of the pool has a bound."""
-        with self.pool.lock:
-            return self.pool.room_in_backlog() is not None
+        return self.pool.backlog.most is not None
 
     @ours
     def submit(self, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -127,9 +130,10 @@ class MapCall:
         inputs = [Input(self, first + i, row, kwargs) for i, row in enumerate(rows)]
         if type(self.target) is SerializingTarget:
             serialize_inputs(inputs, one_of_many=True)
+        bounded = self.is_bounded()
         with self.pool.lock:
             self.submitted = first + len(inputs)
-            bounded = self.pool.backlog.most is not None
+            self.unsettled.update(dict.fromkeys(inputs))
             if bounded:
                 self.last = inputs[-1]
         try:
@@ -140,6 +144,8 @@ class MapCall:
             # must not wait for them.
             with self.pool.lock:
                 self.submitted = first
+                for input in inputs:
+                    del self.unsettled[input]
             raise
         if bounded:
             self.pool.when_let_in(inputs[-1], self._go_on)
@@ -225,11 +231,12 @@ class MapCall:
             feeder, self.feeder_wake = self.feeder_wake, None
             reader, self.reader_wake = self.reader_wake, None
             done, self.done = self.done, []
+            unsettled = list(self.unsettled)
         del done
         for wake in (feeder, reader):
             if wake is not None:
                 wake()
-        self.pool.cancel_call(self)
+        self.pool.cancel_all(unsettled)
         self.pool.close_call()
 
     @ours
@@ -256,9 +263,10 @@ class MapCall:
                 return
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
+            unsettled = list(self.unsettled)
         if feeder is not None:
             feeder()
-        self.pool.cancel_call(self, queued_only=True)
+        self.pool.cancel_waiting(unsettled)
         self.pool.close_call()
 
 

@@ -103,15 +103,22 @@ class Backlog:
             input.ticket = ticket
         self._tickets = ticket
 
-    def next(self, loop_ok: bool = True) -> Input | None:
-        """Take out the first input; None if there is none.
-
-        Args:
-            loop_ok: whether an asynchronous input is of use; else the first synchronous one.
-        """
+    def next(self) -> Input | None:
+        """Take out the first input; None if there is none."""
         line = self._line
-        if line is None or not loop_ok:
-            line = self._eldest_line() if loop_ok else self._lines[False]
+        if line is None:
+            line = self._eldest_line()
+        while line:
+            input = line.popleft()
+            if input.state is QUEUED:
+                self.queued -= 1
+                return input
+            self._skip(input)
+        return None
+
+    def next_sync(self) -> Input | None:
+        """Take out the first synchronous input; None if there is none."""
+        line = self._lines[False]
         while line:
             input = line.popleft()
             if input.state is QUEUED:
@@ -132,10 +139,6 @@ class Backlog:
             return None
         other = self._lines[line is self._lines[False]]
         return other[0] if other and other[0].queued_at < line[0].queued_at else line[0]
-
-    def has_sync(self) -> bool:
-        """Whether a synchronous input is queued."""
-        return len(self._lines[False]) > self._settled[False]
 
     def _eldest_line(self) -> deque[Input]:
         """The line whose first input came first; it has no settled input in front."""

@@ -89,7 +89,10 @@ class Fleet:
             self.stopped.append(container)
 
     def resize(self, container: Container, limit: int) -> None:
-        """Let `container` run up to `limit` inputs, and make that its target."""
+        """Let `container` run up to `limit` inputs, and make that its target.
+
+        A target never exceeds its limit: who is at the target has a slot to hand over.
+        """
         ready = container.state is READY
         slots = container.slots
         before = slots.free

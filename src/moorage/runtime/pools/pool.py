@@ -195,6 +195,7 @@ class Pool:
         self.backlog = Backlog(options.max_backlog, size, self._dropped)
         self.fleet = Fleet()
         self.attempts = Attempts(options.retries)
+        self._failed_before = self.attempts.errors  # the same dict: each input asks
         self.endings = Endings()
         self.alarms = Alarms(clock.call_at, self._on_alarm)
         self._execution = self.alarms.execution  # each grant asks
@@ -613,16 +614,17 @@ class Pool:
         while (first := backlog.first()) is not None:
             needs_loop = first.call.target.is_async
             container = choose(fleet.unblocked() if needs_loop else fleet.ready)
-            if container is None:
+            if container is not None:
+                input = backlog.next()
+            elif needs_loop and (container := choose(fleet.ready)) is not None:
                 # The first synchronous input goes before those that need a loop.
-                container = choose(fleet.ready)
-                if container is None or not needs_loop or not backlog.has_sync():
-                    return
-                first = backlog.next(False)
+                input = backlog.next_sync()
             else:
-                first = backlog.next()
-            assert first is not None
-            self._grant(container, first, now)
+                return
+            if input is None:
+                return
+            assert container is not None
+            self._grant(container, input, now)
 
     def _fill_with_batches(self, choose: Choose, now: float) -> None:
         """As `_fill`, for batches that are full, or wait for no more members."""
@@ -715,6 +717,7 @@ class Pool:
             lock is let go.
         """
         state = input.state
+        tally = self.tally
         wake: Effect | None = None
         if state is RUNNING:
             if input.cancellation is not None:
@@ -725,9 +728,9 @@ class Pool:
             elif type(outcome) is Value:  # as _record does it, without the call
                 input.outcome = outcome
                 input.state = SETTLED
-                self.tally.succeeded += 1
+                tally.succeeded += 1
                 wake = input.call.settled(input)
-                if self.attempts.errors:
+                if self._failed_before:
                     self._forget_attempts(input)
                 if self.probe is not None:
                     self.probe.note("settled", self, input, container)
@@ -741,23 +744,20 @@ class Pool:
             return None, ()  # given up at the end of its container's grace
         else:
             raise IllegalMove(f"an input that is {state.value} cannot be settled by its code")
-        fleet, backlog = self.fleet, self.backlog
-        slots = container.slots
-        held = len(slots.held)
+        backlog = self.backlog
         following: Input | None = None
         if (
             backlog.queued
-            and held <= container.target
-            and held <= slots.limit
-            and container.state is READY
             and self._simple
+            and len(container.slots.held) <= container.target
+            and container.state is READY
             and (following := backlog.next()) is not None
         ):
             # The short way: the slot goes from one input to the next, and all else that
             # follows from a slot that came free does not.
             now = self._now()
-            slots.hand_over(input, following, now)
-            self.tally.granted += 1
+            container.slots.hand_over(input, following, now)
+            tally.granted += 1
             following.container = container
             if self._execution.timer is None and self._timeout is not None:
                 self._execution.at(now + self._timeout)
@@ -774,8 +774,8 @@ class Pool:
             if backlog.outside:
                 self._settle_down(freed=True)  # a place in the queue came free
         else:
-            fleet.give_back(container, input)
-            self.tally.busy_seconds += self._now()
+            self.fleet.give_back(container, input)
+            tally.busy_seconds += self._now()
             if self.probe is not None:
                 self.probe.note("released", self, input, container)
             if self._drain_wakes:
