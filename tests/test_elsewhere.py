@@ -214,3 +214,31 @@ def test_what_was_logged_elsewhere_is_there_when_the_run_has_been_left(caplog):
     with app.run():
         f.remote()
     assert "from a timer" in caplog.text
+
+
+def test_arguments_of_an_input_that_waited_too_long_die_on_no_thread_that_keeps_time():
+    app = moorage.App("dies")
+    died_on: list[str] = []
+    died, begun, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    class Users:
+        def __del__(self) -> None:
+            died_on.append(threading.current_thread().name)
+            died.set()
+
+    @app.function(max_containers=1, queue_timeout=0.05)
+    @moorage.concurrent(max_inputs=1)
+    def hold(x):
+        begun.set()
+        assert go_on.wait(30)
+
+    with app.run():
+        first = hold.spawn(None)
+        assert begun.wait(30)
+        second = hold.spawn(Users())  # nobody else has it
+        assert died.wait(30)
+        go_on.set()
+        first.get(timeout=30)
+        with pytest.raises(moorage.exception.QueueTimeoutError):
+            second.get(timeout=30)
+    assert "timekeeper" not in died_on[0]

@@ -42,7 +42,7 @@ from ..capacity import Capacity
 from ..clock import Clock, Waiter, acquire_patiently, acquire_within
 from ..container import Container, ContainerFactory, ContainerState, Effect
 from ..context import running_input
-from ..elsewhere import log
+from ..elsewhere import let_go, log
 from ..input import Call, IllegalMove, Input, InputState
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..pool_options import PoolOptions
@@ -1712,6 +1712,10 @@ _NOWHERE: Final = cast(Input, object())
 
 
 def _forget(inputs: list[Input]) -> None:
-    """Let go of settled inputs, and of their arguments.  No lock held: user code may run."""
+    """Let go of settled inputs, and of their arguments.  No lock held: user code may run.
+
+    Elsewhere, if this thread keeps time: a deadline's callback comes here too.
+    """
+    let_go([(input, input.args, input.kwargs) for input in inputs])
     for input in inputs:
         input.args, input.kwargs = (), None
