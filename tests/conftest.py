@@ -73,11 +73,10 @@ def _set_aside() -> None:
 
 
 def _threads() -> set[threading.Thread]:
-    # The timekeeper is the process's; trio keeps its workers for a while.
+    # Those of moorage are the process's; trio keeps its workers for a while.
+    of_the_process = ("moorage-timekeeper", "moorage-log", "moorage-cleanup", "Trio thread")
     return {
-        thread
-        for thread in threading.enumerate()
-        if thread.name != "moorage-timekeeper" and not thread.name.startswith("Trio thread")
+        thread for thread in threading.enumerate() if not thread.name.startswith(of_the_process)
     }
 
 

@@ -16,20 +16,19 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass
 
-from moorage.runtime.pools.pool import Pool
-
 import checked_moves
 import pool_inside
 from moorage import Retries, config
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import BatchCall, BatchOptions, members_of
 from moorage.runtime.capacity import Capacity
-from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import CONTAINER_MOVES, ContainerState, Effect
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Failure, Value
 from moorage.runtime.pool_options import PoolOptions
+from moorage.runtime.pools.pool import Pool
 from moorage.runtime.slots import Slots
+from moorage.runtime.virtual_clock import VirtualClock
 
 TIMEOUT = 50.0
 QUEUE_TIMEOUT = 35.0

@@ -18,7 +18,7 @@ from moorage.exception import (
     NotFoundError,
     OutputExpiredError,
 )
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 from moorage.spawned import spawned_calls
 
 

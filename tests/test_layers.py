@@ -140,6 +140,9 @@ LAYERS = {
     "runtime.stuck": 0,
     "runtime.patched_time": 0,
     "runtime.timekeeper": 0,
+    "runtime.elsewhere": 0,
+    "runtime.participants": 0,
+    "runtime.real": 0,
     "runtime.regions": 0,
     "runtime.stacks": 0,
     "runtime.interrupts": 0,
@@ -169,7 +172,9 @@ FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
 # Who may read time or wait with a limit.
 TIME_OWNERS = {
     "runtime.clock",
+    "runtime.elsewhere",
     "runtime.patched_time",
+    "runtime.real",
     "runtime.timekeeper",
     "runtime.virtual_clock",
 }
@@ -314,8 +319,8 @@ def time_uses(source):
         elif isinstance(node, ast.Attribute):
             value = node.value
             base = value.id if isinstance(value, ast.Name) else getattr(value, "attr", "")
-            if base == "time":
-                uses.append((node.lineno, f"time.{node.attr}"))
+            if base == "time" or (base == "Real" and node.attr in ("monotonic", "sleep")):
+                uses.append((node.lineno, f"{base}.{node.attr}"))
             if node.attr == "time" and "loop" in ast.unparse(value):
                 uses.append((node.lineno, "loop.time"))
             if node.attr == "sleep" and base in ("asyncio", "anyio", "trio"):
@@ -341,6 +346,7 @@ def test_time_is_left_to_the_clock(name):
         ("import time", ["import time"]),
         ("from time import monotonic", ["import time"]),
         ("now = time.monotonic()", ["time.monotonic"]),
+        ("now = Real.monotonic()", ["Real.monotonic"]),
         ("now = self._loop.time()", ["loop.time"]),
         ("now = asyncio.get_running_loop().time()", ["loop.time"]),
         ("lock.acquire(timeout=3)", ["acquire(timeout="]),

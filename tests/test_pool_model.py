@@ -43,10 +43,10 @@ from moorage.exception import ExecutionError, ResourceExhaustedError
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import BatchOptions, batch_of
 from moorage.runtime.capacity import Capacity
-from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState, Effect
 from moorage.runtime.input import Input, InputState, Kind, Target
 from moorage.runtime.outcome import Cancelled, Failure
+from moorage.runtime.virtual_clock import VirtualClock
 from pool_world import (
     BATCH_WAIT,
     IN_CONTAINER,

@@ -576,7 +576,7 @@ def test_time_stands_until_what_was_dropped_is_closed(way, monkeypatch):
     app, clock = moorage.App(), VirtualClock()
     let_go = threading.Event()
     monkeypatch.setattr(
-        "moorage.calls.process_timekeeper.post",
+        "moorage.calls.do_elsewhere",
         lambda callback: threading.Thread(target=lambda: (let_go.wait(30), callback())).start(),
     )
 

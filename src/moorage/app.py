@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import threading
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -75,6 +74,7 @@ from .runtime.clock import Clock
 from .runtime.input import call_id, next_call_number
 from .runtime.lifecycle import Lifecycle
 from .runtime.probing import Probing
+from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.wakers import run_in_thread
 from .services import AppService, PoolKey, PoolKeys
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
 
 logger: Final = logging.getLogger("moorage")
 
-_creating: Final = threading.Lock()  # held by App.lookup
+_creating: Final = Real.Lock()  # held by App.lookup
 forking.in_child(lambda: forking.renew(_creating))
 
 P = ParamSpec("P")
@@ -169,7 +169,7 @@ class App:
         self._run: Run | None = None
         self._app_id: str | None = None
         self._deployed = False
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._functions: dict[str, Function[..., Any, Any]] = {}
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
@@ -180,7 +180,7 @@ class App:
         self._pool_keys = PoolKeys()
         # Written under the lock; see AppService.update_autoscaler.
         self._updated_limits: dict[PoolKey, Limits] = {}
-        self._updating = threading.Lock()
+        self._updating = Real.Lock()
         # Replaced as wholes, under the lock: calls look through them without it.
         self._included: tuple[App, ...] = ()
         # Those that include this one: their runs are its runs too.
@@ -190,8 +190,8 @@ class App:
     def _after_fork(self) -> None:
         """In a forked child: it does not run until it is called, or run, there."""
         self._run = None
-        self._lock = threading.Lock()
-        self._updating = threading.Lock()
+        self._lock = Real.Lock()
+        self._updating = Real.Lock()
         self._pool_keys._after_fork()
 
     # -- what it is -----------------------------------------------------------------
@@ -358,7 +358,7 @@ class App:
             "app.function",
             shared,
             dict(old_names),
-            lambda: inspect.signature(App.function).parameters,
+            lambda: Real.signature(App.function).parameters,
         )
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {
@@ -508,7 +508,7 @@ class App:
             "max_inputs": max_inputs,
         }
         concurrent_inputs = accept_old_names(
-            "app.cls", shared, dict(old_names), lambda: inspect.signature(App.cls).parameters
+            "app.cls", shared, dict(old_names), lambda: Real.signature(App.cls).parameters
         )
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {

@@ -8,7 +8,6 @@ has the one whose inputs are read as they are needed.  Each is what
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import (
     AsyncGenerator,
@@ -27,13 +26,14 @@ from .frames import short, warn
 from .runtime.callers import ReaderHere, hold_loop, park_for, reader_here, wait_for
 from .runtime.cancellation import strike_again
 from .runtime.captured import capture, decimal_context, own_decimal_context
-from .runtime.clock import Clock, VirtualClock
+from .runtime.clock import Clock
+from .runtime.elsewhere import do_elsewhere
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
 from .runtime.pools.pool import Pool
+from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.streaming import Stream
-from .runtime.timekeeper import process_timekeeper
 from .runtime.waits import Reader, open_streams
 from .runtime.wakers import make_async_waiter
 
@@ -123,7 +123,7 @@ class StreamReader(Generic[Y_co]):
         """Close the user's generator.  Harmless if it has ended or never began."""
         # First: a thread that sits in the next step cannot be closed from here.
         _abandon(self._call, self._input)
-        if inspect.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:
+        if Real.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:
             self._steps.close()
 
     async def aclose(self) -> None:
@@ -141,7 +141,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         written(call.target), "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
     )
     # On a container's loop the generator must go elsewhere, until it runs again.
-    let_loop_go = hold_loop() if asyncio._get_running_loop() is not None else None
+    let_loop_go = hold_loop() if Real._get_running_loop() is not None else None
     try:
         find_reader = ReaderHere().find
         # Regions of ours, but while the reader has an item.
@@ -251,14 +251,14 @@ def sits_in_step(steps: AsyncGenerator[object, None]) -> bool:
 
 
 def later(callback: Callable[[], object], clock: Clock | None = None) -> None:
-    """Do it soon on the timekeeper's thread: also from finalizers, which take no lock.
+    """Do it soon on the thread for cleaning up: also from finalizers, which take no lock.
 
     Args:
         clock: the time that stands until it is done, if that is virtual.
     """
-    if isinstance(clock, VirtualClock):
-        callback = clock.expected(callback, "what was dropped")
-    process_timekeeper.post(callback)
+    if clock is not None and clock.participants is not None:
+        callback = clock.participants.expected(callback, "what was dropped")
+    do_elsewhere(callback)
 
 
 def wait_let_in(pool: Pool, inputs: Sequence[Input], target: Target) -> None:
@@ -307,7 +307,7 @@ def written(target: Target) -> str:
 
 def warn_if_loop_runs(name: str, what: str, instead: str) -> None:
     """Say what to write where a blocking call is about to block an event loop."""
-    if asyncio._get_running_loop() is not None:
+    if Real._get_running_loop() is not None:
         warn(
             f"{name}.{what} blocks the event loop of this thread until it ends; "
             f"write {instead.format(name)}",

@@ -8,7 +8,6 @@ mode, which is silent where Modal is.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
@@ -26,6 +25,7 @@ from .exception import InvalidError
 from .image import Image
 from .proxy import Proxy
 from .resources import check_amount, check_gpu, check_mounts
+from .runtime.real import Real
 from .schedule import Schedule
 from .scheduler_placement import check_regions
 from .secret import Secret
@@ -68,7 +68,7 @@ def check_scheduled(schedule: object, function: Callable[..., object]) -> None:
     """
     if schedule is None:
         return
-    for name, parameter in inspect.signature(function).parameters.items():
+    for name, parameter in Real.signature(function).parameters.items():
         open_ended = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         if parameter.default is parameter.empty and not open_ended:
             raise InvalidError(

@@ -7,8 +7,6 @@ class by name.  What a class declares is read in ``declarations.py``.
 
 from __future__ import annotations
 
-import inspect
-import threading
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import partial
@@ -29,6 +27,7 @@ from .retries import Retries
 from .runtime import forking
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Lifecycle
+from .runtime.real import Real
 from .targets import check_batched_class, make_target
 from .types import FunctionAutoscalerSettings
 from .with_aio import FunctionWithAio, MethodWithAio
@@ -278,7 +277,7 @@ class Obj:
         self._args = args
         self._kwargs = kwargs
         self._bound: dict[str, Function[Any, Any, Any]] = {}
-        self._lock = threading.RLock()
+        self._lock = Real.RLock()
         self._made_service: Service | None = None
         self._here = LocalInstance(
             cls.__name__, self._construct_here, lambda: self._cls._declared.lifecycle_hooks[0]
@@ -286,7 +285,7 @@ class Obj:
         forking.know(self)
 
     def _after_fork(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = Real.RLock()
         self._here._after_fork()
 
     @property
@@ -501,7 +500,7 @@ def _where(declared: Declarations, name: str) -> str:
 def _lacks(user: object, name: str) -> bool:
     """Whether the user's class or instance has no such attribute; runs no code of theirs."""
     dynamic = getattr(type(user), "__getattr__", None)
-    return dynamic is None and inspect.getattr_static(user, name, None) is None
+    return dynamic is None and Real.getattr_static(user, name, None) is None
 
 
 def _weakly(instance: object) -> Callable[[], object | None]:

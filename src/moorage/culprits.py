@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any, Final, Literal, cast
+
+from .runtime.real import Real
 
 # How often, and how many bytes, one walk may pickle.
 MOST_DUMPS: Final = 10_000
@@ -407,7 +408,7 @@ def argument_parts(
 ) -> list[Part]:
     """Each argument by the name of its parameter; `skip` the first of these, as self."""
     try:
-        signature = inspect.signature(cast("Callable[..., Any]", function))
+        signature = Real.signature(cast("Callable[..., Any]", function))
         parameters = list(signature.parameters.values())[skip:]
     except (TypeError, ValueError):  # none, or written in C
         parameters = []

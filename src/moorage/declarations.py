@@ -18,6 +18,7 @@ from .marks import REQUIRED, Batching, PartialFunction, Web
 from .partial_function import Parameter, parameter
 from .runtime.input import Target
 from .runtime.lifecycle import Hook
+from .runtime.real import Real
 from .targets import make_target
 
 _OLD_HOOKS: Final = ("__enter__", "__aenter__", "__exit__", "__aexit__")
@@ -66,7 +67,7 @@ class Declarations:
                     marked: object = value.__func__
                     if isinstance(marked, PartialFunction):
                         marked.is_static = True
-                elif name in _OLD_HOOKS and inspect.isfunction(value):
+                elif name in _OLD_HOOKS and Real.isfunction(value):
                     self._read_old_hook(name, value)
         self.lifecycle_hooks: tuple[tuple[Hook, ...], tuple[Hook, ...]] = (
             (*self._hooks["snap"].values(), *self._hooks["enter"].values()),
@@ -99,7 +100,7 @@ class Declarations:
             ("exit", marks.exit),
         ):
             if is_one:
-                is_async = inspect.iscoroutinefunction(partial.raw)
+                is_async = Real.iscoroutinefunction(partial.raw)
                 self._hooks[kind][name] = Hook(shown, partial.raw, is_async)
         self.web.pop(name, None)
         if marks.web is not None:
@@ -124,7 +125,7 @@ class Declarations:
         def leave(instance: Any) -> Any:  # as the end of a `with` without an error does
             return function(instance, None, None, None)
 
-        is_async = inspect.iscoroutinefunction(function)
+        is_async = Real.iscoroutinefunction(function)
         run = function if kind == "enter" else leave
         self._hooks[kind][name] = Hook(f"{self.name}.{name}", run, is_async)
 
@@ -209,7 +210,7 @@ class Declarations:
     def _signature(self) -> inspect.Signature:
         if self.init is not None:
             try:
-                return inspect.signature(self.user_class)
+                return Real.signature(self.user_class)
             except ValueError:  # of a builtin class: it takes what it takes
                 return _ANYTHING
         given = [(name, p) for name, p in self.parameters.items() if p.init]

@@ -5,12 +5,12 @@ Owns the table that ``from_name`` looks into.  `App.deploy` writes into it.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .exception import NotFoundError
 from .runtime import forking
+from .runtime.real import Real
 
 if TYPE_CHECKING:
     from .app import App
@@ -22,7 +22,7 @@ class Named(Protocol):
     def _forget_found(self) -> None: ...
 
 
-_lock: Final = threading.Lock()
+_lock: Final = Real.Lock()
 forking.in_child(lambda: forking.renew(_lock))
 # Both guarded by the lock.
 _deployed: Final[dict[str, App]] = {}

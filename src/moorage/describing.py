@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import warnings
 from types import FrameType
 from typing import Final, TextIO
@@ -17,6 +16,7 @@ from typing import Final, TextIO
 from . import description
 from .exception import InvalidArgumentsError, InvalidError
 from .frames import shortened
+from .runtime.real import Real
 
 # The environment variable that names a signal for `describe_on_signal`.
 VARIABLE: Final = "MOORAGE_DESCRIBE_SIGNAL"
@@ -79,13 +79,13 @@ def _signal_of(named: int | str, where: str) -> signal.Signals:
 
 
 def _install(signum: signal.Signals) -> None:
-    if threading.current_thread() is not threading.main_thread():
+    if Real.current_thread() is not Real.main_thread():
         raise InvalidError(
             "a handler for a signal was set outside of the main thread, where Python takes "
             "none; call describe_on_signal() in the main thread, before others are started"
         )
     try:
-        signal.signal(signum, _on_signal)
+        Real.set_signal(signum, _on_signal)
     except (OSError, ValueError):
         raise InvalidError(
             f"{signum.name} cannot be caught; write another signal, such as USR1"
@@ -102,7 +102,7 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
     rest = said.encode(errors="replace")
     try:
         while rest:
-            rest = rest[os.write(2, rest) :]
+            rest = rest[Real.write(2, rest) :]
     except OSError:
         pass  # closed, or full and not to be waited for
 
@@ -113,7 +113,7 @@ def install_from_environment() -> None:
     if not named:
         return
     signum = _signal_of(named, VARIABLE)
-    if threading.current_thread() is threading.main_thread():
+    if Real.current_thread() is Real.main_thread():
         _install(signum)
     else:
         warnings.warn(

@@ -11,7 +11,6 @@ than `PATIENCE`, and never shows, keeps or asks an object of the user's.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable, Sequence
 from types import FrameType
 from typing import Final, TypeVar
@@ -24,6 +23,7 @@ from .runtime.container import ContainerState
 from .runtime.input import Input, InputState
 from .runtime.places import place_in_stack, place_in_task, place_of_caller
 from .runtime.pools.pool import Pool
+from .runtime.real import Real
 from .runtime.snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
 from .runtime.stacks import current_frames
 from .runtime.streaming import stream_of
@@ -52,8 +52,8 @@ class _Describing:
     def __init__(self, here: FrameType | None) -> None:
         self._stacks: dict[int, FrameType | None] = dict(current_frames())
         # Not this very frame: it holds what is made here, which would hold it.
-        self._stacks[threading.get_ident()] = here
-        self._names = {t.ident: t.name for t in threading.enumerate()}
+        self._stacks[Real.get_ident()] = here
+        self._names = {t.ident: t.name for t in Real.all_threads()}
         self._ours: set[int | None] = set()  # threads that were told of with what they run
         self._waits = {wait.flow: wait for wait in waiting()}
 

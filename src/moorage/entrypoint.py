@@ -5,15 +5,14 @@ Owns the object that ``app.local_entrypoint`` gives.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from .exception import AsyncUsageWarning
 from .frames import warn
-from .runtime.captured import capture
+from .runtime.real import Real
+from .runtime.wakers import run_elsewhere
 
 if TYPE_CHECKING:
     from .app import App
@@ -44,22 +43,21 @@ class LocalEntrypoint(Generic[P, R_co]):
     @property
     def info(self) -> inspect.Signature:
         """Its parameters, for whoever builds a command line from them."""
-        return inspect.signature(self._function)
+        return Real.signature(self._function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function; an asynchronous one is run to its end."""
         result: Any = self._function(*args, **kwargs)
-        if inspect.iscoroutine(result):
-            if asyncio._get_running_loop() is None:
-                result = asyncio.run(result)
+        if Real.iscoroutine(result):
+            if Real._get_running_loop() is None:
+                result = Real.run(result)
             else:  # no second loop may run in this thread
                 warn(
                     f"the local entrypoint {self.__name__} blocks the running event loop; "
                     "call it where no loop runs",
                     AsyncUsageWarning,
                 )
-                with ThreadPoolExecutor(1) as thread:
-                    result = thread.submit(capture().run, asyncio.run, result).result()
+                result = run_elsewhere(result)
         value: R_co = result
         return value
 

@@ -19,7 +19,6 @@ close the user's generators at the end.  ``maps.py`` chooses the way; begin at
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -35,14 +34,13 @@ from contextlib import aclosing
 from itertools import islice
 from typing import Any, Final, Protocol
 
-import anyio
-
 from .exception import ExecutionError, InvalidArgumentsError, RemoteError
 from .runtime.captured import capture
-from .runtime.clock import Clock, VirtualClock, join_threads
+from .runtime.clock import Clock, join_threads
 from .runtime.forking import UserCode
 from .runtime.input import Target
 from .runtime.outcome import failure_of, user_frames
+from .runtime.real import Real
 from .runtime.wakers import make_async_waiter
 
 # The most inputs made before they are handed over.  The first chunk is one
@@ -164,12 +162,10 @@ class ThreadFeeder:
         self._most = CHUNK if are_plain(iterables) else 1
         clock = call.clock
         self._clock = clock
-        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._virtual = clock.participants
         name = f"moorage-feeder-{call.target.name}"
         # In the caller's context: its iterables may read context variables.
-        self._thread = threading.Thread(
-            target=capture().run, args=(self._main,), name=name, daemon=True
-        )
+        self._thread = Real.Thread(target=capture().run, args=(self._main,), name=name, daemon=True)
         if self._virtual is not None:
             self._virtual.begin(self, name)
         self._thread.start()
@@ -229,8 +225,8 @@ class AsyncFeeder:
         self._starred = starred
         self._ended = make_async_waiter()
         self._cancel: Callable[[], object]
-        if asyncio._get_running_loop() is not None:
-            task = asyncio.create_task(self._run(iterables), context=capture())
+        if Real._get_running_loop() is not None:
+            task = Real.create_task(self._run(iterables), context=capture())
             # Also of a task that was cancelled before its first step.
             task.add_done_callback(self._task_ended)
             self._cancel = task.cancel
@@ -265,7 +261,7 @@ class AsyncFeeder:
 
     async def wait_ended(self) -> None:
         """Wait until the sources are closed, also in a caller that is being cancelled."""
-        if asyncio._get_running_loop() is not None:
+        if Real._get_running_loop() is not None:
             await self._ended.wait()
         else:
             import trio
@@ -288,13 +284,22 @@ async def _feed_async(call: Fed, rows: AsyncGenerator[tuple[Any, ...], None]) ->
                         return
                     await waiter.wait()
                 call.submit([row])
-    except anyio.get_cancelled_exc_class():
+    except _cancelled_here():
         error = RemoteError(_CUT_SHORT)
         raise
     except BaseException as caught:
         error = failure_of(caught).exception()
     finally:
         call.finish_feeding(error)
+
+
+def _cancelled_here() -> type[BaseException]:
+    """What a task of this loop is cancelled with."""
+    if Real._get_running_loop() is not None:
+        return asyncio.CancelledError
+    import trio
+
+    return trio.Cancelled
 
 
 # Unless the reader ended it, which then looks at it no more.

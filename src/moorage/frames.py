@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 
 from .exception import DeprecationError, Error, InvalidArgumentsError
 from .runtime.outcome import PACKAGE, user_frames
+from .runtime.real import Real
 
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E", bound=BaseException)
@@ -92,7 +93,7 @@ def wrong_arguments(
     unknown: str = "",
 ) -> InvalidArgumentsError:
     """The error of a call of `function` that Python refused."""
-    parameters = inspect.signature(function).parameters
+    parameters = Real.signature(function).parameters
     named = [n for n, p in parameters.items() if p.kind in _NAMED and n != "self"]
     for key in kwargs:
         if key not in parameters:
@@ -200,7 +201,7 @@ def _place_of(where: str, name: str) -> str:
 
 def warn(message: str, category: type[Warning]) -> None:
     """Warn about the line of the user's that led here."""
-    frame = inspect.currentframe()
+    frame = Real.currentframe()
     level = 0
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back

@@ -8,7 +8,6 @@ that `app.py` or `cls.py` passes in.
 from __future__ import annotations
 
 import itertools
-import os
 import weakref
 from collections.abc import (
     AsyncIterable,
@@ -62,6 +61,7 @@ from .runtime import forking
 from .runtime.autoscaler import Limits
 from .runtime.input import Input, Target
 from .runtime.pools.pool import Pool
+from .runtime.real import Real
 from .runtime.statistics import PoolStatistics
 from .serializing import SerializingTarget, serialize_call, serializing_target
 from .spawned import FunctionCall as FunctionCall
@@ -723,7 +723,7 @@ _FOUND: Final = ("_target", "_service", "_web", "__wrapped__")
 _CLOUD_ONLY: Final = frozenset({"get_dashboard_url", "info", "logs", "metrics", "stats", "client"})
 
 # Ids differ between processes, as those of calls do.
-_process: str = os.urandom(4).hex()
+_process: str = Real.urandom(4).hex()
 _numbers: Final = itertools.count(1)
 _by_id: Final[weakref.WeakValueDictionary[str, Function[..., Any, Any]]] = (
     weakref.WeakValueDictionary()
@@ -732,7 +732,7 @@ _by_id: Final[weakref.WeakValueDictionary[str, Function[..., Any, Any]]] = (
 
 def _after_fork() -> None:
     global _process
-    _process = os.urandom(4).hex()
+    _process = Real.urandom(4).hex()
     functions = list(_by_id.values())
     _by_id.clear()
     for function in functions:

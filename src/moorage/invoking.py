@@ -6,7 +6,6 @@ the way to the pool.  Each is a class, for it is called and has an ``.aio``.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import (
     AsyncIterable,
     Callable,
@@ -49,6 +48,7 @@ from .runtime.deadlock import producer_waits
 from .runtime.input import Input
 from .runtime.outcome import Value
 from .runtime.pools.pool import Pool
+from .runtime.real import Real
 from .runtime.regions import here, ours
 from .runtime.streaming import Stream
 from .runtime.waits import open_streams
@@ -94,7 +94,7 @@ class Remote(Generic[P, R_co]):
                 target = function._target
                 if target.is_generator:
                     function._expect("remote")
-                if asyncio._get_running_loop() is not None:
+                if Real._get_running_loop() is not None:
                     warn_if_loop_runs(written(target), "remote(...)", "await {}.remote.aio(...)")
                     # From now on, not from the wait on: this input must not go there.
                     let_loop_go = hold_loop()

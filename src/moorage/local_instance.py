@@ -7,18 +7,14 @@ that a failed hook is tried again by the next one.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, Final
 
 from .exception import ExecutionError
-from .runtime.captured import capture
 from .runtime.lifecycle import Hook
-from .runtime.wakers import make_async_waiter
+from .runtime.real import Real
+from .runtime.wakers import make_async_waiter, run_elsewhere
 
 # Those whose hooks run in this context: a hook may use .local() of its own instance.
 _entering: Final[ContextVar[tuple[LocalInstance, ...]]] = ContextVar("entering", default=())
@@ -34,7 +30,7 @@ class LocalInstance:
         self._construct = construct
         self._hooks_of = hooks
         # Reentrant: the user's constructor runs under it, and may come back here.
-        self._lock = threading.RLock()
+        self._lock = Real.RLock()
         self._made: list[Any] = []  # guarded by the lock, as all below
         self._entered = False
         self._is_being_entered = False
@@ -42,7 +38,7 @@ class LocalInstance:
 
     def _after_fork(self) -> None:
         """In a forked child: whoever was entering it, in another thread, has gone."""
-        self._lock = threading.RLock()
+        self._lock = Real.RLock()
         self._is_being_entered = self in _entering.get()
         self._waiting = []
 
@@ -57,10 +53,10 @@ class LocalInstance:
         """The instance, entered now if it is not yet.  An asynchronous hook gets a loop."""
         instance = self.made()
         while not self._entered and self not in _entering.get():
-            woken = threading.Event()
+            woken = Real.Event()
             if self._begin(woken.set):
                 self._enter(instance)
-            elif asyncio._get_running_loop() is not None:
+            elif Real._get_running_loop() is not None:
                 raise ExecutionError(
                     f"the enter hooks of {self._name} run in another task or thread, and waiting "
                     "for them would block this loop; await a .local() before"
@@ -81,7 +77,7 @@ class LocalInstance:
             try:
                 for hook in self._hooks_of():
                     result = hook.function(instance)
-                    if inspect.isawaitable(result):
+                    if Real.isawaitable(result):
                         await result
                 entered = True
             finally:
@@ -95,11 +91,10 @@ class LocalInstance:
             for hook in self._hooks_of():
                 if not hook.is_async:
                     hook.function(instance)
-                elif asyncio._get_running_loop() is None:
-                    asyncio.run(hook.function(instance))
+                elif Real._get_running_loop() is None:
+                    Real.run(hook.function(instance))
                 else:  # no second loop may run in this thread
-                    with ThreadPoolExecutor(1) as thread:
-                        thread.submit(capture().run, asyncio.run, hook.function(instance)).result()
+                    run_elsewhere(hook.function(instance))
             entered = True
         finally:
             _entering.reset(token)

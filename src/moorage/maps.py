@@ -7,7 +7,6 @@ the pool's lock: it changes in the same step that settles an input.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import (
     AsyncGenerator,
@@ -38,6 +37,7 @@ from .runtime.clock import Clock
 from .runtime.input import Input, InputState, Target, next_call_number
 from .runtime.outcome import Value
 from .runtime.pools.pool import Pool
+from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.wakers import make_async_waiter
 from .serializing import SerializingTarget, serialize_inputs
@@ -320,7 +320,7 @@ class MapResults(Generic[R_co]):
         """Cancel what is left.  Harmless if it has ended or never began."""
         # First: a thread that sits in the next step cannot be closed from here.
         self._reading.close()
-        if inspect.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:
+        if Real.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:
             self._steps.close()
 
     async def aclose(self) -> None:
@@ -439,7 +439,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
         return  # read the other way already
     feeder: ThreadFeeder | None = None
     # On a container's loop its inputs must go elsewhere, until it runs again.
-    let_loop_go = hold_loop() if asyncio._get_running_loop() is not None else None
+    let_loop_go = hold_loop() if Real._get_running_loop() is not None else None
     try:
         # Regions of ours, but while the reader has a result.
         with ours:

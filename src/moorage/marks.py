@@ -7,7 +7,6 @@ mark, `App.function` and `App.cls` read.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import (
@@ -26,6 +25,7 @@ from typing import (
 from . import config
 from .arguments import meant
 from .exception import InvalidArgumentsError, InvalidError, InvalidUseError
+from .runtime.real import Real
 
 if TYPE_CHECKING:
     # For type checkers only: what a method of an app's class is at run time is
@@ -326,7 +326,7 @@ def is_written_in_a_class(function: object) -> bool:
 
 def parameters_beside_self(function: Callable[..., object]) -> list[str]:
     """The names of the parameters that a caller gives."""
-    names = list(inspect.signature(function).parameters)
+    names = list(Real.signature(function).parameters)
     return names[1:] if names and is_written_in_a_class(function) else names
 
 

@@ -7,7 +7,6 @@ is, and which may stand together, is in ``marks.py``.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Never, TypeVar, dataclass_transform, overload
 
@@ -28,6 +27,7 @@ from .marks import (
     refuse_class,
 )
 from .marks import PartialFunction as PartialFunction
+from .runtime.real import Real
 from .web.decorators import asgi_app as asgi_app
 from .web.decorators import fastapi_endpoint as fastapi_endpoint
 from .web.decorators import web_endpoint as web_endpoint
@@ -264,7 +264,7 @@ def sessioned(*args: Never) -> Decorator:
     @shortened
     def decorate(obj: Any) -> Any:
         raw = obj.raw if isinstance(obj, PartialFunction) else obj
-        if not inspect.isclass(raw):
+        if not Real.isclass(raw):
             raise InvalidError(
                 f"sessioned decorates the class of a Server, got {name_of(raw)}; take it away"
             )

@@ -14,8 +14,6 @@ test runs on it.
 from __future__ import annotations
 
 import asyncio
-import inspect
-import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import (
@@ -35,6 +33,7 @@ import pytest
 
 from . import as_modal, config
 from .exception import ExecutionError
+from .runtime.real import Real
 
 if TYPE_CHECKING:
     from .app import App
@@ -176,7 +175,7 @@ def runs_of_test(request: pytest.FixtureRequest) -> Generator[RunApp]:
 
         def run_app(app: A, /, **options: Any) -> A:
             run = getattr(app, "run", None)
-            if run is None or inspect.ismodule(app):
+            if run is None or Real.ismodule(app):
                 _fail(
                     f"run_app takes an app, got {app!r}; write run_app(app), "
                     "with the module's `app = moorage.App()`"
@@ -196,7 +195,7 @@ def _clock_of(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def _refuse_real_loops(request: pytest.FixtureRequest) -> None:
     """Say so if the test's loop cannot live in the time of the test's clock."""
-    if asyncio._get_running_loop() is not None:
+    if Real._get_running_loop() is not None:
         _fail(
             "virtual_clock was asked for when the test's loop ran already, in real time; "
             'name it among the arguments, or write @pytest.mark.usefixtures("virtual_clock")'
@@ -237,7 +236,7 @@ def _loop_scope(request: pytest.FixtureRequest) -> str:
 def _is_async(test: Any) -> bool:
     function = getattr(test, "obj", None)
     inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
-    return inspect.iscoroutinefunction(inner)
+    return Real.iscoroutinefunction(inner)
 
 
 # -- the test's own loop -----------------------------------------------------------
@@ -293,11 +292,11 @@ def _called_with(fixturedef: pytest.FixtureDef[Any], **instead: object) -> Gener
 @contextmanager
 def _made_by(policy: Any, factory: LoopFactory) -> Generator[None]:
     """Meanwhile the loops that `policy` makes in this thread are made by `factory`."""
-    here = threading.get_ident()
+    here = Real.get_ident()
     make: LoopFactory = policy.new_event_loop
 
     def new_event_loop() -> asyncio.AbstractEventLoop:
-        return factory() if threading.get_ident() == here else make()
+        return factory() if Real.get_ident() == here else make()
 
     policy.new_event_loop = new_event_loop
     try:
@@ -309,11 +308,11 @@ def _made_by(policy: Any, factory: LoopFactory) -> Generator[None]:
 def _is_asynchronous(function: object) -> bool:
     """Whether it is an asynchronous fixture's, or what older versions of anyio put there."""
     return (
-        inspect.iscoroutinefunction(function)
-        or inspect.isasyncgenfunction(function)
+        Real.iscoroutinefunction(function)
+        or Real.isasyncgenfunction(function)
         or (
             getattr(function, "__module__", "") == "anyio.pytest_plugin"
-            and inspect.isgeneratorfunction(function)
+            and Real.isgeneratorfunction(function)
         )
     )
 

@@ -16,10 +16,11 @@ from .declarations import Declarations
 from .exception import InvalidError, LocalFunctionError
 from .marks import Concurrency, Marks, PartialFunction, is_written_in_a_class, name_of
 from .options import FunctionOptions, check_concurrency
+from .runtime.real import Real
 
 
 def shown_kind(obj: object) -> str:
-    return f"the function {name_of(obj)}" if inspect.isfunction(obj) else repr(obj)
+    return f"the function {name_of(obj)}" if Real.isfunction(obj) else repr(obj)
 
 
 def raw_and_marks(obj: Any) -> tuple[Any, Marks]:

@@ -23,12 +23,14 @@ from .runtime import forking
 from .runtime.autoscaler import Limits
 from .runtime.capacity import Capacity, process_capacity
 from .runtime.clock import Clock, system_clock
+from .runtime.elsewhere import flush, log
 from .runtime.interrupts import interrupts
 from .runtime.places import shown_step, users_step
 from .runtime.pools.kept import Kept, Memory
 from .runtime.pools.pool import Pool, drained_run, is_called_from_within
 from .runtime.pools.tally import Tally
 from .runtime.probing import Probing
+from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.statistics import PoolStatistics, count_kept
 from .runtime.timekeeper import process_timekeeper
@@ -66,14 +68,14 @@ class Run:
         self.clock: Clock = system_clock if clock is None else clock
         self.grace: float = config.exit_grace if grace is None else grace
         self._capacity = process_capacity if capacity is None else capacity
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         # Guarded by the lock; read without it on the way of each call.
         self.pools: dict[Hashable, Pool] = {}
         # What outlives the pools.
         self._memory = Memory()
         self._draining = False
         self._closed = False
-        # Finalizers hand their work to this thread.
+        # What strikes threads is sent from this thread, which a strike cannot start.
         process_timekeeper.start()
         interrupts.install()
         # Whether it stayed behind, in the process from which this one was forked.
@@ -84,7 +86,7 @@ class Run:
     def _after_fork(self) -> None:
         """In a forked child: it has ended, without its exit hooks, which are the parent's."""
         self.forked = self._closed = True
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
 
     def pool(self, key: Hashable, make: MakePool) -> Pool:
         """The pool for `key`, made now if there is none."""
@@ -240,7 +242,9 @@ class Draining:
             if (count := pool.unsettled)
         ]
         if left:
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "leaving %s has waited %g s for its inputs, and goes on: %s; Ctrl-C cancels them",
                 self._run.name,
                 DRAIN_SILENCE,
@@ -281,6 +285,9 @@ def close_runs(runs: Sequence[Run]) -> None:
                 last.hold_in_wait(one.wait_a_moment)
     for one in closing:
         held.hold(one.finish)
+    # What was logged on threads that keep time is written when the run has been left,
+    # unless a handler blocks.
+    held.hold(partial(flush, LAST_JOIN))
     if held.first is not None:
         raise held.first
 
@@ -339,7 +346,9 @@ class _Closing:
             shown = [f"{count} x {place}" for place, count in places[:PLACES_SHOWN]]
             if len(places) > PLACES_SHOWN:
                 shown.append(f"and in {len(places) - PLACES_SHOWN} other places")
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "%s was left while this still ran, after %g s: %s",
                 run.name,
                 run.grace,
@@ -389,17 +398,21 @@ def _end_open_runs() -> None:
     runs = list(_open_runs)
     queued = sum(run.queued for run in runs)
     if queued:
-        logger.warning(
+        log(
+            logger,
+            logging.WARNING,
             "the program ends with %d inputs queued, which are cancelled; "
             "wait for them, or use `with app.run():`",
             queued,
         )
     try:
         close_runs(runs)
-    except Exception:
-        logger.exception("ending what the program left running failed")
+    except Exception as error:
+        text = "ending what the program left running failed"
+        log(logger, logging.ERROR, text, exc_info=error)
     finally:
         process_timekeeper.stop()
+        flush(LAST_JOIN)
 
 
 # Callbacks run last in, first out: registered after concurrent.futures.thread's

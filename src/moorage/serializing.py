@@ -11,7 +11,6 @@ Needs cloudpickle, which the extra ``serialize`` installs.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
 import io
@@ -40,6 +39,7 @@ from .runtime.input import Input, Kind, Target
 from .runtime.labels import Shown, shown_argument
 from .runtime.lifecycle import Hook, Lifecycle
 from .runtime.outcome import _CONTROL_FLOW, PACKAGE, user_frames
+from .runtime.real import Real
 
 if TYPE_CHECKING:
     from .functions import Function
@@ -480,7 +480,7 @@ class _AsyncItems:
     async def __anext__(self) -> Any:
         try:
             if self._steps is None:
-                if asyncio.iscoroutine(self._items):  # said to give a generator when awaited
+                if Real.iscoroutine(self._items):  # said to give a generator when awaited
                     self._items = await self._items
                 self._steps = aiter(self._items)
             item = await anext(self._steps)

@@ -6,7 +6,6 @@ Owns the way from checked options to a pool, the keys of pools, and what
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +28,7 @@ from .runtime.pool_options import PoolOptions
 from .runtime.pools.kept import Kept
 from .runtime.pools.pool import Pool
 from .runtime.probing import Probing
+from .runtime.real import Real
 from .serializing import SerializingTarget, serializing_lifecycle
 from .targets import check_batched_class
 
@@ -50,13 +50,13 @@ class PoolKeys:
 
     def __init__(self) -> None:
         # Reentrant: values are compared under it, and a user's may come back here.
-        self._lock = threading.RLock()
+        self._lock = Real.RLock()
         self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
 
     def _after_fork(self) -> None:
         # A new one: the thread that forked may be in a user's comparison, and gives
         # back the old one.
-        self._lock = threading.RLock()
+        self._lock = Real.RLock()
 
     def key(self, value: Hashable) -> PoolKey:
         try:

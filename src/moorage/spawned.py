@@ -7,7 +7,6 @@ are found by their id.  The other kinds of calls are in ``calls.py`` and
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context
@@ -37,6 +36,7 @@ from .runtime.context import running_input
 from .runtime.input import Input, Target, call_id, call_number, next_call_number
 from .runtime.outcome import Failure, Value
 from .runtime.pools.pool import Pool
+from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.wakers import make_async_waiter
 from .with_aio import FunctionWithAio, MethodWithAio
@@ -478,7 +478,7 @@ class SpawnedCalls:
         self._settled: dict[int, tuple[float, FunctionCall[Any]]] = {}
         self._order: deque[FunctionCall[Any]] = deque()  # in which they settled
         # Held by the one that takes from _order.  Nobody waits for it.
-        self._sweeping = threading.Lock()
+        self._sweeping = Real.Lock()
         forking.know(self)
 
     def _after_fork(self) -> None:
@@ -486,7 +486,7 @@ class SpawnedCalls:
         forking.keep(self._settled, self._order)
         self._settled = {}
         self._order = deque()
-        self._sweeping = threading.Lock()
+        self._sweeping = Real.Lock()
 
     def settled(self, call: FunctionCall[Any], now: float) -> None:
         """Under its pool's lock: only a note."""

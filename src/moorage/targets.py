@@ -13,6 +13,7 @@ from typing import Any
 from . import config
 from .exception import InvalidError
 from .runtime.input import Kind, Target
+from .runtime.real import Real
 
 
 def make_target(
@@ -24,11 +25,11 @@ def make_target(
     batched: bool = False,
 ) -> Target:
     """Describe what calling `function` gives."""
-    if inspect.isasyncgenfunction(function):
+    if Real.isasyncgenfunction(function):
         kind = Kind.ASYNC_GENERATOR
-    elif inspect.iscoroutinefunction(function):
+    elif Real.iscoroutinefunction(function):
         kind = Kind.ASYNC
-    elif inspect.isgeneratorfunction(function):
+    elif Real.isgeneratorfunction(function):
         kind = Kind.SYNC_GENERATOR
     else:
         kind = Kind.SYNC
@@ -77,7 +78,7 @@ def _check_batched(name: str, function: Callable[..., Any], kind: Kind, is_metho
             f"the batched function {name} is a generator; "
             "write one that returns a list, with one element for each input"
         )
-    parameters = list(inspect.signature(function).parameters.values())
+    parameters = list(Real.signature(function).parameters.values())
     if not parameters[1 if is_method else 0 :] and not config.strict:
         first = "self, " if is_method else ""
         short = name.rpartition(".")[2]

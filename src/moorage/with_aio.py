@@ -7,13 +7,13 @@ to call a function have classes of their own, in `invoking` and `spawned`.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from .exception import DeprecationError, Error
 from .frames import is_about_arguments, short, shown_name, wrong_arguments
+from .runtime.real import Real
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -85,7 +85,7 @@ class ContextWithAio(Generic[P, T]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
         # Wrong arguments are an error of this line, not of the `with` that may come later.
-        inspect.signature(self._function).bind(*args, **kwargs)
+        Real.signature(self._function).bind(*args, **kwargs)
         return EitherContext(lambda: self._function(*args, **kwargs))
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:

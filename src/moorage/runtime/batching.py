@@ -9,17 +9,18 @@ when a slot is granted, under its lock; the rest runs where the user's code does
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Final, cast
 
 from ..exception import InvalidError
 from .context import current_input
 from .input import Input, InputState, Target
 from .outcome import Failure, Outcome, Value, failure_of
+from .real import Real
 
 _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -156,7 +157,7 @@ def batch_target(target: Target) -> Target:
 
     if target.is_async:
 
-        @functools.wraps(function)
+        @wraps(function)
         async def run_async(*bound_and_call: Any) -> list[Outcome]:
             *bound, call = bound_and_call
             outcomes, args, kwargs = gather(call)
@@ -167,7 +168,7 @@ def batch_target(target: Target) -> Target:
         run: Callable[..., Any] = run_async
     else:
 
-        @functools.wraps(function)
+        @wraps(function)
         def run_sync(*bound_and_call: Any) -> list[Outcome]:
             *bound, call = bound_and_call
             outcomes, args, kwargs = gather(call)
@@ -185,7 +186,7 @@ class Gathering:
     __slots__ = ("_more_names", "_more_positions", "_names", "_positional", "_required", "_shown")
 
     def __init__(self, target: Target) -> None:
-        parameters = list(inspect.signature(target.function).parameters.values())
+        parameters = list(Real.signature(target.function).parameters.values())
         if target.is_method:
             parameters = parameters[1:]
         self._shown = target.name

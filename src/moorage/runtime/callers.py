@@ -7,20 +7,19 @@ no input, and while no stream is open, it is just the wait.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
 from .cancellation import current_cell
-from .clock import Clock, VirtualClock, Waiter
+from .clock import Waiter
 from .container import Container
 from .context import current_input, hosting
 from .deadlock import look
 from .executor import InputTask
 from .input import Input
 from .pools.pool import Pool
+from .real import Real
 from .regions import park
 from .waits import On, Reader, Wait, known, open_streams
 from .wakers import AsyncWaiter
@@ -38,7 +37,7 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
     if flow is None:
         if not open_streams:
             return park(pool.clock, waiter, timeout)
-        flow = threading.get_ident()
+        flow = Real.get_ident()
     caller = current_input() if cell is None else cell.input
     wait = Wait(flow, caller, pool, on, timeout is not None, False, waiter)
     let_loop_go = hold_loop() if cell is None else None
@@ -66,21 +65,12 @@ def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Aw
     Raises:
         DeadlockError: if it can never end, and no queued input can be failed instead.
     """
-    if pool.clock.virtual:
-        refuse_real_loop(pool.clock)
+    participants = pool.clock.participants
+    if participants is not None:
+        participants.refuse_await()
     if current_input() is None and not open_streams:
         return waiter.wait()
     return _wait_for(pool, waiter, on, timed)
-
-
-def refuse_real_loop(clock: Clock) -> None:
-    """Refuse to await on a loop in real time what only virtual time, which it holds up, ends.
-
-    Raises:
-        InvalidError: if that is so.
-    """
-    if isinstance(clock, VirtualClock) and clock._has_this_thread:
-        clock._refuse_real_loop("await ....aio(...)")
 
 
 async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> None:
@@ -103,9 +93,9 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
 
 
 def _current_task() -> object:
-    loop = asyncio._get_running_loop()
+    loop = Real._get_running_loop()
     if loop is not None:
-        return asyncio.current_task(loop)
+        return Real.current_task(loop)
     import trio
 
     return trio.lowlevel.current_task()
@@ -136,7 +126,7 @@ class ReaderHere:
         self._reader: Reader | None = None
 
     def find(self) -> Reader:
-        thread, input = threading.get_ident(), current_input()
+        thread, input = Real.get_ident(), current_input()
         reader = self._reader
         if reader is None or thread != self._thread or input is not self._input:
             self._thread, self._input = thread, input
@@ -153,7 +143,7 @@ def reader_here() -> Reader:
         thread: object = cell
         input = cell.input
     else:
-        thread = hosting.container or threading.get_ident()
+        thread = hosting.container or Real.get_ident()
         input = None
-    loop = asyncio._get_running_loop()
-    return thread, input, None if loop is None else asyncio.current_task(loop)
+    loop = Real._get_running_loop()
+    return thread, input, None if loop is None else Real.current_task(loop)

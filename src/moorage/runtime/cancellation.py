@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
-import inspect
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -32,6 +31,7 @@ from . import forking
 from .clock import Waiter, system_clock
 from .context import current_input
 from .input import Input
+from .real import Real
 from .regions import here
 from .timekeeper import process_timekeeper
 
@@ -70,7 +70,7 @@ class Cell:
 
     def __init__(self) -> None:
         # Guards all below.  A leaf, but that a virtual clock's is taken to wake `waiter`.
-        self.lock: threading.Lock = threading.Lock()
+        self.lock: threading.Lock = Real.Lock()
         self.ident: int = 0  # of the thread, once it is bound
         self.state: CellState = OURS
         self.input: Input | None = None  # None outside of user code
@@ -256,7 +256,7 @@ def _sender() -> Callable[[int], object] | None:
 def bind_cell(cell: Cell | None) -> None:
     """Make `cell` the cell, and the guard, of this worker thread."""
     if cell is not None:
-        cell.ident = threading.get_ident()
+        cell.ident = Real.get_ident()
     here.guard = cell
 
 
@@ -387,7 +387,7 @@ def cooperative(*functions: Any) -> Any:
             f"cooperative marks a function or a method, got {raw!r}; "
             "write @moorage.cooperative above a def"
         )
-    if inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw):
+    if Real.iscoroutinefunction(raw) or Real.isasyncgenfunction(raw):
         raise InvalidArgumentsError(
             f"cooperative marks a def, got the async def {getattr(raw, '__name__', raw)}, which is "
             "cancelled at its awaits only; write `with moorage.shield():` around what must be whole"

@@ -8,7 +8,6 @@ idle container is an effect, carried out with no lock held.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Final, Protocol
 
 from .. import config
 from . import forking
+from .real import Real
 
 Effect = Callable[[], object]
 
@@ -62,7 +62,7 @@ class Capacity:
     def __init__(
         self, max_containers: int | None = None, max_sync_slots: int | None = None
     ) -> None:
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._max_containers = max_containers
         self._max_sync_slots = max_sync_slots
         self._containers = 0
@@ -80,7 +80,7 @@ class Capacity:
     def _after_fork(self) -> None:
         """In a forked child: what held room stayed behind."""
         forking.keep(self._line, self._tenants)
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._containers = self._sync_slots = self._evicting = 0
         self._line = deque()
         self._tenants = {}

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from .real import Real
 from .timekeeper import Callback, Timer, process_timekeeper
-from .virtual_clock import VirtualClock as VirtualClock
-from .virtual_clock import clock_of_here as clock_of_here
+
+if TYPE_CHECKING:
+    from .participants import Participants
 
 
 class Waiter(Protocol):
@@ -28,6 +29,11 @@ class Clock(Protocol):
     """What the engine asks of time."""
 
     virtual: bool
+
+    @property
+    def participants(self) -> Participants | None:
+        """Who takes part, if time is virtual; None in real time."""
+        ...
 
     def now(self) -> float:
         """Seconds since some fixed point."""
@@ -56,7 +62,7 @@ class RealWaiter:
     __slots__ = ("lock",)
 
     def __init__(self) -> None:
-        self.lock: threading.Lock = threading.Lock()
+        self.lock: threading.Lock = Real.Lock()
         self.lock.acquire()
 
     def wake(self) -> None:
@@ -70,7 +76,8 @@ class RealClock:
     """Monotonic time and the process's timekeeper."""
 
     virtual = False
-    now: staticmethod[[], float] = staticmethod(time.monotonic)
+    participants: Participants | None = None
+    now: staticmethod[[], float] = staticmethod(Real.monotonic)
     make_waiter = RealWaiter
 
     def call_at(self, when: float, callback: Callback) -> Timer:
@@ -83,7 +90,7 @@ class RealClock:
         return waiter.lock.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.new_event_loop()
+        return Real.new_event_loop()
 
     def __repr__(self) -> str:
         return "<RealClock>"
@@ -101,7 +108,7 @@ def acquire_patiently(lock: threading.Lock) -> None:
     and tries again is let in when the owner is out.
     """
     for _ in range(_PATIENCE):
-        time.sleep(0)
+        Real.sleep(0)
         if lock.acquire(False):
             return
     lock.acquire()
@@ -122,13 +129,13 @@ def join_threads(threads: Iterable[threading.Thread], timeout: float) -> list[th
 
     `timeout` seconds in all.  The calling thread counts among those that live.
     """
-    until = time.monotonic() + timeout
+    until = Real.monotonic() + timeout
     left: list[threading.Thread] = []
     for thread in threads:
-        if thread is not threading.current_thread():
+        if thread is not Real.current_thread():
             if thread.ident is None:
                 continue  # never started
-            thread.join(max(0.0, until - time.monotonic()))
+            thread.join(max(0.0, until - Real.monotonic()))
         if thread.is_alive():
             left.append(thread)
     return left

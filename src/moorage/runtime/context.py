@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from . import forking
 from .input import Input, is_of_this_process
+from .real import Real
 
 # Unset: not in a container.  None: in a container, in a hook.
 running_input: Final[ContextVar[Input | None]] = ContextVar("moorage_running_input")
@@ -49,7 +50,7 @@ _hook_forked_on: int = 0
 def _after_fork() -> None:
     global _hook_forked_on
     if running_input.get(_OUTSIDE) is None:
-        _hook_forked_on = threading.get_ident()
+        _hook_forked_on = Real.get_ident()
     hosting.container = None  # it stayed behind: nothing here is its thread
 
 
@@ -78,5 +79,5 @@ def is_local() -> bool:
     """True in the program that calls, False in code that a container runs."""
     input = running_input.get(_OUTSIDE)
     if input is None:
-        return _hook_forked_on == threading.get_ident()
+        return _hook_forked_on == Real.get_ident()
     return input is _OUTSIDE or not is_of_this_process(input)

@@ -12,7 +12,6 @@ only if it finds none, the exact one.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
@@ -24,9 +23,11 @@ from .batching import batch_of
 from .cancellation import Cell
 from .clock import Clock
 from .container import Container
+from .elsewhere import log
 from .input import Input, InputState
 from .knots import Node
 from .outcome import Failure
+from .real import Real
 from .streaming import stream_of
 from .waiting_graph import NOT_BEGUN, WaitingGraph
 from .waits import Read, Wait, blockers_of, blockers_of_reader, ends, known, waiting
@@ -62,7 +63,7 @@ def look_at_all() -> None:
 IN_LINE: Final = (InputState.QUEUED, InputState.OUTSIDE)
 
 # One search at a time: two that find the same knot must not both cut it.
-_looking: Final = threading.Lock()
+_looking: Final = Real.Lock()
 
 
 class _Suspicion:
@@ -177,7 +178,8 @@ def _look_closely(starts: list[Wait], pool: Pool | None = None, *, patient: bool
                 _given_up.add(victim)
                 tell = partial(_give_up, graph.pool_of[victim], victim, error)
         tell()
-    logger.warning("%s\n(raised as DeadlockError in %g s unless it ends)", text, grace)
+    said = "%s\n(raised as DeadlockError in %g s unless it ends)"
+    log(logger, logging.WARNING, said, text, grace)
 
 
 def _suspect(starts: list[Wait], graph: WaitingGraph, clock: Clock, grace: float) -> None:

@@ -31,6 +31,7 @@ from .context import running_input
 from .input import Input, InputState
 from .loopwatch import LoopWatch
 from .outcome import Outcome, Value, failure_of
+from .real import Real
 from .streaming import stream_of
 from .threads import Around, Effect, Settle, carry_out, end_child
 
@@ -52,9 +53,9 @@ class Bell:
     def __init__(self) -> None:
         self._sockets: tuple[socket.socket, socket.socket] | None = None
         if hasattr(os, "eventfd"):
-            self.fileno: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.fileno: int = Real.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         else:  # pragma: no cover - macOS
-            self._sockets = socket.socketpair()
+            self._sockets = Real.socketpair()
             for end in self._sockets:
                 end.setblocking(False)
             self.fileno = self._sockets[0].fileno()
@@ -62,7 +63,7 @@ class Bell:
     def ring(self) -> None:
         try:
             if self._sockets is None:
-                os.eventfd_write(self.fileno, 1)
+                Real.eventfd_write(self.fileno, 1)
             else:  # pragma: no cover - macOS
                 self._sockets[1].send(b"\0")
         except BlockingIOError:  # pragma: no cover - full: rung often enough
@@ -72,7 +73,7 @@ class Bell:
         """Take the rings out; the loop calls it before it looks."""
         try:
             if self._sockets is None:
-                os.eventfd_read(self.fileno)
+                Real.eventfd_read(self.fileno)
             else:  # pragma: no cover - macOS
                 self._sockets[0].recv(4096)
         except BlockingIOError:
@@ -80,7 +81,7 @@ class Bell:
 
     def close(self) -> None:
         if self._sockets is None:
-            os.close(self.fileno)
+            Real.close(self.fileno)
         else:  # pragma: no cover - macOS
             for end in self._sockets:
                 end.close()
@@ -102,7 +103,7 @@ class InputTask(asyncio.Task[None]):
 
     def cancel(self, msg: object = None) -> bool:
         coroutine: Any = self.get_coro()
-        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        if Real.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
             self.cancelled_early = True
             return True
         return super().cancel(msg)
@@ -117,7 +118,7 @@ class InputTask(asyncio.Task[None]):
         if not due:
             return
         loop = self.get_loop()
-        if asyncio._get_running_loop() is loop:
+        if Real._get_running_loop() is loop:
             self.cancel()
         else:
             try:
@@ -138,7 +139,7 @@ def stop_inherited(loop: asyncio.AbstractEventLoop) -> None:
         ready = cast("deque[asyncio.Handle]", found)
         forking.keep(list(ready))
         ready.clear()
-        ready.append(asyncio.Handle(_end_awaiting, (), loop, Context()))
+        ready.append(Real.Handle(_end_awaiting, (), loop, Context()))
 
 
 def _end_awaiting() -> None:
@@ -187,7 +188,7 @@ class TaskLane:
         self._starting = False
         slow = config.slow_loop_seconds
         self._watch: LoopWatch | None = (
-            None if slow is None else LoopWatch(loop, threading.get_ident(), slow)
+            None if slow is None else LoopWatch(loop, Real.get_ident(), slow)
         )
         self._bell = Bell()
         loop.add_reader(self._bell.fileno, self._answer)
@@ -198,7 +199,7 @@ class TaskLane:
         The descriptors are shared with the parent: the bell is closed and never
         rung here, and the loop, whose selector is shared too, does nothing more.
         """
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._settle = end_child
         if not self._closed:
             self._closed = True
@@ -321,7 +322,7 @@ class TaskLane:
                 kwargs = input.kwargs
                 result = function(*args) if kwargs is None else function(*args, **kwargs)
                 if target.is_generator:
-                    if asyncio.iscoroutine(result):  # said to give a generator when awaited
+                    if Real.iscoroutine(result):  # said to give a generator when awaited
                         result = await result
                     await stream_of(input.call).drive_async(result)
                     outcome = Value(None)

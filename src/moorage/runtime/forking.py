@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, Final, NoReturn, Protocol
 
 from ..exception import ExecutionError
+from .real import Real
 
 logger: Final = logging.getLogger("moorage")
 
@@ -163,7 +164,7 @@ def end_child(error: BaseException | None) -> NoReturn:
                 stream.flush()
             except Exception:  # None, closed, or a full disk: it ends all the same
                 pass
-        os._exit(code)
+        Real.exit_now(code)
 
 
 def _exit_code(error: BaseException | None) -> int:

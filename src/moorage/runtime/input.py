@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import enum
 import itertools
-import os
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any, Final, Protocol
 
 from . import forking
 from .outcome import Outcome
+from .real import Real
 
 
 class InputState(enum.Enum):
@@ -180,7 +180,7 @@ class Input:
 
 
 # Ids differ between processes, so that two logs can be put side by side.
-_process: str = os.urandom(4).hex()
+_process: str = Real.urandom(4).hex()
 next_call_number: Final = itertools.count(1).__next__
 # The first number of a call of this process, and, in a forked child, the processes
 # before it: each with its first number, the eldest first.
@@ -191,7 +191,7 @@ _earlier: Final[list[tuple[int, str]]] = []
 def _after_fork() -> None:
     global _process, _first_number
     _earlier.append((_first_number, _process))
-    _process = os.urandom(4).hex()
+    _process = Real.urandom(4).hex()
     _first_number = next_call_number()
 
 

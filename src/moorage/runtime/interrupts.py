@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, ClassVar, Final
 
 from . import forking
 from .clock import Waiter
+from .real import Real
 from .regions import begins_region, here
 from .timekeeper import process_timekeeper
 
@@ -44,13 +44,13 @@ class Interrupts:
 
     def install(self) -> None:
         """Take over SIGINT, if this is the main thread and Python's own handler has it."""
-        if threading.current_thread() is not threading.main_thread():
+        if Real.current_thread() is not Real.main_thread():
             return
         here.guard = self
         self._leaves = False
-        if not self._installed and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if not self._installed and Real.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._installed = True  # before it is: a Ctrl-C may come in between
-            signal.signal(signal.SIGINT, self._handle)
+            Real.set_signal(signal.SIGINT, self._handle)
 
     def resume(self) -> None:
         """In a forked child, whose main thread may be another than before."""
@@ -62,7 +62,7 @@ class Interrupts:
 
     def uninstall(self) -> None:
         """Give SIGINT back, unless somebody else has taken it since."""
-        if threading.current_thread() is not threading.main_thread() or not self._installed:
+        if Real.current_thread() is not Real.main_thread() or not self._installed:
             return
         if self._depth:
             self._leaves = True  # what is left of the region is not to be broken either
@@ -71,8 +71,8 @@ class Interrupts:
 
     def _give_back(self) -> None:
         self._installed = self._leaves = False
-        if signal.getsignal(signal.SIGINT) == self._handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if Real.getsignal(signal.SIGINT) == self._handle:
+            Real.set_signal(signal.SIGINT, signal.default_int_handler)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._depth > self._open_to:
@@ -85,7 +85,7 @@ class Interrupts:
             return
         # Also if the wait is over just now, before `end_wait` could say so.
         self._open_to = 0
-        if self._depth == 0 and asyncio._get_running_loop() is not None:
+        if self._depth == 0 and Real._get_running_loop() is not None:
             # asyncio.run() would have installed its own, had Python's been in force.
             runner = _runner(frame)
             if runner is not None:
@@ -141,8 +141,8 @@ class Interrupts:
 
     def strike_again(self) -> None:
         """Let it come once more, soon: where it landed it would be lost, or break something."""
-        ident = threading.get_ident()
-        process_timekeeper.post(lambda: signal.pthread_kill(ident, signal.SIGINT))
+        ident = Real.get_ident()
+        process_timekeeper.post(lambda: Real.pthread_kill(ident, signal.SIGINT))
 
     def _raise_pending(self) -> None:
         if self._pending and self._depth <= self._open_to:

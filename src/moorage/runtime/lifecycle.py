@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .context import hook_context
+from .elsewhere import log
 from .forking import UserCode
 from .outcome import user_frames
+from .real import Real
 
 logger: Final = logging.getLogger("moorage")
 
@@ -85,7 +87,7 @@ class Start:
         if task is None:
             return
         coroutine: Any = task.get_coro()
-        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        if Real.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
             # Cancelled now it would never enter the user's: its first step comes next.
             assert self.loop is not None
             self.loop.call_soon(self._cancel, context=Context())
@@ -119,7 +121,7 @@ def run_exit(
         except BaseException as error:
             # Also SystemExit and the like: the hooks after it are owed their turn.
             error.with_traceback(user_frames(error.__traceback__))
-            logger.exception("exit hook %s failed", hook.name, exc_info=error)
+            log(logger, logging.ERROR, "exit hook %s failed", hook.name, exc_info=error)
 
 
 def _run(

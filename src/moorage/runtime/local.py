@@ -17,13 +17,15 @@ from functools import partial
 from typing import Final
 
 from . import forking
-from .clock import VirtualClock, join_threads
+from .clock import join_threads
 from .container import ContainerOptions, ContainerState, Effect, Host
 from .context import hosting
+from .elsewhere import log
 from .executor import TaskLane, stop_inherited
 from .input import Input
 from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
+from .real import Real
 from .slots import Slots
 from .threads import ThreadLane, Worker, carry_out, place_of
 
@@ -53,8 +55,8 @@ class LocalContainer:
         self._name = f"moorage-{options.name}-{number}"
         clock = host.clock
         self._clock = clock
-        self._virtual = clock if isinstance(clock, VirtualClock) else None
-        self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
+        self._virtual = clock.participants
+        self._thread = Real.Thread(target=self._main, name=self._name, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._executor: LoopExecutor | None = None
         self._tasks: TaskLane | None = None
@@ -78,7 +80,7 @@ class LocalContainer:
 
     def _after_fork(self) -> None:
         """In a forked child: it stayed behind, maybe but for the thread that forked."""
-        here = self._thread.ident == threading.get_ident()
+        here = self._thread.ident == Real.get_ident()
         self._threads._after_fork()
         if self._tasks is not None:
             self._tasks._after_fork(here=here)
@@ -234,8 +236,9 @@ class LocalContainer:
                 # Ends by stop().  A task of the user's that raises SystemExit
                 # or calls loop.stop() ends it too; its neighbours live on.
                 loop.run_forever()
-            except BaseException:
-                logger.exception("a task in %s stopped its event loop, which goes on", self._name)
+            except BaseException as error:
+                text = "a task in %s stopped its event loop, which goes on"
+                log(logger, logging.ERROR, text, self._name, exc_info=error)
         self._serving = False
 
     def _stop_serving(self) -> None:
@@ -262,11 +265,12 @@ class LocalContainer:
             return
         try:
             loop.run_until_complete(loop.create_task(_end_leftovers(), context=Context()))
-        except BaseException:
-            logger.exception("ending the tasks left in %s failed", self._name)
+        except BaseException as error:
+            text = "ending the tasks left in %s failed"
+            log(logger, logging.ERROR, text, self._name, exc_info=error)
         executor.shutdown()
         for left in join_threads(executor.threads, LEFTOVER_GRACE):
-            logger.warning("left behind by %s: %s", self._name, place_of(left))
+            log(logger, logging.WARNING, "left behind by %s: %s", self._name, place_of(left))
         loop.close()
 
     def __repr__(self) -> str:
@@ -275,15 +279,16 @@ class LocalContainer:
 
 async def _end_leftovers() -> None:
     """Cancel what still runs on this loop, and close its asynchronous generators."""
-    me = asyncio.current_task()
-    tasks = [task for task in asyncio.all_tasks() if task is not me]
+    me = Real.current_task()
+    tasks = [task for task in Real.all_tasks() if task is not me]
     for task in tasks:
         task.cancel()
     if tasks:
-        _, pending = await asyncio.wait(tasks, timeout=LEFTOVER_GRACE)
+        _, pending = await Real.wait(tasks, timeout=LEFTOVER_GRACE)
         for task in pending:
-            logger.warning("left behind after its cancel: %r", task)
+            log(logger, logging.WARNING, "left behind after its cancel: %r", task)
         for task in tasks:
             if task.done() and not task.cancelled() and task.exception() is not None:
-                logger.error("a task left behind failed", exc_info=task.exception())
-    await asyncio.wait_for(asyncio.get_running_loop().shutdown_asyncgens(), LEFTOVER_GRACE)
+                error = task.exception()
+                log(logger, logging.ERROR, "a task left behind failed", exc_info=error)
+    await Real.wait_for(Real.get_running_loop().shutdown_asyncgens(), LEFTOVER_GRACE)

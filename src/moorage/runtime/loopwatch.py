@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from contextvars import Context
 from typing import Final
 
 from . import forking
 from .clock import system_clock
+from .elsewhere import log_elsewhere
 from .input import Input
 from .places import place_in_stack
+from .real import Real
 from .stacks import current_frames
 from .timekeeper import Timer
 
@@ -30,7 +31,7 @@ logger: Final = logging.getLogger("moorage")
 ASKED: Final = 4
 
 # Guards `Target.is_reported`, as each function is reported once.
-_reporting: Final = threading.Lock()
+_reporting: Final = Real.Lock()
 forking.in_child(lambda: forking.renew(_reporting))
 
 
@@ -41,7 +42,7 @@ class LoopWatch:
         self._loop = loop
         self._ident = ident
         self._seconds = seconds
-        self._lock = threading.Lock()  # a leaf, guards all below
+        self._lock = Real.Lock()  # a leaf, guards all below
         self._inputs: dict[Input, None] = {}
         # Invariant: there is a timer while _inputs is not empty, and the watch not closed.
         self._timer: Timer | None = None
@@ -110,10 +111,10 @@ class LoopWatch:
 
     def _report(self, seconds: float) -> None:
         """Say who blocks the loop, and where, unless that is known."""
-        task = asyncio.current_task(self._loop)
+        task = Real.current_task(self._loop)
         place = place_in_stack(current_frames().get(self._ident))
         with self._lock:
-            if self._asked_at is None or asyncio.current_task(self._loop) is not task:
+            if self._asked_at is None or Real.current_task(self._loop) is not task:
                 return  # it has got on meanwhile
             running = [input for input in self._inputs if input.runner is task]
         if task is None or place is None or not running:
@@ -123,7 +124,9 @@ class LoopWatch:
             if target.is_reported:
                 return
             target.is_reported = True
-        logger.warning(
+        log_elsewhere(
+            logger,
+            logging.WARNING,
             "%s has blocked the event loop of its container for %.1f s, in %s; "
             "write `await asyncio.to_thread(...)` around what takes long there, "
             "or make %s a def, which runs in a thread",

@@ -20,6 +20,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from .forking import UserCode
 from .idle_threads import IdleThreads
+from .real import Real
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class Offloader:
     __slots__ = ("bell", "dismissed", "parked_at", "stays")
 
     def __init__(self, *, stays: bool) -> None:
-        self.bell: threading.Lock = threading.Lock()
+        self.bell: threading.Lock = Real.Lock()
         self.bell.acquire()
         self.stays: bool = stays
         self.parked_at: float = math.inf
@@ -47,10 +48,12 @@ class LoopExecutor(ThreadPoolExecutor):
     """A ThreadPoolExecutor to asyncio, which takes no other; its ways are its own."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(max_workers=1)  # makes no thread by itself
+        # Not the constructor of the standard executor: it makes a queue and a semaphore,
+        # which nothing here uses, of classes that users patch.
         self.most_threads: int = MOST_THREADS
+        self._max_workers = MOST_THREADS
         self._name = name
-        self._guard = threading.Lock()
+        self._guard = Real.Lock()
         # All below guarded by _guard.
         # Invariant: if there is work, all threads are awake (running work, or on their
         # way to look for it), or as many are on their way as there is work.
@@ -73,7 +76,7 @@ class LoopExecutor(ThreadPoolExecutor):
             RuntimeError: if the executor was shut down, or has no thread and
                 none can be made.
         """
-        future: Future[T] = Future()
+        future: Future[T] = Real.Future()
 
         def work() -> None:
             if not future.set_running_or_notify_cancel():
@@ -103,7 +106,7 @@ class LoopExecutor(ThreadPoolExecutor):
         return future
 
     def _add_thread(self, *, stays: bool = False) -> None:
-        thread = threading.Thread(
+        thread = Real.Thread(
             target=self._main,
             args=(Offloader(stays=stays),),
             name=f"{self._name}-to_thread",

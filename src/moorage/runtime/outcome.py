@@ -9,12 +9,12 @@ layer may use it.
 from __future__ import annotations
 
 import asyncio
-import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 from ..exception import InputCancellation, InputCancelledError, RemoteError
+from .real import Real
 
 PACKAGE: Final = str(Path(__file__).resolve().parent.parent)
 
@@ -128,7 +128,7 @@ def _copy_of(error: BaseException) -> BaseException:
 
 def _copied(error: BaseException) -> object:
     try:
-        return copy.copy(error)
+        return Real.copy(error)
     except TypeError:
         # Its class asks for more than `args`, as one with keyword-only parameters does:
         # then without its __init__, and with what that left.

@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol, SupportsIndex
 from ..exception import ClockStuckError, InvalidArgumentsError
 from . import forking
 from .outcome import user_frames
+from .real import Real
 from .regions import here, ours, park
 
 # What `time.time()` counts from: 2020-01-01 00:00 UTC, when virtual time is 0.
@@ -42,18 +43,18 @@ NAMES: Final = (
 )
 
 # Whose calls keep real time: whoever waits for real things in it, or measures tests.
-# Of this library only those that read time: where another file of it calls
+# moorage is not among them: it reads real time from `Real`, and where a file of it calls
 # `time.sleep`, that is the user's function (``asyncio.to_thread(time.sleep, 5)``).
 REAL_PACKAGES: Final = frozenset(
     {"_pytest", "anyio", "hypothesis", "pluggy", "pytest", "pytest_asyncio", "sniffio", "trio"}
 )
-REAL_MODULES: Final = frozenset({"moorage.runtime.clock", "moorage.runtime.timekeeper"})
 
 
 class VirtualTime(Protocol):
     """What is asked of a virtual clock here."""
 
     virtual: bool
+    participants: Any
     # Guarded by _lock; read without it.
     _patches: tuple[frozenset[str], ...]
 
@@ -87,7 +88,7 @@ def current_virtual_clock() -> VirtualTime | None:
 @functools.cache
 def _keeps_real_time(module: str) -> bool:
     package = module.partition(".")[0]
-    return package in sys.stdlib_module_names or package in REAL_PACKAGES or module in REAL_MODULES
+    return package in sys.stdlib_module_names or package in REAL_PACKAGES
 
 
 def _is_within(module: str, reach: frozenset[str]) -> bool:
@@ -168,13 +169,13 @@ _real: Final[dict[str, Callable[..., Any]]] = {name: getattr(time, name) for nam
 _virtual: Final = _stand_ins()
 
 # Guards what is installed; nothing of the user's runs while it is held.
-_lock: threading.Lock = threading.Lock()
+_lock: threading.Lock = Real.Lock()
 _installed = 0
 
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = Real.Lock()
 
 
 forking.in_child(_after_fork)

@@ -17,6 +17,7 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Genera
 from typing import Any, Final
 
 from .outcome import PACKAGE
+from .real import Real
 
 Step = tuple[CodeType, int]
 """A frame: its code and its line."""
@@ -182,7 +183,7 @@ def _whose(file: str) -> int:
 def _short(file: str) -> str:
     """`file`, from the working directory, or from its library, on."""
     try:
-        here = os.getcwd() + os.sep
+        here = Real.getcwd() + os.sep
     except OSError:
         here = os.sep  # it was removed
     installed, standard = _libraries()

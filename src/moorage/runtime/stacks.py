@@ -15,12 +15,13 @@ from types import FrameType
 from typing import Final
 
 from . import forking
+from .real import Real
 from .regions import ours
 
 FREEZES: Final = sys.version_info < (3, 11, 9)
 
 # Held while the collector is off.  Reentrant, for a signal handler may ask.
-_lock: threading.RLock = threading.RLock()
+_lock: threading.RLock = Real.RLock()
 
 
 @ours
@@ -42,7 +43,7 @@ def current_frames() -> dict[int, FrameType]:
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.RLock()
+    _lock = Real.RLock()
 
 
 forking.in_child(_after_fork)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import operator
-import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context
@@ -20,6 +19,7 @@ from ..exception import InputCancellation
 from . import forking
 from .clock import Clock
 from .input import Call
+from .real import Real
 from .regions import ours, park
 
 # Items a generator may be ahead of its reader.
@@ -48,7 +48,7 @@ class Stream:
         # Called, without a lock, when the producer is about to wait.
         self._on_full = on_full
         self._born = forking.process.number
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         # Invariant: a producer waits only while the buffer is full and open, a
         # reader only while it is empty and neither ended nor closed.
         self._items: deque[Any] = deque()
@@ -170,7 +170,7 @@ class Stream:
 
     async def drive_async(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Run an asynchronous generator to its end in this task."""
-        loop = asyncio.get_running_loop()
+        loop = Real.get_running_loop()
         try:
             async for item in generator:
                 if not self._offer(item):

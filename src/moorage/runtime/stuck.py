@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Final, NamedTuple
 
 from .places import place_in_stack, place_in_task, place_of_caller, place_of_thread
+from .real import Real
 from .stacks import current_frames
 
 # The most waits that an error names.
@@ -87,7 +88,7 @@ def why_for_ever(stuck: Stuck) -> str:
 
 def _tasks_of(loop: asyncio.AbstractEventLoop) -> list[tuple[str, object]]:
     """Names and coroutines of the loop's tasks, in a fixed order."""
-    tasks = [(task.get_name(), task.get_coro()) for task in asyncio.all_tasks(loop)]
+    tasks = [(task.get_name(), task.get_coro()) for task in Real.all_tasks(loop)]
     return sorted(tasks, key=lambda named: named[0])
 
 

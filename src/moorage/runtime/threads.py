@@ -27,12 +27,14 @@ from ..exception import InputCancellation, RemoteError
 from . import forking
 from .cancellation import Cell, bind_cell
 from .captured import decimal_context, own_decimal_context
-from .clock import Clock, VirtualClock, acquire_patiently
+from .clock import Clock, acquire_patiently
 from .context import running_input
+from .elsewhere import log
 from .idle_threads import IdleThreads
 from .input import Input, InputState, Target
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .places import place_in_stack
+from .real import Real
 from .stacks import current_frames
 from .streaming import stream_of
 
@@ -65,7 +67,7 @@ class Worker:
     )
 
     def __init__(self, *, stays: bool = False) -> None:
-        self.bell: threading.Lock = threading.Lock()
+        self.bell: threading.Lock = Real.Lock()
         self.bell.acquire()
         # The container's thread T stays: what `enter` has made may be bound to it.
         self.stays: bool = stays
@@ -94,7 +96,7 @@ class ThreadLane:
         around: Around | None = None,
     ) -> None:
         self._lock = lock
-        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._virtual = clock.participants
         self._settle = settle
         self._container = container  # only handed on to `settle`
         self._limit = limit
@@ -115,7 +117,7 @@ class ThreadLane:
 
     def _after_fork(self) -> None:
         """In a forked child: the input in which it was forked ends the child when it ends."""
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._settle = end_child
 
     # -- called by the container, under the pool's lock -------------------------
@@ -165,7 +167,7 @@ class ThreadLane:
     # -- threads ----------------------------------------------------------------
 
     def _spawn(self, worker: Worker) -> None:
-        thread = threading.Thread(
+        thread = Real.Thread(
             target=self._arrive, args=(worker,), name=f"{self._name}-worker", daemon=True
         )
         try:
@@ -382,8 +384,8 @@ def carry_out(effects: Iterable[Effect]) -> None:
     for effect in effects:
         try:
             effect()
-        except Exception:
-            logger.exception("an effect of moorage failed")
+        except Exception as error:
+            log(logger, logging.ERROR, "an effect of moorage failed", exc_info=error)
 
 
 def place_of(thread: threading.Thread) -> str:

@@ -2,8 +2,11 @@
 
 Owns a queue of timers and the thread that fires them; sleeps until the next
 one is due and uses no CPU in between.  Callbacks run on that thread, must not
-block and must not run user code.  Only ``clock.py`` calls it, and finalizers
-through :meth:`Timekeeper.post`.
+block, log, or run user code: what is the user's goes through ``elsewhere.py``.
+Nothing that a callback raises ends the thread.  ``clock.py`` calls it, and what
+strikes threads through :meth:`Timekeeper.post`.
+
+Begin reading at `Timekeeper.call_at`, then `Timekeeper._run`.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ import heapq
 import itertools
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
+from types import MethodType
 from typing import Final
 
 from . import forking
+from .elsewhere import keep_time, let_go, log_elsewhere
+from .real import Real
 
 logger: Final = logging.getLogger("moorage")
 
@@ -27,16 +32,20 @@ Callback = Callable[[], object]
 class Timer:
     """One callback that is due at a time.  Cancelling it twice, or late, is harmless."""
 
-    __slots__ = ("callback", "when")
+    __slots__ = ("callback", "queue", "when")
 
     def __init__(self, when: float, callback: Callback) -> None:
         self.when: float = when
         # None once fired or cancelled.  A plain store: whoever fires takes the
         # callback out first, and a callback that still runs sees current state.
         self.callback: Callback | None = callback
+        self.queue: TimerQueue | None = None  # in which it is; set once
 
     def cancel(self) -> None:
-        self.callback = None
+        if self.callback is not None:
+            self.callback = None
+            if self.queue is not None:
+                self.queue.cancelled += 1
 
 
 Rank = tuple[int, ...]
@@ -44,20 +53,33 @@ Rank = tuple[int, ...]
 
 
 class TimerQueue:
-    """Timers ordered by time, then by rank, then by arrival.  Not thread-safe: the owner locks."""
+    """Timers ordered by time, then by rank, then by arrival.  Not thread-safe: the owner locks.
 
-    __slots__ = ("_heap", "_order")
+    To set or to cancel a timer costs about the logarithm of their number: the queue is
+    walked over only when most of its timers were cancelled since it was last walked over.
+    """
+
+    __slots__ = ("_heap", "_order", "cancelled")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, Rank, int, Timer]] = []
         self._order = itertools.count()
+        # About how many timers in the heap are cancelled.  `Timer.cancel` adds to it without
+        # a lock, so two threads may count as one, and nothing but the time of the next walk
+        # depends on it.  Each walk sets it right.
+        self.cancelled: int = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def push(self, timer: Timer, rank: Rank = ()) -> bool:
         """Add a timer; true if it is now the first one due."""
         heap = self._heap
-        if len(heap) > 64 and sum(t.callback is None for *_, t in heap) * 2 > len(heap):
+        if self.cancelled > 64 and self.cancelled * 2 > len(heap):
             heap[:] = [entry for entry in heap if entry[3].callback is not None]
             heapq.heapify(heap)
+            self.cancelled = 0
+        timer.queue = self
         heapq.heappush(heap, (timer.when, rank, next(self._order), timer))
         return heap[0][3] is timer
 
@@ -66,6 +88,7 @@ class TimerQueue:
         heap = self._heap
         while heap and heap[0][3].callback is None:
             heapq.heappop(heap)
+            self.cancelled -= 1
         return heap[0][0] if heap else None
 
     def pop_due(self, now: float) -> Callback | None:
@@ -76,6 +99,7 @@ class TimerQueue:
             callback, timer.callback = timer.callback, None
             if callback is not None:
                 return callback
+            self.cancelled -= 1
         return None
 
 
@@ -87,12 +111,12 @@ class Timekeeper:
         forking.know(self)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._timers = TimerQueue()  # guarded by _lock
         self._thread: threading.Thread | None = None  # guarded by _lock
         self._stopping = False  # guarded by _lock
         self._posted: deque[Callback] = deque()
-        self._bell = threading.Lock()  # held while there is nothing to look at
+        self._bell = Real.Lock()  # held while there is nothing to look at
         self._bell.acquire()
 
     def _after_fork(self) -> None:
@@ -118,7 +142,7 @@ class Timekeeper:
         """Run `callback` soon.  Takes no lock: finalizers may call it from anywhere.
 
         If no thread was ever started the callback waits for the first timer;
-        pools start the thread before they hand out what needs finalizing.
+        pools start the thread before they hand out what needs it.
         """
         self._posted.append(callback)
         self._ring()
@@ -143,7 +167,7 @@ class Timekeeper:
 
     def _ensure_thread(self) -> None:
         if self._thread is None and not self._stopping:
-            thread = threading.Thread(target=self._run, name="moorage-timekeeper", daemon=True)
+            thread = Real.Thread(target=self._run, name="moorage-timekeeper", daemon=True)
             thread.start()
             self._thread = thread
 
@@ -154,26 +178,39 @@ class Timekeeper:
             pass  # already ringing: the thread has yet to look
 
     def _run(self) -> None:
+        keep_time()
         while True:
             with self._lock:
                 if self._stopping:
                     return
-                now = time.monotonic()
+                now = Real.monotonic()
                 callback = self._timers.pop_due(now)
                 when = self._timers.next_when()
             if callback is None and self._posted:
                 callback = self._posted.popleft()
             if callback is not None:
-                try:
-                    callback()
-                except Exception:
-                    logger.exception("a timer of moorage failed")
+                run_timer(callback)
                 del callback
                 continue
             if when is None:
                 self._bell.acquire()
             else:
                 self._bell.acquire(timeout=min(when - now, threading.TIMEOUT_MAX))
+
+
+def run_timer(callback: Callback) -> None:
+    """Run a callback on a thread that keeps time; nothing that it raises ends the thread."""
+    try:
+        try:
+            callback()
+        except BaseException as error:
+            log_elsewhere(logger, logging.ERROR, "a timer of moorage failed", exc_info=error)
+        if type(callback) is not MethodType:
+            # A closure may hold the last reference to an input, and with it to objects of the
+            # user's, whose `__del__` must not run here.  Methods are those of the engine.
+            let_go(callback)
+    except BaseException:  # no memory is left
+        pass
 
 
 # The process's one timekeeper.  Threads are a resource of the process, so this

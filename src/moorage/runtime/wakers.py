@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Final, Protocol, TypeVar
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from . import forking
+from .captured import capture
+from .offload import LoopExecutor
+from .participants import LoopPart
+from .real import Real
 
 T = TypeVar("T")
 
@@ -56,7 +60,7 @@ class _Mail:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         # Guarded by the lock.  Invariant: if not empty, _deliver was scheduled,
         # or is about to be by whoever found it empty.
         self._due: list[asyncio.Future[None]] = []
@@ -120,30 +124,67 @@ class TrioWaiter:
 
 def make_async_waiter() -> AsyncioWaiter | TrioWaiter:
     """A waiter for the task that calls, whatever loop it runs on."""
-    loop = asyncio._get_running_loop()
+    loop = Real._get_running_loop()
     return TrioWaiter() if loop is None else AsyncioWaiter(loop)
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:
     """Run a blocking function of ours in a thread; a cancel waits for its end."""
-    if asyncio._get_running_loop() is None:
+    if Real._get_running_loop() is None:
         import anyio
         import anyio.to_thread
 
         with anyio.CancelScope(shield=True):
             return await anyio.to_thread.run_sync(function, limiter=anyio.CapacityLimiter(1))
-    # A thread of its own: all of the default executor's may sit in calls that
-    # only the end of this function releases.
-    loop = asyncio.get_running_loop()
-    executor = ThreadPoolExecutor(1, "moorage-leaving")
-    future = loop.run_in_executor(executor, function)
-    executor.shutdown(wait=False)
+    future = _in_own_thread(function)
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
-            await asyncio.shield(future)
+            await Real.shield(future)
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
         raise cancelled
+    return future.result()
+
+
+def _in_own_thread(function: Callable[[], T]) -> asyncio.Future[T]:
+    """The result of `function`, which runs in a thread made for it.
+
+    All threads of the default executor may sit in calls that only the end of `function`
+    releases.
+    """
+    loop = Real.get_running_loop()
+    if isinstance(loop, LoopPart):
+        # The thread takes part in virtual time, which the loop sees to.
+        executor = LoopExecutor("moorage-leaving")
+        running = loop.run_in_executor(executor, function)
+        executor.shutdown()
+        return running
+    # Not by an executor: asyncio's way from its futures to the loop's looks up what users patch.
+    future: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        tell: Callable[[], object]
+        try:
+            tell = partial(future.set_result, function())
+        except BaseException as error:
+            tell = partial(future.set_exception, error)
+        try:
+            loop.call_soon_threadsafe(tell, context=Context())
+        except RuntimeError:
+            pass  # the loop was closed: nobody waits
+
+    Real.Thread(target=run, name="moorage-leaving", daemon=True).start()
+    return future
+
+
+def run_elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of the user's on a loop in a thread of its own, and block for its end.
+
+    For a thread whose loop runs already.  It lives in the context of the caller.
+    """
+    executor = LoopExecutor("moorage-loop")
+    future = executor.submit(capture().run, Real.run, coroutine)
+    executor.shutdown()
     return future.result()

@@ -6,7 +6,6 @@ get there.  `Probe` makes gates and leads inputs through them.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,6 +16,7 @@ from ..frames import shortened
 from ..runtime import forking
 from ..runtime.clock import Clock, Waiter
 from ..runtime.input import Input
+from ..runtime.real import Real
 from ..runtime.regions import ours, park
 from ..runtime.virtual_clock import VirtualWaiter
 from ..runtime.wakers import AsyncWaiter, make_async_waiter
@@ -52,7 +52,7 @@ class Gate:
         self.point: GatePoint = point
         self._of = of  # the name of a function; None for all
         self._clock = clock
-        self._lock = threading.Lock()  # a leaf, but for the clock's
+        self._lock = Real.Lock()  # a leaf, but for the clock's
         # All below guarded by the lock.  Those that are held, in order, with what lets them go.
         self._held: dict[Input, _Held] = {}
         self._is_open = False
@@ -62,7 +62,7 @@ class Gate:
     def _after_fork(self) -> None:
         """In a forked child: what it held stayed behind."""
         forking.keep(self._held)
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._held = {}
 
     @property

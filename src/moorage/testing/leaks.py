@@ -38,6 +38,7 @@ from ..runtime.places import (
     users_step,
 )
 from ..runtime.pools.pool import Pool
+from ..runtime.real import Real
 from ..runtime.stacks import current_frames
 
 T = TypeVar("T")
@@ -49,7 +50,10 @@ STRAGGLERS_GET: Final = 2.0
 CLOSING_GETS: Final = 2.0
 
 # Threads that are the process's: nobody leaves them behind.
-_OF_THE_PROCESS: Final = ("moorage-timekeeper", "Trio thread*", "pydevd*")
+_OF_THE_PROCESS: Final = (
+    *("moorage-timekeeper", "moorage-log", "moorage-cleanup"),
+    *("Trio thread*", "pydevd*"),
+)
 
 
 class Owner:
@@ -101,6 +105,7 @@ class LeakWatch:
         """Begin to note who starts what."""
         self._runs = dict.fromkeys(open_runs())
         self._wrap(threading.Thread, "start", self._starting_thread)
+        self._wrap(Real.Thread, "start", self._starting_thread)  # it has one of its own
         self._wrap(asyncio.BaseEventLoop, "create_task", self._creating_task)
         self._wrap(asyncio.Runner, "close", self._closing_runner)
 
@@ -135,7 +140,7 @@ class LeakWatch:
         self._threads[thread] = _Started(
             self._owner_here(),
             users_step(frame),
-            threading.current_thread(),
+            Real.current_thread(),
             _loop_of_executor(frame),
         )
         try:
@@ -157,7 +162,7 @@ class LeakWatch:
         if step is not None and is_users(step) and not task.done():
             key = id(task)
             gone = functools.partial(self._forget_task, key)
-            started = _Started(self._owner_here(), step, threading.current_thread())
+            started = _Started(self._owner_here(), step, Real.current_thread())
             self._tasks[key] = weakref.ref(task, gone), started
         return task
 
@@ -192,7 +197,7 @@ class LeakWatch:
 
     def _owner_here(self) -> Owner | None:
         # What a thread starts is whose the thread is.
-        here = threading.current_thread()
+        here = Real.current_thread()
         started = self._threads.get(here)
         return self._owner if started is None or _is_of_the_process(here) else started.owner
 
@@ -361,7 +366,7 @@ def _close(run: Run) -> bool:
     # by one that was closed and in which nothing ends any more.
     app = next((app for app in _known(App) if app._run is run), None)
     close = run.close if app is None else functools.partial(app._close, run)
-    closing = threading.Thread(target=close, name="moorage-closing", daemon=True)
+    closing = Real.Thread(target=close, name="moorage-closing", daemon=True)
     closing.start()
     return not join_threads([closing], run.grace + CLOSING_GETS)
 

@@ -6,7 +6,6 @@ pool's lock, so that what it records is in the order in which it happened.
 
 from __future__ import annotations
 
-import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ from ..runtime.clock import Clock, system_clock
 from ..runtime.input import Input, InputState, Target
 from ..runtime.labels import shown_call, type_name
 from ..runtime.patched_time import current_virtual_clock
+from ..runtime.real import Real
 from ..runtime.regions import ours, park
 from ..runtime.wakers import make_async_waiter
 from ..with_aio import with_aio
@@ -47,7 +47,7 @@ class Probe:
 
     def __init__(self) -> None:
         # Guards all below.  A leaf: taken under the locks of pools.
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._events: list[Event] = []
         # Of those that are not settled, or whose code runs on: nothing of others is kept.
         self._labels: dict[Input, str] = {}
@@ -62,7 +62,7 @@ class Probe:
 
     def _after_fork(self) -> None:
         """In a forked child: whoever held the lock stayed behind."""
-        self._lock = threading.Lock()
+        self._lock = Real.Lock()
         self._wakes = ()
 
     @property

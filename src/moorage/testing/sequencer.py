@@ -7,8 +7,6 @@ well as in real, and a step whose turn cannot come says why.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from types import TracebackType
 from typing import Final, cast
 
@@ -16,6 +14,7 @@ from ..exception import ClockStuckError, InvalidError, SequenceError
 from ..frames import short
 from ..runtime.clock import Clock, Waiter, system_clock
 from ..runtime.patched_time import current_virtual_clock
+from ..runtime.real import Real
 from ..runtime.regions import begins_region, ours, park
 from ..runtime.virtual_clock import VirtualWaiter
 from ..runtime.virtual_loop import VirtualLoop
@@ -61,7 +60,7 @@ class Sequencer:
                 f"limit must be a number above 0 or None, got {limit!r}; write Sequencer(limit=10)"
             )
         self._limit = limit
-        self._lock = threading.Lock()  # all below are guarded by it
+        self._lock = Real.Lock()  # all below are guarded by it
         self._next = 0  # all steps below it are done
         self._running = False  # whether the step `_next` is under way
         self._waiting: dict[int, Waiter | AsyncWaiter] = {}
@@ -176,7 +175,7 @@ class Step:
                 if is_turn:
                     return
                 came = True
-                loop = asyncio._get_running_loop()
+                loop = Real._get_running_loop()
                 if isinstance(loop, VirtualLoop) or sequencer._limit is None:
                     await waiter.wait()
                 else:

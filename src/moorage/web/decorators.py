@@ -6,7 +6,6 @@ old name ``web_endpoint``.  A marked function runs with ``.local()``.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Never
 
@@ -28,6 +27,7 @@ from ..marks import (
     positional_arguments,
     refuse_class,
 )
+from ..runtime.real import Real
 
 
 @shortened
@@ -183,7 +183,7 @@ def _app_mark(
         refuse_class(kind, obj)
         marked = mark(kind, obj, web=web)
         raw: Callable[..., object] = obj.raw if isinstance(obj, PartialFunction) else obj
-        if inspect.iscoroutinefunction(raw):
+        if Real.iscoroutinefunction(raw):
             raise InvalidError(
                 f"{kind} decorates a plain function that makes the application, got the "
                 f"async function {name_of(raw)}; write def, and await inside the application"

@@ -39,13 +39,15 @@ from .. import forking
 from ..autoscaler import Limits, Policy
 from ..batching import BatchCall, end_of_batch, members_of
 from ..capacity import Capacity
-from ..clock import Clock, VirtualClock, Waiter, acquire_patiently, acquire_within
+from ..clock import Clock, Waiter, acquire_patiently, acquire_within
 from ..container import Container, ContainerFactory, ContainerState, Effect
 from ..context import running_input
+from ..elsewhere import let_go, log
 from ..input import Call, IllegalMove, Input, InputState
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..pool_options import PoolOptions
 from ..probing import Probing
+from ..real import Real
 from ..regions import ours
 from ..routing import emptiest_below_limit, fullest_below_target
 from ..snapshot import PoolSnapshot, take_snapshot
@@ -165,7 +167,7 @@ class Pool:
         self.clock = clock
         self.probe: Probing | None = probe
         self.around: Around | None = None if probe is None else partial(probe.around, self)
-        self.lock: threading.Lock = threading.Lock()
+        self.lock: threading.Lock = Real.Lock()
         self.run: object = None  # the run it belongs to; set before it is used
         self.capacity: Capacity = capacity
         self._now = clock.now
@@ -413,6 +415,8 @@ class Pool:
                 return self._state is PoolState.CLOSING
             self._drain_surplus()
             self._asks = True
+            if self.capacity.crowded:
+                self._offer_idle()  # a lowered minimum protects fewer of them
             return True
 
     def _drain_surplus(self) -> None:
@@ -543,6 +547,7 @@ class Pool:
         else:
             if (
                 fleet.free
+                and not fleet.blocked
                 and self.alarms.batch.timer is not None
                 and backlog.queued < batches.size
                 and not backlog.outside
@@ -819,13 +824,9 @@ class Pool:
             end_of_batch(batch)
 
         def wake_all() -> None:
-            clock = self.clock
-            if isinstance(clock, VirtualClock) and len(wakes) > 1:
-                # Each when what the one before set off has come to rest: 1. members were
-                # called by inputs of several containers, 2. these end when they are woken,
-                # 3. who ends first, and so has the first slot, is the same in each run.
-                now = clock.now()
-                carry_out([partial(clock.call_at, now, wake) for wake in wakes])
+            participants = self.clock.participants
+            if participants is not None and len(wakes) > 1:
+                carry_out(participants.one_by_one(wakes))
             else:
                 carry_out(wakes)
             call.forget(ended=ended)
@@ -1060,7 +1061,9 @@ class Pool:
         self._asks = True
 
     def _log_given_up(self, container: Container, count: int) -> None:
-        logger.warning(
+        log(
+            logger,
+            logging.WARNING,
             "container %d of %s is used no more: %d of its inputs %s answered and %s not end; %s",
             container.number,
             self.options.name,
@@ -1466,7 +1469,9 @@ class Pool:
                 self._after.append(partial(self._log_failed_start, container, error))
 
     def _log_failed_start(self, container: Container, error: BaseException) -> None:
-        logger.error(
+        log(
+            logger,
+            logging.ERROR,
             "container %d of %s failed to start",
             container.number,
             self.options.name,
@@ -1516,7 +1521,9 @@ class Pool:
             self._after += [partial(self._log_slow_start, container) for container in late]
 
     def _log_slow_start(self, container: Container) -> None:
-        logger.error(
+        log(
+            logger,
+            logging.ERROR,
             "container %d of %s did not start within its startup_timeout of %g s, and is "
             "given up; its enter hooks may still run",
             container.number,
@@ -1694,6 +1701,10 @@ _NOWHERE: Final = cast(Input, object())
 
 
 def _forget(inputs: list[Input]) -> None:
-    """Let go of settled inputs, and of their arguments.  No lock held: user code may run."""
+    """Let go of settled inputs, and of their arguments.  No lock held: user code may run.
+
+    Elsewhere, if this thread keeps time: a deadline's callback comes here too.
+    """
+    let_go([(input, input.args, input.kwargs) for input in inputs])
     for input in inputs:
         input.args, input.kwargs = (), None

@@ -1,0 +1,384 @@
+"""The standard library as it was when moorage was imported.
+
+Owns `Real`, from which all of moorage takes the functions and classes that users'
+tests patch: those of ``time``, ``threading``, ``asyncio``, ``inspect`` and others.
+A patch changes what a module's name refers to (``mock.patch("time.sleep")``), or all
+module globals with one value (freezegun).  Neither changes the attributes of a class,
+so a patch reaches the user's code, and not the engine.
+
+A function of the standard library that is written in Python looks up other names at
+each call: ``threading.Thread(...)`` makes an ``Event``, an ``Event`` makes a
+``Condition``.  `Real` has copies of such functions, whose globals are copies too.
+
+A patch that is active when this module is imported cannot be told from the real thing
+later, so it is refused.  Begin reading at `Real`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import inspect
+import logging
+import os
+import queue
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from asyncio import base_events, events, selector_events
+from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import _base as futures_base
+from contextvars import copy_context
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+T = TypeVar("T")
+F = TypeVar("F")
+IsKind = Callable[[object], bool]
+
+# What the engine takes from each module.  Each is checked for patches at import.
+_NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
+    time: (
+        *("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"),
+        *("sleep", "time", "time_ns"),
+    ),
+    threading: (
+        *("Thread", "Lock", "RLock", "Condition", "Event", "Semaphore"),
+        *("current_thread", "enumerate", "get_ident", "main_thread"),
+    ),
+    asyncio: (
+        *("_get_running_loop", "all_tasks", "create_task", "current_task", "get_running_loop"),
+        *("iscoroutine", "new_event_loop", "run", "shield", "wait", "wait_for"),
+        *("Future", "Handle", "Runner", "Task"),
+    ),
+    inspect: (
+        *("currentframe", "getattr_static", "getcoroutinestate", "getgeneratorstate"),
+        *("isasyncgenfunction", "isawaitable", "isclass", "iscoroutine", "iscoroutinefunction"),
+        *("isfunction", "isgeneratorfunction", "ismethod", "ismodule", "signature"),
+    ),
+    os: ("_exit", "close", "getcwd", "urandom", "write"),
+    copy: ("copy",),
+    logging: ("getLogger",),
+    queue: ("SimpleQueue",),
+    selectors: ("DefaultSelector",),
+    signal: ("getsignal", "signal"),
+    socket: ("socketpair",),
+}
+
+
+def _refuse_patches() -> None:
+    for module, names in _NAMES.items():
+        for name in names:
+            value = getattr(module, name)
+            if not _is_original(module, value):
+                _refuse(f"{module.__name__}.{name} is {_shown(value)}")
+    time_machine = sys.modules.get("time_machine")
+    hatch = getattr(time_machine, "escape_hatch", None)
+    if hatch is not None and hatch.is_travelling():
+        _refuse("time_machine travels in time")
+
+
+def _is_original(module: ModuleType, value: object) -> bool:
+    if module is time:
+        return type(value) is BuiltinFunctionType and value.__module__ == "time"
+    mock = sys.modules.get("unittest.mock")
+    if mock is not None and isinstance(value, mock.NonCallableMock):
+        return False
+    # Tracers wrap functions, in production too: what they give says that it is the original.
+    home = getattr(value, "__module__", None) or ""
+    return home.partition(".")[0] in sys.stdlib_module_names
+
+
+def _shown(value: object) -> str:
+    """What stands there, in words that run no code of the user's."""
+    kind = type(value)
+    name = getattr(value, "__qualname__", None) if kind is FunctionType else None
+    home = getattr(value, "__module__", None) if kind is FunctionType else kind.__module__
+    return f"{home}.{name or kind.__qualname__}"
+
+
+def _refuse(what: str) -> None:
+    raise ImportError(
+        f"moorage was imported while the standard library is patched: {what}, "
+        "and the engine would run on the patch for as long as the process lives;\n"
+        "write `import moorage` where nothing is patched yet, as at the head of the test's file"
+    )
+
+
+_refuse_patches()
+
+
+# -- copies of functions that look up names at each call ---------------------------------
+
+
+class _Globals(dict[str, Any]):
+    """The globals of a module as they were, but for those that change for good reasons.
+
+    Which are read from the module at each use: CPython asks a dict of a subclass by its
+    ``__missing__``.
+    """
+
+    def __init__(self, module: ModuleType, live: frozenset[str]) -> None:
+        self._module: dict[str, Any] = vars(module)
+        super().__init__({name: v for name, v in self._module.items() if name not in live})
+
+    def __missing__(self, name: str) -> Any:
+        return self._module[name]
+
+
+def _globals_of(module: ModuleType, live: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Copies of a module's globals, with copies of its functions that look them up there."""
+    names = _Globals(module, live) if live else dict(vars(module))
+    for name, value in list(names.items()):
+        if type(value) is FunctionType and value.__globals__ is vars(module):
+            names[name] = _copy_of(value, names)
+    return names
+
+
+def _copy_of(function: FunctionType, names: dict[str, Any]) -> FunctionType:
+    copied = FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__
+    copied.__qualname__ = function.__qualname__
+    copied.__doc__ = function.__doc__
+    copied.__module__ = function.__module__
+    return copied
+
+
+def _class_with(kind: type[T], names: dict[str, Any]) -> type[T]:
+    """A subclass of `kind` with the same methods, which look up `names`."""
+    inside: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    if "__slots__" in vars(kind):
+        inside["__slots__"] = ()
+    for name, value in vars(kind).items():
+        if type(value) is FunctionType:
+            inside[name] = _copy_of(value, names)
+        elif type(value) is property:
+            inside[name] = property(*(_copied(f, names) for f in (value.fget, value.fset)))
+    return cast("type[T]", type(kind.__name__, (kind,), inside))
+
+
+def _copied(function: Callable[..., Any] | None, names: dict[str, Any]) -> Any:
+    return _copy_of(function, names) if type(function) is FunctionType else function
+
+
+# A fork, `settrace` and `setprofile` bind these anew; `excepthook` is there to be replaced.
+_CHANGE: Final = frozenset(
+    {"_active_limbo_lock", "_main_thread", "_profile_hook", "_trace_hook", "excepthook"}
+    | {"_SHUTTING_DOWN", "_shutdown_locks", "_shutdown_locks_lock"}
+)
+_threading: Final = _globals_of(threading, _CHANGE)
+for _name in ("Condition", "Semaphore", "Event", "Thread"):
+    # In this order: a Semaphore and an Event make a Condition, a Thread makes an Event.
+    _threading[_name] = _class_with(getattr(threading, _name), _threading)
+
+_inspect: Final = _globals_of(inspect)
+_socket: Final = _globals_of(socket)
+_time: Final = SimpleNamespace(**vars(time))
+_of_handles: Final = {**vars(events), "contextvars": SimpleNamespace(**vars(contextvars))}
+# Its module loads this class when it is first asked for.
+_of_executors: Final = {**vars(futures), "ThreadPoolExecutor": futures.ThreadPoolExecutor}
+_of_loops: Final = {
+    **vars(base_events),
+    "concurrent": SimpleNamespace(futures=SimpleNamespace(**_of_executors)),
+    "threading": SimpleNamespace(**{k: v for k, v in _threading.items() if k != "__builtins__"}),
+    "time": _time,
+}
+_of_futures: Final = {**vars(futures_base), "threading": _of_loops["threading"]}
+
+
+def _same(function: F, names: dict[str, Any]) -> F:
+    """The copy of `function` in `names`."""
+    return cast("F", names[cast("FunctionType", function).__name__])
+
+
+def _class_here(kind: type[T], names: dict[str, Any]) -> type[T]:
+    """The copy of `kind` in `names`."""
+    return cast("type[T]", names[kind.__name__])
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """``inspect.signature(function)``, which goes through a method of its class."""
+    found: inspect.Signature = _inspect["_signature_from_callable"](
+        function, sigcls=inspect.Signature
+    )
+    return found
+
+
+# Methods of loops that look up what users patch.
+_LOOKS_UP: Final = (
+    *("_add_reader", "_add_writer", "_make_self_pipe", "_run_forever_setup", "run_forever"),
+    *("set_default_executor", "shutdown_default_executor"),
+)
+_for_methods: Final[dict[int, dict[str, Any]]] = {
+    id(vars(base_events)): _of_loops,
+    id(vars(selector_events)): {
+        **vars(selector_events),
+        "events": SimpleNamespace(
+            **{**vars(events), "Handle": _class_with(events.Handle, _of_handles)}
+        ),
+        "socket": SimpleNamespace(**{k: v for k, v in _socket.items() if k != "__builtins__"}),
+    },
+}
+
+_loop_classes: Final[dict[type, type]] = {}
+
+
+def _time_of_loop(self: object) -> float:
+    return Real.monotonic()
+
+
+def _call_at(kind: Any) -> Callable[..., asyncio.TimerHandle]:
+    def call_at(
+        self: Any,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        # The handle would look up `contextvars.copy_context`.
+        timer: asyncio.TimerHandle = kind.call_at(
+            self, when, callback, *args, context=copy_context() if context is None else context
+        )
+        return timer
+
+    return call_at
+
+
+def _loop_class(kind: type) -> type:
+    found = _loop_classes.get(kind)
+    if found is None:
+        inside: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+        for name in _LOOKS_UP:
+            method: object = getattr(kind, name, None)
+            names = _for_methods.get(id(getattr(method, "__globals__", None)))
+            if type(method) is FunctionType and names is not None:
+                inside[name] = _copy_of(method, names)
+        if getattr(kind, "time", None) is asyncio.BaseEventLoop.time:
+            inside |= {"time": _time_of_loop, "call_at": _call_at(kind)}
+        found = _loop_classes[kind] = type(kind.__name__, (kind,), inside)
+    return found
+
+
+def _policy() -> object:
+    # 3.14 warns of the public one.
+    get = getattr(events, "_get_event_loop_policy", None) or vars(events)["get_event_loop_policy"]
+    policy: object = get()
+    return policy
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop of the kind that the program chose, which looks up nothing that users patch."""
+    policy = _policy()
+    if (
+        type(policy).__module__.partition(".")[0] == "asyncio"
+        and getattr(policy, "_loop_factory", None) is asyncio.SelectorEventLoop
+    ):
+        return Real.SelectorEventLoop(Real.DefaultSelector())
+    loop = Real.made_by_policy()
+    kind = type(loop)
+    if isinstance(loop, asyncio.BaseEventLoop) and not kind.__dict__.get("__slots__"):
+        loop.__class__ = _loop_class(kind)
+    return loop
+
+
+if TYPE_CHECKING:
+    # To a type checker a function in a class is a method, unless it is a static one.
+    _plain = staticmethod
+else:
+    # CPython reads what is no descriptor faster from a class.
+    def _plain(function):
+        return function
+
+
+class Real:
+    """What moorage needs of the standard library.  Never made: its attributes are read."""
+
+    # time
+    monotonic = _plain(time.monotonic)
+    sleep = _plain(time.sleep)
+
+    # threading
+    Thread = _class_here(threading.Thread, _threading)
+    Event = _class_here(threading.Event, _threading)
+    Lock = threading.Lock
+    RLock = threading.RLock
+    current_thread = _plain(_same(threading.current_thread, _threading))
+    all_threads = _plain(_same(threading.enumerate, _threading))
+    get_ident = _plain(threading.get_ident)
+    main_thread = _plain(_same(threading.main_thread, _threading))
+
+    # asyncio
+    Handle = asyncio.Handle
+    Runner = asyncio.Runner
+    _get_running_loop = _plain(asyncio._get_running_loop)
+    get_running_loop = _plain(asyncio.get_running_loop)
+    all_tasks = _plain(asyncio.all_tasks)
+    create_task = _plain(asyncio.create_task)
+    current_task = _plain(asyncio.current_task)
+    iscoroutine = _plain(asyncio.iscoroutine)
+    made_by_policy = _plain(asyncio.new_event_loop)
+    new_event_loop = _plain(_new_event_loop)
+    run = _plain(asyncio.run)
+    shield = _plain(asyncio.shield)
+    wait = _plain(asyncio.wait)
+    wait_for = _plain(asyncio.wait_for)
+
+    # What `new_event_loop` mostly gives, for subclasses.
+    SelectorEventLoop = cast(
+        "type[asyncio.SelectorEventLoop]", _loop_class(asyncio.SelectorEventLoop)
+    )
+
+    # concurrent.futures
+    Future: type[futures_base.Future[Any]] = _class_with(futures_base.Future, _of_futures)
+
+    # inspect
+    currentframe = _plain(_same(inspect.currentframe, _inspect))
+    getattr_static = _plain(_same(inspect.getattr_static, _inspect))
+    getcoroutinestate = _plain(_same(inspect.getcoroutinestate, _inspect))
+    getgeneratorstate = _plain(_same(inspect.getgeneratorstate, _inspect))
+    isasyncgenfunction = _plain(cast("IsKind", _same(inspect.isasyncgenfunction, _inspect)))
+    isawaitable = _plain(_same(inspect.isawaitable, _inspect))
+    isclass = _plain(_same(inspect.isclass, _inspect))
+    iscoroutinefunction = _plain(cast("IsKind", _same(inspect.iscoroutinefunction, _inspect)))
+    isgeneratorfunction = _plain(cast("IsKind", _same(inspect.isgeneratorfunction, _inspect)))
+    if TYPE_CHECKING:  # which narrow the type of what they are asked about
+
+        @staticmethod
+        def isfunction(value: object, /) -> TypeIs[FunctionType]: ...
+        @staticmethod
+        def ismethod(value: object, /) -> TypeIs[MethodType]: ...
+
+    else:
+        isfunction = _same(inspect.isfunction, _inspect)
+        ismethod = _same(inspect.ismethod, _inspect)
+    ismodule = _plain(_same(inspect.ismodule, _inspect))
+    signature = _plain(_signature)
+
+    # others
+    SimpleQueue = queue.SimpleQueue
+    DefaultSelector = selectors.DefaultSelector
+    copy = _plain(_same(copy.copy, _globals_of(copy)))
+    exit_now = _plain(os._exit)
+    close = _plain(os.close)
+    getcwd = _plain(os.getcwd)
+    urandom = _plain(os.urandom)
+    write = _plain(os.write)
+    getsignal = _plain(signal.getsignal)
+    set_signal = _plain(signal.signal)
+    socketpair = _plain(_same(socket.socketpair, _socket))
+    if sys.platform != "win32":
+        pthread_kill = _plain(signal.pthread_kill)
+    if sys.platform == "linux":
+        eventfd = _plain(os.eventfd)
+        eventfd_read = _plain(os.eventfd_read)
+        eventfd_write = _plain(os.eventfd_write)
