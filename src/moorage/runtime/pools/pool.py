@@ -1225,8 +1225,12 @@ class Pool:
             if first:
                 self.capacity.register(self)
             if not self.capacity.acquire_nowait(self, self.options.sync_slots, first=first):
-                self._waiting_for_room = self._may_starve = True
-                self._after.append(self.capacity.make_room)
+                self._waiting_for_room = True
+                if self._needs_room():
+                    self._may_starve = True
+                    self._after.append(self.capacity.make_room)
+                else:  # a buffer: nobody else's container goes for it
+                    self._leave_line()
                 return
             if first and self.capacity.crowded:
                 self._after.append(self.capacity.make_room)
@@ -1425,7 +1429,7 @@ class Pool:
                 self._boot()
             else:
                 self._after += self.capacity.release(self.options.sync_slots)
-            self._asks = True
+            self._asks = wanted
 
     def _needs_room(self) -> bool:
         """Whether to stay in the line for capacity.  A first container needs no room."""
