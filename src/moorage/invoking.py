@@ -41,10 +41,12 @@ from .calls import (
 )
 from .exception import ClockStuckError, Error, InvalidError
 from .feeding import Row, rows_of, rows_of_async
+from .findable import registry
 from .frames import short, shortened_as
 from .maps import MapResults
 from .runtime.callers import hold_loop, park_for, reader_here, wait_for
 from .runtime.deadlock import producer_waits
+from .runtime.context import current_input
 from .runtime.input import Input
 from .runtime.outcome import Value
 from .runtime.pool import Pool
@@ -53,7 +55,7 @@ from .runtime.regions import here, ours
 from .runtime.streaming import Stream
 from .runtime.waits import open_streams
 from .runtime.wakers import make_async_waiter
-from .spawned import FunctionCall, spawned_calls
+from .spawned import FunctionCall
 
 if TYPE_CHECKING:
     from .functions import Function
@@ -208,9 +210,10 @@ class Spawn(Generic[P, R_co]):
             function._expect("spawn")
         with ours:
             call = FunctionCall._make(function._target, args, kwargs)
-            if call.number & 63 == 0:
-                spawned_calls.sweep()
             function._submit(call._inputs, call)
+            spawner = current_input()
+            if spawner is not None and isinstance(spawner.call, FunctionCall):
+                registry.add_child(spawner.call, spawner.index, call)
         return call
 
 
@@ -560,10 +563,12 @@ class SpawnMap(Generic[R_co]):
         function = self._function
         with ours:
             call = FunctionCall._make_many(function._target, rows, dict(kwargs or {}))
-            spawned_calls.sweep()
             pool = function._submit(call._inputs, call)
             if not rows:  # settled as it is
-                spawned_calls.settled(call, pool.clock.now())
+                call._settled_at = pool.clock.now()
+            spawner = current_input()
+            if spawner is not None and isinstance(spawner.call, FunctionCall):
+                registry.add_child(spawner.call, spawner.index, call)
         return call
 
 

@@ -159,6 +159,8 @@ class VirtualClock:
         self._lock = Real.Lock()  # a leaf: nothing is called while it is held
         self._now = 0.0  # guarded by _lock, as all below
         self._timers = TimerQueue()
+        # Timers for whose sake time does not go on: see `call_when_past`.
+        self._bystanders = TimerQueue()
         # Invariant: time moves only while this, and `_expected`, is empty.
         self._busy: dict[object, str] = {}
         # What finalizers handed to the timekeeper.  Added to without the lock, which they
@@ -189,6 +191,8 @@ class VirtualClock:
     def _after_fork(self) -> None:
         """In a forked child: of those that took part, this thread is left."""
         forking.keep(self._timers, self._waiting, self._busy, self._idle_loops, self._lines)
+        forking.keep(self._bystanders)
+        self._bystanders = TimerQueue()
         me = Real.get_ident()
         key = self._key_of_thread.get(me)
         self._lock = Real.Lock()
@@ -382,6 +386,21 @@ class VirtualClock:
             self._start()
             self._look()
         return timer
+
+    def call_when_past(self, when: float, callback: Callback) -> Timer:
+        """As `call_at`, but time does not jump to `when`.
+
+        The callback runs once time has come to `when`, or past it, for another timer.
+        """
+        timer = Timer(when, callback)
+        with self._lock:
+            self._bystanders.push(timer)
+        return timer
+
+    @property
+    def is_left(self) -> bool:
+        """True while nobody has entered the clock: its time stands."""
+        return not self._open
 
     def make_waiter(self) -> VirtualWaiter:
         """A place for one thread to wait, once: ``clock.wait(waiter)``, ``waiter.wake()``."""
@@ -683,7 +702,9 @@ class VirtualClock:
                     watches = pending is not None
                 elif pending is not None:
                     self._now = max(self._now, pending)
-                    callback = self._timers.pop_due(self._now)
+                    callback = self._bystanders.pop_due(self._now)
+                    if callback is None:
+                        callback = self._timers.pop_due(self._now)
                     self._rests += 1
                 else:
                     watches = self._somebody_waits_for_ever()
