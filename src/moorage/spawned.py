@@ -544,7 +544,7 @@ class FunctionCall(Generic[R_co]):
                 return False
             if self._waiting is None:
                 self._waiting = {}
-            self._waiting.setdefault(input.index, {})[key or wake] = wake
+            self._waiting.setdefault(input.index, {})[wake if key is None else key] = wake
             return True
 
     @ours
