@@ -431,6 +431,7 @@ class App:
                 mounts_volumes=bool(volumes or network_file_systems or self._volumes),
             )
             registered = Function._make(target, service, raw, web=marks.web)
+            registered._keep_ways()
             if shown in self._functions:
                 logger.warning(
                     "function name %r is registered twice in %s; the last one counts",
@@ -602,6 +603,7 @@ class App:
                 raise
         else:
             self._services[f"{cls.__name__}.*"] = service
+            cls._plain_service = service
 
     @shortened
     def local_entrypoint(self, *args: Never, name: str | None = None) -> EntrypointDecorator:

@@ -47,7 +47,7 @@ from .maps import MapResults
 from .runtime.callers import hold_loop, park_for, reader_here, wait_for
 from .runtime.deadlock import producer_waits
 from .runtime.context import current_input
-from .runtime.input import Input
+from .runtime.input import Input, Target
 from .runtime.outcome import Value
 from .runtime.pool import Pool
 from .runtime.real import Real
@@ -58,7 +58,7 @@ from .runtime.wakers import make_async_waiter
 from .spawned import FunctionCall
 
 if TYPE_CHECKING:
-    from .functions import Function
+    from .functions import Function, Service
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -605,19 +605,20 @@ class SpawnMapAndForget:
 class Refused:
     """In the place of a way to call a web endpoint, which is reached by its URL."""
 
-    __slots__ = ("_function", "_name")
+    __slots__ = ("_name", "_service", "_target")
 
-    def __init__(self, function: Function[..., Any, Any], name: str) -> None:
-        self._function = function
+    # Not with the function, which has this as an attribute.
+    def __init__(self, name: str, target: Target, service: Service) -> None:
         self._name = name
+        self._target = target
+        self._service = service
 
     def __call__(self, *args: object, **kwargs: object) -> Never:
-        function, name = self._function, self._function.__name__
         if config.strict:
-            function._service.current_run()
+            self._service.current_run()
         raise InvalidError(
-            f"{name} is a web endpoint and has no .{self._name}(): it is reached by its URL; "
-            f"write {written(function._target)}.local(...) to call it here"
+            f"{self._target.name} is a web endpoint and has no .{self._name}(): it is reached by "
+            f"its URL; write {written(self._target)}.local(...) to call it here"
         )
 
     aio = __call__

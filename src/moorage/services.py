@@ -7,9 +7,9 @@ Owns the way from checked options to a pool, the keys of pools, and what
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .exception import ExecutionError
 from .options import FunctionOptions, checked_autoscaler
@@ -40,6 +40,26 @@ class PoolKey:
     """
 
     __slots__ = ("__weakref__",)
+
+
+def identity_of(value: object) -> Hashable:
+    """What tells `value`, an argument of a class, from others; hashable if `value` is.
+
+    Values of different types are different, though they are equal: 1, 1.0 and True.  Of an
+    object that is equal to itself only it is a weak reference, so that no table keeps what
+    nobody can name any more.
+    """
+    kind = type(value)
+    if kind is tuple or kind is frozenset:
+        return kind, kind(identity_of(each) for each in cast("Iterable[object]", value))
+    if kind is float or kind is complex:
+        return kind, repr(value)  # 0.0 and -0.0
+    if kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__:
+        try:
+            return weakref.ref(value)
+        except TypeError:
+            pass
+    return kind, cast("Hashable", value)
 
 
 class PoolKeys:

@@ -639,7 +639,7 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
         return {registered.__name__: registered}, registered._service
     if isinstance(function, Obj):
         declared = function._cls._declared
-        methods = {name: function._bind(None, name, None) for name in declared.methods}
+        methods = {name: function._method(name) for name in declared.methods}
         if not methods:
             raise InvalidError(
                 f"{declared.name} has no method to run; put @moorage.method() above one"
