@@ -480,19 +480,19 @@ class Obj:
 
     def __init__(self, cls: Cls, values: Values) -> None:
         self._cls = cls
+        # Its methods lead here, not to the handle.
         self._values = values
-        # Its methods, as they are asked for.  They lead to the values, not here.
-        self._bound: dict[str, Function[Any, Any, Any]] = {}
 
     @property
     def _service(self) -> Service:
         return self._values.service
 
     def _method(self, name: str) -> Function[Any, Any, Any]:
-        bound = self._bound.get(name)
-        if bound is None:
-            bound = self._bound.setdefault(name, self._values.bind(None, name, None))
-        return bound
+        # Kept as an attribute: the next look at it does not come to `__getattr__`.
+        found: Function[Any, Any, Any] | None = self.__dict__.get(name)
+        if found is None:
+            found = self.__dict__.setdefault(name, self._values.bind(None, name, None))
+        return found
 
     def __getattr__(self, name: str) -> Any:
         if name in ("_cls", "_values"):
