@@ -69,7 +69,6 @@ from .registering import (
 from .retries import Retries
 from .runs import Run
 from .runtime import forking
-from .runtime.autoscaler import Limits
 from .runtime.clock import Clock
 from .runtime.input import call_id, next_call_number
 from .runtime.lifecycle import Lifecycle
@@ -77,7 +76,7 @@ from .runtime.probing import Probing
 from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.wakers import run_in_thread
-from .services import AppService, PoolKey, PoolKeys
+from .services import AppService, PoolKeys
 from .targets import make_target
 from .with_aio import FunctionWithAio, MethodWithAio, with_aio
 
@@ -178,8 +177,7 @@ class App:
         # of the function, or ``C.*`` for the pool of a class without arguments.
         self._services: dict[str, AppService] = {}
         self._pool_keys = PoolKeys()
-        # Written under the lock; see AppService.update_autoscaler.
-        self._updated_limits: dict[PoolKey, Limits] = {}
+        # Held while limits are changed; see AppService.update_autoscaler.
         self._updating = Real.Lock()
         # Replaced as wholes, under the lock: calls look through them without it.
         self._included: tuple[App, ...] = ()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 import weakref
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +27,8 @@ from . import config
 from .runtime import forking
 from .runtime.clock import Clock, VirtualClock, system_clock
 from .runtime.elsewhere import do_elsewhere
-from .runtime.input import call_number
+from .runtime.input import Input, call_number
+from .runtime.outcome import Failure
 from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.timekeeper import Timer
@@ -98,12 +100,15 @@ class Registry:
         # a virtual clock is in that of the system's clock too.
         self._lines: dict[Clock, _Line] = {}
         self._order = itertools.count()
+        # Failed inputs of kept calls, to be looked at once more, when nobody reads them any
+        # longer: the call, and the input that was read; None if the call has just settled.
+        self._failed: deque[tuple[weakref.ref[FunctionCall[Any]], Input | None]] = deque()
         # Entries whose call has died.  Finalizers add to it, without the lock.
         self._dead: deque[weakref.ref[FunctionCall[Any]]] = deque()
 
     def _after_fork(self) -> None:
         """In a forked child: ids are its own from now on, and find its own calls."""
-        forking.keep(self._named, self._settled, self._lines, self._dead, self._lock)
+        forking.keep(self._named, self._settled, self._lines, self._failed, self._dead, self._lock)
         self._begin()
 
     # -- what is kept --------------------------------------------------------------
@@ -164,11 +169,55 @@ class Registry:
             if clock is not system_clock:
                 # Its own clock may be left, and stand for ever.
                 self._line_up(system_clock, system_clock.now(), entry)
+        if any(type(input.outcome) is Failure for input in call._inputs):
+            self._look_soon(call, None)
         # Here a container may have no time for the user's ``__del__``, or be the one
         # that it needs.
         gone = self._trim(min(_AT_ONCE, config.findable_calls // 8))
         if gone:
             do_elsewhere(_Gone(gone))
+
+    def read(self, call: FunctionCall[Any], input: Input) -> None:
+        """Somebody gets the error of `input`, whose call has a record."""
+        self._look_soon(call, input)
+
+    def _look_soon(self, call: FunctionCall[Any], input: Input | None) -> None:
+        # Whoever makes it the first one sets the timer.
+        with self._lock:
+            self._failed.append((weakref.ref(call), input))
+            if len(self._failed) == 1:
+                system_clock.call_at(system_clock.now() + _READ_WITHIN, self._on_read)
+
+    def _on_read(self) -> None:
+        """On the thread that keeps time."""
+        do_elsewhere(self._let_locals_go)
+
+    def _let_locals_go(self) -> None:
+        """Clear the frames of kept failures that were read, or that nobody else has.
+
+        A result is kept for its time, and an error with its text and its lines; but a frame
+        holds all local variables of the code that failed.
+        """
+        with self._lock:
+            failed = list(self._failed)
+            self._failed.clear()
+        while failed:
+            ref, input = failed.pop()
+            call = ref()
+            if call is None or call._settled_at is None:
+                continue
+            if input is None:
+                inputs = call._inputs
+                # Each of its inputs leads to it, the registry or its spawner, this `call`
+                # and the argument: whoever has it besides may want to read it.
+                if sys.getrefcount(call) > len(inputs) + 3:
+                    continue
+            else:
+                inputs = (input,)
+            for each in inputs:
+                outcome = each.outcome
+                if type(outcome) is Failure:
+                    outcome.let_locals_go()
 
     def children(self, call: FunctionCall[Any]) -> list[tuple[int, FunctionCall[Any]]]:
         """What the code of `call` spawned and can still be found, with its input's index."""
@@ -363,6 +412,9 @@ def _slack() -> float:
     """Seconds that a result may stay after its time, so that one timer serves many."""
     return min(1.0, config.findable_seconds / 16)
 
+
+# Seconds from reading the error of a kept call until its frames are cleared.
+_READ_WITHIN: Final = 0.1
 
 # Settled calls beyond the bound that go together, where no user waits for it.
 _AT_ONCE: Final = 64

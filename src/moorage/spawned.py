@@ -424,7 +424,7 @@ class FunctionCall(Generic[R_co]):
         if not self._unsettled:
             assert self._pool is not None
             self._settled_at = self._pool.clock.now()
-            return self._ended
+            return _Ending(self)
         if self._waiting is None:
             return None
         waiting = self._waiting.pop(input.index, None)
@@ -561,6 +561,8 @@ class FunctionCall(Generic[R_co]):
         """The outcome of `input`, for somebody who waited for it."""
         outcome = input.outcome
         assert outcome is not None
+        if type(outcome) is Failure and self._record is not None:
+            registry.read(self, input)
         return outcome
 
     def _started_pool(self) -> Pool:
@@ -744,6 +746,20 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
         module_name=getattr(call.target.function, "__module__", "") or "",
         children=children,
     )
+
+
+class _Ending:
+    """Calls `FunctionCall._ended`, once, and lets go of the call: a worker that parks keeps this."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: FunctionCall[Any]) -> None:
+        self._call: FunctionCall[Any] | None = call
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call._ended()
 
 
 # In the place of the context of a call that has settled: nobody, or a hook, spawned it.

@@ -309,7 +309,7 @@ class FakeContainer(Generic[P, R_co]):
     ) -> StreamReader[Y]:
         """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
         try:
-            return self._function()._remote_gen(*args, **kwargs)
+            return self._function().remote_gen(*args, **kwargs)
         except Exception as error:
             raise short(error)
 
@@ -562,7 +562,7 @@ class FakeMethod:
     def stream(self, *args: Any, **kwargs: Any) -> StreamReader[Any]:
         """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
         try:
-            return self._function._remote_gen(*args, **kwargs)
+            return self._function.remote_gen(*args, **kwargs)
         except Exception as error:
             raise short(error)
 
