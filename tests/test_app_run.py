@@ -11,7 +11,7 @@ import moorage
 from moorage import App, runs
 from moorage.exception import ExecutionError, InputCancelledError, InvalidError
 from moorage.runtime.capacity import process_capacity
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 
 
 def make_app():

@@ -23,7 +23,7 @@ from moorage.exception import (
     InvalidError,
     ResourceExhaustedError,
 )
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 from test_batching import Stage, each_kind, kinds_of, results, sync_and_async
 
 # -- containers that start, or do not ------------------------------------------------------
@@ -201,11 +201,11 @@ def test_one_that_leaves_a_forming_batch_lets_one_in_from_outside(kind):
         part = object()
 
         def call():
-            stage.clock.bind_thread(part)
+            stage.clock.participants.bind_thread(part)
             handle.append(stage.work.remote("c", 0.0))
-            stage.clock.end(part)
+            stage.clock.participants.end(part)
 
-        stage.clock.begin(part, "caller")
+        stage.clock.participants.begin(part, "caller")
         caller = threading.Thread(target=call)
         caller.start()
         stage.sleep(1.0)

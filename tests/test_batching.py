@@ -14,7 +14,7 @@ from moorage.exception import (
     InvalidError,
     QueueTimeoutError,
 )
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 
 KINDS = ["sync", "async", "sync method", "async method"]
 
@@ -540,12 +540,12 @@ def test_a_map_that_is_closed_takes_its_members_out_and_leaves_the_others(kind):
         part = object()
 
         def read():
-            stage.clock.bind_thread(part)
+            stage.clock.participants.bind_thread(part)
             with pytest.raises(InputCancelledError, match="were closed"):
                 list(results_of_map)
-            stage.clock.end(part)
+            stage.clock.participants.end(part)
 
-        stage.clock.begin(part, "reader")
+        stage.clock.participants.begin(part, "reader")
         reader = threading.Thread(target=read)
         reader.start()
         stage.sleep(3.0)

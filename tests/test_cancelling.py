@@ -18,7 +18,7 @@ from moorage.exception import (
 )
 from moorage.runtime.cancellation import Cell
 from moorage.runtime.capacity import process_capacity
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 from onlooker import Notes
 
 

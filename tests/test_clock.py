@@ -10,8 +10,9 @@ import pytest
 
 from moorage.exception import ClockStuckError
 from moorage.runtime import clock as clock_module
-from moorage.runtime.clock import RealClock, VirtualClock, system_clock
+from moorage.runtime.clock import RealClock, system_clock
 from moorage.runtime.timekeeper import Timekeeper, TimerQueue
+from moorage.runtime.virtual_clock import VirtualClock
 
 
 def test_real_wait_is_woken_by_another_thread():
@@ -194,7 +195,7 @@ def test_a_loop_and_a_thread_share_one_time():
         times: list[tuple[str, float]] = []
 
         async def main() -> None:
-            clock.end(key)  # from here on the loop takes part itself
+            clock.participants.end(key)  # from here on the loop takes part itself
             for _ in range(3):
                 await asyncio.sleep(2.0)
                 times.append(("loop", clock.now()))
@@ -204,7 +205,7 @@ def test_a_loop_and_a_thread_share_one_time():
                 runner.run(main())
 
         key = object()
-        clock.begin(key, "until the loop runs")
+        clock.participants.begin(key, "until the loop runs")
         thread = threading.Thread(target=run_loop)
         thread.start()
         for _ in range(3):

@@ -17,10 +17,11 @@ from moorage.exception import DeadlockError, FunctionTimeoutError, InputCancelle
 from moorage.runtime import waiting_graph, waits
 from moorage.runtime.callers import park_for
 from moorage.runtime.cancellation import Cell
-from moorage.runtime.clock import VirtualClock, system_clock
+from moorage.runtime.clock import system_clock
 from moorage.runtime.input import Input, Kind, Target
 from moorage.runtime.knots import Node
 from moorage.runtime.streaming import AHEAD, Stream
+from moorage.runtime.virtual_clock import VirtualClock
 from moorage.runtime.waits import Wait, known, open_streams, waiting
 
 

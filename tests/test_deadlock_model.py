@@ -23,10 +23,10 @@ from moorage.exception import AsyncUsageWarning, DeadlockError
 from moorage.runtime import waits
 from moorage.runtime.batching import batch_of, members_of
 from moorage.runtime.capacity import Capacity
-from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState
 from moorage.runtime.knots import Node, knot_of, revive
 from moorage.runtime.pool import Pool
+from moorage.runtime.virtual_clock import VirtualClock
 
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
 

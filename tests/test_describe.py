@@ -19,7 +19,7 @@ import pytest
 import moorage
 from moorage import App, config, description
 from moorage.exception import InvalidError
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 
 
 def described():

@@ -737,7 +737,7 @@ def test_the_wake_up_descriptors_of_the_parent_are_neither_rung_nor_taken():
 
 def test_a_child_forked_in_virtual_time_may_use_the_clock():
     code, out, err = run("""
-        from moorage.runtime.clock import VirtualClock
+        from moorage.runtime.virtual_clock import VirtualClock
 
         @app.function()
         async def nap(seconds):

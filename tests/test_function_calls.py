@@ -19,8 +19,8 @@ from moorage.exception import (
     OutputExpiredError,
 )
 from moorage.findable import registry
-from moorage.runtime.clock import VirtualClock
 from moorage.runtime.input import call_id
+from moorage.runtime.virtual_clock import VirtualClock
 
 
 def make_app():

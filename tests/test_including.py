@@ -8,7 +8,7 @@ import pytest
 import moorage
 from moorage import App, runs
 from moorage.exception import ExecutionError, InvalidError
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 
 
 def make_app(name, *functions, log=None):

@@ -19,13 +19,13 @@ from moorage import App, FunctionCall
 from moorage.exception import ExecutionError, InputCancelledError
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.capacity import Capacity
-from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Value
 from moorage.runtime.pool import Pool
 from moorage.runtime.pool_options import PoolOptions
 from moorage.runtime.slots import Slots
+from moorage.runtime.virtual_clock import VirtualClock
 from moorage.testing import Probe
 
 

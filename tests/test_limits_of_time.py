@@ -16,7 +16,7 @@ from moorage.exception import (
     QueueTimeoutError,
 )
 from moorage.exception import TimeoutError as ModalTimeoutError
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 
 # -- waiting in the queue ------------------------------------------------------------------
 

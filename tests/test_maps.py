@@ -11,7 +11,7 @@ import moorage
 from moorage import App
 from moorage.exception import AsyncUsageWarning, InputCancelledError, InvalidError
 from moorage.functions import WINDOW
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 
 
 def make_app():

@@ -10,8 +10,8 @@ from moorage import App, config
 from moorage.exception import DeprecationError, InvalidError
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.capacity import process_capacity
-from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState
+from moorage.runtime.virtual_clock import VirtualClock
 
 
 def make_app(clock=None, **options):

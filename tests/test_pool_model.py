@@ -28,13 +28,13 @@ from moorage.runtime import threads
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import BatchCall, BatchOptions, batch_of, members_of
 from moorage.runtime.capacity import Capacity
-from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState, Effect
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Cancelled, Failure, Value
 from moorage.runtime.pool import Pool
 from moorage.runtime.pool_options import PoolOptions
 from moorage.runtime.slots import Slots
+from moorage.runtime.virtual_clock import VirtualClock
 
 # More examples by hand: MOORAGE_EXAMPLES=5000 pytest tests/test_pool_model.py
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "100"))

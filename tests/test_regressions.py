@@ -28,7 +28,6 @@ from moorage.exception import (
 from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import batch_of, make_batch
 from moorage.runtime.capacity import Capacity
-from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.local import LocalContainer
@@ -37,6 +36,7 @@ from moorage.runtime.pool import Pool
 from moorage.runtime.pool_options import PoolOptions
 from moorage.runtime.slots import Slots
 from moorage.runtime.threads import carry_out
+from moorage.runtime.virtual_clock import VirtualClock
 
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 

@@ -25,7 +25,7 @@ from moorage.exception import (
     RemoteError,
     SerializationError,
 )
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 from moorage.testing import FakeContainer
 
 LOCK = threading.Lock()

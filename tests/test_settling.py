@@ -11,7 +11,7 @@ import pytest
 import moorage
 from moorage import App
 from moorage.exception import InputCancelledError, RemoteError
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 
 CONTROL_FLOW = [
     (SystemExit, 3),

@@ -15,10 +15,10 @@ import moorage
 from moorage import App
 from moorage.runtime import pool
 from moorage.runtime.autoscaler import Limits, TargetPolicy
-from moorage.runtime.clock import VirtualClock
 from moorage.runtime.container import ContainerState
 from moorage.runtime.simulation import TAIL, StartUp, simulate
 from moorage.runtime.traces import poisson
+from moorage.runtime.virtual_clock import VirtualClock
 
 READY = ContainerState.READY
 START = 2.0  # seconds

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from .exception import Error, InvalidArgumentsError, InvalidError
 from .frames import short, shortened_as
 from .runs import Run, give_sigint_back
-from .runtime.clock import Clock, VirtualClock, clock_of_here
+from .runtime.clock import Clock
 from .runtime.interrupts import interrupts
+from .runtime.participants import Participants, clock_of_here
 from .runtime.probing import Probing
 from .runtime.regions import begins_region, ours
 from .runtime.wakers import run_in_thread
@@ -126,7 +127,7 @@ class AppRun:
         self._probe = probe
         self._run: Run | None = None
         # Of whoever entered, in the run's clock if that is virtual.
-        self._part: tuple[VirtualClock, int] | None = None
+        self._part: tuple[Participants, int] | None = None
 
     def _chosen_clock(self) -> Clock | None:
         # A thread that takes part holds up time while it waits for a run in real time.
@@ -135,16 +136,16 @@ class AppRun:
     def __enter__(self) -> App:
         clock = self._chosen_clock()
         try:
-            if not isinstance(clock, VirtualClock):
+            participants = None if clock is None else clock.participants
+            if participants is None:
                 return self._begin(clock)
-            clock._refuse_real_loop("with app.run(clock=clock):")
-            part = clock._enter()
+            part = participants.enter("with app.run(clock=clock):")
             try:
                 app = self._begin(clock)
             except BaseException:
-                clock._leave(part)
+                participants.leave(part)
                 raise
-            self._part = clock, part
+            self._part = participants, part
             return app
         except Error as error:
             raise short(error)
@@ -187,22 +188,22 @@ class AppRun:
     def _leave_clock(self) -> None:
         part, self._part = self._part, None
         if part is not None:
-            clock, ident = part
-            clock._leave(ident)
+            participants, ident = part
+            participants.leave(ident)
 
     async def __aenter__(self) -> App:
         clock = self._chosen_clock()
         try:
-            if not isinstance(clock, VirtualClock):
+            participants = None if clock is None else clock.participants
+            if participants is None:
                 return await self._begin_async(clock)
-            clock._refuse_real_loop("async with app.run(clock=clock):")
-            part = clock._enter()
+            part = participants.enter("async with app.run(clock=clock):")
             try:
                 app = await self._begin_async(clock)
             except BaseException:
-                clock._leave(part)
+                participants.leave(part)
                 raise
-            self._part = clock, part
+            self._part = participants, part
             return app
         except Error as error:
             raise short(error)

@@ -25,7 +25,7 @@ from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
 from .runtime.callers import ReaderHere, hold_loop, park_for, reader_here, wait_for
 from .runtime.cancellation import strike_again
-from .runtime.clock import Clock, VirtualClock
+from .runtime.clock import Clock
 from .runtime.elsewhere import do_elsewhere
 from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
@@ -252,8 +252,8 @@ def later(callback: Callable[[], object], clock: Clock | None = None) -> None:
     Args:
         clock: the time that stands until it is done, if that is virtual.
     """
-    if isinstance(clock, VirtualClock):
-        callback = clock.expected(callback, "what was dropped")
+    if clock is not None and clock.participants is not None:
+        callback = clock.participants.expected(callback, "what was dropped")
     do_elsewhere(callback)
 
 

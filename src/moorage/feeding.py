@@ -24,7 +24,7 @@ from contextvars import copy_context
 from typing import Any, Final, Protocol
 
 from .exception import ExecutionError, InvalidArgumentsError, RemoteError
-from .runtime.clock import Clock, VirtualClock, join_threads
+from .runtime.clock import Clock, join_threads
 from .runtime.forking import UserCode
 from .runtime.input import Target
 from .runtime.outcome import failure_of, user_frames
@@ -121,7 +121,7 @@ class ThreadFeeder:
         self._starred = starred
         clock = call.clock
         self._clock = clock
-        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._virtual = clock.participants
         name = f"moorage-feeder-{call.target.name}"
         # In the caller's context: its iterables may read context variables.
         self._thread = Real.Thread(

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import config
 from .runtime import forking
-from .runtime.clock import Clock, VirtualClock, system_clock
+from .runtime.clock import Clock, system_clock
 from .runtime.elsewhere import do_elsewhere
 from .runtime.input import Input, call_number
 from .runtime.outcome import Failure
@@ -307,7 +307,7 @@ class Registry:
             if self._settled.get(entry.number) is not entry:
                 continue  # it has gone
             clock = entry.clock
-            if clock is line.clock or (isinstance(clock, VirtualClock) and clock.is_left):
+            if clock is line.clock or _is_left(clock):
                 self._expire(entry, gone)
             else:
                 later.append((now, next(self._order), entry))
@@ -334,15 +334,9 @@ class Registry:
             if line.due <= due + _slack():
                 return
             timer.cancel()  # findable_seconds was lowered
-        clock = line.clock
-        if isinstance(clock, VirtualClock):
-            # Time must not go on for the sake of it.
-            line.due = due
-            line.timer = clock.call_when_past(due, _Expiry(self, line))
-        else:
-            # Later than it might: so one timer is for many.
-            line.due = max(due, clock.now()) + _slack()
-            line.timer = clock.call_at(line.due, _Expiry(self, line))
+        # In real time later than it might: so one timer is for many.
+        line.due = due if line.clock.virtual else max(due, line.clock.now()) + _slack()
+        line.timer = line.clock.call_when_past(line.due, _Expiry(self, line))
 
     def _on_expiry(self, line: _Line) -> None:
         """The timer of `line` is due.  On the clock's thread, where nothing of the user's dies."""
@@ -406,6 +400,11 @@ def _is_too_old(call: FunctionCall[Any]) -> bool:
     if at is None:
         return False
     return call._started_pool().clock.now() >= at + config.findable_seconds
+
+
+def _is_left(clock: Clock) -> bool:
+    """Whether nobody is in a virtual clock, so that its time stands."""
+    return clock.participants is not None and not clock.participants.open
 
 
 def _slack() -> float:

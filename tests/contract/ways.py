@@ -36,7 +36,7 @@ from moorage.runtime.autoscaler import Limits
 from moorage.runtime.batching import BatchOptions, batch_target
 from moorage.runtime.callers import reader_here
 from moorage.runtime.capacity import Capacity
-from moorage.runtime.clock import Clock, VirtualClock
+from moorage.runtime.clock import Clock
 from moorage.runtime.container import Container, ContainerOptions, Host
 from moorage.runtime.deadlock import producer_waits
 from moorage.runtime.input import Input, Target, next_call_number
@@ -45,6 +45,7 @@ from moorage.runtime.outcome import Outcome, Value
 from moorage.runtime.pool import Pool
 from moorage.runtime.pool_options import PoolOptions
 from moorage.runtime.streaming import Stream
+from moorage.runtime.virtual_clock import VirtualClock
 from moorage.runtime.waits import open_streams
 from moorage.testing import Events, FakeContainer, Probe
 

@@ -16,7 +16,8 @@ import pytest
 
 import moorage
 import onlooker
-from moorage.runtime.clock import Clock, VirtualClock, system_clock
+from moorage.runtime.clock import Clock, system_clock
+from moorage.runtime.virtual_clock import VirtualClock
 from moorage.runtime.wakers import make_async_waiter
 
 Body = Callable[[Any], Coroutine[Any, Any, Any]]

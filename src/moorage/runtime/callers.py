@@ -12,7 +12,7 @@ from functools import partial
 from typing import cast
 
 from .cancellation import current_cell
-from .clock import Clock, VirtualClock, Waiter
+from .clock import Waiter
 from .container import Container
 from .context import current_input, hosting
 from .deadlock import look
@@ -65,21 +65,12 @@ def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Aw
     Raises:
         DeadlockError: if it can never end, and no queued input can be failed instead.
     """
-    if pool.clock.virtual:
-        refuse_real_loop(pool.clock)
+    participants = pool.clock.participants
+    if participants is not None:
+        participants.refuse_await()
     if current_input() is None and not open_streams:
         return waiter.wait()
     return _wait_for(pool, waiter, on, timed)
-
-
-def refuse_real_loop(clock: Clock) -> None:
-    """Refuse to await on a loop in real time what only virtual time, which it holds up, ends.
-
-    Raises:
-        InvalidError: if that is so.
-    """
-    if isinstance(clock, VirtualClock) and clock._has_this_thread:
-        clock._refuse_real_loop("await ....aio(...)")
 
 
 async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> None:

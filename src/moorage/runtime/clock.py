@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .real import Real
 from .timekeeper import Callback, Timer, process_timekeeper
-from .virtual_clock import VirtualClock as VirtualClock
-from .virtual_clock import clock_of_here as clock_of_here
+
+if TYPE_CHECKING:
+    from .participants import Participants
 
 
 class Waiter(Protocol):
@@ -29,12 +30,21 @@ class Clock(Protocol):
 
     virtual: bool
 
+    @property
+    def participants(self) -> Participants | None:
+        """Who takes part, if time is virtual; None in real time."""
+        ...
+
     def now(self) -> float:
         """Seconds since some fixed point."""
         ...
 
     def call_at(self, when: float, callback: Callback) -> Timer:
         """Run `callback` at `when`, on a thread of the clock's.  It must not block."""
+        ...
+
+    def call_when_past(self, when: float, callback: Callback) -> Timer:
+        """As :meth:`call_at`, but virtual time does not jump to `when` for its sake."""
         ...
 
     def make_waiter(self) -> Waiter:
@@ -70,11 +80,14 @@ class RealClock:
     """Monotonic time and the process's timekeeper."""
 
     virtual = False
+    participants: Participants | None = None
     now: staticmethod[[], float] = staticmethod(Real.monotonic)
     make_waiter = RealWaiter
 
     def call_at(self, when: float, callback: Callback) -> Timer:
         return process_timekeeper.call_at(when, callback)
+
+    call_when_past = call_at
 
     def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
         assert isinstance(waiter, RealWaiter)

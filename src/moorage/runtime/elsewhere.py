@@ -16,6 +16,7 @@ Begin reading at `Errands.add`, then `Errands._run`.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -92,7 +93,9 @@ class Errands:
     def _ensure_thread(self) -> None:
         # Whoever holds `_starting` looks again when it has let go.  A finalizer may come
         # in between, on the same thread, so waiting for the lock could last for ever.
-        while self._thread is None and self._work:
+        # While the interpreter finalizes, a thread would never begin, and its start
+        # would wait for that for ever.
+        while self._thread is None and self._work and not sys.is_finalizing():
             if not self._starting.acquire(False):
                 return
             try:

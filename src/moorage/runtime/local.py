@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final
 
 from . import forking
-from .clock import VirtualClock, join_threads
+from .clock import join_threads
 from .container import ContainerOptions, ContainerState, Effect, Host
 from .context import hosting
 from .elsewhere import log
@@ -55,7 +55,7 @@ class LocalContainer:
         self._name = f"moorage-{options.name}-{number}"
         clock = host.clock
         self._clock = clock
-        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._virtual = clock.participants
         self._thread = Real.Thread(target=self._main, name=self._name, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._executor: LoopExecutor | None = None

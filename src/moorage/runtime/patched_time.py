@@ -54,6 +54,7 @@ class VirtualTime(Protocol):
     """What is asked of a virtual clock here."""
 
     virtual: bool
+    participants: Any
     # Guarded by _lock; read without it.
     _patches: tuple[frozenset[str], ...]
 

@@ -28,7 +28,7 @@ from . import forking, views
 from .autoscaler import Fill, Limits, Observation, Policy, TargetPolicy
 from .batching import BatchCall, end_of_batch, make_batch, members_of
 from .capacity import Capacity
-from .clock import Clock, VirtualClock, Waiter, acquire_patiently, acquire_within
+from .clock import Clock, Waiter, acquire_patiently, acquire_within
 from .container import (
     Container,
     ContainerFactory,
@@ -937,13 +937,9 @@ class Pool:
                 wakes.append(end)
 
         def wake_all() -> None:
-            clock = self.clock
-            if isinstance(clock, VirtualClock) and len(wakes) > 1:
-                # Each when what the one before set off has come to rest: 1. members were
-                # called by inputs of several containers, 2. these end when they are woken,
-                # 3. who ends first, and so has the first slot, is the same in each run.
-                now = clock.now()
-                carry_out([partial(clock.call_at, now, wake) for wake in wakes])
+            participants = self.clock.participants
+            if participants is not None and len(wakes) > 1:
+                carry_out(participants.one_by_one(wakes))
             else:
                 carry_out(wakes)
             call.forget(ended=ended)

@@ -24,7 +24,7 @@ from typing import Any, Final, NoReturn
 from ..exception import InputCancellation, RemoteError
 from . import forking
 from .cancellation import Cell, bind_cell
-from .clock import Clock, VirtualClock, acquire_patiently
+from .clock import Clock, acquire_patiently
 from .context import running_input
 from .elsewhere import log
 from .input import Input, InputState, Target
@@ -78,7 +78,7 @@ class ThreadLane:
         around: Around | None = None,
     ) -> None:
         self._lock = lock
-        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._virtual = clock.participants
         self._settle = settle
         self._container = container  # only handed on to `settle`
         self._limit = limit

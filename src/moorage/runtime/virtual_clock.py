@@ -1,6 +1,7 @@
 """Virtual time: a clock that jumps.
 
-Owns the time, its timers, the thread that fires them, and who takes part.
+Owns the time, its timers, and the thread that fires them.  Who takes part is in
+``participants.py``.
 
 Virtual time stands still while any *participant* is busy and jumps to the next
 timer once all of them sit in a wait of ours.  Participants are the loops made
@@ -12,7 +13,6 @@ The idea is that of trio's MockClock with ``autojump_threshold=0``.
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator
@@ -26,10 +26,11 @@ from ..with_aio import with_aio
 from . import forking
 from .elsewhere import keep_time
 from .outcome import user_frames
-from .patched_time import current_virtual_clock, lives_by, patched
+from .participants import BEFORE_ALL, Participants
+from .patched_time import lives_by, patched
 from .real import Real
 from .regions import ours
-from .stuck import ON_ITS_LOOP, Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
+from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
 from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
 from .virtual_loop import Line, VirtualLoop
 
@@ -83,30 +84,26 @@ class VirtualWaiter:
                 self._clock._fire(self)
 
 
-# Whose timers come first, of those that are due at one time and were set within one
-# instant.  Participants of the engine come before the threads that entered, which have
-# told them what to do; those that nobody knows come last.
-BEFORE_ALL: Final = -1
-INSIDE: Final = 0
-OUTSIDE: Final = 1
-LAST: Final = (2, 0)
-
-
 # Real seconds that `rest` waits for a participant that waits in real time itself, maybe
 # for what is to happen after the rest.
 PATIENCE: Final = 0.25
 
 
-class _Part:
-    """The part of one thread that entered the clock."""
+class _Keeping:
+    """What the participants ask of their clock."""
 
-    __slots__ = ("before", "depth", "key")
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
 
-    def __init__(self, before: Any) -> None:
-        self.depth: int = 1
-        # None if the thread took part already, as a worker does.
-        self.key: object = None
-        self.before: Any = before  # the clock that it lived by before
+    def ring(self) -> None:
+        self._clock._ring()
+
+    def shut(self) -> threading.Thread | None:
+        return self._clock._shut()
+
+    def rest(self) -> None:
+        clock = self._clock
+        clock._wait(VirtualWaiter(clock), 0.0, rests=True)
 
 
 class VirtualClock:
@@ -156,33 +153,20 @@ class VirtualClock:
                 "write VirtualClock(stuck_after=5)"
             )
         self._stuck_after = stuck_after
-        self._lock = Real.Lock()  # a leaf: nothing is called while it is held
+        # Who takes part; whose lock is that of the clock too.
+        self.participants: Participants = Participants(self, _Keeping(self))
+        self._lock = self.participants.lock
         self._now = 0.0  # guarded by _lock, as all below
         self._timers = TimerQueue()
         # Timers for whose sake time does not go on: see `call_when_past`.
         self._bystanders = TimerQueue()
-        # Invariant: time moves only while this, and `_expected`, is empty.
-        self._busy: dict[object, str] = {}
-        # What finalizers handed to the timekeeper.  Added to without the lock, which they
-        # may not take, by threads that take part and so are busy.
-        self._expected: dict[object, str] = {}
-        self._key_of_thread: dict[int, object] = {}
-        # The order in which participants came: those of the engine, then the others.
-        self._orders: dict[object, tuple[int, int]] = {}
-        self._came = 0
         # How often all have come to rest.
         self._rests = 0
         self._waiting: set[VirtualWaiter] = set()
         self._idle_loops: set[VirtualLoop] = set()
-        self._changes = 0
-        self._closed = False
         self._thread: threading.Thread | None = None
         self._bell = Real.Lock()
         self._bell.acquire()
-        # By the thread's ident.
-        self._parts: dict[int, _Part] = {}
-        # Scopes and loops that keep it open; the last of them closes it.
-        self._open = 0
         self._lines: weakref.WeakKeyDictionary[Executor, Line] = weakref.WeakKeyDictionary()
         # What `time` is patched for: module names; empty for all.
         self._patches: tuple[frozenset[str], ...] = ()
@@ -190,26 +174,19 @@ class VirtualClock:
 
     def _after_fork(self) -> None:
         """In a forked child: of those that took part, this thread is left."""
-        forking.keep(self._timers, self._waiting, self._busy, self._idle_loops, self._lines)
+        who = self.participants
+        forking.keep(self._timers, self._waiting, who.busy, self._idle_loops, self._lines)
         forking.keep(self._bystanders)
         self._bystanders = TimerQueue()
-        me = Real.get_ident()
-        key = self._key_of_thread.get(me)
-        self._lock = Real.Lock()
+        who.after_fork()
+        self._lock = who.lock
         self._timers = TimerQueue()
-        self._busy = {} if key is None else {key: Real.current_thread().name}
-        self._expected = {}
-        self._key_of_thread = {} if key is None else {me: key}
-        self._orders = {}
         self._waiting = set()
         self._idle_loops = set()
         self._lines = weakref.WeakKeyDictionary()
         self._thread = None
         self._bell = Real.Lock()
         self._bell.acquire()
-        part = self._parts.get(me)
-        self._parts = {} if part is None else {me: part}
-        self._open = 0 if part is None else part.depth
 
     # -- for tests ------------------------------------------------------------
 
@@ -218,7 +195,7 @@ class VirtualClock:
         return self._now
 
     async def _sleep_async(self, seconds: float) -> None:
-        self._refuse_real_loop("await clock.sleep.aio(...)")
+        self.participants.refuse_real_loop("await clock.sleep.aio(...)")
         _check_seconds(seconds)
         loop = Real.get_running_loop()
         passed = loop.create_future()
@@ -311,11 +288,11 @@ class VirtualClock:
         what errors call the thread.  In a thread that takes part already it
         changes nothing.
         """
-        ident = self._enter(name, opens=False)
+        ident = self.participants.enter_scope(name, opens=False)
         try:
             yield
         finally:
-            self._leave(ident, opens=False)
+            self.participants.leave(ident, opens=False)
 
     def __enter__(self) -> VirtualClock:
         """Make this thread take part until it leaves; nests, and may be entered again.
@@ -326,8 +303,7 @@ class VirtualClock:
         Raises:
             InvalidError: on an event loop that lives in real time.
         """
-        self._refuse_real_loop("with clock:")
-        self._enter()
+        self.participants.enter("with clock:")
         return self
 
     def __exit__(
@@ -337,12 +313,12 @@ class VirtualClock:
         traceback: TracebackType | None,
     ) -> None:
         ident = Real.get_ident()
-        if ident not in self._parts:
+        if ident not in self.participants.parts:
             raise InvalidError(
                 f"{Real.current_thread().name} leaves a virtual clock that it has not "
                 "entered; write `with clock:` so that it begins and ends in one thread"
             )
-        self._leave(ident)
+        self.participants.leave(ident)
 
     async def __aenter__(self) -> VirtualClock:
         """As ``with clock:``, on an event loop of this clock."""
@@ -369,7 +345,12 @@ class VirtualClock:
 
     def __repr__(self) -> str:
         with self._lock:
-            busy = ", ".join([*self._busy.values(), *list(self._expected.values())]) or "nobody"
+            busy = (
+                ", ".join(
+                    [*self.participants.busy.values(), *list(self.participants.awaited.values())]
+                )
+                or "nobody"
+            )
             return f"<VirtualClock at {self._now:g} s, busy: {busy}>"
 
     # -- the clock's contract with the engine -----------------------------------
@@ -384,7 +365,7 @@ class VirtualClock:
             if self._timers.push(timer, self._rank(self._key_here(), of_engine=True)):
                 self._ring()  # as in `wait`
             self._start()
-            self._look()
+            self.participants.look()
         return timer
 
     def call_when_past(self, when: float, callback: Callback) -> Timer:
@@ -396,11 +377,6 @@ class VirtualClock:
         with self._lock:
             self._bystanders.push(timer)
         return timer
-
-    @property
-    def is_left(self) -> bool:
-        """True while nobody has entered the clock: its time stands."""
-        return not self._open
 
     def make_waiter(self) -> VirtualWaiter:
         """A place for one thread to wait, once: ``clock.wait(waiter)``, ``waiter.wake()``."""
@@ -415,13 +391,6 @@ class VirtualClock:
         assert isinstance(waiter, VirtualWaiter)
         return self._wait(waiter, timeout)
 
-    def rest(self) -> None:
-        """Wait until all others have come to rest, and go on before any other timer fires.
-
-        With patience only, for one of them may wait in real time for what comes then.
-        """
-        self._wait(VirtualWaiter(self), 0.0, rests=True)
-
     def _wait(self, waiter: VirtualWaiter, timeout: float | None, *, rests: bool = False) -> bool:
         timer: Timer | None = None
         try:
@@ -429,7 +398,7 @@ class VirtualClock:
                 if not waiter.fired:
                     waiter.waiting = True
                     waiter.thread = Real.get_ident()
-                    waiter.key = self._key_of_thread.get(waiter.thread)
+                    waiter.key = self.participants.key_of_thread.get(waiter.thread)
                     waiter.name = Real.current_thread().name
                     if isinstance(waiter.key, VirtualLoop):
                         waiter.key.waits = True
@@ -442,15 +411,15 @@ class VirtualClock:
                             rank = (BEFORE_ALL, *rank[1:])
                         if self._timers.push(timer, rank):
                             self._ring()  # it may be asleep without any timer to watch
-                    self._idle(waiter.key)
+                    self.participants.idle(waiter.key)
                     self._start()
-            seen = self._changes
+            seen = self.participants.changes
             while not waiter.lock.acquire(timeout=PATIENCE if rests else -1.0):
                 with ours, self._lock:
-                    if self._changes == seen:  # else the others get on, if slowly
+                    if self.participants.changes == seen:  # else the others get on, if slowly
                         self._fire(waiter)
                         break
-                    seen = self._changes
+                    seen = self.participants.changes
         except BaseException:  # KeyboardInterrupt, or a strike: the thread runs again, unwoken
             with ours, self._lock:
                 self._fire(waiter)
@@ -462,150 +431,15 @@ class VirtualClock:
             raise waiter.error
         return not waiter.timed_out
 
-    @ours
-    def begin(self, key: object, name: str) -> None:
-        """Count `key` as busy from now on, on behalf of whoever will serve it."""
-        with self._lock:
-            self._busy[key] = name
-            self._order(key, INSIDE)
-            self._changes += 1
-
-    @ours
-    def bind_thread(self, key: object) -> None:
-        """Let this thread's waits of ours count as those of `key`."""
-        lives_by.clock = self
-        with self._lock:
-            self._key_of_thread[Real.get_ident()] = key
-
-    @ours
-    def end(self, key: object) -> None:
-        """`key` takes no part any more."""
-        with self._lock:
-            for ident, bound in list(self._key_of_thread.items()):
-                if bound is key:
-                    del self._key_of_thread[ident]
-            self._orders.pop(key, None)
-            self._idle(key)
-
-    def expected(self, callback: Callback, name: str) -> Callback:
-        """`callback`, to be called once by a thread that takes no part: time stands until then.
-
-        Takes no lock: finalizers call it.
-        """
-        key = object()
-        self._expected[key] = name
-
-        def call() -> None:
-            try:
-                callback()
-            finally:
-                with ours, self._lock:
-                    self._expected.pop(key, None)
-                    self._changes += 1
-                    self._look()
-
-        return call
-
     @property
     def _has_this_thread(self) -> bool:
-        return Real.get_ident() in self._key_of_thread
-
-    @ours
-    def _unbind_thread(self, key: object) -> None:
-        """Let this thread be on its own again; `key` goes on."""
-        me = Real.get_ident()
-        with self._lock:
-            if self._key_of_thread.get(me) is key:
-                del self._key_of_thread[me]
-
-    # -- scopes ---------------------------------------------------------------
-
-    @ours
-    def _enter(self, name: str | None = None, *, opens: bool = True) -> int:
-        """Let this thread take part; return what `_leave` takes.
-
-        On a loop of this clock it is the loop that takes part, and the thread
-        does when that has stopped: between two runs of the loop time stands.
-        """
-        me = Real.get_ident()
-        with self._lock:
-            if opens:
-                self._open += 1
-                self._closed = False
-            part = self._parts.get(me)
-            if part is not None:
-                part.depth += 1
-                return me
-            self._parts[me] = part = _Part(lives_by.clock)
-            bound = self._key_of_thread.get(me)
-            if bound is None:
-                part.key = key = object()
-                self._busy[key] = name or Real.current_thread().name
-                self._order(key, OUTSIDE)
-                self._key_of_thread[me] = key
-                self._changes += 1
-            elif isinstance(bound, VirtualLoop) and bound.outer is None:
-                part.key = bound.outer = key = object()
-                self._order(key, OUTSIDE)
-        lives_by.clock = self
-        return me
-
-    @ours
-    def _leave(self, ident: int, *, opens: bool = True) -> None:
-        """End one scope of the thread `ident`; nothing happens if it has none."""
-        thread: threading.Thread | None = None
-        with self._lock:
-            part = self._parts.get(ident)
-            if part is not None:
-                part.depth -= 1
-                if not part.depth:
-                    del self._parts[ident]
-                    self._end_part(ident, part)
-            if opens:
-                thread = self._one_less()
-        if thread is not None:
-            thread.join()
-
-    def _end_part(self, ident: int, part: _Part) -> None:
-        if ident == Real.get_ident() and ident not in self._key_of_thread:
-            lives_by.clock = part.before
-        if part.key is None:
-            return
-        bound = self._key_of_thread.get(ident)
-        if isinstance(bound, VirtualLoop) and bound.outer is part.key:
-            bound.outer = None
-        elif bound is part.key:
-            del self._key_of_thread[ident]
-            if ident == Real.get_ident():
-                lives_by.clock = part.before
-        self._orders.pop(part.key, None)
-        self._idle(part.key)
-
-    def _refuse_real_loop(self, written: str) -> None:
-        """Refuse a thread whose loop lives in real time: while that idles, time would stand."""
-        loop = Real._get_running_loop()
-        if isinstance(loop, VirtualLoop) and loop.clock is self:
-            return
-        if loop is not None or _in_trio():
-            what = "trio" if loop is None else "an event loop"
-            if isinstance(loop, VirtualLoop):
-                what = "an event loop of another clock"
-            elif loop is not None:
-                what = "an event loop that lives in real time"
-            raise InvalidError(
-                f"`{written}` was written on {what}, which does not take part in this clock, "
-                f"and time would stand still while it waits; {ON_ITS_LOOP}"
-            )
+        return self.participants.has_this_thread
 
     # -- inside, all under _lock ----------------------------------------------
 
-    def _order(self, key: object, side: int) -> None:
-        self._came += 1
-        self._orders.setdefault(key, (side, self._came))
-
     def _key_here(self) -> object:
         me = Real.current_thread()
-        return me if me is self._thread else self._key_of_thread.get(me.ident or 0)
+        return me if me is self._thread else self.participants.key_of_thread.get(me.ident or 0)
 
     def _rank(self, key: object, *, of_engine: bool = False) -> Rank:
         """Orders what is set between two rests, when several threads run at once.
@@ -614,22 +448,8 @@ class VirtualClock:
         inputs at one instant, 2. both sleep as long, 3. who wakes first, and so has the
         first slot that comes free, must be the same in each run.
         """
-        if key is self._thread:
-            side = (-1, 0)
-        elif isinstance(key, VirtualLoop):
-            side = self._orders.get(key.outer, LAST)
-        else:
-            side = self._orders.get(key, LAST)
+        side = (-1, 0) if key is self._thread else self.participants.side_of(key)
         return (self._rests, 0 if of_engine else 1, *side)
-
-    def _idle(self, key: object) -> None:
-        self._changes += 1
-        if self._busy.pop(key, None) is not None:
-            self._look()
-
-    def _look(self) -> None:
-        if not self._busy:
-            self._ring()
 
     def _ring(self) -> None:
         try:
@@ -641,31 +461,30 @@ class VirtualClock:
         if waiter.fired:
             return
         waiter.fired = True
-        self._changes += 1
+        self.participants.changes += 1
         if waiter.waiting:
             waiter.waiting = False
             self._waiting.discard(waiter)
             # It may have been ended while it waited, as a scope that another thread left.
-            if waiter.key is not None and self._key_of_thread.get(waiter.thread) is waiter.key:
-                self._busy[waiter.key] = waiter.name
+            if (
+                waiter.key is not None
+                and self.participants.key_of_thread.get(waiter.thread) is waiter.key
+            ):
+                self.participants.busy[waiter.key] = waiter.name
                 if isinstance(waiter.key, VirtualLoop):
                     waiter.key.waits = False
         waiter.lock.release()
 
     def _start(self) -> None:
-        if self._thread is None and not self._closed:
+        if self._thread is None and not self.participants.closed:
             self._thread = Real.Thread(
                 target=self._run, args=(self._bell,), name="moorage-virtual-clock", daemon=True
             )
             self._thread.start()
 
-    def _one_less(self) -> threading.Thread | None:
-        self._open = max(0, self._open - 1)
-        return None if self._open else self._shut()
-
     def _shut(self) -> threading.Thread | None:
         """Close; return the thread to be joined once the lock is let go."""
-        self._closed = True
+        self.participants.closed = True
         thread, self._thread = self._thread, None
         for waiter in list(self._waiting):
             waiter.error = ClockStuckError(
@@ -697,8 +516,8 @@ class VirtualClock:
                 if self._thread is not me:
                     return  # closed, and maybe open again with another
                 pending = self._timers.next_when()
-                seen = self._changes
-                if self._busy or self._expected:
+                seen = self.participants.changes
+                if self.participants.busy or self.participants.awaited:
                     watches = pending is not None
                 elif pending is not None:
                     self._now = max(self._now, pending)
@@ -726,11 +545,11 @@ class VirtualClock:
     def _report_if_stuck(self, seen: int) -> None:
         """End the waits that cannot end, if nothing has changed since `seen`."""
         with self._lock:
-            if self._changes != seen:
+            if self.participants.changes != seen:
                 return
-            threads = {key: ident for ident, key in self._key_of_thread.items()}
-            busy = [(name, threads.get(key, 0)) for key, name in self._busy.items()]
-            busy += [(name, 0) for name in list(self._expected.values())]
+            threads = {key: ident for ident, key in self.participants.key_of_thread.items()}
+            busy = [(name, threads.get(key, 0)) for key, name in self.participants.busy.items()]
+            busy += [(name, 0) for name in list(self.participants.awaited.values())]
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             loops = list(self._idle_loops)
             if busy and not waiters and all(loop.owned for loop in loops):
@@ -747,7 +566,7 @@ class VirtualClock:
         )
         message = why_busy(stuck) if busy else why_for_ever(stuck)
         with self._lock:
-            if self._changes != seen:
+            if self.participants.changes != seen:
                 return
             for waiter in waiters:
                 waiter.error = ClockStuckError(message)
@@ -764,17 +583,16 @@ class VirtualClock:
         me = Real.get_ident()
         with self._lock:
             loop.thread = Real.current_thread()
-            loop.outer = key = self._key_of_thread.get(me)
-            loop.owned = key is not None and me not in self._parts
+            loop.outer = key = self.participants.key_of_thread.get(me)
+            loop.owned = key is not None and me not in self.participants.parts
             if not loop.owned and not loop.counted:
                 loop.counted = True
-                self._open += 1
-                self._closed = False
+                self.participants.keep_open()
             # The loop takes the thread's part, or the thread would hold up time
             # while its loop is idle.
-            self._busy[loop] = f"event loop of {loop.thread.name}"
-            self._busy.pop(key, None)
-            self._key_of_thread[me] = loop
+            self.participants.busy[loop] = f"event loop of {loop.thread.name}"
+            self.participants.busy.pop(key, None)
+            self.participants.key_of_thread[me] = loop
         loop.before, lives_by.clock = lives_by.clock, self
 
     def _loop_ends(self, loop: VirtualLoop) -> None:
@@ -783,11 +601,11 @@ class VirtualClock:
             key, loop.outer = loop.outer, None
             loop.error = None
             if key is not None:
-                self._busy[key] = Real.current_thread().name
-                self._key_of_thread[me] = key
+                self.participants.busy[key] = Real.current_thread().name
+                self.participants.key_of_thread[me] = key
             else:
-                self._key_of_thread.pop(me, None)
-            self._idle(loop)
+                self.participants.key_of_thread.pop(me, None)
+            self.participants.idle(loop)
         lives_by.clock = self if key is not None else loop.before
         loop.before = None
 
@@ -796,7 +614,7 @@ class VirtualClock:
         with self._lock:
             if loop.counted:
                 loop.counted = False
-                thread = self._one_less()
+                thread = self.participants.one_less()
         if thread is not None:
             thread.join()
 
@@ -824,25 +642,14 @@ class VirtualClock:
             elif not loop.owned:
                 self._start()  # which finds out that it idles for ever
             self._idle_loops.add(loop)
-            self._idle(loop)
+            self.participants.idle(loop)
             return timer
 
     def _loop_busy(self, loop: VirtualLoop) -> None:
         with self._lock:
-            self._changes += 1
+            self.participants.changes += 1
             self._idle_loops.discard(loop)
-            self._busy[loop] = f"event loop of {Real.current_thread().name}"
-
-
-def clock_of_here() -> VirtualClock | None:
-    """The virtual clock that this thread lives by, and so does the event loop in it, if any."""
-    clock = current_virtual_clock()
-    if not isinstance(clock, VirtualClock):
-        return None
-    loop = Real._get_running_loop()
-    if loop is None:
-        return None if _in_trio() else clock
-    return clock if isinstance(loop, VirtualLoop) and loop.clock is clock else None
+            self.participants.busy[loop] = f"event loop of {Real.current_thread().name}"
 
 
 def _check_seconds(seconds: float) -> None:
@@ -852,14 +659,3 @@ def _check_seconds(seconds: float) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _in_trio() -> bool:
-    trio = sys.modules.get("trio")
-    if trio is None:
-        return False
-    try:
-        trio.lowlevel.current_trio_token()
-    except (AttributeError, RuntimeError):
-        return False
-    return True

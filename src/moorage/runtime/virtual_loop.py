@@ -18,6 +18,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
+from .participants import LoopPart
 from .real import Real
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class VirtualSelector(DefaultSelector):
         return events
 
 
-class VirtualLoop(SelectorEventLoop):
+class VirtualLoop(SelectorEventLoop, LoopPart):
     """A loop in virtual time.  Real I/O on it works, but time does not wait for it."""
 
     _write_to_self: Callable[[], None]  # asyncio's own, which its stubs leave out
@@ -77,14 +78,11 @@ class VirtualLoop(SelectorEventLoop):
         # All guarded by the clock's lock.
         # How often it was rung.
         self.rung: int = 0
-        # Whether its thread sits in a wait of the clock's.
-        self.waits: bool = False
         # Wake-ups that are being sent, and whether the loop waits for their end
         # rather than rest.
         self.sending: int = 0
         self.looks_again: bool = False
-        # While it runs: what its thread takes part as before and after.
-        self.outer: object = None
+        # While it runs: the clock that its thread lived by before.
         self.before: VirtualTime | None = None
         # Whether a container runs it.  One that none does keeps the clock open,
         # from its first run to its close.
@@ -129,10 +127,10 @@ class VirtualLoop(SelectorEventLoop):
         with clock._lock:
             self.rung += 1
             self.sending += 1
-            clock._changes += 1
+            clock.participants.changes += 1
             # One that sits in a blocking wait runs when that ends, which marks it.
             if self.is_running() and not self.waits:
-                clock._busy[self] = "an event loop that was woken"
+                clock.participants.busy[self] = "an event loop that was woken"
 
     def mark_sent(self) -> None:
         """Say that the wake-up was sent; once for each `mark_busy`."""
@@ -209,13 +207,13 @@ class VirtualLoop(SelectorEventLoop):
             job.started, job.ended = True, False
             # It may have no turn: the executor has other work, or it was cancelled too late.
             job.line.give(job, clock)
-            clock._changes += 1
-        clock.bind_thread(job)
+            clock.participants.changes += 1
+        clock.participants.bind_thread(job)
 
     def _end(self, job: Job) -> None:
         """On the job's thread: it has ended.  It is busy until the loop has heard of it."""
         clock = self.clock
-        clock._unbind_thread(job)
+        clock.participants.unbind_thread(job)
         with clock._lock:
             job.ended = True
             job.line.leave(job, clock)
@@ -228,7 +226,7 @@ class VirtualLoop(SelectorEventLoop):
         with clock._lock:
             if job.answered:
                 self._jobs.discard(job)
-                clock._idle(job)
+                clock.participants.idle(job)
 
     def _answer(self, job: Job) -> None:
         """Nobody waits for the job any more: it has ended, or was cancelled."""
@@ -240,7 +238,7 @@ class VirtualLoop(SelectorEventLoop):
             job.ended = True
             job.line.leave(job, clock)
             self._jobs.discard(job)
-            clock._idle(job)
+            clock.participants.idle(job)
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         # What is left of it may sleep: time must go on for that.
@@ -252,11 +250,11 @@ class VirtualLoop(SelectorEventLoop):
             await future
         # The thread that joins the executor's takes no part: time would go on meanwhile.
         key = object()
-        self.clock.begin(key, "the end of an executor")
+        self.clock.participants.begin(key, "the end of an executor")
         try:
             await super().shutdown_default_executor()
         finally:
-            self.clock.end(key)
+            self.clock.participants.end(key)
 
     def _has_jobs(self) -> bool:
         executor = self._default_executor
@@ -314,8 +312,8 @@ class Line:
                 self._waiting.remove(job)
             job.has_turn = True
             self._turns += 1
-        clock._busy[job] = job.name
-        clock._changes += 1
+        clock.participants.busy[job] = job.name
+        clock.participants.changes += 1
 
     def leave(self, job: Job, clock: VirtualClock) -> None:
         if job.has_turn:

@@ -26,10 +26,11 @@ from ..retries import Retries
 from ..runs import MakePool, Run, give_sigint_back
 from ..runtime import views
 from ..runtime.autoscaler import Limits
-from ..runtime.clock import Clock, VirtualClock, Waiter, clock_of_here
+from ..runtime.clock import Clock, Waiter
 from ..runtime.container import ContainerState
 from ..runtime.interrupts import interrupts
 from ..runtime.labels import shown_call
+from ..runtime.participants import Participants, clock_of_here
 from ..runtime.pool import Pool
 from ..runtime.real import Real
 from ..runtime.regions import ours, park
@@ -163,7 +164,9 @@ class FakeContainer(Generic[P, R_co]):
         self._only = next(iter(self._functions.values())) if len(methods) == 1 else None
         self._run: Run | None = None
         self._pool: Pool | None = None
-        self._part: int | None = None  # of whoever entered, in the virtual clock
+        self._part: tuple[Participants, int] | None = (
+            None  # of whoever entered, in the virtual clock
+        )
         # Of a container that was left, for who asks afterwards.
         self._last: FakeStatistics | None = None
 
@@ -225,9 +228,9 @@ class FakeContainer(Generic[P, R_co]):
     def _take_part(self) -> None:
         """Virtual time stands still, from here on, while this thread does not wait."""
         self._clock = clock_of_here() if self._given_clock is None else self._given_clock
-        if isinstance(self._clock, VirtualClock):
-            self._clock._refuse_real_loop("FakeContainer(..., clock=clock)")
-            self._part = self._clock._enter()
+        participants = None if self._clock is None else self._clock.participants
+        if participants is not None:
+            self._part = participants, participants.enter("FakeContainer(..., clock=clock)")
 
     def _begin(self) -> None:
         self._last = None
@@ -273,8 +276,8 @@ class FakeContainer(Generic[P, R_co]):
         self._probe._open_gates()  # the next use has its own
         part, self._part = self._part, None
         if part is not None:
-            assert isinstance(self._clock, VirtualClock)
-            self._clock._leave(part)
+            participants, ident = part
+            participants.leave(ident)
 
     # -- giving it inputs -----------------------------------------------------------------
 
