@@ -584,11 +584,11 @@ def test_no_call_expires_early_while_many_sweep(monkeypatch, in_threads, often_s
             call.get()
             with lock:
                 settled += 1
-            if FunctionCall.from_id(call.object_id) is not call:
-                # It may have gone if 40 others settled meanwhile, of which each of
-                # the other threads may not have counted its last one yet.
-                if settled - before + 4 < 40:
-                    lost.append(n)
+            is_found = FunctionCall.from_id(call.object_id) is call
+            # It may have gone if 40 others settled meanwhile, of which each of
+            # the other threads may not have counted its last one yet.
+            if not is_found and settled - before + 4 < 40:
+                lost.append(n)
 
     with app.run():
         for thread in [in_threads(spawn_and_find) for _ in range(4)]:

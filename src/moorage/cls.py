@@ -310,9 +310,10 @@ class Values:
             TypeError: if they do not fit the parameters; strict mode finds it here.
         """
         found: Service | None = self._made.get("service")
-        if found is None:
-            found = self._made.setdefault("service", self._make_service())
-        return found
+        if found is not None:
+            return found
+        made: Service = self._made.setdefault("service", self._make_service())
+        return made
 
     def _make_service(self) -> Service:
         cls, declared = self.cls, self.cls._declared
@@ -364,19 +365,20 @@ class Values:
     @property
     def local_instance(self) -> LocalInstance:
         found: LocalInstance | None = self._made.get("local")
-        if found is None:
-            cls, args, kwargs = self.cls, self.args, self.kwargs
-            identity = self._identity(cls._declared.bind(args, kwargs, check_types=False))
-            construction = Construction(cls, args, kwargs, identity)
-            made = LocalInstance(
-                cls.__name__,
-                lambda: construction(cls._declared.init, args, kwargs),
-                lambda: cls._declared.lifecycle_hooks[0],
-            )
-            found = self._made.setdefault("local", made)
-            if found is made:
-                forking.know(made)
-        return found
+        if found is not None:
+            return found
+        cls, args, kwargs = self.cls, self.args, self.kwargs
+        identity = self._identity(cls._declared.bind(args, kwargs, check_types=False))
+        construction = Construction(cls, args, kwargs, identity)
+        mine = LocalInstance(
+            cls.__name__,
+            lambda: construction(cls._declared.init, args, kwargs),
+            lambda: cls._declared.lifecycle_hooks[0],
+        )
+        made: LocalInstance = self._made.setdefault("local", mine)
+        if made is mine:
+            forking.know(made)
+        return made
 
     def bind(
         self, instance: Any, name: str, found: PartialFunction[Any, Any, Any] | None
@@ -489,10 +491,10 @@ class Obj:
 
     def _method(self, name: str) -> Function[Any, Any, Any]:
         # Kept as an attribute: the next look at it does not come to `__getattr__`.
-        found: Function[Any, Any, Any] | None = self.__dict__.get(name)
-        if found is None:
-            found = self.__dict__.setdefault(name, self._values.bind(None, name, None))
-        return found
+        made: Function[Any, Any, Any] = self.__dict__.setdefault(
+            name, self._values.bind(None, name, None)
+        )
+        return made
 
     def __getattr__(self, name: str) -> Any:
         if name in ("_cls", "_values"):

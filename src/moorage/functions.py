@@ -180,9 +180,7 @@ class Function(Generic[P, R_co, O_co]):
             ForEach, "``for_each([...])`` runs many inputs, and returns when all have ended."
         )
         spawn = Way(Spawn, "``spawn(...)`` starts one input, and gives a handle for its result.")
-        spawn_map = Way(
-            SpawnMapAndForget, "``spawn_map([...])`` starts many inputs, and goes on."
-        )
+        spawn_map = Way(SpawnMapAndForget, "``spawn_map([...])`` starts many inputs, and goes on.")
         experimental_spawn_map = Way(
             SpawnMap, "``experimental_spawn_map([...])``: as spawn_map, and a handle."
         )

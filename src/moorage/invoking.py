@@ -45,8 +45,8 @@ from .findable import registry
 from .frames import short, shortened_as
 from .maps import MapResults
 from .runtime.callers import hold_loop, park_for, reader_here, wait_for
-from .runtime.deadlock import producer_waits
 from .runtime.context import current_input
+from .runtime.deadlock import producer_waits
 from .runtime.input import Input, Target
 from .runtime.outcome import Value
 from .runtime.pool import Pool

@@ -59,8 +59,10 @@ def identity_of(value: object) -> Hashable:
     nobody can name any more.
     """
     kind = type(value)
-    if kind is tuple or kind is frozenset:
-        return kind, kind(identity_of(each) for each in cast("Iterable[object]", value))
+    if kind is tuple:
+        return kind, tuple(identity_of(each) for each in cast("Iterable[object]", value))
+    if kind is frozenset:
+        return kind, frozenset(identity_of(each) for each in cast("Iterable[object]", value))
     if kind is float or kind is complex:
         return kind, repr(value)  # 0.0 and -0.0
     if kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__:
@@ -68,7 +70,7 @@ def identity_of(value: object) -> Hashable:
             return weakref.ref(value)
         except TypeError:
             pass
-    return kind, cast("Hashable", value)
+    return kind, value
 
 
 class PoolKeys:

@@ -280,9 +280,7 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
 
 
 def _surely_gets_on(input: Input) -> bool:
-    return (
-        input.outcome is None and input.state is InputState.RUNNING and not blockers_of(input)
-    )
+    return input.outcome is None and input.state is InputState.RUNNING and not blockers_of(input)
 
 
 # How many inputs of a gather are looked at for one that gets on.
@@ -456,12 +454,12 @@ class FunctionCall(Generic[R_co]):
         if any(input.state is not InputState.SETTLED for input in self._inputs):
             return  # its code runs on, or is about to begin, in this context
         caller = self.context.get(running_input, _OUTSIDE)
-        while isinstance(caller, Input) and caller.outcome is not None:
+        while caller is not None and caller is not _OUTSIDE and caller.outcome is not None:
             caller = caller.call.context.get(running_input, _OUTSIDE)
         context = _NOTHING
         if caller is None:
             context = _IN_HOOK
-        elif isinstance(caller, Input):
+        elif caller is not _OUTSIDE:
             context = Context()
             context.run(running_input.set, caller)
         before, self.context = self.context, context
@@ -590,8 +588,7 @@ class FunctionCall(Generic[R_co]):
         inputs = self._inputs
         states = Counter(input.state.value for input in inputs)
         shown = ", ".join(
-            state if len(inputs) == 1 else f"{count} {state}"
-            for state, count in states.items()
+            state if len(inputs) == 1 else f"{count} {state}" for state, count in states.items()
         )
         return f"<FunctionCall {self.object_id} of {self.target.name}: {shown or 'no inputs'}>"
 
@@ -749,7 +746,7 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
 
 
 class _Ending:
-    """Calls `FunctionCall._ended`, once, and lets go of the call: a worker that parks keeps this."""
+    """Calls `FunctionCall._ended` once, and lets go of the call: parked workers keep this."""
 
     __slots__ = ("_call",)
 

@@ -12,6 +12,7 @@ import asyncio
 import inspect
 import opcode
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final
@@ -80,20 +81,11 @@ class Failure:
         on, is left alone.  Must be called where the user's code may run.
         """
         error, traceback = self.error, self.traceback
-        pending, met = [error], {id(error)}
-        while pending:
-            one = pending.pop()
-            _clear_frames(traceback if one is error else one.__traceback__)
-            linked = [one.__cause__, one.__context__]
-            if isinstance(one, BaseExceptionGroup):
-                linked += one.exceptions
-            for other in linked:
-                if other is not None and id(other) not in met:
-                    met.add(id(other))
-                    pending.append(other)
+        _clear_frames(traceback)
+        for linked in _linked_to(error):
+            _clear_frames(linked.__traceback__)
         # Raising it added the frames of whoever read it.  If somebody has it still, they
         # may want to see these.  Here it is `self.error`, `error` and the argument.
-        del one, pending
         if sys.getrefcount(error) <= 3:
             error.with_traceback(traceback)
 
@@ -165,6 +157,21 @@ def _copied(error: BaseException) -> object:
         made = kind.__new__(kind, *error.args)
         made.__dict__.update(error.__dict__)
         return made
+
+
+def _linked_to(error: BaseException) -> Iterator[BaseException]:
+    """The errors that led to `error`, and those within it."""
+    pending, met = [error], {id(error)}
+    while pending:
+        one = pending.pop()
+        linked = [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            linked += one.exceptions
+        for other in linked:
+            if other is not None and id(other) not in met:
+                met.add(id(other))
+                pending.append(other)
+                yield other
 
 
 def _clear_frames(traceback: TracebackType | None) -> None:
