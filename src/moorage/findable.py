@@ -127,7 +127,7 @@ class Registry:
         # After the store: see `settled`.
         if call._settled_at is not None:
             self.settled(call)
-        self._drop_now(self._trim(0))
+        self._trim(0)  # they die here, and may run code of the user's, who called
 
     @ours
     def add_child(self, spawner: FunctionCall[Any], index: int, call: FunctionCall[Any]) -> None:
@@ -142,7 +142,7 @@ class Registry:
             record.children[call.number] = (index, call)
         if call._settled_at is not None:
             self.settled(call)
-        self._drop_now(self._trim(0))
+        self._trim(0)
 
     def settled(self, call: FunctionCall[Any]) -> None:
         """`call`, which has a record, has settled: from now on its time runs.
@@ -208,9 +208,9 @@ class Registry:
                 continue
             if input is None:
                 inputs = call._inputs
-                # Each of its inputs leads to it, the registry or its spawner, this `call`
-                # and the argument: whoever has it besides may want to read it.
-                if sys.getrefcount(call) > len(inputs) + 3:
+                # The registry or its spawner has it, this `call` and the argument, and
+                # inputs whose code runs on: whoever has it besides may want to read it.
+                if sys.getrefcount(call) > 3 + sum(each.call is call for each in inputs):
                     continue
             else:
                 inputs = (input,)
@@ -235,7 +235,7 @@ class Registry:
         number = call_number(function_call_id)
         if number is None:
             return None
-        self._drop_now(self._trim(0))
+        self._trim(0)
         found = self._named.get(number)
         return None if found is None or _is_too_old(found) else found
 
@@ -244,7 +244,7 @@ class Registry:
         """Let go of all that has expired, though no timer has come."""
         with self._lock:
             gone = [call for line in list(self._lines.values()) for call in self._due(line)]
-        self._drop_now(gone + self._trim(0))
+        gone += self._trim(0)
 
     def __len__(self) -> int:
         """How many settled calls are kept."""
@@ -352,12 +352,6 @@ class Registry:
         if gone:
             do_elsewhere(_Gone(gone))
 
-    def _drop_now(self, gone: list[FunctionCall[Any]]) -> None:
-        """Let go of `gone` here: their results may run code of the user's, who called."""
-        for call in gone:
-            _let_go(call)
-        gone.clear()
-
 
 class _Expiry:
     """The callback of a line's timer.  Not a closure: it holds nothing of the user's."""
@@ -383,15 +377,7 @@ class _Gone:
         calls.clear()
 
     def __call__(self) -> None:
-        for call in self._calls:
-            _let_go(call)
         self._calls.clear()
-
-
-def _let_go(call: FunctionCall[Any]) -> None:
-    # Else it is a spawner, which may live on.
-    if call._record is not None and call._record.is_expired:
-        call._forget()
 
 
 def _is_too_old(call: FunctionCall[Any]) -> bool:

@@ -128,6 +128,7 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
     """
 
     __slots__ = (
+        "_call_of",
         "_calls",
         "_failed",
         "_first",
@@ -145,6 +146,7 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
         # Those that were not settled, each once, and the calls that they are of.
         self._pending: list[tuple[Pool, Input]] = []
         self._calls: list[FunctionCall[Any]] = []
+        self._call_of: dict[Input, FunctionCall[Any]] = {}
         # Reentrant: 1. it is held, 2. a garbage collection runs the user's ``__del__``,
         # 3. that settles one of the calls.
         self._lock = Real.RLock()
@@ -157,7 +159,6 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
         self._witness: Input | None = None  # which got on when it was last looked at
         self.groups: list[_Group] = []
         groups: dict[Clock, _Group] = {}
-        seen: set[Input] = set()
         for call in calls:
             if not isinstance(call, FunctionCall):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidAttributeError(
@@ -170,8 +171,7 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
             if outcome is not None:
                 if type(outcome) is not Value and self._failed is None:
                     self._failed = input
-            elif input not in seen:
-                seen.add(input)
+            elif input not in self._call_of:
                 pool = call._started_pool()
                 self._pending.append((pool, input))
                 self._calls.append(call)
@@ -180,6 +180,7 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
                     groups[pool.clock] = group = _Group(pool)
                     self.groups.append(group)
                 group.open += 1
+            self._call_of[input] = call
         if self._failed is not None:
             raise self._error(self._failed)
 
@@ -222,10 +223,9 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
         # None has failed: each that settled said so.
         return [cast("Value", input.outcome).value for input in self._inputs]
 
-    @staticmethod
-    def _error(input: Input) -> BaseException:
-        call = input.call
-        return error_of(call.read(input) if isinstance(call, FunctionCall) else input.outcome)
+    def _error(self, input: Input) -> BaseException:
+        call = self._call_of[input]
+        return error_of(call.read(input))
 
     def _settled(self, group: _Group, input: Input) -> None:
         """On the thread that settled `input`, without its pool's lock."""
@@ -449,9 +449,11 @@ class FunctionCall(Generic[R_co]):
         """Keep of the context only whose code spawned the call, while that code runs.
 
         The context holds the spawning input, and with it that input's call: a job that
-        spawns its successor would keep all jobs there ever were.
+        spawns its successor would keep all jobs there ever were.  The inputs lead no longer
+        here, so that the call is gone with its handle.
         """
-        if any(input.state is not InputState.SETTLED for input in self._inputs):
+        inputs = self._inputs
+        if any(input.state is not InputState.SETTLED for input in inputs):
             return  # its code runs on, or is about to begin, in this context
         caller = self.context.get(running_input, _OUTSIDE)
         while caller is not None and caller is not _OUTSIDE and caller.outcome is not None:
@@ -463,17 +465,15 @@ class FunctionCall(Generic[R_co]):
             context = Context()
             context.run(running_input.set, caller)
         before, self.context = self.context, context
-        if self._record is not None:
+        ended = _EndedCall(self.number, self.target, context)
+        for input in inputs:
+            input.call = ended
+        if self._record is not None and self._record.children is not None:
             # Their contexts lead here, as what this call spawned leads there.
             for _, child in registry.children(self):
                 if child._settled_at is not None:
                     child._let_context_go()
         let_go(before)
-
-    def _forget(self) -> None:
-        """The call has expired.  Where the user's code may run."""
-        if self._settled_at is not None:
-            self.context = _NOTHING
 
     @property
     def get(self) -> Get[R_co]:
@@ -757,6 +757,20 @@ class _Ending:
         call, self._call = self._call, None
         if call is not None:
             call._ended()
+
+
+class _EndedCall:
+    """In the place of a spawned call that has settled, for its inputs."""
+
+    __slots__ = ("context", "number", "target")
+
+    def __init__(self, number: int, target: Target, context: Context) -> None:
+        self.number: int = number
+        self.target: Target = target
+        self.context: Context = context
+
+    def settled(self, input: Input, /) -> None:
+        raise AssertionError(f"{input!r} has settled before")
 
 
 # In the place of the context of a call that has settled: nobody, or a hook, spawned it.
