@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 import moorage
-from moorage import App, FunctionCall
+from moorage import App, FunctionCall, deployments
 
 # 8 times as much work may cost so many times as much.  Linear is 8, quadratic 64.
 LINEAR = 20
@@ -23,6 +23,10 @@ def make_app():
     @moorage.concurrent(max_inputs=4)
     async def double(value):
         return 2 * value
+
+    @app.function(max_containers=1)
+    def count(value):
+        yield from range(value)
 
     return app, double
 
@@ -134,7 +138,7 @@ def test_a_call_with_many_inputs(what):
 
 
 def test_many_waiters_of_one_call_leave_it_one_by_one():
-    app, double = make_app()
+    app = App()
 
     @app.function()
     async def forever():
@@ -202,6 +206,7 @@ def test_a_handle_leaves_no_cycle(use):
         lambda double: FunctionCall.from_id("fc-123"),
         lambda double: list(double.experimental_spawn_map([1, 2]).iter()),
         lambda double: list(double.map([1, 2])),
+        lambda double: list(double.app.registered_functions["count"].remote_gen(2)),
         lambda double: double.with_options(timeout=10).remote(1),
         lambda double: double.with_concurrency(max_inputs=2),
         lambda double: moorage.Function.from_name("costs", "double").remote(1),
@@ -230,6 +235,14 @@ def test_what_a_test_puts_in_the_place_of_a_way_to_call_is_called(monkeypatch):
         fake.assert_called_once_with(2)
     with app.run():
         assert model.run.remote(1) == 1
+
+
+def test_names_that_were_looked_up_in_vain_are_not_kept():
+    for number in range(500):
+        function = moorage.Function.from_name(f"costs-{number}", "double")
+        with pytest.raises(moorage.exception.NotFoundError):
+            function.remote(1)
+    assert len(deployments._named) <= 200
 
 
 # -- limits -------------------------------------------------------------------------------

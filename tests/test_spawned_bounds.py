@@ -126,7 +126,7 @@ def test_one_timer_serves_all_calls_of_a_clock(made, monkeypatch):
 
 def test_results_go_by_number_when_calls_settle(made, monkeypatch):
     monkeypatch.setattr(config, "findable_calls", 16)
-    app, make, _ = make_app(made)
+    app = App()
     gate = threading.Event()
 
     @app.function(max_containers=1)

@@ -6,6 +6,7 @@ the way to the pool.  Each is a class, for it is called and has an ``.aio``.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import (
     AsyncIterable,
     Callable,
@@ -252,7 +253,8 @@ class RemoteGen(Generic[P, Y_co]):
             if config.strict:  # as in Modal: at the first step
                 function._expect("remote_gen")
             clock = function._service.current_run().clock
-            call.stream = Stream(clock, partial(producer_waits, call))
+            # Weakly, for the call has the stream: its generator's input has the call.
+            call.stream = Stream(clock, partial(_producer_waits, weakref.ref(call)))
             open_streams[call] = None  # until its input is settled
             call.reader = reader_here()
             try:
@@ -262,6 +264,12 @@ class RemoteGen(Generic[P, Y_co]):
                 raise
 
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
+
+
+def _producer_waits(ref: weakref.ref[StreamCall]) -> None:
+    call = ref()
+    if call is not None:
+        producer_waits(call)
 
 
 class Map(Generic[R_co]):
