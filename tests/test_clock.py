@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from moorage.exception import ClockStuckError
 from moorage.runtime import clock as clock_module
+from moorage.runtime import elsewhere
 from moorage.runtime.clock import RealClock, system_clock
 from moorage.runtime.timekeeper import Timekeeper, TimerQueue
 from moorage.runtime.virtual_clock import VirtualClock
@@ -62,7 +64,66 @@ def test_timekeeper_survives_a_callback_that_raises(caplog: pytest.LogCaptureFix
         keeper.call_at(0.0, done.set)
         assert done.wait(10)
     keeper.stop()
+    assert elsewhere.flush(10)
     assert "a timer of moorage failed" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_nothing_that_a_callback_raises_ends_the_timekeeper(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Timekeeper()
+    done = threading.Event()
+
+    def fail() -> None:
+        raise error
+
+    keeper.call_at(0.0, fail)
+    keeper.call_at(0.0, done.set)
+    assert done.wait(10)
+    keeper.stop()
+    assert elsewhere.flush(10)
+    assert "a timer of moorage failed" in caplog.text
+
+
+def test_nothing_that_a_callback_raises_ends_virtual_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise SystemExit(3)
+
+    with VirtualClock() as clock:
+        clock.call_at(1.0, fail)
+        clock.sleep(2)
+        assert clock.now() == 2
+    assert elsewhere.flush(10)
+    assert "a timer of moorage failed" in caplog.text
+
+
+@pytest.mark.parametrize("make", [Timekeeper, VirtualClock])
+def test_what_a_callback_held_last_is_dropped_on_another_thread(make: type) -> None:
+    died_on: list[str] = []
+    died = threading.Event()
+
+    class Users:
+        def __del__(self) -> None:
+            died_on.append(threading.current_thread().name)
+            died.set()
+
+    def hold(users: object) -> Callable[[], object]:
+        return lambda: users
+
+    if make is Timekeeper:
+        keeper = Timekeeper()
+        keeper.call_at(0.0, hold(Users()))
+        assert died.wait(10)
+        keeper.stop()
+    else:
+        with VirtualClock() as clock:
+            clock.call_at(1.0, hold(Users()))
+            clock.sleep(2)
+        assert died.wait(10)
+    assert died_on == ["moorage-cleanup"]
 
 
 def test_timekeeper_serves_what_finalizers_post():
@@ -72,6 +133,49 @@ def test_timekeeper_serves_what_finalizers_post():
     keeper.post(done.set)
     assert done.wait(10)
     keeper.stop()
+
+
+class CountedTimer(clock_module.Timer):
+    """A timer that counts how often a walk looks at it."""
+
+    __slots__ = ()
+    looks = 0
+
+    @property
+    def callback(self) -> object:  # type: ignore[override]
+        CountedTimer.looks += 1
+        return clock_module.Timer.callback.__get__(self)  # type: ignore[attr-defined]
+
+    @callback.setter
+    def callback(self, value: object) -> None:
+        clock_module.Timer.callback.__set__(self, value)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("cancelled", [0.0, 0.4, 1.0])
+def test_setting_and_cancelling_timers_looks_at_each_a_few_times(cancelled: float) -> None:
+    queue, count = TimerQueue(), 4000
+    CountedTimer.looks = 0
+    for i in range(count):
+        timer = CountedTimer(float(i), int)
+        queue.push(timer)
+        if i % 10 < 10 * cancelled:
+            timer.cancel()
+    assert CountedTimer.looks < 10 * count
+    assert len(queue) <= max(count * (1 - cancelled) * 2, 0) + 130
+
+
+def test_a_timer_queue_counts_the_cancelled_ones_also_as_they_fall_due():
+    queue = TimerQueue()
+    for round in range(20):
+        timers = [clock_module.Timer(float(i), lambda: None) for i in range(100)]
+        for timer in timers:
+            queue.push(timer)
+        for timer in timers[::2]:
+            timer.cancel()
+        while queue.pop_due(100.0) is not None:
+            pass
+        assert queue.cancelled == 0, round
+        assert len(queue) == 0
 
 
 def test_timer_queue_forgets_cancelled_timers():

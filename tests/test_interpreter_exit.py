@@ -800,7 +800,9 @@ def test_the_exit_starts_no_thread():
         Work().work.remote()
         nap.spawn()
         assert started.wait(10)
-        before = threading.Thread.start
-        threading.Thread.start = lambda self: (say("started", self.name), before(self))
+        from moorage.runtime.real import Real
+        for kind in (threading.Thread, Real.Thread):
+            before = kind.start
+            kind.start = lambda self: (say("started", self.name), before(self))
     """)
     assert (code, out, err) == (0, ["enter", "exit"], "")

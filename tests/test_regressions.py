@@ -32,8 +32,10 @@ from moorage.runtime.container import ContainerState
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.local import LocalContainer
 from moorage.runtime.outcome import Value
+from moorage.runtime.participants import Participants
 from moorage.runtime.pool import Pool
 from moorage.runtime.pool_options import PoolOptions
+from moorage.runtime.real import Real
 from moorage.runtime.slots import Slots
 from moorage.runtime.threads import carry_out
 from moorage.runtime.virtual_clock import VirtualClock
@@ -285,7 +287,7 @@ def test_a_worker_thread_that_cannot_be_started_strands_no_input(monkeypatch, in
     app = App()
     begun, go_on = threading.Event(), threading.Event()
     at_start, may_fail = threading.Event(), threading.Event()
-    start = threading.Thread.start
+    start = Real.Thread.start
 
     @app.cls(max_containers=1)
     @moorage.concurrent(max_inputs=2)
@@ -310,9 +312,9 @@ def test_a_worker_thread_that_cannot_be_started_strands_no_input(monkeypatch, in
     with app.run():
         work.hold.spawn()
         assert begun.wait(30)
-        monkeypatch.setattr(threading.Thread, "start", failing_start)
+        monkeypatch.setattr(Real.Thread, "start", failing_start)
         sending = threading.Thread(target=work.work.spawn, args=(1,), daemon=True)
-        start(sending)  # sits in the start of a second worker
+        sending.start()  # sits in the start of a second worker
         assert at_start.wait(30)
         last = work.work.spawn(2)
         go_on.set()
@@ -764,20 +766,20 @@ def test_time_stands_still_while_an_exit_hook_is_busy_though_its_stop_came_early
                 # Not awaited to happen: enough for time to jump if nothing held it.
                 seen.append((jumped.wait(0.2), clock.now() - before))
 
-        end, stop = VirtualClock.end, LocalContainer.stop
+        end, stop = Participants.end, LocalContainer.stop
 
-        def late_end(clock, key):
+        def late_end(participants, key):
             # Between becoming ready and parking, the container's thread is late.
             if isinstance(key, LocalContainer) and not ready.is_set():
                 ready.set()
                 assert stop_asked.wait(30)
-            end(clock, key)
+            end(participants, key)
 
         def early_stop(container):
             stop(container)
             stop_asked.set()
 
-        monkeypatch.setattr(VirtualClock, "end", late_end)
+        monkeypatch.setattr(Participants, "end", late_end)
         monkeypatch.setattr(LocalContainer, "stop", early_stop)
         with app.run(clock=clock, grace=1000):
             assert ready.wait(30)

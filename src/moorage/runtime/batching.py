@@ -9,11 +9,11 @@ when a slot is granted, under its lock; the rest runs where the user's code does
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Final, cast
 
 from ..exception import InvalidError
@@ -157,7 +157,7 @@ def batch_target(target: Target) -> Target:
 
     if target.is_async:
 
-        @functools.wraps(function)
+        @wraps(function)
         async def run_async(*bound_and_call: Any) -> list[Outcome]:
             *bound, call = bound_and_call
             outcomes, args, kwargs = gather(call)
@@ -168,7 +168,7 @@ def batch_target(target: Target) -> Target:
         run: Callable[..., Any] = run_async
     else:
 
-        @functools.wraps(function)
+        @wraps(function)
         def run_sync(*bound_and_call: Any) -> list[Outcome]:
             *bound, call = bound_and_call
             outcomes, args, kwargs = gather(call)

@@ -42,6 +42,7 @@ from .input import Call, IllegalMove, Input, InputState
 from .outcome import Cancelled, Failure, Outcome, Value, failure_of
 from .pool_options import PoolOptions
 from .probing import Probing
+from .real import Real
 from .regions import ours
 from .routing import emptiest_below_limit, fullest_below_target
 from .snapshot import PoolSnapshot
@@ -136,7 +137,7 @@ class Pool:
         self.probe: Probing | None = probe
         self.around: Around | None = None if probe is None else partial(probe.around, self)
         self._now = clock.now
-        self.lock: threading.Lock = threading.Lock()
+        self.lock: threading.Lock = Real.Lock()
         self.run: object = None  # the run it belongs to; set before it is used
         self._factory = factory
         self.capacity: Capacity = capacity

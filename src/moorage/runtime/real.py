@@ -17,7 +17,7 @@ later, so it is refused.  Begin reading at `Real`.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures._base as futures_base
+import contextvars
 import copy
 import inspect
 import logging
@@ -29,8 +29,11 @@ import socket
 import sys
 import threading
 import time
-from asyncio import base_events
+from asyncio import base_events, events, selector_events
 from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import _base as futures_base
+from contextvars import copy_context
 from types import BuiltinFunctionType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any, Final, TypeVar, cast
 
@@ -150,6 +153,8 @@ def _copy_of(function: FunctionType, names: dict[str, Any]) -> FunctionType:
 def _class_with(kind: type[T], names: dict[str, Any]) -> type[T]:
     """A subclass of `kind` with the same methods, which look up `names`."""
     inside: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    if "__slots__" in vars(kind):
+        inside["__slots__"] = ()
     for name, value in vars(kind).items():
         if type(value) is FunctionType:
             inside[name] = _copy_of(value, names)
@@ -175,8 +180,12 @@ for _name in ("Condition", "Semaphore", "Event", "Thread"):
 _inspect: Final = _globals_of(inspect)
 _socket: Final = _globals_of(socket)
 _time: Final = SimpleNamespace(**vars(time))
+_of_handles: Final = {**vars(events), "contextvars": SimpleNamespace(**vars(contextvars))}
+# Its module loads this class when it is first asked for.
+_of_executors: Final = {**vars(futures), "ThreadPoolExecutor": futures.ThreadPoolExecutor}
 _of_loops: Final = {
     **vars(base_events),
+    "concurrent": SimpleNamespace(futures=SimpleNamespace(**_of_executors)),
     "threading": SimpleNamespace(**{k: v for k, v in _threading.items() if k != "__builtins__"}),
     "time": _time,
 }
@@ -202,9 +211,43 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 # Methods of loops that look up what users patch.
-_LOOKS_UP: Final = ("run_forever", "_run_forever_setup", "shutdown_default_executor")
+_LOOKS_UP: Final = (
+    *("_add_reader", "_add_writer", "_make_self_pipe", "_run_forever_setup", "run_forever"),
+    *("set_default_executor", "shutdown_default_executor"),
+)
+_for_methods: Final[dict[int, dict[str, Any]]] = {
+    id(vars(base_events)): _of_loops,
+    id(vars(selector_events)): {
+        **vars(selector_events),
+        "events": SimpleNamespace(
+            **{**vars(events), "Handle": _class_with(events.Handle, _of_handles)}
+        ),
+        "socket": SimpleNamespace(**{k: v for k, v in _socket.items() if k != "__builtins__"}),
+    },
+}
 
 _loop_classes: Final[dict[type, type]] = {}
+
+
+def _time_of_loop(self: object) -> float:
+    return Real.monotonic()
+
+
+def _call_at(kind: Any) -> Callable[..., asyncio.TimerHandle]:
+    def call_at(
+        self: Any,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        # The handle would look up `contextvars.copy_context`.
+        timer: asyncio.TimerHandle = kind.call_at(
+            self, when, callback, *args, context=copy_context() if context is None else context
+        )
+        return timer
+
+    return call_at
 
 
 def _loop_class(kind: type) -> type:
@@ -213,16 +256,29 @@ def _loop_class(kind: type) -> type:
         inside: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
         for name in _LOOKS_UP:
             method: object = getattr(kind, name, None)
-            if type(method) is FunctionType and method.__globals__ is vars(base_events):
-                inside[name] = _copy_of(method, _of_loops)
+            names = _for_methods.get(id(getattr(method, "__globals__", None)))
+            if type(method) is FunctionType and names is not None:
+                inside[name] = _copy_of(method, names)
         if kind.time is asyncio.BaseEventLoop.time:  # type: ignore[attr-defined]
-            inside["time"] = lambda self: Real.monotonic()
+            inside |= {"time": _time_of_loop, "call_at": _call_at(kind)}
         found = _loop_classes[kind] = type(kind.__name__, (kind,), inside)
     return found
 
 
+def _policy() -> object:
+    # 3.14 warns of the public one.
+    found: Callable[[], object] | None = getattr(events, "_get_event_loop_policy", None)
+    return events.get_event_loop_policy() if found is None else found()
+
+
 def _new_event_loop() -> asyncio.AbstractEventLoop:
     """A loop of the kind that the program chose, which looks up nothing that users patch."""
+    policy = _policy()
+    if (
+        type(policy).__module__.partition(".")[0] == "asyncio"
+        and getattr(policy, "_loop_factory", None) is asyncio.SelectorEventLoop
+    ):
+        return Real.SelectorEventLoop(Real.DefaultSelector())
     loop = Real.made_by_policy()
     kind = type(loop)
     if isinstance(loop, asyncio.BaseEventLoop) and not kind.__dict__.get("__slots__"):

@@ -12,10 +12,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from . import forking
 from .offload import LoopExecutor
+from .participants import LoopPart
 from .real import Real
 
 T = TypeVar("T")
@@ -133,12 +135,7 @@ async def run_in_thread(function: Callable[[], T]) -> T:
 
         with anyio.CancelScope(shield=True):
             return await anyio.to_thread.run_sync(function, limiter=anyio.CapacityLimiter(1))
-    # A thread of its own: all of the default executor's may sit in calls that
-    # only the end of this function releases.
-    loop = Real.get_running_loop()
-    executor = LoopExecutor("moorage-leaving")
-    future = loop.run_in_executor(executor, function)
-    executor.shutdown(wait=False)
+    future = _in_own_thread(function)
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -148,6 +145,37 @@ async def run_in_thread(function: Callable[[], T]) -> T:
     if cancelled is not None:
         raise cancelled
     return future.result()
+
+
+def _in_own_thread(function: Callable[[], T]) -> asyncio.Future[T]:
+    """The result of `function`, which runs in a thread made for it.
+
+    All threads of the default executor may sit in calls that only the end of `function`
+    releases.
+    """
+    loop = Real.get_running_loop()
+    if isinstance(loop, LoopPart):
+        # The thread takes part in virtual time, which the loop sees to.
+        executor = LoopExecutor("moorage-leaving")
+        running = loop.run_in_executor(executor, function)
+        executor.shutdown()
+        return running
+    # Not by an executor: asyncio's way from its futures to the loop's looks up what users patch.
+    future: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        tell: Callable[[], object]
+        try:
+            tell = partial(future.set_result, function())
+        except BaseException as error:
+            tell = partial(future.set_exception, error)
+        try:
+            loop.call_soon_threadsafe(tell, context=Context())
+        except RuntimeError:
+            pass  # the loop was closed: nobody waits
+
+    Real.Thread(target=run, name="moorage-leaving", daemon=True).start()
+    return future
 
 
 def run_elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:

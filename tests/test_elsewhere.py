@@ -1,0 +1,216 @@
+"""What must not run on a thread that keeps time runs elsewhere, in order, and delays nothing."""
+
+import gc
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import moorage
+from moorage.runtime import elsewhere
+from moorage.runtime.clock import system_clock
+from moorage.runtime.elsewhere import Errands, do_elsewhere, flush, log, log_elsewhere
+from moorage.runtime.virtual_clock import VirtualClock
+
+logger = logging.getLogger("moorage.test")
+
+
+class Handler(logging.Handler):
+    def __init__(self, emit: Callable[[logging.LogRecord], object]) -> None:
+        super().__init__()
+        self._emit = emit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._emit(record)
+
+
+@pytest.fixture
+def handled_by():
+    added = []
+
+    def add(emit: Callable[[logging.LogRecord], object]) -> None:
+        handler = Handler(emit)
+        added.append(handler)
+        logger.addHandler(handler)
+
+    yield add
+    for handler in added:
+        logger.removeHandler(handler)
+    assert flush(10)
+
+
+def test_records_are_written_in_order_by_one_thread(handled_by):
+    seen: list[tuple[str, str]] = []
+    handled_by(lambda record: seen.append((record.getMessage(), record.threadName)))
+    for number in range(100):
+        log_elsewhere(logger, logging.ERROR, "number %d", number)
+    assert flush(10)
+    assert seen == [(f"number {number}", "moorage-log") for number in range(100)]
+
+
+def test_arguments_are_formatted_on_that_thread_too(handled_by):
+    class Shown:
+        def __str__(self) -> str:
+            return threading.current_thread().name
+
+    seen: list[str] = []
+    handled_by(lambda record: seen.append(record.getMessage()))
+    log_elsewhere(logger, logging.ERROR, "%s", Shown())
+    assert flush(10)
+    assert seen == ["moorage-log"]
+
+
+def test_an_error_is_written_with_its_traceback(handled_by):
+    seen: list[Any] = []
+    handled_by(lambda record: seen.append(record.exc_info))
+    error = ValueError("shown")
+    log_elsewhere(logger, logging.ERROR, "failed", exc_info=error)
+    assert flush(10)
+    assert seen[0][1] is error
+
+
+def test_a_handler_that_blocks_delays_no_timer(handled_by):
+    blocked, go_on, fired = threading.Event(), threading.Event(), threading.Event()
+
+    def block(record: logging.LogRecord) -> None:
+        blocked.set()
+        assert go_on.wait(30)
+
+    handled_by(block)
+    now = system_clock.now()
+    system_clock.call_at(now, lambda: log(logger, logging.ERROR, "on the timekeeper"))
+    assert blocked.wait(10)
+    system_clock.call_at(now, fired.set)
+    assert fired.wait(10)
+    assert not flush(0.01)
+    go_on.set()
+    assert flush(10)
+
+
+def test_a_handler_that_blocks_stops_no_virtual_time(handled_by):
+    go_on = threading.Event()
+    handled_by(lambda record: go_on.wait(30))
+    with VirtualClock() as clock:
+        clock.call_at(1.0, lambda: log(logger, logging.ERROR, "on the clock's thread"))
+        clock.sleep(100)
+    go_on.set()
+
+
+def test_a_handler_that_raises_anything_ends_nothing(handled_by):
+    seen: list[str] = []
+
+    def exit(record: logging.LogRecord) -> None:
+        seen.append(record.getMessage())
+        raise SystemExit
+
+    handled_by(exit)
+    log_elsewhere(logger, logging.ERROR, "first")
+    log_elsewhere(logger, logging.ERROR, "second")
+    assert flush(10)
+    assert seen == ["first", "second"]
+
+
+def test_on_a_thread_that_keeps_no_time_a_record_is_there_on_return(handled_by):
+    seen: list[str] = []
+    handled_by(lambda record: seen.append(record.threadName))
+    log(logger, logging.ERROR, "here")
+    assert seen == [threading.current_thread().name]
+
+
+def test_a_handler_that_fails_here_fails_nobody(handled_by):
+    def fail(record: logging.LogRecord) -> None:
+        raise ValueError("a handler")
+
+    handled_by(fail)
+    log(logger, logging.ERROR, "here")
+
+
+def test_the_thread_ends_when_it_has_nothing_to_do_and_comes_back(monkeypatch):
+    monkeypatch.setattr(elsewhere, "IDLE", 0.0)
+    errands = Errands("errands of a test")
+    for _ in range(200):  # each may come just as the thread ends
+        done = threading.Event()
+        errands.add(done.set)
+        assert done.wait(10)
+    thread = errands._thread
+    if thread is not None:
+        thread.join(10)
+    assert errands._thread is None
+    assert not errands._work
+
+
+def test_work_is_kept_while_no_thread_can_be_made_and_done_by_flush(monkeypatch):
+    def fail(self):
+        raise RuntimeError("can't start new thread")
+
+    errands = Errands("errands of a test")
+    done: list[int] = []
+    monkeypatch.setattr(elsewhere.Real.Thread, "start", fail)
+    errands.add(lambda: done.append(1))
+    assert done == []
+    assert errands.flush(10)
+    assert done == [1]
+
+
+def test_what_a_finalizer_hands_over_may_be_added_anywhere():
+    done = threading.Event()
+
+    class Dropped:
+        pass
+
+    dropped = Dropped()
+    weakref.finalize(dropped, do_elsewhere, done.set)
+    del dropped
+    gc.collect()
+    assert done.wait(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_writes_its_own_records_and_not_those_of_its_parent(handled_by):
+    reading, writing = os.pipe()
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def write(record: logging.LogRecord) -> None:
+        if os.getpid() == parent:
+            blocked.set()
+            assert go_on.wait(30)
+        os.write(writing, record.getMessage().encode() + b"\n")
+
+    parent = os.getpid()
+    handled_by(write)
+    log_elsewhere(logger, logging.ERROR, "first of the parent")
+    log_elsewhere(logger, logging.ERROR, "second of the parent")
+    assert blocked.wait(10)
+    child = os.fork()
+    if child == 0:
+        logger.handlers[0].lock = threading.RLock()
+        log_elsewhere(logger, logging.ERROR, "of the child")
+        os._exit(0 if flush(10) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    go_on.set()
+    assert flush(10)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read().splitlines() == [
+            "of the child",
+            "first of the parent",
+            "second of the parent",
+        ]
+
+
+def test_what_was_logged_elsewhere_is_there_when_the_run_has_been_left(caplog):
+    app = moorage.App("leaving")
+
+    @app.function()
+    def f():
+        system_clock.call_at(0.0, lambda: log(logger, logging.ERROR, "from a timer") or seen.set())
+        assert seen.wait(10)
+
+    seen = threading.Event()
+    with app.run():
+        f.remote()
+    assert "from a timer" in caplog.text
