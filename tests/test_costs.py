@@ -11,6 +11,7 @@ import pytest
 
 import moorage
 from moorage import App, FunctionCall, deployments
+from moorage.runtime.virtual_clock import VirtualClock
 
 # 8 times as much work may cost so many times as much.  Linear is 8, quadratic 64.
 LINEAR = 20
@@ -111,6 +112,30 @@ def test_gather_joins_each_call_once():
         ) as add:
             FunctionCall.gather(*calls, *calls)
         assert add.call_count <= 100
+
+
+@pytest.mark.parametrize("dead_first", [True, False])
+@pytest.mark.parametrize("live", [1, 40])
+def test_a_gather_whose_last_live_call_has_settled_is_found_to_wait_for_itself(dead_first, live):
+    app = App()
+
+    @app.function()
+    @moorage.concurrent(max_inputs=100)
+    async def nap(seconds):
+        await asyncio.sleep(seconds)
+
+    @app.function(max_containers=1, timeout=3600)
+    def outer(depth):
+        if not depth:
+            return "never runs"
+        live_ones = [nap.spawn(seconds) for seconds in range(1, live + 1)]
+        dead = outer.spawn(0)
+        return FunctionCall.gather(*([dead, *live_ones] if dead_first else [*live_ones, dead]))
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        with pytest.raises(moorage.exception.DeadlockError):
+            outer.remote(1)
+        assert clock.now() == live, "when the last of those that got on had ended"
 
 
 @pytest.mark.parametrize("what", ["iter", "get", "cancel", "graph", "repr"])

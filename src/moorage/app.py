@@ -251,17 +251,21 @@ class App:
 
     def _with_included(self) -> list[App]:
         """It and all that it includes, each once, though apps may include each other."""
-        apps: list[App] = [self]
+        apps, met = [self], {self}
         for app in apps:
-            apps += [other for other in app._included if other not in apps]
+            found = [other for other in app._included if other not in met]
+            apps += found
+            met.update(found)
         return apps
 
     def _with_includers(self) -> list[App]:
         """It and all that include it, each once."""
-        apps: list[App] = [self]
+        apps, met = [self], {self}
         for app in apps:
             live = [other for ref in app._includers if (other := ref()) is not None]
-            apps += [other for other in live if other not in apps]
+            found = [other for other in live if other not in met]
+            apps += found
+            met.update(found)
         return apps
 
     # -- registering ------------------------------------------------------------------
