@@ -163,11 +163,11 @@ def test_a_call_with_many_inputs(what):
 
 
 def test_many_waiters_of_one_call_leave_it_one_by_one():
-    app = App()
+    app, gate = App(), asyncio.Event()
 
     @app.function()
     async def forever():
-        await asyncio.sleep(3600)
+        await gate.wait()
 
     async def wait(n):
         async def one():

@@ -40,16 +40,17 @@ if TYPE_CHECKING:
 class Record:
     """What the registry knows of one call, from when it was first kept."""
 
-    __slots__ = ("children", "is_expired", "is_named", "spawner")
+    __slots__ = ("children", "index", "is_expired", "is_named", "spawner")
 
     def __init__(self) -> None:
         # All guarded by the registry's lock; read without it where a late answer is as good.
         self.is_named: bool = False  # its id was given out
         self.is_expired: bool = False
-        # The call whose code spawned it.
+        # The call whose code spawned it, and the index of the input that did.
         self.spawner: weakref.ref[FunctionCall[Any]] | None = None
-        # What its own code spawned, by number: the index of the input that did, and the call.
-        self.children: dict[int, tuple[int, FunctionCall[Any]]] | None = None
+        self.index: int = 0
+        # What its own code spawned, by number.
+        self.children: dict[int, FunctionCall[Any]] | None = None
 
 
 class _Settled(weakref.ref["FunctionCall[Any]"]):
@@ -138,11 +139,13 @@ class Registry:
                 return
             if record.children is None:
                 record.children = {}
-            self._record_of(call).spawner = weakref.ref(spawner)
-            record.children[call.number] = (index, call)
+            its = self._record_of(call)
+            its.spawner, its.index = weakref.ref(spawner), index
+            record.children[call.number] = call
         if call._settled_at is not None:
             self.settled(call)
-        self._trim(0)
+        if len(self._settled) > config.findable_calls:
+            self._trim(0)
 
     def settled(self, call: FunctionCall[Any]) -> None:
         """`call`, which has a record, has settled: from now on its time runs.
@@ -173,9 +176,10 @@ class Registry:
             self._look_soon(call, None)
         # Here a container may have no time for the user's ``__del__``, or be the one
         # that it needs.
-        gone = self._trim(min(_AT_ONCE, config.findable_calls // 8))
-        if gone:
-            do_elsewhere(_Gone(gone))
+        if len(self._settled) > config.findable_calls:
+            gone = self._trim(min(_AT_ONCE, config.findable_calls // 8))
+            if gone:
+                do_elsewhere(_Gone(gone))
 
     def read(self, call: FunctionCall[Any], input: Input) -> None:
         """Somebody gets the error of `input`, whose call has a record."""
@@ -226,7 +230,11 @@ class Registry:
             return []
         with self._lock:
             children = list((record.children or {}).values())
-        return [(index, child) for index, child in children if not _is_too_old(child)]
+        return [
+            (child._record.index, child)
+            for child in children
+            if child._record is not None and not _is_too_old(child)
+        ]
 
     # -- finding -------------------------------------------------------------------
 

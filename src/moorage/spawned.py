@@ -225,7 +225,7 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
 
     def _error(self, input: Input) -> BaseException:
         call = self._call_of[input]
-        return error_of(call.read(input))
+        return error_of(call._read(input))
 
     def _settled(self, group: _Group, input: Input) -> None:
         """On the thread that settled `input`, without its pool's lock."""
@@ -406,9 +406,9 @@ class FunctionCall(Generic[R_co]):
                 f"FunctionCall.from_id({self._unknown!r}) has no object_id: "
                 "no such call was spawned in this process"
             )
-        return self._unknown or self.give_out_id()
+        return self._unknown or self._give_out_id()
 
-    def give_out_id(self) -> str:
+    def _give_out_id(self) -> str:
         """The id, for somebody who may look the call up by it from now on."""
         shown = call_id(self.number)
         record = self._record
@@ -555,7 +555,7 @@ class FunctionCall(Generic[R_co]):
             if waiting is not None:
                 waiting.pop(key, None)
 
-    def read(self, input: Input, /) -> Outcome:
+    def _read(self, input: Input, /) -> Outcome:
         """The outcome of `input`, for somebody who waited for it."""
         outcome = input.outcome
         assert outcome is not None
@@ -626,7 +626,7 @@ class Get(Generic[R_co]):
                     wait_here(pool, waiter, timeout, call, input)
                     if input.outcome is None:
                         raise _timed_out(call, timeout)
-        outcome = call.read(input)
+        outcome = call._read(input)
         if type(outcome) is Value:
             value: R_co = outcome.value
             return value
@@ -659,7 +659,7 @@ class Get(Generic[R_co]):
                         later(partial(call._remove, input, wake))
                 if input.outcome is None:
                     raise _timed_out(call, timeout)
-        outcome = call.read(input)
+        outcome = call._read(input)
         if type(outcome) is Value:
             value: R_co = outcome.value
             return value

@@ -165,7 +165,7 @@ class Input:
     @property
     def function_call_id(self) -> str:
         """The id of the call, for somebody who may look the call up by it from now on."""
-        give_out: Callable[[], str] | None = getattr(self.call, "give_out_id", None)
+        give_out: Callable[[], str] | None = getattr(self.call, "_give_out_id", None)
         return call_id(self.call.number) if give_out is None else give_out()
 
     def move(self, state: InputState) -> None:
