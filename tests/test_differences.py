@@ -266,11 +266,11 @@ def from_id() -> None:
         try:
             one.spawn().get()
             with pytest.raises(OutputExpiredError):
-                modal.FunctionCall.from_id(call.object_id)
+                modal.FunctionCall.from_id(call.object_id).get()
         finally:
             config.findable_seconds = 600
     with pytest.raises(NotFoundError):
-        modal.FunctionCall.from_id("fc-of-another-process")
+        modal.FunctionCall.from_id("fc-of-another-process").get()
 
 
 @shows("call-graph")

@@ -212,7 +212,8 @@ FOR_THE_ENGINE_OF_THE_KIT = {
     "Gate": {"is_at", "pass_through", "pass_through_async"},
     "Probe": {"around", "note", "start_error", "unwatch", "watch"},
     "VirtualClock": {
-        *("begin", "bind_thread", "end", "expected", "make_waiter", "rest", "virtual", "wait"),
+        *("begin", "bind_thread", "call_when_past", "end", "expected", "make_waiter", "rest"),
+        *("virtual", "wait"),
     },
 }
 

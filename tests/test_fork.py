@@ -312,7 +312,7 @@ def test_what_was_made_before_the_fork_says_so_in_the_child():
             assert call.object_id == call_id and settled.object_id == settled_id
             for lost in (call_id, settled_id):
                 try:
-                    moorage.FunctionCall.from_id(lost)
+                    moorage.FunctionCall.from_id(lost).get()
                 except moorage.exception.NotFoundError:
                     continue
                 say("found", lost)

@@ -18,8 +18,9 @@ from moorage.exception import (
     NotFoundError,
     OutputExpiredError,
 )
+from moorage.findable import registry
+from moorage.runtime.input import call_id
 from moorage.runtime.virtual_clock import VirtualClock
-from moorage.spawned import spawned_calls
 
 
 def make_app():
@@ -431,12 +432,14 @@ def test_from_id_keeps_the_call_though_nobody_else_does():
 
 @pytest.mark.parametrize("unknown", ["fc-123", "", "fc-", "nonsense"])
 def test_from_id_of_what_never_was_is_not_found(unknown):
+    call = FunctionCall.from_id(unknown)
     with pytest.raises(NotFoundError, match="was spawned in this process"):
-        FunctionCall.from_id(unknown)
+        call.get()
 
 
-def test_from_id_of_what_never_was_is_found_out_on_use_in_strict_mode(monkeypatch):
-    monkeypatch.setattr(config, "strict", True)
+@pytest.mark.parametrize("strict", [False, True])
+def test_from_id_of_what_never_was_is_found_out_on_use(monkeypatch, strict):
+    monkeypatch.setattr(config, "strict", strict)
     call = FunctionCall.from_id("fc-123")
     for use in (call.get, call.cancel, call.num_inputs, call.get_call_graph, call.hydrate):
         with pytest.raises(NotFoundError, match="'fc-123'"):
@@ -473,8 +476,9 @@ def test_a_call_expires_its_seconds_after_it_settled(monkeypatch):
         clock.sleep(149.0)
         assert FunctionCall.from_id(call.object_id) is call
         clock.sleep(1.0)
+        expired = FunctionCall.from_id(call.object_id)
         with pytest.raises(OutputExpiredError, match="findable_seconds"):
-            FunctionCall.from_id(call.object_id)
+            expired.get(timeout=0)
         assert call.get() == 50.0, "who kept it still has it"
 
 
@@ -493,7 +497,7 @@ def test_a_call_that_runs_never_expires(monkeypatch):
         assert FunctionCall.from_id(call.object_id) is call
         call.get()
         with pytest.raises(OutputExpiredError):
-            FunctionCall.from_id(call.object_id)
+            FunctionCall.from_id(call.object_id).get(timeout=0)
 
 
 def test_a_clock_that_stands_still_keeps_no_others_calls(monkeypatch):
@@ -510,7 +514,7 @@ def test_a_clock_that_stands_still_keeps_no_others_calls(monkeypatch):
             call.get()
             clock.sleep(100.0)
             with pytest.raises(OutputExpiredError):
-                FunctionCall.from_id(call.object_id)
+                FunctionCall.from_id(call.object_id).get(timeout=0)
     assert FunctionCall.from_id(eldest.object_id) is eldest
 
 
@@ -521,10 +525,11 @@ def test_more_settled_calls_than_are_kept_expire_eldest_first(monkeypatch):
         calls = []
         for n in range(5):
             calls.append(double.spawn(n))
+            assert calls[-1].object_id, "its id is given out"
             calls[-1].get()
         for call in calls[:2]:
             with pytest.raises(OutputExpiredError, match="settled too long ago"):
-                FunctionCall.from_id(call.object_id)
+                FunctionCall.from_id(call.object_id).get(timeout=0)
         assert [FunctionCall.from_id(call.object_id).get() for call in calls[2:]] == [4, 6, 8]
 
 
@@ -562,7 +567,7 @@ def test_the_id_of_a_remote_call_is_not_found_and_the_error_says_why():
 
     with app.run():
         with pytest.raises(OutputExpiredError, match="not spawned"):
-            find.remote()
+            find.remote().get()
         assert find.spawn().get().num_inputs() == 1
 
 
@@ -579,21 +584,19 @@ def test_no_call_expires_early_while_many_sweep(monkeypatch, in_threads, often_s
             call.get()
             with lock:
                 settled += 1
-            try:
-                assert FunctionCall.from_id(call.object_id) is call
-            except OutputExpiredError:
-                # It may have gone if 40 others settled meanwhile, of which each of
-                # the other threads may not have counted its last one yet.
-                if settled - before + 4 < 40:
-                    lost.append(n)
+            is_found = FunctionCall.from_id(call.object_id) is call
+            # It may have gone if 40 others settled meanwhile, of which each of
+            # the other threads may not have counted its last one yet.
+            if not is_found and settled - before + 4 < 40:
+                lost.append(n)
 
     with app.run():
         for thread in [in_threads(spawn_and_find) for _ in range(4)]:
             thread.result()
         assert lost == []
         # The last 40 are there, and no more, whenever somebody looks.
-        spawned_calls.sweep()
-        assert len(spawned_calls._settled) <= 40
+        registry.sweep()
+        assert len(registry) <= 40
 
 
 def test_results_that_come_back_when_they_die_do_no_harm(monkeypatch):
@@ -616,13 +619,13 @@ def test_results_that_come_back_when_they_die_do_no_harm(monkeypatch):
     with app.run():
         for _ in range(5):
             make.spawn().get()
-            spawned_calls.sweep()
+            registry.sweep()
         gc.collect()
         assert died
         assert set(died) == {2}
         double.spawn(3).get()
     monkeypatch.setattr(config, "findable_calls", 0)
-    spawned_calls.sweep()
+    registry.sweep()
 
 
 def test_an_expired_call_lets_its_result_go(monkeypatch):
@@ -639,7 +642,7 @@ def test_an_expired_call_lets_its_result_go(monkeypatch):
     with app.run():
         alive = weakref.ref(make.spawn().get())
         with pytest.raises(NotFoundError):
-            FunctionCall.from_id("fc-sweep")
+            FunctionCall.from_id("fc-sweep").get(timeout=0)
         gc.collect()
         assert alive() is None
 
@@ -655,7 +658,7 @@ def test_a_call_that_was_not_accepted_is_not_kept():
     with pytest.raises(moorage.exception.ExecutionError, match="is ending or has ended"):
         pool.submit(call._inputs)
     with pytest.raises(OutputExpiredError):
-        FunctionCall.from_id(call.object_id)
+        FunctionCall.from_id(call_id(call.number)).get(timeout=0)
 
 
 # -- the graph ----------------------------------------------------------------------------

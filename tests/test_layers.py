@@ -53,6 +53,7 @@ LAYERS = {
     "serializing": 6,
     "culprits": 6,
     "spawned": 6,
+    "findable": 6,
     "targets": 6,
     "marks": 5,
     "web.__init__": 5,

@@ -183,16 +183,18 @@ class PoolMachine(RuleBasedStateMachine):
         if room is None or count <= room or world.setting.waits_when_full or may_stand:
             world.calls.append(call)
             world.inputs.extend(inputs)
-            while not world.pool.submit(inputs, may_stand_outside=may_stand):
-                world.renew()
+            self.submit(world, inputs, may_stand)
             for input in inputs:
                 if world.pool.when_let_in(input, input.count_let_in):
                     input.times_let_in = 0
         else:
             with pytest.raises(ResourceExhaustedError):
-                while not world.pool.submit(inputs):
-                    world.renew()
+                self.submit(world, inputs, may_stand=False)
             world.refused += count
+
+    def submit(self, world: PoolWorld, inputs: list[Input], may_stand: bool) -> None:
+        while not world.pool.submit(inputs, may_stand_outside=may_stand):
+            world.renew()
 
     @precondition(lambda self: self.holders(InputState.GRANTED))
     @rule(index=indices)

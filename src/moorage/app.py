@@ -69,7 +69,6 @@ from .registering import (
 from .retries import Retries
 from .runs import Run
 from .runtime import forking
-from .runtime.autoscaler import Limits
 from .runtime.clock import Clock
 from .runtime.input import call_id, next_call_number
 from .runtime.lifecycle import Lifecycle
@@ -77,7 +76,7 @@ from .runtime.probing import Probing
 from .runtime.real import Real
 from .runtime.regions import ours
 from .runtime.wakers import run_in_thread
-from .services import AppService, PoolKey, PoolKeys
+from .services import AppService, PoolKeys
 from .targets import make_target
 from .with_aio import FunctionWithAio, MethodWithAio, with_aio
 
@@ -178,8 +177,7 @@ class App:
         # of the function, or ``C.*`` for the pool of a class without arguments.
         self._services: dict[str, AppService] = {}
         self._pool_keys = PoolKeys()
-        # Written under the lock; see AppService.update_autoscaler.
-        self._updated_limits: dict[PoolKey, Limits] = {}
+        # Held while limits are changed; see AppService.update_autoscaler.
         self._updating = Real.Lock()
         # Replaced as wholes, under the lock: calls look through them without it.
         self._included: tuple[App, ...] = ()
@@ -253,17 +251,21 @@ class App:
 
     def _with_included(self) -> list[App]:
         """It and all that it includes, each once, though apps may include each other."""
-        apps: list[App] = [self]
+        apps, met = [self], {self}
         for app in apps:
-            apps += [other for other in app._included if other not in apps]
+            found = [other for other in app._included if other not in met]
+            apps += found
+            met.update(found)
         return apps
 
     def _with_includers(self) -> list[App]:
         """It and all that include it, each once."""
-        apps: list[App] = [self]
+        apps, met = [self], {self}
         for app in apps:
             live = [other for ref in app._includers if (other := ref()) is not None]
-            apps += [other for other in live if other not in apps]
+            found = [other for other in live if other not in met]
+            apps += found
+            met.update(found)
         return apps
 
     # -- registering ------------------------------------------------------------------
@@ -431,6 +433,7 @@ class App:
                 mounts_volumes=bool(volumes or network_file_systems or self._volumes),
             )
             registered = Function._make(target, service, raw, web=marks.web)
+            registered._keep_ways()
             if shown in self._functions:
                 logger.warning(
                     "function name %r is registered twice in %s; the last one counts",
@@ -602,6 +605,7 @@ class App:
                 raise
         else:
             self._services[f"{cls.__name__}.*"] = service
+            cls._plain_service = service
 
     @shortened
     def local_entrypoint(self, *args: Never, name: str | None = None) -> EntrypointDecorator:

@@ -65,7 +65,7 @@ class WaitedCall:
 class StreamCall:
     """A generator input and its stream of items."""
 
-    __slots__ = ("context", "number", "pool", "reader", "stream", "target")
+    __slots__ = ("__weakref__", "context", "number", "pool", "reader", "stream", "target")
 
     def __init__(self, target: Target) -> None:
         self.number: int = next_call_number()

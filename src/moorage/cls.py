@@ -28,6 +28,7 @@ from .runtime import forking
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Lifecycle
 from .runtime.real import Real
+from .services import identity_of
 from .targets import check_batched_class, make_target
 from .types import FunctionAutoscalerSettings
 from .with_aio import FunctionWithAio, MethodWithAio
@@ -54,6 +55,8 @@ class Cls:
     _shown: str
     _find: Callable[[], Cls]
     _app_name: str  # in which it is looked up
+    # That of a handle without arguments, of a class that its app has registered.
+    _plain_service: Service
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         if len(args) == 3 and isinstance(args[1], tuple):  # class B(A): ...
@@ -103,10 +106,11 @@ class Cls:
     def __call__(self, *args: object, **kwargs: object) -> Obj:
         if not config.strict and "_find" not in self.__dict__:
             try:
-                self._declared.bind(args, kwargs, check_types=True)
+                values = self._declared.bind(args, kwargs, check_types=True)
             except Error as error:
                 raise short(error)
-        return Obj(self, args, kwargs)
+            return Obj(self, Values(self, args, kwargs, values=values))
+        return Obj(self, Values(self, args, kwargs))
 
     # -- other options ----------------------------------------------------------
 
@@ -269,72 +273,245 @@ class Cls:
         return self._shown
 
 
-class Obj:
-    """A handle on the containers of a class with one set of parameter values."""
+class Values:
+    """The parameter values of one handle: what its pool and its local instance are made of.
 
-    def __init__(self, cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._cls = cls
-        self._args = args
-        self._kwargs = kwargs
-        self._bound: dict[str, Function[Any, Any, Any]] = {}
-        self._lock = Real.RLock()
-        self._made_service: Service | None = None
-        self._here = LocalInstance(
-            cls.__name__, self._construct_here, lambda: self._cls._declared.lifecycle_hooks[0]
-        )
-        forking.know(self)
+    A handle leads here, and so do the functions of its methods; nothing here leads back to
+    them.  So a handle that was made for one call, ``Model().run.remote(x)``, is gone with it.
+    """
 
-    def _after_fork(self) -> None:
-        self._lock = Real.RLock()
-        self._here._after_fork()
+    __slots__ = ("_made", "args", "cls", "kwargs")
+
+    def __init__(
+        self,
+        cls: Cls,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        values: dict[str, Any] | None = None,
+        identity: Hashable | None = None,
+    ) -> None:
+        self.cls = cls
+        self.args = args
+        self.kwargs = kwargs
+        # What is made when it is first needed, by name.  Two threads may both make one: it
+        # is stored by `setdefault`, so that both have the first.
+        self._made: dict[str, Any] = {}
+        if values is not None:
+            self._made["values"] = values
+        if identity is not None:
+            self._made["identity"] = identity
 
     @property
-    def _service(self) -> Service:
+    def service(self) -> Service:
         """Of the pool of these values.
 
         Raises:
             TypeError: if they do not fit the parameters; strict mode finds it here.
         """
-        with self._lock:
-            if self._made_service is None:
-                cls, declared = self._cls, self._cls._declared
-                values = declared.bind(self._args, self._kwargs, check_types=True)
-                shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
-                identity: Hashable = (declared, tuple(values.items()))
-                if declared.init is not None:
-                    identity = (declared, self._args, tuple(sorted(self._kwargs.items())))
-                try:
-                    hash(identity)
-                except TypeError:
-                    identity = object()  # cannot be compared: a pool of its own
-                self._made_service = cls._make_service(
-                    cls._options,
-                    Lifecycle(
-                        # A partial, for ``serialize=True`` makes copies of its arguments.
-                        partial(self._construct, declared.init, self._args, self._kwargs),
-                        *declared.lifecycle_hooks,
-                    ),
-                    f"{declared.name}({shown})" if shown else declared.name,
-                    identity,
-                )
-            return self._made_service
+        found: Service | None = self._made.get("service")
+        if found is not None:
+            return found
+        made: Service = self._made.setdefault("service", self._make_service())
+        return made
+
+    def _make_service(self) -> Service:
+        cls, declared = self.cls, self.cls._declared
+        if not self.args and not self.kwargs:
+            plain = cls.__dict__.get("_plain_service")
+            if plain is not None:
+                return cast("Service", plain)
+        values = self._made.get("values")
+        if values is None:
+            values = declared.bind(self.args, self.kwargs, check_types=True)
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        identity = self._identity(values)
+        return cls._make_service(
+            cls._options,
+            Lifecycle(
+                # A partial, for ``serialize=True`` makes copies of its arguments.
+                partial(
+                    Construction(cls, self.args, self.kwargs, identity),
+                    declared.init,
+                    self.args,
+                    self.kwargs,
+                ),
+                *declared.lifecycle_hooks,
+            ),
+            f"{declared.name}({shown})" if shown else declared.name,
+            identity,
+        )
+
+    def _identity(self, values: dict[str, Any]) -> Hashable:
+        """What tells these values from others: equal identities share a pool."""
+        found: Hashable | None = self._made.get("identity")
+        if found is not None:
+            return found
+        declared = self.cls._declared
+        identity: Hashable = (declared, tuple((n, identity_of(v)) for n, v in values.items()))
+        if declared.init is not None:
+            identity = (
+                declared,
+                tuple(identity_of(value) for value in self.args),
+                tuple((name, identity_of(self.kwargs[name])) for name in sorted(self.kwargs)),
+            )
+        try:
+            hash(identity)
+        except TypeError:
+            identity = object()  # cannot be compared: a pool of its own
+        made: Hashable = self._made.setdefault("identity", identity)
+        return made
+
+    @property
+    def local_instance(self) -> LocalInstance:
+        found: LocalInstance | None = self._made.get("local")
+        if found is not None:
+            return found
+        cls, args, kwargs = self.cls, self.args, self.kwargs
+        identity = self._identity(cls._declared.bind(args, kwargs, check_types=False))
+        construction = Construction(cls, args, kwargs, identity)
+        mine = LocalInstance(
+            cls.__name__,
+            lambda: construction(cls._declared.init, args, kwargs),
+            lambda: cls._declared.lifecycle_hooks[0],
+        )
+        made: LocalInstance = self._made.setdefault("local", mine)
+        if made is mine:
+            forking.know(made)
+        return made
+
+    def bind(
+        self, instance: Any, name: str, found: PartialFunction[Any, Any, Any] | None
+    ) -> Function[Any, Any, Any]:
+        """The method as a Function: of a handle, or of an instance's own code.
+
+        `found` is where the name was found: with ``super().method``, a base's.
+        """
+        declared = self.cls._declared
+        target, raw = declared.methods[name], declared.raw_methods[name]
+        if found is not None and found.raw is not raw:
+            raw = found.raw
+            target = make_target(target.name, raw, found.marks.is_generator, is_method=True)
+
+        inside = None if instance is None else _weakly(instance)
+
+        def local(*args: Any, **kwargs: Any) -> Any:
+            if inside is not None:
+                return raw(self._still(inside()), *args, **kwargs)
+            hooks = declared.lifecycle_hooks[0]
+            if target.kind is Kind.ASYNC and any(hook.is_async for hook in hooks):
+                return self._enter_and_call(raw, args, kwargs)
+            return raw(self.local_instance.entered(), *args, **kwargs)
+
+        return self._function(target, local)
+
+    def _still(self, instance: Any) -> Any:
+        if instance is None:
+            raise ExecutionError(
+                f"this method of {self.cls.__name__} was taken from an instance in a container, "
+                f"which has ended; call .remote(...), or write {self.cls.__name__}().method"
+            )
+        return instance
+
+    def _function(self, target: Target, local: Callable[..., Any]) -> Function[Any, Any, Any]:
+        shown = f"Method({target.name})"
+        web = self.cls._declared.web.get(target.name.rpartition(".")[2])
+        try:
+            return Function._make(target, self.service, local, shown=shown, web=web)
+        except TypeError:
+            if not config.strict:
+                raise
+        # In strict mode, as in Modal: wrong parameters are found by .remote().
+
+        def find() -> Function[Any, Any, Any]:
+            return Function._make(target, self.service, local, shown=shown, web=web)
+
+        return Function._named(target.name, shown, find, local)
+
+    async def _enter_and_call(
+        self, raw: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return await raw(await self.local_instance.entered_async(), *args, **kwargs)
+
+
+class Construction:
+    """Makes instances with one set of values: in containers, and the local one.
+
+    It leads to no `Values`, and so to no service: the service leads here.
+    """
+
+    __slots__ = ("_args", "_cls", "_identity", "_kwargs")
+
+    def __init__(
+        self, cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any], identity: Hashable
+    ) -> None:
+        self._cls = cls
+        self._args = args
+        self._kwargs = kwargs
+        self._identity = identity
+
+    def __call__(
+        self, init: Callable[..., object] | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        declared = self._cls._declared
+        values = declared.bind(args, kwargs, check_types=False)
+        new: Callable[..., Any] = declared.user_class.__new__
+        instance = new(declared.user_class)
+        for name, declaration in declared.parameters.items():
+            if name in values:
+                setattr(instance, name, values[name])
+            elif declaration.default is not REQUIRED:
+                setattr(instance, name, declaration.default)
+        try:
+            # By this `self.method` in user code is what it is outside: a Function.
+            # It does not lead to the instance, which so dies with its container.
+            inside = Values(self._cls, self._args, self._kwargs, identity=self._identity)
+            object.__setattr__(instance, "_moorage_bind", inside.bind)
+        except AttributeError:
+            raise InvalidError(
+                f"{declared.name} has __slots__ without room for its methods; "
+                "add '__dict__' to them, or take them away"
+            ) from None
+        if init is not None:
+            init(instance, *args, **kwargs)
+        return instance
+
+
+class Obj:
+    """A handle on the containers of a class with one set of parameter values."""
+
+    def __init__(self, cls: Cls, values: Values) -> None:
+        self._cls = cls
+        # Its methods lead here, not to the handle.
+        self._values = values
+
+    @property
+    def _service(self) -> Service:
+        return self._values.service
+
+    def _method(self, name: str) -> Function[Any, Any, Any]:
+        # Kept as an attribute: the next look at it does not come to `__getattr__`.
+        made: Function[Any, Any, Any] = self.__dict__.setdefault(
+            name, self._values.bind(None, name, None)
+        )
+        return made
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_cls":
+        if name in ("_cls", "_values"):
             raise AttributeError(name)
         is_special = name.startswith("__")
         if "_find" in self._cls.__dict__ and not is_special:
             return self._named_method(name)
         declared: Declarations | None = self._cls.__dict__.get("_declared")
         if declared is not None and name in declared.methods:
-            return self._bind(None, name, None)
+            return self._method(name)
         if is_special:
             raise AttributeError(name)
         if name == "update_autoscaler":
             return FunctionWithAio(self._update_autoscaler)
         # Anything else is the local instance's, as in Modal: made now if need
         # be, but only .local() runs its enter hooks.
-        instance = self._here.made()
+        instance = self._values.local_instance.made()
         if declared is not None and name in _OF_METHODS and _lacks(instance, name):
             shown = f"an instance of {declared.name}"
             raise AttributeError(f"{shown} has no {name}; {_where(declared, name)}")
@@ -342,24 +519,25 @@ class Obj:
 
     def _named_method(self, name: str) -> Any:
         """A method of a class that is looked up by name: found when it is used."""
+        values, named = self._values, self._cls
 
         def found(cls: Cls) -> Any:
-            return getattr(cls(*self._args, **self._kwargs), name)
+            return getattr(cls(*values.args, **values.kwargs), name)
 
         if name == "update_autoscaler":
 
             def update(**bounds: float | None) -> FunctionAutoscalerSettings:
-                settings: FunctionAutoscalerSettings = found(self._cls._found())(**bounds)
+                settings: FunctionAutoscalerSettings = found(named._found())(**bounds)
                 return settings
 
             return FunctionWithAio(update)
 
         def find() -> Function[Any, Any, Any]:
-            cls = self._cls._found()
+            cls = named._found()
             known = cls._declared.methods
             if name not in known:
                 raise NotFoundError(
-                    f"{self._cls!r} has no method {name!r}; put @moorage.method() above it, "
+                    f"{named!r} has no method {name!r}; put @moorage.method() above it, "
                     f"or write the name of one it has: {', '.join(known) or 'none'}"
                 )
             method: Function[Any, Any, Any] = found(cls)
@@ -386,95 +564,9 @@ class Obj:
         manager = FunctionAutoscalerManager(lambda: self._service)
         return manager.update(**{k: v for k, v in given.items() if v is not None})
 
-    def _bind(
-        self, instance: Any, name: str, found: PartialFunction[Any, Any, Any] | None
-    ) -> Function[Any, Any, Any]:
-        """The method as a Function: of this handle, or of an instance's own code.
-
-        `found` is where the name was found: with ``super().method``, a base's.
-        """
-        if instance is None and name in self._bound:
-            return self._bound[name]
-        declared = self._cls._declared
-        target, raw = declared.methods[name], declared.raw_methods[name]
-        if found is not None and found.raw is not raw:
-            raw = found.raw
-            target = make_target(target.name, raw, found.marks.is_generator, is_method=True)
-
-        inside = None if instance is None else _weakly(instance)
-
-        def local(*args: Any, **kwargs: Any) -> Any:
-            if inside is not None:
-                return raw(self._still(inside()), *args, **kwargs)
-            hooks = declared.lifecycle_hooks[0]
-            if target.kind is Kind.ASYNC and any(hook.is_async for hook in hooks):
-                return self._enter_and_call(raw, args, kwargs)
-            return raw(self._here.entered(), *args, **kwargs)
-
-        function = self._function(target, local)
-        if instance is None:
-            self._bound[name] = function
-        return function
-
-    def _still(self, instance: Any) -> Any:
-        if instance is None:
-            raise ExecutionError(
-                f"this method of {self._cls.__name__} was taken from an instance in a container, "
-                f"which has ended; call .remote(...), or write {self._cls.__name__}().method"
-            )
-        return instance
-
-    def _function(self, target: Target, local: Callable[..., Any]) -> Function[Any, Any, Any]:
-        shown = f"Method({target.name})"
-        web = self._cls._declared.web.get(target.name.rpartition(".")[2])
-        try:
-            return Function._make(target, self._service, local, shown=shown, web=web)
-        except TypeError:
-            if not config.strict:
-                raise
-        # In strict mode, as in Modal: wrong parameters are found by .remote().
-
-        def find() -> Function[Any, Any, Any]:
-            return Function._make(target, self._service, local, shown=shown, web=web)
-
-        return Function._named(target.name, shown, find, local)
-
-    async def _enter_and_call(
-        self, raw: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        return await raw(await self._here.entered_async(), *args, **kwargs)
-
-    def _construct_here(self) -> Any:
-        return self._construct(self._cls._declared.init, self._args, self._kwargs)
-
-    def _construct(
-        self, init: Callable[..., object] | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        declared = self._cls._declared
-        values = declared.bind(args, kwargs, check_types=False)
-        new: Callable[..., Any] = declared.user_class.__new__
-        instance = new(declared.user_class)
-        for name, declaration in declared.parameters.items():
-            if name in values:
-                setattr(instance, name, values[name])
-            elif declaration.default is not REQUIRED:
-                setattr(instance, name, declaration.default)
-        try:
-            # By this `self.method` in user code is what it is outside: a Function.
-            # It does not lead to the instance, which so dies with its container.
-            object.__setattr__(instance, "_moorage_bind", self._bind)
-        except AttributeError:
-            raise InvalidError(
-                f"{declared.name} has __slots__ without room for its methods; "
-                "add '__dict__' to them, or take them away"
-            ) from None
-        if init is not None:
-            init(instance, *args, **kwargs)
-        return instance
-
     def __repr__(self) -> str:
-        shown = [repr(value) for value in self._args]
-        shown += [f"{name}={value!r}" for name, value in self._kwargs.items()]
+        shown = [repr(value) for value in self._values.args]
+        shown += [f"{name}={value!r}" for name, value in self._values.kwargs.items()]
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
 
 

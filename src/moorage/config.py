@@ -42,8 +42,8 @@ deadlock_grace: float = 5.0
 # Read when a container starts.
 slow_loop_seconds: float | None = None
 
-# A spawned call is found by its id until this many seconds after it settled, and
-# while no more than so many others have settled since.  Those that expired are
-# let go at every 64th spawn, and whenever one is looked for.
+# A spawned call whose id was given out is found by it until this many seconds after the
+# call settled, and while no more than so many others that can be found have settled since.
+# Both hold by themselves, whatever else is called.
 findable_seconds: float = 600.0
 findable_calls: int = 10_000

@@ -241,10 +241,10 @@ class Declarations:
         Raises:
             TypeError: if one is missing, too many, unknown, or of another type.
         """
-        shown = ", ".join(f"{name}=..." for name in self.signature.parameters)
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
+            shown = ", ".join(f"{name}=..." for name in self.signature.parameters)
             raise InvalidArgumentsError(
                 f"{self.name}(...): {error}; write {self.name}({shown})"
             ) from None

@@ -26,7 +26,10 @@ _lock: Final = Real.Lock()
 forking.in_child(lambda: forking.renew(_lock))
 # Both guarded by the lock.
 _deployed: Final[dict[str, App]] = {}
+# What was looked up, by the name of its app.  Entries whose handles have died go when there
+# are as many entries as `_room` says.
 _named: Final[dict[str, weakref.WeakSet[Named]]] = {}
+_room: int = 64
 
 
 def find(name: str) -> App:
@@ -74,7 +77,12 @@ def remove(app: App) -> None:
 
 def remember(name: str, named: Named) -> None:
     """`named` keeps what it finds in the app `name`: tell it when that changes."""
+    global _room
     with _lock:
+        if name not in _named and len(_named) >= _room:
+            for each in [each for each, handles in _named.items() if not handles]:
+                del _named[each]
+            _room = max(64, 2 * len(_named))  # so that each name costs the same in the end
         _named.setdefault(name, weakref.WeakSet()).add(named)
 
 

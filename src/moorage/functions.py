@@ -128,6 +128,23 @@ class Service(Protocol):
     def update_autoscaler(self, changes: Mapping[str, Any], /) -> Limits: ...
 
 
+class Way:
+    """One of the ways to call a function, made when it is asked for.
+
+    A way leads to its function.  If a function kept its ways, each ``Model().run`` would
+    be a cycle, for the collector to find; only one that stays keeps them (`_keep_ways`).
+    """
+
+    def __init__(self, kind: Callable[[Function[Any, Any, Any]], object], doc: str) -> None:
+        self._kind = kind
+        self.__doc__ = doc
+
+    # No __set__: what a test puts in its place (``monkeypatch.setattr(f, "remote", ...)``)
+    # is an attribute of the function, which comes first.
+    def __get__(self, function: Function[Any, Any, Any] | None, owner: type) -> object:
+        return self if function is None else self._kind(function)
+
+
 class Function(Generic[P, R_co, O_co]):
     """A function of an app.
 
@@ -135,17 +152,9 @@ class Function(Generic[P, R_co, O_co]):
     coroutine if it is asynchronous.
     """
 
-    # Slots for the ways to call it, so that help() shows them with their texts.
     __slots__ = {
         "__dict__": "whatever a function carries: its name, module, docstring",
         "__weakref__": "for finding it by its id",
-        "experimental_spawn_map": "``experimental_spawn_map([...])``: as spawn_map, and a handle.",
-        "for_each": "``for_each([...])`` runs many inputs, and returns when all have ended.",
-        "map": "``map([...])`` runs many inputs, and gives their results as they come.",
-        "remote": "``remote(...)`` runs one input in a container, and waits for its result.",
-        "spawn": "``spawn(...)`` starts one input, and gives a handle for its result.",
-        "spawn_map": "``spawn_map([...])`` starts many inputs, and goes on.",
-        "starmap": "``starmap([(...), ...])`` is map over rows of arguments.",
     }
 
     _moorage_registered: Final = True
@@ -163,6 +172,18 @@ class Function(Generic[P, R_co, O_co]):
         _service: Service
         _local: Callable[..., Any] | None
         _web: Web | None
+    else:
+        remote = Way(Remote, "``remote(...)`` runs one input in a container, and waits for it.")
+        map = Way(Map, "``map([...])`` runs many inputs, and gives their results as they come.")
+        starmap = Way(Starmap, "``starmap([(...), ...])`` is map over rows of arguments.")
+        for_each = Way(
+            ForEach, "``for_each([...])`` runs many inputs, and returns when all have ended."
+        )
+        spawn = Way(Spawn, "``spawn(...)`` starts one input, and gives a handle for its result.")
+        spawn_map = Way(SpawnMapAndForget, "``spawn_map([...])`` starts many inputs, and goes on.")
+        experimental_spawn_map = Way(
+            SpawnMap, "``experimental_spawn_map([...])``: as spawn_map, and a handle."
+        )
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise InvalidError(
@@ -193,7 +214,9 @@ class Function(Generic[P, R_co, O_co]):
         made.__module__ = getattr(function, "__module__", __name__)
         made.__doc__ = getattr(function, "__doc__", None)
         made.__wrapped__ = function
-        made._begin()
+        if web is not None:
+            for name in ("remote", "spawn"):
+                made.__dict__[name] = Refused(name, target, service)
         return made
 
     @classmethod
@@ -211,23 +234,13 @@ class Function(Generic[P, R_co, O_co]):
         made._find = find
         made._forgotten = 0
         made._local = local
-        made._begin()
         return made
 
-    def _begin(self) -> None:
-        self._number: int = next(_numbers)
-        _by_id[self._id] = self
-        self.remote = Remote(self)
-        self.map = Map(self)
-        self.starmap = Starmap(self)
-        self.for_each = ForEach(self)
-        self.spawn = Spawn(self)
-        self.spawn_map = SpawnMapAndForget(self)
-        self.experimental_spawn_map = SpawnMap(self)
-        self._remote_gen: RemoteGen[P, Any] = RemoteGen(self)
-        if self.__dict__.get("_web") is not None:
-            for name in ("remote", "spawn"):
-                setattr(self, name, Refused(self, name))
+    def _keep_ways(self) -> None:
+        """Make the ways to call it once, as each leads back here: for one that stays."""
+        for name, way in vars(Function).items():
+            if isinstance(way, Way):
+                self.__dict__.setdefault(name, way.__get__(self, Function))
 
     # Set by _make or _named, and named here for type checkers and readers.
     _shown: str
@@ -244,7 +257,7 @@ class Function(Generic[P, R_co, O_co]):
         self: Function[P, Iterable[Y] | AsyncIterable[Y], object],
     ) -> RemoteGen[P, Y]:
         """``remote_gen(...)`` runs a generator and gives its items as they come."""
-        return self._remote_gen
+        return RemoteGen(self)
 
     def local(self, *args: P.args, **kwargs: P.kwargs) -> O_co:
         """Call the function here, as if it were not decorated."""
@@ -282,7 +295,13 @@ class Function(Generic[P, R_co, O_co]):
 
     @property
     def _id(self) -> str:
-        return f"fu-{_process}{self._number:06x}"
+        # Found by it from now on: whoever looks it up got it here.
+        number: int = self.__dict__.get("_number", 0)
+        if not number:
+            number = self.__dict__.setdefault("_number", next(_numbers))
+        shown = f"fu-{_process}{number:06x}"
+        _by_id[shown] = self
+        return shown
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Function[P, R_co, O_co]:
@@ -657,7 +676,7 @@ class Function(Generic[P, R_co, O_co]):
             self._service.current_run()  # first, as in Modal
         name = self.__name__
         if self._web is not None:
-            Refused(self, way)()
+            Refused(way, self._target, self._service)()
         if self._target.is_generator is not (way == "remote_gen"):
             kind, instead = (
                 ("is a generator", ".remote_gen(...)")

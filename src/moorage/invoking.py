@@ -6,6 +6,7 @@ the way to the pool.  Each is a class, for it is called and has an ``.aio``.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import (
     AsyncIterable,
     Callable,
@@ -41,11 +42,13 @@ from .calls import (
 )
 from .exception import ClockStuckError, Error, InvalidError
 from .feeding import Row, rows_of, rows_of_async
+from .findable import registry
 from .frames import short, shortened_as
 from .maps import MapResults
 from .runtime.callers import hold_loop, park_for, reader_here, wait_for
+from .runtime.context import current_input
 from .runtime.deadlock import producer_waits
-from .runtime.input import Input
+from .runtime.input import Input, Target
 from .runtime.outcome import Value
 from .runtime.pools.pool import Pool
 from .runtime.real import Real
@@ -53,10 +56,10 @@ from .runtime.regions import here, ours
 from .runtime.streaming import Stream
 from .runtime.waits import open_streams
 from .runtime.wakers import make_async_waiter
-from .spawned import FunctionCall, spawned_calls
+from .spawned import FunctionCall
 
 if TYPE_CHECKING:
-    from .functions import Function
+    from .functions import Function, Service
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -208,9 +211,10 @@ class Spawn(Generic[P, R_co]):
             function._expect("spawn")
         with ours:
             call = FunctionCall._make(function._target, args, kwargs)
-            if call.number & 63 == 0:
-                spawned_calls.sweep()
             function._submit(call._inputs, call)
+            spawner = current_input()
+            if spawner is not None and isinstance(spawner.call, FunctionCall):
+                registry.add_child(spawner.call, spawner.index, call)
         return call
 
 
@@ -249,7 +253,8 @@ class RemoteGen(Generic[P, Y_co]):
             if config.strict:  # as in Modal: at the first step
                 function._expect("remote_gen")
             clock = function._service.current_run().clock
-            call.stream = Stream(clock, partial(producer_waits, call))
+            # Weakly, for the call has the stream: its generator's input has the call.
+            call.stream = Stream(clock, partial(_producer_waits, weakref.ref(call)))
             open_streams[call] = None  # until its input is settled
             call.reader = reader_here()
             try:
@@ -259,6 +264,12 @@ class RemoteGen(Generic[P, Y_co]):
                 raise
 
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
+
+
+def _producer_waits(ref: weakref.ref[StreamCall]) -> None:
+    call = ref()
+    if call is not None:
+        producer_waits(call)
 
 
 class Map(Generic[R_co]):
@@ -560,10 +571,12 @@ class SpawnMap(Generic[R_co]):
         function = self._function
         with ours:
             call = FunctionCall._make_many(function._target, rows, dict(kwargs or {}))
-            spawned_calls.sweep()
             pool = function._submit(call._inputs, call)
             if not rows:  # settled as it is
-                spawned_calls.settled(call, pool.clock.now())
+                call._settled_at = pool.clock.now()
+            spawner = current_input()
+            if spawner is not None and isinstance(spawner.call, FunctionCall):
+                registry.add_child(spawner.call, spawner.index, call)
         return call
 
 
@@ -600,19 +613,20 @@ class SpawnMapAndForget:
 class Refused:
     """In the place of a way to call a web endpoint, which is reached by its URL."""
 
-    __slots__ = ("_function", "_name")
+    __slots__ = ("_name", "_service", "_target")
 
-    def __init__(self, function: Function[..., Any, Any], name: str) -> None:
-        self._function = function
+    # Not with the function, which has this as an attribute.
+    def __init__(self, name: str, target: Target, service: Service) -> None:
         self._name = name
+        self._target = target
+        self._service = service
 
     def __call__(self, *args: object, **kwargs: object) -> Never:
-        function, name = self._function, self._function.__name__
         if config.strict:
-            function._service.current_run()
+            self._service.current_run()
         raise InvalidError(
-            f"{name} is a web endpoint and has no .{self._name}(): it is reached by its URL; "
-            f"write {written(function._target)}.local(...) to call it here"
+            f"{self._target.name} is a web endpoint and has no .{self._name}(): it is reached by "
+            f"its URL; write {written(self._target)}.local(...) to call it here"
         )
 
     aio = __call__

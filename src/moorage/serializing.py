@@ -512,7 +512,7 @@ def serializing_lifecycle(lifecycle: Lifecycle, name: str) -> Lifecycle:
     """
     construct = lifecycle.construct
     if isinstance(construct, functools.partial):
-        # Of `Obj._construct`: the user's __init__, if there is one, and its arguments.
+        # Of `cls.Construction`: the user's __init__, if there is one, and its arguments.
         made = cast("functools.partial[object]", construct)
         init, args, kwargs = made.args
         pickled = _pickled_arguments(init, 1, args, kwargs, f"parameter {{!r}} of {name}")

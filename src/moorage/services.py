@@ -7,10 +7,11 @@ Owns the way from checked options to a pool, the keys of pools, and what
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .exception import ExecutionError
 from .options import FunctionOptions, checked_autoscaler
@@ -21,6 +22,7 @@ from .runtime.capacity import Capacity
 from .runtime.clock import Clock
 from .runtime.container import Container, ContainerOptions, Host
 from .runtime.deadlock import look_at, look_at_all
+from .runtime.elsewhere import do_elsewhere
 from .runtime.input import Target
 from .runtime.lifecycle import Lifecycle
 from .runtime.local import LocalContainer
@@ -42,7 +44,35 @@ class PoolKey:
     Compared by identity, for each input looks its pool up by it.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "limits")
+
+    def __init__(self) -> None:
+        # What `update_autoscaler` made of the bounds; None if it was not called.  They go
+        # with the key, which lives as long as somebody can come to it: by a handle, by a
+        # pool of a run, or by equal values (see `PoolKeys.keep`).
+        self.limits: Limits | None = None
+
+
+def identity_of(value: object) -> Hashable:
+    """What tells `value`, an argument of a class, from others; hashable if `value` is.
+
+    Values of different types are different, though they are equal: 1, 1.0 and True.  Of an
+    object that is equal to itself only it is a weak reference, so that no table keeps what
+    nobody can name any more.
+    """
+    kind = type(value)
+    if kind is tuple:
+        return kind, tuple(identity_of(each) for each in cast("Iterable[object]", value))
+    if kind is frozenset:
+        return kind, frozenset(identity_of(each) for each in cast("Iterable[object]", value))
+    if kind is float or kind is complex:
+        return kind, repr(value)  # 0.0 and -0.0
+    if kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__:
+        try:
+            return weakref.ref(value)
+        except TypeError:
+            pass
+    return kind, value
 
 
 class PoolKeys:
@@ -52,6 +82,10 @@ class PoolKeys:
         # Reentrant: values are compared under it, and a user's may come back here.
         self._lock = Real.RLock()
         self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
+        # Keys with updated limits, kept for whoever names equal values again: the latest
+        # last, `KEPT` at most.  With each, what forgets it when one of its values has died.
+        # Guarded by the lock.
+        self._kept: OrderedDict[PoolKey, list[weakref.finalize[..., Any]]] = OrderedDict()
 
     def _after_fork(self) -> None:
         # A new one: the thread that forked may be in a user's comparison, and gives
@@ -68,6 +102,55 @@ class PoolKeys:
             if found is None:
                 self._keys[value] = found = PoolKey()
             return found
+
+    def keep(self, key: PoolKey, identity: Hashable) -> None:
+        """Keep `key` though no handle and no pool is left, while it can be named again.
+
+        An `identity` with objects that are equal to themselves only is forgotten when one
+        of them dies: see `identity_of`.
+        """
+        if type(identity) is object:
+            return  # in the place of what cannot be compared: nobody has an equal one
+        gone: list[object] = []  # let go of without the lock, as values are the user's
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return
+            refs = list(_references(identity))
+            objects = [ref() for ref in refs]
+            if any(each is None for each in objects):
+                return
+            # Finalizers run anywhere: these only hand over.
+            forget = partial(self._forget, weakref.ref(key))
+            finalizers = [weakref.finalize(each, do_elsewhere, forget) for each in objects]
+            for finalizer in finalizers:
+                finalizer.atexit = False
+            self._kept[key] = finalizers
+            while len(self._kept) > KEPT:
+                eldest, finalizers = self._kept.popitem(last=False)
+                gone += [eldest, *(finalizer.detach() for finalizer in finalizers)]
+        gone.clear()
+
+    def _forget(self, ref: weakref.ref[PoolKey]) -> None:
+        key = ref()
+        if key is not None:
+            with self._lock:
+                finalizers = self._kept.pop(key, [])
+            for finalizer in finalizers:
+                finalizer.detach()
+
+
+def _references(identity: object) -> Iterator[weakref.ref[object]]:
+    """The weak references in what `identity_of` made."""
+    if isinstance(identity, weakref.ref):
+        yield cast("weakref.ref[object]", identity)
+    elif type(identity) is tuple or type(identity) is frozenset:
+        for each in cast("Iterable[object]", identity):
+            yield from _references(each)
+
+
+# The most keys of an app that are kept for the limits of values without handle or pool.
+KEPT: Final = 1000
 
 
 class AppService:
@@ -110,7 +193,7 @@ class AppService:
 
     @property
     def limits(self) -> Limits:
-        return self._app._updated_limits.get(self.key) or self._options.limits
+        return self.key.limits or self._options.limits
 
     def current_run(self) -> Run:
         return self._app._run or self._app._run_elsewhere()
@@ -144,7 +227,8 @@ class AppService:
             checked_autoscaler(
                 min_containers=limits.min_containers, max_containers=limits.max_containers
             )
-            self._app._updated_limits[self.key] = limits
+            self.key.limits = limits
+        self._app._pool_keys.keep(self.key, self._identity)
         self._apply()
         return limits
 
@@ -213,6 +297,8 @@ class AppService:
         kept: Kept | None = None,
     ) -> Pool:
         options, limits = self._options, self.limits
+        if self.key.limits is not None:
+            self._app._pool_keys.keep(self.key, self._identity)  # the latest use of it
         batching: BatchOptions | None = None
         if options.batching is not None:
             if len(self._targets) != 1:  # strict mode finds it when the class is used

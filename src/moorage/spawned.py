@@ -1,17 +1,18 @@
 """Spawned calls: handles for results that somebody asks for later.
 
-Owns `FunctionCall`, the ways to wait for one or for several, and which calls
-are found by their id.  The other kinds of calls are in ``calls.py`` and
-``maps.py``.
+Owns `FunctionCall`, and the ways to wait for one or for several.  Which calls are found by
+their id, and for how long, is in ``findable.py``; the other kinds of calls are in
+``calls.py`` and ``maps.py``.  Begin reading at `FunctionCall._make`, then
+`FunctionCall.settled`, then `Get`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast, overload
 
 from . import config
 from .call_graph import InputInfo, InputStatus
@@ -26,18 +27,20 @@ from .exception import (
     OutputExpiredError,
     QueueTimeoutError,
 )
+from .findable import Record, registry
 from .frames import short
-from .runs import open_pools
 from .runtime import forking
 from .runtime.callers import park_for, wait_for
 from .runtime.captured import capture
-from .runtime.clock import Waiter
-from .runtime.context import running_input
-from .runtime.input import Input, Target, call_id, call_number, next_call_number
-from .runtime.outcome import Failure, Value
+from .runtime.clock import Clock, Waiter
+from .runtime.context import current_input, hook_context, running_input
+from .runtime.elsewhere import let_go
+from .runtime.input import Input, InputState, Target, call_id, call_number, next_call_number
+from .runtime.outcome import Failure, Outcome, Value
 from .runtime.pools.pool import Pool
 from .runtime.real import Real
 from .runtime.regions import ours
+from .runtime.waits import blockers_of, open_streams
 from .runtime.wakers import make_async_waiter
 from .with_aio import FunctionWithAio, MethodWithAio
 
@@ -57,36 +60,232 @@ class Gather:
         The other calls go on when one fails.
         """
         warn_if_loop_runs("FunctionCall", "gather(...)", "await {}.gather.aio(...)")
+        gathering: _Gathering | None = None
         try:
-            while pending := _pending(function_calls):
-                pool = pending[0][0]._started_pool()
-                waiter = pool.clock.make_waiter()
-                with ours:
-                    try:
-                        if _add_all(pending, waiter.wake):
-                            park_for(pool, waiter, _pools_of(pending))
-                    finally:
-                        for call, input in pending:
-                            call._remove(input, waiter.wake)
-            return [call.get() for call in function_calls]
+            gathering = _Gathering(function_calls)
+            with ours:
+                try:
+                    gathering.join()
+                    for group in gathering.groups:
+                        while True:
+                            waiter = group.clock.make_waiter()
+                            if not gathering.waits(group, waiter.wake):
+                                break
+                            park_for(group.pool, waiter, gathering)
+                finally:
+                    gathering.leave()
+            return gathering.results()
         except Exception as error:
             raise short(error)
+        finally:
+            # They lead to the error, and its traceback to this frame.
+            del function_calls, gathering, self
 
     async def aio(self, *function_calls: FunctionCall[T]) -> list[T]:
         """As calling it, for asyncio and trio."""
+        gathering: _Gathering | None = None
         try:
-            while pending := _pending(function_calls):
-                pool = pending[0][0]._started_pool()
-                waiter = make_async_waiter()
-                try:
-                    if _add_all(pending, waiter.wake):
-                        await wait_for(pool, waiter, _pools_of(pending))
-                finally:
-                    for call, input in pending:
-                        later(partial(call._remove, input, waiter.wake))
-            return [await call.get.aio() for call in function_calls]
+            gathering = _Gathering(function_calls)
+            try:
+                gathering.join()
+                for group in gathering.groups:
+                    while True:
+                        waiter = make_async_waiter()
+                        if not gathering.waits(group, waiter.wake):
+                            break
+                        await wait_for(group.pool, waiter, gathering)
+            finally:
+                if gathering.is_open:
+                    later(gathering.leave)
+            return gathering.results()
         except Exception as error:
             raise short(error)
+        finally:
+            del function_calls, gathering, self
+
+
+class _Group:
+    """Those calls of a gather that live by one clock."""
+
+    __slots__ = ("clock", "open", "pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self.clock: Clock = pool.clock
+        self.pool: Pool = pool
+        self.open: int = 0  # how many are not settled; guarded by the lock of the gather
+
+
+class _Gathering(Sequence[tuple[Pool, Input]]):
+    """One gather: what it waits for.  It joins each call once, and is told of each once.
+
+    The caller wakes when all calls of one clock have settled, or one has failed.  As a
+    sequence, it is what the search for deadlocks sees: the inputs that are not settled,
+    any of which may end the wait.  The search looks at a wait when it begins; so a caller
+    that is an input itself wakes, to begin anew, also when what is left may wait for it:
+
+        1. the search sees that A gets on, so the wait for A and B ends,
+        2. B waits for this caller, and the search sees that A gets on,
+        3. A settles: nobody would look at B again.
+    """
+
+    __slots__ = (
+        "_call_of",
+        "_calls",
+        "_failed",
+        "_first",
+        "_inputs",
+        "_is_watched",
+        "_lock",
+        "_pending",
+        "_wake",
+        "_witness",
+        "groups",
+    )
+
+    def __init__(self, calls: Sequence[FunctionCall[Any]]) -> None:
+        self._inputs: list[Input] = []  # in the order of the results
+        # Those that were not settled, each once, and the calls that they are of.
+        self._pending: list[tuple[Pool, Input]] = []
+        self._calls: list[FunctionCall[Any]] = []
+        self._call_of: dict[Input, FunctionCall[Any]] = {}
+        # Reentrant: 1. it is held, 2. a garbage collection runs the user's ``__del__``,
+        # 3. that settles one of the calls.
+        self._lock = Real.RLock()
+        # Guarded by the lock.
+        self._wake: Wake | None = None
+        self._failed: Input | None = None  # the first one
+        # Before it in _pending all are settled.  A hint: it may lag behind.
+        self._first: int = 0
+        self._is_watched: bool = False  # the search for deadlocks knows the wait
+        self._witness: Input | None = None  # which got on when it was last looked at
+        self.groups: list[_Group] = []
+        groups: dict[Clock, _Group] = {}
+        for call in calls:
+            if not isinstance(call, FunctionCall):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidAttributeError(
+                    f"FunctionCall.gather takes what spawn() gives, got {call!r}; "
+                    "write FunctionCall.gather(*calls)"
+                )
+            input = call._input_at(0)
+            self._inputs.append(input)
+            outcome = input.outcome
+            if outcome is not None:
+                if type(outcome) is not Value and self._failed is None:
+                    self._failed = input
+            elif input not in self._call_of:
+                pool = call._started_pool()
+                self._pending.append((pool, input))
+                self._calls.append(call)
+                group = groups.get(pool.clock)
+                if group is None:
+                    groups[pool.clock] = group = _Group(pool)
+                    self.groups.append(group)
+                group.open += 1
+            self._call_of[input] = call
+        if self._failed is not None:
+            raise self._error(self._failed)
+
+    def join(self) -> None:
+        """Be told when each is settled."""
+        groups = {group.clock: group for group in self.groups}
+        for (pool, input), call in zip(self._pending, self._calls, strict=True):
+            tell = partial(self._settled, groups[pool.clock], input)
+            if not call._add(input, tell, key=self):
+                tell()
+
+    def waits(self, group: _Group, wake: Wake) -> bool:
+        """Whether there is still to wait for `group`; then `wake` is called when not."""
+        with self._lock:
+            if self._failed is not None or not group.open:
+                return False
+            self._wake = wake
+            self._is_watched = current_input() is not None or bool(open_streams)
+            self._witness = None
+            return True
+
+    @property
+    def is_open(self) -> bool:
+        return any(group.open for group in self.groups)
+
+    def leave(self) -> None:
+        """Be told of nothing more."""
+        for (_, input), call in zip(self._pending, self._calls, strict=True):
+            if input.outcome is None:
+                call._remove(input, self)
+
+    def results(self) -> list[Any]:
+        """All results.
+
+        Raises:
+            What the first of them to fail failed with.
+        """
+        if self._failed is not None:
+            raise self._error(self._failed)
+        # None has failed: each that settled said so.
+        return [cast("Value", input.outcome).value for input in self._inputs]
+
+    def _error(self, input: Input) -> BaseException:
+        call = self._call_of[input]
+        return error_of(call._read(input))
+
+    def _settled(self, group: _Group, input: Input) -> None:
+        """On the thread that settled `input`, without its pool's lock."""
+        with self._lock:
+            group.open -= 1
+            if type(input.outcome) is not Value:
+                if self._failed is None:
+                    self._failed = input
+            elif group.open and (not self._is_watched or self._has_witness()):
+                return
+            wake, self._wake = self._wake, None
+        if wake is not None:
+            wake()
+
+    def _has_witness(self) -> bool:
+        """Whether one is left that surely gets on.  If not, the search looks closely."""
+        if self._witness is not None and _surely_gets_on(self._witness):
+            return True
+        pending = self._pending
+        while self._first < len(pending) and pending[self._first][1].outcome is not None:
+            self._first += 1
+        # Those that run are the first mostly, for they were queued in this order.
+        for _, input in pending[self._first : self._first + _LOOKED_AT]:
+            if _surely_gets_on(input):
+                self._witness = input
+                return True
+        return False
+
+    # -- what the search for deadlocks sees ------------------------------------------
+
+    def __iter__(self) -> Iterator[tuple[Pool, Input]]:
+        first = self._failed
+        if first is not None or not self.is_open:  # it is about to wake: one that is settled
+            for pair in self._pending:
+                if first is None or pair[1] is first:
+                    yield pair
+                    return
+        for pair in self._pending:
+            if pair[1].outcome is None:
+                yield pair
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Pool, Input]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[Pool, Input]]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        left = list(self) or self._pending  # all may have settled just now
+        return left[index]
+
+
+def _surely_gets_on(input: Input) -> bool:
+    return input.outcome is None and input.state is InputState.RUNNING and not blockers_of(input)
+
+
+# How many inputs of a gather are looked at for one that gets on.
+_LOOKED_AT: Final = 16
 
 
 class FunctionCall(Generic[R_co]):
@@ -101,8 +300,10 @@ class FunctionCall(Generic[R_co]):
     __slots__ = (
         "__weakref__",
         "_first",
-        "_more",
+        "_many",
         "_pool",
+        "_record",
+        "_settled_at",
         "_unknown",
         "_unsettled",
         "_waiting",
@@ -116,37 +317,29 @@ class FunctionCall(Generic[R_co]):
         number: int
         target: Target
         _first: Input | None
-        _more: tuple[Input, ...]
+        _many: tuple[Input, ...]
         _pool: Pool | None
+        _record: Record | None
+        _settled_at: float | None
         _unknown: str | None
         _unsettled: int
-        _waiting: dict[int, list[Wake]] | None
+        _waiting: dict[int, dict[object, Wake]] | None
 
     @staticmethod
     @FunctionWithAio
     def from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
         """The call with this id, spawned in this process.
 
-        Raises:
-            NotFoundError: if there was none; in strict mode only when it is used.
-            OutputExpiredError: if it settled more than 10 minutes ago, or 10,000
-                others have since (see `config`); or if the id is that of a
-                ``remote`` or a ``map``, which are not found by it.
+        Lazy: no id is refused.  A call that is not found says so when it is used (`get`,
+        `cancel`, `num_inputs` and the others), by one of two errors:
+
+        - `OutputExpiredError`, if the call settled more than 10 minutes ago, or 10,000
+          others have since (see `config`); or if the id is that of a ``remote`` or a
+          ``map``, which are not found by it;
+        - `NotFoundError`, if there was none.
         """
-        call = spawned_calls.find(function_call_id)
-        if call is not None:
-            return call
-        number = call_number(function_call_id)
-        if number is not None and number < next_call_number():
-            raise OutputExpiredError(
-                f"the call {function_call_id} settled too long ago to be found by its id, or was "
-                "not spawned, as those of remote() and map() are not; keep the FunctionCall that "
-                "spawn() gives, or raise config.findable_seconds and config.findable_calls"
-            )
-        unknown = FunctionCall._make_unknown(function_call_id)
-        if not config.strict:
-            unknown._started_pool()
-        return unknown
+        call = registry.find(function_call_id)
+        return FunctionCall._make_unknown(function_call_id) if call is None else call
 
     gather: ClassVar[Gather] = Gather()
 
@@ -169,7 +362,11 @@ class FunctionCall(Generic[R_co]):
         call._pool = None
         call._unknown = None
         call._first = None if args is None else Input(call, 0, args, kwargs or None)
-        call._more = ()
+        call._many = ()
+        # Set once somebody may find the call: see `findable.Registry`.
+        call._record = None
+        # When the last input settled, by the pool's clock.  Written under the pool's lock.
+        call._settled_at = None
         # Guarded by the pool's lock: how many inputs are not settled yet, and
         # those to wake when one is, by its index.
         call._unsettled = 1
@@ -184,20 +381,23 @@ class FunctionCall(Generic[R_co]):
         inputs = [Input(call, index, row, kwargs or None) for index, row in enumerate(rows)]
         call._unsettled = len(inputs)
         if inputs:
-            call._first, *more = inputs
-            call._more = tuple(more)
+            call._first = inputs[0]
+            call._many = tuple(inputs)
         return call
 
     @classmethod
     def _make_unknown(cls, function_call_id: str) -> FunctionCall[Any]:
         call: FunctionCall[Any] = cls.__new__(cls)
         call._pool = None
+        call._record = None
         call._unknown = function_call_id
         return call
 
     @property
     def _inputs(self) -> tuple[Input, ...]:
-        return () if self._first is None else (self._first, *self._more)
+        if self._many:
+            return self._many
+        return () if self._first is None else (self._first,)
 
     @property
     def object_id(self) -> str:
@@ -207,22 +407,74 @@ class FunctionCall(Generic[R_co]):
                 f"FunctionCall.from_id({self._unknown!r}) has no object_id: "
                 "no such call was spawned in this process"
             )
-        return self._unknown or call_id(self.number)
+        return self._unknown or self._give_out_id()
+
+    def _give_out_id(self) -> str:
+        """The id, for somebody who may look the call up by it from now on."""
+        shown = call_id(self.number)
+        record = self._record
+        if record is None or not record.is_named:
+            registry.give_out(self, shown)
+        return shown
 
     def settled(self, input: Input, /) -> Wake | None:
         """For the engine: see `runtime.input.Call`."""
         self._unsettled -= 1
         if not self._unsettled:
             assert self._pool is not None
-            spawned_calls.settled(self, self._pool.clock.now())
+            self._settled_at = self._pool.clock.now()
+            return _Ending(self)
         if self._waiting is None:
             return None
         waiting = self._waiting.pop(input.index, None)
         if waiting is None:
             return None
-        if len(waiting) == 1:
-            return waiting[0]
-        return lambda: [wake() for wake in waiting]
+        wakes = list(waiting.values())
+        if len(wakes) == 1:
+            return wakes[0]
+        return lambda: [wake() for wake in wakes]
+
+    def _ended(self) -> None:
+        """The last input has settled.  Without the pool's lock."""
+        # Before anybody hears of the end, and looks for the call.
+        if self._record is not None:
+            registry.settled(self)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            for wakes in waiting.values():
+                for wake in wakes.values():
+                    wake()
+        self._let_context_go()
+
+    def _let_context_go(self) -> None:
+        """Keep of the context only whose code spawned the call, while that code runs.
+
+        The context holds the spawning input, and with it that input's call: a job that
+        spawns its successor would keep all jobs there ever were.  The inputs lead no longer
+        here, so that the call is gone with its handle.
+        """
+        inputs = self._inputs
+        if any(input.state is not InputState.SETTLED for input in inputs):
+            return  # its code runs on, or is about to begin, in this context
+        caller = self.context.get(running_input, _OUTSIDE)
+        while caller is not None and caller is not _OUTSIDE and caller.outcome is not None:
+            caller = caller.call.context.get(running_input, _OUTSIDE)
+        context = _NOTHING
+        if caller is None:
+            context = _IN_HOOK
+        elif caller is not _OUTSIDE:
+            context = Context()
+            context.run(running_input.set, caller)
+        before, self.context = self.context, context
+        ended = _EndedCall(self.number, self.target, context)
+        for input in inputs:
+            input.call = ended
+        if self._record is not None and self._record.children is not None:
+            # Their contexts lead here, as what this call spawned leads there.
+            for _, child in registry.children(self):
+                if child._settled_at is not None:
+                    child._let_context_go()
+        let_go(before)
 
     @property
     def get(self) -> Get[R_co]:
@@ -259,7 +511,8 @@ class FunctionCall(Generic[R_co]):
     def get_call_graph(self) -> list[InputInfo]:
         """Its inputs, each with the calls that it spawned and that can still be found."""
         self._started_pool()
-        return spawned_calls.graph(self)
+        with ours:
+            return _graph(self)
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> FunctionCall[R_co]:
@@ -269,50 +522,74 @@ class FunctionCall(Generic[R_co]):
 
     def _input_at(self, index: int) -> Input:
         self._started_pool()
-        if not 0 <= index < len(self._inputs):
-            last = len(self._inputs) - 1
+        inputs = self._inputs
+        if not 0 <= index < len(inputs):
+            last = len(inputs) - 1
             raise InvalidIndexError(
                 f"the inputs of the call of {self.target.name} have the numbers 0 to {last}, "
                 f"got index={index}; write index={max(0, last)}"
             )
-        return self._inputs[index]
+        return inputs[index]
 
     @ours
-    def _add(self, input: Input, wake: Wake) -> bool:
-        """Have `wake` called when `input` is settled; false if it is already."""
+    def _add(self, input: Input, wake: Wake, *, key: object = None) -> bool:
+        """Have `wake` called when `input` is settled; false if it is already.
+
+        Args:
+            key: for `_remove`; `wake` itself if None.
+        """
         with self._started_pool().lock:
             if input.outcome is not None:
                 return False
             if self._waiting is None:
                 self._waiting = {}
-            self._waiting.setdefault(input.index, []).append(wake)
+            self._waiting.setdefault(input.index, {})[wake if key is None else key] = wake
             return True
 
     @ours
-    def _remove(self, input: Input, wake: Wake) -> None:
+    def _remove(self, input: Input, key: object) -> None:
         pool = self._started_pool()
         if pool.forked:
             return
         with pool.lock:
             waiting = (self._waiting or {}).get(input.index)
-            if waiting and wake in waiting:
-                waiting.remove(wake)
+            if waiting is not None:
+                waiting.pop(key, None)
+
+    def _read(self, input: Input, /) -> Outcome:
+        """The outcome of `input`, for somebody who waited for it."""
+        outcome = input.outcome
+        assert outcome is not None
+        if type(outcome) is Failure and self._record is not None:
+            registry.read(self, input)
+        return outcome
 
     def _started_pool(self) -> Pool:
         if self._pool is None:
-            raise NotFoundError(
-                f"no call {self._unknown!r} was spawned in this process; "
-                "keep the FunctionCall, or its object_id, that spawn() gives"
-            )
+            raise self._not_found()
         return self._pool
+
+    def _not_found(self) -> NotFoundError | OutputExpiredError:
+        shown = self._unknown
+        number = call_number(shown or "")
+        if number is not None and number < next_call_number():
+            return OutputExpiredError(
+                f"the call {shown} settled too long ago to be found by its id, or was "
+                "not spawned, as those of remote() and map() are not; keep the FunctionCall that "
+                "spawn() gives, or raise config.findable_seconds and config.findable_calls"
+            )
+        return NotFoundError(
+            f"no call {shown!r} was spawned in this process; "
+            "keep the FunctionCall, or its object_id, that spawn() gives"
+        )
 
     def __repr__(self) -> str:
         if self._pool is None:
             return f"<FunctionCall {self._unknown}: unknown>"
-        states = Counter(input.state.value for input in self._inputs)
+        inputs = self._inputs
+        states = Counter(input.state.value for input in inputs)
         shown = ", ".join(
-            state if len(self._inputs) == 1 else f"{count} {state}"
-            for state, count in states.items()
+            state if len(inputs) == 1 else f"{count} {state}" for state, count in states.items()
         )
         return f"<FunctionCall {self.object_id} of {self.target.name}: {shown or 'no inputs'}>"
 
@@ -350,7 +627,7 @@ class Get(Generic[R_co]):
                     wait_here(pool, waiter, timeout, call, input)
                     if input.outcome is None:
                         raise _timed_out(call, timeout)
-        outcome = input.outcome
+        outcome = call._read(input)
         if type(outcome) is Value:
             value: R_co = outcome.value
             return value
@@ -383,7 +660,7 @@ class Get(Generic[R_co]):
                         later(partial(call._remove, input, wake))
                 if input.outcome is None:
                     raise _timed_out(call, timeout)
-        outcome = input.outcome
+        outcome = call._read(input)
         if type(outcome) is Value:
             value: R_co = outcome.value
             return value
@@ -434,138 +711,18 @@ def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
     return range(start, count if end is None else end)
 
 
-def _pending(calls: Sequence[FunctionCall[Any]]) -> list[tuple[FunctionCall[Any], Input]]:
-    """What is still to wait for.
-
-    Raises:
-        Whatever one of them failed with.
-    """
-    pending: list[tuple[FunctionCall[Any], Input]] = []
-    for call in calls:
-        if not isinstance(call, FunctionCall):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidAttributeError(
-                f"FunctionCall.gather takes what spawn() gives, got {call!r}; "
-                "write FunctionCall.gather(*calls)"
-            )
-        input = call._input_at(0)
-        if input.outcome is None:
-            pending.append((call, input))
-        elif type(input.outcome) is not Value:
-            raise error_of(input.outcome)
-    return pending
-
-
-def _pools_of(
-    pending: list[tuple[FunctionCall[Any], Input]],
-) -> list[tuple[Pool, Input]]:
-    return [(call._started_pool(), input) for call, input in pending]
-
-
-def _add_all(pending: list[tuple[FunctionCall[Any], Input]], wake: Wake) -> bool:
-    """Have `wake` called by the next of them to settle; false if one has already."""
-    return all(call._add(input, wake) for call, input in pending)
-
-
-class SpawnedCalls:
-    """The calls that can be found by their id: what is under way, and what settled lately.
-
-    Those under way are in their pools, and are looked for there: a spawn pays
-    nothing for being found.
-    """
-
-    def __init__(self) -> None:
-        # Single operations on both are atomic; nothing is dropped under a lock.
-        self._settled: dict[int, tuple[float, FunctionCall[Any]]] = {}
-        self._order: deque[FunctionCall[Any]] = deque()  # in which they settled
-        # Held by the one that takes from _order.  Nobody waits for it.
-        self._sweeping = Real.Lock()
-        forking.know(self)
-
-    def _after_fork(self) -> None:
-        """In a forked child: ids are its own from now on, and find its own calls."""
-        forking.keep(self._settled, self._order)
-        self._settled = {}
-        self._order = deque()
-        self._sweeping = Real.Lock()
-
-    def settled(self, call: FunctionCall[Any], now: float) -> None:
-        """Under its pool's lock: only a note."""
-        self._settled[call.number] = (now, call)
-        self._order.append(call)
-
-    @ours
-    def find(self, function_call_id: str) -> FunctionCall[Any] | None:
-        self.sweep()
-        number = call_number(function_call_id)
-        if number is None:
-            return None
-        # Once more at the end, for it may settle while its pool is looked for.
-        return (
-            self._find_settled(number)
-            or self._under_way().get(number)
-            or (self._find_settled(number))
-        )
-
-    def _find_settled(self, number: int) -> FunctionCall[Any] | None:
-        # Looked at itself: those before it may live by another clock.
-        if number not in self._settled or self._is_expired(number):
-            return None
-        found = self._settled.get(number)
-        return None if found is None else found[1]
-
-    def _under_way(self) -> dict[int, FunctionCall[Any]]:
-        calls: dict[int, FunctionCall[Any]] = {}
-        for pool in open_pools():
-            for call in pool.calls():
-                if isinstance(call, FunctionCall):
-                    calls[call.number] = call
-        return calls
-
-    def _is_expired(self, number: int) -> bool:
-        found = self._settled.get(number)
-        if found is None:
-            return True
-        at, call = found
-        pool = call._pool
-        assert pool is not None
-        return pool.clock.now() >= at + config.findable_seconds
-
-    @ours
-    def sweep(self) -> None:
-        """Let go of those that settled too long ago, or that are too many."""
-        # 1. two threads see that the eldest has expired, 2. one takes it, 3. so
-        # does the other, and takes the next, which has not: so only one sweeps.
-        dropped: list[object] = []
-        if self._order and self._sweeping.acquire(False):
-            try:
-                order = self._order
-                while order and (
-                    len(order) > config.findable_calls or self._is_expired(order[0].number)
-                ):
-                    call = order.popleft()
-                    dropped += [call, call.context, self._settled.pop(call.number, None)]
-                    # It knows the input that spawned it, and that its own call: a job
-                    # that spawns its successor would keep all there ever were.
-                    call.context = _NOTHING
-                    del call
-            finally:
-                self._sweeping.release()
-        # Here they go, with results that may run code of the user's.
-
-    @ours
-    def graph(self, root: FunctionCall[Any]) -> list[InputInfo]:
-        children: dict[Input | None, list[FunctionCall[Any]]] = {}
-        settled = {call.number: call for _, call in list(self._settled.values())}
-        for call in (self._under_way() | settled).values():
-            children.setdefault(call.context.get(running_input), []).append(call)
-
-        def infos(call: FunctionCall[Any]) -> list[InputInfo]:
-            return [
-                _info(call, input, [i for child in children.get(input, ()) for i in infos(child)])
-                for input in call._inputs
-            ]
-
-        return infos(root)
+def _graph(root: FunctionCall[Any]) -> list[InputInfo]:
+    """The inputs of `root`, with those of the calls that each spawned."""
+    # Not by recursion: a job that spawns its successor makes a long chain.
+    found: list[InputInfo] = []
+    pending: list[tuple[FunctionCall[Any], list[InputInfo]]] = [(root, found)]
+    while pending:
+        call, infos = pending.pop()
+        mine = [_info(call, input, []) for input in call._inputs]
+        infos.extend(mine)
+        for index, child in registry.children(call):
+            pending.append((child, mine[index].children))
+    return found
 
 
 def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> InputInfo:
@@ -589,10 +746,38 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
     )
 
 
-# In the place of the context of a call that is not found any more.
-_NOTHING: Final = Context()
+class _Ending:
+    """Calls `FunctionCall._ended` once, and lets go of the call: parked workers keep this."""
 
-spawned_calls: Final = SpawnedCalls()
+    __slots__ = ("_call",)
+
+    def __init__(self, call: FunctionCall[Any]) -> None:
+        self._call: FunctionCall[Any] | None = call
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call._ended()
+
+
+class _EndedCall:
+    """In the place of a spawned call that has settled, for its inputs."""
+
+    __slots__ = ("context", "number", "target")
+
+    def __init__(self, number: int, target: Target, context: Context) -> None:
+        self.number: int = number
+        self.target: Target = target
+        self.context: Context = context
+
+    def settled(self, input: Input, /) -> None:
+        raise AssertionError(f"{input!r} has settled before")
+
+
+# In the place of the context of a call that has settled: nobody, or a hook, spawned it.
+_NOTHING: Final = Context()
+_IN_HOOK: Final = hook_context()
+_OUTSIDE: Final = cast(Input, object())
 
 
 def wait_here(

@@ -43,6 +43,10 @@ class Clock(Protocol):
         """Run `callback` at `when`, on a thread of the clock's.  It must not block."""
         ...
 
+    def call_when_past(self, when: float, callback: Callback) -> Timer:
+        """As :meth:`call_at`, but virtual time does not jump to `when` for its sake."""
+        ...
+
     def make_waiter(self) -> Waiter:
         """A fresh waiter for :meth:`wait`."""
         ...
@@ -82,6 +86,8 @@ class RealClock:
 
     def call_at(self, when: float, callback: Callback) -> Timer:
         return process_timekeeper.call_at(when, callback)
+
+    call_when_past = call_at
 
     def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
         assert isinstance(waiter, RealWaiter)

@@ -9,8 +9,12 @@ layer may use it.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import opcode
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final
 
 from ..exception import InputCancellation, InputCancelledError, RemoteError
@@ -69,6 +73,21 @@ class Failure:
         # The traceback is set anew: raising one exception object twice would
         # otherwise add the frames of the first raise to the second.
         return error.with_traceback(self.traceback)
+
+    def let_locals_go(self) -> None:
+        """Clear the local variables of the frames in which the error was raised.
+
+        For a failure that is kept for a while, after it was read.  What runs, or will run
+        on, is left alone.  Must be called where the user's code may run.
+        """
+        error, traceback = self.error, self.traceback
+        _clear_frames(traceback)
+        for linked in _linked_to(error):
+            _clear_frames(linked.__traceback__)
+        # Raising it added the frames of whoever read it.  If somebody has it still, they
+        # may want to see these.  Here it is `self.error`, `error` and the argument.
+        if sys.getrefcount(error) <= 3:
+            error.with_traceback(traceback)
 
     def __repr__(self) -> str:
         return f"Failure({self.error!r})"
@@ -138,6 +157,48 @@ def _copied(error: BaseException) -> object:
         made = kind.__new__(kind, *error.args)
         made.__dict__.update(error.__dict__)
         return made
+
+
+def _linked_to(error: BaseException) -> Iterator[BaseException]:
+    """The errors that led to `error`, and those within it."""
+    pending, met = [error], {id(error)}
+    while pending:
+        one = pending.pop()
+        linked = [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            linked += one.exceptions
+        for other in linked:
+            if other is not None and id(other) not in met:
+                met.add(id(other))
+                pending.append(other)
+                yield other
+
+
+def _clear_frames(traceback: TracebackType | None) -> None:
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if not _may_be_suspended(frame):
+            try:
+                frame.clear()
+            except RuntimeError:
+                pass  # it runs
+        traceback = traceback.tb_next
+
+
+def _may_be_suspended(frame: FrameType) -> bool:
+    """Whether it is a generator's or a coroutine's that may go on; to clear that, closes it.
+
+    An error that was kept and raised once more leads to frames that had caught it.
+    """
+    code, last = frame.f_code, frame.f_lasti
+    if not code.co_flags & _GENERATORS:
+        return False
+    # Depending on the version, `f_lasti` of a suspended frame is the yield, or behind it.
+    return _YIELD in (code.co_code[last : last + 1] + code.co_code[max(0, last - 2) : last - 1])
+
+
+_GENERATORS: Final = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_YIELD: Final = opcode.opmap["YIELD_VALUE"]
 
 
 def user_frames(traceback: TracebackType | None) -> TracebackType | None:

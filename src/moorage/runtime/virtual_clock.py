@@ -158,6 +158,8 @@ class VirtualClock:
         self._lock = self.participants.lock
         self._now = 0.0  # guarded by _lock, as all below
         self._timers = TimerQueue()
+        # Timers for whose sake time does not go on: see `call_when_past`.
+        self._bystanders = TimerQueue()
         # How often all have come to rest.
         self._rests = 0
         self._waiting: set[VirtualWaiter] = set()
@@ -174,6 +176,8 @@ class VirtualClock:
         """In a forked child: of those that took part, this thread is left."""
         who = self.participants
         forking.keep(self._timers, self._waiting, who.busy, self._idle_loops, self._lines)
+        forking.keep(self._bystanders)
+        self._bystanders = TimerQueue()
         who.after_fork()
         self._lock = who.lock
         self._timers = TimerQueue()
@@ -364,6 +368,16 @@ class VirtualClock:
             self.participants.look()
         return timer
 
+    def call_when_past(self, when: float, callback: Callback) -> Timer:
+        """As `call_at`, but time does not jump to `when`.
+
+        The callback runs once time has come to `when`, or past it, for another timer.
+        """
+        timer = Timer(when, callback)
+        with self._lock:
+            self._bystanders.push(timer)
+        return timer
+
     def make_waiter(self) -> VirtualWaiter:
         """A place for one thread to wait, once: ``clock.wait(waiter)``, ``waiter.wake()``."""
         return VirtualWaiter(self)
@@ -507,7 +521,9 @@ class VirtualClock:
                     watches = pending is not None
                 elif pending is not None:
                     self._now = max(self._now, pending)
-                    callback = self._timers.pop_due(self._now)
+                    callback = self._bystanders.pop_due(self._now)
+                    if callback is None:
+                        callback = self._timers.pop_due(self._now)
                     self._rests += 1
                 else:
                     watches = self._somebody_waits_for_ever()

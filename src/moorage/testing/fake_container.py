@@ -311,7 +311,7 @@ class FakeContainer(Generic[P, R_co]):
     ) -> StreamReader[Y]:
         """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
         try:
-            return self._function()._remote_gen(*args, **kwargs)
+            return self._function().remote_gen(*args, **kwargs)
         except Exception as error:
             raise short(error)
 
@@ -564,7 +564,7 @@ class FakeMethod:
     def stream(self, *args: Any, **kwargs: Any) -> StreamReader[Any]:
         """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
         try:
-            return self._function._remote_gen(*args, **kwargs)
+            return self._function.remote_gen(*args, **kwargs)
         except Exception as error:
             raise short(error)
 
@@ -641,7 +641,7 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
         return {registered.__name__: registered}, registered._service
     if isinstance(function, Obj):
         declared = function._cls._declared
-        methods = {name: function._bind(None, name, None) for name in declared.methods}
+        methods = {name: function._method(name) for name in declared.methods}
         if not methods:
             raise InvalidError(
                 f"{declared.name} has no method to run; put @moorage.method() above one"

@@ -247,7 +247,6 @@ def other():
     return main.local()
 print(other())
 # %% job-queue
-# differs: lenient
 import modal
 app = modal.App("jobs")
 @app.function()
