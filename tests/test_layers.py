@@ -110,6 +110,7 @@ LAYERS = {
     "runtime.lifecycle": 2,
     "runtime.offload": 2,
     "runtime.cancellation": 2,
+    "runtime.awaited": 0,
     "runtime.places": 0,
     "runtime.slots": 1,
     "runtime.autoscaler": 1,

@@ -65,10 +65,14 @@ class Cell:
         "lock",
         "shield",
         "state",
+        "task_waits",
         "waiter",
     )
 
     def __init__(self) -> None:
+        # Of a loop that `input` runs on this thread, as asyncio.run does; see ``waits.py``.
+        # Touched by this thread, read by any.
+        self.task_waits: Any = None
         # Guards all below.  A leaf, but that a virtual clock's is taken to wake `waiter`.
         self.lock: threading.Lock = threading.Lock()
         self.ident: int = 0  # of the thread, once it is bound
