@@ -124,7 +124,7 @@ def mover_of(task: Task, peers: set[Task] | Peers, is_ours: IsOurs) -> Mover | N
         seen.add(future)
         if future.done():
             return Mover(task)  # its callbacks are on their way
-        if isinstance(future, asyncio.Task):
+        if hasattr(future, "get_coro"):  # a task, be it written in Python
             if future not in peers:
                 return Mover(task, future)
             continue
@@ -157,10 +157,8 @@ def _context_of(task: Task) -> Context | None:
     found: object = getattr(task, "_context", None)  # that of a task written in Python
     if isinstance(found, Context):
         return found
-    for referent in gc.get_referents(task):
-        if type(referent) is Context:
-            return referent
-    return None
+    # Its own comes first; those of its callbacks follow.
+    return next((found for found in gc.get_referents(task) if type(found) is Context), None)
 
 
 def _callbacks_of(

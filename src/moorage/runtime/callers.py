@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
@@ -99,15 +100,20 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
                 return
             caller = None
     wait = Wait(task, caller, pool, on, timed, True, waiter)
+    of: weakref.ref[TaskWaits] | None = None
     if tasks is not None:
         tasks.changes += 1
         if type(task) is not InputTask:
             tasks.waits[task] = wait
+            # Weak, and forgotten with the input: its task may be left behind, on a loop that
+            # was closed, and `known` would keep both for good.
+            of = weakref.ref(tasks, lambda _: known.pop(task, None))
     known[task] = wait
     is_collected = False
     try:
         if not timed and (tasks is None or not (tasks.is_watched or tasks.is_suspected)):
             look(wait)
+        tasks = None
         await waiter.wait()
     except GeneratorExit:
         is_collected = True  # maybe while some lock is held: take none here
@@ -115,6 +121,8 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
     finally:
         if type(task) is InputTask:
             tasks = task.task_waits  # which another thread may have made meanwhile
+        elif of is not None:
+            tasks = of()
         if tasks is None:
             known.pop(task, None)
         else:

@@ -113,6 +113,7 @@ class Cell:
                 self._let_land()
             self.state = OURS
             self.input = None
+            self.task_waits = None
             if self.cancelled:
                 self._depth = 0
                 self._raised = self._sent = self._due = False

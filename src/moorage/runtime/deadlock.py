@@ -203,46 +203,57 @@ def _glance_at_call(pool: Pool, call: object) -> list[list[Blocker]] | None:
 
 def _look_closely(starts: list[Wait], pool: Pool | None = None) -> None:
     """Cut, one by one, the knots in which `starts`, or those in `pool`'s queue, are."""
-    to_ask: list[TaskWaits] = []
-    while True:
-        _ask(to_ask)
-        to_ask = []
+    goes_on = True
+    while goes_on:
         with _looking:
             graph = WaitingGraph(starts, pool, _given_up)
-            knot = graph.knot()
-            if not knot:
-                return
-            unasked = graph.unasked(knot)
-            if unasked:
-                # They count as getting on from here on, until their loops have answered.
-                for tasks in unasked:
-                    tasks.is_watched = True
-                # Outside the lock, and then the search goes on without them.
-                to_ask = unasked
-                continue
-            waits = [node.what for node in knot if isinstance(node.what, Wait)]
-            victim = graph.victim(knot)
-            text = _message(graph, knot, waits, victim)
-            # After these, which look at what there is now: a stream that nobody reads may
-            # be collected meanwhile, and whoever was queued behind it runs.
-            if not graph.is_still_so():
-                continue
-            if _wants_patience(graph, starts, waits):
-                break
-            error = DeadlockError(text)
-            if victim is None:
-                # Nobody is queued: the youngest that waits is told itself.
-                youngest = max(waits, key=lambda wait: wait.since)
-                youngest.error = error
-                tell: Callable[[], object] = youngest.waiter.wake
-            else:
-                # Noted until it is settled: nobody else is to give up another for it.
-                _given_up.add(victim)
-                tell = partial(_give_up, graph.pool_of[victim], victim, error)
-        tell()
-    logger.warning(
-        "%s\n(raised as DeadlockError in %g s unless it ends)", text, config.deadlock_grace
-    )
+            try:
+                effect, goes_on = _decide(graph, starts)
+            finally:
+                graph.forget()
+        effect()
+
+
+def _decide(graph: WaitingGraph, starts: list[Wait]) -> tuple[Callable[[], object], bool]:
+    """What to do about a knot in `graph`, without the lock; and whether to search once more.
+
+    `_looking` is held.
+    """
+    knot = graph.knot()
+    if not knot:
+        return _nothing, False
+    unasked = graph.unasked(knot)
+    if unasked:
+        # They count as getting on from here on, until their loops have answered.
+        for tasks in unasked:
+            tasks.is_watched = True
+        return partial(_ask, unasked), True
+    waits = [node.what for node in knot if isinstance(node.what, Wait)]
+    victim = graph.victim(knot)
+    text = _message(graph, knot, waits, victim)
+    # After these, which look at what there is now: a stream that nobody reads may
+    # be collected meanwhile, and whoever was queued behind it runs.
+    if not graph.is_still_so():
+        return _nothing, True
+    if _wants_patience(graph, starts, waits):
+        return partial(_warn, text, config.deadlock_grace), False
+    error = DeadlockError(text)
+    if victim is None:
+        # Nobody is queued: the youngest that waits is told itself.
+        youngest = max(waits, key=lambda wait: wait.since)
+        youngest.error = error
+        return youngest.waiter.wake, True
+    # Noted until it is settled: nobody else is to give up another for it.
+    _given_up.add(victim)
+    return partial(_give_up, graph.pool_of[victim], victim, error), True
+
+
+def _nothing() -> None:
+    pass
+
+
+def _warn(text: str, grace: float) -> None:
+    logger.warning("%s\n(raised as DeadlockError in %g s unless it ends)", text, grace)
 
 
 def _wants_patience(graph: WaitingGraph, starts: list[Wait], waits: list[Wait]) -> bool:

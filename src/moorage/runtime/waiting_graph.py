@@ -136,6 +136,12 @@ class WaitingGraph:
         ]
         return max(found, key=lambda input: (input.call.number, input.index), default=None)
 
+    def forget(self) -> None:
+        """Take the nodes apart, whose cycles would keep the inputs' results until a collection."""
+        for node in self.nodes:
+            node.feeds.clear()
+            node.needs.clear()
+
     # -- making the graph --------------------------------------------------------------
 
     def _node(self, what: object, need: int) -> Node:
