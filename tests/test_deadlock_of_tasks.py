@@ -430,9 +430,9 @@ def test_a_child_that_blocks_the_loop(clock):
 
         return n and await asyncio.gather(child(), asyncio.sleep(100))
 
-    with app.run(clock=clock), pytest.warns(moorage.exception.AsyncUsageWarning):
-        with pytest.raises(DeadlockError, match="blocks its container's event loop"):
-            f.remote(1)
+    told = pytest.raises(DeadlockError, match="blocks its container's event loop")
+    with app.run(clock=clock), pytest.warns(moorage.exception.AsyncUsageWarning), told:
+        f.remote(1)
 
 
 def test_the_error_comes_at_once_without_a_grace(clock, monkeypatch):

@@ -70,9 +70,10 @@ def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Aw
     """
     if pool.clock.virtual:
         refuse_real_loop(pool.clock)
-    if current_input() is None and not open_streams:
+    caller = current_input()
+    if caller is None and not open_streams:
         return waiter.wait()
-    return _wait_for(pool, waiter, on, timed)
+    return _wait_for(pool, waiter, on, timed, caller)
 
 
 def refuse_real_loop(clock: Clock) -> None:
@@ -85,9 +86,10 @@ def refuse_real_loop(clock: Clock) -> None:
         clock._refuse_real_loop("await ....aio(...)")
 
 
-async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> None:
+async def _wait_for(
+    pool: Pool, waiter: AsyncWaiter, on: On, timed: bool, caller: Input | None
+) -> None:
     task = _current_task()
-    caller = current_input()
     if type(task) is InputTask:
         # Made only if other tasks of the input have waited, or the search has asked.
         tasks: TaskWaits | None = task.task_waits
@@ -105,9 +107,7 @@ async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> Non
         tasks.changes += 1
         if type(task) is not InputTask:
             tasks.waits[task] = wait
-            # Weak, and forgotten with the input: its task may be left behind, on a loop that
-            # was closed, and `known` would keep both for good.
-            of = weakref.ref(tasks, lambda _: known.pop(task, None))
+            of = tasks.weak
     known[task] = wait
     is_collected = False
     try:

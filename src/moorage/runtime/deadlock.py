@@ -131,6 +131,8 @@ def look(wait: Wait) -> None:
             return  # nobody else waits
         if on.outcome is not None or not blockers_of(on):
             return
+    elif type(on) is Input and _glance(wait.pool) is None:
+        return  # it gets a slot
     seen: set[Pool] = set()
     if _gets_on(wait, seen):
         return
@@ -339,14 +341,12 @@ def _watch(tasks: TaskWaits, mover: Mover) -> None:
     loop = tasks.loop
     if mover.future is not None:
         # The callbacks of those that wait for it were added before, and run before this one.
-        again = partial(_look_again_at, weakref.ref(tasks), mover.task)
+        again = partial(_look_again_at, tasks.weak, mover.task)
         mover.future.add_done_callback(again, context=Context())
     elif mover.when is None:
-        loop.call_soon(_look_again_at, weakref.ref(tasks), mover.task, context=Context())
+        loop.call_soon(_look_again_at, tasks.weak, mover.task, context=Context())
     elif not math.isinf(mover.when):  # else nobody knows when: the input counts as getting on
-        tasks.set_timer(
-            loop.call_at(mover.when, _timer_fired, weakref.ref(tasks), context=Context())
-        )
+        tasks.set_timer(loop.call_at(mover.when, _timer_fired, tasks.weak, context=Context()))
 
 
 def _timer_fired(of: weakref.ref[TaskWaits]) -> None:

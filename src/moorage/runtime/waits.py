@@ -21,6 +21,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ..exception import DeadlockError
@@ -133,6 +134,7 @@ class TaskWaits:
         "is_watched",
         "loop",
         "waits",
+        "weak",
     )
 
     def __init__(
@@ -145,6 +147,10 @@ class TaskWaits:
         self._root: weakref.ref[InputTask] | None = None if root is None else weakref.ref(root)
         # By task, without that of `root`, which is in `known` only.
         self.waits: dict[object, Wait] = {}
+        # What waits holds this only weakly.  When the input ends, what its tasks wait for is
+        # forgotten: they may be left behind on a loop that was closed, and `known` would keep
+        # them for good.
+        self.weak: weakref.ref[TaskWaits] = weakref.ref(self, partial(_forget, self.waits))
         # How often a wait of these tasks has begun or ended.  Invariant: it is counted up
         # before a wait ends and is taken out, or:
         #     1. a wait ends and is taken out, 2. the search reads an old count, and no such
@@ -183,7 +189,7 @@ class TaskWaits:
         if before is not None:
             before.cancel()
         elif self._root is not None:
-            root, this = self._root(), weakref.ref(self)
+            root, this = self._root(), self.weak
             if root is not None:
                 root.add_done_callback(lambda _: _cancel_timer(this), context=Context())
 
@@ -205,6 +211,11 @@ class TaskWaits:
 
     def __repr__(self) -> str:
         return f"<TaskWaits of {self.input!r}: {len(self.waits)}>"
+
+
+def _forget(waits: dict[object, Wait], _: object) -> None:
+    for task in list(waits):
+        known.pop(task, None)
 
 
 def _cancel_timer(of: weakref.ref[TaskWaits]) -> None:
