@@ -798,3 +798,31 @@ def test_a_loop_that_does_not_answer_is_waited_for(clock):
         calls = [f.spawn("block"), f.spawn("gather")]
         assert [call.get() for call in calls] == ["block", ["leaf", "leaf"]]
         assert clock.now() == 62
+
+
+def test_a_loop_of_uvloop(monkeypatch):
+    uvloop = pytest.importorskip("uvloop")
+    monkeypatch.setattr(config, "deadlock_grace", 0.01)
+    before = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    app = moorage.App("uvloop")
+
+    @app.function(max_containers=1)
+    async def f(what):
+        assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
+        if what == "leaf":
+            return what
+        try:
+            async with asyncio.timeout(0.2 if what == "limit" else None):
+                return await asyncio.gather(f.remote.aio("leaf"), f.remote.aio("leaf"))
+        except TimeoutError:
+            return "out of time"
+
+    try:
+        with app.run():
+            with pytest.raises(DeadlockError):
+                f.remote("no limit")
+            assert f.remote("limit") == "out of time"
+            assert f.remote("leaf") == "leaf"
+    finally:
+        asyncio.set_event_loop_policy(before)

@@ -188,13 +188,19 @@ def _handles_of(loop: Any) -> tuple[Iterable[Any] | None, Iterable[Any]]:
         ready = getattr(loop, "_ready", ())
         # Other threads append to it.
         return timers, ready.copy() if isinstance(ready, deque) else ()
-    # uvloop keeps them in a set.
-    for referent in gc.get_referents(loop):
-        if type(referent) is set:
-            found = cast("set[object]", referent)
-            if found and all(type(one).__name__ == "TimerHandle" for one in found):
-                return found, ()
-    return (() if type(loop).__module__ == "uvloop" else None), ()
+    # Of another kind, such as uvloop's: it may keep them in a set.  One of ours shows which.
+    probe = loop.call_later(3600, _nothing, context=Context())
+    try:
+        for referent in gc.get_referents(loop):
+            if type(referent) is set and probe in referent:
+                return [timer for timer in referent if timer is not probe], ()
+    finally:
+        probe.cancel()
+    return None, ()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _input_of_handle(handle: Any) -> Input | None:
