@@ -13,6 +13,7 @@ import pytest
 import moorage
 from moorage import config
 from moorage.exception import DeadlockError
+from moorage.runtime import callers
 from moorage.runtime.clock import VirtualClock
 from moorage.runtime.waits import known, open_streams
 
@@ -30,6 +31,11 @@ def every_wait_ends() -> Iterator[None]:
 def clock() -> Iterator[VirtualClock]:
     with VirtualClock() as clock:
         yield clock
+
+
+async def nap(seconds, result=None):
+    """Always in virtual time."""
+    return await asyncio.sleep(seconds, result)
 
 
 def as_tasks(*coroutines):
@@ -125,8 +131,8 @@ async def in_an_async_generator(a, b):
 
 async def after_a_while(a, b):
     a, b = as_tasks(a, b)
-    await asyncio.sleep(3)
-    await asyncio.sleep(4)
+    await nap(3)
+    await nap(4)
     return sum(await asyncio.gather(a, b))
 
 
@@ -138,7 +144,7 @@ async def after_a_shield_ran_out(a, b):
 
 
 async def beside_one_that_sleeps(a, b):
-    results = await asyncio.gather(a, asyncio.sleep(3), asyncio.sleep(7), b)
+    results = await asyncio.gather(a, nap(3), nap(7), b)
     return results[0] + results[-1]
 
 
@@ -146,7 +152,7 @@ async def beside_one_that_steps(a, b):
     async def steps():
         for _ in range(7):
             await asyncio.sleep(0)
-            await asyncio.sleep(1)
+            await nap(1)
 
     results = await asyncio.gather(a, steps(), b)
     return results[0] + results[-1]
@@ -310,7 +316,7 @@ def test_each_of_several_containers_is_held_by_one_that_gathers(clock):
 
     @app.function(max_containers=3)
     async def f(n):
-        await asyncio.sleep(n)
+        await nap(n)
         return n and sum(await asyncio.gather(f.remote.aio(0), f.remote.aio(0)))
 
     with app.run(clock=clock):
@@ -428,7 +434,7 @@ def test_a_child_that_blocks_the_loop(clock):
         async def child():
             return f.remote(0)
 
-        return n and await asyncio.gather(child(), asyncio.sleep(100))
+        return n and await asyncio.gather(child(), nap(100))
 
     told = pytest.raises(DeadlockError, match="blocks its container's event loop")
     with app.run(clock=clock), pytest.warns(moorage.exception.AsyncUsageWarning), told:
@@ -463,7 +469,7 @@ def test_nothing_is_kept_of_what_was_looked_at(clock):
     @app.function(max_containers=1)
     async def f(n):
         if n:
-            await asyncio.gather(f.remote.aio(0), asyncio.sleep(1), return_exceptions=True)
+            await asyncio.gather(f.remote.aio(0), nap(1), return_exceptions=True)
         result = Result()
         seen.append(weakref.ref(result))
         return result
@@ -477,6 +483,32 @@ def test_nothing_is_kept_of_what_was_looked_at(clock):
             assert [ref() for ref in seen[:3]] == [None] * 3
         finally:
             gc.enable()
+
+
+def test_the_end_of_a_wait_is_counted_before_the_wait_is_taken_out(clock, monkeypatch):
+    """1. A wait is taken out, 2. the search reads an old count, 3. the end is counted: no."""
+    app = moorage.App("counted")
+    seen = []
+
+    class Known(dict):
+        def pop(self, task, default=None):
+            tasks = moorage.runtime.context.current_input().runner.task_waits
+            seen.append((tasks.changes, task in tasks.waits))
+            return super().pop(task, default)
+
+    @app.function()
+    async def leaf():
+        pass
+
+    @app.function()
+    async def f():
+        with monkeypatch.context() as patch:
+            patch.setattr(callers, "known", Known())
+            await asyncio.create_task(leaf.remote.aio())
+
+    with app.run(clock=clock):
+        f.remote()
+    assert seen == [(2, True)]
 
 
 # -- honest programs ---------------------------------------------------------------------------
@@ -550,7 +582,7 @@ async def a_limit_of_get(f):
 
 
 async def a_race(f):
-    tasks = as_tasks(f.remote.aio(0), asyncio.sleep(60, True))
+    tasks = as_tasks(f.remote.aio(0), nap(60, True))
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
@@ -558,7 +590,7 @@ async def a_race(f):
 
 
 async def a_race_as_completed(f):
-    tasks = as_tasks(f.remote.aio(0), asyncio.sleep(60, True))
+    tasks = as_tasks(f.remote.aio(0), nap(60, True))
     for result in asyncio.as_completed(tasks):
         found = await result
         break
@@ -569,7 +601,7 @@ async def a_race_as_completed(f):
 
 async def a_sibling_that_raises(f):
     async def fails():
-        await asyncio.sleep(60)
+        await nap(60)
         raise ValueError
 
     try:
@@ -592,7 +624,7 @@ async def a_task_that_cancels(f):
     both = asyncio.gather(f.remote.aio(0), f.remote.aio(0))
 
     async def watch():
-        await asyncio.sleep(60)
+        await nap(60)
         both.cancel()
 
     watching = asyncio.create_task(watch())
@@ -617,7 +649,7 @@ async def an_event_that_a_task_waits_for(f):
 
     async def gives_up():
         await event.wait()
-        await asyncio.sleep(30)
+        await nap(30)
         call.cancel()
 
     await asyncio.gather(call, gives_up(), return_exceptions=True)
@@ -628,7 +660,7 @@ async def a_watch_over_the_one_that_waits_itself(f):
     me = asyncio.current_task()
 
     async def watch():
-        await asyncio.sleep(60)
+        await nap(60)
         me.cancel()
 
     watching = asyncio.create_task(watch())
@@ -662,7 +694,7 @@ async def a_queue(f):
     queue = asyncio.Queue()
 
     async def put():
-        await asyncio.sleep(60)
+        await nap(60)
         await queue.put(True)
 
     putting = asyncio.create_task(put())
@@ -677,7 +709,7 @@ async def a_child_in_a_foreign_context(f):
     import contextvars
 
     async def gives_up():
-        await asyncio.sleep(60)
+        await nap(60)
         call.cancel()
 
     call = asyncio.create_task(f.remote.aio(0))
@@ -732,7 +764,7 @@ def test_a_slot_is_left_for_the_children(clock):
     @app.function(max_containers=1)
     @moorage.concurrent(max_inputs=3)
     async def tree(depth):
-        await asyncio.sleep(1)
+        await nap(1)
         return 1 + sum(await asyncio.gather(*(tree.remote.aio(depth - 1),) * 1)) if depth else 1
 
     with app.run(clock=clock):
@@ -747,7 +779,7 @@ def test_a_task_that_goes_on_after_its_input_holds_nobody_up(clock):
     async def f(n):
         if n:
             tasks.append(asyncio.create_task(f.remote.aio(0)))
-            await asyncio.sleep(1)
+            await nap(1)
         return "leaf"
 
     with app.run(clock=clock):
@@ -766,10 +798,10 @@ def test_a_task_that_two_inputs_await_is_nobodys_wait(clock):
     async def f(what):
         if what == "makes":
             shared.append(asyncio.create_task(f.remote.aio("leaf")))
-            await asyncio.sleep(30)
+            await nap(30)
             return what
         if what == "awaits":
-            await asyncio.sleep(1)
+            await nap(1)
             return await asyncio.gather(shared[0])
         return what
 
@@ -786,10 +818,10 @@ def test_a_loop_that_does_not_answer_is_waited_for(clock):
     @moorage.concurrent(max_inputs=2)
     async def f(n):
         if n == "block":
-            await asyncio.sleep(1)
+            await nap(1)
             clock.sleep(60)
             return n
-        await asyncio.sleep(0.5)
+        await nap(0.5)
         if n == "leaf":
             return n
         return await asyncio.gather(f.remote.aio("leaf"), f.remote.aio("leaf"))

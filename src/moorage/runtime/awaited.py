@@ -185,15 +185,17 @@ def _handles_of(loop: Any) -> tuple[Iterable[Any] | None, Iterable[Any]]:
     """Its timers, None if it keeps them where nobody finds them; and what is due."""
     timers = getattr(loop, "_scheduled", None)
     if timers is not None:
-        ready = getattr(loop, "_ready", ())
+        ready: Any = getattr(loop, "_ready", None)
         # Other threads append to it.
-        return timers, ready.copy() if isinstance(ready, deque) else ()
+        is_deque = isinstance(ready, deque)
+        return timers, ready.copy() if is_deque else ()
     # Of another kind, such as uvloop's: it may keep them in a set.  One of ours shows which.
     probe = loop.call_later(3600, _nothing, context=Context())
     try:
         for referent in gc.get_referents(loop):
-            if type(referent) is set and probe in referent:
-                return [timer for timer in referent if timer is not probe], ()
+            kept: Any = referent
+            if type(referent) is set and probe in kept:
+                return [timer for timer in kept if timer is not probe], ()
     finally:
         probe.cancel()
     return None, ()
@@ -274,7 +276,7 @@ def _next_of(awaiting: object) -> object:
     else:
         return None
     is_one = isinstance(following, _CHAINED) or type(following).__name__ in _WRAPPERS
-    return following if is_one else None
+    return cast(object, following) if is_one else None
 
 
 _CHAINED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
@@ -322,7 +324,7 @@ def _code(owner: object, *names: str) -> frozenset[CodeType]:
 
 _WAIT: Final[CodeType | None] = next(iter(_code(asyncio.tasks, "_wait")), None)
 _GROUP_CODES: Final = _code(asyncio.TaskGroup, "__aexit__", "_aexit")
-_QUEUE_GET: Final = asyncio.Queue.get.__code__
+_QUEUE_GET: Final = next(iter(_code(asyncio.Queue, "get")), None)
 _SHIELD_CODES: Final = _inner_code(asyncio.shield, "_outer_done_callback")
 _COMPLETION_CODES: Final = _inner_code(asyncio.as_completed, "_on_completion")
 _COMPLETED_CODES: Final = _inner_code(asyncio.as_completed, "_wait_for_one") | _code(

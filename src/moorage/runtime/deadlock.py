@@ -27,7 +27,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .. import config
 from ..exception import DeadlockError
@@ -195,12 +195,16 @@ def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
     return False
 
 
+# The pool hands on what `blockers_of` finds, and looks only whether it is empty.
+_blockers: Final[Any] = blockers_of
+
+
 def _glance(pool: Pool) -> list[list[Blocker]] | None:
-    return pool.glance(blockers_of)  # type: ignore[arg-type, return-value]
+    return cast("list[list[Blocker]] | None", pool.glance(_blockers))
 
 
 def _glance_at_call(pool: Pool, call: object) -> list[list[Blocker]] | None:
-    return pool.glance_at_call(call, blockers_of)  # type: ignore[arg-type, return-value]
+    return cast("list[list[Blocker]] | None", pool.glance_at_call(call, _blockers))
 
 
 def _look_closely(starts: list[Wait], pool: Pool | None = None) -> None:
