@@ -29,7 +29,6 @@ import asyncio
 import gc
 import math
 import sys
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import Context
 from dataclasses import dataclass
@@ -187,8 +186,7 @@ def _handles_of(loop: Any) -> tuple[Iterable[Any] | None, Iterable[Any]]:
     if timers is not None:
         ready: Any = getattr(loop, "_ready", None)
         # Other threads append to it.
-        is_deque = isinstance(ready, deque)
-        return timers, ready.copy() if is_deque else ()
+        return timers, () if ready is None else ready.copy()
     # Of another kind, such as uvloop's: it may keep them in a set.  One of ours shows which.
     probe = loop.call_later(3600, _nothing, context=Context())
     try:
