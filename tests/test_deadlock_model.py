@@ -63,7 +63,7 @@ WAYS = (
     "gather",
     "timed",
     "blocking",
-    # By tasks of the input; a synchronous one runs a loop of its own for them.
+    # By tasks of the input; a synchronous one has none, and calls one by one.
     "tasks",
     "told of each",
     "task group",
@@ -286,8 +286,6 @@ class World:
                 return function[tree.children[0].pool].spawn(tree.children[0]).get(timeout=4)
             except TimeoutError:
                 return 0
-        if WAYS.index(tree.way) >= WAYS.index("tasks"):
-            return self.run_loop(self.wait_async(tree))
         return sum(function[child.pool].remote(child) for child in tree.children)
 
     async def wait_async(self, tree):
@@ -310,18 +308,6 @@ class World:
                 [partial(function[child.pool].remote.aio, child) for child in tree.children],
             )
         return sum([await function[child.pool].remote.aio(child) for child in tree.children])
-
-    def run_loop(self, coroutine):
-        """As ``asyncio.run``, in virtual time."""
-        loop = self.clock.new_event_loop()
-        try:
-            return loop.run_until_complete(coroutine)
-        finally:
-            left = asyncio.all_tasks(loop)
-            for task in left:
-                task.cancel()
-            loop.run_until_complete(asyncio.wait(left) if left else asyncio.sleep(0))
-            loop.close()
 
     async def wait_in_tasks(self, way, calls):
         if way == "nested tasks":
