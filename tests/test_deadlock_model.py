@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -24,8 +26,11 @@ from moorage.runtime import waits
 from moorage.runtime.batching import batch_of, members_of
 from moorage.runtime.capacity import Capacity
 from moorage.runtime.container import ContainerState
+from moorage.runtime.context import current_input
+from moorage.runtime.input import Input
 from moorage.runtime.knots import Node, knot_of, revive
 from moorage.runtime.pools.pool import Pool
+from moorage.runtime.surveys import survey_of
 from moorage.runtime.virtual_clock import VirtualClock
 
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
@@ -53,7 +58,23 @@ class Tree:
     children: tuple[Tree, ...]
 
 
-WAYS = ("one by one", "map", "gather", "timed", "blocking")
+WAYS = (
+    "one by one",
+    "map",
+    "gather",
+    "timed",
+    "blocking",
+    # By tasks of the input; a synchronous one has none, and calls one by one.
+    "tasks",
+    "told of each",
+    "task group",
+    "tasks in turn",
+    "tasks beside a sleeper",
+    "tasks awaited late",
+    "race",
+    "limits",
+    "nested tasks",
+)
 
 pools = st.lists(
     st.builds(
@@ -100,10 +121,15 @@ worlds = pools.flatmap(
 class Model:
     """What would become of the inputs at the best: a reduction of the graph by moves."""
 
-    def __init__(self, all_pools: list[Pool], room: int) -> None:
+    def __init__(self, all_pools: list[Pool], room: int, free: Counter[Input]) -> None:
         self.room = room
         self.waits = dict(waits.known)
-        self.surveys = {pool: pool.survey() for pool in all_pools}
+        self.of_tasks = defaultdict(list)
+        for wait in self.waits.values():
+            if wait.caller is not None and isinstance(wait.flow, asyncio.Task):
+                self.of_tasks[wait.caller].append(wait)
+        self.free = free  # the tasks of each input that sleep, or have a limit
+        self.surveys = {pool: survey_of(pool) for pool in all_pools}
         self.queued = {input: pool for pool, seen in self.surveys.items() for input in seen.queued}
         # Live containers: who holds their slots, and how many they may give.
         self.held = {}
@@ -141,12 +167,14 @@ class Model:
     def may_end(self, input):
         container = self.container_of[input]
         runner = input.runner
+        its = self.of_tasks[input]
+        tasks_may = not its or self.free[input] > 0 or any(self.over(wait) for wait in its)
         if input.call.target.is_async:
-            return self.loop_runs(container) and (
-                runner is None or self.over(self.waits.get(runner))
-            )
+            return self.loop_runs(container) and tasks_may
         wait = self.waits.get(getattr(runner, "cell", None))
-        return wait is None or wait.caller is not input or self.over(wait)
+        if wait is None or wait.caller is not input:
+            return tasks_may
+        return self.over(wait)
 
     def may_begin(self, input):
         pool = self.queued[input]
@@ -198,6 +226,7 @@ class World:
         self.app = moorage.App("world")
         self.functions = [self.define(index, spec) for index, spec in enumerate(specs)]
         self.failed = 0
+        self.free: Counter[Input] = Counter()
         self.accused: list[str] = []
 
     def define(self, index, spec):
@@ -207,7 +236,7 @@ class World:
                 return 1
             try:
                 return self.wait(tree)
-            except DeadlockError:
+            except (DeadlockError, BaseExceptionGroup):
                 if not tree.catches:
                     raise
                 return 0
@@ -220,7 +249,7 @@ class World:
                 if tree.way == "blocking":
                     return self.wait(tree)
                 return await self.wait_async(tree)
-            except DeadlockError:
+            except (DeadlockError, BaseExceptionGroup):
                 if not tree.catches:
                     raise
                 return 0
@@ -274,12 +303,64 @@ class World:
                 return await call.get.aio(timeout=4)
             except TimeoutError:
                 return 0
+        if WAYS.index(tree.way) >= WAYS.index("tasks"):
+            return await self.wait_in_tasks(
+                tree.way,
+                [partial(function[child.pool].remote.aio, child) for child in tree.children],
+            )
         return sum([await function[child.pool].remote.aio(child) for child in tree.children])
+
+    async def wait_in_tasks(self, way, calls):
+        if way == "nested tasks":
+            inner = self.wait_in_tasks("tasks", calls)
+            return await asyncio.create_task(self.wait_in_tasks("task group", [lambda: inner]))
+        if way == "task group":
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(call()) for call in calls]
+            return sum(task.result() for task in tasks)
+        if way == "limits":
+            calls = [partial(self.limited, call) for call in calls]
+        tasks = [asyncio.create_task(call()) for call in calls]
+        if way == "tasks in turn":
+            return sum([await task for task in tasks])
+        if way == "tasks beside a sleeper":
+            tasks.append(asyncio.create_task(self.sleep(5)))
+        if way == "tasks awaited late":
+            await self.sleep(3)
+        if way == "race":
+            tasks.append(asyncio.create_task(self.sleep(4)))
+            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            return sum(task.result() for task in done)
+        if way == "told of each":
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            return sum(result for result in results if isinstance(result, int))
+        return sum(await asyncio.gather(*tasks))
+
+    async def limited(self, call):
+        input = current_input()
+        self.free[input] += 1
+        try:
+            return await asyncio.wait_for(call(), 4)
+        except TimeoutError:
+            return 0
+        finally:
+            self.free[input] -= 1
+
+    async def sleep(self, seconds):
+        input = current_input()
+        self.free[input] += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.free[input] -= 1
+        return 0
 
     def check(self, pool, input):
         """`input` is about to be failed: is that right?"""
         self.failed += 1
-        model = Model(list(self.app._run.pools.values()), self.room)
+        model = Model(list(self.app._run.pools.values()), self.room, self.free)
         if not model.live(input):
             self.accused.append(f"{input!r} would have got on")
 
@@ -291,7 +372,7 @@ class World:
         for call in calls:
             try:
                 call.get()
-            except DeadlockError:
+            except (DeadlockError, BaseExceptionGroup):
                 pass
         # Nobody waits for these any more, but they must come to their end too.
         self.clock.sleep(FOREVER / 2)

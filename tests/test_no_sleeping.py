@@ -49,6 +49,8 @@ ALLOWED = {
     ),
     "test_virtual_clock.py::test_threads_of_the_loops_executor_hold_up_time": "busy in real time",
     # Never slept out, or virtual by what only a reader sees.
+    "test_awaited.py::sleeps": "cancelled, never slept out",
+    "test_deadlock_of_tasks.py::nap": "called in virtual time only",
     "test_layers.py::test_the_search_for_time_finds_code_and_nothing_else": "text to be found",
     "test_pytest_plugin.py::brew": "the suites that call it live in virtual time",
     "test_pytest_plugin.py::test_leaks_may_be_allowed_by_mark_and_by_name": "a task is left",

@@ -1,12 +1,14 @@
 """Callers: how they wait for inputs, be it blocking or awaiting.
 
-Every wait of a caller for inputs comes here.  It is noted in ``waits.py`` while
-it lasts, and looked at by ``deadlock.py`` when it begins; for a caller that is
-no input, and while no stream is open, it is just the wait.
+Every wait of a caller for inputs comes here.  ``waits.py`` notes the wait while it lasts,
+and ``deadlock.py`` looks at it when it begins.  The wait of a caller that is no input is
+neither noted nor looked at while no stream is open.  Begin reading at `park_for`, for
+threads, and `wait_for`, for tasks.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
@@ -15,13 +17,13 @@ from .cancellation import current_cell
 from .clock import Waiter
 from .container import Container
 from .context import current_input, hosting
-from .deadlock import look
+from .deadlock import look, task_wait_ended
 from .executor import InputTask
 from .input import Input
 from .pools.pool import Pool
 from .real import Real
 from .regions import park
-from .waits import On, Reader, Wait, known, open_streams
+from .waits import On, Reader, TaskWaits, Wait, known, open_streams, task_waits_of
 from .wakers import AsyncWaiter
 
 
@@ -68,28 +70,81 @@ def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Aw
     participants = pool.clock.participants
     if participants is not None:
         participants.refuse_await()
-    if current_input() is None and not open_streams:
+    caller = current_input()
+    if caller is None and not open_streams:
         return waiter.wait()
-    return _wait_for(pool, waiter, on, timed)
+    return _wait_for(pool, waiter, on, timed, caller)
 
 
-async def _wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool) -> None:
+async def _wait_for(
+    pool: Pool, waiter: AsyncWaiter, on: On, timed: bool, caller: Input | None
+) -> None:
     task = _current_task()
-    is_input = type(task) is InputTask
-    # What other tasks of an input's wait for does not hold the input up.
-    if task is None or (not is_input and not open_streams):
-        await waiter.wait()
-        return
-    caller = current_input() if is_input else None
-    known[task] = wait = Wait(task, caller, pool, on, timed, True, waiter)
+    if type(task) is InputTask:
+        # Made only if other tasks of the input have waited, or the search has asked.
+        tasks: TaskWaits | None = task.task_waits
+    else:
+        tasks = _task_waits_here(caller)
+        if tasks is None:
+            # A task of nobody's: it holds up no input, but for the generator that it reads.
+            if task is None or not open_streams:
+                await waiter.wait()
+                return
+            caller = None
+    wait = Wait(task, caller, pool, on, timed, True, waiter)
+    of: weakref.ref[TaskWaits] | None = None
+    if tasks is not None:
+        tasks.changes += 1
+        if type(task) is not InputTask:
+            tasks.waits[task] = wait
+            of = tasks.weak
+    known[task] = wait
+    is_collected = False
     try:
-        if not timed:
+        if not timed and (tasks is None or not (tasks.is_watched or tasks.is_suspected)):
             look(wait)
+        tasks = None
         await waiter.wait()
+    except GeneratorExit:
+        is_collected = True  # maybe while some lock is held: take none here
+        raise
     finally:
-        known.pop(task, None)
+        if type(task) is InputTask:
+            tasks = task.task_waits  # which another thread may have made meanwhile
+        elif of is not None:
+            tasks = of()
+        if tasks is None:
+            known.pop(task, None)
+        else:
+            tasks.changes += 1  # first: see there
+            known.pop(task, None)
+            tasks.waits.pop(task, None)
+            if tasks.is_of_thread and not tasks.waits:
+                cell = current_cell()
+                if cell is not None:
+                    cell.task_waits = None  # it would keep the input's result alive
+            elif not is_collected:
+                task_wait_ended(tasks)
     if wait.error is not None:
         raise wait.error
+
+
+def _task_waits_here(caller: Input | None) -> TaskWaits | None:
+    """Those of `caller`, if the task that calls is one that it has made on this loop."""
+    loop = Real._get_running_loop()
+    if caller is None or loop is None:
+        return None
+    root: object = caller.runner
+    if type(root) is InputTask:
+        return task_waits_of(caller, root) if root.get_loop() is loop else None
+    # A synchronous input that runs a loop of its own, on its own thread.
+    cell = current_cell()
+    if cell is None or cell.input is not caller:
+        return None
+    found: TaskWaits | None = cell.task_waits
+    if found is None or found.input is not caller or found.loop is not loop:
+        cell.task_waits = found = TaskWaits(caller, loop, None)
+    return found
 
 
 def _current_task() -> object:
@@ -144,6 +199,6 @@ def reader_here() -> Reader:
         input = cell.input
     else:
         thread = hosting.container or Real.get_ident()
-        input = None
+        input = current_input()
     loop = Real._get_running_loop()
     return thread, input, None if loop is None else Real.current_task(loop)

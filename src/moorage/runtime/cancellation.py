@@ -65,10 +65,14 @@ class Cell:
         "lock",
         "shield",
         "state",
+        "task_waits",
         "waiter",
     )
 
     def __init__(self) -> None:
+        # Of a loop that `input` runs on this thread, as asyncio.run does; see ``waits.py``.
+        # Touched by this thread, read by any.
+        self.task_waits: Any = None
         # Guards all below.  A leaf, but that a virtual clock's is taken to wake `waiter`.
         self.lock: threading.Lock = Real.Lock()
         self.ident: int = 0  # of the thread, once it is bound
@@ -109,6 +113,7 @@ class Cell:
                 self._let_land()
             self.state = OURS
             self.input = None
+            self.task_waits = None
             if self.cancelled:
                 self._depth = 0
                 self._raised = self._sent = self._due = False

@@ -1,27 +1,39 @@
 """Deadlock: finds inputs that wait for themselves, and ends one of them.
 
-Owns the search and what is said about what it finds.  ``callers.py`` has each
-wait looked at when it begins, a stream when its generator must wait, and the
-pool itself after the few other events that take a slot away.  Nothing here runs
-by itself, but the second look at a knot of awaiting inputs.
+Owns the search and what is said about what it finds.  Begin reading at `look`, then
+`_look_closely`.  ``callers.py`` has each wait looked at when it begins, and those of an
+input's other tasks when one of them ends; a stream has it looked at when its generator must
+wait; the pool after the few other events that take a slot away.  Nothing here runs by
+itself, but the second look at a knot of awaiting inputs, and what loops were asked for.
 
-First comes a quick look, which ends at the first input that surely gets on;
-only if it finds none, the exact one.
+A search has up to three steps:
+
+1. A quick look, which ends at the first input that surely gets on.
+2. The graph of all that the wait depends on.  It counts an input whose tasks wait as waiting
+   for any of these waits.  A knot of threads alone is cut at once.
+3. Where an input of the knot is asynchronous, its loop is asked what else could make the
+   input go on (``awaited.py``).  If there is something (a task that sleeps, a timer), the
+   loop looks again when that has happened.  If there is nothing, the knot is a fact: a
+   warning comes now, and the error after `config.deadlock_grace`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import math
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from .. import config
 from ..exception import DeadlockError
 from . import forking
+from .awaited import Future, Mover, Peers, Task, find_movers, mover_of
 from .batching import batch_of
 from .cancellation import Cell
-from .clock import Clock
 from .container import Container
 from .elsewhere import log
 from .input import Input, InputState
@@ -29,8 +41,20 @@ from .knots import Node
 from .outcome import Failure
 from .real import Real
 from .streaming import stream_of
+from .surveys import surely_ends, surely_served
 from .waiting_graph import NOT_BEGUN, WaitingGraph
-from .waits import Read, Wait, blockers_of, blockers_of_reader, ends, known, waiting
+from .waits import (
+    Blocker,
+    Read,
+    TaskWaits,
+    Wait,
+    blockers_of,
+    blockers_of_reader,
+    ends,
+    known,
+    waiting,
+)
+from .wakers import AsyncioWaiter
 
 if TYPE_CHECKING:
     from .pools.pool import Pool
@@ -43,13 +67,14 @@ SHOWN: Final = 6
 
 def producer_waits(call: Read) -> None:
     """The generator of `call` begins to wait for its reader.  On its own flow, no lock held."""
-    for wait in blockers_of_reader(call):
-        look(wait)
+    for blocker in blockers_of_reader(call):
+        for wait in _waits_in(blocker)[:1]:
+            look(wait)
 
 
 def look_at(pool: Pool) -> None:
     """A slot of `pool` went away: see whether those that wait in its queue can get on."""
-    if known and pool.glance(blockers_of) is not None:
+    if known and surely_served(pool) is not None:
         _look_closely([], pool)
 
 
@@ -67,17 +92,22 @@ _looking: Final = Real.Lock()
 
 
 class _Suspicion:
-    """A knot of which some await, and may have a timeout of their own: looked at later."""
+    """A knot of which some await: cut after the grace, as it may end in a way not known."""
 
-    def __init__(self, starts: list[Wait], pools: set[Pool]) -> None:
+    def __init__(self, starts: list[Wait], pools: set[Pool], tasks: list[TaskWaits]) -> None:
         self.starts = starts
         self.pools = pools
+        self.tasks = tasks
+        for one in tasks:
+            one.is_suspected = True
 
     def look_again(self) -> None:
         """The grace is over.  On the clock's thread."""
         with _looking:
             _suspicions.remove(self)
-        _look_closely(self.starts, patient=False)
+            for one in self.tasks:
+                one.is_suspected = False
+        _look_closely([*self.starts, *(wait for one in self.tasks for wait in one.current())])
 
 
 _suspicions: Final[list[_Suspicion]] = []  # guarded by _looking
@@ -103,6 +133,8 @@ def look(wait: Wait) -> None:
             return  # nobody else waits
         if on.outcome is not None or not blockers_of(on):
             return
+    elif type(on) is Input and surely_served(wait.pool) is None:
+        return  # it gets a slot
     seen: set[Pool] = set()
     if _gets_on(wait, seen):
         return
@@ -113,6 +145,22 @@ def look(wait: Wait) -> None:
                     suspicion.starts.append(wait)
                     return
     _look_closely([wait])
+
+
+def task_wait_ended(tasks: TaskWaits) -> None:
+    """A wait of one of `tasks` has ended: see whether the input gets on.  On their loop.
+
+    No wait begins when the last task that got on ends, or waits for the other tasks.
+    """
+    if tasks.is_watched or tasks.is_suspected:
+        return
+    wait = tasks.eldest()
+    if wait is not None:
+        look(wait)
+
+
+def _waits_in(blocker: Blocker) -> list[Wait]:
+    return [blocker] if isinstance(blocker, Wait) else blocker.current()
 
 
 def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
@@ -128,64 +176,102 @@ def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
             return True
         targets: list[tuple[Pool, Input | None]] = [*wait.targets()]
         for pool, input in targets or [(wait.pool, None)]:
-            ways: list[list[Wait]] | None
+            ways: list[list[Blocker]] | None
             if input is not None and input.state not in IN_LINE:
                 ways = [blockers_of(input)]
             else:
-                ways = [] if pool in seen else pool.glance(blockers_of)
+                ways = [] if pool in seen else surely_served(pool)
                 seen.add(pool)
                 if not targets and wait.on is not None:
-                    begun = pool.glance_at_call(wait.on, blockers_of)
+                    begun = surely_ends(pool, wait.on)
                     ways = begun if ways is None or begun is None else ways + begun
                 if ways is None:
                     return True
             for blockers in ways:
                 if not blockers:
                     return True
-                if len(blockers) == 1 and blockers[0] not in met:
-                    met.add(blockers[0])
-                    waits.append(blockers[0])
+                if len(blockers) == 1:
+                    found = [one for one in _waits_in(blockers[0]) if one not in met]
+                    met.update(found)
+                    waits += found
     return False
 
 
-def _look_closely(starts: list[Wait], pool: Pool | None = None, *, patient: bool = True) -> None:
+def _look_closely(starts: list[Wait], pool: Pool | None = None) -> None:
     """Cut, one by one, the knots in which `starts`, or those in `pool`'s queue, are."""
-    while True:
+    goes_on = True
+    while goes_on:
         with _looking:
             graph = WaitingGraph(starts, pool, _given_up)
-            knot = graph.knot()
-            if not knot:
-                return
-            waits = [node.what for node in knot if isinstance(node.what, Wait)]
-            victim = graph.victim(knot)
-            text = _message(graph, knot, waits, victim)
-            # After these, which look at what there is now: a stream that nobody reads may
-            # be collected meanwhile, and whoever was queued behind it runs.
-            if not graph.is_still_so():
-                continue
-            grace = config.deadlock_grace
-            if patient and grace > 0 and any(wait.awaits for wait in waits):
-                _suspect(starts or waits, graph, waits[0].pool.clock, grace)
-                break
-            error = DeadlockError(text)
-            if victim is None:
-                # Nobody is queued: the youngest that waits is told itself.
-                youngest = max(waits, key=lambda wait: wait.since)
-                youngest.error = error
-                tell: Callable[[], object] = youngest.waiter.wake
-            else:
-                # Noted until it is settled: nobody else is to give up another for it.
-                _given_up.add(victim)
-                tell = partial(_give_up, graph.pool_of[victim], victim, error)
-        tell()
+            try:
+                effect, goes_on = _decide(graph, starts)
+            finally:
+                graph.forget()
+        effect()
+
+
+def _decide(graph: WaitingGraph, starts: list[Wait]) -> tuple[Callable[[], object], bool]:
+    """What to do about a knot in `graph`, without the lock; and whether to search once more.
+
+    `_looking` is held.
+    """
+    knot = graph.knot()
+    if not knot:
+        return _nothing, False
+    unasked = graph.unasked(knot)
+    if unasked:
+        # They count as getting on from here on, until their loops have answered.
+        for tasks in unasked:
+            tasks.is_watched = True
+        return partial(_ask, unasked), True
+    waits = [node.what for node in knot if isinstance(node.what, Wait)]
+    victim = graph.victim(knot)
+    text = _message(graph, knot, waits, victim)
+    # After these, which look at what there is now: a stream that nobody reads may
+    # be collected meanwhile, and whoever was queued behind it runs.
+    if not graph.is_still_so():
+        return _nothing, True
+    if _wants_patience(graph, starts, waits):
+        return partial(_warn, text, config.deadlock_grace), False
+    error = DeadlockError(text)
+    if victim is None:
+        # Nobody is queued: the youngest that waits is told itself.
+        youngest = max(waits, key=lambda wait: wait.since)
+        youngest.error = error
+        return youngest.waiter.wake, True
+    # Noted until it is settled: nobody else is to give up another for it.
+    _given_up.add(victim)
+    return partial(_give_up, graph.pool_of[victim], victim, error), True
+
+
+def _nothing() -> None:
+    pass
+
+
+def _warn(text: str, grace: float) -> None:
     said = "%s\n(raised as DeadlockError in %g s unless it ends)"
     log(logger, logging.WARNING, said, text, grace)
 
 
-def _suspect(starts: list[Wait], graph: WaitingGraph, clock: Clock, grace: float) -> None:
-    suspicion = _Suspicion(starts, graph.dead_pools())
+def _wants_patience(graph: WaitingGraph, starts: list[Wait], waits: list[Wait]) -> bool:
+    """Whether the knot is to be looked at again later, which is arranged; `_looking` is held."""
+    grace = config.deadlock_grace
+    awaiting = [wait for wait in waits if wait.awaits]
+    if not awaiting or grace <= 0:
+        return False
+    clock = waits[0].pool.clock
+    now = clock.now()
+    # A wait that was dead then has been dead since, whoever else has come to the knot.
+    if any(wait.ripe_at is not None and wait.ripe_at <= now for wait in awaiting):
+        return False
+    for wait in awaiting:
+        if wait.ripe_at is None:
+            wait.ripe_at = now + grace
+    tasks = [tasks for tasks, node in graph.tasks.items() if not node.alive]
+    suspicion = _Suspicion(starts or waits, graph.dead_pools(), tasks)
     _suspicions.append(suspicion)
-    clock.call_at(clock.now() + grace, suspicion.look_again)
+    clock.call_at(now + grace, suspicion.look_again)
+    return True
 
 
 def _give_up(pool: Pool, victim: Input, error: DeadlockError) -> None:
@@ -193,6 +279,99 @@ def _give_up(pool: Pool, victim: Input, error: DeadlockError) -> None:
     pool.drop(victim, Failure(error))
     with _looking:
         _given_up.discard(victim)
+
+
+# -- asking loops ------------------------------------------------------------------------
+
+
+def _ask(asked: Iterable[TaskWaits]) -> None:
+    """Have their loops look at them.  No lock held.
+
+    A loop that does not answer is held up by something else than a wait of ours: what runs
+    there counts as getting on until it does.
+    """
+    by_loop: dict[asyncio.AbstractEventLoop, list[TaskWaits]] = {}
+    for tasks in asked:
+        by_loop.setdefault(tasks.loop, []).append(tasks)
+    for loop, those in by_loop.items():
+        try:
+            # An empty context: ours would count as that of a callback of the input's.
+            loop.call_soon_threadsafe(_look_at_tasks, loop, those, context=Context())
+        except RuntimeError:
+            pass  # the loop is closed, and what ran there has ended
+
+
+def _look_at_tasks(loop: asyncio.AbstractEventLoop, asked: list[TaskWaits]) -> None:
+    """Find out what may make these go on, and watch it; look for the knot of the others.
+
+    On the thread of `loop`.
+    """
+    live = [tasks for tasks in asked if not tasks.has_ended]
+    movers = find_movers(loop, {tasks.input for tasks in live}, _sits_in)
+    starts: list[Wait] = []
+    for tasks in asked:
+        if tasks.has_ended:
+            tasks.is_watched = False
+    for tasks in live:
+        mover = movers.get(tasks.input)
+        if mover is not None:
+            _watch(tasks, mover)
+            continue
+        tasks.blocked_at = tasks.changes
+        tasks.is_watched = False
+        starts += tasks.current()
+    if starts:
+        _look_closely(starts)
+
+
+def _sits_in(task: Task, future: Future) -> bool:
+    """Whether `future` is that of the wait of ours in which `task` sits."""
+    wait = known.get(task)
+    waiter = None if wait is None else wait.waiter
+    return isinstance(waiter, AsyncioWaiter) and waiter.future is future
+
+
+def _watch(tasks: TaskWaits, mover: Mover) -> None:
+    """Look at `tasks` again once `mover` has had its effect.  On the thread of their loop."""
+    loop = tasks.loop
+    if mover.future is not None:
+        # The callbacks of those that wait for it were added before, and run before this one.
+        again = partial(_look_again_at, tasks.weak, mover.task)
+        mover.future.add_done_callback(again, context=Context())
+    elif mover.when is None:
+        loop.call_soon(_look_again_at, tasks.weak, mover.task, context=Context())
+    elif not math.isinf(mover.when):  # else nobody knows when: the input counts as getting on
+        tasks.set_timer(loop.call_at(mover.when, _timer_fired, tasks.weak, context=Context()))
+
+
+def _timer_fired(of: weakref.ref[TaskWaits]) -> None:
+    # One that is due at the same time may come after this.
+    tasks = of()
+    if tasks is not None:
+        tasks.loop.call_soon(_look_again_at, of, None, context=Context())
+
+
+def _look_again_at(of: weakref.ref[TaskWaits], task: Task | None, _: object = None) -> None:
+    """What was watched has happened; `task` is what it woke."""
+    tasks = of()
+    if tasks is None or tasks.has_ended:
+        return
+    if task is not None and not task.done():
+        # Only this one, for it may go on for long: its input's tasks are all that it may
+        # be blocked on, and any other task is looked at when this one is blocked.
+        mover = mover_of(task, Peers(tasks.input, tasks.loop), _sits_in)
+        if mover is not None:
+            _watch(tasks, mover)
+            return
+    tasks.is_watched = False
+    wait = tasks.eldest()
+    if wait is None or _gets_on(wait, set()):
+        return
+    with _looking:
+        if tasks.is_watched:
+            return  # asked meanwhile, on another thread
+        tasks.is_watched = True
+    _look_at_tasks(tasks.loop, [tasks])
 
 
 # -- what is said about it ----------------------------------------------------------------

@@ -97,6 +97,8 @@ class InputTask(asyncio.Task[None]):
     """
 
     cancelled_early: bool = False
+    # Of this task and those that its input has made; made by ``waits.py`` when needed.
+    task_waits: Any = None
     # Guarded by the pool's lock, as `shield` may be used in another thread.
     shields: int = 0  # blocks that hold the input's cancellation off
     cancel_due: bool = False  # it came meanwhile

@@ -1,8 +1,7 @@
 """A pool in numbers, at one moment.
 
-Owns the values that `Pool.statistics` gives to users, how they are counted from the pool's
-leaves, and `Survey`, which the search for deadlocks reads.  All are counted under the
-pool's lock, and so exact.
+Owns the values that `Pool.statistics` gives to users, and how they are counted from the
+pool's leaves: under the pool's lock, and so exactly.
 
 Start at `PoolStatistics`, then `count_pool`.
 """
@@ -12,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .batching import BatchOptions, members_of
-from .container import Container, ContainerState
+from .container import ContainerState
 from .input import Input
 from .pool_options import PoolOptions
 from .pools.attempts import Attempts
@@ -88,20 +87,6 @@ class PoolStatistics:
     busy_seconds: float  # of all slots, for as long as they were held
     start_seconds: float  # of all containers that became ready, from their boot on
     batches: BatchStatistics | None  # None unless the pool is batched
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """One pool at one moment, for the search in ``waiting_graph.py``."""
-
-    version: tuple[object, ...]  # another one once anything here has changed
-    grows: bool  # no bound keeps it from starting a container; or it is being left
-    in_line: bool  # it waits for room
-    spare: int  # containers above `min_containers`
-    queued: list[Input]  # and those that stand outside, behind them
-    waiting: list[Input]  # for their next attempts
-    # Each with its state, its limit, and who holds its slots.
-    containers: list[tuple[Container, ContainerState, int, list[Input]]]
 
 
 def count_pool(

@@ -1,13 +1,22 @@
 """The graph of who waits for whom: pools, containers, slots, inputs and waits as nodes.
 
-Owns the translation of what there is into nodes of ``knots.py``.  Made for one
-search, by ``deadlock.py``; it takes one pool's lock at a time.  What it says of
-the dead holds if `is_still_so` says so afterwards:
+Owns the translation of what there is into nodes of ``knots.py``.  ``deadlock.py`` makes one
+for each search; it takes one pool's lock at a time.  Begin reading at `__init__`, then
+`_add_pool` and `_link`.  What it says of the dead holds if `is_still_so` says so afterwards:
 
-    1. It looks at each pool in turn, and at the waits, and finds a dead part.
-    2. It looks again: each pool in it has changed nothing since, and each wait
-       in it is the same.  So between 1 and 2 all were so at once.
+    1. The graph looks at each pool in turn, and at the waits, and finds a dead part.
+    2. `is_still_so` looks again: each pool in the dead part has changed nothing since, and
+       each wait in it is the same.  So between 1 and 2 all were so at once.
     3. What is dead stays dead: nobody in it moves, and nobody else can help.
+
+An input whose tasks wait is dead only if its loop has looked at the tasks, and found each
+of them blocked.  Until then the graph counts the input as waiting for any of the waits of
+its tasks, and the search asks the loops of those that are in the knot (`unasked`):
+
+    1. The loop finds each task blocked, at a time when `TaskWaits.changes` has some value.
+    2. The graph finds the same value: no wait of these tasks has begun or ended since, so
+       none of the tasks has moved, and each waits for one of the waits that the graph sees.
+    3. `is_still_so` finds the same value once more.
 """
 
 from __future__ import annotations
@@ -19,13 +28,24 @@ from typing import TYPE_CHECKING, Final, cast
 from .batching import members_of
 from .capacity import CapacitySurvey
 from .container import ContainerState
+from .executor import InputTask
 from .input import Call, Input, InputState
 from .knots import Node, knot_of, revive
-from .waits import Read, Reader, Wait, blockers_of, ends, known
+from .surveys import Survey, survey_of, version_of
+from .waits import (
+    Blocker,
+    Read,
+    Reader,
+    TaskWaits,
+    Wait,
+    blockers_of,
+    ends,
+    known,
+    task_waits_of,
+)
 
 if TYPE_CHECKING:
     from .pools.pool import Pool
-    from .statistics import Survey
 
 NOT_BEGUN: Final = (InputState.QUEUED, InputState.OUTSIDE, InputState.GRANTED)
 
@@ -38,6 +58,7 @@ class WaitingGraph:
     ) -> None:
         self._given_up = given_up  # as good as settled
         self.waits: dict[Wait, Node] = {}
+        self.tasks: dict[TaskWaits, Node] = {}
         self.inputs: dict[Input, Node] = {}  # queued, or with a slot
         self.pool_of: dict[Input, Pool] = {}
         self.surveys: dict[Pool, Survey] = {}
@@ -45,6 +66,10 @@ class WaitingGraph:
         self.readers: list[tuple[Read, Reader | None]] = []
         self.nodes: list[Node] = []
         self._room: dict[Pool, Node] = {}  # of those in line for it
+        self._changes: dict[TaskWaits, int] = {}  # as they were when they were looked at
+        # The blocking wait in which the loop of these tasks sits.  If it is dead, so are the
+        # tasks, and their loop cannot be asked.
+        self._beside: dict[TaskWaits, Node | None] = {}
         self._capacity: CapacitySurvey | None = None
         self._pending: list[Wait] = []  # their nodes are made, not yet what they need
         self._by_call: dict[Pool, dict[Call, list[Node]]] = {}
@@ -65,8 +90,21 @@ class WaitingGraph:
     def dead_pools(self) -> set[Pool]:
         return {pool for (pool, _), node in self.served.items() if not node.alive}
 
+    def unasked(self, knot: set[Node]) -> list[TaskWaits]:
+        """Those in the knot whose loops have not said yet that each of the tasks is blocked."""
+        return [
+            tasks
+            for tasks, node in self.tasks.items()
+            if node in knot
+            and tasks.blocked_at != self._changes[tasks]
+            and ((beside := self._beside[tasks]) is None or beside.alive)
+        ]
+
     def is_still_so(self) -> bool:
         """Whether nothing that is dead has changed since it was looked at."""
+        for tasks, node in self.tasks.items():
+            if not node.alive and (tasks.changes != self._changes[tasks] or tasks.is_watched):
+                return False
         for wait, node in self.waits.items():
             # In this order, or: 1. `wait` is known, 2. its flow is woken, takes all items
             # of a stream and begins another wait, 3. there are no items: so `wait` seems
@@ -75,7 +113,7 @@ class WaitingGraph:
                 return False
         pools = {self.pool_of[input] for input, node in self.inputs.items() if not node.alive}
         for pool in pools | self.dead_pools():
-            if pool.version() != self.surveys[pool].version:
+            if version_of(pool) != self.surveys[pool].version:
                 return False
             if self._room.get(pool) is not None and pool.capacity.survey() != self._capacity:
                 return False
@@ -98,6 +136,12 @@ class WaitingGraph:
         ]
         return max(found, key=lambda input: (input.call.number, input.index), default=None)
 
+    def forget(self) -> None:
+        """Take the nodes apart, whose cycles would keep the inputs' results until a collection."""
+        for node in self.nodes:
+            node.feeds.clear()
+            node.needs.clear()
+
     # -- making the graph --------------------------------------------------------------
 
     def _node(self, what: object, need: int) -> Node:
@@ -110,6 +154,25 @@ class WaitingGraph:
         if node is None:
             self.waits[wait] = node = self._node(wait, 0 if ends(wait) else 1)
             self._pending.append(wait)
+        return node
+
+    def _add_blocker(self, blocker: Blocker) -> Node:
+        if isinstance(blocker, Wait):
+            root = blocker.flow
+            if type(root) is not InputTask or blocker.caller is None:
+                return self._add_wait(blocker)
+            blocker = task_waits_of(blocker.caller, root)
+        node = self.tasks.get(blocker)
+        if node is None:
+            self._changes[blocker] = blocker.changes  # before the waits: see there
+            waits = blocker.current()
+            # Watched: another search has asked its loop at this very moment.
+            need = 0 if blocker.is_watched or not waits else 1
+            self.tasks[blocker] = node = self._node(blocker, need)
+            beside = blocker.wait_of_loop()
+            self._beside[blocker] = None if beside is None else self._add_wait(beside)
+            for wait in waits:
+                node.after(self._add_wait(wait))
         return node
 
     def _link(self, wait: Wait) -> None:
@@ -160,7 +223,7 @@ class WaitingGraph:
     def _add_pool(self, pool: Pool) -> None:
         if pool in self.surveys:
             return
-        survey = pool.survey()
+        survey = survey_of(pool)
         self.surveys[pool] = survey
         for_kind = {
             is_async: self._node((pool, is_async), 0 if survey.grows else 1)
@@ -180,8 +243,8 @@ class WaitingGraph:
                     self.inputs[member] = node
                     self.pool_of[member] = pool
                 held.append(node)
-                for wait in blockers:
-                    node.after(self._add_wait(wait))
+                for blocker in blockers:
+                    node.after(self._add_blocker(blocker))
                 if input.call.target.is_generator:
                     call = cast(Read, input.call)
                     self.readers.append((call, call.reader))

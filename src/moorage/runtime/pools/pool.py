@@ -43,7 +43,7 @@ from ..clock import Clock, Waiter, acquire_patiently, acquire_within
 from ..container import Container, ContainerFactory, ContainerState, Effect
 from ..context import running_input
 from ..elsewhere import let_go, log
-from ..input import Call, IllegalMove, Input, InputState
+from ..input import IllegalMove, Input, InputState
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..pool_options import PoolOptions
 from ..probing import Probing
@@ -51,7 +51,7 @@ from ..real import Real
 from ..regions import ours
 from ..routing import emptiest_below_limit, fullest_below_target
 from ..snapshot import PoolSnapshot, take_snapshot
-from ..statistics import PoolStatistics, Survey, count_pool
+from ..statistics import PoolStatistics, count_pool
 from ..threads import Around, carry_out
 from ..verdicts import (
     CANCELLED,
@@ -88,10 +88,6 @@ STOPPED: Final = ContainerState.STOPPED
 
 Choose = Callable[[Sequence[Container]], Container | None]
 """Says which of some containers takes the next input."""
-
-
-Blockers = Callable[[Input], list[Any]]
-"""Says which waits an input sits in."""
 
 
 class PoolState(enum.Enum):
@@ -331,13 +327,6 @@ class Pool:
             self._cancel_all([input for input in inputs if input.state in waits], CANCELLED)
 
     @ours
-    def calls(self) -> set[Call]:
-        """The calls of the inputs that are here, queued or with a slot."""
-        with self.lock:
-            inputs = [*self.backlog.inputs(), *self.backlog.standing()]
-            return {input.call for input in (*inputs, *self.attempts.inputs(), *self._under_way())}
-
-    @ours
     def open_call(self) -> bool:
         """Keep the pool while a call may still submit; false if it was retired."""
         with self.lock:
@@ -471,7 +460,7 @@ class Pool:
                 self.scaling,
                 self._now(),
                 is_open=self.is_open,
-                in_line=self._waiting_for_room,
+                in_line=self.in_line,
             )
         finally:
             self.lock.release()
@@ -1298,48 +1287,6 @@ class Pool:
         with self._step:
             return input.state in (QUEUED, OUTSIDE, GRANTED) and self._cancel(input, outcome)
 
-    def glance(self, blockers: Blockers) -> list[list[Any]] | None:
-        """None if a queued input surely gets a slot; else what keeps those that might help.
-
-        `blockers` says, under the lock, which waits an input sits in.
-        """
-        ways: list[list[Any]] = []
-        with self.lock:
-            if not self.backlog.queued or self.grows:
-                return None
-            blocked = self.fleet.blocked
-            if self.fleet.starting and not blocked:
-                return None
-            for container in self.fleet.ready:
-                held = container.slots.held
-                if container in blocked or len(held) > container.slots.limit:
-                    continue  # more than one must get on
-                if len(held) < container.slots.limit:
-                    return None
-                # The youngest have had the least time to begin to wait.
-                for holder in reversed(held):
-                    assert isinstance(holder, Input)
-                    found = blockers(holder)
-                    if not found:
-                        return None
-                    ways.append(found)
-        return ways
-
-    def glance_at_call(self, call: object, blockers: Blockers) -> list[list[Any]] | None:
-        """As `glance`, of those of `call` that are not queued: None if one surely ends."""
-        ways: list[list[Any]] = []
-        with self.lock:
-            if any(input.call is call for input in self.attempts.inputs()):
-                return None
-            for holder in self.fleet.holders():
-                assert isinstance(holder, Input)
-                if any(input.call is call for input in members_of(holder)):
-                    found = blockers(holder)
-                    if not found:
-                        return None
-                    ways.append(found)
-        return ways
-
     @property
     def is_open(self) -> bool:
         """Whether it takes calls from everywhere.  Under the lock."""
@@ -1351,50 +1298,10 @@ class Pool:
         the lock."""
         return self._state is not PoolState.OPEN or not self._is_capped()
 
-    def version(self) -> tuple[object, ...]:
-        """Equal to that of a survey while all that it says is so."""
-        with self.lock:
-            return self._version()
-
-    def _version(self) -> tuple[object, ...]:
-        tally, fleet = self.tally, self.fleet
-        return (
-            self._state,
-            tally.accepted,
-            tally.unsettled,
-            tally.retries,
-            tally.numbers,
-            tally.starts,
-            len(self.endings.abandoned),
-            self.backlog.queued,
-            self.backlog.outside,
-            fleet.running,
-            self._waiting_for_room,
-            self.options.limits,
-            tuple((c.number, c.state, c.slots.limit) for c in fleet.containers),
-        )
-
-    def survey(self) -> Survey:
-        """What the search for deadlocks needs to know."""
-        with self.lock:
-            fleet = self.fleet
-            return Survey(
-                version=self._version(),
-                grows=self.grows,
-                in_line=self._waiting_for_room,
-                spare=fleet.count - self.options.limits.min_containers,
-                queued=[*self.backlog.inputs(), *self.backlog.standing()],
-                waiting=self.attempts.inputs(),
-                containers=[
-                    (
-                        container,
-                        container.state,
-                        container.slots.limit,
-                        [held for held in container.slots.held if isinstance(held, Input)],
-                    )
-                    for container in fleet.containers
-                ],
-            )
+    @property
+    def in_line(self) -> bool:
+        """Whether it stands in the line for room.  Under the lock."""
+        return self._waiting_for_room
 
     # -- capacity asks --------------------------------------------------------------------
 
