@@ -14,7 +14,7 @@ import moorage
 from moorage import config
 from moorage.exception import DeadlockError
 from moorage.runtime import callers
-from moorage.runtime.clock import VirtualClock
+from moorage.runtime.virtual_clock import VirtualClock
 from moorage.runtime.waits import known, open_streams
 
 GRACE = config.deadlock_grace
