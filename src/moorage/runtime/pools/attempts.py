@@ -22,19 +22,27 @@ class Attempts:
 
     Args:
         policy: how often, and after which pause, an input is tried again; None for never.
+        discarded: gets the settled inputs that are taken out of the heap.  Whoever has the
+            list lets go of them with no lock held: a user's objects may die with them.
     """
 
-    __slots__ = ("_due", "_policy", "errors", "waiting")
+    __slots__ = ("_discarded", "_due", "_policy", "errors", "waiting")
 
-    def __init__(self, policy: RetryPolicy | None) -> None:
+    def __init__(self, policy: RetryPolicy | None, discarded: list[Input] | None = None) -> None:
         self._policy = policy
+        self._discarded: list[Input] = [] if discarded is None else discarded
         # Invariant: the inputs that failed and are not settled, each with its errors, the
         # first one first.  They are WAITING, or are tried again now.
         self.errors: dict[Input, list[BaseException]] = {}
         # A heap of next attempts: when, and of equal times the order of the calls, which
-        # is the same on each run.  Inputs that were cancelled meanwhile stand in it.
+        # is the same on each run.  Settled inputs, which were cancelled, stay in the heap
+        # until they come to its top.
+        # Invariant: each WAITING input is in the heap, and none is in it twice.  So no two
+        # entries are equal in all but the input, which has no order.
         self._due: list[tuple[float, int, int, Input]] = []
-        self.waiting: int = 0  # Invariant: how many inputs are WAITING.
+        # Invariant: how many inputs are WAITING.  Between `leave` and the write of the
+        # state one fewer; both are made in one step.
+        self.waiting: int = 0
 
     def may_follow(self, input: Input, outcome: Outcome) -> bool:
         """Whether `input`, whose attempt came to `outcome`, may be tried again."""
@@ -66,13 +74,19 @@ class Attempts:
             if input.state is WAITING:
                 self.waiting -= 1
                 due.append(input)
+            else:
+                self._discarded.append(input)
         return due
 
     def next_due(self) -> float | None:
         """When the next attempt is due; None if no input waits for one."""
         while self._due and self._due[0][-1].state is not WAITING:
-            heapq.heappop(self._due)
+            self._discarded.append(heapq.heappop(self._due)[-1])
         return self._due[0][0] if self._due else None
+
+    def leave(self, input: Input) -> None:
+        """`input` is WAITING and is about to be settled: count it no more."""
+        self.waiting -= 1
 
     def earlier(self, input: Input) -> tuple[BaseException, ...]:
         """The errors of the attempts of `input` so far."""

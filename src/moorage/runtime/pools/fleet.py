@@ -149,8 +149,9 @@ class Fleet:
             if container.slots.held:
                 continue  # it has an input again
             if container.state is READY:
-                if container.idle_since is None:
-                    self.idle += 1
+                if container.idle_since is not None:
+                    continue  # it was emptied twice
+                self.idle += 1
                 container.idle_since = now
                 if self.longest_idle is None:
                     self.longest_idle = now

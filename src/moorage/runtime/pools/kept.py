@@ -64,15 +64,21 @@ class Memory:
         kept = self._kept.get(key)
         if kept is None:
             kept = self._taken_back(key) or Kept(limits, family=family)
+            self._make_room(now)  # before it is there: it does not fall out for itself
             self._kept[key] = kept
-            self._make_room(now)
         else:
             self._kept.move_to_end(key)
         return kept
 
     def find(self, key: Hashable) -> Kept | None:
         """The memory of `key`; None if there is none."""
-        return self._kept.get(key) or self._of_handles.get(key)
+        kept = self._kept.get(key)
+        if kept is None:
+            try:
+                kept = self._of_handles.get(key)
+            except TypeError:
+                pass  # such a key is never a handle's
+        return kept
 
     def total(self, family: Hashable) -> Tally:
         """The counts of all keys of a family, those that fell out too."""
@@ -88,7 +94,7 @@ class Memory:
     def _make_room(self, now: float) -> None:
         kept = self._kept
         for _ in range(LOOKED_AT):
-            if len(kept) <= self._most:
+            if len(kept) < max(1, self._most):
                 return
             key, eldest = kept.popitem(last=False)
             if eldest.in_use or eldest.scaling.backs_off(now):

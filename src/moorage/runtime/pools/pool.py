@@ -190,7 +190,7 @@ class Pool:
         size = 1 if self.batches is None else self.batches.size
         self.backlog = Backlog(options.max_backlog, size, self._dropped)
         self.fleet = Fleet()
-        self.attempts = Attempts(options.retries)
+        self.attempts = Attempts(options.retries, self._dropped)
         self._failed_before = self.attempts.errors  # the same dict: each input asks
         self.endings = Endings()
         self.alarms = Alarms(clock.call_at, self._on_alarm)
@@ -934,7 +934,7 @@ class Pool:
             wake = self._record(input, outcome)
             self._dropped.append(input)
         elif state is WAITING:
-            self.attempts.waiting -= 1
+            self.attempts.leave(input)
             wake = self._record(input, outcome)
             self._dropped.append(input)
         elif state is GRANTED:

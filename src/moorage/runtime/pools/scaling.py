@@ -104,6 +104,7 @@ class Scaling:
     def started(self) -> None:
         """A start succeeded."""
         self.failed_starts = 0
+        self.start_again_at = 0.0
 
     def backs_off(self, now: float) -> bool:
         """Whether the next start has to wait."""

@@ -96,7 +96,11 @@ class Tally:
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + sign * getattr(other, name))
         for size, count in other.batches.items():
-            self.batches[size] = self.batches.get(size, 0) + sign * count
+            left = self.batches.get(size, 0) + sign * count
+            if left:
+                self.batches[size] = left
+            else:
+                self.batches.pop(size, None)  # there was none of this size
 
     def __repr__(self) -> str:
         return (
