@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 
 import anyio
@@ -168,11 +169,8 @@ async def with_one_in_time(a, b):
 
 
 async def by_eager_tasks(a, b):
-    factory = getattr(asyncio, "eager_task_factory", None)
-    if factory is None:
-        pytest.skip("there are no eager tasks before 3.12")
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(factory)
+    loop.set_task_factory(asyncio.eager_task_factory)
     try:
         return sum(await asyncio.gather(a, b))
     finally:
@@ -205,9 +203,10 @@ AT_ONCE = [
     in_wait_for_without_a_limit,
     in_a_timeout_without_a_limit,
     in_an_async_generator,
-    by_eager_tasks,
     by_tasks_in_python,
 ]
+if sys.version_info >= (3, 12):
+    AT_ONCE.append(by_eager_tasks)
 AFTER_7_SECONDS = [
     after_a_while,
     after_a_shield_ran_out,
