@@ -15,7 +15,7 @@ from moorage import config
 from moorage.exception import DeadlockError
 from moorage.runtime import callers
 from moorage.runtime.virtual_clock import VirtualClock
-from moorage.runtime.waits import known, open_streams
+from moorage.runtime.waits import open_streams, waits_in_progress
 
 GRACE = config.deadlock_grace
 
@@ -23,7 +23,7 @@ GRACE = config.deadlock_grace
 @pytest.fixture(autouse=True)
 def every_wait_ends() -> Iterator[None]:
     yield
-    assert not known
+    assert not waits_in_progress
     assert not open_streams
 
 

@@ -146,7 +146,7 @@ LAYERS = {
     "runtime.elsewhere": 0,
     "runtime.participants": 0,
     "runtime.real": 0,
-    "runtime.regions": 0,
+    "runtime.uninterruptible": 0,
     "runtime.stacks": 0,
     "runtime.interrupts": 0,
     "runtime.forking": 0,

@@ -32,8 +32,8 @@ from .clock import Waiter, system_clock
 from .context import current_input
 from .input import Input
 from .real import Real
-from .regions import here
 from .timekeeper import process_timekeeper
+from .uninterruptible import here
 
 F = TypeVar("F")
 

@@ -1,7 +1,7 @@
 """Interrupts: Ctrl-C in the main thread, deferred while code of ours changes state.
 
 Owns the handler of SIGINT that is installed while a run is open, if Python's own
-was in force; any other is left alone.  In a region of ours (``regions.py``) the
+was in force; any other is left alone.  In a region of ours (``uninterruptible.py``) the
 KeyboardInterrupt waits for its end; in a wait, and everywhere else, it comes at
 once.  All of it happens on the main thread, which alone runs signal handlers, so
 there is no lock.
@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Final
 from . import forking
 from .clock import Waiter
 from .real import Real
-from .regions import begins_region, here
 from .timekeeper import process_timekeeper
+from .uninterruptible import begins_uninterruptible, here
 
 _Outer = tuple[int, "_Outer | None"]
 
@@ -78,7 +78,7 @@ class Interrupts:
         if self._depth > self._open_to:
             self._pending = True
             return
-        if frame is not None and frame.f_code in begins_region:
+        if frame is not None and frame.f_code in begins_uninterruptible:
             # A region is about to begin here, or has just ended: it comes once more,
             # in the region or after it.
             self.strike_again()
@@ -162,7 +162,7 @@ def _runner(frame: FrameType | None) -> dict[str, Any] | None:
 
 
 interrupts: Final = Interrupts()
-begins_region.add(Interrupts.enter.__code__)
+begins_uninterruptible.add(Interrupts.enter.__code__)
 
 
 forking.in_child(interrupts.resume)

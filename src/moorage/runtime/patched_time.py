@@ -27,7 +27,7 @@ from ..exception import ClockStuckError, InvalidArgumentsError
 from . import forking
 from .outcome import user_frames
 from .real import Real
-from .regions import here, ours, park
+from .uninterruptible import here, park, uninterruptible
 
 # What `time.time()` counts from: 2020-01-01 00:00 UTC, when virtual time is 0.
 EPOCH: Final = 1577836800
@@ -200,7 +200,7 @@ def patched(clock: VirtualTime, modules: tuple[ModuleType, ...]) -> Generator[No
             _uninstall(clock, reach)
 
 
-@ours
+@uninterruptible
 def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> None:
     global _installed
     with _lock:
@@ -214,7 +214,7 @@ def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> No
         _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
 
 
-@ours
+@uninterruptible
 def _uninstall(clock: VirtualTime, reach: frozenset[str]) -> None:
     global _installed
     with _lock:

@@ -3,7 +3,7 @@
 Owns how a task of the caller's is woken from our threads: on asyncio by
 ``call_soon_threadsafe``, on trio by ``TrioToken.run_sync_soon``; which of the
 two, is asked of anyio where it is not plainly asyncio.  Blocking callers wait
-by ``regions.park``; how either waits for inputs is in ``callers.py``.
+by `uninterruptible.park`; how either waits for inputs is in ``callers.py``.
 """
 
 from __future__ import annotations

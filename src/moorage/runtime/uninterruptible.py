@@ -64,10 +64,10 @@ here: Final = Here()
 # Code at whose borders a region begins or ends, before it could say so.
 # Clean-up begins with it: 1. an error leaves the user's block, 2. ``pool.cancel`` is
 # called for it, 3. a Ctrl-C comes as its frame begins, and nobody would cancel.
-begins_region: Final[set[CodeType]] = set()
+begins_uninterruptible: Final[set[CodeType]] = set()
 
 
-class _Ours:
+class _Uninterruptible:
     """``with ours:``, or ``@ours`` for a whole function: a region of ours.  They nest."""
 
     __slots__ = ()
@@ -93,12 +93,12 @@ class _Ours:
             finally:
                 guard.exit()
 
-        begins_region.add(guarded.__code__)  # one for all
+        begins_uninterruptible.add(guarded.__code__)  # one for all
         return functools.wraps(function)(guarded)
 
 
-ours: Final = _Ours()
-begins_region.add(_Ours.__enter__.__code__)
+uninterruptible: Final = _Uninterruptible()
+begins_uninterruptible.add(_Uninterruptible.__enter__.__code__)
 
 
 def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
