@@ -1247,7 +1247,7 @@ def test_a_reader_that_is_woken_during_the_second_look_is_not_accused(monkeypatc
                 pass
             return found
 
-    monkeypatch.setattr(waiting_graph, "known", Known(reader=wait))
+    monkeypatch.setattr(waiting_graph, "waits_in_progress", Known(reader=wait))
     graph = waiting_graph.WaitingGraph([], None, frozenset())
     graph.waits[wait] = Node(wait, 1)
     assert not graph.is_still_so()
@@ -1273,5 +1273,5 @@ def test_a_stream_that_is_emptied_while_it_is_looked_at_does_not_wait_for_its_re
                 pass
             return super().get(flow, default)
 
-    monkeypatch.setattr(waits, "known", Known(reader=wait))
+    monkeypatch.setattr(waits, "waits_in_progress", Known(reader=wait))
     assert waits.blockers_of(input) == []

@@ -503,7 +503,7 @@ def test_the_end_of_a_wait_is_counted_before_the_wait_is_taken_out(clock, monkey
     @app.function()
     async def f():
         with monkeypatch.context() as patch:
-            patch.setattr(callers, "known", Known())
+            patch.setattr(callers, "waits_in_progress", Known())
             await asyncio.create_task(leaf.remote.aio())
 
     with app.run(clock=clock):

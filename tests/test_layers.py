@@ -148,6 +148,7 @@ LAYERS = {
     "runtime.real": 0,
     "runtime.uninterruptible": 0,
     "runtime.stacks": 0,
+    "runtime.thread_state": 0,
     "runtime.interrupts": 0,
     "runtime.forking": 0,
     "runtime.__init__": 0,

@@ -144,7 +144,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
     unblock_loop = block_loop() if Real._get_running_loop() is not None else None
     try:
         find_reader = ReaderHere().find
-        # Regions of ours, but while the reader has an item.
+        # Uninterruptible regions, but while the reader has an item.
         with uninterruptible:
             try:
                 pool = call.pool = submit((input,))

@@ -53,7 +53,8 @@ from .runtime.outcome import Value
 from .runtime.pools.pool import Pool
 from .runtime.real import Real
 from .runtime.streaming import Stream
-from .runtime.uninterruptible import here, uninterruptible
+from .runtime.thread_state import thread_state
+from .runtime.uninterruptible import uninterruptible
 from .runtime.waits import open_streams
 from .runtime.wakers import make_async_waiter
 from .spawned import FunctionCall
@@ -85,9 +86,9 @@ class Remote(Generic[P, R_co]):
 
         Cancels the input if this thread is interrupted meanwhile.
         """
-        # `with ours:`, written out, for this is on the way of each input: a strike or
+        # `with uninterruptible:`, written out, for this is on the way of each input: a strike or
         # Ctrl-C between the submission and the wait would leave the input behind.
-        guard = here.guard
+        guard = thread_state.guard
         if guard is not None:
             guard.enter()
         function = self._function
@@ -139,7 +140,7 @@ class Remote(Generic[P, R_co]):
                 function._expect("remote.aio")
             waiter = make_async_waiter()
             input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-            if here.guard is None:
+            if thread_state.guard is None:
                 pool = function._submit((input,))
             else:
                 with uninterruptible:

@@ -441,7 +441,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
     # On a container's loop its inputs must go elsewhere, until it runs again.
     unblock_loop = block_loop() if Real._get_running_loop() is not None else None
     try:
-        # Regions of ours, but while the reader has a result.
+        # Uninterruptible regions, but while the reader has a result.
         with uninterruptible:
             try:
                 call = reading.begin()

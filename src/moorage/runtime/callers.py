@@ -16,12 +16,13 @@ from typing import cast
 from .cancellation import current_cell
 from .clock import Waiter
 from .container import Container
-from .context import current_input, hosting
+from .context import current_input
 from .deadlock import check_wait, task_wait_ended
 from .executor import InputTask
 from .input import Input
 from .pools.pool import Pool
 from .real import Real
+from .thread_state import thread_state
 from .uninterruptible import park
 from .waits import On, Reader, TaskWaits, Wait, open_streams, task_waits_of, waits_in_progress
 from .wakers import AsyncWaiter
@@ -35,7 +36,7 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
         InputCancellation: see `park`.
     """
     cell = current_cell()
-    flow: object = cell if cell is not None else hosting.container
+    flow: object = cell if cell is not None else thread_state.container
     if flow is None:
         if not open_streams:
             return park(pool.clock, waiter, timeout)
@@ -162,7 +163,7 @@ def block_loop() -> Callable[[], None] | None:
     For blocking calls: those inputs would wait for this call.  It returns what
     ends that, to be called once; None, and nothing happens, on any other thread.
     """
-    container: Container | None = hosting.container
+    container: Container | None = thread_state.container
     if container is None or current_cell() is not None:
         return None
     pool = cast(Pool, container.host)
@@ -198,7 +199,7 @@ def reader_here() -> Reader:
         thread: object = cell
         input = cell.input
     else:
-        thread = hosting.container or Real.get_ident()
+        thread = thread_state.container or Real.get_ident()
         input = current_input()
     loop = Real._get_running_loop()
     return thread, input, None if loop is None else Real.current_task(loop)

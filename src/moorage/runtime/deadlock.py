@@ -4,16 +4,16 @@ Owns the search and what is said about what it finds.  Begin reading at `look`, 
 `_look_closely`.  ``callers.py`` has each wait looked at when it begins, and those of an
 input's other tasks when one of them ends; a stream has it looked at when its generator must
 wait; the pool after the few other events that take a slot away.  Nothing here runs by
-itself, but the second look at a knot of awaiting inputs, and what loops were asked for.
+itself, but the second look at a deadlock of awaiting inputs, and what loops were asked for.
 
 A search has up to three steps:
 
 1. A quick look, which ends at the first input that surely gets on.
 2. The graph of all that the wait depends on.  It counts an input whose tasks wait as waiting
-   for any of these waits.  A knot of threads alone is cut at once.
-3. Where an input of the knot is asynchronous, its loop is asked what else could make the
+   for any of these waits.  A deadlock of threads alone is cut at once.
+3. Where an input of the cycle is asynchronous, its loop is asked what else could make the
    input go on (``awaited.py``).  If there is something (a task that sleeps, a timer), the
-   loop looks again when that has happened.  If there is nothing, the knot is a fact: a
+   loop looks again when that has happened.  If there is nothing, the cycle is a fact: a
    warning comes now, and the error after `config.deadlock_grace`.
 """
 
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 logger: Final = logging.getLogger("moorage")
 
-# The most waits that a message about a knot names.
+# The most waits that a message about a deadlock names.
 SHOWN: Final = 6
 
 
@@ -87,12 +87,12 @@ def check_all() -> None:
 # Without a slot, and not waiting for a next attempt.
 IN_LINE: Final = (InputState.QUEUED, InputState.OUTSIDE)
 
-# One search at a time: two that find the same knot must not both cut it.
+# One search at a time: two that find the same deadlock must not both cut it.
 _searching: Final = Real.Lock()
 
 
 class _Suspicion:
-    """A knot of which some await: cut after the grace, as it may end in a way not known."""
+    """A deadlock of which some await: cut after the grace, as it may end in a way not known."""
 
     def __init__(self, starts: list[Wait], pools: set[Pool], tasks: list[TaskWaits]) -> None:
         self.starts = starts
@@ -125,7 +125,7 @@ forking.in_child(_after_fork)
 
 
 def check_wait(wait: Wait) -> None:
-    """`wait` has begun, and is known: cut the knot that it closes, if it does."""
+    """`wait` has begun, and is known: cut the cycle that it closes, if it does."""
     on = wait.on
     if type(on) is Input and on.state not in IN_LINE:  # as most are
         alone = len(waits_in_progress) == 1 and on.container is not wait.flow
@@ -198,7 +198,7 @@ def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
 
 
 def _search(starts: list[Wait], pool: Pool | None = None) -> None:
-    """Cut, one by one, the knots in which `starts`, or those in `pool`'s queue, are."""
+    """Cut, one by one, the deadlocks in which `starts`, or those in `pool`'s queue, are."""
     goes_on = True
     while goes_on:
         with _searching:
@@ -211,7 +211,7 @@ def _search(starts: list[Wait], pool: Pool | None = None) -> None:
 
 
 def _decide(graph: WaitingGraph, starts: list[Wait]) -> tuple[Callable[[], object], bool]:
-    """What to do about a knot in `graph`, without the lock; and whether to search once more.
+    """What to do about a deadlock in `graph`, without the lock; and whether to search once more.
 
     `_looking` is held.
     """
@@ -254,14 +254,14 @@ def _warn(text: str, grace: float) -> None:
 
 
 def _wants_patience(graph: WaitingGraph, starts: list[Wait], waits: list[Wait]) -> bool:
-    """Whether the knot is to be looked at again later, which is arranged; `_looking` is held."""
+    """Whether the cycle is to be looked at again later, which is arranged; `_looking` is held."""
     grace = config.deadlock_grace
     awaiting = [wait for wait in waits if wait.awaits]
     if not awaiting or grace <= 0:
         return False
     clock = waits[0].pool.clock
     now = clock.now()
-    # A wait that was dead then has been dead since, whoever else has come to the knot.
+    # A wait that was dead then has been dead since, whoever else has come to the cycle.
     if any(wait.ripe_at is not None and wait.ripe_at <= now for wait in awaiting):
         return False
     for wait in awaiting:
@@ -302,7 +302,7 @@ def _ask(asked: Iterable[TaskWaits]) -> None:
 
 
 def _check_tasks(loop: asyncio.AbstractEventLoop, asked: list[TaskWaits]) -> None:
-    """Find out what may make these go on, and watch it; look for the knot of the others.
+    """Find out what may make these go on, and watch it; look for the cycle of the others.
 
     On the thread of `loop`.
     """

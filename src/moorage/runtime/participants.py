@@ -22,9 +22,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ..exception import InvalidError
-from .patched_time import VirtualTime, current_virtual_clock, lives_by
+from .patched_time import VirtualTime, current_virtual_clock
 from .real import Real
 from .stuck import ON_ITS_LOOP
+from .thread_state import thread_state
 from .uninterruptible import uninterruptible
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Participants:
     @uninterruptible
     def bind_thread(self, key: object) -> None:
         """Let this thread's waits of ours count as those of `key`."""
-        lives_by.clock = self._clock
+        thread_state.clock = self._clock
         with self.lock:
             self.key_of_thread[Real.get_ident()] = key
 
@@ -222,7 +223,7 @@ class Participants:
             if part is not None:
                 part.depth += 1
                 return me
-            self.parts[me] = part = _Part(lives_by.clock)
+            self.parts[me] = part = _Part(thread_state.clock)
             bound = self.key_of_thread.get(me)
             if bound is None:
                 part.key = key = object()
@@ -233,7 +234,7 @@ class Participants:
             elif isinstance(bound, LoopPart) and bound.outer is None:
                 part.key = bound.outer = key = object()
                 self.order(key, OUTSIDE)
-        lives_by.clock = self._clock
+        thread_state.clock = self._clock
         return me
 
     @uninterruptible
@@ -254,7 +255,7 @@ class Participants:
 
     def _end_part(self, ident: int, part: _Part) -> None:
         if ident == Real.get_ident() and ident not in self.key_of_thread:
-            lives_by.clock = part.before
+            thread_state.clock = part.before
         if part.key is None:
             return
         bound = self.key_of_thread.get(ident)
@@ -263,7 +264,7 @@ class Participants:
         elif bound is part.key:
             del self.key_of_thread[ident]
             if ident == Real.get_ident():
-                lives_by.clock = part.before
+                thread_state.clock = part.before
         self.orders.pop(part.key, None)
         self.idle(part.key)
 

@@ -27,9 +27,10 @@ from . import forking
 from .elsewhere import keep_time
 from .outcome import user_frames
 from .participants import BEFORE_ALL, Participants
-from .patched_time import lives_by, patched
+from .patched_time import patched
 from .real import Real
 from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
+from .thread_state import thread_state
 from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
 from .uninterruptible import uninterruptible
 from .virtual_loop import Line, VirtualLoop
@@ -593,7 +594,7 @@ class VirtualClock:
             self.participants.busy[loop] = f"event loop of {loop.thread.name}"
             self.participants.busy.pop(key, None)
             self.participants.key_of_thread[me] = loop
-        loop.before, lives_by.clock = lives_by.clock, self
+        loop.before, thread_state.clock = thread_state.clock, self
 
     def _loop_ends(self, loop: VirtualLoop) -> None:
         me = Real.get_ident()
@@ -606,7 +607,7 @@ class VirtualClock:
             else:
                 self.participants.key_of_thread.pop(me, None)
             self.participants.idle(loop)
-        lives_by.clock = self if key is not None else loop.before
+        thread_state.clock = self if key is not None else loop.before
         loop.before = None
 
     def _loop_closes(self, loop: VirtualLoop) -> None:

@@ -11,7 +11,7 @@ for each search; it takes one pool's lock at a time.  Begin reading at `__init__
 
 An input whose tasks wait is dead only if its loop has looked at the tasks, and found each
 of them blocked.  Until then the graph counts the input as waiting for any of the waits of
-its tasks, and the search asks the loops of those that are in the knot (`unasked`):
+its tasks, and the search asks the loops of those that are in the cycle (`unasked`):
 
     1. The loop finds each task blocked, at a time when `TaskWaits.changes` has some value.
     2. The graph finds the same value: no wait of these tasks has begun or ended since, so
@@ -91,7 +91,7 @@ class WaitingGraph:
         return {pool for (pool, _), node in self.served.items() if not node.alive}
 
     def unasked(self, cycle: set[Node]) -> list[TaskWaits]:
-        """Those in the knot whose loops have not said yet that each of the tasks is blocked."""
+        """Those in the cycle whose loops have not said yet that each of the tasks is blocked."""
         return [
             tasks
             for tasks, node in self.tasks.items()
@@ -120,7 +120,7 @@ class WaitingGraph:
         return all(call.reader is reader for call, reader in self.readers)
 
     def victim(self, cycle: set[Node]) -> Input | None:
-        """The youngest input that has not begun and for which one in the knot waits."""
+        """The youngest input that has not begun and for which one in the cycle waits."""
         found = [
             node.what
             for node in cycle

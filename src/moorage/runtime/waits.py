@@ -101,7 +101,7 @@ class Wait:
         self.awaits: bool = awaits  # in a task: its thread goes on
         self.waiter: Waiter | AsyncWaiter = waiter
         self.since: float = pool.clock.now()
-        # When the patience ends that began when it was first found to be in a knot.
+        # When the patience ends that began when it was first found to be in a deadlock.
         self.ripe_at: float | None = None
         # Set, before it is woken, to be raised where it waits.
         self.error: DeadlockError | None = None
@@ -167,7 +167,7 @@ class TaskWaits:
         # At which the loop looks again; it ends with the root, so that nothing of ours is due
         # on the loop, least of all in virtual time, once the input has ended.
         self._timer: asyncio.TimerHandle | None = None
-        # It is in a knot whose patience has not ended: its waits are looked at then.
+        # It is in a deadlock whose patience has not ended: its waits are looked at then.
         self.is_suspected: bool = False
 
     @property

@@ -237,7 +237,7 @@ class Pool:
         Those beyond its `max_backlog` are let in later if the pool's callers wait
         when it is full, or if they `may_stand_outside` in any case.
 
-        To be called in a region of ours, as this is on the way of each input.
+        To be called in an uninterruptible region, as this is on the way of each input.
 
         Raises:
             ExecutionError: if the pool's run is being left.
@@ -1270,7 +1270,7 @@ class Pool:
     # -- who waits for whom ---------------------------------------------------------------
 
     def block_loop(self, container: Container) -> None:
-        """The loop of `container` is in a blocking call of ours: it takes no async inputs."""
+        """The loop of `container` begins a blocking call: it takes no asynchronous inputs."""
         with self._step:
             self.fleet.block(container)
             self._simple = False
