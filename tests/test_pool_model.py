@@ -406,7 +406,16 @@ class PoolMachine(RuleBasedStateMachine):
             if c.state is not ContainerState.STOPPED and not c.given_up
         ]
         set_aside = [e for e in self.pending if getattr(e, "__name__", "") == "room_granted"]
-        assert self.capacity.statistics().containers == len(live) + len(set_aside)
+        seen = self.capacity.survey()
+        assert seen.containers == len(live) + len(set_aside)
+        in_line = [pool for pool, _ in seen.line]
+        assert len(in_line) == len(set(in_line)), "a pool is in line twice"
+        coming = [getattr(effect, "__self__", None) for effect in set_aside]
+        for world in self.worlds:
+            if world.pool in in_line:
+                assert pool_inside.is_in_line(world.pool), "a pool is in line unknowingly"
+            elif pool_inside.is_in_line(world.pool):
+                assert world.pool in coming, "a pool waits for room that nobody will grant"
 
     # -- the end of an example ----------------------------------------------------------
 

@@ -40,11 +40,19 @@ class Alarm:
     def __init__(self, call_at: CallAt, ring: Callback) -> None:
         self._call_at = call_at
         self._ring = ring
-        # Invariant: None unless a timer is set whose ring the pool has not heard yet.
+        # Invariant: None unless a timer is set whose ring the pool has not heard yet.  No
+        # other timer of this alarm is still to fire.
         self.timer: Timer | None = None
 
     def at(self, when: float) -> None:
-        """Ring at `when`, or at an earlier time that was asked for before."""
+        """Ring at `when`, or at an earlier time that was asked for before.
+
+        The present timer may have fired already:
+            1. a timer for 5 fires, and its ring waits for the pool's lock,
+            2. whoever has the lock asks for 6, and no timer is set,
+            3. the ring is heard.  Whoever hears it looks at all that may be due, and asks
+               again for what is not: for 6.
+        """
         timer = self.timer
         if timer is not None:
             if timer.when <= when:
@@ -92,6 +100,7 @@ class Alarms:
     )
 
     def __init__(self, call_at: CallAt, on_alarm: Callable[[Cause], object]) -> None:
+        # The same alarms as the attributes below, which spare each input the look-up.
         self._of: dict[Cause, Alarm] = {
             cause: Alarm(call_at, partial(on_alarm, cause)) for cause in Cause
         }

@@ -63,13 +63,16 @@ class Backlog:
         self._settled: list[int] = [0, 0]
         # Invariant: how many inputs of both lines are QUEUED.
         self.queued: int = 0
-        # Invariant: once both kinds have come, each input in a line has a ticket.
-        # The line of the one kind that has come so far; None once both have.
+        # The line of the one kind that has come so far, the other line being empty; None
+        # once both kinds have come.
+        # Invariant: while it is None, each input in a line has a ticket, and the tickets of
+        # a line grow from its front to its end.
         self._line: deque[Input] | None = self._lines[False]
-        self._tickets = 0
+        self._tickets = 0  # the last one that was given out
         # Who stands outside, indexed as the lines are, each with how to wake who waits for
-        # its coming in.  Each has a ticket.
-        # Invariant, which the pool keeps: none while there is room for it.
+        # its coming in.  Each has a ticket, of which a door is in the order.
+        # Invariant: those that are OUTSIDE; and, which the pool keeps, none while there is
+        # room for it.
         self._doors: tuple[OrderedDict[Input, Wake | None], OrderedDict[Input, Wake | None]] = (
             OrderedDict(),
             OrderedDict(),

@@ -19,6 +19,7 @@ class Batches:
     __slots__ = ("_target", "is_async", "size", "wait")
 
     def __init__(self, options: BatchOptions) -> None:
+        # All set once: the batches that run are the fleet's, those to come the backlog's.
         self._target = options.target
         self.is_async: bool = options.target.is_async
         self.size: int = options.max_batch_size

@@ -36,10 +36,14 @@ class Endings:
 
     def __init__(self) -> None:
         # A heap: by when, and in which order they were told; the input, the outcome that
-        # was asked for, and whether its time was extended.
+        # was asked for, and whether its time was extended.  An input that has ended stays
+        # in it until its time is over, and an input that was told twice is in it twice.
         self._told: list[tuple[float, int, Input, Outcome, bool]] = []
+        # How often an input was told.  Invariant: no two entries of the heap have the same
+        # number, so that two of one time are never compared by their inputs.
         self._count = 0
-        # Invariant: the ABANDONED inputs, and since when each is.
+        # Invariant: the ABANDONED inputs that hold a slot, the first one first, and since
+        # when each is.  Of a batch it is the batch that is here, and no member.
         self.abandoned: dict[Input, float] = {}
 
     # -- told to end --------------------------------------------------------------------

@@ -37,25 +37,34 @@ class Fleet:
     )
 
     def __init__(self) -> None:
-        self.containers: list[Container] = []  # all but the stopped ones, eldest first
+        # Invariant: all but the STOPPED ones, in the order of their starts.
+        self.containers: list[Container] = []
         # Invariant: the READY ones of `containers`, in the order in which they became so.
         self.ready: list[Container] = []
         self.starting: int = 0  # Invariant: how many of `containers` are STARTING.
-        # Invariant: the slots held in `containers`.
+        # Invariant: the slots held, those of STOPPED containers too: a container that was
+        # stopped by force may leave a thread that runs on, and that gives its slot back late.
         self.running: int = 0
         # Invariant: the slots that may be granted in `ready`, blocked loops included.
         self.free: int = 0
         # Containers whose event loop sits in a blocking call of this library, each with
         # the number of such calls.  They take no asynchronous inputs.
+        # Invariant: no number is 0.  A container of any state may be in it, until its call
+        # has ended.
         self.blocked: dict[Container, int] = {}
         # Invariant: a container has an `idle_since` exactly if it is READY, holds nothing,
         # and is not in `emptied`.
-        self.idle: int = 0  # how many have one
-        self.longest_idle: float | None = None  # the least of them
-        # Containers that gave back their last slot, or became READY without any, since
-        # `rest` was last called.
+        self.idle: int = 0  # Invariant: how many have one.
+        # Invariant: the least of them; None if there is none.  Written under the pool's
+        # lock; the capacity reads it without.
+        self.longest_idle: float | None = None
+        # Containers that gave back their last slot, or became READY without any holder,
+        # since `rest` was last called.  They may hold a slot again by now, be in any other
+        # state, and be in it twice.
+        # Invariant, which the pool keeps: empty whenever nobody holds the lock.
         self.emptied: list[Container] = []
-        self.stopped: list[Container] = []  # whose threads are still to be joined
+        # STOPPED ones whose threads are still to be joined.  The pool takes them out.
+        self.stopped: list[Container] = []
 
     # -- states -----------------------------------------------------------------------
 

@@ -42,7 +42,9 @@ class Kept:
     ) -> None:
         self.family: Hashable = family
         self.options: PoolOptions | None = None  # of its last pool
-        self.in_use: bool = False  # by a pool that is not retired
+        # Invariant: true while a pool uses it that is not retired.  What is in use does not
+        # fall out, so no count is added to the totals twice.
+        self.in_use: bool = False
         self.scaling: Scaling = Scaling(limits, policy)
         self.tally: Tally = Tally()
 
@@ -52,11 +54,14 @@ class Memory:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        # Those used last are at the end.
+        # Those used last are at the end, but for those that were looked at and had to stay.
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
         # Those that fell out and whose keys are alive, as somebody has a handle.
+        # Invariant: no key is in both.
         self._of_handles: weakref.WeakKeyDictionary[Hashable, Kept] = weakref.WeakKeyDictionary()
         # Of each family, the counts of those that fell out.
+        # Invariant: each count of a key is in here, or in its memory in `_kept`, but not in
+        # both.
         self._fallen: dict[Hashable, Tally] = {}
 
     def of(self, key: Hashable, limits: Limits, family: Hashable, now: float) -> Kept:

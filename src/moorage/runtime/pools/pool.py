@@ -97,7 +97,11 @@ class PoolState(enum.Enum):
 
 
 class _Step:
-    """``with pool._step:`` is one event of a pool."""
+    """``with pool._step:`` is one event of a pool.
+
+    It holds no state of its own, so one object serves all threads.  If the method raises, the
+    event ends all the same: what was changed before stands, and what follows from it is done.
+    """
 
     __slots__ = ("_pool",)
 
@@ -159,10 +163,14 @@ class Pool:
         on_retired: Callable[[Pool], object] | None = None,
         probe: Probing | None = None,
     ) -> None:
+        # Written under the lock, and read without it by those who need one option only.
         self.options: PoolOptions = options
+        # Set once, to `_step`.
         self.clock = clock
         self.probe: Probing | None = probe
         self.around: Around | None = None if probe is None else partial(probe.around, self)
+        # Taken by the pool, its containers and their lanes, and by nobody else for long.
+        # Whoever holds it may take the capacity's lock, and no other pool's.
         self.lock: threading.Lock = Real.Lock()
         self.run: object = None  # the run it belongs to; set before it is used
         self.capacity: Capacity = capacity
@@ -176,8 +184,11 @@ class Pool:
 
         # All below guarded by the lock.
         # What to do once the lock is let go, in this order.
+        # Invariant: empty whenever nobody holds the lock: each event takes out what it put in.
         self._after: list[Effect] = []
-        # Settled inputs whose arguments are to be let go of then, after all else.
+        # Settled inputs whose arguments are to be let go of then, after all else.  It is one
+        # list for ever, because the backlog and the attempts put in what they drop.  A
+        # snapshot, which is no event, may leave some of the backlog's to the next event.
         self._dropped: list[Input] = []
         kept = Kept(options.limits, policy) if kept is None else kept
         kept.options = options
@@ -200,6 +211,7 @@ class Pool:
         # a READY container is of use to each input.
         self._simple = self.batches is None
 
+        # Invariant: OPEN, and then for ever CLOSING, or for ever RETIRED.
         self._state = PoolState.OPEN
         # What `submit` looks at.  Invariant: true unless the state is OPEN, and
         # while the run is drained, when the pool takes calls of its run's inputs only.
@@ -207,16 +219,23 @@ class Pool:
         # Whether the run is left by a drain: what was accepted comes to its end.
         self.drains: bool = False
         # Woken, and let go, when no accepted input is left that is not settled.
+        # Invariant: empty unless there is one.
         self._drain_wakes: list[Callable[[], object]] = []
-        self._open_calls = 0  # maps that may submit more
+        # Maps that may submit more.  Invariant: not below 0, and the pool does not retire
+        # while it is above.
+        self._open_calls = 0
         # Whether the policy is to be asked before the event ends, as bounds or containers
         # have changed.
+        # Invariant: false whenever nobody holds the lock, as the next one is.
         self._asks = False
         # Whether slots or room went away: what is queued may wait for itself now.
         self._may_starve = False
-        # Invariant: true exactly if the pool stands in the line for capacity, or the room
-        # that it was granted there is on its way.
+        # Whether the pool waits for room.
+        # Invariant: true if the pool stands in the line for capacity; and if it is true, the
+        # pool stands there, or room is on its way.  Room may also be on its way to a pool
+        # that needs none by now: see `room_granted`.
         self._waiting_for_room = False
+        # Threads in `wait_stopped`.  Invariant: empty if there is no container.
         self._empty_waiters: list[Waiter] = []
         # True in a forked child for a pool inherited from the parent.
         self.forked: bool = False
@@ -1325,9 +1344,17 @@ class Pool:
 
     @uninterruptible
     def room_granted(self) -> None:
-        """Room was set aside for this pool: start a container if it is still wanted."""
+        """Room was set aside for this pool: start a container if it is still wanted.
+
+        The pool may stand in the line again:
+            1. room is set aside, and on its way here,
+            2. the queue becomes empty, and the pool waits for room no more,
+            3. inputs come, and the pool asks for room: it is put in the line,
+            4. the room arrives.  The pool takes it, and leaves the line: it asks anew for
+               what it needs beyond that.
+        """
         with self._step:
-            self._waiting_for_room = False
+            self._leave_line()
             most = self.options.limits.max_containers
             full = most is not None and self.fleet.count >= most
             queued = self.backlog.queued > 0
@@ -1352,7 +1379,14 @@ class Pool:
     # -- containers report ----------------------------------------------------------------
 
     def container_ready(self, container: Container) -> bool:
-        """The enter hooks are done; false if the container is to stop again."""
+        """The enter hooks are done; false if the container is to stop again.
+
+        It may have been stopped while it started:
+            1. thread T runs the enter hooks,
+            2. another thread gives the container up, or closes the pool: it is STOPPING,
+               and nobody calls its `stop`, which is for those that became ready,
+            3. T comes here, is told so, runs the exit hooks, and calls `container_stopped`.
+        """
         with self._step:
             if container.state is STOPPING:
                 return False
@@ -1481,7 +1515,13 @@ class Pool:
             self._after += [waiter.wake for waiter in waiters]
 
     def _join_stopped(self) -> None:
-        """Let go of stopped containers whose threads have ended.  No lock held."""
+        """Let go of stopped containers whose threads have ended.  No lock held.
+
+        Whether a thread lives is asked without the lock, so the list may change meanwhile:
+            1. this thread reads the list, and looks at the threads,
+            2. another container stops, and is appended,
+            3. this thread takes out those that it has seen to have ended, and no other.
+        """
         with self.lock:
             stopped = list(self.fleet.stopped)
         ended = [container for container in stopped if container.ended]

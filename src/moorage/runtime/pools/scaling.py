@@ -46,8 +46,9 @@ class Scaling:
 
     def __init__(self, limits: Limits, policy: Policy | None = None) -> None:
         self.policy: Policy = TargetPolicy(limits) if policy is None else policy
-        self.failed_starts: int = 0  # in a row
-        self.start_again_at: float = 0.0  # no container starts before
+        self.failed_starts: int = 0  # since the last start that succeeded
+        # No container starts before.  Invariant: 0 unless two starts failed in a row.
+        self.start_again_at: float = 0.0
         self.begin(limits)
 
     def begin(self, limits: Limits) -> None:
@@ -55,9 +56,10 @@ class Scaling:
         self.policy.limits = limits
         self.wanted: int = 0  # containers, by the last answer
         self.bursts: bool = True  # whether slots above the target are granted
-        # The slots held when the policy was asked last, with nobody queued, and the idle
-        # containers: while no fewer are held, and no more idle, its answer holds until
-        # the time that it named.
+        # The slots held, and the idle containers, when the policy was asked last.
+        # Invariant: while no fewer slots are held, and no more containers idle, its answer
+        # holds until the time that it named.  With somebody queued it does not hold once
+        # the queue is empty: `asked_with` is INFINITE then.
         self.asked_with: int = INFINITE
         self.asked_idle: int = 0
 
