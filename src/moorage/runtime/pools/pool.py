@@ -1233,10 +1233,13 @@ class Pool:
             if first:
                 self.capacity.register(self)
             if not self.capacity.acquire_nowait(self, self.options.sync_slots, first=first):
-                self._waiting_for_room = True
                 if self._needs_room():
                     self._may_starve = True
-                    self._after.append(self.capacity.make_room)
+                    # Not again while the pool waits: `make_room` asks this pool for an
+                    # idle container too, which is an event, and may come here.
+                    if not self._waiting_for_room:
+                        self._after.append(self.capacity.make_room)
+                    self._waiting_for_room = True
                 else:  # a buffer: nobody else's container goes for it
                     self._leave_line()
                 return
