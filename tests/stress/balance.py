@@ -5,7 +5,8 @@ Owns the comparison, as a function of plain values.  What must equal what:
 - Every ticket that was sent met exactly one fate.  UNSEEN is one: its caller went
   away, so its outcome shows in the statistics only.
 - ``accepted`` is the number of tickets that were not refused.  A ticket PERHAPS
-  accepted counts as 0 or 1; only pools named so have any.
+  accepted counts as 0 or 1: the last one that the feeder of a map had read when the
+  map was closed, which it may have kept.
 - ``succeeded``, ``failed``, ``cancelled`` are the numbers of tickets that met such a
   fate, and what is beyond these is, over all three, exactly the number of UNSEEN.  No
   more of them succeeded than unseen code returned.  In some pools nobody goes away
@@ -43,7 +44,6 @@ class Rules:
     max_inputs: int
     max_retries: int = 0
     timed: bool = False  # has a timeout so short that attempts may end before they begin
-    perhaps: bool = False  # may have tickets PERHAPS accepted
     most_in_a_batch: int | None = None  # None unless it is batched
 
 
@@ -74,8 +74,6 @@ def _unfit(ticket: Ticket, rule: Rules) -> str | None:
         return "nobody saw its end"
     if ticket.twice:
         return "it ended twice for its caller"
-    if fate is Fate.PERHAPS and not rule.perhaps:
-        return "whether it was accepted should be known"
     if None in ends:
         return "its code began and did not end"
     if fate in NEVER_RAN and ends and not rule.max_retries:

@@ -247,7 +247,7 @@ class Caller:
             self.refused(tickets)
             return
         self.leave(results)
-        self.give_up(tickets, fed=fed)
+        self.give_up(tickets, fed=True)
 
     def leave(self, reader: Any) -> bool:
         """Close `reader`, or let go of it; true if only the collector will find it."""
@@ -275,7 +275,7 @@ class Caller:
         except Exception as error:
             first = next(ticket for ticket in tickets if ticket.fate is None)
             note(first, error, self.problems)
-            self.give_up(tickets)
+            self.give_up(tickets, fed=True)
 
     def for_each(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 20)
@@ -284,7 +284,7 @@ class Caller:
         except ResourceExhaustedError:
             self.refused(tickets)
         except Exception:
-            self.give_up(tickets)
+            self.give_up(tickets, fed=True)
         else:
             self.see_no_more(tickets)
 
@@ -459,7 +459,7 @@ class Caller:
             self.did["close"] += 1
         else:
             self.did["drop"] += 1
-        self.give_up(tickets, fed=fed)
+        self.give_up(tickets, fed=True)
 
     async def cancelled_map(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 30)
@@ -481,7 +481,7 @@ class Caller:
         except ResourceExhaustedError:
             self.refused(tickets)
         except asyncio.CancelledError:
-            self.give_up(tickets, fed=fed)
+            self.give_up(tickets, fed=True)
 
     async def for_each_async(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 20)
@@ -492,7 +492,7 @@ class Caller:
         except ResourceExhaustedError:
             self.refused(tickets)
         except Exception:
-            self.give_up(tickets)
+            self.give_up(tickets, fed=True)
         else:
             self.see_no_more(tickets)
 

@@ -316,7 +316,6 @@ def make_program(seed: int) -> Program:
             max_inputs,
             max_retries,
             timed,
-            perhaps=pool == "loose",
             most_in_a_batch=most_in_a_batch,
         )
         return made
