@@ -44,6 +44,7 @@ class Rules:
     max_inputs: int
     max_retries: int = 0
     timed: bool = False  # has a timeout so short that attempts may end before they begin
+    perhaps: bool = False  # may have tickets PERHAPS accepted
     most_in_a_batch: int | None = None  # None unless it is batched
 
 
@@ -74,6 +75,8 @@ def _unfit(ticket: Ticket, rule: Rules) -> str | None:
         return "nobody saw its end"
     if ticket.twice:
         return "it ended twice for its caller"
+    if fate is Fate.PERHAPS and not rule.perhaps:
+        return "whether it was accepted should be known"
     if None in ends:
         return "its code began and did not end"
     if fate in NEVER_RAN and ends and not rule.max_retries:
