@@ -12,6 +12,7 @@ from moorage import App
 from moorage.runtime import idle_threads
 from moorage.runtime.idle_threads import IDLE_FOR, IdleThreads
 from moorage.runtime.offload import MOST_THREADS, LoopExecutor
+from moorage.runtime.real import Real
 from moorage.runtime.threads import ThreadLane
 from moorage.runtime.timekeeper import Timer
 
@@ -402,7 +403,7 @@ def test_work_waits_for_threads_when_none_can_be_made(executor, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(Real.Thread, "start", refuse)
         waiting = executor.submit(int)
     go_on.set()
     assert held.result(60)
@@ -414,7 +415,7 @@ def test_an_executor_without_any_thread_refuses(executor, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(Real.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="start new thread"):
             executor.submit(int)
     assert executor.submit(int).result(60) == 0

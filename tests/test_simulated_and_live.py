@@ -1,9 +1,8 @@
 """The simulator and the live pool, in virtual time, on the same inputs under the same policy.
 
 They do the same at the same times, to the last bit: each asks the policy when the other
-does, and sees the same.  Two things differ.  A live pool that has emptied is dropped, and
-what its policy learned with it; here it is kept.  And a start-up that was cancelled runs
-to its end in the live pool, but counts in neither from then on.
+does, and sees the same.  One thing differs: a start-up that was cancelled runs to its end
+in the live pool, but counts in neither from then on.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ import moorage
 from moorage import App
 from moorage.runtime.autoscaler import Limits, TargetPolicy
 from moorage.runtime.container import ContainerState
-from moorage.runtime.pools import pool, scaling
+from moorage.runtime.pools import scaling
 from moorage.runtime.simulation import TAIL, StartUp, simulate
 from moorage.runtime.traces import poisson
 from moorage.runtime.virtual_clock import VirtualClock
@@ -67,7 +66,6 @@ def recording(answers):
 def live(arrivals, services, options, concurrent, policy, monkeypatch):
     """The waits of the inputs, from arrival to the begin of their code."""
     monkeypatch.setattr(scaling, "TargetPolicy", policy)
-    monkeypatch.setattr(pool.Pool, "_retire_if_unused", lambda self: [])
     app = App("live")
     waits = [None] * len(arrivals)
 

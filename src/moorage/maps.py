@@ -67,6 +67,7 @@ class MapCall:
         "exhausted",
         "feeder_error",
         "feeder_wake",
+        "handed_over",
         "kwargs",
         "last",
         "number",
@@ -91,9 +92,10 @@ class MapCall:
         self.taken: int = 0  # by the reader, which may hold some back to keep the order
         self.delivered: int = 0
         self.done: list[Input] = []  # settled, in that order, not yet taken
-        # Invariant: its inputs that are accepted, or stand outside, and are not settled.  So
-        # whoever closes the map finds them without a look at the inputs of other calls.
+        # Invariant: its inputs that are not settled, in their order.  So whoever closes the map
+        # finds them without a look at the inputs of other calls.
         self.unsettled: dict[Input, None] = {}
+        self.handed_over: int = 0  # of the submitted ones, those that the pool has
         self.exhausted: bool = False
         self.feeder_error: BaseException | None = None
         self.reader_wake: Wake | None = None
@@ -149,6 +151,7 @@ class MapCall:
             raise
         if bounded:
             self.pool.when_let_in(inputs[-1], self._go_on)
+        self.handed_over = first + len(inputs)  # before the look at `closed`: see `_to_cancel`
         if self.closed:
             # The reader has gone meanwhile, and may have cancelled what there
             # was just before these came.
@@ -219,6 +222,16 @@ class MapCall:
         if wake is not None:
             wake()
 
+    def _to_cancel(self) -> list[Input]:
+        """The inputs that whoever closes the map cancels.  Under the pool's lock.
+
+        Those that the pool does not have yet are left to the feeder:
+            1. it notes the inputs in `unsettled`,
+            2. the reader closes the map, and cancels all that the pool has,
+            3. the feeder hands them over, finds the map closed, and cancels them.
+        """
+        return [input for input in self.unsettled if input.index < self.handed_over]
+
     @uninterruptible
     def close(self) -> None:
         """The reader has gone: cancel what is left.  Once; more often is harmless."""
@@ -231,7 +244,7 @@ class MapCall:
             feeder, self.feeder_wake = self.feeder_wake, None
             reader, self.reader_wake = self.reader_wake, None
             done, self.done = self.done, []
-            unsettled = list(self.unsettled)
+            unsettled = self._to_cancel()
         del done
         for wake in (feeder, reader):
             if wake is not None:
@@ -263,7 +276,7 @@ class MapCall:
                 return
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
-            unsettled = list(self.unsettled)
+            unsettled = self._to_cancel()
         if feeder is not None:
             feeder()
         self.pool.cancel_waiting(unsettled)

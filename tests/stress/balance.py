@@ -5,7 +5,8 @@ Owns the comparison, as a function of plain values.  What must equal what:
 - Every ticket that was sent met exactly one fate.  UNSEEN is one: its caller went
   away, so its outcome shows in the statistics only.
 - ``accepted`` is the number of tickets that were not refused.  A ticket PERHAPS
-  accepted counts as 0 or 1; only pools named so have any.
+  accepted counts as 0 or 1: the last one that the feeder of a map had read when the
+  map was closed, which it may have kept.
 - ``succeeded``, ``failed``, ``cancelled`` are the numbers of tickets that met such a
   fate, and what is beyond these is, over all three, exactly the number of UNSEEN.  No
   more of them succeeded than unseen code returned.  In some pools nobody goes away

@@ -206,12 +206,19 @@ class Caller:
             return
         self.cancel(call)
 
-    def source(self, tickets: list[Ticket], fed: bool) -> Any:
-        return iter_of(tickets) if fed else Sent(tickets)
+    def source(self, kind: Kind, tickets: list[Ticket], fed: bool = False) -> Any:
+        """What a map reads: a list, if it may be; it is read whole before the first result."""
+        if fed:
+            return iter_of(tickets)
+        if kind.perhaps:
+            return Sent(tickets)  # by a feeder, one by one
+        for ticket in tickets:
+            ticket.sent = True
+        return list(tickets)
 
     def map(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 40)
-        source = self.source(tickets, self.rng.random() < 0.3)
+        source = self.source(kind, tickets, self.rng.random() < 0.3)
         if self.rng.random() < 0.3:
             results = kind.function.starmap(Rows(source), return_exceptions=True)
         else:
@@ -226,7 +233,7 @@ class Caller:
         if kind.pool in NAMELESS:
             return
         tickets = self.make_many(kind, 40)
-        source = self.source(tickets, self.rng.random() < 0.3)
+        source = self.source(kind, tickets, self.rng.random() < 0.3)
         try:
             got = list(kind.function.map(source, return_exceptions=True, order_outputs=False))
         except ResourceExhaustedError:
@@ -237,7 +244,7 @@ class Caller:
     def part_of_map(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 40)
         fed = kind.pool == "loose" and self.rng.random() < 0.5
-        results = kind.function.map(self.source(tickets, fed), return_exceptions=True)
+        results = kind.function.map(self.source(kind, tickets, fed), return_exceptions=True)
         try:
             for ticket, result in zip(
                 tickets[: self.rng.randint(1, len(tickets))], results, strict=False
@@ -247,7 +254,7 @@ class Caller:
             self.refused(tickets)
             return
         self.leave(results)
-        self.give_up(tickets, fed=fed)
+        self.give_up(tickets, fed=kind.perhaps)
 
     def leave(self, reader: Any) -> bool:
         """Close `reader`, or let go of it; true if only the collector will find it."""
@@ -268,23 +275,27 @@ class Caller:
     def first_error(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 20)
         try:
-            for ticket, result in zip(tickets, kind.function.map(Sent(tickets)), strict=True):
+            for ticket, result in zip(
+                tickets, kind.function.map(self.source(kind, tickets)), strict=True
+            ):
                 note(ticket, result, self.problems)
         except ResourceExhaustedError:
             self.refused(tickets)
         except Exception as error:
             first = next(ticket for ticket in tickets if ticket.fate is None)
             note(first, error, self.problems)
-            self.give_up(tickets)
+            self.give_up(tickets, fed=kind.perhaps)
 
     def for_each(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 20)
         try:
-            kind.function.for_each(Sent(tickets), ignore_exceptions=self.rng.random() < 0.5)
+            kind.function.for_each(
+                self.source(kind, tickets), ignore_exceptions=self.rng.random() < 0.5
+            )
         except ResourceExhaustedError:
             self.refused(tickets)
         except Exception:
-            self.give_up(tickets)
+            self.give_up(tickets, fed=kind.perhaps)
         else:
             self.see_no_more(tickets)
 
@@ -427,7 +438,9 @@ class Caller:
     async def map_async(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 30)
         chance = self.rng.random()
-        source: Any = async_iter_of(tickets) if chance < 0.3 else self.source(tickets, chance < 0.5)
+        source: Any = (
+            async_iter_of(tickets) if chance < 0.3 else self.source(kind, tickets, chance < 0.5)
+        )
         try:
             index = 0
             async for result in kind.function.map.aio(source, return_exceptions=True):
@@ -439,7 +452,7 @@ class Caller:
     async def part_of_map_async(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 30)
         fed = kind.pool == "loose" and self.rng.random() < 0.6
-        source: Any = Sent(tickets)
+        source: Any = self.source(kind, tickets)
         if fed:
             source = async_iter_of(tickets) if self.rng.random() < 0.5 else iter_of(tickets)
         results = kind.function.map.aio(source, return_exceptions=True)
@@ -459,14 +472,14 @@ class Caller:
             self.did["close"] += 1
         else:
             self.did["drop"] += 1
-        self.give_up(tickets, fed=fed)
+        self.give_up(tickets, fed=kind.perhaps)
 
     async def cancelled_map(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 30)
         fed = kind.pool == "loose" and self.rng.random() < 0.6
 
         async def read() -> None:
-            source: Any = async_iter_of(tickets) if fed else Sent(tickets)
+            source: Any = async_iter_of(tickets) if fed else self.source(kind, tickets)
             index = 0
             async for result in kind.function.map.aio(source, return_exceptions=True):
                 note(tickets[index], result, self.problems)
@@ -481,18 +494,18 @@ class Caller:
         except ResourceExhaustedError:
             self.refused(tickets)
         except asyncio.CancelledError:
-            self.give_up(tickets, fed=fed)
+            self.give_up(tickets, fed=kind.perhaps)
 
     async def for_each_async(self, kind: Kind) -> None:
         tickets = self.make_many(kind, 20)
         try:
             await kind.function.for_each.aio(
-                Sent(tickets), ignore_exceptions=self.rng.random() < 0.5
+                self.source(kind, tickets), ignore_exceptions=self.rng.random() < 0.5
             )
         except ResourceExhaustedError:
             self.refused(tickets)
         except Exception:
-            self.give_up(tickets)
+            self.give_up(tickets, fed=kind.perhaps)
         else:
             self.see_no_more(tickets)
 

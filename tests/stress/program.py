@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import moorage
 from moorage import experimental
@@ -58,6 +58,12 @@ class Kind:
     plans: tuple[str, ...] = ()  # beyond those that all do
     children: Kind | None = None  # what its code calls
     strikable: bool = False  # what it was about to send may be unsent
+    perhaps: bool = False  # of what is fed to it one by one, the last may be kept by the feeder
+
+
+# Pools whose maps are fed by a thread or a task: their iterables are read one by one, or
+# their backlogs have bounds.
+FED: Final = frozenset({"loose", "choosy", "patient", "bounded", "lists_bounded"})
 
 
 @dataclass
@@ -309,14 +315,15 @@ def make_program(seed: int) -> Program:
         most_in_a_batch: int | None = None,
         **kind: Any,
     ) -> Kind:
-        made = Kind(pool, function, **kind)
+        perhaps = pool in FED
+        made = Kind(pool, function, perhaps=perhaps, **kind)
         kinds.append(made)
         owners.setdefault(pool, function)
         rules[pool] = Rules(
             max_inputs,
             max_retries,
             timed,
-            perhaps=pool == "loose",
+            perhaps=perhaps,
             most_in_a_batch=most_in_a_batch,
         )
         return made

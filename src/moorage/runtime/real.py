@@ -30,12 +30,12 @@ import sys
 import threading
 import time
 from asyncio import base_events, events, selector_events
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent import futures
 from concurrent.futures import _base as futures_base
 from contextvars import copy_context
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, cast
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -206,6 +206,11 @@ def _class_here(kind: type[T], names: dict[str, Any]) -> type[T]:
     return cast("type[T]", names[kind.__name__])
 
 
+def _is_coroutine(value: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
+    """Also of Cython's; not for generators, which asyncio's own takes for one on 3.11."""
+    return isinstance(value, Coroutine)
+
+
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
     """``inspect.signature(function)``, which goes through a method of its class."""
     found: inspect.Signature = _inspect["_signature_from_callable"](
@@ -325,7 +330,7 @@ class Real:
     all_tasks = _plain(asyncio.all_tasks)
     create_task = _plain(asyncio.create_task)
     current_task = _plain(asyncio.current_task)
-    iscoroutine = _plain(asyncio.iscoroutine)
+    iscoroutine = _plain(_is_coroutine)
     made_by_policy = _plain(asyncio.new_event_loop)
     new_event_loop = _plain(_new_event_loop)
     run = _plain(asyncio.run)
