@@ -63,17 +63,32 @@ class Capacity:
         self, max_containers: int | None = None, max_sync_slots: int | None = None
     ) -> None:
         self._lock = Real.Lock()
+        # None for what is configured at the moment of the question.
         self._max_containers = max_containers
         self._max_sync_slots = max_sync_slots
+
+        # All below guarded by the lock.
+        # Invariant: the containers that exist and were not given up, and the rooms that are
+        # on their way to pools; and the sync slots of all these.
         self._containers = 0
         self._sync_slots = 0
-        # Each with the sync slots that a container of it takes.
+        # Pools that wait for room, first come, first served, each with the sync slots that a
+        # container of it takes.
+        # Invariant: no pool is in it twice, and the first one does not fit.
         self._line: deque[tuple[Tenant, int]] = deque()
+        # Pools that have had a container and are not gone: those to ask for idle ones.
         self._tenants: dict[Tenant, None] = {}
-        # Containers that were told to stop to make room, at most: any that stops counts.
+        # Containers that were told to stop to make room, and have not.  It is a bound from
+        # below: whatever container stops first counts as one of them.  At worst one idle
+        # container too many is asked for.
         self._evicting = 0
-        # Whether a pool waits in line, or first containers took more than the bounds allow.
-        # Read without the lock, by pools that find themselves with an idle container.
+        # Invariant: whether a pool waits in line, or first containers took more than the
+        # bounds allow.  Read without the lock, by pools that find themselves with an idle
+        # container:
+        #     1. a pool marks a container as idle, under its own lock, and reads this,
+        #     2. another pool joins the line, which writes this, and then looks for idle
+        #        containers, as `make_room`.
+        # If 1 reads before 2 writes, 2 looks after 1 marked, and finds the container.
         self.crowded: bool = False
         forking.know(self)
 
@@ -135,6 +150,12 @@ class Capacity:
         Called when a pool joins the line, when first containers went beyond the bounds,
         when a container turns idle while the capacity is crowded, and again when that was
         not room enough.
+
+        Several threads may do it at once, and `longest_idle` may be out of date:
+            1. this thread counts a container as told to stop, before it tells any,
+            2. another thread comes here, and tells one fewer,
+            3. the pool that this thread asks declines, because its container has an input
+               again, and so does each other: this thread counts one back.
         """
         tenants: list[Tenant] | None = None
         while True:

@@ -103,14 +103,21 @@ class Host(Protocol):
 class Container(Protocol):
     """What a pool asks of a container."""
 
-    number: int
-    state: ContainerState  # written by the pool, under its lock
+    # All below written by the pool, under its lock.
+    number: int  # in the order of the starts; one number for one container of a run's key
+    state: ContainerState  # written by `Fleet.move` only
+    # The inputs up to which it is filled at first.  Invariant: not above `slots.limit`.
     target: int
+    # Invariant: empty unless the state is READY or DRAINING; apart from threads that outlive
+    # a container which was stopped by force.
     slots: Slots
-    idle_since: float | None  # None while it holds an input, or is not ready
+    idle_since: float | None  # Invariant: None while it holds an input, or is not READY
     started_at: float  # when it was told to boot
-    takes_no_more: bool  # it gets no further inputs: not to be taken back
-    given_up: bool  # its inputs or its start do not end: it counts no more
+    # It gets no further inputs, and is not taken back.  Once true, for ever.
+    takes_no_more: bool
+    # Its inputs or its start do not end: it counts no more, and its room was given back.
+    # Once true, for ever.  Invariant: the state is neither STARTING nor READY then.
+    given_up: bool
 
     @property
     def host(self) -> Host:

@@ -180,13 +180,19 @@ class TaskLane:
             getattr(loop, "mark_sent", None) if clock.virtual else None
         )
         # Guarded by the pool's lock.
-        self._ready: deque[Input] = deque()  # granted, waiting for a task
+        # Granted, waiting for a task, first in, first out.  Those that were cancelled
+        # meanwhile are SETTLED, and passed over by `_take`.
+        self._ready: deque[Input] = deque()
         # Invariant: if _ready is not empty, the loop's thread is awake: the
         # bell was rung since it last found _ready empty, or it is in this
         # class's code and will look before it leaves.
         self._awake = False
+        # Invariant: once true, for ever, and the bell is not rung any more.
         self._closed = False
+
         # Touched by the loop's thread only.
+        # True while tasks are made.  Whoever settles an input in there starts nothing: the
+        # outermost call does.
         self._starting = False
         slow = config.slow_loop_seconds
         self._watch: LoopWatch | None = (

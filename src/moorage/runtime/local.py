@@ -57,13 +57,23 @@ class LocalContainer:
         self._clock = clock
         self._virtual = clock.participants
         self._thread = Real.Thread(target=self._main, name=self._name, daemon=True)
+        # Set by T before the container becomes ready, and read by others after that; by
+        # `join` also before, for which None is nothing to join.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._executor: LoopExecutor | None = None
         self._tasks: TaskLane | None = None
-        self._start = Start()
-        self._stop_asked = False  # guarded by the pool's lock
         self._worker: Worker | None = None  # T, if there is no loop to run
-        self._serving = False  # touched by T only
+        # Lets other threads cancel the enter hooks: see ``lifecycle.py``.
+        self._start = Start()
+        # Written once, to true, under the pool's lock, and read by T without it:
+        #     1. the user's code stops the loop, and T is about to look at this,
+        #     2. another thread sets it, and sends `_stop_serving` to the loop,
+        #     3. if T looks before 2 it runs the loop again, and meets `_stop_serving` there;
+        #        if T looks after 2 it runs the exit hooks, and `_stop_serving`, which comes
+        #        while they run, finds `_serving` false and does nothing.
+        self._stop_asked = False
+        # Touched by T only.  Invariant: true while the loop runs for inputs, not for hooks.
+        self._serving = False
         # What T takes part in virtual time as while it stops, apart from before:
         # the stop may be asked for before T has ended its part as a starter.
         self._stopping = object()

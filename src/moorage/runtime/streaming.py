@@ -51,11 +51,18 @@ class Stream:
         self._lock = Real.Lock()
         # Invariant: a producer waits only while the buffer is full and open, a
         # reader only while it is empty and neither ended nor closed.
+        # A producer adds an item before it waits, so there may be AHEAD items, and no more.
         self._items: deque[Any] = deque()
+        # How to wake who waits.  Invariant: taken out by whoever calls it, so each is called
+        # once:
+        #     1. the producer finds the buffer full, and leaves its wake, under the lock,
+        #     2. the reader takes an item, and the wake out, under the lock,
+        #     3. the reader calls the wake, without the lock.  If the producer does not wait
+        #        yet, its waiter is set, and does not wait.
         self._producer: Wake | None = None
         self._reader: Wake | None = None
-        self._ended = False
-        self._closed = False
+        self._ended = False  # no item comes any more; once true, for ever
+        self._closed = False  # the reader has gone; once true, for ever
 
     # -- the reader's side ----------------------------------------------------
 

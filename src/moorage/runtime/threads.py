@@ -67,6 +67,8 @@ class Worker:
     )
 
     def __init__(self, *, stays: bool = False) -> None:
+        # Invariant: held while the worker runs or is parked.  Whoever takes the worker from
+        # the idle stack releases it, once.
         self.bell: threading.Lock = Real.Lock()
         self.bell.acquire()
         # The container's thread T stays: what `enter` has made may be bound to it.
@@ -104,14 +106,23 @@ class ThreadLane:
         self._around = around
         self.instance: object = None  # set before the container becomes ready
         # All below guarded by the pool's lock.
-        self._ready: deque[Input] = deque()  # granted, waiting for a thread
+        # Granted, waiting for a thread, first in, first out.  Those that were cancelled
+        # meanwhile are SETTLED, and passed over by `_take`.
+        self._ready: deque[Input] = deque()
         self._resting: IdleThreads[Worker] = IdleThreads(lock, self._dismissed)
-        self._idle: Final = self._resting.stack  # the same list
+        # The same list.  Invariant: each of its workers is parked, or about to be, and holds
+        # no input.
+        self._idle: Final = self._resting.stack
+        # Invariant: those that run, are parked, or are on their way; at most `limit`.
         self._workers: list[Worker] = []
         # Invariant: if _ready is not empty and a worker is parked or may be
-        # made, then one is on its way.
+        # made, then one is on its way.  A worker that settles an input is on its way too:
+        #     1. a worker's input ends, and the worker takes the lock,
+        #     2. the pool grants the slot to a further input, and calls `place`: no other
+        #        worker is woken,
+        #     3. this worker takes that input, and sends another if there are more.
         self._on_its_way = False
-        self._stopping = False
+        self._stopping = False  # once true, for ever
         # Those made here.  Dead ones are taken out before they are the most of it.
         self._threads: list[threading.Thread] = []
 
@@ -228,7 +239,13 @@ class ThreadLane:
             bind_cell(None)  # the exit hooks that follow belong to no input
 
     def _arrive(self, worker: Worker) -> None:
-        """Take inputs, now and whenever the bell is rung, until stopped or dismissed."""
+        """Take inputs, now and whenever the bell is rung, until stopped or dismissed.
+
+        The bell may be rung before the worker waits for it:
+            1. this worker is put on the idle stack, and lets the lock go,
+            2. another thread takes it off, and releases the bell,
+            3. this worker acquires the bell, which does not block, and looks again.
+        """
         bind_cell(worker.cell)
         parked = self._resting.parked
         while True:
