@@ -523,6 +523,8 @@ class Pool:
             self._leave_line()
         if backlog.queued or backlog.outside:
             self._serve(asks=not freed)
+            if self._waiting_for_room and not self._needs_room():
+                self._leave_line()  # the last of the queue has its slot
         if fleet.emptied:
             while (ended := fleet.rest(self._now())) is not None:
                 self._stop(ended)
