@@ -30,7 +30,8 @@ bench: $(VENV)/.installed-bench
 stress: $(VENV)/.installed-test
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED))
 
-# Breaks the pool at one call of `_settle_down` after the other: its model must find each.
+# Breaks the pool at one call of `_settle_down` after the other: its model must find each.  Then
+# at one step inside it after the other, for information.
 mutants: $(VENV)/.installed-test
 	$(BIN)/python -m tests.mutations
 
