@@ -251,7 +251,8 @@ class App:
 
     def _with_included(self) -> list[App]:
         """It and all that it includes, each once, though apps may include each other."""
-        apps, met = [self], {self}
+        apps: list[App] = [self]
+        met: set[App] = {self}
         for app in apps:
             found = [other for other in app._included if other not in met]
             apps += found
@@ -260,7 +261,8 @@ class App:
 
     def _with_includers(self) -> list[App]:
         """It and all that include it, each once."""
-        apps, met = [self], {self}
+        apps: list[App] = [self]
+        met: set[App] = {self}
         for app in apps:
             live = [other for ref in app._includers if (other := ref()) is not None]
             found = [other for other in live if other not in met]

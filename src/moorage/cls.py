@@ -303,9 +303,9 @@ class Values:
         values: dict[str, Any] | None = None,
         identity: Hashable | None = None,
     ) -> None:
-        self.cls = cls
-        self.args = args
-        self.kwargs = kwargs
+        self.cls: Cls = cls
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
         # What is made when it is first needed, by name.  Two threads may both make one: it
         # is stored by `setdefault`, so that both have the first.
         self._made: dict[str, Any] = {}

@@ -86,7 +86,7 @@ class Participants:
         self._clock = clock
         self._keeping = keeping
         # The clock's lock too.  A leaf: nothing is called while it is held but `keeping`.
-        self.lock = Real.Lock()
+        self.lock: threading.Lock = Real.Lock()
         # All below are guarded by the lock.
         # Names of those that are busy.  Invariant: time moves only while this, and
         # `awaited`, is empty.
@@ -100,12 +100,12 @@ class Participants:
         self.orders: dict[object, tuple[int, int]] = {}
         self._came = 0
         # Counts up with everything that happens here.
-        self.changes = 0
+        self.changes: int = 0
         # The parts of threads that entered, by the thread's ident.
         self.parts: dict[int, _Part] = {}
         # Scopes and loops that keep the clock open; the last of them closes it.
-        self.open = 0
-        self.closed = False
+        self.open: int = 0
+        self.closed: bool = False
 
     def after_fork(self) -> None:
         """In a forked child: of those that took part, this thread is left."""

@@ -309,37 +309,37 @@ class Real:
     """What moorage needs of the standard library.  Never made: its attributes are read."""
 
     # time
-    monotonic = _plain(time.monotonic)
-    sleep = _plain(time.sleep)
+    monotonic: Final = _plain(time.monotonic)
+    sleep: Final = _plain(time.sleep)
 
     # threading
-    Thread = _class_here(threading.Thread, _threading)
-    Event = _class_here(threading.Event, _threading)
-    Lock = threading.Lock
-    RLock = threading.RLock
-    current_thread = _plain(_same(threading.current_thread, _threading))
-    all_threads = _plain(_same(threading.enumerate, _threading))
-    get_ident = _plain(threading.get_ident)
-    main_thread = _plain(_same(threading.main_thread, _threading))
+    Thread: Final = _class_here(threading.Thread, _threading)
+    Event: Final = _class_here(threading.Event, _threading)
+    Lock: Final = threading.Lock
+    RLock: Final = threading.RLock
+    current_thread: Final = _plain(_same(threading.current_thread, _threading))
+    all_threads: Final = _plain(_same(threading.enumerate, _threading))
+    get_ident: Final = _plain(threading.get_ident)
+    main_thread: Final = _plain(_same(threading.main_thread, _threading))
 
     # asyncio
-    Handle = asyncio.Handle
-    Runner = asyncio.Runner
-    _get_running_loop = _plain(asyncio._get_running_loop)
-    get_running_loop = _plain(asyncio.get_running_loop)
-    all_tasks = _plain(asyncio.all_tasks)
-    create_task = _plain(asyncio.create_task)
-    current_task = _plain(asyncio.current_task)
-    iscoroutine = _plain(_is_coroutine)
-    made_by_policy = _plain(asyncio.new_event_loop)
-    new_event_loop = _plain(_new_event_loop)
-    run = _plain(asyncio.run)
-    shield = _plain(asyncio.shield)
-    wait = _plain(asyncio.wait)
-    wait_for = _plain(asyncio.wait_for)
+    Handle: Final = asyncio.Handle
+    Runner: Final = asyncio.Runner
+    _get_running_loop: Final = _plain(asyncio._get_running_loop)
+    get_running_loop: Final = _plain(asyncio.get_running_loop)
+    all_tasks: Final = _plain(asyncio.all_tasks)
+    create_task: Final = _plain(asyncio.create_task)
+    current_task: Final = _plain(asyncio.current_task)
+    iscoroutine: Final = _plain(_is_coroutine)
+    made_by_policy: Final = _plain(asyncio.new_event_loop)
+    new_event_loop: Final = _plain(_new_event_loop)
+    run: Final = _plain(asyncio.run)
+    shield: Final = _plain(asyncio.shield)
+    wait: Final = _plain(asyncio.wait)
+    wait_for: Final = _plain(asyncio.wait_for)
 
     # What `new_event_loop` mostly gives, for subclasses.
-    SelectorEventLoop = cast(
+    SelectorEventLoop: Final = cast(
         "type[asyncio.SelectorEventLoop]", _loop_class(asyncio.SelectorEventLoop)
     )
 
@@ -347,15 +347,19 @@ class Real:
     Future: type[futures_base.Future[Any]] = _class_with(futures_base.Future, _of_futures)
 
     # inspect
-    currentframe = _plain(_same(inspect.currentframe, _inspect))
-    getattr_static = _plain(_same(inspect.getattr_static, _inspect))
-    getcoroutinestate = _plain(_same(inspect.getcoroutinestate, _inspect))
-    getgeneratorstate = _plain(_same(inspect.getgeneratorstate, _inspect))
-    isasyncgenfunction = _plain(cast("IsKind", _same(inspect.isasyncgenfunction, _inspect)))
-    isawaitable = _plain(_same(inspect.isawaitable, _inspect))
-    isclass = _plain(_same(inspect.isclass, _inspect))
-    iscoroutinefunction = _plain(cast("IsKind", _same(inspect.iscoroutinefunction, _inspect)))
-    isgeneratorfunction = _plain(cast("IsKind", _same(inspect.isgeneratorfunction, _inspect)))
+    currentframe: Final = _plain(_same(inspect.currentframe, _inspect))
+    getattr_static: Final = _plain(_same(inspect.getattr_static, _inspect))
+    getcoroutinestate: Final = _plain(_same(inspect.getcoroutinestate, _inspect))
+    getgeneratorstate: Final = _plain(_same(inspect.getgeneratorstate, _inspect))
+    isasyncgenfunction: Final = _plain(cast("IsKind", _same(inspect.isasyncgenfunction, _inspect)))
+    isawaitable: Final = _plain(_same(inspect.isawaitable, _inspect))
+    isclass: Final = _plain(_same(inspect.isclass, _inspect))
+    iscoroutinefunction: Final = _plain(
+        cast("IsKind", _same(inspect.iscoroutinefunction, _inspect))
+    )
+    isgeneratorfunction: Final = _plain(
+        cast("IsKind", _same(inspect.isgeneratorfunction, _inspect))
+    )
     if TYPE_CHECKING:  # which narrow the type of what they are asked about
 
         @staticmethod
@@ -366,24 +370,24 @@ class Real:
     else:
         isfunction = _same(inspect.isfunction, _inspect)
         ismethod = _same(inspect.ismethod, _inspect)
-    ismodule = _plain(_same(inspect.ismodule, _inspect))
-    signature = _plain(_signature)
+    ismodule: Final = _plain(_same(inspect.ismodule, _inspect))
+    signature: Final = _plain(_signature)
 
     # others
-    SimpleQueue = queue.SimpleQueue
-    DefaultSelector = selectors.DefaultSelector
-    copy = _plain(_same(copy.copy, _globals_of(copy)))
-    exit_now = _plain(os._exit)
-    close = _plain(os.close)
-    getcwd = _plain(os.getcwd)
-    urandom = _plain(os.urandom)
-    write = _plain(os.write)
-    getsignal = _plain(signal.getsignal)
-    set_signal = _plain(signal.signal)
-    socketpair = _plain(_same(socket.socketpair, _socket))
+    SimpleQueue: Final = queue.SimpleQueue
+    DefaultSelector: Final = selectors.DefaultSelector
+    copy: Final = _plain(_same(copy.copy, _globals_of(copy)))
+    exit_now: Final = _plain(os._exit)
+    close: Final = _plain(os.close)
+    getcwd: Final = _plain(os.getcwd)
+    urandom: Final = _plain(os.urandom)
+    write: Final = _plain(os.write)
+    getsignal: Final = _plain(signal.getsignal)
+    set_signal: Final = _plain(signal.signal)
+    socketpair: Final = _plain(_same(socket.socketpair, _socket))
     if sys.platform != "win32":
-        pthread_kill = _plain(signal.pthread_kill)
+        pthread_kill: Final = _plain(signal.pthread_kill)
     if sys.platform == "linux":
-        eventfd = _plain(os.eventfd)
-        eventfd_read = _plain(os.eventfd_read)
-        eventfd_write = _plain(os.eventfd_write)
+        eventfd: Final = _plain(os.eventfd)
+        eventfd_read: Final = _plain(os.eventfd_read)
+        eventfd_write: Final = _plain(os.eventfd_write)

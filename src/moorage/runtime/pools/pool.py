@@ -69,6 +69,8 @@ from .batches import Batches
 from .endings import ENDS_FOR_RETRY_WITHIN, ENDS_WITHIN, Endings
 from .fleet import Fleet
 from .kept import Kept
+from .scaling import Scaling
+from .tally import Tally
 
 logger: Final = logging.getLogger("moorage")
 
@@ -166,7 +168,7 @@ class Pool:
         # Written under the lock, and read without it by those who need one option only.
         self.options: PoolOptions = options
         # Set once, to `_step`.
-        self.clock = clock
+        self.clock: Clock = clock
         self.probe: Probing | None = probe
         self.around: Around | None = None if probe is None else partial(probe.around, self)
         # Taken by the pool, its containers and their lanes, and by nobody else for long.
@@ -193,18 +195,20 @@ class Pool:
         kept = Kept(options.limits, policy) if kept is None else kept
         kept.options = options
         kept.in_use = True
-        self.kept = kept
-        self.tally = kept.tally
-        self.scaling = kept.scaling
+        self.kept: Kept = kept
+        self.tally: Tally = kept.tally
+        self.scaling: Scaling = kept.scaling
         self.scaling.begin(options.limits)
-        self.batches = None if options.batching is None else Batches(options.batching)
+        self.batches: Batches | None = (
+            None if options.batching is None else Batches(options.batching)
+        )
         size = 1 if self.batches is None else self.batches.size
-        self.backlog = Backlog(options.max_backlog, size, self._dropped)
-        self.fleet = Fleet()
-        self.attempts = Attempts(options.retries, self._dropped)
+        self.backlog: Backlog = Backlog(options.max_backlog, size, self._dropped)
+        self.fleet: Fleet = Fleet()
+        self.attempts: Attempts = Attempts(options.retries, self._dropped)
         self._failed_before = self.attempts.errors  # the same dict: each input asks
-        self.endings = Endings()
-        self.alarms = Alarms(clock.call_at, self._on_alarm)
+        self.endings: Endings = Endings()
+        self.alarms: Alarms = Alarms(clock.call_at, self._on_alarm)
         self._execution = self.alarms.execution  # each grant asks
         self._timeout = options.timeout
         # Invariant: false while a loop is blocked, and in a batched pool; else each slot of
