@@ -91,8 +91,10 @@ class MapCall:
         self.taken: int = 0  # by the reader, which may hold some back to keep the order
         self.delivered: int = 0
         self.done: list[Input] = []  # settled, in that order, not yet taken
-        # Invariant: its inputs that are accepted, or stand outside, and are not settled.  So
-        # whoever closes the map finds them without a look at the inputs of other calls.
+        # Invariant: its inputs that are accepted, or stand outside, and are not settled, but
+        # for those that `submit` hands over at this moment.  So whoever closes the map finds
+        # them without a look at the inputs of other calls, and none that the pool does not
+        # know yet, which must not be cancelled.
         self.unsettled: dict[Input, None] = {}
         self.exhausted: bool = False
         self.feeder_error: BaseException | None = None
@@ -110,7 +112,7 @@ class MapCall:
         return self.pool.drains
 
     def settled(self, input: Input, /) -> Wake | None:
-        del self.unsettled[input]
+        self.unsettled.pop(input, None)
         self.done.append(input)
         wake = self.reader_wake
         if wake is not None:
@@ -133,7 +135,6 @@ class MapCall:
         bounded = self.is_bounded()
         with self.pool.lock:
             self.submitted = first + len(inputs)
-            self.unsettled.update(dict.fromkeys(inputs))
             if bounded:
                 self.last = inputs[-1]
         try:
@@ -144,14 +145,15 @@ class MapCall:
             # must not wait for them.
             with self.pool.lock:
                 self.submitted = first
-                for input in inputs:
-                    del self.unsettled[input]
             raise
+        with self.pool.lock:
+            self.unsettled.update((input, None) for input in inputs if input.outcome is None)
+            closed = self.closed
         if bounded:
             self.pool.when_let_in(inputs[-1], self._go_on)
-        if self.closed:
-            # The reader has gone meanwhile, and may have cancelled what there
-            # was just before these came.
+        if closed:
+            # 1. the pool accepts these, 2. the reader goes, and cancels what it finds in
+            # `unsettled`, 3. they come there.  Or 2 comes before 1.
             self.pool.cancel_all(inputs)
 
     @ours
