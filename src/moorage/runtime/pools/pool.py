@@ -116,7 +116,7 @@ class _Step:
         traceback: TracebackType | None,
     ) -> None:
         pool = self._pool
-        after: Sequence[Effect] = ()
+        after: list[Effect] = []
         try:
             pool._settle_down()
             pool._retire_if_unused()
@@ -126,6 +126,7 @@ class _Step:
             pool.lock.release()
         if after:
             carry_out(after)
+            let_go(after)  # a wake may lead to a call that nobody else has any more
 
 
 class Pool:
@@ -905,7 +906,7 @@ class Pool:
     def _forget_attempts(self, input: Input) -> None:
         errors = self.attempts.ended(input)
         if errors:
-            self._after.append(errors.clear)  # the user's objects: not under the lock
+            self._after.append(partial(let_go, errors))
 
     # -- cancelling -----------------------------------------------------------------------
 
@@ -1141,7 +1142,7 @@ class Pool:
                 self._after.append(wake)
         if (following := self.endings.next_overdue()) is not None:
             self.alarms.end.at(following)
-        self._after.append(passed.clear)  # the user's objects may die with them
+        self._after.append(partial(let_go, passed))
 
     def _try_again(self) -> None:
         """Queue the failed inputs whose next attempt is due."""
@@ -1616,6 +1617,10 @@ def _forget(inputs: list[Input]) -> None:
 
     Elsewhere, if this thread keeps time: a deadline's callback comes here too.
     """
-    let_go([(input, input.args, input.kwargs) for input in inputs])
-    for input in inputs:
+    gone: list[object] = []
+    while inputs:
+        input = inputs.pop()
+        gone += (input, input.args, input.kwargs)
         input.args, input.kwargs = (), None
+        del input
+    let_go(gone)
