@@ -69,6 +69,7 @@ from .batches import Batches
 from .endings import ENDS_FOR_RETRY_WITHIN, ENDS_WITHIN, Endings
 from .fleet import Fleet
 from .kept import Kept
+from .tally import Tally
 
 logger: Final = logging.getLogger("moorage")
 
@@ -429,6 +430,13 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         with self.lock:
             return self.counted()
+
+    @ours
+    def add_to(self, total: Tally) -> None:
+        """Count in `total` what this pool and those before it have counted, up to now."""
+        with self.lock:
+            total.add(self.tally)
+            total.busy_seconds += self.fleet.running * self._now()
 
     def counted(self) -> PoolStatistics:
         """As `statistics`.  Under the lock."""
