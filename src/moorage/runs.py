@@ -30,9 +30,9 @@ from .runtime.pools.kept import Kept, Memory
 from .runtime.pools.pool import Pool, drained_run, is_called_from_within
 from .runtime.probing import Probing
 from .runtime.real import Real
-from .runtime.regions import ours
 from .runtime.statistics import ClassStatistics, PoolStatistics, count_class, count_kept
 from .runtime.timekeeper import process_timekeeper
+from .runtime.uninterruptible import uninterruptible
 from .runtime.wakers import make_async_waiter
 from .serializing import check_installed
 
@@ -266,7 +266,7 @@ class Draining:
             )
 
 
-@ours
+@uninterruptible
 def close_runs(runs: Sequence[Run]) -> None:
     """Leave `runs` together, each within its grace.
 
