@@ -431,7 +431,7 @@ class Pool:
         with self.lock:
             return self.counted()
 
-    @ours
+    @uninterruptible
     def add_to(self, total: Tally) -> None:
         """Count in `total` what this pool and those before it have counted, up to now."""
         with self.lock:
