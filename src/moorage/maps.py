@@ -90,7 +90,9 @@ class MapCall:
         self.submitted: int = 0
         self.taken: int = 0  # by the reader, which may hold some back to keep the order
         self.delivered: int = 0
-        self.done: list[Input] = []  # settled, in that order, not yet taken
+        # Settled, in that order, not yet taken.  Invariant: empty once it is closed, as an
+        # input leads to its call: what nobody reads would wait for the collector.
+        self.done: list[Input] = []
         # Invariant: its inputs that are accepted, or stand outside, and are not settled, but
         # for those that `submit` hands over at this moment.  So whoever closes the map finds
         # them without a look at the inputs of other calls, and none that the pool does not
@@ -113,7 +115,8 @@ class MapCall:
 
     def settled(self, input: Input, /) -> Wake | None:
         self.unsettled.pop(input, None)
-        self.done.append(input)
+        if not self.closed:
+            self.done.append(input)
         wake = self.reader_wake
         if wake is not None:
             # Once for all results that come before the reader looks.
@@ -149,6 +152,8 @@ class MapCall:
         with self.pool.lock:
             self.unsettled.update((input, None) for input in inputs if input.outcome is None)
             closed = self.closed
+            if closed:
+                self.last = None
         if bounded:
             self.pool.when_let_in(inputs[-1], self._go_on)
         if closed:
@@ -232,9 +237,9 @@ class MapCall:
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
             reader, self.reader_wake = self.reader_wake, None
-            done, self.done = self.done, []
+            done = self._let_inputs_go()
             unsettled = list(self.unsettled)
-        del done
+        done.clear()
         for wake in (feeder, reader):
             if wake is not None:
                 wake()
@@ -250,6 +255,8 @@ class MapCall:
             if self.closed:
                 return
             self.closed = True
+            done = self._let_inputs_go()
+        done.clear()
         self.pool.close_call()
 
     @uninterruptible
@@ -265,11 +272,21 @@ class MapCall:
                 return
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
+            done = self._let_inputs_go()
             unsettled = list(self.unsettled)
+        done.clear()
         if feeder is not None:
             feeder()
         self.pool.cancel_waiting(unsettled)
         self.pool.close_call()
+
+    def _let_inputs_go(self) -> list[Input]:
+        """It is closed: forget what nobody reads.  Under the lock, without which they die."""
+        gone, self.done = self.done, []
+        if self.last is not None:
+            gone.append(self.last)
+            self.last = None
+        return gone
 
 
 OpenMap = Callable[[], MapCall]

@@ -192,6 +192,7 @@ class Timekeeper:
                 due = [callback]
                 del callback
                 run_timer(due)
+                del due
                 continue
             if when is None:
                 self._bell.acquire()

@@ -532,6 +532,7 @@ class VirtualClock:
                 due = [callback]
                 del callback
                 run_timer(due)
+                del due
             elif pending is not None and not watches:
                 pass  # it was cancelled just now
             elif not watches or self._stuck_after is None:
