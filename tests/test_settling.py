@@ -230,9 +230,8 @@ def test_an_error_and_its_arguments_die_with_its_caller_not_with_a_collection(
             raise Noted
 
     function = {"sync": sync, "async": asynchronous, "method": Work().method}[kind]
-    with app.run():
-        with contextlib.suppress(CustomError):
-            call(function)
+    with app.run(), contextlib.suppress(CustomError):
+        call(function)
     # Workers are joined by now: one may have been on its way out of the input above.  So may
     # be the thread that feeds a map whose function has a full backlog.
     for thread in threading.enumerate():
