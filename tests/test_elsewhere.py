@@ -1,5 +1,6 @@
 """What must not run on a thread that keeps time runs elsewhere, in order, and delays nothing."""
 
+import asyncio
 import gc
 import logging
 import os
@@ -242,3 +243,94 @@ def test_arguments_of_an_input_that_waited_too_long_die_on_no_thread_that_keeps_
         with pytest.raises(moorage.exception.QueueTimeoutError):
             second.get(timeout=30)
     assert "timekeeper" not in died_on[0]
+
+
+# -- what dies when a deadline has come -------------------------------------------------------
+
+
+@pytest.fixture
+def users():
+    """Makes objects of a user's, and says where they died: collected by nobody but us."""
+    died_on: list[str] = []
+
+    class Users:
+        def __del__(self) -> None:
+            died_on.append(threading.current_thread().name)
+
+    gc.collect()
+    gc.disable()
+    yield Users, died_on
+    gc.enable()
+
+
+def cleaned_up():
+    done = threading.Event()
+    do_elsewhere(done.set)
+    assert done.wait(30)
+
+
+def test_a_result_that_came_after_a_timeout_dies_on_no_thread_that_keeps_time(users):
+    Users, died_on = users
+    app = moorage.App("again")
+    attempts = []
+
+    @app.function(timeout=5, retries=moorage.Retries(max_retries=1, initial_delay=0))
+    async def slow_at_first():
+        attempts.append(1)
+        if len(attempts) == 1:
+            await asyncio.sleep(60)
+        return Users()
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        slow_at_first.spawn().get()
+        clock.sleep(30)
+        cleaned_up()
+        assert len(died_on) == 1
+        assert "clock" not in died_on[0], died_on
+
+
+def test_the_results_of_a_map_die_with_its_last_input_on_no_thread_that_keeps_time(users):
+    Users, died_on = users
+    app = moorage.App("map")
+
+    @app.function(queue_timeout=5, max_containers=1)
+    async def make(kind):
+        if kind == "hold":
+            await asyncio.sleep(60)
+        return Users()
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        make.spawn_map(["make", "hold", "wait"])
+        clock.sleep(100)
+        cleaned_up()
+        assert len(died_on) >= 1
+        assert not any("clock" in name for name in died_on), died_on
+
+
+def test_earlier_errors_die_on_no_thread_that_keeps_time(users):
+    Users, died_on = users
+    app = moorage.App("errors")
+
+    class Refused(Exception):
+        def __init__(self, of: object) -> None:
+            super().__init__()
+            self.of = of
+
+    @app.function(
+        queue_timeout=5,
+        max_containers=1,
+        retries=moorage.Retries(max_retries=1, initial_delay=1),
+    )
+    async def fail(kind):
+        if kind == "hold":
+            await asyncio.sleep(100)
+        raise Refused(Users())
+
+    with VirtualClock() as clock, app.run(clock=clock):
+        fail.spawn("fail")
+        fail.spawn("hold")
+        clock.sleep(30)
+        cleaned_up()
+        clock.sleep(200)
+        cleaned_up()
+        assert not any("clock" in name for name in died_on), died_on

@@ -11,6 +11,8 @@ import moorage
 from moorage import App
 from moorage.exception import AsyncUsageWarning, InputCancelledError, InvalidError
 from moorage.functions import WINDOW
+from moorage.maps import MapCall
+from moorage.runtime.pools.pool import Pool
 from moorage.runtime.virtual_clock import VirtualClock
 
 
@@ -500,3 +502,37 @@ def test_leaving_the_run_ends_a_map_that_collects_errors(in_threads):
         gate.set()
     with pytest.raises(moorage.exception.ExecutionError):
         reader.result()
+
+
+@pytest.mark.parametrize("end", ["close", "failed"])
+def test_a_reader_that_goes_while_inputs_are_handed_over_cancels_none_too_early(end, monkeypatch):
+    app, gate, seen = App(), threading.Event(), []
+
+    @app.function(max_containers=1)
+    def hold(value):
+        gate.wait(30)
+        return value
+
+    submit = Pool.submit
+
+    def submit_late(pool, inputs, **options):
+        call = inputs[0].call
+        if isinstance(call, MapCall) and call.submitted > 1:
+            # The pool does not know these inputs yet.
+            getattr(call, end)()
+            seen.append(pool.statistics().queued)
+        return submit(pool, inputs, **options)
+
+    with app.run():
+        first = hold.spawn(0)
+        monkeypatch.setattr(Pool, "submit", submit_late)
+        call = hold._open_map({})
+        call.submit([(1,)])
+        call.submit([(2,), (3,)])
+        monkeypatch.undo()
+        assert seen == [0]
+        found = hold.statistics()
+        assert (found.accepted, found.queued, found.cancelled) == (4, 0, 3)
+        gate.set()
+        assert first.get() == 0
+        assert hold.remote(4) == 4

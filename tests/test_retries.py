@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from moorage import Retries, config
+from moorage import App, Retries, config
 from moorage.exception import InvalidError
 from moorage.retries import retry_policy
 
@@ -138,3 +138,52 @@ def test_a_bool_is_no_number_of_retries(strict):
     with pytest.raises(TypeError) as caught:
         retry_policy(True, "f")
     assert isinstance(caught.value, InvalidError) is not strict
+
+
+class Uneven(Retries):
+    asked = 0
+
+    def delay(self, attempt):
+        Uneven.asked += 1
+        return (0.25, 4.0, 0.5)[attempt - 1]
+
+
+def test_a_subclass_is_asked_once_for_its_pauses():
+    Uneven.asked = 0
+    policy = retry_policy(Uneven(max_retries=3), "f")
+    assert [policy.delay(attempt) for attempt in (1, 2, 3)] == [0.25, 4.0, 0.5]
+    assert policy.max_retries == Uneven.asked == 3
+    assert policy == retry_policy(Uneven(max_retries=3), "f")
+    assert hash(policy) == hash(retry_policy(Uneven(max_retries=3), "f"))
+    assert policy != Retries(max_retries=3)
+    assert Retries(max_retries=3) != policy
+    assert retry_policy(policy, "f") is policy  # as with_options() has it
+    assert retry_policy(Uneven(max_retries=0), "f").max_retries == 0
+
+
+def test_a_subclass_with_very_many_retries_is_not_asked_for_all():
+    class Same(Retries):
+        def delay(self, attempt):
+            return 0.125
+
+    assert retry_policy(Same(max_retries=10**9), "f").delay(10**8) == 0.125
+
+
+@pytest.mark.parametrize("pause", [-1.0, float("nan"), float("inf"), "soon"])
+def test_a_subclass_whose_pause_is_none(pause):
+    class Wrong(Retries):
+        def delay(self, attempt):
+            return pause
+
+    with pytest.raises(InvalidError, match="delay"):
+        retry_policy(Wrong(max_retries=1), "f")
+
+
+def test_a_subclass_that_fails_fails_where_it_is_used():
+    class Fails(Retries):
+        def delay(self, attempt):
+            raise LookupError("of the user's")
+
+    app = App()
+    with pytest.raises(LookupError, match="of the user's"):
+        app.function(retries=Fails(max_retries=1))(lambda: None)

@@ -1,6 +1,7 @@
 """Settling: how what user code raises reaches its caller, and what it leaves alone."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import traceback
@@ -177,37 +178,67 @@ def raise_by_for_each(function):
     function.for_each([()])
 
 
+def raise_by_a_map_that_fails_again_and_again(function):
+    list(function.map([()] * 3))
+
+
+def raise_by_get(function):
+    function.spawn().get()
+
+
+def raise_by_get_of_many(function):
+    function.experimental_spawn_map([()] * 3).get(index=1)
+
+
 @pytest.mark.parametrize(
-    "call", [raise_by_remote, raise_by_map, raise_by_a_step_of_a_map, raise_by_for_each]
+    "call",
+    [
+        raise_by_remote,
+        raise_by_map,
+        raise_by_a_step_of_a_map,
+        raise_by_a_map_that_fails_again_and_again,
+        raise_by_for_each,
+        raise_by_get,
+        raise_by_get_of_many,
+    ],
 )
+@pytest.mark.parametrize("max_backlog", [None, 3])
 @pytest.mark.parametrize("kind", ["sync", "async", "method"])
 def test_an_error_and_its_arguments_die_with_its_caller_not_with_a_collection(
-    kind, call, no_collections
+    kind, call, max_backlog, no_collections
 ):
     app = App("test")
+    alive = []
 
-    @app.function()
+    class Noted(CustomError):
+        def __init__(self):
+            super().__init__(1, detail="")
+            alive.append(weakref.ref(self))
+
+    @app.function(max_containers=1, max_backlog=max_backlog)
     def sync(*_):
-        raise CustomError(1, detail="")
+        raise Noted
 
-    @app.function(name="async")
+    @app.function(name="async", max_containers=1, max_backlog=max_backlog)
     async def asynchronous(*_):
-        raise CustomError(1, detail="")
+        raise Noted
 
-    @app.cls()
+    @app.cls(max_containers=1, max_backlog=max_backlog)
     class Work:
         @moorage.method()
         def method(self, *_):
-            raise CustomError(1, detail="")
+            raise Noted
 
     function = {"sync": sync, "async": asynchronous, "method": Work().method}[kind]
-    with app.run():
-        try:
-            call(function)
-        except CustomError as error:
-            alive = weakref.ref(error)
-    # Joined by now: a worker may have been on its way out of the input above.
-    assert alive() is None
+    with app.run(), contextlib.suppress(CustomError):
+        call(function)
+    # Workers are joined by now: one may have been on its way out of the input above.  So may
+    # be the thread that feeds a map whose function has a full backlog.
+    for thread in threading.enumerate():
+        if thread.name.startswith("moorage-feeder"):
+            thread.join(30)
+    assert alive
+    assert [error() for error in alive if error() is not None] == []
 
 
 def test_an_error_of_a_stream_dies_with_its_caller(no_collections):

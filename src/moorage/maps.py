@@ -91,7 +91,9 @@ class MapCall:
         self.submitted: int = 0
         self.taken: int = 0  # by the reader, which may hold some back to keep the order
         self.delivered: int = 0
-        self.done: list[Input] = []  # settled, in that order, not yet taken
+        # Settled, in that order, not yet taken.  Invariant: empty once it is closed, as an
+        # input leads to its call: what nobody reads would wait for the collector.
+        self.done: list[Input] = []
         # Invariant: its inputs that are not settled, in their order.  So whoever closes the map
         # finds them without a look at the inputs of other calls.
         self.unsettled: dict[Input, None] = {}
@@ -112,8 +114,9 @@ class MapCall:
         return self.pool.drains
 
     def settled(self, input: Input, /) -> Wake | None:
-        del self.unsettled[input]
-        self.done.append(input)
+        self.unsettled.pop(input, None)
+        if not self.closed:
+            self.done.append(input)
         wake = self.reader_wake
         if wake is not None:
             # Once for all results that come before the reader looks.
@@ -155,6 +158,7 @@ class MapCall:
         if self.closed:
             # The reader has gone meanwhile, and may have cancelled what there
             # was just before these came.
+            self.last = None
             self.pool.cancel_all(inputs)
 
     @uninterruptible
@@ -243,9 +247,9 @@ class MapCall:
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
             reader, self.reader_wake = self.reader_wake, None
-            done, self.done = self.done, []
+            done = self._let_inputs_go()
             unsettled = self._to_cancel()
-        del done
+        done.clear()
         for wake in (feeder, reader):
             if wake is not None:
                 wake()
@@ -261,6 +265,8 @@ class MapCall:
             if self.closed:
                 return
             self.closed = True
+            done = self._let_inputs_go()
+        done.clear()
         self.pool.close_call()
 
     @uninterruptible
@@ -276,11 +282,21 @@ class MapCall:
                 return
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
+            done = self._let_inputs_go()
             unsettled = self._to_cancel()
+        done.clear()
         if feeder is not None:
             feeder()
         self.pool.cancel_waiting(unsettled)
         self.pool.close_call()
+
+    def _let_inputs_go(self) -> list[Input]:
+        """It is closed: forget what nobody reads.  Under the lock, without which they die."""
+        gone, self.done = self.done, []
+        if self.last is not None:
+            gone.append(self.last)
+            self.last = None
+        return gone
 
 
 OpenMap = Callable[[], MapCall]

@@ -1,11 +1,12 @@
 """How often, and after which pause, a failed input is tried again.
 
 Owns the policy as a value and what may be written for it.  Nothing here waits:
-whoever retries asks :meth:`Retries.delay` and arms a timer.
+whoever retries asks :meth:`Retries.delay`, under a pool's lock, and arms a timer.
 """
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Final
 
@@ -113,11 +114,47 @@ class Retries:
         )
 
 
+class _Asked(Retries):
+    """What a user's subclass of `Retries` says, asked once.
+
+    For a pool asks for pauses under its lock, where no code of the user's may run.
+    """
+
+    def __init__(self, policy: Retries, function_name: str) -> None:
+        self.max_retries = policy.max_retries
+        self.backoff_coefficient = policy.backoff_coefficient
+        self.initial_delay = policy.initial_delay
+        self.max_delay = policy.max_delay
+        self._pauses: tuple[float, ...] = tuple(
+            policy.delay(attempt) for attempt in range(1, min(policy.max_retries, _ASKED) + 1)
+        )
+        for attempt, pause in enumerate(self._pauses, 1):
+            _check_number("delay", pause)
+            if not 0.0 <= pause < math.inf:
+                raise InvalidError(
+                    f"{type(policy).__name__}.delay({attempt}), of the retries of "
+                    f"{function_name!r}, gave {pause}; return seconds, from 0 on"
+                )
+
+    def delay(self, attempt: int) -> float:
+        return self._pauses[min(attempt, len(self._pauses)) - 1]
+
+    def _key(self) -> tuple[object, ...]:
+        return (*super()._key(), self._pauses)
+
+
+# The most pauses that a subclass is asked for; all later ones are as the last.
+_ASKED: Final = 100
+
+
 def retry_policy(retries: int | Retries | None, function_name: str) -> Retries | None:
     """Turn what ``retries=`` was given into a policy; an int means that many, 1 s apart.
 
+    A subclass of ``Retries`` is asked for its pauses here, once.
+
     Raises:
-        InvalidError: if it is neither an int, nor a ``Retries``, nor None, or negative.
+        InvalidError: if it is neither an int, nor a ``Retries``, nor None, or negative; or if
+            a subclass gives a pause that is none.
         TypeError: in strict mode for True and False, and for a ``Retries`` whose
             ``max_retries`` is not an int.
     """
@@ -126,7 +163,7 @@ def retry_policy(retries: int | Retries | None, function_name: str) -> Retries |
     if isinstance(retries, Retries):
         if config.strict:
             _check_int(retries.max_retries)
-        return retries
+        return retries if type(retries) in (Retries, _Asked) else _Asked(retries, function_name)
     if isinstance(retries, bool):
         _check_int(retries)
     if not isinstance(retries, int):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -114,16 +114,31 @@ class Run:
 
     def statistics(self, key: Hashable) -> PoolStatistics | None:
         """The counts of `key`, whether it has a pool now or not; None if it never had one."""
-        with self._lock:
-            pool, kept = self.pools.get(key), self._memory.find(key)
-        if pool is not None:
-            return pool.statistics()
-        return None if kept is None else count_kept(kept, self.clock.now())
+        while True:
+            # Under the lock no pool begins, so nobody counts meanwhile.
+            with self._lock:
+                pool, kept = self.pools.get(key), self._memory.find(key)
+                if pool is None:
+                    return None if kept is None else count_kept(kept, self.clock.now())
+            seen = pool.statistics()
+            if self.pools.get(key) is pool:
+                return seen
+            # 1. the pool is found here, 2. it retires, 3. another one begins, and counts in
+            # the same tally, 4. the first one is asked, and knows nothing of what runs there.
 
     def class_statistics(self, name: str) -> ClassStatistics:
         """The counts of a class over all sets of parameters, those that fell out of memory too."""
+        # Under the lock no pool begins or is forgotten, so each tally is counted once, and
+        # by the pool that uses it.
         with self._lock:
-            return count_class(name, self._memory.total(name))
+            total = self._memory.fallen(name)
+            for key, kept in self._memory.of_family(name):
+                pool = self.pools.get(key)
+                if pool is None:
+                    total.add(kept.tally)
+                else:
+                    pool.add_to(total)
+        return count_class(name, total)
 
     def find(self, key: Hashable) -> Pool | None:
         """The pool for `key`, if there is one: also one that is just being made."""

@@ -465,7 +465,7 @@ class FunctionCall(Generic[R_co]):
         elif caller is not _OUTSIDE:
             context = Context()
             context.run(running_input.set, caller)
-        before, self.context = self.context, context
+        gone, self.context = [self.context], context
         ended = _EndedCall(self.number, self.target, context)
         for input in inputs:
             input.call = ended
@@ -474,7 +474,7 @@ class FunctionCall(Generic[R_co]):
             for _, child in registry.children(self):
                 if child._settled_at is not None:
                     child._let_context_go()
-        let_go(before)
+        let_go(gone)
 
     @property
     def get(self) -> Get[R_co]:

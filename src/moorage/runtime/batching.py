@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 
 from ..exception import InvalidError
 from .context import current_input
+from .elsewhere import let_go
 from .input import Input, InputState, Target
 from .outcome import Failure, Outcome, Value, failure_of
 from .real import Real
@@ -112,9 +113,12 @@ class BatchCall:
         members = self.members
         if ended:
             self.members, self.ran, self.listed, self.misfits = [], [], [], {}
+        gone: list[object] = []
         for member in members:
             if member.outcome is not None:
+                gone += (member.args, member.kwargs)
                 member.args, member.kwargs = (), None
+        let_go(gone)
 
     def __repr__(self) -> str:
         return f"<BatchCall of {len(self.members)} of {self.target.name}>"

@@ -21,7 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from . import forking
 from .real import Real
@@ -178,18 +178,17 @@ def do_elsewhere(work: Work) -> None:
     _cleanup.add(work)
 
 
-def let_go(*things: object) -> None:
-    """Drop `things`, which may be the last references to objects of the user's.
+def let_go(gone: list[Any]) -> None:
+    """Empty `gone`, whose items may be the last references to objects of the user's.
 
-    The caller drops its own references before it returns to its caller: ``let_go(*gone)``,
-    then ``gone.clear()``.
+    On the thread for cleaning up, if this one keeps time, else here and now.  The caller
+    keeps no reference of its own to an item: that would be the last one if the other
+    thread is the faster one.
     """
     if thread_state.keeps_time:
-        _cleanup.add(partial(_drop, things))
-
-
-def _drop(things: tuple[object, ...]) -> None:
-    del things
+        _cleanup.add(gone.clear)
+    else:
+        gone.clear()
 
 
 def flush(seconds: float) -> bool:

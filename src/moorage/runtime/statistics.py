@@ -104,7 +104,7 @@ class ClassStatistics:
     cancelled: int
     retries: int  # attempts after the first
     containers_started: int
-    busy_seconds: float  # of all slots that were given back, for as long as they were held
+    busy_seconds: float  # of all slots, for as long as they were held
     start_seconds: float  # of all containers that became ready, from their boot on
 
 
@@ -119,6 +119,7 @@ def count_class(name: str, tally: Tally) -> ClassStatistics:
         cancelled=tally.cancelled,
         retries=tally.retries,
         containers_started=tally.starts,
+        # Adding and subtracting leaves tiny errors.
         busy_seconds=max(0.0, tally.busy_seconds),
         start_seconds=tally.start_seconds,
     )

@@ -189,8 +189,10 @@ class Timekeeper:
             if callback is None and self._posted:
                 callback = self._posted.popleft()
             if callback is not None:
-                run_timer(callback)
+                due = [callback]
                 del callback
+                run_timer(due)
+                del due
                 continue
             if when is None:
                 self._bell.acquire()
@@ -198,17 +200,20 @@ class Timekeeper:
                 self._bell.acquire(timeout=min(when - now, threading.TIMEOUT_MAX))
 
 
-def run_timer(callback: Callback) -> None:
-    """Run a callback on a thread that keeps time; nothing that it raises ends the thread."""
+def run_timer(due: list[Callback]) -> None:
+    """Run the one callback in `due`, and drop it; this thread keeps time.
+
+    Nothing that the callback raises ends the thread.  It comes in a list, which holds the
+    only reference: a closure may lead to an input, and so to objects of the user's, whose
+    ``__del__`` must not run here.
+    """
     try:
         try:
-            callback()
+            due[0]()
         except BaseException as error:
             log_elsewhere(logger, logging.ERROR, "a timer of moorage failed", exc_info=error)
-        if type(callback) is not MethodType:
-            # A closure may hold the last reference to an input, and with it to objects of the
-            # user's, whose `__del__` must not run here.  Methods are those of the engine.
-            let_go(callback)
+        if type(due[0]) is not MethodType:  # methods are those of the engine
+            let_go(due)
     except BaseException:  # no memory is left
         pass
 

@@ -529,8 +529,10 @@ class VirtualClock:
                 else:
                     watches = self._somebody_waits_for_ever()
             if callback is not None:
-                run_timer(callback)
+                due = [callback]
                 del callback
+                run_timer(due)
+                del due
             elif pending is not None and not watches:
                 pass  # it was cancelled just now
             elif not watches or self._stuck_after is None:

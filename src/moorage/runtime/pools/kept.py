@@ -85,16 +85,17 @@ class Memory:
                 pass  # such a key is never a handle's
         return kept
 
-    def total(self, family: Hashable) -> Tally:
-        """The counts of all keys of a family, those that fell out too."""
+    def fallen(self, family: Hashable) -> Tally:
+        """The counts of those keys of a family that fell out."""
         total = Tally()
         fallen = self._fallen.get(family)
         if fallen is not None:
             total.add(fallen)
-        for kept in self._kept.values():
-            if kept.family == family:
-                total.add(kept.tally)
         return total
+
+    def of_family(self, family: Hashable) -> list[tuple[Hashable, Kept]]:
+        """The keys of a family that did not, each with its memory."""
+        return [(key, kept) for key, kept in self._kept.items() if kept.family == family]
 
     def _make_room(self, now: float) -> None:
         kept = self._kept

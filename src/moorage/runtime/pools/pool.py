@@ -122,7 +122,7 @@ class _Step:
         traceback: TracebackType | None,
     ) -> None:
         pool = self._pool
-        after: Sequence[Effect] = ()
+        after: list[Effect] = []
         try:
             pool._settle_down()
             pool._retire_if_unused()
@@ -132,6 +132,7 @@ class _Step:
             pool.lock.release()
         if after:
             carry_out(after)
+            let_go(after)  # a wake may lead to a call that nobody else has any more
 
 
 class Pool:
@@ -451,6 +452,13 @@ class Pool:
     def statistics(self) -> PoolStatistics:
         with self.lock:
             return self.counted()
+
+    @uninterruptible
+    def add_to(self, total: Tally) -> None:
+        """Count in `total` what this pool and those before it have counted, up to now."""
+        with self.lock:
+            total.add(self.tally)
+            total.busy_seconds += self.fleet.running * self._now()
 
     def counted(self) -> PoolStatistics:
         """As `statistics`.  Under the lock."""
@@ -930,7 +938,7 @@ class Pool:
     def _forget_attempts(self, input: Input) -> None:
         errors = self.attempts.ended(input)
         if errors:
-            self._after.append(errors.clear)  # the user's objects: not under the lock
+            self._after.append(partial(let_go, errors))
 
     # -- cancelling -----------------------------------------------------------------------
 
@@ -1166,7 +1174,7 @@ class Pool:
                 self._after.append(wake)
         if (following := self.endings.next_overdue()) is not None:
             self.alarms.end.at(following)
-        self._after.append(passed.clear)  # the user's objects may die with them
+        self._after.append(partial(let_go, passed))
 
     def _try_again(self) -> None:
         """Queue the failed inputs whose next attempt is due."""
@@ -1665,6 +1673,10 @@ def _forget(inputs: list[Input]) -> None:
 
     Elsewhere, if this thread keeps time: a deadline's callback comes here too.
     """
-    let_go([(input, input.args, input.kwargs) for input in inputs])
-    for input in inputs:
+    gone: list[object] = []
+    while inputs:
+        input = inputs.pop()
+        gone += (input, input.args, input.kwargs)
         input.args, input.kwargs = (), None
+        del input
+    let_go(gone)
