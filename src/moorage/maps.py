@@ -114,7 +114,7 @@ class MapCall:
         return self.pool.drains
 
     def settled(self, input: Input, /) -> Wake | None:
-        self.unsettled.pop(input, None)
+        del self.unsettled[input]
         if not self.closed:
             self.done.append(input)
         wake = self.reader_wake
