@@ -46,7 +46,7 @@ from .findable import registry
 from .frames import short, shortened_as
 from .maps import MapResults
 from .runtime.callers import hold_loop, park_for, reader_here, wait_for
-from .runtime.context import current_input
+from .runtime.context import current_input, running_input
 from .runtime.deadlock import producer_waits
 from .runtime.input import Input, Target
 from .runtime.outcome import Value
@@ -212,7 +212,8 @@ class Spawn(Generic[P, R_co]):
         with ours:
             call = FunctionCall._make(function._target, args, kwargs)
             function._submit(call._inputs, call)
-            spawner = current_input()
+            # Most are spawned outside of any input: that is known without a call.
+            spawner = None if running_input.get(None) is None else current_input()
             if spawner is not None and isinstance(spawner.call, FunctionCall):
                 registry.add_child(spawner.call, spawner.index, call)
         return call

@@ -67,6 +67,7 @@ class MapCall:
         "exhausted",
         "feeder_error",
         "feeder_wake",
+        "forget",
         "kwargs",
         "last",
         "number",
@@ -93,7 +94,8 @@ class MapCall:
         self.done: list[Input] = []  # settled, in that order, not yet taken
         # Invariant: its inputs that are accepted, or stand outside, and are not settled.  So
         # whoever closes the map finds them without a look at the inputs of other calls.
-        self.unsettled: dict[Input, None] = {}
+        self.unsettled: set[Input] = set()
+        self.forget: Callable[[Input], object] = self.unsettled.remove  # as each input asks
         self.exhausted: bool = False
         self.feeder_error: BaseException | None = None
         self.reader_wake: Wake | None = None
@@ -110,13 +112,17 @@ class MapCall:
         return self.pool.drains
 
     def settled(self, input: Input, /) -> Wake | None:
-        del self.unsettled[input]
+        self.forget(input)
         self.done.append(input)
         wake = self.reader_wake
         if wake is not None:
             # Once for all results that come before the reader looks.
             self.reader_wake = None
         return wake
+
+    def _in_order(self) -> list[Input]:
+        """Those of `unsettled` in their order.  Under the lock."""
+        return sorted(self.unsettled, key=lambda input: input.index)
 
     def is_bounded(self) -> bool:
         """Whether the backlog of the pool has a bound."""
@@ -133,7 +139,7 @@ class MapCall:
         bounded = self.is_bounded()
         with self.pool.lock:
             self.submitted = first + len(inputs)
-            self.unsettled.update(dict.fromkeys(inputs))
+            self.unsettled.update(inputs)
             if bounded:
                 self.last = inputs[-1]
         try:
@@ -144,10 +150,10 @@ class MapCall:
             # must not wait for them.
             with self.pool.lock:
                 self.submitted = first
-                for input in inputs:
-                    del self.unsettled[input]
+                self.unsettled.difference_update(inputs)
             raise
-        if bounded:
+        # Only a submit makes it stand outside: if it does not, it never will.
+        if bounded and inputs[-1].state is InputState.OUTSIDE:
             self.pool.when_let_in(inputs[-1], self._go_on)
         if self.closed:
             # The reader has gone meanwhile, and may have cancelled what there
@@ -231,7 +237,7 @@ class MapCall:
             feeder, self.feeder_wake = self.feeder_wake, None
             reader, self.reader_wake = self.reader_wake, None
             done, self.done = self.done, []
-            unsettled = list(self.unsettled)
+            unsettled = self._in_order()
         del done
         for wake in (feeder, reader):
             if wake is not None:
@@ -263,7 +269,7 @@ class MapCall:
                 return
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
-            unsettled = list(self.unsettled)
+            unsettled = self._in_order()
         if feeder is not None:
             feeder()
         self.pool.cancel_waiting(unsettled)

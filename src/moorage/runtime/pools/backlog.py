@@ -41,10 +41,10 @@ class Backlog:
     __slots__ = (
         "_discarded",
         "_doors",
-        "_line",
         "_lines",
         "_settled",
         "_tickets",
+        "line",
         "most",
         "outside",
         "queued",
@@ -64,8 +64,9 @@ class Backlog:
         # Invariant: how many inputs of both lines are QUEUED.
         self.queued: int = 0
         # Invariant: once both kinds have come, each input in a line has a ticket.
-        # The line of the one kind that has come so far; None once both have.
-        self._line: deque[Input] | None = self._lines[False]
+        # The line of the one kind that has come so far; None once both have.  Not empty while
+        # inputs are queued.  The pool takes the first one out itself, if it is QUEUED.
+        self.line: deque[Input] | None = self._lines[False]
         self._tickets = 0
         # Who stands outside, indexed as the lines are, each with how to wake who waits for
         # its coming in.  Each has a ticket.
@@ -84,14 +85,14 @@ class Backlog:
             return
         kind = inputs[0].call.target.is_async
         line = self._lines[kind]
-        if line is not self._line:
-            if self._line:
+        if line is not self.line:
+            if self.line:
                 # The other kind was alone until now, and its inputs came before these.
-                self._give_tickets(self._line)
-                self._line = None
-            elif self._line is not None:
-                self._line = line
-            if self._line is None:
+                self._give_tickets(self.line)
+                self.line = None
+            elif self.line is not None:
+                self.line = line
+            if self.line is None:
                 self._give_tickets(inputs)
         line.extend(inputs)
         self.queued += len(inputs)
@@ -105,7 +106,7 @@ class Backlog:
 
     def next(self) -> Input | None:
         """Take out the first input; None if there is none."""
-        line = self._line
+        line = self.line
         if line is None:
             line = self._eldest_line()
         while line:
