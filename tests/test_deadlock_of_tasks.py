@@ -15,7 +15,7 @@ from moorage import config
 from moorage.exception import DeadlockError
 from moorage.runtime import callers
 from moorage.runtime.virtual_clock import VirtualClock
-from moorage.runtime.waits import known, open_streams
+from moorage.runtime.waits import open_streams, waits_in_progress
 
 GRACE = config.deadlock_grace
 
@@ -23,7 +23,7 @@ GRACE = config.deadlock_grace
 @pytest.fixture(autouse=True)
 def every_wait_ends() -> Iterator[None]:
     yield
-    assert not known
+    assert not waits_in_progress
     assert not open_streams
 
 
@@ -503,7 +503,7 @@ def test_the_end_of_a_wait_is_counted_before_the_wait_is_taken_out(clock, monkey
     @app.function()
     async def f():
         with monkeypatch.context() as patch:
-            patch.setattr(callers, "known", Known())
+            patch.setattr(callers, "waits_in_progress", Known())
             await asyncio.create_task(leaf.remote.aio())
 
     with app.run(clock=clock):

@@ -31,9 +31,9 @@ from .runtime.pools.pool import Pool, drained_run, is_called_from_within
 from .runtime.pools.tally import Tally
 from .runtime.probing import Probing
 from .runtime.real import Real
-from .runtime.regions import ours
 from .runtime.statistics import PoolStatistics, count_kept
 from .runtime.timekeeper import process_timekeeper
+from .runtime.uninterruptible import uninterruptible
 from .runtime.wakers import make_async_waiter
 from .serializing import check_installed
 
@@ -252,7 +252,7 @@ class Draining:
             )
 
 
-@ours
+@uninterruptible
 def close_runs(runs: Sequence[Run]) -> None:
     """Leave `runs` together, each within its grace.
 

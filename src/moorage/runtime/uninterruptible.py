@@ -10,10 +10,11 @@ nothing.  Also owns :func:`park`, the one way to wait on behalf of a caller.
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from types import CodeType
 from typing import TYPE_CHECKING, ClassVar, Final, ParamSpec, Protocol, TypeVar
+
+from .thread_state import thread_state
 
 if TYPE_CHECKING:
     from .clock import Clock, Waiter
@@ -53,38 +54,30 @@ class Guard(Protocol):
         ...
 
 
-class Here(threading.local):
-    """What is known of the thread that asks."""
-
-    guard: Guard | None = None
-
-
-here: Final = Here()
-
 # Code at whose borders a region begins or ends, before it could say so.
 # Clean-up begins with it: 1. an error leaves the user's block, 2. ``pool.cancel`` is
 # called for it, 3. a Ctrl-C comes as its frame begins, and nobody would cancel.
-begins_region: Final[set[CodeType]] = set()
+begins_uninterruptible: Final[set[CodeType]] = set()
 
 
-class _Ours:
+class _Uninterruptible:
     """``with ours:``, or ``@ours`` for a whole function: a region of ours.  They nest."""
 
     __slots__ = ()
 
     def __enter__(self) -> None:
-        guard = here.guard
+        guard = thread_state.guard
         if guard is not None:
             guard.enter()
 
     def __exit__(self, *error: object) -> None:
-        guard = here.guard
+        guard = thread_state.guard
         if guard is not None:
             guard.exit()
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            guard = here.guard
+            guard = thread_state.guard
             if guard is None:
                 return function(*args, **kwargs)
             guard.enter()
@@ -93,12 +86,12 @@ class _Ours:
             finally:
                 guard.exit()
 
-        begins_region.add(guarded.__code__)  # one for all
+        begins_uninterruptible.add(guarded.__code__)  # one for all
         return functools.wraps(function)(guarded)
 
 
-ours: Final = _Ours()
-begins_region.add(_Ours.__enter__.__code__)
+uninterruptible: Final = _Uninterruptible()
+begins_uninterruptible.add(_Uninterruptible.__enter__.__code__)
 
 
 def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
@@ -111,7 +104,7 @@ def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
             before or during the wait.
         KeyboardInterrupt: on the main thread.
     """
-    guard = here.guard
+    guard = thread_state.guard
     if guard is None:
         return clock.wait(waiter, timeout)
     guard.begin_wait(waiter)
