@@ -213,7 +213,8 @@ class Spawn(Generic[P, R_co]):
         with uninterruptible:
             call = FunctionCall._make(function._target, args, kwargs)
             function._submit(call._inputs, call)
-            spawner = current_input()
+            # Most are spawned outside of any input: that is known without a call.
+            spawner = None if running_input.get(None) is None else current_input()
             if spawner is not None and isinstance(spawner.call, FunctionCall):
                 registry.add_child(spawner.call, spawner.index, call)
         return call

@@ -123,6 +123,10 @@ class MapCall:
             self.reader_wake = None
         return wake
 
+    def _in_order(self) -> list[Input]:
+        """Those of `unsettled` in their order.  Under the lock."""
+        return sorted(self.unsettled, key=lambda input: input.index)
+
     def is_bounded(self) -> bool:
         """Whether the backlog of the pool has a bound."""
         return self.pool.backlog.most is not None
@@ -138,7 +142,7 @@ class MapCall:
         bounded = self.is_bounded()
         with self.pool.lock:
             self.submitted = first + len(inputs)
-            self.unsettled.update(dict.fromkeys(inputs))
+            self.unsettled.update(inputs)
             if bounded:
                 self.last = inputs[-1]
         try:
@@ -149,10 +153,10 @@ class MapCall:
             # must not wait for them.
             with self.pool.lock:
                 self.submitted = first
-                for input in inputs:
-                    del self.unsettled[input]
+                self.unsettled.difference_update(inputs)
             raise
-        if bounded:
+        # Only a submit makes it stand outside: if it does not, it never will.
+        if bounded and inputs[-1].state is InputState.OUTSIDE:
             self.pool.when_let_in(inputs[-1], self._go_on)
         self.handed_over = first + len(inputs)  # before the look at `closed`: see `_to_cancel`
         if self.closed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast, overload
 
@@ -31,7 +31,7 @@ from .findable import Record, registry
 from .frames import short
 from .runtime import forking
 from .runtime.callers import park_for, wait_for
-from .runtime.captured import capture
+from .runtime.captured import decimal_context, own_decimal_context
 from .runtime.clock import Clock, Waiter
 from .runtime.context import current_input, hook_context, running_input
 from .runtime.elsewhere import let_go
@@ -357,7 +357,10 @@ class FunctionCall(Generic[R_co]):
         call: FunctionCall[Any] = cls.__new__(cls)
         call.number = next_call_number()
         call.target = target
-        call.context = capture()
+        # `capture`, written out: this is on the way of each input.
+        call.context = context = copy_context()
+        if decimal_context in context:
+            own_decimal_context(context)
         # Before its inputs may run: they may ask for their own call.
         call._pool = None
         call._unknown = None
@@ -423,7 +426,9 @@ class FunctionCall(Generic[R_co]):
         if not self._unsettled:
             assert self._pool is not None
             self._settled_at = self._pool.clock.now()
-            return _Ending(self)
+            ending = _Ending()
+            ending.call = self
+            return ending
         if self._waiting is None:
             return None
         waiting = self._waiting.pop(input.index, None)
@@ -439,8 +444,9 @@ class FunctionCall(Generic[R_co]):
         # Before anybody hears of the end, and looks for the call.
         if self._record is not None:
             registry.settled(self)
-        waiting, self._waiting = self._waiting, None
+        waiting = self._waiting
         if waiting is not None:
+            self._waiting = None
             for wakes in waiting.values():
                 for wake in wakes.values():
                     wake()
@@ -454,8 +460,9 @@ class FunctionCall(Generic[R_co]):
         here, so that the call is gone with its handle.
         """
         inputs = self._inputs
-        if any(input.state is not InputState.SETTLED for input in inputs):
-            return  # its code runs on, or is about to begin, in this context
+        for input in inputs:
+            if input.state is not _SETTLED:
+                return  # its code runs on, or is about to begin, in this context
         caller = self.context.get(running_input, _OUTSIDE)
         while caller is not None and caller is not _OUTSIDE and caller.outcome is not None:
             caller = caller.call.context.get(running_input, _OUTSIDE)
@@ -627,10 +634,11 @@ class Get(Generic[R_co]):
                     wait_here(pool, waiter, timeout, call, input)
                     if input.outcome is None:
                         raise _timed_out(call, timeout)
-        outcome = call._read(input)
+        outcome = input.outcome
         if type(outcome) is Value:
             value: R_co = outcome.value
             return value
+        outcome = call._read(input)
         try:
             raise error_of(outcome)
         finally:
@@ -660,10 +668,11 @@ class Get(Generic[R_co]):
                         later(partial(call._remove, input, wake))
                 if input.outcome is None:
                     raise _timed_out(call, timeout)
-        outcome = call._read(input)
+        outcome = input.outcome
         if type(outcome) is Value:
             value: R_co = outcome.value
             return value
+        outcome = call._read(input)
         try:
             raise error_of(outcome)
         finally:
@@ -749,13 +758,13 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
 class _Ending:
     """Calls `FunctionCall._ended` once, and lets go of the call: parked workers keep this."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("call",)
 
-    def __init__(self, call: FunctionCall[Any]) -> None:
-        self._call: FunctionCall[Any] | None = call
+    # Set by whoever makes it: an ``__init__`` would be one more call for each input.
+    call: FunctionCall[Any] | None
 
     def __call__(self) -> None:
-        call, self._call = self._call, None
+        call, self.call = self.call, None
         if call is not None:
             call._ended()
 
@@ -765,15 +774,16 @@ class _EndedCall:
 
     __slots__ = ("context", "number", "target")
 
-    def __init__(self, number: int, target: Target, context: Context) -> None:
-        self.number: int = number
-        self.target: Target = target
-        self.context: Context = context
+    # Set by whoever makes it, as those of `_Ending`.
+    context: Context
+    number: int
+    target: Target
 
     def settled(self, input: Input, /) -> None:
         raise AssertionError(f"{input!r} has settled before")
 
 
+_SETTLED: Final = InputState.SETTLED
 # In the place of the context of a call that has settled: nobody, or a hook, spawned it.
 _NOTHING: Final = Context()
 _IN_HOOK: Final = hook_context()

@@ -144,8 +144,14 @@ def _globals_of(module: ModuleType, live: frozenset[str] = frozenset()) -> dict[
 
 
 def _copy_of(function: FunctionType, names: dict[str, Any]) -> FunctionType:
+    # A code object of its own: CPython keeps in it what the names last referred to, and
+    # would look them up anew each time that the original and the copy run in turns.
     copied = FunctionType(
-        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+        function.__code__.replace(),
+        names,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
     )
     copied.__kwdefaults__ = function.__kwdefaults__
     copied.__qualname__ = function.__qualname__
@@ -224,6 +230,13 @@ _LOOKS_UP: Final = (
     *("_add_reader", "_add_writer", "_make_self_pipe", "_run_forever_setup", "run_forever"),
     *("set_default_executor", "shutdown_default_executor"),
 )
+# Methods of loops that each turn runs.  The engine's loops have copies, so that CPython keeps
+# in their code what it has found for these loops alone, and not for the user's in turns.
+_EACH_TURN: Final = (
+    *("_add_callback", "_call_soon", "_check_closed", "_process_events", "_process_self_data"),
+    *("_read_from_self", "_run_once", "_write_to_self", "call_soon", "call_soon_threadsafe"),
+    *("create_future", "get_debug", "is_closed"),
+)
 _for_methods: Final[dict[int, dict[str, Any]]] = {
     id(vars(base_events)): _of_loops,
     id(vars(selector_events)): {
@@ -268,6 +281,10 @@ def _loop_class(kind: type) -> type:
             names = _for_methods.get(id(getattr(method, "__globals__", None)))
             if type(method) is FunctionType and names is not None:
                 inside[name] = _copy_of(method, names)
+        for name in _EACH_TURN:
+            method = getattr(kind, name, None)
+            if type(method) is FunctionType:
+                inside[name] = _copy_of(method, method.__globals__)
         if getattr(kind, "time", None) is asyncio.BaseEventLoop.time:
             inside |= {"time": _time_of_loop, "call_at": _call_at(kind)}
         found = _loop_classes[kind] = type(kind.__name__, (kind,), inside)

@@ -41,10 +41,10 @@ class Backlog:
     __slots__ = (
         "_discarded",
         "_doors",
-        "_line",
         "_lines",
         "_settled",
         "_tickets",
+        "line",
         "most",
         "outside",
         "queued",
@@ -87,14 +87,14 @@ class Backlog:
             return
         kind = inputs[0].call.target.is_async
         line = self._lines[kind]
-        if line is not self._line:
-            if self._line:
+        if line is not self.line:
+            if self.line:
                 # The other kind was alone until now, and its inputs came before these.
-                self._give_tickets(self._line)
-                self._line = None
-            elif self._line is not None:
-                self._line = line
-            if self._line is None:
+                self._give_tickets(self.line)
+                self.line = None
+            elif self.line is not None:
+                self.line = line
+            if self.line is None:
                 self._give_tickets(inputs)
         line.extend(inputs)
         self.queued += len(inputs)
@@ -108,7 +108,7 @@ class Backlog:
 
     def next(self) -> Input | None:
         """Take out the first input; None if there is none."""
-        line = self._line
+        line = self.line
         if line is None:
             line = self._eldest_line()
         while line:

@@ -529,6 +529,11 @@ class Pool:
                 and (container := fullest_below_target(fleet.ready)) is not None
             ):
                 self._grant(container, came[0], self._now())
+            elif backlog.queued and not fleet.free and scaling.is_spared and self._is_capped():
+                # Others are before them, and nothing is free, and nothing may be added: all
+                # that follows found that when those came, or when something changed last.
+                backlog.put(came)
+                return
             else:
                 backlog.put(came)
         if self._waiting_for_room and not self._needs_room():
@@ -582,7 +587,8 @@ class Pool:
             if fleet.free:
                 fill(fullest_below_target, self._now())
             if backlog.queued:
-                if asks and not self._waits_for_members() and self._scale():
+                waits = batches is not None and self._waits_for_members()
+                if asks and not waits and self._scale():
                     fill(fullest_below_target, self._now())
                 # Nothing better is ready: burst above the target meanwhile.
                 if fleet.free and self.scaling.bursts:
@@ -699,7 +705,8 @@ class Pool:
         now = self._now()
         for input in inputs:
             input.queued_at = now
-        self._expect_queue_timeout(now)
+        if self.options.queue_timeout is not None:
+            self._expect_queue_timeout(now)
 
     def _expect_queue_timeout(self, queued_at: float) -> None:
         # The queue is in the order of these times, so the first input is the first to
@@ -761,8 +768,15 @@ class Pool:
             and self._simple
             and len(container.slots.held) <= container.target
             and container.state is READY
-            and (following := backlog.next()) is not None
         ):
+            line = backlog.line
+            if line is not None and line[0].state is QUEUED:
+                # `Backlog.next`, written out: this is on the way of each input.
+                following = line.popleft()
+                backlog.queued -= 1
+            else:
+                following = backlog.next()
+        if following is not None:
             # The short way: the slot goes from one input to the next, and all else that
             # follows from a slot that came free does not.
             now = self._now()
@@ -808,7 +822,10 @@ class Pool:
             return self._record_batch(input, outcome, state, ended=False)
         input.outcome = outcome
         input.state = state
-        self.tally.settled(outcome)
+        if type(outcome) is Value:  # as a member of a batch: without the call
+            self.tally.succeeded += 1
+        else:
+            self.tally.settled(outcome)
         if self._drain_wakes:
             self._wake_if_settled()
         wake = input.call.settled(input)
@@ -832,7 +849,7 @@ class Pool:
         batch.outcome = outcome
         wakes: list[Effect] = []
         for member, its in call.outcomes(outcome):
-            if ended and self._try_again_later(member, its):
+            if ended and type(its) is not Value and self._try_again_later(member, its):
                 continue
             if not ended and type(its) is Failure:
                 its.earlier = self.attempts.earlier(member)
@@ -1225,8 +1242,10 @@ class Pool:
 
     def _is_capped(self) -> bool:
         """Whether no container can be added now, whatever the policy wants."""
-        most = self.options.limits.max_containers
-        return self._waiting_for_room or (most is not None and self.fleet.count >= most)
+        most, fleet = self.options.limits.max_containers, self.fleet
+        # `Fleet.count`, written out: this is on the way of each input that is queued.
+        count = len(fleet.ready) + fleet.starting
+        return self._waiting_for_room or (most is not None and count >= most)
 
     def _take_back(self, count: int) -> int:
         """Let up to `count` containers that drain take inputs again; return how many are missing.

@@ -39,6 +39,7 @@ class Scaling:
         "asked_with",
         "bursts",
         "failed_starts",
+        "is_spared",
         "policy",
         "start_again_at",
         "wanted",
@@ -62,6 +63,9 @@ class Scaling:
         # the queue is empty: `asked_with` is INFINITE then.
         self.asked_with: int = INFINITE
         self.asked_idle: int = 0
+        # Invariant: true only if the last call of `ask` or `not_asked` was the latter, with
+        # inputs queued and no container idle: the same call once more would change nothing.
+        self.is_spared: bool = False
 
     def ask(
         self, now: float, fleet: Fleet, backlog: Backlog, tally: Tally, limits: Limits
@@ -69,6 +73,7 @@ class Scaling:
         """Ask the policy how many containers there should be."""
         self.asked_with = INFINITE if backlog.queued else fleet.running
         self.asked_idle = fleet.idle
+        self.is_spared = False
         decision = self.policy.decide(observe(now, fleet, backlog, tally, limits))
         self.bursts = decision.fill is Fill.MAX
         self.wanted = decision.wanted
@@ -79,6 +84,7 @@ class Scaling:
         self.asked_with = INFINITE if backlog.queued else fleet.running
         self.asked_idle = fleet.idle
         self.bursts = True
+        self.is_spared = backlog.queued > 0 and not fleet.idle
 
     def may_shrink(self, fleet: Fleet, wakes_at: float | None) -> bool:
         """Whether the policy may want fewer containers than when it was asked last.
