@@ -46,7 +46,7 @@ from .findable import registry
 from .frames import short, shortened_as
 from .maps import MapResults
 from .runtime.callers import block_loop, park_for, reader_here, wait_for
-from .runtime.context import current_input
+from .runtime.context import current_input, running_input
 from .runtime.deadlock import producer_waits
 from .runtime.input import Input, Target
 from .runtime.outcome import Value

@@ -67,6 +67,7 @@ class MapCall:
         "exhausted",
         "feeder_error",
         "feeder_wake",
+        "forget",
         "handed_over",
         "kwargs",
         "last",
@@ -94,9 +95,10 @@ class MapCall:
         # Settled, in that order, not yet taken.  Invariant: empty once it is closed, as an
         # input leads to its call: what nobody reads would wait for the collector.
         self.done: list[Input] = []
-        # Invariant: its inputs that are not settled, in their order.  So whoever closes the map
-        # finds them without a look at the inputs of other calls.
-        self.unsettled: dict[Input, None] = {}
+        # Invariant: its inputs that are not settled.  So whoever closes the map finds them
+        # without a look at the inputs of other calls.
+        self.unsettled: set[Input] = set()
+        self.forget: Callable[[Input], object] = self.unsettled.remove  # as each input asks
         self.handed_over: int = 0  # of the submitted ones, those that the pool has
         self.exhausted: bool = False
         self.feeder_error: BaseException | None = None
@@ -114,7 +116,7 @@ class MapCall:
         return self.pool.drains
 
     def settled(self, input: Input, /) -> Wake | None:
-        del self.unsettled[input]
+        self.forget(input)
         if not self.closed:
             self.done.append(input)
         wake = self.reader_wake
@@ -122,10 +124,6 @@ class MapCall:
             # Once for all results that come before the reader looks.
             self.reader_wake = None
         return wake
-
-    def _in_order(self) -> list[Input]:
-        """Those of `unsettled` in their order.  Under the lock."""
-        return sorted(self.unsettled, key=lambda input: input.index)
 
     def is_bounded(self) -> bool:
         """Whether the backlog of the pool has a bound."""
@@ -231,14 +229,15 @@ class MapCall:
             wake()
 
     def _to_cancel(self) -> list[Input]:
-        """The inputs that whoever closes the map cancels.  Under the pool's lock.
+        """The inputs that whoever closes the map cancels, in their order.  Under the pool's lock.
 
         Those that the pool does not have yet are left to the feeder:
             1. it notes the inputs in `unsettled`,
             2. the reader closes the map, and cancels all that the pool has,
             3. the feeder hands them over, finds the map closed, and cancels them.
         """
-        return [input for input in self.unsettled if input.index < self.handed_over]
+        handed_over = [input for input in self.unsettled if input.index < self.handed_over]
+        return sorted(handed_over, key=lambda input: input.index)
 
     @uninterruptible
     def close(self) -> None:

@@ -473,7 +473,8 @@ class FunctionCall(Generic[R_co]):
             context = Context()
             context.run(running_input.set, caller)
         gone, self.context = [self.context], context
-        ended = _EndedCall(self.number, self.target, context)
+        ended = _EndedCall()
+        ended.number, ended.target, ended.context = self.number, self.target, context
         for input in inputs:
             input.call = ended
         if self._record is not None and self._record.children is not None:

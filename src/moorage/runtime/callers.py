@@ -16,7 +16,7 @@ from typing import cast
 from .cancellation import current_cell
 from .clock import Waiter
 from .container import Container
-from .context import current_input
+from .context import current_input, running_input
 from .deadlock import check_wait, task_wait_ended
 from .executor import InputTask
 from .input import Input
@@ -200,6 +200,8 @@ def reader_here() -> Reader:
         input = cell.input
     else:
         thread = thread_state.container or Real.get_ident()
-        input = current_input()
+        input = running_input.get(None)
+        if input is not None:  # else it is spared a call, for each item
+            input = current_input()
     loop = Real._get_running_loop()
     return thread, input, None if loop is None else Real.current_task(loop)

@@ -67,7 +67,9 @@ class Backlog:
         # once both kinds have come.
         # Invariant: while it is None, each input in a line has a ticket, and the tickets of
         # a line grow from its front to its end.
-        self._line: deque[Input] | None = self._lines[False]
+        # Not empty while inputs are queued.  The pool takes the first one out itself, if it
+        # is QUEUED.
+        self.line: deque[Input] | None = self._lines[False]
         self._tickets = 0  # the last one that was given out
         # Who stands outside, indexed as the lines are, each with how to wake who waits for
         # its coming in.  Each has a ticket, of which a door is in the order.
