@@ -12,6 +12,7 @@ from moorage import App
 from moorage.runtime import idle_threads
 from moorage.runtime.idle_threads import IDLE_FOR, IdleThreads
 from moorage.runtime.offload import MOST_THREADS, LoopExecutor
+from moorage.runtime.real import Real
 from moorage.runtime.threads import ThreadLane
 from moorage.runtime.timekeeper import Timer
 
@@ -387,9 +388,18 @@ def test_the_executor_takes_the_warmest(executor, hand):
     assert last.is_alive()
 
 
-def test_a_thread_that_was_made_ahead_stays(executor, hand):
+def test_a_thread_that_was_made_ahead_stays(executor, hand, monkeypatch):
+    lies_idle = threading.Event()
+    parked = IdleThreads.parked
+
+    def tell(self, thread):
+        parked(self, thread)
+        lies_idle.set()
+
+    monkeypatch.setattr(IdleThreads, "parked", tell)
     executor.start_thread()
     (stays,) = executor.threads
+    assert lies_idle.wait(60)
     hand.advance(100 * IDLE_FOR)
     assert executor.submit(threading.current_thread).result(60) is stays
 
@@ -402,7 +412,7 @@ def test_work_waits_for_threads_when_none_can_be_made(executor, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(Real.Thread, "start", refuse)
         waiting = executor.submit(int)
     go_on.set()
     assert held.result(60)
@@ -414,7 +424,7 @@ def test_an_executor_without_any_thread_refuses(executor, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(Real.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="start new thread"):
             executor.submit(int)
     assert executor.submit(int).result(60) == 0
