@@ -299,7 +299,7 @@ def test_a_strike_that_comes_within_a_call_of_ours_is_raised_when_it_is_left(mon
 
     @app.function()
     def work():
-        # A region of ours that is no wait, and takes its time.
+        # An uninterruptible region that is no wait, and takes its time.
         submit = other._submit
 
         def slowly(*args):

@@ -22,13 +22,13 @@ from moorage.runtime.input import Input, Kind, Target
 from moorage.runtime.knots import Node
 from moorage.runtime.streaming import AHEAD, Stream
 from moorage.runtime.virtual_clock import VirtualClock
-from moorage.runtime.waits import Wait, known, open_streams, waiting
+from moorage.runtime.waits import Wait, open_streams, waiting, waits_in_progress
 
 
 @pytest.fixture(autouse=True)
 def every_wait_ends() -> Iterator[None]:
     yield
-    assert not known
+    assert not waits_in_progress
     assert not open_streams
 
 
@@ -891,11 +891,11 @@ def test_a_knot_elsewhere_is_not_theirs(clock):
         return f.remote(0)
 
     with app.run(clock=clock):
-        knot = f.spawn(1)
+        cycle = f.spawn(1)
         clock.sleep(0.5)
         behind = [asks.spawn() for _ in range(5)]
         with pytest.raises(DeadlockError):
-            knot.get()
+            cycle.get()
         assert [call.get() for call in behind] == [0] * 5
 
 
@@ -913,10 +913,10 @@ def test_the_awaiting_behind_a_knot_are_spared_too(clock):
         return await f.remote.aio(0)
 
     with app.run(clock=clock):
-        knot = f.spawn(1)
+        cycle = f.spawn(1)
         behind = [asks.spawn(pause) for pause in (1, 2, 3, 4)]
         with pytest.raises(DeadlockError):
-            knot.get()
+            cycle.get()
         assert clock.now() == config.deadlock_grace
         assert [call.get() for call in behind] == [0] * 4
 
@@ -1247,7 +1247,7 @@ def test_a_reader_that_is_woken_during_the_second_look_is_not_accused(monkeypatc
                 pass
             return found
 
-    monkeypatch.setattr(waiting_graph, "known", Known(reader=wait))
+    monkeypatch.setattr(waiting_graph, "waits_in_progress", Known(reader=wait))
     graph = waiting_graph.WaitingGraph([], None, frozenset())
     graph.waits[wait] = Node(wait, 1)
     assert not graph.is_still_so()
@@ -1273,5 +1273,5 @@ def test_a_stream_that_is_emptied_while_it_is_looked_at_does_not_wait_for_its_re
                 pass
             return super().get(flow, default)
 
-    monkeypatch.setattr(waits, "known", Known(reader=wait))
+    monkeypatch.setattr(waits, "waits_in_progress", Known(reader=wait))
     assert waits.blockers_of(input) == []

@@ -28,7 +28,7 @@ from moorage.runtime.capacity import Capacity
 from moorage.runtime.container import ContainerState
 from moorage.runtime.context import current_input
 from moorage.runtime.input import Input
-from moorage.runtime.knots import Node, knot_of, revive
+from moorage.runtime.knots import Node, cycle_of, revive
 from moorage.runtime.pools.pool import Pool
 from moorage.runtime.surveys import survey_of
 from moorage.runtime.virtual_clock import VirtualClock
@@ -123,7 +123,7 @@ class Model:
 
     def __init__(self, all_pools: list[Pool], room: int, free: Counter[Input]) -> None:
         self.room = room
-        self.waits = dict(waits.known)
+        self.waits = dict(waits.waits_in_progress)
         self.of_tasks = defaultdict(list)
         for wait in self.waits.values():
             if wait.caller is not None and isinstance(wait.flow, asyncio.Task):
@@ -416,7 +416,7 @@ def test_every_world_ends_and_none_is_accused_that_would_get_on(world):
         with made.app.run(clock=clock):
             made.run(roots)
     assert not made.accused
-    assert not waits.known
+    assert not waits.waits_in_progress
 
 
 # -- the solver alone ---------------------------------------------------------------------------
@@ -451,8 +451,8 @@ def test_what_is_alive_is_the_least_that_follows(graph):
             break
         alive |= more
     assert {node.what for node in nodes if node.alive} == alive
-    knot = knot_of(nodes)
-    assert all(not node.alive and any(fed in knot for fed, _ in node.feeds) for node in knot)
+    cycle = cycle_of(nodes)
+    assert all(not node.alive and any(fed in cycle for fed, _ in node.feeds) for node in cycle)
 
 
 def test_capacity_of_its_own_is_surveyed():

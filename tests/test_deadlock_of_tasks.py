@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 
 import anyio
@@ -15,7 +16,7 @@ from moorage import config
 from moorage.exception import DeadlockError
 from moorage.runtime import callers
 from moorage.runtime.virtual_clock import VirtualClock
-from moorage.runtime.waits import known, open_streams
+from moorage.runtime.waits import open_streams, waits_in_progress
 
 GRACE = config.deadlock_grace
 
@@ -23,7 +24,7 @@ GRACE = config.deadlock_grace
 @pytest.fixture(autouse=True)
 def every_wait_ends() -> Iterator[None]:
     yield
-    assert not known
+    assert not waits_in_progress
     assert not open_streams
 
 
@@ -168,11 +169,8 @@ async def with_one_in_time(a, b):
 
 
 async def by_eager_tasks(a, b):
-    factory = getattr(asyncio, "eager_task_factory", None)
-    if factory is None:
-        pytest.skip("there are no eager tasks before 3.12")
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(factory)
+    loop.set_task_factory(asyncio.eager_task_factory)
     try:
         return sum(await asyncio.gather(a, b))
     finally:
@@ -205,9 +203,10 @@ AT_ONCE = [
     in_wait_for_without_a_limit,
     in_a_timeout_without_a_limit,
     in_an_async_generator,
-    by_eager_tasks,
     by_tasks_in_python,
 ]
+if sys.version_info >= (3, 12):
+    AT_ONCE.append(by_eager_tasks)
 AFTER_7_SECONDS = [
     after_a_while,
     after_a_shield_ran_out,
@@ -503,7 +502,7 @@ def test_the_end_of_a_wait_is_counted_before_the_wait_is_taken_out(clock, monkey
     @app.function()
     async def f():
         with monkeypatch.context() as patch:
-            patch.setattr(callers, "known", Known())
+            patch.setattr(callers, "waits_in_progress", Known())
             await asyncio.create_task(leaf.remote.aio())
 
     with app.run(clock=clock):

@@ -114,8 +114,8 @@ def what_is_left():
         if time.monotonic() > until:
             return "open streams"
         time.sleep(0.0005)
-    if waits.known or interrupts._depth or interrupts._open_to:
-        return f"{waits.known} {interrupts._depth} {interrupts._open_to}"
+    if waits.waits_in_progress or interrupts._depth or interrupts._open_to:
+        return f"{waits.waits_in_progress} {interrupts._depth} {interrupts._open_to}"
 """
 
 POINTS = r"""

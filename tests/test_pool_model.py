@@ -415,7 +415,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.flush()
             for world in self.worlds:
                 while world.held_loops:
-                    world.pool.let_loop_go(world.held_loops.pop())
+                    world.pool.unblock_loop(world.held_loops.pop())
                 self.end_pool(world)
             self.flush()
             assert self.capacity.statistics().containers == 0
@@ -462,10 +462,10 @@ class ManySidedMachine(PoolMachine):
 
     @precondition(lambda self: self.containers(*RUNS))
     @rule(index=indices)
-    def hold_loop(self, index: int) -> None:
+    def block_loop(self, index: int) -> None:
         world, container = nth(index, self.containers(*RUNS))
         world.held_loops.append(container)
-        world.pool.hold_loop(container)
+        world.pool.block_loop(container)
 
     @precondition(lambda self: self.containers(*RUNS))
     @rule(
@@ -475,7 +475,7 @@ class ManySidedMachine(PoolMachine):
         seconds=st.sampled_from([0.0, 5.0]),
         is_let_go=st.booleans(),
     )
-    def hold_loops_while_inputs_arrive(
+    def block_loops_while_inputs_arrive(
         self, index: int, kinds: list[bool], may_stand: bool, seconds: float, is_let_go: bool
     ) -> None:
         """All loops of one pool are held.  One by one inputs arrive, asynchronous or not.
@@ -486,7 +486,7 @@ class ManySidedMachine(PoolMachine):
         held = world.in_state(ContainerState.READY)
         for container in held:
             world.held_loops.append(container)
-            world.pool.hold_loop(container)
+            world.pool.block_loop(container)
         if world in self.open_worlds():
             for is_async in kinds:
                 self.arrive(world, 1, is_async, may_stand)
@@ -496,14 +496,14 @@ class ManySidedMachine(PoolMachine):
         if is_let_go:
             for container in held:
                 world.held_loops.remove(container)
-                world.pool.let_loop_go(container)
+                world.pool.unblock_loop(container)
 
     @precondition(lambda self: self.there(lambda world: world.held_loops))
     @rule(index=indices)
-    def let_loop_go(self, index: int) -> None:
+    def unblock_loop(self, index: int) -> None:
         world, container = nth(index, self.there(lambda world: world.held_loops))
         world.held_loops.remove(container)
-        world.pool.let_loop_go(container)
+        world.pool.unblock_loop(container)
 
     @precondition(lambda self: self.containers(*RUNS))
     @rule(index=indices, limit=st.integers(1, 4))

@@ -74,7 +74,7 @@ from .runtime.input import call_id, next_call_number
 from .runtime.lifecycle import Lifecycle
 from .runtime.probing import Probing
 from .runtime.real import Real
-from .runtime.regions import ours
+from .runtime.uninterruptible import uninterruptible
 from .runtime.wakers import run_in_thread
 from .services import AppService, PoolKeys
 from .targets import make_target
@@ -917,7 +917,7 @@ class App:
             self._begin(run := Run(self._shown, ambient=True))
             return run
 
-    @ours
+    @uninterruptible
     def _close(self, run: Run) -> None:
         try:
             run.close()

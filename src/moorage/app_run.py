@@ -16,7 +16,7 @@ from .runtime.clock import Clock
 from .runtime.interrupts import interrupts
 from .runtime.participants import Participants, clock_of_here
 from .runtime.probing import Probing
-from .runtime.regions import begins_region, ours
+from .runtime.uninterruptible import begins_uninterruptible, uninterruptible
 from .runtime.wakers import run_in_thread
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class AppRun:
         before = self._run
         try:
             interrupts.install()  # before there is anything that it could leave behind
-            with ours:
+            with uninterruptible:
                 self._run = self._app._open(
                     clock, self._grace, self._name, self._probe, serialize=self._serialize
                 )
@@ -175,7 +175,7 @@ class AppRun:
         run = self._run
         assert run is not None
         try:
-            with ours:
+            with uninterruptible:
                 pass  # a Ctrl-C that came as this began is raised here
             if self._drain and kind is None:
                 run.drain()
@@ -240,4 +240,4 @@ class AppRun:
                 self._leave_clock()
 
 
-begins_region.add(AppRun.__exit__.__code__)
+begins_uninterruptible.add(AppRun.__exit__.__code__)

@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from .exception import AsyncUsageWarning, Error, InputCancellation
 from .frames import short, warn
-from .runtime.callers import ReaderHere, hold_loop, park_for, reader_here, wait_for
+from .runtime.callers import ReaderHere, block_loop, park_for, reader_here, wait_for
 from .runtime.cancellation import strike_again
 from .runtime.captured import capture, decimal_context, own_decimal_context
 from .runtime.clock import Clock
@@ -32,8 +32,8 @@ from .runtime.input import Input, Target, next_call_number
 from .runtime.outcome import Outcome, Value
 from .runtime.pools.pool import Pool
 from .runtime.real import Real
-from .runtime.regions import ours
 from .runtime.streaming import Stream
+from .runtime.uninterruptible import uninterruptible
 from .runtime.waits import Reader, open_streams
 from .runtime.wakers import make_async_waiter
 
@@ -141,20 +141,20 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         written(call.target), "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
     )
     # On a container's loop the generator must go elsewhere, until it runs again.
-    let_loop_go = hold_loop() if Real._get_running_loop() is not None else None
+    unblock_loop = block_loop() if Real._get_running_loop() is not None else None
     try:
         find_reader = ReaderHere().find
-        # Regions of ours, but while the reader has an item.
-        with ours:
+        # Uninterruptible regions, but while the reader has an item.
+        with uninterruptible:
             try:
                 pool = call.pool = submit((input,))
             except Error as error:
                 raise short(error)
         while True:
-            with ours:
+            with uninterruptible:
                 there, item = _next_item(call, pool, input, find_reader)
-            if let_loop_go is not None:
-                let_loop_go = let_loop_go()
+            if unblock_loop is not None:
+                unblock_loop = unblock_loop()
             if not there:
                 break
             yield item
@@ -176,8 +176,8 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             raise
         raise
     finally:
-        if let_loop_go is not None:
-            let_loop_go()
+        if unblock_loop is not None:
+            unblock_loop()
     if type(input.outcome) is not Value:
         try:
             raise error_of(input.outcome)
@@ -237,7 +237,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
             del input  # it leads to the error, and the error's traceback to this frame
 
 
-@ours
+@uninterruptible
 def _abandon(call: StreamCall, input: Input) -> None:
     if call.pool is not None:
         # In this order: a generator that finds its reader gone would just end.

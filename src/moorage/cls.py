@@ -28,6 +28,7 @@ from .runtime import forking
 from .runtime.input import Kind, Target
 from .runtime.lifecycle import Lifecycle
 from .runtime.real import Real
+from .runtime.statistics import ClassStatistics
 from .services import identity_of
 from .targets import check_batched_class, make_target
 from .types import FunctionAutoscalerSettings
@@ -266,8 +267,19 @@ class Cls:
         user_class: object = self._declared.user_class
         is_elsewhere = name in _OF_METHODS or name == "update_autoscaler"
         if is_elsewhere and _lacks(user_class, name):
+            if name == "statistics":
+                return self._statistics
             raise AttributeError(f"{self.__name__} has no {name}; {_where(self._declared, name)}")
         return getattr(user_class, name)
+
+    def _statistics(self) -> ClassStatistics | None:
+        """What all instances have done in this run, with any parameters; None outside of a run.
+
+        As ``Model.statistics()``, unless the user's class has a name of that kind.
+        """
+        name = self._declared.name
+        run = self._make_service(self._options, Lifecycle(), name, object()).open_run
+        return None if run is None else run.class_statistics(name)
 
     def __repr__(self) -> str:
         return self._shown

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 # Seconds to wait for a pool's lock, which is held for microseconds, unless a signal
 # handler asks in a thread that holds it.
-PATIENCE: Final = 0.5
+LOCKED_FOR: Final = 0.5
 
 # The most kinds of containers, of inputs in one, and of outside callers that are
 # told of; and the most numbers of like containers.
@@ -76,7 +76,7 @@ class _Describing:
     # -- pools --------------------------------------------------------------------
 
     def _pool(self, pool: Pool) -> list[str]:
-        seen = pool.snapshot(PATIENCE)
+        seen = pool.snapshot(LOCKED_FOR)
         if seen is None:
             return [f"{pool.options.name}: in the midst of a change; ask again"]
         limits = seen.limits
@@ -140,7 +140,7 @@ class _Describing:
         if wait is not None:
             for_what, kind = _waits_for(wait, pool.now)
             blocked = f"  its thread is in a blocking call, which {for_what}"
-        elif seen.loop_is_held:
+        elif seen.loop_is_blocked:
             blocked = kind = "  its event loop is in a blocking call of moorage"
         lines = [f"container {seen.container.number}: {said}{age}", *([blocked] * bool(blocked))]
         keys: list[Hashable] = [said, kind]
@@ -288,7 +288,7 @@ def _numbers(blocks: Sequence[_Block]) -> str:
 def _why_not_more(seen: PoolSnapshot) -> str:
     """Why a pool with a queue starts no further container, or that it does."""
     if seen.batch_due_at is not None and any(
-        c.state is ContainerState.READY and len(c.held) < c.limit and not c.loop_is_held
+        c.state is ContainerState.READY and len(c.held) < c.limit and not c.loop_is_blocked
         for c in seen.containers
     ):
         more = _seconds(max(0.0, seen.batch_due_at - seen.now))
@@ -297,7 +297,7 @@ def _why_not_more(seen: PoolSnapshot) -> str:
     starting = states.count(ContainerState.STARTING)
     count = starting + states.count(ContainerState.READY)
     most = seen.limits.max_containers
-    held = [str(c.container.number) for c in seen.containers if c.loop_is_held]
+    held = [str(c.container.number) for c in seen.containers if c.loop_is_blocked]
     blocked = f"the event loop of container {' and '.join(held)} is blocked" if held else ""
     if most is not None and count >= most:
         if starting:

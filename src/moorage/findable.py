@@ -30,8 +30,8 @@ from .runtime.elsewhere import do_elsewhere
 from .runtime.input import Input, call_number
 from .runtime.outcome import Failure
 from .runtime.real import Real
-from .runtime.regions import ours
 from .runtime.timekeeper import Timer
+from .runtime.uninterruptible import uninterruptible
 
 if TYPE_CHECKING:
     from .spawned import FunctionCall
@@ -114,7 +114,7 @@ class Registry:
 
     # -- what is kept --------------------------------------------------------------
 
-    @ours
+    @uninterruptible
     def give_out(self, call: FunctionCall[Any], call_id: str) -> None:
         """Somebody gets the id of `call`: it can be found until it expires."""
         if call_number(call_id) is None:
@@ -130,7 +130,7 @@ class Registry:
             self.settled(call)
         self._trim(0)  # they die here, and may run code of the user's, who called
 
-    @ours
+    @uninterruptible
     def add_child(self, spawner: FunctionCall[Any], index: int, call: FunctionCall[Any]) -> None:
         """The code of `spawner`, of its input `index`, has spawned `call`."""
         with self._lock:
@@ -238,7 +238,7 @@ class Registry:
 
     # -- finding -------------------------------------------------------------------
 
-    @ours
+    @uninterruptible
     def find(self, function_call_id: str) -> FunctionCall[Any] | None:
         number = call_number(function_call_id)
         if number is None:
@@ -247,7 +247,7 @@ class Registry:
         found = self._named.get(number)
         return None if found is None or _is_too_old(found) else found
 
-    @ours
+    @uninterruptible
     def sweep(self) -> None:
         """Let go of all that has expired, though no timer has come."""
         with self._lock:

@@ -45,15 +45,16 @@ from .feeding import Row, rows_of, rows_of_async
 from .findable import registry
 from .frames import short, shortened_as
 from .maps import MapResults
-from .runtime.callers import hold_loop, park_for, reader_here, wait_for
+from .runtime.callers import block_loop, park_for, reader_here, wait_for
 from .runtime.context import current_input
 from .runtime.deadlock import producer_waits
 from .runtime.input import Input, Target
 from .runtime.outcome import Value
 from .runtime.pools.pool import Pool
 from .runtime.real import Real
-from .runtime.regions import here, ours
 from .runtime.streaming import Stream
+from .runtime.thread_state import thread_state
+from .runtime.uninterruptible import uninterruptible
 from .runtime.waits import open_streams
 from .runtime.wakers import make_async_waiter
 from .spawned import FunctionCall
@@ -85,13 +86,13 @@ class Remote(Generic[P, R_co]):
 
         Cancels the input if this thread is interrupted meanwhile.
         """
-        # `with ours:`, written out, for this is on the way of each input: a strike or
+        # `with uninterruptible:`, written out, for this is on the way of each input: a strike or
         # Ctrl-C between the submission and the wait would leave the input behind.
-        guard = here.guard
+        guard = thread_state.guard
         if guard is not None:
             guard.enter()
         function = self._function
-        let_loop_go: Callable[[], None] | None = None
+        unblock_loop: Callable[[], None] | None = None
         try:
             try:
                 target = function._target
@@ -100,7 +101,7 @@ class Remote(Generic[P, R_co]):
                 if Real._get_running_loop() is not None:
                     warn_if_loop_runs(written(target), "remote(...)", "await {}.remote.aio(...)")
                     # From now on, not from the wait on: this input must not go there.
-                    let_loop_go = hold_loop()
+                    unblock_loop = block_loop()
                 waiter = function._service.current_run().clock.make_waiter()
                 input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
                 pool = function._submit((input,))
@@ -123,8 +124,8 @@ class Remote(Generic[P, R_co]):
                 # They lead to the error, and its traceback to this frame.
                 del outcome, input, function, self
         finally:
-            if let_loop_go is not None:
-                let_loop_go()
+            if unblock_loop is not None:
+                unblock_loop()
             if guard is not None:
                 guard.exit()
 
@@ -139,10 +140,10 @@ class Remote(Generic[P, R_co]):
                 function._expect("remote.aio")
             waiter = make_async_waiter()
             input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-            if here.guard is None:
+            if thread_state.guard is None:
                 pool = function._submit((input,))
             else:
-                with ours:
+                with uninterruptible:
                     pool = function._submit((input,))
             await wait_for(pool, waiter, input)
         except Error as error:
@@ -209,7 +210,7 @@ class Spawn(Generic[P, R_co]):
         function = self._function
         if function._target.is_generator:
             function._expect("spawn")
-        with ours:
+        with uninterruptible:
             call = FunctionCall._make(function._target, args, kwargs)
             function._submit(call._inputs, call)
             spawner = current_input()
@@ -569,7 +570,7 @@ class SpawnMap(Generic[R_co]):
 
     def _spawned(self, rows: list[Row], kwargs: Mapping[str, object] | None) -> FunctionCall[R_co]:
         function = self._function
-        with ours:
+        with uninterruptible:
             call = FunctionCall._make_many(function._target, rows, dict(kwargs or {}))
             pool = function._submit(call._inputs, call)
             if not rows:  # settled as it is

@@ -30,7 +30,7 @@ from .exception import (
 )
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, are_plain, rows_of
 from .frames import short
-from .runtime.callers import hold_loop, park_for, wait_for
+from .runtime.callers import block_loop, park_for, wait_for
 from .runtime.cancellation import strike_again
 from .runtime.captured import capture
 from .runtime.clock import Clock
@@ -38,7 +38,7 @@ from .runtime.input import Input, InputState, Target, next_call_number
 from .runtime.outcome import Value
 from .runtime.pools.pool import Pool
 from .runtime.real import Real
-from .runtime.regions import ours
+from .runtime.uninterruptible import uninterruptible
 from .runtime.wakers import make_async_waiter
 from .serializing import SerializingTarget, serialize_inputs
 
@@ -122,7 +122,7 @@ class MapCall:
         """Whether the backlog of the pool has a bound."""
         return self.pool.backlog.most is not None
 
-    @ours
+    @uninterruptible
     def submit(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Hand over the inputs with these arguments.  Called by one thread or task."""
         first = self.submitted
@@ -154,7 +154,7 @@ class MapCall:
             # was just before these came.
             self.pool.cancel_all(inputs)
 
-    @ours
+    @uninterruptible
     def take(self, wake: Wake) -> tuple[list[Input], bool]:
         """What has been settled, and whether that is all there will be.
 
@@ -173,7 +173,7 @@ class MapCall:
                 return done, end
         return [], True
 
-    @ours
+    @uninterruptible
     def deliver(self, count: int) -> None:
         """The reader has passed on `count` more results: there is room for as many inputs."""
         feeder: Wake | None = None
@@ -183,7 +183,7 @@ class MapCall:
         if feeder is not None:
             feeder()
 
-    @ours
+    @uninterruptible
     def room(self, wake: Wake | None = None) -> int:
         """How many inputs may be added; if none, `wake` is called when some may."""
         with self.pool.lock:
@@ -199,7 +199,7 @@ class MapCall:
                 self.feeder_wake = wake
             return max(room, 0)
 
-    @ours
+    @uninterruptible
     def _go_on(self) -> None:
         """The backlog let in what stood outside: more may be added, by whoever adds."""
         with self.pool.lock:
@@ -209,7 +209,7 @@ class MapCall:
             if wake is not None:
                 wake()
 
-    @ours
+    @uninterruptible
     def finish_feeding(self, error: BaseException | None = None) -> None:
         """There are no more inputs, or reading them raised `error`."""
         with self.pool.lock:
@@ -219,7 +219,7 @@ class MapCall:
         if wake is not None:
             wake()
 
-    @ours
+    @uninterruptible
     def close(self) -> None:
         """The reader has gone: cancel what is left.  Once; more often is harmless."""
         if self.pool.forked:
@@ -239,7 +239,7 @@ class MapCall:
         self.pool.cancel_all(unsettled)
         self.pool.close_call()
 
-    @ours
+    @uninterruptible
     def finish(self) -> None:
         """All results are taken."""
         if self.pool.forked:
@@ -250,7 +250,7 @@ class MapCall:
             self.closed = True
         self.pool.close_call()
 
-    @ours
+    @uninterruptible
     def failed(self) -> None:
         """A result was an error that ends the map: what has not started is cancelled.
 
@@ -439,10 +439,10 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
         return  # read the other way already
     feeder: ThreadFeeder | None = None
     # On a container's loop its inputs must go elsewhere, until it runs again.
-    let_loop_go = hold_loop() if Real._get_running_loop() is not None else None
+    unblock_loop = block_loop() if Real._get_running_loop() is not None else None
     try:
-        # Regions of ours, but while the reader has a result.
-        with ours:
+        # Uninterruptible regions, but while the reader has a result.
+        with uninterruptible:
             try:
                 call = reading.begin()
             except Error as error:
@@ -453,10 +453,10 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             if reading.needs_feeder:
                 feeder = ThreadFeeder(call, reading.iterables, reading.starred)
         while not reading.ended:
-            with ours:
+            with uninterruptible:
                 results = _wait_results(reading, call)
-            if let_loop_go is not None:
-                let_loop_go = let_loop_go()
+            if unblock_loop is not None:
+                unblock_loop = unblock_loop()
             for input in results:
                 outcome = input.outcome
                 if type(outcome) is Value:
@@ -472,7 +472,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                         del results, input, outcome
         if call.feeder_error is not None:
             raise call.feeder_error
-        with ours:
+        with uninterruptible:
             call.finish()
             if feeder is not None:
                 feeder.join()
@@ -492,8 +492,8 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             raise
         raise short(error)
     finally:
-        if let_loop_go is not None:
-            let_loop_go()
+        if unblock_loop is not None:
+            unblock_loop()
 
 
 def _wait_results(reading: _Reading, call: MapCall) -> list[Input]:
@@ -512,7 +512,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
     feeder: ThreadFeeder | AsyncFeeder | None = None
     waits = False
     try:
-        with ours:
+        with uninterruptible:
             try:
                 call = reading.begin()
             except Error as error:

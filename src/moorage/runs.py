@@ -28,12 +28,11 @@ from .runtime.interrupts import interrupts
 from .runtime.places import shown_step, users_step
 from .runtime.pools.kept import Kept, Memory
 from .runtime.pools.pool import Pool, drained_run, is_called_from_within
-from .runtime.pools.tally import Tally
 from .runtime.probing import Probing
 from .runtime.real import Real
-from .runtime.regions import ours
-from .runtime.statistics import PoolStatistics, count_kept
+from .runtime.statistics import ClassStatistics, PoolStatistics, count_class, count_kept
 from .runtime.timekeeper import process_timekeeper
+from .runtime.uninterruptible import uninterruptible
 from .runtime.wakers import make_async_waiter
 from .serializing import check_installed
 
@@ -121,10 +120,10 @@ class Run:
             return pool.statistics()
         return None if kept is None else count_kept(kept, self.clock.now())
 
-    def total(self, family: Hashable) -> Tally:
-        """The counts of a function, or of a class with any parameters."""
+    def class_statistics(self, name: str) -> ClassStatistics:
+        """The counts of a class over all sets of parameters, those that fell out of memory too."""
         with self._lock:
-            return self._memory.total(family)
+            return count_class(name, self._memory.total(name))
 
     def find(self, key: Hashable) -> Pool | None:
         """The pool for `key`, if there is one: also one that is just being made."""
@@ -252,7 +251,7 @@ class Draining:
             )
 
 
-@ours
+@uninterruptible
 def close_runs(runs: Sequence[Run]) -> None:
     """Leave `runs` together, each within its grace.
 

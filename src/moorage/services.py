@@ -21,7 +21,7 @@ from .runtime.batching import BatchOptions, batch_target
 from .runtime.capacity import Capacity
 from .runtime.clock import Clock
 from .runtime.container import Container, ContainerOptions, Host
-from .runtime.deadlock import look_at, look_at_all
+from .runtime.deadlock import check_all, check_pool
 from .runtime.elsewhere import do_elsewhere
 from .runtime.input import Target
 from .runtime.lifecycle import Lifecycle
@@ -243,7 +243,7 @@ class AppService:
                 if not pool.set_limits(limits):
                     run.drop(self.key, pool)  # retired at this very moment
                     continue
-                look_at_all()
+                check_all()
             elif limits.min_containers:
                 try:
                     self.start_minimum(run)
@@ -338,7 +338,7 @@ class AppService:
             clock=clock,
             capacity=capacity,
             kept=kept,
-            starved=look_at,
+            starved=check_pool,
             on_retired=on_retired,
             probe=probe,
         )

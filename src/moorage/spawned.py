@@ -39,7 +39,7 @@ from .runtime.input import Input, InputState, Target, call_id, call_number, next
 from .runtime.outcome import Failure, Outcome, Value
 from .runtime.pools.pool import Pool
 from .runtime.real import Real
-from .runtime.regions import ours
+from .runtime.uninterruptible import uninterruptible
 from .runtime.waits import blockers_of, open_streams
 from .runtime.wakers import make_async_waiter
 from .with_aio import FunctionWithAio, MethodWithAio
@@ -63,7 +63,7 @@ class Gather:
         gathering: _Gathering | None = None
         try:
             gathering = _Gathering(function_calls)
-            with ours:
+            with uninterruptible:
                 try:
                     gathering.join()
                     for group in gathering.groups:
@@ -511,7 +511,7 @@ class FunctionCall(Generic[R_co]):
     def get_call_graph(self) -> list[InputInfo]:
         """Its inputs, each with the calls that it spawned and that can still be found."""
         self._started_pool()
-        with ours:
+        with uninterruptible:
             return _graph(self)
 
     @MethodWithAio
@@ -531,7 +531,7 @@ class FunctionCall(Generic[R_co]):
             )
         return inputs[index]
 
-    @ours
+    @uninterruptible
     def _add(self, input: Input, wake: Wake, *, key: object = None) -> bool:
         """Have `wake` called when `input` is settled; false if it is already.
 
@@ -546,7 +546,7 @@ class FunctionCall(Generic[R_co]):
             self._waiting.setdefault(input.index, {})[wake if key is None else key] = wake
             return True
 
-    @ours
+    @uninterruptible
     def _remove(self, input: Input, key: object) -> None:
         pool = self._started_pool()
         if pool.forked:
@@ -622,7 +622,7 @@ class Get(Generic[R_co]):
         if input.outcome is None:
             pool = call._started_pool()
             waiter = pool.clock.make_waiter()
-            with ours:
+            with uninterruptible:
                 if call._add(input, waiter.wake):
                     wait_here(pool, waiter, timeout, call, input)
                     if input.outcome is None:

@@ -40,6 +40,7 @@ from .account_types import WorkspaceMemberInfo as WorkspaceMemberInfo
 from .account_types import WorkspaceSettings as WorkspaceSettings
 from .runtime.container import ContainerState as ContainerState
 from .runtime.statistics import BatchStatistics as BatchStatistics
+from .runtime.statistics import ClassStatistics as ClassStatistics
 from .runtime.statistics import ContainerStatistics as ContainerStatistics
 from .runtime.statistics import PoolStatistics as PoolStatistics
 

@@ -16,14 +16,15 @@ from typing import cast
 from .cancellation import current_cell
 from .clock import Waiter
 from .container import Container
-from .context import current_input, hosting
-from .deadlock import look, task_wait_ended
+from .context import current_input
+from .deadlock import check_wait, task_wait_ended
 from .executor import InputTask
 from .input import Input
 from .pools.pool import Pool
 from .real import Real
-from .regions import park
-from .waits import On, Reader, TaskWaits, Wait, known, open_streams, task_waits_of
+from .thread_state import thread_state
+from .uninterruptible import park
+from .waits import On, Reader, TaskWaits, Wait, open_streams, task_waits_of, waits_in_progress
 from .wakers import AsyncWaiter
 
 
@@ -35,27 +36,27 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
         InputCancellation: see `park`.
     """
     cell = current_cell()
-    flow: object = cell if cell is not None else hosting.container
+    flow: object = cell if cell is not None else thread_state.container
     if flow is None:
         if not open_streams:
             return park(pool.clock, waiter, timeout)
         flow = Real.get_ident()
     caller = current_input() if cell is None else cell.input
     wait = Wait(flow, caller, pool, on, timeout is not None, False, waiter)
-    let_loop_go = hold_loop() if cell is None else None
-    before = known.get(flow)  # of whoever a finalizer or a signal interrupts
-    known[flow] = wait
+    unblock_loop = block_loop() if cell is None else None
+    before = waits_in_progress.get(flow)  # of whoever a finalizer or a signal interrupts
+    waits_in_progress[flow] = wait
     try:
         if timeout is None:
-            look(wait)
+            check_wait(wait)
         woken = park(pool.clock, waiter, timeout)
     finally:
         if before is None:
-            known.pop(flow, None)  # not there in a forked child
+            waits_in_progress.pop(flow, None)  # not there in a forked child
         else:
-            known[flow] = before
-        if let_loop_go is not None:
-            let_loop_go()
+            waits_in_progress[flow] = before
+        if unblock_loop is not None:
+            unblock_loop()
     if wait.error is not None:
         raise wait.error
     return woken
@@ -98,11 +99,11 @@ async def _wait_for(
         if type(task) is not InputTask:
             tasks.waits[task] = wait
             of = tasks.weak
-    known[task] = wait
+    waits_in_progress[task] = wait
     is_collected = False
     try:
         if not timed and (tasks is None or not (tasks.is_watched or tasks.is_suspected)):
-            look(wait)
+            check_wait(wait)
         tasks = None
         await waiter.wait()
     except GeneratorExit:
@@ -114,10 +115,10 @@ async def _wait_for(
         elif of is not None:
             tasks = of()
         if tasks is None:
-            known.pop(task, None)
+            waits_in_progress.pop(task, None)
         else:
             tasks.changes += 1  # first: see there
-            known.pop(task, None)
+            waits_in_progress.pop(task, None)
             tasks.waits.pop(task, None)
             if tasks.is_of_thread and not tasks.waits:
                 cell = current_cell()
@@ -156,18 +157,18 @@ def _current_task() -> object:
     return trio.lowlevel.current_task()
 
 
-def hold_loop() -> Callable[[], None] | None:
+def block_loop() -> Callable[[], None] | None:
     """Let the container whose thread T calls get no asynchronous inputs.
 
     For blocking calls: those inputs would wait for this call.  It returns what
     ends that, to be called once; None, and nothing happens, on any other thread.
     """
-    container: Container | None = hosting.container
+    container: Container | None = thread_state.container
     if container is None or current_cell() is not None:
         return None
     pool = cast(Pool, container.host)
-    pool.hold_loop(container)
-    return partial(pool.let_loop_go, container)
+    pool.block_loop(container)
+    return partial(pool.unblock_loop, container)
 
 
 class ReaderHere:
@@ -198,7 +199,7 @@ def reader_here() -> Reader:
         thread: object = cell
         input = cell.input
     else:
-        thread = hosting.container or Real.get_ident()
+        thread = thread_state.container or Real.get_ident()
         input = current_input()
     loop = Real._get_running_loop()
     return thread, input, None if loop is None else Real.current_task(loop)

@@ -32,7 +32,7 @@ from .clock import Waiter, system_clock
 from .context import current_input
 from .input import Input
 from .real import Real
-from .regions import here
+from .thread_state import thread_state
 from .timekeeper import process_timekeeper
 
 F = TypeVar("F")
@@ -50,7 +50,7 @@ USER: Final = CellState.USER
 
 
 class Cell:
-    """The cancel cell of one worker thread, and its guard in regions of ours."""
+    """The cancel cell of one worker thread, and its guard in uninterruptible regions."""
 
     first_waits: ClassVar[tuple[float, ...]] = ()
 
@@ -82,7 +82,7 @@ class Cell:
         self.waiter: Waiter | None = None  # the wait of ours this thread sits in
         # True from the cancel of `input` until its code has ended.
         self.cancelled: bool = False
-        self._depth = 0  # of regions of ours within the user's code
+        self._depth = 0  # of uninterruptible regions within the user's code
         self._raised = False  # it has been told, in one way or another: no strike
         self._sent = False  # a strike was sent, and may still be on its way
         self._due = False  # the strike came while it must not: it is raised afterwards
@@ -262,18 +262,18 @@ def bind_cell(cell: Cell | None) -> None:
     """Make `cell` the cell, and the guard, of this worker thread."""
     if cell is not None:
         cell.ident = Real.get_ident()
-    here.guard = cell
+    thread_state.guard = cell
 
 
 def strike_again() -> None:
     """See `Guard.strike_again`; for code that has caught the strike in a finalizer."""
-    if here.guard is not None:
-        here.guard.strike_again()
+    if thread_state.guard is not None:
+        thread_state.guard.strike_again()
 
 
 def current_cell() -> Cell | None:
     """The cell of this thread if it is a worker, else None."""
-    guard = here.guard
+    guard = thread_state.guard
     return guard if isinstance(guard, Cell) else None
 
 
@@ -285,7 +285,7 @@ def _after_fork() -> None:
         forking.renew(cell.lock)
         cell.cancelled = False
         cell.waiter = None
-        here.guard = None
+        thread_state.guard = None
 
 
 forking.in_child(_after_fork)

@@ -108,11 +108,11 @@ class Capacity:
             if first or (not self._line and self._fits(sync_slots)):
                 self._containers += 1
                 self._sync_slots += sync_slots
-                self._look()
+                self._note_crowd()
                 return True
             if all(waiting is not pool for waiting, _ in self._line):
                 self._line.append((pool, sync_slots))
-                self._look()
+                self._note_crowd()
             return False
 
     def leave_line(self, pool: Tenant) -> list[Effect]:
@@ -182,7 +182,7 @@ class Capacity:
         most, slots = self._bounds()
         return max(0, self._containers - most, self._sync_slots > slots)
 
-    def _look(self) -> None:
+    def _note_crowd(self) -> None:
         self.crowded = bool(self._line) or self._excess() > 0
 
     def _fits(self, sync_slots: int) -> bool:
@@ -198,7 +198,7 @@ class Capacity:
             self._containers += 1
             self._sync_slots += sync_slots
             effects.append(pool.room_granted)
-        self._look()
+        self._note_crowd()
         if self.crowded:
             effects.append(self.make_room)
         return effects

@@ -105,7 +105,7 @@ class RealClock:
 system_clock: Final[Clock] = RealClock()
 
 
-def acquire_patiently(lock: threading.Lock) -> None:
+def acquire_in_turns(lock: threading.Lock) -> None:
     """Acquire a lock that is held for an instant only, without starting a convoy.
 
     A thread that blocks on a lock becomes its owner while it still waits for
@@ -113,7 +113,7 @@ def acquire_patiently(lock: threading.Lock) -> None:
     acquire is a switch of threads from then on.  One that lets the others run
     and tries again is let in when the owner is out.
     """
-    for _ in range(_PATIENCE):
+    for _ in range(LOCK_TRIES):
         Real.sleep(0)
         if lock.acquire(False):
             return
@@ -127,7 +127,7 @@ def acquire_within(lock: threading.Lock, seconds: float) -> bool:
 
 # Turns given to other threads before blocking.  One suffices mostly; with no
 # GIL, where the owner runs on meanwhile, a few.
-_PATIENCE: Final = 32
+LOCK_TRIES: Final = 32
 
 
 def join_threads(threads: Iterable[threading.Thread], timeout: float) -> list[threading.Thread]:

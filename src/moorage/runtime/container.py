@@ -74,7 +74,7 @@ class Host(Protocol):
         ...
 
     def settle(
-        self, container: Container, input: Input, outcome: Outcome, lane: bool | None, /
+        self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None, /
     ) -> tuple[Input | None, Sequence[Effect]]:
         """The code of `input` has ended.  Under the lock; see `Pool.settle`."""
         ...

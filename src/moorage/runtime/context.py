@@ -7,24 +7,16 @@ run in an empty context where it says "a container, but no input".  Anyone may a
 
 from __future__ import annotations
 
-import threading
 from contextvars import Context, ContextVar
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from . import forking
 from .input import Input, is_of_this_process
 from .real import Real
+from .thread_state import thread_state
 
 # Unset: not in a container.  None: in a container, in a hook.
 running_input: Final[ContextVar[Input | None]] = ContextVar("moorage_running_input")
-
-
-class _Hosting(threading.local):
-    # The container whose thread T this is: it runs the loop, or the hooks.
-    container: Any = None
-
-
-hosting: Final = _Hosting()
 
 
 _OUTSIDE: Final = cast(Input, object())
@@ -51,7 +43,7 @@ def _after_fork() -> None:
     global _hook_forked_on
     if running_input.get(_OUTSIDE) is None:
         _hook_forked_on = Real.get_ident()
-    hosting.container = None  # it stayed behind: nothing here is its thread
+    thread_state.container = None  # it stayed behind: nothing here is its thread
 
 
 forking.in_child(_after_fork)

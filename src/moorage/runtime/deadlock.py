@@ -4,16 +4,16 @@ Owns the search and what is said about what it finds.  Begin reading at `look`, 
 `_look_closely`.  ``callers.py`` has each wait looked at when it begins, and those of an
 input's other tasks when one of them ends; a stream has it looked at when its generator must
 wait; the pool after the few other events that take a slot away.  Nothing here runs by
-itself, but the second look at a knot of awaiting inputs, and what loops were asked for.
+itself, but the second look at a deadlock of awaiting inputs, and what loops were asked for.
 
 A search has up to three steps:
 
 1. A quick look, which ends at the first input that surely gets on.
 2. The graph of all that the wait depends on.  It counts an input whose tasks wait as waiting
-   for any of these waits.  A knot of threads alone is cut at once.
-3. Where an input of the knot is asynchronous, its loop is asked what else could make the
+   for any of these waits.  A deadlock of threads alone is cut at once.
+3. Where an input of the cycle is asynchronous, its loop is asked what else could make the
    input go on (``awaited.py``).  If there is something (a task that sleeps, a timer), the
-   loop looks again when that has happened.  If there is nothing, the knot is a fact: a
+   loop looks again when that has happened.  If there is nothing, the cycle is a fact: a
    warning comes now, and the error after `config.deadlock_grace`.
 """
 
@@ -51,8 +51,8 @@ from .waits import (
     blockers_of,
     blockers_of_reader,
     ends,
-    known,
     waiting,
+    waits_in_progress,
 )
 from .wakers import AsyncioWaiter
 
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 logger: Final = logging.getLogger("moorage")
 
-# The most waits that a message about a knot names.
+# The most waits that a message about a deadlock names.
 SHOWN: Final = 6
 
 
@@ -69,30 +69,30 @@ def producer_waits(call: Read) -> None:
     """The generator of `call` begins to wait for its reader.  On its own flow, no lock held."""
     for blocker in blockers_of_reader(call):
         for wait in _waits_in(blocker)[:1]:
-            look(wait)
+            check_wait(wait)
 
 
-def look_at(pool: Pool) -> None:
+def check_pool(pool: Pool) -> None:
     """A slot of `pool` went away: see whether those that wait in its queue can get on."""
-    if known and surely_served(pool) is not None:
-        _look_closely([], pool)
+    if waits_in_progress and surely_served(pool) is not None:
+        _search([], pool)
 
 
-def look_at_all() -> None:
+def check_all() -> None:
     """Bounds were changed: see whether everybody that waits can get on."""
-    if known:
-        _look_closely(waiting())
+    if waits_in_progress:
+        _search(waiting())
 
 
 # Without a slot, and not waiting for a next attempt.
 IN_LINE: Final = (InputState.QUEUED, InputState.OUTSIDE)
 
-# One search at a time: two that find the same knot must not both cut it.
-_looking: Final = Real.Lock()
+# One search at a time: two that find the same deadlock must not both cut it.
+_searching: Final = Real.Lock()
 
 
 class _Suspicion:
-    """A knot of which some await: cut after the grace, as it may end in a way not known."""
+    """A deadlock of which some await: cut after the grace, as it may end in a way not known."""
 
     def __init__(self, starts: list[Wait], pools: set[Pool], tasks: list[TaskWaits]) -> None:
         self.starts = starts
@@ -103,11 +103,11 @@ class _Suspicion:
 
     def look_again(self) -> None:
         """The grace is over.  On the clock's thread."""
-        with _looking:
+        with _searching:
             _suspicions.remove(self)
             for one in self.tasks:
                 one.is_suspected = False
-        _look_closely([*self.starts, *(wait for one in self.tasks for wait in one.current())])
+        _search([*self.starts, *(wait for one in self.tasks for wait in one.current())])
 
 
 _suspicions: Final[list[_Suspicion]] = []  # guarded by _looking
@@ -115,7 +115,7 @@ _given_up: Final[set[Input]] = set()  # likewise: about to be failed
 
 
 def _after_fork() -> None:
-    forking.renew(_looking)
+    forking.renew(_searching)
     forking.keep(list(_suspicions), set(_given_up))
     _suspicions.clear()
     _given_up.clear()
@@ -124,11 +124,11 @@ def _after_fork() -> None:
 forking.in_child(_after_fork)
 
 
-def look(wait: Wait) -> None:
-    """`wait` has begun, and is known: cut the knot that it closes, if it does."""
+def check_wait(wait: Wait) -> None:
+    """`wait` has begun, and is known: cut the cycle that it closes, if it does."""
     on = wait.on
     if type(on) is Input and on.state not in IN_LINE:  # as most are
-        alone = len(known) == 1 and on.container is not wait.flow
+        alone = len(waits_in_progress) == 1 and on.container is not wait.flow
         if alone and batch_of(on) is not wait.caller:
             return  # nobody else waits
         if on.outcome is not None or not blockers_of(on):
@@ -139,12 +139,12 @@ def look(wait: Wait) -> None:
     if _gets_on(wait, seen):
         return
     if _suspicions:
-        with _looking:
+        with _searching:
             for suspicion in _suspicions:
                 if not seen.isdisjoint(suspicion.pools):
                     suspicion.starts.append(wait)
                     return
-    _look_closely([wait])
+    _search([wait])
 
 
 def task_wait_ended(tasks: TaskWaits) -> None:
@@ -156,7 +156,7 @@ def task_wait_ended(tasks: TaskWaits) -> None:
         return
     wait = tasks.eldest()
     if wait is not None:
-        look(wait)
+        check_wait(wait)
 
 
 def _waits_in(blocker: Blocker) -> list[Wait]:
@@ -197,11 +197,11 @@ def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
     return False
 
 
-def _look_closely(starts: list[Wait], pool: Pool | None = None) -> None:
-    """Cut, one by one, the knots in which `starts`, or those in `pool`'s queue, are."""
+def _search(starts: list[Wait], pool: Pool | None = None) -> None:
+    """Cut, one by one, the deadlocks in which `starts`, or those in `pool`'s queue, are."""
     goes_on = True
     while goes_on:
-        with _looking:
+        with _searching:
             graph = WaitingGraph(starts, pool, _given_up)
             try:
                 effect, goes_on = _decide(graph, starts)
@@ -211,22 +211,22 @@ def _look_closely(starts: list[Wait], pool: Pool | None = None) -> None:
 
 
 def _decide(graph: WaitingGraph, starts: list[Wait]) -> tuple[Callable[[], object], bool]:
-    """What to do about a knot in `graph`, without the lock; and whether to search once more.
+    """What to do about a deadlock in `graph`, without the lock; and whether to search once more.
 
     `_looking` is held.
     """
-    knot = graph.knot()
-    if not knot:
+    cycle = graph.cycle()
+    if not cycle:
         return _nothing, False
-    unasked = graph.unasked(knot)
+    unasked = graph.unasked(cycle)
     if unasked:
         # They count as getting on from here on, until their loops have answered.
         for tasks in unasked:
             tasks.is_watched = True
         return partial(_ask, unasked), True
-    waits = [node.what for node in knot if isinstance(node.what, Wait)]
-    victim = graph.victim(knot)
-    text = _message(graph, knot, waits, victim)
+    waits = [node.what for node in cycle if isinstance(node.what, Wait)]
+    victim = graph.victim(cycle)
+    text = _message(graph, cycle, waits, victim)
     # After these, which look at what there is now: a stream that nobody reads may
     # be collected meanwhile, and whoever was queued behind it runs.
     if not graph.is_still_so():
@@ -254,14 +254,14 @@ def _warn(text: str, grace: float) -> None:
 
 
 def _wants_patience(graph: WaitingGraph, starts: list[Wait], waits: list[Wait]) -> bool:
-    """Whether the knot is to be looked at again later, which is arranged; `_looking` is held."""
+    """Whether the cycle is to be looked at again later, which is arranged; `_looking` is held."""
     grace = config.deadlock_grace
     awaiting = [wait for wait in waits if wait.awaits]
     if not awaiting or grace <= 0:
         return False
     clock = waits[0].pool.clock
     now = clock.now()
-    # A wait that was dead then has been dead since, whoever else has come to the knot.
+    # A wait that was dead then has been dead since, whoever else has come to the cycle.
     if any(wait.ripe_at is not None and wait.ripe_at <= now for wait in awaiting):
         return False
     for wait in awaiting:
@@ -277,7 +277,7 @@ def _wants_patience(graph: WaitingGraph, starts: list[Wait], waits: list[Wait]) 
 def _give_up(pool: Pool, victim: Input, error: DeadlockError) -> None:
     # It may have got a slot meanwhile, by a limit that was raised.
     pool.drop(victim, Failure(error))
-    with _looking:
+    with _searching:
         _given_up.discard(victim)
 
 
@@ -296,13 +296,13 @@ def _ask(asked: Iterable[TaskWaits]) -> None:
     for loop, those in by_loop.items():
         try:
             # An empty context: ours would count as that of a callback of the input's.
-            loop.call_soon_threadsafe(_look_at_tasks, loop, those, context=Context())
+            loop.call_soon_threadsafe(_check_tasks, loop, those, context=Context())
         except RuntimeError:
             pass  # the loop is closed, and what ran there has ended
 
 
-def _look_at_tasks(loop: asyncio.AbstractEventLoop, asked: list[TaskWaits]) -> None:
-    """Find out what may make these go on, and watch it; look for the knot of the others.
+def _check_tasks(loop: asyncio.AbstractEventLoop, asked: list[TaskWaits]) -> None:
+    """Find out what may make these go on, and watch it; look for the cycle of the others.
 
     On the thread of `loop`.
     """
@@ -321,12 +321,12 @@ def _look_at_tasks(loop: asyncio.AbstractEventLoop, asked: list[TaskWaits]) -> N
         tasks.is_watched = False
         starts += tasks.current()
     if starts:
-        _look_closely(starts)
+        _search(starts)
 
 
 def _sits_in(task: Task, future: Future) -> bool:
     """Whether `future` is that of the wait of ours in which `task` sits."""
-    wait = known.get(task)
+    wait = waits_in_progress.get(task)
     waiter = None if wait is None else wait.waiter
     return isinstance(waiter, AsyncioWaiter) and waiter.future is future
 
@@ -367,17 +367,17 @@ def _look_again_at(of: weakref.ref[TaskWaits], task: Task | None, _: object = No
     wait = tasks.eldest()
     if wait is None or _gets_on(wait, set()):
         return
-    with _looking:
+    with _searching:
         if tasks.is_watched:
             return  # asked meanwhile, on another thread
         tasks.is_watched = True
-    _look_at_tasks(tasks.loop, [tasks])
+    _check_tasks(tasks.loop, [tasks])
 
 
 # -- what is said about it ----------------------------------------------------------------
 
 
-def _message(graph: WaitingGraph, knot: set[Node], waits: list[Wait], victim: Input | None) -> str:
+def _message(graph: WaitingGraph, cycle: set[Node], waits: list[Wait], victim: Input | None) -> str:
     """Who waits for whom, and in the last line what to write instead."""
     waits = sorted(waits, key=lambda wait: wait.since)
     lines = ["these wait for one another, and none of them can ever end:"]
@@ -387,7 +387,7 @@ def _message(graph: WaitingGraph, knot: set[Node], waits: list[Wait], victim: In
     blocked = [wait for wait in waits if not wait.awaits and not isinstance(wait.flow, (int, Cell))]
     full = [
         node.what.call.target.name
-        for node in knot
+        for node in cycle
         if isinstance(node.what, Input)
         and node.what.call.target.is_generator
         and node.what.state not in NOT_BEGUN

@@ -25,6 +25,7 @@ from typing import Final
 
 from . import forking
 from .real import Real
+from .thread_state import thread_state
 
 Work = Callable[[], object]
 
@@ -132,19 +133,13 @@ def _do(work: Work) -> None:
         pass
 
 
-class _Here(threading.local):
-    # Whether this thread keeps time, and so may not run what is the user's.
-    keeps_time: bool = False
-
-
-_here: Final = _Here()
 _records: Final = Errands("moorage-log")
 _cleanup: Final = Errands("moorage-cleanup")
 
 
 def keep_time() -> None:
     """Say that this thread keeps time: `log` and `let_go` hand their work over from now on."""
-    _here.keeps_time = True
+    thread_state.keeps_time = True
 
 
 def log_elsewhere(
@@ -169,7 +164,7 @@ def log(
 
     Never raises: a handler or a patch of the user's that fails must not end a thread of ours.
     """
-    if _here.keeps_time:
+    if thread_state.keeps_time:
         log_elsewhere(logger, level, message, *args, exc_info=exc_info)
         return
     try:
@@ -189,7 +184,7 @@ def let_go(*things: object) -> None:
     The caller drops its own references before it returns to its caller: ``let_go(*gone)``,
     then ``gone.clear()``.
     """
-    if _here.keeps_time:
+    if thread_state.keeps_time:
         _cleanup.add(partial(_drop, things))
 
 

@@ -26,7 +26,7 @@ from .. import config
 from ..exception import ExecutionError
 from . import forking
 from .captured import decimal_context, own_decimal_context
-from .clock import Clock, acquire_patiently
+from .clock import Clock, acquire_in_turns
 from .context import running_input
 from .input import Input, InputState
 from .loopwatch import LoopWatch
@@ -342,7 +342,7 @@ class TaskLane:
             return
         lock = self._lock
         if not lock.acquire(False):
-            acquire_patiently(lock)
+            acquire_in_turns(lock)
         try:
             # This task takes what the settling may grant: no need to ring.
             awake, self._awake = self._awake, True

@@ -1,7 +1,7 @@
 """Interrupts: Ctrl-C in the main thread, deferred while code of ours changes state.
 
 Owns the handler of SIGINT that is installed while a run is open, if Python's own
-was in force; any other is left alone.  In a region of ours (``regions.py``) the
+was in force; any other is left alone.  In an uninterruptible region (``uninterruptible.py``) the
 KeyboardInterrupt waits for its end; in a wait, and everywhere else, it comes at
 once.  All of it happens on the main thread, which alone runs signal handlers, so
 there is no lock.
@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Final
 from . import forking
 from .clock import Waiter
 from .real import Real
-from .regions import begins_region, here
+from .thread_state import thread_state
 from .timekeeper import process_timekeeper
+from .uninterruptible import begins_uninterruptible
 
 _Outer = tuple[int, "_Outer | None"]
 
@@ -33,7 +34,7 @@ class Interrupts:
     first_waits: ClassVar[tuple[float, ...]] = (0.05, 1.0)
 
     def __init__(self) -> None:
-        self._depth = 0  # of regions of ours
+        self._depth = 0  # of uninterruptible regions
         # The depth up to which a KeyboardInterrupt may come: that of the wait, if any.
         self._open_to = 0
         # The same of the waits around it: a signal's handler may wait within one.
@@ -46,7 +47,7 @@ class Interrupts:
         """Take over SIGINT, if this is the main thread and Python's own handler has it."""
         if Real.current_thread() is not Real.main_thread():
             return
-        here.guard = self
+        thread_state.guard = self
         self._leaves = False
         if not self._installed and Real.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._installed = True  # before it is: a Ctrl-C may come in between
@@ -57,8 +58,8 @@ class Interrupts:
         self._depth = self._open_to = 0
         self._outer = None
         self._pending = False
-        if here.guard is None and self._installed:
-            here.guard = self
+        if thread_state.guard is None and self._installed:
+            thread_state.guard = self
 
     def uninstall(self) -> None:
         """Give SIGINT back, unless somebody else has taken it since."""
@@ -78,7 +79,7 @@ class Interrupts:
         if self._depth > self._open_to:
             self._pending = True
             return
-        if frame is not None and frame.f_code in begins_region:
+        if frame is not None and frame.f_code in begins_uninterruptible:
             # A region is about to begin here, or has just ended: it comes once more,
             # in the region or after it.
             self.strike_again()
@@ -124,7 +125,7 @@ class Interrupts:
 
     def let_in(self, step: Callable[[], object]) -> None:
         """Take `step`, which only waits, open to Ctrl-C: also within a region."""
-        if here.guard is not self:
+        if thread_state.guard is not self:
             step()
             return
         if self._pending:
@@ -162,7 +163,7 @@ def _runner(frame: FrameType | None) -> dict[str, Any] | None:
 
 
 interrupts: Final = Interrupts()
-begins_region.add(Interrupts.enter.__code__)
+begins_uninterruptible.add(Interrupts.enter.__code__)
 
 
 forking.in_child(interrupts.resume)

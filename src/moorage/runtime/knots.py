@@ -48,21 +48,21 @@ def revive(nodes: Iterable[Node]) -> None:
                 due.append(fed)
 
 
-def knot_of(nodes: Iterable[Node]) -> set[Node]:
+def cycle_of(nodes: Iterable[Node]) -> set[Node]:
     """Those of the dead that keep one another dead.
 
     Without those that merely wait for them: to give one of these up would help
     nobody else.
     """
-    knot = {node for node in nodes if not node.alive}
-    held_up = {node: sum(fed in knot for fed, _ in node.feeds) for node in knot}
+    cycle = {node for node in nodes if not node.alive}
+    held_up = {node: sum(fed in cycle for fed, _ in node.feeds) for node in cycle}
     loose = [node for node, count in held_up.items() if not count]
     while loose:
         node = loose.pop()
-        knot.discard(node)
+        cycle.discard(node)
         for needed in node.needs:
-            if needed in knot:
+            if needed in cycle:
                 held_up[needed] -= 1
                 if not held_up[needed]:
                     loose.append(needed)
-    return knot
+    return cycle

@@ -19,7 +19,6 @@ from typing import Final
 from . import forking
 from .clock import join_threads
 from .container import ContainerOptions, ContainerState, Effect, Host
-from .context import hosting
 from .elsewhere import log
 from .executor import TaskLane, stop_inherited
 from .input import Input
@@ -27,6 +26,7 @@ from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
 from .real import Real
 from .slots import Slots
+from .thread_state import thread_state
 from .threads import ThreadLane, Worker, carry_out, place_of
 
 logger: Final = logging.getLogger("moorage")
@@ -160,7 +160,7 @@ class LocalContainer:
     def _main(self) -> None:
         if self._virtual is not None:
             self._virtual.bind_thread(self)
-        hosting.container = self
+        thread_state.container = self
         try:
             # Its own steps end a child that was forked in them; this is for what is
             # between them, such as a loop that was stopped meanwhile.

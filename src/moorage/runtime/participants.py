@@ -22,10 +22,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ..exception import InvalidError
-from .patched_time import VirtualTime, current_virtual_clock, lives_by
+from .patched_time import VirtualTime, current_virtual_clock
 from .real import Real
-from .regions import ours
 from .stuck import ON_ITS_LOOP
+from .thread_state import thread_state
+from .uninterruptible import uninterruptible
 
 if TYPE_CHECKING:
     from .clock import Clock
@@ -120,7 +121,7 @@ class Participants:
 
     # -- what the engine runs --------------------------------------------------------
 
-    @ours
+    @uninterruptible
     def begin(self, key: object, name: str) -> None:
         """Count `key` as busy from now on, on behalf of whoever will serve it."""
         with self.lock:
@@ -128,14 +129,14 @@ class Participants:
             self.order(key, INSIDE)
             self.changes += 1
 
-    @ours
+    @uninterruptible
     def bind_thread(self, key: object) -> None:
         """Let this thread's waits of ours count as those of `key`."""
-        lives_by.clock = self._clock
+        thread_state.clock = self._clock
         with self.lock:
             self.key_of_thread[Real.get_ident()] = key
 
-    @ours
+    @uninterruptible
     def unbind_thread(self, key: object) -> None:
         """Let this thread be on its own again; `key` goes on."""
         me = Real.get_ident()
@@ -143,7 +144,7 @@ class Participants:
             if self.key_of_thread.get(me) is key:
                 del self.key_of_thread[me]
 
-    @ours
+    @uninterruptible
     def end(self, key: object) -> None:
         """`key` takes no part any more."""
         with self.lock:
@@ -165,10 +166,10 @@ class Participants:
             try:
                 callback()
             finally:
-                with ours, self.lock:
+                with uninterruptible, self.lock:
                     self.awaited.pop(key, None)
                     self.changes += 1
-                    self.look()
+                    self.ring_if_idle()
 
         return call
 
@@ -207,7 +208,7 @@ class Participants:
         self.refuse_real_loop(written)
         return self.enter_scope()
 
-    @ours
+    @uninterruptible
     def enter_scope(self, name: str | None = None, *, opens: bool = True) -> int:
         """As `enter`, on any thread.  Without `opens` the scope does not keep the clock open.
 
@@ -222,7 +223,7 @@ class Participants:
             if part is not None:
                 part.depth += 1
                 return me
-            self.parts[me] = part = _Part(lives_by.clock)
+            self.parts[me] = part = _Part(thread_state.clock)
             bound = self.key_of_thread.get(me)
             if bound is None:
                 part.key = key = object()
@@ -233,10 +234,10 @@ class Participants:
             elif isinstance(bound, LoopPart) and bound.outer is None:
                 part.key = bound.outer = key = object()
                 self.order(key, OUTSIDE)
-        lives_by.clock = self._clock
+        thread_state.clock = self._clock
         return me
 
-    @ours
+    @uninterruptible
     def leave(self, ident: int, *, opens: bool = True) -> None:
         """End one scope of the thread `ident`; it has no part any more if it has no other."""
         thread: threading.Thread | None = None
@@ -254,7 +255,7 @@ class Participants:
 
     def _end_part(self, ident: int, part: _Part) -> None:
         if ident == Real.get_ident() and ident not in self.key_of_thread:
-            lives_by.clock = part.before
+            thread_state.clock = part.before
         if part.key is None:
             return
         bound = self.key_of_thread.get(ident)
@@ -263,7 +264,7 @@ class Participants:
         elif bound is part.key:
             del self.key_of_thread[ident]
             if ident == Real.get_ident():
-                lives_by.clock = part.before
+                thread_state.clock = part.before
         self.orders.pop(part.key, None)
         self.idle(part.key)
 
@@ -305,9 +306,9 @@ class Participants:
     def idle(self, key: object) -> None:
         self.changes += 1
         if self.busy.pop(key, None) is not None:
-            self.look()
+            self.ring_if_idle()
 
-    def look(self) -> None:
+    def ring_if_idle(self) -> None:
         """Ring the clock if nobody is busy."""
         if not self.busy:
             self._keeping.ring()

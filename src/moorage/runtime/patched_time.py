@@ -27,7 +27,8 @@ from ..exception import ClockStuckError, InvalidArgumentsError
 from . import forking
 from .outcome import user_frames
 from .real import Real
-from .regions import here, ours, park
+from .thread_state import thread_state
+from .uninterruptible import park, uninterruptible
 
 # What `time.time()` counts from: 2020-01-01 00:00 UTC, when virtual time is 0.
 EPOCH: Final = 1577836800
@@ -68,18 +69,9 @@ class VirtualTime(Protocol):
     def _has_this_thread(self) -> bool: ...
 
 
-class Here(threading.local):
-    """The virtual clock in which this thread took part last; it may have left it."""
-
-    clock: VirtualTime | None = None
-
-
-lives_by: Final = Here()
-
-
 def current_virtual_clock() -> VirtualTime | None:
     """The virtual clock in which the calling thread takes part; None in real time."""
-    clock = lives_by.clock
+    clock = thread_state.clock
     return clock if clock is not None and clock._has_this_thread else None
 
 
@@ -122,7 +114,7 @@ def _sleep(seconds: float | SupportsIndex, /) -> None:
     if math.isinf(length):
         raise OverflowError("timestamp too large to convert to C PyTime_t")
     try:
-        guard = here.guard
+        guard = thread_state.guard
         if guard is None or guard.may_strike():
             # As code of the user's that is struck at once, not when the sleep has ended.
             park(clock, clock.make_waiter(), length)
@@ -200,7 +192,7 @@ def patched(clock: VirtualTime, modules: tuple[ModuleType, ...]) -> Generator[No
             _uninstall(clock, reach)
 
 
-@ours
+@uninterruptible
 def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> None:
     global _installed
     with _lock:
@@ -214,7 +206,7 @@ def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> No
         _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
 
 
-@ours
+@uninterruptible
 def _uninstall(clock: VirtualTime, reach: frozenset[str]) -> None:
     global _installed
     with _lock:

@@ -26,7 +26,7 @@ from .slots import Slots
 
 # Seconds after the last completion at which a policy that still keeps containers
 # above `min_containers` is not waited for any longer.
-PATIENCE: Final = 3600.0
+GIVE_UP_AFTER: Final = 3600.0
 
 # Seconds after the last completion until which containers cost something, in every run:
 # the longest that a container stays idle by default.  Those that stay longer, or for
@@ -244,7 +244,7 @@ class _Run:
                 return
             if self.completed == count:
                 surplus = len(self.ready) + len(self.starting) - self.limits.min_containers
-                if (surplus <= 0 and not self.starting) or now > self.last_end + PATIENCE:
+                if (surplus <= 0 and not self.starting) or now > self.last_end + GIVE_UP_AFTER:
                     return
             if event <= now and (event < wakeup or events[0][1] <= self.wakeup_sequence):
                 _, _, kind, container, number = heapq.heappop(events)

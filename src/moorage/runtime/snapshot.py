@@ -44,7 +44,7 @@ class ContainerSnapshot:
     started_at: float
     idle_since: float | None
     takes_no_more: bool
-    loop_is_held: bool  # by a blocking call: it gets no asynchronous inputs
+    loop_is_blocked: bool  # by a blocking call: it gets no asynchronous inputs
     held: list[HeldSlot]  # in the order of the grants
 
 
@@ -115,7 +115,7 @@ def _container_snapshot(container: Container, fleet: Fleet) -> ContainerSnapshot
         started_at=container.started_at,
         idle_since=container.idle_since,
         takes_no_more=container.takes_no_more,
-        loop_is_held=container in fleet.blocked,
+        loop_is_blocked=container in fleet.blocked,
         held=[
             _held_slot(held, since)
             for held, since in container.slots.held.items()

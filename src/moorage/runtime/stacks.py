@@ -16,7 +16,7 @@ from typing import Final
 
 from . import forking
 from .real import Real
-from .regions import ours
+from .uninterruptible import uninterruptible
 
 FREEZES: Final = sys.version_info < (3, 11, 9)
 
@@ -24,7 +24,7 @@ FREEZES: Final = sys.version_info < (3, 11, 9)
 _lock: threading.RLock = Real.RLock()
 
 
-@ours
+@uninterruptible
 def current_frames() -> dict[int, FrameType]:
     """The innermost frame of each thread, by its ident."""
     if not FREEZES:

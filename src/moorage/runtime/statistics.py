@@ -89,6 +89,41 @@ class PoolStatistics:
     batches: BatchStatistics | None  # None unless the pool is batched
 
 
+@dataclass(frozen=True, slots=True)
+class ClassStatistics:
+    """What a class has done in a run, over all sets of parameters.
+
+    Each count is exact; they are not all of one moment.
+    """
+
+    name: str
+    accepted: int
+    refused: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    retries: int  # attempts after the first
+    containers_started: int
+    busy_seconds: float  # of all slots that were given back, for as long as they were held
+    start_seconds: float  # of all containers that became ready, from their boot on
+
+
+def count_class(name: str, tally: Tally) -> ClassStatistics:
+    """The statistics of a class whose sets of parameters have this tally in all."""
+    return ClassStatistics(
+        name=name,
+        accepted=tally.accepted,
+        refused=tally.refused,
+        succeeded=tally.succeeded,
+        failed=tally.failed,
+        cancelled=tally.cancelled,
+        retries=tally.retries,
+        containers_started=tally.starts,
+        busy_seconds=max(0.0, tally.busy_seconds),
+        start_seconds=tally.start_seconds,
+    )
+
+
 def count_pool(
     options: PoolOptions,
     backlog: Backlog,

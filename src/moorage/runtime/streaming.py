@@ -20,7 +20,7 @@ from . import forking
 from .clock import Clock
 from .input import Call
 from .real import Real
-from .regions import ours, park
+from .uninterruptible import park, uninterruptible
 
 # Items a generator may be ahead of its reader.
 AHEAD: Final = 16
@@ -141,7 +141,7 @@ class Stream:
         try:
             # The user's code runs in these steps, and none of it in between.
             for item in generator:
-                with ours:
+                with uninterruptible:
                     goes_on = self._hand_over(item)
                 del item
                 if not goes_on:

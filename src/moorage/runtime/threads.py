@@ -27,7 +27,7 @@ from ..exception import InputCancellation, RemoteError
 from . import forking
 from .cancellation import Cell, bind_cell
 from .captured import decimal_context, own_decimal_context
-from .clock import Clock, acquire_patiently
+from .clock import Clock, acquire_in_turns
 from .context import running_input
 from .elsewhere import log
 from .idle_threads import IdleThreads
@@ -291,7 +291,7 @@ class ThreadLane:
         effect: Effect | None = None
         lock = self._lock
         if not lock.acquire(False):
-            acquire_patiently(lock)
+            acquire_in_turns(lock)
         try:
             ready = self._ready
             # This worker is about to take what the settling may grant, so no
@@ -371,7 +371,9 @@ class ThreadLane:
         return [place for place in places if place is not None]
 
 
-def end_child(container: object, input: Input, outcome: Outcome, lane: bool | None) -> NoReturn:
+def end_child(
+    container: object, input: Input, outcome: Outcome, runs_async: bool | None
+) -> NoReturn:
     """In the place of `settle` in a forked child, where nobody waits for the outcome."""
     error = outcome.error if isinstance(outcome, Failure) else None
     if isinstance(error, RemoteError) and isinstance(error.__cause__, SystemExit):

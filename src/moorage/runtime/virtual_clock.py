@@ -27,11 +27,12 @@ from . import forking
 from .elsewhere import keep_time
 from .outcome import user_frames
 from .participants import BEFORE_ALL, Participants
-from .patched_time import lives_by, patched
+from .patched_time import patched
 from .real import Real
-from .regions import ours
 from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
+from .thread_state import thread_state
 from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
+from .uninterruptible import uninterruptible
 from .virtual_loop import Line, VirtualLoop
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class VirtualWaiter:
 
 # Real seconds that `rest` waits for a participant that waits in real time itself, maybe
 # for what is to happen after the rest.
-PATIENCE: Final = 0.25
+REST_WITHIN: Final = 0.25
 
 
 class _Keeping:
@@ -332,7 +333,7 @@ class VirtualClock:
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    @ours
+    @uninterruptible
     def close(self) -> None:
         """End the clock's thread; whoever still waits gets a `ClockStuckError`.
 
@@ -365,7 +366,7 @@ class VirtualClock:
             if self._timers.push(timer, self._rank(self._key_here(), of_engine=True)):
                 self._ring()  # as in `wait`
             self._start()
-            self.participants.look()
+            self.participants.ring_if_idle()
         return timer
 
     def call_when_past(self, when: float, callback: Callback) -> Timer:
@@ -394,7 +395,7 @@ class VirtualClock:
     def _wait(self, waiter: VirtualWaiter, timeout: float | None, *, rests: bool = False) -> bool:
         timer: Timer | None = None
         try:
-            with ours, self._lock:
+            with uninterruptible, self._lock:
                 if not waiter.fired:
                     waiter.waiting = True
                     waiter.thread = Real.get_ident()
@@ -414,14 +415,14 @@ class VirtualClock:
                     self.participants.idle(waiter.key)
                     self._start()
             seen = self.participants.changes
-            while not waiter.lock.acquire(timeout=PATIENCE if rests else -1.0):
-                with ours, self._lock:
+            while not waiter.lock.acquire(timeout=REST_WITHIN if rests else -1.0):
+                with uninterruptible, self._lock:
                     if self.participants.changes == seen:  # else the others get on, if slowly
                         self._fire(waiter)
                         break
                     seen = self.participants.changes
         except BaseException:  # KeyboardInterrupt, or a strike: the thread runs again, unwoken
-            with ours, self._lock:
+            with uninterruptible, self._lock:
                 self._fire(waiter)
             raise
         finally:
@@ -593,7 +594,7 @@ class VirtualClock:
             self.participants.busy[loop] = f"event loop of {loop.thread.name}"
             self.participants.busy.pop(key, None)
             self.participants.key_of_thread[me] = loop
-        loop.before, lives_by.clock = lives_by.clock, self
+        loop.before, thread_state.clock = thread_state.clock, self
 
     def _loop_ends(self, loop: VirtualLoop) -> None:
         me = Real.get_ident()
@@ -606,7 +607,7 @@ class VirtualClock:
             else:
                 self.participants.key_of_thread.pop(me, None)
             self.participants.idle(loop)
-        lives_by.clock = self if key is not None else loop.before
+        thread_state.clock = self if key is not None else loop.before
         loop.before = None
 
     def _loop_closes(self, loop: VirtualLoop) -> None:

@@ -11,7 +11,7 @@ for each search; it takes one pool's lock at a time.  Begin reading at `__init__
 
 An input whose tasks wait is dead only if its loop has looked at the tasks, and found each
 of them blocked.  Until then the graph counts the input as waiting for any of the waits of
-its tasks, and the search asks the loops of those that are in the knot (`unasked`):
+its tasks, and the search asks the loops of those that are in the cycle (`unasked`):
 
     1. The loop finds each task blocked, at a time when `TaskWaits.changes` has some value.
     2. The graph finds the same value: no wait of these tasks has begun or ended since, so
@@ -30,7 +30,7 @@ from .capacity import CapacitySurvey
 from .container import ContainerState
 from .executor import InputTask
 from .input import Call, Input, InputState
-from .knots import Node, knot_of, revive
+from .knots import Node, cycle_of, revive
 from .surveys import Survey, survey_of, version_of
 from .waits import (
     Blocker,
@@ -40,8 +40,8 @@ from .waits import (
     Wait,
     blockers_of,
     ends,
-    known,
     task_waits_of,
+    waits_in_progress,
 )
 
 if TYPE_CHECKING:
@@ -76,26 +76,26 @@ class WaitingGraph:
         if pool is not None:
             self._add_pool(pool)
         for wait in starts:
-            if known.get(wait.flow) is wait:
+            if waits_in_progress.get(wait.flow) is wait:
                 self._add_wait(wait)
         while self._pending:
             self._link(self._pending.pop())
         revive(self.nodes)
 
-    def knot(self) -> set[Node]:
+    def cycle(self) -> set[Node]:
         if all(node.alive for node in self.nodes):
             return set()
-        return knot_of(self.nodes)
+        return cycle_of(self.nodes)
 
     def dead_pools(self) -> set[Pool]:
         return {pool for (pool, _), node in self.served.items() if not node.alive}
 
-    def unasked(self, knot: set[Node]) -> list[TaskWaits]:
-        """Those in the knot whose loops have not said yet that each of the tasks is blocked."""
+    def unasked(self, cycle: set[Node]) -> list[TaskWaits]:
+        """Those in the cycle whose loops have not said yet that each of the tasks is blocked."""
         return [
             tasks
             for tasks, node in self.tasks.items()
-            if node in knot
+            if node in cycle
             and tasks.blocked_at != self._changes[tasks]
             and ((beside := self._beside[tasks]) is None or beside.alive)
         ]
@@ -109,7 +109,7 @@ class WaitingGraph:
             # In this order, or: 1. `wait` is known, 2. its flow is woken, takes all items
             # of a stream and begins another wait, 3. there are no items: so `wait` seems
             # to wait for a stream that was full when it was looked at.
-            if not node.alive and (ends(wait) or known.get(wait.flow) is not wait):
+            if not node.alive and (ends(wait) or waits_in_progress.get(wait.flow) is not wait):
                 return False
         pools = {self.pool_of[input] for input, node in self.inputs.items() if not node.alive}
         for pool in pools | self.dead_pools():
@@ -119,18 +119,18 @@ class WaitingGraph:
                 return False
         return all(call.reader is reader for call, reader in self.readers)
 
-    def victim(self, knot: set[Node]) -> Input | None:
-        """The youngest input that has not begun and for which one in the knot waits."""
+    def victim(self, cycle: set[Node]) -> Input | None:
+        """The youngest input that has not begun and for which one in the cycle waits."""
         found = [
             node.what
-            for node in knot
+            for node in cycle
             if isinstance(node.what, Input)
             and node.what.state in NOT_BEGUN
-            and any(fed in knot and isinstance(fed.what, Wait) for fed, _ in node.feeds)
+            and any(fed in cycle and isinstance(fed.what, Wait) for fed, _ in node.feeds)
         ]
         found += [
             input
-            for node in knot
+            for node in cycle
             if isinstance(node.what, Wait) and node.what.on is None
             for input in self.surveys[node.what.pool].queued
         ]
@@ -234,7 +234,7 @@ class WaitingGraph:
         for input in survey.queued:
             self._add_input(pool, input, 1).after(for_kind[input.call.target.is_async])
         for container, state, limit, holders in survey.containers:
-            loop_wait = known.get(container)
+            loop_wait = waits_in_progress.get(container)
             held: list[Node] = []
             for input in holders:
                 blockers = blockers_of(input)
@@ -324,7 +324,7 @@ class WaitingGraph:
         for container, state, _, holders in survey.containers:
             if container.given_up:
                 continue  # its room was given back
-            loop_wait = known.get(container)
+            loop_wait = waits_in_progress.get(container)
             freed = self._node(container, len(holders))
             for input in holders:
                 freed.after(self.inputs[input])

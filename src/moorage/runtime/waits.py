@@ -101,7 +101,7 @@ class Wait:
         self.awaits: bool = awaits  # in a task: its thread goes on
         self.waiter: Waiter | AsyncWaiter = waiter
         self.since: float = pool.clock.now()
-        # When the patience ends that began when it was first found to be in a knot.
+        # When the patience ends that began when it was first found to be in a deadlock.
         self.ripe_at: float | None = None
         # Set, before it is woken, to be raised where it waits.
         self.error: DeadlockError | None = None
@@ -167,7 +167,7 @@ class TaskWaits:
         # At which the loop looks again; it ends with the root, so that nothing of ours is due
         # on the loop, least of all in virtual time, once the input has ended.
         self._timer: asyncio.TimerHandle | None = None
-        # It is in a knot whose patience has not ended: its waits are looked at then.
+        # It is in a deadlock whose patience has not ended: its waits are looked at then.
         self.is_suspected: bool = False
 
     @property
@@ -196,18 +196,18 @@ class TaskWaits:
     def current(self) -> list[Wait]:
         """The waits that are under way: that of the root first, then the eldest first."""
         found = list(self.waits.copy().values())
-        root = None if self._root is None else known.get(self._root())
+        root = None if self._root is None else waits_in_progress.get(self._root())
         return found if root is None else [root, *found]
 
     def wait_of_loop(self) -> Wait | None:
         """The blocking wait in which the loop's thread sits, if it is a container's."""
-        return None if self._root is None else known.get(self.input.container)
+        return None if self._root is None else waits_in_progress.get(self.input.container)
 
     def eldest(self) -> Wait | None:
         """One of the waits that are under way.  On the loop's thread."""
         for wait in self.waits.values():
             return wait
-        return None if self._root is None else known.get(self._root())
+        return None if self._root is None else waits_in_progress.get(self._root())
 
     def __repr__(self) -> str:
         return f"<TaskWaits of {self.input!r}: {len(self.waits)}>"
@@ -215,7 +215,7 @@ class TaskWaits:
 
 def _forget(waits: dict[object, Wait], _: object) -> None:
     for task in list(waits):
-        known.pop(task, None)
+        waits_in_progress.pop(task, None)
 
 
 def _cancel_timer(of: weakref.ref[TaskWaits]) -> None:
@@ -244,7 +244,7 @@ _making: Final = Real.Lock()  # a leaf
 
 
 # By flow.  A dict, for its single operations are atomic.
-known: Final[dict[object, Wait]] = {}
+waits_in_progress: Final[dict[object, Wait]] = {}
 
 # The calls of streams whose generators have not ended.
 open_streams: Final[dict[object, None]] = {}
@@ -252,13 +252,13 @@ open_streams: Final[dict[object, None]] = {}
 
 def waiting() -> list[Wait]:
     """The waits of inputs that are under way; those of others only while a stream is open."""
-    return list(known.values())
+    return list(waits_in_progress.values())
 
 
 def _after_fork() -> None:
     forking.renew(_making)
-    forking.keep(dict(known), dict(open_streams))
-    known.clear()
+    forking.keep(dict(waits_in_progress), dict(open_streams))
+    waits_in_progress.clear()
     open_streams.clear()
 
 
@@ -278,14 +278,14 @@ def blockers_of(input: Input) -> list[Blocker]:
     runner: Any = input.runner
     target = input.call.target
     if target.is_async:
-        wait = known.get(input.container)
+        wait = waits_in_progress.get(input.container)
         if wait is not None:
             found.append(wait)
         if runner is not None:
             _add_tasks(runner, found)
     elif runner is not None:
         cell: Cell | None = getattr(runner, "cell", None)
-        wait = known.get(cell)
+        wait = waits_in_progress.get(cell)
         if wait is not None:
             if wait.caller is input:
                 found.append(wait)
@@ -308,10 +308,10 @@ def _add_tasks(root: InputTask, found: list[Blocker]) -> None:
     """Add to `found` what the tasks of an input sit in."""
     tasks: TaskWaits | None = root.task_waits
     if tasks is None:
-        wait = known.get(root)
+        wait = waits_in_progress.get(root)
         if wait is not None:
             found.append(wait)
-    elif not tasks.is_watched and (tasks.waits or root in known):
+    elif not tasks.is_watched and (tasks.waits or root in waits_in_progress):
         found.append(tasks)
 
 
@@ -320,7 +320,7 @@ def blockers_of_reader(call: Read) -> list[Blocker]:
         return []
     thread, input, task = call.reader
     found: list[Blocker] = []
-    wait = known.get(thread)
+    wait = waits_in_progress.get(thread)
     # Its worker may be at another input by now: then the reader has ended.
     if wait is not None and (not isinstance(thread, Cell) or wait.caller is input):
         found.append(wait)
@@ -330,7 +330,7 @@ def blockers_of_reader(call: Read) -> list[Blocker]:
             # Any task of the input may close the stream, not only the one that reads.
             _add_tasks(root, found)
         else:
-            wait = known.get(task)
+            wait = waits_in_progress.get(task)
             if wait is not None:
                 found.append(wait)
     return found

@@ -3,23 +3,23 @@
 Owns how a task of the caller's is woken from our threads: on asyncio by
 ``call_soon_threadsafe``, on trio by ``TrioToken.run_sync_soon``; which of the
 two, is asked of anyio where it is not plainly asyncio.  Blocking callers wait
-by ``regions.park``; how either waits for inputs is in ``callers.py``.
+by `uninterruptible.park`; how either waits for inputs is in ``callers.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from . import forking
 from .captured import capture
 from .offload import LoopExecutor
 from .participants import LoopPart
 from .real import Real
+from .thread_state import thread_state
 
 T = TypeVar("T")
 
@@ -41,9 +41,9 @@ class AsyncioWaiter:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[None] = loop.create_future()
-        mail = _here.mail
+        mail = thread_state.mailbox
         if mail is None or mail.loop is not loop:
-            _here.mail = mail = _Mail(loop)
+            thread_state.mailbox = mail = _Mail(loop)
         self._mail = mail
 
     def wake(self) -> None:
@@ -85,16 +85,8 @@ class _Mail:
                 future.set_result(None)
 
 
-class _Here(threading.local):
-    # That of the loop that ran last on this thread.
-    mail: _Mail | None = None
-
-
-_here: Final = _Here()
-
-
 def _after_fork() -> None:
-    _here.mail = None  # its lock may be held by a thread that stayed behind
+    thread_state.mailbox = None  # its lock may be held by a thread that stayed behind
 
 
 forking.in_child(_after_fork)

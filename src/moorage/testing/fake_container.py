@@ -32,8 +32,8 @@ from ..runtime.labels import shown_call
 from ..runtime.participants import Participants, clock_of_here
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
-from ..runtime.regions import ours, park
 from ..runtime.statistics import PoolStatistics
+from ..runtime.uninterruptible import park, uninterruptible
 from ..runtime.virtual_clock import VirtualWaiter
 from ..runtime.wakers import AsyncWaiter, make_async_waiter, run_in_thread
 from ..targets import check_batched
@@ -176,7 +176,7 @@ class FakeContainer(Generic[P, R_co]):
         try:
             interrupts.install()  # before there is anything that it could leave behind
             self._take_part()
-            with ours:
+            with uninterruptible:
                 self._begin()
             self._wait(_has_started)
             self._check_start()
@@ -198,7 +198,7 @@ class FakeContainer(Generic[P, R_co]):
         try:
             interrupts.install()
             self._take_part()
-            with ours:
+            with uninterruptible:
                 self._begin()
             await self._wait_async(_has_started)
             self._check_start()
@@ -447,7 +447,7 @@ class FakeContainer(Generic[P, R_co]):
                 f"a limit must be a whole number from 1 to max_inputs={most}, got {limit!r}; "
                 "write FakeContainer(..., max_inputs=...) for a higher one"
             )
-        with ours:
+        with uninterruptible:
             with pool.lock:
                 containers = list(pool.fleet.ready)
             for container in containers:
@@ -476,7 +476,7 @@ class FakeContainer(Generic[P, R_co]):
         watch = _when(condition, waiter, met)
         self._probe.watch(pool, watch)
         try:
-            with ours:
+            with uninterruptible:
                 park(pool.clock, waiter)
         finally:
             self._probe.unwatch(watch)
@@ -505,7 +505,7 @@ class FakeContainer(Generic[P, R_co]):
         """In virtual time, wait until everybody else waits."""
         clock = self._pool_now.clock
         if clock.virtual:
-            with ours:
+            with uninterruptible:
                 park(clock, clock.make_waiter(), 0.0)
 
     async def _rest_async(self) -> None:

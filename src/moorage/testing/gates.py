@@ -17,7 +17,7 @@ from ..runtime import forking
 from ..runtime.clock import Clock, Waiter
 from ..runtime.input import Input
 from ..runtime.real import Real
-from ..runtime.regions import ours, park
+from ..runtime.uninterruptible import park, uninterruptible
 from ..runtime.virtual_clock import VirtualWaiter
 from ..runtime.wakers import AsyncWaiter, make_async_waiter
 from ..spawned import FunctionCall
@@ -68,7 +68,7 @@ class Gate:
     @property
     def held(self) -> list[str]:
         """The inputs that are held, first come first: ``["fetch(1)", "fetch(2)"]``."""
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             return [held.label for held in self._held.values()]
 
     @property
@@ -106,7 +106,7 @@ class Gate:
         Raises:
             InvalidError: if none is held, or `which` is not.
         """
-        with ours:
+        with uninterruptible:
             with self._lock:
                 input = self._chosen(which)
                 held = self._held.pop(input)
@@ -114,7 +114,7 @@ class Gate:
 
     def open(self) -> None:
         """Hold no input any more, and let all go that are held.  Harmless if it is open."""
-        with ours:
+        with uninterruptible:
             with self._lock:
                 self._is_open = True
                 let_go = [held.let_go for held in self._held.values()]
@@ -164,7 +164,7 @@ class Gate:
     def _add(self, count: int, wake: Callable[[], object]) -> bool:
         if isinstance(count, bool) or count < 1:
             raise InvalidError(f"wait_held needs a count from 1 up, got {count!r}; write 1")
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             if len(self._held) >= count:
                 return False
             self._check_open()
@@ -179,7 +179,7 @@ class Gate:
             )
 
     def _remove(self, wake: Callable[[], object]) -> None:
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             self._waiting = [entry for entry in self._waiting if entry[1] != wake]
 
     # -- for the input's side, on its own flow ----------------------------------------
@@ -196,7 +196,7 @@ class Gate:
         """
         clock = self._clock()
         waiter: Waiter = clock.make_waiter()
-        with ours:
+        with uninterruptible:
             if not self._arrive(input, _Held(members, label, waiter.wake)):
                 return
             try:
@@ -215,7 +215,7 @@ class Gate:
             self._leave(input)
 
     def _arrive(self, input: Input, held: _Held) -> bool:
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             if self._is_open:
                 return False
             self._held[input] = held
@@ -227,5 +227,5 @@ class Gate:
         return True
 
     def _leave(self, input: Input) -> None:
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             self._held.pop(input, None)

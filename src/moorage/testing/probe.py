@@ -21,7 +21,7 @@ from ..runtime.input import Input, InputState, Target
 from ..runtime.labels import shown_call, type_name
 from ..runtime.patched_time import current_virtual_clock
 from ..runtime.real import Real
-from ..runtime.regions import ours, park
+from ..runtime.uninterruptible import park, uninterruptible
 from ..runtime.wakers import make_async_waiter
 from ..with_aio import with_aio
 from .events import Event, EventKind, Events, Timeline
@@ -68,7 +68,7 @@ class Probe:
     @property
     def events(self) -> Events:
         """What happened until now."""
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             return Events(self._events)
 
     def timeline(self, *, width: int = 60) -> Timeline:
@@ -97,7 +97,7 @@ class Probe:
         if of is not None:
             check_point(point, of._target.name, [of._target])
         gate = Gate(point, None if of is None else of._target.name, self._clock)
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             self._gates = (*(g for g in self._gates if not g.is_open), gate)
         return gate
 
@@ -137,17 +137,17 @@ class Probe:
             try:
                 if condition():
                     return
-                with ours:
+                with uninterruptible:
                     park(clock, waiter)
             finally:
                 self._remove(waiter.wake)
 
     def _add(self, wake: Callable[[], object]) -> None:
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             self._wakes = (*self._wakes, wake)
 
     def _remove(self, wake: Callable[[], object]) -> None:
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             self._wakes = tuple(each for each in self._wakes if each != wake)
 
     def __repr__(self) -> str:
@@ -238,18 +238,18 @@ class Probe:
 
     def watch(self, pool: Pool, watch: Watch) -> None:
         """Have `watch` look at `pool` now, and after each event, until it gives a waker."""
-        with ours, pool.lock:
+        with uninterruptible, pool.lock:
             with self._lock:
                 self._watches = (*self._watches, watch)
             self._look(pool)
 
     def unwatch(self, watch: Watch) -> None:
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             self._watches = tuple(each for each in self._watches if each is not watch)
 
     def _open_gates(self) -> None:
         """Open all that it made: its run is being left."""
-        with ours, self._lock:
+        with uninterruptible, self._lock:
             gates, self._gates = self._gates, ()
         for gate in gates:
             gate.open()
@@ -297,7 +297,7 @@ class _Way:
         self._pool = pool
         self._input = input
         # Of a batch its members', for it is they that the test knows.
-        with ours, pool.lock:
+        with uninterruptible, pool.lock:
             self._members = members_of(input)
             self._label = " + ".join(map(probe._label, self._members))
 
@@ -314,7 +314,7 @@ class _Way:
             await gate.pass_through_async(self._input, self._members, self._label)
 
     def _started(self) -> None:
-        with ours, self._pool.lock:
+        with uninterruptible, self._pool.lock:
             for member in self._members:
                 if member.outcome is None:
                     self._probe.note("started", self._pool, member, self._input.container)

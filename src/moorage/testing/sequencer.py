@@ -15,7 +15,7 @@ from ..frames import short
 from ..runtime.clock import Clock, Waiter, system_clock
 from ..runtime.patched_time import current_virtual_clock
 from ..runtime.real import Real
-from ..runtime.regions import begins_region, ours, park
+from ..runtime.uninterruptible import begins_uninterruptible, park, uninterruptible
 from ..runtime.virtual_clock import VirtualWaiter
 from ..runtime.virtual_loop import VirtualLoop
 from ..runtime.wakers import AsyncWaiter, make_async_waiter
@@ -139,7 +139,7 @@ class Step:
         begun = False
         try:
             try:
-                with ours, sequencer._lock:
+                with uninterruptible, sequencer._lock:
                     is_turn = sequencer._begin(number, waiter)
                     begun = True
                 if is_turn:
@@ -169,7 +169,7 @@ class Step:
         begun = False
         try:
             try:
-                with ours, sequencer._lock:
+                with uninterruptible, sequencer._lock:
                     is_turn = sequencer._begin(number, waiter)
                     begun = True
                 if is_turn:
@@ -201,7 +201,7 @@ class Step:
     def _arrive(self, came: bool) -> None:
         """The wait has ended: it is its turn, or never will be."""
         sequencer, number = self._sequencer, self._number
-        with ours, sequencer._lock:
+        with uninterruptible, sequencer._lock:
             if number == sequencer._next and sequencer._running:
                 return  # also if the limit passed just as the turn came
             message = ""
@@ -222,7 +222,7 @@ class Step:
     def _give_up(self, how: str) -> None:
         """It left its wait without its turn; if that had come just now, it fails."""
         sequencer, number = self._sequencer, self._number
-        with ours, sequencer._lock:
+        with uninterruptible, sequencer._lock:
             sequencer._waiting.pop(number, None)
             if number == sequencer._next:
                 sequencer._running = False  # its turn had come just now
@@ -233,7 +233,7 @@ class Step:
     def _end(self, kind: type[BaseException] | None) -> None:
         sequencer, number = self._sequencer, self._number
         woken: list[Waiter | AsyncWaiter] = []
-        with ours:
+        with uninterruptible:
             with sequencer._lock:
                 sequencer._running = False
                 if kind is not None:
@@ -265,4 +265,4 @@ async def _wait_within(waiter: AsyncWaiter, seconds: float) -> bool:
 
 
 # A Ctrl-C as the end of a step begins would leave those after it waiting.
-begins_region.update({Step.__exit__.__code__, Step._end.__code__})
+begins_uninterruptible.update({Step.__exit__.__code__, Step._end.__code__})

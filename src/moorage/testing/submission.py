@@ -12,7 +12,7 @@ from ..frames import short
 from ..runtime.input import Input
 from ..runtime.labels import type_name
 from ..runtime.outcome import Cancelled, Outcome, Value
-from ..runtime.regions import ours
+from ..runtime.uninterruptible import uninterruptible
 from ..spawned import FunctionCall
 
 R_co = TypeVar("R_co", covariant=True)
@@ -87,7 +87,7 @@ class Submission(Generic[R_co]):
 
     def cancel(self) -> bool:
         """Cancel it, wherever it is; false if it has its outcome, or is being cancelled."""
-        with ours:
+        with uninterruptible:
             return self.call._started_pool().cancel(self._input)
 
     def __await__(self) -> Generator[object, None, R_co]:

@@ -159,13 +159,15 @@ class Backlog:
         """`input` was QUEUED and is settled now: count it no more.
 
         It stays in its line until that is looked through, which happens when more than half
-        of the line is settled.  So n inputs cost O(n), wherever in the line they are.
+        of the line is settled, or all of it.  So n inputs cost O(n), wherever in the line
+        they are.
         """
         kind = input.call.target.is_async
         self.queued -= 1
         self._settled[kind] += 1
         line = self._lines[kind]
-        if len(line) > SHORT and self._settled[kind] * 2 > len(line):
+        settled = self._settled[kind]
+        if settled == len(line) or (len(line) > SHORT and settled * 2 > len(line)):
             self._discarded += [input for input in line if input.state is not QUEUED]
             left = [input for input in line if input.state is QUEUED]
             line.clear()

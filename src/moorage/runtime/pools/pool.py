@@ -39,7 +39,7 @@ from .. import forking
 from ..autoscaler import Limits, Policy
 from ..batching import BatchCall, end_of_batch, members_of
 from ..capacity import Capacity
-from ..clock import Clock, Waiter, acquire_patiently, acquire_within
+from ..clock import Clock, Waiter, acquire_in_turns, acquire_within
 from ..container import Container, ContainerFactory, ContainerState, Effect
 from ..context import running_input
 from ..elsewhere import let_go, log
@@ -48,11 +48,11 @@ from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..pool_options import PoolOptions
 from ..probing import Probing
 from ..real import Real
-from ..regions import ours
 from ..routing import emptiest_below_limit, fullest_below_target
 from ..snapshot import PoolSnapshot, take_snapshot
 from ..statistics import PoolStatistics, count_pool
 from ..threads import Around, carry_out
+from ..uninterruptible import uninterruptible
 from ..verdicts import (
     CANCELLED,
     LEFT,
@@ -107,7 +107,7 @@ class _Step:
     def __enter__(self) -> None:
         lock = self._pool.lock
         if not lock.acquire(False):
-            acquire_patiently(lock)
+            acquire_in_turns(lock)
 
     def __exit__(
         self,
@@ -237,7 +237,7 @@ class Pool:
         Those beyond its `max_backlog` are let in later if the pool's callers wait
         when it is full, or if they `may_stand_outside` in any case.
 
-        To be called in a region of ours, as this is on the way of each input.
+        To be called in an uninterruptible region, as this is on the way of each input.
 
         Raises:
             ExecutionError: if the pool's run is being left.
@@ -245,7 +245,7 @@ class Pool:
         """
         lock = self.lock
         if not lock.acquire(False):
-            acquire_patiently(lock)
+            acquire_in_turns(lock)
         after: Sequence[Effect] = ()
         try:
             if self._refuses:
@@ -277,7 +277,7 @@ class Pool:
                 carry_out(after)
         return True
 
-    @ours
+    @uninterruptible
     def when_let_in(self, input: Input, wake: Effect) -> bool:
         """Have `wake` called when `input` stands outside no more; false if it does not.
 
@@ -292,13 +292,13 @@ class Pool:
             return None
         return self.backlog.room(is_async, self.fleet.usable(is_async))
 
-    @ours
+    @uninterruptible
     def outside(self) -> list[Input]:
         """Those that wait for room in the backlog, first in line first."""
         with self.lock:
             return self.backlog.standing()
 
-    @ours
+    @uninterruptible
     def cancel(self, input: Input, outcome: Outcome | None = None) -> bool:
         """Cancel `input`, wherever it is; false if it is settled, or being cancelled.
 
@@ -309,7 +309,7 @@ class Pool:
         with self._step:
             return self._cancel(input, outcome or CANCELLED)
 
-    @ours
+    @uninterruptible
     def cancel_all(self, inputs: Iterable[Input], outcome: Outcome | None = None) -> None:
         """Cancel several at once, so that none starts in the place of another."""
         if self.forked:
@@ -317,7 +317,7 @@ class Pool:
         with self._step:
             self._cancel_all(inputs, outcome or CANCELLED)
 
-    @ours
+    @uninterruptible
     def cancel_waiting(self, inputs: Iterable[Input]) -> None:
         """Cancel those of `inputs` that hold no slot."""
         if self.forked:
@@ -326,7 +326,7 @@ class Pool:
             waits = (OUTSIDE, QUEUED, WAITING)
             self._cancel_all([input for input in inputs if input.state in waits], CANCELLED)
 
-    @ours
+    @uninterruptible
     def open_call(self) -> bool:
         """Keep the pool while a call may still submit; false if it was retired."""
         with self.lock:
@@ -335,7 +335,7 @@ class Pool:
             self._open_calls += 1
             return True
 
-    @ours
+    @uninterruptible
     def close_call(self) -> None:
         """A call that was open submits no more."""
         if self.forked:
@@ -343,13 +343,13 @@ class Pool:
         with self._step:
             self._open_calls -= 1
 
-    @ours
+    @uninterruptible
     def drain(self) -> None:
         """From now on take only what the run's own inputs and hooks call."""
         with self.lock:
             self.drains = self._refuses = True
 
-    @ours
+    @uninterruptible
     def accepted_if_settled(self, wake: Callable[[], object]) -> int | None:
         """How many inputs were accepted, if all of them are settled.
 
@@ -364,10 +364,10 @@ class Pool:
     @property
     def unsettled(self) -> int:
         """Accepted inputs without an outcome."""
-        with ours, self.lock:
+        with uninterruptible, self.lock:
             return self.tally.unsettled
 
-    @ours
+    @uninterruptible
     def resize(self, container: Container, limit: int) -> None:
         """Set how many inputs `container` may run at once; interrupts nothing.
 
@@ -379,9 +379,9 @@ class Pool:
             if container.slots.limit < before:
                 self._may_starve = True
                 if self.endings.abandoned:
-                    self._look_at_abandoned()
+                    self._give_up_abandoned()
 
-    @ours
+    @uninterruptible
     def stop_fetching(self, container: Container) -> None:
         """Give `container` no more inputs; it stops when those it has are done."""
         with self._step:
@@ -390,7 +390,7 @@ class Pool:
                 self._drain(container)
                 self._asks = self._may_starve = True
 
-    @ours
+    @uninterruptible
     def set_limits(self, limits: Limits) -> bool:
         """Change the bounds of the autoscaler; false if the pool was retired: get a new one.
 
@@ -418,13 +418,13 @@ class Pool:
         for container in sorted(fleet.ready, key=lambda c: len(c.slots.held))[:surplus]:
             self._drain(container)
 
-    @ours
+    @uninterruptible
     def start_minimum(self) -> None:
         """Start `min_containers`, before any input asks."""
         with self._step:
             self._asks = True
 
-    @ours
+    @uninterruptible
     def statistics(self) -> PoolStatistics:
         with self.lock:
             return self.counted()
@@ -442,7 +442,7 @@ class Pool:
             self._now(),
         )
 
-    @ours
+    @uninterruptible
     def snapshot(self, patience: float) -> PoolSnapshot | None:
         """What there is, for people to read; None if the lock is not free in `patience` seconds.
 
@@ -1025,7 +1025,7 @@ class Pool:
         if when is not None and not container.given_up and self._state is PoolState.OPEN:
             self.alarms.abandoned.at(when)
 
-    def _look_at_abandoned(self) -> None:
+    def _give_up_abandoned(self) -> None:
         """Give up containers with inputs that do not end."""
         if self._state is not PoolState.OPEN:
             return
@@ -1078,7 +1078,7 @@ class Pool:
                 case Cause.END:
                     self._answer_overdue()
                 case Cause.ABANDONED:
-                    self._look_at_abandoned()
+                    self._give_up_abandoned()
                 case Cause.SCALING:
                     self._asks = True
                 case Cause.RETRY:
@@ -1269,14 +1269,14 @@ class Pool:
 
     # -- who waits for whom ---------------------------------------------------------------
 
-    def hold_loop(self, container: Container) -> None:
-        """The loop of `container` is in a blocking call of ours: it takes no async inputs."""
+    def block_loop(self, container: Container) -> None:
+        """The loop of `container` begins a blocking call: it takes no asynchronous inputs."""
         with self._step:
             self.fleet.block(container)
             self._simple = False
             self._asks = self._asks or self.backlog.queued > 0
 
-    def let_loop_go(self, container: Container) -> None:
+    def unblock_loop(self, container: Container) -> None:
         """The end of a `hold_loop`."""
         with self._step:
             self.fleet.unblock(container)
@@ -1310,7 +1310,7 @@ class Pool:
         """Since when the longest idle container is so; a hint, read without the lock."""
         return self.fleet.longest_idle
 
-    @ours
+    @uninterruptible
     def evict_idle(self) -> bool:
         """Stop the longest idle container for another pool's sake; false to decline."""
         with self._step:
@@ -1323,7 +1323,7 @@ class Pool:
             self._drain(idle[0])
             return True
 
-    @ours
+    @uninterruptible
     def room_granted(self) -> None:
         """Room was set aside for this pool: start a container if it is still wanted."""
         with self._step:
@@ -1511,7 +1511,7 @@ class Pool:
 
     # -- the end --------------------------------------------------------------------------
 
-    @ours
+    @uninterruptible
     def close(self, *, cancel_running: bool = True) -> None:
         """Take nothing more, cancel what is queued, let the containers stop.
 
@@ -1537,7 +1537,7 @@ class Pool:
                     self._drain(container)
             self._after += self.capacity.forget(self)
 
-    @ours
+    @uninterruptible
     def cancel_running(self) -> None:
         """Cancel what holds a slot; done with already, it does nothing."""
         with self._step:
@@ -1552,7 +1552,7 @@ class Pool:
             for input in members_of(holder)
         ]
 
-    @ours
+    @uninterruptible
     def stop_by_force(self) -> None:
         """Run the exit hooks now, also of containers whose inputs do not end.
 
@@ -1573,7 +1573,7 @@ class Pool:
             self._empty_waiters.append(waiter)
         return self.clock.wait(waiter, deadline - self._now())
 
-    @ours
+    @uninterruptible
     def join(self, timeout: float) -> list[str]:
         """Join the threads of stopped containers in `timeout` seconds; name all that is left."""
         with self.lock:

@@ -1,19 +1,22 @@
-"""Regions: where a thread runs code of ours, which nothing from outside may break.
+"""Uninterruptible regions: where a thread runs code that nothing from outside may break.
 
-Owns which guard a thread has, and :data:`ours`, with which every function of ours
-that changes shared state, or holds a lock, keeps its thread's guard informed.  A
-worker's guard is its cell (``cancellation.py``); the main thread's defers
-KeyboardInterrupt (``interrupts.py``); other threads have none, and pay next to
-nothing.  Also owns :func:`park`, the one way to wait on behalf of a caller.
+Owns :data:`uninterruptible`, with which each function of the engine that changes shared
+state, or holds a lock, tells the guard of its thread.  The guard of a worker is its cell
+(``cancellation.py``); that of the main thread holds KeyboardInterrupt off
+(``interrupts.py``); other threads have none, and pay one look.  Also owns :func:`park`, the
+one way to wait on behalf of a caller.
+
+Start at `Guard`, then `_Uninterruptible`, then `park`.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from types import CodeType
 from typing import TYPE_CHECKING, ClassVar, Final, ParamSpec, Protocol, TypeVar
+
+from .thread_state import thread_state
 
 if TYPE_CHECKING:
     from .clock import Clock, Waiter
@@ -29,7 +32,7 @@ class Guard(Protocol):
     first_waits: ClassVar[tuple[float, ...]]
 
     def enter(self) -> None:
-        """A region of ours begins; what was on its way strikes here, before it, or never."""
+        """A region begins; what was on its way strikes here, before it, or never."""
         ...
 
     def exit(self) -> None:
@@ -53,38 +56,30 @@ class Guard(Protocol):
         ...
 
 
-class Here(threading.local):
-    """What is known of the thread that asks."""
-
-    guard: Guard | None = None
-
-
-here: Final = Here()
-
 # Code at whose borders a region begins or ends, before it could say so.
 # Clean-up begins with it: 1. an error leaves the user's block, 2. ``pool.cancel`` is
 # called for it, 3. a Ctrl-C comes as its frame begins, and nobody would cancel.
-begins_region: Final[set[CodeType]] = set()
+begins_uninterruptible: Final[set[CodeType]] = set()
 
 
-class _Ours:
-    """``with ours:``, or ``@ours`` for a whole function: a region of ours.  They nest."""
+class _Uninterruptible:
+    """``with uninterruptible:``, or ``@uninterruptible`` for a function.  Regions nest."""
 
     __slots__ = ()
 
     def __enter__(self) -> None:
-        guard = here.guard
+        guard = thread_state.guard
         if guard is not None:
             guard.enter()
 
     def __exit__(self, *error: object) -> None:
-        guard = here.guard
+        guard = thread_state.guard
         if guard is not None:
             guard.exit()
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            guard = here.guard
+            guard = thread_state.guard
             if guard is None:
                 return function(*args, **kwargs)
             guard.enter()
@@ -93,12 +88,12 @@ class _Ours:
             finally:
                 guard.exit()
 
-        begins_region.add(guarded.__code__)  # one for all
+        begins_uninterruptible.add(guarded.__code__)  # one for all
         return functools.wraps(function)(guarded)
 
 
-ours: Final = _Ours()
-begins_region.add(_Ours.__enter__.__code__)
+uninterruptible: Final = _Uninterruptible()
+begins_uninterruptible.add(_Uninterruptible.__enter__.__code__)
 
 
 def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
@@ -111,7 +106,7 @@ def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
             before or during the wait.
         KeyboardInterrupt: on the main thread.
     """
-    guard = here.guard
+    guard = thread_state.guard
     if guard is None:
         return clock.wait(waiter, timeout)
     guard.begin_wait(waiter)
