@@ -625,6 +625,7 @@ def test_a_child_of_a_generator_input_ends():
 
 def test_a_cancel_of_the_parent_does_not_reach_the_child():
     code, out, err = run("""
+        moorage.config.cancel_grace = 60  # the parent is about to be struck all the while
         codes = []
         gate = threading.Event()
         running, forked_there = threading.Event(), threading.Event()

@@ -388,9 +388,18 @@ def test_the_executor_takes_the_warmest(executor, hand):
     assert last.is_alive()
 
 
-def test_a_thread_that_was_made_ahead_stays(executor, hand):
+def test_a_thread_that_was_made_ahead_stays(executor, hand, monkeypatch):
+    lies_idle = threading.Event()
+    parked = IdleThreads.parked
+
+    def tell(self, thread):
+        parked(self, thread)
+        lies_idle.set()
+
+    monkeypatch.setattr(IdleThreads, "parked", tell)
     executor.start_thread()
     (stays,) = executor.threads
+    assert lies_idle.wait(60)
     hand.advance(100 * IDLE_FOR)
     assert executor.submit(threading.current_thread).result(60) is stays
 
