@@ -371,7 +371,8 @@ class PoolMachine(RuleBasedStateMachine):
         except ExecutionError:
             return
         assert not accepted, "accepted though its run is left"
-        assert world.pool in world.retired
+        assert world.setting.retires
+        assert world.pool in world.retired or self.pending, "retired, and nobody hears of it"
 
     @precondition(lambda self: self.closing_worlds())
     @rule(index=indices)
