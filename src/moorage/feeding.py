@@ -65,6 +65,7 @@ class Fed(Protocol):
     def clock(self) -> Clock: ...
     @property
     def target(self) -> Target: ...
+    def is_bounded(self) -> bool: ...
     def room(self, wake: Callable[[], object] | None = None, /) -> int: ...
     def submit(self, rows: Sequence[Row], /) -> None: ...
     def finish_feeding(self, error: BaseException | None = None, /) -> None: ...
@@ -273,12 +274,18 @@ class AsyncFeeder:
 async def _feed_async(call: Fed, rows: AsyncGenerator[tuple[Any, ...], None]) -> None:
     """Add inputs from asynchronous sources, and close them."""
     error: BaseException | None = None
+    # Inputs that surely have room: only this adds to the window, which others never fill, as
+    # they do a backlog that has a bound.
+    left = 0
     try:
         async with aclosing(rows):
             async for row in rows:
-                while True:
+                left -= 1
+                while left <= 0 or call.closed:
                     waiter = make_async_waiter()
-                    if call.room(waiter.wake):
+                    room = call.room(waiter.wake)
+                    if room:
+                        left = 1 if call.is_bounded() else room
                         break
                     if call.closed:
                         return

@@ -300,12 +300,9 @@ class FunctionCall(Generic[R_co]):
     __slots__ = (
         "__weakref__",
         "_first",
-        "_many",
         "_pool",
         "_record",
         "_settled_at",
-        "_unknown",
-        "_unsettled",
         "_waiting",
         "context",
         "number",
@@ -317,13 +314,15 @@ class FunctionCall(Generic[R_co]):
         number: int
         target: Target
         _first: Input | None
-        _many: tuple[Input, ...]
         _pool: Pool | None
         _record: Record | None
         _settled_at: float | None
-        _unknown: str | None
-        _unsettled: int
         _waiting: dict[int, dict[object, Wake]] | None
+
+    # Most calls have one input, and each takes its bytes: what others need besides is in
+    # `_ManyInputs` and `_UnknownCall`.
+    _many: tuple[Input, ...] = ()
+    _unknown: str | None = None
 
     @staticmethod
     @FunctionWithAio
@@ -363,34 +362,31 @@ class FunctionCall(Generic[R_co]):
             own_decimal_context(context)
         # Before its inputs may run: they may ask for their own call.
         call._pool = None
-        call._unknown = None
         call._first = None if args is None else Input(call, 0, args, kwargs or None)
-        call._many = ()
         # Set once somebody may find the call: see `findable.Registry`.
         call._record = None
         # When the last input settled, by the pool's clock.  Written under the pool's lock.
         call._settled_at = None
-        # Guarded by the pool's lock: how many inputs are not settled yet, and
-        # those to wake when one is, by its index.
-        call._unsettled = 1
+        # Guarded by the pool's lock: those to wake when an input is settled, by its index.
         call._waiting = None
         return call
 
-    @classmethod
+    @staticmethod
     def _make_many(
-        cls, target: Target, rows: Sequence[tuple[Any, ...]], kwargs: dict[str, Any]
+        target: Target, rows: Sequence[tuple[Any, ...]], kwargs: dict[str, Any]
     ) -> FunctionCall[Any]:
-        call = cls._make(target, None, kwargs)
+        call = cast("_ManyInputs[Any]", _ManyInputs._make(target, None, kwargs))
         inputs = [Input(call, index, row, kwargs or None) for index, row in enumerate(rows)]
         call._unsettled = len(inputs)
+        call._many = tuple(inputs)
         if inputs:
             call._first = inputs[0]
-            call._many = tuple(inputs)
         return call
 
-    @classmethod
-    def _make_unknown(cls, function_call_id: str) -> FunctionCall[Any]:
-        call: FunctionCall[Any] = cls.__new__(cls)
+    @staticmethod
+    def _make_unknown(function_call_id: str) -> FunctionCall[Any]:
+        kind: type[_UnknownCall[Any]] = _UnknownCall
+        call = kind.__new__(kind)
         call._pool = None
         call._record = None
         call._unknown = function_call_id
@@ -422,24 +418,13 @@ class FunctionCall(Generic[R_co]):
 
     def settled(self, input: Input, /) -> Wake | None:
         """For the engine: see `runtime.input.Call`."""
-        self._unsettled -= 1
-        if not self._unsettled:
-            assert self._pool is not None
-            self._settled_at = self._pool.clock.now()
-            ending = _Ending()
-            ending.call = self
-            return ending
-        if self._waiting is None:
-            return None
-        waiting = self._waiting.pop(input.index, None)
-        if waiting is None:
-            return None
-        wakes = list(waiting.values())
-        if len(wakes) == 1:
-            return wakes[0]
-        return lambda: [wake() for wake in wakes]
+        assert self._pool is not None
+        self._settled_at = self._pool.clock.now()
+        ending = _EndedCall()
+        ending.call = self
+        return ending
 
-    def _ended(self) -> None:
+    def _ended(self, ended: _EndedCall) -> None:
         """The last input has settled.  Without the pool's lock."""
         # Before anybody hears of the end, and looks for the call.
         if self._record is not None:
@@ -450,14 +435,14 @@ class FunctionCall(Generic[R_co]):
             for wakes in waiting.values():
                 for wake in wakes.values():
                     wake()
-        self._let_context_go()
+        self._let_context_go(ended)
 
-    def _let_context_go(self) -> None:
+    def _let_context_go(self, ended: _EndedCall) -> None:
         """Keep of the context only whose code spawned the call, while that code runs.
 
         The context holds the spawning input, and with it that input's call: a job that
         spawns its successor would keep all jobs there ever were.  The inputs lead no longer
-        here, so that the call is gone with its handle.
+        here but to `ended`, so that the call is gone with its handle.
         """
         inputs = self._inputs
         for input in inputs:
@@ -473,7 +458,6 @@ class FunctionCall(Generic[R_co]):
             context = Context()
             context.run(running_input.set, caller)
         gone, self.context = [self.context], context
-        ended = _EndedCall()
         ended.number, ended.target, ended.context = self.number, self.target, context
         for input in inputs:
             input.call = ended
@@ -481,7 +465,7 @@ class FunctionCall(Generic[R_co]):
             # Their contexts lead here, as what this call spawned leads there.
             for _, child in registry.children(self):
                 if child._settled_at is not None:
-                    child._let_context_go()
+                    child._let_context_go(_EndedCall())
         let_go(gone)
 
     @property
@@ -600,6 +584,36 @@ class FunctionCall(Generic[R_co]):
             state if len(inputs) == 1 else f"{count} {state}" for state, count in states.items()
         )
         return f"<FunctionCall {self.object_id} of {self.target.name}: {shown or 'no inputs'}>"
+
+
+class _ManyInputs(FunctionCall[R_co]):
+    """A call with many inputs, or none."""
+
+    __slots__ = ("_many", "_unsettled")
+
+    if TYPE_CHECKING:
+        # Guarded by the pool's lock: how many inputs are not settled yet.
+        _unsettled: int
+
+    def settled(self, input: Input, /) -> Wake | None:
+        self._unsettled -= 1
+        if not self._unsettled:
+            return super().settled(input)
+        if self._waiting is None:
+            return None
+        waiting = self._waiting.pop(input.index, None)
+        if waiting is None:
+            return None
+        wakes = list(waiting.values())
+        if len(wakes) == 1:
+            return wakes[0]
+        return lambda: [wake() for wake in wakes]
+
+
+class _UnknownCall(FunctionCall[R_co]):
+    """What `FunctionCall.from_id` gives for an id that is not found."""
+
+    __slots__ = ("_unknown",)
 
 
 class Get(Generic[R_co]):
@@ -756,29 +770,29 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
     )
 
 
-class _Ending:
-    """Calls `FunctionCall._ended` once, and lets go of the call: parked workers keep this."""
+class _EndedCall:
+    """In the place of a spawned call that has settled, for its inputs.
 
-    __slots__ = ("call",)
+    Before that, it is what is to be done when the call has settled: it is called once, and
+    lets go of the call, because parked workers keep this.
+    """
+
+    __slots__ = ("call", "context", "number", "target")
 
     # Set by whoever makes it: an ``__init__`` would be one more call for each input.
     call: FunctionCall[Any] | None
-
-    def __call__(self) -> None:
-        call, self.call = self.call, None
-        if call is not None:
-            call._ended()
-
-
-class _EndedCall:
-    """In the place of a spawned call that has settled, for its inputs."""
-
-    __slots__ = ("context", "number", "target")
-
-    # Set by whoever makes it, as those of `_Ending`.
     context: Context
     number: int
     target: Target
+
+    def __call__(self) -> None:
+        call, self.call = self.call, None
+        if call is None:
+            return
+        if call._record is None and call._waiting is None:
+            call._let_context_go(self)  # nobody looks for it, and nobody waits: as mostly
+        else:
+            call._ended(self)
 
     def settled(self, input: Input, /) -> None:
         raise AssertionError(f"{input!r} has settled before")
