@@ -92,7 +92,7 @@ def _observers(body: Body, flight: Flight) -> list[Callable[[], Any]]:
                 marker.set(index)
                 for _ in range(3):
                     await asyncio.sleep(0)
-                return _look(index, found, type(asyncio.get_running_loop()))
+                return _look(index, found, _kind_of(asyncio.get_running_loop()))
 
         def look() -> Sighting:
             with flight:
@@ -104,6 +104,12 @@ def _observers(body: Body, flight: Flight) -> list[Callable[[], Any]]:
         return look_async if inspect.iscoroutinefunction(body) else look
 
     return [observer(index) for index in range(SAMPLE)]
+
+
+def _kind_of(loop: object) -> type:
+    """The class that users know: the engine's loops are of a subclass with the same name."""
+    name = type(loop).__qualname__
+    return [kind for kind in type(loop).__mro__ if kind.__qualname__ == name][-1]
 
 
 def check_sample(body: Body, limit: int, runs: dict[str, Run]) -> None:
