@@ -28,9 +28,10 @@ from moorage.exception import (
     ResourceExhaustedError,
 )
 from moorage.runtime.context import current_input
+from moorage.runtime.uninterruptible import uninterruptible
 
 from .balance import Rules
-from .tickets import Attempt, Fate, Sent, Ticket
+from .tickets import Attempt, Fate, Ticket
 
 ITEMS = 24  # more than a stream is ahead of its reader
 
@@ -501,8 +502,13 @@ def make_program(seed: int) -> Program:
     def call_children(ticket: Ticket, child: Any) -> None:
         perform(ticket)
         if ticket.plan == "map":
-            results = child.map(Sent(ticket.children), return_exceptions=True, order_outputs=True)
-            for sent, result in zip(ticket.children, results, strict=False):
+            results = child.map(list(ticket.children), return_exceptions=True, order_outputs=True)
+            with uninterruptible:  # a strike comes before all of them are sent, or after
+                for sent in ticket.children:
+                    sent.sent = True
+                first = next(results)
+            every = itertools.chain([first], results)
+            for sent, result in zip(ticket.children, every, strict=False):
                 note(sent, result, problems)
             return
         for sent in ticket.children:

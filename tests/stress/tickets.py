@@ -84,7 +84,7 @@ class Ticket:
 
 
 class Sent(Sequence[Ticket]):
-    """Tickets that note that they were taken out; a map reads them in its reader's own steps."""
+    """Tickets that note that they were taken out; a map has a thread that reads them."""
 
     def __init__(self, tickets: list[Ticket]) -> None:
         self._tickets = tickets
