@@ -616,6 +616,11 @@ class _UnknownCall(FunctionCall[R_co]):
     __slots__ = ("_unknown",)
 
 
+# They differ in what they hold, and to users all are one class.
+for _kind in (_ManyInputs, _UnknownCall):
+    _kind.__name__ = _kind.__qualname__ = FunctionCall.__name__
+
+
 class Get(Generic[R_co]):
     """``FunctionCall.get``."""
 
