@@ -462,6 +462,45 @@ def test_a_container_with_one_abandoned_slot_is_given_up_after_thirty_seconds(ca
     assert sum("used no more" in record.message for record in caplog.records) == 1
 
 
+def test_no_container_starts_for_inputs_in_one_that_was_given_up():
+    with VirtualClock() as clock:
+        app, worker, entered, _ = stubborn_app(clock, max_inputs=1, max_containers=3)
+        with app.run(clock=clock):
+            work = worker().work
+            call = work.spawn(1000)
+            clock.sleep(1)
+            call.cancel()
+            clock.sleep(500)
+            assert work.statistics().abandoned == 1
+            assert entered == [0]
+            clock.sleep(1000)
+
+
+def test_a_crowded_process_starts_no_container_to_stop_it_at_once(monkeypatch):
+    monkeypatch.setattr(process_capacity, "_max_containers", 1)
+    app = App("crowded")
+
+    with VirtualClock() as clock:
+
+        @app.function()
+        def takes_no_more(seconds):
+            moorage.experimental.stop_fetching_inputs()
+            clock.sleep(seconds)
+
+        @app.function()
+        def takes_the_room(seconds):
+            clock.sleep(seconds)
+
+        with app.run(clock=clock):
+            call = takes_no_more.spawn(200)
+            other = takes_the_room.spawn(50)
+            clock.sleep(100)
+            # At most one that the policy wanted while there was room.
+            assert takes_no_more.statistics().containers_started <= 2
+            other.get()
+            call.get()
+
+
 def test_a_container_is_kept_when_its_abandoned_inputs_end_in_time():
     with VirtualClock() as clock:
         app, worker, entered, _ = stubborn_app(clock, max_inputs=1, max_containers=1)

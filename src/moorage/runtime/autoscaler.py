@@ -46,14 +46,14 @@ class Observation:
     """
 
     now: float  # seconds, on a clock that never goes back
-    running: int  # those that hold a slot
+    running: int  # those that hold a slot, but for containers that were given up
     queued: int
     ready: int  # containers that take inputs, idle ones included
     starting: int
     idle_since: tuple[float, ...]  # of each idle container, longest idle first
     arrivals: int  # to the queue, further attempts included
     completions: int  # slots that were given back
-    busy_seconds: float  # the integral of `running` over time, up to now
+    busy_seconds: float  # the integral over time of the slots that were held, up to now
     starts: int  # containers that became ready
     start_seconds: float  # the sum of their start-up times
     draining: int = 0  # containers that could be taken back, warm

@@ -207,6 +207,12 @@ class Fleet:
             return []
         return [c for c in self.containers if c.state is DRAINING and not c.takes_no_more]
 
+    def lost(self) -> int:
+        """Slots held in containers that were given up: no load, for they may never be free."""
+        if len(self.containers) == self.count:
+            return 0
+        return sum(len(c.slots.held) for c in self.containers if c.given_up)
+
     def holders(self) -> Iterator[Hashable]:
         """Who holds a slot, container by container, in the order of the grants."""
         for container in self.containers:

@@ -1262,9 +1262,13 @@ class Pool:
         for _ in range(count):
             # A container that stops serves nobody: a pool has none as soon as none is
             # ready, starting or may be taken back.
-            first = not self.fleet.count
-            if first:
+            none = not self.fleet.count
+            if none:
                 self.capacity.register(self)
+            # Beyond the bounds only for what has to run.  A container that the policy wants
+            # for any other reason lies idle at once, so while the capacity is crowded it is
+            # stopped to make room, and would be started again without end.
+            first = none and self._has_to_run()
             if not self.capacity.acquire_nowait(self, self.options.sync_slots, first=first):
                 if self._needs_room():
                     self._may_starve = True
@@ -1273,7 +1277,7 @@ class Pool:
                     if not self._waiting_for_room:
                         self._after.append(self.capacity.make_room)
                     self._waiting_for_room = True
-                else:  # a buffer: nobody else's container goes for it
+                else:  # it would lie idle: nobody else's container goes for it
                     self._leave_line()
                 return
             if first and self.capacity.crowded:
@@ -1404,6 +1408,11 @@ class Pool:
     def _needs_room(self) -> bool:
         """Whether to stay in the line for capacity.  A first container needs no room."""
         return self.fleet.count > 0 and (self.backlog.queued > 0 or self._lacks_minimum())
+
+    def _has_to_run(self) -> bool:
+        """Whether something waits for a container, or the user asked for one."""
+        backlog = self.backlog
+        return backlog.queued > 0 or backlog.outside > 0 or self._lacks_minimum()
 
     def _lacks_minimum(self) -> bool:
         return self.fleet.count < self.options.limits.min_containers

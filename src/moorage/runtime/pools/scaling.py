@@ -138,7 +138,7 @@ def observe(
     queued = -(-(backlog.queued + backlog.outside) // backlog.size)
     return Observation(
         now=now,
-        running=fleet.running,
+        running=fleet.running - fleet.lost(),
         queued=queued,
         ready=len(fleet.ready),
         starting=fleet.starting,
