@@ -45,6 +45,7 @@ class Rules:
     max_retries: int = 0
     timed: bool = False  # has a timeout so short that attempts may end before they begin
     perhaps: bool = False  # may have tickets PERHAPS accepted
+    refuses: bool = False  # has a backlog that refuses: then these may have been refused
     most_in_a_batch: int | None = None  # None unless it is batched
 
 
@@ -112,8 +113,8 @@ def _pool_unfit(
     if stats.accepted != stats.succeeded + stats.failed + stats.cancelled:
         yield f"accepted is not the sum of the ends: {stats}"
     refused = fates[Fate.REFUSED]
-    if not 0 <= stats.refused - refused <= perhaps:
-        most_refused = refused + perhaps
+    most_refused = refused + (perhaps if rule.refuses else 0)
+    if not refused <= stats.refused <= most_refused:
         yield f"callers were refused {refused} to {most_refused} times, counted {stats.refused}"
     sure = seen + unseen
     if not 0 <= stats.accepted - sure <= perhaps:

@@ -325,6 +325,7 @@ def make_program(seed: int) -> Program:
             max_retries,
             timed,
             perhaps=perhaps,
+            refuses=pool == "choosy",
             most_in_a_batch=most_in_a_batch,
         )
         return made
