@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import moorage
-from moorage.runtime.statistics import PoolStatistics
+from moorage.runtime.pools.statistics import PoolStatistics
 
 from .proof import CheckFailed, check_sample, prove
 

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from moorage.runtime.container import CONTAINER_MOVES
+from moorage.runtime.containers.container import CONTAINER_MOVES
+from moorage.runtime.containers.local import LocalContainer
 from moorage.runtime.input import MOVES, Input
-from moorage.runtime.local import LocalContainer
 
 Moves = Mapping[Any, frozenset[Any]]
 

@@ -21,8 +21,8 @@ import pytest
 import trio
 
 import checked_moves
-from moorage import runs
-from moorage.runtime.capacity import process_capacity
+from moorage.running import runs
+from moorage.runtime.pools.capacity import process_capacity
 from moorage.runtime.pools.pool import Pool
 from onlooker import Onlooker, hear_draining
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from moorage import runs
+from moorage.running import runs
 from moorage.testing import Probe
 
 T = TypeVar("T")

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 
-from moorage.runtime import threads
-from moorage.runtime.autoscaler import Limits
-from moorage.runtime.capacity import Capacity
-from moorage.runtime.clock import Clock
-from moorage.runtime.container import Container, ContainerFactory, Effect
+from moorage.runtime.clocks.clock import Clock
+from moorage.runtime.clocks.timekeeper import Timer
+from moorage.runtime.containers import thread_lane as threads
+from moorage.runtime.containers.container import Container, ContainerFactory, Effect
 from moorage.runtime.input import Input
-from moorage.runtime.pool_options import PoolOptions
 from moorage.runtime.pools import endings, scaling
 from moorage.runtime.pools import pool as pool_module
+from moorage.runtime.pools.autoscaler import Limits
+from moorage.runtime.pools.capacity import Capacity
 from moorage.runtime.pools.kept import Kept
 from moorage.runtime.pools.pool import Pool
-from moorage.runtime.timekeeper import Timer
+from moorage.runtime.pools.pool_options import PoolOptions
 
 ALL_ABANDONED = endings.ALL_ABANDONED
 BACKOFF_FIRST = scaling.BACKOFF_FIRST

@@ -19,16 +19,16 @@ from dataclasses import dataclass
 import checked_moves
 import pool_inside
 from moorage import Retries, config
-from moorage.runtime.autoscaler import Limits
-from moorage.runtime.batching import BatchCall, BatchOptions, members_of
-from moorage.runtime.capacity import Capacity
-from moorage.runtime.container import CONTAINER_MOVES, ContainerState, Effect
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import CONTAINER_MOVES, ContainerState, Effect
+from moorage.runtime.containers.slots import Slots
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Failure, Value
-from moorage.runtime.pool_options import PoolOptions
+from moorage.runtime.pools.autoscaler import Limits
+from moorage.runtime.pools.batching import BatchCall, BatchOptions, members_of
+from moorage.runtime.pools.capacity import Capacity
 from moorage.runtime.pools.pool import Pool
-from moorage.runtime.slots import Slots
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.pools.pool_options import PoolOptions
 
 TIMEOUT = 50.0
 QUEUE_TIMEOUT = 35.0

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 import moorage
 from moorage import App, FunctionCall, Retries
 from moorage.exception import FunctionTimeoutError, InputCancelledError
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.context import current_input
-from moorage.runtime.virtual_clock import VirtualClock
 
 # More examples by hand: MOORAGE_EXAMPLES=2000 pytest tests/test_app_model.py
 EXAMPLES = min(int(os.environ.get("MOORAGE_EXAMPLES", "60")), 10_000)

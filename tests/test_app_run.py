@@ -8,10 +8,11 @@ import anyio.lowlevel
 import pytest
 
 import moorage
-from moorage import App, runs
+from moorage import App
 from moorage.exception import ExecutionError, InputCancelledError, InvalidError
-from moorage.runtime.capacity import process_capacity
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.running import runs
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.pools.capacity import process_capacity
 
 
 def make_app():

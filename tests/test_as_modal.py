@@ -105,11 +105,11 @@ def test_packages_below_are_found_too():
     succeeds("""
         import moorage
         moorage.install_as_modal()
-        import modal.runtime.slots
-        from modal.runtime.slots import Slots
-        import moorage.runtime.slots
-        assert modal.runtime.slots is moorage.runtime.slots
-        assert Slots is moorage.runtime.slots.Slots
+        import modal.runtime.containers.slots
+        from modal.runtime.containers.slots import Slots
+        import moorage.runtime.containers.slots
+        assert modal.runtime.containers.slots is moorage.runtime.containers.slots
+        assert Slots is moorage.runtime.containers.slots.Slots
         assert moorage.runtime.__spec__.name == "moorage.runtime"
         assert list(moorage.runtime.__path__)
     """)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moorage.runtime.autoscaler import Fill, Limits, Observation, TargetPolicy, Tuning
-from moorage.runtime.simulation import StartUp, simulate
+from moorage.runtime.pools.autoscaler import Fill, Limits, Observation, TargetPolicy, Tuning
+from moorage.simulator.simulation import StartUp, simulate
 
 STARTED = {"starts": 5, "start_seconds": 10.0}  # 2 s each
 

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from moorage.runtime.awaited import Peers, find_movers, input_of
 from moorage.runtime.context import running_input
 from moorage.runtime.input import Input
+from moorage.runtime.waiting.awaited import Peers, find_movers, input_of
 
 INPUT = Input(None, 0, (), None)
 

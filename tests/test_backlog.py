@@ -14,7 +14,7 @@ from moorage.exception import (
     InvalidError,
     ResourceExhaustedError,
 )
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.testing import Probe
 
 

@@ -23,7 +23,7 @@ from moorage.exception import (
     InvalidError,
     ResourceExhaustedError,
 )
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from test_batching import Stage, each_kind, kinds_of, results, sync_and_async
 
 # -- containers that start, or do not ------------------------------------------------------
@@ -565,7 +565,7 @@ def test_batch_statistics_are_exact(kind):
         calls += stage.spawn(11)
         stage.sleep(0.5)
         seen = stage.statistics().batches
-        assert seen == moorage.runtime.statistics.BatchStatistics(
+        assert seen == moorage.runtime.pools.statistics.BatchStatistics(
             max_batch_size=4,
             wait=1.0,
             running=1,

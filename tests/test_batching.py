@@ -14,7 +14,7 @@ from moorage.exception import (
     InvalidError,
     QueueTimeoutError,
 )
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 KINDS = ["sync", "async", "sync method", "async method"]
 

@@ -13,8 +13,8 @@ import pytest
 import moorage
 from moorage import App, config
 from moorage.exception import AsyncUsageWarning
-from moorage.runtime.loopwatch import ASKED, LoopWatch
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.loopwatch import ASKED, LoopWatch
 
 # A short one, that a busy machine does not reach by itself: what is blocked in
 # these tests is so until it is reported.

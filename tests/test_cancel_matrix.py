@@ -12,7 +12,7 @@ import pytest
 import moorage
 from moorage import App, Retries, config
 from moorage.exception import InputCancellation, InputCancelledError
-from moorage.runtime.capacity import process_capacity
+from moorage.runtime.pools.capacity import process_capacity
 from onlooker import Notes, Onlooker
 
 PAGE = Path(__file__).parent.parent / "docs" / "guides" / "cancelling.md"

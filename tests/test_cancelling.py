@@ -16,9 +16,9 @@ from moorage.exception import (
     InvalidArgumentsError,
     InvalidError,
 )
-from moorage.runtime.cancellation import Cell
-from moorage.runtime.capacity import process_capacity
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.guards.cells import Cell
+from moorage.runtime.pools.capacity import process_capacity
 from onlooker import Notes
 
 

@@ -12,7 +12,7 @@ import pytest
 import moorage
 from moorage import App
 from moorage.exception import DeprecationError, ExecutionError, InvalidError
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 
 class Log(list):

@@ -10,11 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from moorage.exception import ClockStuckError
-from moorage.runtime import clock as clock_module
-from moorage.runtime import elsewhere
-from moorage.runtime.clock import RealClock, system_clock
-from moorage.runtime.timekeeper import Timekeeper, TimerQueue
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime import background as elsewhere
+from moorage.runtime.clocks import clock as clock_module
+from moorage.runtime.clocks.clock import RealClock, system_clock
+from moorage.runtime.clocks.timekeeper import Timekeeper, TimerQueue
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 
 def test_real_wait_is_woken_by_another_thread():

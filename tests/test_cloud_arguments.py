@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 
 import moorage as modal
-from moorage.cloud import check_cloud_arguments, check_scheduled
+from moorage.declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from moorage.exception import DeprecationError, InvalidError
 
 SECRET = modal.Secret.from_name("s")

@@ -8,7 +8,7 @@ import pytest
 import moorage
 from moorage import App
 from moorage.exception import InvalidError
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.testing import FakeContainer, FakeStatistics
 
 

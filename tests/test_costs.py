@@ -10,8 +10,9 @@ import weakref
 import pytest
 
 import moorage
-from moorage import App, FunctionCall, deployments
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage import App, FunctionCall
+from moorage.running import deployments
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 # 8 times as much work may cost so many times as much.  Linear is 8, quadratic 64.
 LINEAR = 20

@@ -6,8 +6,8 @@ import pytest
 
 import moorage
 from moorage import App
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.pools.pool import Pool
-from moorage.runtime.virtual_clock import VirtualClock
 
 
 def make_ten_seconds(app, clock):

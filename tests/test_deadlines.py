@@ -9,7 +9,7 @@ import pytest
 
 import moorage
 from moorage.exception import FunctionTimeoutError
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 
 def test_an_input_that_gets_the_slot_of_an_abandoned_one_has_a_deadline_of_its_own():

@@ -12,17 +12,17 @@ import pytest
 
 import moorage
 from moorage import config
-from moorage.calls import StreamCall
+from moorage.calling.waited import StreamCall
 from moorage.exception import DeadlockError, FunctionTimeoutError, InputCancelledError
-from moorage.runtime import waiting_graph, waits
-from moorage.runtime.callers import park_for
-from moorage.runtime.cancellation import Cell
-from moorage.runtime.clock import system_clock
+from moorage.runtime.clocks.clock import system_clock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.streaming import AHEAD, Stream
+from moorage.runtime.guards.cells import Cell
 from moorage.runtime.input import Input, Kind, Target
-from moorage.runtime.knots import Node
-from moorage.runtime.streaming import AHEAD, Stream
-from moorage.runtime.virtual_clock import VirtualClock
-from moorage.runtime.waits import Wait, open_streams, waiting, waits_in_progress
+from moorage.runtime.waiting import waiting_graph, waits
+from moorage.runtime.waiting.callers import park_for
+from moorage.runtime.waiting.cycles import Node
+from moorage.runtime.waiting.waits import Wait, open_streams, waiting, waits_in_progress
 
 
 @pytest.fixture(autouse=True)

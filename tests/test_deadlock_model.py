@@ -22,16 +22,16 @@ from hypothesis import strategies as st
 import moorage
 from moorage import config
 from moorage.exception import AsyncUsageWarning, DeadlockError
-from moorage.runtime import waits
-from moorage.runtime.batching import batch_of, members_of
-from moorage.runtime.capacity import Capacity
-from moorage.runtime.container import ContainerState
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import ContainerState
 from moorage.runtime.context import current_input
 from moorage.runtime.input import Input
-from moorage.runtime.knots import Node, cycle_of, revive
+from moorage.runtime.pools.batching import batch_of, members_of
+from moorage.runtime.pools.capacity import Capacity
 from moorage.runtime.pools.pool import Pool
-from moorage.runtime.surveys import survey_of
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.waiting import waits
+from moorage.runtime.waiting.cycles import Node, cycle_of, revive
+from moorage.runtime.waiting.surveys import survey_of
 
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
 

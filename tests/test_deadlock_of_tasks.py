@@ -14,9 +14,10 @@ import pytest
 import moorage
 from moorage import config
 from moorage.exception import DeadlockError
-from moorage.runtime import callers, elsewhere
-from moorage.runtime.virtual_clock import VirtualClock
-from moorage.runtime.waits import open_streams, waits_in_progress
+from moorage.runtime import background as elsewhere
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.waiting import callers
+from moorage.runtime.waiting.waits import open_streams, waits_in_progress
 
 GRACE = config.deadlock_grace
 

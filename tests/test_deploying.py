@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import moorage
-from moorage import App, Cls, Function, config, deployments
+from moorage import App, Cls, Function, config
 from moorage.exception import (
     ExecutionError,
     InputCancelledError,
@@ -16,7 +16,8 @@ from moorage.exception import (
     NotFoundError,
 )
 from moorage.experimental import get_app_objects, stop_app
-from moorage.runtime.capacity import process_capacity
+from moorage.running import deployments
+from moorage.runtime.pools.capacity import process_capacity
 
 
 @pytest.fixture(autouse=True)
@@ -336,7 +337,7 @@ def test_stop_ends_what_runs_and_what_waits(in_threads):
     @app.function(max_containers=1)
     async def hang():
         started.set()
-        await moorage.runtime.wakers.make_async_waiter().wait()
+        await moorage.runtime.waiting.async_waiters.make_async_waiter().wait()
 
     app.deploy()
     running, queued = hang.spawn(), hang.spawn()

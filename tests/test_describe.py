@@ -17,9 +17,10 @@ import weakref
 import pytest
 
 import moorage
-from moorage import App, config, description
+from moorage import App, config
+from moorage.describing import text as description
 from moorage.exception import InvalidError
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 
 def described():

@@ -33,7 +33,7 @@ from moorage.exception import (
     SerializationError,
     UnimplementedError,
 )
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 PAGE = Path(__file__).parents[1] / "docs" / "differences.md"
 

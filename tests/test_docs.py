@@ -18,8 +18,9 @@ import pytest
 
 import moorage
 import moorage.testing
-from moorage.runtime import container, input
-from test_layers import LAYERS
+from moorage.runtime import input
+from moorage.runtime.containers import container
+from test_layers import BESIDE, ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -104,15 +105,15 @@ def without_numbers(text: str) -> str:
 
 
 def test_the_table_of_layers_is_the_one_that_is_checked():
-    shown = {}
-    for line in (ROOT / "docs/design.md").read_text().splitlines():
-        row = re.match(r"\| (\d), [^|]+\|([^|]+)\|$", line)
-        if row:
-            names = re.findall(r"`([\w/]+)`", row[2])
-            shown |= {name.replace("/", "."): int(row[1]) for name in names}
-    assert shown == {
-        name: layer for name, layer in LAYERS.items() if not name.endswith(".__init__")
-    }
+    text = (ROOT / "docs/design.md").read_text().partition("## Layers")[2].partition("\n## ")[0]
+    rows = [
+        re.findall(r"`([\w/]+)`", line.split("|")[1])
+        for line in text.splitlines()
+        if line.startswith("| `")
+    ]
+    shown = {names[0]: set(names[1:]) for names in rows if names}
+    assert list(shown) == ROWS
+    assert {row: names for row, names in shown.items() if names} == BESIDE
 
 
 def run_example(file: str, *arguments: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 import moorage
 from moorage import App
 from moorage.exception import ExecutionError, InputCancelledError
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 
 class Stage:

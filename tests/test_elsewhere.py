@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import moorage
-from moorage.runtime import elsewhere
-from moorage.runtime.clock import system_clock
-from moorage.runtime.elsewhere import Errands, do_elsewhere, flush, log, log_elsewhere
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime import background as elsewhere
+from moorage.runtime.background import Errands, do_elsewhere, flush, log, log_elsewhere
+from moorage.runtime.clocks.clock import system_clock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 logger = logging.getLogger("moorage.test")
 

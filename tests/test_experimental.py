@@ -13,7 +13,7 @@ from moorage.experimental import (
     set_local_input_concurrency,
     stop_fetching_inputs,
 )
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from moorage.exception import (
     QueueTimeoutError,
     ResourceExhaustedError,
 )
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.testing import FakeContainer, FakeStatistics
 
 

@@ -7,9 +7,10 @@ import threading
 import pytest
 
 import moorage
-from moorage import App, maps
+from moorage import App
+from moorage.calling import maps
+from moorage.calling.feeding import are_plain
 from moorage.exception import InvalidArgumentsError, ResourceExhaustedError
-from moorage.feeding import are_plain
 
 INPUTS = 1000
 ENOUGH = 300  # more than are submitted on the way to a first result

@@ -682,7 +682,7 @@ def test_locals_whose_hooks_run_elsewhere_at_the_fork_are_entered_in_the_child()
 def test_a_spawn_that_waits_for_room_is_dropped_in_a_child_without_a_word():
     code, out, err = run("""
         import logging
-        from moorage.runtime.timekeeper import process_timekeeper
+        from moorage.runtime.clocks.timekeeper import process_timekeeper
 
         logging.basicConfig()
 
@@ -738,7 +738,7 @@ def test_the_wake_up_descriptors_of_the_parent_are_neither_rung_nor_taken():
 
 def test_a_child_forked_in_virtual_time_may_use_the_clock():
     code, out, err = run("""
-        from moorage.runtime.virtual_clock import VirtualClock
+        from moorage.runtime.clocks.virtual_clock import VirtualClock
 
         @app.function()
         async def nap(seconds):

@@ -11,6 +11,7 @@ import pytest
 import moorage
 from moorage import App, FunctionCall, config
 from moorage.call_graph import InputStatus
+from moorage.calling.registry import registry
 from moorage.exception import (
     FunctionTimeoutError,
     InputCancelledError,
@@ -18,9 +19,8 @@ from moorage.exception import (
     NotFoundError,
     OutputExpiredError,
 )
-from moorage.findable import registry
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.input import call_id
-from moorage.runtime.virtual_clock import VirtualClock
 
 
 def make_app():

@@ -9,12 +9,12 @@ import pytest
 
 import moorage
 from moorage import App
-from moorage.runtime import idle_threads
-from moorage.runtime.idle_threads import IDLE_FOR, IdleThreads
-from moorage.runtime.offload import MOST_THREADS, LoopExecutor
+from moorage.runtime.clocks.timekeeper import Timer
+from moorage.runtime.containers import idle_threads
+from moorage.runtime.containers.idle_threads import IDLE_FOR, IdleThreads
+from moorage.runtime.containers.offload import MOST_THREADS, LoopExecutor
+from moorage.runtime.containers.thread_lane import ThreadLane
 from moorage.runtime.real import Real
-from moorage.runtime.threads import ThreadLane
-from moorage.runtime.timekeeper import Timer
 
 CYCLES = 10_000
 

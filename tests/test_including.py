@@ -6,9 +6,10 @@ import threading
 import pytest
 
 import moorage
-from moorage import App, runs
+from moorage import App
 from moorage.exception import ExecutionError, InvalidError
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.running import runs
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 
 def make_app(name, *functions, log=None):

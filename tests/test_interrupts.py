@@ -15,7 +15,7 @@ import asyncio, contextlib, faulthandler, logging, os, signal, sys, threading
 import moorage
 sys.path.insert(0, sys.argv[1])
 from onlooker import hear_draining, wait_until_idle
-from moorage.runtime.capacity import process_capacity
+from moorage.runtime.pools.capacity import process_capacity
 
 # A parent that runs in the background may have it ignored, and so would this.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,8 +24,8 @@ import asyncio, dis, faulthandler, gc, os, random, signal, sys, threading, time
 import moorage
 from moorage import runs
 from moorage.runtime import waits
-from moorage.runtime.capacity import process_capacity
-from moorage.runtime.interrupts import interrupts
+from moorage.runtime.pools.capacity import process_capacity
+from moorage.runtime.guards.interrupts import interrupts
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 stride, seconds = int(sys.argv[1]), float(sys.argv[2])

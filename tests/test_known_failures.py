@@ -17,15 +17,15 @@ import pytest
 import moorage
 from moorage import App, FunctionCall
 from moorage.exception import ExecutionError, InputCancelledError
-from moorage.runtime.autoscaler import Limits
-from moorage.runtime.capacity import Capacity
-from moorage.runtime.container import ContainerState
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import ContainerState
+from moorage.runtime.containers.slots import Slots
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Value
-from moorage.runtime.pool_options import PoolOptions
+from moorage.runtime.pools.autoscaler import Limits
+from moorage.runtime.pools.capacity import Capacity
 from moorage.runtime.pools.pool import Pool
-from moorage.runtime.slots import Slots
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.pools.pool_options import PoolOptions
 from moorage.testing import Probe
 
 

@@ -10,160 +10,61 @@ import moorage
 
 ROOT = Path(moorage.__file__).parent
 
-# DESIGN.md's table.  A file that is not in it fails the test: say where it belongs.
-LAYERS = {
-    "pytest_plugin": 7,
-    "testing.leaks": 7,
-    "testing.leak_check": 7,
-    "testing.__init__": 7,
-    "testing.events": 7,
-    "testing.fake_container": 7,
-    "testing.gates": 7,
-    "testing.probe": 7,
-    "testing.sequencer": 7,
-    "testing.submission": 7,
-    "__init__": 6,
-    "app": 6,
-    "app_run": 6,
-    "functions": 6,
-    "cls": 6,
-    "calls": 6,
-    "maps": 6,
-    "retries": 6,
-    "feeding": 6,
-    "runs": 6,
-    "as_modal": 6,
-    "declarations": 6,
-    "deployments": 6,
-    "describing": 6,
-    "description": 6,
-    "entrypoint": 6,
-    "experimental": 6,
-    "invoking": 6,
-    "local_instance": 6,
-    "options": 6,
-    "output": 6,
-    "registering": 6,
-    "runner": 6,
-    "simulate": 6,
-    "simulation_options": 6,
-    "simulation_tables": 6,
-    "simulation_plots": 6,
-    "services": 6,
-    "serializing": 6,
-    "culprits": 6,
-    "spawned": 6,
-    "findable": 6,
-    "targets": 6,
-    "marks": 5,
-    "web.__init__": 5,
-    "web.decorators": 5,
-    "partial_function": 5,
-    "types": 5,
-    "call_graph": 5,
-    "billing": 5,
-    "client": 5,
-    "cloud": 5,
-    "cloud_bucket_mount": 5,
-    "cluster": 5,
-    "container_process": 5,
-    "dict": 5,
-    "environments": 5,
-    "file_pattern_matcher": 5,
-    "image": 5,
-    "io_streams": 5,
-    "mount": 5,
-    "network_file_system": 5,
-    "object": 5,
-    "proxy": 5,
-    "queue": 5,
-    "resources": 5,
-    "sandbox": 5,
-    "schedule": 5,
-    "scheduler_placement": 5,
-    "secret": 5,
-    "server": 5,
-    "stream_type": 5,
-    "tunnel": 5,
-    "volume": 5,
-    "workspace": 5,
-    "runtime.pools.pool": 4,
-    "runtime.probing": 4,
-    "runtime.pools.__init__": 0,
-    "runtime.pools.alarms": 3,
-    "runtime.pools.attempts": 3,
-    "runtime.pools.backlog": 3,
-    "runtime.pools.batches": 3,
-    "runtime.pools.endings": 3,
-    "runtime.pools.fleet": 3,
-    "runtime.pools.kept": 3,
-    "runtime.pools.scaling": 3,
-    "runtime.pools.tally": 3,
-    "runtime.statistics": 3,
-    "runtime.pool_options": 3,
-    "runtime.batching": 2,
-    "runtime.verdicts": 0,
-    "runtime.capacity": 4,
-    "runtime.callers": 4,
-    "runtime.deadlock": 4,
-    "runtime.waiting_graph": 4,
-    "runtime.surveys": 4,
-    "runtime.waits": 4,
-    "runtime.wakers": 2,
-    "runtime.knots": 1,
-    "runtime.container": 3,
-    "runtime.snapshot": 3,
-    "runtime.local": 3,
-    "runtime.executor": 2,
-    "runtime.loopwatch": 2,
-    "runtime.threads": 2,
-    "runtime.streaming": 2,
-    "runtime.lifecycle": 2,
-    "runtime.offload": 2,
-    "runtime.idle_threads": 2,
-    "runtime.cancellation": 2,
-    "runtime.awaited": 0,
-    "runtime.places": 0,
-    "runtime.slots": 1,
-    "runtime.autoscaler": 1,
-    "runtime.routing": 1,
-    "runtime.simulation": 1,
-    "runtime.traces": 1,
-    "runtime.anchors": 1,
-    "runtime.hindsight": 1,
-    "runtime.scoring": 1,
-    "runtime.input": 0,
-    "runtime.labels": 0,
-    "runtime.outcome": 0,
-    "runtime.context": 0,
-    "runtime.captured": 0,
-    "runtime.clock": 0,
-    "runtime.virtual_clock": 0,
-    "runtime.virtual_loop": 0,
-    "runtime.stuck": 0,
-    "runtime.patched_time": 0,
-    "runtime.timekeeper": 0,
-    "runtime.elsewhere": 0,
-    "runtime.participants": 0,
-    "runtime.real": 0,
-    "runtime.uninterruptible": 0,
-    "runtime.stacks": 0,
-    "runtime.thread_state": 0,
-    "runtime.interrupts": 0,
-    "runtime.forking": 0,
-    "runtime.__init__": 0,
-    "frames": 0,
-    "with_aio": 0,
-    "account_types": 0,
-    "arguments": 0,
-    "exception": 0,
-    "config": 0,
+# The table of docs/design.md: one row for each folder, lowest first.  A file of a folder imports
+# from its own row and from those before it.
+ROWS = [
+    "runtime",
+    "runtime/clocks",
+    "runtime/guards",
+    "runtime/containers",
+    "runtime/pools",
+    "runtime/waiting",
+    "cloud",
+    "serialize",
+    "simulator",
+    "declaring",
+    "web",
+    "running",
+    "calling",
+    "describing",
+    "surface",
+    "testing",
+]
+# Files beside the folders belong to three rows by their names; all others are "cloud".
+BESIDE = {
+    "runtime": {"account_types", "arguments", "config", "exception", "frames", "with_aio"},
+    "surface": {
+        *("__init__", "app", "as_modal", "cls", "experimental", "functions", "output"),
+        *("partial_function", "runner", "simulate"),
+    },
+    "testing": {"pytest_plugin"},
 }
+
+
+def row_of(name):
+    """The row of a module: its folder, or what its name says where it has none."""
+    folder = "/".join(name.split(".")[:-1])
+    if folder:
+        return folder
+    return next((row for row, names in BESIDE.items() if name in names), "cloud")
+
+
+def is_above(imported, name):
+    return ROWS.index(row_of(imported)) > ROWS.index(row_of(name))
+
 
 # For type checkers only, and each with its reason.
 UPWARD_FOR_TYPES = {
     # What a method of an app's class is, for whoever reads `obj.method`.
-    ("marks", "functions"),
+    ("declaring.marks", "functions"),
+    ("calling.ways", "functions"),
+    ("runtime.thread_state", "runtime.clocks.patched_time"),
+    ("runtime.uninterruptible", "runtime.clocks.clock"),
+    ("serialize.serializing", "functions"),
+    ("running.app_run", "app"),
+    ("running.deployments", "app"),
+    ("running.entrypoint", "app"),
+    ("running.services", "app"),
 }
 
 # Besides the standard library.
@@ -175,12 +76,12 @@ FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
 
 # Who may read time or wait with a limit.
 TIME_OWNERS = {
-    "runtime.clock",
-    "runtime.elsewhere",
-    "runtime.patched_time",
+    "runtime.background",
+    "runtime.clocks.clock",
+    "runtime.clocks.patched_time",
+    "runtime.clocks.timekeeper",
+    "runtime.clocks.virtual_clock",
     "runtime.real",
-    "runtime.timekeeper",
-    "runtime.virtual_clock",
 }
 
 
@@ -254,8 +155,12 @@ def imports_of(name):
     return found
 
 
-def test_every_file_has_its_layer():
-    assert set(MODULES) == set(LAYERS)
+def test_every_folder_has_its_row():
+    assert {row_of(name) for name in MODULES} == set(ROWS)
+
+
+def test_every_file_beside_the_folders_is_there():
+    assert set().union(*BESIDE.values()) <= set(MODULES)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -263,8 +168,7 @@ def test_imports_point_down(name):
     upward = {
         (name, imported)
         for imported, typing_only in imports_of(name).ours
-        if LAYERS[imported] > LAYERS[name]
-        and not (typing_only and (name, imported) in UPWARD_FOR_TYPES)
+        if is_above(imported, name) and not (typing_only and (name, imported) in UPWARD_FOR_TYPES)
     }
     assert not upward
 
@@ -274,7 +178,7 @@ def test_every_exception_to_the_layers_is_used():
         (name, imported)
         for name in MODULES
         for imported, typing_only in imports_of(name).ours
-        if typing_only and LAYERS[imported] > LAYERS[name]
+        if typing_only and is_above(imported, name)
     }
     assert used == UPWARD_FOR_TYPES
 
@@ -370,20 +274,20 @@ def test_the_search_for_time_finds_code_and_nothing_else(source, found):
 
 
 def test_the_search_for_imports_reads_all_kinds():
-    found = Imports("runtime.container")
+    found = Imports("runtime.containers.container")
     found.visit(
         ast.parse(
-            "from . import clock\n"
-            "from .. import config\n"
-            "from ..exception import Error\n"
+            "from ..clocks import clock\n"
+            "from ... import config\n"
+            "from ...exception import Error\n"
             "import moorage.app\n"
             "import trio.lowlevel\n"
-            "if TYPE_CHECKING:\n    from ..functions import Function\n"
+            "if TYPE_CHECKING:\n    from ...functions import Function\n"
             "def f():\n    import anyio\n"
         )
     )
     assert found.ours == [
-        *[("runtime.clock", False), ("config", False), ("exception", False), ("app", False)],
+        *[("runtime.clocks.clock", False), ("config", False), ("exception", False), ("app", False)],
         ("functions", True),
     ]
     assert found.others == [("trio", False), ("anyio", True)]

@@ -16,7 +16,7 @@ from moorage.exception import (
     QueueTimeoutError,
 )
 from moorage.exception import TimeoutError as ModalTimeoutError
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 # -- waiting in the queue ------------------------------------------------------------------
 
@@ -271,13 +271,13 @@ def test_the_room_of_one_that_was_given_up_is_free():
     with VirtualClock() as clock:
         app, slow, seen = make_slow(clock, 50, kind="sync", startup_timeout=3, max_containers=1)
         with app.run(clock=clock):
-            before = moorage.runtime.capacity.process_capacity.statistics().containers
+            before = moorage.runtime.pools.capacity.process_capacity.statistics().containers
             with pytest.raises(FunctionTimeoutError):
                 slow().one.remote()
-            assert moorage.runtime.capacity.process_capacity.statistics().containers == before
+            assert moorage.runtime.pools.capacity.process_capacity.statistics().containers == before
             clock.sleep(100.0)
             assert seen == ["enter", "entered", "exit"]
-            assert moorage.runtime.capacity.process_capacity.statistics().containers == before
+            assert moorage.runtime.pools.capacity.process_capacity.statistics().containers == before
 
 
 def test_inputs_wait_on_if_another_container_can_serve_them(caplog):

@@ -8,10 +8,10 @@ import pytest
 
 import moorage
 from moorage import App
-from moorage.runtime.clock import system_clock
-from moorage.runtime.container import ContainerOptions, ContainerState
-from moorage.runtime.lifecycle import Hook, Lifecycle
-from moorage.runtime.local import LocalContainer
+from moorage.runtime.clocks.clock import system_clock
+from moorage.runtime.containers.container import ContainerOptions, ContainerState
+from moorage.runtime.containers.lifecycle import Hook, Lifecycle
+from moorage.runtime.containers.local import LocalContainer
 
 
 class HostThatStopsAtOnce:

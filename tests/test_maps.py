@@ -9,11 +9,11 @@ import pytest
 
 import moorage
 from moorage import App
+from moorage.calling.maps import MapCall
 from moorage.exception import AsyncUsageWarning, InputCancelledError, InvalidError
 from moorage.functions import WINDOW
-from moorage.maps import MapCall
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.pools.pool import Pool
-from moorage.runtime.virtual_clock import VirtualClock
 
 
 def make_app():

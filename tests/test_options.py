@@ -8,10 +8,10 @@ import pytest
 import moorage
 from moorage import App, config
 from moorage.exception import DeprecationError, InvalidError
-from moorage.runtime.autoscaler import Limits
-from moorage.runtime.capacity import process_capacity
-from moorage.runtime.container import ContainerState
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import ContainerState
+from moorage.runtime.pools.autoscaler import Limits
+from moorage.runtime.pools.capacity import process_capacity
 
 
 def make_app(clock=None, **options):

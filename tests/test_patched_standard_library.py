@@ -473,7 +473,7 @@ def test_a_loop_of_real_is_of_the_kind_that_the_policy_makes():
 # -- every module takes them from Real -------------------------------------------------------------
 
 # Those that are not the engine's, or where a name is meant to be what users see.
-ELSEWHERE = {"runtime/real.py", "runtime/patched_time.py"}
+ELSEWHERE = {"runtime/real.py", "runtime/clocks/patched_time.py"}
 
 
 class LooksUp(ast.NodeVisitor):
@@ -522,7 +522,7 @@ MODULES = {
 def test_what_the_engine_calls_is_taken_from_real(name):
     kept = {
         # Types and code objects, taken at import.
-        "runtime/awaited.py": ["asyncio.Future", "asyncio.Task", "asyncio.shield"],
+        "runtime/waiting/awaited.py": ["asyncio.Future", "asyncio.Task", "asyncio.shield"],
         "testing/leaks.py": ["threading.Thread", "asyncio.Runner"],
     }
     assert looked_up(MODULES[name].read_text()) == kept.get(name, [])

@@ -14,7 +14,7 @@ import pytest
 
 import moorage
 from moorage.exception import FunctionTimeoutError, InputCancelledError, InvalidArgumentsError
-from moorage.runtime import patched_time
+from moorage.runtime.clocks import patched_time
 from moorage.testing import VirtualClock
 
 REAL = {name: getattr(time, name) for name in patched_time.NAMES}

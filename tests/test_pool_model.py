@@ -40,13 +40,13 @@ from hypothesis.stateful import (
 import pool_inside
 from moorage import Retries
 from moorage.exception import ExecutionError, ResourceExhaustedError
-from moorage.runtime.autoscaler import Limits
-from moorage.runtime.batching import BatchOptions, batch_of
-from moorage.runtime.capacity import Capacity
-from moorage.runtime.container import ContainerState, Effect
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import ContainerState, Effect
 from moorage.runtime.input import Input, InputState, Kind, Target
 from moorage.runtime.outcome import Cancelled, Failure
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.pools.autoscaler import Limits
+from moorage.runtime.pools.batching import BatchOptions, batch_of
+from moorage.runtime.pools.capacity import Capacity
 from pool_world import (
     BATCH_WAIT,
     IN_CONTAINER,

@@ -16,7 +16,7 @@ from moorage.exception import (
     InputCancelledError,
     InvalidError,
 )
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.testing import Event, Events, FakeContainer, FakeStatistics, Probe, Timeline
 
 

@@ -17,7 +17,7 @@ import moorage
 
 # Imported here, not in the suites: what those import is forgotten after each.
 import moorage.pytest_plugin
-from moorage import runs
+from moorage.running import runs
 from moorage.runtime.pools.pool import Pool
 from moorage.testing import leak_check, leaks  # noqa: F401
 
@@ -166,7 +166,7 @@ ASYNC = """
 
     {mark}
     async def test_others_keep_their_loops():
-        assert type(asyncio.get_running_loop()).__module__ != "moorage.runtime.clock"
+        assert type(asyncio.get_running_loop()).__module__ != "moorage.runtime.clocks.clock"
 
     {mark}
     async def test_the_app_alone_in_real_time(run_app):

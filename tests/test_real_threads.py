@@ -21,7 +21,7 @@ import pytest
 
 import moorage
 from moorage.exception import InputCancelledError
-from moorage.runtime.timekeeper import process_timekeeper
+from moorage.runtime.clocks.timekeeper import process_timekeeper
 from onlooker import wait_until_idle
 
 INPUTS = int(os.environ.get("MOORAGE_STRESS_INPUTS", "400"))  # for each caller

@@ -16,7 +16,9 @@ import anyio
 import pytest
 
 import moorage
-from moorage import App, calls, config, maps
+from moorage import App, config
+from moorage.calling import maps
+from moorage.calling import waited as calls
 from moorage.exception import (
     ClockStuckError,
     FunctionTimeoutError,
@@ -25,20 +27,20 @@ from moorage.exception import (
     RemoteError,
     ResourceExhaustedError,
 )
-from moorage.runtime.autoscaler import Limits
-from moorage.runtime.batching import batch_of, make_batch
-from moorage.runtime.capacity import Capacity
-from moorage.runtime.container import ContainerState
+from moorage.runtime.clocks.participants import Participants
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import ContainerState
+from moorage.runtime.containers.local import LocalContainer
+from moorage.runtime.containers.slots import Slots
+from moorage.runtime.containers.thread_lane import carry_out
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
-from moorage.runtime.local import LocalContainer
 from moorage.runtime.outcome import Value
-from moorage.runtime.participants import Participants
-from moorage.runtime.pool_options import PoolOptions
+from moorage.runtime.pools.autoscaler import Limits
+from moorage.runtime.pools.batching import batch_of, make_batch
+from moorage.runtime.pools.capacity import Capacity
 from moorage.runtime.pools.pool import Pool
+from moorage.runtime.pools.pool_options import PoolOptions
 from moorage.runtime.real import Real
-from moorage.runtime.slots import Slots
-from moorage.runtime.threads import carry_out
-from moorage.runtime.virtual_clock import VirtualClock
 
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 

@@ -7,8 +7,8 @@ import pytest
 import moorage
 from moorage import App, Retries
 from moorage.exception import FunctionTimeoutError, InputCancelledError
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.context import current_input
-from moorage.runtime.virtual_clock import VirtualClock
 
 
 def make_flaky(failures, **options):

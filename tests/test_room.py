@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 import pool_inside
-from moorage.runtime.autoscaler import Limits
-from moorage.runtime.capacity import Capacity
-from moorage.runtime.container import ContainerState, Effect
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import ContainerState, Effect
 from moorage.runtime.input import InputState, Kind
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.pools.autoscaler import Limits
+from moorage.runtime.pools.capacity import Capacity
 from pool_world import ModelCall, ModelInput, PoolWorld, Setting
 
 SMALL = Setting(Limits(1, 1, 0, None, 0, 20.0), max_backlog=None, queue_timeout=None)

@@ -12,8 +12,8 @@ import pytest
 
 import moorage
 from moorage import App, config
-from moorage.runtime.container import ContainerState
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import ContainerState
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guides" / "scaling.md"
 

@@ -25,7 +25,7 @@ from moorage.exception import (
     RemoteError,
     SerializationError,
 )
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.testing import FakeContainer
 
 LOCK = threading.Lock()
@@ -541,7 +541,7 @@ def test_a_map_ends_where_an_input_does_not_pickle():
 
 
 def test_without_cloudpickle_the_extra_is_named(monkeypatch):
-    serializing = importlib.import_module("moorage.serializing")
+    serializing = importlib.import_module("moorage.serialize.serializing")
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     serializing._pickler_class.cache_clear()
     app = App()
@@ -740,7 +740,7 @@ def test_a_users_error_in_pickling_is_the_cause(run):
 
 
 def test_the_walk_is_bounded(run, monkeypatch):
-    culprits_file = importlib.import_module("moorage.culprits")
+    culprits_file = importlib.import_module("moorage.serialize.culprits")
     monkeypatch.setattr(culprits_file, "MOST_DUMPS", 50)
     monkeypatch.setattr(culprits_file, "MOST_BYTES", 10_000)
     app, work = run

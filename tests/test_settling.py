@@ -12,7 +12,7 @@ import pytest
 import moorage
 from moorage import App
 from moorage.exception import InputCancelledError, RemoteError
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 CONTROL_FLOW = [
     (SystemExit, 3),

@@ -12,12 +12,12 @@ import pytest
 
 import moorage
 from moorage import App
-from moorage.runtime.autoscaler import Limits, TargetPolicy
-from moorage.runtime.container import ContainerState
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import ContainerState
 from moorage.runtime.pools import scaling
-from moorage.runtime.simulation import TAIL, StartUp, simulate
-from moorage.runtime.traces import poisson
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.pools.autoscaler import Limits, TargetPolicy
+from moorage.simulator.simulation import TAIL, StartUp, simulate
+from moorage.simulator.traces import poisson
 
 READY = ContainerState.READY
 START = 2.0  # seconds

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from moorage.runtime.anchors import CountOfTheMoment
-from moorage.runtime.autoscaler import Limits, TargetPolicy
-from moorage.runtime.hindsight import oracle, schedule
-from moorage.runtime.scoring import score, work
-from moorage.runtime.simulation import Knee, StartUp, percentile, simulate
-from moorage.runtime.traces import SERVICES, TRACES, poisson
+from moorage.runtime.pools.autoscaler import Limits, TargetPolicy
 from moorage.simulate import main, read_trace
-from moorage.simulation_tables import POLICIES
+from moorage.simulator.anchors import CountOfTheMoment
+from moorage.simulator.hindsight import oracle, schedule
+from moorage.simulator.scoring import score, work
+from moorage.simulator.simulation import Knee, StartUp, percentile, simulate
+from moorage.simulator.tables import POLICIES
+from moorage.simulator.traces import SERVICES, TRACES, poisson
 
 INSTANT = StartUp(0.0)
 

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from moorage.runtime.slots import SlotError, Slots
+from moorage.runtime.containers.slots import SlotError, Slots
 
 
 def test_acquire_beyond_the_limit_is_refused_and_changes_nothing():

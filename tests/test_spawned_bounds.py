@@ -9,10 +9,10 @@ import pytest
 
 import moorage
 from moorage import App, FunctionCall, config
+from moorage.calling.registry import registry
 from moorage.exception import OutputExpiredError
-from moorage.findable import registry
-from moorage.runtime import elsewhere
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime import background as elsewhere
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 
 class Result:

@@ -11,8 +11,8 @@ import pytest
 
 import moorage
 from moorage import App
-from moorage.runtime.streaming import AHEAD
-from moorage.runtime.virtual_clock import VirtualClock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.streaming import AHEAD
 
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 

@@ -10,10 +10,10 @@ import pytest
 import moorage
 from moorage import App, config
 from moorage.exception import InputCancellation, InputCancelledError
-from moorage.runtime.capacity import process_capacity
-from moorage.runtime.clock import system_clock
+from moorage.runtime.clocks.clock import system_clock
+from moorage.runtime.containers.streaming import Stream
 from moorage.runtime.context import running_input
-from moorage.runtime.streaming import Stream
+from moorage.runtime.pools.capacity import process_capacity
 from onlooker import wait_until_idle
 
 

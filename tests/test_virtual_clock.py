@@ -17,7 +17,7 @@ import trio
 
 import moorage
 from moorage.exception import ClockStuckError, InvalidError
-from moorage.runtime.patched_time import current_virtual_clock
+from moorage.runtime.clocks.patched_time import current_virtual_clock
 from moorage.testing import FakeContainer, VirtualClock
 
 
@@ -576,7 +576,7 @@ def test_time_stands_until_what_was_dropped_is_closed(way, monkeypatch):
     app, clock = moorage.App(), VirtualClock()
     let_go = threading.Event()
     monkeypatch.setattr(
-        "moorage.calls.do_elsewhere",
+        "moorage.calling.waited.do_elsewhere",
         lambda callback: threading.Thread(target=lambda: (let_go.wait(30), callback())).start(),
     )
 

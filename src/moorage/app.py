@@ -24,14 +24,34 @@ from typing import (
     overload,
 )
 
-from . import config, deployments
-from .app_run import AppRun as AppRun
-from .app_run import RunMethod
+from . import config
 from .arguments import check_name
-from .cloud import check_cloud_arguments, check_scheduled
 from .cls import Cls
-from .declarations import Declarations
-from .entrypoint import LocalEntrypoint as LocalEntrypoint
+from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
+from .declaring.declarations import Declarations
+from .declaring.marks import (
+    PartialFunction,
+    name_of,
+    positional_arguments,
+)
+from .declaring.options import (
+    NOTHING,
+    FunctionOptions,
+    OldNames,
+    OnFull,
+    accept_old_names,
+    checked_options,
+    refuse_no_timeout,
+)
+from .declaring.registering import (
+    check_place,
+    given_parameters,
+    raw_and_marks,
+    refuse_nested,
+    shown_kind,
+    with_marks,
+)
+from .declaring.targets import make_target
 from .exception import (
     DeprecationError,
     ExecutionError,
@@ -43,41 +63,22 @@ from .exception import (
 )
 from .frames import shortened, warn
 from .functions import Function
-from .marks import (
-    PartialFunction,
-    name_of,
-    positional_arguments,
-)
-from .options import (
-    NOTHING,
-    FunctionOptions,
-    OldNames,
-    OnFull,
-    accept_old_names,
-    checked_options,
-    refuse_no_timeout,
-)
 from .partial_function import parameter
-from .registering import (
-    check_place,
-    given_parameters,
-    raw_and_marks,
-    refuse_nested,
-    shown_kind,
-    with_marks,
-)
 from .retries import Retries
-from .runs import Run
+from .running import deployments
+from .running.app_run import AppRun as AppRun
+from .running.app_run import RunMethod
+from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
+from .running.runs import Run
+from .running.services import AppService, PoolKeys
 from .runtime import forking
-from .runtime.clock import Clock
+from .runtime.clocks.clock import Clock
+from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import call_id, next_call_number
-from .runtime.lifecycle import Lifecycle
-from .runtime.probing import Probing
+from .runtime.pools.probing import Probing
 from .runtime.real import Real
 from .runtime.uninterruptible import uninterruptible
-from .runtime.wakers import run_in_thread
-from .services import AppService, PoolKeys
-from .targets import make_target
+from .runtime.waiting.async_waiters import run_in_thread
 from .with_aio import FunctionWithAio, MethodWithAio, with_aio
 
 if TYPE_CHECKING:

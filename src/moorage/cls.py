@@ -13,24 +13,25 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Unpack, cast
 
-from . import config, deployments
-from .declarations import Declarations
+from . import config
+from .declaring.declarations import Declarations
+from .declaring.marks import REQUIRED, Concurrency, PartialFunction
+from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
+from .declaring.parameters import checked_batching
+from .declaring.targets import check_batched_class, make_target
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import short, shortened
 from .functions import Function, FunctionAutoscalerManager, Service
-from .local_instance import LocalInstance
-from .marks import REQUIRED, Concurrency, PartialFunction
-from .options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
-from .partial_function import checked_batching
 from .partial_function import parameter as parameter
 from .retries import Retries
+from .running import deployments
+from .running.local_instance import LocalInstance
+from .running.services import identity_of
 from .runtime import forking
+from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target
-from .runtime.lifecycle import Lifecycle
+from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
-from .runtime.statistics import ClassStatistics
-from .services import identity_of
-from .targets import check_batched_class, make_target
 from .types import FunctionAutoscalerSettings
 from .with_aio import FunctionWithAio, MethodWithAio
 

@@ -11,7 +11,7 @@ import os
 # Refuse what Modal refuses, instead of accepting it with a warning.
 strict: bool = os.environ.get("MOORAGE_STRICT", "") not in ("", "0")
 
-# Room for the containers of all pools of this process (see runtime/capacity.py).
+# Room for the containers of all pools of this process (see runtime/pools/capacity.py).
 max_containers: int = 32
 max_sync_slots: int = 512
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Never, NoReturn
 
-from . import deployments, partial_function
+from . import partial_function
 from .arguments import meant
+from .declaring.marks import Decorator, positional_arguments
 from .exception import (
     DeprecationError,
     InvalidArgumentsError,
@@ -19,8 +20,8 @@ from .exception import (
     NotInContainerError,
 )
 from .frames import shortened, warn
-from .marks import Decorator, positional_arguments
-from .runtime.container import Container
+from .running import deployments
+from .runtime.containers.container import Container
 from .runtime.context import current_input
 from .with_aio import FunctionWithAio, function_with_aio
 

@@ -1,7 +1,7 @@
 """Functions: what ``app.function`` gives, and the methods of an app's class.
 
 Owns the handle of a function, its options, and the way of an input to its pool.
-How it is called is in ``invoking.py``; the pool itself is made by the `Service`
+How it is called is in ``ways.py``; the pool itself is made by the `Service`
 that `app.py` or `cls.py` passes in.
 """
 
@@ -30,17 +30,11 @@ from typing import (
     Unpack,
 )
 
-from . import config, deployments
-from .calls import written
-from .exception import (
-    ExecutionError,
-    InvalidArgumentsError,
-    InvalidError,
-    NotFoundError,
-    UnimplementedError,
-)
-from .frames import short, shortened, warn
-from .invoking import (
+from . import config
+from .calling.function_call import FunctionCall as FunctionCall
+from .calling.maps import MapCall
+from .calling.waited import written
+from .calling.ways import (
     ForEach,
     Map,
     Refused,
@@ -51,21 +45,28 @@ from .invoking import (
     SpawnMapAndForget,
     Starmap,
 )
-from .maps import MapCall
-from .marks import Batching, Concurrency, Web
-from .options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
-from .partial_function import checked_batching
+from .declaring.marks import Batching, Concurrency, Web
+from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
+from .declaring.parameters import checked_batching
+from .declaring.targets import check_batched
+from .exception import (
+    ExecutionError,
+    InvalidArgumentsError,
+    InvalidError,
+    NotFoundError,
+    UnimplementedError,
+)
+from .frames import short, shortened, warn
 from .retries import Retries
-from .runs import MakePool, Run
+from .running import deployments
+from .running.runs import MakePool, Run
 from .runtime import forking
-from .runtime.autoscaler import Limits
 from .runtime.input import Input, Target
+from .runtime.pools.autoscaler import Limits
 from .runtime.pools.pool import Pool
+from .runtime.pools.statistics import PoolStatistics
 from .runtime.real import Real
-from .runtime.statistics import PoolStatistics
-from .serializing import SerializingTarget, serialize_call, serializing_target
-from .spawned import FunctionCall as FunctionCall
-from .targets import check_batched
+from .serialize.serializing import SerializingTarget, serialize_call, serializing_target
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats
 from .with_aio import MethodWithAio
 

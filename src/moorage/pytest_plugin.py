@@ -37,8 +37,8 @@ from .runtime.real import Real
 
 if TYPE_CHECKING:
     from .app import App
+    from .declaring.marks import PartialFunction
     from .functions import Function
-    from .marks import PartialFunction
     from .testing import FakeContainer, FakeOptions, VirtualClock
 
 A = TypeVar("A", bound="App")

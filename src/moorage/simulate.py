@@ -1,6 +1,6 @@
 """``python -m moorage.simulate``: plan a deployment, compare policies, measure the score.
 
-See docs/simulator.md.  What is simulated is the pool of :mod:`moorage.runtime.simulation`.
+See docs/simulator.md.  What is simulated is the pool of :mod:`moorage.simulator.simulation`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from itertools import islice
 from statistics import median
 
 from .exception import ExecutionError
-from .runtime.autoscaler import Limits
-from .runtime.hindsight import Schedule
-from .runtime.scoring import best_schedule
-from .runtime.simulation import Knee, Simulated, StartUp, simulate
-from .runtime.traces import SERVICES, poisson
-from .simulation_options import BY_SLUG, conflict, most_containers, parser
-from .simulation_plots import check_plots, plot_runs
-from .simulation_tables import (
+from .runtime.pools.autoscaler import Limits
+from .simulator.hindsight import Schedule
+from .simulator.options import BY_SLUG, conflict, most_containers, parser
+from .simulator.plots import check_plots, plot_runs
+from .simulator.scoring import best_schedule
+from .simulator.simulation import Knee, Simulated, StartUp, simulate
+from .simulator.tables import (
     POLICIES,
     Setting,
     deployment_table,
@@ -30,6 +29,7 @@ from .simulation_tables import (
     score_tables,
     sensitivity_table,
 )
+from .simulator.traces import SERVICES, poisson
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,11 @@ from .account_types import VolumeMountInfo as VolumeMountInfo
 from .account_types import WorkspaceBillingSummary as WorkspaceBillingSummary
 from .account_types import WorkspaceMemberInfo as WorkspaceMemberInfo
 from .account_types import WorkspaceSettings as WorkspaceSettings
-from .runtime.container import ContainerState as ContainerState
-from .runtime.statistics import BatchStatistics as BatchStatistics
-from .runtime.statistics import ClassStatistics as ClassStatistics
-from .runtime.statistics import ContainerStatistics as ContainerStatistics
-from .runtime.statistics import PoolStatistics as PoolStatistics
+from .runtime.containers.container import ContainerState as ContainerState
+from .runtime.pools.statistics import BatchStatistics as BatchStatistics
+from .runtime.pools.statistics import ClassStatistics as ClassStatistics
+from .runtime.pools.statistics import ContainerStatistics as ContainerStatistics
+from .runtime.pools.statistics import PoolStatistics as PoolStatistics
 
 LogSource: TypeAlias = Literal["stdout", "stderr", "system"]
 SandboxRuntime: TypeAlias = Literal["gvisor", "vm"]

@@ -30,23 +30,23 @@ from typing import Any, Protocol
 
 import moorage
 from moorage import App
-from moorage.calls import StreamCall, StreamReader
-from moorage.runs import Run
-from moorage.runtime.autoscaler import Limits
-from moorage.runtime.batching import BatchOptions, batch_target
-from moorage.runtime.callers import reader_here
-from moorage.runtime.capacity import Capacity
-from moorage.runtime.clock import Clock
-from moorage.runtime.container import Container, ContainerOptions, Host
-from moorage.runtime.deadlock import producer_waits
+from moorage.calling.waited import StreamCall, StreamReader
+from moorage.running.runs import Run
+from moorage.runtime.clocks.clock import Clock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.containers.container import Container, ContainerOptions, Host
+from moorage.runtime.containers.local import LocalContainer
+from moorage.runtime.containers.streaming import Stream
 from moorage.runtime.input import Input, Target, next_call_number
-from moorage.runtime.local import LocalContainer
 from moorage.runtime.outcome import Outcome, Value
-from moorage.runtime.pool_options import PoolOptions
+from moorage.runtime.pools.autoscaler import Limits
+from moorage.runtime.pools.batching import BatchOptions, batch_target
+from moorage.runtime.pools.capacity import Capacity
 from moorage.runtime.pools.pool import Pool
-from moorage.runtime.streaming import Stream
-from moorage.runtime.virtual_clock import VirtualClock
-from moorage.runtime.waits import open_streams
+from moorage.runtime.pools.pool_options import PoolOptions
+from moorage.runtime.waiting.callers import reader_here
+from moorage.runtime.waiting.deadlock import producer_waits
+from moorage.runtime.waiting.waits import open_streams
 from moorage.testing import Events, FakeContainer, Probe
 
 

@@ -16,9 +16,9 @@ import pytest
 
 import moorage
 import onlooker
-from moorage.runtime.clock import Clock, system_clock
-from moorage.runtime.virtual_clock import VirtualClock
-from moorage.runtime.wakers import make_async_waiter
+from moorage.runtime.clocks.clock import Clock, system_clock
+from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.waiting.async_waiters import make_async_waiter
 
 Body = Callable[[Any], Coroutine[Any, Any, Any]]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from contextvars import Context
 from typing import Any
 
-from moorage.runtime.container import ContainerState
+from moorage.runtime.containers.container import ContainerState
+from moorage.runtime.containers.slots import Slots
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
-from moorage.runtime.slots import Slots
 
 
 class StillCall:

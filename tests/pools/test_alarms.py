@@ -6,8 +6,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from moorage.runtime.clocks.timekeeper import Callback, Timer
 from moorage.runtime.pools.alarms import Alarm, Alarms, Cause
-from moorage.runtime.timekeeper import Callback, Timer
 
 
 class ByHand:

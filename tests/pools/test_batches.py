@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.runtime.batching import BatchOptions, members_of
 from moorage.runtime.input import Kind, Target
 from moorage.runtime.pools.backlog import Backlog
 from moorage.runtime.pools.batches import Batches
+from moorage.runtime.pools.batching import BatchOptions, members_of
 
 from .stand_ins import make_inputs, settle
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from moorage.runtime.container import CONTAINER_MOVES, ContainerState
+from moorage.runtime.containers.container import CONTAINER_MOVES, ContainerState
+from moorage.runtime.containers.slots import SlotError
 from moorage.runtime.input import IllegalMove
 from moorage.runtime.pools.fleet import Fleet
-from moorage.runtime.slots import SlotError
 
 from .stand_ins import StillContainer, ready_container
 

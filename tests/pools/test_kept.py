@@ -7,7 +7,7 @@ import gc
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from moorage.runtime.autoscaler import Limits
+from moorage.runtime.pools.autoscaler import Limits
 from moorage.runtime.pools.kept import LOOKED_AT, Kept, Memory
 from moorage.runtime.pools.tally import Tally
 

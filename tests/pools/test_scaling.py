@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.runtime.autoscaler import Decision, Fill, Limits, Observation
-from moorage.runtime.container import ContainerState
+from moorage.runtime.containers.container import ContainerState
 from moorage.runtime.input import Kind
+from moorage.runtime.pools.autoscaler import Decision, Fill, Limits, Observation
 from moorage.runtime.pools.backlog import Backlog
 from moorage.runtime.pools.fleet import Fleet
 from moorage.runtime.pools.scaling import BACKOFF_FIRST, BACKOFF_MOST, INFINITE, Scaling, observe

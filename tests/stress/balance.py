@@ -29,7 +29,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from moorage.runtime.statistics import PoolStatistics
+from moorage.runtime.pools.statistics import PoolStatistics
 
 from .tickets import FAILED, Fate, Ticket
 

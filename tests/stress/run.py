@@ -21,11 +21,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import moorage
-from moorage import config, runs
+from moorage import config
 from moorage.exception import InputCancellation
-from moorage.runtime.capacity import process_capacity
-from moorage.runtime.statistics import PoolStatistics
-from moorage.runtime.timekeeper import process_timekeeper
+from moorage.running import runs
+from moorage.runtime.clocks.timekeeper import process_timekeeper
+from moorage.runtime.pools.capacity import process_capacity
+from moorage.runtime.pools.statistics import PoolStatistics
 from moorage.testing import Probe
 
 from .balance import compare

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, assert_type
 
 import moorage
-from moorage.calls import StreamReader
+from moorage.calling.waited import StreamReader
 from moorage.pytest_plugin import FakeContainerFactory, RunApp
 from moorage.testing import (
     Events,

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .patched_time import VirtualTime
+    from .clocks.patched_time import VirtualTime
     from .uninterruptible import Guard
 
 
@@ -18,17 +18,17 @@ class ThreadState(threading.local):
     """The state of the calling thread."""
 
     # Holds off what would strike this thread from outside; None for no guard.  Written by
-    # ``cancellation.py`` for workers, and by ``interrupts.py`` for the main thread.
+    # ``cells.py`` for workers, and by ``interrupts.py`` for the main thread.
     guard: Guard | None = None
     # The virtual clock in which this thread took part last; it may have left it.  Written by
     # ``participants.py`` and ``virtual_clock.py``.
     clock: VirtualTime | None = None
-    # The mailbox of the event loop that ran last on this thread.  Written by ``wakers.py``.
+    # The mailbox of the event loop that ran last on this thread.  Written by ``async_waiters.py``.
     mailbox: Any = None
     # The container whose thread T this is, which runs its loop or its hooks.  Written by
     # ``local.py``.
     container: Any = None
-    # Whether this thread fires the timers of a clock.  Written by ``elsewhere.py``.
+    # Whether this thread fires the timers of a clock.  Written by ``background.py``.
     keeps_time: bool = False
 
 

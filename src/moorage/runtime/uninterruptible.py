@@ -2,7 +2,7 @@
 
 Owns :data:`uninterruptible`, with which each function of the engine that changes shared
 state, or holds a lock, tells the guard of its thread.  The guard of a worker is its cell
-(``cancellation.py``); that of the main thread holds KeyboardInterrupt off
+(``cells.py``); that of the main thread holds KeyboardInterrupt off
 (``interrupts.py``); other threads have none, and pay one look.  Also owns :func:`park`, the
 one way to wait on behalf of a caller.
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, ParamSpec, Protocol, TypeVar
 from .thread_state import thread_state
 
 if TYPE_CHECKING:
-    from .clock import Clock, Waiter
+    from .clocks.clock import Clock, Waiter
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,7 +4,7 @@
 ``docs/guides/testing.md``; fixtures come from the pytest plugin.
 """
 
-from ..runtime.virtual_clock import VirtualClock as VirtualClock
+from ..runtime.clocks.virtual_clock import VirtualClock as VirtualClock
 from .events import Event as Event
 from .events import EventKind as EventKind
 from .events import Events as Events

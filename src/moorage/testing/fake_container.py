@@ -13,30 +13,30 @@ from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from ..app import App
-from ..calls import StreamReader
+from ..calling.waited import StreamReader
+from ..calling.ways import Map, Remote, Starmap
 from ..cls import Cls, Obj
+from ..declaring.marks import Concurrency, PartialFunction
+from ..declaring.options import FunctionOptions, OnFull, changed_options
+from ..declaring.parameters import checked_batching
+from ..declaring.targets import check_batched
 from ..exception import Error, ExecutionError, InvalidError
 from ..frames import short, shortened
 from ..functions import Function, Service
-from ..invoking import Map, Remote, Starmap
-from ..marks import Concurrency, PartialFunction
-from ..options import FunctionOptions, OnFull, changed_options
-from ..partial_function import checked_batching
 from ..retries import Retries
-from ..runs import MakePool, Run, give_sigint_back
-from ..runtime.autoscaler import Limits
-from ..runtime.clock import Clock, Waiter
-from ..runtime.container import ContainerState
-from ..runtime.interrupts import interrupts
+from ..running.runs import MakePool, Run, give_sigint_back
+from ..runtime.clocks.clock import Clock, Waiter
+from ..runtime.clocks.participants import Participants, clock_of_here
+from ..runtime.clocks.virtual_clock import VirtualWaiter
+from ..runtime.containers.container import ContainerState
+from ..runtime.guards.interrupts import interrupts
 from ..runtime.labels import shown_call
-from ..runtime.participants import Participants, clock_of_here
+from ..runtime.pools.autoscaler import Limits
 from ..runtime.pools.pool import Pool
+from ..runtime.pools.statistics import PoolStatistics
 from ..runtime.real import Real
-from ..runtime.statistics import PoolStatistics
 from ..runtime.uninterruptible import park, uninterruptible
-from ..runtime.virtual_clock import VirtualWaiter
-from ..runtime.wakers import AsyncWaiter, make_async_waiter, run_in_thread
-from ..targets import check_batched
+from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter, run_in_thread
 from ..with_aio import with_aio
 from .events import Events, Timeline, seconds
 from .gates import Gate, GatePoint

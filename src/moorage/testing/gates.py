@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
+from ..calling.function_call import FunctionCall
 from ..exception import InvalidError
 from ..frames import shortened
 from ..runtime import forking
-from ..runtime.clock import Clock, Waiter
+from ..runtime.clocks.clock import Clock, Waiter
+from ..runtime.clocks.virtual_clock import VirtualWaiter
 from ..runtime.input import Input
 from ..runtime.real import Real
 from ..runtime.uninterruptible import park, uninterruptible
-from ..runtime.virtual_clock import VirtualWaiter
-from ..runtime.wakers import AsyncWaiter, make_async_waiter
-from ..spawned import FunctionCall
+from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter
 from ..with_aio import with_aio
 from .submission import Submission
 

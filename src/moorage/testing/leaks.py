@@ -24,11 +24,10 @@ from types import FrameType
 from typing import Any, Final, TypeVar
 
 from ..app import App
-from ..runs import Run, open_runs
+from ..running.runs import Run, open_runs
 from ..runtime import forking
-from ..runtime.capacity import process_capacity
-from ..runtime.clock import join_threads
-from ..runtime.local import LocalContainer
+from ..runtime.clocks.clock import join_threads
+from ..runtime.containers.local import LocalContainer
 from ..runtime.places import (
     Step,
     is_users,
@@ -37,6 +36,7 @@ from ..runtime.places import (
     shown_step,
     users_step,
 )
+from ..runtime.pools.capacity import process_capacity
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.stacks import current_frames

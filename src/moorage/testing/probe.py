@@ -1,6 +1,6 @@
 """The probe: records what goes on in the pools of a run, and holds inputs at gates.
 
-Owns `Probe`, which a run calls by the protocol of ``runtime/probing.py``: mostly under a
+Owns `Probe`, which a run calls by the protocol of ``runtime/pools/probing.py``: mostly under a
 pool's lock, so that what it records is in the order in which it happened.
 """
 
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 from ..exception import InvalidError
 from ..frames import shortened
 from ..runtime import forking
-from ..runtime.batching import members_of
-from ..runtime.clock import Clock, system_clock
+from ..runtime.clocks.clock import Clock, system_clock
+from ..runtime.clocks.patched_time import current_virtual_clock
 from ..runtime.input import Input, InputState, Target
 from ..runtime.labels import shown_call, type_name
-from ..runtime.patched_time import current_virtual_clock
+from ..runtime.pools.batching import members_of
 from ..runtime.real import Real
 from ..runtime.uninterruptible import park, uninterruptible
-from ..runtime.wakers import make_async_waiter
+from ..runtime.waiting.async_waiters import make_async_waiter
 from ..with_aio import with_aio
 from .events import Event, EventKind, Events, Timeline
 from .gates import POINTS, Gate, GatePoint
@@ -30,9 +30,9 @@ from .submission import ended_as
 
 if TYPE_CHECKING:
     from ..functions import Function
-    from ..runtime.container import Container
+    from ..runtime.containers.container import Container
     from ..runtime.pools.pool import Pool
-    from ..runtime.probing import What
+    from ..runtime.pools.probing import What
 
 Watch = Callable[["Pool"], Callable[[], object] | None]
 """Looks at a pool under its lock; gives how to wake who waits, once there is reason to."""

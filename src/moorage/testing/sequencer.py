@@ -12,13 +12,13 @@ from typing import Final, cast
 
 from ..exception import ClockStuckError, InvalidError, SequenceError
 from ..frames import short
-from ..runtime.clock import Clock, Waiter, system_clock
-from ..runtime.patched_time import current_virtual_clock
+from ..runtime.clocks.clock import Clock, Waiter, system_clock
+from ..runtime.clocks.patched_time import current_virtual_clock
+from ..runtime.clocks.virtual_clock import VirtualWaiter
+from ..runtime.clocks.virtual_loop import VirtualLoop
 from ..runtime.real import Real
 from ..runtime.uninterruptible import begins_uninterruptible, park, uninterruptible
-from ..runtime.virtual_clock import VirtualWaiter
-from ..runtime.virtual_loop import VirtualLoop
-from ..runtime.wakers import AsyncWaiter, make_async_waiter
+from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter
 
 # Real seconds that a step outside of virtual time waits for its turn.
 LIMIT: Final = 10.0

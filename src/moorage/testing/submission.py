@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Generic, TypeVar
 
+from ..calling.function_call import FunctionCall
 from ..frames import short
 from ..runtime.input import Input
 from ..runtime.labels import type_name
 from ..runtime.outcome import Cancelled, Outcome, Value
 from ..runtime.uninterruptible import uninterruptible
-from ..spawned import FunctionCall
 
 R_co = TypeVar("R_co", covariant=True)
 

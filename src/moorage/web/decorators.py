@@ -10,14 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, Never
 
 from .. import config
-from ..exception import (
-    DeprecationError,
-    InvalidArgumentsError,
-    InvalidDomainsError,
-    InvalidError,
-)
-from ..frames import shortened, warn
-from ..marks import (
+from ..declaring.marks import (
     PartialFunction,
     Web,
     WebDecorator,
@@ -27,6 +20,13 @@ from ..marks import (
     positional_arguments,
     refuse_class,
 )
+from ..exception import (
+    DeprecationError,
+    InvalidArgumentsError,
+    InvalidDomainsError,
+    InvalidError,
+)
+from ..frames import shortened, warn
 from ..runtime.real import Real
 
 

@@ -1,1 +1,5 @@
-"""Pools: the queue and the containers of one function, and who gets which slot."""
+"""Pools: which input gets which slot, and when containers start and stop.
+
+Begin at `pool.py`.  Beside it are its leaves, which hold the state and call nobody above them,
+and the pure decisions: `autoscaler.py`, `routing.py`, `verdicts.py`.
+"""

@@ -13,7 +13,7 @@ import enum
 from collections.abc import Callable
 from functools import partial
 
-from ..timekeeper import Callback, Timer
+from ..clocks.timekeeper import Callback, Timer
 
 CallAt = Callable[[float, Callback], Timer]
 """Sets a timer of the pool's clock: when, and what to call."""

@@ -12,7 +12,7 @@ import heapq
 
 from ..input import Input, InputState
 from ..outcome import Failure, Outcome
-from ..pool_options import RetryPolicy
+from .pool_options import RetryPolicy
 
 WAITING = InputState.WAITING
 

@@ -8,9 +8,9 @@ Start at `Batches.due_at`, then `Batches.form`.
 
 from __future__ import annotations
 
-from ..batching import BatchOptions, make_batch
 from ..input import Input
 from .backlog import Backlog
+from .batching import BatchOptions, make_batch
 
 
 class Batches:

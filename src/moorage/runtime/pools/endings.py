@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from typing import Final
 
-from ..container import Container
+from ..containers.container import Container
 from ..input import Input, InputState
 from ..outcome import Outcome
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
-from ..container import Container, ContainerState, check_move
+from ..containers.container import Container, ContainerState, check_move
 
 STARTING = ContainerState.STARTING
 READY = ContainerState.READY

@@ -17,8 +17,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
-from ..autoscaler import Limits, Policy
-from ..pool_options import PoolOptions
+from .autoscaler import Limits, Policy
+from .pool_options import PoolOptions
 from .scaling import Scaling
 from .tally import Tally
 

@@ -36,24 +36,33 @@ from typing import Any, Final, cast
 from ... import config
 from ...exception import ExecutionError
 from .. import forking
-from ..autoscaler import Limits, Policy
-from ..batching import BatchCall, end_of_batch, members_of
-from ..capacity import Capacity
-from ..clock import Clock, Waiter, acquire_in_turns, acquire_within
-from ..container import Container, ContainerFactory, ContainerState, Effect
+from ..background import let_go, log
+from ..clocks.clock import Clock, Waiter, acquire_in_turns, acquire_within
+from ..containers.container import Container, ContainerFactory, ContainerState, Effect
+from ..containers.thread_lane import Around, carry_out
 from ..context import running_input
-from ..elsewhere import let_go, log
 from ..input import IllegalMove, Input, InputState
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
-from ..pool_options import PoolOptions
-from ..probing import Probing
 from ..real import Real
-from ..routing import emptiest_below_limit, fullest_below_target
-from ..snapshot import PoolSnapshot, take_snapshot
-from ..statistics import PoolStatistics, count_pool
-from ..threads import Around, carry_out
 from ..uninterruptible import uninterruptible
-from ..verdicts import (
+from .alarms import Alarms, Cause
+from .attempts import Attempts
+from .autoscaler import Limits, Policy
+from .backlog import Backlog
+from .batches import Batches
+from .batching import BatchCall, end_of_batch, members_of
+from .capacity import Capacity
+from .endings import ENDS_FOR_RETRY_WITHIN, ENDS_WITHIN, Endings
+from .fleet import Fleet
+from .kept import Kept
+from .pool_options import PoolOptions
+from .probing import Probing
+from .routing import emptiest_below_limit, fullest_below_target
+from .scaling import Scaling
+from .snapshot import PoolSnapshot, take_snapshot
+from .statistics import PoolStatistics, count_pool
+from .tally import Tally
+from .verdicts import (
     CANCELLED,
     LEFT,
     LOST,
@@ -62,15 +71,6 @@ from ..verdicts import (
     started_too_slowly,
     waited_too_long,
 )
-from .alarms import Alarms, Cause
-from .attempts import Attempts
-from .backlog import Backlog
-from .batches import Batches
-from .endings import ENDS_FOR_RETRY_WITHIN, ENDS_WITHIN, Endings
-from .fleet import Fleet
-from .kept import Kept
-from .scaling import Scaling
-from .tally import Tally
 
 logger: Final = logging.getLogger("moorage")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from ..autoscaler import Decision, Fill, Limits, Observation, Policy, TargetPolicy
+from .autoscaler import Decision, Fill, Limits, Observation, Policy, TargetPolicy
 from .backlog import Backlog
 from .fleet import Fleet
 from .tally import Tally

@@ -1,0 +1,214 @@
+"""The keyword arguments of the cloud: accepted by functions, classes and apps.
+
+Owns their checks.  None has an effect in this process.  What Modal 1.6.4 refuses
+where the program starts is refused here with the same class of error; what it
+would find only when the program runs is refused here at once, but for strict
+mode, which is silent where Modal is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
+
+from ..arguments import (
+    InvalidArgumentsError,
+    InvalidAttributeError,
+    check_env,
+    is_dict,
+    iterated,
+    lenient,
+    unchecked,
+)
+from ..exception import InvalidError
+from ..image import Image
+from ..proxy import Proxy
+from ..resources import check_amount, check_gpu, check_mounts
+from ..runtime.real import Real
+from ..schedule import Schedule
+from ..scheduler_placement import check_regions
+from ..secret import Secret
+
+# Arguments that are True, False or left out.
+_FLAGS: Final = (
+    "nonpreemptible",
+    "block_network",
+    "restrict_modal_access",
+    "i6pn",
+    "include_source",
+)
+_SECRETS: Final = 'write secrets=[modal.Secret.from_name("my-secret")]'
+_SCHEDULE: Final = 'write schedule=modal.Period(days=1) or schedule=modal.Cron("0 9 * * 1")'
+
+
+def check_cloud_arguments(where: str, given: Mapping[str, object]) -> None:
+    """Check what a decorator or constructor was given for the cloud.
+
+    Args:
+        where: ``app.function``, ``app.cls``, ``App`` or ``with_options``; the same
+            argument is checked differently there, because Modal does.
+        given: the arguments by name; those that are not of the cloud are passed over.
+
+    Raises:
+        InvalidError: for what cannot be meant; a TypeError, ValueError or AttributeError
+            at once where Modal raises that.
+    """
+    for name, value in given.items():
+        check = _CHECKS.get(name)
+        if check is not None:
+            check(where, name, value)
+
+
+def check_scheduled(schedule: object, function: Callable[..., object]) -> None:
+    """A function with a schedule is called without arguments.
+
+    Raises:
+        InvalidError: if it demands any.
+    """
+    if schedule is None:
+        return
+    for name, parameter in Real.signature(function).parameters.items():
+        open_ended = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not open_ended:
+            raise InvalidError(
+                f"{getattr(function, '__name__', function)!r} has a schedule and so is called "
+                f"without arguments, but demands {name!r}; write {name}=... with a default"
+            )
+
+
+def _check_image(where: str, name: str, value: object) -> None:
+    if value is not None and not isinstance(value, Image):
+        raise InvalidError(
+            f"image must be an Image, got {value!r}; write image=modal.Image.debian_slim()"
+        )
+
+
+def _check_schedule(where: str, name: str, value: object) -> None:
+    if value is not None and not isinstance(value, Schedule):
+        raise InvalidAttributeError(
+            f"schedule must be a Period or a Cron, got {value!r}; {_SCHEDULE}"
+        )
+
+
+def _check_env(where: str, name: str, value: object) -> None:
+    if value:
+        check_env("env", value)
+    elif value is not None and not is_dict(value):
+        lenient(f'env must be a dict, got {type(value).__name__}; write env={{"NAME": "value"}}')
+
+
+def _check_secrets(where: str, name: str, value: object) -> None:
+    # What stands in place of a secret may well be one: only its type is shown.
+    wrong: str | None = type(value).__name__
+    # An iterator must not be used up by looking into it; a str is no list of str.
+    if isinstance(value, Collection) and not isinstance(value, (str, bytes)):
+        members = iterated("secrets", unchecked(value), _SECRETS)
+        wrong = next(
+            (type(each).__name__ for each in members if not isinstance(each, Secret)), None
+        )
+    message = f"secrets must be a list of Secret, got {wrong or type(value).__name__}; {_SECRETS}"
+    if where == "App":
+        # The one place where Modal looks at the members.
+        if wrong or not isinstance(value, (list, tuple)):
+            raise InvalidError(message)
+        return
+    counted = Collection if where == "with_options" else Iterable
+    if value and not isinstance(value, counted):
+        raise InvalidArgumentsError(message)
+    if value is not None and wrong:
+        lenient(message)
+
+
+def _check_gpu(where: str, name: str, value: object) -> None:
+    check_gpu(value, several=where != "with_options")
+
+
+def _check_amount(where: str, name: str, value: object) -> None:
+    check_amount(name, value, at_once=where == "with_options")
+
+
+def _check_mounts(where: str, name: str, value: object) -> None:
+    decorates = where in ("app.function", "app.cls")
+    check_mounts(
+        name, value, merged=decorates and name == "volumes", look_into_buckets=where != "App"
+    )
+
+
+def _check_disk(where: str, name: str, value: object) -> None:
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32
+    ):
+        lenient(f"{name} must be a number of MiB, got {value!r}; write {name}=524288")
+
+
+def _check_proxy(where: str, name: str, value: object) -> None:
+    if value is not None and not isinstance(value, Proxy):
+        lenient(f'proxy must be a Proxy, got {value!r}; write modal.Proxy.from_name("my-proxy")')
+
+
+def _check_text(where: str, name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        example = "aws" if name == "cloud" else "us-east"
+        lenient(f'{name} must be a str, got {value!r}; write {name}="{example}"')
+
+
+def _check_region(where: str, name: str, value: object) -> None:
+    if not value and where == "with_options":
+        _check_text(where, name, value)
+        return
+    check_regions(name, value)
+
+
+def _check_flag(where: str, name: str, value: object) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    message = f"{name} must be True or False, got {value!r}; write {name}=True"
+    if name == "nonpreemptible" and not hasattr(value, "__index__"):
+        raise InvalidArgumentsError(message)
+    lenient(message)
+
+
+def _check_experimental(where: str, name: str, value: object) -> None:
+    advice = f'write {name}={{"name": "value"}}'
+    if value and not is_dict(value):
+        raise InvalidAttributeError(f"{name} must be a dict, got {value!r}; {advice}")
+    if value is not None and not is_dict(value):
+        lenient(f"{name} must be a dict, got {value!r}; {advice}")
+
+
+def _check_tags(where: str, name: str, value: object) -> None:
+    if value is None:
+        return
+    advice = 'write tags={"team": "search"}'
+    if not is_dict(value):
+        raise InvalidAttributeError(f"tags must be a dict, got {value!r}; {advice}")
+    for pair in value.items():
+        for part in pair:
+            if not isinstance(part, str):
+                raise InvalidArgumentsError(f"tags must hold str, got {part!r}; {advice}")
+            if not re.fullmatch(r"[A-Za-z0-9\-._]{1,63}", part):
+                raise InvalidError(
+                    f"a tag is 1 to 63 of letters, digits, '-', '.' and '_', got {part!r}; {advice}"
+                )
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, str, object], None]]] = {
+    "image": _check_image,
+    "schedule": _check_schedule,
+    "env": _check_env,
+    "secrets": _check_secrets,
+    "gpu": _check_gpu,
+    "network_file_systems": _check_mounts,
+    "volumes": _check_mounts,
+    "cpu": _check_amount,
+    "memory": _check_amount,
+    "ephemeral_disk": _check_disk,
+    "proxy": _check_proxy,
+    "cloud": _check_text,
+    "routing_region": _check_text,
+    "region": _check_region,
+    "experimental_options": _check_experimental,
+    "tags": _check_tags,
+    **dict.fromkeys(_FLAGS, _check_flag),
+}

@@ -1,0 +1,261 @@
+"""Declarations: what a class says of itself, read once when it is decorated.
+
+Owns how a class body becomes methods, lifecycle hooks and parameters, and
+which of them may not stand together.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, Final
+
+from .. import config
+from ..exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
+from ..frames import warn
+from ..runtime.containers.lifecycle import Hook
+from ..runtime.input import Target
+from ..runtime.real import Real
+from .marks import REQUIRED, Batching, PartialFunction, Web
+from .parameters import Parameter, parameter
+from .targets import make_target
+
+_OLD_HOOKS: Final = ("__enter__", "__aenter__", "__exit__", "__aexit__")
+
+_CONVERTED: Final = ", and make of it what you need in an enter hook"
+_PARAMETER_TYPES: Final = (str, int, bool, bytes)
+_ANYTHING: Final = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
+
+
+class Declarations:
+    """The methods, hooks and parameters of a class."""
+
+    def __init__(self, user_class: type, *, snapshots: bool = False) -> None:
+        self.user_class: type[Any] = user_class
+        self.name: str = user_class.__name__
+        self.methods: dict[str, Target] = {}
+        self.raw_methods: dict[str, Callable[..., Any]] = {}
+        self.web: dict[str, Web] = {}
+        self.parameters: dict[str, Parameter] = {}
+        self._batched: dict[str, Batching] = {}
+        self._hooks: dict[str, dict[str, Hook]] = {"snap": {}, "enter": {}, "exit": {}}
+        # Base classes first, each in its order of definition; an override
+        # takes the place of what it overrides.
+        for owner in reversed(user_class.__mro__):
+            declared: dict[str, object] = dict(vars(owner))
+            for name, value in declared.items():
+                if isinstance(value, Parameter):
+                    self.parameters[name] = value
+                    continue
+                # A subclass that sets anything else has no such parameter any more.
+                self.parameters.pop(name, None)
+                if value is parameter and not config.strict:
+                    raise InvalidArgumentsError(
+                        f"the parameter {self.name}.{name} was written without parentheses; "
+                        f"write {name}: str = moorage.parameter()"
+                    )
+                if isinstance(value, PartialFunction):
+                    self._read(name, value, snapshots)
+                elif isinstance(value, staticmethod):
+                    # Nothing reads its marks, as in Modal; whoever calls it is told.
+                    marked: object = value.__func__
+                    if isinstance(marked, PartialFunction):
+                        marked.is_static = True
+                elif name in _OLD_HOOKS and Real.isfunction(value):
+                    self._read_old_hook(name, value)
+        self.lifecycle_hooks: tuple[tuple[Hook, ...], tuple[Hook, ...]] = (
+            (*self._hooks["snap"].values(), *self._hooks["enter"].values()),
+            tuple(self._hooks["exit"].values()),
+        )
+        self._check_batched_alone()
+        # None if the class has none of its own: then its parameters make one.
+        self.init: Callable[..., object] | None = self._custom_init()
+        self.types: dict[str, type] = self._parameter_types()
+        self.signature: inspect.Signature = self._signature()
+
+    def _read(self, name: str, partial: PartialFunction[Any, Any, Any], snapshots: bool) -> None:
+        marks, shown = partial.marks, f"{self.name}.{name}"
+        if marks.concurrency is not None:
+            raise InvalidError(
+                f"concurrent decorates the method {shown}, but the methods of a class "
+                "share its containers and their slots; put @moorage.concurrent(...) on "
+                f"the class {self.name} instead, below @app.cls()"
+            )
+        if marks.enter == "snap" and not snapshots:
+            raise InvalidError(
+                f"enter(snap=True) on {shown} needs enable_memory_snapshot=True on its class; "
+                "write @app.cls(enable_memory_snapshot=True), or take snap=True away"
+            )
+        # In the place of what it overrides, if that was of the same kind; what
+        # was of another kind stays, as in Modal.
+        for kind, is_one in (
+            ("snap", marks.enter == "snap"),
+            ("enter", marks.enter == "enter"),
+            ("exit", marks.exit),
+        ):
+            if is_one:
+                is_async = Real.iscoroutinefunction(partial.raw)
+                self._hooks[kind][name] = Hook(shown, partial.raw, is_async)
+        self.web.pop(name, None)
+        if marks.web is not None:
+            self.web[name] = marks.web
+        self._batched.pop(name, None)
+        if marks.batching is not None:
+            self._batched[name] = marks.batching
+        if marks.is_interface:
+            self.raw_methods[name] = partial.raw
+            self.methods[name] = make_target(
+                shown,
+                partial.raw,
+                marks.is_generator,
+                is_method=True,
+                batched=marks.batching is not None,
+            )
+
+    def _read_old_hook(self, name: str, function: Callable[..., Any]) -> None:
+        """``__enter__`` and its like, which Modal took for hooks before it had decorators."""
+        kind = "enter" if "enter" in name else "exit"
+
+        def leave(instance: Any) -> Any:  # as the end of a `with` without an error does
+            return function(instance, None, None, None)
+
+        is_async = Real.iscoroutinefunction(function)
+        run = function if kind == "enter" else leave
+        self._hooks[kind][name] = Hook(f"{self.name}.{name}", run, is_async)
+
+    @property
+    def batching(self) -> Batching | None:
+        """That of its batched method, which is its only one; None if it has none."""
+        return next(iter(self._batched.values()), None)
+
+    def _check_batched_alone(self) -> None:
+        if not self._batched or len(self.methods) == 1:
+            return
+        first = next(iter(self._batched))
+        others = ", ".join(name for name in self.methods if name != first)
+        raise InvalidError(
+            f"the class {self.name} has the batched method {first}, and may have no other that is "
+            f"called from outside, got {others}; write a class for each"
+        )
+
+    def _custom_init(self) -> Callable[..., object] | None:
+        # mypy fears a subclass's, but it is this very class's that is meant.
+        init: Callable[..., object] = self.user_class.__init__
+        if init is object.__init__:
+            return None
+        advice = (
+            f"declare what {self.name} is given as parameters (name: str = moorage.parameter()), "
+            "and do the work of __init__ in a method under @moorage.enter()"
+        )
+        if self.parameters:
+            raise InvalidError(
+                f"the class {self.name} has moorage.parameter()s and a constructor (__init__) "
+                f"of its own; {advice}"
+            )
+        if config.strict:
+            raise InvalidError(
+                f"the class {self.name} has a constructor (__init__) of its own; {advice}"
+            )
+        warn(
+            f"the class {self.name} has a constructor (__init__) of its own, which Modal refuses; "
+            f"{advice}",
+            DeprecationError,
+        )
+        return init
+
+    def _parameter_types(self) -> dict[str, type]:
+        if not self.parameters:
+            return {}
+        try:
+            hints = typing.get_type_hints(self.user_class, include_extras=True)
+        except Exception:
+            hints = dict(getattr(self.user_class, "__annotations__", {}))
+        names = {known.__name__: known for known in _PARAMETER_TYPES}
+        types: dict[str, type] = {}
+        for name, declared in self.parameters.items():
+            if not declared.init:
+                continue  # never given from outside: of any type
+            hint = hints.get(name)
+            known = names.get(hint) if isinstance(hint, str) else hint
+            if known not in _PARAMETER_TYPES:
+                shown = "nothing" if hint is None else getattr(hint, "__name__", repr(hint))
+                raise InvalidError(
+                    f"the parameter {self.name}.{name} must be annotated with str, int, bool or "
+                    f"bytes, got {shown}; write {name}: {_kind_of(declared.default)} = "
+                    f"moorage.parameter(...){'' if hint is None else _CONVERTED}"
+                )
+            types[name] = known
+            default = declared.default
+            if not config.strict and default is not REQUIRED and default is not None:
+                advice = f"write parameter(default={known.__name__}(...))"
+                self._check_type(name, known, default, f"the default {default!r}", advice)
+        return types
+
+    def _check_type(
+        self, name: str, wanted: type, value: object, shown: str, advice: str = ""
+    ) -> None:
+        is_bool = isinstance(value, bool)
+        if not isinstance(value, wanted) or (is_bool and wanted is not bool):
+            raise InvalidArgumentsError(
+                f"the parameter {name} of {self.name} is declared {wanted.__name__}, "
+                f"got {shown}; {advice or f'write {name}={wanted.__name__}(...)'}"
+            )
+
+    def _signature(self) -> inspect.Signature:
+        if self.init is not None:
+            try:
+                return Real.signature(self.user_class)
+            except ValueError:  # of a builtin class: it takes what it takes
+                return _ANYTHING
+        given = [(name, p) for name, p in self.parameters.items() if p.init]
+        try:
+            return inspect.Signature(
+                [
+                    inspect.Parameter(
+                        name,
+                        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                        default=p.default if p.default is not REQUIRED else inspect.Parameter.empty,
+                        annotation=self.types[name],
+                    )
+                    for name, p in given
+                ]
+            )
+        except ValueError:
+            order = [name for name, p in given if p.default is REQUIRED]
+            raise InvalidValueError(
+                f"the parameters of {self.name} without a default must come before those with one; "
+                f"write {', '.join(order)} first, or give them defaults"
+            ) from None
+
+    def bind(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, check_types: bool
+    ) -> dict[str, Any]:
+        """The values of the parameters, or constructor arguments, for these arguments.
+
+        Raises:
+            TypeError: if one is missing, too many, unknown, or of another type.
+        """
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            shown = ", ".join(f"{name}=..." for name in self.signature.parameters)
+            raise InvalidArgumentsError(
+                f"{self.name}(...): {error}; write {self.name}({shown})"
+            ) from None
+        bound.apply_defaults()
+        values = dict(bound.arguments)
+        if check_types:
+            for name, wanted in self.types.items():
+                if values[name] is not None or self.parameters[name].default is not None:
+                    self._check_type(name, wanted, values[name], repr(values[name]))
+        return values
+
+
+def _kind_of(default: object) -> str:
+    return type(default).__name__ if type(default) in _PARAMETER_TYPES else "str"

@@ -1,0 +1,403 @@
+"""Options: what a function or class asks for, checked when it is said.
+
+Owns the arguments that ``app.function``, ``app.cls`` and ``with_options`` share
+and that have an effect here, their old names, and what strict mode refuses.
+The arguments of the cloud are checked in ``cloud_arguments.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypedDict
+
+from .. import config
+from ..arguments import meant
+from ..exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
+from ..frames import unknown_keyword, warn
+from ..retries import Retries, retry_policy
+from ..runtime.pools.autoscaler import Limits
+from .cloud_arguments import check_cloud_arguments
+from .marks import Batching, Concurrency
+
+OnFull = Literal["raise", "wait"]
+"""What a call does when the backlog is full: fail at once, or wait for room."""
+
+# A default that stands for "none given" where None is an argument; never written to.
+NOTHING: Final[dict[Any, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionOptions:
+    """The options of one function or class.  None: not said.
+
+    Times in seconds.  A frozen value, and part of the key of a pool: callers
+    that ask for the same options share containers.
+    """
+
+    timeout: float | None = None
+    startup_timeout: float | None = None
+    queue_timeout: float | None = None
+    max_backlog: int | None = None
+    on_full: OnFull | None = None
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: float | None = None
+    retries: Retries | None = None
+    single_use_containers: bool = False
+    concurrency: Concurrency | None = None
+    batching: Batching | None = None
+
+    def merged(self, **changes: Any) -> FunctionOptions:
+        """With what `changes` says that is not None."""
+        return replace(self, **{name: v for name, v in changes.items() if v is not None})
+
+    @property
+    def execution_timeout(self) -> float:
+        return self.timeout or config.default_timeout
+
+    @property
+    def longest_start(self) -> float:
+        """Seconds a container may take to start; said of it, or as long as an input may run."""
+        # Modal has none below 1 s.  A shorter one that was meant for inputs would be
+        # over before a busy machine has started the thread.
+        return self.startup_timeout or max(self.execution_timeout, 1.0)
+
+    @property
+    def max_inputs(self) -> int:
+        return (self.concurrency and self.concurrency.max_inputs) or 1
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of the pool.  0 means unset, as in Modal."""
+        most = self.max_inputs
+        target = (self.concurrency and self.concurrency.target_inputs) or most
+        return Limits(
+            target_inputs=min(target, most),
+            max_inputs=most,
+            min_containers=self.min_containers or 0,
+            max_containers=self.max_containers or None,
+            buffer_containers=self.buffer_containers or 0,
+            # None: the autoscaler chooses.
+            scaledown_window=self.scaledown_window or config.default_scaledown_window,
+        )
+
+    def check_queue_timeout(self) -> None:
+        """Refuse one that a lone input of a batched function always runs out of.
+
+        Raises:
+            InvalidError: if it is not longer than the wait for others.
+        """
+        if self.batching is None or self.queue_timeout is None:
+            return
+        wait = self.batching.wait_ms / 1000
+        if self.queue_timeout <= wait:
+            raise InvalidError(
+                f"queue_timeout must be longer than wait_ms / 1000, or an input that meets no "
+                f"other always runs out of it, got queue_timeout={self.queue_timeout!r} with "
+                f"wait_ms={self.batching.wait_ms!r}; write queue_timeout={2 * wait:g}"
+            )
+
+    def check_for_run(self) -> None:
+        """Raise what Modal finds only when the app runs; strict mode comes here.
+
+        Raises:
+            ValueError: for a negative number.
+            TypeError: for anything but a whole number.
+        """
+        concurrency = self.concurrency or Concurrency()
+        values: dict[str, object] = {
+            "max_inputs": concurrency.max_inputs,
+            "target_inputs": concurrency.target_inputs,
+            "timeout": self.timeout,
+            "startup_timeout": self.startup_timeout,
+        }
+        for name, value in values.items():
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InvalidArgumentsError(
+                    f"{name} must be a whole number, got {value!r}; "
+                    f"write {name}={meant(value, 1) or 10}"
+                )
+            if value < 0:
+                raise InvalidValueError(
+                    f"{name} must not be negative, got {value!r}; write {name}=10"
+                )
+
+
+def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
+    """What is known of a ``concurrent`` only when the app takes the function.
+
+    Raises:
+        TypeError: if it never got max_inputs.
+        InvalidError: if target_inputs is no count.
+    """
+    if concurrency is None:
+        return
+    if concurrency.max_inputs is None:
+        raise InvalidArgumentsError(
+            f"concurrent on {name} needs max_inputs, got none; "
+            "write @moorage.concurrent(max_inputs=10)"
+        )
+    given: dict[str, object] = {"target_inputs": concurrency.target_inputs}
+    target = given["target_inputs"]
+    if target is not None and (
+        isinstance(target, bool) or not isinstance(target, int) or target < 0
+    ):
+        raise InvalidError(
+            f"target_inputs must be a whole number from 1 up, got {target!r}; "
+            f"write target_inputs={meant(target, 1) or 10}"
+        )
+
+
+# What to write for each, in an error's advice.
+_EXAMPLES: Final = {
+    "timeout": "timeout=300",
+    "startup_timeout": "startup_timeout=300",
+    "queue_timeout": "queue_timeout=10",
+}
+
+
+def checked_options(
+    where: str,
+    *,
+    timeout: float | None = None,
+    startup_timeout: float | None = None,
+    queue_timeout: float | None = None,
+    max_backlog: int | None = None,
+    on_full: OnFull | None = None,
+    min_containers: int | None = None,
+    max_containers: int | None = None,
+    buffer_containers: int | None = None,
+    scaledown_window: float | None = None,
+    retries: int | Retries | None = None,
+    single_use_containers: bool = False,
+    max_inputs: int | None = None,
+) -> FunctionOptions:
+    """The options of a function or class, or the error of the first that is wrong.
+
+    `max_inputs` is the old name of `single_use_containers`; it is no concurrency.
+    """
+    if max_inputs is not None:
+        if max_inputs is True or max_inputs != 1:
+            raise InvalidError(
+                f"max_inputs={max_inputs!r} here counts the inputs of a whole container, and may "
+                f"only be 1; write @moorage.concurrent(max_inputs={max_inputs!r}) below @{where}() "
+                "for concurrency, or single_use_containers=True"
+            )
+        warn(
+            f"max_inputs=1 of {where} is the old name of single_use_containers and no "
+            "concurrency; write single_use_containers=True",
+            DeprecationError,
+        )
+        single_use_containers = True
+    autoscaler = checked_autoscaler(
+        min_containers=min_containers,
+        max_containers=max_containers,
+        buffer_containers=buffer_containers,
+        scaledown_window=scaledown_window,
+    )
+    for name, value in (("timeout", timeout), ("startup_timeout", startup_timeout)):
+        if not config.strict:
+            _check_number(name, value, 0, exclusive=True)
+    check_bounds(queue_timeout, max_backlog, on_full)
+    if on_full is not None and max_backlog is None and where != "with_options":
+        raise InvalidError(
+            f"on_full says what happens when max_backlog inputs wait, got on_full={on_full!r} "
+            f"alone; write @{where}(max_backlog=100, on_full={on_full!r})"
+        )
+    return FunctionOptions(
+        timeout=timeout,
+        startup_timeout=startup_timeout,
+        queue_timeout=queue_timeout,
+        max_backlog=max_backlog,
+        on_full=on_full,
+        retries=retry_policy(retries, where),
+        single_use_containers=single_use_containers,
+        **autoscaler,
+    )
+
+
+def check_bounds(queue_timeout: object, max_backlog: object, on_full: object) -> None:
+    """Refuse what cannot be meant of the options that Modal does not have, strict or not.
+
+    Raises:
+        InvalidError: for the first that is wrong.
+    """
+    _check_number("queue_timeout", queue_timeout, 0, exclusive=True)
+    if max_backlog is not None and (
+        isinstance(max_backlog, bool) or not isinstance(max_backlog, int) or max_backlog < 1
+    ):
+        raise InvalidError(
+            f"max_backlog must be a whole number from 1 up, got {max_backlog!r}; "
+            f"write max_backlog={meant(max_backlog, 1) or 100}"
+        )
+    if on_full not in (None, "raise", "wait"):
+        raise InvalidError(
+            f"on_full must be 'raise' or 'wait', got {on_full!r}; write on_full='wait'"
+        )
+
+
+def checked_autoscaler(
+    *,
+    min_containers: int | None = None,
+    max_containers: int | None = None,
+    buffer_containers: int | None = None,
+    scaledown_window: float | None = None,
+) -> dict[str, Any]:
+    """The autoscaler's bounds as given, or the error of the first that is wrong."""
+    given: dict[str, Any] = {
+        "min_containers": min_containers,
+        "max_containers": max_containers,
+        "buffer_containers": buffer_containers,
+    }
+    for name, value in given.items():
+        _check_containers(name, value)
+    _check_window(scaledown_window)
+    if min_containers and max_containers and min_containers > max_containers:
+        raise InvalidError(
+            f"min_containers must not exceed max_containers, got {min_containers} > "
+            f"{max_containers}; write max_containers={min_containers} or more"
+        )
+    return {**given, "scaledown_window": scaledown_window}
+
+
+def _check_containers(name: str, value: object) -> None:
+    if value is None:
+        return
+    least = 1 if name == "max_containers" and not config.strict else 0
+    number = meant(value, least)
+    advice = f"write {name}={least if number is None else number}"
+    # The classes of the errors are Modal's, for strict and lenient alike.
+    if isinstance(value, bool):
+        raise InvalidArgumentsError(f"{name} must be a whole number, got {value!r}; {advice}")
+    if not isinstance(value, int):
+        raise InvalidError(f"{name} must be a whole number, got {value!r}; {advice}")
+    if value < 0:
+        raise InvalidValueError(f"{name} must be a number from {least} up, got {value!r}; {advice}")
+    if value < least:
+        raise InvalidError(f"{name} must be a number from {least} up, got {value!r}; {advice}")
+
+
+def _check_window(value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int if config.strict else (int, float)):
+        raise InvalidArgumentsError(
+            f"scaledown_window must be a number of seconds, got {value!r}; "
+            f"write scaledown_window={meant(value, 2, 3600) or 60}"
+        )
+    if not 2 <= value <= 3600:
+        raise InvalidError(
+            f"scaledown_window must be from 2 to 3600 seconds, got {value!r}; "
+            f"write scaledown_window={2 if not value > 3600 else 3600}"
+        )
+
+
+def _check_number(name: str, value: object, least: float, *, exclusive: bool = False) -> None:
+    if value is None:
+        return
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # Written so that NaN, which compares false with everything, is refused.
+        enough = value > least if exclusive else value >= least
+        if enough:
+            return
+    wanted = f"above {least:g}" if exclusive else f"from {least:g} up"
+    number = meant(value, 1)  # of a string
+    advice = _EXAMPLES[name] if number is None else f"{name}={number}"
+    raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {advice}")
+
+
+def changed_options(
+    options: FunctionOptions,
+    cloud: Mapping[str, object],
+    old_names: Mapping[str, Any],
+    **given: Any,
+) -> FunctionOptions:
+    """`options` with what ``with_options`` was given, which None leaves as it is."""
+    names = given.keys() | cloud.keys()
+    concurrent_inputs = accept_old_names("with_options", given, old_names, lambda: names)
+    check_cloud_arguments("with_options", cloud)
+    if config.strict:  # found when the app runs
+        given["retries"] = retry_policy(given["retries"], "with_options")
+        check_bounds(given["queue_timeout"], given["max_backlog"], given["on_full"])
+        changed = options.merged(**given)
+    else:
+        fresh = checked_options("with_options", **given)
+        changed = options.merged(
+            **{name: getattr(fresh, name) for name in given if given[name] is not None}
+        )
+        least, most = changed.min_containers, changed.max_containers
+        checked_autoscaler(min_containers=least, max_containers=most)
+    if concurrent_inputs:  # 0 meant unset
+        changed = changed.merged(concurrency=Concurrency(concurrent_inputs).checked())
+    return changed
+
+
+def refuse_no_timeout(timeout: object) -> None:
+    """In strict mode ``timeout=None`` is refused; else it means the default."""
+    if timeout is None and config.strict:
+        raise InvalidError("timeout cannot be None; write a number of seconds, as timeout=300")
+
+
+# Old name -> new name.
+RENAMED: Final[Mapping[str, str]] = {
+    "keep_warm": "min_containers",
+    "concurrency_limit": "max_containers",
+    "container_idle_timeout": "scaledown_window",
+}
+
+
+class OldNames(TypedDict, total=False):
+    """Arguments under the names they once had: accepted with a warning, refused if strict."""
+
+    allow_concurrent_inputs: int
+    keep_warm: int
+    concurrency_limit: int
+    container_idle_timeout: int
+
+
+def accept_old_names(
+    where: str,
+    given: dict[str, Any],
+    old: Mapping[str, Any],
+    known: Callable[[], Iterable[str]],
+) -> int | None:
+    """Move what was given under an old name to its new one, in `given`.
+
+    Returns:
+        What ``allow_concurrent_inputs`` said, for that is a decorator now.
+
+    Raises:
+        DeprecationError: in strict mode.
+        InvalidArgumentsError: for a name that never was one.
+    """
+    concurrent_inputs: int | None = None
+    for name, value in old.items():
+        if name == "allow_concurrent_inputs":
+            instead = f"@moorage.concurrent(max_inputs={value!r}) below it"
+            if where == "with_options":
+                instead = f".with_concurrency(max_inputs={value!r})"
+            message = f"allow_concurrent_inputs of {where} became a decorator; write {instead}"
+        elif name in RENAMED:
+            message = (
+                f"{name} of {where} was renamed to {RENAMED[name]}; write {RENAMED[name]}={value!r}"
+            )
+        else:
+            if name == "min_containers":  # of with_options, as in Modal
+                raise InvalidArgumentsError(
+                    f"{where} takes no min_containers, got {value!r}; write "
+                    f"update_autoscaler(min_containers={value!r}) on what it returns"
+                )
+            instead = "write .with_concurrency(max_inputs=10)" if "concurren" in name else ""
+            raise unknown_keyword(where, name, known(), instead if where == "with_options" else "")
+        if config.strict:
+            raise DeprecationError(message)
+        warn(message, DeprecationError)
+        if name == "allow_concurrent_inputs":
+            concurrent_inputs = value
+        elif given.get(RENAMED[name]) is None:
+            given[RENAMED[name]] = value
+    return concurrent_inputs

@@ -1,0 +1,78 @@
+"""Registering: what may be registered with an app, and with which options.
+
+Owns how the marks of a function or class are read and joined with what
+``app.function`` and ``app.cls`` were given, and what is refused for where it
+stands.  `App` asks, and keeps what is registered.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from .. import config
+from ..exception import InvalidError, LocalFunctionError
+from ..runtime.real import Real
+from .declarations import Declarations
+from .marks import Concurrency, Marks, PartialFunction, is_written_in_a_class, name_of
+from .options import FunctionOptions, check_concurrency
+
+
+def shown_kind(obj: object) -> str:
+    return f"the function {name_of(obj)}" if Real.isfunction(obj) else repr(obj)
+
+
+def raw_and_marks(obj: Any) -> tuple[Any, Marks]:
+    """What was decorated, and what the decorators below the app's said of it."""
+    if isinstance(obj, PartialFunction):
+        partial: PartialFunction[Any, Any, Any] = obj
+        return partial.raw, partial.marks
+    return obj, Marks()
+
+
+def with_marks(
+    options: FunctionOptions, marks: Marks, concurrent_inputs: int | None, name: str
+) -> FunctionOptions:
+    """`options` with what the marks ask for, and ``allow_concurrent_inputs``, their old form."""
+    concurrency = marks.concurrency
+    if concurrent_inputs:
+        old = Concurrency(concurrent_inputs).checked()
+        concurrency = old if concurrency is None else concurrency.merged(old, name)
+    check_concurrency(concurrency, name)
+    joined = options.merged(concurrency=concurrency, batching=marks.batching)
+    joined.check_queue_timeout()
+    return joined
+
+
+def check_place(raw: Callable[..., Any], shown: str, marks: Marks, serialized: bool) -> None:
+    """Refuse what stands in a class, or, in strict mode, in a function."""
+    misplaced = marks.is_method or marks.is_hook
+    if is_written_in_a_class(raw) or (misplaced and not config.strict):
+        what = "method" if not marks.is_hook else "hook (enter, exit)"
+        above = "@moorage.method() above it and " if not marks.is_hook else ""
+        raise InvalidError(
+            f"app.function() decorates functions, got the {what} {shown}; write "
+            f"{above}@app.cls() above its class"
+        )
+    refuse_nested(raw, serialized, InvalidError)
+
+
+def refuse_nested(
+    raw: object, serialized: bool, error: type[InvalidError] = LocalFunctionError
+) -> None:
+    """In strict mode: refuse what Modal could not import."""
+    if config.strict and not serialized and "<locals>" in getattr(raw, "__qualname__", ""):
+        raise error(
+            f"{name_of(raw)} is defined inside a function, and Modal imports what stands in global "
+            "scope; move it there, or write serialized=True"
+        )
+
+
+def given_parameters(declared: Declarations) -> list[inspect.Parameter]:
+    """Those that callers name, without ``*args`` and ``**kwargs``."""
+    return [
+        parameter
+        for parameter in declared.signature.parameters.values()
+        if parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    ]

@@ -1,0 +1,99 @@
+"""Targets: what calling a user's function gives, and the batched ones among them.
+
+Owns how a function becomes a `Target` of the engine.  `App.function` and
+`Cls` make them when they register.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import config
+from ..exception import InvalidError
+from ..runtime.input import Kind, Target
+from ..runtime.real import Real
+
+
+def make_target(
+    name: str,
+    function: Callable[..., Any],
+    is_generator: bool | None,
+    *,
+    is_method: bool = False,
+    batched: bool = False,
+) -> Target:
+    """Describe what calling `function` gives."""
+    if Real.isasyncgenfunction(function):
+        kind = Kind.ASYNC_GENERATOR
+    elif Real.iscoroutinefunction(function):
+        kind = Kind.ASYNC
+    elif Real.isgeneratorfunction(function):
+        kind = Kind.SYNC_GENERATOR
+    else:
+        kind = Kind.SYNC
+    if batched:
+        _check_batched(name, function, kind, is_method)
+    if is_generator and not kind.is_generator:
+        if batched and not config.strict:
+            raise InvalidError(
+                f"the batched function {name} is said to be a generator, got is_generator=True; "
+                "take it away, and return a list with one element for each input"
+            )
+        kind = Kind.ASYNC_GENERATOR if kind.is_async else Kind.SYNC_GENERATOR
+    return Target(name, function, kind, is_method=is_method)
+
+
+def check_batched(target: Target) -> None:
+    """Refuse a function that cannot be batched.
+
+    Raises:
+        InvalidError: if it is a generator, has defaults or takes nothing; for methods in
+            strict mode later.
+    """
+    _check_batched(target.name, target.function, target.kind, target.is_method)
+
+
+def check_batched_class(name: str, targets: Sequence[Target]) -> None:
+    """Refuse a class that ``with_batching`` cannot batch.
+
+    Raises:
+        InvalidError: unless it has just one method that is called from outside.
+    """
+    if len(targets) != 1:
+        methods = ", ".join(target.name for target in targets)
+        raise InvalidError(
+            f"with_batching is for a class with one method that is called from outside, "
+            f"{name} has {methods or 'none'}; write a class for each"
+        )
+    check_batched(targets[0])
+
+
+def _check_batched(name: str, function: Callable[..., Any], kind: Kind, is_method: bool) -> None:
+    if is_method and config.strict:
+        return  # found when the app runs
+    if kind.is_generator:
+        raise InvalidError(
+            f"the batched function {name} is a generator; "
+            "write one that returns a list, with one element for each input"
+        )
+    parameters = list(Real.signature(function).parameters.values())
+    if not parameters[1 if is_method else 0 :] and not config.strict:
+        first = "self, " if is_method else ""
+        short = name.rpartition(".")[2]
+        got = ", ".join(parameter.name for parameter in parameters)
+        raise InvalidError(
+            f"the batched function {name} takes no list of inputs, got {short}({got}); "
+            f"write def {short}({first}inputs): with a list for each thing that callers give"
+        )
+    defaults = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is not inspect.Parameter.empty
+    ]
+    if defaults:
+        raise InvalidError(
+            f"the batched function {name} has defaults for {', '.join(defaults)}; "
+            "write it without, for each parameter receives a list"
+        )

@@ -1,0 +1,369 @@
+"""The description: what every run of this process does now, in words.
+
+Owns the text that ``describe.py`` prints.  What a pool holds is collected
+under its lock by `Pool.snapshot`, where threads and tasks are by
+``runtime/places.py``, who waits for whom by ``runtime/waiting/waits.py``.
+
+It is for programs that hang: it may be asked anywhere, also in a signal handler
+that interrupted code of ours which holds a lock.  So it waits for no lock longer
+than `PATIENCE`, and never shows, keeps or asks an object of the user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from types import FrameType
+from typing import Final, TypeVar
+
+from ..running import runs
+from ..runtime.containers.container import ContainerState
+from ..runtime.containers.streaming import stream_of
+from ..runtime.containers.thread_lane import Worker
+from ..runtime.guards.cells import Cell
+from ..runtime.input import Input, InputState
+from ..runtime.places import place_in_stack, place_in_task, place_of_caller
+from ..runtime.pools.batching import BatchCall
+from ..runtime.pools.capacity import process_capacity
+from ..runtime.pools.pool import Pool
+from ..runtime.pools.snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
+from ..runtime.real import Real
+from ..runtime.stacks import current_frames
+from ..runtime.waiting.waits import Wait, waiting
+
+T = TypeVar("T")
+
+# Seconds to wait for a pool's lock, which is held for microseconds, unless a signal
+# handler asks in a thread that holds it.
+LOCKED_FOR: Final = 0.5
+
+# The most kinds of containers, of inputs in one, and of outside callers that are
+# told of; and the most numbers of like containers.
+SHOWN: Final = 12
+
+
+def text(here: FrameType | None) -> str:
+    """All that is open; `here` is what the calling thread runs, but for the asking."""
+    return "\n".join(_Describing(here).lines()) + "\n"
+
+
+class _Describing:
+    """One description: what is looked at once for all of it."""
+
+    def __init__(self, here: FrameType | None) -> None:
+        self._stacks: dict[int, FrameType | None] = dict(current_frames())
+        # Not this very frame: it holds what is made here, which would hold it.
+        self._stacks[Real.get_ident()] = here
+        self._names = {t.ident: t.name for t in Real.all_threads()}
+        self._ours: set[int | None] = set()  # threads that were told of with what they run
+        self._waits = {wait.flow: wait for wait in waiting()}
+
+    def lines(self) -> list[str]:
+        open_runs = runs.open_runs()
+        room = process_capacity.hint()
+        count = f"{len(open_runs)} run{'s are' if len(open_runs) != 1 else ' is'} open"
+        lines = [
+            f"moorage: {count}; containers {room.containers} of {room.most_containers}, "
+            f"threads {room.sync_slots} of {room.most_sync_slots}"
+        ]
+        for run in open_runs:
+            state = " (is being left)" if run.closed else " (ambient)" if run.ambient else ""
+            pools = list(run.pools.values())
+            lines.append(f"{run.name}{state}:{'' if pools else ' nothing was called'}")
+            for pool in pools:
+                lines += [f"  {line}" for line in self._pool(pool)]
+        return lines + self._outside()
+
+    # -- pools --------------------------------------------------------------------
+
+    def _pool(self, pool: Pool) -> list[str]:
+        seen = pool.snapshot(LOCKED_FOR)
+        if seen is None:
+            return [f"{pool.options.name}: in the midst of a change; ask again"]
+        limits = seen.limits
+        held = sum(slot.members for container in seen.containers for slot in container.held)
+        facts = [f"{held} running"]
+        if seen.queued:
+            facts.insert(0, f"{seen.queued} queued")
+            facts[0] += _since(seen.now, getattr(seen.first, "queued_at", None), ", the first ")
+        if seen.outside:
+            facts.append(f"{seen.outside} waiting for room in the backlog")
+        if seen.waiting:
+            facts.append(f"{seen.waiting} waiting to be tried again")
+            if seen.next_attempt_at is not None:
+                facts[-1] += f", the next in {_seconds(seen.next_attempt_at - seen.now)}"
+        bounds = f"max_inputs={limits.max_inputs}"
+        if seen.max_batch_size is not None:
+            bounds = f"max_batch_size={seen.max_batch_size}, {bounds}"
+        if limits.target_inputs != limits.max_inputs:
+            bounds += f", target_inputs={limits.target_inputs}"
+        if limits.max_containers is not None:
+            bounds += f", max_containers={limits.max_containers}"
+        if seen.max_backlog is not None:
+            bounds += f", max_backlog={seen.max_backlog}"
+        lines = [f"{seen.name} ({bounds}): {'; '.join(facts)}"]
+        if not seen.is_open:
+            lines.append("  its run is being left: it takes nothing more")
+        elif seen.queued:
+            lines.append(f"  {_why_not_more(seen)}")
+        elif seen.in_line and len(seen.containers) < limits.min_containers:
+            lines.append(
+                f"  has {len(seen.containers)} of min_containers={limits.min_containers}: "
+                "the process has no room for more"
+            )
+        blocks = [self._container(container, seen) for container in seen.containers]
+        kinds = _grouped(blocks, lambda block: block.key)
+        for block, like in kinds[:SHOWN]:
+            lines += [f"  {line}" for line in block.lines]
+            if like:
+                lines.append(f"  and {len(like)} more like it: {_numbers(like)}")
+        return lines + _rest(kinds, "  and {} more containers, of {} other kinds")
+
+    def _container(self, seen: ContainerSnapshot, pool: PoolSnapshot) -> _Block:
+        state = seen.state
+        thread = seen.container.thread
+        self._ours.add(thread.ident)
+        said = f"{state.value}, {len(seen.held)} of {seen.limit} slots held"
+        age = ""
+        if state is ContainerState.STARTING:
+            said = "starting" + self._at(place_in_stack(self._stack(thread.ident)))
+            age = _since(pool.now, seen.started_at, ", ")
+        elif state is ContainerState.STOPPING:
+            said = "stopping" + self._at(place_in_stack(self._stack(thread.ident)))
+        elif seen.idle_since is not None:
+            age = _since(pool.now, seen.idle_since, ", idle ")
+        elif state is ContainerState.DRAINING or seen.takes_no_more:
+            said += ", takes no more"
+        if seen.limit != pool.limits.max_inputs:
+            said += f" (its limit was set to {seen.limit})"
+        wait = self._waits.get(seen.container)
+        blocked = kind = ""
+        if wait is not None:
+            for_what, kind = _waits_for(wait, pool.now)
+            blocked = f"  its thread is in a blocking call, which {for_what}"
+        elif seen.loop_is_blocked:
+            blocked = kind = "  its event loop is in a blocking call of moorage"
+        lines = [f"container {seen.container.number}: {said}{age}", *([blocked] * bool(blocked))]
+        keys: list[Hashable] = [said, kind]
+        holders = [self._holder(held, pool, thread.ident) for held in seen.held]
+        kinds = _grouped(holders, lambda holder: holder.key)
+        for first, like in kinds[:SHOWN]:
+            lines.append(f"  {first.name} {first.id}{first.age}{first.where}")
+            lines += [f"    {fact}" for fact in first.facts]
+            if like:
+                least = _seconds(min(holder.seconds for holder in like))
+                lines.append(
+                    f"  and {len(like)} more of {first.name} likewise, for {least} or more"
+                )
+            keys.append((first.key, len(like)))
+        lines += _rest(kinds, "  and {} more, at {} other places")
+        return _Block(seen.container.number, lines, tuple(keys))
+
+    def _holder(self, held: HeldSlot, pool: PoolSnapshot, loop_thread: int | None) -> _Holder:
+        input, runner = held.input, held.runner
+        target = input.call.target
+        facts: list[str] = []
+        place: str | None = None
+        where = ""
+        wait: Wait | None = None
+        shields = 0
+        if isinstance(runner, Worker):
+            cell: Cell = runner.cell
+            self._ours.add(cell.ident)
+            where = f", in thread {self._names.get(cell.ident, cell.ident)}"
+            place = place_in_stack(self._stack(cell.ident))
+            wait = self._waits.get(cell)
+            if wait is not None and wait.caller is not input:
+                wait = None
+            shields = cell.shield
+        elif runner is not None:
+            where = ", in a task"
+            place = place_in_task(runner.get_coro(), self._stack(loop_thread))
+            wait = self._waits.get(runner)
+            shields = runner.shields
+        name = target.name
+        if isinstance(input.call, BatchCall):
+            name = f"batch of {held.members} of {name}"
+            if held.settled and held.state is not InputState.ABANDONED:
+                facts.append(f"{held.settled} of them were cancelled; it runs on for the others")
+        if held.state is InputState.GRANTED:
+            facts.append("has a slot and has not begun")
+        elif held.state is InputState.ABANDONED:
+            facts.append("was cancelled or out of time, and does not end")
+        elif held.cancelling:
+            facts.append("is being cancelled")
+        if shields:
+            facts.append("holds its cancellation off with shield()")
+        key = [*facts]
+        shown = [*facts]
+        if wait is not None:
+            for_what, kind = _waits_for(wait, pool.now)
+            shown.append(for_what)
+            key.append(kind)
+        if target.is_generator and stream_of(input.call).is_full:
+            fact = "waits until its reader takes an item" + _reader_of(input)
+            shown.append(fact)
+            key.append(fact)
+        at = self._at(place)
+        seconds = pool.now - held.granted_at
+        return _Holder(
+            name,
+            input.input_id,
+            seconds,
+            f"{where}{at}",
+            shown,
+            (name, where.partition(" thread ")[0], place, *key),
+        )
+
+    def _stack(self, ident: int | None) -> FrameType | None:
+        return None if ident is None else self._stacks.get(ident)
+
+    @staticmethod
+    def _at(place: str | None) -> str:
+        return "" if place is None else f", at {place}"
+
+    # -- outside --------------------------------------------------------------------
+
+    def _outside(self) -> list[str]:
+        """Threads that wait in a call of ours, and in no input."""
+        callers: list[tuple[str, str]] = []
+        for ident, frame in sorted(self._stacks.items()):
+            name = self._names.get(ident, f"thread {ident}")
+            place = place_of_caller(frame)
+            # Threads of ours that have nothing to do wait too.
+            if place is not None and ident not in self._ours and not name.startswith("moorage-"):
+                callers.append((name, place))
+        lines: list[str] = []
+        kinds = _grouped(callers, lambda caller: caller[1])
+        for (name, place), like in kinds[:SHOWN]:
+            more = f", and {len(like)} more threads" if like else ""
+            lines.append(f"outside: {name} waits, at {place}{more}")
+        return lines + _rest(kinds, "outside: and {} more threads, at {} other places")
+
+
+class _Block:
+    """The lines of one container."""
+
+    def __init__(self, number: int, lines: list[str], key: Hashable) -> None:
+        self.number = number
+        self.lines = lines
+        self.key = key
+
+
+class _Holder:
+    """One held slot in words, and what makes it unlike others."""
+
+    def __init__(
+        self, name: str, id: str, seconds: float, where: str, facts: list[str], key: Hashable
+    ) -> None:
+        self.name = name
+        self.id = id
+        self.seconds = seconds
+        self.age = f", for {_seconds(seconds)}"
+        self.where = where
+        self.facts = facts
+        self.key = key
+
+
+def _grouped(things: Sequence[T], key: Callable[[T], Hashable]) -> list[tuple[T, list[T]]]:
+    """Each kind of thing: the first, and those like it."""
+    groups: dict[Hashable, list[T]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return [(group[0], group[1:]) for group in groups.values()]
+
+
+def _rest(kinds: Sequence[tuple[object, Sequence[object]]], saying: str) -> list[str]:
+    """The line about the kinds that are not shown, if there are any."""
+    rest = kinds[SHOWN:]
+    if not rest:
+        return []
+    return [saying.format(sum(1 + len(like) for _, like in rest), len(rest))]
+
+
+def _numbers(blocks: Sequence[_Block]) -> str:
+    shown = [str(block.number) for block in blocks[:SHOWN]]
+    return ", ".join(shown) + (", ..." if len(blocks) > SHOWN else "")
+
+
+def _why_not_more(seen: PoolSnapshot) -> str:
+    """Why a pool with a queue starts no further container, or that it does."""
+    if seen.batch_due_at is not None and any(
+        c.state is ContainerState.READY and len(c.held) < c.limit and not c.loop_is_blocked
+        for c in seen.containers
+    ):
+        more = _seconds(max(0.0, seen.batch_due_at - seen.now))
+        return f"waits for more inputs, to make a batch of them, for {more} at the most"
+    states = [container.state for container in seen.containers]
+    starting = states.count(ContainerState.STARTING)
+    count = starting + states.count(ContainerState.READY)
+    most = seen.limits.max_containers
+    held = [str(c.container.number) for c in seen.containers if c.loop_is_blocked]
+    blocked = f"the event loop of container {' and '.join(held)} is blocked" if held else ""
+    if most is not None and count >= most:
+        if starting:
+            return f"waits for {starting} of max_containers={most} to start"
+        said = f"starts no container: it has all of max_containers={most}"
+        return f"{said}; {blocked}" if held else said
+    if seen.in_line:
+        return "starts no container: the process has no room for one, and it waits in line"
+    if seen.now < seen.start_again_at:
+        wait = _seconds(seen.start_again_at - seen.now)
+        return f"starts no container for {wait} more: {seen.failed_starts} failed in a row"
+    if starting:
+        return f"waits for {starting} {'containers' if starting > 1 else 'container'} to start"
+    if held:
+        return blocked
+    return "starts no container: its autoscaler wants no more than it has"
+
+
+def _waits_for(wait: Wait, now: float) -> tuple[str, str]:
+    """What `wait` is for; and the same without ids and times."""
+    on = wait.on
+    limit = ", with a timeout" if wait.timed else ""
+    if on is None:
+        said = f"waits for room in the backlog of {wait.pool.options.name}{limit}"
+        return said, said
+    if isinstance(on, Input):
+        name = on.call.target.name
+        said = "waits for the next item of" if on.call.target.is_generator else "waits for"
+        state, age = _state_of(on, now)
+        return (
+            f"{said} {name} ({on.input_id}), which {state}{age}{limit}",
+            f"{said} {name}, which {state}{limit}",
+        )
+    if isinstance(on, Sequence):
+        first = on[0][1]
+        said = f"waits for any of {len(on)} calls, of {first.call.target.name} first"
+        return f"{said} ({first.input_id}){limit}", f"{said}{limit}"
+    said = f"waits for results of a map over {on.target.name}{limit}"
+    return said, said
+
+
+def _state_of(input: Input, now: float) -> tuple[str, str]:
+    state = input.state
+    if state is InputState.QUEUED:
+        return "is queued", _since(now, getattr(input, "queued_at", None), " ")
+    if state is InputState.OUTSIDE:
+        return "waits for room in the backlog", ""
+    if state is InputState.GRANTED:
+        return "has a slot and has not begun", ""
+    if state is InputState.WAITING:
+        return "waits to be tried again", ""
+    return ("has ended" if state is InputState.SETTLED else "runs"), ""
+
+
+def _reader_of(input: Input) -> str:
+    reader = getattr(input.call, "reader", None)
+    if reader is None:
+        return ""
+    by: Input | None = reader[1]
+    return "" if by is None else f"; that is {by.call.target.name} ({by.input_id})"
+
+
+def _since(now: float, since: float | None, before: str) -> str:
+    return "" if since is None else f"{before}for {_seconds(now - since)}"
+
+
+def _seconds(seconds: float) -> str:
+    seconds = max(0.0, seconds)
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{round(seconds, 1):g} s"

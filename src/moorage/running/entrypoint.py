@@ -1,0 +1,65 @@
+"""Local entrypoints: what a program does when it is run from the command line.
+
+Owns the object that ``app.local_entrypoint`` gives.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from ..exception import AsyncUsageWarning
+from ..frames import warn
+from ..runtime.real import Real
+from ..runtime.waiting.async_waiters import run_elsewhere
+
+if TYPE_CHECKING:
+    from ..app import App
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class LocalEntrypoint(Generic[P, R_co]):
+    """A function that starts the program's work.  Calling it calls the function, here."""
+
+    _moorage_registered = True
+    _moorage_registered_by = "@app.local_entrypoint()"
+    _moorage_is_entrypoint = True
+
+    def __init__(self, app: App, function: Callable[P, R_co]) -> None:
+        self._app = app
+        self._function = function
+        self.__name__: str = getattr(function, "__name__", "main")
+        self.__doc__: str | None = function.__doc__
+        self.__wrapped__: Callable[P, R_co] = function
+
+    @property
+    def app(self) -> App:
+        """The app whose run its calls need."""
+        return self._app
+
+    @property
+    def info(self) -> inspect.Signature:
+        """Its parameters, for whoever builds a command line from them."""
+        return Real.signature(self._function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function; an asynchronous one is run to its end."""
+        result: Any = self._function(*args, **kwargs)
+        if Real.iscoroutine(result):
+            if Real._get_running_loop() is None:
+                result = Real.run(result)
+            else:  # no second loop may run in this thread
+                warn(
+                    f"the local entrypoint {self.__name__} blocks the running event loop; "
+                    "call it where no loop runs",
+                    AsyncUsageWarning,
+                )
+                result = run_elsewhere(result)
+        value: R_co = result
+        return value
+
+    def __repr__(self) -> str:
+        return f"<LocalEntrypoint {self.__name__}>"

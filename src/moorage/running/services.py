@@ -1,0 +1,344 @@
+"""Services: how one function, or one class with one set of parameters, is run.
+
+Owns the way from checked options to a pool, the keys of pools, and what
+`update_autoscaler` changed.  `App` makes services; `Function` asks them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ..declaring.options import FunctionOptions, checked_autoscaler
+from ..declaring.targets import check_batched_class
+from ..exception import ExecutionError
+from ..runtime.background import do_elsewhere
+from ..runtime.clocks.clock import Clock
+from ..runtime.containers.container import Container, ContainerOptions, Host
+from ..runtime.containers.lifecycle import Lifecycle
+from ..runtime.containers.local import LocalContainer
+from ..runtime.input import Target
+from ..runtime.pools.autoscaler import Limits
+from ..runtime.pools.batching import BatchOptions, batch_target
+from ..runtime.pools.capacity import Capacity
+from ..runtime.pools.kept import Kept
+from ..runtime.pools.pool import Pool
+from ..runtime.pools.pool_options import PoolOptions
+from ..runtime.pools.probing import Probing
+from ..runtime.real import Real
+from ..runtime.waiting.deadlock import check_all, check_pool
+from ..serialize.serializing import SerializingTarget, serializing_lifecycle
+from .runs import MakePool, Run
+
+if TYPE_CHECKING:
+    from ..app import App
+
+
+class PoolKey:
+    """Stands for one function or class, its parameter values and its options.
+
+    Compared by identity, for each input looks its pool up by it.
+    """
+
+    __slots__ = ("__weakref__", "limits")
+
+    def __init__(self) -> None:
+        # What `update_autoscaler` made of the bounds; None if it was not called.  They go
+        # with the key, which lives as long as somebody can come to it: by a handle, by a
+        # pool of a run, or by equal values (see `PoolKeys.keep`).
+        self.limits: Limits | None = None
+
+
+def identity_of(value: object) -> Hashable:
+    """What tells `value`, an argument of a class, from others; hashable if `value` is.
+
+    Values of different types are different, though they are equal: 1, 1.0 and True.  Of an
+    object that is equal to itself only it is a weak reference, so that no table keeps what
+    nobody can name any more.
+    """
+    kind = type(value)
+    if kind is tuple:
+        return kind, tuple(identity_of(each) for each in cast("Iterable[object]", value))
+    if kind is frozenset:
+        return kind, frozenset(identity_of(each) for each in cast("Iterable[object]", value))
+    if kind is float or kind is complex:
+        return kind, repr(value)  # 0.0 and -0.0
+    if kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__:
+        try:
+            return weakref.ref(value)
+        except TypeError:
+            pass
+    return kind, value
+
+
+class PoolKeys:
+    """The keys of an app's pools: equal values have the same key."""
+
+    def __init__(self) -> None:
+        # Reentrant: values are compared under it, and a user's may come back here.
+        self._lock = Real.RLock()
+        self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
+        # Keys with updated limits, kept for whoever names equal values again: the latest
+        # last, `KEPT` at most.  With each, what forgets it when one of its values has died.
+        # Guarded by the lock.
+        self._kept: OrderedDict[PoolKey, list[weakref.finalize[..., Any]]] = OrderedDict()
+
+    def _after_fork(self) -> None:
+        # A new one: the thread that forked may be in a user's comparison, and gives
+        # back the old one.
+        self._lock = Real.RLock()
+
+    def key(self, value: Hashable) -> PoolKey:
+        try:
+            hash(value)
+        except TypeError:
+            return PoolKey()  # strict mode leaves nonsense for later: a pool of its own
+        with self._lock:
+            found = self._keys.get(value)
+            if found is None:
+                self._keys[value] = found = PoolKey()
+            return found
+
+    def keep(self, key: PoolKey, identity: Hashable) -> None:
+        """Keep `key` though no handle and no pool is left, while it can be named again.
+
+        An `identity` with objects that are equal to themselves only is forgotten when one
+        of them dies: see `identity_of`.
+        """
+        if type(identity) is object:
+            return  # in the place of what cannot be compared: nobody has an equal one
+        gone: list[object] = []  # let go of without the lock, as values are the user's
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return
+            refs = list(_references(identity))
+            objects = [ref() for ref in refs]
+            if any(each is None for each in objects):
+                return
+            # Finalizers run anywhere: these only hand over.
+            forget = partial(self._forget, weakref.ref(key))
+            finalizers = [weakref.finalize(each, do_elsewhere, forget) for each in objects]
+            for finalizer in finalizers:
+                finalizer.atexit = False
+            self._kept[key] = finalizers
+            while len(self._kept) > KEPT:
+                eldest, finalizers = self._kept.popitem(last=False)
+                gone += [eldest, *(finalizer.detach() for finalizer in finalizers)]
+        gone.clear()
+
+    def _forget(self, ref: weakref.ref[PoolKey]) -> None:
+        key = ref()
+        if key is not None:
+            with self._lock:
+                finalizers = self._kept.pop(key, [])
+            for finalizer in finalizers:
+                finalizer.detach()
+
+
+def _references(identity: object) -> Iterator[weakref.ref[object]]:
+    """The weak references in what `identity_of` made."""
+    if isinstance(identity, weakref.ref):
+        yield cast("weakref.ref[object]", identity)
+    elif type(identity) is tuple or type(identity) is frozenset:
+        for each in cast("Iterable[object]", identity):
+            yield from _references(each)
+
+
+# The most keys of an app that are kept for the limits of values without handle or pool.
+KEPT: Final = 1000
+
+
+class AppService:
+    """See `moorage.functions.Service`."""
+
+    def __init__(
+        self,
+        app: App,
+        name: str,
+        identity: Hashable,
+        options: FunctionOptions,
+        targets: Sequence[Target],
+        lifecycle: Lifecycle,
+        *,
+        mounts_volumes: bool = False,
+    ) -> None:
+        self._app = app
+        self._name = name
+        self._identity = identity  # what it is, apart from its options
+        self._options = options
+        self._targets = targets
+        self._lifecycle = lifecycle
+        # Without any, a start takes only our own time.
+        self._starts_user_code = lifecycle.construct is not None or bool(lifecycle.enter)
+        self.mounts_volumes: bool = mounts_volumes
+        # A plain attribute, because each input asks.
+        self.key: PoolKey = app._pool_keys.key((identity, options))
+
+    @property
+    def app(self) -> App:
+        return self._app
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def options(self) -> FunctionOptions:
+        return self._options
+
+    @property
+    def limits(self) -> Limits:
+        return self.key.limits or self._options.limits
+
+    def current_run(self) -> Run:
+        return self._app._run or self._app._run_elsewhere()
+
+    @property
+    def open_run(self) -> Run | None:
+        return self._app._open_run()
+
+    def with_options(self, options: FunctionOptions) -> AppService:
+        return AppService(
+            self._app,
+            self._name,
+            self._identity,
+            options,
+            self._targets,
+            self._lifecycle,
+            mounts_volumes=self.mounts_volumes,
+        )
+
+    def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
+        """Change the bounds of the pool, now and for pools to come; None unsets."""
+        checked_autoscaler(**changes)
+        defaults = FunctionOptions().limits
+        wanted = {
+            # 0 means unset, as in Modal.
+            name: value or getattr(defaults, name)
+            for name, value in changes.items()
+        }
+        with self._app._updating:
+            limits = replace(self.limits, **wanted)
+            checked_autoscaler(
+                min_containers=limits.min_containers, max_containers=limits.max_containers
+            )
+            self.key.limits = limits
+        self._app._pool_keys.keep(self.key, self._identity)
+        self._apply()
+        return limits
+
+    def _apply(self) -> None:
+        """Bring the pool of the open run, if any, to the bounds as they are now."""
+        run = self.open_run
+        while run is not None and not run.closed:
+            limits = self.limits
+            # A pool that is made from now on has them already.
+            pool = run.find(self.key)
+            if pool is not None:
+                if not pool.set_limits(limits):
+                    run.drop(self.key, pool)  # retired at this very moment
+                    continue
+                check_all()
+            elif limits.min_containers:
+                try:
+                    self.start_minimum(run)
+                except ExecutionError:
+                    if not run.closed and not run.draining:
+                        raise
+            if self.limits is limits:
+                return
+            # Changed meanwhile, by a thread that may have been before this one.
+
+    def start_minimum(self, run: Run) -> None:
+        """Start `min_containers` of it in a run that begins."""
+        if self.limits.min_containers:
+            run.pool(self.key, self.maker(run)).start_minimum()
+
+    def maker(self, run: Run) -> MakePool:
+        """What makes its pool in `run`.  No lock held: with ``serialize``, user code runs.
+
+        Raises:
+            SerializationError: if the run serializes, and the class's parameters do not pickle.
+        """
+        kept = run.kept(self.key, self.limits, self._family)
+        if not run.serialize:
+            return partial(self.make_pool, kept=kept)
+        batched = self._options.batching is not None
+        serializing = AppService(
+            self._app,
+            self._name,
+            self._identity,
+            self._options,
+            [SerializingTarget(target, batched=batched) for target in self._targets],
+            serializing_lifecycle(self._lifecycle, self._name),
+            mounts_volumes=self.mounts_volumes,
+        )
+        return partial(serializing.make_pool, kept=kept)
+
+    @property
+    def _family(self) -> str:
+        """The function, or the class with any parameters, in whose totals it counts."""
+        target = self._targets[0] if self._targets else None
+        if target is None or not target.is_method:
+            return self._name
+        return target.name.rpartition(".")[0]
+
+    def make_pool(
+        self,
+        clock: Clock,
+        capacity: Capacity,
+        on_retired: Callable[[Pool], object],
+        probe: Probing | None = None,
+        kept: Kept | None = None,
+    ) -> Pool:
+        options, limits = self._options, self.limits
+        if self.key.limits is not None:
+            self._app._pool_keys.keep(self.key, self._identity)  # the latest use of it
+        batching: BatchOptions | None = None
+        if options.batching is not None:
+            if len(self._targets) != 1:  # strict mode finds it when the class is used
+                check_batched_class(self._name, self._targets)
+            batching = BatchOptions(
+                batch_target(self._targets[0]),
+                options.batching.max_batch_size,
+                options.batching.wait_ms / 1000,
+            )
+        pool_options = PoolOptions(
+            name=self._name,
+            limits=limits,
+            timeout=options.execution_timeout,
+            startup_timeout=options.longest_start if self._starts_user_code else None,
+            queue_timeout=options.queue_timeout,
+            max_backlog=options.max_backlog,
+            waits_when_full=options.on_full == "wait",
+            retries=options.retries,
+            batching=batching,
+            sync_slots=(
+                limits.max_inputs if any(not target.is_async for target in self._targets) else 0
+            ),
+        )
+        container_options = ContainerOptions(
+            name=self._name,
+            max_inputs=limits.max_inputs,
+            has_async=any(target.is_async for target in self._targets),
+            lifecycle=self._lifecycle,
+        )
+
+        def factory(host: Host, number: int, target: int, limit: int) -> Container:
+            return LocalContainer(host, number, target, limit, container_options)
+
+        return Pool(
+            pool_options,
+            factory,
+            clock=clock,
+            capacity=capacity,
+            kept=kept,
+            starved=check_pool,
+            on_retired=on_retired,
+            probe=probe,
+        )

@@ -1,0 +1,243 @@
+"""What ``time`` says in threads that live in virtual time, where a test asks for it.
+
+Owns which virtual clock the calling thread lives by, and the functions that stand
+in the place of ``time.sleep``, ``time.monotonic`` and their like while some clock is
+patched in: each asks who calls it.  Virtual is the time of code outside of the
+standard library and of the test tools, in a thread that takes part in a clock which
+is patched in; everything else gets the real function.  ``asyncio`` and
+``concurrent.futures``, for one, would spin if their ``time.monotonic()`` stood still.
+
+Nothing is installed, and nothing is asked, while no clock is patched in.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType, ModuleType
+from typing import Any, Final, Protocol, SupportsIndex
+
+from ...exception import ClockStuckError, InvalidArgumentsError
+from .. import forking
+from ..outcome import user_frames
+from ..real import Real
+from ..thread_state import thread_state
+from ..uninterruptible import park, uninterruptible
+
+# What `time.time()` counts from: 2020-01-01 00:00 UTC, when virtual time is 0.
+EPOCH: Final = 1577836800
+
+NAMES: Final = (
+    "sleep",
+    "monotonic",
+    "monotonic_ns",
+    "perf_counter",
+    "perf_counter_ns",
+    "time",
+    "time_ns",
+)
+
+# Whose calls keep real time: whoever waits for real things in it, or measures tests.
+# moorage is not among them: it reads real time from `Real`, and where a file of it calls
+# `time.sleep`, that is the user's function (``asyncio.to_thread(time.sleep, 5)``).
+REAL_PACKAGES: Final = frozenset(
+    {"_pytest", "anyio", "hypothesis", "pluggy", "pytest", "pytest_asyncio", "sniffio", "trio"}
+)
+
+
+class VirtualTime(Protocol):
+    """What is asked of a virtual clock here."""
+
+    virtual: bool
+    participants: Any
+    # Guarded by _lock; read without it.
+    _patches: tuple[frozenset[str], ...]
+
+    def now(self) -> float: ...
+    def call_at(self, when: float, callback: Callable[[], object]) -> Any: ...
+    def call_when_past(self, when: float, callback: Callable[[], object]) -> Any: ...
+    def make_waiter(self) -> Any: ...
+    def wait(self, waiter: Any, timeout: float | None = None) -> bool: ...
+    def new_event_loop(self) -> Any: ...
+    @property
+    def _has_this_thread(self) -> bool: ...
+
+
+def current_virtual_clock() -> VirtualTime | None:
+    """The virtual clock in which the calling thread takes part; None in real time."""
+    clock = thread_state.clock
+    return clock if clock is not None and clock._has_this_thread else None
+
+
+# -- the functions ---------------------------------------------------------------
+
+
+@functools.cache
+def _keeps_real_time(module: str) -> bool:
+    package = module.partition(".")[0]
+    return package in sys.stdlib_module_names or package in REAL_PACKAGES
+
+
+def _is_within(module: str, reach: frozenset[str]) -> bool:
+    return module in reach or any(module.startswith(f"{name}.") for name in reach)
+
+
+def _clock_of(caller: FrameType) -> VirtualTime | None:
+    clock = current_virtual_clock()
+    if clock is None or not clock._patches:
+        return None
+    module = str(caller.f_globals.get("__name__", ""))
+    if _keeps_real_time(module):
+        return None
+    for reach in clock._patches:
+        if not reach or _is_within(module, reach):
+            return clock
+    return None
+
+
+def _sleep(seconds: float | SupportsIndex, /) -> None:
+    clock = _clock_of(sys._getframe(1))
+    if clock is None:
+        _real["sleep"](seconds)
+        return
+    length = float(seconds) if isinstance(seconds, (int, float)) else operator.index(seconds)
+    if math.isnan(length):
+        raise ValueError("Invalid value NaN (not a number)")
+    if length < 0:
+        raise ValueError("sleep length must be non-negative")
+    if math.isinf(length):
+        raise OverflowError("timestamp too large to convert to C PyTime_t")
+    try:
+        guard = thread_state.guard
+        if guard is None or guard.may_strike():
+            # As code of the user's that is struck at once, not when the sleep has ended.
+            park(clock, clock.make_waiter(), length)
+        else:
+            clock.wait(clock.make_waiter(), length)
+    except ClockStuckError as error:
+        raise error.with_traceback(user_frames(error.__traceback__))
+
+
+def _reader(name: str, start: int, unit: int) -> Callable[[], float]:
+    if unit == 1:
+
+        def read() -> float:
+            clock = _clock_of(sys._getframe(1))
+            if clock is None:
+                seconds: float = _real[name]()
+                return seconds
+            return start + clock.now()
+
+    else:
+
+        def read() -> float:
+            clock = _clock_of(sys._getframe(1))
+            if clock is None:
+                units: int = _real[name]()
+                return units
+            return start * unit + round(clock.now() * unit)
+
+    return read
+
+
+def _stand_ins() -> dict[str, Callable[..., Any]]:
+    made: dict[str, Callable[..., Any]] = {"sleep": _sleep}
+    for name in NAMES[1:]:
+        start = EPOCH if name.startswith("time") else 0
+        made[name] = _reader(name, start, 10**9 if name.endswith("_ns") else 1)
+    for name, function in made.items():
+        function.__name__ = function.__qualname__ = name
+        function.__doc__ = getattr(time, name).__doc__
+    return made
+
+
+# Those of the interpreter, or what somebody else put there before the first patch.
+_real: Final[dict[str, Callable[..., Any]]] = {name: getattr(time, name) for name in NAMES}
+_virtual: Final = _stand_ins()
+
+# Guards what is installed; nothing of the user's runs while it is held.
+_lock: threading.Lock = Real.Lock()
+_installed = 0
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = Real.Lock()
+
+
+forking.in_child(_after_fork)
+
+
+@contextmanager
+def patched(clock: VirtualTime, modules: tuple[ModuleType, ...]) -> Generator[None, None, None]:
+    """See `VirtualClock.patch_time`."""
+    for module in modules:
+        if not isinstance(module, ModuleType):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentsError(
+                f"patch_time takes modules, got {module!r}; write clock.patch_time(my_module)"
+            )
+    reach = frozenset(module.__name__ for module in modules)
+    begun: list[bool] = []
+    try:
+        _install(clock, reach, begun)
+        yield
+    finally:
+        if begun:  # also if it failed half-way, or Ctrl-C came at its end
+            _uninstall(clock, reach)
+
+
+@uninterruptible
+def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> None:
+    global _installed
+    with _lock:
+        if not _installed:
+            for name in NAMES:
+                _real[name] = getattr(time, name)
+                setattr(time, name, _virtual[name])
+        _installed += 1
+        begun.append(True)
+        clock._patches = (*clock._patches, reach)
+        _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
+
+
+@uninterruptible
+def _uninstall(clock: VirtualTime, reach: frozenset[str]) -> None:
+    global _installed
+    with _lock:
+        patches = list(clock._patches)
+        patches.remove(reach)
+        clock._patches = tuple(patches)
+        _installed -= 1
+        if _installed:
+            return
+        for name in NAMES:
+            # Else somebody has put another there since, and takes it away again.
+            if getattr(time, name) is _virtual[name]:
+                setattr(time, name, _real[name])
+        # Also in modules that were imported meanwhile.
+        _replace({id(_virtual[name]): _real[name] for name in NAMES}, frozenset())
+
+
+def _replace(by_id: dict[int, Callable[..., Any]], reach: frozenset[str]) -> None:
+    """Change what ``from time import sleep`` has bound, in all modules that `reach` names.
+
+    All are looked through if it is empty.  Looks at the modules' variables only:
+    a module's ``__getattr__`` would import what nobody asked for.
+    """
+    for name, module in list(sys.modules.items()):
+        if name == "time" or _keeps_real_time(name) or (reach and not _is_within(name, reach)):
+            continue
+        if name == __name__ or not isinstance(module, ModuleType):  # pyright: ignore[reportUnnecessaryIsInstance]
+            continue  # anything may stand there
+        # Not by `vars`, which makes a lazy module load itself.
+        variables: dict[str, Any] = object.__getattribute__(module, "__dict__")
+        for key, value in list(variables.items()):
+            instead = by_id.get(id(value))
+            if instead is not None:
+                variables[key] = instead

@@ -1,0 +1,111 @@
+"""Stuck time: what the errors say when virtual time cannot go on.
+
+Owns their wording, and the way to the places where participants run or wait.
+Runs no user code but what a waiter says about itself, and holds no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import FrameType
+from typing import Final, NamedTuple
+
+from ..places import place_in_stack, place_in_task, place_of_caller, place_of_thread
+from ..real import Real
+from ..stacks import current_frames
+
+# The most waits that an error names.
+WAITS_SHOWN: Final = 10
+
+# What to write where a loop in real time is in the way.
+ON_ITS_LOOP: Final = (
+    "run the test on a loop of the clock: clock.run(main()), "
+    "asyncio.Runner(loop_factory=clock.new_event_loop), or in pytest "
+    "virtual_clock.new_event_loop as the loop factory"
+)
+
+
+class StuckWait(NamedTuple):
+    """A thread that waits."""
+
+    name: str
+    thread: int
+    about: Callable[[], str] | None
+
+
+class StuckLoop(NamedTuple):
+    """An event loop with nothing to do."""
+
+    loop: asyncio.AbstractEventLoop
+    thread_name: str
+
+
+class Stuck(NamedTuple):
+    """What was seen when time could not go on."""
+
+    now: float
+    after: float  # real seconds
+    busy: list[tuple[str, int]]  # names, and idents of their threads or 0
+    waits: list[StuckWait]
+    loops: list[StuckLoop]
+
+
+def why_busy(stuck: Stuck) -> str:
+    frames = current_frames()
+    lines = [f"{name}{_place_of(frames.get(ident))}" for name, ident in stuck.busy]
+    advice = "wait with clock.sleep() or asyncio.sleep(), or leave the clock"
+    if any(_runs_real_loop(frames.get(ident)) for _, ident in stuck.busy):
+        advice = f"one of them runs an event loop in real time; {ON_ITS_LOOP}"
+    return (
+        f"virtual time stands at {stuck.now:g} s: for {stuck.after:g} real seconds "
+        f"{' and '.join(lines)} ran without waiting in moorage; {advice}"
+    )
+
+
+def why_for_ever(stuck: Stuck) -> str:
+    frames = current_frames()
+    waits: list[str] = []
+    for waiter in stuck.waits:
+        frame = frames.get(waiter.thread)
+        place = place_of_caller(frame) or place_in_stack(frame)
+        about = f" for {waiter.about()}" if waiter.about is not None else ""
+        waits.append(f"{waiter.name} waits{about}{f' in {place}' if place else ''}")
+    for loop, thread_name in stuck.loops:
+        for name, coroutine in _tasks_of(loop):
+            place = place_in_task(coroutine, None)
+            if place is not None:
+                waits.append(f"{name} on the event loop of {thread_name} waits in {place}")
+    if len(waits) > WAITS_SHOWN:
+        waits[WAITS_SHOWN:] = [f"{len(waits) - WAITS_SHOWN} more wait"]
+    return (
+        f"virtual time stands at {stuck.now:g} s: for {stuck.after:g} real seconds nobody was "
+        f"busy, and no timer is left that could end a wait: {'; '.join(waits)}; wake what waits, "
+        "or wait with a timeout; if it waits for something real, "
+        "write VirtualClock(stuck_after=None)"
+    )
+
+
+def _tasks_of(loop: asyncio.AbstractEventLoop) -> list[tuple[str, object]]:
+    """Names and coroutines of the loop's tasks, in a fixed order."""
+    tasks = [(task.get_name(), task.get_coro()) for task in Real.all_tasks(loop)]
+    return sorted(tasks, key=lambda named: named[0])
+
+
+def _place_of(frame: FrameType | None) -> str:
+    place = place_of_thread(frame)
+    return f" (in {place})" if place else ""
+
+
+def _runs_real_loop(frame: FrameType | None) -> bool:
+    """Whether a busy thread is within the loop of asyncio or trio: one of ours is a participant."""
+    while frame is not None:
+        if frame.f_code in _REAL_LOOPS or frame.f_globals.get("__name__") == "trio._core._run":
+            return True
+        frame = frame.f_back
+    return False
+
+
+_REAL_LOOPS: Final = frozenset(
+    {asyncio.BaseEventLoop.run_forever.__code__, asyncio.Runner.run.__code__}
+)

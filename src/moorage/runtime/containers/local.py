@@ -1,0 +1,304 @@
+"""The container that runs in this process: one thread T, a loop, worker threads.
+
+Owns the thread T, which makes the instance, runs the enter hooks, then runs
+the loop if the pool has asynchronous callables or else is the first worker,
+and at the end runs the exit hooks.  Made by the factory that the pool was
+given.  Its counts and state are guarded by the pool's lock; the rest is set
+by T before the container becomes ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from contextvars import Context
+from functools import partial
+from typing import Final
+
+from .. import forking
+from ..background import log
+from ..clocks.clock import join_threads
+from ..input import Input
+from ..real import Real
+from ..thread_state import thread_state
+from .container import ContainerOptions, ContainerState, Effect, Host
+from .lifecycle import Start, run_enter, run_exit
+from .offload import LoopExecutor
+from .slots import Slots
+from .task_lane import TaskLane, stop_inherited
+from .thread_lane import ThreadLane, Worker, carry_out, place_of
+
+logger: Final = logging.getLogger("moorage")
+
+# Seconds that tasks left behind by user code get to end after their cancel.
+LEFTOVER_GRACE: Final = 1.0
+
+
+class LocalContainer:
+    """One container in this process.  See `Container` for its contract."""
+
+    def __init__(
+        self, host: Host, number: int, target: int, limit: int, options: ContainerOptions
+    ) -> None:
+        self.number = number
+        self.state = ContainerState.STARTING
+        self.target = target
+        self.slots: Slots = Slots(options.max_inputs)
+        self.slots.set_limit(limit)
+        self.idle_since: float | None = None
+        self.started_at: float = 0.0
+        self.takes_no_more: bool = False
+        self.given_up: bool = False
+        self._host = host
+        self._options = options
+        self._name = f"moorage-{options.name}-{number}"
+        clock = host.clock
+        self._clock = clock
+        self._virtual = clock.participants
+        self._thread = Real.Thread(target=self._main, name=self._name, daemon=True)
+        # Set by T before the container becomes ready, and read by others after that; by
+        # `join` also before, for which None is nothing to join.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._executor: LoopExecutor | None = None
+        self._tasks: TaskLane | None = None
+        self._worker: Worker | None = None  # T, if there is no loop to run
+        # Lets other threads cancel the enter hooks: see ``lifecycle.py``.
+        self._start = Start()
+        # Written once, to true, under the pool's lock, and read by T without it:
+        #     1. the user's code stops the loop, and T is about to look at this,
+        #     2. another thread sets it, and sends `_stop_serving` to the loop,
+        #     3. if T looks before 2 it runs the loop again, and meets `_stop_serving` there;
+        #        if T looks after 2 it runs the exit hooks, and `_stop_serving`, which comes
+        #        while they run, finds `_serving` false and does nothing.
+        self._stop_asked = False
+        # Touched by T only.  Invariant: true while the loop runs for inputs, not for hooks.
+        self._serving = False
+        # What T takes part in virtual time as while it stops, apart from before:
+        # the stop may be asked for before T has ended its part as a starter.
+        self._stopping = object()
+        self._threads = ThreadLane(
+            lock=host.lock,
+            clock=clock,
+            settle=host.settle,
+            container=self,
+            limit=options.max_inputs,
+            name=self._name,
+            around=host.around,
+        )
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: it stayed behind, maybe but for the thread that forked."""
+        here = self._thread.ident == Real.get_ident()
+        self._threads._after_fork()
+        if self._tasks is not None:
+            self._tasks._after_fork(here=here)
+        elif here and self._loop is not None:
+            stop_inherited(self._loop)
+
+    # -- the contract -------------------------------------------------------------
+
+    @property
+    def host(self) -> Host:
+        return self._host
+
+    @property
+    def thread(self) -> threading.Thread:
+        return self._thread
+
+    def boot(self) -> None:
+        if self._virtual is not None:
+            self._virtual.begin(self, self._name)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # out of threads, or the interpreter is ending
+            if self._virtual is not None:
+                self._virtual.end(self)
+            self._host.container_failed(self, error)
+
+    def place(self, input: Input) -> Effect | None:
+        if input.call.target.is_async:
+            assert self._tasks is not None
+            return self._tasks.place(input)
+        return self._threads.place(input)
+
+    def cancel(self, input: Input) -> Effect | None:
+        if input.call.target.is_async:
+            assert self._tasks is not None
+            return self._tasks.cancel(input)
+        return self._threads.cancel(input)
+
+    def stop(self) -> None:
+        with self._host.lock:
+            self._stop_asked = True
+            # T takes part in virtual time from here on; from the end of its input
+            # on, if it has one, which may let time pass.
+            worker = self._worker
+            if self._virtual is not None and worker is not None and not worker.busy:
+                self._virtual.begin(self._stopping, self._name)
+            effects = self._threads.stop()
+        carry_out(effects)
+        if self._tasks is not None:
+            assert self._loop is not None
+            try:
+                self._loop.call_soon_threadsafe(self._stop_serving, context=Context())
+            except RuntimeError:
+                pass  # closed: T is past it
+
+    def places(self) -> list[str]:
+        return self._threads.places()
+
+    def give_up(self) -> None:
+        self._start.give_up()
+
+    @property
+    def ended(self) -> bool:
+        return not join_threads(self._all_threads(), 0.0)
+
+    def join(self, timeout: float) -> list[str]:
+        return [place_of(thread) for thread in join_threads(self._all_threads(), timeout)]
+
+    def _all_threads(self) -> list[threading.Thread]:
+        threads = [self._thread, *self._threads.threads()]
+        if self._executor is not None:
+            threads += self._executor.threads
+        return threads
+
+    # -- thread T -----------------------------------------------------------------
+
+    def _main(self) -> None:
+        if self._virtual is not None:
+            self._virtual.bind_thread(self)
+        thread_state.container = self
+        try:
+            # Its own steps end a child that was forked in them; this is for what is
+            # between them, such as a loop that was stopped meanwhile.
+            with forking.UserCode():
+                self._live()
+        finally:
+            if self._virtual is not None:
+                self._virtual.end(self)
+                self._virtual.end(self._stopping)
+
+    def _live(self) -> None:
+        options, lifecycle = self._options, self._options.lifecycle
+        host = self._host
+        born = forking.process.number
+        try:
+            if options.has_async or lifecycle.needs_loop:
+                self._open_loop()
+            try:
+                instance = run_enter(lifecycle, self._start)
+            finally:
+                if self._virtual is not None:
+                    # Or it would be by chance which of those that start now takes the
+                    # first inputs, and whether all that come now were queued by then.
+                    self._virtual.rest()
+            if options.has_async:
+                assert self._loop is not None
+                self._tasks = TaskLane(
+                    lock=host.lock,
+                    clock=self._clock,
+                    settle=host.settle,
+                    container=self,
+                    loop=self._loop,
+                    around=host.around,
+                )
+                self._tasks.instance = instance
+            self._threads.instance = instance
+        except BaseException as error:
+            self._close_loop()
+            host.container_failed(self, error)
+            return
+        worker = self._worker = self._threads.expect_here() if self._tasks is None else None
+        if worker is not None and self._virtual is not None:
+            worker.on_leaving = partial(self._virtual.begin, self._stopping, self._name)
+        if host.container_ready(self):
+            if worker is None:
+                self._run_loop()
+            else:
+                if self._virtual is not None:
+                    # Parked without an input a worker takes no part; stop()
+                    # lets T take part again before it wakes it.
+                    self._virtual.end(self)
+                self._threads.work_here(worker)
+                if self._virtual is not None:
+                    self._virtual.bind_thread(self._stopping)
+        if forking.process.number != born:
+            return
+        run_exit(lifecycle, instance, self._loop)
+        self._close_loop()
+        # The pool keeps this container until its threads are joined; what may
+        # be a large model goes now.
+        self._threads.instance = instance = None
+        if self._tasks is not None:
+            self._tasks.instance = None
+        host.container_stopped(self)
+
+    def _run_loop(self) -> None:
+        loop = self._loop
+        assert loop is not None
+        self._serving = True
+        born = forking.process.number
+        while not self._stop_asked and forking.process.number == born:
+            try:
+                # Ends by stop().  A task of the user's that raises SystemExit
+                # or calls loop.stop() ends it too; its neighbours live on.
+                loop.run_forever()
+            except BaseException as error:
+                text = "a task in %s stopped its event loop, which goes on"
+                log(logger, logging.ERROR, text, self._name, exc_info=error)
+        self._serving = False
+
+    def _stop_serving(self) -> None:
+        # It may come when the loop has begun to run the exit hooks: not those.
+        if self._serving:
+            assert self._loop is not None
+            self._loop.stop()
+
+    def _open_loop(self) -> None:
+        self._loop = self._start.loop = loop = self._clock.new_event_loop()
+        self._executor = LoopExecutor(self._name)
+        loop.set_default_executor(self._executor)
+        if self._options.lifecycle.has_async_exit:
+            # While the interpreter exits no thread can be made any more, and an
+            # exit hook may use to_thread: have one.
+            self._executor.start_thread()
+
+    def _close_loop(self) -> None:
+        """End what user code left on the loop, then the loop.  Bounded."""
+        loop, executor = self._loop, self._executor
+        if self._tasks is not None:
+            self._tasks.close()
+        if loop is None or executor is None:
+            return
+        try:
+            loop.run_until_complete(loop.create_task(_end_leftovers(), context=Context()))
+        except BaseException as error:
+            text = "ending the tasks left in %s failed"
+            log(logger, logging.ERROR, text, self._name, exc_info=error)
+        executor.shutdown()
+        for left in join_threads(executor.threads, LEFTOVER_GRACE):
+            log(logger, logging.WARNING, "left behind by %s: %s", self._name, place_of(left))
+        loop.close()
+
+    def __repr__(self) -> str:
+        return f"<container {self._name}: {self.state.value}, {self.slots!r}>"
+
+
+async def _end_leftovers() -> None:
+    """Cancel what still runs on this loop, and close its asynchronous generators."""
+    me = Real.current_task()
+    tasks = [task for task in Real.all_tasks() if task is not me]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        _, pending = await Real.wait(tasks, timeout=LEFTOVER_GRACE)
+        for task in pending:
+            log(logger, logging.WARNING, "left behind after its cancel: %r", task)
+        for task in tasks:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                error = task.exception()
+                log(logger, logging.ERROR, "a task left behind failed", exc_info=error)
+    await Real.wait_for(Real.get_running_loop().shutdown_asyncgens(), LEFTOVER_GRACE)

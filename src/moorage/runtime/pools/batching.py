@@ -1,0 +1,351 @@
+"""Batches: several inputs that one call of a batched function runs.
+
+Owns the call of a batch, which holds its members; how their arguments become lists,
+and how the list that comes back becomes their outcomes.  A batch is itself an `Input`:
+it takes a slot, runs, is cancelled and ends as any other, and only its pool and this
+file know that there is more to it.  Which inputs are in a batch is decided by the pool,
+when a slot is granted, under its lock; the rest runs where the user's code does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextvars import Context
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Final, cast
+
+from ...exception import InvalidError
+from ..background import let_go
+from ..context import current_input
+from ..input import Input, InputState, Target
+from ..outcome import Failure, Outcome, Value, failure_of
+from ..real import Real
+
+_POSITIONAL: Final = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """How a pool forms batches."""
+
+    target: Target  # what one batch runs: see `batch_target`
+    max_batch_size: int
+    wait: float  # seconds that the first of a batch waits for others
+
+
+class BatchCall:
+    """The call of one batch.  See `Call`; its `settled` is the pool's `_record_batch`."""
+
+    __slots__ = ("context", "listed", "live", "members", "misfits", "number", "ran", "target")
+
+    def __init__(self, target: Target, members: list[Input]) -> None:
+        self.target: Target = target
+        # Guarded by the pool's lock, as `live` is.  Those that leave before the batch
+        # runs are taken out; those that leave later stay, for their place in the lists.
+        self.members: list[Input] = members
+        self.live: int = len(members)  # members without an outcome
+        # Set when it runs: those that were there then, each of which gets an outcome;
+        # and those of them whose arguments are in its lists.
+        self.ran: list[Input] = []
+        self.listed: list[Input] = []
+        # What the others of them get, whatever the batch comes to.
+        self.misfits: dict[Input, Outcome] = {}
+        first = members[0].call
+        self.number: int = first.number
+        self.context: Context = first.context
+
+    def settled(self, input: Input, /) -> None:
+        return None  # nobody waits for the batch, but for its members
+
+    def leave(self, batch: Input, member: Input) -> None:
+        """`member` was cancelled before the batch ran."""
+        self.members.remove(member)
+        if self.members:
+            # The ids and the context are those of the first that is there.
+            first = self.members[0]
+            self.number, self.context = first.call.number, first.call.context
+            batch.index = first.index
+
+    def run_for(self, listed: list[Input]) -> None:
+        """Its code begins, for `listed`.  On its own flow, no lock held.
+
+        Who was first may not be in there: its arguments did not fit, or it was cancelled
+        when this had begun to run, and was not here yet.
+        """
+        self.listed = listed
+        batch = current_input()
+        if batch is not None and listed and listed[0] is not self.members[0]:
+            self.number, batch.index = listed[0].call.number, listed[0].index
+
+    def outcomes(self, outcome: Outcome) -> Iterator[tuple[Input, Outcome]]:
+        """Each member that has none, with its part of what the batch came to."""
+        if type(outcome) is Value:
+            for member, its in zip(self.ran, outcome.value, strict=True):
+                if member.outcome is None:
+                    yield member, its
+            return
+        for member in self.members:
+            if member.outcome is None:
+                if member in self.misfits:
+                    yield member, self.misfits[member]
+                elif type(outcome) is Failure:
+                    # One for each, for each has its own history of attempts.
+                    failure = Failure(outcome.error)
+                    failure.traceback = outcome.traceback
+                    failure.shared = True
+                    yield member, failure
+                else:
+                    yield member, outcome
+
+    def forget(self, *, ended: bool) -> None:
+        """Let go of the arguments of members that are settled.  No lock held.
+
+        Args:
+            ended: so has the batch.  An error's traceback may lead to the frames that
+                called its code, and so to here: the members, and by them the error,
+                would live until the next collection.
+        """
+        members = self.members
+        if ended:
+            self.members, self.ran, self.listed, self.misfits = [], [], [], {}
+        gone: list[object] = []
+        for member in members:
+            if member.outcome is not None:
+                gone += (member.args, member.kwargs)
+                member.args, member.kwargs = (), None
+        let_go(gone)
+
+    def __repr__(self) -> str:
+        return f"<BatchCall of {len(self.members)} of {self.target.name}>"
+
+
+def make_batch(target: Target, members: list[Input]) -> Input:
+    call = BatchCall(target, members)
+    return Input(call, members[0].index, (call,), None)
+
+
+def batch_of(input: Input) -> Input:
+    """The batch that `input` is in and that has a slot; itself, if it is in none."""
+    runner: object = input.runner  # read once: it may end at this moment
+    return runner if type(runner) is Input else input
+
+
+def members_of(input: Input) -> list[Input]:
+    """The members of a batch; of any other input, itself.  Under its pool's lock."""
+    call = input.call
+    return list(call.members) if isinstance(call, BatchCall) else [input]
+
+
+def end_of_batch(batch: Input) -> None:
+    """Its code has ended, and its slot is given back.  Under its pool's lock."""
+    for member in members_of(batch):
+        if member.runner is batch:
+            member.runner = None
+            if member.state is InputState.ABANDONED:
+                member.state = InputState.SETTLED
+
+
+def batch_target(target: Target) -> Target:
+    """What a batch of inputs of `target` runs: it is given its `BatchCall`.
+
+    It returns one outcome for each of ``call.ran``.
+    """
+    function = target.function
+    gather = Gathering(target)
+    name = target.name
+
+    if target.is_async:
+
+        @wraps(function)
+        async def run_async(*bound_and_call: Any) -> list[Outcome]:
+            *bound, call = bound_and_call
+            outcomes, args, kwargs = gather(call)
+            if args is not None:
+                _hand_out(name, await function(*bound, *args, **kwargs), outcomes)
+            return cast("list[Outcome]", outcomes)
+
+        run: Callable[..., Any] = run_async
+    else:
+
+        @wraps(function)
+        def run_sync(*bound_and_call: Any) -> list[Outcome]:
+            *bound, call = bound_and_call
+            outcomes, args, kwargs = gather(call)
+            if args is not None:
+                _hand_out(name, function(*bound, *args, **kwargs), outcomes)
+            return cast("list[Outcome]", outcomes)
+
+        run = run_sync
+    return Target(name, run, target.kind, is_method=target.is_method)
+
+
+class Gathering:
+    """Makes one list for each parameter of a batched function."""
+
+    __slots__ = ("_more_names", "_more_positions", "_names", "_positional", "_required", "_shown")
+
+    def __init__(self, target: Target) -> None:
+        parameters = list(Real.signature(target.function).parameters.values())
+        if target.is_method:
+            parameters = parameters[1:]
+        self._shown = target.name
+        fixed = [p for p in parameters if p.kind in _POSITIONAL or p.kind is p.KEYWORD_ONLY]
+        self._names: list[str] = [p.name for p in fixed]
+        # All of them; a method in strict mode may have defaults, as in Modal.
+        self._required: list[str] = [p.name for p in fixed if p.default is p.empty]
+        self._positional: int = sum(p.kind in _POSITIONAL for p in fixed)
+        # It takes *args, or **kwargs: what is given beyond the names is gathered too.
+        self._more_positions: bool = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self._more_names: bool = any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+    def __call__(
+        self, call: BatchCall
+    ) -> tuple[list[Outcome | None], tuple[list[Any], ...] | None, dict[str, list[Any]]]:
+        """Decide who runs, and gather what they were given.
+
+        Returns:
+            An outcome for each of ``call.ran``, None for those that run; the lists that
+            are given by position, None if nobody runs; and those given by name.
+        """
+        ran = call.ran = [member for member in call.members if member.outcome is None]
+        outcomes: list[Outcome | None] = [None] * len(ran)
+        count = self._positional
+        if count == len(self._names):
+            # Read once: a member that is cancelled now lets go of its arguments.
+            rows = [member.args for member in ran]
+            if all(len(row) == count for row in rows) and not any(m.kwargs for m in ran):
+                if not rows:
+                    return outcomes, None, {}
+                call.run_for(ran)
+                if count == 1:
+                    return outcomes, ([row[0] for row in rows],), {}
+                return outcomes, tuple(map(list, zip(*rows, strict=True))), {}
+        gathered = self._by_name(ran, outcomes)
+        by_member = dict(zip(ran, outcomes, strict=True))
+        call.misfits = {member: its for member, its in by_member.items() if its is not None}
+        call.run_for([member for member, its in by_member.items() if its is None])
+        return gathered
+
+    def _by_name(
+        self, ran: list[Input], outcomes: list[Outcome | None]
+    ) -> tuple[list[Outcome | None], tuple[list[Any], ...] | None, dict[str, list[Any]]]:
+        gathered: dict[object, list[Any]] = {}
+        for index, member in enumerate(ran):
+            try:
+                given = self._bound(member.args, member.kwargs or {}, gathered)
+            except InvalidError as error:
+                outcomes[index] = failure_of(error)
+                continue
+            for key, value in given.items():
+                gathered.setdefault(key, []).append(value)
+        if all(outcome is not None for outcome in outcomes):
+            return outcomes, None, {}
+        args: list[list[Any]] = []
+        for name in self._names[: self._positional]:
+            if name not in gathered:
+                break  # it has a default; those behind it go by name
+            args.append(gathered.pop(name))
+        more = sorted(key for key in gathered if isinstance(key, int))
+        args += [gathered.pop(key) for key in more]
+        return outcomes, tuple(args), cast("dict[str, list[Any]]", gathered)
+
+    def _bound(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], gathered: dict[object, list[Any]]
+    ) -> dict[object, Any]:
+        """What one member was given, by the names of the parameters.
+
+        Raises:
+            InvalidError: if it does not fit; its neighbours run.
+        """
+        names, shown = self._names, self._shown
+        # Those that are keyword-only may be given by position too, as in Modal.
+        by_position = names[: self._positional] if self._more_positions else names
+        if len(args) > len(by_position) and not self._more_positions:
+            raise InvalidError(
+                f"the batched function {shown} takes {len(by_position)} positional arguments, "
+                f"but an input of the batch has {len(args)}; write {self._call()}"
+            )
+        given: dict[object, Any] = dict(zip(by_position, args, strict=False))
+        given.update(enumerate(args[len(by_position) :]))
+        for key, value in kwargs.items():
+            if key in given:
+                raise InvalidError(
+                    f"the batched function {shown} got several values for its argument {key} in "
+                    f"an input of the batch; write {self._call()}"
+                )
+            if key not in names and not self._more_names:
+                raise InvalidError(
+                    f"the batched function {shown} got an unexpected keyword argument {key} in an "
+                    f"input of the batch; write {self._call()}"
+                )
+            given[key] = value
+        missing = [name for name in self._required if name not in given]
+        missing += [str(key) for key in gathered if key not in given and key not in missing]
+        if missing:
+            raise InvalidError(
+                f"the batched function {shown} got no {', '.join(missing)} in an input of the "
+                f"batch; write {self._call()}"
+            )
+        if gathered and len(given) > len(gathered):
+            extra = next(key for key in given if key not in gathered)
+            raise InvalidError(
+                f"the batched function {shown} got {extra} in one input of the batch and not in "
+                "another; write the same arguments in all calls of it"
+            )
+        return given
+
+    def _call(self) -> str:
+        """How to call it, in the words of one input."""
+        return f"{self._shown}.remote({', '.join(self._names)})"
+
+
+def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None:
+    """Give each that ran its element of `result`.
+
+    Raises:
+        InvalidError: unless it is a list with one for each.
+    """
+    count = sum(outcome is None for outcome in outcomes)
+    if not isinstance(result, list):
+        raise InvalidError(
+            f"the batched function {name} must return a list with one element for each input, "
+            f"got {type(result).__name__} for {_inputs(count)}; write return list(...)"
+        )
+    values = cast("list[object]", result)
+    if len(values) != count:
+        raise InvalidError(
+            f"the batched function {name} must return a list with one element for each input, "
+            f"got a list of {len(values)} for {_inputs(count)}; "
+            "return a list of that length"
+        )
+    places = [index for index, outcome in enumerate(outcomes) if outcome is None]
+    for index, value in zip(places, values, strict=True):
+        if isinstance(value, BaseException):
+            outcomes[index] = failure = failure_of(value)
+            failure.shared = True  # it may stand in several places, or be kept
+        else:
+            outcomes[index] = Value(value)
+
+
+def _inputs(count: int) -> str:
+    return "1 input" if count == 1 else f"{count} inputs"
+
+
+def current_input_ids() -> list[str]:
+    """The ids of the inputs that this code runs for, in the order of its lists.
+
+    In a batched function those of all members, of which `current_input_id` is the
+    first; in any other, just that one.  Empty outside of any input.
+    """
+    input = current_input()
+    if input is None:
+        return []
+    call = input.call
+    members = call.listed if isinstance(call, BatchCall) else []
+    # What a batch left running when it ended knows the first of them.
+    return [member.input_id for member in members or [input]]

@@ -1,0 +1,137 @@
+"""Snapshots: one pool at one moment, for people to read.
+
+Owns what `Pool.snapshot` collects from its leaves, under its lock, and ``text.py``
+puts into words afterwards.  The counts for programs are `PoolStatistics`.
+
+Start at `PoolSnapshot`, then `take_snapshot`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..containers.container import Container, ContainerState
+from ..input import Input, InputState
+from .attempts import Attempts
+from .autoscaler import Limits
+from .backlog import Backlog
+from .batches import Batches
+from .batching import members_of
+from .fleet import Fleet
+from .pool_options import PoolOptions
+from .scaling import Scaling
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSlot:
+    """One slot, and the input that holds it."""
+
+    input: Input
+    state: InputState
+    granted_at: float
+    runner: Any  # the task or the worker; None if it has not begun
+    cancelling: bool  # it was cancelled, or ran out of time, and is on its way out
+    members: int  # of a batch; 1 of what is none
+    settled: int  # of them, that have left it while it runs on
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSnapshot:
+    container: Container
+    state: ContainerState
+    limit: int
+    started_at: float
+    idle_since: float | None
+    takes_no_more: bool
+    loop_is_blocked: bool  # by a blocking call: it gets no asynchronous inputs
+    held: list[HeldSlot]  # in the order of the grants
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """All times are those of the pool's clock, in seconds."""
+
+    name: str
+    is_open: bool
+    limits: Limits
+    now: float
+    queued: int
+    first: Input | None  # of those queued
+    max_backlog: int | None
+    max_batch_size: int | None  # None unless it is batched
+    batch_due_at: float | None  # when the first batch of the queue waits for no more members
+    outside: int  # inputs that wait for room in the backlog
+    waiting: int  # inputs, for their next attempts
+    next_attempt_at: float | None
+    in_line: bool  # it waits for room
+    failed_starts: int  # in a row
+    start_again_at: float
+    containers: list[ContainerSnapshot]
+
+
+def take_snapshot(
+    options: PoolOptions,
+    backlog: Backlog,
+    fleet: Fleet,
+    attempts: Attempts,
+    batches: Batches | None,
+    scaling: Scaling,
+    now: float,
+    *,
+    is_open: bool,
+    in_line: bool,
+) -> PoolSnapshot:
+    """A pool with these leaves.  Under its lock."""
+    first = backlog.first()
+    due: float | None = None
+    if batches is not None and first is not None:
+        due = first.queued_at + batches.wait
+    return PoolSnapshot(
+        name=options.name,
+        is_open=is_open,
+        limits=options.limits,
+        now=now,
+        queued=backlog.queued,
+        first=first,
+        max_backlog=backlog.most,
+        max_batch_size=None if batches is None else batches.size,
+        batch_due_at=due,
+        outside=backlog.outside,
+        waiting=attempts.waiting,
+        next_attempt_at=attempts.next_due(),
+        in_line=in_line,
+        failed_starts=scaling.failed_starts,
+        start_again_at=scaling.start_again_at,
+        containers=[_container_snapshot(container, fleet) for container in fleet.containers],
+    )
+
+
+def _container_snapshot(container: Container, fleet: Fleet) -> ContainerSnapshot:
+    return ContainerSnapshot(
+        container=container,
+        state=container.state,
+        limit=container.slots.limit,
+        started_at=container.started_at,
+        idle_since=container.idle_since,
+        takes_no_more=container.takes_no_more,
+        loop_is_blocked=container in fleet.blocked,
+        held=[
+            _held_slot(held, since)
+            for held, since in container.slots.held.items()
+            if isinstance(held, Input)
+        ],
+    )
+
+
+def _held_slot(held: Input, since: float) -> HeldSlot:
+    members = members_of(held)
+    return HeldSlot(
+        held,
+        held.state,
+        since,
+        held.runner,
+        held.cancellation is not None,
+        len(members),
+        sum(member.outcome is not None for member in members),
+    )

@@ -1,0 +1,66 @@
+"""Verdicts: what callers are told that the user's code did not say.
+
+Owns the outcomes that a pool makes up: of cancels, of the three clocks, and of a full
+backlog, each with what to write instead.  Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...exception import FunctionTimeoutError, QueueTimeoutError, ResourceExhaustedError
+from ..outcome import Cancelled, Failure
+
+CANCELLED: Final = Cancelled("the input was cancelled")
+LEFT: Final = Cancelled(
+    "the input was cancelled because its app's run was left; "
+    "call it, and read its result, inside `with app.run():`"
+)
+LOST: Final = Cancelled("the input did not end before its container did")
+
+
+def full(name: str, most: int | None, queued: int, count: int) -> ResourceExhaustedError:
+    """A submission is refused, for the backlog has no room for it."""
+    wanted = "one more" if count == 1 else f"{count} more at once"
+    return ResourceExhaustedError(
+        f"{queued} of at most {most} inputs wait for a slot of {name}, which leaves no room for "
+        f'{wanted}; call later, or write on_full="wait" beside max_backlog='
+    )
+
+
+def ran_out(name: str, timeout: float) -> Failure:
+    """An input ran for longer than its timeout."""
+    return shared(
+        FunctionTimeoutError(
+            f"an input of {name} ran for longer than its timeout of {timeout:g} s; "
+            "give the function a longer one with timeout="
+        )
+    )
+
+
+def waited_too_long(name: str, timeout: float) -> Failure:
+    """An input was queued for longer than its queue_timeout."""
+    return shared(
+        QueueTimeoutError(
+            f"an input of {name} got no slot within its queue_timeout of {timeout:g} s, and did "
+            "not run; give the function more slots with max_containers= or concurrent, or a "
+            "longer wait with queue_timeout="
+        )
+    )
+
+
+def started_too_slowly(name: str, timeout: float) -> Failure:
+    """A container that inputs waited for did not start in time."""
+    return shared(
+        FunctionTimeoutError(
+            f"a container of {name} took longer to start than its startup_timeout of "
+            f"{timeout:g} s; give the function a longer one with startup_timeout="
+        )
+    )
+
+
+def shared(error: BaseException) -> Failure:
+    """The failure of several inputs by one error."""
+    failure = Failure(error)
+    failure.shared = True
+    return failure

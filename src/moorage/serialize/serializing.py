@@ -1,0 +1,539 @@
+"""Serializing: arguments and results that go through pickle, as to a remote container.
+
+Owns what ``serialize=True`` of a run does: arguments are pickled when a call is made,
+and read back by a wrapper around the user's function, in the container; results, items
+and exceptions are pickled and read back there, when the code has returned.  The engine
+sees neither: its inputs carry a `Shipped` in the place of each argument.  What in a
+value does not pickle is found in ``culprits.py``.
+
+Needs cloudpickle, which the extra ``serialize`` installs.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import io
+import pickle
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from ..exception import (
+    DeserializationError,
+    ExecutionError,
+    InvalidError,
+    SerializationError,
+    UnpicklableError,
+)
+from ..runtime.containers.lifecycle import Hook, Lifecycle
+from ..runtime.input import Input, Kind, Target
+from ..runtime.labels import Shown, shown_argument
+from ..runtime.outcome import _CONTROL_FLOW, PACKAGE, user_frames
+from ..runtime.real import Real
+from .culprits import (
+    PROTOCOL,
+    Part,
+    argument_parts,
+    error_text,
+    find_culprit,
+    type_name,
+)
+
+if TYPE_CHECKING:
+    from ..functions import Function
+
+E = TypeVar("E", bound=BaseException)
+
+
+def check_installed() -> None:
+    """Raise unless values can be pickled as Modal pickles them.
+
+    Raises:
+        InvalidError: if cloudpickle is not installed.
+    """
+    _pickler_class()
+
+
+@functools.cache
+def _pickler_class() -> Any:
+    try:
+        cloudpickle: Any = importlib.import_module("cloudpickle")
+    except ImportError:
+        raise InvalidError(
+            "serialize=True needs cloudpickle, which is not installed; "
+            'write pip install "moorage[serialize]"'
+        ) from None
+    return type("Pickler", (cloudpickle.Pickler,), {"persistent_id": _persistent_id})
+
+
+def _persistent_id(pickler: Any, value: object) -> int | None:
+    """A handle is passed as such, as Modal passes its objects by their ids."""
+    kind = type(value)
+    if not str(kind.__module__).startswith("moorage."):
+        return None
+    if not any(f"{base.__module__}.{base.__qualname__}" in _HANDLES for base in kind.__mro__):
+        return None
+    pickler.handles.append(value)
+    return len(pickler.handles) - 1
+
+
+# By name, for these files import this one.
+_HANDLES: Final = frozenset(
+    {
+        "moorage.app.App",
+        "moorage.cls.Cls",
+        "moorage.cls.Obj",
+        "moorage.functions.Function",
+        "moorage.declaring.marks.PartialFunction",
+        "moorage.object.Object",
+        "moorage.calling.function_call.FunctionCall",
+    }
+)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, handles: list[object]) -> None:
+        super().__init__(file)
+        self._handles = handles
+
+    def persistent_load(self, pid: int) -> object:
+        return self._handles[pid]
+
+
+def _dump_to(value: object, file: Any) -> list[object]:
+    pickler = _pickler_class()(file, protocol=PROTOCOL)
+    handles: list[object] = []
+    pickler.handles = handles
+    pickler.dump(value)
+    return handles
+
+
+class Pickled:
+    """A value in the form in which it travels; each `load` gives another copy."""
+
+    __slots__ = ("_data", "_handles")
+
+    def __init__(self, value: object) -> None:
+        file = io.BytesIO()
+        self._handles = _dump_to(value, file)
+        self._data = file.getvalue()
+
+    def load(self) -> Any:
+        return _Unpickler(io.BytesIO(self._data), self._handles).load()
+
+
+class Shipped(Shown):
+    """Stands for one argument of an input, all of which were pickled together."""
+
+    __slots__ = ("_key", "_pickled")
+
+    def __init__(self, pickled: Pickled, key: int | str, value: object) -> None:
+        super().__init__(shown_argument(value))
+        self._pickled = pickled
+        self._key = key
+
+    def unpack(self, loaded: dict[Pickled, Any]) -> Any:
+        """The argument; `loaded` keeps what was read, so that those of one input share it."""
+        pickled, key = self._pickled, self._key
+        if pickled not in loaded:
+            loaded[pickled] = pickled.load()
+        args, kwargs = loaded[pickled]
+        return args[key] if isinstance(key, int) else kwargs[key]
+
+
+# -- at the caller ---------------------------------------------------------------------
+
+
+class SerializingTarget(Target):
+    """Runs a function on copies of its arguments, and gives copies of its results."""
+
+    __slots__ = ("original",)
+
+    def __init__(self, original: Target, *, batched: bool = False) -> None:
+        super().__init__(
+            original.name,
+            _around(original, batched=batched),
+            original.kind,
+            is_method=original.is_method,
+        )
+        self.original: Target = original
+
+
+def serializing_target(function: Function[Any, Any, Any]) -> SerializingTarget:
+    """That of `function`, made once."""
+    kept: SerializingTarget | None = function.__dict__.get("_serializing_target")
+    if kept is None or kept.original is not function._target:
+        # Two threads may both make one: either will do.
+        kept = function._serializing_target = SerializingTarget(function._target)
+    return kept
+
+
+def serialize_call(inputs: Sequence[Input], function: Function[Any, Any, Any]) -> None:
+    """Pickle the arguments of a call that is about to be submitted.  No lock held.
+
+    Raises:
+        SerializationError: if some argument cannot be; nothing was submitted then.
+    """
+    if inputs:
+        call: Any = inputs[0].call
+        call.target = serializing_target(function)
+        serialize_inputs(inputs, one_of_many=len(inputs) > 1)
+
+
+def serialize_inputs(inputs: Sequence[Input], *, one_of_many: bool) -> None:
+    """As `serialize_call`, of inputs whose call has its `SerializingTarget` already."""
+    for input in inputs:
+        args, kwargs = input.args, input.kwargs or {}
+        if not args and not kwargs:
+            continue
+        if any(type(value) is Shipped for value in (*args[:1], *kwargs.values())):
+            continue  # its pool was retired meanwhile, and it comes to the next
+        target = input.call.target
+        pickled = _pickled_arguments(
+            target.function,
+            1 if target.is_method else 0,
+            args,
+            kwargs,
+            f"argument {{!r}} of {_called(target)}"
+            + (f", input {input.index} of its call," if one_of_many else ""),
+        )
+        input.args = tuple(Shipped(pickled, index, value) for index, value in enumerate(args))
+        input.kwargs = {name: Shipped(pickled, name, kwargs[name]) for name in kwargs} or None
+
+
+def _pickled_arguments(
+    function: Callable[..., Any] | None,
+    skip: int,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    what: str,
+) -> Pickled:
+    try:
+        return Pickled((args, kwargs))
+    except Exception as error:
+        parts = argument_parts(function, args, kwargs, skip)
+        part, culprit = find_culprit(parts, error, _dump_to)
+        refusal = UnpicklableError(
+            f"the {what.format(part.path)} cannot be serialized: "
+            f"{culprit.explain(part.path, 'pass')}"
+        )
+        cause = _cause(culprit.error)
+    try:
+        raise refusal from cause
+    finally:
+        del refusal, cause
+
+
+def _called(target: Target) -> str:
+    return f"{target.name}()"
+
+
+def _cause(error: Exception) -> Exception | None:
+    """`error`, if user code raised it; what pickle says is in our message."""
+    frames = _frames_of_users(error.__traceback__)
+    return None if frames is None else error.with_traceback(frames)
+
+
+def _frames_of_users(traceback: TracebackType | None) -> TracebackType | None:
+    """`traceback` from the first frame on that is neither ours nor cloudpickle's."""
+    while traceback is not None:
+        frame = traceback.tb_frame
+        ours = frame.f_code.co_filename.startswith(PACKAGE)
+        if not ours and frame.f_globals.get("__package__") != "cloudpickle":
+            return traceback
+        traceback = traceback.tb_next
+    return None
+
+
+# -- in the container ------------------------------------------------------------------
+
+
+def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
+    """The user's function, to be called with `Shipped` arguments."""
+    function, name = target.function, _called(target)
+    if target.kind.is_generator:
+
+        @functools.wraps(function)
+        def run_generator(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = _unpacked(name, args, kwargs)
+            items = _guarded(name, lambda: function(*args, **kwargs))
+            return _AsyncItems(items, name) if target.is_async else _Items(items, name)
+
+        return run_generator
+
+    if target.kind is Kind.ASYNC:
+
+        @functools.wraps(function)
+        async def run_async(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = _unpacked(name, args, kwargs)
+            try:
+                result = await function(*args, **kwargs)
+            except BaseException as error:
+                failed = travelled(error, name)
+            else:
+                return _returned(result, name, batched)
+            try:
+                raise failed
+            finally:
+                del failed, args, kwargs  # its traceback leads to this frame
+
+        return run_async
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = _unpacked(name, args, kwargs)
+        return _returned(_guarded(name, lambda: function(*args, **kwargs)), name, batched)
+
+    return run
+
+
+def _guarded(name: str, code: Callable[[], Any]) -> Any:
+    """What user code returns; what it raises as that travels."""
+    try:
+        return code()
+    except BaseException as error:
+        failed = travelled(error, name)
+    try:
+        raise failed
+    finally:
+        del failed, code  # its traceback leads to this frame
+
+
+async def _guarded_async(name: str, awaitable: Any) -> Any:
+    try:
+        return await awaitable
+    except BaseException as error:
+        failed = travelled(error, name)
+    try:
+        raise failed
+    finally:
+        del failed, awaitable
+
+
+def _unpacked(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Fresh copies of the arguments: each attempt has its own."""
+    loaded: dict[Pickled, Any] = {}
+
+    def given(value: Any) -> Any:
+        if type(value) is Shipped:
+            return value.unpack(loaded)
+        if type(value) is list:  # of a batch, one of each member
+            return [shipped.unpack(loaded) for shipped in cast("list[Shipped]", value)]
+        return value  # the instance of the class
+
+    try:
+        return tuple(map(given, args)), {key: given(value) for key, value in kwargs.items()}
+    except Exception as error:
+        refusal = DeserializationError(
+            f"the arguments of {name} cannot be read back in the container: "
+            f"{error_text(error)}; {_REBUILD}"
+        )
+        cause = _cause(error)
+    try:
+        raise refusal from cause
+    finally:
+        del refusal, cause
+
+
+_REBUILD: Final = "give its class a __reduce__ that makes an equal object, or pass plain data"
+
+
+def _returned(result: Any, name: str, batched: bool) -> Any:
+    if not batched or not isinstance(result, list):
+        return _copied(result, "result", f"the result of {name}")
+    # Each element is the result of one input, whose caller alone gets what is wrong with it.
+    elements: list[Any] = []
+    for element in cast("list[object]", result):
+        if isinstance(element, BaseException):
+            elements.append(travelled(element, name))
+            continue
+        try:
+            elements.append(_copied(element, "result", f"the result of {name}"))
+        except (SerializationError, DeserializationError) as error:
+            elements.append(error)
+    return elements
+
+
+def _copied(value: Any, root: str, what: str) -> Any:
+    """What arrives of a result, or of an item.
+
+    Raises:
+        SerializationError: if it cannot be pickled.
+        DeserializationError: if it cannot be read back.
+    """
+    refusal: SerializationError | DeserializationError
+    pickled: Pickled | None = None
+    try:
+        pickled = Pickled(value)
+        return pickled.load()
+    except Exception as error:
+        if pickled is None:
+            _, culprit = find_culprit([Part(root, value)], error, _dump_to)
+            refusal = UnpicklableError(
+                f"{what} cannot be serialized: {culprit.explain(root, 'return')}"
+            )
+            cause = _cause(culprit.error)
+        else:
+            refusal = DeserializationError(
+                f"{what} cannot be read back at the caller: {error_text(error)}; "
+                f"{_REBUILD.replace('pass plain', 'return plain')}"
+            )
+            cause = _cause(error)
+    try:
+        raise refusal from cause
+    finally:
+        del refusal, cause, value
+
+
+def travelled(error: BaseException, name: str) -> BaseException:
+    """What a caller gets of an exception that left the code of `name`.
+
+    A copy with the frames of the user's code, but without its cause and context, which
+    pickle leaves out.  What cannot be pickled arrives as a SerializationError, what cannot
+    be read back as an ExecutionError, as in Modal.
+    """
+    if isinstance(error, _CONTROL_FLOW):
+        return error  # wrapped by the engine, or the cancelling of this very input
+    frames = user_frames(error.__traceback__)
+    kind = type_name(type(error))
+    cause: Exception | None = None
+    try:
+        pickled = Pickled(error)
+    except Exception as refused:
+        _, culprit = find_culprit([Part("error", error)], refused, _dump_to)
+        made: BaseException = SerializationError(
+            f"the exception {kind} that left {name} cannot be serialized: "
+            f"{culprit.explain('error', 'raise')}"
+        )
+        cause = _cause(culprit.error)
+    else:
+        try:
+            made = pickled.load()
+        except Exception as refused:
+            made = ExecutionError(
+                f"the exception {kind} that left {name} cannot be read back at the caller: "
+                f"{error_text(refused)}; {_REBUILD_ERROR}"
+            )
+            cause = _cause(refused)
+        else:
+            if not isinstance(cast("object", made), BaseException):
+                made = ExecutionError(
+                    f"the exception {kind} that left {name} was read back as "
+                    f"{type_name(type(made))}; {_REBUILD_ERROR}"
+                )
+    if cause is not None:
+        made.__cause__ = cause
+    return made.with_traceback(frames)
+
+
+_REBUILD_ERROR: Final = (
+    "pass all arguments of its __init__ on to super().__init__(), or give it a __reduce__"
+)
+
+
+class _Items:
+    """The items of a generator, as they arrive.  Closing it closes the generator."""
+
+    def __init__(self, items: Any, name: str) -> None:
+        self._items = items
+        self._name = name
+        self._steps: Iterator[Any] = iter(items)
+
+    def __iter__(self) -> _Items:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            item = next(self._steps)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            failed = travelled(error, self._name)
+        else:
+            return _copied(item, "item", f"an item of {self._name}")
+        try:
+            raise failed
+        finally:
+            del failed
+
+    def close(self) -> None:
+        close = getattr(self._items, "close", None)
+        if close is not None:  # an iterator that is no generator has none
+            close()
+
+
+class _AsyncItems:
+    """As `_Items`, of an asynchronous generator."""
+
+    def __init__(self, items: Any, name: str) -> None:
+        self._items = items
+        self._name = name
+        self._steps: AsyncIterator[Any] | None = None
+
+    def __aiter__(self) -> _AsyncItems:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            if self._steps is None:
+                if Real.iscoroutine(self._items):  # said to give a generator when awaited
+                    self._items = await self._items
+                self._steps = aiter(self._items)
+            item = await anext(self._steps)
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            failed = travelled(error, self._name)
+        else:
+            return _copied(item, "item", f"an item of {self._name}")
+        try:
+            raise failed
+        finally:
+            del failed
+
+    async def aclose(self) -> None:
+        aclose = getattr(self._items, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+# -- classes -----------------------------------------------------------------------------
+
+
+def serializing_lifecycle(lifecycle: Lifecycle, name: str) -> Lifecycle:
+    """`lifecycle` with an instance made from copies of its parameters.  No lock held.
+
+    Raises:
+        SerializationError: if a parameter cannot be pickled.
+    """
+    construct = lifecycle.construct
+    if isinstance(construct, functools.partial):
+        # Of `cls.Construction`: the user's __init__, if there is one, and its arguments.
+        made = cast("functools.partial[object]", construct)
+        init, args, kwargs = made.args
+        pickled = _pickled_arguments(init, 1, args, kwargs, f"parameter {{!r}} of {name}")
+
+        def construct_copy() -> object:
+            args, kwargs = pickled.load()
+            return _guarded(name, lambda: made.func(init, args, kwargs))
+
+        construct = construct_copy
+    return replace(
+        lifecycle, construct=construct, enter=tuple(_hook(hook) for hook in lifecycle.enter)
+    )
+
+
+def _hook(hook: Hook) -> Hook:
+    """`hook`, whose errors travel as those of inputs do."""
+    function, name = hook.function, f"{hook.name}()"
+
+    @functools.wraps(function)
+    def run(instance: Any) -> Any:
+        made = _guarded(name, lambda: function(instance))
+        return _guarded_async(name, made) if hook.is_async else made
+
+    return replace(hook, function=run)
