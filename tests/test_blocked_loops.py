@@ -129,7 +129,7 @@ def test_no_timer_is_left_when_no_input_is(reports, monkeypatch):
 
     with app.run():
         work.remote()
-        container = next(iter(moorage.runs.open_pools()[0].fleet.ready))
+        container = next(iter(moorage.running.runs.open_pools()[0].fleet.ready))
         watch = container._tasks._watch
         assert is_idle.wait(30)
         # Nothing sets one before the next input.
@@ -149,7 +149,7 @@ def test_there_is_no_watch_unless_it_is_asked_for():
 
     with app.run():
         work.remote()
-        assert moorage.runs.open_pools()[0].fleet.ready[0]._tasks._watch is None
+        assert moorage.running.runs.open_pools()[0].fleet.ready[0]._tasks._watch is None
 
 
 WAYS = {

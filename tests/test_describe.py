@@ -437,7 +437,7 @@ def test_a_pool_whose_lock_is_held_is_named_and_passed_over(monkeypatch):
 
     with app.run():
         work.remote()
-        (pool,) = moorage.runs.open_pools()
+        (pool,) = moorage.running.runs.open_pools()
         with pool.lock:
             assert "\n  work: in the midst of a change; ask again\n" in described()
         assert "\n  work (max_inputs=1): 0 running\n" in described()
@@ -570,7 +570,7 @@ def test_a_signal_that_interrupts_code_that_holds_the_lock_prints_it_all_the_sam
         moorage.describe_on_signal(signal.SIGUSR1)
         with app.run():
             call = hang.spawn()
-            (pool,) = moorage.runs.open_pools()
+            (pool,) = moorage.running.runs.open_pools()
             with pool.lock:
                 signal.raise_signal(signal.SIGUSR1)
             go_on.release()

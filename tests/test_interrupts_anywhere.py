@@ -22,8 +22,8 @@ STORM = float(os.environ.get("MOORAGE_STORM", "2"))
 HEAD = r"""
 import asyncio, dis, faulthandler, gc, os, random, signal, sys, threading, time
 import moorage
-from moorage import runs
-from moorage.runtime import waits
+from moorage.running import runs
+from moorage.runtime.waiting import waits
 from moorage.runtime.pools.capacity import process_capacity
 from moorage.runtime.guards.interrupts import interrupts
 

@@ -56,10 +56,8 @@ def is_above(imported, name):
 # For type checkers only, and each with its reason.
 UPWARD_FOR_TYPES = {
     # What a method of an app's class is, for whoever reads `obj.method`.
-    ("declaring.marks", "functions"),
+    ("declaring.partial", "functions"),
     ("calling.ways", "functions"),
-    ("runtime.thread_state", "runtime.clocks.patched_time"),
-    ("runtime.uninterruptible", "runtime.clocks.clock"),
     ("serialize.serializing", "functions"),
     ("running.app_run", "app"),
     ("running.deployments", "app"),

@@ -32,7 +32,7 @@ from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.containers.container import ContainerState
 from moorage.runtime.containers.local import LocalContainer
 from moorage.runtime.containers.slots import Slots
-from moorage.runtime.containers.thread_lane import carry_out
+from moorage.runtime.effects import carry_out
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Value
 from moorage.runtime.pools.autoscaler import Limits

@@ -59,8 +59,8 @@ COUNTS = (
 @pytest.mark.parametrize("name", COUNTS)
 def test_a_count_that_is_one_off_is_found(report: Report, name: str, by: int):
     for pool, s in report.statistics.items():
-        if (name, by, pool) == ("refused", 1, "choosy"):
-            continue  # where what a feeder had read may have been refused
+        if (name, pool) == ("refused", "choosy"):
+            continue  # what a feeder had read may have been refused, or not
         wrong = replace(s, **{name: getattr(s, name) + by})
         assert again(report, statistics={**report.statistics, pool: wrong}), pool
 

@@ -46,9 +46,9 @@ from .retries import Retries as Retries
 from .runtime.context import current_function_call_id as current_function_call_id
 from .runtime.context import current_input_id as current_input_id
 from .runtime.context import is_local as is_local
-from .runtime.guards.cells import check_cancelled as check_cancelled
-from .runtime.guards.cells import cooperative as cooperative
-from .runtime.guards.cells import shield as shield
+from .runtime.guards.cancelling import check_cancelled as check_cancelled
+from .runtime.guards.cancelling import cooperative as cooperative
+from .runtime.guards.cancelling import shield as shield
 from .runtime.pools.batching import current_input_ids as current_input_ids
 from .sandbox import Probe as Probe
 from .sandbox import Sandbox as Sandbox

@@ -29,11 +29,7 @@ from .arguments import check_name
 from .cls import Cls
 from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from .declaring.declarations import Declarations
-from .declaring.marks import (
-    PartialFunction,
-    name_of,
-    positional_arguments,
-)
+from .declaring.marks import name_of, positional_arguments
 from .declaring.options import (
     NOTHING,
     FunctionOptions,
@@ -43,6 +39,7 @@ from .declaring.options import (
     checked_options,
     refuse_no_timeout,
 )
+from .declaring.partial import PartialFunction
 from .declaring.registering import (
     check_place,
     given_parameters,
@@ -69,8 +66,9 @@ from .running import deployments
 from .running.app_run import AppRun as AppRun
 from .running.app_run import RunMethod
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
+from .running.pool_keys import PoolKeys
 from .running.runs import Run
-from .running.services import AppService, PoolKeys
+from .running.services import AppService
 from .runtime import forking
 from .runtime.clocks.clock import Clock
 from .runtime.containers.lifecycle import Lifecycle

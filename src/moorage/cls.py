@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Never, Unpack, cast
 
 from . import config
 from .declaring.declarations import Declarations
-from .declaring.marks import REQUIRED, Concurrency, PartialFunction
+from .declaring.marks import REQUIRED, Concurrency
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
+from .declaring.partial import PartialFunction
 from .declaring.targets import check_batched_class, make_target
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import short, shortened
@@ -26,7 +27,7 @@ from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
 from .running.local_instance import LocalInstance
-from .running.services import identity_of
+from .running.pool_keys import identity_of
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target

@@ -11,7 +11,8 @@ from typing import Any, Never, NoReturn
 
 from . import partial_function
 from .arguments import meant
-from .declaring.marks import Decorator, positional_arguments
+from .declaring.marks import positional_arguments
+from .declaring.partial import Decorator
 from .exception import (
     DeprecationError,
     InvalidArgumentsError,

@@ -10,19 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Never, TypeVar, dataclass_transform, overload
 
-from .declaring.marks import (
-    BatchDecorator,
-    Concurrency,
-    Decorator,
-    MethodDecorator,
-    mark,
-    name_of,
-    positional_arguments,
-    refuse_class,
-)
-from .declaring.marks import PartialFunction as PartialFunction
+from .declaring.marks import Concurrency, name_of, positional_arguments
 from .declaring.parameters import checked_batching
 from .declaring.parameters import parameter as parameter
+from .declaring.partial import BatchDecorator, Decorator, MethodDecorator, mark, refuse_class
+from .declaring.partial import PartialFunction as PartialFunction
 from .exception import InvalidError
 from .frames import shortened
 from .runtime.real import Real

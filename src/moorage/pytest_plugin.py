@@ -37,7 +37,7 @@ from .runtime.real import Real
 
 if TYPE_CHECKING:
     from .app import App
-    from .declaring.marks import PartialFunction
+    from .declaring.partial import PartialFunction
     from .functions import Function
     from .testing import FakeContainer, FakeOptions, VirtualClock
 

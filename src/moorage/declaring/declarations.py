@@ -17,8 +17,9 @@ from ..frames import warn
 from ..runtime.containers.lifecycle import Hook
 from ..runtime.input import Target
 from ..runtime.real import Real
-from .marks import REQUIRED, Batching, PartialFunction, Web
+from .marks import REQUIRED, Batching, Web
 from .parameters import Parameter, parameter
+from .partial import PartialFunction
 from .targets import make_target
 
 _OLD_HOOKS: Final = ("__enter__", "__aenter__", "__exit__", "__aexit__")

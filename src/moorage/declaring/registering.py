@@ -15,8 +15,9 @@ from .. import config
 from ..exception import InvalidError, LocalFunctionError
 from ..runtime.real import Real
 from .declarations import Declarations
-from .marks import Concurrency, Marks, PartialFunction, is_written_in_a_class, name_of
+from .marks import Concurrency, Marks, is_written_in_a_class, name_of
 from .options import FunctionOptions, check_concurrency
+from .partial import PartialFunction
 
 
 def shown_kind(obj: object) -> str:

@@ -10,7 +10,6 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .clocks.patched_time import VirtualTime
     from .uninterruptible import Guard
 
 
@@ -22,7 +21,7 @@ class ThreadState(threading.local):
     guard: Guard | None = None
     # The virtual clock in which this thread took part last; it may have left it.  Written by
     # ``participants.py`` and ``virtual_clock.py``.
-    clock: VirtualTime | None = None
+    clock: Any = None
     # The mailbox of the event loop that ran last on this thread.  Written by ``async_waiters.py``.
     mailbox: Any = None
     # The container whose thread T this is, which runs its loop or its hooks.  Written by

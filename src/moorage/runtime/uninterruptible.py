@@ -2,11 +2,10 @@
 
 Owns :data:`uninterruptible`, with which each function of the engine that changes shared
 state, or holds a lock, tells the guard of its thread.  The guard of a worker is its cell
-(``cells.py``); that of the main thread holds KeyboardInterrupt off
-(``interrupts.py``); other threads have none, and pay one look.  Also owns :func:`park`, the
-one way to wait on behalf of a caller.
+(``guards/cells.py``); that of the main thread holds KeyboardInterrupt off
+(``guards/interrupts.py``); other threads have none, and pay one look.
 
-Start at `Guard`, then `_Uninterruptible`, then `park`.
+Begin at `Guard`, then `_Uninterruptible`.
 """
 
 from __future__ import annotations
@@ -14,15 +13,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import CodeType
-from typing import TYPE_CHECKING, ClassVar, Final, ParamSpec, Protocol, TypeVar
+from typing import ClassVar, Final, ParamSpec, Protocol, TypeVar
 
 from .thread_state import thread_state
 
-if TYPE_CHECKING:
-    from .clocks.clock import Clock, Waiter
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Wakes(Protocol):
+    """A wait under way, as far as a guard needs it: see `Waiter`."""
+
+    def wake(self) -> None: ...
 
 
 class Guard(Protocol):
@@ -39,7 +41,7 @@ class Guard(Protocol):
         """It ends: raise what was held off meanwhile, if this was the outermost."""
         ...
 
-    def begin_wait(self, waiter: Waiter, /) -> None:
+    def begin_wait(self, waiter: Wakes, /) -> None:
         """A wait begins, which what comes from outside may end.  Raises what is due already."""
         ...
 
@@ -94,31 +96,3 @@ class _Uninterruptible:
 
 uninterruptible: Final = _Uninterruptible()
 begins_uninterruptible.add(_Uninterruptible.__enter__.__code__)
-
-
-def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
-    """Wait until `waiter` is woken; false if `timeout` seconds pass first.
-
-    Every blocking wait on behalf of a caller comes here.
-
-    Raises:
-        InputCancellation: if this thread runs an input that is cancelled,
-            before or during the wait.
-        KeyboardInterrupt: on the main thread.
-    """
-    guard = thread_state.guard
-    if guard is None:
-        return clock.wait(waiter, timeout)
-    guard.begin_wait(waiter)
-    try:
-        if not clock.virtual:
-            for seconds in guard.first_waits:
-                if timeout is not None:
-                    if timeout <= seconds:
-                        break
-                    timeout -= seconds
-                if clock.wait(waiter, seconds):
-                    return True
-        return clock.wait(waiter, timeout)
-    finally:
-        guard.end_wait()

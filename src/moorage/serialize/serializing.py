@@ -86,7 +86,7 @@ _HANDLES: Final = frozenset(
         "moorage.cls.Cls",
         "moorage.cls.Obj",
         "moorage.functions.Function",
-        "moorage.declaring.marks.PartialFunction",
+        "moorage.declaring.partial.PartialFunction",
         "moorage.object.Object",
         "moorage.calling.function_call.FunctionCall",
     }

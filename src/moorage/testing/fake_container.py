@@ -16,9 +16,10 @@ from ..app import App
 from ..calling.waited import StreamReader
 from ..calling.ways import Map, Remote, Starmap
 from ..cls import Cls, Obj
-from ..declaring.marks import Concurrency, PartialFunction
+from ..declaring.marks import Concurrency
 from ..declaring.options import FunctionOptions, OnFull, changed_options
 from ..declaring.parameters import checked_batching
+from ..declaring.partial import PartialFunction
 from ..declaring.targets import check_batched
 from ..exception import Error, ExecutionError, InvalidError
 from ..frames import short, shortened
@@ -26,6 +27,7 @@ from ..functions import Function, Service
 from ..retries import Retries
 from ..running.runs import MakePool, Run, give_sigint_back
 from ..runtime.clocks.clock import Clock, Waiter
+from ..runtime.clocks.parking import park
 from ..runtime.clocks.participants import Participants, clock_of_here
 from ..runtime.clocks.virtual_clock import VirtualWaiter
 from ..runtime.containers.container import ContainerState
@@ -35,7 +37,7 @@ from ..runtime.pools.autoscaler import Limits
 from ..runtime.pools.pool import Pool
 from ..runtime.pools.statistics import PoolStatistics
 from ..runtime.real import Real
-from ..runtime.uninterruptible import park, uninterruptible
+from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter, run_in_thread
 from ..with_aio import with_aio
 from .events import Events, Timeline, seconds

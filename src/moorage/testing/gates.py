@@ -16,10 +16,11 @@ from ..exception import InvalidError
 from ..frames import shortened
 from ..runtime import forking
 from ..runtime.clocks.clock import Clock, Waiter
+from ..runtime.clocks.parking import park
 from ..runtime.clocks.virtual_clock import VirtualWaiter
 from ..runtime.input import Input
 from ..runtime.real import Real
-from ..runtime.uninterruptible import park, uninterruptible
+from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter
 from ..with_aio import with_aio
 from .submission import Submission

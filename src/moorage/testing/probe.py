@@ -16,12 +16,13 @@ from ..exception import InvalidError
 from ..frames import shortened
 from ..runtime import forking
 from ..runtime.clocks.clock import Clock, system_clock
+from ..runtime.clocks.parking import park
 from ..runtime.clocks.patched_time import current_virtual_clock
 from ..runtime.input import Input, InputState, Target
 from ..runtime.labels import shown_call, type_name
 from ..runtime.pools.batching import members_of
 from ..runtime.real import Real
-from ..runtime.uninterruptible import park, uninterruptible
+from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter
 from ..with_aio import with_aio
 from .events import Event, EventKind, Events, Timeline

@@ -13,11 +13,12 @@ from typing import Final, cast
 from ..exception import ClockStuckError, InvalidError, SequenceError
 from ..frames import short
 from ..runtime.clocks.clock import Clock, Waiter, system_clock
+from ..runtime.clocks.parking import park
 from ..runtime.clocks.patched_time import current_virtual_clock
 from ..runtime.clocks.virtual_clock import VirtualWaiter
 from ..runtime.clocks.virtual_loop import VirtualLoop
 from ..runtime.real import Real
-from ..runtime.uninterruptible import begins_uninterruptible, park, uninterruptible
+from ..runtime.uninterruptible import begins_uninterruptible, uninterruptible
 from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter
 
 # Real seconds that a step outside of virtual time waits for its turn.

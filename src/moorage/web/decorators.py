@@ -10,16 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, Never
 
 from .. import config
-from ..declaring.marks import (
-    PartialFunction,
-    Web,
-    WebDecorator,
-    mark,
-    name_of,
-    parameters_beside_self,
-    positional_arguments,
-    refuse_class,
-)
+from ..declaring.marks import Web, name_of, parameters_beside_self, positional_arguments
+from ..declaring.partial import PartialFunction, WebDecorator, mark, refuse_class
 from ..exception import (
     DeprecationError,
     InvalidArgumentsError,

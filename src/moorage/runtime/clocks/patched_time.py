@@ -28,7 +28,8 @@ from .. import forking
 from ..outcome import user_frames
 from ..real import Real
 from ..thread_state import thread_state
-from ..uninterruptible import park, uninterruptible
+from ..uninterruptible import uninterruptible
+from .parking import park
 
 # What `time.time()` counts from: 2020-01-01 00:00 UTC, when virtual time is 0.
 EPOCH: Final = 1577836800

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..clocks.clock import Clock
+from ..effects import Around
 from ..input import IllegalMove, Input
 from ..outcome import Outcome
 from .lifecycle import Lifecycle
 from .slots import Slots
-from .thread_lane import Around
 
 Effect = Callable[[], object]
 

@@ -19,6 +19,7 @@ from typing import Final
 from .. import forking
 from ..background import log
 from ..clocks.clock import join_threads
+from ..effects import carry_out
 from ..input import Input
 from ..real import Real
 from ..thread_state import thread_state
@@ -27,7 +28,7 @@ from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
 from .slots import Slots
 from .task_lane import TaskLane, stop_inherited
-from .thread_lane import ThreadLane, Worker, carry_out, place_of
+from .thread_lane import ThreadLane, Worker, place_of
 
 logger: Final = logging.getLogger("moorage")
 

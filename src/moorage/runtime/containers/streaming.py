@@ -18,9 +18,10 @@ from typing import Any, Final
 from ...exception import InputCancellation
 from .. import forking
 from ..clocks.clock import Clock
+from ..clocks.parking import park
 from ..input import Call
 from ..real import Real
-from ..uninterruptible import park, uninterruptible
+from ..uninterruptible import uninterruptible
 
 # Items a generator may be ahead of its reader.
 AHEAD: Final = 16

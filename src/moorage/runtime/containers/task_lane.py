@@ -28,12 +28,12 @@ from .. import forking
 from ..captured import decimal_context, own_decimal_context
 from ..clocks.clock import Clock, acquire_in_turns
 from ..context import running_input
+from ..effects import Around, Effect, Settle, carry_out, end_child
 from ..input import Input, InputState
 from ..outcome import Outcome, Value, failure_of
 from ..real import Real
 from .loopwatch import LoopWatch
 from .streaming import stream_of
-from .thread_lane import Around, Effect, Settle, carry_out, end_child
 
 # Inputs started in a row before the loop gets a turn for everything else.
 STARTS_PER_TURN: Final = 128

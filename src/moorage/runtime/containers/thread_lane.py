@@ -18,20 +18,19 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from ...exception import InputCancellation, RemoteError
-from .. import forking
-from ..background import log
+from ...exception import InputCancellation
 from ..captured import decimal_context, own_decimal_context
 from ..clocks.clock import Clock, acquire_in_turns
 from ..context import running_input
+from ..effects import Around, Effect, Settle, carry_out, end_child
 from ..guards.cells import Cell, bind_cell
 from ..input import Input, InputState, Target
-from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
+from ..outcome import Cancelled, Outcome, Value, failure_of
 from ..places import place_in_stack
 from ..real import Real
 from ..stacks import current_frames
@@ -40,11 +39,6 @@ from .streaming import stream_of
 
 logger: Final = logging.getLogger("moorage")
 
-Effect = Callable[[], object]
-Settle = Callable[[Any, Input, Outcome, bool | None], tuple[Input | None, Sequence[Effect]]]
-
-Around = Callable[[Input, Callable[..., Any]], Callable[..., Any]]
-"""Says what to call for an input in the place of its function: see ``probing.py``."""
 
 _NOT_RUN: Final = Cancelled("the input was cancelled before it ran")
 _set_running: Final = running_input.set
@@ -386,25 +380,6 @@ class ThreadLane:
         frames = current_frames()
         places = [place_in_stack(frames.get(ident)) for ident in idents]
         return [place for place in places if place is not None]
-
-
-def end_child(
-    container: object, input: Input, outcome: Outcome, runs_async: bool | None
-) -> NoReturn:
-    """In the place of `settle` in a forked child, where nobody waits for the outcome."""
-    error = outcome.error if isinstance(outcome, Failure) else None
-    if isinstance(error, RemoteError) and isinstance(error.__cause__, SystemExit):
-        error = error.__cause__
-    forking.end_child(error)
-
-
-def carry_out(effects: Iterable[Effect]) -> None:
-    """Carry out effects with no lock held; one that fails does not stop the others."""
-    for effect in effects:
-        try:
-            effect()
-        except Exception as error:
-            log(logger, logging.ERROR, "an effect of moorage failed", exc_info=error)
 
 
 def place_of(thread: threading.Thread) -> str:

@@ -39,8 +39,8 @@ from .. import forking
 from ..background import let_go, log
 from ..clocks.clock import Clock, Waiter, acquire_in_turns, acquire_within
 from ..containers.container import Container, ContainerFactory, ContainerState, Effect
-from ..containers.thread_lane import Around, carry_out
 from ..context import running_input
+from ..effects import Around, carry_out
 from ..input import IllegalMove, Input, InputState
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..real import Real

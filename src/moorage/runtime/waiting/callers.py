@@ -14,6 +14,7 @@ from functools import partial
 from typing import cast
 
 from ..clocks.clock import Waiter
+from ..clocks.parking import park
 from ..containers.container import Container
 from ..containers.task_lane import InputTask
 from ..context import current_input, running_input
@@ -22,7 +23,6 @@ from ..input import Input
 from ..pools.pool import Pool
 from ..real import Real
 from ..thread_state import thread_state
-from ..uninterruptible import park
 from .async_waiters import AsyncWaiter
 from .deadlock import check_wait, task_wait_ended
 from .waits import On, Reader, TaskWaits, Wait, open_streams, task_waits_of, waits_in_progress
