@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from moorage.exception import ClockStuckError
-from moorage.runtime import background as elsewhere
+from moorage.runtime import background
 from moorage.runtime.clocks import clock as clock_module
 from moorage.runtime.clocks.clock import RealClock, system_clock
 from moorage.runtime.clocks.timekeeper import Timekeeper, TimerQueue
@@ -64,7 +64,7 @@ def test_timekeeper_survives_a_callback_that_raises(caplog: pytest.LogCaptureFix
         keeper.call_at(0.0, done.set)
         assert done.wait(10)
     keeper.stop()
-    assert elsewhere.flush(10)
+    assert background.flush(10)
     assert "a timer of moorage failed" in caplog.text
 
 
@@ -82,7 +82,7 @@ def test_nothing_that_a_callback_raises_ends_the_timekeeper(
     keeper.call_at(0.0, done.set)
     assert done.wait(10)
     keeper.stop()
-    assert elsewhere.flush(10)
+    assert background.flush(10)
     assert "a timer of moorage failed" in caplog.text
 
 
@@ -96,7 +96,7 @@ def test_nothing_that_a_callback_raises_ends_virtual_time(
         clock.call_at(1.0, fail)
         clock.sleep(2)
         assert clock.now() == 2
-    assert elsewhere.flush(10)
+    assert background.flush(10)
     assert "a timer of moorage failed" in caplog.text
 
 

@@ -14,7 +14,7 @@ import pytest
 import moorage
 from moorage import config
 from moorage.exception import DeadlockError
-from moorage.runtime import background as elsewhere
+from moorage.runtime import background
 from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.waiting import callers
 from moorage.runtime.waiting.waits import open_streams, waits_in_progress
@@ -480,7 +480,7 @@ def test_nothing_is_kept_of_what_was_looked_at(clock):
             for _ in range(3):
                 f.remote(1)
             f.remote(0)  # the pool's queue lets go of the inputs that were taken out of it
-            assert elsewhere._cleanup.flush(30)  # what an alarm's step has dropped dies there
+            assert background._cleanup.flush(30)  # what an alarm's step has dropped dies there
             assert [ref() for ref in seen[:3]] == [None] * 3
         finally:
             gc.enable()

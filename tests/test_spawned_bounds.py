@@ -11,7 +11,7 @@ import moorage
 from moorage import App, FunctionCall, config
 from moorage.calling.registry import registry
 from moorage.exception import OutputExpiredError
-from moorage.runtime import background as elsewhere
+from moorage.runtime import background
 from moorage.runtime.clocks.virtual_clock import VirtualClock
 
 
@@ -54,7 +54,7 @@ def empty_registry(monkeypatch):
 def cleaned_up():
     """Wait until the thread for cleaning up has done all that it was handed."""
     done = threading.Event()
-    elsewhere.do_elsewhere(done.set)
+    background.in_background(done.set)
     assert done.wait(30)
 
 

@@ -576,7 +576,7 @@ def test_time_stands_until_what_was_dropped_is_closed(way, monkeypatch):
     app, clock = moorage.App(), VirtualClock()
     let_go = threading.Event()
     monkeypatch.setattr(
-        "moorage.calling.waited.do_elsewhere",
+        "moorage.calling.waited.in_background",
         lambda callback: threading.Thread(target=lambda: (let_go.wait(30), callback())).start(),
     )
 

@@ -58,7 +58,7 @@ from .exception import (
     NotFoundError,
     UnimplementedError,
 )
-from .frames import shortened, warn
+from .frames import hide_our_frames, warn
 from .functions import Function
 from .partial_function import parameter
 from .retries import Retries
@@ -137,7 +137,7 @@ class App:
             cloud's and have no effect here.
     """
 
-    @shortened
+    @hide_our_frames
     def __init__(
         self,
         name: str | None = None,
@@ -271,7 +271,7 @@ class App:
 
     # -- registering ------------------------------------------------------------------
 
-    @shortened
+    @hide_our_frames
     def function(
         self,
         *args: Never,
@@ -389,7 +389,7 @@ class App:
         self._check_cloud("app.function", cloud_arguments, decorating=False)
         options = checked_options("app.function", **shared)
 
-        @shortened
+        @hide_our_frames
         def decorate(function: Any) -> Any:
             raw, marks = raw_and_marks(function)
             if isinstance(raw, type):
@@ -450,7 +450,7 @@ class App:
         return decorate
 
     # What type checkers know of dataclasses gives `C(k=1)` its types.
-    @shortened
+    @hide_our_frames
     @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     def cls(
         self,
@@ -539,7 +539,7 @@ class App:
         self._check_cloud("app.cls", cloud_arguments, decorating=False)
         options = checked_options("app.cls", **shared)
 
-        @shortened
+        @hide_our_frames
         def decorate(user_class: Any) -> Any:
             raw, marks = raw_and_marks(user_class)
             if not isinstance(raw, type):
@@ -608,7 +608,7 @@ class App:
             self._services[f"{cls.__name__}.*"] = service
             cls._plain_service = service
 
-    @shortened
+    @hide_our_frames
     def local_entrypoint(self, *args: Never, name: str | None = None) -> EntrypointDecorator:
         """Register what the program does when it is run from the command line.
 
@@ -620,7 +620,7 @@ class App:
         if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f'name must be a string, got {name!r}; write name="main"')
 
-        @shortened
+        @hide_our_frames
         def decorate(function: Any) -> Any:
             if not _may_be_entrypoint(function):
                 raise InvalidAttributeError(
@@ -639,7 +639,7 @@ class App:
 
         return decorate
 
-    @shortened
+    @hide_our_frames
     def include(self, /, other_app: App, inherit_tags: bool = True) -> App:
         """Let this app's runs be runs of `other_app` too, and have its functions by name.
 
@@ -692,7 +692,7 @@ class App:
         return await run_in_thread(lambda: self._deploy(name=name, strategy=strategy))
 
     @with_aio(_deploy_async)
-    @shortened
+    @hide_our_frames
     def deploy(
         self,
         *,

@@ -21,7 +21,7 @@ from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
 from .declaring.targets import check_batched_class, make_target
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
-from .frames import short, shortened
+from .frames import hide_our_frames, without_our_frames
 from .functions import Function, FunctionAutoscalerManager, Service
 from .partial_function import parameter as parameter
 from .retries import Retries
@@ -111,13 +111,13 @@ class Cls:
             try:
                 values = self._declared.bind(args, kwargs, check_types=True)
             except Error as error:
-                raise short(error)
+                raise without_our_frames(error)
             return Obj(self, Values(self, args, kwargs, values=values))
         return Obj(self, Values(self, args, kwargs))
 
     # -- other options ----------------------------------------------------------
 
-    @shortened
+    @hide_our_frames
     def with_options(
         self,
         *,
@@ -169,13 +169,13 @@ class Cls:
             lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
         )
 
-    @shortened
+    @hide_our_frames
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Cls:
         """The class with another input concurrency; see `Function.with_concurrency`."""
         concurrency = Concurrency(max_inputs, target_inputs).checked()
         return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
 
-    @shortened
+    @hide_our_frames
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
         """The class with another dynamic batching of its one method; see `batched`.
 

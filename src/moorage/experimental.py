@@ -20,7 +20,7 @@ from .exception import (
     InvalidUseError,
     NotInContainerError,
 )
-from .frames import shortened, warn
+from .frames import hide_our_frames, warn
 from .running import deployments
 from .runtime.containers.container import Container
 from .runtime.context import current_input
@@ -38,7 +38,7 @@ def _container(name: str, error: type[InvalidError] = NotInContainerError) -> Co
     return container
 
 
-@shortened
+@hide_our_frames
 def get_local_input_concurrency() -> int:
     """How many inputs this container may run now: the larger of its limit and what runs.
 
@@ -49,7 +49,7 @@ def get_local_input_concurrency() -> int:
     return max(slots.limit, len(slots.held))
 
 
-@shortened
+@hide_our_frames
 def set_local_input_concurrency(concurrency: int) -> None:
     """Set how many inputs this container may run, from 1 to its max_inputs.
 
@@ -75,7 +75,7 @@ def set_local_input_concurrency(concurrency: int) -> None:
     container.host.resize(container, number)
 
 
-@shortened
+@hide_our_frames
 def stop_fetching_inputs() -> None:
     """Take no more inputs in this container; it ends when those it has are done.
 
@@ -86,7 +86,7 @@ def stop_fetching_inputs() -> None:
     container.host.stop_fetching(container)
 
 
-@shortened
+@hide_our_frames
 def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
     """The old place of ``clustered``: accepted with a warning, in strict mode too."""
     if args:

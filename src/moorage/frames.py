@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E", bound=BaseException)
 
 
-def short(error: E) -> E:
+def without_our_frames(error: E) -> E:
     """`error` without the frames of ours that it starts with, to be raised once more.
 
     One of another kind that comes from further in than the frame which raises it
@@ -38,34 +38,34 @@ def short(error: E) -> E:
     return error
 
 
-def shortened(function: F) -> F:
+def hide_our_frames(function: F) -> F:
     """`function`, whose errors leave it with one frame of ours instead of all.
 
     Arguments that it does not take are an `InvalidArgumentsError`.  What the
     user's code raises keeps the user's frames.
     """
-    return _shortened(function, shown_name(function), "")
+    return _hide_our_frames(function, shown_name(function), "")
 
 
-def shortened_as(name: str, unknown: str = "") -> Callable[[F], F]:
-    """As `shortened`, for a function that users know as `name`.
+def hide_our_frames_as(name: str, unknown: str = "") -> Callable[[F], F]:
+    """As `hide_our_frames`, for a function that users know as `name`.
 
     `unknown` says what to write instead of a keyword argument that is none.
     """
-    return lambda function: _shortened(function, name, unknown)
+    return lambda function: _hide_our_frames(function, name, unknown)
 
 
-def _shortened(function: F, name: str, unknown: str) -> F:
+def _hide_our_frames(function: F, name: str, unknown: str) -> F:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except TypeError as error:
             if not is_about_arguments(error):
-                raise short(error)
+                raise without_our_frames(error)
             raise wrong_arguments(function, name, args, kwargs, unknown) from None
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     return cast(F, call)
 

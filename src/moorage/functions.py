@@ -56,7 +56,7 @@ from .exception import (
     NotFoundError,
     UnimplementedError,
 )
-from .frames import short, shortened, warn
+from .frames import hide_our_frames, warn, without_our_frames
 from .retries import Retries
 from .running import deployments
 from .running.runs import MakePool, Run
@@ -277,7 +277,7 @@ class Function(Generic[P, R_co, O_co]):
         try:
             result: O_co = local(*args, **kwargs)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
         return result
 
     # -- what it is -------------------------------------------------------------
@@ -356,7 +356,7 @@ class Function(Generic[P, R_co, O_co]):
 
     # -- other options ----------------------------------------------------------
 
-    @shortened
+    @hide_our_frames
     def with_options(
         self,
         *,
@@ -411,7 +411,7 @@ class Function(Generic[P, R_co, O_co]):
             lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
         )
 
-    @shortened
+    @hide_our_frames
     def with_concurrency(
         self, *, max_inputs: int, target_inputs: int | None = None
     ) -> Function[P, R_co, O_co]:
@@ -428,7 +428,7 @@ class Function(Generic[P, R_co, O_co]):
         concurrency = Concurrency(max_inputs, target_inputs).checked()
         return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
 
-    @shortened
+    @hide_our_frames
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R_co, O_co]:
         """The function with another dynamic batching, and containers of its own.
 
@@ -561,7 +561,7 @@ class Function(Generic[P, R_co, O_co]):
         return named
 
     @classmethod
-    @shortened
+    @hide_our_frames
     def from_id(cls, function_id: str, *, client: object = None) -> Function[..., Any, Any]:
         """The function with this `object_id`, while it lives.
 

@@ -16,7 +16,7 @@ from .declaring.parameters import parameter as parameter
 from .declaring.partial import BatchDecorator, Decorator, MethodDecorator, mark, refuse_class
 from .declaring.partial import PartialFunction as PartialFunction
 from .exception import InvalidError
-from .frames import shortened
+from .frames import hide_our_frames
 from .runtime.real import Real
 from .web.decorators import asgi_app as asgi_app
 from .web.decorators import fastapi_endpoint as fastapi_endpoint
@@ -39,7 +39,7 @@ def concurrent(*, max_inputs: int) -> Decorator: ...
 def concurrent(*, max_inputs: int, target_inputs: int | None) -> Decorator: ...
 @overload
 def concurrent(*, target_inputs: int) -> Decorator: ...
-@shortened
+@hide_our_frames
 def concurrent(
     *args: object, max_inputs: int | None = None, target_inputs: int | None = None
 ) -> Decorator:
@@ -64,14 +64,14 @@ def concurrent(
         raise positional_arguments("concurrent", args[0], "@moorage.concurrent(max_inputs=10)")
     marked = Concurrency(max_inputs, target_inputs).checked()
 
-    @shortened
+    @hide_our_frames
     def decorate(obj: Any) -> Any:
         return mark("concurrent", obj, concurrency=marked)
 
     return decorate
 
 
-@shortened
+@hide_our_frames
 def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
     """Mark a function that takes lists, for the inputs of several callers at once.
 
@@ -95,7 +95,7 @@ def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
         )
     batching = checked_batching(max_batch_size, wait_ms)
 
-    @shortened
+    @hide_our_frames
     def decorate(obj: Any) -> Any:
         refuse_class("batched", obj)
         return mark("batched", obj, batching=batching)
@@ -103,7 +103,7 @@ def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
     return decorate
 
 
-@shortened
+@hide_our_frames
 def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
     """Make a method of an app's class callable with ``.remote()`` and the like.
 
@@ -113,7 +113,7 @@ def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
     if args:
         raise positional_arguments("method", args[0], "@moorage.method()")
 
-    @shortened
+    @hide_our_frames
     def decorate(obj: Any) -> Any:
         refuse_class("method", obj)
         return mark("method", obj, is_method=True, is_generator=is_generator)
@@ -121,7 +121,7 @@ def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
     return decorate
 
 
-@shortened
+@hide_our_frames
 def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
     """Run a method once in each container, before its first input.
 
@@ -131,7 +131,7 @@ def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
     if args:
         raise positional_arguments("enter", args[0], "@moorage.enter()")
 
-    @shortened
+    @hide_our_frames
     def decorate(obj: Any) -> Any:
         refuse_class("enter", obj)
         # Written twice, it runs once, at the earlier of the two times.
@@ -141,13 +141,13 @@ def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
     return decorate
 
 
-@shortened
+@hide_our_frames
 def exit(*args: Never) -> Callable[[F], F]:
     """Run a method once in each container whose enter hooks succeeded, after its last input."""
     if args:
         raise positional_arguments("exit", args[0], "@moorage.exit()")
 
-    @shortened
+    @hide_our_frames
     def decorate(obj: Any) -> Any:
         refuse_class("exit", obj)
         return mark("exit", obj, exit=True)
@@ -155,7 +155,7 @@ def exit(*args: Never) -> Callable[[F], F]:
     return decorate
 
 
-@shortened
+@hide_our_frames
 def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
     """Accepted, checked, and without effect: a cluster of machines is the cloud's.
 
@@ -168,14 +168,14 @@ def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
     if size <= 0:
         raise InvalidError(f"the cluster size must be 1 or more, got {size!r}; write size=1")
 
-    @shortened
+    @hide_our_frames
     def decorate(obj: Any) -> Any:
         return mark("clustered", obj, cluster_size=size)
 
     return decorate
 
 
-@shortened
+@hide_our_frames
 def sessioned(*args: Never) -> Decorator:
     """Modal's mark for the class of a ``Server``; there are none here.
 
@@ -185,7 +185,7 @@ def sessioned(*args: Never) -> Decorator:
     if args:
         raise positional_arguments("sessioned", args[0], "@moorage.sessioned()")
 
-    @shortened
+    @hide_our_frames
     def decorate(obj: Any) -> Any:
         raw = obj.raw if isinstance(obj, PartialFunction) else obj
         if not Real.isclass(raw):

@@ -12,7 +12,7 @@ from typing import Final
 
 from . import config
 from .exception import InvalidArgumentsError, InvalidError
-from .frames import shortened
+from .frames import hide_our_frames
 
 # Seconds; Modal never retries sooner, ours only in strict mode.
 _STRICT_FLOOR: Final = 1.0
@@ -42,7 +42,7 @@ class Retries:
     initial_delay: timedelta
     max_delay: timedelta
 
-    @shortened
+    @hide_our_frames
     def __init__(
         self,
         *,

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from .exception import DeprecationError, Error
-from .frames import is_about_arguments, short, shown_name, wrong_arguments
+from .frames import is_about_arguments, shown_name, without_our_frames, wrong_arguments
 from .runtime.real import Real
 
 P = ParamSpec("P")
@@ -40,7 +40,7 @@ class FunctionWithAio(Generic[P, R_co]):
         try:
             return self._function(*args, **kwargs)
         except (Error, DeprecationError) as error:
-            raise short(error)
+            raise without_our_frames(error)
         except TypeError as error:
             if not is_about_arguments(error):
                 raise
@@ -54,7 +54,7 @@ class FunctionWithAio(Generic[P, R_co]):
                 return self._function(*args, **kwargs)
             return await self._aio(*args, **kwargs)
         except (Error, DeprecationError) as error:
-            raise short(error)
+            raise without_our_frames(error)
 
 
 class IterationWithAio(Generic[P, T_co]):

@@ -26,7 +26,7 @@ from ..exception import (
     OutputExpiredError,
     QueueTimeoutError,
 )
-from ..frames import short
+from ..frames import without_our_frames
 from ..runtime import forking
 from ..runtime.background import let_go
 from ..runtime.captured import decimal_context, own_decimal_context
@@ -42,7 +42,7 @@ from ..runtime.waiting.callers import park_for, wait_for
 from ..runtime.waiting.waits import blockers_of, open_streams
 from ..with_aio import FunctionWithAio, MethodWithAio
 from .registry import Record, registry
-from .waited import error_of, later, warn_if_loop_runs, written
+from .waited import clean_up_soon, error_of, warn_if_loop_runs, written
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class Gather:
                     gathering.leave()
             return gathering.results()
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
         finally:
             # They lead to the error, and its traceback to this frame.
             del function_calls, gathering, self
@@ -96,10 +96,10 @@ class Gather:
                         await wait_for(group.pool, waiter, gathering)
             finally:
                 if gathering.is_open:
-                    later(gathering.leave)
+                    clean_up_soon(gathering.leave)
             return gathering.results()
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
         finally:
             del function_calls, gathering, self
 
@@ -645,7 +645,7 @@ class Get(Generic[R_co]):
         try:
             input = call._input_at(index)
         except Error as error:
-            raise short(error)
+            raise without_our_frames(error)
         if input.outcome is None:
             pool = call._started_pool()
             waiter = pool.clock.make_waiter()
@@ -670,7 +670,7 @@ class Get(Generic[R_co]):
         try:
             input = call._input_at(index)
         except Error as error:
-            raise short(error)
+            raise without_our_frames(error)
         if input.outcome is None:
             pool = call._started_pool()
             waiter = make_async_waiter()
@@ -685,7 +685,7 @@ class Get(Generic[R_co]):
                     if timer is not None:
                         timer.cancel()
                     if input.outcome is None:
-                        later(partial(call._remove, input, wake))
+                        clean_up_soon(partial(call._remove, input, wake))
                 if input.outcome is None:
                     raise _timed_out(call, timeout)
         outcome = input.outcome
@@ -717,7 +717,7 @@ class Iter(Generic[R_co]):
             for index in _indices(call, start, end):
                 yield call.get(index=index)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     async def aio(self, *, start: int = 0, end: int | None = None) -> AsyncIterator[R_co]:
         """As calling it, for ``async for``."""
@@ -726,7 +726,7 @@ class Iter(Generic[R_co]):
             for index in _indices(call, start, end):
                 yield await call.get.aio(index=index)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
 
 def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:

@@ -27,7 +27,7 @@ from ..exception import (
     InputCancelledError,
     ResourceExhaustedError,
 )
-from ..frames import short
+from ..frames import without_our_frames
 from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock
 from ..runtime.guards.cells import strike_again
@@ -40,7 +40,7 @@ from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import block_loop, park_for, wait_for
 from ..serialize.serializing import SerializingTarget, serialize_inputs
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, are_plain, rows_of
-from .waited import error_of, later, sits_in_step, warn_if_loop_runs, written
+from .waited import clean_up_soon, error_of, sits_in_step, warn_if_loop_runs, written
 
 R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
@@ -337,7 +337,7 @@ class MapResults(Generic[R_co]):
         try:
             return next(self._steps)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def __aiter__(self) -> AsyncIterator[R_co]:
         return self._async_steps
@@ -346,7 +346,7 @@ class MapResults(Generic[R_co]):
         try:
             return await anext(self._async_steps)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def close(self) -> None:
         """Cancel what is left.  Harmless if it has ended or never began."""
@@ -478,7 +478,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             try:
                 call = reading.begin()
             except Error as error:
-                raise short(error)
+                raise without_our_frames(error)
             way = "await" if reading.name == "for_each" else "async for ... in"
             instead = f"{way} {{}}.{reading.name}.aio(...)"
             warn_if_loop_runs(written(call.target), f"{reading.name}(...)", instead)
@@ -511,9 +511,9 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
     except GeneratorExit:
         # Closed, or collected, maybe while some lock is held: take none here.
         try:
-            later(reading.close, reading.clock)
+            clean_up_soon(reading.close, reading.clock)
         except (InputCancellation, KeyboardInterrupt):  # it would be lost with the reader
-            later(reading.close, reading.clock)
+            clean_up_soon(reading.close, reading.clock)
             strike_again()
         raise
     except BaseException as error:
@@ -522,7 +522,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
         except InputCancellation:
             reading.close()
             raise
-        raise short(error)
+        raise without_our_frames(error)
     finally:
         if unblock_loop is not None:
             unblock_loop()
@@ -548,7 +548,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
             try:
                 call = reading.begin()
             except Error as error:
-                raise short(error)
+                raise without_our_frames(error)
         if any(isinstance(iterable, AsyncIterable) for iterable in reading.iterables):
             feeder = AsyncFeeder(call, reading.iterables, reading.starred)
         elif reading.needs_feeder:
@@ -577,7 +577,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
         if call.feeder_error is not None:
             raise call.feeder_error
     except GeneratorExit:
-        later(reading.close, reading.clock)
+        clean_up_soon(reading.close, reading.clock)
         if isinstance(feeder, AsyncFeeder):
             feeder.cancel()
             if not waits:
@@ -589,7 +589,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
         if isinstance(feeder, AsyncFeeder):
             feeder.cancel()
             await feeder.wait_ended()
-        raise short(error)
+        raise without_our_frames(error)
     call.finish()
     if isinstance(feeder, AsyncFeeder):
         await feeder.wait_ended()

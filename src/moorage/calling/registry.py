@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import config
 from ..runtime import forking
-from ..runtime.background import do_elsewhere
+from ..runtime.background import in_background
 from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.timekeeper import Timer
 from ..runtime.input import Input, call_number
@@ -179,7 +179,7 @@ class Registry:
         if len(self._settled) > config.findable_calls:
             gone = self._trim(min(_AT_ONCE, config.findable_calls // 8))
             if gone:
-                do_elsewhere(_Gone(gone))
+                in_background(_Gone(gone))
 
     def read(self, call: FunctionCall[Any], input: Input) -> None:
         """Somebody gets the error of `input`, whose call has a record."""
@@ -194,7 +194,7 @@ class Registry:
 
     def _on_read(self) -> None:
         """On the thread that keeps time."""
-        do_elsewhere(self._let_locals_go)
+        in_background(self._let_locals_go)
 
     def _let_locals_go(self) -> None:
         """Clear the frames of kept failures that were read, or that nobody else has.
@@ -358,7 +358,7 @@ class Registry:
             else:
                 del self._lines[line.clock]
         if gone:
-            do_elsewhere(_Gone(gone))
+            in_background(_Gone(gone))
 
 
 class _Expiry:

@@ -22,8 +22,8 @@ from types import AsyncGeneratorType
 from typing import Any, Generic, TypeVar, cast
 
 from ..exception import AsyncUsageWarning, Error, InputCancellation
-from ..frames import short, warn
-from ..runtime.background import do_elsewhere
+from ..frames import warn, without_our_frames
+from ..runtime.background import in_background
 from ..runtime.captured import capture, decimal_context, own_decimal_context
 from ..runtime.clocks.clock import Clock
 from ..runtime.containers.streaming import Stream
@@ -107,7 +107,7 @@ class StreamReader(Generic[Y_co]):
             return next(self._steps)
         except Exception as error:
             del self  # it leads to the error, and the error's traceback to this frame
-            raise short(error)
+            raise without_our_frames(error)
 
     def __aiter__(self) -> AsyncIterator[Y_co]:
         return self._async_steps
@@ -117,7 +117,7 @@ class StreamReader(Generic[Y_co]):
             return await anext(self._async_steps)
         except Exception as error:
             del self  # it leads to the error, and the error's traceback to this frame
-            raise short(error)
+            raise without_our_frames(error)
 
     def close(self) -> None:
         """Close the user's generator.  Harmless if it has ended or never began."""
@@ -149,7 +149,7 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             try:
                 pool = call.pool = submit((input,))
             except Error as error:
-                raise short(error)
+                raise without_our_frames(error)
         while True:
             with uninterruptible:
                 there, item = _next_item(call, pool, input, find_reader)
@@ -163,9 +163,9 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         call.reader = None  # at once: nobody waits for a reader that has gone
         # Closed, or collected, maybe while some lock is held: take none here.
         try:
-            later(lambda: _abandon(call, input), call.clock)
+            clean_up_soon(lambda: _abandon(call, input), call.clock)
         except (InputCancellation, KeyboardInterrupt):  # it would be lost with the reader
-            later(lambda: _abandon(call, input), call.clock)
+            clean_up_soon(lambda: _abandon(call, input), call.clock)
             strike_again()
         raise
     except BaseException:
@@ -208,7 +208,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
     try:
         pool = call.pool = submit((input,))
     except Error as error:
-        raise short(error)
+        raise without_our_frames(error)
     stream = call.stream
     try:
         while True:
@@ -225,7 +225,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
                 await wait_for(pool, waiter, input)
     except GeneratorExit:
         call.reader = None  # at once: nobody waits for a reader that has gone
-        later(lambda: _abandon(call, input), call.clock)
+        clean_up_soon(lambda: _abandon(call, input), call.clock)
         raise
     except BaseException:
         _abandon(call, input)
@@ -250,7 +250,7 @@ def sits_in_step(steps: AsyncGenerator[object, None]) -> bool:
     return cast("AsyncGeneratorType[object, None]", steps).ag_running
 
 
-def later(callback: Callable[[], object], clock: Clock | None = None) -> None:
+def clean_up_soon(callback: Callable[[], object], clock: Clock | None = None) -> None:
     """Do it soon on the thread for cleaning up: also from finalizers, which take no lock.
 
     Args:
@@ -258,7 +258,7 @@ def later(callback: Callable[[], object], clock: Clock | None = None) -> None:
     """
     if clock is not None and clock.participants is not None:
         callback = clock.participants.expected(callback, "what was dropped")
-    do_elsewhere(callback)
+    in_background(callback)
 
 
 def wait_let_in(pool: Pool, inputs: Sequence[Input], target: Target) -> None:
@@ -286,7 +286,7 @@ async def wait_let_in_async(pool: Pool, inputs: Sequence[Input]) -> None:
         await wait_for(pool, waiter, None)
     except GeneratorExit:
         # Collected, maybe while some lock is held: take none here.
-        later(lambda: pool.cancel_all(inputs), pool.clock)
+        clean_up_soon(lambda: pool.cancel_all(inputs), pool.clock)
         raise
     except BaseException:
         pool.cancel_all(inputs)

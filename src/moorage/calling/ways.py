@@ -30,7 +30,7 @@ from typing import (
 
 from .. import config
 from ..exception import ClockStuckError, Error, InvalidError
-from ..frames import short, shortened_as
+from ..frames import hide_our_frames_as, without_our_frames
 from ..runtime.containers.streaming import Stream
 from ..runtime.context import current_input, running_input
 from ..runtime.input import Input, Target
@@ -52,7 +52,6 @@ from .waited import (
     StreamReader,
     WaitedCall,
     error_of,
-    later,
     wait_let_in,
     wait_let_in_async,
     warn_if_loop_runs,
@@ -106,13 +105,13 @@ class Remote(Generic[P, R_co]):
                 input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
                 pool = function._submit((input,))
             except Error as error:
-                raise short(error)
+                raise without_our_frames(error)
             try:
                 park_for(pool, waiter, input)
             except BaseException as error:
                 pool.cancel(input)
                 if isinstance(error, ClockStuckError):
-                    raise short(error)
+                    raise without_our_frames(error)
                 raise
             outcome = input.outcome
             if type(outcome) is Value:
@@ -149,11 +148,11 @@ class Remote(Generic[P, R_co]):
         except Error as error:
             if pool is not None and input is not None:  # refused to wait: nobody would hear
                 pool.cancel(input)
-            raise short(error)
+            raise without_our_frames(error)
         except GeneratorExit:
             # Collected, maybe while some lock is held: take none here.
             if pool is not None and input is not None:
-                later(partial(pool.cancel, input), pool.clock)
+                clean_up_soon(partial(pool.cancel, input), pool.clock)
             raise
         except BaseException:
             if pool is not None and input is not None:
@@ -189,7 +188,7 @@ class Spawn(Generic[P, R_co]):
         try:
             call = self._spawned(args, kwargs)
         except Error as error:
-            raise short(error)
+            raise without_our_frames(error)
         pool = call._started_pool()
         if pool.waits_when_full:
             wait_let_in(pool, call._inputs, call.target)
@@ -200,7 +199,7 @@ class Spawn(Generic[P, R_co]):
         try:
             call = self._spawned(args, kwargs)
         except Error as error:
-            raise short(error)
+            raise without_our_frames(error)
         pool = call._started_pool()
         if pool.waits_when_full:
             await wait_let_in_async(pool, call._inputs)
@@ -236,14 +235,14 @@ class RemoteGen(Generic[P, Y_co]):
         try:
             return self._stream(args, kwargs)
         except Error as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
         """As calling it, for ``async for``."""
         try:
             return self._stream(args, kwargs)
         except Error as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def _stream(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StreamReader[Y_co]:
         function = self._function
@@ -303,7 +302,7 @@ class Map(Generic[R_co]):
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[R_co | BaseException]: ...
-    @shortened_as("map", COMMON_ARGUMENTS)
+    @hide_our_frames_as("map", COMMON_ARGUMENTS)
     def __call__(
         self,
         *input_iterators: Iterable[object] | AsyncIterable[object],
@@ -346,7 +345,7 @@ class Map(Generic[R_co]):
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[R_co | BaseException]: ...
-    @shortened_as("map.aio", COMMON_ARGUMENTS)
+    @hide_our_frames_as("map.aio", COMMON_ARGUMENTS)
     def aio(
         self,
         *input_iterators: Iterable[object] | AsyncIterable[object],
@@ -401,7 +400,7 @@ class Starmap(Generic[R_co]):
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[R_co | BaseException]: ...
-    @shortened_as("starmap", COMMON_ARGUMENTS)
+    @hide_our_frames_as("starmap", COMMON_ARGUMENTS)
     def __call__(
         self,
         input_iterator: Iterable[Iterable[object]],
@@ -446,7 +445,7 @@ class Starmap(Generic[R_co]):
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[R_co | BaseException]: ...
-    @shortened_as("starmap.aio", COMMON_ARGUMENTS)
+    @hide_our_frames_as("starmap.aio", COMMON_ARGUMENTS)
     def aio(
         self,
         input_iterator: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
@@ -479,7 +478,7 @@ class ForEach:
     def __repr__(self) -> str:
         return f"<{self._function.__name__}.for_each>"
 
-    @shortened_as("for_each", COMMON_ARGUMENTS)
+    @hide_our_frames_as("for_each", COMMON_ARGUMENTS)
     def __call__(
         self,
         *input_iterators: Iterable[object],
@@ -513,7 +512,7 @@ class ForEach:
                 async for _ in results:
                     pass
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def _results(
         self, iterables: tuple[Any, ...], kwargs: Mapping[str, object] | None, ignore: bool
@@ -534,7 +533,7 @@ class SpawnMap(Generic[R_co]):
     def __repr__(self) -> str:
         return f"<{self._function.__name__}.experimental_spawn_map>"
 
-    @shortened_as("spawn_map", COMMON_ARGUMENTS)
+    @hide_our_frames_as("spawn_map", COMMON_ARGUMENTS)
     def __call__(
         self, *input_iterators: Iterable[object], kwargs: Mapping[str, object] | None = None
     ) -> FunctionCall[R_co]:
@@ -567,7 +566,7 @@ class SpawnMap(Generic[R_co]):
                 await wait_let_in_async(pool, call._inputs)
             return call
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def _spawned(self, rows: list[Row], kwargs: Mapping[str, object] | None) -> FunctionCall[R_co]:
         function = self._function
@@ -593,7 +592,7 @@ class SpawnMapAndForget:
     def __repr__(self) -> str:
         return f"<{self._function.__name__}.spawn_map>"
 
-    @shortened_as("spawn_map", COMMON_ARGUMENTS)
+    @hide_our_frames_as("spawn_map", COMMON_ARGUMENTS)
     def __call__(
         self, *input_iterators: Iterable[object], kwargs: Mapping[str, object] | None = None
     ) -> None:
@@ -609,7 +608,7 @@ class SpawnMapAndForget:
         try:
             await self._function.experimental_spawn_map.aio(*input_iterators, kwargs=kwargs)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
 
 class Refused:

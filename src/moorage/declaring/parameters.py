@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 from .. import config
 from ..arguments import meant
 from ..exception import InvalidArgumentsError, InvalidError
-from ..frames import shortened
+from ..frames import hide_our_frames
 from .marks import REQUIRED, Batching
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Parameter:
 def parameter(*, default: T, init: bool = True) -> T: ...
 @overload
 def parameter(*, init: bool = True) -> Any: ...
-@shortened
+@hide_our_frames
 def parameter(*, default: object = REQUIRED, init: bool = True) -> Any:
     """A parameter of an app's class, given when an instance is made.
 

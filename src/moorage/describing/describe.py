@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Final, TextIO
 
 from ..exception import InvalidArgumentsError, InvalidError
-from ..frames import shortened
+from ..frames import hide_our_frames
 from ..runtime.real import Real
 from . import text as description
 
@@ -41,7 +41,7 @@ def describe(file: TextIO | None = None) -> None:
     print(description.text(sys._getframe(1)), end="", file=sys.stderr if file is None else file)
 
 
-@shortened
+@hide_our_frames
 def describe_on_signal(signum: int | str = "USR1") -> None:
     """Print what `describe` does, to standard error, whenever this signal comes.
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..exception import Error, InvalidArgumentsError, InvalidError
-from ..frames import short, shortened_as
+from ..frames import hide_our_frames_as, without_our_frames
 from ..runtime.clocks.clock import Clock
 from ..runtime.clocks.participants import Participants, clock_of_here
 from ..runtime.guards.interrupts import interrupts
@@ -31,7 +31,7 @@ class RunMethod:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    @shortened_as("app.run")
+    @hide_our_frames_as("app.run")
     def __call__(
         self,
         *,
@@ -148,7 +148,7 @@ class AppRun:
             self._part = participants, part
             return app
         except Error as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def _begin(self, clock: Clock | None) -> App:
         before = self._run
@@ -206,7 +206,7 @@ class AppRun:
             self._part = participants, part
             return app
         except Error as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     async def _begin_async(self, clock: Clock | None) -> App:
         before = self._run

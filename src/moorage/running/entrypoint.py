@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from ..exception import AsyncUsageWarning
 from ..frames import warn
 from ..runtime.real import Real
-from ..runtime.waiting.async_waiters import run_elsewhere
+from ..runtime.waiting.async_waiters import run_coroutine_in_thread
 
 if TYPE_CHECKING:
     from ..app import App
@@ -57,7 +57,7 @@ class LocalEntrypoint(Generic[P, R_co]):
                     "call it where no loop runs",
                     AsyncUsageWarning,
                 )
-                result = run_elsewhere(result)
+                result = run_coroutine_in_thread(result)
         value: R_co = result
         return value
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..exception import ExecutionError
 from ..runtime.containers.lifecycle import Hook
 from ..runtime.real import Real
-from ..runtime.waiting.async_waiters import make_async_waiter, run_elsewhere
+from ..runtime.waiting.async_waiters import make_async_waiter, run_coroutine_in_thread
 
 # Those whose hooks run in this context: a hook may use .local() of its own instance.
 _entering: Final[ContextVar[tuple[LocalInstance, ...]]] = ContextVar("entering", default=())
@@ -94,7 +94,7 @@ class LocalInstance:
                 elif Real._get_running_loop() is None:
                     Real.run(hook.function(instance))
                 else:  # no second loop may run in this thread
-                    run_elsewhere(hook.function(instance))
+                    run_coroutine_in_thread(hook.function(instance))
             entered = True
         finally:
             _entering.reset(token)

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, cast
 
-from ..runtime.background import do_elsewhere
+from ..runtime.background import in_background
 from ..runtime.pools.autoscaler import Limits
 from ..runtime.real import Real
 
@@ -101,7 +101,7 @@ class PoolKeys:
                 return
             # Finalizers run anywhere: these only hand over.
             forget = partial(self._forget, weakref.ref(key))
-            finalizers = [weakref.finalize(each, do_elsewhere, forget) for each in objects]
+            finalizers = [weakref.finalize(each, in_background, forget) for each in objects]
             for finalizer in finalizers:
                 finalizer.atexit = False
             self._kept[key] = finalizers

@@ -6,7 +6,7 @@ Each starts when it is first needed, and ends after `IDLE` seconds without work.
 handlers, ``__repr__`` and ``__del__`` of the user's run on these threads, so a log
 handler that blocks delays other records only.
 
-Every module may call `log_elsewhere` and `log`, from any thread, with or without locks of
+Every module may call `log_in_background` and `log`, from any thread, with or without locks of
 its own: nothing here takes a lock that somebody else holds for long.  `keep_time` is
 called by the threads that keep time, `flush` by whoever leaves a run.
 
@@ -142,7 +142,7 @@ def keep_time() -> None:
     thread_state.keeps_time = True
 
 
-def log_elsewhere(
+def log_in_background(
     logger: logging.Logger,
     level: int,
     message: str,
@@ -165,7 +165,7 @@ def log(
     Never raises: a handler or a patch of the user's that fails must not end a thread of ours.
     """
     if thread_state.keeps_time:
-        log_elsewhere(logger, level, message, *args, exc_info=exc_info)
+        log_in_background(logger, level, message, *args, exc_info=exc_info)
         return
     try:
         logger.log(level, message, *args, exc_info=exc_info)
@@ -173,7 +173,7 @@ def log(
         pass
 
 
-def do_elsewhere(work: Work) -> None:
+def in_background(work: Work) -> None:
     """Do `work` soon, on the thread for cleaning up, which may run the user's code."""
     _cleanup.add(work)
 

@@ -22,7 +22,7 @@ from ..declaring.parameters import checked_batching
 from ..declaring.partial import PartialFunction
 from ..declaring.targets import check_batched
 from ..exception import Error, ExecutionError, InvalidError
-from ..frames import short, shortened
+from ..frames import hide_our_frames, without_our_frames
 from ..functions import Function, Service
 from ..retries import Retries
 from ..running.runs import MakePool, Run, give_sigint_back
@@ -140,7 +140,7 @@ class FakeContainer(Generic[P, R_co]):
     def __init__(
         self: FakeContainer[..., Any], function: object, /, **options: Unpack[FakeOptions]
     ) -> None: ...
-    @shortened
+    @hide_our_frames
     def __init__(self, function: Any, /, **options: Unpack[FakeOptions]) -> None:
         unknown = options.keys() - FakeOptions.__annotations__.keys()
         if unknown:
@@ -184,7 +184,7 @@ class FakeContainer(Generic[P, R_co]):
             self._check_start()
         except BaseException as error:
             self._end()
-            raise short(error)
+            raise without_our_frames(error)
         return self
 
     def __exit__(
@@ -206,7 +206,7 @@ class FakeContainer(Generic[P, R_co]):
             self._check_start()
         except BaseException as error:
             await self._end_async()
-            raise short(error)
+            raise without_our_frames(error)
         return self
 
     async def __aexit__(
@@ -219,7 +219,7 @@ class FakeContainer(Generic[P, R_co]):
 
     def _check_not_entered(self) -> None:
         if self._run is not None:
-            raise short(
+            raise without_our_frames(
                 ExecutionError(
                     f"{self!r} is in use already; "
                     "leave it first, or write FakeContainer(...) for another"
@@ -296,7 +296,7 @@ class FakeContainer(Generic[P, R_co]):
         try:
             return _submit(self._function(), args, kwargs)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     @property
     def map(self) -> Map[R_co]:
@@ -315,7 +315,7 @@ class FakeContainer(Generic[P, R_co]):
         try:
             return self._function().remote_gen(*args, **kwargs)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def method(self, name: str) -> FakeMethod:
         """One method of a class that has several: ``container.method("add").submit(1)``.
@@ -334,14 +334,14 @@ class FakeContainer(Generic[P, R_co]):
                     f"write one of {', '.join(map(repr, self._functions))}"
                 )
         except Error as error:
-            raise short(error)
+            raise without_our_frames(error)
         return FakeMethod(function)
 
     def _function(self) -> Function[P, R_co, Any]:
         self._pool_now  # noqa: B018 - it must be in use
         if self._only is None:
             names = list(self._functions)
-            raise short(
+            raise without_our_frames(
                 InvalidError(
                     f"{self._service.name} has the methods {', '.join(names)}; "
                     f'write container.method("{names[0]}") to say which'
@@ -391,7 +391,7 @@ class FakeContainer(Generic[P, R_co]):
 
     # -- holding and waiting ------------------------------------------------------------------
 
-    @shortened
+    @hide_our_frames
     def hold(self, point: GatePoint) -> Gate:
         """Hold inputs at `point` from now on, until the gate is opened; see `Probe.hold`.
 
@@ -435,7 +435,7 @@ class FakeContainer(Generic[P, R_co]):
         """Wait until `condition()` is true; see `Probe.wait_until`."""
         self._probe.wait_until(condition)
 
-    @shortened
+    @hide_our_frames
     def set_limit(self, limit: int) -> None:
         """Run at most `limit` inputs at once from now on; interrupts none.
 
@@ -459,7 +459,7 @@ class FakeContainer(Generic[P, R_co]):
         batching = self._service.options.batching
         most = self._service.limits.max_inputs * (batching.max_batch_size if batching else 1)
         if isinstance(count, bool) or not 0 <= count <= most:
-            raise short(
+            raise without_our_frames(
                 InvalidError(
                     f"wait_running needs a count from 0 to {most}, as many as can run at once, "
                     f"got {count!r}; write FakeContainer(..., max_inputs=...) for more"
@@ -483,7 +483,7 @@ class FakeContainer(Generic[P, R_co]):
         finally:
             self._probe.unwatch(watch)
         if not met:
-            raise short(self._left())
+            raise without_our_frames(self._left())
 
     async def _wait_async(self, condition: Callable[[Pool], bool]) -> None:
         waiter = make_async_waiter()
@@ -495,7 +495,7 @@ class FakeContainer(Generic[P, R_co]):
         finally:
             self._probe.unwatch(watch)
         if not met:
-            raise short(self._left())
+            raise without_our_frames(self._left())
 
     def _left(self) -> ExecutionError:
         return ExecutionError(
@@ -523,7 +523,7 @@ class FakeContainer(Generic[P, R_co]):
     @property
     def _pool_now(self) -> Pool:
         if self._pool is None:
-            raise short(
+            raise without_our_frames(
                 ExecutionError(
                     f"the fake container of {self._service.name} is not in use; "
                     "write `with FakeContainer(...) as container:`, and use it inside"
@@ -551,7 +551,7 @@ class FakeMethod:
         try:
             return _submit(self._function, args, kwargs)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     @property
     def map(self) -> Map[Any]:
@@ -568,7 +568,7 @@ class FakeMethod:
         try:
             return self._function.remote_gen(*args, **kwargs)
         except Exception as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def __repr__(self) -> str:
         return f"<FakeMethod {self._function.__name__}>"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ..calling.function_call import FunctionCall
 from ..exception import InvalidError
-from ..frames import shortened
+from ..frames import hide_our_frames
 from ..runtime import forking
 from ..runtime.clocks.clock import Clock, Waiter
 from ..runtime.clocks.parking import park
@@ -100,7 +100,7 @@ class Gate:
                 self._remove(waiter.wake)
             self._check_open()
 
-    @shortened
+    @hide_our_frames
     def release(self, which: Submission[Any] | FunctionCall[Any] | None = None) -> None:
         """Let one input go on: the first that came, or `which`.
 

@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..exception import InvalidError
-from ..frames import shortened
+from ..frames import hide_our_frames
 from ..runtime import forking
 from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.parking import park
@@ -76,7 +76,7 @@ class Probe:
         """A picture of what happened until now, at most `width` characters of time wide."""
         return Timeline(self.events, width=width)
 
-    @shortened
+    @hide_our_frames
     def hold(self, point: GatePoint, *, of: Function[..., Any, Any] | None = None) -> Gate:
         """Hold inputs at `point` from now on, until the gate is opened.
 

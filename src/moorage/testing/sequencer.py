@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, cast
 
 from ..exception import ClockStuckError, InvalidError, SequenceError
-from ..frames import short
+from ..frames import without_our_frames
 from ..runtime.clocks.clock import Clock, Waiter, system_clock
 from ..runtime.clocks.parking import park
 from ..runtime.clocks.patched_time import current_virtual_clock
@@ -152,7 +152,7 @@ class Step:
                 raise
             self._arrive(came)
         except (SequenceError, ClockStuckError) as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     def __exit__(
         self,
@@ -187,7 +187,7 @@ class Step:
                 raise
             self._arrive(came)
         except SequenceError as error:
-            raise short(error)
+            raise without_our_frames(error)
 
     async def __aexit__(
         self,

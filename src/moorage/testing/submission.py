@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import Generic, TypeVar
 
 from ..calling.function_call import FunctionCall
-from ..frames import short
+from ..frames import without_our_frames
 from ..runtime.input import Input
 from ..runtime.labels import type_name
 from ..runtime.outcome import Cancelled, Outcome, Value
@@ -66,7 +66,7 @@ class Submission(Generic[R_co]):
             return self.call.get(timeout)
         except Exception as error:
             del self  # it leads to the error, and the error's traceback to this frame
-            raise short(error)
+            raise without_our_frames(error)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait until it is settled; what `result` would raise, None if it has a result.
@@ -78,7 +78,7 @@ class Submission(Generic[R_co]):
             self.call.get(timeout)
         except BaseException as error:
             if not self.done() or isinstance(error, KeyboardInterrupt):
-                raise short(error)
+                raise without_our_frames(error)
             # It may have settled just after the wait for it had run out.
             outcome = self._input.outcome
             assert outcome is not None

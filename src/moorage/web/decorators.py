@@ -18,11 +18,11 @@ from ..exception import (
     InvalidDomainsError,
     InvalidError,
 )
-from ..frames import shortened, warn
+from ..frames import hide_our_frames, warn
 from ..runtime.real import Real
 
 
-@shortened
+@hide_our_frames
 def fastapi_endpoint(
     *args: Never,
     method: str = "GET",
@@ -56,7 +56,7 @@ def fastapi_endpoint(
             f"method must be an HTTP method, got {method!r}; write one of {', '.join(_METHODS)}"
         )
 
-    @shortened
+    @hide_our_frames
     def decorate(obj: Any) -> Any:
         refuse_class("fastapi_endpoint", obj)
         return mark("fastapi_endpoint", obj, web=web)
@@ -67,7 +67,7 @@ def fastapi_endpoint(
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
-@shortened
+@hide_our_frames
 def web_endpoint(*args: Any, **kwargs: Any) -> WebDecorator:
     """The old name of ``fastapi_endpoint``: accepted with a warning, refused in strict mode."""
     message = (
@@ -79,7 +79,7 @@ def web_endpoint(*args: Any, **kwargs: Any) -> WebDecorator:
     return fastapi_endpoint(*args, **kwargs)
 
 
-@shortened
+@hide_our_frames
 def asgi_app(
     *args: Never,
     label: str | None = None,
@@ -95,7 +95,7 @@ def asgi_app(
     return _app_mark("asgi_app", label, custom_domains, requires_proxy_auth)
 
 
-@shortened
+@hide_our_frames
 def wsgi_app(
     *args: Never,
     label: str | None = None,
@@ -111,7 +111,7 @@ def wsgi_app(
     return _app_mark("wsgi_app", label, custom_domains, requires_proxy_auth)
 
 
-@shortened
+@hide_our_frames
 def web_server(
     port: int,
     *,
@@ -170,7 +170,7 @@ def _app_mark(
         requires_proxy_auth=requires_proxy_auth,
     )
 
-    @shortened
+    @hide_our_frames
     def decorate(obj: Any) -> Any:
         refuse_class(kind, obj)
         marked = mark(kind, obj, web=web)

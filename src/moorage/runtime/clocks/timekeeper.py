@@ -21,7 +21,7 @@ from types import MethodType
 from typing import Final
 
 from .. import forking
-from ..background import keep_time, let_go, log_elsewhere
+from ..background import keep_time, let_go, log_in_background
 from ..real import Real
 
 logger: Final = logging.getLogger("moorage")
@@ -211,7 +211,7 @@ def run_timer(due: list[Callback]) -> None:
         try:
             due[0]()
         except BaseException as error:
-            log_elsewhere(logger, logging.ERROR, "a timer of moorage failed", exc_info=error)
+            log_in_background(logger, logging.ERROR, "a timer of moorage failed", exc_info=error)
         if type(due[0]) is not MethodType:  # methods are those of the engine
             let_go(due)
     except BaseException:  # no memory is left

@@ -17,7 +17,7 @@ from contextvars import Context
 from typing import Final
 
 from .. import forking
-from ..background import log_elsewhere
+from ..background import log_in_background
 from ..clocks.clock import system_clock
 from ..clocks.timekeeper import Timer
 from ..input import Input
@@ -124,7 +124,7 @@ class LoopWatch:
             if target.is_reported:
                 return
             target.is_reported = True
-        log_elsewhere(
+        log_in_background(
             logger,
             logging.WARNING,
             "%s has blocked the event loop of its container for %.1f s, in %s; "

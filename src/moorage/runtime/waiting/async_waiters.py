@@ -171,7 +171,7 @@ def _in_own_thread(function: Callable[[], T]) -> asyncio.Future[T]:
     return future
 
 
-def run_elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_coroutine_in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine of the user's on a loop in a thread of its own, and block for its end.
 
     For a thread whose loop runs already.  It lives in the context of the caller.

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 import moorage
-from moorage.runtime import background as elsewhere
-from moorage.runtime.background import Errands, do_elsewhere, flush, log, log_elsewhere
+from moorage.runtime.background import Errands, flush, in_background, log, log_in_background
 from moorage.runtime.clocks.clock import system_clock
 from moorage.runtime.clocks.virtual_clock import VirtualClock
 
@@ -48,7 +47,7 @@ def test_records_are_written_in_order_by_one_thread(handled_by):
     seen: list[tuple[str, str]] = []
     handled_by(lambda record: seen.append((record.getMessage(), record.threadName)))
     for number in range(100):
-        log_elsewhere(logger, logging.ERROR, "number %d", number)
+        log_in_background(logger, logging.ERROR, "number %d", number)
     assert flush(10)
     assert seen == [(f"number {number}", "moorage-log") for number in range(100)]
 
@@ -60,7 +59,7 @@ def test_arguments_are_formatted_on_that_thread_too(handled_by):
 
     seen: list[str] = []
     handled_by(lambda record: seen.append(record.getMessage()))
-    log_elsewhere(logger, logging.ERROR, "%s", Shown())
+    log_in_background(logger, logging.ERROR, "%s", Shown())
     assert flush(10)
     assert seen == ["moorage-log"]
 
@@ -69,7 +68,7 @@ def test_an_error_is_written_with_its_traceback(handled_by):
     seen: list[Any] = []
     handled_by(lambda record: seen.append(record.exc_info))
     error = ValueError("shown")
-    log_elsewhere(logger, logging.ERROR, "failed", exc_info=error)
+    log_in_background(logger, logging.ERROR, "failed", exc_info=error)
     assert flush(10)
     assert seen[0][1] is error
 
@@ -109,8 +108,8 @@ def test_a_handler_that_raises_anything_ends_nothing(handled_by):
         raise SystemExit
 
     handled_by(exit)
-    log_elsewhere(logger, logging.ERROR, "first")
-    log_elsewhere(logger, logging.ERROR, "second")
+    log_in_background(logger, logging.ERROR, "first")
+    log_in_background(logger, logging.ERROR, "second")
     assert flush(10)
     assert seen == ["first", "second"]
 
@@ -131,7 +130,7 @@ def test_a_handler_that_fails_here_fails_nobody(handled_by):
 
 
 def test_the_thread_ends_when_it_has_nothing_to_do_and_comes_back(monkeypatch):
-    monkeypatch.setattr(elsewhere, "IDLE", 0.0)
+    monkeypatch.setattr(background, "IDLE", 0.0)
     errands = Errands("errands of a test")
     for _ in range(200):  # each may come just as the thread ends
         done = threading.Event()
@@ -150,7 +149,7 @@ def test_work_is_kept_while_no_thread_can_be_made_and_done_by_flush(monkeypatch)
 
     errands = Errands("errands of a test")
     done: list[int] = []
-    monkeypatch.setattr(elsewhere.Real.Thread, "start", fail)
+    monkeypatch.setattr(background.Real.Thread, "start", fail)
     errands.add(lambda: done.append(1))
     assert done == []
     assert errands.flush(10)
@@ -164,7 +163,7 @@ def test_what_a_finalizer_hands_over_may_be_added_anywhere():
         pass
 
     dropped = Dropped()
-    weakref.finalize(dropped, do_elsewhere, done.set)
+    weakref.finalize(dropped, in_background, done.set)
     del dropped
     gc.collect()
     assert done.wait(10)
@@ -183,13 +182,13 @@ def test_a_forked_child_writes_its_own_records_and_not_those_of_its_parent(handl
 
     parent = os.getpid()
     handled_by(write)
-    log_elsewhere(logger, logging.ERROR, "first of the parent")
-    log_elsewhere(logger, logging.ERROR, "second of the parent")
+    log_in_background(logger, logging.ERROR, "first of the parent")
+    log_in_background(logger, logging.ERROR, "second of the parent")
     assert blocked.wait(10)
     child = os.fork()
     if child == 0:
         logger.handlers[0].lock = threading.RLock()
-        log_elsewhere(logger, logging.ERROR, "of the child")
+        log_in_background(logger, logging.ERROR, "of the child")
         os._exit(0 if flush(10) else 1)
     assert os.waitpid(child, 0)[1] == 0
     go_on.set()
@@ -265,7 +264,7 @@ def users():
 
 def cleaned_up():
     done = threading.Event()
-    do_elsewhere(done.set)
+    in_background(done.set)
     assert done.wait(30)
 
 
