@@ -311,7 +311,7 @@ def test_a_random_program_loses_nothing(steps: list[object], waits: float, drain
             for step in steps:
                 world.take(step)
             clock.sleep(waits)
-            run = world.app._run
+            run = world.app._runs.run
             assert run is not None
             pools = list(run.pools.values())
             if waits == 300.0:

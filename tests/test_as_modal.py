@@ -1,20 +1,15 @@
 """``import modal`` means moorage: each in a process of its own."""
 
 import os
-import pathlib
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-import moorage
+from moorage.as_modal import MODULES
 
-PUBLIC = sorted(
-    path.stem
-    for path in pathlib.Path(moorage.__file__).parent.glob("*.py")
-    if not path.stem.startswith("_")
-)
+PUBLIC = sorted(MODULES - {"testing"})
 
 
 def run(program, *, cwd=None, **environment):
@@ -101,17 +96,40 @@ def test_every_public_module_is_the_same_whichever_name_is_imported_first(first)
     """)
 
 
-def test_packages_below_are_found_too():
+def test_only_what_modal_has_is_found_as_modal():
+    succeeds("""
+        import importlib, pkgutil
+        import moorage
+        from moorage.as_modal import MODULES
+        moorage.install_as_modal()
+        there = {
+            found.name.removeprefix("moorage.")
+            for found in pkgutil.walk_packages(moorage.__path__, "moorage.")
+        }
+        assert MODULES <= there, MODULES - there
+        ours = {name for name in there if name.split(".")[0] not in MODULES}
+        assert {"declaring.marks", "runtime.pools.pool", "frames", "web", "as_modal"} <= ours
+        for name in sorted(ours):
+            try:
+                importlib.import_module("modal." + name)
+            except ModuleNotFoundError as error:
+                assert ("modal." + name).startswith(error.name)
+            else:
+                raise AssertionError(name)
+            if "plots" not in name and "pytest" not in name:
+                importlib.import_module("moorage." + name)
+    """)
+
+
+def test_the_test_kit_is_found_too():
     succeeds("""
         import moorage
         moorage.install_as_modal()
-        import modal.runtime.containers.slots
-        from modal.runtime.containers.slots import Slots
-        import moorage.runtime.containers.slots
-        assert modal.runtime.containers.slots is moorage.runtime.containers.slots
-        assert Slots is moorage.runtime.containers.slots.Slots
-        assert moorage.runtime.__spec__.name == "moorage.runtime"
-        assert list(moorage.runtime.__path__)
+        import modal.testing.gates
+        import moorage.testing.gates
+        assert modal.testing.gates is moorage.testing.gates
+        assert moorage.testing.__spec__.name == "moorage.testing"
+        assert list(moorage.testing.__path__)
     """)
 
 

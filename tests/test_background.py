@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import moorage
+from moorage.runtime import background
 from moorage.runtime.background import Errands, flush, in_background, log, log_in_background
 from moorage.runtime.clocks.clock import system_clock
 from moorage.runtime.clocks.virtual_clock import VirtualClock

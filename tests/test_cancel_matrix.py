@@ -480,7 +480,7 @@ def by_leaving(stage):
             call = stage.function.spawn(True)
         stage.wait_reached()
         stage.leaves = True
-        run = stage.app._run
+        run = stage.app._runs.run
 
         def is_left():
             seen = stage.function.statistics()

@@ -286,7 +286,7 @@ def test_updated_limits_hold_for_who_names_the_same_values_again():
     assert limit_of(Model(name="y")) == 1
     with app.run():
         assert Model(name="x").run.remote(1) == 1
-        (pool,) = app._run.pools.values()
+        (pool,) = app._runs.run.pools.values()
         assert pool.options.limits.max_containers == 3
 
 
@@ -296,7 +296,7 @@ def test_updated_limits_of_very_many_values_are_kept_of_the_last_thousand():
         Model(name=str(number)).update_autoscaler(max_containers=2)
     assert limit_of(Model(name="1199")) == 2
     assert limit_of(Model(name="0")) == 1
-    assert len(app._pool_keys._keys) < 1100
+    assert len(app._runs.pool_keys._keys) < 1100
 
 
 def test_updated_limits_go_with_an_argument_that_nobody_can_name_again():

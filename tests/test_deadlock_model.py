@@ -360,7 +360,7 @@ class World:
     def check(self, pool, input):
         """`input` is about to be failed: is that right?"""
         self.failed += 1
-        model = Model(list(self.app._run.pools.values()), self.room, self.free)
+        model = Model(list(self.app._runs.run.pools.values()), self.room, self.free)
         if not model.live(input):
             self.accused.append(f"{input!r} would have got on")
 
@@ -376,7 +376,7 @@ class World:
                 pass
         # Nobody waits for these any more, but they must come to their end too.
         self.clock.sleep(FOREVER / 2)
-        for pool in list(self.app._run.pools.values()):
+        for pool in list(self.app._runs.run.pools.values()):
             s = pool.statistics()
             assert (s.queued, s.running, s.waiting) == (0, 0, 0)
 

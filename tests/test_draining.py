@@ -48,7 +48,7 @@ class Stage:
 
         leaver = in_threads(main)
         assert inside.wait(10)
-        run = self.app._run
+        run = self.app._runs.run
         draining.set()
         return leaver, run
 
@@ -148,7 +148,7 @@ def test_what_its_inputs_call_meanwhile_is_finished(in_threads, way, until_drain
 
     leaver = in_threads(main)
     assert started.wait(10)
-    until_draining(app._run)
+    until_draining(app._runs.run)
     go_on.set()
     leaver.result().get()
     assert seen == [1]
@@ -240,7 +240,7 @@ def test_what_an_enter_hook_calls_meanwhile_is_finished(in_threads, until_draini
 
     leaver = in_threads(main)
     assert entering.wait(10)
-    until_draining(app._run)
+    until_draining(app._runs.run)
     go_on.set()
     assert leaver.result().get() == "model"
 
@@ -294,7 +294,7 @@ def test_a_thread_and_a_task_that_outlive_their_input_are_outside(until_draining
     with app.run(drain=True):
         leaves_a_task.remote()
         waits.spawn()
-        run = app._run
+        run = app._runs.run
         threading.Thread(target=lambda: (until_draining(run), ended.set())).start()
     assert len(errors) == 1
 
@@ -335,7 +335,7 @@ def test_a_map_under_way_gets_what_was_accepted_and_then_the_error(
 
     leaver = in_threads(main)
     assert started.wait(10)
-    run = app._run
+    run = app._runs.run
     [pool] = run.pools.values()
     until_draining(run)
     go_on.set()
@@ -358,7 +358,7 @@ def test_a_stream_under_way_is_read_to_its_end(in_threads, until_draining):
         yield from range(1000)
 
     def read():
-        run = app._run
+        run = app._runs.run
         for item in numbers.remote_gen():
             until_draining(run)
             seen.append(item)
@@ -407,7 +407,7 @@ def test_cancelling_the_task_that_leaves_ends_the_drain(run_async, until_drainin
         async with app.run(drain=True):
             calls.append(await Work().work.spawn.aio())
             await anyio.to_thread.run_sync(started.wait)
-            run = app._run
+            run = app._runs.run
             threading.Thread(target=lambda: (until_draining(run), draining.set())).start()
 
     async def main():
@@ -493,7 +493,7 @@ def test_each_call_that_races_with_the_drain_is_refused_or_succeeds(
 
         with app.run(drain=True):
             pool_of = work.remote(0)
-            [pool] = app._run.pools.values()
+            [pool] = app._runs.run.pools.values()
             callers = [in_threads(call) for _ in range(8)]
             ready.wait(10)
         assert pool_of == 0

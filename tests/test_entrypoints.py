@@ -163,7 +163,7 @@ def test_of_a_name_registered_twice_a_run_starts_the_minimum_of_the_last():
     function, user_class = cell(2)
     with app.run():
         assert (function.remote(), user_class().method.remote()) == (2, 2)
-        assert len(app._run.pools) == 2
+        assert len(app._runs.run.pools) == 2
 
 
 def test_a_name_registered_twice_is_logged_and_the_last_counts(caplog):

@@ -153,7 +153,7 @@ def test_an_app_included_twice_or_by_two_ways_counts_once():
     left.include(shared)
     right.include(shared)
     outer.include(left).include(right).include(left)
-    assert len(outer._with_included()) == 4
+    assert len(outer._runs.with_included()) == 4
     with outer.run():
         assert d.remote() == "shared.d"
         assert d.statistics().accepted == 1
@@ -313,13 +313,13 @@ def test_a_call_that_looked_before_an_including_app_ran_opens_no_run_of_its_own(
         return 1
 
     looks = []
-    look = inner._open_run
+    look = inner._runs.open_run
 
     def too_early():
         looks.append(1)
         return None if len(looks) == 1 else look()
 
     with outer.run():
-        monkeypatch.setattr(inner, "_open_run", too_early)
+        monkeypatch.setattr(inner._runs, "open_run", too_early)
         assert one.remote() == 1
-        assert inner._run is None
+        assert inner._runs.run is None

@@ -280,7 +280,7 @@ def test_the_first_ctrl_c_ends_a_drain_and_the_rest_is_cancelled():
 
         try:
             with app.run(drain=True):
-                run = app._run
+                run = app._runs.run
                 assert Work().work.remote() == "worked"
                 calls = [wait.spawn() for _ in range(3)]
                 assert started.wait(10)
@@ -327,7 +327,7 @@ def test_a_second_ctrl_c_after_a_drain_stops_waiting_too():
 
         try:
             with app.run(drain=True, grace=1000):
-                run = app._run
+                run = app._runs.run
                 Work().work.remote()
                 call = stuck.spawn()
                 assert stuck_now.wait(10)
@@ -377,7 +377,7 @@ def test_ctrl_c_in_a_drain_under_asyncio_run_ends_it():
             global loop, run
             loop = asyncio.get_running_loop()
             async with app.run(drain=True):
-                run = app._run
+                run = app._runs.run
                 await Work().work.remote.aio()
                 await wait.spawn.aio()
                 await asyncio.to_thread(started.wait)

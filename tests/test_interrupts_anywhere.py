@@ -97,7 +97,7 @@ def use_all():
 
 def what_is_left():
     until = time.monotonic() + 10
-    for pool in list(app._run.pools.values()):
+    for pool in list(app._runs.run.pools.values()):
         while True:
             s = pool.statistics()
             under_way = (s.queued, s.running, s.waiting, s.outside, s.abandoned, pool._open_calls)
@@ -239,7 +239,7 @@ def drain():
         asynchronous.spawn(1)
 
 def what_is_left_of_runs():
-    if app._run is not None or runs._open_runs:
+    if app._runs.run is not None or runs._open_runs:
         return "a run was not left"
     if process_capacity.statistics().containers:
         return "a container lives"

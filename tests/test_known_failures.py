@@ -623,7 +623,7 @@ def test_a_run_that_is_drained_takes_no_calls_from_outside(in_threads, until_dra
     entered = threading.Event()
     leaving = in_threads(leave)
     assert entered.wait(30)
-    run = app._run
+    run = app._runs.run
     until_draining(run)
     with pytest.raises(ExecutionError):
         work.remote(False)
@@ -805,7 +805,7 @@ def test_queued_sync_work_that_is_cancelled_never_runs(way, in_threads):
                     with pytest.raises(moorage.exception.QueueTimeoutError):
                         call.get()
             else:
-                app._run.pools and [pool.close(cancel_running=False) for pool in _pools(app)]
+                app._runs.run.pools and [pool.close(cancel_running=False) for pool in _pools(app)]
         gate.set()
         if way != "leaving":
             first.get()
@@ -815,4 +815,4 @@ def test_queued_sync_work_that_is_cancelled_never_runs(way, in_threads):
 
 
 def _pools(app):
-    return list(app._run.pools.values())
+    return list(app._runs.run.pools.values())

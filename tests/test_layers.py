@@ -57,12 +57,7 @@ def is_above(imported, name):
 UPWARD_FOR_TYPES = {
     # What a method of an app's class is, for whoever reads `obj.method`.
     ("declaring.partial", "functions"),
-    ("calling.ways", "functions"),
-    ("serialize.serializing", "functions"),
-    ("running.app_run", "app"),
-    ("running.deployments", "app"),
     ("running.entrypoint", "app"),
-    ("running.services", "app"),
 }
 
 # Besides the standard library.

@@ -621,7 +621,7 @@ def test_of_many_updates_at_once_none_is_lost(in_threads, often_switching):
                 thread.result()
             settings = nap.autoscaler.settings()
             assert (settings.max_containers, settings.scaledown_window) == (n, n)
-            limits = app._run.find(nap._service.key).options.limits
+            limits = app._runs.run.find(nap._service.key).options.limits
             assert limits == Limits(1, 1, 0, n, n % 2, n), "the pool has what the settings say"
 
 

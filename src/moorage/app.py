@@ -1,14 +1,16 @@
 """Apps: where functions and classes are registered, and the runs that scope them.
 
-Owns the registration, the names, and which run an app has.  Decorating starts
-nothing: containers live within a run.
+Owns the registration: what ``@app.function``, ``@app.cls`` and ``app.include`` do.  Decorating
+starts nothing, for containers live within a run; which run an app has is in
+``running/app_runs.py``.
+
+Begin at `App.function`.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import (
@@ -51,7 +53,6 @@ from .declaring.registering import (
 from .declaring.targets import make_target
 from .exception import (
     DeprecationError,
-    ExecutionError,
     InvalidArgumentsError,
     InvalidAttributeError,
     InvalidError,
@@ -65,17 +66,12 @@ from .retries import Retries
 from .running import deployments
 from .running.app_run import AppRun as AppRun
 from .running.app_run import RunMethod
+from .running.app_runs import AppRuns
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
-from .running.pool_keys import PoolKeys
-from .running.runs import Run
 from .running.services import AppService
 from .runtime import forking
-from .runtime.clocks.clock import Clock
 from .runtime.containers.lifecycle import Lifecycle
-from .runtime.input import call_id, next_call_number
-from .runtime.pools.probing import Probing
 from .runtime.real import Real
-from .runtime.uninterruptible import uninterruptible
 from .runtime.waiting.async_waiters import run_in_thread
 from .with_aio import FunctionWithAio, MethodWithAio, with_aio
 
@@ -161,35 +157,13 @@ class App:
             },
         )
         self._name = name
-        self._description = name
         self._volumes: Mapping[Path_, Volume] = volumes
         self._tags = dict(tags or {})
-        self._run: Run | None = None
-        self._app_id: str | None = None
-        self._deployed = False
-        self._lock = Real.Lock()
+        self._runs: AppRuns[App] = AppRuns(self, name)
         self._functions: dict[str, Function[..., Any, Any]] = {}
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._web_endpoints: list[str] = []
-        # What a run checks, and starts the minimum of, when it begins: by the name
-        # of the function, or ``C.*`` for the pool of a class without arguments.
-        self._services: dict[str, AppService] = {}
-        self._pool_keys = PoolKeys()
-        # Held while limits are changed; see AppService.update_autoscaler.
-        self._updating = Real.Lock()
-        # Replaced as wholes, under the lock: calls look through them without it.
-        self._included: tuple[App, ...] = ()
-        # Those that include this one: their runs are its runs too.
-        self._includers: tuple[weakref.ref[App], ...] = ()
-        forking.know(self)
-
-    def _after_fork(self) -> None:
-        """In a forked child: it does not run until it is called, or run, there."""
-        self._run = None
-        self._lock = Real.Lock()
-        self._updating = Real.Lock()
-        self._pool_keys._after_fork()
 
     # -- what it is -----------------------------------------------------------------
 
@@ -201,12 +175,12 @@ class App:
     @property
     def description(self) -> str | None:
         """The name it was given, or deployed under."""
-        return self._description
+        return self._runs.description
 
     @property
     def app_id(self) -> str | None:
         """An id of its run; None while it does not run."""
-        return None if self._run is None else self._app_id
+        return self._runs.app_id
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
@@ -233,7 +207,7 @@ class App:
     def registered_web_endpoints(self) -> list[str]:
         """The names of its web functions, those of included apps too."""
         self._warn_registered("registered_web_endpoints")
-        return [name for app in self._with_included() for name in app._web_endpoints.copy()]
+        return [name for app in self._all_apps() for name in app._web_endpoints.copy()]
 
     def _warn_registered(self, name: str) -> None:
         if config.strict:  # as Modal does
@@ -243,31 +217,14 @@ class App:
             )
 
     def _functions_by_name(self) -> dict[str, Function[..., Any, Any]]:
-        return {n: f for app in self._with_included() for n, f in app._functions.copy().items()}
+        return {n: f for app in self._all_apps() for n, f in app._functions.copy().items()}
 
     def _classes_by_name(self) -> dict[str, Cls]:
-        return {n: c for app in self._with_included() for n, c in app._classes.copy().items()}
+        return {n: c for app in self._all_apps() for n, c in app._classes.copy().items()}
 
-    def _with_included(self) -> list[App]:
-        """It and all that it includes, each once, though apps may include each other."""
-        apps: list[App] = [self]
-        met: set[App] = {self}
-        for app in apps:
-            found = [other for other in app._included if other not in met]
-            apps += found
-            met.update(found)
-        return apps
-
-    def _with_includers(self) -> list[App]:
-        """It and all that include it, each once."""
-        apps: list[App] = [self]
-        met: set[App] = {self}
-        for app in apps:
-            live = [other for ref in app._includers if (other := ref()) is not None]
-            found = [other for other in live if other not in met]
-            apps += found
-            met.update(found)
-        return apps
+    def _all_apps(self) -> list[App]:
+        """This app and all that it includes."""
+        return [runs.app for runs in self._runs.with_included()]
 
     # -- registering ------------------------------------------------------------------
 
@@ -425,7 +382,7 @@ class App:
                     f"take it away from {shown}"
                 )
             service = AppService(
-                self,
+                self._runs,
                 shown,
                 object(),
                 with_marks(options, marks, concurrent_inputs, shown),
@@ -439,10 +396,10 @@ class App:
                 logger.warning(
                     "function name %r is registered twice in %s; the last one counts",
                     shown,
-                    self._shown,
+                    self._runs.shown,
                 )
             self._functions[shown] = registered
-            self._services[shown] = service
+            self._runs.services[shown] = service
             if marks.web is not None:
                 self._web_endpoints.append(shown)
             return registered
@@ -560,7 +517,7 @@ class App:
                 options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
             ) -> AppService:
                 return AppService(
-                    self,
+                    self._runs,
                     shown,
                     identity,
                     options,
@@ -574,11 +531,11 @@ class App:
                 logger.warning(
                     "class name %r is registered twice in %s; the last one counts",
                     raw.__name__,
-                    self._shown,
+                    self._runs.shown,
                 )
             self._classes[raw.__name__] = registered
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
-            self._services.pop(f"{raw.__name__}.*", None)  # of one that had the name before
+            self._runs.services.pop(f"{raw.__name__}.*", None)  # of one that had the name before
             if all(p.default is not inspect.Parameter.empty for p in given_parameters(declared)):
                 self._know_default_pool(registered)
             return registered
@@ -605,7 +562,7 @@ class App:
             if not config.strict:
                 raise
         else:
-            self._services[f"{cls.__name__}.*"] = service
+            self._runs.services[f"{cls.__name__}.*"] = service
             cls._plain_service = service
 
     @hide_our_frames
@@ -661,24 +618,18 @@ class App:
                 logger.warning(
                     "%r of %s is registered in %s too; the last one counts",
                     name,
-                    other_app._shown,
-                    self._shown,
+                    other_app._runs.shown,
+                    self._runs.shown,
                 )
-        with self._lock:
-            if other_app in self._included:
-                return self
-            self._included += (other_app,)
-        with other_app._lock:
-            live = [ref for ref in other_app._includers if ref() is not None]
-            other_app._includers = (*live, weakref.ref(self))
+        self._runs.include(other_app._runs)
         return self
 
     # -- runs -----------------------------------------------------------------------
 
     @property
-    def run(self) -> RunMethod:
+    def run(self) -> RunMethod[App]:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``."""
-        return RunMethod(self)
+        return RunMethod(self._runs)
 
     async def _deploy_async(
         self,
@@ -728,26 +679,11 @@ class App:
                 'deploy needs a name; write app.deploy(name="some-name") or App("some-name")'
             )
         check_name(name, "App", 'app.deploy(name="my-app")')
-        self._check_for_run()
-        with self._lock:
-            if self._run is not None and not self._run.ambient:
-                raise InvalidError(
-                    f"{self._shown} runs already; leave `with app.run():` first, then deploy it"
-                )
-            if self._run is None:
-                self._begin(Run(self._shown, ambient=True))
-            self._deployed = True
-            self._description = name
-            run = self._run
-        assert run is not None
-        self._start(run)
-        before = deployments.put(name, self)
-        if before is not None:
-            before._stop()
+        self._runs.deploy(name)
         return self
 
     async def _stop_async(self, *, client: object = None) -> None:
-        await run_in_thread(self._stop)
+        await run_in_thread(self._runs.stop)
 
     @with_aio(_stop_async)
     def stop(self, *, client: object = None) -> None:
@@ -756,20 +692,13 @@ class App:
         Raises:
             InvalidError: if it does not run.
         """
-        if self._run is None and not self._deployed:  # in a child it is deployed, and begins late
+        # In a forked child the app is still deployed, and its run begins with the first call.
+        if self._runs.run is None and not self._runs.deployed:
             raise InvalidError(
-                f"{self._shown} does not run, so App.stop has no run with an ID to stop; "
+                f"{self._runs.shown} does not run, so App.stop has no run with an ID to stop; "
                 "write it inside `with app.run():` or after app.deploy()"
             )
-        self._stop()
-
-    def _stop(self) -> None:
-        run = self._run
-        deployments.remove(self)
-        if run is None:
-            self._deployed = False
-        else:
-            self._close(run)
+        self._runs.stop()
 
     @staticmethod
     @FunctionWithAio
@@ -790,7 +719,8 @@ class App:
         """
         with _creating:  # else two threads would each make one, and stop the other's
             try:
-                return deployments.find(name)
+                found: App = deployments.find(name)
+                return found
             except NotFoundError:
                 if not create_if_missing:
                     raise
@@ -827,110 +757,6 @@ class App:
                     "write f.statistics() for the counts of a function"
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def _open(
-        self,
-        clock: Clock | None,
-        grace: float | None,
-        name: str | None = None,
-        probe: Probing | None = None,
-        *,
-        serialize: bool = False,
-    ) -> Run:
-        with self._lock:
-            if self._run is not None and (not self._run.ambient or self._deployed):
-                what = "is deployed" if self._deployed else "runs already"
-                instead = "app.stop() first" if self._deployed else "leave that run first"
-                raise InvalidError(
-                    f"{self._shown} {what}; {instead}, or call its functions as it is"
-                )
-            # A scoped run takes the place of the ambient one, at once: neither
-            # another run nor another ambient one may come in between.
-            ambient = self._run
-            run = Run(self._shown, clock=clock, grace=grace, probe=probe, serialize=serialize)
-            self._begin(run)
-            if name is not None:
-                self._description = name
-        try:
-            self._check_for_run()
-            for before in [ambient, *self._take_over()]:
-                if before is not None:
-                    before.close()
-            self._start(run)
-        except BaseException:  # KeyboardInterrupt: nobody else would leave it
-            self._close(run)
-            raise
-        return run
-
-    def _leaves_ambient_runs(self) -> bool:
-        """Whether opening a run has to end another first, which may take its grace."""
-        runs = [app._run for app in self._with_included()]
-        return any(run is not None and run.ambient for run in runs)
-
-    def _begin(self, run: Run) -> None:
-        self._run = run
-        self._app_id = call_id(next_call_number()).replace("fc-", "ap-", 1)
-
-    def _check_for_run(self) -> None:
-        """In strict mode: what is wrong with its options is found when it runs."""
-        if config.strict:
-            for app in self._with_included():
-                for service in list(app._services.values()):
-                    service.options.check_for_run()
-
-    def _start(self, run: Run) -> None:
-        for app in self._with_included():
-            for service in list(app._services.values()):
-                service.start_minimum(run)
-
-    def _take_over(self) -> list[Run]:
-        """The ambient runs of the included apps: from now on the app's own is theirs."""
-        taken: list[Run] = []
-        for app in self._with_included()[1:]:
-            with app._lock:
-                run = app._run
-                if run is not None and run.ambient and not app._deployed:
-                    app._run = None
-                    taken.append(run)
-        return taken
-
-    def _open_run(self) -> Run | None:
-        """Its run, or that of an app that includes it; None if there is none."""
-        for app in self._with_includers():
-            run = app._run
-            if run is not None:
-                return run
-        return None
-
-    def _run_elsewhere(self) -> Run:
-        """As `_open_run`; an ambient one is opened if there is none."""
-        run = self._open_run()
-        if run is not None:
-            return run
-        with self._lock:
-            # Once more: 1. none is seen here, 2. an app that includes this one begins
-            # a run, 3. it takes the ambient runs over, under this lock, and finds none.
-            run = self._open_run()
-            if run is not None:
-                return run
-            if config.strict:
-                raise ExecutionError(f"{self._shown} does not run; call inside `with app.run():`")
-            self._begin(run := Run(self._shown, ambient=True))
-            return run
-
-    @uninterruptible
-    def _close(self, run: Run) -> None:
-        try:
-            run.close()
-        finally:  # KeyboardInterrupt: the app may run again all the same
-            with self._lock:
-                if self._run is run:
-                    self._run = None
-                    self._deployed = False
-
-    @property
-    def _shown(self) -> str:
-        return f"the app {self._name!r}" if self._name else "the app"
 
     def __repr__(self) -> str:
         return "App()" if self._name is None else f"App({self._name!r})"

@@ -1,8 +1,10 @@
 """``import modal`` means moorage: for this process, when it is asked for.
 
-Owns the import hook.  ``modal`` and every public ``modal.x`` become the modules
-of this package themselves, not copies, so that classes are the same ones
-whatever name they are imported by.
+Owns the import hook.  ``modal``, and each ``modal.x`` that Modal has too, become the modules of
+this package themselves, not copies: a class is the same class by either name.  All other modules
+of this package are not found under ``modal``, except ``modal.testing``.
+
+Begin at `install_as_modal`, then `_Finder.find_spec`.
 """
 
 from __future__ import annotations
@@ -13,10 +15,23 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Final
 
 from .exception import ExecutionError
 
 PACKAGE = __package__ or "moorage"
+
+# The modules of this package that Modal 1.6.4 has too, and the test kit.
+MODULES: Final = frozenset(
+    (
+        *("app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "cluster"),
+        *("config", "container_process", "dict", "environments", "exception", "experimental"),
+        *("file_pattern_matcher", "functions", "image", "io_streams", "mount"),
+        *("network_file_system", "object", "output", "partial_function", "proxy", "queue"),
+        *("retries", "runner", "sandbox", "schedule", "scheduler_placement", "secret", "server"),
+        *("stream_type", "testing", "types", "volume", "workspace"),
+    )
+)
 
 
 class _Alias:
@@ -45,6 +60,10 @@ class _Finder:
     ) -> ModuleSpec | None:
         if fullname != "modal" and not fullname.startswith("modal."):
             return None
+        if fullname != "modal" and fullname.split(".")[1] not in MODULES:
+            # Raised here: `modal.__path__` is the folder of this package, in which the next
+            # finder would find the module, and load a second copy of it.
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
         own = PACKAGE + fullname.removeprefix("modal")
         try:
             found = importlib.util.find_spec(own)

@@ -22,12 +22,13 @@ from .declaring.partial import PartialFunction
 from .declaring.targets import check_batched_class, make_target
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
-from .functions import Function, FunctionAutoscalerManager, Service
+from .functions import Function, FunctionAutoscalerManager
 from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
+from .running.services import Service
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target
@@ -232,7 +233,7 @@ class Cls:
         """
 
         def find() -> Cls:
-            classes = deployments.find(app_name)._classes_by_name()
+            classes: dict[str, Cls] = deployments.find(app_name)._classes_by_name()
             if name not in classes:
                 raise NotFoundError(
                     f"the app {app_name!r} has no class {name!r}; "

@@ -13,7 +13,6 @@ from collections.abc import (
     AsyncIterable,
     Callable,
     Collection,
-    Hashable,
     Iterable,
     Mapping,
     Sequence,
@@ -25,7 +24,6 @@ from typing import (
     Final,
     Generic,
     ParamSpec,
-    Protocol,
     TypeVar,
     Unpack,
 )
@@ -59,7 +57,7 @@ from .exception import (
 from .frames import hide_our_frames, warn, without_our_frames
 from .retries import Retries
 from .running import deployments
-from .running.runs import MakePool, Run
+from .running.services import Service
 from .runtime import forking
 from .runtime.input import Input, Target
 from .runtime.pools.autoscaler import Limits
@@ -83,50 +81,6 @@ Y = TypeVar("Y")
 
 # Undelivered results a map may have under way, if its pool cannot run more at once.
 WINDOW: Final = 1000
-
-
-class Service(Protocol):
-    """What a function or class registered with an app is run with."""
-
-    @property
-    def app(self) -> App: ...
-    @property
-    def name(self) -> str:
-        """Of its pool."""
-        ...
-
-    @property
-    def key(self) -> Hashable:
-        """Of its pool."""
-        ...
-
-    @property
-    def options(self) -> FunctionOptions: ...
-    @property
-    def mounts_volumes(self) -> bool:
-        """Whether it asked for volumes, which are not mounted in process."""
-        ...
-
-    @property
-    def limits(self) -> Limits:
-        """As they are now: `update_autoscaler` may have changed them."""
-        ...
-
-    def current_run(self) -> Run:
-        """The app's run, an ambient one if it has none."""
-        ...
-
-    @property
-    def open_run(self) -> Run | None:
-        """The app's run, None if it has none."""
-        ...
-
-    def maker(self, run: Run, /) -> MakePool:
-        """What makes its pool in `run`."""
-        ...
-
-    def with_options(self, options: FunctionOptions, /) -> Service: ...
-    def update_autoscaler(self, changes: Mapping[str, Any], /) -> Limits: ...
 
 
 class Way:
@@ -285,7 +239,8 @@ class Function(Generic[P, R_co, O_co]):
     @property
     def app(self) -> App:
         """The app it belongs to."""
-        return self._service.app
+        app: App = self._service.app
+        return app
 
     @property
     def object_id(self) -> str:
@@ -538,6 +493,7 @@ class Function(Generic[P, R_co, O_co]):
             )
 
         def find() -> Function[Any, Any, Any]:
+            functions: dict[str, Function[Any, Any, Any]]
             functions = deployments.find(app_name)._functions_by_name()
             found = functions.get(name)
             if found is None:

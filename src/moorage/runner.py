@@ -17,7 +17,7 @@ def run_app(
     detach: bool = False,
     environment_name: str | None = None,
     interactive: bool = False,
-) -> AppRun:
+) -> AppRun[App]:
     """``with run_app(app):`` is ``with app.run():``."""
     return app.run()
 

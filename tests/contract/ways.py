@@ -137,7 +137,7 @@ class InApp:
             try:
                 yield container
             finally:
-                pools = list(app._run.pools.values()) if app._run is not None else []
+                pools = list(app._runs.run.pools.values()) if app._runs.run is not None else []
         for pool in pools:
             container.last_counts = counts_of(pool)
 
@@ -153,8 +153,8 @@ class OpenApp:
 
     @property
     def _pool(self) -> Pool:
-        assert self._app._run is not None
-        for pool in list(self._app._run.pools.values()):  # none, if it was not used for long
+        assert self._app._runs.run is not None
+        for pool in list(self._app._runs.run.pools.values()):  # none, if it was not used for long
             self._seen = pool
         assert self._seen is not None
         return self._seen

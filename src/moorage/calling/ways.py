@@ -24,6 +24,7 @@ from typing import (
     Literal,
     Never,
     ParamSpec,
+    Protocol,
     TypeVar,
     overload,
 )
@@ -45,12 +46,13 @@ from ..runtime.waiting.deadlock import producer_waits
 from ..runtime.waiting.waits import open_streams
 from .feeding import Row, rows_of, rows_of_async
 from .function_call import FunctionCall
-from .maps import MapResults
+from .maps import MapCall, MapResults
 from .registry import registry
 from .waited import (
     StreamCall,
     StreamReader,
     WaitedCall,
+    clean_up_soon,
     error_of,
     wait_let_in,
     wait_let_in_async,
@@ -59,7 +61,7 @@ from .waited import (
 )
 
 if TYPE_CHECKING:
-    from ..functions import Function, Service
+    from ..running.services import Service
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -69,12 +71,30 @@ Y_co = TypeVar("Y_co", covariant=True)
 COMMON_ARGUMENTS: Final = "write kwargs={...} for what every input gets"
 
 
+class Called(Protocol):
+    """A function, as the ways to call it see it: see `Function`."""
+
+    __name__: str
+
+    @property
+    def experimental_spawn_map(self) -> SpawnMap[Any]: ...
+    @property
+    def _target(self) -> Target: ...
+    @property
+    def _service(self) -> Service: ...
+    def _submit(
+        self, inputs: Sequence[Input], spawned: FunctionCall[Any] | None = None, /
+    ) -> Pool: ...
+    def _open_map(self, kwargs: dict[str, Any], /) -> MapCall: ...
+    def _expect(self, way: str, /) -> None: ...
+
+
 class Remote(Generic[P, R_co]):
     """``Function.remote``: run one input and wait for its result."""
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[P, R_co, object]) -> None:
+    def __init__(self, function: Called) -> None:
         self._function = function
 
     def __repr__(self) -> str:
@@ -174,7 +194,7 @@ class Spawn(Generic[P, R_co]):
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[P, R_co, object]) -> None:
+    def __init__(self, function: Called) -> None:
         self._function = function
 
     def __repr__(self) -> str:
@@ -224,7 +244,7 @@ class RemoteGen(Generic[P, Y_co]):
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[P, object, object]) -> None:
+    def __init__(self, function: Called) -> None:
         self._function = function
 
     def __repr__(self) -> str:
@@ -278,7 +298,7 @@ class Map(Generic[R_co]):
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[..., R_co, object]) -> None:
+    def __init__(self, function: Called) -> None:
         self._function = function
 
     def __repr__(self) -> str:
@@ -374,7 +394,7 @@ class Starmap(Generic[R_co]):
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[..., R_co, object]) -> None:
+    def __init__(self, function: Called) -> None:
         self._function = function
 
     def __repr__(self) -> str:
@@ -472,7 +492,7 @@ class ForEach:
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[..., object, object]) -> None:
+    def __init__(self, function: Called) -> None:
         self._function = function
 
     def __repr__(self) -> str:
@@ -527,7 +547,7 @@ class SpawnMap(Generic[R_co]):
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[..., R_co, object]) -> None:
+    def __init__(self, function: Called) -> None:
         self._function = function
 
     def __repr__(self) -> str:
@@ -586,7 +606,7 @@ class SpawnMapAndForget:
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Function[..., object, object]) -> None:
+    def __init__(self, function: Called) -> None:
         self._function = function
 
     def __repr__(self) -> str:
@@ -634,7 +654,7 @@ class Refused:
 
 
 def map_results(
-    function: Function[..., Any, Any],
+    function: Called,
     name: str,
     iterables: tuple[Any, ...],
     kwargs: Mapping[str, object] | None,
@@ -663,9 +683,7 @@ def map_results(
     )
 
 
-def check_iterables(
-    function: Function[..., Any, Any], name: str, iterables: tuple[Any, ...]
-) -> None:
+def check_iterables(function: Called, name: str, iterables: tuple[Any, ...]) -> None:
     function._expect(name)
     if not iterables:
         raise InvalidError(
@@ -680,7 +698,7 @@ def check_iterables(
             )
 
 
-def _refuse_async(function: Function[..., Any, Any], name: str, iterables: tuple[Any, ...]) -> None:
+def _refuse_async(function: Called, name: str, iterables: tuple[Any, ...]) -> None:
     for iterable in iterables:
         if isinstance(iterable, AsyncIterable) and not isinstance(iterable, Iterable):
             loop = "async for ... in " if name in ("map", "starmap") else "await "

@@ -1,35 +1,36 @@
 """Ways into a run: ``app.run``, and the context manager that it gives.
 
 Owns what happens on the caller's side of entering and leaving, in threads and
-on loops.  What a run is, is owned by ``runs.py``; which one an app has, by `App`.
+on loops.  What a run is, is owned by ``runs.py``; which one an app has, by ``app_runs.py``.
 """
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..exception import Error, InvalidArgumentsError, InvalidError
 from ..frames import hide_our_frames_as, without_our_frames
 from ..runtime.clocks.clock import Clock
-from ..runtime.clocks.participants import Participants, clock_of_here
+from ..runtime.clocks.clock_of_here import clock_of_here
+from ..runtime.clocks.participants import Participants
 from ..runtime.guards.interrupts import interrupts
 from ..runtime.pools.probing import Probing
 from ..runtime.uninterruptible import begins_uninterruptible, uninterruptible
 from ..runtime.waiting.async_waiters import run_in_thread
+from .app_runs import AppRuns
 from .runs import Run, give_sigint_back
 
-if TYPE_CHECKING:
-    from ..app import App
+A = TypeVar("A")
 
 
-class RunMethod:
+class RunMethod(Generic[A]):
     """``App.run``."""
 
-    __slots__ = ("_app",)
+    __slots__ = ("_runs",)
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, runs: AppRuns[A]) -> None:
+        self._runs = runs
 
     @hide_our_frames_as("app.run")
     def __call__(
@@ -45,7 +46,7 @@ class RunMethod:
         drain: bool = False,
         serialize: bool = False,
         probe: Probing | None = None,
-    ) -> AppRun:
+    ) -> AppRun[A]:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
 
         Leaving cancels what is queued and what runs, then runs the exit hooks.
@@ -77,7 +78,7 @@ class RunMethod:
         """
         if grace is not None:
             _check_grace(grace)
-        return AppRun(self._app, clock, grace, name, drain, serialize, probe)
+        return AppRun(self._runs, clock, grace, name, drain, serialize, probe)
 
     aio = __call__
 
@@ -105,12 +106,12 @@ def _check_grace(grace: object) -> None:
         raise InvalidError(f"grace must be a number from 0 up, got {grace!r}; write grace=5")
 
 
-class AppRun:
+class AppRun(Generic[A]):
     """What ``app.run()`` gives: a context manager; entering it again begins a new run."""
 
     def __init__(
         self,
-        app: App,
+        runs: AppRuns[A],
         clock: Clock | None,
         grace: float | None,
         name: str | None,
@@ -118,7 +119,7 @@ class AppRun:
         serialize: bool = False,
         probe: Probing | None = None,
     ) -> None:
-        self._app = app
+        self._runs = runs
         self._clock = clock
         self._grace = grace
         self._name = name
@@ -133,7 +134,7 @@ class AppRun:
         # A thread that takes part holds up time while it waits for a run in real time.
         return clock_of_here() if self._clock is None else self._clock
 
-    def __enter__(self) -> App:
+    def __enter__(self) -> A:
         clock = self._chosen_clock()
         try:
             participants = None if clock is None else clock.participants
@@ -150,21 +151,21 @@ class AppRun:
         except Error as error:
             raise without_our_frames(error)
 
-    def _begin(self, clock: Clock | None) -> App:
+    def _begin(self, clock: Clock | None) -> A:
         before = self._run
         try:
             interrupts.install()  # before there is anything that it could leave behind
             with uninterruptible:
-                self._run = self._app._open(
+                self._run = self._runs.open(
                     clock, self._grace, self._name, self._probe, serialize=self._serialize
                 )
         except BaseException:
             # Ctrl-C at the end of the region: nobody else would leave it.
             if self._run is not None and self._run is not before:
-                self._app._close(self._run)
+                self._runs.close(self._run)
             give_sigint_back()
             raise
-        return self._app
+        return self._runs.app
 
     def __exit__(
         self,
@@ -181,7 +182,7 @@ class AppRun:
                 run.drain()
         finally:  # also if Ctrl-C ended the drain
             try:
-                self._app._close(run)
+                self._runs.close(run)
             finally:
                 self._leave_clock()
 
@@ -191,7 +192,7 @@ class AppRun:
             participants, ident = part
             participants.leave(ident)
 
-    async def __aenter__(self) -> App:
+    async def __aenter__(self) -> A:
         clock = self._chosen_clock()
         try:
             participants = None if clock is None else clock.participants
@@ -208,16 +209,16 @@ class AppRun:
         except Error as error:
             raise without_our_frames(error)
 
-    async def _begin_async(self, clock: Clock | None) -> App:
+    async def _begin_async(self, clock: Clock | None) -> A:
         before = self._run
         try:
-            if not self._app._leaves_ambient_runs():
+            if not self._runs.leaves_ambient_runs():
                 return self._begin(clock)
             return await run_in_thread(lambda: self._begin(clock))
         except BaseException:  # cancelled while it was opened: nobody else would leave it
             run = self._run
             if run is not None and run is not before:
-                await run_in_thread(lambda: self._app._close(run))
+                await run_in_thread(lambda: self._runs.close(run))
             raise
 
     async def __aexit__(
@@ -234,10 +235,11 @@ class AppRun:
         finally:  # also if the task was cancelled meanwhile
             try:
                 if not run.forked:  # in a child the loop stayed behind too
-                    await run_in_thread(lambda: self._app._close(run))
+                    await run_in_thread(lambda: self._runs.close(run))
                     give_sigint_back()  # that thread cannot
             finally:
                 self._leave_clock()
 
 
-begins_uninterruptible.add(AppRun.__exit__.__code__)
+_exit: Any = vars(AppRun)["__exit__"]
+begins_uninterruptible.add(_exit.__code__)

@@ -1,19 +1,26 @@
 """Deployments: the apps that run in this process under a name.
 
-Owns the table that ``from_name`` looks into.  `App.deploy` writes into it.
+Owns the table that ``from_name`` looks into.  `AppRuns.deploy` writes into it.
+
+Begin at `put`, then `find`.
 """
 
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
 from ..exception import NotFoundError
 from ..runtime import forking
 from ..runtime.real import Real
 
-if TYPE_CHECKING:
-    from ..app import App
+
+class Deployed(Protocol):
+    """What is deployed: the runs of an app."""
+
+    @property
+    def app(self) -> Any: ...
+    def stop(self) -> None: ...
 
 
 class Named(Protocol):
@@ -25,28 +32,28 @@ class Named(Protocol):
 _lock: Final = Real.Lock()
 forking.in_child(lambda: forking.renew(_lock))
 # Both guarded by the lock.
-_deployed: Final[dict[str, App]] = {}
+_deployed: Final[dict[str, Deployed]] = {}
 # What was looked up, by the name of its app.  Entries whose handles have died go when there
 # are as many entries as `_room` says.
 _named: Final[dict[str, weakref.WeakSet[Named]]] = {}
 _room: int = 64
 
 
-def find(name: str) -> App:
+def find(name: str) -> Any:
     """The app deployed under `name`.
 
     Raises:
         NotFoundError: if there is none.
     """
     with _lock:
-        app = _deployed.get(name)
+        found = _deployed.get(name)
         known = ", ".join(_deployed)
-    if app is None:
+    if found is None:
         raise NotFoundError(
             f"no app is deployed as {name!r} in this process (deployed: {known or 'none'}); "
             f'write App({name!r}) and app.deploy() first, or app.deploy(name="{name}")'
         )
-    return app
+    return found.app
 
 
 def names() -> list[str]:
@@ -55,23 +62,23 @@ def names() -> list[str]:
         return list(_deployed)
 
 
-def put(name: str, app: App) -> App | None:
-    """Deploy `app` under `name`; return the other app that had it and no further name."""
+def put(name: str, deployed: Deployed) -> Deployed | None:
+    """Deploy an app under `name`; return the other app that had it and no further name."""
     with _lock:
         before = _deployed.get(name)
-        _deployed[name] = app
+        _deployed[name] = deployed
         named = list(_deployed.values())
     _forget(name)
     return None if before is None or any(before is one for one in named) else before
 
 
-def remove(app: App) -> None:
-    """Forget all names of `app`."""
+def remove(gone: Deployed) -> None:
+    """Forget all names of `gone`."""
     with _lock:
-        gone = [name for name, deployed in _deployed.items() if deployed is app]
-        for name in gone:
+        names = [name for name, deployed in _deployed.items() if deployed is gone]
+        for name in names:
             del _deployed[name]
-    for name in gone:
+    for name in names:
         _forget(name)
 
 

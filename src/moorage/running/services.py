@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
@@ -28,19 +28,64 @@ from ..runtime.pools.pool_options import PoolOptions
 from ..runtime.pools.probing import Probing
 from ..runtime.waiting.deadlock import check_all, check_pool
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
+from .app_runs import AnyRuns
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
 
-if TYPE_CHECKING:
-    from ..app import App
+
+class Service(Protocol):
+    """What a function or class registered with an app is run with."""
+
+    @property
+    def app(self) -> Any:
+        """The app, whose kind this file does not know."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Of its pool."""
+        ...
+
+    @property
+    def key(self) -> Hashable:
+        """Of its pool."""
+        ...
+
+    @property
+    def options(self) -> FunctionOptions: ...
+    @property
+    def mounts_volumes(self) -> bool:
+        """Whether it asked for volumes, which are not mounted in process."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """As they are now: `update_autoscaler` may have changed them."""
+        ...
+
+    def current_run(self) -> Run:
+        """The app's run, an ambient one if it has none."""
+        ...
+
+    @property
+    def open_run(self) -> Run | None:
+        """The app's run, None if it has none."""
+        ...
+
+    def maker(self, run: Run, /) -> MakePool:
+        """What makes its pool in `run`."""
+        ...
+
+    def with_options(self, options: FunctionOptions, /) -> Service: ...
+    def update_autoscaler(self, changes: Mapping[str, Any], /) -> Limits: ...
 
 
 class AppService:
-    """See `moorage.functions.Service`."""
+    """See `Service`."""
 
     def __init__(
         self,
-        app: App,
+        runs: AnyRuns,
         name: str,
         identity: Hashable,
         options: FunctionOptions,
@@ -49,7 +94,7 @@ class AppService:
         *,
         mounts_volumes: bool = False,
     ) -> None:
-        self._app = app
+        self._runs = runs
         self._name = name
         self._identity = identity  # what it is, apart from its options
         self._options = options
@@ -59,11 +104,12 @@ class AppService:
         self._starts_user_code = lifecycle.construct is not None or bool(lifecycle.enter)
         self.mounts_volumes: bool = mounts_volumes
         # A plain attribute, because each input asks.
-        self.key: PoolKey = app._pool_keys.key((identity, options))
+        self.key: PoolKey = self._runs.pool_keys.key((identity, options))
 
     @property
-    def app(self) -> App:
-        return self._app
+    def app(self) -> Any:
+        """The app, whose kind this file does not know."""
+        return self._runs.app
 
     @property
     def name(self) -> str:
@@ -78,15 +124,15 @@ class AppService:
         return self.key.limits or self._options.limits
 
     def current_run(self) -> Run:
-        return self._app._run or self._app._run_elsewhere()
+        return self._runs.run or self._runs.current()
 
     @property
     def open_run(self) -> Run | None:
-        return self._app._open_run()
+        return self._runs.open_run()
 
     def with_options(self, options: FunctionOptions) -> AppService:
         return AppService(
-            self._app,
+            self._runs,
             self._name,
             self._identity,
             options,
@@ -104,13 +150,13 @@ class AppService:
             name: value or getattr(defaults, name)
             for name, value in changes.items()
         }
-        with self._app._updating:
+        with self._runs.updating:
             limits = replace(self.limits, **wanted)
             checked_autoscaler(
                 min_containers=limits.min_containers, max_containers=limits.max_containers
             )
             self.key.limits = limits
-        self._app._pool_keys.keep(self.key, self._identity)
+        self._runs.pool_keys.keep(self.key, self._identity)
         self._apply()
         return limits
 
@@ -136,6 +182,9 @@ class AppService:
                 return
             # Changed meanwhile, by a thread that may have been before this one.
 
+    def check_for_run(self) -> None:
+        self._options.check_for_run()
+
     def start_minimum(self, run: Run) -> None:
         """Start `min_containers` of it in a run that begins."""
         if self.limits.min_containers:
@@ -152,7 +201,7 @@ class AppService:
             return partial(self.make_pool, kept=kept)
         batched = self._options.batching is not None
         serializing = AppService(
-            self._app,
+            self._runs,
             self._name,
             self._identity,
             self._options,
@@ -180,7 +229,7 @@ class AppService:
     ) -> Pool:
         options, limits = self._options, self.limits
         if self.key.limits is not None:
-            self._app._pool_keys.keep(self.key, self._identity)  # the latest use of it
+            self._runs.pool_keys.keep(self.key, self._identity)  # the latest use of it
         batching: BatchOptions | None = None
         if options.batching is not None:
             if len(self._targets) != 1:  # strict mode finds it when the class is used

@@ -5,7 +5,7 @@ state, or holds a lock, tells the guard of its thread.  The guard of a worker is
 (``guards/cells.py``); that of the main thread holds KeyboardInterrupt off
 (``guards/interrupts.py``); other threads have none, and pay one look.
 
-Begin at `Guard`, then `_Uninterruptible`.
+Begin at `_Uninterruptible`; what a guard is, is in ``thread_state.py``.
 """
 
 from __future__ import annotations
@@ -13,49 +13,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import CodeType
-from typing import ClassVar, Final, ParamSpec, Protocol, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from .thread_state import thread_state
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Wakes(Protocol):
-    """A wait under way, as far as a guard needs it: see `Waiter`."""
-
-    def wake(self) -> None: ...
-
-
-class Guard(Protocol):
-    """Holds off, for one thread, what would strike it from outside.  Its own thread calls it."""
-
-    # Seconds after which a wait looks up, before it waits for good.
-    first_waits: ClassVar[tuple[float, ...]]
-
-    def enter(self) -> None:
-        """A region begins; what was on its way strikes here, before it, or never."""
-        ...
-
-    def exit(self) -> None:
-        """It ends: raise what was held off meanwhile, if this was the outermost."""
-        ...
-
-    def begin_wait(self, waiter: Wakes, /) -> None:
-        """A wait begins, which what comes from outside may end.  Raises what is due already."""
-        ...
-
-    def end_wait(self) -> None:
-        """It has ended.  Raises what ended it."""
-        ...
-
-    def may_strike(self) -> bool:
-        """Whether the user's code on this thread may be struck at all, wherever it is."""
-        ...
-
-    def strike_again(self) -> None:
-        """What struck landed where it cannot be raised: let it come once more, soon."""
-        ...
 
 
 # Code at whose borders a region begins or ends, before it could say so.

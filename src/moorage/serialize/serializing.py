@@ -18,7 +18,7 @@ import pickle
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from ..exception import (
     DeserializationError,
@@ -40,9 +40,6 @@ from .culprits import (
     find_culprit,
     type_name,
 )
-
-if TYPE_CHECKING:
-    from ..functions import Function
 
 E = TypeVar("E", bound=BaseException)
 
@@ -161,16 +158,23 @@ class SerializingTarget(Target):
         self.original: Target = original
 
 
-def serializing_target(function: Function[Any, Any, Any]) -> SerializingTarget:
+class HasTarget(Protocol):
+    """A function, as far as it is needed here: see `Function`."""
+
+    @property
+    def _target(self) -> Target: ...
+
+
+def serializing_target(function: HasTarget) -> SerializingTarget:
     """That of `function`, made once."""
-    kept: SerializingTarget | None = function.__dict__.get("_serializing_target")
+    kept: SerializingTarget | None = vars(function).get("_serializing_target")
     if kept is None or kept.original is not function._target:
         # Two threads may both make one: either will do.
-        kept = function._serializing_target = SerializingTarget(function._target)
+        kept = vars(function)["_serializing_target"] = SerializingTarget(function._target)
     return kept
 
 
-def serialize_call(inputs: Sequence[Input], function: Function[Any, Any, Any]) -> None:
+def serialize_call(inputs: Sequence[Input], function: HasTarget) -> None:
     """Pickle the arguments of a call that is about to be submitted.  No lock held.
 
     Raises:

@@ -23,12 +23,14 @@ from ..declaring.partial import PartialFunction
 from ..declaring.targets import check_batched
 from ..exception import Error, ExecutionError, InvalidError
 from ..frames import hide_our_frames, without_our_frames
-from ..functions import Function, Service
+from ..functions import Function
 from ..retries import Retries
 from ..running.runs import MakePool, Run, give_sigint_back
+from ..running.services import Service
 from ..runtime.clocks.clock import Clock, Waiter
+from ..runtime.clocks.clock_of_here import clock_of_here
 from ..runtime.clocks.parking import park
-from ..runtime.clocks.participants import Participants, clock_of_here
+from ..runtime.clocks.participants import Participants
 from ..runtime.clocks.virtual_clock import VirtualWaiter
 from ..runtime.containers.container import ContainerState
 from ..runtime.guards.interrupts import interrupts
@@ -585,7 +587,8 @@ class _FakeService:
 
     @property
     def app(self) -> App:
-        return self._inner.app
+        app: App = self._inner.app
+        return app
 
     @property
     def name(self) -> str:

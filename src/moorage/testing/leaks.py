@@ -23,7 +23,7 @@ from fnmatch import fnmatchcase
 from types import FrameType
 from typing import Any, Final, TypeVar
 
-from ..app import App
+from ..running.app_runs import AnyRuns, AppRuns
 from ..running.runs import Run, open_runs
 from ..runtime import forking
 from ..runtime.clocks.clock import join_threads
@@ -364,8 +364,9 @@ def _close(run: Run) -> bool:
     """Close a run that was left behind; false if that does not come to its end."""
     # In a thread: it may live by a virtual clock in which this one takes part, or
     # by one that was closed and in which nothing ends any more.
-    app = next((app for app in _known(App) if app._run is run), None)
-    close = run.close if app is None else functools.partial(app._close, run)
+    known: list[AnyRuns] = _known(AppRuns)
+    runs = next((runs for runs in known if runs.run is run), None)
+    close = run.close if runs is None else functools.partial(runs.close, run)
     closing = Real.Thread(target=close, name="moorage-closing", daemon=True)
     closing.start()
     return not join_threads([closing], run.grace + CLOSING_GETS)

@@ -32,10 +32,9 @@ from .submission import ended_as
 if TYPE_CHECKING:
     from ..functions import Function
     from ..runtime.containers.container import Container
-    from ..runtime.pools.pool import Pool
-    from ..runtime.pools.probing import What
+    from ..runtime.pools.probing import Probed, What
 
-Watch = Callable[["Pool"], Callable[[], object] | None]
+Watch = Callable[[Any], Callable[[], object] | None]
 """Looks at a pool under its lock; gives how to wake who waits, once there is reason to."""
 
 
@@ -56,7 +55,7 @@ class Probe:
         self._gates: tuple[Gate, ...] = ()  # replaced as a whole; read without the lock
         self._watches: tuple[Watch, ...] = ()  # as the gates
         self._wakes: tuple[Callable[[], object], ...] = ()  # as the gates
-        self._pool: Pool | None = None  # one of the run's
+        self._pool: Probed | None = None  # one of the run's
         self._began: float | None = None  # by the run's clock, in real time
         self.start_error: BaseException | None = None
         forking.know(self)
@@ -167,7 +166,7 @@ class Probe:
     def note(
         self,
         what: What,
-        pool: Pool,
+        pool: Probed,
         input: Input | None = None,
         container: Container | None = None,
         error: BaseException | None = None,
@@ -188,7 +187,9 @@ class Probe:
         for wake in self._wakes:
             wake()
 
-    def around(self, pool: Pool, input: Input, function: Callable[..., Any]) -> Callable[..., Any]:
+    def around(
+        self, pool: Probed, input: Input, function: Callable[..., Any]
+    ) -> Callable[..., Any]:
         """See `Probing.around`."""
         target = input.call.target
         way = _Way(self, pool, input)
@@ -203,7 +204,7 @@ class Probe:
     def _record(
         self,
         kind: EventKind,
-        pool: Pool,
+        pool: Probed,
         input: Input | None,
         container: Container | None,
         error: BaseException | None,
@@ -237,7 +238,7 @@ class Probe:
 
     # -- waiting for a state of a pool ---------------------------------------------------
 
-    def watch(self, pool: Pool, watch: Watch) -> None:
+    def watch(self, pool: Probed, watch: Watch) -> None:
         """Have `watch` look at `pool` now, and after each event, until it gives a waker."""
         with uninterruptible, pool.lock:
             with self._lock:
@@ -255,7 +256,7 @@ class Probe:
         for gate in gates:
             gate.open()
 
-    def _look(self, pool: Pool) -> None:
+    def _look(self, pool: Probed) -> None:
         for watch in self._watches:
             wake = watch(pool)
             if wake is not None:
@@ -293,7 +294,7 @@ class _Way:
     until the next collection, and with it the arguments.
     """
 
-    def __init__(self, probe: Probe, pool: Pool, input: Input) -> None:
+    def __init__(self, probe: Probe, pool: Probed, input: Input) -> None:
         self._probe = probe
         self._pool = pool
         self._input = input

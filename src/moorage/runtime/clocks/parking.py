@@ -6,15 +6,20 @@ and Ctrl-C can end it, in real and in virtual time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from ..thread_state import thread_state
 
-if TYPE_CHECKING:
-    from .clock import Clock, Waiter
+
+class CanWait(Protocol):
+    """A clock, as far as a wait needs it: see `Clock`."""
+
+    virtual: bool
+
+    def wait(self, waiter: Any, timeout: float | None = None) -> bool: ...
 
 
-def park(clock: Clock, waiter: Waiter, timeout: float | None = None) -> bool:
+def park(clock: CanWait, waiter: Any, timeout: float | None = None) -> bool:
     """Wait until `waiter` is woken; false if `timeout` seconds pass first.
 
     Every blocking wait on behalf of a caller comes here.

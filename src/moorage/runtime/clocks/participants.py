@@ -19,17 +19,14 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from ...exception import InvalidError
 from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
-from .patched_time import VirtualTime, current_virtual_clock
+from .patched_time import VirtualTime
 from .stuck import ON_ITS_LOOP
-
-if TYPE_CHECKING:
-    from .clock import Clock
 
 # Whose timers come first, of those that are due at one time and were set within one
 # instant.  Participants of the engine come before the threads that entered, which have
@@ -321,17 +318,6 @@ class Participants:
         """End one scope; return the thread to be joined once the lock is let go."""
         self.open = max(0, self.open - 1)
         return None if self.open else self._keeping.shut()
-
-
-def clock_of_here() -> Clock | None:
-    """The virtual clock that this thread lives by, and so does the event loop in it, if any."""
-    clock = current_virtual_clock()
-    if clock is None:
-        return None
-    loop: object = Real._get_running_loop()
-    if loop is None:
-        return None if in_trio() else cast("Clock", clock)
-    return cast("Clock", clock) if isinstance(loop, LoopPart) and loop.clock is clock else None
 
 
 def in_trio() -> bool:

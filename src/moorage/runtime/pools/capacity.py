@@ -105,7 +105,7 @@ class Capacity:
         with self._lock:
             self._tenants[pool] = None
 
-    def forget(self, pool: Tenant) -> list[Effect]:
+    def forget_pool(self, pool: Tenant) -> list[Effect]:
         """The pool is gone: it gives up its place in line."""
         with self._lock:
             self._tenants.pop(pool, None)
@@ -136,7 +136,7 @@ class Capacity:
             self._line = deque(entry for entry in self._line if entry[0] is not pool)
             return self._serve_line()
 
-    def release(self, sync_slots: int) -> list[Effect]:
+    def free_room(self, sync_slots: int) -> list[Effect]:
         """Give back the room of one container; returns whom to tell, with no lock held."""
         with self._lock:
             self._containers -= 1

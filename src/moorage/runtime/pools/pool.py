@@ -1095,7 +1095,7 @@ class Pool:
         count = self.endings.abandoned_in(container)
         if container.state is READY:
             self._drain(container)
-        self._after += self.capacity.release(self.options.sync_slots)
+        self._after += self.capacity.free_room(self.options.sync_slots)
         self._after.append(partial(self._log_given_up, container, count))
         self._asks = True
 
@@ -1402,7 +1402,7 @@ class Pool:
             if wanted and not full and not self.scaling.backs_off(self._now()):
                 self._boot()
             else:
-                self._after += self.capacity.release(self.options.sync_slots)
+                self._after += self.capacity.free_room(self.options.sync_slots)
             self._asks = wanted
 
     def _needs_room(self) -> bool:
@@ -1505,7 +1505,7 @@ class Pool:
             self._move(container, STOPPING)
             container.given_up = True
             self._after.append(container.give_up)
-            self._after += self.capacity.release(self.options.sync_slots)
+            self._after += self.capacity.free_room(self.options.sync_slots)
         failure = started_too_slowly(self.options.name, timeout)
         if not self._start_failed(True, failure):
             self._after += [partial(self._log_slow_start, container) for container in late]
@@ -1552,7 +1552,7 @@ class Pool:
         tally = self.tally
         tally.peak_inputs = max(tally.peak_inputs, container.slots.peak)
         if not container.given_up:  # else its room was given back before
-            self._after += self.capacity.release(self.options.sync_slots)
+            self._after += self.capacity.free_room(self.options.sync_slots)
         self._after.append(self._join_stopped)
         self._asks = True
         if not self.fleet.containers:
@@ -1591,7 +1591,7 @@ class Pool:
         self._refuses = True
         self.kept.in_use = False
         self.alarms.silence()
-        self._after += self.capacity.forget(self)
+        self._after += self.capacity.forget_pool(self)
         self._after.append(partial(self._on_retired, self))
 
     # -- the end --------------------------------------------------------------------------
@@ -1620,7 +1620,7 @@ class Pool:
                     self._move(container, STOPPING)
                 elif container.state is READY:
                     self._drain(container)
-            self._after += self.capacity.forget(self)
+            self._after += self.capacity.forget_pool(self)
 
     @uninterruptible
     def cancel_running(self) -> None:

@@ -7,14 +7,16 @@ the probe that users have.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..input import Input
 
 if TYPE_CHECKING:
+    from ..clocks.clock import Clock
     from ..containers.container import Container
-    from .pool import Pool
+    from .pool_options import PoolOptions
 
 What = Literal[
     # Of inputs, along their states:
@@ -36,13 +38,23 @@ What = Literal[
 ]
 
 
+class Probed(Protocol):
+    """A pool, as far as a probe may look at it: see `Pool`."""
+
+    lock: threading.Lock
+    options: PoolOptions
+
+    @property
+    def clock(self) -> Clock: ...
+
+
 class Probing(Protocol):
     """What pools and executors tell, and ask, while their run has a probe."""
 
     def note(
         self,
         what: What,
-        pool: Pool,
+        pool: Probed,
         input: Input | None = None,
         container: Container | None = None,
         error: BaseException | None = None,
@@ -50,7 +62,9 @@ class Probing(Protocol):
         """`what` happens now.  Mostly under the pool's lock: no user code, and no waiting."""
         ...
 
-    def around(self, pool: Pool, input: Input, function: Callable[..., Any]) -> Callable[..., Any]:
+    def around(
+        self, pool: Probed, input: Input, function: Callable[..., Any]
+    ) -> Callable[..., Any]:
         """What to call in the place of `function`, which the code of `input` begins with.
 
         On the flow of the input, in its context, where its cancellation arrives.
