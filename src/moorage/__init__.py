@@ -1,6 +1,26 @@
-"""moorage: Modal's decorators, running inside your own process.
+"""Modal's decorators, running inside your own process.
 
-Owns the list of public names; each is defined where its subject is.
+Begin like this::
+
+    import moorage
+
+    app = moorage.App("example")
+
+    @app.function()
+    @moorage.concurrent(max_inputs=100, target_inputs=80)
+    async def double(x: int) -> int:
+        return 2 * x
+
+    with app.run():
+        print(double.remote(21))               # run one input, wait for its result
+        print(list(double.map(range(1000))))   # run many, at most 100 in a container
+        call = double.spawn(4)                 # go on at once; call.get() gives the result
+
+``help(moorage.App.function)`` has all arguments, ``help(moorage.concurrent)`` the two limits.
+`moorage.testing` has the fake container and the virtual clock, and `moorage.describe` prints what a
+program is doing.  A program that says ``import modal`` runs after `moorage.install_as_modal`.
+
+This file owns the list of public names.  Each name is defined in the file of its subject.
 """
 
 import os as _os

@@ -69,7 +69,6 @@ from .running.app_run import RunMethod
 from .running.app_runs import AppRuns
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
 from .running.services import AppService
-from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
@@ -85,9 +84,6 @@ if TYPE_CHECKING:
     from .volume import Volume
 
 logger: Final = logging.getLogger("moorage")
-
-_creating: Final = Real.Lock()  # held by App.lookup
-forking.in_child(lambda: forking.renew(_creating))
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -717,7 +713,7 @@ class App:
         Raises:
             NotFoundError: if there is none.
         """
-        with _creating:  # else two threads would each make one, and stop the other's
+        with deployments.creating:
             try:
                 found: App = deployments.find(name)
                 return found

@@ -29,6 +29,11 @@ class Named(Protocol):
     def _forget_found(self) -> None: ...
 
 
+# Held by ``App.lookup(create_if_missing=True)``: without it two threads would each deploy an
+# app, and each would stop the other's.
+creating: Final = Real.Lock()
+forking.in_child(lambda: forking.renew(creating))
+
 _lock: Final = Real.Lock()
 forking.in_child(lambda: forking.renew(_lock))
 # Both guarded by the lock.
