@@ -393,7 +393,7 @@ def test_the_limit_holds_under_threads_that_all_submit(often_switching, in_threa
     app = App()
     gauge = Gauge()
 
-    @app.function(max_containers=2)
+    @app.function(max_containers=2, scaledown_window=60)
     @moorage.concurrent(max_inputs=3)
     def work(value):
         with gauge:

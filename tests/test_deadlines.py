@@ -22,7 +22,7 @@ def test_an_input_that_gets_the_slot_of_an_abandoned_one_has_a_deadline_of_its_o
     def hold(index: int) -> int:
         begun[index].wake()
         with pytest.raises(BaseException):  # noqa: B017 - the wait of ours ends first
-            moorage.runtime.uninterruptible.park(clock, clock.make_waiter())
+            moorage.runtime.clocks.parking.park(clock, clock.make_waiter())
         clock.wait(ends[index])  # it goes on all the same
         return index
 

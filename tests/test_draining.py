@@ -207,7 +207,7 @@ def test_what_an_input_calls_by_way_of_another_app_is_finished(in_threads, until
 
     leaver = in_threads(main)
     assert started.wait(10)
-    until_draining(first._run)
+    until_draining(first._runs.run)
     go_on.set()
     assert leaver.result().get() == "last"
 

@@ -574,7 +574,7 @@ def test_ten_thousand_in_flight_run_out_at_their_time(kind):
     app = App()
     count = 10_000 if kind.startswith("async") else 40
     with VirtualClock() as clock:
-        park, forever = moorage.runtime.uninterruptible.park, clock.make_waiter
+        park, forever = moorage.runtime.clocks.parking.park, clock.make_waiter
 
         def work():
             park(clock, forever())

@@ -60,10 +60,6 @@ class _Finder:
     ) -> ModuleSpec | None:
         if fullname != "modal" and not fullname.startswith("modal."):
             return None
-        if fullname != "modal" and fullname.split(".")[1] not in MODULES:
-            # Raised here: `modal.__path__` is the folder of this package, in which the next
-            # finder would find the module, and load a second copy of it.
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
         own = PACKAGE + fullname.removeprefix("modal")
         try:
             found = importlib.util.find_spec(own)
@@ -71,6 +67,10 @@ class _Finder:
             found = None
         if found is None:
             return None
+        if fullname != "modal" and fullname.split(".")[1] not in MODULES:
+            # Raised here: `modal.__path__` is the folder of this package, in which the next
+            # finder would find the module, and load a second copy of it.
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
         package = found.submodule_search_locations is not None
         return ModuleSpec(fullname, _Alias(), is_package=package)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
