@@ -764,7 +764,7 @@ def test_slots_that_nothing_holds_any_more_are_told_of_once(monkeypatch):
     monkeypatch.setattr(Pool, "statistics", lambda p: held if p is pools[0] else statistics(p))
     place = pools[0].run.opened_at
     assert watch.take_leaks(leaks.Owner()) == [
-        f"2 slots of brew that were not given back, in a run of the app 'shop', opened at {place}"
+        f"2 slots of brew that were not released, in a run of the app 'shop', opened at {place}"
     ]
     assert watch.take_leaks(leaks.Owner()) == []
     monkeypatch.undo()
