@@ -1,7 +1,7 @@
 """The fake container: one container around any function, controlled by a test.
 
 Owns `FakeContainer`, its counts (`FakeStatistics`) and the handles of its methods
-(`FakeMethod`).  A fake container opens its own run, with one pool that has always one
+(`FakeMethod`).  A fake container opens its own run, with one pool that always has one
 container.  The engine runs the inputs; this file starts the run, waits for states of the
 pool, and reads the pool.  Tests use it directly or through the fixture
 ``fake_container`` (``pytest_plugin.py``).
@@ -112,8 +112,8 @@ class FakeContainer(Generic[P, R_co]):
             ``batched`` only, an instance of a class of an app, a method of such an
             instance, or any callable.  Other functions of an app that this function calls
             run in their own app, as always.
-        max_inputs: the number of inputs that run at once.  If None, the decorators of the
-            function say it; without such a decorator, 1.
+        max_inputs: the number of inputs that run at once.  If None, the value of the
+            function's decorators; without such a decorator, 1.
         target_inputs: checked, and shown in ``container.pool_statistics()``; without
             effect, because nothing scales.
         max_batch_size, wait_ms: give both to batch inputs, as ``batched`` does.
@@ -189,7 +189,7 @@ class FakeContainer(Generic[P, R_co]):
     def __enter__(self) -> FakeContainer[P, R_co]:
         self._check_not_entered()
         try:
-            # First: a Ctrl-C that comes before this line finds nothing started.
+            # First, before anything is started that a Ctrl-C could leave behind.
             interrupts.install()
             self._take_part()
             with uninterruptible:

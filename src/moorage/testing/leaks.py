@@ -440,6 +440,8 @@ def _loop_of_executor(
     frame: FrameType | None,
 ) -> weakref.ref[asyncio.AbstractEventLoop] | None:
     """Return the loop whose `run_in_executor` starts a thread of its default executor."""
+    # `frame` is the executor's code that calls `Thread.start`: `_adjust_thread_count`, called
+    # by `submit`, called by `run_in_executor`.  One more frame is searched, to be safe.
     for _ in range(4):
         if frame is None:
             return None
@@ -458,6 +460,8 @@ def _is_of_an_open_loop(started: _Started) -> bool:
 
 def _is_of_a_test(frame: FrameType | None) -> bool:
     """Return true if a pytest plugin closes the runner that it made for a test."""
+    # `frame` is the caller of `Runner.close`.  The plugin's code is that caller or just above
+    # it: anyio's `TestRunner.__exit__` calls `Runner.__exit__`, which calls `close`.
     for _ in range(3):
         if frame is None:
             return False
