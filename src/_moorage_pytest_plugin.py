@@ -1,10 +1,12 @@
-"""What pytest loads in every suite where moorage is installed: names, and no more.
+"""The entry point that pytest loads in every suite where moorage is installed.
 
-Owns the options and the names of the fixtures.  It stands beside the package, not
-in it: to import ``moorage.anything`` is to import all of moorage, and a suite that
-uses nothing of it must not pay for that.  So this file imports pytest alone; what
-its fixtures and options do is in ``moorage.pytest_plugin``, which the first of them
-that is used imports.
+Owns the names of the options, of the marker and of the fixtures; their bodies are in
+``moorage/pytest_plugin.py``, imported when the first option or fixture is used.
+This file is beside the package ``moorage``, not in it: the import of any module of the
+package imports all of moorage, and a suite that does not use moorage must not pay for
+that import.  For the same reason, this file imports only pytest.
+
+Begin at `pytest_addoption`, then `_turn_on`, then `virtual_clock`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from moorage.pytest_plugin import FakeContainerFactory, RunApp
     from moorage.testing import VirtualClock
 
-# Each is an ini option, and a flag: `moorage_strict = true`, `--moorage-strict`.
+# Each name is an ini option and a flag: `moorage_strict = true`, `--moorage-strict`.
 _OPTIONS = {
     "moorage_as_modal": "`import modal` gives moorage, in the whole session",
     "moorage_strict": "moorage refuses what Modal refuses, as with MOORAGE_STRICT=1",
@@ -27,9 +29,9 @@ _OPTIONS = {
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    # pytest rewrites the asserts of whatever comes with a plugin.  Those of moorage are
-    # its invariants, no tests: a suite runs the code that production runs, and does not
-    # wait for it to be compiled anew.
+    # pytest rewrites the asserts of all modules that are installed with a plugin.  The
+    # asserts of moorage are invariants, not tests.  Without the rewriting, a suite runs the
+    # same code as production, and does not wait until pytest has compiled moorage again.
     marked: object = getattr(getattr(pluginmanager, "rewrite_hook", None), "_must_rewrite", None)
     if isinstance(marked, set):
         marked.discard("moorage")
@@ -40,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         group.addoption(flag, dest=name, action="store_true", default=None, help=what)
     parser.addini(
         "moorage_leaks_allowed",
-        "names of threads and tasks that the leak check lets be, with * and ?",
+        "names of threads and tasks that the leak check allows, with * and ?",
         type="linelist",
         default=[],
     )
@@ -48,17 +50,20 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    # Before the user's conftest files are imported: they may import modal.
+    # Apply the options before pytest imports the user's conftest files, which may import
+    # modal.
     _turn_on(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "moorage_leaks(*names): the leak check lets this test leave things behind: "
-        "threads and tasks of these names (with * and ?), or anything if none is given",
+        "moorage_leaks(*names): the leak check allows this test to leave things behind: "
+        "threads and tasks of these names (with * and ?), or anything if no name is given",
     )
-    _turn_on(config)  # named in `pytest_plugins`, it is too late for the hook above
+    # Again, for a plugin that is named in `pytest_plugins`: pytest loads it too late to
+    # call the hook above.
+    _turn_on(config)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -69,6 +74,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _turn_on(config: pytest.Config) -> None:
+    """Apply the options that are on; import moorage only if an option is on."""
     wanted = [name for name in _OPTIONS if _is_on(config, name)]
     if wanted:
         from moorage.pytest_plugin import turn_on
@@ -78,6 +84,7 @@ def _turn_on(config: pytest.Config) -> None:
 
 
 def _is_on(config: pytest.Config, name: str) -> bool:
+    """Return the value of the option `name`; a flag on the command line goes before the ini."""
     flag: object = getattr(config.known_args_namespace, name, None)
     if flag is not None:
         return bool(flag)
@@ -91,10 +98,10 @@ def _is_on(config: pytest.Config, name: str) -> bool:
 
 @pytest.fixture
 def virtual_clock(request: pytest.FixtureRequest) -> Generator[VirtualClock]:
-    """A clock whose time jumps when all wait; the test's own event loop lives in it too.
+    """A clock whose time jumps when all participants wait; the test's event loop uses it too.
 
-    The test's thread takes part: time stands still but where it waits.  What
-    `fake_container` and `run_app` start in the same test lives by this clock.
+    The test's thread takes part in the clock: time passes only while the test waits.
+    Containers of `fake_container` and runs of `run_app` in the same test use this clock.
     """
     from moorage import pytest_plugin
 
@@ -103,7 +110,7 @@ def virtual_clock(request: pytest.FixtureRequest) -> Generator[VirtualClock]:
 
 @pytest.fixture
 def fake_container(request: pytest.FixtureRequest) -> Generator[FakeContainerFactory]:
-    """`fake_container(fn, **options)` starts a `FakeContainer`, closed at the test's end."""
+    """Start a `FakeContainer`, left when the test ends: `fake_container(fn, **options)`."""
     from moorage import pytest_plugin
 
     yield from pytest_plugin.containers_of_test(request)
@@ -111,7 +118,7 @@ def fake_container(request: pytest.FixtureRequest) -> Generator[FakeContainerFac
 
 @pytest.fixture
 def run_app(request: pytest.FixtureRequest) -> Generator[RunApp]:
-    """`run_app(app, **options)` enters `app.run(**options)`, left at the test's end."""
+    """Enter `app.run(**options)`, left when the test ends: `run_app(app, **options)`."""
     from moorage import pytest_plugin
 
     yield from pytest_plugin.runs_of_test(request)

@@ -356,7 +356,7 @@ def test_wrong_uses_of_a_gate_say_what_to_write(clock):
         second, third = container.submit(1), container.submit(1)
         gate.wait_held(2)
         gate.release(second)
-        with pytest.raises(InvalidError, match=r"where sleeps\(1\) #3 is; release one of those"):
+        with pytest.raises(InvalidError, match=r"held there: sleeps\(1\) #3; release one of these"):
             gate.release(second)
         gate.open()
         assert third.result() == 1
@@ -605,9 +605,9 @@ def test_a_point_that_the_function_never_comes_to_is_refused_for_a_whole_app_too
     def count():
         yield 1
 
-    with pytest.raises(InvalidError, match="work awaits nothing, for it is no async function"):
+    with pytest.raises(InvalidError, match="work awaits nothing, because it is not an async"):
         probe.hold("await", of=work)
-    with pytest.raises(InvalidError, match="count is a generator, which is held at its start"):
+    with pytest.raises(InvalidError, match="count is a generator, which can be held at its start"):
         probe.hold("settle", of=count)
 
 

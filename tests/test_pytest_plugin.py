@@ -267,10 +267,11 @@ def test_loops_of_a_wider_scope_are_refused_with_what_to_write(run):
     done.assert_outcomes(errors=1, failed=1)
     done.stdout.fnmatch_lines(
         [
-            "virtual_clock is of one test, and this test's loop is of the module; "
+            "virtual_clock belongs to one test, but this test's loop belongs to the module; "
             'write @pytest.mark.asyncio(loop_scope="function")',
-            "virtual_clock was asked for when the test's loop ran already, in real time; "
-            'name it among the arguments, or write @pytest.mark.usefixtures("virtual_clock")',
+            "virtual_clock was requested when the test's event loop ran already, in real time; "
+            "name virtual_clock among the test's arguments, or write "
+            '@pytest.mark.usefixtures("virtual_clock")',
         ]
     )
 
@@ -288,8 +289,8 @@ def test_anyio_fixtures_of_a_wider_scope_are_refused_with_what_to_write(run):
     """)
     done.assert_outcomes(errors=1)
     done.stdout.fnmatch_lines(
-        "virtual_clock is of one test, and this test's loop was made before, for an "
-        'asynchronous fixture of a wider scope; write @pytest.fixture(scope="function") there'
+        "virtual_clock belongs to one test, but this test's loop was made before, for an "
+        'async fixture of a wider scope; write @pytest.fixture(scope="function") there'
     )
 
 
@@ -764,7 +765,7 @@ def test_slots_that_nothing_holds_any_more_are_told_of_once(monkeypatch):
     monkeypatch.setattr(Pool, "statistics", lambda p: held if p is pools[0] else statistics(p))
     place = pools[0].run.opened_at
     assert watch.take_leaks(leaks.Owner()) == [
-        f"2 slots of brew that were not given back, in a run of the app 'shop', opened at {place}"
+        f"2 slots of brew that were not released, in a run of the app 'shop', opened at {place}"
     ]
     assert watch.take_leaks(leaks.Owner()) == []
     monkeypatch.undo()

@@ -92,7 +92,7 @@ def test_a_step_whose_turn_cannot_come_is_found_in_virtual_time():
 
 def test_a_step_whose_turn_does_not_come_in_real_time(in_threads):
     seq = Sequencer(limit=0.05)
-    message = r"step 2 had not its turn .*\(done: none; step 0 has not come; waiting: 2\)"
+    message = r"step 2 did not get its turn .*\(done: none; step 0 has not come; waiting: 2\)"
     with pytest.raises(SequenceError, match=message):
         seq(2).__enter__()
 
@@ -100,11 +100,13 @@ def test_a_step_whose_turn_does_not_come_in_real_time(in_threads):
         async with seq(1):
             raise AssertionError("it never comes")
 
-    with pytest.raises(SequenceError, match=r"step 1 had not its turn within 0\.05 real seconds"):
+    with pytest.raises(
+        SequenceError, match=r"step 1 did not get its turn within 0\.05 real seconds"
+    ):
         asyncio.run(main())
     with seq(0):  # those before go on
         pass
-    with pytest.raises(SequenceError, match="step 3 cannot come, for step 1 never had its turn"):
+    with pytest.raises(SequenceError, match="step 3 cannot come, because step 1 never got its"):
         seq(3).__enter__()
 
 
@@ -126,9 +128,13 @@ def test_steps_after_one_that_raised_never_come(virtual, in_threads):
             clock.sleep(1)
         with pytest.raises(KeyError), seq(0):
             raise KeyError
-        with pytest.raises(SequenceError, match=r"step 2 cannot come, for step 0 raised KeyError"):
+        with pytest.raises(
+            SequenceError, match=r"step 2 cannot come, because step 0 raised KeyError"
+        ):
             future.result()
-        with pytest.raises(SequenceError, match=r"step 1 cannot come, for step 0 raised KeyError"):
+        with pytest.raises(
+            SequenceError, match=r"step 1 cannot come, because step 0 raised KeyError"
+        ):
             seq(1).__enter__()
 
 
@@ -173,7 +179,9 @@ def test_a_timed_out_task_leaves_its_wait():
         assert clock.now() == 5
         async with seq(0):
             pass
-        with pytest.raises(SequenceError, match="step 2 cannot come, for step 1 ended its wait wi"):
+        with pytest.raises(
+            SequenceError, match="step 2 cannot come, because step 1 ended its wait"
+        ):
             await seq(2).__aenter__()
 
     clock.run(main())

@@ -1,14 +1,17 @@
-"""The pytest plugin, from where something of it is used on.
+"""The pytest plugin: what its fixtures and options do, imported when one of them is used.
 
-Owns what the fixtures and options do, and how the loops of pytest-asyncio and of
-anyio's plugin come to live in virtual time.  Their names are in the module
-``_moorage_pytest_plugin``, which pytest loads by its entry point and which imports
-this one late; the leak check's hooks are in ``testing/leak_check.py``.
+Owns the bodies of the fixtures, the actions of the options, and the hooks that put the
+event loops of pytest-asyncio and of anyio's plugin into virtual time.  The names of
+fixtures and options are in the module ``_moorage_pytest_plugin``: pytest loads that
+module by its entry point, and that module imports this one late.  The hooks of the leak
+check are in ``testing/leak_check.py``.
 
-A test that names ``virtual_clock`` among its fixtures has it before its loop is made:
-the hooks below see to that.  pytest-asyncio's fixture then makes the loop by the clock;
-anyio's runner is made by the fixture ``virtual_clock`` itself, and shared by all that the
-test runs on it.
+Begin at `clock_of_test`, then `VirtualTime.pytest_fixture_setup`, then `_runner_of_anyio`.
+
+If a test uses ``virtual_clock``, the hooks below set that fixture up before the test's
+event loop is made.  The fixture of pytest-asyncio then makes the loop from the clock.
+For anyio, the fixture ``virtual_clock`` makes anyio's runner itself, and all async code
+of the test shares that runner.
 """
 
 from __future__ import annotations
@@ -47,17 +50,17 @@ R = TypeVar("R")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-# What pytest-asyncio calls the fixture that makes a test's own loop: since 1.1, in 1.0,
-# and before.
+# The names of pytest-asyncio's fixture that makes a test's own loop: since version 1.1, in
+# 1.0, and before 1.0.
 _LOOP_FIXTURES: Final = ("_function_scoped_runner", "_function_event_loop", "event_loop")
 
 
 class FakeContainerFactory(Protocol):
-    """What the fixture ``fake_container`` gives.
+    """The type of the fixture ``fake_container``.
 
-    Called, it starts a container, which is closed at the end of the test.  Its clock is
-    the test's `virtual_clock`, if the test uses that one.  Options are those of
-    `moorage.testing.FakeContainer`.
+    A call enters a `moorage.testing.FakeContainer`, with the options of that class, and
+    returns it.  The container is left at the end of the test.  If the test uses
+    ``virtual_clock``, that clock is the container's clock.
     """
 
     @overload
@@ -83,15 +86,15 @@ class FakeContainerFactory(Protocol):
 
 
 class RunApp(Protocol):
-    """What the fixture ``run_app`` gives."""
+    """The type of the fixture ``run_app``."""
 
     def __call__(self, app: A, /, **options: Any) -> A:
-        """Enter ``app.run(**options)``; it is left at the end of the test.
+        """Enter ``app.run(**options)`` and return `app`; the run is left when the test ends.
 
-        Its clock is the test's `virtual_clock`, if the test uses that one.
+        If the test uses ``virtual_clock``, that clock is the run's clock.
 
         Args:
-            options: those of `App.run`.
+            options: the options of `App.run`.
         """
         ...
 
@@ -100,10 +103,10 @@ class RunApp(Protocol):
 
 
 def turn_on(config: pytest.Config, name: str) -> None:
-    """Carry out the option `name`; again, it does nothing."""
+    """Apply the option `name`, once per session: a second call does nothing."""
     if name not in config.stash.setdefault(_turned_on, set()):
         config.stash[_turned_on].add(name)
-        _WHAT[name](config)
+        _ACTIONS[name](config)
 
 
 _turned_on: Final = pytest.StashKey[set[str]]()
@@ -132,7 +135,8 @@ def _check_leaks(session: pytest.Config) -> None:
     session.pluginmanager.register(LeakCheck(session), "moorage-leak-check")
 
 
-_WHAT: Final[dict[str, Callable[[pytest.Config], None]]] = {
+# The action of each option, by the option's name.
+_ACTIONS: Final[dict[str, Callable[[pytest.Config], None]]] = {
     "moorage_as_modal": _be_modal,
     "moorage_strict": _be_strict,
     "moorage_leak_check": _check_leaks,
@@ -187,18 +191,20 @@ def runs_of_test(request: pytest.FixtureRequest) -> Generator[RunApp]:
 
 
 def _clock_of(request: pytest.FixtureRequest) -> dict[str, Any]:
-    # Asked for here, it is set up first, and so closed after what lives by it.
+    # pytest tears fixtures down in reverse order.  The clock is requested here, before any
+    # container or run exists, so it is closed after the containers and runs that use it.
     if "virtual_clock" in request.fixturenames:
         return {"clock": request.getfixturevalue("virtual_clock")}
     return {}
 
 
 def _refuse_real_loops(request: pytest.FixtureRequest) -> None:
-    """Say so if the test's loop cannot live in the time of the test's clock."""
+    """Fail the test if its event loop cannot use the test's clock; say what to write."""
     if Real._get_running_loop() is not None:
         _fail(
-            "virtual_clock was asked for when the test's loop ran already, in real time; "
-            'name it among the arguments, or write @pytest.mark.usefixtures("virtual_clock")'
+            "virtual_clock was requested when the test's event loop ran already, in real time; "
+            "name virtual_clock among the test's arguments, or write "
+            '@pytest.mark.usefixtures("virtual_clock")'
         )
     test: Any = request.node
     if not _is_async(test):
@@ -217,7 +223,7 @@ def _refuse_real_loops(request: pytest.FixtureRequest) -> None:
         scope = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope") or _loop_scope(request)
         if scope != "function":
             _fail(
-                f"virtual_clock is of one test, and this test's loop is of the {scope}; "
+                f"virtual_clock belongs to one test, but this test's loop belongs to the {scope}; "
                 'write @pytest.mark.asyncio(loop_scope="function")'
             )
 
@@ -230,10 +236,11 @@ def _loop_scope(request: pytest.FixtureRequest) -> str:
     try:
         return str(request.config.getini("asyncio_default_test_loop_scope") or "function")
     except (KeyError, ValueError):
-        return "function"  # older than the option
+        return "function"  # this version of pytest-asyncio is older than the option
 
 
 def _is_async(test: Any) -> bool:
+    """Return true if the test function is a coroutine function, also below ``@given``."""
     function = getattr(test, "obj", None)
     inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
     return Real.iscoroutinefunction(inner)
@@ -243,7 +250,7 @@ def _is_async(test: Any) -> bool:
 
 
 def install_virtual_time(config: pytest.Config) -> None:
-    """Let the loops of tests that use ``virtual_clock`` be made by it, from now on."""
+    """From now on, make the event loops of tests that use ``virtual_clock`` from that clock."""
     if not config.pluginmanager.has_plugin(_VIRTUAL_TIME):
         config.pluginmanager.register(VirtualTime(), _VIRTUAL_TIME)
 
@@ -252,9 +259,10 @@ _VIRTUAL_TIME: Final = "moorage-virtual-time"
 
 
 class VirtualTime:
-    """Hooks that give the clock's loop to whoever makes one for the test."""
+    """The hooks that make fixtures of other plugins use a loop of the test's clock."""
 
-    # First: anyio's hook puts its own function in the place of an asynchronous fixture's.
+    # This hook must run first: anyio's hook replaces the function of an async fixture, and
+    # this hook examines the original function.
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
@@ -269,13 +277,14 @@ class VirtualTime:
             with _made_by(request.getfixturevalue("event_loop_policy"), clock.new_event_loop):
                 return (yield)
         if "anyio_backend" in request.fixturenames and _is_asynchronous(fixturedef.func):
-            request.getfixturevalue("virtual_clock")  # it leases the runner first
+            # Before anyio's hook makes a runner, `clock_of_test` makes one from the clock.
+            request.getfixturevalue("virtual_clock")
         return (yield)
 
 
 @contextmanager
 def _called_with(fixturedef: pytest.FixtureDef[Any], **instead: object) -> Generator[None]:
-    """Meanwhile the function of a fixture, a generator, gets these arguments instead."""
+    """In this context, replace these arguments of a fixture's generator function."""
     function = cast("Callable[..., Generator[Any, Any, object]]", fixturedef.func)
 
     def call(**arguments: object) -> Generator[Any, Any, object]:
@@ -291,7 +300,7 @@ def _called_with(fixturedef: pytest.FixtureDef[Any], **instead: object) -> Gener
 
 @contextmanager
 def _made_by(policy: Any, factory: LoopFactory) -> Generator[None]:
-    """Meanwhile the loops that `policy` makes in this thread are made by `factory`."""
+    """In this context, loops that `policy` makes in this thread come from `factory`."""
     here = Real.get_ident()
     make: LoopFactory = policy.new_event_loop
 
@@ -306,7 +315,11 @@ def _made_by(policy: Any, factory: LoopFactory) -> Generator[None]:
 
 
 def _is_asynchronous(function: object) -> bool:
-    """Whether it is an asynchronous fixture's, or what older versions of anyio put there."""
+    """Return true for the function of an async fixture.
+
+    Older versions of anyio replace that function by a generator function of their own
+    before pytest sets the fixture up; this counts too.
+    """
     return (
         Real.iscoroutinefunction(function)
         or Real.isasyncgenfunction(function)
@@ -318,7 +331,7 @@ def _is_asynchronous(function: object) -> bool:
 
 
 def _backend(backend: object) -> tuple[str, dict[str, Any]]:
-    """anyio's name and options, out of what a fixture ``anyio_backend`` may give."""
+    """Return the backend's name and options from a value of the fixture ``anyio_backend``."""
     if isinstance(backend, tuple):
         name, options = cast("tuple[str, dict[str, Any]]", backend)
         return name, options
@@ -326,15 +339,19 @@ def _backend(backend: object) -> tuple[str, dict[str, Any]]:
 
 
 def _runner_of_anyio(backend: object, clock: VirtualClock) -> AbstractContextManager[object]:
-    """anyio's runner of this test, in the clock's time: all that it runs shares the first one."""
+    """Make anyio's runner of this test, on a loop of `clock`, until the context is left.
+
+    anyio keeps one current runner, so all async fixtures and the test share this runner.
+    """
     from anyio import pytest_plugin
 
     name, options = _backend(backend)
-    # Not public: one that is there already is used, whatever options it would be given.
+    # `_current_runner` is not public.  If a runner exists already, `get_runner` returns that
+    # runner and ignores our loop factory, so the test would run in real time.
     if getattr(pytest_plugin, "_current_runner", None) is not None:
         _fail(
-            "virtual_clock is of one test, and this test's loop was made before, "
-            "for an asynchronous fixture of a wider scope; "
+            "virtual_clock belongs to one test, but this test's loop was made before, "
+            "for an async fixture of a wider scope; "
             'write @pytest.fixture(scope="function") there'
         )
     options = {**options, "use_uvloop": False, "loop_factory": clock.new_event_loop}

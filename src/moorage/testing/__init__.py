@@ -1,7 +1,11 @@
-"""The test kit: a fake container, virtual time, gates, and what happened.
+"""The public names of the test kit: fake containers, virtual time, gates and recorded events.
 
-``pip install moorage`` has it; nothing of it is imported until you do.  The guide is
-``docs/guides/testing.md``; fixtures come from the pytest plugin.
+Owns nothing: this file re-exports names of the other files of this folder, and
+`VirtualClock` of ``runtime/clocks/virtual_clock.py``.  The test kit is installed with
+moorage, but ``import moorage`` does not import the test kit.  The user's guide is
+``docs/guides/testing.md``; the pytest fixtures are in ``pytest_plugin.py``.
+
+Begin at ``fake_container.py``, then ``probe.py``, then ``gates.py``.
 """
 
 from ..runtime.clocks.virtual_clock import VirtualClock as VirtualClock

@@ -1,7 +1,10 @@
-"""Events: what happened in the pools of a run, to be asserted on and to be read.
+"""Events: what happened in the pools of a run, for assertions and for reading.
 
-Owns `Event`, the list of them, and `Timeline`, which draws it as text.  They are recorded
-by `Probe`.  Pure: values in, text out.
+Owns `Event`, `Events` (a tuple of events) and `Timeline` (a picture of events, as text).
+`Probe` (``probe.py``) records the events.  Everything here is pure: values in, text out;
+no lock and no clock.
+
+Begin at `Event`, then `Events`, then `Timeline` and `_drawn`.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ EventKind = Literal[
     "stopping",
     "stopped",
 ]
-"""What may happen: up to ``ended`` to inputs, from ``starting`` on to containers."""
+"""What can happen: to an input (``outside`` to ``ended``), to a container (the others)."""
 
 OF_INPUTS: Final[frozenset[EventKind]] = frozenset(
     {"outside", "queued", "granted", "started", "waiting", "settled", "ended"}
@@ -36,16 +39,19 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        at: when, in seconds of the run's clock; from the probe's beginning on in real time.
-        kind: for an input ``outside`` (the backlog is full), ``queued``, ``granted`` (it
-            got a slot), ``started`` (its code begins), ``waiting`` (it failed, and will be
-            tried again), ``settled`` (it has its outcome) and ``ended`` (its code has, some
-            time after its caller was answered).  For a container ``starting``, ``ready``,
-            ``draining``, ``stopping`` and ``stopped``.
-        input: as it was called: ``fetch(1)``.  Empty for a container's.
-        container: its pool and its number: ``fetch-1``.  Empty while there is none.
-        detail: of ``settled`` ``result``, ``cancelled`` or the name of the error; of
-            ``waiting`` that of the error.
+        at: the time of the event, in seconds of the run's clock; in real time, in seconds
+            since the first event.
+        kind: for an input, ``outside`` (the backlog is full), ``queued``, ``granted`` (the
+            input got a slot), ``started`` (the input's code begins), ``waiting`` (the input
+            failed and will be tried again), ``settled`` (the input has its outcome) or
+            ``ended`` (an abandoned input's code ended, after its caller was answered).  For
+            a container, ``starting``, ``ready``, ``draining``, ``stopping`` or ``stopped``.
+        input: the input, as it was called: ``fetch(1)``; the second input with the same
+            text is ``fetch(1) #2``.  Empty for a container's event.
+        container: the container's pool and number: ``fetch-1``.  Empty while the input has
+            no container.
+        detail: for ``settled``, ``result``, ``cancelled`` or the name of the error; for
+            ``waiting``, the name of the error; otherwise empty.
     """
 
     at: float
@@ -62,16 +68,17 @@ class Event:
 
 
 class Events(tuple[Event, ...]):
-    """What happened, in order.  A tuple whose text has one line for each.
+    """A tuple of events, in the order in which they happened.  Its text has a line for each.
 
-    In virtual time all but this is equal in every run: in which order the code of
-    different threads starts and settles, and containers have stopped, within one instant.
+    In virtual time, the events are the same on every run, with one exception: within one
+    instant, the order in which code in different threads starts and settles, and the order
+    in which containers stop, may differ.
     """
 
     __slots__ = ()
 
     def of(self, *kinds: EventKind, input: str | None = None) -> Events:
-        """Those of these kinds; of all, if none is given.  Of this input, if one is."""
+        """Return the events of these kinds (default: all kinds) and of `input`, if given."""
         return Events(
             event
             for event in self
@@ -79,7 +86,7 @@ class Events(tuple[Event, ...]):
         )
 
     def inputs(self, kind: EventKind) -> list[str]:
-        """To which inputs this happened, in order: ``events.inputs("granted")``."""
+        """Return the inputs of the events of `kind`, in order: ``events.inputs("granted")``."""
         return [event.input for event in self if event.kind == kind]
 
     def __str__(self) -> str:
@@ -104,7 +111,7 @@ class Events(tuple[Event, ...]):
         return f"Events({list(self)!r})"
 
 
-# What a row of the picture shows, from the event of a kind on.
+# The mark that a row shows from an event of this kind until the row's next event.
 _MARK_AFTER: Final[dict[EventKind, str]] = {
     "outside": ",",
     "queued": ".",
@@ -121,19 +128,19 @@ LEGEND: Final = (
     ", outside  . queued, starts  - slot, no code; draining, stops  # runs  ~ waits for a retry  "
     "+ answered, still runs  = ready"
 )
-"""What the marks of a `Timeline` mean."""
+"""The meaning of a `Timeline`'s marks."""
 
 
 class Timeline(Sequence[str]):
-    """A picture of what happened: a row for each input, in the order of their coming,
-    then one for each container.
+    """A picture of events: a row for each input, in the order of the inputs' first events,
+    then a row for each container.
 
-    Its text is the same in every run in virtual time, so that ``str(timeline)`` can be
-    compared with what was expected.  It is also the sequence of its lines.
+    In virtual time, the text is the same on every run: a test can compare
+    ``str(timeline)`` with an expected text.  A timeline is also the sequence of its lines.
 
     Args:
-        events: what happened.
-        width: characters for the time axis, at the most.
+        events: the events to draw.
+        width: the largest number of characters for the time axis.
     """
 
     def __init__(self, events: Iterable[Event], *, width: int = 60) -> None:
@@ -172,6 +179,7 @@ class Timeline(Sequence[str]):
 
 
 def _drawn(events: list[Event], width: int) -> list[str]:
+    """Return the lines of the picture: the time axis, then the rows."""
     if not events:
         return ["nothing happened"]
     first = min(event.at for event in events)
@@ -191,6 +199,7 @@ def _drawn(events: list[Event], width: int) -> list[str]:
 
 
 def _row(events: list[Event], first: float, step: float, columns: int) -> str:
+    """Return the row of one input or container; an input's row ends with its outcome."""
     cells = [" "] * columns
     mark, at, end = " ", 0, ""
     for event in events:
@@ -205,7 +214,7 @@ def _row(events: list[Event], first: float, step: float, columns: int) -> str:
     cells[at:] = mark * (columns - at)
     row = "".join(cells)
     if not any(cell != " " for cell in cells):
-        # It took no time: a mark where it was.
+        # All events fell into one column: show one mark there.
         row = " " * min(at, columns - 1) + "|"
     where = next((event.container for event in reversed(events) if event.container), "")
     if events[0].kind not in OF_INPUTS:
@@ -214,6 +223,7 @@ def _row(events: list[Event], first: float, step: float, columns: int) -> str:
 
 
 def _axis(left: int, first: float, step: float, columns: int) -> str:
+    """Return the line with the times; a time that has no room is left out."""
     line = ""
     for tick in range(0, columns, 10):
         label = seconds(first + tick * step)
@@ -223,12 +233,12 @@ def _axis(left: int, first: float, step: float, columns: int) -> str:
 
 
 def _column(at: float, first: float, step: float) -> int:
-    # Times that are a step apart must not fall into one column by rounding.
+    # Without the addend, rounding could put times that are one step apart into one column.
     return int((at - first) / step + 1e-6)
 
 
 def _step(least: float) -> float:
-    """Seconds for one character: the next of 1, 2 and 5 times a power of ten."""
+    """Return the seconds for one column: 1, 2 or 5 times a power of ten, at least `least`."""
     step = 1e-6
     while True:
         for factor in (1.0, 2.0, 5.0):
@@ -238,5 +248,5 @@ def _step(least: float) -> float:
 
 
 def seconds(value: float) -> str:
-    """A time as people write it: without the noise of sums of binary fractions."""
+    """Return a time as text, rounded to microseconds: sums of floats show no stray digits."""
     return f"{round(value, 6):.6f}".rstrip("0").rstrip(".")

@@ -1,7 +1,12 @@
-"""The fake container: one container around any function, in the test's hands.
+"""The fake container: one container around any function, controlled by a test.
 
-Owns `FakeContainer` and what a test asks of it.  It is a run of its own with one pool
-that has one container, always: what happens in it is the engine's doing, not this file's.
+Owns `FakeContainer`, its counts (`FakeStatistics`) and the handles of its methods
+(`FakeMethod`).  A fake container opens its own run, with one pool that always has one
+container.  The engine runs the inputs; this file starts the run, waits for states of the
+pool, and reads the pool.  Tests use it directly or through the fixture
+``fake_container`` (``pytest_plugin.py``).
+
+Begin at `FakeContainer.__enter__`, then `_begin`, then `_wait`.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ from .submission import Submission
 
 READY: Final = ContainerState.READY
 
-# Seconds.
+# Seconds from now to a start that must not happen.
 NEVER: Final = 1e9
 
 P = ParamSpec("P")
@@ -58,7 +63,7 @@ Y = TypeVar("Y")
 
 
 class FakeOptions(TypedDict, total=False):
-    """What a `FakeContainer` may be given besides its function; see there."""
+    """The options of a `FakeContainer`, which describes them; each may be left out."""
 
     max_inputs: int | None
     target_inputs: int | None
@@ -76,52 +81,56 @@ class FakeOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class FakeStatistics:
-    """A `FakeContainer` at one moment, counted under its pool's lock and so exact.
+    """The counts of a `FakeContainer` at one moment.
 
-    ``FakeStatistics(running=2, queued=1, peak=2, limit=2)`` is equal to it if all the
-    other counts are 0.
+    The counts are exact, because they are taken together under the pool's lock.  A test
+    can compare them as a whole: ``FakeStatistics(running=2, queued=1, peak=2, limit=2)``
+    is equal to the statistics if all other counts are 0.
     """
 
-    running: int = 0  # inputs that hold a slot, or have a part in their batch's
-    queued: int = 0
-    finished: int = 0  # with a result
+    running: int = 0  # inputs that hold a slot, or share the slot of their batch
+    queued: int = 0  # inputs in the queue, and inputs outside of a full backlog
+    finished: int = 0  # inputs that have a result
     failed: int = 0
     cancelled: int = 0
-    peak: int = 0  # slots held at once, at the most
-    limit: int = 0  # slots there are
-    waiting: int = 0  # failed, and will be tried again
-    abandoned: int = 0  # of the running ones: answered, and their code has not ended
+    peak: int = 0  # the most slots held at once; a batch holds one slot
+    limit: int = 0  # the slots of the container
+    waiting: int = 0  # inputs that failed and will be tried again
+    abandoned: int = 0  # running inputs whose caller was answered already
 
 
 class FakeContainer(Generic[P, R_co]):
-    """One container, filled up to `max_inputs`: ``with FakeContainer(fn) as container:``.
+    """One container that runs up to `max_inputs` at once: ``with FakeContainer(fn) as c:``.
 
-    It runs inputs with the engine that an app's containers have: hooks, slots, batches,
-    timeouts, retries and cancellation are the real ones.  There is no autoscaler.
-    ``with`` and ``async with`` start it, and wait for its enter hooks; leaving cancels
-    what is queued and what runs, then runs the exit hooks.
+    The container runs inputs with the same engine as an app's containers: hooks, slots,
+    batches, timeouts, retries and cancellation are real.  There is no autoscaler.
+    ``with`` and ``async with`` start the container and wait for its enter hooks.  The end
+    of the block cancels all queued and running inputs, and then runs the exit hooks.
 
     Args:
-        function: a function of an app, one decorated with ``concurrent`` or ``batched``
-            only, an instance of a class of an app or a method of one, or any callable.
-            An app's functions called by it run in their own app as ever.
-        max_inputs: how many inputs it runs at once.  If None, what the function was
-            decorated with; without that, 1.
-        target_inputs: checked, and shown in ``container.pool_statistics()``; no effect,
-            for there is nothing to scale.
-        max_batch_size, wait_ms: both, to batch as ``batched`` does.
-        timeout, queue_timeout, max_backlog, on_full, retries: in the place of what the
-            function was decorated with; see `App.function`.
-        clock: the clock it lives by; if None, the virtual clock in which the thread takes
-            part already, and real time without one.  In a `VirtualClock` the thread that
-            enters the container takes part until it leaves.
+        function: a function of an app, a function decorated with ``concurrent`` or
+            ``batched`` only, an instance of a class of an app, a method of such an
+            instance, or any callable.  Other functions of an app that this function calls
+            run in their own app, as always.
+        max_inputs: the number of inputs that run at once.  If None, the value of the
+            function's decorators; without such a decorator, 1.
+        target_inputs: checked, and shown in ``container.pool_statistics()``; without
+            effect, because nothing scales.
+        max_batch_size, wait_ms: give both to batch inputs, as ``batched`` does.
+        timeout, queue_timeout, max_backlog, on_full, retries: replace the options of the
+            function's decorators; see `App.function`.
+        clock: the clock of the container.  If None, the virtual clock in which the
+            calling thread takes part already; without such a clock, real time.  With a
+            `VirtualClock`, the thread that enters the container takes part until it
+            leaves the container.
         serialize: send arguments and results through cloudpickle, as on the way to a
             remote container; see `App.run`.
-        grace: seconds that leaving may take; 5 if None.
+        grace: the longest time in seconds that leaving may take; 5 if None.
 
     Raises:
-        InvalidError: if it cannot be run in a container; on use, if it was not entered.
-        Exception: on entering, what an enter hook raised.
+        InvalidError: if a container cannot run `function` with these options.
+        ExecutionError: on use, if the container was not entered.
+        Exception: on entering, the error that an enter hook raised.
     """
 
     @overload
@@ -151,7 +160,7 @@ class FakeContainer(Generic[P, R_co]):
                 f"write one that it has: {', '.join(FakeOptions.__annotations__)}"
             )
         self._given_clock = options.get("clock")
-        self._clock = self._given_clock  # of the run that was entered
+        self._clock = self._given_clock  # the clock of the run; chosen by `_take_part`
         self._serialize = options.get("serialize", False)
         self._grace = options.get("grace")
         self._probe = Probe()
@@ -163,14 +172,16 @@ class FakeContainer(Generic[P, R_co]):
         if self._service.options.batching is not None:
             for method in self._functions.values():
                 check_batched(method._target)
-        # The one that `submit` runs; None if there are several.
+        # The function that `call` and `submit` run; None if there are several.
         self._only = next(iter(self._functions.values())) if len(methods) == 1 else None
+        # The fields below are written only by the thread or task that enters and leaves.
+        # Invariant: _run and _pool are both None while the container is not in use.
         self._run: Run | None = None
         self._pool: Pool | None = None
-        self._part: tuple[Participants, int] | None = (
-            None  # of whoever entered, in the virtual clock
-        )
-        # Of a container that was left, for who asks afterwards.
+        # The virtual clock's participants, and the ident of the thread that entered and
+        # takes part until the container is left.
+        self._part: tuple[Participants, int] | None = None
+        # The counts when the container was left, for `statistics` afterwards.
         self._last: FakeStatistics | None = None
 
     # -- entering and leaving -----------------------------------------------------------
@@ -178,7 +189,8 @@ class FakeContainer(Generic[P, R_co]):
     def __enter__(self) -> FakeContainer[P, R_co]:
         self._check_not_entered()
         try:
-            interrupts.install()  # before there is anything that it could leave behind
+            # First, before anything is started that a Ctrl-C could leave behind.
+            interrupts.install()
             self._take_part()
             with uninterruptible:
                 self._begin()
@@ -200,7 +212,7 @@ class FakeContainer(Generic[P, R_co]):
     async def __aenter__(self) -> FakeContainer[P, R_co]:
         self._check_not_entered()
         try:
-            interrupts.install()
+            interrupts.install()  # first, as in `__enter__`
             self._take_part()
             with uninterruptible:
                 self._begin()
@@ -229,13 +241,14 @@ class FakeContainer(Generic[P, R_co]):
             )
 
     def _take_part(self) -> None:
-        """Virtual time stands still, from here on, while this thread does not wait."""
+        """Choose the clock; from now on, virtual time stands still while this thread runs."""
         self._clock = clock_of_here() if self._given_clock is None else self._given_clock
         participants = None if self._clock is None else self._clock.participants
         if participants is not None:
             self._part = participants, participants.enter("FakeContainer(..., clock=clock)")
 
     def _begin(self) -> None:
+        """Open the run and its pool, and have the pool start the container."""
         self._last = None
         self._probe.start_error = None
         name = f"the fake container of {self._service.name}"
@@ -251,6 +264,7 @@ class FakeContainer(Generic[P, R_co]):
         self._pool.start_minimum()
 
     def _check_start(self) -> None:
+        """Raise the error of the start, if the container did not start."""
         error = self._probe.start_error
         if error is not None:
             raise error
@@ -266,17 +280,18 @@ class FakeContainer(Generic[P, R_co]):
         try:
             if self._run is not None:
                 await run_in_thread(self._run.close)
-                give_sigint_back()  # that thread cannot
+                give_sigint_back()  # only the main thread can, not the thread of `close`
         finally:
             self._forget()
 
     def _forget(self) -> None:
+        """Keep the final counts, and drop all else that belongs to the run that was left."""
         if self._pool is not None:
             self._last = _counted(self._pool)
         self._run = self._pool = None
         self._probe.start_error = None
         self._probe.unwatch(_starts_once)
-        self._probe._open_gates()  # the next use has its own
+        self._probe._open_gates()  # a gate holds inputs of one use only
         part, self._part = self._part, None
         if part is not None:
             participants, ident = part
@@ -286,11 +301,11 @@ class FakeContainer(Generic[P, R_co]):
 
     @property
     def call(self) -> Remote[P, R_co]:
-        """``call(...)`` runs one input and gives its result; ``await call.aio(...)`` too."""
+        """Run one input and return its result: ``call(...)`` or ``await call.aio(...)``."""
         return self._function().remote
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Submission[R_co]:
-        """Hand in one input, and go on; the handle says what becomes of it.
+        """Submit one input without waiting for it; return a handle to its state and result.
 
         Raises:
             ResourceExhaustedError: if ``max_backlog`` inputs wait already.
@@ -302,30 +317,33 @@ class FakeContainer(Generic[P, R_co]):
 
     @property
     def map(self) -> Map[R_co]:
-        """``map([...])`` runs many inputs, and gives their results; see `Function.map`."""
+        """Run many inputs and return their results: ``map([...])``; see `Function.map`."""
         return self._function().map
 
     @property
     def starmap(self) -> Starmap[R_co]:
-        """As `map`, over rows of arguments."""
+        """Run many inputs as `map` does, each with the arguments of one row."""
         return self._function().starmap
 
     def stream(
         self: FakeContainer[P, Iterable[Y] | AsyncIterable[Y]], *args: P.args, **kwargs: P.kwargs
     ) -> StreamReader[Y]:
-        """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
+        """Return the items of a generator, for ``for`` and ``async for``.
+
+        The input is submitted when the first item is read.
+        """
         try:
             return self._function().remote_gen(*args, **kwargs)
         except Exception as error:
             raise without_our_frames(error)
 
     def method(self, name: str) -> FakeMethod:
-        """One method of a class that has several: ``container.method("add").submit(1)``.
+        """Return one method of a class that has several: ``container.method("add").submit(1)``.
 
-        All share the slots of the container, as in an app.
+        All methods share the slots of the container, as in an app.
 
         Raises:
-            InvalidError: if it has no such method.
+            InvalidError: if the class has no method `name`.
         """
         try:
             self._pool_now  # noqa: B018 - it must be in use
@@ -354,22 +372,22 @@ class FakeContainer(Generic[P, R_co]):
     # -- looking at it ----------------------------------------------------------------------
 
     def statistics(self) -> FakeStatistics:
-        """Its counts at this moment; after it was left, those at the end."""
+        """Return the counts of this moment; after the container was left, the final counts."""
         if self._pool is None and self._last is not None:
             return self._last
         return _counted(self._pool_now)
 
     def pool_statistics(self) -> PoolStatistics:
-        """All that is counted of its pool, as by `Function.statistics`."""
+        """Return all counts of the container's pool, as `Function.statistics` does."""
         return self._pool_now.statistics()
 
     @property
     def events(self) -> Events:
-        """What happened until now, also in earlier uses."""
+        """The events until now, including the events of earlier uses of this container."""
         return self._probe.events
 
     def timeline(self, *, width: int = 60) -> Timeline:
-        """A picture of what happened until now, at most `width` characters of time wide."""
+        """Return a picture of the events until now, with at most `width` characters of time."""
         return self._probe.timeline(width=width)
 
     def __repr__(self) -> str:
@@ -391,14 +409,15 @@ class FakeContainer(Generic[P, R_co]):
             parts.append(f"at {seconds(self._pool.clock.now())} s")
         return f"<FakeContainer {name}: {', '.join(parts)}>"
 
-    # -- holding and waiting ------------------------------------------------------------------
+    # -- holding inputs, and waiting ------------------------------------------------------------
 
     @hide_our_frames
     def hold(self, point: GatePoint) -> Gate:
         """Hold inputs at `point` from now on, until the gate is opened; see `Probe.hold`.
 
         Raises:
-            InvalidError: if there is no such point, or its functions never come to it.
+            InvalidError: if there is no such point, or inputs of this container never come
+                to it.
         """
         targets = [function._target for function in self._functions.values()]
         check_point(point, self._service.name, targets)
@@ -410,13 +429,13 @@ class FakeContainer(Generic[P, R_co]):
 
     @with_aio(_wait_running_async)
     def wait_running(self, count: int) -> None:
-        """Wait until `count` inputs hold a slot at once, or a part in their batch's.
+        """Wait until `count` inputs run at once: hold a slot, or share the slot of their batch.
 
-        In virtual time everything has come to rest then: their code has got to its first
-        wait.  In real time it may be about to begin.
+        In virtual time, this method returns after the code of all these inputs has reached
+        its first wait.  In real time, that code may not have begun.
 
         Raises:
-            InvalidError: if there are not so many slots.
+            InvalidError: if the container cannot run `count` inputs at once.
         """
         self._wait(self._enough(count), lambda: f"{count} running in {self!r}")
         self._rest()
@@ -426,8 +445,8 @@ class FakeContainer(Generic[P, R_co]):
 
     @with_aio(_wait_idle_async)
     def wait_idle(self) -> None:
-        """Wait until nothing is queued, runs, or waits for a retry."""
-        self._wait(_is_idle, lambda: f"the end of all in {self!r}")
+        """Wait until no input is queued, runs, or waits for a retry."""
+        self._wait(_is_idle, lambda: f"the end of all inputs in {self!r}")
 
     async def _wait_until_async(self, condition: Callable[[], object]) -> None:
         await self._probe.wait_until.aio(condition)
@@ -439,10 +458,10 @@ class FakeContainer(Generic[P, R_co]):
 
     @hide_our_frames
     def set_limit(self, limit: int) -> None:
-        """Run at most `limit` inputs at once from now on; interrupts none.
+        """Run at most `limit` inputs at once from now on; running inputs go on.
 
         Raises:
-            InvalidError: unless it is from 1 to the container's `max_inputs`.
+            InvalidError: if `limit` is not a whole number from 1 to `max_inputs`.
         """
         pool = self._pool_now
         most = self._service.limits.max_inputs
@@ -458,6 +477,7 @@ class FakeContainer(Generic[P, R_co]):
                 pool.resize(container, limit)
 
     def _enough(self, count: int) -> Callable[[Pool], bool]:
+        """Return the condition that at least `count` inputs run."""
         batching = self._service.options.batching
         most = self._service.limits.max_inputs * (batching.max_batch_size if batching else 1)
         if isinstance(count, bool) or not 0 <= count <= most:
@@ -472,6 +492,14 @@ class FakeContainer(Generic[P, R_co]):
     def _wait(
         self, condition: Callable[[Pool], bool], about: Callable[[], str] | None = None
     ) -> None:
+        """Wait until `condition`, which the probe checks under the pool's lock, is true.
+
+        Args:
+            about: says what the wait is for, if virtual time gets stuck.
+
+        Raises:
+            ExecutionError: if the container is left meanwhile.
+        """
         pool = self._pool_now
         waiter = pool.clock.make_waiter()
         if isinstance(waiter, VirtualWaiter):
@@ -488,6 +516,7 @@ class FakeContainer(Generic[P, R_co]):
             raise without_our_frames(self._left())
 
     async def _wait_async(self, condition: Callable[[Pool], bool]) -> None:
+        """Wait as `_wait` does, in a task."""
         waiter = make_async_waiter()
         met: list[bool] = []
         watch = _when(condition, waiter, met)
@@ -501,18 +530,19 @@ class FakeContainer(Generic[P, R_co]):
 
     def _left(self) -> ExecutionError:
         return ExecutionError(
-            f"the fake container of {self._service.name} was left while this waited; "
+            f"the fake container of {self._service.name} was left while this call waited; "
             "wait inside `with FakeContainer(...) as container:`"
         )
 
     def _rest(self) -> None:
-        """In virtual time, wait until everybody else waits."""
+        """In virtual time, wait until all other participants wait."""
         clock = self._pool_now.clock
         if clock.virtual:
             with uninterruptible:
                 park(clock, clock.make_waiter(), 0.0)
 
     async def _rest_async(self) -> None:
+        """Wait as `_rest` does, in a task."""
         clock = self._pool_now.clock
         if clock.virtual:
             waiter = make_async_waiter()
@@ -524,6 +554,7 @@ class FakeContainer(Generic[P, R_co]):
 
     @property
     def _pool_now(self) -> Pool:
+        """The pool; raises `ExecutionError` if the container is not in use."""
         if self._pool is None:
             raise without_our_frames(
                 ExecutionError(
@@ -545,11 +576,11 @@ class FakeMethod:
 
     @property
     def call(self) -> Remote[..., Any]:
-        """``call(...)`` runs one input and gives its result; ``await call.aio(...)`` too."""
+        """Run one input and return its result: ``call(...)`` or ``await call.aio(...)``."""
         return self._function.remote
 
     def submit(self, *args: Any, **kwargs: Any) -> Submission[Any]:
-        """Hand in one input, and go on; see `FakeContainer.submit`."""
+        """Submit one input without waiting for it; see `FakeContainer.submit`."""
         try:
             return _submit(self._function, args, kwargs)
         except Exception as error:
@@ -557,16 +588,16 @@ class FakeMethod:
 
     @property
     def map(self) -> Map[Any]:
-        """``map([...])`` runs many inputs, and gives their results; see `Function.map`."""
+        """Run many inputs and return their results: ``map([...])``; see `Function.map`."""
         return self._function.map
 
     @property
     def starmap(self) -> Starmap[Any]:
-        """As `map`, over rows of arguments."""
+        """Run many inputs as `map` does, each with the arguments of one row."""
         return self._function.starmap
 
     def stream(self, *args: Any, **kwargs: Any) -> StreamReader[Any]:
-        """The items of a generator, for ``for`` and ``async for``; it begins with the first."""
+        """Return the items of a generator; see `FakeContainer.stream`."""
         try:
             return self._function.remote_gen(*args, **kwargs)
         except Exception as error:
@@ -577,7 +608,11 @@ class FakeMethod:
 
 
 class _FakeService:
-    """The service of a function, with its own options, in the run of a fake container."""
+    """The service of a function as the fake container sees it.
+
+    The options are those of the fake container, and the current run is the fake
+    container's run, not a run of the app.  Everything else comes from the wrapped service.
+    """
 
     def __init__(
         self, service: Service, options: FunctionOptions, get_run: Callable[[], Run | None]
@@ -640,7 +675,7 @@ class _FakeService:
 
 
 def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, Any]], Service]:
-    """The functions that inputs may be of, by name, and the service that they share."""
+    """Return the functions that the container can run, by name, and their shared service."""
     if isinstance(function, Function):
         registered: Function[Any, Any, Any] = function
         return {registered.__name__: registered}, registered._service
@@ -665,7 +700,7 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
             f"got {function!r}; write FakeContainer(function)"
         )
     name: str | None = None
-    if Real.ismethod(function):  # of an object of no app
+    if Real.ismethod(function):  # a bound method of an object that no app knows
         name, function = function.__name__, functools.partial(function)
     elif not isinstance(function, PartialFunction) and not hasattr(function, "__name__"):
         # A functools.partial, or an object with __call__.
@@ -678,7 +713,7 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
 
 
 def _changed(options: FunctionOptions, given: FakeOptions) -> FunctionOptions:
-    """`options` with what the fake container was given, of one container."""
+    """Return `options`, changed by the fake container's options, for exactly one container."""
     most, target = given.get("max_inputs"), given.get("target_inputs")
     if most is not None or target is not None:
         changed = Concurrency(options.max_inputs if most is None else most, target).checked()
@@ -698,6 +733,7 @@ def _changed(options: FunctionOptions, given: FakeOptions) -> FunctionOptions:
 
 
 def _in_container(function: Function[Any, Any, Any], service: Service) -> Function[Any, Any, Any]:
+    """Return a copy of `function` whose inputs run in the pool of `service`."""
     return Function._make(
         function._target, service, function._local, shown=repr(function), web=function._web
     )
@@ -710,29 +746,37 @@ def _submit(
     return Submission(call, shown_call(function.__name__, args, kwargs))
 
 
-# -- what is waited for, under the pool's lock ----------------------------------------------
+# -- conditions and watches, called under the pool's lock -----------------------------------
 
 
 def _when(
     condition: Callable[[Pool], bool], waiter: Waiter | AsyncWaiter, met: list[bool]
 ) -> Watch:
-    """Wakes once `condition` is true, which it adds to `met`; or when the container is left."""
+    """Return a watch that wakes `waiter` once `condition` is true or the container is left.
 
-    def look(pool: Pool) -> Callable[[], object] | None:
+    If `condition` is true, the watch adds True to `met`; if the container is left first,
+    `met` stays empty.
+    """
+
+    def watch(pool: Pool) -> Callable[[], object] | None:
         if condition(pool):
             met.append(True)
         return waiter.wake if met or not pool.is_open else None
 
-    return look
+    return watch
 
 
 def _has_started(pool: Pool) -> bool:
-    # By the state, for this is asked in the moment when that changes.
+    # Ask the fleet, not `tally.starts`: the watch runs while the pool moves the container
+    # to READY, and the pool counts the start only after that.
     return pool.scaling.failed_starts > 0 or bool(pool.fleet.ready)
 
 
 def _starts_once(pool: Pool) -> None:
-    """Who enters hears of a failed start: the hooks are not run once more meanwhile."""
+    """Keep the pool from running the hooks again after a failed start.
+
+    The thread or task that enters the container gets the error of the first start.
+    """
     if pool.scaling.failed_starts and not pool.tally.starts:
         pool.scaling.start_again_at = pool.clock.now() + NEVER
 

@@ -1,7 +1,12 @@
-"""Gates: where a test holds inputs up, and lets them go one by one.
+"""Gates: a test holds inputs at one point and releases them one by one.
 
-Owns `Gate`: which inputs are held at one point of their way, and who waits for them to
-get there.  `Probe` makes gates and leads inputs through them.
+Owns `Gate`: the inputs that are held at one point, and the callers of `wait_held` that
+wait for inputs to arrive there.  `Probe` (``probe.py``) makes gates and sends inputs
+through them: an input calls `pass_through` on its own thread, or awaits
+`pass_through_async` in its own task.  The test calls all other public methods, from any
+thread.
+
+Begin at `pass_through`, then `_arrive`, then `release`.
 """
 
 from __future__ import annotations
@@ -26,55 +31,64 @@ from ..with_aio import with_aio
 from .submission import Submission
 
 GatePoint = Literal["start", "await", "settle"]
-"""Where inputs can be held: before their code begins; where it first awaits; after it."""
+"""Where inputs can be held: before their code, at their code's first await, after their code."""
 
 POINTS: tuple[GatePoint, ...] = ("start", "await", "settle")
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """One input, or one batch, that is held."""
+    """One input or one batch that is held."""
 
-    members: list[Input]  # of a batch; else the input itself
-    label: str
-    let_go: Callable[[], object]
+    members: list[Input]  # the members of the batch; otherwise only the input
+    label: str  # as tests see the input: "fetch(1)"; of a batch, all members' labels
+    wake: Callable[[], object]  # lets the input go on
 
 
 class Gate:
-    """A point at which inputs are held until the test lets them go.
+    """A point at which inputs are held until the test releases them.
 
-    Made by `FakeContainer.hold` and `Probe.hold`.  It holds every input that comes to its
-    point, in order, until it is opened; leaving ``with container.hold(...) as gate:``
-    opens it.  A held input keeps its slot, and can be cancelled and run out of time as
-    any other.  Virtual time passes while one is held.
+    `FakeContainer.hold` and `Probe.hold` make gates.  Until the gate is opened, it holds
+    every input that comes to its point, in order of arrival.  The end of
+    ``with container.hold(...) as gate:`` opens the gate.  A held input keeps its slot; it
+    can be cancelled and can run out of time, as any other input can.  Virtual time passes
+    while inputs are held.
     """
 
     def __init__(self, point: GatePoint, of: str | None, clock: Callable[[], Clock]) -> None:
         self.point: GatePoint = point
-        self._of = of  # the name of a function; None for all
+        self._of = of  # the name of the only function whose inputs are held; None for all
         self._clock = clock
-        self._lock = Real.Lock()  # a leaf, but for the clock's
-        # All below guarded by the lock.  Those that are held, in order, with what lets them go.
+        # Guards all fields below.  A leaf: wakers, which may take the clock's lock, are
+        # called after this lock is released.
+        self._lock = Real.Lock()
+        # The held inputs, in order of arrival.
+        # Invariant: empty once the gate is open.
         self._held: dict[Input, _Held] = {}
+        # Never false again once it is true.  Read without the lock by `is_open` and
+        # `is_at`; `_arrive` checks it again under the lock.
         self._is_open = False
+        # Callers of `wait_held`: the count that each waits for, and its waker.
+        # Invariant: each count is above len(_held) when the caller is added, and a caller
+        # is removed as soon as its count is reached.
         self._waiting: list[tuple[int, Callable[[], object]]] = []
         forking.know(self)
 
     def _after_fork(self) -> None:
-        """In a forked child: what it held stayed behind."""
+        """In a forked child: forget the held inputs, whose threads exist in the parent only."""
         forking.keep(self._held)
         self._lock = Real.Lock()
         self._held = {}
 
     @property
     def held(self) -> list[str]:
-        """The inputs that are held, first come first: ``["fetch(1)", "fetch(2)"]``."""
+        """The held inputs, in order of arrival: ``["fetch(1)", "fetch(2)"]``."""
         with uninterruptible, self._lock:
             return [held.label for held in self._held.values()]
 
     @property
     def is_open(self) -> bool:
-        """Whether it holds nothing any more."""
+        """True once the gate was opened: it holds no inputs any more."""
         return self._is_open
 
     async def _wait_held(self, count: int = 1) -> None:
@@ -88,7 +102,13 @@ class Gate:
 
     @with_aio(_wait_held)
     def wait_held(self, count: int = 1) -> None:
-        """Wait until `count` inputs are held at once.  ``await gate.wait_held.aio()`` too."""
+        """Wait until `count` inputs are held at once.
+
+        In async code, write ``await gate.wait_held.aio()``.
+
+        Raises:
+            InvalidError: if `count` is below 1, or the gate is open or is opened meanwhile.
+        """
         clock = self._clock()
         waiter = clock.make_waiter()
         if isinstance(waiter, VirtualWaiter):
@@ -102,28 +122,32 @@ class Gate:
 
     @hide_our_frames
     def release(self, which: Submission[Any] | FunctionCall[Any] | None = None) -> None:
-        """Let one input go on: the first that came, or `which`.
+        """Let one held input go on: `which`, or the input that arrived first.
 
         Raises:
-            InvalidError: if none is held, or `which` is not.
+            InvalidError: if no input is held, or `which` is not held.
         """
         with uninterruptible:
             with self._lock:
                 input = self._chosen(which)
                 held = self._held.pop(input)
-            held.let_go()
+            held.wake()
 
     def open(self) -> None:
-        """Hold no input any more, and let all go that are held.  Harmless if it is open."""
+        """Release all held inputs, and hold no input from now on.
+
+        If the gate is open already, this does nothing.
+        """
         with uninterruptible:
             with self._lock:
                 self._is_open = True
-                let_go = [held.let_go for held in self._held.values()]
-                let_go += [wake for _, wake in self._waiting]  # who is told so
+                wakes = [held.wake for held in self._held.values()]
+                # Callers of `wait_held` raise, because their count cannot be reached.
+                wakes += [wake for _, wake in self._waiting]
                 self._held.clear()
                 self._waiting.clear()
-            for each in let_go:
-                each()
+            for wake in wakes:
+                wake()
 
     def __enter__(self) -> Gate:
         return self
@@ -142,13 +166,14 @@ class Gate:
         of = f" of {self._of}" if self._of else ""
         return f"<Gate at {self.point!r}{of}: holds {', '.join(self.held) or 'none'}>"
 
-    # -- for the test's side --------------------------------------------------------
+    # -- called by the test ---------------------------------------------------------
 
     def _chosen(self, which: Submission[Any] | FunctionCall[Any] | None) -> Input:
+        """Return the held input (or batch) to release.  Under the lock."""
         if not self._held:
             raise InvalidError(
                 f"no input is held at {self.point!r}; "
-                "call gate.wait_held() first, which waits until one is there"
+                "call gate.wait_held() first, which waits until an input is held"
             )
         if which is None:
             return next(iter(self._held))
@@ -158,11 +183,12 @@ class Gate:
                 return input
         there = ", ".join(held.label for held in self._held.values())
         raise InvalidError(
-            f"{which!r} is not held at {self.point!r}, where {there} is; "
-            "release one of those, or wait until it gets there"
+            f"{which!r} is not held at {self.point!r}; held there: {there}; "
+            "release one of these inputs, or wait until yours is held"
         )
 
     def _add(self, count: int, wake: Callable[[], object]) -> bool:
+        """Have `wake` called when `count` inputs are held; false if they are held now."""
         if isinstance(count, bool) or count < 1:
             raise InvalidError(f"wait_held needs a count from 1 up, got {count!r}; write 1")
         with uninterruptible, self._lock:
@@ -183,17 +209,17 @@ class Gate:
         with uninterruptible, self._lock:
             self._waiting = [entry for entry in self._waiting if entry[1] != wake]
 
-    # -- for the input's side, on its own flow ----------------------------------------
+    # -- called by inputs, on their own thread or task --------------------------------
 
     def is_at(self, point: GatePoint, name: str) -> bool:
-        """Whether it holds inputs of the function of this name at `point`."""
+        """Return true if this gate holds inputs of the function `name` at `point`."""
         return self.point == point and not self._is_open and self._of in (None, name)
 
     def pass_through(self, input: Input, members: list[Input], label: str) -> None:
-        """Hold `input`, a synchronous one, here.
+        """Hold `input`, a sync input, until it is released; return at once if the gate is open.
 
         Raises:
-            InputCancellation: if it is cancelled meanwhile.
+            InputCancellation: if `input` is cancelled while it is held.
         """
         clock = self._clock()
         waiter: Waiter = clock.make_waiter()
@@ -206,7 +232,7 @@ class Gate:
                 self._leave(input)
 
     async def pass_through_async(self, input: Input, members: list[Input], label: str) -> None:
-        """As `pass_through`, for a task."""
+        """Hold `input`, an async input, as `pass_through` does; called in the input's task."""
         waiter: AsyncWaiter = make_async_waiter()
         if not self._arrive(input, _Held(members, label, waiter.wake)):
             return
@@ -216,6 +242,7 @@ class Gate:
             self._leave(input)
 
     def _arrive(self, input: Input, held: _Held) -> bool:
+        """Record `input` as held, and wake `wait_held`; false if the gate is open."""
         with uninterruptible, self._lock:
             if self._is_open:
                 return False
@@ -228,5 +255,6 @@ class Gate:
         return True
 
     def _leave(self, input: Input) -> None:
+        """Forget `input`, also when it was cancelled and nobody released it."""
         with uninterruptible, self._lock:
             self._held.pop(input, None)

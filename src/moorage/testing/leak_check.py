@@ -1,8 +1,12 @@
-"""The leak check as pytest knows it: whose time begins, whose ends, and what failed.
+"""The pytest side of the leak check: hooks that say who owns what is started, and report leaks.
 
-Owns the hooks; what is watched, and how, is owned by ``leaks.py``.  What a fixture of
-a wider scope starts is that fixture's, and must have ended when it has: a leak of
-its is an error of the test at whose end it was torn down.
+Owns the hooks and the current owner; ``leaks.py`` finds the leaks.  ``pytest_plugin.py``
+registers `LeakCheck`; pytest calls the hooks on the main thread.  What a fixture of a
+scope wider than ``function`` starts belongs to that fixture, and must have ended when the
+fixture has ended.  A leak of such a fixture is reported as an error of the test after
+which the fixture was torn down.
+
+Begin at `LeakCheck.pytest_runtest_setup`, then `pytest_runtest_teardown`.
 """
 
 from __future__ import annotations
@@ -16,14 +20,16 @@ from .leaks import LeakWatch, Owner
 
 
 class LeakCheck:
-    """Hooks, registered where the option ``moorage_leak_check`` is on."""
+    """The hooks of the leak check, registered when the option ``moorage_leak_check`` is on."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._watch = LeakWatch()
         self._watch.start()
         config.add_cleanup(self._watch.stop)
         self._allowed: list[str] = list(config.getini("moorage_leaks_allowed"))
+        # The test between the beginning of its setup and the end of its teardown.
         self._test: Owner | None = None
+        # The fixtures of a wider scope that are set up, and not torn down yet.
         self._fixtures: dict[pytest.FixtureDef[Any], Owner] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -72,10 +78,11 @@ class LeakCheck:
         return result
 
     def _leaks_of(self, item: pytest.Item, test: Owner) -> list[str]:
+        """End `test`; return its leaks and those of ended fixtures, except allowed leaks."""
         self._test = None
         allowed = list(self._allowed)
         for mark in item.iter_markers("moorage_leaks"):
-            if not mark.args:
+            if not mark.args:  # @pytest.mark.moorage_leaks without names allows everything
                 self._watch.forgive(test)
             allowed += [str(name) for name in mark.args]
         try:

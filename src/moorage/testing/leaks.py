@@ -1,13 +1,13 @@
-"""What tests leave behind: threads, tasks, slots, containers and runs, and who started them.
+"""Leaks: threads, tasks, slots, containers and runs that tests leave behind, with their origin.
 
-Owns the watch over all of these while the leak check is on.  It wraps what starts
-threads and tasks, so as to note the user's line and the *owner*: the test, or the
-fixture of a wider scope, in whose time that was.  Runs are found among the open ones
-whenever the owner changes.  Knows nothing of pytest; ``leak_check.py`` tells it whose
-time begins and ends.
+Owns `LeakWatch`, which wraps the functions that start threads and create tasks.  The
+wrappers record the user's line and the *owner*: the test, or the fixture of a wider
+scope, that was current at that time.  New runs are found among the open runs whenever
+the owner changes.  This file knows nothing of pytest: ``leak_check.py`` calls `begin`
+when the owner changes and `take_leaks` when a test ends.  Both are called on the main
+thread, while no test runs.  The wrappers are called on any thread.
 
-Owners change on the main thread, and leaks are looked for there, while no test runs.
-Everything else may be called from any thread.
+Begin at `LeakWatch.start`, then `begin`, then `take_leaks`.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from ..runtime.stacks import current_frames
 
 T = TypeVar("T")
 
-# Seconds that threads get to end after the test, all together.
+# Seconds that all threads of a test together get to end, after the test has ended.
 STRAGGLERS_GET: Final = 2.0
 
-# Seconds beyond its grace that a run which was left behind gets to be closed.
+# Seconds, beyond the run's grace, that the closing of a run that was left behind may take.
 CLOSING_GETS: Final = 2.0
 
-# Threads that are the process's: nobody leaves them behind.
+# Threads that belong to the process, not to a test: they are never leaks.
 _OF_THE_PROCESS: Final = (
     *("moorage-timekeeper", "moorage-log", "moorage-cleanup"),
     *("Trio thread*", "pydevd*"),
@@ -57,9 +57,9 @@ _OF_THE_PROCESS: Final = (
 
 
 class Owner:
-    """In whose time things are started, and by whose end they must have ended.
+    """A test or a fixture of a wider scope: what it starts must have ended when it ends.
 
-    `name` is shown; none for a test, which the reader knows.
+    `name` is shown in reports of leaks.  A test has none, because pytest names the test.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -72,45 +72,51 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """Who started a thread or a task, and where."""
+    """The origin of a thread or a task: its owner, the user's line, and the starting thread."""
 
-    owner: Owner | None
+    owner: Owner | None  # None: started while no test and no wider fixture was current
     step: Step | None
     starter: threading.Thread
-    # Whose default executor a thread belongs to: it ends with the loop.
+    # The loop whose default executor the thread belongs to, if any: the thread ends when
+    # the loop is closed.
     loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
 
 class LeakWatch:
-    """The watch: on from `start` to `stop`; one at a time is meant."""
+    """Watches for leaks from `start` to `stop`.  Use only one watch at a time."""
 
     def __init__(self) -> None:
         self._owner: Owner | None = None  # changed on the main thread only
-        # By identity.  Single operations on a dict are atomic, and no more is needed:
-        # whoever looks copies it.
+        # The threads and tasks that were started, tasks by `id`.  No lock guards these
+        # dicts: wrappers on any thread use only single dict operations, which are atomic,
+        # and all readers iterate over a copy.
         self._threads: dict[threading.Thread, _Started] = {}
         self._tasks: dict[int, tuple[weakref.ref[asyncio.Task[Any]], _Started]] = {}
+        # The open runs and their owners.  An owner of None: never report the run (again).
         self._runs: dict[Run, Owner | None] = {}
-        # Tasks that pended when the loop of a test was closed, which cancels them.
-        self._cancelled: list[tuple[_Started, str, str]] = []  # its name, and how it is shown
-        # Pools whose slots were told of.
+        # Tasks that were not done when a test's loop was closed, which cancels them: the
+        # origin, the task's name, and the task as shown in reports.
+        self._cancelled: list[tuple[_Started, str, str]] = []
+        # Pools whose held slots were reported already.
         self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
-        # Containers that had room when no run was open: those left by tests before.
+        # The containers that counted against the process's capacity when no run was last
+        # open: earlier tests left them behind.
         self._room = 0
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], None]] = []  # restore the wrapped functions
 
     # -- the watch ---------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to note who starts what."""
+        """Begin to record the origins of threads, tasks and runs."""
         self._runs = dict.fromkeys(open_runs())
         self._wrap(threading.Thread, "start", self._starting_thread)
-        self._wrap(Real.Thread, "start", self._starting_thread)  # it has one of its own
+        # `Real.Thread` is a copy of the class `threading.Thread`, with its own `start`.
+        self._wrap(Real.Thread, "start", self._starting_thread)
         self._wrap(asyncio.BaseEventLoop, "create_task", self._creating_task)
         self._wrap(asyncio.Runner, "close", self._closing_runner)
 
     def stop(self) -> None:
-        """End it, and forget all that was noted."""
+        """Restore the wrapped functions, and forget all records."""
         while self._undo:
             self._undo.pop()()
         self._threads.clear()
@@ -127,7 +133,8 @@ class LeakWatch:
         setattr(kind, name, wrapped)
 
         def undo() -> None:
-            # Somebody may have wrapped it once more: then ours stays, and does nothing.
+            # If another library has wrapped our wrapper, our wrapper must stay.  It goes on
+            # recording, and nobody reads the records.
             if kind.__dict__.get(name) is wrapped:
                 setattr(kind, name, original)
 
@@ -158,7 +165,7 @@ class LeakWatch:
     ) -> asyncio.Task[Any]:
         task = create(loop, *coroutine, **options)
         step = users_step(sys._getframe(2))
-        # Only those that user code made; an eager one may have ended.
+        # Record only tasks that user code created.  An eager task may be done already.
         if step is not None and is_users(step) and not task.done():
             key = id(task)
             gone = functools.partial(self._forget_task, key)
@@ -170,8 +177,9 @@ class LeakWatch:
         self._tasks.pop(key, None)
 
     def _closing_runner(self, close: Callable[[asyncio.Runner], None], runner: Any) -> None:
-        # asyncio.run cancels what main() left, as it says.  But a test never sees that
-        # the loop was its own plugin's, and what it left is cancelled unseen.
+        # `asyncio.run` is documented to cancel the tasks that main() left: these are not
+        # leaks.  But the loop of an async test is closed by its pytest plugin, which the
+        # test does not see, and the tasks that the test left are cancelled silently.
         if _is_of_a_test(sys._getframe(2)) and (loop := getattr(runner, "_loop", None)):
             for task, started in self._pending():
                 if task.get_loop() is loop:
@@ -182,13 +190,13 @@ class LeakWatch:
     # -- owners ------------------------------------------------------------------
 
     def begin(self, owner: Owner | None) -> Owner | None:
-        """From now on what is started is `owner`'s; return whose it was before."""
+        """Make `owner` the owner of all that is started from now on; return the owner before."""
         self._sweep()
         before, self._owner = self._owner, owner
         return before
 
     def _sweep(self) -> None:
-        """Note the owner of runs that are new, and forget what has ended."""
+        """Record the current owner for new runs, and forget closed runs and ended threads."""
         opened = open_runs()
         self._runs = {run: self._runs.get(run, self._owner) for run in opened}
         for thread in list(self._threads):
@@ -196,7 +204,8 @@ class LeakWatch:
                 self._threads.pop(thread, None)
 
     def _owner_here(self) -> Owner | None:
-        # What a thread starts is whose the thread is.
+        # A thread or task that another thread starts belongs to the owner of that thread.
+        # Threads of the process have no owner: the current owner counts.
         here = Real.current_thread()
         started = self._threads.get(here)
         return self._owner if started is None or _is_of_the_process(here) else started.owner
@@ -204,12 +213,13 @@ class LeakWatch:
     # -- leaks -------------------------------------------------------------------
 
     def take_leaks(self, owner: Owner, allowed: Sequence[str] = ()) -> list[str]:
-        """What `owner`, and owners that ended since, left behind; each once.
+        """End `owner`; return the leaks of all owners that have ended, each leak once.
 
-        Runs that are left behind are closed, threads get a moment to end.
+        Runs that were left behind are closed.  Threads get `STRAGGLERS_GET` seconds to end.
 
         Args:
-            allowed: names of threads and tasks, with * and ?, that may be left.
+            owner: the test that has ended.
+            allowed: names of threads and tasks that may be left, with * and ?.
         """
         owner.ended = True
         self._sweep()
@@ -217,7 +227,7 @@ class LeakWatch:
         for run in [run for run, whose in self._runs.items() if whose is not None and whose.ended]:
             leaks.append(_shown_run(run, self._runs[run]))
             if not _close(run):
-                leaks[-1] += "; closing it now took too long, and was given up"
+                leaks[-1] += "; the leak check tried to close it, and that took too long"
             self._runs[run] = None
         leaks += self._left_threads(allowed)
         leaks += self._left_tasks(allowed)
@@ -225,13 +235,13 @@ class LeakWatch:
         if not open_runs():
             room = process_capacity.statistics()
             before, self._room = self._room, room.containers
-            # A container that is left keeps its room, and was named above.
+            # A container that was left behind still counts, and is reported above already.
             if room.containers > before and not leaks:
-                leaks.append(f"room for containers that was not given back: {room}")
+                leaks.append(f"room for containers that was not released: {room}")
         return leaks
 
     def forgive(self, owner: Owner) -> None:
-        """Whatever `owner` left may stay."""
+        """Allow everything that `owner` left behind, and forget its records."""
         self.begin(None)
         self._runs = {run: None if whose is owner else whose for run, whose in self._runs.items()}
         for thread, started in list(self._threads.items()):
@@ -243,10 +253,17 @@ class LeakWatch:
         self._cancelled = [one for one in self._cancelled if one[0].owner is not owner]
 
     def _left_threads(self, allowed: Sequence[str]) -> list[str]:
+        """Return the threads and containers that ended owners left behind.
+
+        Three kinds of threads may stay: threads of the process, threads of the default
+        executor of a loop that is open, and threads of a container whose run is open.
+        """
         for thread, started in list(self._threads.items()):
             ended = started.owner is not None and started.owner.ended
             if ended and _matches(thread.name, allowed):
-                self._threads.pop(thread, None)  # for good: the next test allows others
+                # Forget the thread: the next test, which allows other names, must not
+                # report it.
+                self._threads.pop(thread, None)
         suspects = {
             thread: started
             for thread, started in list(self._threads.items())
@@ -256,7 +273,8 @@ class LeakWatch:
             and not _is_of_an_open_loop(started)
         }
         hosts = _container_threads()
-        # Those of a run that may go on are the run's, whoever made it start them.
+        # While a run is open, the threads of its containers, and the threads that those
+        # start, belong to the run: an ended test may have caused their start.
         may_stay = {
             thread
             for thread in suspects
@@ -287,21 +305,23 @@ class LeakWatch:
         return leaks
 
     def _held_slots(self) -> list[str]:
-        """Slots that nothing holds any more and that were not given back, each pool once."""
+        """Return the slots of closed runs that are held though no thread runs; each pool once."""
         leaks: list[str] = []
         for pool in _known(Pool):
             run = pool.run
             if isinstance(run, Run) and run.closed and pool not in self._pools:
                 held = pool.statistics().running
-                if held and not _lives(run):  # what holds them is told of as a container
+                # While a container has a thread, `_left_threads` reports it with its slots.
+                if held and not _has_live_thread(run):
                     self._pools.add(pool)
                     leaks.append(
-                        f"{held} slots of {pool.options.name} that were not given back, "
+                        f"{held} slots of {pool.options.name} that were not released, "
                         f"in a run of {run.name}, opened at {run.opened_at}"
                     )
         return leaks
 
     def _left_tasks(self, allowed: Sequence[str]) -> list[str]:
+        """Return ended owners' tasks that are not done, or that the end of a loop cancelled."""
         leaks: list[str] = []
         advice = "await it, or cancel it and await that"
         hosts = _container_threads()
@@ -325,6 +345,7 @@ class LeakWatch:
         return leaks
 
     def _pending(self) -> list[tuple[asyncio.Task[Any], _Started]]:
+        """Return the recorded tasks that are not done."""
         return [
             (task, started)
             for reference, started in list(self._tasks.values())
@@ -361,9 +382,10 @@ def _shown_run(run: Run, owner: Owner | None) -> str:
 
 
 def _close(run: Run) -> bool:
-    """Close a run that was left behind; false if that does not come to its end."""
-    # In a thread: it may live by a virtual clock in which this one takes part, or
-    # by one that was closed and in which nothing ends any more.
+    """Close a run that was left behind; false if the closing takes too long."""
+    # Close the run in another thread, and wait with a limit.  The run may use a virtual
+    # clock in which this thread takes part, so that time would stand still, or a virtual
+    # clock that is closed, in which no wait ends.
     known: list[AnyRuns] = _known(AppRuns)
     runs = next((runs for runs in known if runs.run is run), None)
     close = run.close if runs is None else functools.partial(runs.close, run)
@@ -373,7 +395,7 @@ def _close(run: Run) -> bool:
 
 
 def _container_threads() -> dict[threading.Thread, LocalContainer]:
-    """Every thread of every container that lives, with it."""
+    """Return the threads of all existing containers, each with its container."""
     return {
         thread: container
         for container in _known(LocalContainer)
@@ -381,18 +403,19 @@ def _container_threads() -> dict[threading.Thread, LocalContainer]:
     }
 
 
-def _lives(run: Run) -> bool:
-    """Whether a container of `run` still has a thread."""
+def _has_live_thread(run: Run) -> bool:
+    """Return true if a thread of a container of `run` is still alive."""
     hosts = _container_threads()
     return any(thread.is_alive() and _run_of(host) is run for thread, host in hosts.items())
 
 
 def _known(kind: type[T]) -> list[T]:
+    """Return all existing objects of `kind`, from the weak set that forking keeps."""
     while True:
         try:
             return [one for one in forking._known if isinstance(one, kind)]
         except RuntimeError:
-            pass  # another thread made one meanwhile
+            pass  # another thread changed the set during the iteration: try again
 
 
 def _run_of(container: LocalContainer) -> Run:
@@ -416,7 +439,9 @@ _RUN_IN_EXECUTOR: Final = asyncio.BaseEventLoop.run_in_executor.__code__
 def _loop_of_executor(
     frame: FrameType | None,
 ) -> weakref.ref[asyncio.AbstractEventLoop] | None:
-    """The loop in whose `run_in_executor` a thread is started."""
+    """Return the loop whose `run_in_executor` starts a thread of its default executor."""
+    # `frame` is the executor's code that calls `Thread.start`: `_adjust_thread_count`, called
+    # by `submit`, called by `run_in_executor`.  One more frame is searched, to be safe.
     for _ in range(4):
         if frame is None:
             return None
@@ -434,7 +459,9 @@ def _is_of_an_open_loop(started: _Started) -> bool:
 
 
 def _is_of_a_test(frame: FrameType | None) -> bool:
-    """Whether a runner is closed by a plugin that made it for a test."""
+    """Return true if a pytest plugin closes the runner that it made for a test."""
+    # `frame` is the caller of `Runner.close`.  The plugin's code is that caller or just above
+    # it: anyio's `TestRunner.__exit__` calls `Runner.__exit__`, which calls `close`.
     for _ in range(3):
         if frame is None:
             return False

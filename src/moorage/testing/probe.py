@@ -1,7 +1,11 @@
-"""The probe: records what goes on in the pools of a run, and holds inputs at gates.
+"""The probe: records what happens in the pools of a run, and holds inputs at gates.
 
-Owns `Probe`, which a run calls by the protocol of ``runtime/pools/probing.py``: mostly under a
-pool's lock, so that what it records is in the order in which it happened.
+Owns `Probe`.  The pools and executors of a run call it by the protocol `Probing` of
+``runtime/pools/probing.py``.  They call `note` mostly under a pool's lock, so that the
+events are recorded in the order in which they happened.  Tests call the other public
+methods, from any thread.
+
+Begin at `Probe.note`, then `_record`, then `around` and `_GatedInput`.
 """
 
 from __future__ import annotations
@@ -35,44 +39,54 @@ if TYPE_CHECKING:
     from ..runtime.pools.probing import Probed, What
 
 Watch = Callable[[Any], Callable[[], object] | None]
-"""Looks at a pool under its lock; gives how to wake who waits, once there is reason to."""
+"""Called with a pool, under the pool's lock; returns the waker of a waiting caller, or None.
+
+A watch that returned a waker is removed, and the waker is called.
+"""
 
 
 class Probe:
-    """Sees and holds what goes on in one run: ``with app.run(probe=probe):``.
+    """Records the events of one run and holds its inputs: ``with app.run(probe=probe):``.
 
-    A `FakeContainer` has one of its own, whose methods are its methods.  A probe is for
-    one run at a time; what it recorded stays when the run is left.
+    A `FakeContainer` has its own probe, and offers the probe's methods as its own.  A
+    probe serves one run at a time.  The recorded events stay when the run is left.
     """
 
     def __init__(self) -> None:
-        # Guards all below.  A leaf: taken under the locks of pools.
+        # Guards the fields below, except `start_error`.  A leaf: taken under pools' locks.
         self._lock = Real.Lock()
         self._events: list[Event] = []
-        # Of those that are not settled, or whose code runs on: nothing of others is kept.
+        # The labels of inputs that are not settled, and of abandoned inputs.  Other inputs
+        # are dropped: the probe keeps no ended input alive.
         self._labels: dict[Input, str] = {}
-        self._named: dict[str, int] = {}  # how many inputs had this label
-        self._gates: tuple[Gate, ...] = ()  # replaced as a whole; read without the lock
-        self._watches: tuple[Watch, ...] = ()  # as the gates
-        self._wakes: tuple[Callable[[], object], ...] = ()  # as the gates
-        self._pool: Probed | None = None  # one of the run's
-        self._began: float | None = None  # by the run's clock, in real time
+        self._named: dict[str, int] = {}  # how many inputs had this text: the next is "#n"
+        # These three are replaced as a whole under the lock, and read without the lock.
+        self._gates: tuple[Gate, ...] = ()
+        self._watches: tuple[Watch, ...] = ()
+        self._wakes: tuple[Callable[[], object], ...] = ()  # of callers of `wait_until`
+        self._pool: Probed | None = None  # the pool of the last event; gates ask its clock
+        # The run's time that events call 0: in real time, the time of the first event.
+        self._began: float | None = None
+        # The error of the first container that failed to start.  Guarded by the pool's lock.
         self.start_error: BaseException | None = None
         forking.know(self)
 
     def _after_fork(self) -> None:
-        """In a forked child: whoever held the lock stayed behind."""
+        """In a forked child: renew the lock, whose holder may be a thread of the parent.
+
+        The wakers are dropped: their callers wait in the parent only.
+        """
         self._lock = Real.Lock()
         self._wakes = ()
 
     @property
     def events(self) -> Events:
-        """What happened until now."""
+        """The events until now."""
         with uninterruptible, self._lock:
             return Events(self._events)
 
     def timeline(self, *, width: int = 60) -> Timeline:
-        """A picture of what happened until now, at most `width` characters of time wide."""
+        """Return a picture of the events until now, with at most `width` characters of time."""
         return Timeline(self.events, width=width)
 
     @hide_our_frames
@@ -80,14 +94,15 @@ class Probe:
         """Hold inputs at `point` from now on, until the gate is opened.
 
         Args:
-            point: ``"start"``: it has a slot, its code has not begun; ``"await"``: where
-                asynchronous code waits for the first time; ``"settle"``: its code has
-                returned, or raised an `Exception`, and nobody knows it yet.
+            point: ``"start"``: the input has a slot, and its code has not begun.
+                ``"await"``: an async input's code waits for the first time.
+                ``"settle"``: the input's code has returned or has raised an `Exception`,
+                and the pool does not know this yet.
                 Generators can be held at ``"start"`` only.
-            of: hold inputs of this function only.
+            of: hold the inputs of this function only.
 
         Raises:
-            InvalidError: if there is no such point, or `of` never comes to it.
+            InvalidError: if there is no such point, or inputs of `of` never come to it.
         """
         if point not in POINTS:
             raise InvalidError(
@@ -114,25 +129,27 @@ class Probe:
 
     @with_aio(_wait_until_async)
     def wait_until(self, condition: Callable[[], object]) -> None:
-        """Wait until `condition()`, of what is counted, is true.
+        """Wait until `condition()`, which reads counts of the run, is true.
 
-        ``probe.wait_until(lambda: fetch.statistics().queued == 2)``.  It is asked in this
-        thread, now and after everything that happens in the run: to its inputs, slots and
-        containers.  Nobody asks again when something else changes.
-        ``await probe.wait_until.aio(condition)`` too.
+        ``probe.wait_until(lambda: fetch.statistics().queued == 2)``.  The calling thread
+        evaluates the condition at once, and again after each event of the run's inputs,
+        slots and containers.  A change of anything else does not evaluate it again.
+        In async code, write ``await probe.wait_until.aio(condition)``.
 
-        In virtual time, which it finds by itself, it waits as any wait of this library;
-        if it can never come true that is a `ClockStuckError`.  In real time it waits for
-        ever.
+        In virtual time, which this method finds by itself, it waits as any wait of this
+        library does, and a condition that can never become true raises `ClockStuckError`.
+        In real time, it waits without a limit.
 
         Raises:
-            Exception: what `condition` raises.
+            Exception: the error that `condition` raises.
         """
         clock = cast(Clock, current_virtual_clock() or system_clock)
         while True:
             waiter = clock.make_waiter()
-            # 1. It asks.  2. It comes true.  3. It waits: so who wakes it must know it
-            # before it asks.
+            # Add the waker before the condition is evaluated.  Otherwise:
+            # 1. This thread evaluates the condition: false.
+            # 2. An event makes the condition true, and finds no waker to call.
+            # 3. This thread waits, and nobody wakes it.
             self._add(waiter.wake)
             try:
                 if condition():
@@ -156,7 +173,7 @@ class Probe:
     def _clock(self) -> Clock:
         if self._pool is None:
             raise InvalidError(
-                "this probe is not used by a run that called anything yet; write "
+                "this probe has seen no call of any run yet; write "
                 "`with app.run(probe=probe):` and call a function before you wait at a gate"
             )
         return self._pool.clock
@@ -171,35 +188,38 @@ class Probe:
         container: Container | None = None,
         error: BaseException | None = None,
     ) -> None:
-        """See `Probing.note`."""
+        """Record one event, and wake the callers that wait for it; see `Probing.note`."""
         if what == "failed":
-            if self.start_error is None:  # the first; and none dies under this lock
+            # Keep the first error.  Replacing it would drop an error under the pool's lock,
+            # and dropping an error may run users' destructors.
+            if self.start_error is None:
                 self.start_error = error
         elif what == "ended":
             assert input is not None
-            for member in members_of(input):  # of a batch those that did not wait for its end
+            # Of a batch, only abandoned members: all others settle when the batch ends.
+            for member in members_of(input):
                 if member is input or member.state is InputState.ABANDONED:
                     self._record(what, pool, member, container, error)
         elif what != "released":
             self._record(what, pool, input, container, error)
         if self._watches:
-            self._look(pool)
+            self._run_watches(pool)
         for wake in self._wakes:
             wake()
 
     def around(
         self, pool: Probed, input: Input, function: Callable[..., Any]
     ) -> Callable[..., Any]:
-        """See `Probing.around`."""
+        """Return `function` with the gates around it; see `Probing.around`."""
         target = input.call.target
-        way = _Way(self, pool, input)
+        gated = _GatedInput(self, pool, input)
         if not target.is_async:
-            return way.of_generator(function) if target.is_generator else way.of(function)
+            return gated.wrap_generator(function) if target.is_generator else gated.wrap(function)
         if target.is_generator:
-            return way.of_async_generator(function)
-        return way.of_async(function)
+            return gated.wrap_async_generator(function)
+        return gated.wrap_async(function)
 
-    # -- under the lock of a pool -------------------------------------------------------
+    # -- called under a pool's lock -----------------------------------------------------
 
     def _record(
         self,
@@ -228,6 +248,7 @@ class Probe:
                 self._labels.pop(cast(Input, input), None)
 
     def _label(self, input: Input) -> str:
+        """Return the text that stands for `input` in events: ``fetch(1)``, ``fetch(1) #2``."""
         with self._lock:
             label = self._labels.get(input)
             if label is None:
@@ -239,24 +260,26 @@ class Probe:
     # -- waiting for a state of a pool ---------------------------------------------------
 
     def watch(self, pool: Probed, watch: Watch) -> None:
-        """Have `watch` look at `pool` now, and after each event, until it gives a waker."""
+        """Call `watch` with `pool` now and after each event, until it returns a waker."""
         with uninterruptible, pool.lock:
             with self._lock:
                 self._watches = (*self._watches, watch)
-            self._look(pool)
+            self._run_watches(pool)
 
     def unwatch(self, watch: Watch) -> None:
+        """Call `watch` no more.  If it was removed already, this does nothing."""
         with uninterruptible, self._lock:
             self._watches = tuple(each for each in self._watches if each is not watch)
 
     def _open_gates(self) -> None:
-        """Open all that it made: its run is being left."""
+        """Open all gates, because the run is being left."""
         with uninterruptible, self._lock:
             gates, self._gates = self._gates, ()
         for gate in gates:
             gate.open()
 
-    def _look(self, pool: Probed) -> None:
+    def _run_watches(self, pool: Probed) -> None:
+        """Call every watch, and remove those that return a waker.  Under the pool's lock."""
         for watch in self._watches:
             wake = watch(pool)
             if wake is not None:
@@ -270,35 +293,35 @@ def _runs_on(input: Input | None) -> bool:
 
 
 def check_point(point: GatePoint, name: str, targets: Sequence[Target]) -> None:
-    """Refuse a point that no input of these comes to.
+    """Check that inputs of at least one of `targets` come to `point`.
 
     Raises:
-        InvalidError: if that is so.
+        InvalidError: if no input of `targets` comes to `point`.
     """
     if point == "await" and not any(t.is_async and not t.is_generator for t in targets):
         raise InvalidError(
-            f"{name} awaits nothing, for it is no async function; "
+            f"{name} awaits nothing, because it is not an async function; "
             'write hold("start") or hold("settle")'
         )
     if point == "settle" and all(target.is_generator for target in targets):
         raise InvalidError(
-            f'{name} is a generator, which is held at its start only; write hold("start")'
+            f'{name} is a generator, which can be held at its start only; write hold("start")'
         )
 
 
-class _Way:
-    """One input's way through its code, with a gate before it, in it, and after it.
+class _GatedInput:
+    """One input, whose code runs with gates before it, at its first await, and after it.
 
-    It lets go of the input when that has ended.  An error's traceback leads, by the frames
-    of the user's code, to those that called it, and they lead here: the error would live
-    until the next collection, and with it the arguments.
+    `_end` drops the input when its code has ended.  Otherwise a reference cycle keeps the
+    input's error and arguments until the next garbage collection: error -> traceback ->
+    frames of the wrapper, which called the user's code -> this object -> input -> error.
     """
 
     def __init__(self, probe: Probe, pool: Probed, input: Input) -> None:
         self._probe = probe
         self._pool = pool
         self._input = input
-        # Of a batch its members', for it is they that the test knows.
+        # A batch is shown by its members' labels: the test knows only the members.
         with uninterruptible, pool.lock:
             self._members = members_of(input)
             self._label = " + ".join(map(probe._label, self._members))
@@ -316,6 +339,7 @@ class _Way:
             await gate.pass_through_async(self._input, self._members, self._label)
 
     def _started(self) -> None:
+        """Record the start of the code, for each member that has no outcome yet."""
         with uninterruptible, self._pool.lock:
             for member in self._members:
                 if member.outcome is None:
@@ -324,7 +348,7 @@ class _Way:
     def _end(self) -> None:
         del self._input, self._members
 
-    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def held(*args: Any, **kwargs: Any) -> Any:
             try:
                 self._pass("start")
@@ -341,7 +365,7 @@ class _Way:
 
         return held
 
-    def of_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def held(*args: Any, **kwargs: Any) -> Any:
             try:
                 self._pass("start")
@@ -352,8 +376,9 @@ class _Way:
 
         return held
 
-    def of_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        # Its call gives a coroutine, which the executor awaits for the generator.
+    def wrap_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        # A call of the wrapper returns a coroutine.  The executor awaits the coroutine and
+        # gets the generator.
         async def held(*args: Any, **kwargs: Any) -> Any:
             try:
                 await self._pass_async("start")
@@ -365,7 +390,7 @@ class _Way:
 
         return held
 
-    def of_async(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap_async(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def held(*args: Any, **kwargs: Any) -> Any:
             try:
                 await self._pass_async("start")
@@ -385,7 +410,11 @@ class _Way:
 
 
 class _HeldAtFirst:
-    """Awaits `coroutine`, and `gate` in between when that waits for the first time."""
+    """Awaits `coroutine`, and awaits `gate` when `coroutine` waits for the first time.
+
+    `__await__` drives the coroutine by hand, because the gate must run between the moment
+    in which the coroutine yields its first future and the moment in which the task sees it.
+    """
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, Any], gate: Coroutine[Any, Any, None]
@@ -408,8 +437,10 @@ class _HeldAtFirst:
                         was_held = True
                         yield from self._hold(item)
                 except BaseException as error:
-                    # Cancelled at the gate: that is at its first await, as far as it knows.
-                    # As a task does, it cancels what it waits for, and waits for its end.
+                    # For the coroutine, a cancellation at the gate comes at its first await.
+                    # Do what a task does then: cancel the future that the coroutine awaits,
+                    # and wait for that future to end.  If the future cannot be cancelled,
+                    # or the error is another one, raise the error in the coroutine.
                     cancel = getattr(item, "cancel", None)
                     if not isinstance(error, CancelledError) or cancel is None or not cancel():
                         step = partial(steps.throw, error)
@@ -421,11 +452,15 @@ class _HeldAtFirst:
                 else:
                     step = partial(steps.send, value)
         finally:
-            self._gate.close()  # it may never have waited
+            # If the coroutine never waited, nobody awaited the gate: close it, or Python
+            # warns of a coroutine that was never awaited.
+            self._gate.close()
 
     def _hold(self, item: Any) -> Generator[Any, Any, None]:
-        # A future says that it is about to be awaited, until its task sees it: were it held
-        # like that, another input that awaits it too would be refused.
+        # A future that is awaited sets this flag, and the task that receives the future
+        # clears it.  The flag must be cleared while the input is held: two inputs may await
+        # the same future, the first task to receive it would clear the flag for both, and
+        # the second task would fail ("yield was used instead of yield from").
         is_awaited = getattr(item, "_asyncio_future_blocking", None) is True
         if is_awaited:
             item._asyncio_future_blocking = False

@@ -1,8 +1,11 @@
-"""Sequencers: the order of steps in several threads and tasks, written down by a test.
+"""Sequencers: a test fixes the order of steps in several threads and tasks.
 
-Owns which steps are done, which is next and who waits for its turn.  The idea is
-that of trio's Sequencer; here threads take steps too, it waits in virtual time as
-well as in real, and a step whose turn cannot come says why.
+Owns the state of a sequence: which steps are done, which step is next, and which steps
+wait for their turn.  The idea comes from trio's Sequencer.  In addition, threads take
+steps too, steps wait in virtual time as well as in real time, and a step whose turn
+cannot come raises an error that says why.  Tests call it from any thread or task.
+
+Begin at `Step.__enter__`, then `Sequencer._begin`, then `Step._end`.
 """
 
 from __future__ import annotations
@@ -21,12 +24,12 @@ from ..runtime.real import Real
 from ..runtime.uninterruptible import begins_uninterruptible, uninterruptible
 from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter
 
-# Real seconds that a step outside of virtual time waits for its turn.
+# The longest wait of a step for its turn, in real seconds, outside of virtual time.
 LIMIT: Final = 10.0
 
 
 class Sequencer:
-    """Takes steps in the order of their numbers, whatever thread or task they are in.
+    """Runs steps in the order of their numbers, whatever thread or task takes each step.
 
     ::
 
@@ -36,22 +39,25 @@ class Sequencer:
         async with sequencer(1):  # in a task of asyncio or trio
             await second()
 
-    Numbers begin at 0.  The body of a step runs when all before it have ended.
-    Each number is taken once.  If the body of a step raises, or a step gives up
-    while it waits (its input is cancelled), those after it never come: they raise.
+    Numbers begin at 0.  The body of a step runs after the bodies of all earlier steps
+    have ended.  Each number is used once.  If the body of a step raises, or a step stops
+    waiting before its turn (for example because its input is cancelled), all later steps
+    raise.
 
-    In virtual time, which it finds by itself, a step waits as in any wait of this
-    library: time passes, and if the step before it can never come that is a
-    `ClockStuckError` that names it.  In real time it waits `limit` seconds.
+    In virtual time, which a step finds by itself, a step waits as any wait of this library
+    does: time passes, and if an earlier step can never come, the step raises a
+    `ClockStuckError` that names the earlier step.  In real time, a step waits at most
+    `limit` seconds.
 
     Args:
-        limit: real seconds that a step outside of virtual time waits for its turn;
-            None for ever.
+        limit: the longest wait of a step for its turn, in real seconds, outside of virtual
+            time; None for no limit.
 
     Raises:
         SequenceError: from ``with``, if the turn cannot come, does not come within
             `limit`, or was taken before.
-        InvalidError: for a number that is none from 0 up, or a limit that is none.
+        InvalidError: if a step's number is not a whole number from 0 up, or `limit` is
+            not a number above 0.
     """
 
     def __init__(self, *, limit: float | None = LIMIT) -> None:
@@ -61,15 +67,18 @@ class Sequencer:
                 f"limit must be a number above 0 or None, got {limit!r}; write Sequencer(limit=10)"
             )
         self._limit = limit
-        self._lock = Real.Lock()  # all below are guarded by it
-        self._next = 0  # all steps below it are done
-        self._running = False  # whether the step `_next` is under way
+        self._lock = Real.Lock()  # guards all fields below
+        # Invariant: all steps below `_next` are done.
+        self._next = 0
+        self._running = False  # true while the body of step `_next` runs, or is about to
+        # The waiters of the steps that wait for their turn.
+        # Invariant: each number is above `_next`.
         self._waiting: dict[int, Waiter | AsyncWaiter] = {}
-        # The first step that failed, and how: those after it never come.
+        # The lowest step that failed, and how it failed: no later step gets its turn.
         self._broken: tuple[int, str] | None = None
 
     def __call__(self, number: int) -> Step:
-        """The step `number`, to be taken by ``with`` or ``async with``."""
+        """Return the step `number`, for ``with`` or ``async with``."""
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(
                 f"a step is a whole number from 0 up, got {number!r}; write sequencer(0)"
@@ -80,9 +89,10 @@ class Sequencer:
         with self._lock:
             return f"<Sequencer: {self._shown()}>"
 
-    # -- inside, all under _lock ------------------------------------------------
+    # -- private, all called under _lock ----------------------------------------
 
     def _shown(self) -> str:
+        """Return the state of the sequence as text, for errors and `repr`."""
         done = ", ".join(map(str, range(self._next))) or "none"
         waiting = ", ".join(map(str, sorted(self._waiting))) or "none"
         state = "is under way" if self._running else "has not come"
@@ -91,7 +101,11 @@ class Sequencer:
         return f"done: {done}; step {self._next} {state}; waiting: {waiting}"
 
     def _begin(self, number: int, waiter: Waiter | AsyncWaiter) -> bool:
-        """Take the step, or let it wait; true if it is its turn."""
+        """Begin step `number` and return true, or have it wait and return false.
+
+        Raises:
+            SequenceError: if the number was taken before, or its turn cannot come.
+        """
         is_under_way = number == self._next and self._running
         if number < self._next or number in self._waiting or is_under_way:
             raise SequenceError(
@@ -106,22 +120,23 @@ class Sequencer:
         return False
 
     def _check(self, number: int) -> None:
+        """Raise `SequenceError` if `number` is a failed step or comes after one."""
         if self._broken is not None and number >= self._broken[0]:
             at, how = self._broken
             raise SequenceError(
-                f"step {number} cannot come, for step {at} {how} ({self._shown()}); "
-                "mend that step first"
+                f"step {number} cannot come, because step {at} {how} ({self._shown()}); "
+                f"fix step {at} first"
             )
 
     def _break(self, number: int, how: str) -> list[Waiter | AsyncWaiter]:
-        """Step `number` never ends well; return whom to wake."""
+        """Record that step `number` failed; return the waiters of the later steps, to wake."""
         if self._broken is None or number < self._broken[0]:
             self._broken = number, how
         return [waiter for at, waiter in self._waiting.items() if at > number]
 
 
 class Step:
-    """One step of a `Sequencer`: what its call returns."""
+    """One step of a `Sequencer`; ``sequencer(number)`` makes it."""
 
     __slots__ = ("_number", "_sequencer")
 
@@ -129,7 +144,7 @@ class Step:
         self._sequencer = sequencer
         self._number = number
 
-    # -- threads ----------------------------------------------------------------
+    # -- in a thread ------------------------------------------------------------
 
     def __enter__(self) -> None:
         sequencer, number = self._sequencer, self._number
@@ -162,7 +177,7 @@ class Step:
     ) -> None:
         self._end(kind)
 
-    # -- tasks ------------------------------------------------------------------
+    # -- in a task --------------------------------------------------------------
 
     async def __aenter__(self) -> None:
         sequencer, number = self._sequencer, self._number
@@ -197,18 +212,22 @@ class Step:
     ) -> None:
         self._end(kind)
 
-    # -- both -------------------------------------------------------------------
+    # -- in both ----------------------------------------------------------------
 
     def _arrive(self, came: bool) -> None:
-        """The wait has ended: it is its turn, or never will be."""
+        """Handle the end of the wait: return if the turn has come, raise if it cannot come.
+
+        Args:
+            came: false if the limit passed first.
+        """
         sequencer, number = self._sequencer, self._number
         with uninterruptible, sequencer._lock:
             if number == sequencer._next and sequencer._running:
-                return  # also if the limit passed just as the turn came
+                return  # also when the turn came just after the limit had passed
             message = ""
             if not came:
                 message = (
-                    f"step {number} had not its turn within {sequencer._limit:g} real seconds "
+                    f"step {number} did not get its turn within {sequencer._limit:g} real seconds "
                     f"({sequencer._shown()}); take step {sequencer._next}, or write "
                     "Sequencer(limit=None)"
                 )
@@ -217,21 +236,27 @@ class Step:
                     sequencer._check(number)
                 except SequenceError as error:
                     message = str(error)
-        self._give_up("never had its turn")
+        self._give_up("never got its turn")
         raise SequenceError(message)
 
     def _give_up(self, how: str) -> None:
-        """It left its wait without its turn; if that had come just now, it fails."""
+        """Record that this step stopped waiting before its body ran; later steps fail.
+
+        A race: 1. the step before ends, and gives this step its turn.  2. This step's wait
+        ends with an error (a cancellation) before the step sees its turn.  3. The step comes
+        here: its turn ends, and the step counts as failed.
+        """
         sequencer, number = self._sequencer, self._number
         with uninterruptible, sequencer._lock:
             sequencer._waiting.pop(number, None)
             if number == sequencer._next:
-                sequencer._running = False  # its turn had come just now
+                sequencer._running = False  # step 1 of the race: the turn had come
             woken = sequencer._break(number, how)
         for waiter in woken:
             waiter.wake()
 
     def _end(self, kind: type[BaseException] | None) -> None:
+        """End the step: give the next step its turn, or fail all later steps."""
         sequencer, number = self._sequencer, self._number
         woken: list[Waiter | AsyncWaiter] = []
         with uninterruptible:
@@ -243,8 +268,9 @@ class Step:
                     sequencer._next = number + 1
                     following = sequencer._waiting.pop(number + 1, None)
                     if following is not None:
-                        # Its turn from here on, or: 1. it is woken, 2. another takes
-                        # its number before it runs.
+                        # Mark the next step as running now, not when it wakes.  Otherwise:
+                        # 1. This thread wakes the next step, which has not run yet.
+                        # 2. Another thread takes the same number, and begins its body.
                         sequencer._running = True
                         woken.append(following)
             for waiter in woken:
@@ -256,7 +282,7 @@ class Step:
 
 
 async def _wait_within(waiter: AsyncWaiter, seconds: float) -> bool:
-    """Wait in real time; false if `seconds` pass first."""
+    """Wait at most `seconds` of real time; false if they pass first."""
     import anyio
 
     with anyio.move_on_after(seconds):
@@ -265,5 +291,5 @@ async def _wait_within(waiter: AsyncWaiter, seconds: float) -> bool:
     return False
 
 
-# A Ctrl-C as the end of a step begins would leave those after it waiting.
+# Without this, a Ctrl-C at the beginning of a step's end would leave the later steps waiting.
 begins_uninterruptible.update({Step.__exit__.__code__, Step._end.__code__})

@@ -1,6 +1,10 @@
 """Submissions: handles for the inputs that a test gives to a fake container.
 
-Owns `Submission`, which is a future's face on a spawned call.
+Owns `Submission`, which wraps a spawned call (`FunctionCall`) of exactly one input and
+has the methods of a future.  `FakeContainer.submit` and `FakeMethod.submit`
+(``fake_container.py``) make submissions.
+
+Begin at `Submission.result`, then `Submission.exception`.
 """
 
 from __future__ import annotations
@@ -22,8 +26,8 @@ class Submission(Generic[R_co]):
     """One input that was given to a `FakeContainer`.
 
     Attributes:
-        call: the spawned call behind it, for what that has more: ``call.get.aio(timeout=1)``,
-            ``call.object_id``, ``FunctionCall.gather(...)``.
+        call: the spawned call behind the submission, for what only a call has:
+            ``call.get.aio(timeout=1)``, ``call.object_id``, ``FunctionCall.gather(...)``.
     """
 
     __slots__ = ("_shown", "call")
@@ -38,38 +42,40 @@ class Submission(Generic[R_co]):
 
     @property
     def state(self) -> str:
-        """Where it is: ``"queued"``, ``"granted"`` (has a slot), ``"running"``, ``"waiting"``
-        (for its retry), ``"settled"``, ``"outside"`` (the backlog is full), or
-        ``"abandoned"`` (was answered, its code still runs).
+        """The input's state: ``"queued"``, ``"granted"`` (has a slot), ``"running"``,
+        ``"waiting"`` (for its retry), ``"settled"``, ``"outside"`` (the backlog is full), or
+        ``"abandoned"`` (its caller was answered, and its code still runs).
         """
         return self._input.state.value
 
     def done(self) -> bool:
-        """Whether it has its outcome."""
+        """Return true if the input has its outcome."""
         return self._input.outcome is not None
 
     def cancelled(self) -> bool:
-        """Whether its outcome is that it was cancelled."""
+        """Return true if the input was cancelled, and this is its outcome."""
         return isinstance(self._input.outcome, Cancelled)
 
     def result(self, timeout: float | None = None) -> R_co:
-        """Wait for the result, and return it; what its code raised is raised.
+        """Wait for the result and return it, or raise the error that the input's code raised.
 
         Args:
-            timeout: seconds of the container's clock to wait at most; no limit if None.
+            timeout: the longest wait, in seconds of the container's clock; None for no limit.
 
         Raises:
-            TimeoutError: if they pass first.
-            InputCancelledError: if it was cancelled.
+            TimeoutError: if `timeout` seconds pass first.
+            InputCancelledError: if the input was cancelled.
         """
         try:
             return self.call.get(timeout)
         except Exception as error:
-            del self  # it leads to the error, and the error's traceback to this frame
+            # Break a reference cycle: error -> traceback -> this frame -> self -> the
+            # input's outcome -> error.
+            del self
             raise without_our_frames(error)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait until it is settled; what `result` would raise, None if it has a result.
+        """Wait until the input is settled; return the error that `result` would raise, or None.
 
         Raises:
             TimeoutError: if `timeout` seconds pass first.
@@ -79,21 +85,21 @@ class Submission(Generic[R_co]):
         except BaseException as error:
             if not self.done() or isinstance(error, KeyboardInterrupt):
                 raise without_our_frames(error)
-            # It may have settled just after the wait for it had run out.
+            # If the error is our TimeoutError, the input settled just after the wait ended.
             outcome = self._input.outcome
             assert outcome is not None
             return None if isinstance(outcome, Value) else outcome.exception()
         return None
 
     def cancel(self) -> bool:
-        """Cancel it, wherever it is; false if it has its outcome, or is being cancelled."""
+        """Cancel the input in any state; false if it is settled or is already being cancelled."""
         with uninterruptible:
             return self.call._started_pool().cancel(self._input)
 
     def __await__(self) -> Generator[object, None, R_co]:
-        """``await submission`` is its result, as of `result`.
+        """Wait as `result` does: ``await submission`` gives the result.
 
-        Cancelling the task that awaits does not cancel the input.
+        The cancellation of the awaiting task does not cancel the input.
         """
         return self.call.get.aio().__await__()
 
@@ -104,7 +110,7 @@ class Submission(Generic[R_co]):
 
 
 def ended_as(outcome: Outcome) -> str:
-    """In a word: ``result``, ``cancelled``, or the name of the error."""
+    """Return ``result``, ``cancelled``, or the name of the error."""
     if isinstance(outcome, Value):
         return "result"
     return "cancelled" if isinstance(outcome, Cancelled) else type_name(type(outcome.error))
