@@ -932,7 +932,7 @@ def test_an_input_that_waits_for_itself(clock):
 
     with app.run(clock=clock):
         calls.append(f.spawn())
-        with pytest.raises(DeadlockError, match="f waits for what waits for it; write"):
+        with pytest.raises(DeadlockError, match="f waits for a result that comes only after f"):
             calls[0].get()
 
 

@@ -30,7 +30,7 @@ from moorage.runtime.pools.batching import batch_of, members_of
 from moorage.runtime.pools.capacity import Capacity
 from moorage.runtime.pools.pool import Pool
 from moorage.runtime.waiting import waits
-from moorage.runtime.waiting.cycles import Node, cycle_of, revive
+from moorage.runtime.waiting.cycles import Node, cycle_of, mark_alive
 from moorage.runtime.waiting.surveys import survey_of
 
 EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "150"))
@@ -439,7 +439,7 @@ def test_what_is_alive_is_the_least_that_follows(graph):
     for node, (_, edges) in zip(nodes, graph, strict=True):
         for other, weight in edges:
             node.after(nodes[other], weight)
-    revive(nodes)
+    mark_alive(nodes)
     alive: set[int] = set()
     while True:
         more = {

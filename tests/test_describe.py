@@ -428,7 +428,7 @@ def test_a_pool_whose_containers_fail_to_start_and_inputs_that_are_tried_again(c
 
 
 def test_a_pool_whose_lock_is_held_is_named_and_passed_over(monkeypatch):
-    monkeypatch.setattr(description, "LOCKED_FOR", 0.01)
+    monkeypatch.setattr(description, "LOCK_TIMEOUT", 0.01)
     app = App("busy")
 
     @app.function()

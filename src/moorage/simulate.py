@@ -1,6 +1,7 @@
 """``python -m moorage.simulate``: plan a deployment, compare policies, measure the score.
 
-See docs/simulator.md.  What is simulated is the pool of :mod:`moorage.simulator.simulation`.
+Owns the command line; ``simulator/options.py`` has its options, ``simulator/simulation.py`` the
+simulated pool.  Begin at `main`, then `plan` and `run_seed`.  See docs/simulator.md.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from .simulator.traces import SERVICES, poisson
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is simulated.  Times in seconds, rates per second."""
+    """The deployment to simulate.  Times in seconds, rates per second."""
 
     setting: Setting
     policies: Sequence[str]
@@ -46,7 +47,7 @@ class Deployment:
     record: bool
 
     def described(self) -> str:
-        """What is simulated, in a line or two."""
+        """Describe the deployment in two lines."""
         setting, limits = self.setting, self.setting.limits
         if self.trace_file is not None:
             source = f"the inputs of {self.trace_file}"
@@ -71,11 +72,11 @@ class Deployment:
             pool.append(f"slower above {setting.knee.inputs}, slope {setting.knee.slope:g}")
         service = f"{self.law} service, mean {setting.mean_service:g} s"
         if self.trace_file is not None:
-            service += " where it says none"
+            service += " where the file has none"
         return f"{source}; {service};\n{', '.join(pool)}"
 
     def inputs(self, seed: int) -> tuple[Sequence[float], Sequence[float]]:
-        """Arrivals, in order, and as many service times."""
+        """Return the arrivals, in order, and as many service times."""
         law = SERVICES[self.law](random.Random(f"services {seed}"), self.setting.mean_service)
         if self.trace_file is not None:
             arrivals, services = read_trace(self.trace_file)
@@ -94,14 +95,14 @@ class Deployment:
 
 
 def read_trace(path: str) -> tuple[list[float], list[float | None]]:
-    """The arrivals of a file, in order, and the service times that it says; seconds.
+    """Read arrivals and service times from a file; sorted by arrival, in seconds.
 
-    One input a line: its time of arrival, and, if known, its service time.  Empty lines and
-    those that begin with ``#`` are passed over.
+    A line has one input: its time of arrival and, if known, its service time.  Empty lines and
+    lines that begin with ``#`` are ignored.
 
     Raises:
-        OSError: if it cannot be read.
-        ValueError: if a line is anything else, or there is none.
+        OSError: if the file cannot be read.
+        ValueError: if a line has another form, or the file has no inputs.
     """
     found: list[tuple[float, float | None]] = []
     with open(path, encoding="utf-8") as lines:
@@ -129,7 +130,7 @@ def read_trace(path: str) -> tuple[list[float], list[float | None]]:
 
 
 def run_seed(seed: int, deployment: Deployment) -> tuple[list[Simulated], Schedule]:
-    """The same inputs under each policy, and what the oracle makes of them."""
+    """Simulate the inputs of one seed under each policy; return the results and the oracle's."""
     arrivals, services = deployment.inputs(seed)
     setting = deployment.setting
     found = [
@@ -205,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def plan(deployment: Deployment, seeds: int, jobs: int, plot: str | None) -> None:
-    """Simulate, print the table, and draw the first seed if `plot` says where."""
+    """Simulate, print the table, and draw the first seed to the file `plot`, if given."""
     run = partial(run_seed, deployment=deployment)
     by_seed = in_processes(run, range(seeds), jobs)
     names = deployment.policies

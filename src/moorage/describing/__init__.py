@@ -1,4 +1,4 @@
-"""The description of what a program is doing: `moorage.describe`.
+"""Describing: `moorage.describe` prints what a program is doing.
 
-Begin at `describe.describe`, which collects; `text.py` writes.
+Begin at `describe` in ``describe.py``, which prints; ``text.py`` collects and makes the text.
 """

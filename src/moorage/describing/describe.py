@@ -1,7 +1,8 @@
-"""Describing: the ways to ask a program that hangs what it does.
+"""Describing: two ways to ask a program that hangs what it does.
 
-Owns `describe` and the signal that prints the same.  The text is made by
-``text.py``.
+Owns `describe`, and the signal handler that prints the same text.  ``text.py`` makes the text.
+Users call both; ``moorage/__init__.py`` imports this file, which then reads the environment
+variable.  Begin at `describe`, then `describe_on_signal` and `_on_signal`.
 """
 
 from __future__ import annotations
@@ -23,48 +24,48 @@ VARIABLE: Final = "MOORAGE_DESCRIBE_SIGNAL"
 
 
 def describe(file: TextIO | None = None) -> None:
-    """Print what every open run does: pools, containers, who holds each slot and waits for what.
+    """Print what every open run does: its pools, containers and slots, and who waits for what.
 
-    For people who ask why a program hangs; its form may change.  For programs
-    there is ``statistics()``.  Of each pool it says how many inputs are queued,
-    for how long, and why it starts no container; of each slot the function, the
-    input's id, its age, its thread or task, the line of your code that it is at,
-    and what it waits for.  Slots that differ in nothing else are one line.  Ages
-    are in seconds of the run's clock.
+    The text is for people who ask why a program hangs, and its form may change;
+    programs call ``statistics()``.  For each pool, the text says how many inputs are
+    queued, for how long, and why the pool starts no container.  For each slot, it
+    says the function, the input's id and age, its thread or task, the line of your
+    code that runs, and what the input waits for.  Slots that differ only in id and
+    age share one line.  Ages are in seconds of the run's clock.
 
-    It may be called anywhere: in the program, in an input, in a signal handler.
+    You may call it anywhere: in the program, in an input, in a signal handler.
     It calls none of your code and shows no values.
 
     Args:
-        file: where to; ``sys.stderr`` if None.
+        file: the file to print to; ``sys.stderr`` if None.
     """
     print(description.text(sys._getframe(1)), end="", file=sys.stderr if file is None else file)
 
 
 @hide_our_frames
 def describe_on_signal(signum: int | str = "USR1") -> None:
-    """Print what `describe` does, to standard error, whenever this signal comes.
+    """Print the text of `describe` to standard error whenever the process gets this signal.
 
-    Also while the main thread waits in a call of this library; not while it sits
-    in C code that does not return, for Python runs signal handlers between two
-    steps of the main thread.  A signal that comes in the very moment in which the
-    main thread begins to wait shows with the next one: send it again.
+    This works also while the main thread waits in a call of this library.  It does not
+    work while the main thread is in C code that does not return, because Python runs
+    signal handlers between two steps of the main thread.  If a signal comes exactly when
+    the main thread begins to wait, its text comes with the next signal: send it again.
 
-    Replaces the handler that the signal had.  The same without a line of code:
-    ``MOORAGE_DESCRIBE_SIGNAL=USR1`` in the environment.
+    Replaces the handler that the signal had.  To get the same without a line of code,
+    set ``MOORAGE_DESCRIBE_SIGNAL=USR1`` in the environment.
 
     Args:
-        signum: a number, as ``signal.SIGUSR1``, or a name with or without ``SIG``.
+        signum: a number, such as ``signal.SIGUSR1``, or a name with or without ``SIG``.
 
     Raises:
-        InvalidError: if this system has no such signal, or it cannot be caught; and
-            outside of the main thread, where Python sets no handlers.
+        InvalidError: if this system does not have the signal; if the signal cannot be
+            caught; or outside of the main thread, where Python sets no handlers.
     """
     _install(_signal_of(signum, "describe_on_signal"))
 
 
 def _signal_of(named: int | str, where: str) -> signal.Signals:
-    """The signal by its number or name."""
+    """Return the signal with this number or name; `where` names the caller in the error."""
     try:
         if isinstance(named, str) and not named.isdecimal():
             name = named.upper()
@@ -81,8 +82,8 @@ def _signal_of(named: int | str, where: str) -> signal.Signals:
 def _install(signum: signal.Signals) -> None:
     if Real.current_thread() is not Real.main_thread():
         raise InvalidError(
-            "a handler for a signal was set outside of the main thread, where Python takes "
-            "none; call describe_on_signal() in the main thread, before others are started"
+            "a signal handler was set outside of the main thread, which Python does not allow; "
+            "call describe_on_signal() in the main thread, before other threads are started"
         )
     try:
         Real.set_signal(signum, _on_signal)
@@ -95,20 +96,20 @@ def _install(signum: signal.Signals) -> None:
 def _on_signal(signum: int, frame: FrameType | None) -> None:
     try:
         said = description.text(frame)
-    except Exception as error:  # it would be raised in whatever was interrupted
+    except Exception as error:  # an error here would be raised in the interrupted user code
         said = f"moorage.describe failed: {type(error).__name__}\n"
-    # Not by way of sys.stderr: the signal may have interrupted a write to it, and
-    # what stands there may be the user's.
+    # Do not write through sys.stderr: the signal may have interrupted a write to it, and
+    # sys.stderr may be an object of the user's.
     rest = said.encode(errors="replace")
     try:
         while rest:
             rest = rest[Real.write(2, rest) :]
     except OSError:
-        pass  # closed, or full and not to be waited for
+        pass  # standard error is closed, or is full and non-blocking
 
 
 def install_from_environment() -> None:
-    """Do what `VARIABLE` says, if it is set.  When the package is imported."""
+    """Install the handler for the signal named by `VARIABLE`, if set.  Runs at import."""
     named = os.environ.get(VARIABLE, "")
     if not named:
         return
@@ -117,7 +118,7 @@ def install_from_environment() -> None:
         _install(signum)
     else:
         warnings.warn(
-            f"{VARIABLE} has no effect, for moorage was first imported outside of the main "
+            f"{VARIABLE} has no effect, because moorage was first imported outside of the main "
             "thread; import it in the main thread first",
             stacklevel=2,
         )

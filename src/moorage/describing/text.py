@@ -1,12 +1,13 @@
 """The description: what every run of this process does now, in words.
 
-Owns the text that ``describe.py`` prints.  What a pool holds is collected
-under its lock by `Pool.snapshot`, where threads and tasks are by
-``runtime/places.py``, who waits for whom by ``runtime/waiting/waits.py``.
+Owns the text that ``describe.py`` prints.  `Pool.snapshot` collects the state of a pool under
+its lock, ``runtime/places.py`` finds where threads and tasks are, and
+``runtime/waiting/waits.py`` knows who waits for whom.  Begin at `text`, then
+`_Describing.lines`, then `_pool`, `_container` and `_holder`.
 
-It is for programs that hang: it may be asked anywhere, also in a signal handler
-that interrupted code of ours which holds a lock.  So it waits for no lock longer
-than `PATIENCE`, and never shows, keeps or asks an object of the user's.
+The text is for programs that hang.  It may be made anywhere, also in a signal handler that
+interrupted moorage's code under a lock.  So this file waits for no lock longer than
+`LOCK_TIMEOUT`, and never shows or keeps objects of the user's, nor calls their methods.
 """
 
 from __future__ import annotations
@@ -32,29 +33,35 @@ from ..runtime.waiting.waits import Wait, waiting
 
 T = TypeVar("T")
 
-# Seconds to wait for a pool's lock, which is held for microseconds, unless a signal
-# handler asks in a thread that holds it.
-LOCKED_FOR: Final = 0.5
+# Seconds to wait for a pool's lock.  Pools hold their lock for microseconds.  But a signal
+# handler may run this code in the very thread that holds the lock: then waiting is in vain.
+LOCK_TIMEOUT: Final = 0.5
 
-# The most kinds of containers, of inputs in one, and of outside callers that are
-# told of; and the most numbers of like containers.
+# The most groups that are shown: of containers in a pool, of inputs in a container, and of
+# outside callers.  Also the most numbers shown of containers that are alike.
 SHOWN: Final = 12
 
 
 def text(here: FrameType | None) -> str:
-    """All that is open; `here` is what the calling thread runs, but for the asking."""
+    """Describe all open runs.
+
+    Args:
+        here: the frame of the calling thread that asks, below the frames of this library.
+    """
     return "\n".join(_Describing(here).lines()) + "\n"
 
 
 class _Describing:
-    """One description: what is looked at once for all of it."""
+    """One description, with what is read once for all of it: stacks, thread names, waits."""
 
     def __init__(self, here: FrameType | None) -> None:
         self._stacks: dict[int, FrameType | None] = dict(current_frames())
-        # Not this very frame: it holds what is made here, which would hold it.
+        # `current_frames` has this method's own frame for this thread.  That frame refers to
+        # `self`, so keeping it would make a reference cycle.
         self._stacks[Real.get_ident()] = here
         self._names = {t.ident: t.name for t in Real.all_threads()}
-        self._ours: set[int | None] = set()  # threads that were told of with what they run
+        # The threads that were described together with their container or input.
+        self._ours: set[int | None] = set()
         self._waits = {wait.flow: wait for wait in waiting()}
 
     def lines(self) -> list[str]:
@@ -76,7 +83,7 @@ class _Describing:
     # -- pools --------------------------------------------------------------------
 
     def _pool(self, pool: Pool) -> list[str]:
-        seen = pool.snapshot(LOCKED_FOR)
+        seen = pool.snapshot(LOCK_TIMEOUT)
         if seen is None:
             return [f"{pool.options.name}: in the midst of a change; ask again"]
         limits = seen.limits
@@ -224,12 +231,12 @@ class _Describing:
     # -- outside --------------------------------------------------------------------
 
     def _outside(self) -> list[str]:
-        """Threads that wait in a call of ours, and in no input."""
+        """Describe the threads outside of inputs that wait in a call of moorage."""
         callers: list[tuple[str, str]] = []
         for ident, frame in sorted(self._stacks.items()):
             name = self._names.get(ident, f"thread {ident}")
             place = place_of_caller(frame)
-            # Threads of ours that have nothing to do wait too.
+            # Leave out moorage's own threads: they wait too when they have nothing to do.
             if place is not None and ident not in self._ours and not name.startswith("moorage-"):
                 callers.append((name, place))
         lines: list[str] = []
@@ -241,7 +248,7 @@ class _Describing:
 
 
 class _Block:
-    """The lines of one container."""
+    """The lines of one container; containers with equal keys are shown as one."""
 
     def __init__(self, number: int, lines: list[str], key: Hashable) -> None:
         self.number = number
@@ -250,7 +257,7 @@ class _Block:
 
 
 class _Holder:
-    """One held slot in words, and what makes it unlike others."""
+    """One held slot in words; slots with equal keys are shown as one."""
 
     def __init__(
         self, name: str, id: str, seconds: float, where: str, facts: list[str], key: Hashable
@@ -265,7 +272,7 @@ class _Holder:
 
 
 def _grouped(things: Sequence[T], key: Callable[[T], Hashable]) -> list[tuple[T, list[T]]]:
-    """Each kind of thing: the first, and those like it."""
+    """Group things by key: for each key the first thing, and the list of the others."""
     groups: dict[Hashable, list[T]] = {}
     for thing in things:
         groups.setdefault(key(thing), []).append(thing)
@@ -273,7 +280,7 @@ def _grouped(things: Sequence[T], key: Callable[[T], Hashable]) -> list[tuple[T,
 
 
 def _rest(kinds: Sequence[tuple[object, Sequence[object]]], saying: str) -> list[str]:
-    """The line about the kinds that are not shown, if there are any."""
+    """Return the line about the groups beyond `SHOWN`; no line if there are none."""
     rest = kinds[SHOWN:]
     if not rest:
         return []
@@ -286,7 +293,7 @@ def _numbers(blocks: Sequence[_Block]) -> str:
 
 
 def _why_not_more(seen: PoolSnapshot) -> str:
-    """Why a pool with a queue starts no further container, or that it does."""
+    """Say why a pool with a queue starts no further container, or that one is starting."""
     if seen.batch_due_at is not None and any(
         c.state is ContainerState.READY and len(c.held) < c.limit and not c.loop_is_blocked
         for c in seen.containers
@@ -317,7 +324,7 @@ def _why_not_more(seen: PoolSnapshot) -> str:
 
 
 def _waits_for(wait: Wait, now: float) -> tuple[str, str]:
-    """What `wait` is for; and the same without ids and times."""
+    """Say what `wait` is for; and the same without ids and times, as a key for grouping."""
     on = wait.on
     limit = ", with a timeout" if wait.timed else ""
     if on is None:

@@ -1,9 +1,10 @@
 """Culprits: which part of a value does not pickle, and what to write instead.
 
-Owns the walk from a value that was refused down to the attribute, element or variable
-that is at fault, and the text that names it.  Each step pickles the parts of one object
-alone; the walk is bounded in how often and how much it pickles, for it runs in the
-caller's call.  What pickling means is passed in by ``serializing.py``.
+Owns the walk from a value that pickle refused down to the attribute, element or variable at
+fault (the *culprit*), and the text that names it.  Each step pickles the parts of one object,
+each part alone.  The number of dumps and their bytes are bounded, because the walk runs inside
+the caller's call.  ``serializing.py`` calls `find_culprit` and passes in the pickling function.
+Begin at `find_culprit`, then `_Search.walk`, `_visit` and `_parts_of`.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ from typing import Any, Final, Literal, cast
 
 from ..runtime.real import Real
 
-# How often, and how many bytes, one walk may pickle.
+# The bounds of one search: the number of dumps, their bytes in all, and the depth of the walk.
 MOST_DUMPS: Final = 10_000
 MOST_BYTES: Final = 64_000_000
 DEEPEST: Final = 100
 
-PROTOCOL: Final = 4  # what Modal writes
+PROTOCOL: Final = 4  # the pickle protocol that Modal writes
 
 Way = Literal["pass", "return", "raise"]
-"""How a value was to leave: as an argument, a result or an exception."""
+"""How the user's code sends a value: as an argument, a result or an exception."""
 
 Dump = Callable[[object, Any], object]
-"""Pickles a value into a file, or raises."""
+"""A function that pickles a value into a file, or raises."""
 
 
 class Spent(Exception):
-    """The walk has pickled as much as it may."""
+    """Raised when a search has pickled as much as the bounds allow."""
 
 
 class Sink:
-    """A file that counts what is written to it, and keeps nothing."""
+    """A file that counts the bytes written to it, and keeps none."""
 
     def __init__(self) -> None:
         self._left = MOST_BYTES
@@ -52,11 +53,11 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a value: how it is written, and the functions that lead to it."""
+    """One part of a value: its path as one writes it, and the functions that lead to it."""
 
-    path: str
+    path: str  # such as "session._lock"
     value: object
-    users: tuple[str, ...] = ()  # "lock, used by callback": the nearest first
+    users: tuple[str, ...] = ()  # functions, nearest first: for "lock, used by callback"
 
     def at(self, suffix: str, value: object) -> Part:
         return Part(self.path + suffix, value, self.users)
@@ -65,7 +66,7 @@ class Part:
         return Part(f"{what} of {self.path}", value, self.users)
 
     def used(self, name: str, value: object) -> Part:
-        """A variable of the function that this is."""
+        """Return the part for a variable that this part, a function, uses."""
         return Part(name, value, (self.path, *self.users))
 
     @property
@@ -77,13 +78,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """The part that is at fault, and what pickling it raised."""
+    """The part that is at fault, and the error that pickling it raised."""
 
     part: Part
     error: Exception
 
     def explain(self, root: str, way: Way) -> str:
-        """``session._lock is a _thread.lock; make it ...``: for the end of a message."""
+        """Return the end of a message, such as ``session._lock is a _thread.lock; make it ...``."""
         value, error = self.part.value, self.error
         subject = "it" if self.part.path == root and not self.part.users else self.part.shown
         text = f"{subject} is {_a(_type_name(type(value)))}"
@@ -101,9 +102,9 @@ class Culprit:
 
 
 def find_culprit(parts: Sequence[Part], error: Exception, dump: Dump) -> tuple[Part, Culprit]:
-    """Which of `parts` is at fault for `error`, and what in it.
+    """Return which of `parts` is at fault for `error`, and the culprit inside that part.
 
-    The first of them, if each pickles alone.
+    If each part pickles alone, or the bounds are reached, this is the first part.
     """
     search = _Search(dump)
     for part in parts:
@@ -117,15 +118,19 @@ def find_culprit(parts: Sequence[Part], error: Exception, dump: Dump) -> tuple[P
 
 
 class _Search:
+    """The search for one culprit, with its bounds and the objects that it has met."""
+
     def __init__(self, dump: Dump) -> None:
         self._dump = dump
         self._sink = Sink()
         self._dumps_left = MOST_DUMPS
-        # By id: each object that was looked at, which so keeps it, and whether it failed.
+        # By id: each object that was pickled alone, and whether that failed.  The reference
+        # to the object keeps its id from being used again.
         self._known: dict[int, tuple[object, bool]] = {}
-        self._deepest: Culprit | None = None
+        self._deepest: Culprit | None = None  # the answer if the bounds are reached
 
     def error_of(self, value: object) -> Exception | None:
+        """Pickle `value` alone; return the error, or None if it pickles."""
         self._dumps_left -= 1
         if self._dumps_left < 0:
             raise Spent
@@ -134,6 +139,7 @@ class _Search:
         except Spent:
             raise
         except Exception as error:
+            # A user's __reduce__, or cloudpickle, may have replaced `Spent` by another error.
             if isinstance(error.__context__, Spent) or isinstance(error.__cause__, Spent):
                 raise Spent from None
             return error
@@ -148,10 +154,11 @@ class _Search:
         return found or self._deepest or Culprit(part, error)
 
     def _visit(self, part: Part, error: Exception, depth: int) -> Culprit | None:
-        """What in `part`, which fails, is at fault; None if it only leads back to its owners.
+        """Return the culprit in `part`, which fails; None if `part` only refers to its owners.
 
-        An object is at fault if none of its parts fails: also none that was seen before,
-        for one that refers to its owner fails for what else the owner has.
+        An object is at fault if none of its parts fails.  Parts seen before count too: a part
+        that refers to its owner fails because of something else in the owner, and then this
+        object is not the culprit.
         """
         here = Culprit(part, error)
         self._deepest = here
@@ -178,7 +185,7 @@ class _Search:
 
 
 def _parts_of(part: Part) -> Iterator[Part]:
-    """What is pickled with an object, as far as that can be told; may run user code."""
+    """Yield the parts that are pickled with an object, as far as known; may run user code."""
     value: Any = part.value
     kind: type = type(part.value)
     if isinstance(value, dict):
@@ -224,13 +231,13 @@ def _parts_of(part: Part) -> Iterator[Part]:
 
 
 def _parts_of_object(part: Part) -> Iterator[Part]:
-    """By the protocol of pickle: its state, and what it is made again from."""
+    """Yield the state of an object and the arguments that make it again, by pickle's protocol."""
     value = part.value
     try:
         reduce = copyreg.dispatch_table.get(type(value))
         reduced: object = value.__reduce_ex__(PROTOCOL) if reduce is None else reduce(value)
     except Exception:
-        return  # it itself is at fault
+        return  # the object itself is at fault
     if not isinstance(reduced, tuple):
         return
     fields: list[object] = [*cast("tuple[object, ...]", reduced), None]
@@ -242,7 +249,8 @@ def _parts_of_object(part: Part) -> Iterator[Part]:
                 yield part.at(f".{name}", item)
         elif each is not None:
             yield part.of("the state", each)
-    # Of most objects it is their class, and maybe a function of copyreg.
+    # Skip the arguments of a function of copyreg, which most objects have: they are just the
+    # object's class and its bases.
     if isinstance(args, tuple) and getattr(function, "__module__", None) != "copyreg":
         for index, item in enumerate(cast("tuple[object, ...]", args)):
             is_error = isinstance(value, BaseException)
@@ -251,13 +259,13 @@ def _parts_of_object(part: Part) -> Iterator[Part]:
 
 
 def _parts_of_function(part: Part, function: FunctionType) -> Iterator[Part]:
-    """What goes with a function that is pickled by value: one of a function, or a lambda."""
+    """Yield the parts of a function that is pickled by value: a nested function, or a lambda."""
     cells: tuple[CellType, ...] = function.__closure__ or ()
     for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
         try:
             yield part.used(name, cell.cell_contents)
         except ValueError:
-            pass  # not set yet
+            pass  # the variable has no value yet
     for name in _names_in(function.__code__):
         if name in function.__globals__:
             yield part.used(name, function.__globals__[name])
@@ -281,10 +289,10 @@ def _names_in(code: CodeType) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What to write instead of a kind of object, as an argument or as a result."""
+    """The advice for one kind of object: what to write instead."""
 
-    passed: str
-    returned: str
+    passed: str  # when the object is an argument
+    returned: str  # when the object is a result
 
 
 _IN_ENTER: Final = "in an @moorage.enter() hook"
@@ -321,8 +329,8 @@ _TEXT: Final = _Kind(
     'return its text: "".join(traceback.format_tb(...))',
 )
 
-# By the full name of their class, or of a base of it.  These are not looked into: what
-# they are says more than which private lock of theirs was met.
+# Kinds by the full name of the class, or of one of its bases.  The walk does not go into these
+# objects: their class tells the user more than the private lock inside them would.
 _KINDS: Final[Mapping[str, _Kind]] = {
     "_thread.lock": _TOOL,
     "_thread.RLock": _TOOL,
@@ -386,7 +394,7 @@ def _key_text(key: object) -> str:
         return repr(key if len(key) <= 40 else key[:40]) + ("" if len(key) <= 40 else "...")
     if key is None or isinstance(key, (int, float)):
         return repr(key)
-    return f"<{_type_name(type(key))}>"  # a user's repr may do anything
+    return f"<{_type_name(type(key))}>"  # do not call a user's repr: it may do anything
 
 
 def _error_text(error: BaseException) -> str:
@@ -406,11 +414,14 @@ def argument_parts(
     kwargs: Mapping[str, object],
     skip: int,
 ) -> list[Part]:
-    """Each argument by the name of its parameter; `skip` the first of these, as self."""
+    """Return each argument as a part named by its parameter.
+
+    `skip` is the number of parameters before the first argument, such as 1 for `self`.
+    """
     try:
         signature = Real.signature(cast("Callable[..., Any]", function))
         parameters = list(signature.parameters.values())[skip:]
-    except (TypeError, ValueError):  # none, or written in C
+    except (TypeError, ValueError):  # no function, or a function in C without a signature
         parameters = []
     by_place = [
         p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)

@@ -1,10 +1,11 @@
-"""Serializing: arguments and results that go through pickle, as to a remote container.
+"""Serializing: sends arguments and results through pickle, as to a remote container.
 
-Owns what ``serialize=True`` of a run does: arguments are pickled when a call is made,
-and read back by a wrapper around the user's function, in the container; results, items
-and exceptions are pickled and read back there, when the code has returned.  The engine
-sees neither: its inputs carry a `Shipped` in the place of each argument.  What in a
-value does not pickle is found in ``culprits.py``.
+Owns what ``serialize=True`` of a run does.  Arguments are pickled when a call is made; a
+wrapper around the user's function reads them back in the container.  The same wrapper pickles
+results, items and exceptions, and reads them back, when the code has returned.  The engine
+does not know of this: its inputs carry a `Shipped` in place of each argument.
+``culprits.py`` finds the part of a value that does not pickle.  Begin at `serialize_call`,
+then `_around`, which makes the wrapper.
 
 Needs cloudpickle, which the extra ``serialize`` installs.
 """
@@ -66,7 +67,11 @@ def _pickler_class() -> Any:
 
 
 def _persistent_id(pickler: Any, value: object) -> int | None:
-    """A handle is passed as such, as Modal passes its objects by their ids."""
+    """Return a number for a handle, None for other values; pickle calls this for each value.
+
+    A handle (an app, a function, a call, ...) is passed by reference under that number, as
+    Modal passes its objects by their ids.
+    """
     kind = type(value)
     if not str(kind.__module__).startswith("moorage."):
         return None
@@ -76,7 +81,7 @@ def _persistent_id(pickler: Any, value: object) -> int | None:
     return len(pickler.handles) - 1
 
 
-# By name, for these files import this one.
+# Classes by name, because their files import this file.
 _HANDLES: Final = frozenset(
     {
         "moorage.app.App",
@@ -122,7 +127,7 @@ class Pickled:
 
 
 class Shipped(Shown):
-    """Stands for one argument of an input, all of which were pickled together."""
+    """A placeholder for one argument of an input; its arguments are pickled together."""
 
     __slots__ = ("_key", "_pickled")
 
@@ -132,7 +137,10 @@ class Shipped(Shown):
         self._key = key
 
     def unpack(self, loaded: dict[Pickled, Any]) -> Any:
-        """The argument; `loaded` keeps what was read, so that those of one input share it."""
+        """Return a copy of the argument.
+
+        `loaded` caches what was unpickled: the arguments of one input share one copy.
+        """
         pickled, key = self._pickled, self._key
         if pickled not in loaded:
             loaded[pickled] = pickled.load()
@@ -144,7 +152,7 @@ class Shipped(Shown):
 
 
 class SerializingTarget(Target):
-    """Runs a function on copies of its arguments, and gives copies of its results."""
+    """A target that runs a function on copies of its arguments, and returns copied results."""
 
     __slots__ = ("original",)
 
@@ -159,17 +167,17 @@ class SerializingTarget(Target):
 
 
 class HasTarget(Protocol):
-    """A function, as far as it is needed here: see `Function`."""
+    """A function, as far as this file needs it: see `Function` in ``functions.py``."""
 
     @property
     def _target(self) -> Target: ...
 
 
 def serializing_target(function: HasTarget) -> SerializingTarget:
-    """That of `function`, made once."""
+    """Return the serializing target of `function`, made once."""
     kept: SerializingTarget | None = vars(function).get("_serializing_target")
     if kept is None or kept.original is not function._target:
-        # Two threads may both make one: either will do.
+        # Two threads may each make a target here.  Both targets work.
         kept = vars(function)["_serializing_target"] = SerializingTarget(function._target)
     return kept
 
@@ -178,7 +186,7 @@ def serialize_call(inputs: Sequence[Input], function: HasTarget) -> None:
     """Pickle the arguments of a call that is about to be submitted.  No lock held.
 
     Raises:
-        SerializationError: if some argument cannot be; nothing was submitted then.
+        SerializationError: if some argument cannot be pickled; nothing is submitted then.
     """
     if inputs:
         call: Any = inputs[0].call
@@ -187,13 +195,15 @@ def serialize_call(inputs: Sequence[Input], function: HasTarget) -> None:
 
 
 def serialize_inputs(inputs: Sequence[Input], *, one_of_many: bool) -> None:
-    """As `serialize_call`, of inputs whose call has its `SerializingTarget` already."""
+    """Pickle the arguments of inputs whose call already has its `SerializingTarget`."""
     for input in inputs:
         args, kwargs = input.args, input.kwargs or {}
         if not args and not kwargs:
             continue
         if any(type(value) is Shipped for value in (*args[:1], *kwargs.values())):
-            continue  # its pool was retired meanwhile, and it comes to the next
+            # The input is pickled already: its pool was retired meanwhile, and the input is
+            # now submitted to the next pool.
+            continue
         target = input.call.target
         pickled = _pickled_arguments(
             target.function,
@@ -235,13 +245,16 @@ def _called(target: Target) -> str:
 
 
 def _cause(error: Exception) -> Exception | None:
-    """`error`, if user code raised it; what pickle says is in our message."""
+    """Return `error` if user code raised it, as the cause of ours; else None.
+
+    The text of pickle's own errors is in our message already.
+    """
     frames = _frames_of_users(error.__traceback__)
     return None if frames is None else error.with_traceback(frames)
 
 
 def _frames_of_users(traceback: TracebackType | None) -> TracebackType | None:
-    """`traceback` from the first frame on that is neither ours nor cloudpickle's."""
+    """Return `traceback` from the first frame that is neither moorage's nor cloudpickle's."""
     while traceback is not None:
         frame = traceback.tb_frame
         ours = frame.f_code.co_filename.startswith(PACKAGE)
@@ -255,7 +268,7 @@ def _frames_of_users(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
-    """The user's function, to be called with `Shipped` arguments."""
+    """Return a wrapper of the user's function that is called with `Shipped` arguments."""
     function, name = target.function, _called(target)
     if target.kind.is_generator:
 
@@ -281,7 +294,8 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
             try:
                 raise failed
             finally:
-                del failed, args, kwargs  # its traceback leads to this frame
+                # The error's traceback refers to this frame: break the reference cycle.
+                del failed, args, kwargs
 
         return run_async
 
@@ -294,7 +308,7 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
 
 
 def _guarded(name: str, code: Callable[[], Any]) -> Any:
-    """What user code returns; what it raises as that travels."""
+    """Run user code and return its result; an exception is raised as `travelled` makes it."""
     try:
         return code()
     except BaseException as error:
@@ -302,7 +316,7 @@ def _guarded(name: str, code: Callable[[], Any]) -> Any:
     try:
         raise failed
     finally:
-        del failed, code  # its traceback leads to this frame
+        del failed, code  # the error's traceback refers to this frame: break the cycle
 
 
 async def _guarded_async(name: str, awaitable: Any) -> Any:
@@ -319,15 +333,15 @@ async def _guarded_async(name: str, awaitable: Any) -> Any:
 def _unpacked(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Fresh copies of the arguments: each attempt has its own."""
+    """Return fresh copies of the arguments; each attempt gets its own copies."""
     loaded: dict[Pickled, Any] = {}
 
     def given(value: Any) -> Any:
         if type(value) is Shipped:
             return value.unpack(loaded)
-        if type(value) is list:  # of a batch, one of each member
+        if type(value) is list:  # a batch has a list with one `Shipped` per member
             return [shipped.unpack(loaded) for shipped in cast("list[Shipped]", value)]
-        return value  # the instance of the class
+        return value  # the instance of the class (`self`) is not pickled
 
     try:
         return tuple(map(given, args)), {key: given(value) for key, value in kwargs.items()}
@@ -349,7 +363,8 @@ _REBUILD: Final = "give its class a __reduce__ that makes an equal object, or pa
 def _returned(result: Any, name: str, batched: bool) -> Any:
     if not batched or not isinstance(result, list):
         return _copied(result, "result", f"the result of {name}")
-    # Each element is the result of one input, whose caller alone gets what is wrong with it.
+    # Each element of a batch is the result of one input.  If an element cannot be pickled,
+    # only the caller of that input gets the error.
     elements: list[Any] = []
     for element in cast("list[object]", result):
         if isinstance(element, BaseException):
@@ -363,11 +378,11 @@ def _returned(result: Any, name: str, batched: bool) -> Any:
 
 
 def _copied(value: Any, root: str, what: str) -> Any:
-    """What arrives of a result, or of an item.
+    """Return the copy of a result or an item that arrives at the caller.
 
     Raises:
-        SerializationError: if it cannot be pickled.
-        DeserializationError: if it cannot be read back.
+        SerializationError: if the value cannot be pickled.
+        DeserializationError: if the value cannot be read back.
     """
     refusal: SerializationError | DeserializationError
     pickled: Pickled | None = None
@@ -394,14 +409,14 @@ def _copied(value: Any, root: str, what: str) -> Any:
 
 
 def travelled(error: BaseException, name: str) -> BaseException:
-    """What a caller gets of an exception that left the code of `name`.
+    """Return the exception that a caller gets for `error`, which left the code of `name`.
 
-    A copy with the frames of the user's code, but without its cause and context, which
-    pickle leaves out.  What cannot be pickled arrives as a SerializationError, what cannot
-    be read back as an ExecutionError, as in Modal.
+    The result is a copy with the frames of the user's code, but without cause and context,
+    which pickle leaves out.  As in Modal, an exception that cannot be pickled arrives as a
+    SerializationError, and one that cannot be read back as an ExecutionError.
     """
     if isinstance(error, _CONTROL_FLOW):
-        return error  # wrapped by the engine, or the cancelling of this very input
+        return error  # the engine wraps this error, or it is the cancellation of this input
     frames = user_frames(error.__traceback__)
     kind = type_name(type(error))
     cause: Exception | None = None
@@ -440,7 +455,7 @@ _REBUILD_ERROR: Final = (
 
 
 class _Items:
-    """The items of a generator, as they arrive.  Closing it closes the generator."""
+    """An iterator of copies of a generator's items.  `close` closes the generator."""
 
     def __init__(self, items: Any, name: str) -> None:
         self._items = items
@@ -466,12 +481,12 @@ class _Items:
 
     def close(self) -> None:
         close = getattr(self._items, "close", None)
-        if close is not None:  # an iterator that is no generator has none
+        if close is not None:  # a user's iterator that is not a generator may have no `close`
             close()
 
 
 class _AsyncItems:
-    """As `_Items`, of an asynchronous generator."""
+    """An async iterator of copies of an async generator's items; as `_Items`."""
 
     def __init__(self, items: Any, name: str) -> None:
         self._items = items
@@ -484,7 +499,9 @@ class _AsyncItems:
     async def __anext__(self) -> Any:
         try:
             if self._steps is None:
-                if Real.iscoroutine(self._items):  # said to give a generator when awaited
+                # A function declared `is_generator` may be a coroutine function that returns
+                # an async generator.
+                if Real.iscoroutine(self._items):
                     self._items = await self._items
                 self._steps = aiter(self._items)
             item = await anext(self._steps)
@@ -509,14 +526,16 @@ class _AsyncItems:
 
 
 def serializing_lifecycle(lifecycle: Lifecycle, name: str) -> Lifecycle:
-    """`lifecycle` with an instance made from copies of its parameters.  No lock held.
+    """Return `lifecycle`, changed to make its instance from copies of the parameters.
+
+    Errors of its enter hooks travel as those of inputs.  No lock held.
 
     Raises:
         SerializationError: if a parameter cannot be pickled.
     """
     construct = lifecycle.construct
     if isinstance(construct, functools.partial):
-        # Of `cls.Construction`: the user's __init__, if there is one, and its arguments.
+        # Made by `Construction` in ``cls.py``: the user's __init__, if any, and its arguments.
         made = cast("functools.partial[object]", construct)
         init, args, kwargs = made.args
         pickled = _pickled_arguments(init, 1, args, kwargs, f"parameter {{!r}} of {name}")
@@ -532,7 +551,7 @@ def serializing_lifecycle(lifecycle: Lifecycle, name: str) -> Lifecycle:
 
 
 def _hook(hook: Hook) -> Hook:
-    """`hook`, whose errors travel as those of inputs do."""
+    """Return `hook`, changed so that its errors travel as those of inputs."""
     function, name = hook.function, f"{hook.name}()"
 
     @functools.wraps(function)

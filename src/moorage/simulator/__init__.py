@@ -1,4 +1,4 @@
-"""The simulator of the autoscaler: the live pool's policy, without user code and without threads.
+"""The simulator of the autoscaler: runs the live pool's policy without user code and threads.
 
-Begin at `simulation.simulate`.  ``python -m moorage.simulate`` is its command line.
+Begin at `simulate` in ``simulation.py``.  ``python -m moorage.simulate`` is the command line.
 """

@@ -1,7 +1,9 @@
-"""Other autoscalers' rules, by their documentation, as policies to compare with.
+"""Anchors: the rules of other autoscalers, by their documentation, as policies to compare with.
 
-Pure, as :mod:`moorage.runtime.pools.autoscaler`, and for simulations only: those that
-decide on a tick ask to be asked again at the next one.
+Owns these policies; ``tables.py`` lists them by name.  They are pure, as the policy in
+``runtime/pools/autoscaler.py``, and for simulations only.  A policy that decides on a tick
+returns the time of the next tick in `Decision.ask_again_at`.  Begin at `CountOfTheMoment`.
+All times are in seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ def _bounded(wanted: int, limits: Limits) -> int:
 
 
 class CountOfTheMoment:
-    """``ceil(demand / target)`` now; idle containers go at once, or after `window` seconds."""
+    """``ceil(demand / target)`` now; idle containers stop at once, or after `window` seconds."""
 
     shortest_stay: float = 0.0
 
@@ -35,8 +37,12 @@ class CountOfTheMoment:
 
 
 class ModalDocumented:
-    """As Modal's guide describes it: more containers while inputs exceed the target of those
-    there; one that was idle for ``scaledown_window`` (60 s unless set) goes; what starts stays."""
+    """Modal's rule, as its guide describes it.
+
+    Starts containers while there are more inputs than the targets of the present containers add
+    up to.  Stops a container that was idle for ``scaledown_window`` (60 s unless set).  Never
+    cancels a start-up.
+    """
 
     shortest_stay: float = 0.0
 
@@ -54,13 +60,17 @@ class ModalDocumented:
 
 
 class _Averages:
-    """Means of a count over the last seconds, from what it was each time it was seen."""
+    """Means of a count over the last seconds, from the values that `see` was given.
+
+    The count is taken as constant between two calls of `see`.
+    """
 
     def __init__(self, longest: float) -> None:
         self.longest = longest
-        self._seen: deque[tuple[float, float]] = deque()  # (when, integral until then)
-        self._last = (0.0, 0)
-        self._integral = 0.0
+        # (time, integral of the count up to that time), at least 1 s apart.
+        self._seen: deque[tuple[float, float]] = deque()
+        self._last = (0.0, 0)  # (time, count) of the last call of `see`
+        self._integral = 0.0  # up to that time
 
     def see(self, now: float, count: int) -> None:
         when, before = self._last
@@ -83,9 +93,13 @@ class _Averages:
 
 
 class KnativePodAutoscaler:
-    """Knative's KPA with its defaults: a tick of 2 s, the mean concurrency of 60 s, or of 6 s in
-    panic (at 200 % of what is ready, kept for 60 s, never fewer); 70 % of the target is aimed at;
-    at most 1,000 times up and half down at a time; 30 s of grace before the last goes."""
+    """Knative's pod autoscaler (KPA) with its defaults.
+
+    Decides every 2 s from the mean concurrency of 60 s, and aims at 70 % of the target.  At 200 %
+    of the ready containers it panics for 60 s: then it takes the mean of 6 s, and never stops
+    containers.  One decision multiplies the containers by at most 1,000, or halves them.  The
+    last container stops after 30 s of grace.
+    """
 
     shortest_stay: float = 0.0
 
@@ -103,7 +117,8 @@ class KnativePodAutoscaler:
         demand = seen.running + seen.queued
         self._averages.see(now, demand)
         if demand and not seen.ready and not seen.starting:
-            self._wanted = max(self._wanted, 1)  # the activator pokes it at once
+            # The first container does not wait for a tick: Knative's activator asks at once.
+            self._wanted = max(self._wanted, 1)
         if now >= self._next_tick:
             self._next_tick = now + 2.0
             self._wanted = self._tick(now, seen)
@@ -136,8 +151,12 @@ class KnativePodAutoscaler:
 
 
 class RayServeDefault:
-    """Ray Serve's default: the mean of running and waiting of 30 s over the target; more only
-    after that was so for 30 s, fewer after 600 s; the first container at once."""
+    """Ray Serve's default rule.
+
+    Wants the 30 s mean of running and queued inputs, divided by the target.  Starts more
+    containers only after that has been higher for 30 s, and stops some only after it has been
+    lower for 600 s.  The first container starts at once.
+    """
 
     shortest_stay: float = 0.0
 

@@ -1,13 +1,15 @@
-"""What a pool would have cost that knew the future.
+"""Hindsight: what a pool would have cost that knew the future (the *oracle*).
 
-The best of a family of schedules for known arrivals.  Each has a fill (inputs in
-a container at once) and a bound on its containers; inputs are served first come
-first served, each in the fullest container that has room; a container is there
-exactly when it is needed, and its start-up is paid for.  In a gap without inputs
-it stays if that costs less than another start-up (the choice of ski rental, which
-with the future known needs no rule).  Fewer containers make a backlog and save
-start-ups and their half-empty ends; the best is the least product of
-container-seconds and latency.
+Owns the search for the best of a family of schedules for known arrivals; ``scoring.py`` calls
+it.  Begin at `oracle`, then `schedule`.  Pure; all times in seconds.
+
+A schedule has a fill (the inputs that a container runs at once) and a bound on its containers.
+Inputs are served first come, first served, each in the fullest container that has room.  A
+container is ready exactly when it is needed, and its start-up counts as cost.  In a gap without
+inputs a container stays if that costs less than another start-up.  (This is the choice of the
+ski rental problem; with the future known, the choice is simple.)  Fewer containers make a
+backlog, but save start-ups and the times in which containers are half empty.  The best schedule
+has the least product of container-seconds and latency.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from .simulation import percentile
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What one schedule costs.  Seconds."""
+    """The cost of one schedule.  Times in seconds."""
 
-    containers: int  # at most so many at once
+    containers: int  # the most containers at once
     container_seconds: float
-    excess_p99: float  # of the times from arrival to end beyond the service time
+    excess_p99: float  # the 99th percentile of: arrival to end, less the service time
 
 
 def oracle(
@@ -39,9 +41,9 @@ def oracle(
     *,
     fill: int | None = None,
 ) -> Schedule:
-    """The schedule with the least ``container_seconds * (excess_p99 + floor)``.
+    """Return the schedule with the least ``container_seconds * (excess_p99 + floor)``.
 
-    `fill` is how many inputs a container runs at once, `max_inputs` unless said otherwise.
+    `fill` is how many inputs a container runs at once; None means `max_inputs`.
     """
     if fill is None:
         fill = limits.max_inputs
@@ -66,18 +68,20 @@ def schedule(
     bound: int | None,
     start_seconds: float,
 ) -> Schedule:
-    """Serve all with at most `bound` containers of `fill` slots each, as the module says."""
-    # Containers by how many inputs they hold; those with none, latest emptied last.
+    """Serve all inputs with at most `bound` containers of `fill` slots, by the rules above."""
+    # `holding[n]` is the set of containers with n inputs, for n from 1 to `fill`.
     holding: list[dict[int, None]] = [{} for _ in range(fill + 1)]
-    held: list[int] = []
-    emptied: list[float] = []  # those without inputs, in the order of their emptying
+    held: list[int] = []  # by container: the number of its inputs
+    # Two stacks that go together: the containers without inputs, latest emptied last, and
+    # when each became empty.
+    emptied: list[float] = []
     idle: list[int] = []
     in_use = peak = 0
-    cost = 0.0
-    ends: list[tuple[float, int]] = []
+    cost = 0.0  # container-seconds
+    ends: list[tuple[float, int]] = []  # a heap of (end of an input, container)
     waits: list[float] = []
-    begun: list[float] = []
-    last = 0.0  # when the input before was begun
+    begun: list[float] = []  # by container: when it last got its first input
+    last = 0.0  # when the previous input began
 
     def end_one() -> None:
         nonlocal cost, in_use
@@ -94,7 +98,7 @@ def schedule(
             holding[count - 1][container] = None
 
     for arrival, service in zip(arrivals, services, strict=True):
-        now = max(arrival, last)  # first come, first served
+        now = max(arrival, last)  # not before the previous input: first come, first served
         while ends and ends[0][0] <= now:
             end_one()
         while True:

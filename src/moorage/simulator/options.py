@@ -1,4 +1,7 @@
-"""The options of ``python -m moorage.simulate``: what each may be, and which go together."""
+"""The options of ``python -m moorage.simulate``: their values, and which go together.
+
+Owns the command's parser, which ``simulate.py`` calls.  Begin at `parser`, then `conflict`.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +33,16 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--duration",
         type=Above(0, "--duration 600"),
-        help="of the arrivals at --rate (default: 600)",
+        help="how long inputs arrive at --rate (default: 600)",
     )
     add(
         "--trace",
         type=OneOf("--trace", BY_SLUG),
         metavar="NAME",
-        help=f"instead: {', '.join(BY_SLUG)}",
+        help=f"a trace in place of --rate: {', '.join(BY_SLUG)}",
     )
-    add("--trace-file", metavar="FILE", help="or a file: an arrival, and maybe a service, a line")
+    file = "a file in place of --rate; a line has an arrival and, if known, a service time"
+    add("--trace-file", metavar="FILE", help=file)
     add(
         "--service", type=Above(0, "--service 0.3"), default=1.0, help="mean service time" + DEFAULT
     )
@@ -46,13 +50,13 @@ def parser() -> argparse.ArgumentParser:
         "--law",
         type=OneOf("--law", SERVICES),
         metavar="NAME",
-        help=f"{', '.join(SERVICES)} (the second)",
+        help=f"the law of service times: {', '.join(SERVICES)} (default: exponential)",
     )
     add(
         "--seeds",
         type=Whole(1, "--seeds 5"),
         default=1,
-        help="how often; medians are shown" + DEFAULT,
+        help="number of simulations; the tables show medians" + DEFAULT,
     )
     pool = made.add_argument_group("the pool")
     add = pool.add_argument
@@ -64,8 +68,9 @@ def parser() -> argparse.ArgumentParser:
         help=DEFAULT.strip(),
     )
     add("--max-inputs", "--max", type=Whole(1, "--max-inputs 8"), default=8, help=DEFAULT.strip())
-    add("--start", type=Between(0, None, "--start 2"), default=2.0, help="of a container" + DEFAULT)
-    spread = "start-ups are drawn this fraction shorter or longer"
+    start = "start-up time of a container"
+    add("--start", type=Between(0, None, "--start 2"), default=2.0, help=start + DEFAULT)
+    spread = "start-up times are drawn up to this fraction shorter or longer"
     add(
         "--start-spread",
         type=Between(0, 1, "--start-spread 0.25"),
@@ -73,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         help=spread + DEFAULT,
     )
     add("--min-containers", type=Whole(0, "--min-containers 1"), default=0, help=DEFAULT.strip())
-    most = "0 for no limit (default: the trace's own, or %d as in a process)"
+    most = "0 for no limit (default: the trace's own, else %d, the limit of a process)"
     most %= config.max_containers
     add("--max-containers", type=Whole(0, "--max-containers 10"), help=most)
     add(
@@ -85,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     window = "2 to 3600 (default: the policy's own)"
     add("--scaledown-window", type=Between(2, 3600, "--scaledown-window 60"), help=window)
     add("--knee", type=Whole(1, "--knee 4"), help="inputs above which a container is slower")
-    slope = "a container with twice so many takes 1 + slope times as long (default: 1)"
+    slope = "at twice the knee, inputs take 1 + slope times as long (default: 1)"
     add("--slope", type=Between(0, None, "--slope 1"), help=slope)
     add = made.add_argument
     policies = [*POLICIES, "all"]
@@ -96,15 +101,20 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"{', '.join(policies)}; may be given several times (default: moorage)",
     )
-    add("--score", action="store_true", help="the score over all traces and laws of service")
-    add("--sensitivity", action="store_true", help="the score with each constant -50 and +50 %%")
-    add("--plot", metavar="FILE", help="draw the first seed, .png; needs the extra `plots`")
-    add("--jobs", type=Whole(1, "--jobs 2"), default=1, help="processes" + DEFAULT)
+    add("--score", action="store_true", help="show the score over all traces and laws of service")
+    sensitivity = "show the score with each constant of moorage's policy at -50 and +50 %%"
+    add("--sensitivity", action="store_true", help=sensitivity)
+    plot = "draw the first seed to a .png, .svg or .pdf file; needs the extra `plots`"
+    add("--plot", metavar="FILE", help=plot)
+    add("--jobs", type=Whole(1, "--jobs 2"), default=1, help="number of processes" + DEFAULT)
     return made
 
 
 def most_containers(chosen: argparse.Namespace) -> int | None:
-    """The limit that was chosen: a process's room, unless said otherwise; a score has none."""
+    """Return the limit of containers; None for no limit.
+
+    Without ``--max-containers``: none for a score, else the trace's own, else that of a process.
+    """
     most: int | None = chosen.max_containers
     if most is not None:
         return most or None
@@ -115,7 +125,7 @@ def most_containers(chosen: argparse.Namespace) -> int | None:
 
 
 def conflict(chosen: argparse.Namespace) -> str | None:
-    """What is wrong with options that are right each for itself; None if nothing is."""
+    """Return the error about options that are valid alone but not together; else None."""
     if chosen.target_inputs > chosen.max_inputs:
         return (
             f"--target-inputs must not exceed --max-inputs, got {chosen.target_inputs} > "
@@ -132,7 +142,7 @@ def conflict(chosen: argparse.Namespace) -> str | None:
     if chosen.score and chosen.sensitivity:
         return "--score and --sensitivity are two tables; write one of them"
     if chosen.sensitivity and chosen.policy:
-        return "--sensitivity is of moorage's own policy; write it without --policy"
+        return "--sensitivity measures moorage's own policy; write it without --policy"
     for table in ("score", "sensitivity"):
         if getattr(chosen, table):
             if not chosen.start:
@@ -152,7 +162,7 @@ def conflict(chosen: argparse.Namespace) -> str | None:
 
 @dataclass(frozen=True)
 class Between:
-    """An option's type: a number from `least` to `most`.  `example` is what the error advises."""
+    """An option's type: a number from `least` to `most`.  The error advises to write `example`."""
 
     least: float
     most: float | None
@@ -163,7 +173,8 @@ class Between:
             value = float(text)
         except ValueError:
             value = math.nan
-        # Written so that NaN, which compares false with everything, is refused.
+        # Test for valid values, not for invalid ones: NaN compares false with everything, so
+        # this refuses it.
         if self.holds(value) and math.isfinite(value):
             return value
         raise argparse.ArgumentTypeError(
@@ -212,7 +223,7 @@ class Whole:
 
 
 class OneOf:
-    """An option's type: one of some names."""
+    """An option's type: one of `names`."""
 
     def __init__(self, option: str, names: Iterable[str]) -> None:
         self.option = option

@@ -1,4 +1,9 @@
-"""Simulations as pictures (PNG), by matplotlib, which is in the extra ``plots``."""
+"""Plots: simulations as pictures (PNG, SVG or PDF), drawn by matplotlib.
+
+Owns ``--plot`` of ``simulate.py``, which calls `check_plots` before the simulations and
+`plot_runs` after them.  Needs matplotlib, which the extra ``plots`` installs.  Begin at
+`plot_runs`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from .simulation import Moment, Simulated
 
 
 def plot_runs(path: str, title: str, found: Mapping[str, Simulated], target: int) -> None:
-    """Inputs, and the slots at target that were ready for them, over time; one panel each.
+    """Draw the inputs, and the ready containers times `target`, over time; one panel per policy.
 
     Raises:
         ExecutionError: if matplotlib is not installed.
@@ -63,11 +68,11 @@ def plot_runs(path: str, title: str, found: Mapping[str, Simulated], target: int
 
 
 def check_plots(path: str) -> None:
-    """Refuse, before anything is computed, what :func:`plot_runs` could not draw.
+    """Check that :func:`plot_runs` can write `path`, before anything is simulated.
 
     Raises:
         ExecutionError: if matplotlib is not installed.
-        ValueError: if `path` has another ending than those it writes, or no folder to be in.
+        ValueError: if `path` does not end in .png, .svg or .pdf, or its folder does not exist.
     """
     if not path.lower().endswith((".png", ".svg", ".pdf")):
         raise ValueError(
@@ -77,7 +82,7 @@ def check_plots(path: str) -> None:
     folder = os.path.dirname(path)
     if folder and not os.path.isdir(folder):
         raise ValueError(
-            f"--plot must name a file in a folder that is there, got {path!r}; "
+            f"--plot must name a file in a folder that exists, got {path!r}; "
             f"write --plot {os.path.basename(path)}, or make {folder!r}"
         )
     _pyplot()

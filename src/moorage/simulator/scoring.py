@@ -1,10 +1,15 @@
-"""The score of a policy: its cost and its latency, each over those of the oracle.
+"""Scoring: the score of a policy, from its cost and its latency relative to the oracle's.
 
-For a trace and a law of service: the *cost ratio* is container-seconds over the
-oracle's.  The *latency ratio* is ``(excess p99 + floor) / (the oracle's + floor)``: excess
-is what passes between an input's arrival and its end beyond its service time, and the
-floor, a tenth of a start-up, is what nobody would notice beside it.  The *score* is the
-square root of their product.  Over several all are geometric means.
+Owns the definition of the score.  ``tables.py`` calls `work`, then `score`: begin there.
+
+For one trace and one law of service:
+- The *cost ratio* is the policy's container-seconds divided by the oracle's.
+- The *latency ratio* is ``(excess p99 + floor) / (the oracle's excess p99 + floor)``.  The
+  excess of an input is the time from its arrival to its end, less its service time.  The floor
+  is a tenth of a start-up, a wait that users would not notice beside the start-up.
+- The *score* is the square root of the product of both ratios.
+
+Over several traces and laws, each of the three is a geometric mean.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ FLOOR_STARTS: Final = 0.1  # the floor of latency, in start-ups
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One trace with one law of service, drawn from one seed; and what the oracle makes of it."""
+    """One trace with one law of service, drawn from one seed, and the oracle's schedule for it."""
 
     trace: str
     service: str
@@ -41,10 +46,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Score:
+    """The score of one policy on one `Work`."""
+
     trace: str
     service: str
-    cost: float  # ratio to the oracle's
-    latency: float  # ratio to the oracle's
+    cost: float  # the cost ratio
+    latency: float  # the latency ratio
     simulated: Simulated
 
     @property
@@ -77,7 +84,7 @@ def best_schedule(
     start_up: StartUp,
     knee: Knee | None,
 ) -> Schedule:
-    """What the oracle makes of these inputs, if containers are filled to the knee at most."""
+    """Return the oracle's schedule for these inputs; it fills containers at most to the knee."""
     return oracle(
         arrivals,
         services,
@@ -89,7 +96,7 @@ def best_schedule(
 
 
 def score(work: Work, make_policy: Callable[[Limits], Policy]) -> Score:
-    """Run `work` under a new policy."""
+    """Simulate `work` under a new policy, and return the policy's score."""
     found = simulate(
         work.arrivals,
         work.services,

@@ -1,13 +1,14 @@
-"""A discrete-event simulation of a pool, under the policy, routing and slots of the live one.
+"""A discrete-event simulation of a pool, with the policy, routing and slots of the live pool.
 
-It asks the policy when the live pool does, with the same observation, and carries
-its decisions out as the live pool does (tests/test_simulated_and_live.py runs
-both); what is replaced is time, and the inputs: each is a time of arrival and a
-time of service.  What it leaves out: other pools, hooks that fail, inputs that are
-cancelled or tried again, the process's capacity, and the rest of a start-up that was
-cancelled, which in the live pool still runs to its end.
+Owns the simulated pool.  Begin at `simulate`, then `_Run.to_the_end`, `arrive`, `complete` and
+`scale`.  The simulation asks the policy when the live pool does, with the same observation, and
+carries out its decisions as the live pool does (tests/test_simulated_and_live.py runs both).
+Only time and the inputs are replaced: an input is a time of arrival and a time of service.
 
-Pure: no clock and no thread; all that is random comes from the seed.  All times in seconds.
+Left out: other pools, hooks that fail, inputs that are cancelled or retried, the process's
+capacity, and the rest of a cancelled start-up, which in the live pool runs to its end.
+
+Pure: no clock and no thread; all randomness comes from the seed.  All times are in seconds.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from ..runtime.containers.slots import Slots
 from ..runtime.pools.autoscaler import Fill, Limits, Observation, Policy
 from ..runtime.pools.routing import emptiest_below_limit, fullest_below_target
 
-# Seconds after the last completion at which a policy that still keeps containers
-# above `min_containers` is not waited for any longer.
+# Seconds after the last completion.  The simulation ends then, even if the policy still keeps
+# containers above `min_containers`.
 GIVE_UP_AFTER: Final = 3600.0
 
-# Seconds after the last completion until which containers cost something, in every run:
-# the longest that a container stays idle by default.  Those that stay longer, or for
-# ever, would else cost what happens to be waited for.
+# Seconds after the last completion.  Container-seconds are counted up to then in every run; it
+# is the longest that a container stays idle by default.  Otherwise the cost of containers that
+# stay longer, or for ever, would depend on when the simulation happens to end.
 TAIL: Final = 60.0
 
 NEVER: Final = float("inf")
@@ -38,7 +39,7 @@ NEVER: Final = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class StartUp:
-    """How long containers take to become ready: `seconds`, give or take a fraction `spread`."""
+    """How long containers take to start: `seconds`, plus or minus a fraction up to `spread`."""
 
     seconds: float = 2.0
     spread: float = 0.25
@@ -51,8 +52,9 @@ class StartUp:
 class Knee:
     """A container that runs more than `inputs` at once becomes slower.
 
-    All its inputs take ``1 + slope * (n - inputs) / inputs`` times as long while it
-    runs `n` of them.  With a slope of 1 it gets no more done above the knee than at it.
+    While the container runs `n` inputs, all of them take
+    ``1 + slope * (n - inputs) / inputs`` times as long.  With a slope of 1, the throughput
+    of the container is the same above the knee as at the knee.
     """
 
     inputs: int
@@ -64,7 +66,7 @@ class Knee:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A pool after an event, for plots.  Counts."""
+    """The counts of a pool after an event, for plots."""
 
     time: float
     running: int
@@ -75,24 +77,24 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What one simulation found.  Times in seconds; per-input times in order of arrival."""
+    """The result of one simulation.  Times in seconds; per-input times in order of arrival."""
 
-    waits: Sequence[float]  # from arrival to the grant of the slot
-    excess: Sequence[float]  # what passed from arrival to the end beyond the service time
-    # From the begin of each start to the stop; from the first arrival to TAIL seconds after
-    # the last completion, whatever was there before, or stays.
+    waits: Sequence[float]  # per input: from its arrival to the grant of its slot
+    excess: Sequence[float]  # per input: from its arrival to its end, less its service time
+    # For each container, from the begin of its start to its stop.  Only the time from the first
+    # arrival to TAIL seconds after the last completion counts.
     container_seconds: float
     starts: int  # start-ups begun
-    starts_cancelled: int  # of these, those that were not needed any more
-    peak_containers: int  # ready or starting
-    above_target_seconds: float  # of containers that ran more than their target
-    running_seconds: float  # the integral of inputs that ran
-    queued_seconds: float  # the integral of inputs that waited
-    ended: float  # when the pool was at rest
-    left_over: int  # inputs that were not finished
-    containers_left: int
-    decisions: int  # times the policy was asked
-    timeline: Sequence[Moment]  # empty unless asked for
+    starts_cancelled: int  # start-ups cancelled because they were not needed any more
+    peak_containers: int  # the most containers at once, ready or starting
+    above_target_seconds: float  # container-seconds with more inputs than the target
+    running_seconds: float  # the integral over time of the number of running inputs
+    queued_seconds: float  # the integral over time of the number of queued inputs
+    ended: float  # the time at which the simulation ended
+    left_over: int  # inputs not finished
+    containers_left: int  # containers ready or starting at the end
+    decisions: int  # calls of the policy
+    timeline: Sequence[Moment]  # empty unless `record` is set
 
     def percentile_wait(self, percent: float) -> float:
         return percentile(self.waits, percent)
@@ -102,7 +104,7 @@ class Simulated:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of `values` that at least `percent` of 100 of them do not exceed; 0 of none."""
+    """Return the smallest value that at least `percent` % of `values` do not exceed; 0 of none."""
     if not values:
         return 0.0
     place = -(-len(values) * percent // 100)
@@ -120,13 +122,13 @@ def simulate(
     seed: int = 0,
     record: bool = False,
 ) -> Simulated:
-    """Run inputs that arrive at `arrivals`, in order, and take `services` each, both in seconds.
+    """Simulate a pool with inputs that arrive at `arrivals` and take `services`, in seconds.
 
-    Ends when all is done and the pool has emptied to `min_containers`, or an hour after
-    the last input.  `record` keeps a :class:`Moment` for each event.
+    Ends when all inputs are done and the pool has shrunk to `min_containers`, or an hour
+    after the last completion.  `record` keeps a :class:`Moment` for each event.
 
     Raises:
-        ValueError: if there are not as many services as arrivals, or these are out of order.
+        ValueError: if `services` and `arrivals` differ in length, or `arrivals` is not in order.
     """
     if len(arrivals) != len(services):
         raise ValueError(
@@ -161,17 +163,19 @@ class _Container:
         self.born = born
         self.gone = False
         self.above_since = 0.0
-        # With a knee only.  Progress is the service time that each input which runs
-        # since the start has had; they are due when it reaches their figure.
+        # Only with a knee.  `progress` is the service time that an input running since the
+        # start of the container would have had, up to `progressed_at`.  An input is due when
+        # `progress` reaches its figure in `due`, a heap of (figure, number of the input).
         self.progress = 0.0
         self.progressed_at = born
         self.due: list[tuple[float, int]] = []
-        self.version = 0  # of the event that was set for the first that is due
+        # The version of the event set for the first due input; older events are outdated.
+        self.version = 0
 
 
 COMPLETION: Final = 0
 READY: Final = 1
-SLOWED: Final = 2  # a completion in a container with a knee, if it is not outdated
+SLOWED: Final = 2  # a completion in a container with a knee, unless the event is outdated
 
 
 class _Run:
@@ -196,31 +200,33 @@ class _Run:
         self.knee = knee
         self.random = random.Random(seed)
         self.now = 0.0
+        # A heap of (time, sequence, kind, container, number).  Events at the same time happen in
+        # the order in which they were set, which `sequence` counts.
         self.events: list[tuple[float, int, int, _Container, int]] = []
         self.sequence = 0
-        self.wakeup = NEVER
-        self.wakeup_sequence = 0  # events of the same time that were set later come later
-        # These three as in the pool.
+        self.wakeup = NEVER  # when the policy wants to be asked again
+        self.wakeup_sequence = 0  # its place among the events of the same time
+        # These three fields are as in the live pool.
         self.asked_with: float = NEVER
         self.asked_idle = 0
         self.buffer_taken = False
         self.fill = Fill.MAX
         self.queue: deque[int] = deque()
-        self.ready: list[_Container] = []  # eldest first
-        self.starting: list[_Container] = []  # eldest first
+        self.ready: list[_Container] = []  # oldest first
+        self.starting: list[_Container] = []  # oldest first
         self.idle: dict[_Container, float] = {}  # longest idle first
         self.running = 0
         self.arrived = 0
         self.completed = 0
         self.first = arrivals[0] if arrivals else 0.0
         self.last_end = 0.0
-        self.counted_at = 0.0  # up to here the two integrals are
+        self.counted_at = 0.0  # the time up to which the two integrals below are counted
         self.running_seconds = 0.0
         self.queued_seconds = 0.0
-        self.started = 0  # that became ready
-        self.start_seconds = 0.0
-        self.begun = 0
-        self.cancelled = 0
+        self.started = 0  # start-ups that became ready
+        self.start_seconds = 0.0  # their total duration
+        self.begun = 0  # start-ups begun
+        self.cancelled = 0  # start-ups cancelled
         self.container_seconds = 0.0
         self.above_target_seconds = 0.0
         self.peak = 0
@@ -350,7 +356,10 @@ class _Run:
         container.progressed_at = now
 
     def expect(self, container: _Container, now: float) -> None:
-        """Set the event for the first input that is due in a container with a knee."""
+        """Set the event for the first due input of a container with a knee.
+
+        Outdates the event set before: the number of running inputs, and so the speed, changed.
+        """
         assert self.knee is not None
         container.version += 1
         if container.due:
@@ -414,7 +423,8 @@ class _Run:
             elif decision.wanted < count and self.shrink(count - decision.wanted):
                 continue
             break
-        self.asked_idle = len(self.idle)  # the live pool asks once more when one is gone
+        # Count again: the live pool asks the policy once more after a container has stopped.
+        self.asked_idle = len(self.idle)
         self.fill = decision.fill
         again = decision.ask_again_at
         if again is None:
@@ -448,7 +458,7 @@ class _Run:
         heapq.heappush(self.events, (when, self.sequence, READY, container, 0))
 
     def become_ready(self, container: _Container, now: float) -> None:
-        if container.gone:  # its start was cancelled, and ends now
+        if container.gone:  # the start-up was cancelled earlier, and ends now
             if self.queue:
                 self.assign()
             else:

@@ -1,6 +1,8 @@
-"""Simulations as tables: one deployment under several policies, scores, and sensitivity.
+"""Tables of simulations: one deployment under several policies, scores, and sensitivity.
 
-Runs them, in as many processes as told, and returns lines of text.
+Owns the tables that ``simulate.py`` prints.  `score_tables` and `sensitivity_table` run the
+simulations, in `jobs` processes, and return lines of text; `deployment_table` gets finished
+simulations.  Begin at `POLICIES`, then `totals`, then the three tables.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ POLICIES: Final[Mapping[str, Callable[[Limits], Policy]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all works of a score have in common.  Service times in seconds."""
+    """The settings that all simulations of a score have in common.  Service times in seconds."""
 
     limits: Limits
     start_up: StartUp
@@ -51,12 +53,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """One policy, one seed: geometric means over traces and laws, and starts in all."""
+    """The totals of one policy and seed: geometric means over traces and laws, summed starts."""
 
     cost: float
     latency: float
     starts: int
-    # For each trace, in the order of TRACES: cost and latency.
+    # For each trace, in the order of TRACES: (cost, latency).
     by_trace: Sequence[tuple[float, float]]
 
     @property
@@ -65,7 +67,7 @@ class Totals:
 
 
 def in_processes(function: Callable[[T], R], items: Iterable[T], jobs: int) -> list[R]:
-    """`function` of each, in `jobs` processes; in this one if that is 1."""
+    """Return `function(item)` of each item, computed in `jobs` processes; 1 is this process."""
     if jobs <= 1:
         return [function(item) for item in items]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
@@ -75,7 +77,7 @@ def in_processes(function: Callable[[T], R], items: Iterable[T], jobs: int) -> l
 def totals(
     seed: int, policies: Sequence[Callable[[Limits], Policy]], setting: Setting
 ) -> list[Totals]:
-    """Every trace under every law of service, drawn from `seed`, under each of `policies`."""
+    """Simulate every trace with every law of service, drawn from `seed`, under each policy."""
     found: list[list[Score]] = [[] for _ in policies]
     for trace in TRACES:
         limits = setting.limits
@@ -115,7 +117,10 @@ def _totals(scores: list[Score]) -> Totals:
 
 
 def score_tables(setting: Setting, names: Sequence[str], seeds: int, jobs: int) -> list[str]:
-    """The score of each policy, its cost and its latency, and those of each trace; medians."""
+    """Return lines with the score, cost and latency of each policy, and by trace of the first.
+
+    All figures are medians over the seeds.
+    """
     policies = [POLICIES[name] for name in names]
     run = partial(totals, policies=policies, setting=setting)
     by_seed = in_processes(run, range(seeds), jobs)
@@ -143,7 +148,7 @@ def _tuned(limits: Limits, name: str, factor: float) -> Policy:
 
 
 def sensitivity_table(setting: Setting, seeds: int, jobs: int) -> list[str]:
-    """What half and one and a half of each constant of our policy make of the score; medians."""
+    """Return lines with the median score when one constant of moorage's policy is -50 or +50 %."""
     names = [field.name for field in fields(Tuning)]
     policies: list[Callable[[Limits], Policy]] = [TargetPolicy]
     for name in names:
@@ -165,7 +170,7 @@ def sensitivity_table(setting: Setting, seeds: int, jobs: int) -> list[str]:
 
 
 def deployment_table(found: Mapping[str, Sequence[Simulated]], best: Sequence[Schedule]) -> str:
-    """One line for each policy: medians over the seeds.  Seconds."""
+    """Return a table with one line for each policy: medians over the seeds, times in seconds."""
     lines = [
         f"{'':22}{'waiting, s':^32}{'container-':>12}{'of oracle':>10}"
         f"{'starts':>8}{'above':>9}{'peak':>6}",
@@ -199,8 +204,9 @@ def deployment_table(found: Mapping[str, Sequence[Simulated]], best: Sequence[Sc
     lines += [
         "",
         "waiting: from the arrival to the grant of a slot. container-seconds: from the first",
-        f"arrival to {TAIL:g} s after the last end, start-ups included. of oracle: over those of",
-        "one that knows the future. starts: begun. above target: container-seconds with more.",
+        f"arrival to {TAIL:g} s after the last end, start-ups included. of oracle: divided by",
+        "those of a pool that knows the future. starts: start-ups begun. above target:",
+        "container-seconds with more inputs than the target.",
     ]
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
-"""Arrivals and service times to simulate: twelve traces, four laws of service.
+"""Traces: arrivals and service times to simulate; twelve traces, four laws of service.
 
-Pure: what is random comes from the `random` that is passed in.  Rates are inputs per second, all
-times seconds; each trace takes a scale, for rates that keep more or fewer containers busy.
+Owns `TRACES` and `SERVICES`; begin there.  ``simulate.py``, ``options.py`` and ``tables.py`` use
+them by name.  Pure: all randomness comes from the `random` that is passed in.  Rates are inputs
+per second, times are seconds.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ Random = random.Random
 
 
 def poisson(random: Random, rate: Callable[[float], float], most: float, end: float) -> list[float]:
-    """Arrivals until `end` at `rate(t)`, which never exceeds `most`.
+    """Return Poisson arrivals until `end` at `rate(t)`, which must not exceed `most`.
 
-    By thinning: arrivals at the highest rate, each kept with the chance that its time's rate
-    has of it (Lewis and Shedler, 1979).
+    By thinning (Lewis and Shedler, 1979): draws arrivals at the rate `most`, and keeps an
+    arrival at `t` with the probability ``rate(t) / most``.
     """
     found: list[float] = []
     t = random.expovariate(most)
@@ -37,12 +38,12 @@ def steady(random: Random) -> list[float]:
 
 
 def steps(random: Random) -> list[float]:
-    """2 a second, then ten times as many, and back; each for 2 minutes, half an hour."""
+    """2 a second for 2 minutes, then 20 a second for 2 minutes, and so on for half an hour."""
     return poisson(random, lambda t: 20.0 if t // 120 % 2 else 2.0, 20.0, 1800.0)
 
 
 def square(random: Random) -> list[float]:
-    """Each 40 s 5 s at 40 a second, then 1 a second, for 40 minutes."""
+    """1 a second for 35 s, then 40 a second for 5 s, and so on for 40 minutes."""
     return poisson(random, lambda t: 40.0 if t % 40 >= 35 else 1.0, 40.0, 2400.0)
 
 
@@ -52,12 +53,12 @@ def diurnal(random: Random) -> list[float]:
 
 
 def flash(random: Random) -> list[float]:
-    """A flash crowd: 1 a second, and for 30 s a hundred times as many."""
+    """A flash crowd: 1 a second, but 100 a second for 30 s."""
     return poisson(random, lambda t: 100.0 if 200 <= t < 230 else 1.0, 100.0, 500.0)
 
 
 def heavy_tailed(random: Random) -> list[float]:
-    """Gaps from a Pareto law (shape 1.2, mean 0.25 s): long silences, dense runs."""
+    """Gaps from a Pareto law (shape 1.2, mean 0.25 s, at most 600 s): long silences, dense runs."""
     found, t = [0.0], 0.0
     while len(found) < 4000:
         t += min(600.0, (random.paretovariate(1.2)) * 0.25 / 6)
@@ -71,22 +72,22 @@ def big_map(random: Random) -> list[float]:
 
 
 def trickle(random: Random) -> list[float]:
-    """One in 10 s, for 3 hours."""
+    """Poisson arrivals, one in 10 s, for 3 hours (10,800 s)."""
     return poisson(random, lambda t: 0.1, 0.1, 10_800.0)
 
 
 def small_maps(random: Random) -> list[float]:
-    """40 inputs at once, each 30 s, for an hour."""
+    """40 inputs at once, every 30 s, for an hour."""
     return [30.0 * k for k in range(120) for _ in range(40)]
 
 
 def over_capacity(random: Random) -> list[float]:
-    """More than 5 containers can do for a minute, then little.  To run with that limit."""
+    """For a minute more inputs than 5 containers can serve, then few.  Run it with that limit."""
     return poisson(random, lambda t: 60.0 if t < 60 else 5.0, 60.0, 240.0)
 
 
 def stray_maps(random: Random) -> list[float]:
-    """Maps of 1 to 100 inputs at random times, 60 s apart in the mean."""
+    """Maps of 1 to 100 inputs at random times, on average 60 s apart."""
     found: list[float] = []
     t = 0.0
     while len(found) < 5000:
@@ -96,19 +97,21 @@ def stray_maps(random: Random) -> list[float]:
 
 
 def saw(random: Random) -> list[float]:
-    """Rising from nothing to 40 a second in 2 minutes, then falling to nothing at once."""
+    """From 0 to 40 a second in 2 minutes, then 0 at once, and again; for 10 minutes."""
     return poisson(random, lambda t: t % 120 / 3, 40.0, 600.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
+    """One trace: its name, its arrivals, and the limit of containers that belongs to it."""
+
     name: str
     arrivals: Callable[[Random], list[float]]
     max_containers: int | None = None
 
     @property
     def slug(self) -> str:
-        """Its name as one writes it in a command, and as tables show it."""
+        """The trace's name as written in a command, and as shown in tables."""
         return self.name.lower().replace(" ", "-").replace(",", "")
 
 

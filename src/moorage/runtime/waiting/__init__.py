@@ -1,4 +1,5 @@
-"""Waiting: how callers wait for inputs, who waits for whom, and deadlocks.
+"""Waiting: how callers wait for inputs, who waits for whom, and how deadlocks are found.
 
-Begin at `callers.py`, where each wait passes; then `deadlock.py`, which searches.
+Begin at ``callers.py``, through which each wait of a caller goes; then read ``deadlock.py``,
+which searches for deadlocks.
 """

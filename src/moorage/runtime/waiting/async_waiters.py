@@ -1,9 +1,10 @@
-"""Waits of asynchronous callers: one waker for each kind of event loop.
+"""Waiters for async callers: one class for each kind of event loop.
 
-Owns how a task of the caller's is woken from our threads: on asyncio by
-``call_soon_threadsafe``, on trio by ``TrioToken.run_sync_soon``; which of the
-two, is asked of anyio where it is not plainly asyncio.  Blocking callers wait
-by `uninterruptible.park`; how either waits for inputs is in ``callers.py``.
+Owns how a thread of moorage wakes a caller's task: on asyncio by ``call_soon_threadsafe``,
+on trio by ``TrioToken.run_sync_soon``.  A caller without a running asyncio loop is assumed to
+run on trio.  Blocking callers wait by `park` in ``clocks/parking.py`` (below ``runtime``)
+instead; ``callers.py`` uses both.  ``running/app_run.py`` opens and leaves runs by
+`run_in_thread`.  Begin at `make_async_waiter`, then `AsyncioWaiter` and `_Mail`.
 """
 
 from __future__ import annotations
@@ -25,17 +26,20 @@ T = TypeVar("T")
 
 
 class AsyncWaiter(Protocol):
-    """A place for one task to wait, once."""
+    """The place where one task waits, once."""
 
     def wake(self) -> None:
-        """From any thread; more than once, and after the loop's end, is harmless."""
+        """Wake the task.  On any thread.
+
+        A second call is harmless, and so is a call after the loop has closed.
+        """
         ...
 
     async def wait(self) -> None: ...
 
 
 class AsyncioWaiter:
-    """A future, set on its own loop."""
+    """A waiter for asyncio: a future, whose result is set on the loop's thread."""
 
     __slots__ = ("_mail", "future")
 
@@ -54,15 +58,18 @@ class AsyncioWaiter:
 
 
 class _Mail:
-    """Futures of one loop that are due: one wake-up for all that come before it looks."""
+    """The futures of one loop that are due.
+
+    One wake-up of the loop serves all futures that are posted before the loop runs `_deliver`.
+    """
 
     __slots__ = ("_due", "_lock", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._lock = Real.Lock()
-        # Guarded by the lock.  Invariant: if not empty, _deliver was scheduled,
-        # or is about to be by whoever found it empty.
+        # Guarded by `_lock`.  Invariant: if not empty, _deliver is scheduled, or the thread
+        # that found the list empty is about to schedule it.
         self._due: list[asyncio.Future[None]] = []
 
     def post(self, future: asyncio.Future[None]) -> None:
@@ -72,10 +79,11 @@ class _Mail:
             if len(due) > 1:
                 return
         try:
-            # An empty context: ours would be held by the loop until it runs.
+            # In an empty context: the loop would keep this thread's context alive until
+            # the callback runs.
             self.loop.call_soon_threadsafe(self._deliver, context=Context())
         except RuntimeError:
-            pass  # the caller's loop is closed: nobody waits
+            pass  # the caller's loop is closed: no task waits any more
 
     def _deliver(self) -> None:
         with self._lock:
@@ -86,14 +94,15 @@ class _Mail:
 
 
 def _after_fork() -> None:
-    thread_state.mailbox = None  # its lock may be held by a thread that stayed behind
+    # A thread that does not exist in the child may have held the lock of this mailbox.
+    thread_state.mailbox = None
 
 
 forking.in_child(_after_fork)
 
 
 class TrioWaiter:
-    """An event, set in its own trio run."""
+    """A waiter for trio: an event, which is set on the thread of its trio run."""
 
     __slots__ = ("_closed", "_event", "_token")
 
@@ -108,20 +117,23 @@ class TrioWaiter:
         try:
             self._token.run_sync_soon(self._event.set)
         except self._closed:
-            pass  # the caller's run has ended: nobody waits
+            pass  # the caller's trio run has ended: no task waits any more
 
     async def wait(self) -> None:
         await self._event.wait()
 
 
 def make_async_waiter() -> AsyncioWaiter | TrioWaiter:
-    """A waiter for the task that calls, whatever loop it runs on."""
+    """Return a waiter for the calling task, on asyncio or trio."""
     loop = Real._get_running_loop()
     return TrioWaiter() if loop is None else AsyncioWaiter(loop)
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:
-    """Run a blocking function of ours in a thread; a cancel waits for its end."""
+    """Run a blocking function of moorage in a thread, and return its result.
+
+    A cancelled caller still waits until `function` has ended.
+    """
     if Real._get_running_loop() is None:
         import anyio
         import anyio.to_thread
@@ -141,19 +153,20 @@ async def run_in_thread(function: Callable[[], T]) -> T:
 
 
 def _in_own_thread(function: Callable[[], T]) -> asyncio.Future[T]:
-    """The result of `function`, which runs in a thread made for it.
+    """Run `function` in a thread of its own, and return a future of the result.
 
-    All threads of the default executor may sit in calls that only the end of `function`
-    releases.
+    The default executor would not do: all its threads may sit in calls that end only after
+    `function` has ended.
     """
     loop = Real.get_running_loop()
     if isinstance(loop, LoopPart):
-        # The thread takes part in virtual time, which the loop sees to.
+        # Virtual time must count this thread; the loop's `run_in_executor` registers it.
         executor = LoopExecutor("moorage-leaving")
         running = loop.run_in_executor(executor, function)
         executor.shutdown()
         return running
-    # Not by an executor: asyncio's way from its futures to the loop's looks up what users patch.
+    # No executor here: when asyncio chains an executor's future to the loop's future, it
+    # looks up names that users patch.
     future: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
@@ -165,16 +178,17 @@ def _in_own_thread(function: Callable[[], T]) -> asyncio.Future[T]:
         try:
             loop.call_soon_threadsafe(tell, context=Context())
         except RuntimeError:
-            pass  # the loop was closed: nobody waits
+            pass  # the loop is closed: no task waits any more
 
     Real.Thread(target=run, name="moorage-leaving", daemon=True).start()
     return future
 
 
 def run_coroutine_in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine of the user's on a loop in a thread of its own, and block for its end.
+    """Run a user's coroutine on a new loop in a new thread, and block until it ends.
 
-    For a thread whose loop runs already.  It lives in the context of the caller.
+    For callers whose thread already runs a loop.  The coroutine runs in a copy of the caller's
+    context.
     """
     executor = LoopExecutor("moorage-loop")
     future = executor.submit(capture().run, Real.run, coroutine)

@@ -1,26 +1,28 @@
-"""What a task awaits: whether something could make it go on that is no wait of ours.
+"""What a task awaits: whether anything other than a moorage wait could wake it.
 
-Owns how the tasks of an input are found on their loop, and how a suspended task leads to
-the futures that can wake it.  ``deadlock.py`` calls it, on the thread of that loop, where
-no task moves meanwhile.  It knows no pool and no wait.  Begin reading at `find_movers`.
+Owns how the tasks of an input are found on their loop, and how the futures that can wake a
+suspended task are found.  ``deadlock.py`` calls it on the thread of that loop, where no task
+moves during the call.  This file knows neither pools nor waits.  Begin at `find_movers`,
+then `mover_of`.
 
-A task of the input is *blocked* if each future that can wake it is a wait of ours, or
-another task of the same input.  Known ways from a task to those futures:
+A *moorage wait* is a wait that ``waits.py`` records.  A task of an input is *blocked* if each
+future that can wake the task belongs to a moorage wait, or is another task of the same input.
+Known ways from a task to those futures:
 
-    ``await task``, ``wait_for`` without a limit     the task itself
-    ``asyncio.gather``, nested too                   the future's children
+    ``await task``, ``wait_for`` without a limit     the awaited task
+    ``asyncio.gather``, also nested                  the future's children
     ``asyncio.shield``                               the callback on the outer future
     ``asyncio.wait``                                 the set in its coroutine
-    ``asyncio.TaskGroup``, anyio's on asyncio        the group that its coroutine holds
+    ``asyncio.TaskGroup``, anyio's on asyncio        the group in its coroutine
     ``asyncio.as_completed``                         the callback on the inner tasks
 
 Everything else (a lock, a queue, a socket, a thread, ``sleep``) may wake its task at any
-time: the task counts as not blocked.  A timer or a callback that was made in the input's
-context counts the same, because it may cancel a task: that is what ``asyncio.timeout``,
-``wait_for``, ``asyncio.wait(timeout=)``, anyio's deadlines and ``call_later`` have in common.
+time, so the task counts as not blocked.  A timer or callback made in the input's context
+counts as not blocked too, because it may cancel a task: ``asyncio.timeout``, ``wait_for``,
+``asyncio.wait(timeout=)``, anyio's deadlines and ``call_later`` all make one.
 
-A coroutine is asked for what it holds by `gc.get_referents`, never by its frame's
-``f_locals``: these would keep a copy of the locals alive for as long as the frame.
+The objects in a coroutine are read by `gc.get_referents`, never by its frame's
+``f_locals``: the latter keeps a copy of the locals alive for as long as the frame.
 """
 
 from __future__ import annotations
@@ -42,23 +44,26 @@ from ..real import Real
 Future = asyncio.Future[Any]
 Task = asyncio.Task[Any]
 IsOurs = Callable[[Task, Future], bool]
-"""Whether a task that waits for this future sits in a wait of ours."""
+"""Tells whether this task, which waits for this future, is in a moorage wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mover:
-    """What may make an input go on.  If it has neither future nor time, it is about to run."""
+    """Something that may let an input make progress.
 
-    task: Task | None = None  # of the input, which it wakes
-    future: Future | None = None
-    when: float | None = None  # by the loop's clock
+    A mover without `future` and `when` is a task or callback that is about to run.
+    """
+
+    task: Task | None = None  # the task of the input that the mover wakes
+    future: Future | None = None  # the mover acts when this future is done
+    when: float | None = None  # the mover acts at this time of the loop's clock; inf: unknown
 
 
 ABOUT_TO_RUN: Final = Mover()
 
 
 class Peers:
-    """The tasks of `input` on `loop`, looked for when asked about.  On its thread."""
+    """The tasks of `input` on `loop`, found at each use.  On the thread of `loop`."""
 
     __slots__ = ("_input", "_loop")
 
@@ -76,9 +81,10 @@ class Peers:
 def find_movers(
     loop: asyncio.AbstractEventLoop, inputs: Collection[Input], is_ours: IsOurs
 ) -> dict[Input, Mover]:
-    """For each of `inputs` one thing that may make it go on; those that are blocked are not in it.
+    """Return one mover for each of `inputs` that is not blocked.
 
-    On the thread of `loop`.  It costs one walk over the tasks and timers of the loop.
+    Blocked inputs are not in the result.  On the thread of `loop`.  Costs one walk over the
+    tasks and timers of the loop.
     """
     movers: dict[Input, Mover] = {}
     peers: dict[Input, set[Task]] = {input: set() for input in inputs}
@@ -94,7 +100,8 @@ def find_movers(
                 break
     for input, mover in _callbacks_of(loop, peers):
         before = movers.get(input)
-        # A task is the better thing to look at: it says more when it goes on.
+        # Prefer the mover of a task to that of a timer: a woken task can be checked alone
+        # (see `_look_again_at` in deadlock.py).  Of two timers take the earlier one.
         if before is None or (
             before.when is not None and (mover.when is None or mover.when < before.when)
         ):
@@ -103,13 +110,15 @@ def find_movers(
 
 
 def mover_of(task: Task, peers: set[Task] | Peers, is_ours: IsOurs) -> Mover | None:
-    """What may wake `task`, other than waits of ours and `peers`; None if it is blocked.
+    """Return what may wake `task`, other than moorage waits and `peers`; None if it is blocked.
 
-    On the thread of its loop.
+    On the thread of the task's loop.
     """
     future: Future | None = getattr(task, "_fut_waiter", None)
     if future is None and getattr(task.get_coro(), "cr_running", False):
-        return Mover(when=math.inf)  # it runs this loop within one of its steps
+        # The task runs this loop inside one of its own steps (nested loops): no way to know
+        # when that step ends.
+        return Mover(when=math.inf)
     if future is None or getattr(task, "_must_cancel", False):
         return Mover(task)
     if is_ours(task, future):
@@ -123,8 +132,8 @@ def mover_of(task: Task, peers: set[Task] | Peers, is_ours: IsOurs) -> Mover | N
             continue
         seen.add(future)
         if future.done():
-            return Mover(task)  # its callbacks are on their way
-        if hasattr(future, "get_coro"):  # a task, be it written in Python
+            return Mover(task)  # the loop is about to run the future's callbacks
+        if hasattr(future, "get_coro"):  # a task, in C or in Python
             if future not in peers:
                 return Mover(task, future)
             continue
@@ -133,7 +142,7 @@ def mover_of(task: Task, peers: set[Task] | Peers, is_ours: IsOurs) -> Mover | N
             awaited = _awaited_in(task, future, peers)
         if awaited is None:
             return Mover(task, future)
-        # Those that are done have been heard of, or are about to be.
+        # Ignore inner futures that are done: their callbacks have run or are about to run.
         awaited = [inner for inner in awaited if not inner.done()]
         if not awaited:
             return Mover(task)
@@ -145,29 +154,29 @@ def mover_of(task: Task, peers: set[Task] | Peers, is_ours: IsOurs) -> Mover | N
 
 
 def input_of(task: Task) -> Input | None:
-    """The input in whose context `task` runs; None for any other."""
+    """Return the input in whose context `task` runs; None for any other task."""
     context = _context_of(task)
     return None if context is None else context.get(running_input)
 
 
 def _context_of(task: Task) -> Context | None:
-    get_context = getattr(task, "get_context", None)  # from 3.12 on
+    get_context = getattr(task, "get_context", None)  # since Python 3.12
     if get_context is not None:
         return cast(Context, get_context())
-    found: object = getattr(task, "_context", None)  # that of a task written in Python
+    found: object = getattr(task, "_context", None)  # a task written in Python has this
     if isinstance(found, Context):
         return found
-    # Its own comes first; those of its callbacks follow.
+    # The task's own context comes first; the contexts of its callbacks follow.
     return next((found for found in gc.get_referents(task) if type(found) is Context), None)
 
 
 def _callbacks_of(
     loop: asyncio.AbstractEventLoop, inputs: Collection[Input]
 ) -> Iterator[tuple[Input, Mover]]:
-    """The timers and callbacks on `loop` that were made in the context of one of `inputs`."""
+    """Yield the timers and callbacks on `loop` that were made in the context of an input."""
     timers, ready = _handles_of(loop)
     if timers is None:
-        # No way to know: any of them may have one.
+        # The timers are unknown: any of the inputs may have one.
         for input in inputs:
             yield input, Mover(when=math.inf)
         return
@@ -182,13 +191,14 @@ def _callbacks_of(
 
 
 def _handles_of(loop: Any) -> tuple[Iterable[Any] | None, Iterable[Any]]:
-    """Its timers, None if it keeps them where nobody finds them; and what is due."""
+    """Return the loop's timers and its due callbacks; None for timers that cannot be found."""
     timers = getattr(loop, "_scheduled", None)
     if timers is not None:
         ready: Any = getattr(loop, "_ready", None)
-        # Other threads append to it.
+        # Copy: other threads append to `_ready`.
         return timers, () if ready is None else ready.copy()
-    # Of another kind, such as uvloop's: it may keep them in a set.  One of ours shows which.
+    # Another kind of loop, such as uvloop's, may keep its timers in a set.  A timer of our
+    # own shows which set.
     probe = loop.call_later(3600, _nothing, context=Context())
     try:
         for referent in gc.get_referents(loop):
@@ -215,11 +225,11 @@ def _input_of_handle(handle: Any) -> Input | None:
     return None if context is None else context.get(running_input)
 
 
-# -- from a future to those that it waits for -------------------------------------------------
+# -- from a future to the futures that complete it ----------------------------------------------
 
 
 def _awaited_by(future: Future) -> list[Future] | None:
-    """The futures that `future` ends with, by itself; None if that is not known."""
+    """Return the futures that complete `future`, seen from `future` alone; None if unknown."""
     children = getattr(future, "_children", None)
     if type(future).__name__ == "_GatheringFuture" and children is not None:
         return list(children)
@@ -230,7 +240,10 @@ def _awaited_by(future: Future) -> list[Future] | None:
 
 
 def _awaited_in(task: Task, future: Future, peers: Iterable[Task]) -> list[Future] | None:
-    """The futures that end `future`, which a coroutine of `task` made and awaits."""
+    """Return the futures that complete `future`, seen from the coroutine that awaits it.
+
+    That coroutine belongs to `task` and made `future`.  None if unknown.
+    """
     outer, inner = _innermost(task)
     code = getattr(inner, "cr_code", None)
     if code is _WAIT:
@@ -251,7 +264,7 @@ def _awaited_in(task: Task, future: Future, peers: Iterable[Task]) -> list[Futur
 
 
 def _innermost(task: Task) -> tuple[object, object]:
-    """The last two coroutines of the chain in which `task` is suspended."""
+    """Return the last two coroutines of the chain in which `task` is suspended."""
     outer: object = None
     inner: object = task.get_coro()
     while True:
@@ -262,7 +275,7 @@ def _innermost(task: Task) -> tuple[object, object]:
 
 
 def _next_of(awaiting: object) -> object:
-    """What it awaits, if that is again some kind of coroutine."""
+    """Return what `awaiting` awaits, if that is again some kind of coroutine; else None."""
     following: object
     if isinstance(awaiting, CoroutineType):
         following = awaiting.cr_await
@@ -279,7 +292,8 @@ def _next_of(awaiting: object) -> object:
 
 
 _CHAINED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
-# What the interpreter puts around a step of an async generator, and `__await__`.
+# The objects that the interpreter puts around a step of an async generator, and around a
+# coroutine for `__await__`.
 _WRAPPERS: Final = frozenset(
     {"async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable"}
 )
@@ -290,15 +304,18 @@ def _callbacks(future: Future) -> list[Any]:
 
 
 def _cell(function: Any, name: str) -> Any:
-    """What the inner function calls `name`."""
+    """Return the value of the variable `name` in the closure of `function`."""
     index = function.__code__.co_freevars.index(name)
     return function.__closure__[index].cell_contents
 
 
 def _todo_of(callback: Any, getter: Future) -> set[Future] | None:
-    """The futures that an ``as_completed`` still waits for, if `getter` waits for it."""
+    """Return the futures that an ``as_completed`` still waits for.
+
+    None if `callback` does not belong to the ``as_completed`` that `getter` waits for.
+    """
     iterator: Any = getattr(callback, "__self__", None)
-    if type(iterator).__name__ == "_AsCompletedIterator":  # from 3.13 on
+    if type(iterator).__name__ == "_AsCompletedIterator":  # since Python 3.13
         todo, done = iterator._todo, iterator._done
     elif getattr(callback, "__code__", None) in _COMPLETION_CODES:
         todo, done = _cell(callback, "todo"), _cell(callback, "done")
@@ -307,11 +324,11 @@ def _todo_of(callback: Any, getter: Future) -> set[Future] | None:
     return cast("set[Future]", todo) if getter in done._getters else None
 
 
-# -- the code of asyncio that is known --------------------------------------------------------
+# -- the code objects of asyncio that are recognized --------------------------------------------
 
 
 def _inner_code(function: Any, name: str) -> frozenset[CodeType]:
-    """The code of the function `name` that is defined inside of `function`."""
+    """Return the code of the function `name` that is defined inside `function`."""
     consts = function.__code__.co_consts
     return frozenset(c for c in consts if isinstance(c, CodeType) and c.co_name == name)
 
@@ -332,6 +349,7 @@ _COMPLETED_CODES: Final = _inner_code(asyncio.as_completed, "_wait_for_one") | _
 
 
 def _code_of_anyio() -> CodeType | None:
-    backend = sys.modules.get("anyio._backends._asyncio")  # not there before it is used
+    # anyio imports this module only when it is first used on asyncio.
+    backend = sys.modules.get("anyio._backends._asyncio")
     group = getattr(backend, "TaskGroup", None)
     return None if group is None else cast(CodeType, group.__aexit__.__code__)

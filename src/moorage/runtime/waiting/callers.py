@@ -1,9 +1,9 @@
-"""Callers: how they wait for inputs, be it blocking or awaiting.
+"""Callers: how they wait for inputs, blocking or awaiting.
 
-Every wait of a caller for inputs comes here.  ``waits.py`` notes the wait while it lasts,
-and ``deadlock.py`` looks at it when it begins.  The wait of a caller that is no input is
-neither noted nor looked at while no stream is open.  Begin reading at `park_for`, for
-threads, and `wait_for`, for tasks.
+Every wait of a caller for inputs goes through this file.  ``waits.py`` records the wait while
+it lasts, and ``deadlock.py`` checks it when it begins.  Exception: while no stream is open,
+the wait of a caller outside of inputs is neither recorded nor checked.  The folder ``calling``
+calls this file, with no lock held.  Begin at `park_for`, for threads, and `wait_for`, for tasks.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ from .waits import On, Reader, TaskWaits, Wait, open_streams, task_waits_of, wai
 
 
 def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -> bool:
-    """`park`, for `on`; false if `timeout` seconds pass first.
+    """Block the calling thread in `park` until `on` wakes it.
+
+    Returns:
+        False if `timeout` seconds passed first.
 
     Raises:
-        DeadlockError: if it can never end, and no queued input can be failed instead.
+        DeadlockError: if the wait can never end, and no queued input can be failed instead.
         InputCancellation: see `park`.
     """
     cell = current_cell()
@@ -44,7 +47,9 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
     caller = current_input() if cell is None else cell.input
     wait = Wait(flow, caller, pool, on, timeout is not None, False, waiter)
     unblock_loop = block_loop() if cell is None else None
-    before = waits_in_progress.get(flow)  # of whoever a finalizer or a signal interrupts
+    # The flow may be in a wait already, if a finalizer or signal handler interrupted that
+    # wait and calls here.
+    before = waits_in_progress.get(flow)
     waits_in_progress[flow] = wait
     try:
         if timeout is None:
@@ -52,7 +57,7 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
         woken = park(pool.clock, waiter, timeout)
     finally:
         if before is None:
-            waits_in_progress.pop(flow, None)  # not there in a forked child
+            waits_in_progress.pop(flow, None)  # a forked child has cleared the dict
         else:
             waits_in_progress[flow] = before
         if unblock_loop is not None:
@@ -63,10 +68,10 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
 
 
 def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Awaitable[None]:
-    """``waiter.wait()``, for `on`.
+    """Return an awaitable that waits by ``waiter.wait()`` until `on` wakes the task.
 
     Raises:
-        DeadlockError: if it can never end, and no queued input can be failed instead.
+        DeadlockError: if the wait can never end, and no queued input can be failed instead.
     """
     participants = pool.clock.participants
     if participants is not None:
@@ -82,12 +87,14 @@ async def _wait_for(
 ) -> None:
     task = _current_task()
     if type(task) is InputTask:
-        # Made only if other tasks of the input have waited, or the search has asked.
+        # None until another task of the input waits, or a search needs the TaskWaits: most
+        # inputs have one task, and then its entry in `waits_in_progress` is enough.
         tasks: TaskWaits | None = task.task_waits
     else:
         tasks = _task_waits_here(caller)
         if tasks is None:
-            # A task of nobody's: it holds up no input, but for the generator that it reads.
+            # The task belongs to no input on this loop.  Its wait can hold up only a generator
+            # whose stream it reads.
             if task is None or not open_streams:
                 await waiter.wait()
                 return
@@ -107,23 +114,25 @@ async def _wait_for(
         tasks = None
         await waiter.wait()
     except GeneratorExit:
-        is_collected = True  # maybe while some lock is held: take none here
+        # The coroutine is closed, perhaps by the garbage collector on a thread that holds
+        # some lock: take no lock below.
+        is_collected = True
         raise
     finally:
         if type(task) is InputTask:
-            tasks = task.task_waits  # which another thread may have made meanwhile
+            tasks = task.task_waits  # a search on another thread may have made it meanwhile
         elif of is not None:
             tasks = of()
         if tasks is None:
             waits_in_progress.pop(task, None)
         else:
-            tasks.changes += 1  # first: see there
+            tasks.changes += 1  # before the wait is removed: see `TaskWaits.changes`
             waits_in_progress.pop(task, None)
             tasks.waits.pop(task, None)
             if tasks.is_of_thread and not tasks.waits:
                 cell = current_cell()
                 if cell is not None:
-                    cell.task_waits = None  # it would keep the input's result alive
+                    cell.task_waits = None  # else it keeps the input's result alive
             elif not is_collected:
                 task_wait_ended(tasks)
     if wait.error is not None:
@@ -131,14 +140,18 @@ async def _wait_for(
 
 
 def _task_waits_here(caller: Input | None) -> TaskWaits | None:
-    """Those of `caller`, if the task that calls is one that it has made on this loop."""
+    """Return the TaskWaits of `caller` for the running loop; None if the loop is not the input's.
+
+    The loop is the input's if it is the container's loop that runs the input, or a loop that
+    the sync input itself runs on its worker's thread.
+    """
     loop = Real._get_running_loop()
     if caller is None or loop is None:
         return None
     root: object = caller.runner
     if type(root) is InputTask:
         return task_waits_of(caller, root) if root.get_loop() is loop else None
-    # A synchronous input that runs a loop of its own, on its own thread.
+    # A sync input that runs a loop of its own, on its worker's thread.
     cell = current_cell()
     if cell is None or cell.input is not caller:
         return None
@@ -158,10 +171,13 @@ def _current_task() -> object:
 
 
 def block_loop() -> Callable[[], None] | None:
-    """Let the container whose thread T calls get no asynchronous inputs.
+    """Mark the loop of the calling thread's container as blocked, during a blocking call.
 
-    For blocking calls: those inputs would wait for this call.  It returns what
-    ends that, to be called once; None, and nothing happens, on any other thread.
+    The container then gets no async inputs, which would have to wait for this call.
+
+    Returns:
+        The function that ends this, to be called once.  None on any thread that is not the
+        thread T of a container; nothing is marked then.
     """
     container: Container | None = thread_state.container
     if container is None or current_cell() is not None:
@@ -172,7 +188,10 @@ def block_loop() -> Callable[[], None] | None:
 
 
 class ReaderHere:
-    """Finds, for each item anew, who reads a stream: mostly the same as before."""
+    """Finds the reader of a stream, for each item, and remembers the last one.
+
+    The reader is mostly the same as for the previous item.
+    """
 
     __slots__ = ("_input", "_reader", "_thread")
 
@@ -187,13 +206,14 @@ class ReaderHere:
         if reader is None or thread != self._thread or input is not self._input:
             self._thread, self._input = thread, input
             reader = reader_here()
-            # On a loop the next item may be read by another task.
+            # Do not remember a task: on the same thread, in the same input, another task may
+            # read the next item.
             self._reader = reader if reader[2] is None else None
         return reader
 
 
 def reader_here() -> Reader:
-    """The flow that calls, as the reader of a stream."""
+    """Return the calling flow, as the reader of a stream."""
     cell = current_cell()
     if cell is not None:
         thread: object = cell
@@ -201,7 +221,7 @@ def reader_here() -> Reader:
     else:
         thread = thread_state.container or Real.get_ident()
         input = running_input.get(None)
-        if input is not None:  # else it is spared a call, for each item
+        if input is not None:  # spares readers outside of inputs a call per item
             input = current_input()
     loop = Real._get_running_loop()
     return thread, input, None if loop is None else Real.current_task(loop)

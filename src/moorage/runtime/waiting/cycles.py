@@ -1,11 +1,14 @@
-"""Knots: which of those that wait for one another can never get on.
+"""Cycles: which nodes of a waiting graph can never make progress.
 
-Pure: a graph in, the dead part of it out.  ``waiting_graph.py`` makes the graph.
+Owns a pure algorithm: it takes a graph and returns the dead part.  It takes no lock and knows
+no pool.  ``waiting_graph.py`` makes the graph and calls it.  Begin at `Node`, then `mark_alive`,
+then `cycle_of`.
 
-A node is alive once `need` of what it needs is alive: 1 for "any of these",
-all of them for "each of these", and 0 for what is under way by itself.  What
-is alive is the least set that follows from that; the rest is *dead*: it waits
-for itself, and stays dead whatever the others do.
+A node is *alive* if it makes progress, or will.  It becomes alive when `need` of the nodes
+that it needs are alive: 1 for "any of these", their number for "each of these", and 0 for a
+node that makes progress by itself.  The alive nodes are the least set that follows from this
+rule.  All other nodes are *dead*: they wait for each other, and nothing outside can change
+that.
 """
 
 from __future__ import annotations
@@ -14,19 +17,20 @@ from collections.abc import Iterable
 
 
 class Node:
-    """One that may be alive: a wait, an input, the slots of a container, room."""
+    """What may be alive: a wait, an input, a container's slots, room for a container."""
 
     __slots__ = ("alive", "feeds", "need", "needs", "what")
 
     def __init__(self, what: object, need: int) -> None:
         self.what: object = what
-        self.need: int = need  # how much more must come alive; weights add up
+        self.need: int = need  # the total weight of needed nodes that must still become alive
         self.alive: bool = False
-        self.feeds: list[tuple[Node, int]] = []  # who needs this, and what it weighs there
+        # The nodes that need this node, each with this node's weight there.
+        self.feeds: list[tuple[Node, int]] = []
         self.needs: list[Node] = []
 
     def after(self, other: Node, weight: int = 1) -> None:
-        """`other` counts for `weight` of what this one needs."""
+        """Make this node need `other`, which counts for `weight` of `need`."""
         other.feeds.append((self, weight))
         self.needs.append(other)
 
@@ -35,8 +39,8 @@ class Node:
         return f"<Node {self.what!r}: {state}>"
 
 
-def revive(nodes: Iterable[Node]) -> None:
-    """Mark all that is alive, and count `need` down to what stays missing."""
+def mark_alive(nodes: Iterable[Node]) -> None:
+    """Mark all alive nodes, and count `need` down to the weight that stays missing."""
     due = [node for node in nodes if node.need <= 0 and not node.alive]
     for node in due:
         node.alive = True
@@ -49,12 +53,14 @@ def revive(nodes: Iterable[Node]) -> None:
 
 
 def cycle_of(nodes: Iterable[Node]) -> set[Node]:
-    """Those of the dead that keep one another dead.
+    """Return the dead nodes that keep each other dead.
 
-    Without those that merely wait for them: to give one of these up would help
-    nobody else.
+    Nodes that merely wait for the cycle are left out: if one of them failed, no other node
+    would become alive.
     """
     cycle = {node for node in nodes if not node.alive}
+    # For each node, the number of nodes in the cycle that need it.  A node that none needs is
+    # removed, which may leave the nodes that it needs without one, and so on.
     held_up = {node: sum(fed in cycle for fed, _ in node.feeds) for node in cycle}
     loose = [node for node, count in held_up.items() if not count]
     while loose:

@@ -1,19 +1,23 @@
-"""Deadlock: finds inputs that wait for themselves, and ends one of them.
+"""Deadlock: finds inputs that wait for each other in a cycle, and fails one of them.
 
-Owns the search and what is said about what it finds.  Begin reading at `look`, then
-`_look_closely`.  ``callers.py`` has each wait looked at when it begins, and those of an
-input's other tasks when one of them ends; a stream has it looked at when its generator must
-wait; the pool after the few other events that take a slot away.  Nothing here runs by
-itself, but the second look at a deadlock of awaiting inputs, and what loops were asked for.
+Owns the search, and the messages about what the search finds.  Begin at `check_wait`, then
+`_search`, then `_decide`.  All entry points are called with no lock held:
 
-A search has up to three steps:
+- ``callers.py`` calls `check_wait` when a wait begins, and `task_wait_ended` when the wait of
+  one of an input's tasks ends.
+- A stream calls `producer_waits` when its generator begins to wait for the reader.
+- A pool calls `check_pool` after an event that takes a slot away, and `check_all` is called
+  when bounds change.
 
-1. A quick look, which ends at the first input that surely gets on.
-2. The graph of all that the wait depends on.  It counts an input whose tasks wait as waiting
-   for any of these waits.  A deadlock of threads alone is cut at once.
-3. Where an input of the cycle is asynchronous, its loop is asked what else could make the
-   input go on (``awaited.py``).  If there is something (a task that sleeps, a timer), the
-   loop looks again when that has happened.  If there is nothing, the cycle is a fact: a
+Nothing else starts a search, except the second check at the end of the grace and the answers
+of loops, both below.  A search has up to three steps:
+
+1. A quick check, which ends at the first input that surely makes progress.
+2. The graph of everything that the wait depends on.  In the graph, an input whose tasks wait
+   needs any of these waits to end.  A deadlock of threads alone is cut at once.
+3. If an input of the cycle is async, the search asks its loop what else could let the input
+   make progress (``awaited.py``).  If there is something (a task that sleeps, a timer), the
+   loop checks again after it has happened.  If there is nothing, the cycle is certain: the
    warning comes now, and the error after `config.deadlock_grace`.
 """
 
@@ -66,33 +70,42 @@ SHOWN: Final = 6
 
 
 def producer_waits(call: Read) -> None:
-    """The generator of `call` begins to wait for its reader.  On its own flow, no lock held."""
+    """Check the waits of the reader of `call`, for whom its generator begins to wait.
+
+    On the generator's thread or loop, with no lock held.
+    """
     for blocker in blockers_of_reader(call):
         for wait in _waits_in(blocker)[:1]:
             check_wait(wait)
 
 
 def check_pool(pool: Pool) -> None:
-    """A slot of `pool` went away: see whether those that wait in its queue can get on."""
+    """Check the inputs in the queue of `pool`, of which a slot went away."""
     if waits_in_progress and surely_served(pool) is not None:
         _search([], pool)
 
 
 def check_all() -> None:
-    """Bounds were changed: see whether everybody that waits can get on."""
+    """Check all waits, after bounds have changed."""
     if waits_in_progress:
         _search(waiting())
 
 
-# Without a slot, and not waiting for a next attempt.
-IN_LINE: Final = (InputState.QUEUED, InputState.OUTSIDE)
+# The states of an input that waits for a slot.  An input that waits for its next attempt
+# (WAITING) is not among them: a timer lets it make progress.
+WAITS_FOR_SLOT: Final = (InputState.QUEUED, InputState.OUTSIDE)
 
-# One search at a time: two that find the same deadlock must not both cut it.
+# One search at a time: two searches that find the same deadlock must not both cut it.
+# Held while a pool's lock is taken; never taken while a pool's lock is held.
 _searching: Final = Real.Lock()
 
 
 class _Suspicion:
-    """A deadlock of which some await: cut after the grace, as it may end in a way not known."""
+    """A deadlock in which some inputs await.
+
+    The search cuts it only after the grace, because a task of such an input may still end its
+    wait in a way that the search does not know.
+    """
 
     def __init__(self, starts: list[Wait], pools: set[Pool], tasks: list[TaskWaits]) -> None:
         self.starts = starts
@@ -102,7 +115,7 @@ class _Suspicion:
             one.is_suspected = True
 
     def look_again(self) -> None:
-        """The grace is over.  On the clock's thread."""
+        """Search again at the end of the grace.  On the clock's thread."""
         with _searching:
             _suspicions.remove(self)
             for one in self.tasks:
@@ -110,8 +123,9 @@ class _Suspicion:
         _search([*self.starts, *(wait for one in self.tasks for wait in one.current())])
 
 
-_suspicions: Final[list[_Suspicion]] = []  # guarded by _looking
-_given_up: Final[set[Input]] = set()  # likewise: about to be failed
+_suspicions: Final[list[_Suspicion]] = []  # guarded by _searching
+# The victims that are about to be failed, and are not settled yet.  Guarded by _searching.
+_given_up: Final[set[Input]] = set()
 
 
 def _after_fork() -> None:
@@ -125,18 +139,21 @@ forking.in_child(_after_fork)
 
 
 def check_wait(wait: Wait) -> None:
-    """`wait` has begun, and is known: cut the cycle that it closes, if it does."""
+    """Cut the deadlock that `wait` closes, if there is one.
+
+    `wait` has begun, and is in `waits_in_progress`.
+    """
     on = wait.on
-    if type(on) is Input and on.state not in IN_LINE:  # as most are
+    if type(on) is Input and on.state not in WAITS_FOR_SLOT:  # the most frequent case
         alone = len(waits_in_progress) == 1 and on.container is not wait.flow
         if alone and batch_of(on) is not wait.caller:
-            return  # nobody else waits
+            return  # no other wait is in progress, and `on` does not need the flow that waits
         if on.outcome is not None or not blockers_of(on):
             return
     elif type(on) is Input and surely_served(wait.pool) is None:
-        return  # it gets a slot
+        return  # the input gets a slot
     seen: set[Pool] = set()
-    if _gets_on(wait, seen):
+    if _surely_progresses(wait, seen):
         return
     if _suspicions:
         with _searching:
@@ -148,9 +165,10 @@ def check_wait(wait: Wait) -> None:
 
 
 def task_wait_ended(tasks: TaskWaits) -> None:
-    """A wait of one of `tasks` has ended: see whether the input gets on.  On their loop.
+    """Check the input of `tasks` after a wait of one of its tasks ended.  On their loop.
 
-    No wait begins when the last task that got on ends, or waits for the other tasks.
+    This event needs a check of its own: the last task that made progress may now end, or
+    wait for the input's other tasks, and then no wait begins that would be checked.
     """
     if tasks.is_watched or tasks.is_suspected:
         return
@@ -163,10 +181,11 @@ def _waits_in(blocker: Blocker) -> list[Wait]:
     return [blocker] if isinstance(blocker, Wait) else blocker.current()
 
 
-def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
-    """Whether `wait` surely ends, as far as that is quickly seen.
+def _surely_progresses(wait: Wait, seen: set[Pool]) -> bool:
+    """Tell whether `wait` surely ends, as far as a quick check can tell.
 
-    It follows only what one live input decides; most ends at the first step.
+    Follows only blockers of which a single one decides; mostly ends at the first step.
+    Adds the pools that it looks at to `seen`.
     """
     waits = [wait]
     met = {wait}
@@ -177,7 +196,7 @@ def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
         targets: list[tuple[Pool, Input | None]] = [*wait.targets()]
         for pool, input in targets or [(wait.pool, None)]:
             ways: list[list[Blocker]] | None
-            if input is not None and input.state not in IN_LINE:
+            if input is not None and input.state not in WAITS_FOR_SLOT:
                 ways = [blockers_of(input)]
             else:
                 ways = [] if pool in seen else surely_served(pool)
@@ -198,7 +217,7 @@ def _gets_on(wait: Wait, seen: set[Pool]) -> bool:
 
 
 def _search(starts: list[Wait], pool: Pool | None = None) -> None:
-    """Cut, one by one, the deadlocks in which `starts`, or those in `pool`'s queue, are."""
+    """Cut, one by one, the deadlocks of `starts`, or of the inputs in the queue of `pool`."""
     goes_on = True
     while goes_on:
         with _searching:
@@ -211,35 +230,39 @@ def _search(starts: list[Wait], pool: Pool | None = None) -> None:
 
 
 def _decide(graph: WaitingGraph, starts: list[Wait]) -> tuple[Callable[[], object], bool]:
-    """What to do about a deadlock in `graph`, without the lock; and whether to search once more.
+    """Decide what to do about a deadlock in `graph`.
 
-    `_looking` is held.
+    The caller holds `_searching`.
+
+    Returns:
+        The effect, to be run after the lock is released, and whether to search once more.
     """
     cycle = graph.cycle()
     if not cycle:
         return _nothing, False
     unasked = graph.unasked(cycle)
     if unasked:
-        # They count as getting on from here on, until their loops have answered.
+        # From here on these inputs count as making progress, until their loops have answered.
         for tasks in unasked:
             tasks.is_watched = True
         return partial(_ask, unasked), True
     waits = [node.what for node in cycle if isinstance(node.what, Wait)]
     victim = graph.victim(cycle)
     text = _message(graph, cycle, waits, victim)
-    # After these, which look at what there is now: a stream that nobody reads may
-    # be collected meanwhile, and whoever was queued behind it runs.
+    # Check after `victim` and `_message`, because both read the present state: a stream
+    # without a reader may be collected meanwhile, and the input queued behind it runs then.
     if not graph.is_still_so():
         return _nothing, True
-    if _wants_patience(graph, starts, waits):
+    if _starts_grace(graph, starts, waits):
         return partial(_warn, text, config.deadlock_grace), False
     error = DeadlockError(text)
     if victim is None:
-        # Nobody is queued: the youngest that waits is told itself.
+        # No input of the cycle is queued: the youngest wait itself raises the error.
         youngest = max(waits, key=lambda wait: wait.since)
         youngest.error = error
         return youngest.waiter.wake, True
-    # Noted until it is settled: nobody else is to give up another for it.
+    # Until the victim is settled, other searches must know of it, or they would fail a
+    # second input for the same deadlock.
     _given_up.add(victim)
     return partial(_give_up, graph.pool_of[victim], victim, error), True
 
@@ -253,20 +276,25 @@ def _warn(text: str, grace: float) -> None:
     log(logger, logging.WARNING, said, text, grace)
 
 
-def _wants_patience(graph: WaitingGraph, starts: list[Wait], waits: list[Wait]) -> bool:
-    """Whether the cycle is to be looked at again later, which is arranged; `_looking` is held."""
+def _starts_grace(graph: WaitingGraph, starts: list[Wait], waits: list[Wait]) -> bool:
+    """Start the grace of a cycle, and tell whether it was started.
+
+    At the end of the grace the cycle is checked again.  No grace starts if no input of the
+    cycle awaits, or if the grace of one of its waits is over.  The caller holds `_searching`.
+    """
     grace = config.deadlock_grace
     awaiting = [wait for wait in waits if wait.awaits]
     if not awaiting or grace <= 0:
         return False
     clock = waits[0].pool.clock
     now = clock.now()
-    # A wait that was dead then has been dead since, whoever else has come to the cycle.
-    if any(wait.ripe_at is not None and wait.ripe_at <= now for wait in awaiting):
+    # A wait that was dead when its grace began has been dead since, even if other waits have
+    # joined the cycle meanwhile.
+    if any(wait.grace_ends_at is not None and wait.grace_ends_at <= now for wait in awaiting):
         return False
     for wait in awaiting:
-        if wait.ripe_at is None:
-            wait.ripe_at = now + grace
+        if wait.grace_ends_at is None:
+            wait.grace_ends_at = now + grace
     tasks = [tasks for tasks, node in graph.tasks.items() if not node.alive]
     suspicion = _Suspicion(starts or waits, graph.dead_pools(), tasks)
     _suspicions.append(suspicion)
@@ -275,7 +303,7 @@ def _wants_patience(graph: WaitingGraph, starts: list[Wait], waits: list[Wait]) 
 
 
 def _give_up(pool: Pool, victim: Input, error: DeadlockError) -> None:
-    # It may have got a slot meanwhile, by a limit that was raised.
+    # The victim may have got a slot meanwhile, if a limit was raised: `drop` decides.
     pool.drop(victim, Failure(error))
     with _searching:
         _given_up.discard(victim)
@@ -285,24 +313,25 @@ def _give_up(pool: Pool, victim: Input, error: DeadlockError) -> None:
 
 
 def _ask(asked: Iterable[TaskWaits]) -> None:
-    """Have their loops look at them.  No lock held.
+    """Ask the loops of `asked` to check their tasks.  No lock held.
 
-    A loop that does not answer is held up by something else than a wait of ours: what runs
-    there counts as getting on until it does.
+    A loop that does not answer is blocked by something other than a moorage wait: its inputs
+    count as making progress until it answers.
     """
     by_loop: dict[asyncio.AbstractEventLoop, list[TaskWaits]] = {}
     for tasks in asked:
         by_loop.setdefault(tasks.loop, []).append(tasks)
     for loop, those in by_loop.items():
         try:
-            # An empty context: ours would count as that of a callback of the input's.
+            # In an empty context: with this thread's context, the callback could count as a
+            # callback of an input.
             loop.call_soon_threadsafe(_check_tasks, loop, those, context=Context())
         except RuntimeError:
-            pass  # the loop is closed, and what ran there has ended
+            pass  # the loop is closed, and its tasks have ended
 
 
 def _check_tasks(loop: asyncio.AbstractEventLoop, asked: list[TaskWaits]) -> None:
-    """Find out what may make these go on, and watch it; look for the cycle of the others.
+    """Find and watch the movers of these inputs; search for the cycle of inputs that have none.
 
     On the thread of `loop`.
     """
@@ -325,60 +354,64 @@ def _check_tasks(loop: asyncio.AbstractEventLoop, asked: list[TaskWaits]) -> Non
 
 
 def _sits_in(task: Task, future: Future) -> bool:
-    """Whether `future` is that of the wait of ours in which `task` sits."""
+    """Tell whether `task` is in a moorage wait, and `future` is the future of that wait."""
     wait = waits_in_progress.get(task)
     waiter = None if wait is None else wait.waiter
     return isinstance(waiter, AsyncioWaiter) and waiter.future is future
 
 
 def _watch(tasks: TaskWaits, mover: Mover) -> None:
-    """Look at `tasks` again once `mover` has had its effect.  On the thread of their loop."""
+    """Check `tasks` again after `mover` has acted.  On the thread of their loop."""
     loop = tasks.loop
     if mover.future is not None:
-        # The callbacks of those that wait for it were added before, and run before this one.
+        # The tasks that wait for the future added their callbacks earlier, so these run before
+        # this callback.
         again = partial(_look_again_at, tasks.weak, mover.task)
         mover.future.add_done_callback(again, context=Context())
     elif mover.when is None:
         loop.call_soon(_look_again_at, tasks.weak, mover.task, context=Context())
-    elif not math.isinf(mover.when):  # else nobody knows when: the input counts as getting on
+    elif not math.isinf(mover.when):
+        # With inf the time is unknown: nothing is watched, and the input counts as making
+        # progress.
         tasks.set_timer(loop.call_at(mover.when, _timer_fired, tasks.weak, context=Context()))
 
 
 def _timer_fired(of: weakref.ref[TaskWaits]) -> None:
-    # One that is due at the same time may come after this.
+    # A user's timer that is due at the same time may run after this one: let it run first.
     tasks = of()
     if tasks is not None:
         tasks.loop.call_soon(_look_again_at, of, None, context=Context())
 
 
 def _look_again_at(of: weakref.ref[TaskWaits], task: Task | None, _: object = None) -> None:
-    """What was watched has happened; `task` is what it woke."""
+    """Check the input again after its mover has acted, and has woken `task`."""
     tasks = of()
     if tasks is None or tasks.has_ended:
         return
     if task is not None and not task.done():
-        # Only this one, for it may go on for long: its input's tasks are all that it may
-        # be blocked on, and any other task is looked at when this one is blocked.
+        # Check only the woken task here, because it may make progress for long, and each check
+        # of all tasks is a walk over the loop.  The other tasks are checked, below, when this
+        # task is blocked.
         mover = mover_of(task, Peers(tasks.input, tasks.loop), _sits_in)
         if mover is not None:
             _watch(tasks, mover)
             return
     tasks.is_watched = False
     wait = tasks.eldest()
-    if wait is None or _gets_on(wait, set()):
+    if wait is None or _surely_progresses(wait, set()):
         return
     with _searching:
         if tasks.is_watched:
-            return  # asked meanwhile, on another thread
+            return  # a search on another thread has asked this loop meanwhile
         tasks.is_watched = True
     _check_tasks(tasks.loop, [tasks])
 
 
-# -- what is said about it ----------------------------------------------------------------
+# -- messages -----------------------------------------------------------------------------
 
 
 def _message(graph: WaitingGraph, cycle: set[Node], waits: list[Wait], victim: Input | None) -> str:
-    """Who waits for whom, and in the last line what to write instead."""
+    """Return the text of a deadlock: who waits for whom; the last line says what to write."""
     waits = sorted(waits, key=lambda wait: wait.since)
     lines = ["these wait for one another, and none of them can ever end:"]
     lines += [f"  {_waiting_of(wait)}" for wait in waits[:SHOWN]]
@@ -401,13 +434,14 @@ def _message(graph: WaitingGraph, cycle: set[Node], waits: list[Wait], victim: I
     elif blocked:
         who, what = _caller_of(blocked[0]), _called_by(blocked[0])
         lines.append(
-            f"{who} blocks its container's event loop while it waits for {what}, which needs it; "
-            f"write the call of {what} with `await` and .aio(...)"
+            f"{who} blocks its container's event loop while it waits for {what}, which needs "
+            f"that loop; write the call of {what} with `await` and .aio(...)"
         )
     elif victim is None:
+        name = _caller_of(waits[-1])
         lines.append(
-            f"{_caller_of(waits[-1])} waits for what waits for it; "
-            "write return in one of them, and read the result where neither runs"
+            f"{name} waits for a result that comes only after {name} itself has ended; "
+            "let it return without waiting, and read that result in another caller"
         )
     else:
         name = victim.call.target.name
@@ -453,7 +487,7 @@ def _waiting_of(wait: Wait) -> str:
 
 
 def _state_of(input: Input) -> str:
-    if input.state in IN_LINE:
+    if input.state in WAITS_FOR_SLOT:
         return "is queued"
     if input.state is InputState.GRANTED:
         return "has a slot and cannot begin"

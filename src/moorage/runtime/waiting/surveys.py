@@ -1,11 +1,11 @@
 """Surveys: what the search for deadlocks reads of a pool.
 
-Owns the quick looks, which end at the first input that surely gets on, and the exact survey
-of one pool at one moment.  Each takes the pool's lock, reads the leaves of the pool, and
-changes nothing; so it is called with no lock held.  Called by ``deadlock.py`` and
-``waiting_graph.py``.
+Owns the quick checks, which end at the first input that surely makes progress, and the exact
+survey of one pool at one moment.  Each function takes the pool's lock, reads the parts of the
+pool, and changes nothing, so its caller must not hold a pool's lock.  ``deadlock.py`` and
+``waiting_graph.py`` call this file.
 
-Start at `surely_served`, then `survey_of`.
+Begin at `surely_served`, then `survey_of`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 class Survey:
     """One pool at one moment."""
 
-    version: tuple[object, ...]  # another one once anything here has changed
-    grows: bool  # no bound keeps the pool from starting a container; or it is being left
-    in_line: bool  # the pool waits for room
-    spare: int  # containers above `min_containers`
-    queued: list[Input]  # and those that stand outside, behind them
-    waiting: list[Input]  # for their next attempts
-    # Each with its state, its limit, and who holds its slots.
+    version: tuple[object, ...]  # differs after any change of the fields below
+    grows: bool  # no bound keeps the pool from starting a container; or its run is being left
+    in_line: bool  # the pool waits for room for a container, in the line of the capacity
+    spare: int  # containers above `min_containers`; may be negative
+    queued: list[Input]  # the backlog in order, then the inputs that wait for room in it
+    waiting: list[Input]  # the inputs that wait for their next attempts
+    # Each container with its state, its limit, and the inputs that hold its slots.
     containers: list[tuple[Container, ContainerState, int, list[Input]]]
 
 
 def survey_of(pool: Pool) -> Survey:
-    """All that the graph needs to know of `pool`."""
+    """Return the survey of `pool`: all that the graph needs to know."""
     with pool.lock:
         return Survey(
             version=_version(pool),
@@ -59,7 +59,7 @@ def survey_of(pool: Pool) -> Survey:
 
 
 def version_of(pool: Pool) -> tuple[object, ...]:
-    """Equal to that of a survey while all that the survey says is so."""
+    """Return the version of `pool`; equal to a survey's as long as that survey holds."""
     with pool.lock:
         return _version(pool)
 
@@ -84,7 +84,10 @@ def _version(pool: Pool) -> tuple[object, ...]:
 
 
 def surely_served(pool: Pool) -> list[list[Blocker]] | None:
-    """None if a queued input surely gets a slot; else what keeps those that might help."""
+    """Return None if a queued input surely gets a slot, or if no input is queued.
+
+    Otherwise return, for each input whose end would free a slot for the queue, its blockers.
+    """
     ways: list[list[Blocker]] = []
     with pool.lock:
         fleet = pool.fleet
@@ -95,10 +98,12 @@ def surely_served(pool: Pool) -> list[list[Blocker]] | None:
         for container in fleet.ready:
             held = container.slots.held
             if container in fleet.blocked or len(held) > container.slots.limit:
-                continue  # more than one must get on
+                # The container is blocked, or above a lowered limit: then more than one input
+                # must end before the queue gets a slot.
+                continue
             if len(held) < container.slots.limit:
                 return None
-            # The youngest have had the least time to begin to wait.
+            # The youngest first: they have had the least time to begin a wait.
             for holder in reversed(held):
                 assert isinstance(holder, Input)
                 found = blockers_of(holder)
@@ -109,7 +114,10 @@ def surely_served(pool: Pool) -> list[list[Blocker]] | None:
 
 
 def surely_ends(pool: Pool, call: object) -> list[list[Blocker]] | None:
-    """As `surely_served`, of those of `call` that are not queued: None if one surely ends."""
+    """Return None if an input of `call` that is not queued surely ends.
+
+    Otherwise return, for each holder of a slot with an input of `call`, its blockers.
+    """
     ways: list[list[Blocker]] = []
     with pool.lock:
         if any(input.call is call for input in pool.attempts.inputs()):

@@ -1,20 +1,23 @@
 """The graph of who waits for whom: pools, containers, slots, inputs and waits as nodes.
 
-Owns the translation of what there is into nodes of ``cycles.py``.  ``deadlock.py`` makes one
-for each search; it takes one pool's lock at a time.  Begin reading at `__init__`, then
-`_add_pool` and `_link`.  What it says of the dead holds if `is_still_so` says so afterwards:
+Owns the translation of pools, containers, inputs and waits into nodes of ``cycles.py``.
+``deadlock.py`` makes one graph for each search, and holds the search's lock.  The graph takes
+one pool's lock at a time.  Begin at `WaitingGraph.__init__`, then `_add_pool`, then `_link`.
 
-    1. The graph looks at each pool in turn, and at the waits, and finds a dead part.
-    2. `is_still_so` looks again: each pool in the dead part has changed nothing since, and
-       each wait in it is the same.  So between 1 and 2 all were so at once.
-    3. What is dead stays dead: nobody in it moves, and nobody else can help.
+The graph does not see all pools at one moment.  Its dead part is true if `is_still_so`
+returns True afterwards:
 
-An input whose tasks wait is dead only if its loop has looked at the tasks, and found each
-of them blocked.  Until then the graph counts the input as waiting for any of the waits of
-its tasks, and the search asks the loops of those that are in the cycle (`unasked`):
+    1. The graph reads each pool in turn, and the waits, and finds a dead part.
+    2. `is_still_so` reads again: no pool and no wait in the dead part has changed since 1.
+       So there was a moment between 1 and 2 at which all of them were as the graph says.
+    3. A dead part stays dead: none of its inputs moves, and nothing outside can help.
 
-    1. The loop finds each task blocked, at a time when `TaskWaits.changes` has some value.
-    2. The graph finds the same value: no wait of these tasks has begun or ended since, so
+An input whose tasks wait is dead only if its loop has checked the tasks, and found each of
+them blocked.  Until then the graph counts the input as waiting for any of the waits of its
+tasks, and the search asks the loops of the inputs in the cycle (`unasked`):
+
+    1. The loop finds each task blocked, while `TaskWaits.changes` has some value.
+    2. The graph finds the same value: no wait of these tasks has begun or ended since 1.  So
        none of the tasks has moved, and each waits for one of the waits that the graph sees.
     3. `is_still_so` finds the same value once more.
 """
@@ -30,7 +33,7 @@ from ..containers.task_lane import InputTask
 from ..input import Call, Input, InputState
 from ..pools.batching import members_of
 from ..pools.capacity import CapacitySurvey
-from .cycles import Node, cycle_of, revive
+from .cycles import Node, cycle_of, mark_alive
 from .surveys import Survey, survey_of, version_of
 from .waits import (
     Blocker,
@@ -51,27 +54,30 @@ NOT_BEGUN: Final = (InputState.QUEUED, InputState.OUTSIDE, InputState.GRANTED)
 
 
 class WaitingGraph:
-    """All that some waits depend on, as it was at one moment if `is_still_so` says so."""
+    """All that some waits depend on; true of one moment if `is_still_so` returns True."""
 
     def __init__(
         self, starts: Iterable[Wait], pool: Pool | None, given_up: AbstractSet[Input]
     ) -> None:
-        self._given_up = given_up  # as good as settled
+        self._given_up = given_up  # inputs about to be failed: they count as settled
         self.waits: dict[Wait, Node] = {}
         self.tasks: dict[TaskWaits, Node] = {}
-        self.inputs: dict[Input, Node] = {}  # queued, or with a slot
+        self.inputs: dict[Input, Node] = {}  # the inputs that are queued or have a slot
         self.pool_of: dict[Input, Pool] = {}
         self.surveys: dict[Pool, Survey] = {}
-        self.served: dict[tuple[Pool, bool], Node] = {}  # can an input of its queue get a slot
+        # Alive if a sync (False) or async (True) input in the queue of the pool gets a slot.
+        self.served: dict[tuple[Pool, bool], Node] = {}
+        # The calls of streams with their readers, as the graph read them.
         self.readers: list[tuple[Read, Reader | None]] = []
         self.nodes: list[Node] = []
-        self._room: dict[Pool, Node] = {}  # of those in line for it
-        self._changes: dict[TaskWaits, int] = {}  # as they were when they were looked at
-        # The blocking wait in which the loop of these tasks sits.  If it is dead, so are the
-        # tasks, and their loop cannot be asked.
-        self._beside: dict[TaskWaits, Node | None] = {}
+        # For each pool in the capacity's line: alive if the pool gets room for a container.
+        self._room: dict[Pool, Node] = {}
+        self._changes: dict[TaskWaits, int] = {}  # `TaskWaits.changes`, as the graph read it
+        # The blocking wait in which the loop of these tasks sits, if any.  If that wait is
+        # dead, so are the tasks, and their loop cannot be asked.
+        self._loop_waits: dict[TaskWaits, Node | None] = {}
         self._capacity: CapacitySurvey | None = None
-        self._pending: list[Wait] = []  # their nodes are made, not yet what they need
+        self._pending: list[Wait] = []  # waits with a node that `_link` has not linked yet
         self._by_call: dict[Pool, dict[Call, list[Node]]] = {}
         if pool is not None:
             self._add_pool(pool)
@@ -80,35 +86,43 @@ class WaitingGraph:
                 self._add_wait(wait)
         while self._pending:
             self._link(self._pending.pop())
-        revive(self.nodes)
+        mark_alive(self.nodes)
 
     def cycle(self) -> set[Node]:
+        """Return the nodes of the deadlock; empty if there is none."""
         if all(node.alive for node in self.nodes):
             return set()
         return cycle_of(self.nodes)
 
     def dead_pools(self) -> set[Pool]:
+        """Return the pools that give no slot to some input of their queue."""
         return {pool for (pool, _), node in self.served.items() if not node.alive}
 
     def unasked(self, cycle: set[Node]) -> list[TaskWaits]:
-        """Those in the cycle whose loops have not said yet that each of the tasks is blocked."""
+        """Return the TaskWaits in `cycle` whose loops must be asked whether each task is blocked.
+
+        Left out are those whose loop has answered since their last change, and those whose loop
+        sits in a dead wait and so cannot answer.
+        """
         return [
             tasks
             for tasks, node in self.tasks.items()
             if node in cycle
             and tasks.blocked_at != self._changes[tasks]
-            and ((beside := self._beside[tasks]) is None or beside.alive)
+            and ((loop_wait := self._loop_waits[tasks]) is None or loop_wait.alive)
         ]
 
     def is_still_so(self) -> bool:
-        """Whether nothing that is dead has changed since it was looked at."""
+        """Tell whether the dead part is unchanged since the graph read it."""
         for tasks, node in self.tasks.items():
             if not node.alive and (tasks.changes != self._changes[tasks] or tasks.is_watched):
                 return False
         for wait, node in self.waits.items():
-            # In this order, or: 1. `wait` is known, 2. its flow is woken, takes all items
-            # of a stream and begins another wait, 3. there are no items: so `wait` seems
-            # to wait for a stream that was full when it was looked at.
+            # Read `ends` before `waits_in_progress`.  In the other order:
+            # 1. This method finds `wait` in progress.
+            # 2. The flow wakes, takes all items of a stream, and begins another wait.
+            # 3. `ends` finds no items, so `wait` seems to wait still, for a stream that was
+            #    full when the graph read it.
             if not node.alive and (ends(wait) or waits_in_progress.get(wait.flow) is not wait):
                 return False
         pools = {self.pool_of[input] for input, node in self.inputs.items() if not node.alive}
@@ -120,7 +134,11 @@ class WaitingGraph:
         return all(call.reader is reader for call, reader in self.readers)
 
     def victim(self, cycle: set[Node]) -> Input | None:
-        """The youngest input that has not begun and for which one in the cycle waits."""
+        """Return the youngest input that has not begun and for which a wait in `cycle` waits.
+
+        For a wait for room in a backlog, these are all inputs in that queue.  None if there is
+        no such input.
+        """
         found = [
             node.what
             for node in cycle
@@ -137,7 +155,7 @@ class WaitingGraph:
         return max(found, key=lambda input: (input.call.number, input.index), default=None)
 
     def forget(self) -> None:
-        """Take the nodes apart, whose cycles would keep the inputs' results until a collection."""
+        """Unlink the nodes: else their reference cycles keep results alive until a collection."""
         for node in self.nodes:
             node.feeds.clear()
             node.needs.clear()
@@ -164,19 +182,20 @@ class WaitingGraph:
             blocker = task_waits_of(blocker.caller, root)
         node = self.tasks.get(blocker)
         if node is None:
-            self._changes[blocker] = blocker.changes  # before the waits: see there
+            # Read the count before the waits: see `TaskWaits.changes`.
+            self._changes[blocker] = blocker.changes
             waits = blocker.current()
-            # Watched: another search has asked its loop at this very moment.
+            # The input is watched, or waits no more, if that changed after `blockers_of`.
             need = 0 if blocker.is_watched or not waits else 1
             self.tasks[blocker] = node = self._node(blocker, need)
-            beside = blocker.wait_of_loop()
-            self._beside[blocker] = None if beside is None else self._add_wait(beside)
+            loop_wait = blocker.wait_of_loop()
+            self._loop_waits[blocker] = None if loop_wait is None else self._add_wait(loop_wait)
             for wait in waits:
                 node.after(self._add_wait(wait))
         return node
 
     def _link(self, wait: Wait) -> None:
-        """Tell the node of `wait` what it needs: any of its targets."""
+        """Link the node of `wait` to the nodes that it needs: any of its targets."""
         node = self.waits[wait]
         if node.need <= 0:
             return
@@ -184,7 +203,8 @@ class WaitingGraph:
         for pool, input in targets:
             self._add_pool(pool)
             found = self.inputs.get(input)
-            # Settled, about to be, or it waits for its next attempt.
+            # The input is settled, or about to be, or waits for its next attempt: the wait ends,
+            # or a timer goes on.
             if found is None or input in self._given_up:
                 node.need = 0
                 return
@@ -197,13 +217,14 @@ class WaitingGraph:
         if on is None:
             queued = self.surveys[pool].queued
             if not queued:
-                node.need = 0  # there is room
+                node.need = 0  # the backlog has room
             for kind in {input.call.target.is_async for input in queued}:
                 node.after(self.served[pool, kind])
             return
         call = cast(Call, on)
         for input in (*self.surveys[pool].waiting, *self._given_up):
-            # One that is settled by now may have been taken: it wakes nobody again.
+            # Skip an input that is settled by now: the reader of the map may have taken its
+            # result already, and the input wakes the reader only once.
             if input.call is call and input.outcome is None:
                 node.need = 0
         by_call: dict[Call, list[Node]] | None = self._by_call.get(pool)
@@ -215,7 +236,7 @@ class WaitingGraph:
                     by_call.setdefault(input.call, []).append(found)
         outstanding = by_call.get(call)
         if outstanding is None:
-            node.need = 0  # its feeder is at work
+            node.need = 0  # no input is outstanding: the map's feeder is about to submit some
         else:
             for found in outstanding:
                 node.after(found)
@@ -260,7 +281,8 @@ class WaitingGraph:
                     slot.after(node)
                 for_kind[False].after(slot)
                 if loop_wait is not None:
-                    # It is passed over until its loop runs again.
+                    # The pool gives this container no async input until the loop runs again:
+                    # both a slot and the end of the loop's wait are needed.
                     both = self._node(container, 2)
                     both.after(slot)
                     both.after(self._add_wait(loop_wait))
@@ -271,7 +293,7 @@ class WaitingGraph:
             room = self._room.get(pool)
             for node in for_kind.values():
                 if room is None:
-                    node.need = 0  # it was granted at this very moment
+                    node.need = 0  # the pool left the line after its survey: it has got room
                 else:
                     node.after(room)
 
@@ -281,7 +303,10 @@ class WaitingGraph:
         return node
 
     def _add_line(self, pool: Pool) -> None:
-        """Who waits for room, strictly in turn, and which containers may make some."""
+        """Add the pools that wait for room, and the containers whose end may make room.
+
+        Room goes to the pools in line strictly in their order.  Does nothing the second time.
+        """
         if self._capacity is not None:
             return
         seen = pool.capacity.survey()
@@ -296,8 +321,8 @@ class WaitingGraph:
             self._room[waiting] = room = self._node((waiting, "room"), 2)
             room.after(count)
             room.after(threads)
-            # Those before it leave the line once nobody is queued there: served
-            # by the room they wait for, or by the slots they have.
+            # A pool earlier in the line leaves it when its queue is empty, that is, when its
+            # inputs are served: by the room that it waits for, or by the slots that it has.
             for node in before:
                 room.need += 1
                 room.after(node)
@@ -307,7 +332,8 @@ class WaitingGraph:
             kinds = {input.call.target.is_async for input in survey.queued}
             before += [self.served[waiting, kind] for kind in kinds]
             if survey.spare < 0:
-                # It keeps what it gets.
+                # This pool is below `min_containers`: it keeps the room that it gets, so the
+                # pools behind it need that much more.
                 containers += 1
                 sync_slots += slots
         for tenant in seen.tenants:
@@ -316,14 +342,17 @@ class WaitingGraph:
             self._add_freed(other, rooms)
 
     def _add_freed(self, pool: Pool, rooms: list[tuple[Node, Node]]) -> None:
-        """The containers of `pool` that may go: once all that they hold has ended."""
+        """Add the containers of `pool` that may stop, after all inputs in them have ended.
+
+        Each node in `rooms` is the pair (containers, sync slots) of one pool in line.
+        """
         survey = self.surveys[pool]
         slots = pool.options.sync_slots
         kinds = {input.call.target.is_async for input in survey.queued}
         spare: list[Node] = []
         for container, state, _, holders in survey.containers:
             if container.given_up:
-                continue  # its room was given back
+                continue  # a given up container has released its room already
             loop_wait = waits_in_progress.get(container)
             freed = self._node(container, len(holders))
             for input in holders:
@@ -332,7 +361,7 @@ class WaitingGraph:
                 freed.need += 1
                 freed.after(self._add_wait(loop_wait))
             if state in (ContainerState.STARTING, ContainerState.READY):
-                # Its pool lets it go when nobody is queued there.
+                # The pool stops this container only when the pool's queue is empty.
                 for kind in kinds:
                     freed.need += 1
                     freed.after(self.served[pool, kind])
@@ -342,6 +371,8 @@ class WaitingGraph:
                     count.after(freed)
                     if slots:
                         threads.after(freed, slots)
+        # Only `survey.spare` containers may stop, whichever they are: the n-th of them makes
+        # room once any n are free.
         for index in range(min(survey.spare, len(spare))):
             enough = self._node(pool, index + 1)
             for freed in spare:

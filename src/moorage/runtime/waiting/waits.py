@@ -1,17 +1,17 @@
 """Waits: who waits for whom at the moment.
 
-Owns the waits of ours that are under way, and what blocks an input.  ``callers.py`` notes
-every wait of a caller for inputs here; ``deadlock.py``, and whoever describes what goes
-on, reads them.  Begin reading at `blockers_of`.
+Owns the moorage waits in progress, and the rule of what blocks an input.  ``callers.py``
+records every wait of a caller for inputs here; ``deadlock.py``, ``waiting_graph.py`` and
+``describing/text.py`` read the waits.  Begin at `Wait`, then `blockers_of`.
 
-A *flow* is what waits: the cell of a worker, a task, a container (its thread T: the loop,
-or the hooks), or, outside, a thread.  A synchronous input gets on while its thread sits in
-no wait, or in one that will end.  An asynchronous input gets on while its container's
-thread does, and while any of its tasks does: the task that runs the input, or one that it
-has made.  `TaskWaits` holds the waits of its tasks.
+A *flow* is what waits: the cell of a worker, a task, a container (its thread T, which runs
+the loop and the hooks), or, outside of containers, the id of a thread.  A sync input makes
+progress if its thread is in no wait, or in a wait that will end.  An async input makes
+progress if its container's thread does, and at least one of its tasks does: the task that
+runs the input, or a task made by it.  `TaskWaits` holds the waits of an input's tasks.
 
-The wait of a flow that is no input's is noted only while a stream is open, because the
-generator of the stream may wait for that flow: otherwise such a wait costs nothing.
+The wait of a flow outside of inputs and hooks is recorded only while a stream is open, because
+the generator of the stream may wait for that flow.  Otherwise such a wait costs nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WAITING: Final = InputState.WAITING
 
 
 class MapLike(Protocol):
-    """The call of a map: whoever reads it waits for any of its inputs."""
+    """The call of a map, as far as this file needs it: its reader waits for any of its inputs."""
 
     @property
     def target(self) -> Target: ...
@@ -52,7 +52,7 @@ class MapLike(Protocol):
 
 
 class Read(Protocol):
-    """The call of a stream."""
+    """The call of a stream, as far as this file needs it."""
 
     @property
     def stream(self) -> Stream: ...
@@ -61,23 +61,25 @@ class Read(Protocol):
 
 
 Reader = tuple[object, Input | None, object]
-"""Who read last: the flow of its thread, the input that ran there, and its task if it awaits."""
+"""The last reader of a stream: the flow of its thread, the input that ran there (None outside
+of inputs), and its task if the reader awaits."""
 
 On = Input | MapLike | Sequence[tuple["Pool", Input]] | None
-"""For what a flow waits: an input, any of a map's, any of several, or room in a backlog."""
+"""What a flow waits for: an input, any input of a map, any of several inputs, or (None) room in
+a backlog."""
 
 
 class Wait:
-    """One wait of ours that is under way."""
+    """One moorage wait in progress."""
 
     __slots__ = (
         "awaits",
         "caller",
         "error",
         "flow",
+        "grace_ends_at",
         "on",
         "pool",
-        "ripe_at",
         "since",
         "timed",
         "waiter",
@@ -95,19 +97,21 @@ class Wait:
     ) -> None:
         self.flow: object = flow
         self.caller: Input | None = caller  # the input that waits; None outside, and in hooks
-        self.pool: Pool = pool  # of what it waits for; the first one, of several
+        self.pool: Pool = pool  # the pool of `on`; of several inputs, the first one's pool
         self.on: On = on
-        self.timed: bool = timed  # it ends by itself
-        self.awaits: bool = awaits  # in a task: its thread goes on
+        self.timed: bool = timed  # the wait has a time limit, so it ends by itself
+        self.awaits: bool = awaits  # a task waits, and its thread goes on
         self.waiter: Waiter | AsyncWaiter = waiter
-        self.since: float = pool.clock.now()
-        # When the patience ends that began when it was first found to be in a deadlock.
-        self.ripe_at: float | None = None
-        # Set, before it is woken, to be raised where it waits.
+        self.since: float = pool.clock.now()  # seconds of the pool's clock
+        # The end of the grace, which begins when a search first finds this wait in a deadlock.
+        # Guarded by the search's lock.
+        self.grace_ends_at: float | None = None
+        # The error that the flow raises at the end of the wait.  The search sets it before it
+        # wakes the flow.
         self.error: DeadlockError | None = None
 
     def targets(self) -> list[tuple[Pool, Input]]:
-        """The inputs it waits for, any of which ends it; of a map, or for room, none."""
+        """Return the inputs of which any ends the wait; empty for a map, or for room."""
         on = self.on
         if isinstance(on, Input):
             return [(self.pool, on)]
@@ -118,9 +122,10 @@ class Wait:
 
 
 class TaskWaits:
-    """The waits of one input's tasks on one loop, and what that loop last said of the tasks.
+    """The waits of one input's tasks on one loop, and the loop's last answer about the tasks.
 
-    Written on the loop's thread, but for `is_watched` and `is_suspected`; read anywhere.
+    Only the loop's thread writes the fields, except `is_watched` and `is_suspected`.  Any
+    thread reads them.
     """
 
     __slots__ = (
@@ -142,37 +147,42 @@ class TaskWaits:
     ) -> None:
         self.input: Input = input
         self.loop: asyncio.AbstractEventLoop = loop
-        # The task that runs the input; None if a synchronous input runs the loop.  Weak,
-        # because the task holds this: a cycle would keep the input's result.
+        # The task that runs the input (the *root*); None if a sync input runs the loop.  Weak,
+        # because the task refers to this object: a reference cycle would keep the input's
+        # result alive.
         self._root: weakref.ref[InputTask] | None = None if root is None else weakref.ref(root)
-        # By task, without that of `root`, which is in `known` only.
+        # The waits by task.  The wait of the root is not here, only in `waits_in_progress`.
         self.waits: dict[object, Wait] = {}
-        # What waits holds this only weakly.  When the input ends, what its tasks wait for is
-        # forgotten: they may be left behind on a loop that was closed, and `known` would keep
-        # them for good.
+        # Waiting tasks refer to this object only weakly.  When the input ends, this object
+        # is freed and `_forget` removes the waits of its tasks from `waits_in_progress`.
+        # Otherwise tasks left behind on a closed loop would stay there for good.
         self.weak: weakref.ref[TaskWaits] = weakref.ref(self, partial(_forget, self.waits))
-        # How often a wait of these tasks has begun or ended.  Invariant: it is counted up
-        # before a wait ends and is taken out, or:
-        #     1. a wait ends and is taken out, 2. the search reads an old count, and no such
-        #     wait, and takes a task that runs for one that was found blocked, 3. it is counted.
+        # How often a wait of these tasks has begun or ended.  Invariant: the count goes up
+        # before an ended wait is removed.  Otherwise:
+        #     1. A task's wait ends, and is removed.
+        #     2. The search reads the old count and no such wait: it takes the task, which
+        #        runs, for one that was found blocked.
+        #     3. The count goes up, too late.
         self.changes: int = 0
-        # `changes` when the loop found each of its tasks blocked; -1 before.  Invariant:
-        # while both are equal no task of the input has moved since, because a task that is
-        # blocked moves only when a wait of these ends.
+        # The value of `changes` when the loop found each of the input's tasks blocked; -1
+        # before that.  Invariant: while both are equal, no task of the input has moved since,
+        # because a blocked task moves only when one of these waits ends.
         self.blocked_at: int = -1
-        # The loop is asked, and has not answered; or it has found something that may make
-        # the input go on, and looks again when that has happened.  The input counts as
-        # getting on, and its waits need no look.  Guarded by the search's lock when set.
+        # True from the moment the loop is asked until it finds no mover; while it watches a
+        # mover, it checks again after that has acted.  Meanwhile the input counts as making
+        # progress, and its waits need no check.  Set under the search's lock.
         self.is_watched: bool = False
-        # At which the loop looks again; it ends with the root, so that nothing of ours is due
-        # on the loop, least of all in virtual time, once the input has ended.
+        # The timer at which the loop checks again.  It is cancelled when the root ends, so
+        # that no timer of moorage stays on the loop after the input: virtual time would run
+        # up to that timer.
         self._timer: asyncio.TimerHandle | None = None
-        # It is in a deadlock whose patience has not ended: its waits are looked at then.
+        # True while the input is in a deadlock whose grace has not ended.  The search checks
+        # its waits at the end of the grace.  Guarded by the search's lock.
         self.is_suspected: bool = False
 
     @property
     def has_ended(self) -> bool:
-        """Whether the attempt has ended to which the tasks belong.  On the loop's thread."""
+        """True if the attempt of the input has ended.  On the loop's thread."""
         if self._root is None:
             return not self.waits
         root = self._root()
@@ -180,11 +190,14 @@ class TaskWaits:
 
     @property
     def is_of_thread(self) -> bool:
-        """Whether a synchronous input runs the loop, on its worker's thread."""
+        """True if a sync input runs the loop, on its worker's thread."""
         return self._root is None
 
     def set_timer(self, timer: asyncio.TimerHandle) -> None:
-        """Cancel `timer` when the input's task ends.  On the loop's thread."""
+        """Keep `timer` until the root ends, then cancel it.  On the loop's thread.
+
+        Cancels the timer that was kept before.
+        """
         before, self._timer = self._timer, timer
         if before is not None:
             before.cancel()
@@ -194,17 +207,17 @@ class TaskWaits:
                 root.add_done_callback(lambda _: _cancel_timer(this), context=Context())
 
     def current(self) -> list[Wait]:
-        """The waits that are under way: that of the root first, then the eldest first."""
+        """Return the waits in progress: the root's first, then the others, oldest first."""
         found = list(self.waits.copy().values())
         root = None if self._root is None else waits_in_progress.get(self._root())
         return found if root is None else [root, *found]
 
     def wait_of_loop(self) -> Wait | None:
-        """The blocking wait in which the loop's thread sits, if it is a container's."""
+        """Return the blocking wait in which the loop's thread sits, if it is a container's."""
         return None if self._root is None else waits_in_progress.get(self.input.container)
 
     def eldest(self) -> Wait | None:
-        """One of the waits that are under way.  On the loop's thread."""
+        """Return the oldest of `waits`, else the root's wait, else None.  On the loop's thread."""
         for wait in self.waits.values():
             return wait
         return None if self._root is None else waits_in_progress.get(self._root())
@@ -214,6 +227,7 @@ class TaskWaits:
 
 
 def _forget(waits: dict[object, Wait], _: object) -> None:
+    """Remove the waits of an ended input.  Called when its TaskWaits is freed; takes no lock."""
     for task in list(waits):
         waits_in_progress.pop(task, None)
 
@@ -225,14 +239,14 @@ def _cancel_timer(of: weakref.ref[TaskWaits]) -> None:
 
 
 Blocker = Wait | TaskWaits
-"""A wait, or those of which any must end."""
+"""What an input must wait for: a wait that must end, or waits of which any must end."""
 
 
 def task_waits_of(input: Input, root: InputTask) -> TaskWaits:
-    """The waits of the tasks of `input`, which `root` runs.  On any thread."""
+    """Return the TaskWaits of `input`, which `root` runs; make it if needed.  On any thread."""
     found = root.task_waits
     if found is None:
-        # The loop and a search on another thread must find the same.
+        # The loop and a search on another thread must get the same object.
         with _making:
             found = root.task_waits
             if found is None:
@@ -240,18 +254,18 @@ def task_waits_of(input: Input, root: InputTask) -> TaskWaits:
     return cast(TaskWaits, found)
 
 
-_making: Final = Real.Lock()  # a leaf
+_making: Final = Real.Lock()  # a leaf: no other lock is taken under it
 
 
-# By flow.  A dict, for its single operations are atomic.
+# The recorded waits, by flow.  No lock guards this dict: its single operations are atomic.
 waits_in_progress: Final[dict[object, Wait]] = {}
 
-# The calls of streams whose generators have not ended.
+# The calls of streams whose generators have not ended.  A dict used as a set; no lock either.
 open_streams: Final[dict[object, None]] = {}
 
 
 def waiting() -> list[Wait]:
-    """The waits of inputs that are under way; those of others only while a stream is open."""
+    """Return the waits in progress of inputs and hooks, and of outside flows if recorded."""
     return list(waits_in_progress.values())
 
 
@@ -266,13 +280,13 @@ forking.in_child(_after_fork)
 
 
 def blockers_of(input: Input) -> list[Blocker]:
-    """What `input`, which has a slot, sits in: each must end for it to get on.
+    """Return what blocks `input`, which has a slot: each blocker must end.
 
-    Empty if it gets on.  That it does not is a guess where its tasks are concerned, until
-    its loop has looked at them.
+    Empty if the input makes progress.  A result with TaskWaits is a guess until the input's
+    loop has checked the tasks.
     """
     found: list[Blocker] = []
-    input = batch_of(input)  # which is what carries its members
+    input = batch_of(input)  # members of a batch run as the batch's input
     if input.state is SETTLED or input.state is WAITING:
         return found
     runner: Any = input.runner
@@ -290,14 +304,16 @@ def blockers_of(input: Input) -> list[Blocker]:
             if wait.caller is input:
                 found.append(wait)
         elif cell is not None:
-            # It may run a loop of its own, as by asyncio.run.
+            # The input may run a loop of its own, for example by asyncio.run.
             tasks: TaskWaits | None = cell.task_waits
             is_its = tasks is not None and tasks.input is input
             if tasks is not None and is_its and tasks.waits and not tasks.is_watched:
                 found.append(tasks)
     if target.is_generator:
-        # In this order, or: 1. the stream is full, 2. its reader takes all of it and begins
-        # to wait for the next item, 3. so each seems to wait for the other.
+        # Read the reader's waits before `is_full`.  In the other order:
+        # 1. This function finds the stream full.
+        # 2. The reader takes all items and begins to wait for the next one.
+        # 3. This function finds that wait: generator and reader seem to wait for each other.
         reading = blockers_of_reader(cast(Read, input.call))
         if reading and stream_of(input.call).is_full:
             found += reading
@@ -305,7 +321,7 @@ def blockers_of(input: Input) -> list[Blocker]:
 
 
 def _add_tasks(root: InputTask, found: list[Blocker]) -> None:
-    """Add to `found` what the tasks of an input sit in."""
+    """Add to `found` what blocks the tasks of the input that `root` runs."""
     tasks: TaskWaits | None = root.task_waits
     if tasks is None:
         wait = waits_in_progress.get(root)
@@ -316,12 +332,13 @@ def _add_tasks(root: InputTask, found: list[Blocker]) -> None:
 
 
 def blockers_of_reader(call: Read) -> list[Blocker]:
+    """Return what blocks the last reader of the stream of `call`."""
     if call.reader is None:
         return []
     thread, input, task = call.reader
     found: list[Blocker] = []
     wait = waits_in_progress.get(thread)
-    # Its worker may be at another input by now: then the reader has ended.
+    # A worker that runs another input by now has finished the input that read.
     if wait is not None and (not isinstance(thread, Cell) or wait.caller is input):
         found.append(wait)
     if task is not None:
@@ -337,17 +354,17 @@ def blockers_of_reader(call: Read) -> list[Blocker]:
 
 
 def ends(wait: Wait) -> bool:
-    """Whether it ends: it has a limit, or was cancelled, or what it waits for is there."""
+    """Tell whether `wait` surely ends: it is timed or cancelled, or its result is there."""
     if wait.timed or wait.error is not None:
         return True
     flow, waiter = wait.flow, wait.waiter
     if isinstance(flow, Cell):
-        # Its input is on its way out of this wait, unless it shields itself.
+        # A cancelled input leaves this wait, unless it is inside `shield()`.
         caller = wait.caller
         if caller is not None and caller.cancellation is not None and not flow.shield:
             return True
     elif isinstance(waiter, AsyncioWaiter) and waiter.future.done():
-        return True  # woken, or its task was cancelled
+        return True  # the waiter is woken, or the task is cancelled
     on = wait.on
     if isinstance(on, Input):
         if on.call.target.is_generator:
