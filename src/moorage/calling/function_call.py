@@ -616,8 +616,8 @@ class FunctionCall(Generic[R_co]):
         number = call_number(shown or "")
         if number is not None and number < next_call_number():
             return OutputExpiredError(
-                f"the call {shown} settled too long ago to be found by its id, or was "
-                "not spawned, as those of remote() and map() are not; keep the FunctionCall that "
+                f"the call {shown} settled too long ago to be found by its id, or was made by "
+                "remote() or map(), whose calls are never found by id; keep the FunctionCall that "
                 "spawn() gives, or raise config.findable_seconds and config.findable_calls"
             )
         return NotFoundError(

@@ -107,7 +107,8 @@ class MapCall:
         self.unsettled: set[Input] = set()
         # Looked up once, because `settled` calls it for each input.
         self.forget: Callable[[Input], object] = self.unsettled.remove
-        self.handed_over: int = 0  # how many of the submitted inputs the pool has
+        # How many of the submitted inputs the pool has.  Written without the lock by `submit`.
+        self.handed_over: int = 0
         self.exhausted: bool = False  # no more inputs come
         self.feeder_error: BaseException | None = None  # why reading the inputs failed
         self.reader_wake: Wake | None = None  # set while the reader waits for results
@@ -421,7 +422,8 @@ class _Reading:
         self._ordered = ordered
         self.starred = starred  # there is one iterable, and its elements are whole rows
         self.return_exceptions = return_exceptions
-        # Only the thread or task that reads the results uses the fields below.
+        # Only the thread or task that reads the results writes the fields below; `close` reads
+        # `_call` from any thread.
         self._call: MapCall | None = None  # set by `begin`
         self._rows: Rows | None = None  # set if the reader itself feeds
         self._turn = 0  # the index of the next result, if the results are ordered
