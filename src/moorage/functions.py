@@ -279,6 +279,7 @@ class Function(Generic[P, R_co, O_co]):
         """Return the function itself: there is nothing to fetch.
 
         Raises:
+            NotFoundError: if the function is looked up by name or id and is not found.
             ExecutionError: in strict mode, if the app does not run.
         """
         self._service.current_run() if config.strict else self._service
@@ -473,8 +474,8 @@ class Function(Generic[P, R_co, O_co]):
         The change is for the present pool and for later pools of this function.  None changes
         nothing.
 
-        The arguments are those of `App.function`; ``scaledown_window`` is in seconds.  0 removes
-        a bound, as in Modal.
+        The arguments are those of `App.function`; ``scaledown_window`` is in seconds.  In strict
+        mode ``max_containers=0`` removes that bound, as in Modal.
 
         Raises:
             InvalidError: if a value is out of its range, or this is a method: use
@@ -723,8 +724,8 @@ class FunctionAutoscalerManager:
     ) -> FunctionAutoscalerSettings:
         """Change the bounds for the present pool and later ones, and return the new bounds.
 
-        -1 changes nothing.  None removes the bound, so that the default holds; so does 0, as in
-        Modal.  ``scaledown_window`` is in seconds.
+        -1 changes nothing.  None removes the bound, so that the default holds; so does
+        ``max_containers=0`` in strict mode, as in Modal.  ``scaledown_window`` is in seconds.
 
         Raises:
             InvalidError: if a value is out of its range.
