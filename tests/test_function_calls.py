@@ -566,7 +566,7 @@ def test_the_id_of_a_remote_call_is_not_found_and_the_error_says_why():
         return FunctionCall.from_id(moorage.current_function_call_id())
 
     with app.run():
-        with pytest.raises(OutputExpiredError, match="not spawned"):
+        with pytest.raises(OutputExpiredError, match="or was made by remote"):
             find.remote().get()
         assert find.spawn().get().num_inputs() == 1
 

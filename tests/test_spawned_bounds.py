@@ -398,7 +398,7 @@ def test_a_kept_failure_lets_go_of_the_locals_of_its_frames(made, reads):
                 with pytest.raises(ValueError, match="made Result"):
                     call.get()
         del call
-    registry._let_locals_go()
+    registry._clear_frames()
     assert made.alive <= 1
     with pytest.raises(ValueError, match="made Result") as caught:
         FunctionCall.from_id(ids[0]).get()
@@ -410,7 +410,7 @@ def test_a_kept_failure_that_somebody_may_still_read_keeps_its_locals(made):
     with app.run(drain=True):
         call = fail.spawn()
         assert call.object_id
-    registry._let_locals_go()
+    registry._clear_frames()
     assert made.alive == 1
     with pytest.raises(ValueError, match="made Result"):
         call.get()
@@ -446,7 +446,7 @@ def test_frames_that_go_on_are_not_closed():
         assert call.object_id
         with pytest.raises(ValueError, match="lost"):
             call.get()
-        registry._let_locals_go()
+        registry._clear_frames()
         assert closed == []
         assert not stored[1].done()
 

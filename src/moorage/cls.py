@@ -1,8 +1,10 @@
-"""Classes: what ``app.cls`` gives, and its instances.
+"""Classes: what ``app.cls`` returns, and the handles that users get by calling it.
 
-Owns which instance shares which pool (one for each set of parameter values and
-options), the local instance that ``.local()`` runs on, and the look-up of a
-class by name.  What a class declares is read in ``declarations.py``.
+Owns which handles share a pool (one pool for each set of parameter values and options), the
+local instance that ``.local()`` runs on, and the look-up of a class by name.
+``declaring/declarations.py`` reads what a class declares; ``app.py`` makes the `Cls`.
+
+Begin at `Cls.__call__`, then `Obj`, then `Values`.
 """
 
 from __future__ import annotations
@@ -43,23 +45,32 @@ if TYPE_CHECKING:
     from .volume import Volume
 
 MakeService = Callable[[FunctionOptions, Lifecycle, str, Hashable], Service]
-"""Makes the service of one set of parameter values: its options, hooks, shown name, identity."""
+"""Makes the service of one set of parameter values.
+
+Takes the options, the lifecycle hooks, the shown name, and the identity: see `Values._identity`.
+"""
 
 
 class Cls:
-    """A class of an app.  Calling it makes a handle; containers make the instances."""
+    """A class of an app: ``@app.cls()`` above a class makes it.
+
+    Calling it (``Model(...)``) makes a handle, an `Obj`.  The containers make the instances of
+    the user's class.
+    """
 
     _moorage_registered: Final = True
     _moorage_registered_by = "@app.cls()"
 
-    # Set by _make, or found when first used of one that is looked up by name.
+    # `_make` sets these three.  A class that is looked up by name does not have them: see
+    # `_found`.
     _declared: Declarations
     _make_service: MakeService
     _options: FunctionOptions
-    _shown: str
+    _shown: str  # the text of `repr`
+    # `_named` sets these two.
     _find: Callable[[], Cls]
-    _app_name: str  # in which it is looked up
-    # That of a handle without arguments, of a class that its app has registered.
+    _app_name: str  # the deployed app in which the class is looked up
+    # The service of a handle without arguments.  Only ``app.cls`` sets it; variants have none.
     _plain_service: Service
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -96,7 +107,7 @@ class Cls:
 
     @classmethod
     def _named(cls, app_name: str, name: str, shown: str, find: Callable[[], Cls]) -> Cls:
-        """One that is found when it is used, in the app that is deployed as `app_name` then."""
+        """Make a class that is looked up at each use, in the app that is then `app_name`."""
         made = cls.__new__(cls)
         made.__name__ = made.__qualname__ = name
         made._app_name = app_name
@@ -108,6 +119,12 @@ class Cls:
     __qualname__: str
 
     def __call__(self, *args: object, **kwargs: object) -> Obj:
+        """Return a handle for these parameter values; no instance is made yet.
+
+        Raises:
+            TypeError: if the arguments do not fit the parameters.  In strict mode, and for a
+                class that is looked up by name, this is raised at the first use.
+        """
         if not config.strict and "_find" not in self.__dict__:
             try:
                 values = self._declared.bind(args, kwargs, check_types=True)
@@ -141,7 +158,7 @@ class Cls:
         routing_region: str | None = None,
         **old_names: Unpack[OldNames],
     ) -> Cls:
-        """The class with these options changed: see `Function.with_options`."""
+        """Return the class with these options changed: see `Function.with_options`."""
         cloud_arguments: dict[str, object] = {
             "cpu": cpu,
             "memory": memory,
@@ -163,7 +180,7 @@ class Cls:
             "max_backlog": max_backlog,
             "on_full": on_full,
         }
-        if config.strict:  # Modal looks at them when the class is used
+        if config.strict:  # Modal checks secrets only when the class is used
             del cloud_arguments["secrets"]
         return self._variant(
             "options",
@@ -172,23 +189,23 @@ class Cls:
 
     @hide_our_frames
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Cls:
-        """The class with another input concurrency; see `Function.with_concurrency`."""
+        """Return the class with another input concurrency: see `Function.with_concurrency`."""
         concurrency = Concurrency(max_inputs, target_inputs).checked()
         return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
 
     @hide_our_frames
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
-        """The class with another dynamic batching of its one method; see `batched`.
+        """Return the class with another dynamic batching of its only method: see `batched`.
 
         Args:
-            max_batch_size: the most inputs in one batch, 1 to 1,000.
-            wait_ms: milliseconds that the first input of a batch waits for others at the
-                most, 0 to 600,000.
+            max_batch_size: the most inputs in one batch, from 1 to 1,000.
+            wait_ms: the most milliseconds that the first input of a batch waits for other
+                inputs, from 0 to 600,000.
 
         Raises:
-            InvalidError: if a number is out of its range, the class has another number of
-                methods than one, that cannot be batched, or its ``queue_timeout`` is not
-                longer than `wait_ms`.
+            InvalidError: if a number is out of its range, the class does not have exactly one
+                method, that method cannot be batched, or its ``queue_timeout`` is not longer
+                than `wait_ms`.
         """
         batching = checked_batching(max_batch_size, wait_ms)
         if "_find" not in self.__dict__ and not config.strict:
@@ -201,7 +218,7 @@ class Cls:
             name = name.removeprefix("Cls(").removesuffix(")")
         shown = f"{name}.with_{what}(...)"
         if "_find" in self.__dict__:
-            change(FunctionOptions())  # what is wrong with it is said now
+            change(FunctionOptions())  # so that wrong options raise now, not at the first use
 
             def find() -> Cls:
                 return self._found()._variant(what, change)
@@ -212,6 +229,7 @@ class Cls:
         return self._make(self._declared, self._make_service, options, shown)
 
     def _found(self) -> Cls:
+        """Return the class itself, or the class that is found by name now."""
         return self._find() if "_find" in self.__dict__ else self
 
     # -- looking it up ----------------------------------------------------------
@@ -226,10 +244,10 @@ class Cls:
         environment_name: str | None = None,
         client: object = None,
     ) -> Cls:
-        """A class of an app that is deployed in this process: see `Function.from_name`.
+        """Return a class of an app that is deployed in this process: see `Function.from_name`.
 
         Raises:
-            NotFoundError: on use, if there is no such app or class.
+            NotFoundError: at each use, if there is no such app or class.
         """
 
         def find() -> Cls:
@@ -245,7 +263,11 @@ class Cls:
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:
-        """Itself: there is nothing to fetch.  In strict mode its app must run."""
+        """Return the class itself: there is nothing to fetch.  In strict mode its app must run.
+
+        Raises:
+            NotFoundError: if the class is looked up by name and is not found.
+        """
         found = self._found()
         if config.strict:
             found._check_run()
@@ -266,7 +288,7 @@ class Cls:
             )
         if name.startswith("_moorage"):
             raise AttributeError(name)
-        # Anything else is the user's class's; isinstance() asks for __bases__.
+        # Any other attribute comes from the user's class: isinstance() asks for ``__bases__``.
         user_class: object = self._declared.user_class
         is_elsewhere = name in _OF_METHODS or name == "update_autoscaler"
         if is_elsewhere and _lacks(user_class, name):
@@ -276,9 +298,10 @@ class Cls:
         return getattr(user_class, name)
 
     def _statistics(self) -> ClassStatistics | None:
-        """What all instances have done in this run, with any parameters; None outside of a run.
+        """Return the counts of all pools of the class in this run, with any parameter values.
 
-        As ``Model.statistics()``, unless the user's class has a name of that kind.
+        None outside of a run.  Users call ``Model.statistics()``, unless the user's class has an
+        attribute of that name.
         """
         name = self._declared.name
         run = self._make_service(self._options, Lifecycle(), name, object()).open_run
@@ -289,10 +312,11 @@ class Cls:
 
 
 class Values:
-    """The parameter values of one handle: what its pool and its local instance are made of.
+    """The parameter values of one handle; makes its service and its local instance.
 
-    A handle leads here, and so do the functions of its methods; nothing here leads back to
-    them.  So a handle that was made for one call, ``Model().run.remote(x)``, is gone with it.
+    A handle and the functions of its methods refer to this object.  This object does not refer
+    to them: so a handle that was made for one call, ``Model().run.remote(x)``, is freed after
+    that call without a garbage collection.
     """
 
     __slots__ = ("_made", "args", "cls", "kwargs")
@@ -309,8 +333,8 @@ class Values:
         self.cls: Cls = cls
         self.args: tuple[Any, ...] = args
         self.kwargs: dict[str, Any] = kwargs
-        # What is made when it is first needed, by name.  Two threads may both make one: it
-        # is stored by `setdefault`, so that both have the first.
+        # Values, identity, service and local instance, by name, each made at its first use.  Two
+        # threads may both make one: `setdefault` stores it, so that both threads get the first.
         self._made: dict[str, Any] = {}
         if values is not None:
             self._made["values"] = values
@@ -319,10 +343,11 @@ class Values:
 
     @property
     def service(self) -> Service:
-        """Of the pool of these values.
+        """The service that makes the pool of these values.
 
         Raises:
-            TypeError: if they do not fit the parameters; strict mode finds it here.
+            TypeError: if the values do not fit the parameters.  Outside of strict mode
+                `Cls.__call__` has checked them.
         """
         found: Service | None = self._made.get("service")
         if found is not None:
@@ -344,7 +369,7 @@ class Values:
         return cls._make_service(
             cls._options,
             Lifecycle(
-                # A partial, for ``serialize=True`` makes copies of its arguments.
+                # A partial, because ``serialize=True`` copies the arguments of the partial.
                 partial(
                     Construction(cls, self.args, self.kwargs, identity),
                     declared.init,
@@ -358,7 +383,7 @@ class Values:
         )
 
     def _identity(self, values: dict[str, Any]) -> Hashable:
-        """What tells these values from others: equal identities share a pool."""
+        """Return a key for these values: handles with equal keys and options share a pool."""
         found: Hashable | None = self._made.get("identity")
         if found is not None:
             return found
@@ -373,12 +398,13 @@ class Values:
         try:
             hash(identity)
         except TypeError:
-            identity = object()  # cannot be compared: a pool of its own
+            identity = object()  # values that cannot be hashed get a pool of their own
         made: Hashable = self._made.setdefault("identity", identity)
         return made
 
     @property
     def local_instance(self) -> LocalInstance:
+        """The instance that ``.local()`` runs on, made at its first use."""
         found: LocalInstance | None = self._made.get("local")
         if found is not None:
             return found
@@ -398,9 +424,13 @@ class Values:
     def bind(
         self, instance: Any, name: str, found: PartialFunction[Any, Any, Any] | None
     ) -> Function[Any, Any, Any]:
-        """The method as a Function: of a handle, or of an instance's own code.
+        """Return a method as a `Function`.
 
-        `found` is where the name was found: with ``super().method``, a base's.
+        Args:
+            instance: the instance whose own code asks (``self.method``); None for a handle.
+            name: the name of the method.
+            found: the decorated method that the attribute look-up found: with
+                ``super().method`` that of a base class.  None for a handle.
         """
         declared = self.cls._declared
         target, raw = declared.methods[name], declared.raw_methods[name]
@@ -412,7 +442,7 @@ class Values:
 
         def local(*args: Any, **kwargs: Any) -> Any:
             if inside is not None:
-                return raw(self._still(inside()), *args, **kwargs)
+                return raw(self._alive(inside()), *args, **kwargs)
             hooks = declared.lifecycle_hooks[0]
             if target.kind is Kind.ASYNC and any(hook.is_async for hook in hooks):
                 return self._enter_and_call(raw, args, kwargs)
@@ -420,7 +450,8 @@ class Values:
 
         return self._function(target, local)
 
-    def _still(self, instance: Any) -> Any:
+    def _alive(self, instance: Any) -> Any:
+        """Return `instance`, which is None if it was freed with its container."""
         if instance is None:
             raise ExecutionError(
                 f"this method of {self.cls.__name__} was taken from an instance in a container, "
@@ -436,7 +467,7 @@ class Values:
         except TypeError:
             if not config.strict:
                 raise
-        # In strict mode, as in Modal: wrong parameters are found by .remote().
+        # In strict mode, as in Modal: only a use such as .remote() finds wrong parameters.
 
         def find() -> Function[Any, Any, Any]:
             return Function._make(target, self.service, local, shown=shown, web=web)
@@ -450,9 +481,10 @@ class Values:
 
 
 class Construction:
-    """Makes instances with one set of values: in containers, and the local one.
+    """Makes instances with one set of parameter values: in containers, and the local instance.
 
-    It leads to no `Values`, and so to no service: the service leads here.
+    The service refers to this object.  This object must not refer to the `Values` of a handle,
+    and so to the service: they would be a cycle.
     """
 
     __slots__ = ("_args", "_cls", "_identity", "_kwargs")
@@ -478,14 +510,14 @@ class Construction:
             elif declaration.default is not REQUIRED:
                 setattr(instance, name, declaration.default)
         try:
-            # By this `self.method` in user code is what it is outside: a Function.
-            # It does not lead to the instance, which so dies with its container.
+            # So `self.method` in user code is a Function, as `Model().method` is outside.  `inside`
+            # does not refer to the instance, so the instance is freed with its container.
             inside = Values(self._cls, self._args, self._kwargs, identity=self._identity)
             object.__setattr__(instance, "_moorage_bind", inside.bind)
         except AttributeError:
             raise InvalidError(
                 f"{declared.name} has __slots__ without room for its methods; "
-                "add '__dict__' to them, or take them away"
+                "add '__dict__' to __slots__, or remove __slots__"
             ) from None
         if init is not None:
             init(instance, *args, **kwargs)
@@ -493,11 +525,14 @@ class Construction:
 
 
 class Obj:
-    """A handle on the containers of a class with one set of parameter values."""
+    """The handle of a class with one set of parameter values: ``Model(...)`` makes it.
+
+    Its methods are `Function` objects: ``Model(...).method.remote(...)``.
+    """
 
     def __init__(self, cls: Cls, values: Values) -> None:
         self._cls = cls
-        # Its methods lead here, not to the handle.
+        # The methods refer to the values and not to the handle, so there is no cycle.
         self._values = values
 
     @property
@@ -505,7 +540,7 @@ class Obj:
         return self._values.service
 
     def _method(self, name: str) -> Function[Any, Any, Any]:
-        # Kept as an attribute: the next look at it does not come to `__getattr__`.
+        # Kept as an attribute, so that the next access does not call `__getattr__`.
         made: Function[Any, Any, Any] = self.__dict__.setdefault(
             name, self._values.bind(None, name, None)
         )
@@ -524,8 +559,8 @@ class Obj:
             raise AttributeError(name)
         if name == "update_autoscaler":
             return FunctionWithAio(self._update_autoscaler)
-        # Anything else is the local instance's, as in Modal: made now if need
-        # be, but only .local() runs its enter hooks.
+        # Any other attribute comes from the local instance, as in Modal.  The instance is made
+        # now if there is none, but only .local() runs its enter hooks.
         instance = self._values.local_instance.made()
         if declared is not None and name in _OF_METHODS and _lacks(instance, name):
             shown = f"an instance of {declared.name}"
@@ -533,7 +568,7 @@ class Obj:
         return getattr(instance, name)
 
     def _named_method(self, name: str) -> Any:
-        """A method of a class that is looked up by name: found when it is used."""
+        """Return a method of a class that is looked up by name; the method is found at its use."""
         values, named = self._values, self._cls
 
         def found(cls: Cls) -> Any:
@@ -569,7 +604,10 @@ class Obj:
         scaledown_window: float | None = None,
         buffer_containers: int | None = None,
     ) -> FunctionAutoscalerSettings:
-        """Change the bounds of its pool, now and for pools to come; None changes nothing."""
+        """Change the bounds of the handle's pool, and return the bounds after the change.
+
+        See `Function.update_autoscaler`.
+        """
         given: dict[str, Any] = {
             "min_containers": min_containers,
             "max_containers": max_containers,
@@ -585,7 +623,8 @@ class Obj:
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
 
 
-# What people look for on a class or an instance, and is elsewhere: on a method, or the class.
+# Names that users look for on a class or an instance, but that belong to a method, or to the
+# class: `_where` says where.
 _OF_METHODS: Final = frozenset(
     {"autoscaler", "get_current_stats", "statistics"}
     | {"with_batching", "with_concurrency", "with_options"}
@@ -593,7 +632,7 @@ _OF_METHODS: Final = frozenset(
 
 
 def _where(declared: Declarations, name: str) -> str:
-    """What to write instead."""
+    """Return the hint of the error for such a name: what to write instead."""
     if name.startswith("with_"):
         return f"write {declared.name}.{name}(...)() for an instance"
     obj = f"{declared.name}(...)"
@@ -605,16 +644,20 @@ def _where(declared: Declarations, name: str) -> str:
 
 
 def _lacks(user: object, name: str) -> bool:
-    """Whether the user's class or instance has no such attribute; runs no code of theirs."""
+    """Return whether the user's class or instance has no such attribute; runs no user code."""
     dynamic = getattr(type(user), "__getattr__", None)
     return dynamic is None and Real.getattr_static(user, name, None) is None
 
 
 def _weakly(instance: object) -> Callable[[], object | None]:
-    """`instance` while it lives: a Function would keep it, with its model, until a collection."""
+    """Return a weak reference to `instance`.
+
+    With a strong reference, a method that is kept would keep the instance, with its large model,
+    after its container has ended.
+    """
     try:
         return weakref.ref(instance)
-    except TypeError:  # its __slots__ leave no room for that
+    except TypeError:  # the class has ``__slots__`` without ``__weakref__``
         return lambda: instance
 
 

@@ -1,8 +1,10 @@
-"""Functions: what ``app.function`` gives, and the methods of an app's class.
+"""Functions: what ``app.function`` returns, and the methods of an app's class.
 
-Owns the handle of a function, its options, and the way of an input to its pool.
-How it is called is in ``ways.py``; the pool itself is made by the `Service`
-that `app.py` or `cls.py` passes in.
+Owns the handle of a function (`Function`), its options, its look-up by name and by id, and how
+its inputs reach the pool.  ``calling/ways.py`` owns the ways to call a function.  The `Service`
+(``running/services.py``) that ``app.py`` or ``cls.py`` passes in makes the pool.
+
+Begin at `Function._make`, then `Function._submit`, then `Function._looked_up`.
 """
 
 from __future__ import annotations
@@ -76,40 +78,42 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
-O_co = TypeVar("O_co", covariant=True)  # what the undecorated function returns
+O_co = TypeVar("O_co", covariant=True)  # the type that the plain function returns
 Y = TypeVar("Y")
 
-# Undelivered results a map may have under way, if its pool cannot run more at once.
+# The least window of a map: the most inputs submitted and not yet delivered as results.  The
+# window is wider if twice the inputs that the pool can run at once are more.
 WINDOW: Final = 1000
 
 
 class Way:
-    """One of the ways to call a function, made when it is asked for.
+    """A descriptor for one way to call a function; makes the way at each access.
 
-    A way leads to its function.  If a function kept its ways, each ``Model().run`` would
-    be a cycle, for the collector to find; only one that stays keeps them (`_keep_ways`).
+    A way refers to its function.  If a function kept its ways, each ``Model().run`` would be a
+    reference cycle, and stay until a garbage collection.  So only a function that lives as long
+    as its app keeps its ways: see `Function._keep_ways`.
     """
 
     def __init__(self, kind: Callable[[Function[Any, Any, Any]], object], doc: str) -> None:
         self._kind = kind
         self.__doc__ = doc
 
-    # No __set__: what a test puts in its place (``monkeypatch.setattr(f, "remote", ...)``)
-    # is an attribute of the function, which comes first.
+    # No `__set__`: then an attribute of the function comes before this descriptor, so that
+    # tests can replace a way (``monkeypatch.setattr(f, "remote", ...)``).
     def __get__(self, function: Function[Any, Any, Any] | None, owner: type) -> object:
         return self if function is None else self._kind(function)
 
 
 class Function(Generic[P, R_co, O_co]):
-    """A function of an app.
+    """A function of an app: ``@app.function()`` above a ``def`` makes it.
 
-    `R_co` is what running it gives, `O_co` what the plain function returns: a
-    coroutine if it is asynchronous.
+    `R_co` is the type of the result of ``remote``.  `O_co` is the type that the plain function
+    (and `local`) returns: a coroutine if the function is async.
     """
 
     __slots__ = {
-        "__dict__": "whatever a function carries: its name, module, docstring",
-        "__weakref__": "for finding it by its id",
+        "__dict__": "the attributes of a function: its name, module, docstring",
+        "__weakref__": "for finding the function by its id",
     }
 
     _moorage_registered: Final = True
@@ -122,22 +126,22 @@ class Function(Generic[P, R_co, O_co]):
         spawn: Spawn[P, R_co]
         spawn_map: SpawnMapAndForget
         experimental_spawn_map: SpawnMap[R_co]
-        # Found when they are asked for, of one that is looked up by name.
+        # A function that is looked up by name gets these at first access: see `__getattr__`.
         _target: Target
         _service: Service
         _local: Callable[..., Any] | None
         _web: Web | None
     else:
-        remote = Way(Remote, "``remote(...)`` runs one input in a container, and waits for it.")
-        map = Way(Map, "``map([...])`` runs many inputs, and gives their results as they come.")
-        starmap = Way(Starmap, "``starmap([(...), ...])`` is map over rows of arguments.")
+        remote = Way(Remote, "``remote(...)`` runs one input in a container and waits for it.")
+        map = Way(Map, "``map([...])`` runs many inputs and yields their results as they come.")
+        starmap = Way(Starmap, "``starmap([(...), ...])`` is ``map`` over rows of arguments.")
         for_each = Way(
-            ForEach, "``for_each([...])`` runs many inputs, and returns when all have ended."
+            ForEach, "``for_each([...])`` runs many inputs and returns when all have finished."
         )
-        spawn = Way(Spawn, "``spawn(...)`` starts one input, and gives a handle for its result.")
-        spawn_map = Way(SpawnMapAndForget, "``spawn_map([...])`` starts many inputs, and goes on.")
+        spawn = Way(Spawn, "``spawn(...)`` starts one input and returns a handle for its result.")
+        spawn_map = Way(SpawnMapAndForget, "``spawn_map([...])`` starts many inputs, no handle.")
         experimental_spawn_map = Way(
-            SpawnMap, "``experimental_spawn_map([...])``: as spawn_map, and a handle."
+            SpawnMap, "``experimental_spawn_map([...])`` is ``spawn_map`` that returns a handle."
         )
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -162,7 +166,7 @@ class Function(Generic[P, R_co, O_co]):
         made._local = local
         made._web = web
         made._shown = shown or f"Function({target.name})"
-        # What help() and inspect.signature() look for, as functools.wraps has it.
+        # The attributes that help() and inspect.signature() read, as functools.wraps sets them.
         function = target.function
         made.__name__ = target.name
         made.__qualname__ = getattr(function, "__qualname__", target.name)
@@ -182,7 +186,7 @@ class Function(Generic[P, R_co, O_co]):
         find: Callable[[], Function[Any, Any, Any]],
         local: Callable[..., Any] | None = None,
     ) -> Function[Any, Any, Any]:
-        """One that is found when it is first used."""
+        """Make a function that `find` looks up at the first use."""
         made: Function[Any, Any, Any] = cls.__new__(cls)
         made.__name__ = made.__qualname__ = name
         made._shown = shown
@@ -192,30 +196,37 @@ class Function(Generic[P, R_co, O_co]):
         return made
 
     def _keep_ways(self) -> None:
-        """Make the ways to call it once, as each leads back here: for one that stays."""
+        """Make the ways to call this function once, and keep them.
+
+        Makes a reference cycle, so only for a function that lives as long as its app.
+        """
         for name, way in vars(Function).items():
             if isinstance(way, Way):
                 self.__dict__.setdefault(name, way.__get__(self, Function))
 
-    # Set by _make or _named, and named here for type checkers and readers.
-    _shown: str
-    _find: Callable[[], Function[Any, Any, Any]]
-    _forgotten: int  # changes whenever what was found was forgotten
-    _app_name: str  # of the deployed app in which it is looked up
+    # `_make` or `_named` sets these; they are declared here for type checkers and readers.
+    _shown: str  # the text of `repr`
+    _find: Callable[[], Function[Any, Any, Any]]  # set only by `_named`
+    _forgotten: int  # changes whenever `_forget_found` drops what was found
+    _app_name: str  # the deployed app in which the function is looked up
     __name__: str
     __qualname__: str
     __wrapped__: Callable[..., object]
-    _serializing_target: SerializingTarget  # made when a run that serializes needs it
+    _serializing_target: SerializingTarget  # made when a run with ``serialize=True`` needs it
 
     @property
     def remote_gen(
         self: Function[P, Iterable[Y] | AsyncIterable[Y], object],
     ) -> RemoteGen[P, Y]:
-        """``remote_gen(...)`` runs a generator and gives its items as they come."""
+        """``remote_gen(...)`` runs a generator and yields its items as they come."""
         return RemoteGen(self)
 
     def local(self, *args: P.args, **kwargs: P.kwargs) -> O_co:
-        """Call the function here, as if it were not decorated."""
+        """Call the plain function here, in this thread, without a container.
+
+        Raises:
+            ExecutionError: if the function is looked up by name or id.
+        """
         local = self._local
         if local is None:
             raise ExecutionError(
@@ -234,24 +245,28 @@ class Function(Generic[P, R_co, O_co]):
             raise without_our_frames(error)
         return result
 
-    # -- what it is -------------------------------------------------------------
+    # -- properties and counts --------------------------------------------------
 
     @property
     def app(self) -> App:
-        """The app it belongs to."""
+        """The app that the function belongs to."""
         app: App = self._service.app
         return app
 
     @property
     def object_id(self) -> str:
-        """Its id in this process, for `from_id`."""
+        """The id of the function in this process, for `from_id`.
+
+        Raises:
+            AttributeError: in strict mode, while the app does not run.
+        """
         if config.strict and self._run_is_missing:
             raise AttributeError(f"{self._shown} has no object_id while its app does not run")
         return self._id
 
     @property
     def _id(self) -> str:
-        # Found by it from now on: whoever looks it up got it here.
+        # `from_id` finds the function only after this: nobody else has the id.
         number: int = self.__dict__.get("_number", 0)
         if not number:
             number = self.__dict__.setdefault("_number", next(_numbers))
@@ -261,16 +276,21 @@ class Function(Generic[P, R_co, O_co]):
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Function[P, R_co, O_co]:
-        """Itself: there is nothing to fetch.  In strict mode its app must run."""
+        """Return the function itself: there is nothing to fetch.
+
+        Raises:
+            NotFoundError: if the function is looked up by name or id and is not found.
+            ExecutionError: in strict mode, if the app does not run.
+        """
         self._service.current_run() if config.strict else self._service
         return self
 
     @MethodWithAio
     def get_web_url(self) -> str | None:
-        """The URL of a web endpoint, None for any other function.
+        """Return None: only a web endpoint has a URL.
 
         Raises:
-            UnimplementedError: for a web endpoint; nothing serves it yet.
+            UnimplementedError: if the function is a web endpoint, because nothing serves it yet.
         """
         if config.strict:
             self._service.current_run()
@@ -282,17 +302,19 @@ class Function(Generic[P, R_co, O_co]):
         )
 
     def statistics(self) -> PoolStatistics | None:
-        """Its counts at this moment, exactly; None outside of a run, and before the first call.
+        """Return the exact counts of the function's pool at this moment.
 
-        The methods of a class share their pool, and its counts.  They are those of the
-        whole run: no count goes back when the last container goes.
+        None outside of a run, and before the first call.
+
+        The methods of a class share their pool and its counts.  The counts are those of the
+        whole run: no count is reset when the last container ends.
         """
         run = self._service.open_run
         return None if run is None else run.statistics(self._service.key)
 
     @MethodWithAio
     def get_current_stats(self) -> FunctionCurrentStats:
-        """Modal's four counts of its pool, exactly; see `statistics` for more."""
+        """Return Modal's four counts of the pool, exactly; see `statistics` for more."""
         if config.strict:
             self._service.current_run()
         seen = self.statistics()
@@ -334,11 +356,18 @@ class Function(Generic[P, R_co, O_co]):
         routing_region: str | None = None,
         **old_names: Unpack[OldNames],
     ) -> Function[P, R_co, O_co]:
-        """The function with these options changed, and containers of its own.
+        """Return the function with these options changed, and with a pool of its own.
 
-        What is asked for twice with the same options shares its containers.
-        The arguments of the cloud (``gpu``, ``memory``, ``secrets``, ...) are
+        An argument that is not given changes nothing.  Two variants with equal options share
+        their pool, and so its containers.  The arguments of the cloud (``cpu``, ``memory``,
+        ``gpu``, ``env``, ``secrets``, ``volumes``, ``region``, ``cloud``, ``routing_region``) are
         checked and have no effect.
+
+        The arguments are those of `App.function`; all times are in seconds.
+
+        Raises:
+            InvalidError: if a value is out of its range, or this is a method: the class has the
+                options.
         """
         cloud_arguments: dict[str, object] = {
             "cpu": cpu,
@@ -370,34 +399,35 @@ class Function(Generic[P, R_co, O_co]):
     def with_concurrency(
         self, *, max_inputs: int, target_inputs: int | None = None
     ) -> Function[P, R_co, O_co]:
-        """The function with another input concurrency, and containers of its own.
+        """Return the function with another input concurrency, and with a pool of its own.
 
         Args:
             max_inputs: the most inputs in one container at once.
-            target_inputs: as many as a container should have; `max_inputs` if None.
+            target_inputs: how many inputs a container should have before the pool starts another;
+                `max_inputs` if None.
 
         Raises:
-            InvalidError: if a number is below 1, `target_inputs` exceeds `max_inputs`, or it
-                is a method, whose class has the options.
+            InvalidError: if a number is below 1, `target_inputs` exceeds `max_inputs`, or this is
+                a method: the class has the options.
         """
         concurrency = Concurrency(max_inputs, target_inputs).checked()
         return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
 
     @hide_our_frames
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R_co, O_co]:
-        """The function with another dynamic batching, and containers of its own.
+        """Return the function with another dynamic batching, and with a pool of its own.
 
-        It also makes a batched function of one that was written to take lists.
+        This also makes a batched function of a function that takes lists and is not batched.
 
         Args:
-            max_batch_size: the most inputs in one batch, 1 to 1,000.
-            wait_ms: milliseconds that the first input of a batch waits for others at the
-                most, 0 to 600,000.
+            max_batch_size: the most inputs in one batch, from 1 to 1,000.
+            wait_ms: the most milliseconds that the first input of a batch waits for other
+                inputs, from 0 to 600,000.
 
         Raises:
-            InvalidError: if a number is out of its range, the function cannot be batched,
-                its ``queue_timeout`` is not longer than `wait_ms`, or it is a method, whose
-                class has the options.
+            InvalidError: if a number is out of its range, the function cannot be batched, its
+                ``queue_timeout`` is not longer than `wait_ms`, or this is a method: the class
+                has the options.
         """
         batching: Batching = checked_batching(max_batch_size, wait_ms)
         return self._variant("batching", lambda options: options.merged(batching=batching))
@@ -408,7 +438,7 @@ class Function(Generic[P, R_co, O_co]):
         shown = f"{self._shown}.with_{what}(...)"
         app_name = self.__dict__.get("_app_name")
         if app_name is not None:
-            change(FunctionOptions())  # what is wrong with it is said now
+            change(FunctionOptions())  # so that wrong options raise now, not at the first use
 
             def find() -> Function[Any, Any, Any]:
                 return self._find()._variant(what, change)
@@ -439,10 +469,17 @@ class Function(Generic[P, R_co, O_co]):
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
     ) -> FunctionAutoscalerSettings:
-        """Change the bounds of its pool, now and for pools to come; None changes nothing.
+        """Change the bounds of the function's pool, and return the bounds after the change.
+
+        The change is for the present pool and for later pools of this function.  None changes
+        nothing.
+
+        The arguments are those of `App.function`; ``scaledown_window`` is in seconds.  In strict
+        mode ``max_containers=0`` removes that bound, as in Modal.
 
         Raises:
-            InvalidError: on a method, whose instance has the pool.
+            InvalidError: if a value is out of its range, or this is a method: use
+                ``obj.update_autoscaler(...)`` on the instance, which has the pool.
         """
         if "_find" not in self.__dict__ and self._target.is_method:
             raise InvalidError(
@@ -458,7 +495,7 @@ class Function(Generic[P, R_co, O_co]):
 
     @property
     def autoscaler(self) -> FunctionAutoscalerManager:
-        """The bounds of its pool, to read and to change."""
+        """The bounds of the function's pool, to read and to change."""
         return FunctionAutoscalerManager(lambda: self._service)
 
     # -- looking it up ----------------------------------------------------------
@@ -473,18 +510,19 @@ class Function(Generic[P, R_co, O_co]):
         environment_name: str | None = None,
         client: object = None,
     ) -> Function[..., Any, Any]:
-        """A function of an app that is deployed in this process, by their names.
+        """Return a function of an app that is deployed in this process, by their names.
 
-        Looked up when it is used, so the app may be deployed later.
+        The function is looked up when it is used, so the app may be deployed later.  After a
+        new deployment under the same name, the next use finds the new function.
 
         Args:
-            app_name: what `App.deploy` was given, or the app's name.
-            name: the function's; for a method see `Cls.from_name`.
-            version, environment_name, client: accepted; they are the cloud's.
+            app_name: the name that `App.deploy` was given, or the app's name.
+            name: the name of the function; for a method see `Cls.from_name`.
+            version, environment_name, client: accepted; no effect, they are the cloud's.
 
         Raises:
-            InvalidError: if `name` names a method.
-            NotFoundError: on use, if there is no such app or function.
+            InvalidError: if `name` is the name of a method.
+            NotFoundError: at each use, if there is no such app or function.
         """
         if "." in name:
             raise InvalidError(
@@ -510,7 +548,10 @@ class Function(Generic[P, R_co, O_co]):
     def _looked_up(
         cls, app_name: str, name: str, shown: str, find: Callable[[], Function[Any, Any, Any]]
     ) -> Function[Any, Any, Any]:
-        """One that is found in a deployed app, anew after each deployment of that name."""
+        """Make a function that is looked up in a deployed app.
+
+        The function is looked up anew after each deployment of `app_name`.
+        """
         named: Function[Any, Any, Any] = cls._named(name, shown, find)
         named._app_name = app_name
         deployments.remember(app_name, named)
@@ -519,10 +560,10 @@ class Function(Generic[P, R_co, O_co]):
     @classmethod
     @hide_our_frames
     def from_id(cls, function_id: str, *, client: object = None) -> Function[..., Any, Any]:
-        """The function with this `object_id`, while it lives.
+        """Return the function with this `object_id`, if that function is still referenced.
 
         Raises:
-            NotFoundError: if there is none; in strict mode only when it is used.
+            NotFoundError: if there is no such function; in strict mode only at its use.
         """
         found = _by_id.get(function_id)
         if found is not None:
@@ -541,7 +582,7 @@ class Function(Generic[P, R_co, O_co]):
         )
         return named
 
-    if not TYPE_CHECKING:  # so that type checkers refuse it too
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they refuse ``f(...)`` too
 
         def __call__(self, *args, **kwargs):
             name = self.__name__
@@ -558,8 +599,9 @@ class Function(Generic[P, R_co, O_co]):
             )
 
         def __getattr__(self, name):
-            # Only what is missing comes here: of one that is looked up by name,
-            # what it is, found now and kept while its app is deployed.
+            # Python calls this only for a missing attribute.  A function that is looked up by
+            # name misses the attributes in `_FOUND`: they are found now, and kept until the app
+            # is deployed anew or stopped.
             if name in _FOUND and "_find" in self.__dict__:
                 while True:
                     seen = self._forgotten
@@ -568,8 +610,11 @@ class Function(Generic[P, R_co, O_co]):
                     self.__dict__.update(values)
                     if self._forgotten == seen:
                         return values[name]
-                    # 1. found here, 2. deployed anew and forgotten there, 3. kept here:
-                    # what was kept may be of the old app, and nobody would forget it.
+                    # Another thread deployed the app meanwhile:
+                    #     1. this thread finds the attributes in the old app,
+                    #     2. the other thread deploys anew, and calls `_forget_found`,
+                    #     3. this thread stores the old attributes, and nothing removes them.
+                    # So this thread removes them itself, and looks up again.
                     self._forget_found()
             if name in _CLOUD_ONLY:
                 raise AttributeError(
@@ -579,19 +624,25 @@ class Function(Generic[P, R_co, O_co]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _forget_found(self) -> None:
-        """Look it up anew at the next use: its app was deployed anew, or stopped."""
+        """Drop what was found, so that the next use looks the function up anew.
+
+        Called when the app was deployed anew or stopped.
+        """
         if "_find" in self.__dict__:
-            self._forgotten = next(_numbers)  # before it is forgotten: see __getattr__
+            self._forgotten = next(_numbers)  # before the attributes go: see `__getattr__`
             for attribute in _FOUND:
                 self.__dict__.pop(attribute, None)
 
     def __repr__(self) -> str:
         return self._shown
 
-    # -- the way to the pool ----------------------------------------------------
+    # -- submitting inputs to the pool ------------------------------------------
 
     def _submit(self, inputs: Sequence[Input], spawned: FunctionCall[Any] | None = None) -> Pool:
-        """Hand `inputs` to the pool; their spawned call knows it before they may run."""
+        """Submit `inputs` to the pool, and return the pool.
+
+        If the inputs are of the call `spawned`, that call gets its pool before they may run.
+        """
         service = self._service
         key = service.key
         while True:
@@ -605,7 +656,7 @@ class Function(Generic[P, R_co, O_co]):
                 spawned._pool = pool
             if pool.submit(inputs):
                 return pool
-            # Retired at this very moment: it has left the run, or is about to.
+            # The pool was retired after it was looked up: it has left the run, or is about to.
             run.drop(key, pool)
 
     def _open_map(self, kwargs: dict[str, Any]) -> MapCall:
@@ -614,7 +665,7 @@ class Function(Generic[P, R_co, O_co]):
         most = limits.max_inputs * (limits.max_containers or config.max_containers)
         batching = service.options.batching
         if batching is not None:
-            most *= batching.max_batch_size  # each slot is for so many
+            most *= batching.max_batch_size  # one slot runs one batch
         while True:
             run = service.current_run()
             pool = run.pool(service.key, service.maker(run))
@@ -628,7 +679,11 @@ class Function(Generic[P, R_co, O_co]):
         return self._service.open_run is None
 
     def _expect(self, way: str) -> None:
-        """Refuse a way to call it that does not fit what it is."""
+        """Raise `InvalidError` if the function cannot be called in this way.
+
+        Generators have ``remote_gen`` only, other functions all other ways.  Web endpoints have
+        none.
+        """
         if config.strict:
             self._service.current_run()  # first, as in Modal
         name = self.__name__
@@ -648,14 +703,14 @@ class Function(Generic[P, R_co, O_co]):
 
 
 class FunctionAutoscalerManager:
-    """``Function.autoscaler``: the bounds of a pool."""
+    """``Function.autoscaler``: the bounds of a pool, to read and to change."""
 
     def __init__(self, service: Callable[[], Service]) -> None:
         self._service_of = service
 
     @MethodWithAio
     def settings(self) -> FunctionAutoscalerSettings:
-        """The bounds as they are now."""
+        """Return the present bounds."""
         return _settings_of(self._service.limits)
 
     @MethodWithAio
@@ -667,7 +722,14 @@ class FunctionAutoscalerManager:
         buffer_containers: int | None = -1,
         scaledown_window: float | None = -1,
     ) -> FunctionAutoscalerSettings:
-        """Change the bounds, now and for pools to come.  -1 changes nothing, None unsets."""
+        """Change the bounds for the present pool and later ones, and return the new bounds.
+
+        -1 changes nothing.  None removes the bound, so that the default holds; so does
+        ``max_containers=0`` in strict mode, as in Modal.  ``scaledown_window`` is in seconds.
+
+        Raises:
+            InvalidError: if a value is out of its range.
+        """
         given = {
             "min_containers": min_containers,
             "max_containers": max_containers,
@@ -695,10 +757,12 @@ def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
 
 
 _UNCHANGED: Final = -1
+# The attributes that a function which is looked up by name takes from the found function.
 _FOUND: Final = ("_target", "_service", "_web", "__wrapped__")
+# Modal's attributes that only the cloud can have.
 _CLOUD_ONLY: Final = frozenset({"get_dashboard_url", "info", "logs", "metrics", "stats", "client"})
 
-# Ids differ between processes, as those of calls do.
+# Part of each id, so that ids differ between processes, as the ids of calls do.
 _process: str = Real.urandom(4).hex()
 _numbers: Final = itertools.count(1)
 _by_id: Final[weakref.WeakValueDictionary[str, Function[..., Any, Any]]] = (
@@ -707,6 +771,7 @@ _by_id: Final[weakref.WeakValueDictionary[str, Function[..., Any, Any]]] = (
 
 
 def _after_fork() -> None:
+    """In a forked child: give each function an id of the child."""
     global _process
     _process = Real.urandom(4).hex()
     functions = list(_by_id.values())

@@ -1,7 +1,8 @@
-"""How often, and after which pause, a failed input is tried again.
+"""Retries: how often a failed input is tried again, and after which pause.
 
-Owns the policy as a value and what may be written for it.  Nothing here waits:
-whoever retries asks :meth:`Retries.delay`, under a pool's lock, and arms a timer.
+Owns the retry policy as a value, and the check of the argument ``retries=``.  Nothing here
+waits: ``runtime/pools/attempts.py`` calls `Retries.delay`, under the pool's lock, and sets a
+timer.  Begin at `Retries`, then `retry_policy`.
 """
 
 from __future__ import annotations
@@ -14,27 +15,29 @@ from . import config
 from .exception import InvalidArgumentsError, InvalidError
 from .frames import hide_our_frames
 
-# Seconds; Modal never retries sooner, ours only in strict mode.
+# The shortest pause in strict mode, in seconds: Modal never retries sooner.
 _STRICT_FLOOR: Final = 1.0
+# The upper limit of both delays, in seconds.
 _LONGEST: Final = 60.0
 
 
 class Retries:
-    """A retry policy: so many retries, with pauses that may grow.
+    """A retry policy: how many retries, and the pauses before them.
 
-    The pause before retry ``n`` is ``initial_delay * backoff_coefficient ** (n - 1)``
-    seconds, at most ``max_delay``.  A coefficient of 1.0 makes it fixed.
+    The pause before retry ``n`` (from 1 on) is
+    ``initial_delay * backoff_coefficient ** (n - 1)`` seconds, but at most ``max_delay``.  With
+    a ``backoff_coefficient`` of 1.0 all pauses are equal.
 
     Args:
-        max_retries: tries after the first one; 0 means none.
-        backoff_coefficient: from 1.0 to 10.0.
+        max_retries: the most retries after the first attempt; 0 means no retries.
+        backoff_coefficient: the factor from one pause to the next, from 1.0 to 10.0.
         initial_delay: seconds before the first retry, from 0 to 60.
-        max_delay: seconds, from 1 to 60.
+        max_delay: the longest pause in seconds, from 1 to 60.
 
     Raises:
         InvalidError: if a value is out of its range.
-        TypeError: if a value is no number; unless strict, that is also an
-            InvalidError, and ``max_retries`` must be an int.
+        TypeError: if a value is not a number.  Outside of strict mode this error is also an
+            `InvalidError`, and is raised too if ``max_retries`` is not an int.
     """
 
     max_retries: int
@@ -79,9 +82,12 @@ class Retries:
         self.max_delay = timedelta(seconds=max_delay)
 
     def delay(self, attempt: int) -> float:
-        """Return the seconds to wait before a retry, the first being ``attempt=1``.
+        """Return the seconds to wait before retry number ``attempt``; the first retry is 1.
 
-        In strict mode never less than 1 s, as in Modal.
+        In strict mode the pause is at least 1 second, as in Modal.
+
+        A subclass may override this.  moorage then calls it when the options are checked, once
+        for each of the first 100 retries; later retries have the last of these pauses.
 
         Raises:
             ValueError: if ``attempt`` is below 1.
@@ -92,7 +98,7 @@ class Retries:
         longest = self.max_delay.total_seconds()
         try:
             seconds = min(initial * self.backoff_coefficient ** (attempt - 1), longest)
-        except OverflowError:  # a late retry of a growing pause
+        except OverflowError:  # the power is too large for a float
             seconds = longest if initial else 0.0
         return max(seconds, _STRICT_FLOOR) if config.strict else seconds
 
@@ -114,10 +120,10 @@ class Retries:
         )
 
 
-class _Asked(Retries):
-    """What a user's subclass of `Retries` says, asked once.
+class _FixedPauses(Retries):
+    """The pauses of a user's subclass of `Retries`, read once.
 
-    For a pool asks for pauses under its lock, where no code of the user's may run.
+    A pool calls `delay` under its lock, where no user code may run.
     """
 
     def __init__(self, policy: Retries, function_name: str) -> None:
@@ -126,7 +132,7 @@ class _Asked(Retries):
         self.initial_delay = policy.initial_delay
         self.max_delay = policy.max_delay
         self._pauses: tuple[float, ...] = tuple(
-            policy.delay(attempt) for attempt in range(1, min(policy.max_retries, _ASKED) + 1)
+            policy.delay(attempt) for attempt in range(1, min(policy.max_retries, _MOST_READ) + 1)
         )
         for attempt, pause in enumerate(self._pauses, 1):
             _check_number("delay", pause)
@@ -143,27 +149,32 @@ class _Asked(Retries):
         return (*super()._key(), self._pauses)
 
 
-# The most pauses that a subclass is asked for; all later ones are as the last.
-_ASKED: Final = 100
+# The most pauses that are read from a subclass.  All later pauses are equal to the last.
+_MOST_READ: Final = 100
 
 
 def retry_policy(retries: int | Retries | None, function_name: str) -> Retries | None:
-    """Turn what ``retries=`` was given into a policy; an int means that many, 1 s apart.
+    """Turn the argument ``retries=`` into a policy.
 
-    A subclass of ``Retries`` is asked for its pauses here, once.
+    An int means that many retries, with pauses of 1 second.  The pauses of a subclass of
+    `Retries` are read here, once.
 
     Raises:
-        InvalidError: if it is neither an int, nor a ``Retries``, nor None, or negative; or if
-            a subclass gives a pause that is none.
-        TypeError: in strict mode for True and False, and for a ``Retries`` whose
-            ``max_retries`` is not an int.
+        InvalidError: if ``retries`` is negative, or is not an int, a `Retries` or None; or if
+            the ``delay`` of a subclass does not return finite seconds from 0 on.
+        TypeError: in strict mode for True and False, for a `Retries` whose ``max_retries`` is
+            not an int, and for a pause that is not a number.
     """
     if retries is None:
         return None
     if isinstance(retries, Retries):
         if config.strict:
             _check_int(retries.max_retries)
-        return retries if type(retries) in (Retries, _Asked) else _Asked(retries, function_name)
+        return (
+            retries
+            if type(retries) in (Retries, _FixedPauses)
+            else _FixedPauses(retries, function_name)
+        )
     if isinstance(retries, bool):
         _check_int(retries)
     if not isinstance(retries, int):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -180,7 +191,8 @@ def _check_int(value: object) -> None:
 
 
 def _check_number(name: str, value: object, *, whole: bool = False) -> None:
-    # What cannot be compared is refused in either mode; Modal lets True and 2.5 pass here.
+    # Both modes refuse a value that cannot be compared with a number.  Modal accepts True and 2.5
+    # here, so strict mode does too.
     if not isinstance(value, (int, float)):
         raise _wrong_type(f"{name} must be a number, got {value!r}")
     if whole and not config.strict:

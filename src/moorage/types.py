@@ -1,8 +1,9 @@
-"""Values that describe functions, apps, inputs and objects, under Modal's names.
+"""Types: values that describe functions, apps, inputs and objects, under Modal's names.
 
-Owns no behaviour.  The fields are Modal's, so that programs which read or build
-them still run; most are made by nothing in this process.  `PoolStatistics` and its
-parts are ours, and are named here for annotations.
+Owns no behaviour.  The fields are Modal's, so that programs which read or build these values
+still run.  moorage itself makes only `FunctionCurrentStats`, `FunctionAutoscalerSettings` and
+`InputInfo` of the types defined here.  `PoolStatistics` and its parts are not Modal's; this
+module re-exports them for annotations.  Begin at `FunctionCurrentStats`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ SandboxRuntime: TypeAlias = Literal["gvisor", "vm"]
 
 
 class InputStatus(enum.IntEnum):
-    """What became of an input."""
+    """The state of an input: not finished (``PENDING``), or how it ended."""
 
     PENDING = 0
     SUCCESS = 1
@@ -60,7 +61,7 @@ class InputStatus(enum.IntEnum):
 
 
 class FileEntryType(enum.IntEnum):
-    """What a path in a volume is."""
+    """The kind of a path in a volume."""
 
     UNSPECIFIED = 0
     FILE = 1
@@ -71,7 +72,7 @@ class FileEntryType(enum.IntEnum):
 
 
 class FileType(enum.Enum):
-    """What a path in a sandbox is."""
+    """The kind of a path in a sandbox."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -79,7 +80,7 @@ class FileType(enum.Enum):
 
 
 class FileWatchEventType(enum.Enum):
-    """What happened to a watched path."""
+    """The kind of a change to a watched path."""
 
     Unknown = "Unknown"
     Access = "Access"
@@ -139,13 +140,13 @@ class VolumeInfo:
 
 @dataclass(frozen=True)
 class FunctionCurrentStats:
-    """Counts of one function, as they are now.
+    """The counts of one function at one moment.
 
     Attributes:
-        backlog: inputs accepted and not yet running.
-        num_total_runners: containers.
-        num_running_inputs: inputs that hold a slot.
-        input_headroom: free slots of the containers that take inputs.
+        backlog: the number of inputs in the queue.
+        num_total_runners: the number of containers that are ready or draining.
+        num_running_inputs: the number of inputs that hold a slot.
+        input_headroom: how many more inputs the ready containers could run at once.
     """
 
     backlog: int
@@ -156,7 +157,7 @@ class FunctionCurrentStats:
 
 @dataclass
 class InputInfo:
-    """One input in a graph of calls, with the inputs that it called as ``children``."""
+    """One input in a graph of calls; ``children`` are the inputs of the calls that it spawned."""
 
     input_id: str
     function_call_id: str
@@ -204,7 +205,7 @@ class FileInfo:
 
 @dataclass
 class FileWatchEvent:
-    """Something happened to watched paths."""
+    """One change to watched paths."""
 
     paths: list[str]
     type: FileWatchEventType
@@ -212,10 +213,10 @@ class FileWatchEvent:
 
 @dataclass(frozen=True)
 class FunctionAutoscalerSettings:
-    """Settings of one function's autoscaler.
+    """The bounds of one function's autoscaler.
 
-    ``scaledown_window`` in seconds, fractions too, None where none was set: the
-    autoscaler chooses.
+    ``scaledown_window`` is in seconds, and may have a fraction.  If it is None, the autoscaler
+    chooses.  If ``max_containers`` is None, only the capacity of the process limits it.
     """
 
     min_containers: int | None
@@ -226,11 +227,11 @@ class FunctionAutoscalerSettings:
 
 @dataclass(frozen=True)
 class FunctionInfo:
-    """How a function was set up; ``timeout`` and ``startup_timeout`` in seconds."""
+    """The options of a function; ``timeout`` and ``startup_timeout`` are in seconds."""
 
     @dataclass(frozen=True)
     class WebInfo:
-        """Where a web function is served."""
+        """The URL of a web function, and how it is served."""
 
         web_url: str
         method: str | None
@@ -253,14 +254,14 @@ class FunctionInfo:
 
     @dataclass(frozen=True)
     class BatchingInfo:
-        """What ``batched`` was given; ``wait_ms`` in milliseconds."""
+        """The arguments of ``batched``; ``wait_ms`` is in milliseconds."""
 
         max_batch_size: int
         wait_ms: int
 
     @dataclass(frozen=True)
     class ConcurrencyInfo:
-        """What ``concurrent`` was given."""
+        """The arguments of ``concurrent``."""
 
         max_inputs: int | None
         target_inputs: int | None
@@ -293,7 +294,7 @@ class FunctionInfo:
 
 
 class AppState(str, enum.Enum):  # noqa: UP042 - str() of it names the member, as in Modal
-    """What an app is doing."""
+    """The state of an app."""
 
     EPHEMERAL = "ephemeral"
     DETACHED = "detached"
@@ -306,7 +307,7 @@ class AppState(str, enum.Enum):  # noqa: UP042 - str() of it names the member, a
 
 @dataclass
 class AppLifecycle:
-    """When and by whom an app was made, deployed and stopped."""
+    """The state of an app, and when and by whom it was created, deployed and stopped."""
 
     state: AppState
     version: int | None

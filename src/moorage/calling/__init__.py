@@ -1,5 +1,7 @@
 """How functions are called, on the caller's side: `remote`, `spawn`, `map` and the others.
 
-Begin at `ways.Remote`, the most common way.  `waited.py` has the calls whose caller waits for
-the result, `function_call.py` those that are spawned, `maps.py` those with many inputs.
+Begin at `ways.Remote`, the most common way.  ``waited.py`` owns the calls whose caller waits
+for the result, ``function_call.py`` the spawned calls, ``registry.py`` how a spawned call is
+found by its id, ``maps.py`` the calls with many inputs, ``feeding.py`` how a map reads its
+inputs.
 """

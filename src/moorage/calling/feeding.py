@@ -1,19 +1,19 @@
-"""Feeding: how the inputs of a map are read from what the user gave.
+"""Feeding: how a map reads its inputs from the iterables that the user gave.
 
-Owns the three ways of feeding:
+Owns the three ways of feeding.  ``maps.py`` chooses the way.  Begin at `Rows.feed`, then
+`ThreadFeeder`, then `AsyncFeeder`.
 
-- The reader of the results itself feeds plain sequences (lists, tuples, ranges), in
-  growing chunks.  It fills the window before it passes a result on, because it feeds
-  nothing while the user works on that result.
-- One thread of the call feeds other iterables, because reading them may take time.  It
-  also feeds plain sequences if the backlog has a bound: the room there comes and goes
-  while the reader is busy.
-- A task on the reader's loop feeds asynchronous iterables.
+- `Rows`: the reader of the results feeds plain sequences (lists, tuples, ranges) itself, in
+  growing chunks.  The reader fills the window before it passes a result on, because the
+  reader feeds nothing while the user works on that result.
+- `ThreadFeeder`: one thread of the call feeds other iterables, because reading them may take
+  time.  The thread also feeds plain sequences if the backlog has a bound, because room in the
+  backlog comes and goes while the reader is busy.
+- `AsyncFeeder`: a task on the reader's loop feeds async iterables.
 
-All three read no further than the window of the call allows (the two others than the
-reader one row further, which waits for room), in a copy of the caller's context, and
-close the user's generators at the end.  ``maps.py`` chooses the way; begin at
-`Rows.feed` and `ThreadFeeder`.
+All three read in the caller's context (the thread and the task in a copy of it) and only as
+far as the window of the call allows.  The thread and the task read one row more, which waits
+for room.  The thread and the task close the user's generators at the end.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ from ..runtime.outcome import failure_of, user_frames
 from ..runtime.real import Real
 from ..runtime.waiting.async_waiters import make_async_waiter
 
-# The most inputs made before they are handed over.  The first chunk is one
-# input, each further one twice as large, so that none waits for a chunk.
+# The most inputs in one chunk: they are made first, and then submitted together.  The first
+# chunk is one input, and each further chunk is twice as large, so that the first inputs start
+# at once.
 CHUNK: Final = 256
 
 Row = tuple[Any, ...]
@@ -52,13 +53,13 @@ Row = tuple[Any, ...]
 
 
 class Fed(Protocol):
-    """What a feeder asks of the call it feeds."""
+    """The call of a map, as its feeder sees it: see ``maps.MapCall``."""
 
     @property
     def closed(self) -> bool: ...
     @property
     def drains(self) -> bool:
-        """Whether inputs are refused while those that were accepted are finished."""
+        """Whether the pool refuses new inputs while it finishes the accepted ones."""
         ...
 
     @property
@@ -72,7 +73,7 @@ class Fed(Protocol):
 
 
 def rows_of(iterables: tuple[Iterable[Any], ...], starred: bool) -> Iterator[Row]:
-    """One row from each step of all, or, starred, each element of the one as a row."""
+    """Iterate over the rows: tuples of ``zip``, or if `starred`, the only iterable's elements."""
     return map(_row, iterables[0]) if starred else zip(*iterables, strict=False)
 
 
@@ -81,7 +82,7 @@ def _row(element: Any) -> Row:
         return tuple(element)
     except TypeError:
         if isinstance(element, Iterable):
-            raise  # of the user's own code
+            raise  # The user's ``__iter__`` or ``__next__`` raised it.
     raise InvalidArgumentsError(
         f"starmap takes rows of arguments, got the element {element!r}; "
         f"write ({element!r},) for a row of one, or map instead of starmap"
@@ -92,18 +93,18 @@ def _way_to_iterate(kind: type[object]) -> object:
     return getattr(kind, "__iter__", None)
 
 
-# Ways to iterate that run no user code and never wait.  A subclass that leaves the
-# iteration alone has the same.
+# The ``__iter__`` methods that run no user code and never wait.  A subclass that does not
+# override ``__iter__`` counts too.
 _PLAIN: Final = frozenset(map(_way_to_iterate, (list, tuple, range, str, bytes, bytearray, deque)))
 
 
 def are_plain(iterables: tuple[object, ...]) -> bool:
-    """Whether all of `iterables` are sequences that are read at no cost."""
+    """Whether all of `iterables` are sequences: reading them never waits, and runs no user code."""
     return all(_way_to_iterate(type(iterable)) in _PLAIN for iterable in iterables)
 
 
 class Rows:
-    """Rows of arguments out of plain sequences, in growing chunks."""
+    """Feeds rows of arguments from plain sequences, in growing chunks."""
 
     __slots__ = ("_chunk", "_rows")
 
@@ -112,10 +113,14 @@ class Rows:
         self._chunk: int = 1
 
     def feed(self, call: Fed, at_least: int) -> bool:
-        """Add one chunk, and at least as many as were just taken, if the window has room.
+        """Submit one chunk of inputs, if the window has room.
+
+        Args:
+            at_least: how many results the reader has just passed on; the chunk has no fewer
+                inputs, if there is room.
 
         Returns:
-            Whether there are more rows, and the window has room for them.
+            Whether there may be more rows and the window has room for them.
         """
         room = call.room()
         if not room:
@@ -131,7 +136,7 @@ class Rows:
                 if len(rows) == count:
                     break
         except Exception as error:
-            # The results of the rows before it come first.
+            # The reader raises it after the results of the rows that come before.
             failure = error.with_traceback(user_frames(error.__traceback__))
         finally:
             try:
@@ -140,7 +145,8 @@ class Rows:
             except ExecutionError as error:
                 if not call.drains:
                     raise
-                # Those that were accepted are finished: their results come first.
+                # The pool finishes the inputs that it accepted, so their results come before
+                # this error.
                 call.finish_feeding(error)
                 refused = True
         if refused:
@@ -152,20 +158,23 @@ class Rows:
 
 
 class ThreadFeeder:
-    """A thread of the call that reads any iterables.  It ends with them, or with the call."""
+    """A thread of the call that reads any iterables.
+
+    The thread ends when the iterables end, or when the call is closed.
+    """
 
     def __init__(self, call: Fed, iterables: tuple[Iterable[Any], ...], starred: bool) -> None:
         self._call = call
         self._iterables = iterables
         self._starred = starred
-        # The most rows handed over at once.  Reading one more row of what is not plain
-        # may take long, and the rows before it must not wait for it.
+        # The most rows in one chunk.  Reading one more row of an iterable that is not plain
+        # may take long, and the rows before it must not wait for that row.
         self._most = CHUNK if are_plain(iterables) else 1
         clock = call.clock
         self._clock = clock
         self._virtual = clock.participants
         name = f"moorage-feeder-{call.target.name}"
-        # In the caller's context: its iterables may read context variables.
+        # In the caller's context, because the iterables may read context variables.
         self._thread = Real.Thread(target=capture().run, args=(self._main,), name=name, daemon=True)
         if self._virtual is not None:
             self._virtual.begin(self, name)
@@ -188,7 +197,8 @@ class ThreadFeeder:
     def _feed(self) -> None:
         call = self._call
         rows = rows_of(self._iterables, self._starred)
-        # The first chunk is one input, as in `Rows`: a full backlog refuses it alone.
+        # The first chunk is one input, as in `Rows`: a full backlog then refuses that input
+        # alone.
         chunk = 1
         try:
             for row in rows:
@@ -204,8 +214,8 @@ class ThreadFeeder:
                 try:
                     chunk_rows.extend(islice(rows, min(room, chunk) - 1))
                 finally:
-                    # A row that cannot be read ends the map; the rows before it, which
-                    # `extend` keeps, are run.
+                    # A row that cannot be read ends the map.  `extend` keeps the rows before
+                    # that row, and they run.
                     call.submit(chunk_rows)
                 chunk = min(chunk * 2, self._most)
         finally:
@@ -214,12 +224,12 @@ class ThreadFeeder:
                     iterable.close()
 
     def join(self) -> None:
-        """Wait for its end, which has come, or is about to."""
+        """Wait for the thread's end.  Called when the thread has ended or is about to end."""
         join_threads([self._thread], 1.0)
 
 
 class AsyncFeeder:
-    """A task on the loop of the reader that adds inputs from asynchronous sources."""
+    """A task on the reader's loop that submits inputs from async iterables."""
 
     def __init__(self, call: Fed, iterables: tuple[Any, ...], starred: bool) -> None:
         self._call = call
@@ -228,11 +238,11 @@ class AsyncFeeder:
         self._cancel: Callable[[], object]
         if Real._get_running_loop() is not None:
             task = Real.create_task(self._run(iterables), context=capture())
-            # Also of a task that was cancelled before its first step.
+            # The callback also runs for a task that was cancelled before its first step.
             task.add_done_callback(self._task_ended)
             self._cancel = task.cancel
         else:
-            # A system task, for there is no nursery here; the reader ends it.
+            # A system task, because there is no nursery here.  The reader ends the task.
             import trio
 
             scope = trio.CancelScope()
@@ -246,7 +256,7 @@ class AsyncFeeder:
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not self._call.closed:
-            # Before its first step, by somebody else: what was read is not all.
+            # User code cancelled the task before its first step, so not all inputs were read.
             self._call.finish_feeding(RemoteError(_CUT_SHORT))
         self._ended.wake()
 
@@ -257,11 +267,11 @@ class AsyncFeeder:
             self._ended.wake()
 
     def cancel(self) -> None:
-        """Stop reading.  The sources are closed in the task."""
+        """Stop reading.  The task closes the iterables."""
         self._cancel()
 
     async def wait_ended(self) -> None:
-        """Wait until the sources are closed, also in a caller that is being cancelled."""
+        """Wait until the task has closed the iterables, also if the caller is being cancelled."""
         if Real._get_running_loop() is not None:
             await self._ended.wait()
         else:
@@ -272,10 +282,11 @@ class AsyncFeeder:
 
 
 async def _feed_async(call: Fed, rows: AsyncGenerator[tuple[Any, ...], None]) -> None:
-    """Add inputs from asynchronous sources, and close them."""
+    """Submit an input for each row, as the window has room; close `rows` at the end."""
     error: BaseException | None = None
-    # Inputs that surely have room: only this adds to the window, which others never fill, as
-    # they do a backlog that has a bound.
+    # How many inputs surely have room.  Only this task adds to the window, so room in the
+    # window stays.  Other calls may fill a backlog that has a bound, so there it is asked
+    # before each input.
     left = 0
     try:
         async with aclosing(rows):
@@ -301,7 +312,7 @@ async def _feed_async(call: Fed, rows: AsyncGenerator[tuple[Any, ...], None]) ->
 
 
 def _cancelled_here() -> type[BaseException]:
-    """What a task of this loop is cancelled with."""
+    """The exception that cancels a task of this loop: that of asyncio or of trio."""
     if Real._get_running_loop() is not None:
         return asyncio.CancelledError
     import trio
@@ -309,7 +320,8 @@ def _cancelled_here() -> type[BaseException]:
     return trio.Cancelled
 
 
-# Unless the reader ended it, which then looks at it no more.
+# The error of a map whose feeding task user code cancelled.  If the reader cancelled the task,
+# the reader does not look at the error any more.
 _CUT_SHORT: Final = (
     "reading the inputs of a map was cancelled before their end; "
     "cancel the task that reads the results instead"
@@ -319,7 +331,7 @@ _CUT_SHORT: Final = (
 async def rows_of_async(
     iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...], starred: bool
 ) -> AsyncGenerator[Row, None]:
-    """As `rows_of`, where some are asynchronous; closes the user's generators."""
+    """As `rows_of`, but some iterables may be async.  Closes the user's generators at the end."""
     sources = [aiter(i) if isinstance(i, AsyncIterable) else iter(i) for i in iterables]
     try:
         while True:

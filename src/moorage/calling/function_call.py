@@ -1,9 +1,11 @@
-"""Spawned calls: handles for results that somebody asks for later.
+"""Spawned calls: calls whose results the caller gets later, with a handle.
 
-Owns `FunctionCall`, and the ways to wait for one or for several.  Which calls are found by
-their id, and for how long, is in ``registry.py``; the other kinds of calls are in
-``waited.py`` and ``maps.py``.  Begin reading at `FunctionCall._make`, then
-`FunctionCall.settled`, then `Get`.
+Owns `FunctionCall` and the ways to wait for one call (`Get`, `Iter`) or for several (`Gather`).
+``ways.py`` makes the calls; the engine calls `FunctionCall.settled` under the pool's lock.
+``registry.py`` owns which calls are found by their id, and for how long.  The other kinds of
+calls are in ``waited.py`` and ``maps.py``.
+
+Begin at `FunctionCall._make`, then `FunctionCall.settled`, then `Get`.
 """
 
 from __future__ import annotations
@@ -55,9 +57,13 @@ class Gather:
     __slots__ = ()
 
     def __call__(self, *function_calls: FunctionCall[T]) -> list[T]:
-        """The results of all, in the order given; the first error that comes is raised.
+        """Wait for all `function_calls`, and return their results in the order given.
 
-        The other calls go on when one fails.
+        Calls with many inputs count with their first input only.
+
+        Raises:
+            The error of the first call that fails, as soon as that call fails.  The other
+            calls go on.
         """
         warn_if_loop_runs("FunctionCall", "gather(...)", "await {}.gather.aio(...)")
         gathering: _Gathering | None = None
@@ -78,11 +84,11 @@ class Gather:
         except Exception as error:
             raise without_our_frames(error)
         finally:
-            # They lead to the error, and its traceback to this frame.
+            # Else a cycle: these variables -> the error -> its traceback -> this frame.
             del function_calls, gathering, self
 
     async def aio(self, *function_calls: FunctionCall[T]) -> list[T]:
-        """As calling it, for asyncio and trio."""
+        """As ``FunctionCall.gather(...)``, for asyncio and trio."""
         gathering: _Gathering | None = None
         try:
             gathering = _Gathering(function_calls)
@@ -105,27 +111,32 @@ class Gather:
 
 
 class _Group:
-    """Those calls of a gather that live by one clock."""
+    """The calls of one gather whose pools have the same clock."""
 
     __slots__ = ("clock", "open", "pool")
 
     def __init__(self, pool: Pool) -> None:
         self.clock: Clock = pool.clock
         self.pool: Pool = pool
-        self.open: int = 0  # how many are not settled; guarded by the lock of the gather
+        # How many inputs of the group are not settled.  Guarded by `_Gathering._lock`.
+        self.open: int = 0
 
 
 class _Gathering(Sequence[tuple[Pool, Input]]):
-    """One gather: what it waits for.  It joins each call once, and is told of each once.
+    """One gather: the inputs that it waits for.
 
-    The caller wakes when all calls of one clock have settled, or one has failed.  As a
-    sequence, it is what the search for deadlocks sees: the inputs that are not settled,
-    any of which may end the wait.  The search looks at a wait when it begins; so a caller
-    that is an input itself wakes, to begin anew, also when what is left may wait for it:
+    `join` registers with each call once, and each call reports once that it has settled.  The
+    caller wakes when all calls of one clock have settled, or when one call has failed.
 
-        1. the search sees that A gets on, so the wait for A and B ends,
-        2. B waits for this caller, and the search sees that A gets on,
-        3. A settles: nobody would look at B again.
+    The search for deadlocks reads this object as a sequence: the inputs that are not settled,
+    any of which may end the wait.  The search checks a wait only when the wait begins.  So a
+    caller that is an input itself also wakes, and begins a new wait, when the inputs that are
+    left may be waiting for this caller:
+
+        1. the caller waits for A and B; the search sees that A makes progress, so the wait
+           will end,
+        2. B begins to wait for this caller; the search sees that A makes progress,
+        3. A settles.  Without a new wait, the search would not check B again.
     """
 
     __slots__ = (
@@ -144,20 +155,22 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
 
     def __init__(self, calls: Sequence[FunctionCall[Any]]) -> None:
         self._inputs: list[Input] = []  # in the order of the results
-        # Those that were not settled, each once, and the calls that they are of.
+        # The inputs that were not settled when the gather began, each once; and their calls,
+        # in the same order.
         self._pending: list[tuple[Pool, Input]] = []
         self._calls: list[FunctionCall[Any]] = []
         self._call_of: dict[Input, FunctionCall[Any]] = {}
-        # Reentrant: 1. it is held, 2. a garbage collection runs the user's ``__del__``,
-        # 3. that settles one of the calls.
+        # Reentrant, because: 1. this thread holds the lock, 2. a garbage collection runs a
+        # user's ``__del__``, 3. the ``__del__`` settles one of the calls.
         self._lock = Real.RLock()
-        # Guarded by the lock.
-        self._wake: Wake | None = None
-        self._failed: Input | None = None  # the first one
-        # Before it in _pending all are settled.  A hint: it may lag behind.
+        # The fields from here to `_witness` are guarded by the lock.
+        self._wake: Wake | None = None  # wakes the caller; set while the caller waits
+        self._failed: Input | None = None  # the first input that failed
+        # A hint, which may lag behind: all inputs before this index of `_pending` are settled.
         self._first: int = 0
         self._is_watched: bool = False  # the search for deadlocks knows the wait
-        self._witness: Input | None = None  # which got on when it was last looked at
+        # The input that made progress when the gather last checked.
+        self._witness: Input | None = None
         self.groups: list[_Group] = []
         groups: dict[Clock, _Group] = {}
         for call in calls:
@@ -186,15 +199,18 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
             raise self._error(self._failed)
 
     def join(self) -> None:
-        """Be told when each is settled."""
+        """Have `_settled` called when each pending input is settled."""
         groups = {group.clock: group for group in self.groups}
         for (pool, input), call in zip(self._pending, self._calls, strict=True):
-            tell = partial(self._settled, groups[pool.clock], input)
-            if not call._add(input, tell, key=self):
-                tell()
+            report = partial(self._settled, groups[pool.clock], input)
+            if not call._add(input, report, key=self):
+                report()
 
     def waits(self, group: _Group, wake: Wake) -> bool:
-        """Whether there is still to wait for `group`; then `wake` is called when not."""
+        """Return whether the caller must wait for `group`; if so, `wake` is called later.
+
+        After `wake` the caller asks again.
+        """
         with self._lock:
             if self._failed is not None or not group.open:
                 return False
@@ -208,20 +224,20 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
         return any(group.open for group in self.groups)
 
     def leave(self) -> None:
-        """Be told of nothing more."""
+        """Undo `join` for the inputs that are not settled."""
         for (_, input), call in zip(self._pending, self._calls, strict=True):
             if input.outcome is None:
                 call._remove(input, self)
 
     def results(self) -> list[Any]:
-        """All results.
+        """Return all results, in the order of the calls.
 
         Raises:
-            What the first of them to fail failed with.
+            The error of the first call that failed.
         """
         if self._failed is not None:
             raise self._error(self._failed)
-        # None has failed: each that settled said so.
+        # No input has failed, because each settled input has reported its outcome.
         return [cast("Value", input.outcome).value for input in self._inputs]
 
     def _error(self, input: Input) -> BaseException:
@@ -229,7 +245,10 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
         return error_of(call._read(input))
 
     def _settled(self, group: _Group, input: Input) -> None:
-        """On the thread that settled `input`, without its pool's lock."""
+        """Record that `input` has settled, and wake the caller if needed.
+
+        Runs on the thread that settled `input`, without its pool's lock.
+        """
         with self._lock:
             group.open -= 1
             if type(input.outcome) is not Value:
@@ -242,15 +261,18 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
             wake()
 
     def _has_witness(self) -> bool:
-        """Whether one is left that surely gets on.  If not, the search looks closely."""
-        if self._witness is not None and _surely_gets_on(self._witness):
+        """Return whether some pending input surely makes progress.  Under the lock.
+
+        If not, the caller begins a new wait, and the search for deadlocks checks all inputs.
+        """
+        if self._witness is not None and _makes_progress(self._witness):
             return True
         pending = self._pending
         while self._first < len(pending) and pending[self._first][1].outcome is not None:
             self._first += 1
-        # Those that run are the first mostly, for they were queued in this order.
-        for _, input in pending[self._first : self._first + _LOOKED_AT]:
-            if _surely_gets_on(input):
+        # The running inputs are mostly the first ones, because pools queue in this order.
+        for _, input in pending[self._first : self._first + _MOST_CHECKED]:
+            if _makes_progress(input):
                 self._witness = input
                 return True
         return False
@@ -259,7 +281,9 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
 
     def __iter__(self) -> Iterator[tuple[Pool, Input]]:
         first = self._failed
-        if first is not None or not self.is_open:  # it is about to wake: one that is settled
+        # The caller is about to wake: show one settled input, so that the search sees that
+        # the wait ends.
+        if first is not None or not self.is_open:
             for pair in self._pending:
                 if first is None or pair[1] is first:
                     yield pair
@@ -276,25 +300,25 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[tuple[Pool, Input]]: ...
     def __getitem__(self, index: int | slice) -> Any:
-        left = list(self) or self._pending  # all may have settled just now
+        left = list(self) or self._pending  # empty if all inputs have settled just now
         return left[index]
 
 
-def _surely_gets_on(input: Input) -> bool:
+def _makes_progress(input: Input) -> bool:
     return input.outcome is None and input.state is InputState.RUNNING and not blockers_of(input)
 
 
-# How many inputs of a gather are looked at for one that gets on.
-_LOOKED_AT: Final = 16
+# The most inputs of a gather that `_has_witness` checks.  A limit, because a check for each
+# settled input over all pending inputs would be quadratic.
+_MOST_CHECKED: Final = 16
 
 
 class FunctionCall(Generic[R_co]):
-    """A spawned call: get its results, or cancel it, when and where you like.
+    """The handle of a spawned call: get its results or cancel it, from any thread or task.
 
-    Returned by ``Function.spawn``, with one input, and by
-    ``Function.experimental_spawn_map``, with many.  Any number of threads and
-    tasks may wait for it at once.  It can be found by its id until 10 minutes
-    after it settled; see `from_id`.
+    ``Function.spawn`` returns a call with one input, ``Function.experimental_spawn_map`` a call
+    with many inputs.  Any number of threads and tasks may wait for the call at once.  The call
+    can be found by its id until 10 minutes after it settled; see `from_id`.
     """
 
     __slots__ = (
@@ -319,23 +343,28 @@ class FunctionCall(Generic[R_co]):
         _settled_at: float | None
         _waiting: dict[int, dict[object, Wake]] | None
 
-    # Most calls have one input, and each takes its bytes: what others need besides is in
-    # `_ManyInputs` and `_UnknownCall`.
+    # Most calls have one input, so a slot for these two would waste memory in most calls.  The
+    # subclasses `_ManyInputs` and `_UnknownCall` have the slots.
     _many: tuple[Input, ...] = ()
     _unknown: str | None = None
 
     @staticmethod
     @FunctionWithAio
     def from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
-        """The call with this id, spawned in this process.
+        """Return the call with this id, if it was spawned in this process.
 
-        Lazy: no id is refused.  A call that is not found says so when it is used (`get`,
-        `cancel`, `num_inputs` and the others), by one of two errors:
+        `from_id` accepts every id and raises nothing.  If no call is found, each use of the
+        result (`get`, `cancel`, `num_inputs` and the others) raises one of two errors:
 
-        - `OutputExpiredError`, if the call settled more than 10 minutes ago, or 10,000
-          others have since (see `config`); or if the id is that of a ``remote`` or a
-          ``map``, which are not found by it;
-        - `NotFoundError`, if there was none.
+        - `OutputExpiredError`, if the call settled more than 10 minutes ago
+          (``config.findable_seconds``), or if 10,000 other calls
+          (``config.findable_calls``) have settled since; or if the id is that of a ``remote``
+          or a ``map``, which cannot be found by id;
+        - `NotFoundError`, if there was no such call.
+
+        Args:
+            function_call_id: the `object_id` of the call.
+            client: accepted; no effect.
         """
         call = registry.find(function_call_id)
         return FunctionCall._make_unknown(function_call_id) if call is None else call
@@ -352,22 +381,25 @@ class FunctionCall(Generic[R_co]):
     def _make(
         cls, target: Target, args: tuple[Any, ...] | None, kwargs: dict[str, Any]
     ) -> FunctionCall[Any]:
-        """A call with one input, or for `_make_many` with none yet."""
+        """Make a call with one input, or (for `_make_many`, with `args` None) with none yet."""
         call: FunctionCall[Any] = cls.__new__(cls)
         call.number = next_call_number()
         call.target = target
-        # `capture`, written out: this is on the way of each input.
+        # `capture`, inlined: this code runs for each input.
         call.context = context = copy_context()
         if decimal_context in context:
             own_decimal_context(context)
-        # Before its inputs may run: they may ask for their own call.
+        # `Function._submit` sets the pool before the inputs may run, because their code may
+        # look up its own call.
         call._pool = None
         call._first = None if args is None else Input(call, 0, args, kwargs or None)
-        # Set once somebody may find the call: see `findable.Registry`.
+        # Set when the call's id is given out, or when it becomes the child or the spawner of
+        # another call: see `registry.Registry`.
         call._record = None
         # When the last input settled, by the pool's clock.  Written under the pool's lock.
         call._settled_at = None
-        # Guarded by the pool's lock: those to wake when an input is settled, by its index.
+        # Guarded by the pool's lock: whom to wake when an input is settled, by the input's
+        # index, then by the key of `_add`.
         call._waiting = None
         return call
 
@@ -400,7 +432,13 @@ class FunctionCall(Generic[R_co]):
 
     @property
     def object_id(self) -> str:
-        """The id of the call, the one its code sees as ``current_function_call_id()``."""
+        """The id of the call, for `from_id`.
+
+        The call's own code gets the same id from ``current_function_call_id()``.
+
+        Raises:
+            AttributeError: in strict mode, if `from_id` found no call.
+        """
         if self._unknown is not None and config.strict:
             raise AttributeError(
                 f"FunctionCall.from_id({self._unknown!r}) has no object_id: "
@@ -409,7 +447,7 @@ class FunctionCall(Generic[R_co]):
         return self._unknown or self._give_out_id()
 
     def _give_out_id(self) -> str:
-        """The id, for somebody who may look the call up by it from now on."""
+        """Return the id, and make the call findable by it from now on."""
         shown = call_id(self.number)
         record = self._record
         if record is None or not record.is_named:
@@ -417,7 +455,10 @@ class FunctionCall(Generic[R_co]):
         return shown
 
     def settled(self, input: Input, /) -> Wake | None:
-        """For the engine: see `runtime.input.Call`."""
+        """Note that the only input has settled; see `runtime.input.Call`.
+
+        The engine calls this under the pool's lock, and calls what this returns without it.
+        """
         assert self._pool is not None
         self._settled_at = self._pool.clock.now()
         ending = _EndedCall()
@@ -425,8 +466,8 @@ class FunctionCall(Generic[R_co]):
         return ending
 
     def _ended(self, ended: _EndedCall) -> None:
-        """The last input has settled.  Without the pool's lock."""
-        # Before anybody hears of the end, and looks for the call.
+        """Wake the waiters after the last input has settled.  Without the pool's lock."""
+        # Before the wakes: a woken caller may look for the call in the registry at once.
         if self._record is not None:
             registry.settled(self)
         waiting = self._waiting
@@ -435,19 +476,20 @@ class FunctionCall(Generic[R_co]):
             for wakes in waiting.values():
                 for wake in wakes.values():
                     wake()
-        self._let_context_go(ended)
+        self._drop_context(ended)
 
-    def _let_context_go(self, ended: _EndedCall) -> None:
-        """Keep of the context only whose code spawned the call, while that code runs.
+    def _drop_context(self, ended: _EndedCall) -> None:
+        """Drop the context of the settled call, except for the input that spawned the call.
 
-        The context holds the spawning input, and with it that input's call: a job that
-        spawns its successor would keep all jobs there ever were.  The inputs lead no longer
-        here but to `ended`, so that the call is gone with its handle.
+        That input stays only while its code runs.  The full context holds the spawning input,
+        and so that input's call: a job that spawns its successor would keep all earlier jobs
+        in memory.  From now on the inputs refer to `ended` and not to this call, so the call
+        is freed with its handle.
         """
         inputs = self._inputs
         for input in inputs:
             if input.state is not _SETTLED:
-                return  # its code runs on, or is about to begin, in this context
+                return  # the input's code still runs, or is about to begin, in this context
         caller = self.context.get(running_input, _OUTSIDE)
         while caller is not None and caller is not _OUTSIDE and caller.outcome is not None:
             caller = caller.call.context.get(running_input, _OUTSIDE)
@@ -462,37 +504,38 @@ class FunctionCall(Generic[R_co]):
         for input in inputs:
             input.call = ended
         if self._record is not None and self._record.children is not None:
-            # Their contexts lead here, as what this call spawned leads there.
+            # The contexts of the settled children refer to this call's input.
             for _, child in registry.children(self):
                 if child._settled_at is not None:
-                    child._let_context_go(_EndedCall())
+                    child._drop_context(_EndedCall())
         let_go(gone)
 
     @property
     def get(self) -> Get[R_co]:
-        """``get(timeout=None)`` waits for the result; ``await get.aio(timeout=None)`` too."""
+        """``get(timeout=None)`` waits for the result; ``await get.aio(timeout=None)`` likewise."""
         return Get(self)
 
     @property
     def iter(self) -> Iter[R_co]:
-        """``iter()`` gives the results of all inputs, in order; ``iter.aio()`` too."""
+        """``iter()`` yields the results of all inputs, in order; ``iter.aio()`` likewise."""
         return Iter(self)
 
     @MethodWithAio
     def num_inputs(self) -> int:
-        """How many inputs the call has: 1, unless it was spawned by a map."""
+        """Return how many inputs the call has: 1, unless ``experimental_spawn_map`` made it."""
         self._started_pool()
         return len(self._inputs)
 
     @MethodWithAio
     def cancel(self, terminate_containers: bool = False) -> None:
-        """Cancel its inputs: dropped if queued, cancelled in their code if they run.
+        """Cancel all inputs of the call.
 
-        Harmless on a call that is settled.
+        A queued input is removed from the queue.  A running input is cancelled inside its
+        code: see `InputCancellation`.  Does nothing to settled inputs.
 
         Args:
-            terminate_containers: accepted; only these inputs end here, never
-                their neighbours in the same container.
+            terminate_containers: accepted; no effect.  Only the inputs of this call are
+                cancelled, and other inputs in the same container go on.
         """
         pool = self._started_pool()
         if pool.forked:
@@ -501,14 +544,17 @@ class FunctionCall(Generic[R_co]):
 
     @MethodWithAio
     def get_call_graph(self) -> list[InputInfo]:
-        """Its inputs, each with the calls that it spawned and that can still be found."""
+        """Return the inputs of the call, each with the calls that it spawned as children.
+
+        Calls that can no longer be found are not among the children.
+        """
         self._started_pool()
         with uninterruptible:
             return _graph(self)
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> FunctionCall[R_co]:
-        """Itself: there is nothing to fetch."""
+        """Return the call itself: there is nothing to fetch."""
         self._started_pool()
         return self
 
@@ -525,10 +571,10 @@ class FunctionCall(Generic[R_co]):
 
     @uninterruptible
     def _add(self, input: Input, wake: Wake, *, key: object = None) -> bool:
-        """Have `wake` called when `input` is settled; false if it is already.
+        """Have `wake` called when `input` is settled; false if `input` is settled already.
 
         Args:
-            key: for `_remove`; `wake` itself if None.
+            key: what `_remove` takes; `wake` itself if None.
         """
         with self._started_pool().lock:
             if input.outcome is not None:
@@ -549,7 +595,11 @@ class FunctionCall(Generic[R_co]):
                 waiting.pop(key, None)
 
     def _read(self, input: Input, /) -> Outcome:
-        """The outcome of `input`, for somebody who waited for it."""
+        """Return the outcome of the settled `input`, for a caller who asked for it.
+
+        If the input failed and the registry keeps the call, the registry soon clears the
+        frames of the error.
+        """
         outcome = input.outcome
         assert outcome is not None
         if type(outcome) is Failure and self._record is not None:
@@ -566,8 +616,8 @@ class FunctionCall(Generic[R_co]):
         number = call_number(shown or "")
         if number is not None and number < next_call_number():
             return OutputExpiredError(
-                f"the call {shown} settled too long ago to be found by its id, or was "
-                "not spawned, as those of remote() and map() are not; keep the FunctionCall that "
+                f"the call {shown} settled too long ago to be found by its id, or was made by "
+                "remote() or map(), whose calls are never found by id; keep the FunctionCall that "
                 "spawn() gives, or raise config.findable_seconds and config.findable_calls"
             )
         return NotFoundError(
@@ -587,12 +637,12 @@ class FunctionCall(Generic[R_co]):
 
 
 class _ManyInputs(FunctionCall[R_co]):
-    """A call with many inputs, or none."""
+    """A call of ``experimental_spawn_map``: any number of inputs, also none."""
 
     __slots__ = ("_many", "_unsettled")
 
     if TYPE_CHECKING:
-        # Guarded by the pool's lock: how many inputs are not settled yet.
+        # How many inputs are not settled.  Guarded by the pool's lock.
         _unsettled: int
 
     def settled(self, input: Input, /) -> Wake | None:
@@ -611,18 +661,18 @@ class _ManyInputs(FunctionCall[R_co]):
 
 
 class _UnknownCall(FunctionCall[R_co]):
-    """What `FunctionCall.from_id` gives for an id that is not found."""
+    """The result of `FunctionCall.from_id` for an id that is not found."""
 
     __slots__ = ("_unknown",)
 
 
-# They differ in what they hold, and to users all are one class.
+# These classes differ only in their slots; users see one class.
 for _kind in (_ManyInputs, _UnknownCall):
     _kind.__name__ = _kind.__qualname__ = FunctionCall.__name__
 
 
 class Get(Generic[R_co]):
-    """``FunctionCall.get``."""
+    """``FunctionCall.get``: wait for the result of one input."""
 
     __slots__ = ("_call",)
 
@@ -633,13 +683,16 @@ class Get(Generic[R_co]):
         """Wait for the result and return it.
 
         Args:
-            timeout: seconds to wait at most; no limit if None.
-            index: which input's, of a call with many.
+            timeout: the most seconds to wait; no limit if None.  0 does not wait.
+            index: the index of the input, for a call with many inputs.
 
         Raises:
-            TimeoutError: the builtin one, if `timeout` seconds pass first; the
-                call goes on.
+            TimeoutError: the builtin one, if the call has no result after `timeout` seconds.
+                The call goes on.
             InputCancelledError: if the call was cancelled.
+            InvalidIndexError: if there is no input with this index.
+            OutputExpiredError, NotFoundError: if `from_id` found no call.
+            Exception: the error of the user's code, if the input failed.
         """
         call = self._call
         try:
@@ -662,10 +715,11 @@ class Get(Generic[R_co]):
         try:
             raise error_of(outcome)
         finally:
-            del outcome, input, call, self  # they lead to the error, and it to this frame
+            # Else a cycle: these variables -> the error -> its traceback -> this frame.
+            del outcome, input, call, self
 
     async def aio(self, timeout: float | None = None, *, index: int = 0) -> R_co:
-        """As calling it, for asyncio and trio."""
+        """As ``get(...)``, for asyncio and trio."""
         call = self._call
         try:
             input = call._input_at(index)
@@ -700,7 +754,7 @@ class Get(Generic[R_co]):
 
 
 class Iter(Generic[R_co]):
-    """``FunctionCall.iter``."""
+    """``FunctionCall.iter``: the results of all inputs, in order."""
 
     __slots__ = ("_call",)
 
@@ -708,9 +762,15 @@ class Iter(Generic[R_co]):
         self._call = call
 
     def __call__(self, *, start: int = 0, end: int | None = None) -> Iterator[R_co]:
-        """The results from input `start` up to, without, `end`; waits for each in turn.
+        """Yield the results of the inputs `start` to `end`, without `end`; wait for each.
 
-        The first error is raised in its place.
+        Args:
+            start: the index of the first input.
+            end: the index after the last input; all inputs from `start` if None.
+
+        Raises:
+            InvalidIndexError: if the call has no such inputs.
+            Exception: the error of an input that failed, after the results before it.
         """
         call = self._call
         try:
@@ -720,7 +780,7 @@ class Iter(Generic[R_co]):
             raise without_our_frames(error)
 
     async def aio(self, *, start: int = 0, end: int | None = None) -> AsyncIterator[R_co]:
-        """As calling it, for ``async for``."""
+        """As ``iter(...)``, for ``async for``."""
         call = self._call
         try:
             for index in _indices(call, start, end):
@@ -741,8 +801,8 @@ def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
 
 
 def _graph(root: FunctionCall[Any]) -> list[InputInfo]:
-    """The inputs of `root`, with those of the calls that each spawned."""
-    # Not by recursion: a job that spawns its successor makes a long chain.
+    """Return the inputs of `root`, each with the inputs of the calls that it spawned."""
+    # No recursion: a job that spawns its successor makes a chain that may be too deep for it.
     found: list[InputInfo] = []
     pending: list[tuple[FunctionCall[Any], list[InputInfo]]] = [(root, found)]
     while pending:
@@ -776,15 +836,16 @@ def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> I
 
 
 class _EndedCall:
-    """In the place of a spawned call that has settled, for its inputs.
+    """Replaces a settled call as the ``call`` of its inputs.
 
-    Before that, it is what is to be done when the call has settled: it is called once, and
-    lets go of the call, because parked workers keep this.
+    At first this object is the effect of settling: the engine calls it once, without the pool's
+    lock.  It then drops its reference to the call, because idle workers keep this object.
     """
 
     __slots__ = ("call", "context", "number", "target")
 
-    # Set by whoever makes it: an ``__init__`` would be one more call for each input.
+    # The code that makes the object sets the fields: an ``__init__`` would cost one more call
+    # for each input.
     call: FunctionCall[Any] | None
     context: Context
     number: int
@@ -794,8 +855,9 @@ class _EndedCall:
         call, self.call = self.call, None
         if call is None:
             return
+        # The common case: the call is not in the registry, and nobody waits for the result.
         if call._record is None and call._waiting is None:
-            call._let_context_go(self)  # nobody looks for it, and nobody waits: as mostly
+            call._drop_context(self)
         else:
             call._ended(self)
 
@@ -804,9 +866,11 @@ class _EndedCall:
 
 
 _SETTLED: Final = InputState.SETTLED
-# In the place of the context of a call that has settled: nobody, or a hook, spawned it.
+# Replace the context of a settled call that was spawned by code outside of any input, or by a
+# hook.
 _NOTHING: Final = Context()
 _IN_HOOK: Final = hook_context()
+# The default for `running_input`, which is None inside a hook.
 _OUTSIDE: Final = cast(Input, object())
 
 
@@ -817,8 +881,8 @@ def wait_here(
     call: FunctionCall[object],
     input: Input,
 ) -> None:
-    """Block this thread for a spawned call, for `timeout` seconds at most."""
-    if timeout is None or timeout > 0:  # else it asks, and blocks nobody
+    """Block this thread until `input` is settled, for `timeout` seconds at most."""
+    if timeout is None or timeout > 0:  # else `get` only asks and blocks nothing
         warn_if_loop_runs(written(call.target), "spawn(...).get()", "await {}.spawn(...).get.aio()")
     try:
         park_for(pool, waiter, input, timeout)

@@ -1,8 +1,10 @@
-"""Maps: one call with many inputs, a window of them under way at a time.
+"""Maps: one call with many inputs, of which a window is submitted at a time.
 
-Owns the window of undelivered results, their order, and what ends a map early.
-How inputs are read is in ``feeding.py``.  The results' bookkeeping is guarded by
-the pool's lock: it changes in the same step that settles an input.
+Owns the window of undelivered results, the order of the results, and what ends a map early.
+``ways.py`` makes the `MapResults`; ``feeding.py`` reads the inputs.  The pool's lock guards the
+bookkeeping of the results, because it changes in the same step that settles an input.
+
+Begin at `MapResults`, then `_results`, then `_Reading.next_results`, then `MapCall`.
 """
 
 from __future__ import annotations
@@ -45,18 +47,20 @@ from .waited import clean_up_soon, error_of, sits_in_step, warn_if_loop_runs, wr
 R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
 
-# Results delivered before the window moves on.  Sequences are read on, and the
-# feeder woken, this often while a reader works through many results at once.
+# The most results in one slice.  After each slice the window moves on: the reader submits more
+# of a sequence, or wakes the feeder.  So the window also moves while the reader works through
+# many results that are there at once.
 SLICE: Final = 128
 
-# Inputs that a reader which feeds puts in before it passes on the first result.
+# A reader that feeds submits this many inputs before it passes on the first result, or as many
+# as the window allows.
 FILLED: Final = 1000
 
 
 class MapCall:
     """The call that the inputs of one map share.
 
-    One reader takes the results; the reader or one feeder adds inputs.
+    One reader takes the results.  The reader or one feeder submits the inputs.
     """
 
     __slots__ = (
@@ -90,22 +94,28 @@ class MapCall:
         self.window: int = window
         # Guarded by the pool's lock.  Invariant: submitted - delivered <= window.
         self.submitted: int = 0
-        self.taken: int = 0  # by the reader, which may hold some back to keep the order
-        self.delivered: int = 0
-        # Settled, in that order, not yet taken.  Invariant: empty once it is closed, as an
-        # input leads to its call: what nobody reads would wait for the collector.
+        # Results that the reader has taken.  The reader may keep some of them back, to pass
+        # results on in order.
+        self.taken: int = 0
+        self.delivered: int = 0  # results that the reader has passed on
+        # Inputs that are settled and not taken, in the order in which they settled.  Invariant:
+        # empty once the map is closed, because an input refers to its call and back: unread
+        # inputs would be a cycle, and stay until a garbage collection.
         self.done: list[Input] = []
-        # Invariant: its inputs that are not settled.  So whoever closes the map finds them
-        # without a look at the inputs of other calls.
+        # Invariant: the inputs of this map that are not settled.  So closing the map finds
+        # them without a search through the inputs of other calls.
         self.unsettled: set[Input] = set()
-        self.forget: Callable[[Input], object] = self.unsettled.remove  # as each input asks
-        self.handed_over: int = 0  # of the submitted ones, those that the pool has
-        self.exhausted: bool = False
-        self.feeder_error: BaseException | None = None
-        self.reader_wake: Wake | None = None
-        self.feeder_wake: Wake | None = None
-        self.closed: bool = False
-        self.last: Input | None = None  # submitted, where the backlog has a bound
+        # Looked up once, because `settled` calls it for each input.
+        self.forget: Callable[[Input], object] = self.unsettled.remove
+        # How many of the submitted inputs the pool has.  Written without the lock by `submit`.
+        self.handed_over: int = 0
+        self.exhausted: bool = False  # no more inputs come
+        self.feeder_error: BaseException | None = None  # why reading the inputs failed
+        self.reader_wake: Wake | None = None  # set while the reader waits for results
+        self.feeder_wake: Wake | None = None  # set while the feeder waits for room
+        self.closed: bool = False  # the reader takes no more results
+        # The input that was submitted last.  Set only if the backlog has a bound.
+        self.last: Input | None = None
 
     @property
     def clock(self) -> Clock:
@@ -121,17 +131,20 @@ class MapCall:
             self.done.append(input)
         wake = self.reader_wake
         if wake is not None:
-            # Once for all results that come before the reader looks.
+            # One wake is enough for all results that come until the reader takes them.
             self.reader_wake = None
         return wake
 
     def is_bounded(self) -> bool:
-        """Whether the backlog of the pool has a bound."""
+        """Return whether the pool's backlog has a bound."""
         return self.pool.backlog.most is not None
 
     @uninterruptible
     def submit(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Hand over the inputs with these arguments.  Called by one thread or task."""
+        """Submit inputs with these arguments to the pool.
+
+        Only one thread or task calls this: the feeder, or the reader if it feeds.
+        """
         first = self.submitted
         kwargs = self.kwargs
         inputs = [Input(self, first + i, row, kwargs) for i, row in enumerate(rows)]
@@ -144,35 +157,39 @@ class MapCall:
             if bounded:
                 self.last = inputs[-1]
         try:
-            # Refused, if at all, at its beginning: once begun it waits for room.
+            # A full backlog may refuse the first inputs of a map.  Later inputs wait outside
+            # for room.
             self.pool.submit(inputs, may_stand_outside=first > 0)
         except (ExecutionError, ResourceExhaustedError):
-            # Not accepted: the run is being left, or the backlog is full.  The reader
-            # must not wait for them.
+            # The pool did not accept these inputs, because the run is being left or the backlog
+            # is full.  The reader must not wait for their results.
             with self.pool.lock:
                 self.submitted = first
                 self.unsettled.difference_update(inputs)
             raise
-        # Only a submit makes it stand outside: if it does not, it never will.
+        # Only `Pool.submit` puts an input outside: an input that is not outside now never will
+        # be.
         if bounded and inputs[-1].state is InputState.OUTSIDE:
-            self.pool.when_let_in(inputs[-1], self._go_on)
-        self.handed_over = first + len(inputs)  # before the look at `closed`: see `_to_cancel`
+            self.pool.when_let_in(inputs[-1], self._on_let_in)
+        self.handed_over = first + len(inputs)  # before `closed` is read: see `_to_cancel`
         if self.closed:
-            # The reader has gone meanwhile, and may have cancelled what there
-            # was just before these came.
+            # The map was closed meanwhile, maybe just before these inputs came, so that nothing
+            # else cancels them.
             self.last = None
             self.pool.cancel_all(inputs)
 
     @uninterruptible
     def take(self, wake: Wake) -> tuple[list[Input], bool]:
-        """What has been settled, and whether that is all there will be.
+        """Take the settled inputs; also return whether no more results come after them.
 
-        If there is nothing yet, `wake` is called when there is.
+        If there is none yet and more may come, `wake` is called when there is one.
         """
         with self.pool.lock:
-            # Never the list itself: results come into it as soon as the lock is let go.
+            # The list is replaced, not shared: new results come into `self.done` as soon as the
+            # lock is released.
             done, self.done = self.done, []
-            # Closed by another thread or task: what it dropped never comes.
+            # True if another thread or task closed the map.  Then the dropped results never
+            # come, so the reader must not wait for them.
             end = self.closed
             if not end:
                 if not done and (not self.exhausted or self.taken < self.submitted):
@@ -184,7 +201,10 @@ class MapCall:
 
     @uninterruptible
     def deliver(self, count: int) -> None:
-        """The reader has passed on `count` more results: there is room for as many inputs."""
+        """Note that the reader has passed on `count` more results, and wake the feeder.
+
+        The window then has room for `count` more inputs.
+        """
         feeder: Wake | None = None
         with self.pool.lock:
             self.delivered += count
@@ -194,14 +214,18 @@ class MapCall:
 
     @uninterruptible
     def room(self, wake: Wake | None = None) -> int:
-        """How many inputs may be added; if none, `wake` is called when some may."""
+        """Return how many inputs may be submitted now.
+
+        If 0 and the map is open, `wake` is called when there may be room.
+        """
         with self.pool.lock:
             if self.closed:
                 return 0
             room = self.window - (self.submitted - self.delivered)
             fits = self.pool.room_in_backlog(self.target.is_async)
             if fits is not None:
-                # One goes and stands outside if none fits, to have its turn in the line.
+                # If no input fits into the backlog, one is submitted and stands outside, so that
+                # this map has its turn among the inputs that stand outside.
                 outside = self.last is not None and self.last.state is InputState.OUTSIDE
                 room = 0 if outside else min(room, max(1, fits))
             if room <= 0 and wake is not None:
@@ -209,8 +233,11 @@ class MapCall:
             return max(room, 0)
 
     @uninterruptible
-    def _go_on(self) -> None:
-        """The backlog let in what stood outside: more may be added, by whoever adds."""
+    def _on_let_in(self) -> None:
+        """Wake the feeder and the reader: the backlog has accepted the input that stood outside.
+
+        One of the two submits more inputs.
+        """
         with self.pool.lock:
             feeder, self.feeder_wake = self.feeder_wake, None
             reader, self.reader_wake = self.reader_wake, None
@@ -220,7 +247,7 @@ class MapCall:
 
     @uninterruptible
     def finish_feeding(self, error: BaseException | None = None) -> None:
-        """There are no more inputs, or reading them raised `error`."""
+        """Note that no more inputs come, because there are no more or reading raised `error`."""
         with self.pool.lock:
             self.exhausted = True
             self.feeder_error = error
@@ -229,19 +256,24 @@ class MapCall:
             wake()
 
     def _to_cancel(self) -> list[Input]:
-        """The inputs that whoever closes the map cancels, in their order.  Under the pool's lock.
+        """Return the inputs to cancel when the map is closed, in their order.
 
-        Those that the pool does not have yet are left to the feeder:
-            1. it notes the inputs in `unsettled`,
-            2. the reader closes the map, and cancels all that the pool has,
-            3. the feeder hands them over, finds the map closed, and cancels them.
+        Under the pool's lock.  Inputs that the pool does not have yet are not among them,
+        because the feeder cancels those:
+
+            1. the feeder adds the inputs to `unsettled`,
+            2. the reader closes the map, and cancels all inputs that the pool has,
+            3. the feeder submits its inputs, sees that the map is closed, and cancels them.
         """
         handed_over = [input for input in self.unsettled if input.index < self.handed_over]
         return sorted(handed_over, key=lambda input: input.index)
 
     @uninterruptible
     def close(self) -> None:
-        """The reader has gone: cancel what is left.  Once; more often is harmless."""
+        """Cancel the inputs that are not settled: the reader takes no more results.
+
+        Further calls do nothing.
+        """
         if self.pool.forked:
             return
         with self.pool.lock:
@@ -250,7 +282,7 @@ class MapCall:
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
             reader, self.reader_wake = self.reader_wake, None
-            done = self._let_inputs_go()
+            done = self._take_unread()
             unsettled = self._to_cancel()
         done.clear()
         for wake in (feeder, reader):
@@ -261,22 +293,22 @@ class MapCall:
 
     @uninterruptible
     def finish(self) -> None:
-        """All results are taken."""
+        """Close the map after the reader has taken all results."""
         if self.pool.forked:
             return
         with self.pool.lock:
             if self.closed:
                 return
             self.closed = True
-            done = self._let_inputs_go()
+            done = self._take_unread()
         done.clear()
         self.pool.close_call()
 
     @uninterruptible
     def failed(self) -> None:
-        """A result was an error that ends the map: what has not started is cancelled.
+        """Close the map after an error that ends it, and cancel the inputs that do not run.
 
-        What runs already runs on, and its results are dropped.
+        Running inputs go on, and their results are dropped.
         """
         if self.pool.forked:
             return
@@ -285,7 +317,7 @@ class MapCall:
                 return
             self.closed = True
             feeder, self.feeder_wake = self.feeder_wake, None
-            done = self._let_inputs_go()
+            done = self._take_unread()
             unsettled = self._to_cancel()
         done.clear()
         if feeder is not None:
@@ -293,8 +325,12 @@ class MapCall:
         self.pool.cancel_waiting(unsettled)
         self.pool.close_call()
 
-    def _let_inputs_go(self) -> list[Input]:
-        """It is closed: forget what nobody reads.  Under the lock, without which they die."""
+    def _take_unread(self) -> list[Input]:
+        """Remove the inputs that nobody reads from a map that was closed.  Under the pool's lock.
+
+        The caller drops the inputs after releasing the lock, because dropping them may run
+        users' destructors.
+        """
         gone, self.done = self.done, []
         if self.last is not None:
             gone.append(self.last)
@@ -303,14 +339,14 @@ class MapCall:
 
 
 OpenMap = Callable[[], MapCall]
-"""Makes the call, and keeps its pool open for it."""
+"""Makes the call of a map, and keeps the pool open for it: see `Pool.open_call`."""
 
 
 class MapResults(Generic[R_co]):
-    """The results of a map, for ``for`` or, made by ``map.aio``, for ``async for``.
+    """The results of a map: for ``for``, or for ``async for`` if ``map.aio`` made them.
 
-    Lazy: nothing is read or started before the first step.  Closing or
-    dropping it cancels what is left.
+    Lazy: no input is read or started before the first step.  Closing or dropping the results
+    cancels the inputs that are not settled.
     """
 
     def __init__(
@@ -323,7 +359,7 @@ class MapResults(Generic[R_co]):
         starred: bool = False,
         name: str = "map",
     ) -> None:
-        # The generators hold no reference to self, so that dropping it drops them.
+        # The generators hold no reference to self, so dropping the results drops the generators.
         self._reading: _Reading = _Reading(
             open_map, iterables, ordered, return_exceptions, starred, name
         )
@@ -349,22 +385,27 @@ class MapResults(Generic[R_co]):
             raise without_our_frames(error)
 
     def close(self) -> None:
-        """Cancel what is left.  Harmless if it has ended or never began."""
-        # First: a thread that sits in the next step cannot be closed from here.
+        """Cancel the inputs that are not settled.
+
+        Does nothing if the map has ended or never began.
+        """
+        # Before the generator is closed: a generator in whose step another thread waits
+        # cannot be closed.  Closing the map ends that step.
         self._reading.close()
         if Real.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:
             self._steps.close()
 
     async def aclose(self) -> None:
         """As `close`, for ``async for``."""
-        # First: another task may sit in the next step, which ends then.
+        # Before the generator is closed: another task may wait in a step of the generator.
+        # Closing the map ends that step.
         self._reading.close()
         if not sits_in_step(self._async_steps):
             await self._async_steps.aclose()
 
 
 class _Reading:
-    """The reader of one map: all it does but waiting, be it blocking or awaiting."""
+    """The reader of one map, without its waits: `_results` blocks, `_results_async` awaits."""
 
     def __init__(
         self,
@@ -376,21 +417,23 @@ class _Reading:
         name: str,
     ) -> None:
         self._open_map = open_map
-        self.name = name  # of the way it was called
+        self.name = name  # how the user called it: "map", "starmap" or "for_each"
         self.iterables = iterables
         self._ordered = ordered
-        self.starred = starred  # one iterable, whose elements are whole rows
+        self.starred = starred  # there is one iterable, and its elements are whole rows
         self.return_exceptions = return_exceptions
-        self._call: MapCall | None = None  # once begun
-        self._rows: Rows | None = None  # if the reader itself reads the inputs
-        self._turn = 0  # the index of the next result, if they are ordered
-        self._early: dict[int, Input] = {}  # those that came before their turn
-        self._due: list[Input] = []  # in their turn, not yet passed on
-        self._passed = 0  # to the reader, in the last slice
+        # Only the thread or task that reads the results writes the fields below; `close` reads
+        # `_call` from any thread.
+        self._call: MapCall | None = None  # set by `begin`
+        self._rows: Rows | None = None  # set if the reader itself feeds
+        self._turn = 0  # the index of the next result, if the results are ordered
+        self._early: dict[int, Input] = {}  # results that came before their turn, by index
+        self._due: list[Input] = []  # results whose turn it is, not yet passed on
+        self._passed = 0  # how many results the last slice had
         self.ended = False
 
     def begin(self) -> MapCall:
-        """Make the call, and decide whether this reader feeds it or a feeder does."""
+        """Make the call, and decide whether the reader or a feeder feeds it."""
         self._call = call = self._open_map()
         if are_plain(self.iterables) and not call.is_bounded():
             self._rows = Rows(rows_of(self.iterables, self.starred))
@@ -405,9 +448,12 @@ class _Reading:
         return self._rows is None
 
     def next_results(self, call: MapCall, wake: Wake) -> list[Input] | None:
-        """The results whose turn it is, `SLICE` at most; none at the end.
+        """Return the results whose turn it is, at most `SLICE`; an empty list at the end.
 
-        None if there is nothing yet: then `wake` is called when there may be.
+        None if there is no result yet: then `wake` is called when there may be one.
+
+        Raises:
+            InputCancelledError: if another thread or task closed the results.
         """
         passed, self._passed = self._passed, 0
         if passed:
@@ -415,12 +461,12 @@ class _Reading:
         while True:
             reads = self._rows is not None and not call.exhausted
             if reads and self._rows is not None:
-                # The window is filled before a result is passed on: the user may work
-                # on that result for long, and the containers would stand idle.
+                # Fill the window before passing a result on: the user may work on that result
+                # for a long time, and the containers would be idle meanwhile.
                 while self._rows.feed(call, passed):
                     passed = 0
                     if call.done and call.submitted - call.delivered >= FILLED:
-                        break  # a very wide window is filled on the way
+                        break  # the rest of a very wide window is filled between slices
                 passed = 0
             if not self._due:
                 done, end = call.take(wake)
@@ -435,7 +481,7 @@ class _Reading:
                         self.ended = True
                         return []
                     if done or (reads and not call.exhausted and call.room()):
-                        continue  # look, or read, on rather than wait
+                        continue  # there are results, or room for more inputs: do not wait
                     return None
             results, self._due = self._due[:SLICE], self._due[SLICE:]
             self._passed = len(results)
@@ -468,12 +514,13 @@ class _Reading:
 
 def _results(reading: _Reading) -> Generator[Any, None, None]:
     if reading.begun:
-        return  # read the other way already
+        return  # ``async for`` has read the results already
     feeder: ThreadFeeder | None = None
-    # On a container's loop its inputs must go elsewhere, until it runs again.
+    # On a container's loop: this read blocks the loop, so async inputs must go to other
+    # containers until the loop runs again.
     unblock_loop = block_loop() if Real._get_running_loop() is not None else None
     try:
-        # Uninterruptible regions, but while the reader has a result.
+        # All of this is uninterruptible, except while the user works on a result.
         with uninterruptible:
             try:
                 call = reading.begin()
@@ -500,7 +547,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                     try:
                         raise error_of(outcome)
                     finally:
-                        # They lead to the error, and its traceback to this frame.
+                        # Else a cycle: the input -> the error -> its traceback -> this frame.
                         del results, input, outcome
         if call.feeder_error is not None:
             raise call.feeder_error
@@ -509,10 +556,13 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             if feeder is not None:
                 feeder.join()
     except GeneratorExit:
-        # Closed, or collected, maybe while some lock is held: take none here.
+        # The results were closed, or a garbage collection dropped them: maybe while this
+        # thread holds some lock.  So this code must take no lock.
         try:
             clean_up_soon(reading.close, reading.clock)
-        except (InputCancellation, KeyboardInterrupt):  # it would be lost with the reader
+        except (InputCancellation, KeyboardInterrupt):
+            # A cancellation arrives as a strike: an exception that another thread raises
+            # asynchronously in this one.  In a finalizer it is lost, so it is sent again.
             clean_up_soon(reading.close, reading.clock)
             strike_again()
         raise
@@ -529,7 +579,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
 
 
 def _wait_results(reading: _Reading, call: MapCall) -> list[Input]:
-    """The next results, as soon as there are any; none at the end."""
+    """Wait for the next results; an empty list at the end."""
     while True:
         waiter = call.clock.make_waiter()
         results = reading.next_results(call, waiter.wake)
@@ -542,7 +592,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
     if reading.begun:
         return
     feeder: ThreadFeeder | AsyncFeeder | None = None
-    waits = False
+    waits = False  # this generator is suspended in `wait_for`, not at a yield
     try:
         with uninterruptible:
             try:
@@ -572,7 +622,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                     try:
                         raise error_of(outcome)
                     finally:
-                        # They lead to the error, and its traceback to this frame.
+                        # Else a cycle: the input -> the error -> its traceback -> this frame.
                         del results, input, outcome
         if call.feeder_error is not None:
             raise call.feeder_error
@@ -581,7 +631,8 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
         if isinstance(feeder, AsyncFeeder):
             feeder.cancel()
             if not waits:
-                # Else the task itself is collected, and nothing can be awaited.
+                # If the generator was suspended in `wait_for`, a garbage collection drops its
+                # whole task, and nothing can be awaited.
                 await feeder.wait_ended()
         raise
     except BaseException as error:

@@ -1,17 +1,18 @@
-"""Findable calls: which spawned calls are found by their id, and for how long.
+"""The registry: which spawned calls are found by their id, and for how long.
 
-Owns the registry of the calls whose id somebody may have, and both of its bounds: a call
-goes `config.findable_seconds` after it settled, and at most `config.findable_calls`
-settled calls stay.  Both bounds hold by themselves: the first by a timer of the call's
-own clock, the second when a call settles.
-
-A call comes into the registry when its id is given out: `FunctionCall.object_id`,
-``repr(call)``, ``current_function_call_id()`` in its own code, the graph of calls.  A call
-whose id nobody has is not kept here, and costs nothing.  One that was spawned by the code
-of another spawned call is kept by that call, for its graph, within the same bounds.
-
-`function_call.py` calls it, with no pool's lock held.  Begin reading at `Registry.give_out`, then
+Owns the calls whose id was given out, and the two bounds on them.  ``function_call.py`` and
+``ways.py`` call the registry, without any pool's lock.  Begin at `Registry.give_out`, then
 `Registry.settled`, then `Registry._expire`.
+
+The bounds: the registry drops a call `config.findable_seconds` after the call settled, and
+keeps at most `config.findable_calls` settled calls.  Both bounds hold by themselves: the first
+by a timer of the call's own clock, the second when a call settles.
+
+A call enters the registry when its id is given out: by `FunctionCall.object_id`,
+``repr(call)``, ``current_function_call_id()`` in its own code, or the graph of calls.  The
+registry does not keep a call whose id nobody has, and such a call costs nothing.  If the code
+of a spawned call (the *spawner*) spawns a call (its *child*), the spawner keeps the child for
+its graph, within the same bounds.
 """
 
 from __future__ import annotations
@@ -38,23 +39,27 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """What the registry knows of one call, from when it was first kept."""
+    """What the registry knows about one call; made when the call is first kept."""
 
     __slots__ = ("children", "index", "is_expired", "is_named", "spawner")
 
     def __init__(self) -> None:
-        # All guarded by the registry's lock; read without it where a late answer is as good.
-        self.is_named: bool = False  # its id was given out
-        self.is_expired: bool = False
-        # The call whose code spawned it, and the index of the input that did.
+        # All fields are guarded by the registry's lock.  Code that may get a late answer reads
+        # them without the lock.
+        self.is_named: bool = False  # the call's id was given out
+        self.is_expired: bool = False  # the registry has dropped the call
+        # The call whose code spawned this call, and the index of the input that ran the code.
         self.spawner: weakref.ref[FunctionCall[Any]] | None = None
         self.index: int = 0
-        # What its own code spawned, by number.
+        # The calls that this call's own code spawned, by number.
         self.children: dict[int, FunctionCall[Any]] | None = None
 
 
 class _Settled(weakref.ref["FunctionCall[Any]"]):
-    """One settled call that is kept.  A weak reference: only `Registry._named` is a strong one."""
+    """A weak reference to one settled call that is kept.
+
+    The strong references are in `Registry._named` and `Record.children`.
+    """
 
     __slots__ = ("at", "clock", "number")
 
@@ -64,75 +69,87 @@ class _Settled(weakref.ref["FunctionCall[Any]"]):
         number: int
 
 
-class _Line:
-    """The settled calls that expire by one clock: the first to expire is the first in the heap."""
+class _ExpiryQueue:
+    """The settled calls that expire by one clock; the first to expire is first in the heap."""
 
     __slots__ = ("clock", "due", "heap", "timer")
 
     def __init__(self, clock: Clock) -> None:
         self.clock: Clock = clock
-        # Guarded by the registry's lock, as all below.  Entries that have gone from
-        # `Registry._settled` stay until they come to the front, or are most of the heap.
+        # This field and those below are guarded by the registry's lock.  Entries: the
+        # time (by `clock`) from which `findable_seconds` count, a number that makes the order
+        # unique, and the call.
+        # Entries that are no longer in `Registry._settled` stay until they come to the front,
+        # or until they are most of the heap.
         self.heap: list[tuple[float, int, _Settled]] = []
-        # Invariant: set while the heap is not empty, and due when its first entry expires,
-        # or at most `_slack()` later.
+        # Invariant: set while the heap is not empty, and due (at the time `due`) when the first
+        # entry expires, or at most `_slack()` seconds later.
         self.timer: Timer | None = None
         self.due: float = 0.0
 
 
 class Registry:
-    """The calls that can be found by their id: what is under way, and what settled lately."""
+    """The calls that can be found by their id: unsettled calls, and calls settled lately."""
 
     def __init__(self) -> None:
         self._begin()
         forking.know(self)
 
     def _begin(self) -> None:
-        # Reentrant, and every table is whole between any two steps: 1. this lock is held,
-        # 2. a garbage collection runs the user's ``__del__``, 3. that reads an id.
-        # A leaf but for the clocks' own locks.  No user's object dies under it.
+        # Reentrant, and every table is consistent between any two steps, because: 1. this
+        # thread holds the lock, 2. a garbage collection runs a user's ``__del__``, 3. the
+        # ``__del__`` reads an id.
+        # Under this lock only the clocks' own locks are taken.  No user's object is freed
+        # under this lock.
         self._lock = Real.RLock()
-        # The calls whose id was given out, and that have not expired.  The only
-        # references that keep a call alive.
+        # The calls whose id was given out and that have not expired, by number.  Together with
+        # `Record.children`, the only references of the registry that keep a call alive.
         self._named: dict[int, FunctionCall[Any]] = {}
-        # Those kept calls, named or children of another, that have settled: in that order.
+        # The kept calls (named ones, and children of other calls) that have settled, by number,
+        # in the order in which they settled.
         self._settled: OrderedDict[int, _Settled] = OrderedDict()
-        # By clock.  Invariant: each entry of `_settled` is in the line of its clock; one of
-        # a virtual clock is in that of the system's clock too.
-        self._lines: dict[Clock, _Line] = {}
+        # By clock.  Invariant: each entry of `_settled` is in the queue of its clock.  The entry
+        # of a call with a virtual clock is in the queue of the system clock too.
+        self._queues: dict[Clock, _ExpiryQueue] = {}
         self._order = itertools.count()
-        # Failed inputs of kept calls, to be looked at once more, when nobody reads them any
-        # longer: the call, and the input that was read; None if the call has just settled.
+        # Kept calls with errors whose frames `_clear_frames` may clear: the call, and the input
+        # whose error was read; None instead of the input if the call has just settled.
         self._failed: deque[tuple[weakref.ref[FunctionCall[Any]], Input | None]] = deque()
-        # Entries whose call has died.  Finalizers add to it, without the lock.
-        self._dead: deque[weakref.ref[FunctionCall[Any]]] = deque()
+        # Entries whose call was freed.  Finalizers append to this, without the lock.
+        self._collected: deque[weakref.ref[FunctionCall[Any]]] = deque()
 
     def _after_fork(self) -> None:
-        """In a forked child: ids are its own from now on, and find its own calls."""
-        forking.keep(self._named, self._settled, self._lines, self._failed, self._dead, self._lock)
+        """Start with an empty registry in a forked child.
+
+        The child's ids differ from the parent's, and find only the child's calls.
+        """
+        forking.keep(
+            self._named, self._settled, self._queues, self._failed, self._collected, self._lock
+        )
         self._begin()
 
     # -- what is kept --------------------------------------------------------------
 
     @uninterruptible
     def give_out(self, call: FunctionCall[Any], call_id: str) -> None:
-        """Somebody gets the id of `call`: it can be found until it expires."""
+        """Keep `call`, whose id is given out: the call can be found until it expires."""
         if call_number(call_id) is None:
-            return  # of the process from which this one was forked
+            return  # a call of the parent process of a forked child
         with self._lock:
             record = self._record_of(call)
             if record.is_named or record.is_expired or _is_too_old(call):
                 return
             record.is_named = True
             self._named[call.number] = call
-        # After the store: see `settled`.
+        # Read after the record is stored: see `settled`.
         if call._settled_at is not None:
             self.settled(call)
-        self._trim(0)  # they die here, and may run code of the user's, who called
+        # The expired calls are freed here, in the user's own thread, and may run destructors.
+        self._trim(0)
 
     @uninterruptible
     def add_child(self, spawner: FunctionCall[Any], index: int, call: FunctionCall[Any]) -> None:
-        """The code of `spawner`, of its input `index`, has spawned `call`."""
+        """Keep `call` as a child of `spawner`: the code of its input `index` spawned `call`."""
         with self._lock:
             record = self._record_of(spawner)
             if record.is_expired:
@@ -148,16 +165,16 @@ class Registry:
             self._trim(0)
 
     def settled(self, call: FunctionCall[Any]) -> None:
-        """`call`, which has a record, has settled: from now on its time runs.
+        """Start the time after which `call` expires: `call` has settled and has a record.
 
-        Called twice it does nothing more.  Two threads may come here at once:
+        A second call of this method does nothing.  Two threads may call it at once:
 
-            1. the call settles: `_settled_at` is set, under the lock of its pool,
-            2. that lock is let go, and `_record` is looked at,
-            3. the id is given out: `_record` is set, under the lock of this registry,
-            4. that lock is let go, and `_settled_at` is looked at.
+            1. thread A settles the call: sets `_settled_at`, under the lock of the call's pool,
+            2. thread A releases that lock, and reads `_record`,
+            3. thread B gives out the id: sets `_record`, under the lock of this registry,
+            4. thread B releases that lock, and reads `_settled_at`.
 
-        Whichever comes last sees what the other one did.
+        In any order of these steps, the thread that reads last sees what the other has set.
         """
         record, at = call._record, call._settled_at
         assert record is not None and at is not None
@@ -165,42 +182,42 @@ class Registry:
             if record.is_expired or call.number in self._settled:
                 return
             clock = call._started_pool().clock
-            entry = _Settled(call, self._dead.append)
+            entry = _Settled(call, self._collected.append)
             entry.at, entry.clock, entry.number = at, clock, call.number
             self._settled[call.number] = entry
-            self._line_up(clock, at, entry)
+            self._add_expiry(clock, at, entry)
             if clock is not system_clock:
-                # Its own clock may be left, and stand for ever.
-                self._line_up(system_clock, system_clock.now(), entry)
+                # A virtual clock may be abandoned, and then its time stands still for ever.
+                self._add_expiry(system_clock, system_clock.now(), entry)
         if any(type(input.outcome) is Failure for input in call._inputs):
-            self._look_soon(call, None)
-        # Here a container may have no time for the user's ``__del__``, or be the one
-        # that it needs.
+            self._clear_soon(call, None)
+        # This may be a thread of a container, so users' ``__del__`` must not run here: the
+        # thread may have no time for a ``__del__``, or a ``__del__`` may wait for this container.
         if len(self._settled) > config.findable_calls:
-            gone = self._trim(min(_AT_ONCE, config.findable_calls // 8))
+            gone = self._trim(min(_MOST_SPARE, config.findable_calls // 8))
             if gone:
-                in_background(_Gone(gone))
+                in_background(_DropCalls(gone))
 
     def read(self, call: FunctionCall[Any], input: Input) -> None:
-        """Somebody gets the error of `input`, whose call has a record."""
-        self._look_soon(call, input)
+        """Note that a caller has read the error of `input`, whose call has a record."""
+        self._clear_soon(call, input)
 
-    def _look_soon(self, call: FunctionCall[Any], input: Input | None) -> None:
-        # Whoever makes it the first one sets the timer.
+    def _clear_soon(self, call: FunctionCall[Any], input: Input | None) -> None:
+        # Only the first entry sets the timer, because the timer serves all entries.
         with self._lock:
             self._failed.append((weakref.ref(call), input))
             if len(self._failed) == 1:
-                system_clock.call_at(system_clock.now() + _READ_WITHIN, self._on_read)
+                system_clock.call_at(system_clock.now() + _CLEAR_AFTER, self._on_clear_timer)
 
-    def _on_read(self) -> None:
-        """On the thread that keeps time."""
-        in_background(self._let_locals_go)
+    def _on_clear_timer(self) -> None:
+        """Pass the work on: this runs on the thread that keeps time, which runs no user code."""
+        in_background(self._clear_frames)
 
-    def _let_locals_go(self) -> None:
-        """Clear the frames of kept failures that were read, or that nobody else has.
+    def _clear_frames(self) -> None:
+        """Clear the frames of kept errors that were read, or whose call only the registry has.
 
-        A result is kept for its time, and an error with its text and its lines; but a frame
-        holds all local variables of the code that failed.
+        The registry keeps a result until it expires, and an error with its text and its lines.
+        But a frame holds all local variables of the code that failed, which may be large.
         """
         with self._lock:
             failed = list(self._failed)
@@ -212,8 +229,9 @@ class Registry:
                 continue
             if input is None:
                 inputs = call._inputs
-                # The registry or its spawner has it, this `call` and the argument, and
-                # inputs whose code runs on: whoever has it besides may want to read it.
+                # Three references are ours: the registry or the spawner, the variable `call`,
+                # and the argument of `getrefcount`.  Inputs whose code still runs have one each.
+                # If there are more, someone has the handle and may want to read the error.
                 if sys.getrefcount(call) > 3 + sum(each.call is call for each in inputs):
                     continue
             else:
@@ -224,7 +242,10 @@ class Registry:
                     outcome.let_locals_go()
 
     def children(self, call: FunctionCall[Any]) -> list[tuple[int, FunctionCall[Any]]]:
-        """What the code of `call` spawned and can still be found, with its input's index."""
+        """Return the calls that the code of `call` spawned and that can still be found.
+
+        Each comes with the index of the input of `call` that spawned it.
+        """
         record = call._record
         if record is None:
             return []
@@ -240,6 +261,7 @@ class Registry:
 
     @uninterruptible
     def find(self, function_call_id: str) -> FunctionCall[Any] | None:
+        """Return the call with this id; None if it is not in the registry or has expired."""
         number = call_number(function_call_id)
         if number is None:
             return None
@@ -249,15 +271,15 @@ class Registry:
 
     @uninterruptible
     def sweep(self) -> None:
-        """Let go of all that has expired, though no timer has come."""
+        """Drop all calls that have expired, without waiting for the timers."""
         with self._lock:
-            gone = [call for line in list(self._lines.values()) for call in self._due(line)]
+            gone = [call for queue in list(self._queues.values()) for call in self._take_due(queue)]
         gone += self._trim(0)
 
     def __len__(self) -> int:
-        """How many settled calls are kept."""
+        """Return how many settled calls are kept."""
         with self._lock:
-            self._bury()
+            self._forget_collected()
             return len(self._settled)
 
     # -- bounds --------------------------------------------------------------------
@@ -267,28 +289,35 @@ class Registry:
             call._record = Record()
         return call._record
 
-    def _bury(self) -> None:
-        """Forget the entries of calls that have died.  Under the lock."""
-        while self._dead:
-            entry = self._dead.popleft()
+    def _forget_collected(self) -> None:
+        """Remove the entries of calls that were freed.  Under the lock."""
+        while self._collected:
+            entry = self._collected.popleft()
             assert isinstance(entry, _Settled)
             if self._settled.get(entry.number) is entry:
                 del self._settled[entry.number]
 
     def _trim(self, spare: int) -> list[FunctionCall[Any]]:
-        """Take out the eldest, if more than `findable_calls` and `spare` are kept."""
-        if len(self._settled) <= config.findable_calls + spare:  # as mostly
+        """Remove and return the oldest settled calls, if there are too many.
+
+        If more than `config.findable_calls` + `spare` are kept, `config.findable_calls` stay.
+        The calls are freed when the caller drops the list, so never under the lock.
+        """
+        if len(self._settled) <= config.findable_calls + spare:  # the common case
             return []
         gone: list[FunctionCall[Any]] = []
         with self._lock:
-            self._bury()
+            self._forget_collected()
             if len(self._settled) > config.findable_calls + spare:
                 while len(self._settled) > config.findable_calls:
                     self._expire(next(iter(self._settled.values())), gone)
         return gone
 
     def _expire(self, entry: _Settled, gone: list[FunctionCall[Any]]) -> None:
-        """Take one call out, for the caller to drop when it has let go of the lock."""
+        """Remove one call.  Under the lock.
+
+        Appends to `gone` what the caller drops after releasing the lock.
+        """
         del self._settled[entry.number]
         call = entry()
         self._named.pop(entry.number, None)
@@ -301,21 +330,26 @@ class Registry:
         spawner = None if record.spawner is None else record.spawner()
         if spawner is not None and spawner._record is not None and spawner._record.children:
             spawner._record.children.pop(entry.number, None)
-            # Not under the lock: this may be the last reference by now.
+            # `spawner` may be the last reference to that call, so it is dropped without the
+            # lock too.
             gone.append(spawner)
 
-    def _due(self, line: _Line) -> list[FunctionCall[Any]]:
-        """Take out those whose time is over by the clock of `line`.  Under the lock."""
+    def _take_due(self, queue: _ExpiryQueue) -> list[FunctionCall[Any]]:
+        """Remove and return the calls that have expired by the clock of `queue`.
+
+        Under the lock.  In the queue of the system clock, a call with a virtual clock expires
+        only if that clock stands still; else the call gets the full time once more.
+        """
         gone: list[FunctionCall[Any]] = []
         later: list[tuple[float, int, _Settled]] = []
-        now = line.clock.now()
-        heap = line.heap
+        now = queue.clock.now()
+        heap = queue.heap
         while heap and heap[0][0] + config.findable_seconds <= now:
             entry = heapq.heappop(heap)[2]
             if self._settled.get(entry.number) is not entry:
-                continue  # it has gone
+                continue  # the call was removed before
             clock = entry.clock
-            if clock is line.clock or _is_left(clock):
+            if clock is queue.clock or _stands_still(clock):
                 self._expire(entry, gone)
             else:
                 later.append((now, next(self._order), entry))
@@ -323,64 +357,75 @@ class Registry:
             heapq.heappush(heap, each)
         return gone
 
-    def _line_up(self, clock: Clock, at: float, entry: _Settled) -> None:
-        line = self._lines.get(clock)
-        if line is None:
-            line = self._lines[clock] = _Line(clock)
-        heap = line.heap
+    def _add_expiry(self, clock: Clock, at: float, entry: _Settled) -> None:
+        """Have `entry` expire `config.findable_seconds` after `at`, by `clock`.  Under the lock."""
+        queue = self._queues.get(clock)
+        if queue is None:
+            queue = self._queues[clock] = _ExpiryQueue(clock)
+        heap = queue.heap
         if len(heap) > 64 + 2 * len(self._settled):
             heap[:] = [each for each in heap if self._settled.get(each[2].number) is each[2]]
             heapq.heapify(heap)
         heapq.heappush(heap, (at, next(self._order), entry))
-        self._arm(line)
+        self._arm(queue)
 
-    def _arm(self, line: _Line) -> None:
-        """Set the timer for the first of `line`, unless it is set for then or before."""
-        due = line.heap[0][0] + config.findable_seconds
-        timer = line.timer
+    def _arm(self, queue: _ExpiryQueue) -> None:
+        """Set the timer of `queue` for its first entry.  Under the lock.
+
+        A timer that is due early enough stays.
+        """
+        due = queue.heap[0][0] + config.findable_seconds
+        timer = queue.timer
         if timer is not None:
-            if line.due <= due + _slack():
+            if queue.due <= due + _slack():
                 return
             timer.cancel()  # findable_seconds was lowered
-        # In real time later than it might: so one timer is for many.
-        line.due = due if line.clock.virtual else max(due, line.clock.now()) + _slack()
-        line.timer = line.clock.call_when_past(line.due, _Expiry(self, line))
+        # In real time the timer is due a little late, so that one timer serves many entries.
+        queue.due = due if queue.clock.virtual else max(due, queue.clock.now()) + _slack()
+        queue.timer = queue.clock.call_when_past(queue.due, _Expiry(self, queue))
 
-    def _on_expiry(self, line: _Line) -> None:
-        """The timer of `line` is due.  On the clock's thread, where nothing of the user's dies."""
+    def _on_expiry(self, queue: _ExpiryQueue) -> None:
+        """Drop what has expired: the timer of `queue` is due.
+
+        Runs on the clock's thread, where no user's object may be freed.
+        """
         with self._lock:
-            if self._lines.get(line.clock) is not line:
+            if self._queues.get(queue.clock) is not queue:
                 return
-            line.timer = None
-            gone = self._due(line)
-            if line.heap:
-                self._arm(line)
+            queue.timer = None
+            gone = self._take_due(queue)
+            if queue.heap:
+                self._arm(queue)
             else:
-                del self._lines[line.clock]
+                del self._queues[queue.clock]
         if gone:
-            in_background(_Gone(gone))
+            in_background(_DropCalls(gone))
 
 
 class _Expiry:
-    """The callback of a line's timer.  Not a closure: it holds nothing of the user's."""
+    """The callback of a queue's timer.
 
-    __slots__ = ("_line", "_registry")
+    Not a closure, because a closure could keep users' objects alive.
+    """
 
-    def __init__(self, registry: Registry, line: _Line) -> None:
+    __slots__ = ("_queue", "_registry")
+
+    def __init__(self, registry: Registry, queue: _ExpiryQueue) -> None:
         self._registry = registry
-        self._line = line
+        self._queue = queue
 
     def __call__(self) -> None:
-        self._registry._on_expiry(self._line)
+        self._registry._on_expiry(self._queue)
 
 
-class _Gone:
-    """Calls to be dropped on the thread for that."""
+class _DropCalls:
+    """Work that drops calls, for the "moorage-cleanup" thread."""
 
     __slots__ = ("_calls",)
 
     def __init__(self, calls: list[FunctionCall[Any]]) -> None:
-        # A list of its own: the one that it was given may outlive this.
+        # A copy, because the caller's list may outlive this object.  The caller's list is
+        # emptied, so that this object has the only references.
         self._calls = calls.copy()
         calls.clear()
 
@@ -389,27 +434,28 @@ class _Gone:
 
 
 def _is_too_old(call: FunctionCall[Any]) -> bool:
-    """Whether `call` settled so long ago that it is not found, by its own clock."""
+    """Return whether `call` has expired by its own clock, whether or not it was removed yet."""
     at = call._settled_at
     if at is None:
         return False
     return call._started_pool().clock.now() >= at + config.findable_seconds
 
 
-def _is_left(clock: Clock) -> bool:
-    """Whether nobody is in a virtual clock, so that its time stands."""
+def _stands_still(clock: Clock) -> bool:
+    """Return whether nothing keeps a virtual clock open, so that its time stands still."""
     return clock.participants is not None and not clock.participants.open
 
 
 def _slack() -> float:
-    """Seconds that a result may stay after its time, so that one timer serves many."""
+    """Seconds that a call may stay after it expired, so that one timer serves many calls."""
     return min(1.0, config.findable_seconds / 16)
 
 
-# Seconds from reading the error of a kept call until its frames are cleared.
-_READ_WITHIN: Final = 0.1
+# Seconds from when a caller reads the error of a kept call until its frames are cleared.
+_CLEAR_AFTER: Final = 0.1
 
-# Settled calls beyond the bound that go together, where no user waits for it.
-_AT_ONCE: Final = 64
+# The most settled calls beyond the bound: where no user's code waits, that many collect and are
+# dropped together.
+_MOST_SPARE: Final = 64
 
 registry: Final = Registry()

@@ -1,9 +1,14 @@
-"""Calls: what a caller made, and how it waits for what comes of it.
+"""Waited calls: calls with one input whose caller waits for the result now.
 
-Owns the kinds of calls with one input whose caller waits now: a blocking or
-awaited ``remote``, and a stream.  Spawned calls are in ``function_call.py``; ``maps.py``
-has the one whose inputs are read as they are needed.  Each is what
-`runtime.input.Call` asks for, and one object.
+Owns the call of a blocking or awaited ``remote`` (`WaitedCall`), the call of a stream
+(`StreamCall`) and its reader, and the wait of a spawn for room in the backlog.  Spawned calls
+are in ``function_call.py``, calls with many inputs in ``maps.py``.  Each call is one object
+and has the attributes of `runtime.input.Call`.  ``ways.py`` makes them.
+
+Begin at `StreamReader`, then `_read`, then `_next_item`.
+
+A *strike* is an exception that is raised asynchronously in the thread of another input: see
+``runtime/guards/cells.py``.
 """
 
 from __future__ import annotations
@@ -41,18 +46,18 @@ Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
 
 Submit = Callable[[Sequence[Input]], Pool]
-"""Hands inputs to their pool, and says which that is."""
+"""Submits inputs to their pool, and returns that pool."""
 
 
 class WaitedCall:
-    """A ``remote``: one input, and one caller that waits for it now."""
+    """The call of a ``remote``: one input, and one caller that waits for it now."""
 
     __slots__ = ("context", "number", "target", "wake")
 
     def __init__(self, target: Target, wake: Wake) -> None:
         self.number: int = next_call_number()
         self.target: Target = target
-        # `capture`, written out: this is on the way of each input.
+        # `capture`, inlined: this code runs for each input.
         self.context: Context = copy_context()
         if decimal_context in self.context:
             own_decimal_context(self.context)
@@ -63,7 +68,7 @@ class WaitedCall:
 
 
 class StreamCall:
-    """A generator input and its stream of items."""
+    """The call of a stream: one generator input and the stream of its items."""
 
     __slots__ = ("__weakref__", "context", "number", "pool", "reader", "stream", "target")
 
@@ -71,9 +76,10 @@ class StreamCall:
         self.number: int = next_call_number()
         self.target: Target = target
         self.context: Context = capture()
-        self.stream: Stream  # set when it is submitted
-        self.pool: Pool | None = None  # set when it is submitted
-        self.reader: Reader | None = None  # who read last
+        self.stream: Stream  # set just before the input is submitted
+        self.pool: Pool | None = None  # set when the input has been submitted
+        # The flow (input or thread) that took the last item; None once that reader has gone.
+        self.reader: Reader | None = None
 
     @property
     def clock(self) -> Clock | None:
@@ -87,15 +93,15 @@ class StreamCall:
 class StreamReader(Generic[Y_co]):
     """The items of one generator input, for ``for`` or ``async for``.
 
-    The input is submitted at the first step.  Closing the reader, or dropping
-    it, closes the user's generator and gives back its slot.
+    The input is submitted at the first step.  Closing or dropping the reader cancels the
+    input: the user's generator is closed, and the slot is released when its code has ended.
     """
 
     def __init__(self, submit: Submit, call: StreamCall, input: Input) -> None:
         self._call = call
         self._input = input
-        # Generators that hold no reference to self, so that dropping the
-        # reader drops them, which arrives there as GeneratorExit.
+        # These generators hold no reference to self.  So dropping the reader drops the
+        # generators, and each gets a GeneratorExit.
         self._steps: Generator[Y_co, None, None] = _read(submit, call, input)
         self._async_steps: AsyncGenerator[Y_co, None] = _read_async(submit, call, input)
 
@@ -106,7 +112,7 @@ class StreamReader(Generic[Y_co]):
         try:
             return next(self._steps)
         except Exception as error:
-            del self  # it leads to the error, and the error's traceback to this frame
+            del self  # else a cycle: self -> the error -> its traceback -> this frame
             raise without_our_frames(error)
 
     def __aiter__(self) -> AsyncIterator[Y_co]:
@@ -116,19 +122,24 @@ class StreamReader(Generic[Y_co]):
         try:
             return await anext(self._async_steps)
         except Exception as error:
-            del self  # it leads to the error, and the error's traceback to this frame
+            del self  # else a cycle: self -> the error -> its traceback -> this frame
             raise without_our_frames(error)
 
     def close(self) -> None:
-        """Close the user's generator.  Harmless if it has ended or never began."""
-        # First: a thread that sits in the next step cannot be closed from here.
+        """Cancel the input, which closes the user's generator.
+
+        Does nothing if the generator has ended or the input was never submitted.
+        """
+        # Before the generator is closed: a generator in whose step another thread waits
+        # cannot be closed.  Cancelling the input ends that step.
         _abandon(self._call, self._input)
         if Real.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:
             self._steps.close()
 
     async def aclose(self) -> None:
         """As `close`, for ``async for``."""
-        # First: another task may sit in the next step, which ends then.
+        # Before the generator is closed: another task may wait in a step of the generator.
+        # Cancelling the input ends that step.
         _abandon(self._call, self._input)
         if not sits_in_step(self._async_steps):
             await self._async_steps.aclose()
@@ -136,15 +147,16 @@ class StreamReader(Generic[Y_co]):
 
 def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None, None]:
     if call.pool is not None:
-        return  # read the other way already
+        return  # ``async for`` has read the stream already
     warn_if_loop_runs(
         written(call.target), "remote_gen(...)", "async for ... in {}.remote_gen.aio(...)"
     )
-    # On a container's loop the generator must go elsewhere, until it runs again.
+    # On a container's loop: this read blocks the loop, so async inputs must go to other
+    # containers until the loop runs again.
     unblock_loop = block_loop() if Real._get_running_loop() is not None else None
     try:
         find_reader = ReaderHere().find
-        # Uninterruptible regions, but while the reader has an item.
+        # All of this is uninterruptible, except while the user works on an item.
         with uninterruptible:
             try:
                 pool = call.pool = submit((input,))
@@ -160,11 +172,14 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             yield item
             del item
     except GeneratorExit:
-        call.reader = None  # at once: nobody waits for a reader that has gone
-        # Closed, or collected, maybe while some lock is held: take none here.
+        # At once, so that the search for deadlocks does not take the reader for a waiting one.
+        call.reader = None
+        # The reader was closed, or a garbage collection dropped it: maybe while this thread
+        # holds some lock.  So this code must take no lock.
         try:
             clean_up_soon(lambda: _abandon(call, input), call.clock)
-        except (InputCancellation, KeyboardInterrupt):  # it would be lost with the reader
+        except (InputCancellation, KeyboardInterrupt):
+            # An exception that is raised in a finalizer is lost, so the strike is sent again.
             clean_up_soon(lambda: _abandon(call, input), call.clock)
             strike_again()
         raise
@@ -182,17 +197,18 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
         try:
             raise error_of(input.outcome)
         finally:
-            del input  # it leads to the error, and the error's traceback to this frame
+            del input  # else a cycle: the input -> the error -> its traceback -> this frame
 
 
 def _next_item(
     call: StreamCall, pool: Pool, input: Input, find_reader: Callable[[], Reader]
 ) -> tuple[bool, Any]:
-    """``(True, item)`` as soon as there is one; ``(False, None)`` at the end."""
+    """Wait for the next item: ``(True, item)``, or ``(False, None)`` at the end."""
     stream = call.stream
     while True:
         waiter = pool.clock.make_waiter()
-        # Read before the items are: it ends only after the last of them.
+        # `ended` is read before the items: the stream ends only after its last item, so an
+        # empty stream that had ended before has no more items.
         ended = stream.ended
         call.reader = find_reader()
         there, item = stream.take_nowait(waiter.wake)
@@ -224,7 +240,7 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
             elif not stream.ended:
                 await wait_for(pool, waiter, input)
     except GeneratorExit:
-        call.reader = None  # at once: nobody waits for a reader that has gone
+        call.reader = None  # at once, and no lock is taken here: see `_read`
         clean_up_soon(lambda: _abandon(call, input), call.clock)
         raise
     except BaseException:
@@ -234,27 +250,30 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
         try:
             raise error_of(input.outcome)
         finally:
-            del input  # it leads to the error, and the error's traceback to this frame
+            del input  # else a cycle: the input -> the error -> its traceback -> this frame
 
 
 @uninterruptible
 def _abandon(call: StreamCall, input: Input) -> None:
     if call.pool is not None:
-        # In this order: a generator that finds its reader gone would just end.
+        # Cancel before closing the stream: a generator that finds the stream closed just ends,
+        # and its input would not count as cancelled.
         call.pool.cancel(input)
         call.stream.close()
 
 
 def sits_in_step(steps: AsyncGenerator[object, None]) -> bool:
-    """Whether some task is in a step of `steps`, which cannot be closed then."""
+    """Whether some task is in a step of `steps`.  Then `steps` cannot be closed."""
     return cast("AsyncGeneratorType[object, None]", steps).ag_running
 
 
 def clean_up_soon(callback: Callable[[], object], clock: Clock | None = None) -> None:
-    """Do it soon on the thread for cleaning up: also from finalizers, which take no lock.
+    """Call `callback` soon, on the "moorage-cleanup" thread.
+
+    Finalizers may call this, because it waits for no lock.
 
     Args:
-        clock: the time that stands until it is done, if that is virtual.
+        clock: if this clock is virtual, its time stands still until `callback` has run.
     """
     if clock is not None and clock.participants is not None:
         callback = clock.participants.expected(callback, "what was dropped")
@@ -262,9 +281,10 @@ def clean_up_soon(callback: Callable[[], object], clock: Clock | None = None) ->
 
 
 def wait_let_in(pool: Pool, inputs: Sequence[Input], target: Target) -> None:
-    """Block until the backlog has let in all of `inputs`, or they are settled.
+    """Block until the backlog has accepted all of `inputs`, or they are settled.
 
-    Cancels them if this thread is interrupted meanwhile: nobody has their call.
+    Cancels the inputs if this thread is interrupted in the wait, because then nobody gets the
+    handle of their call.
     """
     waiter = pool.clock.make_waiter()
     if not inputs or not pool.when_let_in(inputs[-1], waiter.wake):
@@ -285,7 +305,8 @@ async def wait_let_in_async(pool: Pool, inputs: Sequence[Input]) -> None:
     try:
         await wait_for(pool, waiter, None)
     except GeneratorExit:
-        # Collected, maybe while some lock is held: take none here.
+        # A garbage collection dropped the task, maybe while this thread holds some lock.  So
+        # this code must take no lock.
         clean_up_soon(lambda: pool.cancel_all(inputs), pool.clock)
         raise
     except BaseException:
@@ -294,19 +315,19 @@ async def wait_let_in_async(pool: Pool, inputs: Sequence[Input]) -> None:
 
 
 def error_of(outcome: Outcome | None) -> BaseException:
-    """What to raise for a settled input that has no value."""
+    """Return the exception to raise for a settled input that has no value."""
     assert outcome is not None and not isinstance(outcome, Value)
     return outcome.exception()
 
 
 def written(target: Target) -> str:
-    """How users write what they call: a method is one of an instance."""
+    """Return `target` as users write it: ``f``, or ``Model(...).method`` for a method."""
     owner, _, name = target.name.rpartition(".")
     return f"{owner}(...).{name}" if target.is_method else target.name
 
 
 def warn_if_loop_runs(name: str, what: str, instead: str) -> None:
-    """Say what to write where a blocking call is about to block an event loop."""
+    """Warn, and say what to write instead, if a blocking call is about to block an event loop."""
     if Real._get_running_loop() is not None:
         warn(
             f"{name}.{what} blocks the event loop of this thread until it ends; "

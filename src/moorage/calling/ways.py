@@ -1,7 +1,11 @@
-"""The ways to call a function: ``remote``, ``map`` and their like.
+"""The ways to call a function: ``remote``, ``spawn``, ``map`` and the others.
 
-Owns what each does on its caller's side; `Function` has one of each, and knows
-the way to the pool.  Each is a class, for it is called and has an ``.aio``.
+Owns what each way does on the caller's side.  `Function` (``functions.py``) has one attribute
+for each way, and submits the inputs to the pool.  A way is a class, because users both call it
+(``f.remote(...)``) and use its ``.aio`` (``await f.remote.aio(...)``).
+
+Begin at `Remote`, then `Spawn`, then `Map`.  A *strike* is an exception that is raised
+asynchronously in the thread of another input: see ``runtime/guards/cells.py``.
 """
 
 from __future__ import annotations
@@ -67,12 +71,12 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 Y_co = TypeVar("Y_co", covariant=True)
 
-# What to write for a keyword argument that a map does not have.
+# The hint of the error for a keyword argument that a map does not have.
 COMMON_ARGUMENTS: Final = "write kwargs={...} for what every input gets"
 
 
 class Called(Protocol):
-    """A function, as the ways to call it see it: see `Function`."""
+    """A function, as the ways see it: see `Function`."""
 
     __name__: str
 
@@ -101,12 +105,18 @@ class Remote(Generic[P, R_co]):
         return f"<{self._function.__name__}.remote>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Run the function in a container and return its result.
+        """Run the function in a container, wait for the result, and return it.
 
-        Cancels the input if this thread is interrupted meanwhile.
+        If this thread is interrupted in the wait (Ctrl-C, or the cancellation of the input that
+        runs here), the input is cancelled.
+
+        Raises:
+            Exception: the error of the user's code, if the input failed.
+            ResourceExhaustedError: if the backlog is full, without ``on_full="wait"``.
+            InvalidError: if the function is a generator or a web endpoint.
         """
-        # `with uninterruptible:`, written out, for this is on the way of each input: a strike or
-        # Ctrl-C between the submission and the wait would leave the input behind.
+        # `with uninterruptible:`, inlined, because this code runs for each input.  A strike or
+        # Ctrl-C between the submission and the wait would leave an input that nobody cancels.
         guard = thread_state.guard
         if guard is not None:
             guard.enter()
@@ -119,7 +129,8 @@ class Remote(Generic[P, R_co]):
                     function._expect("remote")
                 if Real._get_running_loop() is not None:
                     warn_if_loop_runs(written(target), "remote(...)", "await {}.remote.aio(...)")
-                    # From now on, not from the wait on: this input must not go there.
+                    # Before the submission, not only in the wait: this call blocks the loop of
+                    # this container, so the input must not go to this container.
                     unblock_loop = block_loop()
                 waiter = function._service.current_run().clock.make_waiter()
                 input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
@@ -140,7 +151,7 @@ class Remote(Generic[P, R_co]):
             try:
                 raise error_of(outcome)
             finally:
-                # They lead to the error, and its traceback to this frame.
+                # Else a cycle: these variables -> the error -> its traceback -> this frame.
                 del outcome, input, function, self
         finally:
             if unblock_loop is not None:
@@ -149,7 +160,7 @@ class Remote(Generic[P, R_co]):
                 guard.exit()
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """As calling it, for asyncio and trio.  Cancelling the task cancels the input."""
+        """As ``remote(...)``, for asyncio and trio.  Cancelling the task cancels the input."""
         function = self._function
         pool: Pool | None = None
         input: Input | None = None
@@ -166,11 +177,13 @@ class Remote(Generic[P, R_co]):
                     pool = function._submit((input,))
             await wait_for(pool, waiter, input)
         except Error as error:
-            if pool is not None and input is not None:  # refused to wait: nobody would hear
+            # The wait was refused, so nobody gets the result.
+            if pool is not None and input is not None:
                 pool.cancel(input)
             raise without_our_frames(error)
         except GeneratorExit:
-            # Collected, maybe while some lock is held: take none here.
+            # A garbage collection dropped the task, maybe while this thread holds some lock.  So
+            # this code must take no lock.
             if pool is not None and input is not None:
                 clean_up_soon(partial(pool.cancel, input), pool.clock)
             raise
@@ -185,12 +198,12 @@ class Remote(Generic[P, R_co]):
         try:
             raise error_of(outcome)
         finally:
-            # They lead to the error, and its traceback to this frame.
+            # Else a cycle: these variables -> the error -> its traceback -> this frame.
             del outcome, input, function, self
 
 
 class Spawn(Generic[P, R_co]):
-    """``Function.spawn``: run one input and go on."""
+    """``Function.spawn``: start one input and do not wait for its result."""
 
     __slots__ = ("_function",)
 
@@ -201,9 +214,14 @@ class Spawn(Generic[P, R_co]):
         return f"<{self._function.__name__}.spawn>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
-        """Start the function and return at once, with a handle for its result.
+        """Start the function in a container, and return a handle for its result at once.
 
-        It waits only if the function's backlog is full and has ``on_full="wait"``.
+        ``spawn`` waits only if the function's backlog is full and the function has
+        ``on_full="wait"``.  An interruption of that wait cancels the input.
+
+        Raises:
+            ResourceExhaustedError: if the backlog is full, without ``on_full="wait"``.
+            InvalidError: if the function is a generator or a web endpoint.
         """
         try:
             call = self._spawned(args, kwargs)
@@ -215,7 +233,7 @@ class Spawn(Generic[P, R_co]):
         return call
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
-        """As calling it, for asyncio and trio."""
+        """As ``spawn(...)``, for asyncio and trio."""
         try:
             call = self._spawned(args, kwargs)
         except Error as error:
@@ -232,7 +250,8 @@ class Spawn(Generic[P, R_co]):
         with uninterruptible:
             call = FunctionCall._make(function._target, args, kwargs)
             function._submit(call._inputs, call)
-            # Most are spawned outside of any input: that is known without a call.
+            # Most calls are spawned outside of any input.  The context variable alone says so,
+            # which saves the call of `current_input`.
             spawner = None if running_input.get(None) is None else current_input()
             if spawner is not None and isinstance(spawner.call, FunctionCall):
                 registry.add_child(spawner.call, spawner.index, call)
@@ -240,7 +259,7 @@ class Spawn(Generic[P, R_co]):
 
 
 class RemoteGen(Generic[P, Y_co]):
-    """``Function.remote_gen``: run a generator, and read its items as they come."""
+    """``Function.remote_gen``: run a generator and read its items as they come."""
 
     __slots__ = ("_function",)
 
@@ -251,14 +270,21 @@ class RemoteGen(Generic[P, Y_co]):
         return f"<{self._function.__name__}.remote_gen>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
-        """The items, lazily: the input is submitted at the first step."""
+        """Return the items of the generator, for ``for``.
+
+        Lazy: the generator starts at the first step.  Closing or dropping the result cancels
+        the generator.
+
+        Raises:
+            InvalidError: if the function is not a generator, or is a web endpoint.
+        """
         try:
             return self._stream(args, kwargs)
         except Error as error:
             raise without_our_frames(error)
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
-        """As calling it, for ``async for``."""
+        """As ``remote_gen(...)``, for ``async for``."""
         try:
             return self._stream(args, kwargs)
         except Error as error:
@@ -271,12 +297,12 @@ class RemoteGen(Generic[P, Y_co]):
         call = StreamCall(function._target)
 
         def submit(inputs: Sequence[Input]) -> Pool:
-            if config.strict:  # as in Modal: at the first step
+            if config.strict:  # as in Modal, the error comes at the first step
                 function._expect("remote_gen")
             clock = function._service.current_run().clock
-            # Weakly, for the call has the stream: its generator's input has the call.
+            # A weak reference, because the call refers to the stream: else they were a cycle.
             call.stream = Stream(clock, partial(_producer_waits, weakref.ref(call)))
-            open_streams[call] = None  # until its input is settled
+            open_streams[call] = None  # removed when the input is settled
             call.reader = reader_here()
             try:
                 return function._submit(inputs)
@@ -294,7 +320,7 @@ def _producer_waits(ref: weakref.ref[StreamCall]) -> None:
 
 
 class Map(Generic[R_co]):
-    """``Function.map``: run many inputs, and read their results as they come."""
+    """``Function.map``: run many inputs and read their results as they come."""
 
     __slots__ = ("_function",)
 
@@ -333,16 +359,27 @@ class Map(Generic[R_co]):
     ) -> MapResults[Any]:
         """Run the function on each element, or on each row of several iterables.
 
-        Lazy: nothing is read before the first step.  Sequences are read as
-        results are taken; any other iterable by a thread, in this context.  At
-        most 1,000 results, or twice the pool's slots, are under way at a time.
+        Several iterables are read together as by ``zip``: the map ends with the shortest.
+
+        Lazy: nothing is read or started before the first step.  The reading thread reads
+        sequences (list, tuple, range and the like) as results are taken.  A thread of the map
+        reads any other iterable, and sequences too if the function has a `max_backlog`, in a
+        copy of the reader's context.  At most 1,000 inputs, or twice the most inputs that the
+        pool can run at once if that is more, are submitted and not yet delivered as results.
+
+        Closing or dropping the results cancels the inputs that are not finished.
 
         Args:
+            input_iterators: the iterables; each gives one positional argument.
             kwargs: keyword arguments that every input gets.
-            order_outputs: results in the order of the inputs, not of their ends.
-            return_exceptions: give errors as results; else the first one is
-                raised, and inputs that have not started are cancelled.
-            wrap_returned_exceptions: accepted; errors are the user's own.
+            order_outputs: True for results in the order of the inputs, False for results in
+                the order in which the inputs finish.
+            return_exceptions: True to get errors as results.  If False, the first error is
+                raised, inputs that have not started are cancelled, and running inputs go on.
+            wrap_returned_exceptions: accepted; no effect.  Errors are never wrapped.
+
+        Raises:
+            InvalidError: if there is no iterable, or an argument is not an iterable.
         """
         _refuse_async(self._function, "map", input_iterators)
         return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
@@ -374,7 +411,7 @@ class Map(Generic[R_co]):
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[Any]:
-        """As calling it, for ``async for``; the iterables may be asynchronous."""
+        """As ``map(...)``, for ``async for``.  The iterables may be async."""
         return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
 
     def _results(
@@ -390,7 +427,7 @@ class Map(Generic[R_co]):
 
 
 class Starmap(Generic[R_co]):
-    """``Function.starmap``: as ``map``, over rows of arguments."""
+    """``Function.starmap``: as ``map``, with one iterable of rows of arguments."""
 
     __slots__ = ("_function",)
 
@@ -475,7 +512,7 @@ class Starmap(Generic[R_co]):
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
     ) -> MapResults[Any]:
-        """As calling it, for ``async for``; the rows may come asynchronously."""
+        """As ``starmap(...)``, for ``async for``.  The iterable of rows may be async."""
         return map_results(
             self._function,
             "starmap",
@@ -488,7 +525,7 @@ class Starmap(Generic[R_co]):
 
 
 class ForEach:
-    """``Function.for_each``: run many inputs for what they do, not what they return."""
+    """``Function.for_each``: run many inputs and ignore their results."""
 
     __slots__ = ("_function",)
 
@@ -505,11 +542,13 @@ class ForEach:
         kwargs: Mapping[str, object] | None = None,
         ignore_exceptions: bool = False,
     ) -> None:
-        """Run the function on each element, and return when all have ended.
+        """Run the function on each element, and return when all inputs have finished.
 
         Args:
+            input_iterators: the iterables, as for ``map``.
             kwargs: keyword arguments that every input gets.
-            ignore_exceptions: go on when inputs fail; else the first error is raised.
+            ignore_exceptions: True to go on when inputs fail.  If False, the first error is
+                raised, inputs that have not started are cancelled, and running inputs go on.
         """
         _refuse_async(self._function, "for_each", input_iterators)
         results = self._results(input_iterators, kwargs, ignore_exceptions)
@@ -525,7 +564,7 @@ class ForEach:
         kwargs: Mapping[str, object] | None = None,
         ignore_exceptions: bool = False,
     ) -> None:
-        """As calling it, for asyncio and trio."""
+        """As ``for_each(...)``, for asyncio and trio.  The iterables may be async."""
         try:
             results = self._results(input_iterators, kwargs, ignore_exceptions)
             async with aclosing(results):
@@ -543,7 +582,7 @@ class ForEach:
 
 
 class SpawnMap(Generic[R_co]):
-    """``Function.experimental_spawn_map``: run many inputs and go on, with one handle."""
+    """``Function.experimental_spawn_map``: start many inputs, and return one handle."""
 
     __slots__ = ("_function",)
 
@@ -557,10 +596,18 @@ class SpawnMap(Generic[R_co]):
     def __call__(
         self, *input_iterators: Iterable[object], kwargs: Mapping[str, object] | None = None
     ) -> FunctionCall[R_co]:
-        """Read all inputs now, start them, and give a handle for their results.
+        """Read all inputs now, start them, and return one handle for their results.
 
-        All are accepted at once, or, if the function has a `max_backlog` that is too
-        short for them, none.  With ``on_full="wait"`` it returns when all are.
+        With ``on_full="wait"``, ``experimental_spawn_map`` returns when the backlog has
+        accepted all inputs.
+
+        Args:
+            input_iterators: the iterables, as for ``map``.
+            kwargs: keyword arguments that every input gets.
+
+        Raises:
+            ResourceExhaustedError: if the function's `max_backlog` has no room for all inputs,
+                without ``on_full="wait"``.  Then no input is accepted.
         """
         function = self._function
         _refuse_async(function, "spawn_map", input_iterators)
@@ -576,7 +623,7 @@ class SpawnMap(Generic[R_co]):
         *input_iterators: Iterable[object] | AsyncIterable[object],
         kwargs: Mapping[str, object] | None = None,
     ) -> FunctionCall[R_co]:
-        """As calling it; the iterables may be asynchronous."""
+        """As ``experimental_spawn_map(...)``, for asyncio and trio.  The iterables may be async."""
         try:
             check_iterables(self._function, "spawn_map", input_iterators)
             rows = [row async for row in rows_of_async(input_iterators, False)]
@@ -593,7 +640,7 @@ class SpawnMap(Generic[R_co]):
         with uninterruptible:
             call = FunctionCall._make_many(function._target, rows, dict(kwargs or {}))
             pool = function._submit(call._inputs, call)
-            if not rows:  # settled as it is
+            if not rows:  # a call without inputs is settled from the beginning
                 call._settled_at = pool.clock.now()
             spawner = current_input()
             if spawner is not None and isinstance(spawner.call, FunctionCall):
@@ -602,7 +649,7 @@ class SpawnMap(Generic[R_co]):
 
 
 class SpawnMapAndForget:
-    """``Function.spawn_map``: run many inputs and go on."""
+    """``Function.spawn_map``: start many inputs, without a handle."""
 
     __slots__ = ("_function",)
 
@@ -616,7 +663,10 @@ class SpawnMapAndForget:
     def __call__(
         self, *input_iterators: Iterable[object], kwargs: Mapping[str, object] | None = None
     ) -> None:
-        """Read all inputs now and start them; ``experimental_spawn_map`` gives a handle too."""
+        """Read all inputs now and start them.
+
+        As ``experimental_spawn_map``, which also returns a handle for the results.
+        """
         self._function.experimental_spawn_map(*input_iterators, kwargs=kwargs)
 
     async def aio(
@@ -624,7 +674,7 @@ class SpawnMapAndForget:
         *input_iterators: Iterable[object] | AsyncIterable[object],
         kwargs: Mapping[str, object] | None = None,
     ) -> None:
-        """As calling it; the iterables may be asynchronous."""
+        """As ``spawn_map(...)``, for asyncio and trio.  The iterables may be async."""
         try:
             await self._function.experimental_spawn_map.aio(*input_iterators, kwargs=kwargs)
         except Exception as error:
@@ -632,11 +682,12 @@ class SpawnMapAndForget:
 
 
 class Refused:
-    """In the place of a way to call a web endpoint, which is reached by its URL."""
+    """Replaces a way that a web endpoint does not have: calling it raises `InvalidError`."""
 
     __slots__ = ("_name", "_service", "_target")
 
-    # Not with the function, which has this as an attribute.
+    # Takes no reference to the function, because the function has this object as an attribute:
+    # they would be a cycle.
     def __init__(self, name: str, target: Target, service: Service) -> None:
         self._name = name
         self._target = target
@@ -663,7 +714,10 @@ def map_results(
     *,
     starred: bool,
 ) -> MapResults[Any]:
-    """The lazy results of a map, its arguments checked: in strict mode at the first step."""
+    """Check the arguments of a map and return its lazy results.
+
+    In strict mode the arguments are checked at the first step, as in Modal.
+    """
     common = dict(kwargs or {})
     if not config.strict:
         check_iterables(function, name, iterables)
@@ -684,6 +738,7 @@ def map_results(
 
 
 def check_iterables(function: Called, name: str, iterables: tuple[Any, ...]) -> None:
+    """Refuse a map that does not fit the function, or that got no iterables."""
     function._expect(name)
     if not iterables:
         raise InvalidError(
@@ -699,6 +754,7 @@ def check_iterables(function: Called, name: str, iterables: tuple[Any, ...]) -> 
 
 
 def _refuse_async(function: Called, name: str, iterables: tuple[Any, ...]) -> None:
+    """Refuse async iterables for a blocking map."""
     for iterable in iterables:
         if isinstance(iterable, AsyncIterable) and not isinstance(iterable, Iterable):
             loop = "async for ... in " if name in ("map", "starmap") else "await "
