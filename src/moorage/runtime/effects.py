@@ -31,7 +31,7 @@ Called with the container, the input and its outcome, under the pool's lock; see
 """
 
 Around = Callable[[Input, Callable[..., Any]], Callable[..., Any]]
-"""Returns what to call for an input instead of its function: see ``containers/probing.py``."""
+"""Returns what to call for an input instead of its function: see ``pools/probing.py``."""
 
 
 def end_child(
