@@ -80,8 +80,8 @@ def keep(*things: object) -> None:
 def renew(lock: Any) -> None:
     """Make `lock` an unlocked lock again, in a forked child.
 
-    Only for locks that no thread holds while user code runs: the child's one thread cannot
-    hold such a lock, because user code called the fork.
+    Only for locks that a thread never holds while it runs user code.  User code calls the
+    fork, so the child's one thread does not hold such a lock.
     """
     # threading, logging and concurrent.futures do the same with their locks.
     lock._at_fork_reinit()
@@ -106,7 +106,7 @@ def stayed_behind(name: str) -> ExecutionError:
     """Return the error for a wait, in a forked child, for an object of the parent."""
     return ExecutionError(
         f"{name} belongs to the process from which this one was forked, and nothing runs it "
-        "here; call it anew in this process"
+        "here; call it again in this process"
     )
 
 

@@ -186,7 +186,8 @@ class Input:
         return f"<Input {self.input_id} of {self.call.target.name}: {self.state.value}>"
 
 
-# A part of each id.  It differs between processes, so that ids from two logs never collide.
+# A part of each id.  It differs between processes, so that the logs of two processes can be
+# compared side by side.
 _process: str = Real.urandom(4).hex()
 next_call_number: Final = itertools.count(1).__next__
 # The number of the first call of this process.  In a forked child, `_earlier` has the

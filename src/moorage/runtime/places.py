@@ -73,9 +73,10 @@ def place_of_thread(frame: FrameType | None) -> str | None:
 
 
 def users_step(frame: FrameType | None) -> Step | None:
-    """Return the innermost frame of the user's own code, or else of a library; None without.
+    """Return the innermost frame of the user's own code, or else of an installed library.
 
-    Fast enough to run for each new task.  Ignores the frames of pytest and its callers.
+    None if the stack has neither.  Fast enough to run for each new task.  Ignores the frames
+    of pytest and its callers.
     """
     installed: Step | None = None
     while frame is not None:
@@ -147,9 +148,9 @@ def _is_ours(step: Step) -> bool:
 
 
 def _shown(steps: list[Step]) -> str | None:
-    """Return the innermost of the user's own steps; if it is not the innermost of all, both.
+    """Return the innermost step of the highest rank; None without steps.
 
-    Without the user's own steps, a library's count instead.
+    If another step is the innermost of all, the text names that step too.
     """
     if not steps:
         return None

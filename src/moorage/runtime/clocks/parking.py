@@ -33,8 +33,8 @@ def park(clock: CanWait, waiter: Any, timeout: float | None = None) -> bool:
     guard.begin_wait(waiter)
     try:
         if not clock.virtual:
-            # Wait shortly at first: a signal that comes just before the thread sleeps does
-            # not end the sleep.  See `Guard.first_waits`.
+            # Begin with short waits: a signal that comes just before the thread sleeps does
+            # not end that sleep.  See `Guard.first_waits`.
             for seconds in guard.first_waits:
                 if timeout is not None:
                     if timeout <= seconds:

@@ -102,8 +102,8 @@ class Participants:
         # The rank of each participant: (INSIDE or OUTSIDE, number of its arrival).
         self.orders: dict[object, tuple[int, int]] = {}
         self._came = 0
-        # Increases with every change of this object.  If it stays the same for a while,
-        # the participants make no progress.
+        # Increases with every change of this object.  While `changes` stays the same, the
+        # participants make no progress.
         self.changes: int = 0
         # The threads that entered, by the thread's ident.
         self.parts: dict[int, _Part] = {}
@@ -127,7 +127,7 @@ class Participants:
 
     @uninterruptible
     def begin(self, key: object, name: str) -> None:
-        """Count `key` as busy from now on, even before a thread runs it."""
+        """Count `key` as busy from now on, also before a thread runs it."""
         with self.lock:
             self.busy[key] = name
             self.order(key, INSIDE)
@@ -295,10 +295,10 @@ class Participants:
             if isinstance(loop, LoopPart):
                 what = "an event loop of another clock"
             elif loop is not None:
-                what = "an event loop that lives in real time"
+                what = "an event loop that runs in real time"
             raise InvalidError(
                 f"`{written}` was written on {what}, which does not take part in this clock, "
-                f"and time would stand still while it waits; {ON_ITS_LOOP}"
+                f"so virtual time would stand still while this loop waits; {ON_ITS_LOOP}"
             )
 
     # -- for the clock and its loops, all under the lock ---------------------------------

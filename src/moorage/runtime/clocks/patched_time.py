@@ -3,12 +3,12 @@
 Owns `current_virtual_clock`, and the functions that replace those of ``time`` while any
 ``clock.patch_time()`` block is open.  Outside of such blocks ``time`` is unchanged.
 
+Begin at `_clock_of`, then `_sleep` and `_reader`, then `patched`.
+
 Each replacement looks at its caller.  It uses virtual time if the calling thread takes part
 in a patched clock, and the calling code is outside of the standard library and of the test
 tools; otherwise it calls the real function.  For example, ``asyncio`` and
 ``concurrent.futures`` would spin if their ``time.monotonic()`` stood still.
-
-Begin at `_clock_of`, then `_sleep` and `_reader`, then `patched`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ NAMES: Final = (
 
 # Packages whose calls keep real time, because they wait for real things, or measure tests.
 # moorage is not among them: its own code reads real time from `Real`.  If a file of moorage
-# calls `time.sleep`, it calls it as the user's function (``asyncio.to_thread(time.sleep, 5)``).
+# calls `time.sleep`, that is a function that the user passed in
+# (``asyncio.to_thread(time.sleep, 5)``).
 REAL_PACKAGES: Final = frozenset(
     {"_pytest", "anyio", "hypothesis", "pluggy", "pytest", "pytest_asyncio", "sniffio", "trio"}
 )

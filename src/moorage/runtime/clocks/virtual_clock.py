@@ -78,7 +78,8 @@ class VirtualWaiter:
         self.timed: bool = False  # the wait has a timeout
         # Invariant: true while this waiter is in `VirtualClock._waiting`.
         self.waiting: bool = False
-        self.key: object = None  # the waiting participant; None for a thread that is none
+        # The waiting participant; None if the thread is not a participant.
+        self.key: object = None
         self.name: str = ""  # of the waiting thread
         self.thread: int = 0  # its ident
         self.error: ClockStuckError | None = None  # raised at the end of the wait
@@ -156,7 +157,7 @@ class VirtualClock:
     virtual: bool = True
 
     def __init__(self, *, stuck_after: float | None = 5.0) -> None:
-        # `not (x > 0)` and not `x <= 0`, so that NaN, which compares false, is refused too.
+        # Not written as `stuck_after <= 0`: NaN compares false, and would be accepted.
         if stuck_after is not None and not (_is_number(stuck_after) and stuck_after > 0):
             raise InvalidError(
                 f"stuck_after must be a number above 0 or None, got {stuck_after!r}; "
