@@ -303,7 +303,7 @@ def test_what_was_made_before_the_fork_says_so_in_the_child():
                 try:
                     use()
                 except moorage.exception.ExecutionError as error:
-                    assert "was forked" in str(error) and "; call it anew" in str(error), error
+                    assert "was forked" in str(error) and "; call it again" in str(error), error
                 else:
                     say("no error from", name)
             repr(call), repr(results), repr(stream), repr(app)

@@ -90,7 +90,7 @@ def test_each_thread_leaves_its_own_scope():
 def test_leaving_in_a_thread_that_has_not_entered_is_refused():
     clock = VirtualClock()
     with clock:
-        with pytest.raises(InvalidError, match="write `with clock:` so that it begins and ends"):
+        with pytest.raises(InvalidError, match="write `with clock:`, so that one thread"):
             result_of(in_thread(lambda: clock.__exit__(None, None, None)))
         clock.sleep(1)
     assert clock.now() == 1

@@ -1,5 +1,6 @@
-"""The engine: it runs inputs in containers, and knows no decorator and no app.
+"""The engine: runs inputs in containers, and knows no decorators and no apps.
 
-The folders are layers, each built on those before it: `clocks`, `guards`, `containers`, `pools`,
-`waiting`.  The files beside them are the ground of all.  Begin at `pools/pool.py`.
+The folders are layers, and each layer imports only earlier ones: `clocks`, `guards`,
+`containers`, `pools`, `waiting`.  The files in this folder itself are below all layers.  Begin
+at ``pools/pool.py``.
 """

@@ -1,16 +1,16 @@
-"""Elsewhere: what must not run on the thread that keeps time runs here.
+"""Background work: what must not run on a thread that keeps time runs here.
 
 Owns two daemon threads of the process: "moorage-log" writes log records, in their order;
-"moorage-cleanup" runs what finalizers handed over, and drops what may be the user's.
-Each starts when it is first needed, and ends after `IDLE` seconds without work.  Log
-handlers, ``__repr__`` and ``__del__`` of the user's run on these threads, so a log
-handler that blocks delays other records only.
+"moorage-cleanup" runs the work of finalizers, and drops references to users' objects.
+Each thread starts when it is first needed, and ends after `IDLE` seconds without work.  The
+user's log handlers, ``__repr__`` and ``__del__`` run on these threads, so a log handler that
+blocks delays other log records only.
 
-Every module may call `log_in_background` and `log`, from any thread, with or without locks of
-its own: nothing here takes a lock that somebody else holds for long.  `keep_time` is
-called by the threads that keep time, `flush` by whoever leaves a run.
+Begin at `Errands.add`, then `Errands._run`.
 
-Begin reading at `Errands.add`, then `Errands._run`.
+Any module may call `log_in_background` and `log`, from any thread, also while it holds locks of
+its own: this file takes no lock that another thread holds for long.  The threads that keep
+time call `keep_time`; the end of a run calls `flush`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ IDLE: Final = 5.0
 
 
 class Errands:
-    """Work for one thread of its own, done in the order in which it was added."""
+    """A queue of work with its own thread, which does the work in the order of arrival."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -42,36 +42,39 @@ class Errands:
         forking.know(self)
 
     def _begin(self) -> None:
-        # Added to by any thread, taken from by `_thread`, and by `flush` if there is none.
+        # No lock: any thread appends; `_thread` takes out, or `flush` if there is no thread.
         self._work: deque[Work] = deque()
+        # The lock that the idle `_thread` waits on; `_ring` releases it.
         # Invariant: unlocked whenever work was added since `_thread` last looked.
         self._bell = Real.Lock()
         self._bell.acquire()
-        # Held while a thread is started.  Nobody waits for it: see `_ensure_thread`.
+        # Held while a thread is started.  No thread ever waits for this lock: see
+        # `_ensure_thread`.
         self._starting = Real.Lock()
-        # Set by whoever holds `_starting`; set to None by the thread itself.
+        # Set by the holder of `_starting`; set to None by the thread itself when it ends.
         self._thread: threading.Thread | None = None
 
     def _after_fork(self) -> None:
-        """In a forked child: the parent does the work that there was, and has the thread."""
+        """Start anew in a forked child: the parent has the thread, and does the old work."""
         forking.keep(self._work, self._thread)
         self._begin()
 
     def add(self, work: Work) -> None:
-        """Have `work` done soon.  Blocks nowhere, so finalizers may call it."""
-        # In this order, for a thread that is about to end:
+        """Do `work` soon, on the thread.  Never blocks, so finalizers may call this."""
+        # The order of these three lines matters when the thread is about to end:
         #     1. the thread has waited for `IDLE` seconds, and sets `_thread` to None,
-        #     2. it looks at the bell for the last time,
-        #     3. work is added, the bell is rung, and here is no thread.
-        # If 3 comes before 2, the thread sees the bell.
+        #     2. the thread tries the bell a last time, and ends,
+        #     3. `add` appends the work, rings, and finds `_thread` None: it starts a thread.
+        # If the ring comes between 1 and 2, or `add` still sees the old thread, the old
+        # thread finds the bell unlocked in step 2, and itself makes sure of a new thread.
         self._work.append(work)
         self._ring()
         self._ensure_thread()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all that was added is done; false if that takes longer than `seconds`.
+        """Wait until all work is done; false if that takes longer than `seconds`.
 
-        While the interpreter exits no thread can be started: the work is done here then.
+        While the interpreter exits, no thread can start, so this thread does the work.
         """
         if not self._work and self._thread is None:
             return True
@@ -89,13 +92,14 @@ class Errands:
         try:
             self._bell.release()
         except RuntimeError:
-            pass  # the thread has yet to look
+            pass  # the bell is unlocked already: the thread will look
 
     def _ensure_thread(self) -> None:
-        # Whoever holds `_starting` looks again when it has let go.  A finalizer may come
-        # in between, on the same thread, so waiting for the lock could last for ever.
-        # While the interpreter finalizes, a thread would never begin, and its start
-        # would wait for that for ever.
+        # Never wait for `_starting`: a finalizer may run on the thread that holds it, and
+        # would wait for ever.  It need not wait, because the holder checks the condition of
+        # the loop again after it has released the lock.
+        # While the interpreter finalizes, a new thread never begins, and `Thread.start`
+        # would wait for its beginning for ever.
         while self._thread is None and self._work and not sys.is_finalizing():
             if not self._starting.acquire(False):
                 return
@@ -106,7 +110,7 @@ class Errands:
                     try:
                         thread.start()
                     except RuntimeError:
-                        # No thread can be made: `flush`, or the next `add`, tries again.
+                        # The system refuses a new thread: `flush` or the next `add` tries again.
                         self._thread = None
                         return
             finally:
@@ -120,7 +124,8 @@ class Errands:
                 self._thread = None
                 if not self._bell.acquire(False):
                     return
-                # Rung meanwhile, and whoever rang may have seen this thread.
+                # Work came meanwhile, and its `add` may have seen this thread and so started
+                # no other.  Ring again for the next thread.
                 self._ring()
                 self._ensure_thread()
                 return
@@ -129,8 +134,8 @@ class Errands:
 def _do(work: Work) -> None:
     try:
         work()
-    except BaseException:  # of the user's code: its thread goes on
-        pass
+    except BaseException:
+        pass  # the user's code failed: the thread must go on
 
 
 _records: Final = Errands("moorage-log")
@@ -138,7 +143,10 @@ _cleanup: Final = Errands("moorage-cleanup")
 
 
 def keep_time() -> None:
-    """Say that this thread keeps time: `log` and `let_go` hand their work over from now on."""
+    """Mark this thread as one that keeps time.
+
+    From now on `log` and `let_go` hand work of this thread to the background threads.
+    """
     thread_state.keeps_time = True
 
 
@@ -149,7 +157,7 @@ def log_in_background(
     *args: object,
     exc_info: BaseException | None = None,
 ) -> None:
-    """Write a log record on the thread for it.  `args` are formatted there too."""
+    """Write a log record on the thread "moorage-log", which also formats `args`."""
     _records.add(partial(logger.log, level, message, *args, exc_info=exc_info))
 
 
@@ -160,9 +168,9 @@ def log(
     *args: object,
     exc_info: BaseException | None = None,
 ) -> None:
-    """Write a log record: here, so that it is there on return; elsewhere if this keeps time.
+    """Write a log record before returning; in the background if this thread keeps time.
 
-    Never raises: a handler or a patch of the user's that fails must not end a thread of ours.
+    Never raises: a failure of a user's log handler must not end a thread of moorage.
     """
     if thread_state.keeps_time:
         log_in_background(logger, level, message, *args, exc_info=exc_info)
@@ -174,16 +182,16 @@ def log(
 
 
 def in_background(work: Work) -> None:
-    """Do `work` soon, on the thread for cleaning up, which may run the user's code."""
+    """Do `work` soon, on the thread "moorage-cleanup", which may run user code."""
     _cleanup.add(work)
 
 
 def let_go(gone: list[Any]) -> None:
-    """Empty `gone`, whose items may be the last references to objects of the user's.
+    """Empty the list `gone`, whose items may be the last references to users' objects.
 
-    On the thread for cleaning up, if this one keeps time, else here and now.  The caller
-    keeps no reference of its own to an item: that would be the last one if the other
-    thread is the faster one.
+    Empties it at once, or on the thread "moorage-cleanup" if this thread keeps time.  The
+    caller must not keep a reference to an item: if the other thread is faster, the caller's
+    reference is the last one, and the user's destructor runs on the caller's thread.
     """
     if thread_state.keeps_time:
         _cleanup.add(gone.clear)

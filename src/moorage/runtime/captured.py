@@ -1,18 +1,20 @@
-"""Captured contexts: what an input sees of its caller, with a decimal context of its own.
+"""Captured contexts: the caller's context for an input, with its own decimal context.
+
+Owns :func:`capture`, and the copying of decimal contexts.  Any file may call this file.  The
+lanes test ``decimal_context in context`` themselves, which saves a call for each input.
+
+Begin at :func:`capture`, then :func:`own_decimal_context`.
 
 ``copy_context()`` is shallow: the copy shares every mutable value with the original.
-The decimal module keeps such a value in a context variable, and changes it in place:
+The decimal module keeps a mutable value in a context variable, and changes it in place:
 after ``decimal.getcontext().prec = 3`` in a copy, the original computes with 3 digits.
-So this file copies the decimal context wherever the engine copies a context: once when
-a call captures its caller's (what the caller sets afterwards does not reach the input),
-and once for each attempt (what an attempt sets reaches neither the caller nor others).
+So the engine copies the decimal context whenever it copies a context.  First when a call
+captures its caller's context: later changes of the caller do not reach the input.  Then for
+each attempt: changes of one attempt reach neither the caller nor other attempts.
 
-No other variable of the standard library needs this.  (Python 3.14 can keep the
-filters of `warnings` in one, but filters are global settings everywhere else, and
-``catch_warnings`` is meant to see the warnings of what it calls.)
-
-Begin at :func:`capture`.  The lanes look for `decimal_context` themselves, in one
-expression, because they are on the way of each input.  Anyone may call this file.
+No other variable of the standard library needs this.  (Python 3.14 can keep the filters of
+`warnings` in a context variable, but filters are global settings in all other versions, and
+``catch_warnings`` is meant to see the warnings of the code that it calls.)
 """
 
 from __future__ import annotations
@@ -23,25 +25,28 @@ from typing import Final
 
 
 def _find_decimal_context() -> ContextVar[decimal.Context]:
-    """The variable of the decimal module, in C or in Python, which has no public name."""
+    """Return the context variable of the decimal module, which has no public name.
+
+    Works for both implementations of the module, in C and in Python.
+    """
     context = Context()
-    context.run(decimal.getcontext)  # sets it
+    context.run(decimal.getcontext)  # sets the variable
     for variable in context:
         return variable
-    # A Python built with --without-decimal-contextvar keeps decimal contexts per thread:
-    # then no context ever contains the variable that is looked for.
+    # A Python built with --without-decimal-contextvar keeps decimal contexts per thread.
+    # There, return a variable that no context ever contains.
     return ContextVar("no_decimal_context")
 
 
 decimal_context: Final = _find_decimal_context()
 
-# A user's subclass of decimal.Context may have a `copy` of its own, which must not run
-# in the engine.
+# Called instead of the method `copy`: a user's subclass of decimal.Context may override it,
+# and user code must not run in the engine.
 _copy: Final = decimal.Context.copy
 
 
 def capture() -> Context:
-    """A copy of the current context, with a copy of its decimal context."""
+    """Return a copy of the current context, with a copy of its decimal context."""
     context = copy_context()
     if decimal_context in context:
         own_decimal_context(context)
@@ -49,9 +54,9 @@ def capture() -> Context:
 
 
 def own_decimal_context(context: Context) -> None:
-    """Put a copy in the place of the decimal context that `context` shares.
+    """Replace the decimal context in `context` by a copy.
 
-    Only if `decimal_context` is in `context`: else decimal makes a fresh one when it is
-    first used there.
+    `decimal_context` must be in `context`.  If it is not, there is nothing to copy: the
+    decimal module makes a new decimal context at its first use there.
     """
     context.run(decimal_context.set, _copy(context[decimal_context]))

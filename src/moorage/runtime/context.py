@@ -1,8 +1,10 @@
-"""Which input the running code belongs to.
+"""The current input: which input the running code belongs to.
 
-Owns one context variable, and of each thread whether it is a container's.  The
-executors set the variable in the fresh context of each attempt; lifecycle hooks
-run in an empty context where it says "a container, but no input".  Anyone may ask.
+Owns the context variable `running_input`, and the public functions that read it.  The lanes
+set the variable in the new context of each attempt.  Lifecycle hooks run in an empty context
+in which the variable is None: in a container, but in no input.  Any code may call this file.
+
+Begin at `running_input`, then `current_input`.
 """
 
 from __future__ import annotations
@@ -18,24 +20,27 @@ from .thread_state import thread_state
 # Unset: not in a container.  None: in a container, in a hook.
 running_input: Final[ContextVar[Input | None]] = ContextVar("moorage_running_input")
 
-
+# The default of `running_input.get` where an unset variable must differ from None.
 _OUTSIDE: Final = cast(Input, object())
 
 
 def hook_context() -> Context:
-    """An empty context, marked as being inside a container."""
+    """Return an empty context in which `running_input` is None: in a container, in a hook."""
     context = Context()
     context.run(running_input.set, None)
     return context
 
 
 def current_input() -> Input | None:
-    """The input that this code runs for; None outside of any, and in a child forked in one."""
+    """Return the input that this code runs for; None outside of any input.
+
+    None also in a child that was forked in an input: the input belongs to the parent.
+    """
     input = running_input.get(None)
     return input if input is not None and is_of_this_process(input) else None
 
 
-# The thread of a child that was forked in a hook; 0 if it was not.
+# In a child that was forked in a hook: the ident of the thread that forked.  Otherwise 0.
 _hook_forked_on: int = 0
 
 
@@ -43,14 +48,14 @@ def _after_fork() -> None:
     global _hook_forked_on
     if running_input.get(_OUTSIDE) is None:
         _hook_forked_on = Real.get_ident()
-    thread_state.container = None  # it stayed behind: nothing here is its thread
+    thread_state.container = None  # containers belong to the parent
 
 
 forking.in_child(_after_fork)
 
 
 def current_input_id() -> str | None:
-    """The id of the input that this code runs for; None outside of any input.
+    """Return the id of the input that this code runs for; None outside of any input.
 
     Two inputs that run at the same time in one container see their own ids.
     """
@@ -59,16 +64,16 @@ def current_input_id() -> str | None:
 
 
 def current_function_call_id() -> str | None:
-    """The id of the call that this code runs for; None outside of any input.
+    """Return the id of the call that this code runs for; None outside of any input.
 
-    All inputs of one ``map`` share it.
+    All inputs of one ``map`` have the same call id.
     """
     input = current_input()
     return None if input is None else input.function_call_id
 
 
 def is_local() -> bool:
-    """True in the program that calls, False in code that a container runs."""
+    """Return True in the program that calls, False in code that a container runs."""
     input = running_input.get(_OUTSIDE)
     if input is None:
         return _hook_forked_on == Real.get_ident()

@@ -1,15 +1,16 @@
-"""Fork: what a forked child does with what it inherited.
+"""Fork: what a forked child does with the objects that it inherits.
 
-Owns the one handler that runs in the child, the number by which what is
-inherited is told from what is the child's own, and the end of a child that
-comes back into our code.
+Owns the one handler that runs in a forked child, the number that tells inherited objects from
+the child's own (`Process.number`), and the end of a child that returns into moorage's code.
+Objects that must act in the child register with :func:`know`, modules with :func:`in_child`.
 
-A fork copies one thread.  All others are gone in the child, with whatever locks
-they held and whatever they were about to do, at any instant.  So the handler
-takes no lock: what lives on gets new ones, and what needed those threads (runs,
-pools, containers, streams) is dead, and says so to whoever waits for it.  Objects
-that have something to do in the child say so with :func:`know`; modules, with
-:func:`in_child`.  Nothing here is asked on the way of an input.
+Begin at `_child_begins`, then `UserCode`.
+
+A fork copies one thread only.  The other threads do not exist in the child, but the locks that
+they held stay locked, and their work stays half done.  So the handler takes no lock: objects
+that the child still uses get new locks.  Objects that needed the lost threads (runs, pools,
+containers, streams) are dead in the child, and raise an error at each caller that would wait.
+While no fork happens, all this costs an input nothing but comparisons of `Process.number`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ logger: Final = logging.getLogger("moorage")
 
 
 class Process:
-    """This process: its number changes in each forked child."""
+    """This process.  An object compares `number` with the number at its creation.
+
+    They differ in a forked child that has inherited the object.
+    """
 
     __slots__ = ("number",)
 
@@ -43,39 +47,43 @@ process: Final = Process()
 
 
 class Inheritance(Protocol):
-    """What has something to do in a forked child."""
+    """An object that must act in a forked child."""
 
     def _after_fork(self) -> None:
-        """On the child's only thread: take no lock that was there before, block nowhere."""
+        """Act, on the child's only thread.  Must not block, or take a lock of the parent's."""
         ...
 
 
 _known: Final[weakref.WeakSet[Inheritance]] = weakref.WeakSet()
 _callbacks: Final[list[Callable[[], object]]] = []
 
-# What a child lets go of.  It stays: a user's objects must not die in the
-# handler, and a loop or a task that dies closes what it shares with the parent.
+# Objects that a child does not use any more.  They are never freed: users' destructors must
+# not run in the handler, and a freed loop or task would close what it shares with the parent.
 _kept: Final[list[object]] = []
 
 
 def know(inheritance: Inheritance) -> None:
-    """Have its `_after_fork` called in a child, if it lives then."""
+    """Call `_after_fork` of this object in each forked child, as long as the object lives."""
     _known.add(inheritance)
 
 
 def in_child(callback: Callable[[], object]) -> None:
-    """Have `callback` called in a child, after all that is known."""
+    """Call `callback` in each forked child, after the objects that :func:`know` registered."""
     _callbacks.append(callback)
 
 
 def keep(*things: object) -> None:
-    """Never let go of `things` in this process."""
+    """Never free `things` in this process."""
     _kept.append(things)
 
 
 def renew(lock: Any) -> None:
-    """Make `lock` a new one in its place: for those that nobody holds across user code."""
-    # As threading, logging and concurrent.futures do it with theirs.
+    """Make `lock` an unlocked lock again, in a forked child.
+
+    Only for locks that a thread never holds while it runs user code.  User code calls the
+    fork, so the child's one thread does not hold such a lock.
+    """
+    # threading, logging and concurrent.futures do the same with their locks.
     lock._at_fork_reinit()
 
 
@@ -95,15 +103,15 @@ if hasattr(os, "register_at_fork"):
 
 
 def stayed_behind(name: str) -> ExecutionError:
-    """What to raise where something of the parent's would be waited for."""
+    """Return the error for a wait, in a forked child, for an object of the parent."""
     return ExecutionError(
         f"{name} belongs to the process from which this one was forked, and nothing runs it "
-        "here; call it anew in this process"
+        "here; call it again in this process"
     )
 
 
 class InheritedLock:
-    """In the place of a lock that guards what stayed behind: it cannot be taken."""
+    """Replaces the lock of an inherited object in a forked child: taking this lock raises."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -123,10 +131,10 @@ class InheritedLock:
 
 
 class UserCode:
-    """``with UserCode():`` around what runs on a thread of ours and may fork.
+    """``with UserCode():`` around user code that runs on a thread of moorage, and may fork.
 
-    The child's only thread is ours then, and has nothing to come back to: its
-    process ends.
+    If the user code forks and returns in the child, the child's only thread is one of
+    moorage, which has nothing to do there.  So the end of the block ends the child.
     """
 
     __slots__ = ("_born",)
@@ -145,11 +153,11 @@ class UserCode:
 
 
 def end_child(error: BaseException | None) -> NoReturn:
-    """End this process, a child in which the user's code has ended on our thread.
+    """End this process, a forked child whose user code has ended on a thread of moorage.
 
-    As multiprocessing ends its own: threads and runs that the child began are
-    ended, and what is in memory is left as it is.  The exit code is that of
-    SystemExit, 1 for another `error`, which is shown, else 0.
+    Ends the child as multiprocessing does: ends the threads and runs that the child began,
+    flushes stdout and stderr, and exits without freeing memory.  The exit code is that of a
+    SystemExit; 1 for any other `error`, which is printed; else 0.
     """
     code = 0
     try:
@@ -162,8 +170,8 @@ def end_child(error: BaseException | None) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except Exception:  # None, closed, or a full disk: it ends all the same
-                pass
+            except Exception:
+                pass  # no stream, a closed stream, or a full disk: the child ends anyway
         Real.exit_now(code)
 
 

@@ -1,8 +1,10 @@
 """Inputs: one set of arguments to run, its ids and its state.
 
-Owns the states of an input and their legal moves, the description of what an
-input runs (:class:`Target`), and what the engine asks of the call it belongs
-to (:class:`Call`).  The state is guarded by the lock of the input's pool.
+Owns the states of an input and their legal moves (`MOVES`), the function that an input runs
+(`Target`), the methods that the engine needs of a call (`Call`), and the ids.  The lock of the
+input's pool guards `Input.state`.  All layers above use this file.
+
+Begin at `InputState`, then `MOVES`, then `Input`.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from .real import Real
 
 
 class InputState(enum.Enum):
-    """Where an input is.  Each moves along :data:`MOVES` and no other way.
+    """The state of an input.  A state changes only along :data:`MOVES`.
 
-    The table is checked at every write while the project's tests run, and costs nothing
-    apart from that.
+    Each write is checked against the table while the project's tests run; outside of the
+    tests nothing is checked, and the table costs nothing.
     """
 
     OUTSIDE = "outside"  # the backlog is full: not accepted yet, its caller waits for room
@@ -36,9 +38,9 @@ class InputState(enum.Enum):
 
 MOVES: Final[Mapping[InputState, frozenset[InputState]]] = {
     InputState.OUTSIDE: frozenset({InputState.QUEUED, InputState.SETTLED}),
-    # To OUTSIDE only when it is submitted, in the same step.  To RUNNING if it gets the slot
-    # of an input that has just ended, whose worker or loop runs it at once; and as a member
-    # of a batch, which is what is GRANTED then.
+    # To OUTSIDE only in the step that submits the input.  To RUNNING in two cases: the input
+    # gets the slot of an input that has just ended, and the same worker or loop runs it at
+    # once; or the input is a member of a batch, and the batch is the input that is GRANTED.
     InputState.QUEUED: frozenset(
         {InputState.OUTSIDE, InputState.GRANTED, InputState.RUNNING, InputState.SETTLED},
     ),
@@ -51,11 +53,11 @@ MOVES: Final[Mapping[InputState, frozenset[InputState]]] = {
 
 
 class IllegalMove(AssertionError):
-    """A fault in the engine: a state was left in a way that its table forbids."""
+    """A bug in the engine: a state changed in a way that its table of moves forbids."""
 
 
 class Kind(enum.Enum):
-    """What calling the user's function gives."""
+    """The kind of the user's function: sync or async, function or generator."""
 
     SYNC = "function"
     ASYNC = "async function"
@@ -72,7 +74,7 @@ class Kind(enum.Enum):
 
 
 class Target:
-    """What an input runs: one function, or one method of the container's instance."""
+    """The function that an input runs, or the method of the container's instance."""
 
     __slots__ = (
         "function",
@@ -93,12 +95,15 @@ class Target:
         self.function: Callable[..., Any] = function
         self.kind: Kind = kind
         self.is_method: bool = is_method
-        # Plain attributes, because each input asks.
+        # Attributes and not properties, because the engine reads them for each input.
         self.is_async: bool = kind.is_async
         self.is_generator: bool = kind.is_generator
         self.is_plain: bool = not is_method and not kind.is_generator
-        self.is_reported: bool = False  # that it blocks its loop: see ``loopwatch.py``
-        # Marked by `cancellation.cooperative`: it ends itself when it is cancelled.
+        # True once a warning says that it blocks its loop; guarded by the lock in
+        # ``containers/loopwatch.py``.
+        self.is_reported: bool = False
+        # Marked by `cooperative` in ``guards/cancellation.py``: the function ends itself when
+        # its input is cancelled.
         self.is_cooperative: bool = getattr(function, "_moorage_cooperative", False)
 
     def __repr__(self) -> str:
@@ -106,7 +111,7 @@ class Target:
 
 
 class Call(Protocol):
-    """What the engine needs of the call that an input belongs to."""
+    """The methods that the engine needs of the call that an input belongs to."""
 
     @property
     def number(self) -> int: ...
@@ -116,16 +121,16 @@ class Call(Protocol):
     def context(self) -> Context: ...
 
     def settled(self, input: Input, /) -> Callable[[], object] | None:
-        """Take note that `input.outcome` is there; return how to wake who waits for it.
+        """Note that `input.outcome` is set; return an effect that wakes the waiting caller.
 
-        Called once per input, under the pool's lock: must not block, log or run
-        user code.  The returned callable runs after the lock is let go.
+        Called once per input, under the pool's lock: must not block, log or run user code.
+        The effect runs after the lock is released.
         """
         ...
 
 
 class Input:
-    """One set of arguments, from its acceptance until it is settled."""
+    """One set of arguments, from the time it is submitted until it is settled."""
 
     __slots__ = (
         "args",
@@ -151,20 +156,20 @@ class Input:
         self.call: Call = call
         self.index: int = index
         self.args: tuple[Any, ...] = args
-        # None for no keywords: an empty dict would cost 64 bytes.
+        # None if there are no keyword arguments: an empty dict would cost 64 bytes.
         self.kwargs: dict[str, Any] | None = kwargs
         self.state: InputState = InputState.QUEUED
         self.outcome: Outcome | None = None
-        # The container whose slot it holds; None before the grant.
+        # The container whose slot the input holds; None before the grant.
         self.container: Any = None
-        # What runs it: an asyncio task or a worker; None unless it runs.
+        # The asyncio task or the worker that runs the input; None unless the input runs.
         self.runner: Any = None
-        # The outcome that a cancel or a timeout asked for; None if nobody did.
+        # The outcome that a cancel or a timeout asks for; None without such a request.
         self.cancellation: Outcome | None = None
-        # When it came into the queue, the last time.  Unset, which costs nothing,
-        # for those that got a slot at once.
+        # The clock's time when the input last entered the queue, in seconds.  An input that
+        # gets a slot at once never has this attribute, which saves the time to set it.
         self.queued_at: float
-        # The order of coming among inputs of both kinds.  Unset unless the backlog needs it.
+        # The order of arrival among sync and async inputs.  Set only if the backlog needs it.
         self.ticket: int
 
     @property
@@ -173,7 +178,7 @@ class Input:
 
     @property
     def function_call_id(self) -> str:
-        """The id of the call, for somebody who may look the call up by it from now on."""
+        """The id of the call.  After this the user may look the call up by the id."""
         give_out: Callable[[], str] | None = getattr(self.call, "_give_out_id", None)
         return call_id(self.call.number) if give_out is None else give_out()
 
@@ -181,11 +186,12 @@ class Input:
         return f"<Input {self.input_id} of {self.call.target.name}: {self.state.value}>"
 
 
-# Ids differ between processes, so that two logs can be put side by side.
+# A part of each id.  It differs between processes, so that the logs of two processes can be
+# compared side by side.
 _process: str = Real.urandom(4).hex()
 next_call_number: Final = itertools.count(1).__next__
-# The first number of a call of this process, and, in a forked child, the processes
-# before it: each with its first number, the eldest first.
+# The number of the first call of this process.  In a forked child, `_earlier` has the
+# parent and its ancestors, the oldest first: (number of its first call, its `_process`).
 _first_number: int = 1
 _earlier: Final[list[tuple[int, str]]] = []
 
@@ -207,17 +213,17 @@ def _process_of(number: int) -> str:
 
 
 def is_of_this_process(input: Input) -> bool:
-    """False in a forked child for the inputs of its parent."""
+    """Return whether this process made the input; false in a forked child for older inputs."""
     return input.call.number >= _first_number
 
 
 def call_id(number: int) -> str:
-    """The public id of the call with this number."""
+    """Return the public id of the call with this number."""
     return f"fc-{_process_of(number)}{number:08x}"
 
 
 def call_number(function_call_id: str) -> int | None:
-    """The number of a call of this process by its public id; None for any other text."""
+    """Return the number of a call of this process from its id; None for any other text."""
     prefix = f"fc-{_process}"
     if not str(function_call_id).startswith(prefix):
         return None

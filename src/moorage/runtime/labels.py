@@ -1,7 +1,9 @@
-"""Labels: how an input was called, for people to read.
+"""Labels: the call of an input as text for people, such as ``fetch('a', 3)``.
 
-Owns how arguments are shown without running any code of the user's: a label may be made
-under the lock of a pool.
+Owns the formatting of arguments.  Runs no user code, because the engine may make a label
+under the lock of a pool.  Any file may call this file.
+
+Begin at `shown_call`, then `shown_argument`.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-# Characters of an argument, and bits of a number, that are shown.
+# The most characters of a text argument, and the most bits of an int, that a label shows.
 LONGEST: Final = 24
 LONGEST_INT: Final = 128
 
@@ -17,7 +19,7 @@ _name_of: Final = type.__dict__["__name__"].__get__
 
 
 class Shown:
-    """Stands for an argument, and knows how that is shown."""
+    """A placeholder for an argument, with the text that labels show for it."""
 
     __slots__ = ("shown",)
 
@@ -26,30 +28,30 @@ class Shown:
 
 
 def shown_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """A call as it is written: ``fetch('a', retry=True)``."""
+    """Return a call as it is written in code: ``fetch('a', retry=True)``."""
     shown = [shown_argument(value) for value in args]
     shown += [f"{key}={shown_argument(value)}" for key, value in kwargs.items()]
     return f"{name}({', '.join(shown)})"
 
 
 def shown_argument(value: object) -> str:
-    """Numbers and short texts as they are, anything else by its type."""
+    """Return the text for one argument: numbers and short texts in full, other values by type."""
     kind = type(value)
     if kind is str or kind is bytes:
         some = cast("str | bytes", value)
-        text = repr(some[:LONGEST])  # it may be large
+        text = repr(some[:LONGEST])  # not the `repr` of the whole value, which may be large
         if len(text) <= LONGEST and len(some) <= LONGEST:
             return text
         return f"{text[: LONGEST - 4]}...{text[-1]}"
     if kind is int and cast(int, value).bit_length() > LONGEST_INT:
-        return "<int>"  # the interpreter refuses to write very long ones
+        return "<int>"  # the interpreter refuses to convert very long ints to text
     if value is None or kind is bool or kind is int or kind is float:
         return repr(value)
-    # Not by isinstance, which asks the value for its class.
+    # Not by isinstance, which reads the value's `__class__`, and so may run user code.
     return cast(Shown, value).shown if Shown in kind.__mro__ else f"<{type_name(kind)}>"
 
 
 def type_name(kind: type) -> str:
-    """Its name, by the interpreter: a metaclass may have code of the user's for that."""
+    """Return the name of a class, without the `__name__` that a user's metaclass may define."""
     name: str = _name_of(kind)
     return name

@@ -1,9 +1,11 @@
-"""How an input ended: a value, a failure, or a cancellation.
+"""Outcomes: how an input ended: with a value, a failure, or a cancellation.
 
-Owns the three small value types and the rule for exceptions that cross from
-user code to a caller: the user's exception keeps its type, attributes and user
-frames; ours are taken out; control-flow exceptions are wrapped.  Pure; any
-layer may use it.
+Owns the three value types, and the rule for exceptions that cross from user code to a caller:
+the user's exception keeps its type, attributes and user frames; moorage's frames are removed;
+control-flow exceptions are wrapped in a `RemoteError`.  Takes no lock and has no state; any
+layer may use this file.
+
+Begin at `failure_of`, then `Failure`.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from .real import Real
 
 PACKAGE: Final = str(Path(__file__).resolve().parent.parent)
 
-# A task's own frames stand between ours and the user's.
+# Files whose frames are removed.  asyncio's are among them, because in a task they stand
+# between moorage's frames and the user's.
 _NOT_THE_USERS: Final = (PACKAGE, str(Path(asyncio.__file__).parent))
 
-# They steer the interpreter or a loop, and would do so at the caller too.
+# Exceptions that control the interpreter, a loop or a generator.  Raised at the caller, they
+# would control the caller's, so `failure_of` wraps them.
 _CONTROL_FLOW: Final = (
     SystemExit,
     KeyboardInterrupt,
@@ -56,36 +60,39 @@ class Failure:
 
     def __init__(self, error: BaseException) -> None:
         self.error: BaseException = error
-        # The errors of earlier attempts, for a caller to read as notes.
+        # The errors of earlier attempts.  `exception` adds them to `error` as notes.
         self.earlier: tuple[BaseException, ...] = ()
         self.traceback: TracebackType | None = error.__traceback__
-        # Several inputs failed by this one error: each caller gets a copy, so
-        # that they can be raised independently.
+        # True if several inputs failed with this error: each caller gets a copy, so that the
+        # callers can raise them independently.
         self.shared: bool = False
 
     def exception(self) -> BaseException:
-        """What to raise at a caller, with the user's frames only."""
+        """Return the exception to raise at a caller, with the user's frames only."""
         earlier, self.earlier = self.earlier, ()
         for number, failed in enumerate(earlier, 1):
-            # Here, at the caller: the user's __str__ may do anything.
+            # Format the notes here, in the caller's thread and without a lock, because
+            # `_shown` runs the user's `__repr__`.
             self.error.add_note(f"attempt {number} of {len(earlier) + 1} failed: {_shown(failed)}")
         error = _copy_of(self.error) if self.shared else self.error
-        # The traceback is set anew: raising one exception object twice would
-        # otherwise add the frames of the first raise to the second.
+        # Reset the traceback: otherwise a second raise of the same object would show the
+        # frames of the first raise too.
         return error.with_traceback(self.traceback)
 
     def let_locals_go(self) -> None:
         """Clear the local variables of the frames in which the error was raised.
 
-        For a failure that is kept for a while, after it was read.  What runs, or will run
-        on, is left alone.  Must be called where the user's code may run.
+        Frees memory for a failure that is kept after a caller has read it.  Frames that run,
+        or may run on, stay untouched.  Dropping the variables may run users' destructors, so
+        call this only where user code may run.
         """
         error, traceback = self.error, self.traceback
         _clear_frames(traceback)
         for linked in _linked_to(error):
             _clear_frames(linked.__traceback__)
-        # Raising it added the frames of whoever read it.  If somebody has it still, they
-        # may want to see these.  Here it is `self.error`, `error` and the argument.
+        # When the caller raised the error, the caller's frames were added to its traceback.
+        # Remove them, unless somebody else still has the error and may want to see them.
+        # The 3 references here are `self.error`, `error` and the argument of `getrefcount`.
         if sys.getrefcount(error) <= 3:
             error.with_traceback(traceback)
 
@@ -112,8 +119,8 @@ Outcome = Value | Failure | Cancelled
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The failure that callers see for `error`, just caught around user code."""
-    # Not by assignment: a frozen dataclass refuses that.
+    """Return the failure that callers get for `error`, which was just caught from user code."""
+    # Not `error.__traceback__ = ...`, which an exception that is a frozen dataclass refuses.
     error.with_traceback(user_frames(error.__traceback__))
     if isinstance(error, _CONTROL_FLOW):
         wrapped = RemoteError(
@@ -141,7 +148,7 @@ def _copy_of(error: BaseException) -> BaseException:
         copied.__context__ = error.__context__
         copied.__suppress_context__ = error.__suppress_context__
     except Exception:
-        return error  # its class cannot be copied, or not written to: share the object
+        return error  # the error cannot be copied or written to: the callers share the object
     return copied
 
 
@@ -149,8 +156,8 @@ def _copied(error: BaseException) -> object:
     try:
         return Real.copy(error)
     except TypeError:
-        # Its class asks for more than `args`, as one with keyword-only parameters does:
-        # then without its __init__, and with what that left.
+        # `copy` calls the class with `args`, but `__init__` needs more, for example a
+        # keyword-only argument.  Make the copy without `__init__`, and copy the attributes.
         kind = type(error)
         if any(cls.__dict__.get("__slots__") for cls in kind.__mro__):
             raise
@@ -160,7 +167,7 @@ def _copied(error: BaseException) -> object:
 
 
 def _linked_to(error: BaseException) -> Iterator[BaseException]:
-    """The errors that led to `error`, and those within it."""
+    """Yield the causes and contexts of `error` and the members of groups, all levels deep."""
     pending, met = [error], {id(error)}
     while pending:
         one = pending.pop()
@@ -181,19 +188,20 @@ def _clear_frames(traceback: TracebackType | None) -> None:
             try:
                 frame.clear()
             except RuntimeError:
-                pass  # it runs
+                pass  # the frame runs
         traceback = traceback.tb_next
 
 
 def _may_be_suspended(frame: FrameType) -> bool:
-    """Whether it is a generator's or a coroutine's that may go on; to clear that, closes it.
+    """Whether `frame` belongs to a generator or a coroutine that may go on.
 
-    An error that was kept and raised once more leads to frames that had caught it.
+    Clearing such a frame would close the generator.  A traceback can contain such a frame: a
+    generator catches the error, yields, and later the error is raised a second time.
     """
     code, last = frame.f_code, frame.f_lasti
     if not code.co_flags & _GENERATORS:
         return False
-    # Depending on the version, `f_lasti` of a suspended frame is the yield, or behind it.
+    # In a suspended frame `f_lasti` points to the yield or behind it: it depends on the version.
     return _YIELD in (code.co_code[last : last + 1] + code.co_code[max(0, last - 2) : last - 1])
 
 
@@ -202,7 +210,7 @@ _YIELD: Final = opcode.opmap["YIELD_VALUE"]
 
 
 def user_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """`traceback` without the leading frames that belong to this package, or to asyncio."""
+    """Return `traceback` without its leading frames that belong to moorage or to asyncio."""
     while traceback is not None and (
         traceback.tb_frame.f_code.co_filename.startswith(_NOT_THE_USERS)
     ):

@@ -1,9 +1,13 @@
-"""Places: where a thread is, or a coroutine, as a person wants to read it.
+"""Places: the line of user code at which a thread or a coroutine is, as text for people.
 
-Owns the way from a stack, or along what a coroutine awaits, to the user's line.
-Reads names and line numbers only, never a variable: no user's object is kept,
-shown, or asked anything.  Takes no lock, so anyone may ask at any time, also a
-signal handler.
+Owns the search for that line, in a stack or along the awaits of a coroutine, and the rules by
+which a file counts as the user's, a library's or moorage's.  Any code may call this file at any
+time, also a signal handler, because it takes no lock.
+
+Begin at `place_in_stack` and `place_in_task`, then `_shown`.
+
+This file reads names and line numbers only, and never a variable: it neither keeps nor shows
+a user's object, and runs no user code.
 """
 
 from __future__ import annotations
@@ -22,39 +26,40 @@ from .real import Real
 Step = tuple[CodeType, int]
 """A frame: its code and its line."""
 
-# What stands between a coroutine and the asynchronous generator or the coroutine
-# that it awaits, and does not say so.
+# Types of the objects that may stand between a coroutine and the async generator or coroutine
+# that it awaits.  They have no attribute for it, so `_awaits` asks the garbage collector.
 _BETWEEN: Final = frozenset(
     {"async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable"}
 )
 
-# Ranks of files: the further up, the nearer to the user.
+# Ranks of files: standard library, installed library, user's own.  A place shows the frame of
+# the highest rank.
 _STANDARD, _INSTALLED, _USERS = range(3)
 
-# Further kinds of files: our own, and those that run tests.
+# Further kinds of files: moorage's own, and those of pytest and pluggy.
 _OURS, _RUNS_TESTS = -1, -2
 
-# The plugin's part that stands outside of the package.
+# The file of the pytest plugin that is outside of the package.
 _PLUGIN: Final = "_moorage_pytest_plugin.py"
 _RUNNERS: Final = tuple(f"{os.sep}{name}{os.sep}" for name in ("_pytest", "pluggy"))
 
-# No chain of awaits is followed further.
+# The most awaits that `_awaits` follows.
 _MOST: Final = 10_000
 
 
 def place_in_stack(frame: FrameType | None) -> str | None:
-    """The user's place in a thread of ours; None if it is in no code but ours."""
+    """Return the user's place in a thread of moorage; None if no user code runs on it."""
     steps = _stack(frame)
-    # Outermost, the standard library starts the thread, then it is ours.
+    # Remove the outermost frames: the standard library starts the thread, then calls moorage.
     while steps and not _is_ours(steps[-1]):
         steps.pop()
     return _shown([step for step in steps if not _is_ours(step)])
 
 
 def place_of_caller(frame: FrameType | None) -> str | None:
-    """Where a thread of the user's called us; None if it is not in our code."""
+    """Return where a user's thread called moorage; None if it is not in moorage's code now."""
     steps = _stack(frame)
-    # It may start a thread for us, or the like, in the standard library.
+    # moorage may have called the standard library, for example to start a thread.
     while steps and _rank(steps[0][0].co_filename) == _STANDARD:
         del steps[0]
     if not steps or not _is_ours(steps[0]):
@@ -63,14 +68,15 @@ def place_of_caller(frame: FrameType | None) -> str | None:
 
 
 def place_of_thread(frame: FrameType | None) -> str | None:
-    """Where any thread is, also one that is not ours."""
+    """Return the place of any thread, also of one that moorage did not start."""
     return _shown([step for step in _stack(frame) if not _is_ours(step)])
 
 
 def users_step(frame: FrameType | None) -> Step | None:
-    """The innermost frame that is the user's own, or else a library's; None if none is.
+    """Return the innermost frame of the user's own code, or else of an installed library.
 
-    Quick enough for each task that is made.  What pytest was called by is not looked at.
+    None if the stack has neither.  Fast enough to run for each new task.  Ignores the frames
+    of pytest and its callers.
     """
     installed: Step | None = None
     while frame is not None:
@@ -86,19 +92,20 @@ def users_step(frame: FrameType | None) -> Step | None:
 
 
 def is_users(step: Step) -> bool:
-    """Whether a step is in the user's own code, and not in a library's."""
+    """Return whether a step is in the user's own code, and not in a library."""
     return _whose(step[0].co_filename) == _USERS
 
 
 def shown_step(step: Step | None) -> str:
-    """A step as a person wants to read it."""
+    """Return a step as text for people."""
     return "an unknown place" if step is None else _place(step)
 
 
 def place_in_task(coroutine: object, stack: FrameType | None) -> str | None:
-    """The user's place in a task; `stack` is that of its loop's thread.
+    """Return the user's place in a task; `stack` is the stack of its loop's thread.
 
-    Suspended, that is where what it awaits is; running, where the thread is.
+    For a running task: the place of the thread.  For a suspended task: the place at the end
+    of its chain of awaits.
     """
     if isinstance(coroutine, CoroutineType) and coroutine.cr_running:
         return place_in_stack(stack)
@@ -108,7 +115,7 @@ def place_in_task(coroutine: object, stack: FrameType | None) -> str | None:
 
 
 def _stack(frame: FrameType | None) -> list[Step]:
-    """The innermost first."""
+    """Return the steps of a stack, the innermost first."""
     steps: list[Step] = []
     while frame is not None:
         steps.append((frame.f_code, frame.f_lineno or 0))
@@ -117,7 +124,7 @@ def _stack(frame: FrameType | None) -> list[Step]:
 
 
 def _awaits(what: Any) -> Iterator[Step]:
-    """The frames along what `what` awaits, the outermost first."""
+    """Yield the steps along the chain of awaits that begins at `what`, the outermost first."""
     for _ in range(_MOST):
         if isinstance(what, CoroutineType):
             frame, what = what.cr_frame, what.cr_await
@@ -141,7 +148,10 @@ def _is_ours(step: Step) -> bool:
 
 
 def _shown(steps: list[Step]) -> str | None:
-    """The innermost of the user's own steps, and the innermost of all if that is another."""
+    """Return the innermost step of the highest rank; None without steps.
+
+    If another step is the innermost of all, the text names that step too.
+    """
     if not steps:
         return None
     ranks = [_rank(code.co_filename) for code, _ in steps]
@@ -158,6 +168,7 @@ def _place(step: Step) -> str:
 
 @functools.cache
 def _libraries() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the folders of installed libraries, and those of the standard library."""
     paths = sysconfig.get_paths()
     installed = (paths["purelib"], paths["platlib"])
     return tuple(p + os.sep for p in installed), tuple(
@@ -174,6 +185,7 @@ def _rank(file: str) -> int:
 
 @functools.cache
 def _whose(file: str) -> int:
+    """Return the rank of a file, or one of the further kinds."""
     if file.startswith(PACKAGE) or file.endswith(_PLUGIN):
         return _OURS
     rank = _rank(file)
@@ -181,11 +193,11 @@ def _whose(file: str) -> int:
 
 
 def _short(file: str) -> str:
-    """`file`, from the working directory, or from its library, on."""
+    """Return `file` relative to its library's folder, or else to the working directory."""
     try:
         here = Real.getcwd() + os.sep
     except OSError:
-        here = os.sep  # it was removed
+        here = os.sep  # the working directory was removed
     installed, standard = _libraries()
     for prefix in (*installed, *standard, *([here] if here != os.sep else ())):
         if file.startswith(prefix):

@@ -1,17 +1,20 @@
 """The standard library as it was when moorage was imported.
 
-Owns `Real`, from which all of moorage takes the functions and classes that users'
-tests patch: those of ``time``, ``threading``, ``asyncio``, ``inspect`` and others.
-A patch changes what a module's name refers to (``mock.patch("time.sleep")``), or all
-module globals with one value (freezegun).  Neither changes the attributes of a class,
-so a patch reaches the user's code, and not the engine.
+Owns `Real`.  All files of moorage read from `Real` the functions and classes that users' tests
+patch: those of ``time``, ``threading``, ``asyncio``, ``inspect`` and others.
 
-A function of the standard library that is written in Python looks up other names at
-each call: ``threading.Thread(...)`` makes an ``Event``, an ``Event`` makes a
-``Condition``.  `Real` has copies of such functions, whose globals are copies too.
+Begin at `Real` (at the end of this file), then `_globals_of` and `_loop_class`.
 
-A patch that is active when this module is imported cannot be told from the real thing
-later, so it is refused.  Begin reading at `Real`.
+A patch changes the object that a module's name refers to (``mock.patch("time.sleep")``), or
+all module globals that refer to a given object (freezegun).  Neither changes the attributes
+of a class, so a patch changes the user's code, and not the engine.
+
+A function of the standard library that is written in Python looks up other names at each
+call: ``threading.Thread(...)`` makes an ``Event``, an ``Event`` makes a ``Condition``.  `Real`
+has copies of such functions, whose globals are copies too.
+
+If a patch is active when this module is imported, `Real` would keep the patch for ever.  So
+the import raises an ImportError then.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ T = TypeVar("T")
 F = TypeVar("F")
 IsKind = Callable[[object], bool]
 
-# What the engine takes from each module.  Each is checked for patches at import.
+# The names that the engine needs from each module.  The import checks each for a patch.
 _NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
     time: (
         *("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"),
@@ -92,13 +95,14 @@ def _is_original(module: ModuleType, value: object) -> bool:
     mock = sys.modules.get("unittest.mock")
     if mock is not None and isinstance(value, mock.NonCallableMock):
         return False
-    # Tracers wrap functions, in production too: what they give says that it is the original.
+    # Tracers wrap functions, also in production.  Their wrapper has the `__module__` of the
+    # original, and is accepted.
     home = getattr(value, "__module__", None) or ""
     return home.partition(".")[0] in sys.stdlib_module_names
 
 
 def _shown(value: object) -> str:
-    """What stands there, in words that run no code of the user's."""
+    """Describe `value`, without running user code."""
     kind = type(value)
     name = getattr(value, "__qualname__", None) if kind is FunctionType else None
     home = getattr(value, "__module__", None) if kind is FunctionType else kind.__module__
@@ -109,7 +113,7 @@ def _refuse(what: str) -> None:
     raise ImportError(
         f"moorage was imported while the standard library is patched: {what}, "
         "and the engine would run on the patch for as long as the process lives;\n"
-        "write `import moorage` where nothing is patched yet, as at the head of the test's file"
+        "write `import moorage` where nothing is patched yet, as at the top of the test's file"
     )
 
 
@@ -120,10 +124,10 @@ _refuse_patches()
 
 
 class _Globals(dict[str, Any]):
-    """The globals of a module as they were, but for those that change for good reasons.
+    """The globals of a module at import time, except the names in `live`.
 
-    Which are read from the module at each use: CPython asks a dict of a subclass by its
-    ``__missing__``.
+    A name in `live` is read from the module at each use: for a subclass of dict, CPython
+    calls ``__missing__`` when a function looks up a global that is not in the dict.
     """
 
     def __init__(self, module: ModuleType, live: frozenset[str]) -> None:
@@ -135,7 +139,10 @@ class _Globals(dict[str, Any]):
 
 
 def _globals_of(module: ModuleType, live: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Copies of a module's globals, with copies of its functions that look them up there."""
+    """Return a copy of a module's globals, in which its functions are copies too.
+
+    The copied functions look up names in the returned dict, and not in the module.
+    """
     names = _Globals(module, live) if live else dict(vars(module))
     for name, value in list(names.items()):
         if type(value) is FunctionType and value.__globals__ is vars(module):
@@ -144,8 +151,9 @@ def _globals_of(module: ModuleType, live: frozenset[str] = frozenset()) -> dict[
 
 
 def _copy_of(function: FunctionType, names: dict[str, Any]) -> FunctionType:
-    # A code object of its own: CPython keeps in it what the names last referred to, and
-    # would look them up anew each time that the original and the copy run in turns.
+    # The copy needs its own code object.  CPython caches in the code object what the names
+    # last referred to; if the original and the copy shared it and ran in turns, each call
+    # would look the names up again.
     copied = FunctionType(
         function.__code__.replace(),
         names,
@@ -161,7 +169,7 @@ def _copy_of(function: FunctionType, names: dict[str, Any]) -> FunctionType:
 
 
 def _class_with(kind: type[T], names: dict[str, Any]) -> type[T]:
-    """A subclass of `kind` with the same methods, which look up `names`."""
+    """Return a subclass of `kind` whose methods are copies that look up names in `names`."""
     inside: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     if "__slots__" in vars(kind):
         inside["__slots__"] = ()
@@ -177,7 +185,8 @@ def _copied(function: Callable[..., Any] | None, names: dict[str, Any]) -> Any:
     return _copy_of(function, names) if type(function) is FunctionType else function
 
 
-# A fork, `settrace` and `setprofile` bind these anew; `excepthook` is there to be replaced.
+# Globals of `threading` that must stay live.  A fork, `settrace`, `setprofile` and the shutdown
+# of the interpreter assign them; users may replace `excepthook`.
 _CHANGE: Final = frozenset(
     {"_active_limbo_lock", "_main_thread", "_profile_hook", "_trace_hook", "excepthook"}
     | {"_SHUTTING_DOWN", "_shutdown_locks", "_shutdown_locks_lock"}
@@ -191,7 +200,7 @@ _inspect: Final = _globals_of(inspect)
 _socket: Final = _globals_of(socket)
 _time: Final = SimpleNamespace(**vars(time))
 _of_handles: Final = {**vars(events), "contextvars": SimpleNamespace(**vars(contextvars))}
-# Its module loads this class when it is first asked for.
+# `concurrent.futures` loads this class lazily, so `vars(futures)` may not have it yet.
 _of_executors: Final = {**vars(futures), "ThreadPoolExecutor": futures.ThreadPoolExecutor}
 _of_loops: Final = {
     **vars(base_events),
@@ -203,35 +212,41 @@ _of_futures: Final = {**vars(futures_base), "threading": _of_loops["threading"]}
 
 
 def _same(function: F, names: dict[str, Any]) -> F:
-    """The copy of `function` in `names`."""
+    """Return the copy of `function` in `names`."""
     return cast("F", names[cast("FunctionType", function).__name__])
 
 
 def _class_here(kind: type[T], names: dict[str, Any]) -> type[T]:
-    """The copy of `kind` in `names`."""
+    """Return the copy of the class `kind` in `names`."""
     return cast("type[T]", names[kind.__name__])
 
 
 def _is_coroutine(value: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
-    """Also of Cython's; not for generators, which asyncio's own takes for one on 3.11."""
+    """Return whether `value` is a coroutine, of Python or of Cython.
+
+    False for generators; ``asyncio.iscoroutine`` of Python 3.11 returns True for them.
+    """
     return isinstance(value, Coroutine)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    """``inspect.signature(function)``, which goes through a method of its class."""
+    """Return ``inspect.signature(function)``.
+
+    Not a copy of that function, because it calls a classmethod, which looks up patched names.
+    """
     found: inspect.Signature = _inspect["_signature_from_callable"](
         function, sigcls=inspect.Signature
     )
     return found
 
 
-# Methods of loops that look up what users patch.
+# Methods of loops that look up names that users patch.
 _LOOKS_UP: Final = (
     *("_add_reader", "_add_writer", "_make_self_pipe", "_run_forever_setup", "run_forever"),
     *("set_default_executor", "shutdown_default_executor"),
 )
-# Methods of loops that each turn runs.  The engine's loops have copies, so that CPython keeps
-# in their code what it has found for these loops alone, and not for the user's in turns.
+# Methods of loops that run in each turn of a loop.  The engine's loops have copies, because
+# CPython caches lookups in the code of a method: the user's loops would invalidate the cache.
 _EACH_TURN: Final = (
     *("_add_callback", "_call_soon", "_check_closed", "_process_events", "_process_self_data"),
     *("_read_from_self", "_run_once", "_write_to_self", "call_soon", "call_soon_threadsafe"),
@@ -263,7 +278,7 @@ def _call_at(kind: Any) -> Callable[..., asyncio.TimerHandle]:
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        # The handle would look up `contextvars.copy_context`.
+        # With None the handle would look up `contextvars.copy_context`, which may be patched.
         timer: asyncio.TimerHandle = kind.call_at(
             self, when, callback, *args, context=copy_context() if context is None else context
         )
@@ -273,6 +288,7 @@ def _call_at(kind: Any) -> Callable[..., asyncio.TimerHandle]:
 
 
 def _loop_class(kind: type) -> type:
+    """Return a subclass of the loop class `kind` whose methods do not look up patched names."""
     found = _loop_classes.get(kind)
     if found is None:
         inside: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
@@ -292,14 +308,14 @@ def _loop_class(kind: type) -> type:
 
 
 def _policy() -> object:
-    # 3.14 warns of the public one.
+    # The public function gives a DeprecationWarning on Python 3.14.
     get = getattr(events, "_get_event_loop_policy", None) or vars(events)["get_event_loop_policy"]
     policy: object = get()
     return policy
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """A loop of the kind that the program chose, which looks up nothing that users patch."""
+    """Return a new loop of the program's own policy that does not look up patched names."""
     policy = _policy()
     if (
         type(policy).__module__.partition(".")[0] == "asyncio"
@@ -314,16 +330,20 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 if TYPE_CHECKING:
-    # To a type checker a function in a class is a method, unless it is a static one.
+    # A type checker takes a function in a class for a method, except a staticmethod.
     _plain = staticmethod
 else:
-    # CPython reads what is no descriptor faster from a class.
+    # At run time no staticmethod is needed, because nobody makes an instance of `Real`.
+    # CPython reads a plain function faster from a class than a staticmethod.
     def _plain(function):
         return function
 
 
 class Real:
-    """What moorage needs of the standard library.  Never made: its attributes are read."""
+    """The names that moorage needs of the standard library, as class attributes.
+
+    Nobody makes an instance.
+    """
 
     # time
     monotonic: Final = _plain(time.monotonic)
@@ -355,7 +375,7 @@ class Real:
     wait: Final = _plain(asyncio.wait)
     wait_for: Final = _plain(asyncio.wait_for)
 
-    # What `new_event_loop` mostly gives, for subclasses.
+    # The class of most loops that `new_event_loop` returns; a base for subclasses.
     SelectorEventLoop: Final = cast(
         "type[asyncio.SelectorEventLoop]", _loop_class(asyncio.SelectorEventLoop)
     )
@@ -377,7 +397,7 @@ class Real:
     isgeneratorfunction: Final = _plain(
         cast("IsKind", _same(inspect.isgeneratorfunction, _inspect))
     )
-    if TYPE_CHECKING:  # which narrow the type of what they are asked about
+    if TYPE_CHECKING:  # these two narrow the type of their argument
 
         @staticmethod
         def isfunction(value: object, /) -> TypeIs[FunctionType]: ...

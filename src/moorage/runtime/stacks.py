@@ -1,9 +1,14 @@
-"""Stacks: which frame each thread is at.
+"""Stacks: the current frame of each thread.
 
-Owns the one way to ask for it, as CPython before 3.11.9 freezes the whole process when the
-collector runs meanwhile (python/cpython#106883): it holds a lock of the interpreter,
-and code that the collector calls may let another thread run, which wants that lock
-while it ends and keeps the interpreter.
+Owns :func:`current_frames`, the only caller of ``sys._current_frames``.  Any file may call it.
+
+Begin at `current_frames`.
+
+CPython before 3.11.9 can freeze the whole process there (python/cpython#106883):
+    1. ``sys._current_frames`` takes a lock of the interpreter,
+    2. the garbage collector runs meanwhile, and code that it calls releases the GIL,
+    3. another thread gets the GIL and ends: to end, it waits for that lock, with the GIL.
+So this file turns the collector off meanwhile.
 """
 
 from __future__ import annotations
@@ -20,18 +25,20 @@ from .uninterruptible import uninterruptible
 
 FREEZES: Final = sys.version_info < (3, 11, 9)
 
-# Held while the collector is off.  Reentrant, for a signal handler may ask.
+# Held while the collector is off.  Reentrant, because a signal handler may call this file.
 _lock: threading.RLock = Real.RLock()
 
 
 @uninterruptible
 def current_frames() -> dict[int, FrameType]:
-    """The innermost frame of each thread, by its ident."""
+    """Return the innermost frame of each thread, by the thread's ident."""
     if not FREEZES:
         return sys._current_frames()
     with _lock:
-        # 1. one turns it off, 2. another finds it off and asks, 3. the first turns it
-        # on again while the other asks: hence the lock.
+        # Without the lock:
+        #     1. thread A turns the collector off,
+        #     2. thread B finds the collector off, and calls `_current_frames`,
+        #     3. thread A turns the collector on, while B is still in `_current_frames`.
         collects = gc.isenabled()
         gc.disable()
         try:

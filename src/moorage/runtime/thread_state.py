@@ -1,7 +1,9 @@
-"""Thread state: what the engine knows of the thread that asks.
+"""Thread state: what the engine stores for each thread.
 
-Owns one thread-local object for all of it, so that there is one place to look.  Each field
-is written by one file, named beside it; any file below may read it.
+Owns the one thread-local object of the engine, `thread_state`, and the `Guard` protocol.  The
+comment beside a field names the file that writes it; any file of moorage may read it.
+
+Begin at `ThreadState`, then `Guard`.
 """
 
 from __future__ import annotations
@@ -11,57 +13,65 @@ from typing import Any, ClassVar, Final, Protocol
 
 
 class Wakes(Protocol):
-    """A wait under way, as far as a guard needs it: see `Waiter`."""
+    """The part of a waiter that a guard needs: see `Waiter` in ``clocks/clock.py``."""
 
     def wake(self) -> None: ...
 
 
 class Guard(Protocol):
-    """Holds off, for one thread, what would strike it from outside.  Its own thread calls it."""
+    """Delays exceptions from outside while its thread is in an uninterruptible region.
 
-    # Seconds after which a wait looks up, before it waits for good.
+    An exception from outside is a strike (an InputCancellation that another thread raises in
+    this thread) or a KeyboardInterrupt.  Only the guarded thread calls its guard.
+    """
+
+    # Lengths, in seconds, of short waits at the beginning of a long wait in real time.
     first_waits: ClassVar[tuple[float, ...]]
 
     def enter(self) -> None:
-        """A region begins; what was on its way strikes here, before it, or never."""
+        """Begin a region.
+
+        A strike that was sent before is raised here, before the region begins, or is dropped.
+        """
         ...
 
     def exit(self) -> None:
-        """It ends: raise what was held off meanwhile, if this was the outermost."""
+        """End a region; at the end of the outermost region, raise the delayed exception."""
         ...
 
     def begin_wait(self, waiter: Wakes, /) -> None:
-        """A wait begins, which what comes from outside may end.  Raises what is due already."""
+        """Begin a wait that an exception from outside may end.  Raises one that is due already."""
         ...
 
     def end_wait(self) -> None:
-        """It has ended.  Raises what ended it."""
+        """End a wait.  Raises the exception that ended it, if any."""
         ...
 
     def may_strike(self) -> bool:
-        """Whether the user's code on this thread may be struck at all, wherever it is."""
+        """Whether this guard may ever strike the user's code that runs on this thread now."""
         ...
 
     def strike_again(self) -> None:
-        """What struck landed where it cannot be raised: let it come once more, soon."""
+        """Send a strike again, soon: the first was raised in code that cannot pass it on."""
         ...
 
 
 class ThreadState(threading.local):
     """The state of the calling thread."""
 
-    # Holds off what would strike this thread from outside; None for no guard.  Written by
-    # ``cells.py`` for workers, and by ``interrupts.py`` for the main thread.
+    # The guard of this thread; None for most threads.  Written by ``guards/cells.py`` for
+    # workers, and by ``guards/interrupts.py`` for the main thread.
     guard: Guard | None = None
-    # The virtual clock in which this thread took part last; it may have left it.  Written by
-    # ``participants.py`` and ``virtual_clock.py``.
+    # The virtual clock in which this thread last took part; the thread may have left it since.
+    # Written by ``clocks/participants.py`` and ``clocks/virtual_clock.py``.
     clock: Any = None
-    # The mailbox of the event loop that ran last on this thread.  Written by ``async_waiters.py``.
+    # The mailbox of the event loop that last ran on this thread.  Written by
+    # ``waiting/async_waiters.py``.
     mailbox: Any = None
-    # The container whose thread T this is, which runs its loop or its hooks.  Written by
-    # ``local.py``.
+    # The container whose main thread this is: it runs the container's loop and hooks.
+    # Written by ``containers/local.py``; set to None by ``context.py`` in a forked child.
     container: Any = None
-    # Whether this thread fires the timers of a clock.  Written by ``background.py``.
+    # True for a thread that fires the timers of a clock.  Written by ``background.py``.
     keeps_time: bool = False
 
 

@@ -1,11 +1,12 @@
-"""Uninterruptible regions: where a thread runs code that nothing from outside may break.
+"""Uninterruptible regions: code in which no exception from outside may be raised.
 
-Owns :data:`uninterruptible`, with which each function of the engine that changes shared
-state, or holds a lock, tells the guard of its thread.  The guard of a worker is its cell
-(``guards/cells.py``); that of the main thread holds KeyboardInterrupt off
-(``guards/interrupts.py``); other threads have none, and pay one look.
+Owns :data:`uninterruptible`.  A function of the engine that changes shared state or holds a
+lock is such a region: it calls the guard of its thread at its beginning and its end.  The
+guard of a worker is its cell (``guards/cells.py``), which delays strikes (exceptions raised
+by another thread); the guard of the main thread delays KeyboardInterrupt
+(``guards/interrupts.py``).  Other threads have no guard, and only read `thread_state.guard`.
 
-Begin at `_Uninterruptible`; what a guard is, is in ``thread_state.py``.
+Begin at `_Uninterruptible`, then `Guard` in ``thread_state.py``.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-# Code at whose borders a region begins or ends, before it could say so.
-# Clean-up begins with it: 1. an error leaves the user's block, 2. ``pool.cancel`` is
-# called for it, 3. a Ctrl-C comes as its frame begins, and nobody would cancel.
+# Code objects with which a region begins or ends.  If Ctrl-C comes while such a frame is the
+# innermost, `Guard.enter` may not have been called yet, so ``guards/interrupts.py`` does not
+# raise, but lets the signal come once more.  Otherwise:
+#     1. an error leaves the user's block,
+#     2. the clean-up calls ``pool.cancel``, which is `uninterruptible`,
+#     3. Ctrl-C comes when the frame of the wrapper begins: KeyboardInterrupt is raised there,
+#        and nothing cancels.
 begins_uninterruptible: Final[set[CodeType]] = set()
 
 
@@ -53,7 +58,8 @@ class _Uninterruptible:
             finally:
                 guard.exit()
 
-        begins_uninterruptible.add(guarded.__code__)  # one for all
+        # All wrapped functions share this one code object.
+        begins_uninterruptible.add(guarded.__code__)
         return functools.wraps(function)(guarded)
 
 

@@ -1,5 +1,5 @@
-"""Time: the real clock, the virtual clock, and the one thread that keeps deadlines.
+"""Time: the real clock, the virtual clock, and the thread that fires timers in real time.
 
-Begin at `clock.Clock`, what the engine asks of a clock; then `timekeeper.py` for real time and
-`virtual_clock.py` for virtual time.  No other folder reads the time.
+Begin at `clock.Clock`, the protocol of all clocks; then ``timekeeper.py`` for real time, and
+``virtual_clock.py`` for virtual time.  Other folders read the time from a clock.
 """

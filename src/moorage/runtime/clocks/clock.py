@@ -1,8 +1,9 @@
-"""The clocks: the only place that reads time or waits with a limit.
+"""The clocks: the only place that reads the time or waits with a timeout.
 
-Owns what a clock is, the real one, and the waiters that threads park on.
-Everything above takes a clock as an argument.  Time is in seconds.
-The virtual clock is in ``virtual_clock.py``.
+Owns the `Clock` protocol, the real clock, and the real clock's waiters.  The files above get
+their clock as an argument.  Time is in seconds.  The virtual clock is in ``virtual_clock.py``.
+
+Begin at `Clock`, then `RealClock`.
 """
 
 from __future__ import annotations
@@ -20,19 +21,22 @@ if TYPE_CHECKING:
 
 
 class Waiter(Protocol):
-    """A place for one thread to wait, once.  May be woken before, and more than once."""
+    """A place for one thread to wait, once.
+
+    `wake` may be called before the thread waits, and more than once.
+    """
 
     def wake(self) -> None: ...
 
 
 class Clock(Protocol):
-    """What the engine asks of time."""
+    """What the engine needs of a clock, real or virtual."""
 
     virtual: bool
 
     @property
     def participants(self) -> Participants | None:
-        """Who takes part, if time is virtual; None in real time."""
+        """The participants of a virtual clock; None in real time."""
         ...
 
     def now(self) -> float:
@@ -40,15 +44,15 @@ class Clock(Protocol):
         ...
 
     def call_at(self, when: float, callback: Callback) -> Timer:
-        """Run `callback` at `when`, on a thread of the clock's.  It must not block."""
+        """Run `callback` at `when`, on the clock's own thread.  The callback must not block."""
         ...
 
     def call_when_past(self, when: float, callback: Callback) -> Timer:
-        """As :meth:`call_at`, but virtual time does not jump to `when` for its sake."""
+        """As :meth:`call_at`, but virtual time does not jump to `when` for this timer."""
         ...
 
     def make_waiter(self) -> Waiter:
-        """A fresh waiter for :meth:`wait`."""
+        """Return a new waiter for :meth:`wait`."""
         ...
 
     def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
@@ -56,12 +60,12 @@ class Clock(Protocol):
         ...
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        """An event loop that lives in this clock's time."""
+        """Return an event loop that runs in this clock's time."""
         ...
 
 
 class RealWaiter:
-    """A waiter that is one lock, which the waker releases."""
+    """A waiter that consists of one lock: the thread acquires the lock, the waker releases it."""
 
     __slots__ = ("lock",)
 
@@ -73,11 +77,11 @@ class RealWaiter:
         try:
             self.lock.release()
         except RuntimeError:
-            pass  # woken before: once is enough
+            pass  # already woken: a waiter is woken once
 
 
 class RealClock:
-    """Monotonic time and the process's timekeeper."""
+    """The real clock: monotonic time, and the timekeeper of the process."""
 
     virtual = False
     participants: Participants | None = None
@@ -106,12 +110,15 @@ system_clock: Final[Clock] = RealClock()
 
 
 def acquire_in_turns(lock: threading.Lock) -> None:
-    """Acquire a lock that is held for an instant only, without starting a convoy.
+    """Acquire a lock whose owners hold it very briefly, without starting a lock convoy.
 
-    A thread that blocks on a lock becomes its owner while it still waits for
-    the interpreter, and so makes the next thread block, and so on: every
-    acquire is a switch of threads from then on.  One that lets the others run
-    and tries again is let in when the owner is out.
+    How a convoy starts:
+        1. thread A blocks on the lock,
+        2. the owner releases the lock, so A owns it, but A still waits for the GIL,
+        3. the running thread finds the lock taken, and blocks too, and so on:
+           from then on every acquire costs a switch of threads.
+    This function does not block at first.  It lets other threads run and tries again, so
+    mostly the thread that acquires the lock has the GIL at that moment.
     """
     for _ in range(LOCK_TRIES):
         Real.sleep(0)
@@ -121,19 +128,20 @@ def acquire_in_turns(lock: threading.Lock) -> None:
 
 
 def acquire_within(lock: threading.Lock, seconds: float) -> bool:
-    """Acquire a lock in real time; false if it is not let go in `seconds`."""
+    """Acquire a lock in real time; false if nobody releases it within `seconds`."""
     return lock.acquire(timeout=seconds)
 
 
-# Turns given to other threads before blocking.  One suffices mostly; with no
-# GIL, where the owner runs on meanwhile, a few.
+# How often `acquire_in_turns` lets other threads run before it blocks.  Mostly one turn is
+# enough; without a GIL, where the owner runs at the same time, a few are needed.
 LOCK_TRIES: Final = 32
 
 
 def join_threads(threads: Iterable[threading.Thread], timeout: float) -> list[threading.Thread]:
-    """Join in real time, which virtual threads need too; return those that still live.
+    """Join threads in real time, also threads of a virtual clock; return those still alive.
 
-    `timeout` seconds in all.  The calling thread counts among those that live.
+    `timeout` is in real seconds, for all threads together.  The calling thread is not joined,
+    and counts as alive.
     """
     until = Real.monotonic() + timeout
     left: list[threading.Thread] = []

@@ -1,6 +1,6 @@
-"""The clock by which the calling thread lives, where nobody has named one.
+"""The virtual clock of the calling thread, for callers that got no clock as an argument.
 
-Owns :func:`clock_of_here`, which ``app.run()`` and the fake container ask.
+Owns :func:`clock_of_here`.  ``app.run()`` and the fake container call it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from .patched_time import current_virtual_clock
 
 
 def clock_of_here() -> Clock | None:
-    """The virtual clock that this thread lives by, and so does the event loop in it, if any."""
+    """Return the virtual clock in which this thread takes part; None in real time.
+
+    None also if the thread runs an event loop that is not a loop of that clock, or trio.
+    """
     clock = current_virtual_clock()
     if clock is None:
         return None

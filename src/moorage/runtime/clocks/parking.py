@@ -1,7 +1,7 @@
-"""Parking: the one way to wait on behalf of a caller.
+"""Parking: the one way to block a thread on behalf of a caller.
 
-Owns :func:`park`.  Every blocking wait of a user's thread comes here, so that a cancellation
-and Ctrl-C can end it, in real and in virtual time.
+Owns :func:`park`.  Every blocking wait of a user's thread calls it, so that a cancellation
+and Ctrl-C can end the wait, in real and in virtual time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..thread_state import thread_state
 
 
 class CanWait(Protocol):
-    """A clock, as far as a wait needs it: see `Clock`."""
+    """The part of a clock that a wait needs: see `Clock`."""
 
     virtual: bool
 
@@ -20,14 +20,12 @@ class CanWait(Protocol):
 
 
 def park(clock: CanWait, waiter: Any, timeout: float | None = None) -> bool:
-    """Wait until `waiter` is woken; false if `timeout` seconds pass first.
-
-    Every blocking wait on behalf of a caller comes here.
+    """Block this thread until `waiter` is woken; false if `timeout` seconds pass first.
 
     Raises:
-        InputCancellation: if this thread runs an input that is cancelled,
-            before or during the wait.
-        KeyboardInterrupt: on the main thread.
+        InputCancellation: if the input that this thread runs is cancelled before or
+            during the wait.
+        KeyboardInterrupt: on the main thread, after Ctrl-C.
     """
     guard = thread_state.guard
     if guard is None:
@@ -35,6 +33,8 @@ def park(clock: CanWait, waiter: Any, timeout: float | None = None) -> bool:
     guard.begin_wait(waiter)
     try:
         if not clock.virtual:
+            # Begin with short waits: a signal that comes just before the thread sleeps does
+            # not end that sleep.  See `Guard.first_waits`.
             for seconds in guard.first_waits:
                 if timeout is not None:
                     if timeout <= seconds:

@@ -1,16 +1,15 @@
-"""Participants: who takes part in a virtual clock, and which of them are busy.
+"""Participants: the threads, event loops and inputs of a virtual clock, and which are busy.
 
-Owns the parts of threads, event loops and inputs in one virtual clock, and the scopes that
-keep the clock open.  Time moves only while nobody is busy: the clock looks at
-`Participants.busy` for that, and is rung when it has become empty.  Knows of the clock
-what `Participants` is handed, and not what a timer is.
+Owns the set of participants of one virtual clock, and the scopes that keep the clock open.
+Time moves only while no participant is busy: the clock reads `Participants.busy`, and this
+file rings the clock when `busy` becomes empty.  This file knows nothing of timers.
 
-The engine finds this object as ``clock.participants``, which is None in real time.  It calls
-`begin`, `bind_thread` and `end` for what it runs, `expected` for what it hands to another
-thread, `rest` and `one_by_one` where order must not depend on threads, and `enter` and
-`leave` for the threads of users.
+Begin at `begin`, `bind_thread` and `end`, then `enter` and `leave`.
 
-Begin reading at `begin`, `bind_thread` and `end`, then `enter` and `leave`.
+The engine finds this object as ``clock.participants``, which is None in real time.  The engine
+calls `begin`, `bind_thread` and `end` for each input that it runs, `expected` for work that it
+hands to another thread, `rest` and `one_by_one` where the order must not depend on the
+scheduling of threads, and `enter` and `leave` for users' threads.
 """
 
 from __future__ import annotations
@@ -28,9 +27,10 @@ from ..uninterruptible import uninterruptible
 from .patched_time import VirtualTime
 from .stuck import ON_ITS_LOOP
 
-# Whose timers come first, of those that are due at one time and were set within one
-# instant.  Participants of the engine come before the threads that entered, which have
-# told them what to do; those that nobody knows come last.
+# The order of timers that are due at the same time and were set within one instant, that is,
+# between two moments at which all participants wait.  Timers of participants that the engine
+# began (INSIDE) come before timers of threads that entered the clock (OUTSIDE), because those
+# threads gave the engine its work.  Timers of other threads come last.  BEFORE_ALL is for `rest`.
 BEFORE_ALL: Final = -1
 INSIDE: Final = 0
 OUTSIDE: Final = 1
@@ -38,74 +38,81 @@ LAST: Final = (2, 0)
 
 
 class LoopPart:
-    """An event loop of the clock, as a participant: it takes its thread's part while it runs."""
+    """An event loop as a participant: while it runs, it replaces the participant of its thread."""
 
-    clock: Any  # the clock of which it is
-    # All guarded by the clock's lock.
-    # While the loop runs: what its thread takes part as before and after.
+    clock: Any  # the clock that this loop belongs to
+    # The fields below are guarded by the clock's lock.
+    # While the loop runs: the participant that its thread was before, and will be afterwards.
     outer: object = None
-    # Whether its thread sits in a wait of the clock's.
+    # True while the loop is blocked: its thread sits in `clock.wait`.
     waits: bool = False
 
 
 class _Part:
-    """The part of one thread that entered the clock."""
+    """The state of one thread that entered the clock: how often, and as which participant."""
 
     __slots__ = ("before", "depth", "key")
 
     def __init__(self, before: VirtualTime | None) -> None:
         self.depth: int = 1
-        # None if the thread took part already, as a worker does.
+        # The participant made for the thread; None if the thread was one already, for
+        # example as a worker.
         self.key: object = None
-        self.before: VirtualTime | None = before  # the clock that it lived by before
+        self.before: VirtualTime | None = before  # the thread's clock before it entered
 
 
 class Timekeeping(Protocol):
-    """What is asked of the clock."""
+    """What the participants need of their clock."""
 
     def ring(self) -> None:
-        """Nobody is busy: look whether time may move.  Under the lock."""
+        """Wake the clock's thread, which checks whether time may move.  Under the lock."""
         ...
 
     def shut(self) -> threading.Thread | None:
-        """The last scope was left.  Under the lock; the thread is to be joined without it."""
+        """Close the clock after its last scope.  Under the lock.
+
+        Returns the clock's thread, which the caller joins after it has released the lock.
+        """
         ...
 
     def rest(self) -> None:
-        """Wait until all others have come to rest."""
+        """Block this thread until all other participants wait."""
         ...
 
 
 class Participants:
-    """Who takes part in one virtual clock."""
+    """The participants of one virtual clock."""
 
     def __init__(self, clock: VirtualTime, keeping: Timekeeping) -> None:
         self._clock = clock
         self._keeping = keeping
-        # The clock's lock too.  A leaf: nothing is called while it is held but `keeping`.
+        # Also the clock's lock.  While a thread holds this lock, it calls nothing but
+        # `keeping`, so this lock is always the last one that a thread takes.
         self.lock: threading.Lock = Real.Lock()
-        # All below are guarded by the lock.
-        # Names of those that are busy.  Invariant: time moves only while this, and
-        # `awaited`, is empty.
+        # The lock guards all fields below.
+        # The busy participants and their names.  Invariant: time moves only while `busy`
+        # and `awaited` are both empty.
         self.busy: dict[object, str] = {}
-        # What finalizers handed to another thread.  Added to without the lock, which they
-        # may not take, by threads that take part and so are busy.
+        # Work that finalizers handed to another thread.  Added without the lock, because a
+        # finalizer must not take it.  This is safe: the thread that adds is a participant
+        # and busy, so time stands still meanwhile.
         self.awaited: dict[object, str] = {}
-        # By the thread's ident: as what its waits count.
+        # The participant as which a thread waits, by the thread's ident.
         self.key_of_thread: dict[int, object] = {}
-        # The order in which participants came: those of the engine, then the others.
+        # The rank of each participant: (INSIDE or OUTSIDE, number of its arrival).
         self.orders: dict[object, tuple[int, int]] = {}
         self._came = 0
-        # Counts up with everything that happens here.
+        # Increases with every change of this object.  While `changes` stays the same, the
+        # participants make no progress.
         self.changes: int = 0
-        # The parts of threads that entered, by the thread's ident.
+        # The threads that entered, by the thread's ident.
         self.parts: dict[int, _Part] = {}
-        # Scopes and loops that keep the clock open; the last of them closes it.
+        # How many scopes and loops keep the clock open.  The clock closes when it becomes 0.
         self.open: int = 0
         self.closed: bool = False
 
     def after_fork(self) -> None:
-        """In a forked child: of those that took part, this thread is left."""
+        """Keep this thread only, in a forked child: the other participants are gone there."""
         me = Real.get_ident()
         key, part = self.key_of_thread.get(me), self.parts.get(me)
         self.lock = Real.Lock()
@@ -120,7 +127,7 @@ class Participants:
 
     @uninterruptible
     def begin(self, key: object, name: str) -> None:
-        """Count `key` as busy from now on, on behalf of whoever will serve it."""
+        """Count `key` as busy from now on, also before a thread runs it."""
         with self.lock:
             self.busy[key] = name
             self.order(key, INSIDE)
@@ -128,14 +135,14 @@ class Participants:
 
     @uninterruptible
     def bind_thread(self, key: object) -> None:
-        """Let this thread's waits of ours count as those of `key`."""
+        """Make this thread run for `key`: while this thread waits in moorage, `key` is idle."""
         thread_state.clock = self._clock
         with self.lock:
             self.key_of_thread[Real.get_ident()] = key
 
     @uninterruptible
     def unbind_thread(self, key: object) -> None:
-        """Let this thread be on its own again; `key` goes on."""
+        """Undo `bind_thread` for this thread; `key` stays a participant."""
         me = Real.get_ident()
         with self.lock:
             if self.key_of_thread.get(me) is key:
@@ -143,7 +150,7 @@ class Participants:
 
     @uninterruptible
     def end(self, key: object) -> None:
-        """`key` takes no part any more."""
+        """Remove the participant `key`, and unbind its threads."""
         with self.lock:
             for ident, bound in list(self.key_of_thread.items()):
                 if bound is key:
@@ -152,9 +159,10 @@ class Participants:
             self.idle(key)
 
     def expected(self, callback: Callable[[], object], name: str) -> Callable[[], object]:
-        """`callback`, to be called once by a thread that takes no part: time stands until then.
+        """Wrap `callback`: time stands still from now until the returned callable has run.
 
-        Takes no lock: finalizers call it.
+        A thread that is not a participant must call the returned callable once.  This method
+        takes no lock, because finalizers call it.
         """
         key = object()
         self.awaited[key] = name
@@ -171,20 +179,22 @@ class Participants:
         return call
 
     def rest(self) -> None:
-        """Wait until all others have come to rest, and go on before any other timer fires.
+        """Wait until all other participants wait; return before any other timer fires.
 
-        With patience only, for one of them may wait in real time for what comes then.
+        Returns also when nothing has changed for `REST_WITHIN` real seconds, because another
+        participant may itself wait, in real time, for what the caller does next.
         """
         self._keeping.rest()
 
     def one_by_one(self, effects: Sequence[Callable[[], object]]) -> list[Callable[[], object]]:
-        """Effects that have `effects` carried out one after the other, by the clock.
+        """Return effects that make the clock carry out `effects` one after the other.
 
-        Each comes when what the one before set off has come to rest, or the order would be
-        left to the machine:
+        The clock carries out each effect when everything that the effect before it started
+        waits again.  Otherwise the order would depend on the scheduling of threads:
             1. inputs of several containers wait for the members of one batch,
-            2. the batch ends, and all of them are woken,
-            3. who ends first, and so has the first slot, must be the same in each run.
+            2. the batch ends, which wakes all these inputs,
+            3. the input that ends first gets the first slot; it must be the same input in
+               each run.
         """
         clock = self._clock
         return [partial(clock.call_at, clock.now(), effect) for effect in effects]
@@ -196,11 +206,12 @@ class Participants:
         return Real.get_ident() in self.key_of_thread
 
     def enter(self, written: str) -> int:
-        """Let this thread take part, and keep the clock open; return what `leave` takes.
+        """Make this thread a participant and keep the clock open; return the ident for `leave`.
+
+        `written` is the user's code that led here, as the error quotes it.
 
         Raises:
-            InvalidError: on an event loop that lives in real time; `written` is what to say
-                was written there.
+            InvalidError: on an event loop that runs in real time.
         """
         self.refuse_real_loop(written)
         return self.enter_scope()
@@ -209,8 +220,8 @@ class Participants:
     def enter_scope(self, name: str | None = None, *, opens: bool = True) -> int:
         """As `enter`, on any thread.  Without `opens` the scope does not keep the clock open.
 
-        On a loop of this clock it is the loop that takes part, and the thread
-        does when that has stopped: between two runs of the loop time stands.
+        On a loop of this clock the loop stays the participant.  When the loop stops, the
+        thread becomes the participant, so time stands still between two runs of the loop.
         """
         me = Real.get_ident()
         with self.lock:
@@ -236,7 +247,7 @@ class Participants:
 
     @uninterruptible
     def leave(self, ident: int, *, opens: bool = True) -> None:
-        """End one scope of the thread `ident`; it has no part any more if it has no other."""
+        """End one scope of the thread `ident`; after its last scope the thread is out."""
         thread: threading.Thread | None = None
         with self.lock:
             part = self.parts.get(ident)
@@ -246,7 +257,7 @@ class Participants:
                     del self.parts[ident]
                     self._end_part(ident, part)
             if opens:
-                thread = self.one_less()
+                thread = self.stop_keeping_open()
         if thread is not None:
             thread.join()
 
@@ -266,16 +277,16 @@ class Participants:
         self.idle(part.key)
 
     def refuse_await(self) -> None:
-        """Refuse to await, on a loop in real time, what only virtual time ends.
+        """Refuse an await on a loop in real time that would wait for virtual time to pass.
 
         Raises:
-            InvalidError: if this thread takes part, and so holds up time.
+            InvalidError: if this thread is a participant, so that time would stand still.
         """
         if self.has_this_thread:
             self.refuse_real_loop("await ....aio(...)")
 
     def refuse_real_loop(self, written: str) -> None:
-        """Refuse a thread whose loop lives in real time: while that idles, time would stand."""
+        """Refuse a thread that runs a loop in real time: time would stand still while it idles."""
         loop: object = Real._get_running_loop()
         if isinstance(loop, LoopPart) and loop.clock is self._clock:
             return
@@ -284,38 +295,45 @@ class Participants:
             if isinstance(loop, LoopPart):
                 what = "an event loop of another clock"
             elif loop is not None:
-                what = "an event loop that lives in real time"
+                what = "an event loop that runs in real time"
             raise InvalidError(
                 f"`{written}` was written on {what}, which does not take part in this clock, "
-                f"and time would stand still while it waits; {ON_ITS_LOOP}"
+                f"so virtual time would stand still while this loop waits; {ON_ITS_LOOP}"
             )
 
     # -- for the clock and its loops, all under the lock ---------------------------------
 
     def order(self, key: object, side: int) -> None:
+        """Give `key` its rank; `side` is INSIDE or OUTSIDE."""
         self._came += 1
         self.orders.setdefault(key, (side, self._came))
 
     def side_of(self, key: object) -> tuple[int, int]:
-        """Where the timers of `key` come among those of one instant."""
+        """Return the rank of the timers of `key` among all timers of one instant."""
         return self.orders.get(key.outer if isinstance(key, LoopPart) else key, LAST)
 
     def idle(self, key: object) -> None:
+        """Count `key` as not busy."""
         self.changes += 1
         if self.busy.pop(key, None) is not None:
             self.ring_if_idle()
 
     def ring_if_idle(self) -> None:
-        """Ring the clock if nobody is busy."""
+        """Ring the clock if no participant is busy."""
         if not self.busy:
             self._keeping.ring()
 
     def keep_open(self) -> None:
+        """Count one more scope or loop that keeps the clock open."""
         self.open += 1
         self.closed = False
 
-    def one_less(self) -> threading.Thread | None:
-        """End one scope; return the thread to be joined once the lock is let go."""
+    def stop_keeping_open(self) -> threading.Thread | None:
+        """Count one less, and close the clock after the last.
+
+        Returns the clock's thread if the clock was closed; the caller joins the thread after
+        it has released the lock.
+        """
         self.open = max(0, self.open - 1)
         return None if self.open else self._keeping.shut()
 

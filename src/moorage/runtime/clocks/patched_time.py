@@ -1,13 +1,14 @@
-"""What ``time`` says in threads that live in virtual time, where a test asks for it.
+"""Patched time: ``time.sleep``, ``time.monotonic`` and others in virtual time.
 
-Owns which virtual clock the calling thread lives by, and the functions that stand
-in the place of ``time.sleep``, ``time.monotonic`` and their like while some clock is
-patched in: each asks who calls it.  Virtual is the time of code outside of the
-standard library and of the test tools, in a thread that takes part in a clock which
-is patched in; everything else gets the real function.  ``asyncio`` and
-``concurrent.futures``, for one, would spin if their ``time.monotonic()`` stood still.
+Owns `current_virtual_clock`, and the functions that replace those of ``time`` while any
+``clock.patch_time()`` block is open.  Outside of such blocks ``time`` is unchanged.
 
-Nothing is installed, and nothing is asked, while no clock is patched in.
+Begin at `_clock_of`, then `_sleep` and `_reader`, then `patched`.
+
+Each replacement looks at its caller.  It uses virtual time if the calling thread takes part
+in a patched clock, and the calling code is outside of the standard library and of the test
+tools; otherwise it calls the real function.  For example, ``asyncio`` and
+``concurrent.futures`` would spin if their ``time.monotonic()`` stood still.
 """
 
 from __future__ import annotations
@@ -44,20 +45,21 @@ NAMES: Final = (
     "time_ns",
 )
 
-# Whose calls keep real time: whoever waits for real things in it, or measures tests.
-# moorage is not among them: it reads real time from `Real`, and where a file of it calls
-# `time.sleep`, that is the user's function (``asyncio.to_thread(time.sleep, 5)``).
+# Packages whose calls keep real time, because they wait for real things, or measure tests.
+# moorage is not among them: its own code reads real time from `Real`.  If a file of moorage
+# calls `time.sleep`, that is a function that the user passed in
+# (``asyncio.to_thread(time.sleep, 5)``).
 REAL_PACKAGES: Final = frozenset(
     {"_pytest", "anyio", "hypothesis", "pluggy", "pytest", "pytest_asyncio", "sniffio", "trio"}
 )
 
 
 class VirtualTime(Protocol):
-    """What is asked of a virtual clock here."""
+    """The part of a virtual clock that this file and ``participants.py`` need."""
 
     virtual: bool
     participants: Any
-    # Guarded by _lock; read without it.
+    # Guarded by the `_lock` of this file; read without it.
     _patches: tuple[frozenset[str], ...]
 
     def now(self) -> float: ...
@@ -71,7 +73,7 @@ class VirtualTime(Protocol):
 
 
 def current_virtual_clock() -> VirtualTime | None:
-    """The virtual clock in which the calling thread takes part; None in real time."""
+    """Return the virtual clock in which the calling thread takes part; None in real time."""
     clock = thread_state.clock
     return clock if clock is not None and clock._has_this_thread else None
 
@@ -90,6 +92,7 @@ def _is_within(module: str, reach: frozenset[str]) -> bool:
 
 
 def _clock_of(caller: FrameType) -> VirtualTime | None:
+    """Return the virtual clock for a call from the frame `caller`; None for real time."""
     clock = current_virtual_clock()
     if clock is None or not clock._patches:
         return None
@@ -117,7 +120,7 @@ def _sleep(seconds: float | SupportsIndex, /) -> None:
     try:
         guard = thread_state.guard
         if guard is None or guard.may_strike():
-            # As code of the user's that is struck at once, not when the sleep has ended.
+            # A cancellation may end this sleep at once.  `clock.wait` would run to its end.
             park(clock, clock.make_waiter(), length)
         else:
             clock.wait(clock.make_waiter(), length)
@@ -126,6 +129,7 @@ def _sleep(seconds: float | SupportsIndex, /) -> None:
 
 
 def _reader(name: str, start: int, unit: int) -> Callable[[], float]:
+    """Make the replacement of one clock; `unit` is how many of its units are one second."""
     if unit == 1:
 
         def read() -> float:
@@ -158,12 +162,13 @@ def _stand_ins() -> dict[str, Callable[..., Any]]:
     return made
 
 
-# Those of the interpreter, or what somebody else put there before the first patch.
+# The functions of the interpreter, or of another tool that patched `time` before us.
 _real: Final[dict[str, Callable[..., Any]]] = {name: getattr(time, name) for name in NAMES}
 _virtual: Final = _stand_ins()
 
-# Guards what is installed; nothing of the user's runs while it is held.
+# Guards `_installed`, `_real` and the `_patches` of all clocks.  No user code runs under it.
 _lock: threading.Lock = Real.Lock()
+# How many `patch_time` blocks are open, over all clocks.
 _installed = 0
 
 
@@ -189,7 +194,7 @@ def patched(clock: VirtualTime, modules: tuple[ModuleType, ...]) -> Generator[No
         _install(clock, reach, begun)
         yield
     finally:
-        if begun:  # also if it failed half-way, or Ctrl-C came at its end
+        if begun:  # true also if `_install` failed half-way, or Ctrl-C came at its end
             _uninstall(clock, reach)
 
 
@@ -218,25 +223,25 @@ def _uninstall(clock: VirtualTime, reach: frozenset[str]) -> None:
         if _installed:
             return
         for name in NAMES:
-            # Else somebody has put another there since, and takes it away again.
+            # Otherwise another tool has patched this name since, and will restore it itself.
             if getattr(time, name) is _virtual[name]:
                 setattr(time, name, _real[name])
-        # Also in modules that were imported meanwhile.
+        # In all modules: also in those that were imported meanwhile.
         _replace({id(_virtual[name]): _real[name] for name in NAMES}, frozenset())
 
 
 def _replace(by_id: dict[int, Callable[..., Any]], reach: frozenset[str]) -> None:
-    """Change what ``from time import sleep`` has bound, in all modules that `reach` names.
+    """Replace what ``from time import sleep`` has bound, in all modules that `reach` names.
 
-    All are looked through if it is empty.  Looks at the modules' variables only:
-    a module's ``__getattr__`` would import what nobody asked for.
+    An empty `reach` means all modules.  Reads the modules' variables only: a module's
+    ``__getattr__`` could import other modules.
     """
     for name, module in list(sys.modules.items()):
         if name == "time" or _keeps_real_time(name) or (reach and not _is_within(name, reach)):
             continue
         if name == __name__ or not isinstance(module, ModuleType):  # pyright: ignore[reportUnnecessaryIsInstance]
-            continue  # anything may stand there
-        # Not by `vars`, which makes a lazy module load itself.
+            continue  # `sys.modules` may contain any object
+        # Not `vars(module)`, which makes a lazy module load itself.
         variables: dict[str, Any] = object.__getattribute__(module, "__dict__")
         for key, value in list(variables.items()):
             instead = by_id.get(id(value))

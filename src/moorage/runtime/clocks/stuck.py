@@ -1,7 +1,10 @@
-"""Stuck time: what the errors say when virtual time cannot go on.
+"""Stuck time: the error messages for virtual time that cannot go on.
 
-Owns their wording, and the way to the places where participants run or wait.
-Runs no user code but what a waiter says about itself, and holds no lock.
+Owns the wording of these messages, and finds the places where participants run or wait.
+``virtual_clock.py`` calls this file without a lock.  No user code runs here, except what a
+waiter's `about` runs.
+
+Begin at `why_busy` and `why_for_ever`.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from ..stacks import current_frames
 # The most waits that an error names.
 WAITS_SHOWN: Final = 10
 
-# What to write where a loop in real time is in the way.
+# The advice for a test that runs on an event loop in real time.
 ON_ITS_LOOP: Final = (
     "run the test on a loop of the clock: clock.run(main()), "
     "asyncio.Runner(loop_factory=clock.new_event_loop), or in pytest "
@@ -35,23 +38,24 @@ class StuckWait(NamedTuple):
 
 
 class StuckLoop(NamedTuple):
-    """An event loop with nothing to do."""
+    """An idle event loop."""
 
     loop: asyncio.AbstractEventLoop
     thread_name: str
 
 
 class Stuck(NamedTuple):
-    """What was seen when time could not go on."""
+    """A snapshot of the participants, taken when time could not go on."""
 
     now: float
     after: float  # real seconds
-    busy: list[tuple[str, int]]  # names, and idents of their threads or 0
+    busy: list[tuple[str, int]]  # the name of each participant, and its thread's ident or 0
     waits: list[StuckWait]
     loops: list[StuckLoop]
 
 
 def why_busy(stuck: Stuck) -> str:
+    """Return the message for time that stands because participants stay busy."""
     frames = current_frames()
     lines = [f"{name}{_place_of(frames.get(ident))}" for name, ident in stuck.busy]
     advice = "wait with clock.sleep() or asyncio.sleep(), or leave the clock"
@@ -64,6 +68,7 @@ def why_busy(stuck: Stuck) -> str:
 
 
 def why_for_ever(stuck: Stuck) -> str:
+    """Return the message for waits that nothing can end: all participants wait, without a timer."""
     frames = current_frames()
     waits: list[str] = []
     for waiter in stuck.waits:
@@ -87,7 +92,7 @@ def why_for_ever(stuck: Stuck) -> str:
 
 
 def _tasks_of(loop: asyncio.AbstractEventLoop) -> list[tuple[str, object]]:
-    """Names and coroutines of the loop's tasks, in a fixed order."""
+    """Return the names and coroutines of the loop's tasks, ordered by name."""
     tasks = [(task.get_name(), task.get_coro()) for task in Real.all_tasks(loop)]
     return sorted(tasks, key=lambda named: named[0])
 
@@ -98,7 +103,10 @@ def _place_of(frame: FrameType | None) -> str:
 
 
 def _runs_real_loop(frame: FrameType | None) -> bool:
-    """Whether a busy thread is within the loop of asyncio or trio: one of ours is a participant."""
+    """Whether a busy thread runs an event loop of asyncio or trio in real time.
+
+    While a loop of the clock runs, that loop is the participant, and not its thread.
+    """
     while frame is not None:
         if frame.f_code in _REAL_LOOPS or frame.f_globals.get("__name__") == "trio._core._run":
             return True

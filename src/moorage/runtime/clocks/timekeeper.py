@@ -1,12 +1,12 @@
 """The timekeeper: one thread per process that owns every deadline in real time.
 
-Owns a queue of timers and the thread that fires them; sleeps until the next
-one is due and uses no CPU in between.  Callbacks run on that thread, must not
-block, log, or run user code: what is the user's goes through ``background.py``.
-Nothing that a callback raises ends the thread.  ``clock.py`` calls it, and what
-strikes threads through :meth:`Timekeeper.post`.
+Owns a queue of timers and the thread that fires them.  The thread sleeps until the next
+timer is due and uses no CPU in between.  Callbacks run on that thread, so they must not
+block, log, or run user code: ``runtime/background.py`` does that for them.  An exception
+of a callback does not end the thread.  ``clock.py`` calls `Timekeeper.call_at`; the guards
+call `Timekeeper.post` to strike a thread (to raise an exception in it from outside).
 
-Begin reading at `Timekeeper.call_at`, then `Timekeeper._run`.
+Begin at `Timekeeper.call_at`, then `Timekeeper._run`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ Callback = Callable[[], object]
 
 
 class Timer:
-    """One callback that is due at a time.  Cancelling it twice, or late, is harmless."""
+    """One callback and the time at which it is due.  `cancel` may be called twice, or late."""
 
     __slots__ = ("callback", "queue", "when")
 
     def __init__(self, when: float, callback: Callback) -> None:
         self.when: float = when
-        # None once fired or cancelled.  A plain store: whoever fires takes the
-        # callback out first, and a callback that still runs sees current state.
+        # None once the timer has fired or is cancelled.  `cancel` needs no lock: the thread
+        # that fires takes the callback out first, so the callback may still run after a late
+        # cancel; every callback decides from the state at the time when it runs.
         self.callback: Callback | None = callback
-        self.queue: TimerQueue | None = None  # in which it is; set once
+        self.queue: TimerQueue | None = None  # the queue that holds this timer; set once
 
     def cancel(self) -> None:
         if self.callback is not None:
@@ -49,14 +50,15 @@ class Timer:
 
 
 Rank = tuple[int, ...]
-"""Orders timers that are due at the same time, before their arrival does."""
+"""Orders timers that are due at the same time; timers of equal rank fire in order of arrival."""
 
 
 class TimerQueue:
-    """Timers ordered by time, then by rank, then by arrival.  Not thread-safe: the owner locks.
+    """Timers ordered by time, then by rank, then by arrival.
 
-    To set or to cancel a timer costs about the logarithm of their number: the queue is
-    walked over only when most of its timers were cancelled since it was last walked over.
+    Not thread-safe: the owner holds its own lock around each call.  Adding or cancelling a
+    timer costs about O(log n): the whole heap is cleaned of cancelled timers only when more
+    than half of it are cancelled.
     """
 
     __slots__ = ("_heap", "_order", "cancelled")
@@ -64,16 +66,16 @@ class TimerQueue:
     def __init__(self) -> None:
         self._heap: list[tuple[float, Rank, int, Timer]] = []
         self._order = itertools.count()
-        # About how many timers in the heap are cancelled.  `Timer.cancel` adds to it without
-        # a lock, so two threads may count as one, and nothing but the time of the next walk
-        # depends on it.  Each walk sets it right.
+        # About how many timers in the heap are cancelled.  `Timer.cancel` increments it
+        # without a lock, so a count may be lost.  Only the time of the next clean-up depends
+        # on this number, and each clean-up sets it to 0.
         self.cancelled: int = 0
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def push(self, timer: Timer, rank: Rank = ()) -> bool:
-        """Add a timer; true if it is now the first one due."""
+        """Add a timer; true if this timer is now the first that is due."""
         heap = self._heap
         if self.cancelled > 64 and self.cancelled * 2 > len(heap):
             heap[:] = [entry for entry in heap if entry[3].callback is not None]
@@ -84,7 +86,7 @@ class TimerQueue:
         return heap[0][3] is timer
 
     def next_when(self) -> float | None:
-        """When the first live timer is due; None if there is none."""
+        """Return when the first timer that is not cancelled is due; None if there is none."""
         heap = self._heap
         while heap and heap[0][3].callback is None:
             heapq.heappop(heap)
@@ -92,7 +94,7 @@ class TimerQueue:
         return heap[0][0] if heap else None
 
     def pop_due(self, now: float) -> Callback | None:
-        """Take out the first callback that is due; None if none is."""
+        """Remove and return the first callback that is due by `now`; None if there is none."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             timer = heapq.heappop(heap)[3]
@@ -104,7 +106,7 @@ class TimerQueue:
 
 
 class Timekeeper:
-    """Fires timers at their time, on one daemon thread started when first needed."""
+    """Fires timers at their time, on one daemon thread that starts when it is first needed."""
 
     def __init__(self) -> None:
         self._begin()
@@ -115,12 +117,15 @@ class Timekeeper:
         self._timers = TimerQueue()  # guarded by _lock
         self._thread: threading.Thread | None = None  # guarded by _lock
         self._stopping = False  # guarded by _lock
+        # Callbacks to run soon.  No lock: any thread appends, only `_thread` takes out.
         self._posted: deque[Callback] = deque()
-        self._bell = Real.Lock()  # held while there is nothing to look at
+        # The lock that the sleeping thread waits on; `_ring` releases it to wake the thread.
+        # Invariant: unlocked if there is news that the thread has not seen yet.
+        self._bell = Real.Lock()
         self._bell.acquire()
 
     def _after_fork(self) -> None:
-        """In a forked child: all timers are the parent's, and so is the thread."""
+        """Start anew in a forked child: the timers and the thread belong to the parent."""
         forking.keep(self._timers, self._posted)
         self._begin()
 
@@ -139,10 +144,11 @@ class Timekeeper:
         return timer
 
     def post(self, callback: Callback) -> None:
-        """Run `callback` soon.  Takes no lock: finalizers may call it from anywhere.
+        """Run `callback` soon, on the timekeeper's thread.
 
-        If no thread was ever started the callback waits for the first timer;
-        pools start the thread before they hand out what needs it.
+        Takes no lock that others hold, so finalizers may call it anywhere.  If the thread was
+        never started, the callback waits until the first timer starts the thread; `start`
+        makes sure that the thread exists.
         """
         self._posted.append(callback)
         self._ring()
@@ -153,7 +159,7 @@ class Timekeeper:
             self._ensure_thread()
 
     def stop(self) -> None:
-        """End the thread and forget its timers; a later timer starts a new one."""
+        """End the thread and drop its timers; a later timer starts a new thread."""
         with self._lock:
             thread, self._thread = self._thread, None
             if thread is None:
@@ -175,7 +181,7 @@ class Timekeeper:
         try:
             self._bell.release()
         except RuntimeError:
-            pass  # already ringing: the thread has yet to look
+            pass  # the bell is unlocked already: the thread will look
 
     def _run(self) -> None:
         keep_time()
@@ -201,23 +207,24 @@ class Timekeeper:
 
 
 def run_timer(due: list[Callback]) -> None:
-    """Run the one callback in `due`, and drop it; this thread keeps time.
+    """Run the one callback in `due`, on a thread that keeps time, and drop the callback.
 
-    Nothing that the callback raises ends the thread.  It comes in a list, which holds the
-    only reference: a closure may lead to an input, and so to objects of the user's, whose
-    ``__del__`` must not run here.
+    An exception of the callback does not end the thread.  The list `due` holds the only
+    reference to the callback: a closure may refer to an input, and so to the user's objects,
+    whose ``__del__`` must not run on this thread.
     """
     try:
         try:
             due[0]()
         except BaseException as error:
             log_in_background(logger, logging.ERROR, "a timer of moorage failed", exc_info=error)
-        if type(due[0]) is not MethodType:  # methods are those of the engine
+        # A bound method refers to an object of the engine only, so it may be dropped here.
+        if type(due[0]) is not MethodType:
             let_go(due)
-    except BaseException:  # no memory is left
+    except BaseException:  # out of memory: the thread must go on
         pass
 
 
-# The process's one timekeeper.  Threads are a resource of the process, so this
-# is one of its few module-level objects.
+# The one timekeeper of the process.  Threads belong to the process, so this is one of the
+# few module-level objects.
 process_timekeeper: Final = Timekeeper()

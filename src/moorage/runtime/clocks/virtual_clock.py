@@ -1,13 +1,16 @@
 """Virtual time: a clock that jumps.
 
-Owns the time, its timers, and the thread that fires them.  Who takes part is in
-``participants.py``.
+Owns the virtual time, its timers, and the thread that fires them.  The participants are in
+``participants.py``, the event loops in ``virtual_loop.py``.  The engine uses this clock through
+the `Clock` protocol of ``clock.py``; tests use `VirtualClock` directly.
 
-Virtual time stands still while any *participant* is busy and jumps to the next
-timer once all of them sit in a wait of ours.  Participants are the loops made
-by :meth:`VirtualClock.new_event_loop`, workers that hold an input, and threads
-that entered the clock (``with clock:``, ``with app.run(clock=clock):``).
-The idea is that of trio's MockClock with ``autojump_threshold=0``.
+Begin at `VirtualClock._run`, which moves the time, then `_wait` and `_fire`.
+
+Virtual time stands still while any *participant* is busy, and jumps to the next timer when
+all participants wait in moorage.  Participants are the loops made by
+:meth:`VirtualClock.new_event_loop`, workers that hold an input, and threads that entered the
+clock (``with clock:``, ``with app.run(clock=clock):``).  The idea comes from trio's MockClock
+with ``autojump_threshold=0``.
 """
 
 from __future__ import annotations
@@ -42,7 +45,11 @@ T = TypeVar("T")
 
 
 class VirtualWaiter:
-    """A waiter whose waker marks the waiting participant busy before it can run."""
+    """A waiter of a virtual clock.
+
+    The waker marks the waiting participant busy before that participant's thread can run, so
+    time cannot move between the two.
+    """
 
     __slots__ = (
         "_clock",
@@ -62,17 +69,20 @@ class VirtualWaiter:
         self._clock = clock
         self.lock: threading.Lock = Real.Lock()
         self.lock.acquire()
-        # Says what it waits for, if set; called with no lock held.
+        # If set, returns what the thread waits for, for an error message; called with no
+        # lock held.
         self.about: Callable[[], str] | None = None
-        # All guarded by the clock's lock.
-        self.fired: bool = False
+        # The clock's lock guards the fields below.
+        self.fired: bool = False  # the wait has ended, or will not begin
         self.timed_out: bool = False
-        self.timed: bool = False
+        self.timed: bool = False  # the wait has a timeout
+        # Invariant: true while this waiter is in `VirtualClock._waiting`.
         self.waiting: bool = False
-        self.key: object = None  # the participant that waits here, if it is one
-        self.name: str = ""
-        self.thread: int = 0
-        self.error: ClockStuckError | None = None
+        # The waiting participant; None if the thread is not a participant.
+        self.key: object = None
+        self.name: str = ""  # of the waiting thread
+        self.thread: int = 0  # its ident
+        self.error: ClockStuckError | None = None  # raised at the end of the wait
 
     def wake(self) -> None:
         with self._clock._lock:
@@ -85,13 +95,13 @@ class VirtualWaiter:
                 self._clock._fire(self)
 
 
-# Real seconds that `rest` waits for a participant that waits in real time itself, maybe
-# for what is to happen after the rest.
+# Real seconds without any change after which `rest` stops waiting for busy participants: one
+# of them may itself wait in real time for what the caller does after the rest.
 REST_WITHIN: Final = 0.25
 
 
 class _Keeping:
-    """What the participants ask of their clock."""
+    """What the participants need of their clock: see `Timekeeping` in ``participants.py``."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -113,68 +123,72 @@ class VirtualClock:
     ``with clock:`` makes the calling thread take part, and so does
     ``with app.run(clock=clock):``.  Time starts at 0 and stands still while any
     participant runs: the test's thread, an event loop of this clock, a container
-    that has something to do.  When all of them wait (in ``clock.sleep``,
-    ``asyncio.sleep``, ``remote``, ``get`` and other waits of this library, or with
-    nothing to do on an event loop) it jumps to the next timer.
+    that has something to do.  Time jumps to the next timer when all participants
+    wait: in ``clock.sleep``, ``asyncio.sleep``, ``remote``, ``get`` and other waits of
+    this library, or with nothing to do on an event loop.
 
-    Timers that are due at the same time fire in the order in which they were
-    set, each once all that the one before set off has come to rest; those that
-    several threads set within one instant, in the order in which their containers
-    and inputs began, and before those of the test's thread.  The same on
-    each run: virtual times, the order in which slots are granted, and the containers
-    that are chosen.  Not the same: how the code of several threads interleaves
-    within one instant; order it with a `Sequencer` or a gate.
+    Timers that are due at the same time fire in the order in which they were set.
+    Each timer fires when all participants wait again after the timer before it.  If
+    several threads set timers within one instant, the timers fire in the order in
+    which the containers and inputs of these threads began; the timers of the test's
+    thread fire last.  Each run of a test gives the same virtual times, grants slots in
+    the same order, and chooses the same containers.  But the code of several threads
+    may interleave differently within one instant; order it with a `Sequencer` or a gate.
 
-    What is not seen: real I/O on an event loop, threads that the user's code starts,
-    and what ``anyio.to_thread`` runs.  Time does not wait for them, and may jump
-    meanwhile.  ``asyncio.to_thread`` and ``run_in_executor`` are seen.
+    The clock does not see real I/O on an event loop, threads that the user's code
+    starts, and what ``anyio.to_thread`` runs: time does not wait for them, and may
+    jump meanwhile.  The clock sees ``asyncio.to_thread`` and ``run_in_executor``.
 
     A participant that waits for something real (``Event.wait``, ``queue.get``,
     ``Thread.join``, ``Future.result``, a real ``time.sleep``) counts as busy.
 
     Args:
         stuck_after: real seconds without any change after which waits end with
-            `ClockStuckError`; None for never, as while a debugger holds a thread.
+            `ClockStuckError`; None for never, for example while a debugger stops a thread.
 
     Raises:
         ClockStuckError: in threads and event loops that wait for time to pass, if a
-            participant is busy all that while; in those that wait for ever, if
-            nobody is busy and no timer is left that could end a wait.  Also
-            in threads that still wait when the clock has been left.
-        InvalidError: if `stuck_after` is no number above 0.
+            participant is busy for `stuck_after` seconds; in those that wait for ever,
+            if no participant is busy and no timer is left that could end a wait.  Also
+            in threads that still wait when the clock is closed.
+        InvalidError: if `stuck_after` is not a number above 0.
     """
 
     virtual: bool = True
 
     def __init__(self, *, stuck_after: float | None = 5.0) -> None:
-        # Written so that NaN, which compares false with everything, is refused.
+        # Not written as `stuck_after <= 0`: NaN compares false, and would be accepted.
         if stuck_after is not None and not (_is_number(stuck_after) and stuck_after > 0):
             raise InvalidError(
                 f"stuck_after must be a number above 0 or None, got {stuck_after!r}; "
                 "write VirtualClock(stuck_after=5)"
             )
         self._stuck_after = stuck_after
-        # Who takes part; whose lock is that of the clock too.
         self.participants: Participants = Participants(self, _Keeping(self))
+        # One lock for the clock and its participants.  It guards the fields below, except
+        # `_patches`.
         self._lock = self.participants.lock
-        self._now = 0.0  # guarded by _lock, as all below
+        self._now = 0.0  # never decreases; `now` reads it without the lock
         self._timers = TimerQueue()
-        # Timers for whose sake time does not go on: see `call_when_past`.
+        # Timers that time does not jump to: see `call_when_past`.
         self._bystanders = TimerQueue()
-        # How often all have come to rest.
+        # How often all participants waited at once, so that the clock could move.  Two timers
+        # with the same number were set within one instant.
         self._rests = 0
         self._waiting: set[VirtualWaiter] = set()
         self._idle_loops: set[VirtualLoop] = set()
         self._thread: threading.Thread | None = None
+        # The lock that `_thread` waits on while it has nothing to do; `_ring` releases it.
         self._bell = Real.Lock()
         self._bell.acquire()
         self._lines: weakref.WeakKeyDictionary[Executor, Line] = weakref.WeakKeyDictionary()
-        # What `time` is patched for: module names; empty for all.
+        # One set of module names for each `patch_time` in force; an empty set means all
+        # modules.  Guarded by the lock of ``patched_time.py``; read without it.
         self._patches: tuple[frozenset[str], ...] = ()
         forking.know(self)
 
     def _after_fork(self) -> None:
-        """In a forked child: of those that took part, this thread is left."""
+        """Keep this thread only, in a forked child: the other participants are gone there."""
         who = self.participants
         forking.keep(self._timers, self._waiting, who.busy, self._idle_loops, self._lines)
         forking.keep(self._bystanders)
@@ -209,9 +223,10 @@ class VirtualClock:
             try:
                 loop.call_soon_threadsafe(tell)
             except RuntimeError:
-                pass  # closed meanwhile
+                pass  # the loop was closed meanwhile
 
-        # Not by the loop's own timers: those that are due at once fire while others run.
+        # Not `loop.call_at`: a timer of the loop that is due at once fires although other
+        # participants are busy, and `sleep(0)` must wait for them.
         timer = self.call_at(self._now + max(seconds, 0.0), wake)
         try:
             await passed
@@ -220,11 +235,12 @@ class VirtualClock:
 
     @with_aio(_sleep_async)
     def sleep(self, seconds: float) -> None:
-        """Let virtual time pass in this thread.  The cancel of an input does not end it.
+        """Block this thread for `seconds` of virtual time.
 
-        ``sleep(0)`` waits until all others wait: what was set off before has come to rest.
-        ``await clock.sleep.aio(...)`` is for tasks on a loop of this clock, and cancelled
-        as any wait of theirs.
+        The cancellation of an input does not end this sleep.  ``sleep(0)`` waits until all
+        other participants wait, so everything started before has run as far as it can.
+        ``await clock.sleep.aio(...)`` is for tasks on a loop of this clock, and can be
+        cancelled as any other await.
 
         Raises:
             ClockStuckError: if time cannot go on.
@@ -236,7 +252,7 @@ class VirtualClock:
             raise error.with_traceback(user_frames(error.__traceback__))
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on an event loop in virtual time, as ``asyncio.run`` does in real.
+        """Run a coroutine on a new event loop in virtual time: ``asyncio.run`` for this clock.
 
         Raises:
             RuntimeError: if a loop is running in this thread.
@@ -246,48 +262,48 @@ class VirtualClock:
             return runner.run(main)
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        """An asyncio event loop in virtual time, which takes part while it runs.
+        """Return an asyncio event loop in virtual time, a participant while it runs.
 
-        For ``asyncio.Runner(loop_factory=clock.new_event_loop)``.  Real I/O on it
-        works, but time does not wait for it.
+        For ``asyncio.Runner(loop_factory=clock.new_event_loop)``.  Real I/O works on this
+        loop, but time does not wait for I/O.
         """
         return VirtualLoop(self)
 
     def patch_time(self, *modules: ModuleType) -> AbstractContextManager[None]:
         """Make ``time.sleep`` and the clocks of ``time`` virtual: ``with clock.patch_time():``.
 
-        That is ``sleep``, ``monotonic``, ``perf_counter``, ``time`` and the ``_ns`` of
-        each, in threads that take part in this clock; threads that do not, and threads
-        of another clock, keep theirs.  ``time.time()`` counts from 2020-01-01
-        00:00 UTC.  ``datetime.now()`` and other clocks stay real.
+        The patched functions are ``sleep``, ``monotonic``, ``perf_counter``, ``time`` and
+        the ``_ns`` variants, in threads that take part in this clock.  Other threads,
+        also those of another clock, keep their functions.  ``time.time()`` counts from
+        2020-01-01 00:00 UTC.  ``datetime.now()`` and other clocks stay real.
 
-        Modules that did ``from time import sleep`` are found, also under another
-        name, and are as before afterwards.  A default argument or an attribute of
-        a class that holds the real function is not found.
+        The patch also replaces what ``from time import sleep`` has bound in a module,
+        under any name, and restores it afterwards.  The patch does not find the real
+        function in a default argument or in an attribute of a class.
 
         Calls from the standard library and from test tools (pytest, pluggy, anyio,
-        trio, hypothesis) stay real, for they wait for real things.
+        trio, hypothesis) stay real, because this code waits for real things.
 
-        A cancelled or timed-out synchronous input leaves a virtual sleep at once, at
-        the virtual time of its cancel; a real one only when the sleep has ended.  In
-        an input that is ``@cooperative`` or shielded the sleep goes on to its end.
+        If a sync input is cancelled or runs out of time, its virtual sleep ends at once,
+        at the virtual time of the cancellation; a real sleep would first run to its end.
+        In an input that is ``@cooperative`` or shielded, the virtual sleep also runs to
+        its end.
 
         Args:
-            modules: only calls from these, and from modules within them if they are
-                packages; all if none is given.
+            modules: patch only calls from these modules, and from the modules within a
+                package; without arguments, from all modules.
 
         Raises:
-            InvalidArgumentsError: on entering, for what is no module.
+            InvalidArgumentsError: on entering, if an argument is not a module.
         """
         return patched(self, modules)
 
     @contextmanager
     def participate(self, name: str | None = None) -> Generator[None, None, None]:
-        """Make this thread take part: time stands still unless it waits.
+        """Make this thread take part: time stands still unless this thread waits.
 
-        As ``with clock:``, but leaving it last does not close the clock.  `name` is
-        what errors call the thread.  In a thread that takes part already it
-        changes nothing.
+        As ``with clock:``, but the end of this block never closes the clock.  Errors call
+        the thread `name`.  Nothing changes in a thread that takes part already.
         """
         ident = self.participants.enter_scope(name, opens=False)
         try:
@@ -296,13 +312,13 @@ class VirtualClock:
             self.participants.leave(ident, opens=False)
 
     def __enter__(self) -> VirtualClock:
-        """Make this thread take part until it leaves; nests, and may be entered again.
+        """Make this thread take part until the end of the block.  Blocks nest.
 
-        The last scope that is left closes the clock: its thread ends, and timers
-        stand still until the clock is entered once more.
+        The end of the last block closes the clock: the clock's thread ends, and timers
+        stand still until a thread enters the clock again.
 
         Raises:
-            InvalidError: on an event loop that lives in real time.
+            InvalidError: on an event loop that runs in real time.
         """
         self.participants.enter("with clock:")
         return self
@@ -317,7 +333,7 @@ class VirtualClock:
         if ident not in self.participants.parts:
             raise InvalidError(
                 f"{Real.current_thread().name} leaves a virtual clock that it has not "
-                "entered; write `with clock:` so that it begins and ends in one thread"
+                "entered; write `with clock:`, so that one thread both enters and leaves it"
             )
         self.participants.leave(ident)
 
@@ -335,9 +351,9 @@ class VirtualClock:
 
     @uninterruptible
     def close(self) -> None:
-        """End the clock's thread; whoever still waits gets a `ClockStuckError`.
+        """End the clock's thread; threads that still wait get a `ClockStuckError`.
 
-        Leaving the last ``with clock:`` does it.
+        The end of the last ``with clock:`` calls this method.
         """
         with self._lock:
             thread = self._shut()
@@ -357,22 +373,22 @@ class VirtualClock:
     # -- the clock's contract with the engine -----------------------------------
 
     def call_at(self, when: float, callback: Callback) -> Timer:
-        """Run `callback` at `when`, on the clock's thread.  It must not block.
+        """Run `callback` at `when`, on the clock's thread.  The callback must not block.
 
-        Returns what can be cancelled: ``timer.cancel()``.
+        Returns a timer that can be cancelled: ``timer.cancel()``.
         """
         timer = Timer(when, callback)
         with self._lock:
             if self._timers.push(timer, self._rank(self._key_here(), of_engine=True)):
-                self._ring()  # as in `wait`
+                self._ring()  # as in `_wait`
             self._start()
             self.participants.ring_if_idle()
         return timer
 
     def call_when_past(self, when: float, callback: Callback) -> Timer:
-        """As `call_at`, but time does not jump to `when`.
+        """As `call_at`, but time does not jump to `when` for this timer.
 
-        The callback runs once time has come to `when`, or past it, for another timer.
+        The callback runs when time reaches or passes `when` because of another timer.
         """
         timer = Timer(when, callback)
         with self._lock:
@@ -380,7 +396,7 @@ class VirtualClock:
         return timer
 
     def make_waiter(self) -> VirtualWaiter:
-        """A place for one thread to wait, once: ``clock.wait(waiter)``, ``waiter.wake()``."""
+        """Return a new waiter: ``clock.wait(waiter)`` blocks until ``waiter.wake()``, once."""
         return VirtualWaiter(self)
 
     def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
@@ -393,6 +409,7 @@ class VirtualClock:
         return self._wait(waiter, timeout)
 
     def _wait(self, waiter: VirtualWaiter, timeout: float | None, *, rests: bool = False) -> bool:
+        """As `wait`.  With `rests`: before all other timers, for `Participants.rest`."""
         timer: Timer | None = None
         try:
             with uninterruptible, self._lock:
@@ -411,17 +428,23 @@ class VirtualClock:
                         if rests:
                             rank = (BEFORE_ALL, *rank[1:])
                         if self._timers.push(timer, rank):
-                            self._ring()  # it may be asleep without any timer to watch
+                            # The clock's thread may sleep without a timeout, because there
+                            # was no timer: it must watch from now on whether time is stuck.
+                            self._ring()
                     self.participants.idle(waiter.key)
                     self._start()
             seen = self.participants.changes
             while not waiter.lock.acquire(timeout=REST_WITHIN if rests else -1.0):
                 with uninterruptible, self._lock:
-                    if self.participants.changes == seen:  # else the others get on, if slowly
+                    # Nothing has changed for `REST_WITHIN` seconds: end the rest.  Otherwise
+                    # the other participants make progress, so go on waiting.
+                    if self.participants.changes == seen:
                         self._fire(waiter)
                         break
                     seen = self.participants.changes
-        except BaseException:  # KeyboardInterrupt, or a strike: the thread runs again, unwoken
+        except BaseException:
+            # KeyboardInterrupt, or a strike (an exception that another thread raised in this
+            # one): this thread runs again although nobody woke it, so it is busy again.
             with uninterruptible, self._lock:
                 self._fire(waiter)
             raise
@@ -439,15 +462,19 @@ class VirtualClock:
     # -- inside, all under _lock ----------------------------------------------
 
     def _key_here(self) -> object:
+        """Return the participant of this thread; for the clock's thread, that thread."""
         me = Real.current_thread()
         return me if me is self._thread else self.participants.key_of_thread.get(me.ident or 0)
 
     def _rank(self, key: object, *, of_engine: bool = False) -> Rank:
-        """Orders what is set between two rests, when several threads run at once.
+        """Return the rank of a timer that the participant `key` sets now.
 
-        By who set it, and not by which thread came first: 1. two containers start
-        inputs at one instant, 2. both sleep as long, 3. who wakes first, and so has the
-        first slot that comes free, must be the same in each run.
+        Orders the timers that several threads set within one instant: by the participant
+        that sets the timer, and not by which thread comes first.  Why:
+            1. two containers start inputs at one instant,
+            2. both inputs sleep for the same time,
+            3. the input that wakes first gets the first free slot; it must be the same
+               input in each run.
         """
         side = (-1, 0) if key is self._thread else self.participants.side_of(key)
         return (self._rests, 0 if of_engine else 1, *side)
@@ -456,9 +483,10 @@ class VirtualClock:
         try:
             self._bell.release()
         except RuntimeError:
-            pass  # the thread has yet to look
+            pass  # the bell is unlocked already: the thread will look
 
     def _fire(self, waiter: VirtualWaiter) -> None:
+        """End the wait of `waiter`: mark its participant busy, then let its thread run."""
         if waiter.fired:
             return
         waiter.fired = True
@@ -466,7 +494,8 @@ class VirtualClock:
         if waiter.waiting:
             waiter.waiting = False
             self._waiting.discard(waiter)
-            # It may have been ended while it waited, as a scope that another thread left.
+            # The participant may have ended while its thread waited, for example because
+            # another thread left the scope.
             if (
                 waiter.key is not None
                 and self.participants.key_of_thread.get(waiter.thread) is waiter.key
@@ -484,16 +513,17 @@ class VirtualClock:
             self._thread.start()
 
     def _shut(self) -> threading.Thread | None:
-        """Close; return the thread to be joined once the lock is let go."""
+        """Close the clock; return its thread, which the caller joins without the lock."""
         self.participants.closed = True
         thread, self._thread = self._thread, None
         for waiter in list(self._waiting):
             waiter.error = ClockStuckError(
                 f"the virtual clock was left at {self._now:g} s while {waiter.name} waited in it; "
-                "leave it when all that use it have ended"
+                "leave the clock after all threads that use it have ended"
             )
             self._fire(waiter)
-        # The next thread has a bell of its own: this one may still take a ring.
+        # This thread still needs a ring to see that the clock is closed.  The next thread
+        # gets a new bell, or this thread could take a ring meant for the next.
         self._ring()
         self._bell = Real.Lock()
         self._bell.acquire()
@@ -508,6 +538,11 @@ class VirtualClock:
     # -- the clock's own thread -----------------------------------------------
 
     def _run(self, bell: threading.Lock) -> None:
+        """Move the time and fire timers until the clock is closed.
+
+        If time cannot move although a thread or loop waits (`watches`), sleep for at most
+        `stuck_after` seconds, and report if nothing has changed by then.
+        """
         me = Real.current_thread()
         keep_time()
         while True:
@@ -515,7 +550,7 @@ class VirtualClock:
             watches = False
             with self._lock:
                 if self._thread is not me:
-                    return  # closed, and maybe open again with another
+                    return  # the clock is closed, and may be open again with another thread
                 pending = self._timers.next_when()
                 seen = self.participants.changes
                 if self.participants.busy or self.participants.awaited:
@@ -534,19 +569,23 @@ class VirtualClock:
                 run_timer(due)
                 del due
             elif pending is not None and not watches:
-                pass  # it was cancelled just now
+                pass  # the timer was cancelled just now: look again
             elif not watches or self._stuck_after is None:
                 bell.acquire()
             elif not bell.acquire(timeout=min(self._stuck_after, threading.TIMEOUT_MAX)):
                 self._report_if_stuck(seen)
 
     def _somebody_waits_for_ever(self) -> bool:
+        """Whether a participant waits; without timers, nothing in this clock can end the wait.
+
+        A container's loop does not count: to wait for inputs is its normal state.
+        """
         return any(waiter.key is not None for waiter in self._waiting) or any(
             not loop.owned for loop in self._idle_loops
         )
 
     def _report_if_stuck(self, seen: int) -> None:
-        """End the waits that cannot end, if nothing has changed since `seen`."""
+        """End all stuck waits with `ClockStuckError`, if nothing has changed since `seen`."""
         with self._lock:
             if self.participants.changes != seen:
                 return
@@ -556,7 +595,8 @@ class VirtualClock:
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             loops = list(self._idle_loops)
             if busy and not waiters and all(loop.owned for loop in loops):
-                # Threads that take no part, for one of which the busy one may wait.
+                # Only threads that are not participants wait.  End their waits too: the busy
+                # participant may wait, in real time, for one of these threads.
                 waiters = list(self._waiting)
             now = self._now
         assert self._stuck_after is not None
@@ -567,10 +607,11 @@ class VirtualClock:
             [StuckWait(w.name, w.thread, w.about) for w in waiters],
             [StuckLoop(loop, loop.thread.name if loop.thread else "") for loop in loops],
         )
+        # Without the lock, because `about` of a waiter may call the engine.
         message = why_busy(stuck) if busy else why_for_ever(stuck)
         with self._lock:
             if self.participants.changes != seen:
-                return
+                return  # there was progress meanwhile
             for waiter in waiters:
                 waiter.error = ClockStuckError(message)
                 self._fire(waiter)
@@ -583,6 +624,7 @@ class VirtualClock:
     # -- loops ----------------------------------------------------------------
 
     def _loop_begins(self, loop: VirtualLoop) -> None:
+        """Make `loop` the participant of this thread, which begins to run the loop."""
         me = Real.get_ident()
         with self._lock:
             loop.thread = Real.current_thread()
@@ -591,14 +633,15 @@ class VirtualClock:
             if not loop.owned and not loop.counted:
                 loop.counted = True
                 self.participants.keep_open()
-            # The loop takes the thread's part, or the thread would hold up time
-            # while its loop is idle.
+            # The loop replaces the thread as a participant.  Otherwise the thread would
+            # count as busy, and stop the time, while its loop is idle.
             self.participants.busy[loop] = f"event loop of {loop.thread.name}"
             self.participants.busy.pop(key, None)
             self.participants.key_of_thread[me] = loop
         loop.before, thread_state.clock = thread_state.clock, self
 
     def _loop_ends(self, loop: VirtualLoop) -> None:
+        """Undo `_loop_begins`, on the same thread: `run_forever` returns."""
         me = Real.get_ident()
         with self._lock:
             key, loop.outer = loop.outer, None
@@ -613,23 +656,30 @@ class VirtualClock:
         loop.before = None
 
     def _loop_closes(self, loop: VirtualLoop) -> None:
+        """Close the clock if `loop` was the last that kept it open."""
         thread: threading.Thread | None = None
         with self._lock:
             if loop.counted:
                 loop.counted = False
-                thread = self.participants.one_less()
+                thread = self.participants.stop_keeping_open()
         if thread is not None:
             thread.join()
 
     def _loop_idle(self, loop: VirtualLoop, seen: int, timeout: float | None) -> Timer | None:
-        """Let the loop rest, unless it was rung since `seen`."""
+        """Count the loop as idle, unless it was rung since `seen`; return its timer.
+
+        None if the loop stays busy.
+        """
         with self._lock:
             if loop.rung != seen:
                 return None
             if loop.sending:
-                # 1. somebody marks the loop busy, 2. it looks here, and finds no
-                # wake-up, 3. that is sent, and its sender waits: were the loop at
-                # rest, time would move on before the loop has woken.
+                # A wake-up is being sent:
+                #     1. the sender marks the loop busy,
+                #     2. the loop looks here, and has found no wake-up yet,
+                #     3. the sender sends the wake-up, and then waits.
+                # If the loop became idle in step 2, time would move before the loop wakes.
+                # So the loop stays busy, and `mark_sent` makes the loop look once more.
                 loop.looks_again = True
                 return None
             timer = Timer(
@@ -637,18 +687,19 @@ class VirtualClock:
                 loop.ring,
             )
             if timeout is not None and loop.waits_for_ever:
-                timeout = None  # as ``anyio.sleep_forever()``, which is a timer at infinity
+                timeout = None  # ``anyio.sleep_forever()`` sets a timer at infinity
             if timeout is not None:
                 if self._timers.push(timer, self._rank(loop)):
                     self._ring()
                 self._start()
             elif not loop.owned:
-                self._start()  # which finds out that it idles for ever
+                self._start()  # the clock's thread reports a loop that idles for ever
             self._idle_loops.add(loop)
             self.participants.idle(loop)
             return timer
 
     def _loop_busy(self, loop: VirtualLoop) -> None:
+        """Undo `_loop_idle`: the loop runs again."""
         with self._lock:
             self.participants.changes += 1
             self._idle_loops.discard(loop)

@@ -1,9 +1,11 @@
-"""Event loops in virtual time: what :meth:`VirtualClock.new_event_loop` makes.
+"""Event loops in virtual time: what :meth:`VirtualClock.new_event_loop` returns.
 
-Owns how a loop says that it has nothing to do, how whoever wakes it marks it busy
-before it runs, and the part that threads take which work for it
-(``asyncio.to_thread``, ``run_in_executor``).  What is guarded by "the clock's lock"
-is touched with it only.
+Owns how a loop tells the clock that it is idle, how a thread that wakes the loop marks it
+busy before it runs, and the participants for threads that work for the loop
+(``asyncio.to_thread``, ``run_in_executor``).  Only ``virtual_clock.py`` makes these loops.
+A field that "the clock's lock" guards is read and written under that lock only.
+
+Begin at `VirtualSelector.select`, then `VirtualLoop.mark_busy`, then `run_in_executor`.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ else:
 
 
 class VirtualSelector(DefaultSelector):
-    """Tells the clock when its loop has nothing to do."""
+    """A selector that tells the clock when its loop is idle, and when the loop runs again."""
 
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
@@ -63,36 +65,38 @@ class VirtualSelector(DefaultSelector):
                 timer.cancel()
         if loop.error is not None:
             error, loop.error = loop.error, None
-            raise error  # out of run_forever, and so of whatever runs the test
+            raise error  # leaves `run_forever`, and so ends the test that runs the loop
         return events
 
 
 class VirtualLoop(SelectorEventLoop, LoopPart):
-    """A loop in virtual time.  Real I/O on it works, but time does not wait for it."""
+    """A loop in virtual time.  Real I/O works on this loop, but time does not wait for I/O."""
 
     _write_to_self: Callable[[], None]  # asyncio's own, which its stubs leave out
     _default_executor: Executor | None
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock: VirtualClock = clock
-        # All guarded by the clock's lock.
-        # How often it was rung.
+        # The clock's lock guards the fields below.
+        # How often the loop was woken.
         self.rung: int = 0
-        # Wake-ups that are being sent, and whether the loop waits for their end
-        # rather than rest.
+        # How many wake-ups are being sent.
         self.sending: int = 0
+        # True if the loop found nothing to do while a wake-up was being sent: the loop stays
+        # busy, and the last sender wakes it once more.
         self.looks_again: bool = False
-        # While it runs: the clock that its thread lived by before.
+        # While the loop runs: the clock of its thread before the run.
         self.before: VirtualTime | None = None
-        # Whether a container runs it.  One that none does keeps the clock open,
-        # from its first run to its close.
+        # True if a container runs the loop.
         self.owned: bool = False
+        # True if the loop keeps the clock open.  A loop that no container runs does so, from
+        # its first run to its close.
         self.counted: bool = False
         self.thread: threading.Thread | None = None
-        # To be raised where it idles.
+        # Raised in the loop when it wakes from its idle state.
         self.error: ClockStuckError | None = None
         self._jobs: set[Job] = set()
-        # Set while somebody waits for the end of the jobs of the default executor.
+        # Set while `shutdown_default_executor` waits for the next job to end.
         self._jobs_end: asyncio.Future[None] | None = None
         selector = VirtualSelector(clock)
         super().__init__(selector)
@@ -100,7 +104,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
 
     @property
     def waits_for_ever(self) -> bool:
-        """Whether its first timer is at infinity.  On its thread."""
+        """Whether the loop's first timer is at infinity.  To be read on the loop's thread."""
         scheduled: list[asyncio.TimerHandle] = getattr(self, "_scheduled", [])
         return bool(scheduled) and scheduled[0].when() == math.inf
 
@@ -116,33 +120,35 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
 
     def close(self) -> None:
         super().close()
-        # Nobody will be told of their end.
+        # A closed loop does not hear of the end of its jobs.
         for job in list(self._jobs):
             self._answer(job)
         self.clock._loop_closes(self)
 
     def mark_busy(self) -> None:
-        """Say, before the wake-up is sent, that the loop is about to run."""
+        """Count the loop as busy, before the wake-up is sent; then call `mark_sent`."""
         clock = self.clock
         with clock._lock:
             self.rung += 1
             self.sending += 1
             clock.participants.changes += 1
-            # One that sits in a blocking wait runs when that ends, which marks it.
+            # A blocked loop runs again only when its blocking wait ends; `_fire` then marks
+            # the loop busy.
             if self.is_running() and not self.waits:
                 clock.participants.busy[self] = "an event loop that was woken"
 
     def mark_sent(self) -> None:
-        """Say that the wake-up was sent; once for each `mark_busy`."""
+        """Note that the wake-up was sent; called once for each `mark_busy`."""
         with self.clock._lock:
             self.sending -= 1
             looks_again = self.looks_again and not self.sending
             if looks_again:
                 self.looks_again = False
         if looks_again and not self.is_closed():
-            self._write_to_self()  # it may have taken the wake-up already
+            self._write_to_self()  # the loop may have consumed the wake-up already
 
     def ring(self) -> None:
+        """Wake the loop, from any thread."""
         if not self.is_closed():
             self.mark_busy()
             try:
@@ -159,18 +165,18 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         finally:
             self.mark_sent()
 
-    # -- threads that work for it ---------------------------------------------
+    # -- threads that work for the loop ---------------------------------------
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        # A thread that works for this loop holds up time, as the loop would.
+        # A thread that works for this loop is a participant, so time stands while it runs.
         if executor is None:
             executor = self._default_executor
             if executor is None:
                 executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
                 self.set_default_executor(executor)
-            chosen = None  # asyncio refuses it once it was shut down
+            chosen = None  # so that asyncio itself refuses it after its shutdown
         else:
             chosen = executor
         job = Job(f"a thread that runs {getattr(func, '__name__', func)!s}")
@@ -188,7 +194,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
 
         in_threads = isinstance(executor, ThreadPoolExecutor)
         try:
-            # Other executors have no threads of this process, and could not pickle `work`.
+            # Other executors run `func` outside of this process, and could not pickle `work`.
             future = (
                 super().run_in_executor(chosen, work)
                 if in_threads
@@ -201,17 +207,21 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         return future
 
     def _begin(self, job: Job) -> None:
-        """On the job's thread: it runs from here on."""
+        """Note that the job runs from now on.  Called on the job's thread."""
         clock = self.clock
         with clock._lock:
             job.started, job.ended = True, False
-            # It may have no turn: the executor has other work, or it was cancelled too late.
+            # The job may have no turn yet: the executor also has other work, or `_answer`
+            # released the turn of a job that was cancelled too late to stop it.
             job.line.give(job, clock)
             clock.participants.changes += 1
         clock.participants.bind_thread(job)
 
     def _end(self, job: Job) -> None:
-        """On the job's thread: it has ended.  It is busy until the loop has heard of it."""
+        """Note that the job has ended.  Called on the job's thread.
+
+        The job stays busy until the loop has handled its end, in `_answer`.
+        """
         clock = self.clock
         clock.participants.unbind_thread(job)
         with clock._lock:
@@ -220,35 +230,36 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
             is_watched = self._jobs_end is not None
         if is_watched:
             try:
-                self.call_soon_threadsafe(self._look_at_jobs)  # which marks the loop busy first
+                self.call_soon_threadsafe(self._look_at_jobs)  # marks the loop busy first
             except RuntimeError:
-                pass  # closed meanwhile
+                pass  # the loop was closed meanwhile
         with clock._lock:
             if job.answered:
                 self._jobs.discard(job)
                 clock.participants.idle(job)
 
     def _answer(self, job: Job) -> None:
-        """Nobody waits for the job any more: it has ended, or was cancelled."""
+        """Note that the loop does not wait for the job any more: it has ended, or was cancelled."""
         clock = self.clock
         with clock._lock:
             job.answered = True
             if job.started and not job.ended:
-                return  # its thread goes on, and holds up time until its end
+                return  # its thread still runs, and time stands until `_end`
             job.ended = True
             job.line.leave(job, clock)
             self._jobs.discard(job)
             clock.participants.idle(job)
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        # What is left of it may sleep: time must go on for that.
+        # First wait in virtual time for the jobs: a job may sleep, so time must go on.
         while True:
             with self.clock._lock:
                 if not self._has_jobs():
                     break
                 self._jobs_end = future = self.create_future()
             await future
-        # The thread that joins the executor's takes no part: time would go on meanwhile.
+        # The thread that joins the executor's threads is not a participant, so time would
+        # go on meanwhile.
         key = object()
         self.clock.participants.begin(key, "the end of an executor")
         try:
@@ -264,6 +275,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         return any(job.line is line and not job.ended for job in self._jobs)
 
     def _look_at_jobs(self) -> None:
+        """Make `shutdown_default_executor` check again whether jobs are left."""
         with self.clock._lock:
             future, self._jobs_end = self._jobs_end, None
         if future is not None and not future.done():
@@ -271,7 +283,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
 
 
 class Job:
-    """Work for one thread of an executor, as a participant.  The clock's lock guards it."""
+    """One function that an executor runs, as a participant.  The clock's lock guards a job."""
 
     __slots__ = ("answered", "ended", "has_turn", "line", "name", "started")
 
@@ -279,17 +291,18 @@ class Job:
 
     def __init__(self, name: str) -> None:
         self.name: str = name
-        self.has_turn: bool = False  # it is one of as many as the executor has threads
-        self.started: bool = False
-        self.ended: bool = False
-        self.answered: bool = False
+        self.has_turn: bool = False  # counted in `Line._turns`
+        self.started: bool = False  # its thread has begun it
+        self.ended: bool = False  # its thread has ended it, or will not begin it
+        self.answered: bool = False  # the loop does not wait for it any more
 
 
 class Line:
-    """The jobs of one executor.  The clock's lock guards it.
+    """The jobs of one executor.  The clock's lock guards a line.
 
-    Those beyond its threads are not busy before their turn: they cannot run while
-    those before them sleep, and would hold up the time that ends the sleep.
+    An executor with n threads runs n jobs at a time, so at most n jobs have a turn; a job
+    without a turn does not count as busy.  Such a job cannot run while the jobs before it
+    sleep; if it counted as busy, time would stand, and their sleep would never end.
     """
 
     __slots__ = ("_most", "_turns", "_waiting")
@@ -298,15 +311,18 @@ class Line:
         most = getattr(executor, "most_threads", None) or getattr(executor, "_max_workers", None)
         self._most: float = most or float("inf")
         self._turns = 0
+        # Invariant: a job waits here only if it has no turn and has not ended.
         self._waiting: deque[Job] = deque()
 
     def join(self, job: Job, clock: VirtualClock) -> None:
+        """Add a job, and give it a turn if a thread is free."""
         if self._turns < self._most:
             self.give(job, clock)
         else:
             self._waiting.append(job)
 
     def give(self, job: Job, clock: VirtualClock) -> None:
+        """Give a job a turn, even beyond the number of threads, and count it as busy."""
         if not job.has_turn:
             if job in self._waiting:
                 self._waiting.remove(job)
@@ -316,6 +332,7 @@ class Line:
         clock.participants.changes += 1
 
     def leave(self, job: Job, clock: VirtualClock) -> None:
+        """Take the turn of a job back, and give it to the first job that waits."""
         if job.has_turn:
             job.has_turn = False
             self._turns -= 1
