@@ -52,7 +52,7 @@ def check_move(before: ContainerState, after: ContainerState) -> None:
     """Check that `CONTAINER_MOVES` allows the move.
 
     Raises:
-        IllegalMove: if the table does not have it.
+        IllegalMove: if the table does not allow it.
     """
     if after not in CONTAINER_MOVES[before]:
         raise IllegalMove(f"a {before.value} container cannot become {after.value}")
@@ -90,7 +90,10 @@ class Host(Protocol):
         ...
 
     def container_ready(self, container: Container, /) -> bool:
-        """Report that the enter hooks have ended; false if the container must stop at once."""
+        """Report that the enter hooks have ended; false if the container must stop at once.
+
+        If false, the container runs its exit hooks; the pool does not call `stop`.
+        """
         ...
 
     def container_failed(self, container: Container, error: BaseException, /) -> None:
@@ -117,11 +120,12 @@ class Container(Protocol):
     # Counts the containers of one key in one run, in the order of their starts; unique there.
     number: int
     state: ContainerState  # written by `Fleet.move` only
-    # The pool fills the container up to this many inputs before it fills it up to the limit.
+    # The pool fills the container up to this many inputs at first, later up to the limit.
     # Invariant: target <= slots.limit.
     target: int
-    # Invariant: no slot is held unless the state is READY or DRAINING.  Exception: threads
-    # that still run sync inputs after the container was stopped by force keep their slots.
+    # Invariant: no slot is held unless the state is READY or DRAINING.  Exception: inputs that
+    # run when the container is stopped by force keep their slots, async inputs until the
+    # container is STOPPED, sync inputs until their code ends.
     slots: Slots
     # Invariant: None while an input holds a slot, and while the state is not READY.
     idle_since: float | None
@@ -164,7 +168,10 @@ class Container(Protocol):
         ...
 
     def stop(self) -> None:
-        """Run the exit hooks, then end.  Called once, with no lock held."""
+        """Make the container run its exit hooks and end.  Called once, with no lock held.
+
+        Only for a container that became ready: see `Host.container_ready`.
+        """
         ...
 
     def places(self) -> list[str]:

@@ -1,7 +1,8 @@
-"""The executor of a container's loop, which ``asyncio.to_thread`` uses.
+"""The executor of a container's loop: ``asyncio.to_thread`` runs functions on it.
 
 Owns the executor's threads and the queue of its work.  The container makes the executor and
-shuts it down; the loop calls `submit`.  Begin at `submit`, then `_main`.
+shuts it down, and the loop calls `submit`; ``waiting/async_waiters.py`` makes an executor for
+a single call.  Begin at `submit`, then `_main`.
 
 The threads are daemons, so a thread that is stuck does not delay the interpreter's exit; the
 threads of the standard executor do.  Threads that are idle for long end (``idle_threads.py``).

@@ -25,8 +25,8 @@ def check_cancelled() -> None:
     """Raise if the input that runs this code was cancelled or ran out of time.
 
     For sync code that computes for long; a call costs well below a microsecond.
-    Does nothing in code that no container runs, for example under ``.local()``.
-    While `shield` is in force, the exception waits for the end of the block.
+    Does nothing in code that no container runs, for example under ``.local()``,
+    and in a `shield` block.
 
     Raises:
         InputCancellation: in a sync input, and in threads that the input started
@@ -51,10 +51,9 @@ class shield:
 
     For steps that must not be interrupted: release a lock, write the second of two
     files.  The input's caller gets its answer at once all the same; the input keeps
-    its slot.  If the input was cancelled during the block, the exception is raised
-    at the end of the block: InputCancellation in a ``def``, CancelledError in an
-    ``async def``, at the next await.  Blocks nest.  Outside of any input, ``shield``
-    does nothing.
+    its slot.  An exception that became due during the block is raised at the end of
+    the block: InputCancellation in a ``def``, CancelledError in an ``async def``, at
+    the next await.  Blocks nest.  Outside of any input, ``shield`` does nothing.
 
     Keep the block short: an input that cannot be cancelled keeps its slot.
     """

@@ -14,8 +14,9 @@ How a strike hits no other code.  The exception lands in the thread some instruc
 another thread sent it.  So a strike is sent under the cell's lock, and only while the cell
 says that user code runs.  And code that makes the cell say otherwise, also under the cell's
 lock, first lets a strike that is on its way land (`Cell._let_land`).  Hence at most one strike
-is sent for each input.  The strike lands in the code of that input, or in the engine's lines
-right before or after it, where the outcome of the input is already a cancellation.
+is sent for each input (a further one only if the first was lost, see `strike_again`).  The
+strike lands in the code of that input, or in the engine's lines right before or after it, where
+the outcome of the input is already a cancellation.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ USER: Final = CellState.USER
 class Cell:
     """The cancel cell of one worker thread, and its guard in uninterruptible regions."""
 
-    # None: `cancel` wakes the waiter, so a wait need not look up.
+    # No short waits at first: `cancel` always wakes the waiter.
     first_waits: ClassVar[tuple[float, ...]] = ()
 
     __slots__ = (
@@ -161,7 +162,10 @@ class Cell:
         )
 
     def strike_again(self) -> None:
-        """Send the strike once more, soon: it landed where it cannot be raised."""
+        """Send the strike once more, soon: it landed where it cannot be raised.
+
+        For example in a finalizer, out of which Python lets no exception go.
+        """
         with self.lock:
             input = self.input
             self._raised = self._sent = False

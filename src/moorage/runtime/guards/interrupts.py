@@ -48,7 +48,10 @@ class Interrupts:
         self._uninstall_due = False  # `exit` restores Python's handler at the end of the region
 
     def install(self) -> None:
-        """Install the handler, if on the main thread and Python's own handler is in force."""
+        """Become the guard of the main thread; install the handler if Python's is in force.
+
+        Does nothing on any other thread.
+        """
         if Real.current_thread() is not Real.main_thread():
             return
         thread_state.guard = self
