@@ -77,7 +77,7 @@ def test_an_async_input_that_blocks_its_loop_is_reported_once_with_its_line(repo
 
 def test_inputs_that_only_await_are_not_reported(reports, monkeypatch):
     app = App("fine")
-    answers, answered_often, answer = [], asyncio.Event(), LoopWatch._answer
+    answers, answered_often, answer = [], asyncio.Event(), LoopWatch._on_answer
 
     def answer_and_tell(watch):
         answer(watch)
@@ -85,7 +85,7 @@ def test_inputs_that_only_await_are_not_reported(reports, monkeypatch):
         if len(answers) == 2 * ASKED:  # for longer than an input may block it
             answered_often.set()
 
-    monkeypatch.setattr(LoopWatch, "_answer", answer_and_tell)
+    monkeypatch.setattr(LoopWatch, "_on_answer", answer_and_tell)
 
     @app.function()
     @moorage.concurrent(max_inputs=10)

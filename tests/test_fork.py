@@ -527,7 +527,7 @@ def test_an_async_input_that_awaits_in_a_child_ends_it_with_an_error():
         say(list(forks.map([1, 2, 0, 3])))
     """)
     assert (code, out) == (0, ["[1, 2, 1, 3]"]), err
-    assert "awaited, and its event loop stayed behind" in err
+    assert "used `await`, but its event loop stayed in the parent" in err
 
 
 @pytest.mark.parametrize("where", ["construct", "enter", "async enter", "exit", "async exit"])

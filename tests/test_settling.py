@@ -313,7 +313,7 @@ def test_a_background_task_that_ends_the_loop_ends_no_neighbour(kind, caplog):
         assert (work.ok.remote(), work.ok_async.remote()) == (1, 1)
     [record] = caplog.records
     assert record.levelno == logging.ERROR
-    assert "stopped its event loop, which goes on" in record.getMessage()
+    assert "stopped the container's event loop; the loop runs on" in record.getMessage()
 
 
 def test_user_code_that_stops_the_loop_stops_nobody():

@@ -1,9 +1,12 @@
-"""What a container is: its states, and the contract between it and its pool.
+"""The contract between a container and its pool, and the states of a container.
 
-Owns the states with their legal moves and the two protocols.  ``local.py`` is
-the container that runs in this process; other kinds are files beside it, held
-to the same contract.  The pool guards a container's state, slots and counts
-with the pool's lock.
+Owns the states with their legal moves (`CONTAINER_MOVES`) and the two protocols: `Host`,
+which a pool provides to its containers, and `Container`, which a container provides to its
+pool.  Begin at `ContainerState`, then `Container`, then `Host`.
+
+``local.py`` implements `Container` in this process.  Any other kind of container is one more
+file beside it and keeps the same contract (``tests/contract``).  The pool's lock guards the
+state, the slots and the other fields of a container.
 """
 
 from __future__ import annotations
@@ -25,13 +28,13 @@ Effect = Callable[[], object]
 
 
 class ContainerState(enum.Enum):
-    """What a container is doing.  It moves along :data:`CONTAINER_MOVES` only."""
+    """What a container is doing.  The state changes only as :data:`CONTAINER_MOVES` allows."""
 
-    STARTING = "starting"  # runs its enter hooks
-    READY = "ready"  # takes inputs
-    DRAINING = "draining"  # takes no more; those it has may end; may be taken back
-    STOPPING = "stopping"  # runs its exit hooks, or will once its enter hooks end
-    STOPPED = "stopped"  # its thread is about to end, its room is free
+    STARTING = "starting"  # the container runs its enter hooks
+    READY = "ready"  # the container takes inputs
+    DRAINING = "draining"  # takes no new inputs, finishes its own; may become ready again
+    STOPPING = "stopping"  # runs its exit hooks, or first finishes its enter hooks
+    STOPPED = "stopped"  # its thread is about to end; its room in the capacity is free
 
 
 CONTAINER_MOVES: Final[Mapping[ContainerState, frozenset[ContainerState]]] = {
@@ -46,23 +49,27 @@ CONTAINER_MOVES: Final[Mapping[ContainerState, frozenset[ContainerState]]] = {
 
 
 def check_move(before: ContainerState, after: ContainerState) -> None:
-    """Raise IllegalMove unless the table has it."""
+    """Check that `CONTAINER_MOVES` allows the move.
+
+    Raises:
+        IllegalMove: if the table does not allow it.
+    """
     if after not in CONTAINER_MOVES[before]:
         raise IllegalMove(f"a {before.value} container cannot become {after.value}")
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerOptions:
-    """What a container of a pool is made of."""
+    """The options that the containers of one pool are made with."""
 
     name: str
     max_inputs: int
-    has_async: bool  # whether any callable of the pool is asynchronous
+    has_async: bool  # true if any callable of the pool is async
     lifecycle: Lifecycle
 
 
 class Host(Protocol):
-    """What a container asks of its pool."""
+    """What a pool provides to its containers."""
 
     @property
     def lock(self) -> threading.Lock: ...
@@ -70,25 +77,31 @@ class Host(Protocol):
     def clock(self) -> Clock: ...
     @property
     def around(self) -> Around | None:
-        """What the code of an input is run in; None for nothing."""
+        """Wraps the function of each input; None if the pool wraps none.  See `Around`."""
         ...
 
     def settle(
         self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None, /
     ) -> tuple[Input | None, Sequence[Effect]]:
-        """The code of `input` has ended.  Under the lock; see `Pool.settle`."""
+        """Record that the code of `input` has ended.
+
+        Called under the lock.  For `runs_async` and the result see `Pool.settle`.
+        """
         ...
 
     def container_ready(self, container: Container, /) -> bool:
-        """The enter hooks are done; false if the container is to stop again."""
+        """Report that the enter hooks have ended; false if the container must stop at once.
+
+        If false, the container runs its exit hooks; the pool does not call `stop`.
+        """
         ...
 
     def container_failed(self, container: Container, error: BaseException, /) -> None:
-        """An enter hook raised; the container is gone, no exit hook has run."""
+        """Report that the start failed: the container has ended and runs no exit hook."""
         ...
 
     def container_stopped(self, container: Container, /) -> None:
-        """The exit hooks have ended; the container is gone."""
+        """Report that the exit hooks have ended, and the container with them."""
         ...
 
     def resize(self, container: Container, limit: int, /) -> None:
@@ -96,72 +109,91 @@ class Host(Protocol):
         ...
 
     def stop_fetching(self, container: Container, /) -> None:
-        """Give the container no more inputs."""
+        """Give the container no further inputs."""
         ...
 
 
 class Container(Protocol):
-    """What a pool asks of a container."""
+    """What a container provides to its pool."""
 
-    # All below written by the pool, under its lock.
-    number: int  # in the order of the starts; one number for one container of a run's key
+    # The pool writes all fields below, under its lock.
+    # Counts the containers of one key in one run, in the order of their starts; unique there.
+    number: int
     state: ContainerState  # written by `Fleet.move` only
-    # The inputs up to which it is filled at first.  Invariant: not above `slots.limit`.
+    # The pool fills the container up to this many inputs at first, later up to the limit.
+    # Invariant: target <= slots.limit.
     target: int
-    # Invariant: empty unless the state is READY or DRAINING; apart from threads that outlive
-    # a container which was stopped by force.
+    # Invariant: no slot is held unless the state is READY or DRAINING.  Exception: inputs that
+    # run when the container is stopped by force keep their slots, async inputs until the
+    # container is STOPPED, sync inputs until their code ends.
     slots: Slots
-    idle_since: float | None  # Invariant: None while it holds an input, or is not READY
-    started_at: float  # when it was told to boot
-    # It gets no further inputs, and is not taken back.  Once true, for ever.
+    # Invariant: None while an input holds a slot, and while the state is not READY.
+    idle_since: float | None
+    started_at: float  # when the pool decided to start the container
+    # The container gets no further inputs, and never moves from DRAINING back to READY.
+    # Invariant: once true, it stays true.
     takes_no_more: bool
-    # Its inputs or its start do not end: it counts no more, and its room was given back.
-    # Once true, for ever.  Invariant: the state is neither STARTING nor READY then.
+    # Code in the container (its inputs or its enter hooks) does not end, so the pool does not
+    # use the container any more, and its room in the capacity is free.
+    # Invariant: once true, it stays true; and then the state is neither STARTING nor READY.
     given_up: bool
 
     @property
     def host(self) -> Host:
-        """Its pool."""
+        """The pool of this container."""
         ...
 
     @property
     def thread(self) -> threading.Thread:
-        """The one that runs its hooks and its loop."""
+        """The thread that runs the hooks and the loop."""
         ...
 
     def boot(self) -> None:
-        """Begin to start.  No lock held."""
+        """Start the container's thread, which runs the enter hooks.  Call with no lock held."""
         ...
 
     def place(self, input: Input, /) -> Effect | None:
-        """Run `input`, which holds a slot.  Under the lock."""
+        """Take `input`, which holds a slot, to run it.  Call under the lock.
+
+        Returns:
+            The effect that wakes the thread or loop for `input`; None if none is needed.
+        """
         ...
 
     def cancel(self, input: Input, /) -> Effect | None:
-        """How to cancel `input`, which runs.  Under the lock."""
+        """Return the effect that cancels `input`, which runs; None if none is needed.
+
+        Call under the lock.
+        """
         ...
 
     def stop(self) -> None:
-        """Run the exit hooks and end; called once.  No lock held."""
+        """Make the container run its exit hooks and end.  Called once, with no lock held.
+
+        Only for a container that became ready: see `Host.container_ready`.
+        """
         ...
 
     def places(self) -> list[str]:
-        """Where its threads sit that run something.  No lock held."""
+        """Return the user's lines at which threads run inputs now.  Call with no lock held."""
         ...
 
     def give_up(self) -> None:
-        """It takes too long to start: cancel what can be of its enter hooks.  No lock held."""
+        """Cancel the enter hooks, which take too long; async hooks only.
+
+        Sync hooks cannot be cancelled and run on.  Call with no lock held.
+        """
         ...
 
     @property
     def ended(self) -> bool:
-        """Whether none of its threads lives; the calling one does."""
+        """True if no thread of the container is alive; so false on a thread of its own."""
         ...
 
     def join(self, timeout: float, /) -> list[str]:
-        """Join the threads in `timeout` seconds; name those that are left."""
+        """Join the threads within `timeout` seconds; return the places of those still alive."""
         ...
 
 
 ContainerFactory = Callable[[Host, int, int, int], Container]
-"""Makes a container: host, number, target, limit."""
+"""Makes a container from its host, number, target and limit."""

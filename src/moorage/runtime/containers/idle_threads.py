@@ -1,14 +1,16 @@
-"""Idle threads: the stack that parked threads lie on, and the alarm that ends them.
+"""Idle threads: the stack of the parked threads of one owner, and the alarm that ends them.
 
-Owns that stack, and one timer while some thread on it may end: threads that have had
-nothing to do for `IDLE_FOR` seconds are dismissed.  The time is real, also for a pool
-in virtual time, because threads are a resource of the process; a dismissed thread takes
-no part in virtual time, so no virtual clock is held up or moved.
+Owns that stack.  Owns one timer while a thread on the stack may end: threads that have had
+no work for `IDLE_FOR` seconds are *dismissed*, which means that they end.  The owner is a
+thread lane or a ``LoopExecutor``.  Begin at `parked`, then `_dismiss`.
 
-The owner (a thread lane, an executor) pushes and pops :attr:`IdleThreads.stack` itself,
-under the lock that it passes in: that is on the way of each input.  It pops the last
-one, so the threads at the bottom are those that are not needed.  Begin at `parked` and
-`_dismiss`.
+The owner pushes and pops :attr:`IdleThreads.stack` itself, under the lock that it passes in,
+because this happens for each input.  The owner pops the thread that parked last, so the
+threads at the bottom of the stack are those that are not needed.
+
+Time is real, also for a pool on a virtual clock, because threads are a resource of the
+process.  A parked thread takes no part in virtual time, so to dismiss it neither delays nor
+advances a virtual clock.
 """
 
 from __future__ import annotations
@@ -25,33 +27,36 @@ IDLE_FOR: Final = 10.0
 
 
 class Parking(Protocol):
-    """What one thread parks on."""
+    """The state of one thread that parks."""
 
-    bell: threading.Lock  # held while it is parked; released once, by whoever took it off
-    stays: bool  # it never ends for having nothing to do
-    # When it parked last.  Written by its own thread, read by the alarm.
+    # Held while the thread is parked.  The thread that took this one off the stack releases
+    # the bell, once, to wake it.
+    bell: threading.Lock
+    stays: bool  # true if the thread never ends for being idle
+    # When the thread parked last.  Written by the thread itself, read by the alarm.
     parked_at: float
-    # Whether it was rung to end.  Written under the lock, before the bell is released;
-    # read by its own thread when it has acquired the bell.
+    # True if the thread must end.  Written under the lock, before the bell is released; read
+    # by the thread itself after it has acquired the bell.
     dismissed: bool
 
 
 P = TypeVar("P", bound=Parking)
 
 
-def _nobody(threads: Sequence[object]) -> None: ...
+def _ignore(threads: Sequence[object]) -> None: ...
 
 
 class IdleThreads(Generic[P]):
     """The parked threads of one owner.
 
-    Dismissing a thread loses no wake-up:
+    No wake-up is lost when a thread is dismissed:
         1. a thread pushes itself onto the stack, under the lock, and waits for its bell;
-        2. the alarm takes it off and marks it as dismissed, under the lock, and calls
-           the owner, who counts it no more;
-        3. work that comes before 2 pops and rings that thread, which the alarm then does
-           not find; work that comes after 2 does not find it, and rings or makes another;
-        4. the alarm rings its bell; the thread sees that it is dismissed, and ends
+        2. the alarm takes the thread off the stack and marks it as dismissed, under the
+           lock, and calls the owner, which does not count the thread any more;
+        3. if work comes before 2, the owner pops and rings the thread, and the alarm does
+           not find it; if work comes after 2, the owner does not find the thread, and rings
+           or makes another thread;
+        4. the alarm rings the thread's bell; the thread sees that it is dismissed, and ends
            without a look at the work.
     """
 
@@ -59,38 +64,40 @@ class IdleThreads(Generic[P]):
 
     def __init__(self, lock: threading.Lock, dismissed: Callable[[Sequence[P]], object]) -> None:
         self._lock = lock
-        # Called under the lock, with those that end.
+        # Called under the lock, with the threads that end.
         self._dismissed: Callable[[Sequence[P]], object] = dismissed
-        # All below guarded by the lock.  The last one parked last.
+        # The lock guards all fields below.
+        # The thread that parked last is the last item.
         self.stack: list[P] = []
-        # Invariant: if there is a thread on the stack that may end, there is an alarm,
-        # or that thread is about to set one in `parked`.
+        # Invariant: if a thread on the stack may end, an alarm is set, or that thread is about
+        # to set one in `parked`.  (Or no alarm can be set: see `_set_alarm`.)
         self._alarm: Timer | None = None
         self._stopped = False
 
     def parked(self, thread: P) -> None:
-        """`thread` lies on the stack, and is about to wait for its bell.
+        """Note the time at which `thread` parks, and set the alarm if none is set.
 
-        Called by that thread, without the lock, after it has woken everybody else.
+        Called by `thread` itself, without the lock, when it is on the stack, has carried out
+        its effects, and is about to wait for its bell.
         """
         if thread.stays:
             return
         thread.parked_at = system_clock.now()
-        # Read without the lock.  The thread was pushed under it, before: an alarm that
-        # has gone off since then has seen the thread, and set the next one; and one that
-        # went off earlier has left None here.
+        # Read without the lock.  The thread was pushed under the lock before.  An alarm that
+        # rang after that has seen the thread and set the next alarm; an alarm that rang
+        # before has left None here, or set an alarm for other threads.
         if self._alarm is None:
             with self._lock:
                 if self._alarm is None and not self._stopped:
                     self._set_alarm(thread.parked_at + IDLE_FOR)
 
     def stop(self) -> list[P]:
-        """Dismiss nobody any more; take all off the stack, for the owner to ring.
+        """Dismiss no thread any more; return all threads of the stack, for the owner to ring.
 
-        Under the lock.
+        Called under the lock.  The stack is empty afterwards.
         """
         self._stopped = True
-        self._dismissed = _nobody  # the owner refers to this: no cycle stays
+        self._dismissed = _ignore  # drop the owner, which refers to this object: a cycle
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -101,17 +108,17 @@ class IdleThreads(Generic[P]):
         try:
             self._alarm = system_clock.call_at(when, self._dismiss)
         except RuntimeError:
-            pass  # there is no thread for the timekeeper; the next one that parks tries again
+            pass  # the timekeeper's thread cannot start; the next thread that parks tries again
 
     def _dismiss(self) -> None:
-        """On the timekeeper's thread: end the threads that have been idle for long enough."""
+        """End the threads that have been idle for `IDLE_FOR`.  On the timekeeper's thread."""
         now = system_clock.now()
         with self._lock:
             self._alarm = None
             if self._stopped:
                 return
-            # One that has parked at this moment may still bear the time when it parked
-            # before, and is dismissed too early; nothing is lost by that.
+            # A thread that parks at this moment may still have the time at which it parked
+            # before, and is then dismissed too early.  This does no harm.
             ended = [
                 thread
                 for thread in self.stack
@@ -124,7 +131,7 @@ class IdleThreads(Generic[P]):
                 self._dismissed(ended)
             left = [thread.parked_at for thread in self.stack if not thread.stays]
             if left:
-                # A thread that has never parked before has no time yet.
+                # A thread that parks for the first time may have no time yet (infinity).
                 self._set_alarm(min([now, *left]) + IDLE_FOR)
         for thread in ended:
             thread.bell.release()

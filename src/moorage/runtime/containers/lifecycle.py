@@ -1,8 +1,10 @@
-"""Lifecycle hooks: what a container runs before its first input and after its last.
+"""Lifecycle hooks: the user code that runs before a container's first input and after its last.
 
-Owns their order and their context: empty, but marked as inside a container.
-Called by a container on its thread T, with no loop running; asynchronous hooks
-run on the container's loop by ``run_until_complete``.
+Owns the order of the hooks, and their context, which is empty except for the mark that the
+code runs inside a container.  A container calls this file on its thread T, with no loop
+running; async hooks run on the container's loop, by ``run_until_complete``.
+
+Begin at `run_enter`, then `_run`, then `Start.give_up`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ logger: Final = logging.getLogger("moorage")
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One enter or exit hook; called with the instance."""
+    """One enter or exit hook.  `function` takes the instance."""
 
     name: str
     function: Callable[[Any], Any]
@@ -35,7 +37,7 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """How a container makes its instance, and its hooks in the order they run."""
+    """How a container makes its instance, and the hooks in the order in which they run."""
 
     construct: Callable[[], object] | None = None
     enter: tuple[Hook, ...] = ()
@@ -51,19 +53,21 @@ class Lifecycle:
 
 
 class Start:
-    """The enter hooks of one container, which another thread may give up.
+    """The running enter hooks of one container, which another thread may cancel.
 
-    Only asynchronous ones can be cancelled: the one that runs, or the next.
-    Synchronous ones run on.
+    Only async hooks can be cancelled: the hook that runs, or else the next one.
+    Sync hooks run on.
     """
 
     __slots__ = ("_task", "given_up", "loop")
 
     def __init__(self) -> None:
-        # Both written by one thread and then read by the other, which writes first
-        # too: so either the hook is not begun, or its loop is found.
+        # Thread T sets `loop`, then reads `given_up` before each async hook.  The other thread
+        # sets `given_up`, then reads `loop`.  Each writes before it reads, so either T sees
+        # `given_up` and does not begin the hook, or the other thread finds the loop.
         self.given_up: bool = False
         self.loop: asyncio.AbstractEventLoop | None = None
+        # The task of the async hook that runs.
         self._task: asyncio.Task[None] | None = None  # touched by the loop's thread only
 
     def begin(self, task: asyncio.Task[None]) -> None:
@@ -73,7 +77,7 @@ class Start:
         self._task = None
 
     def give_up(self) -> None:
-        """From any thread, without a lock."""
+        """Cancel the async hook that runs, or else the next.  On any thread, without a lock."""
         self.given_up = True
         if self.loop is not None:
             try:
@@ -82,13 +86,14 @@ class Start:
                 pass  # the loop is closed: the hooks have ended
 
     def _cancel(self) -> None:
-        # It may come when the loop has begun to run the exit hooks: not those.
+        # None if no enter hook runs.  The loop may run exit hooks by now, which are not cancelled.
         task = self._task
         if task is None:
             return
         coroutine: Any = task.get_coro()
         if Real.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-            # Cancelled now it would never enter the user's: its first step comes next.
+            # A task that is cancelled now would never enter the user's hook.  The task's first
+            # step comes next, so try again after it.
             assert self.loop is not None
             self.loop.call_soon(self._cancel, context=Context())
         else:
@@ -96,10 +101,12 @@ class Start:
 
 
 def run_enter(lifecycle: Lifecycle, start: Start) -> object:
-    """Make the instance and run the enter hooks; what they raise is the caller's to handle.
+    """Make the instance, run the enter hooks, return the instance.
 
     Raises:
-        CancelledError: if it was given up.
+        CancelledError: if another thread called `Start.give_up`, and an async hook was
+            cancelled or was next.
+        BaseException: the exception of the constructor or hook that failed.
     """
     context = hook_context()
     instance = None
@@ -114,12 +121,12 @@ def run_enter(lifecycle: Lifecycle, start: Start) -> object:
 def run_exit(
     lifecycle: Lifecycle, instance: object, loop: asyncio.AbstractEventLoop | None
 ) -> None:
-    """Run every exit hook, whatever the others do; failures are logged."""
+    """Run every exit hook, also if an earlier hook fails; log failures."""
     for hook in lifecycle.exit:
         try:
             _run(hook, instance, loop)
         except BaseException as error:
-            # Also SystemExit and the like: the hooks after it are owed their turn.
+            # Also SystemExit and KeyboardInterrupt: the remaining hooks must still run.
             error.with_traceback(user_frames(error.__traceback__))
             log(logger, logging.ERROR, "exit hook %s failed", hook.name, exc_info=error)
 
@@ -138,7 +145,7 @@ def _run(
     assert loop is not None
     if start is not None and start.given_up:
         raise asyncio.CancelledError
-    # The task takes a context of its own, so that no caller's is inherited.
+    # The task gets the hook's context, so it does not inherit a context from this thread.
     task = loop.create_task(_await(hook.function(instance)), context=context)
     if start is not None:
         start.begin(task)
@@ -147,7 +154,7 @@ def _run(
             try:
                 loop.run_until_complete(task)
             except RuntimeError:
-                # The hook called loop.stop(): that ends the turn, not the hook.
+                # The hook called loop.stop().  That must not end the hook: run the loop again.
                 if task.done():
                     raise
     finally:

@@ -1,10 +1,11 @@
-"""The container that runs in this process: one thread T, a loop, worker threads.
+"""The container that runs in this process: one thread T, an event loop, worker threads.
 
-Owns the thread T, which makes the instance, runs the enter hooks, then runs
-the loop if the pool has asynchronous callables or else is the first worker,
-and at the end runs the exit hooks.  Made by the factory that the pool was
-given.  Its counts and state are guarded by the pool's lock; the rest is set
-by T before the container becomes ready.
+Owns the thread T.  T makes the instance and runs the enter hooks; then T runs the loop, if
+the pool has async callables, or is the first worker, if the pool has none; at the end T runs
+the exit hooks.  The pool makes the container through its factory.  The pool's lock guards the
+counts and the state; T sets everything else before the container becomes ready.
+
+Begin at `_live`, the whole life of thread T; then `stop` and `_close_loop`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from .thread_lane import ThreadLane, Worker, place_of
 
 logger: Final = logging.getLogger("moorage")
 
-# Seconds that tasks left behind by user code get to end after their cancel.
+# Seconds.  When the loop closes, the container cancels the tasks that user code left on the
+# loop, and waits this long for them; then as long for threads that user code keeps busy.
 LEFTOVER_GRACE: Final = 1.0
 
 
@@ -58,25 +60,25 @@ class LocalContainer:
         self._clock = clock
         self._virtual = clock.participants
         self._thread = Real.Thread(target=self._main, name=self._name, daemon=True)
-        # Set by T before the container becomes ready, and read by others after that; by
-        # `join` also before, for which None is nothing to join.
+        # T sets these before the container becomes ready; other threads read them after that.
+        # Only `join` and `ended` may read `_executor` earlier: None means no thread to join.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._executor: LoopExecutor | None = None
         self._tasks: TaskLane | None = None
-        self._worker: Worker | None = None  # T, if there is no loop to run
-        # Lets other threads cancel the enter hooks: see ``lifecycle.py``.
+        self._worker: Worker | None = None  # T as the first worker; None if T runs the loop
+        # Other threads cancel the enter hooks through this object: see ``lifecycle.py``.
         self._start = Start()
-        # Written once, to true, under the pool's lock, and read by T without it:
-        #     1. the user's code stops the loop, and T is about to look at this,
-        #     2. another thread sets it, and sends `_stop_serving` to the loop,
-        #     3. if T looks before 2 it runs the loop again, and meets `_stop_serving` there;
-        #        if T looks after 2 it runs the exit hooks, and `_stop_serving`, which comes
-        #        while they run, finds `_serving` false and does nothing.
+        # Set to true once, under the pool's lock; T reads the flag without the lock:
+        #     1. the user's code stops the loop, and T is about to read the flag,
+        #     2. another thread sets the flag, then sends `_stop_serving` to the loop,
+        #     3. if T reads before 2, T runs the loop again, and the loop runs `_stop_serving`;
+        #        if T reads after 2, T runs the exit hooks, and `_stop_serving`, which the loop
+        #        runs during an async exit hook, finds `_serving` false and does nothing.
         self._stop_asked = False
         # Touched by T only.  Invariant: true while the loop runs for inputs, not for hooks.
         self._serving = False
-        # What T takes part in virtual time as while it stops, apart from before:
-        # the stop may be asked for before T has ended its part as a starter.
+        # The key under which T takes part in virtual time while it stops.  T starts under
+        # another key (`self`): the pool may call `stop` before T has ended that part.
         self._stopping = object()
         self._threads = ThreadLane(
             lock=host.lock,
@@ -90,7 +92,11 @@ class LocalContainer:
         forking.know(self)
 
     def _after_fork(self) -> None:
-        """In a forked child: it stayed behind, maybe but for the thread that forked."""
+        """Disable this container in a forked child.
+
+        The container's threads exist in the parent only, except the thread that forked,
+        which may be one of them.
+        """
         here = self._thread.ident == Real.get_ident()
         self._threads._after_fork()
         if self._tasks is not None:
@@ -113,7 +119,7 @@ class LocalContainer:
             self._virtual.begin(self, self._name)
         try:
             self._thread.start()
-        except RuntimeError as error:  # out of threads, or the interpreter is ending
+        except RuntimeError as error:  # too many threads, or the interpreter exits
             if self._virtual is not None:
                 self._virtual.end(self)
             self._host.container_failed(self, error)
@@ -133,8 +139,9 @@ class LocalContainer:
     def stop(self) -> None:
         with self._host.lock:
             self._stop_asked = True
-            # T takes part in virtual time from here on; from the end of its input
-            # on, if it has one, which may let time pass.
+            # From here on T takes part in virtual time as stopping.  If T runs an input, it
+            # begins that part when the input ends (`Worker.on_leaving`): until then the
+            # input may wait and let virtual time pass.
             worker = self._worker
             if self._virtual is not None and worker is not None and not worker.busy:
                 self._virtual.begin(self._stopping, self._name)
@@ -145,7 +152,7 @@ class LocalContainer:
             try:
                 self._loop.call_soon_threadsafe(self._stop_serving, context=Context())
             except RuntimeError:
-                pass  # closed: T is past it
+                pass  # the loop is closed: T has run the exit hooks
 
     def places(self) -> list[str]:
         return self._threads.places()
@@ -173,8 +180,8 @@ class LocalContainer:
             self._virtual.bind_thread(self)
         thread_state.container = self
         try:
-            # Its own steps end a child that was forked in them; this is for what is
-            # between them, such as a loop that was stopped meanwhile.
+            # Each hook and input ends a child that was forked in it.  This guard ends a child
+            # that was forked between them, for example by a callback on the loop.
             with forking.UserCode():
                 self._live()
         finally:
@@ -193,8 +200,9 @@ class LocalContainer:
                 instance = run_enter(lifecycle, self._start)
             finally:
                 if self._virtual is not None:
-                    # Or it would be by chance which of those that start now takes the
-                    # first inputs, and whether all that come now were queued by then.
+                    # Let all other participants of virtual time finish their steps.  Otherwise
+                    # chance decides which of several starting containers takes the first
+                    # inputs, and whether all inputs submitted now are queued by then.
                     self._virtual.rest()
             if options.has_async:
                 assert self._loop is not None
@@ -220,8 +228,8 @@ class LocalContainer:
                 self._run_loop()
             else:
                 if self._virtual is not None:
-                    # Parked without an input a worker takes no part; stop()
-                    # lets T take part again before it wakes it.
+                    # A parked worker takes no part in virtual time.  `stop` makes T take
+                    # part again before it wakes T.
                     self._virtual.end(self)
                 self._threads.work_here(worker)
                 if self._virtual is not None:
@@ -230,8 +238,8 @@ class LocalContainer:
             return
         run_exit(lifecycle, instance, self._loop)
         self._close_loop()
-        # The pool keeps this container until its threads are joined; what may
-        # be a large model goes now.
+        # The pool keeps this container until its threads are joined.  The instance may hold
+        # a large model, so its references are dropped now.
         self._threads.instance = instance = None
         if self._tasks is not None:
             self._tasks.instance = None
@@ -244,16 +252,17 @@ class LocalContainer:
         born = forking.process.number
         while not self._stop_asked and forking.process.number == born:
             try:
-                # Ends by stop().  A task of the user's that raises SystemExit
-                # or calls loop.stop() ends it too; its neighbours live on.
+                # Ends by `_stop_serving`.  A task of the user's that raises SystemExit or
+                # calls loop.stop() ends it too; then T runs the loop again, because the other
+                # inputs on the loop must not end with that task.
                 loop.run_forever()
             except BaseException as error:
-                text = "a task in %s stopped its event loop, which goes on"
+                text = "a task in %s stopped the container's event loop; the loop runs on"
                 log(logger, logging.ERROR, text, self._name, exc_info=error)
         self._serving = False
 
     def _stop_serving(self) -> None:
-        # It may come when the loop has begun to run the exit hooks: not those.
+        # False if the loop runs exit hooks by now: this callback must not stop them.
         if self._serving:
             assert self._loop is not None
             self._loop.stop()
@@ -263,12 +272,15 @@ class LocalContainer:
         self._executor = LoopExecutor(self._name)
         loop.set_default_executor(self._executor)
         if self._options.lifecycle.has_async_exit:
-            # While the interpreter exits no thread can be made any more, and an
-            # exit hook may use to_thread: have one.
+            # An exit hook may use asyncio.to_thread while the interpreter exits, when no
+            # thread can be started any more.  So start one now.
             self._executor.start_thread()
 
     def _close_loop(self) -> None:
-        """End what user code left on the loop, then the loop.  Bounded."""
+        """End the tasks, async generators and threads that user code left; close the loop.
+
+        Bounded: the tasks, the generators and the threads get `LEFTOVER_GRACE` each.
+        """
         loop, executor = self._loop, self._executor
         if self._tasks is not None:
             self._tasks.close()
@@ -277,11 +289,12 @@ class LocalContainer:
         try:
             loop.run_until_complete(loop.create_task(_end_leftovers(), context=Context()))
         except BaseException as error:
-            text = "ending the tasks left in %s failed"
+            text = "ending the tasks that are left in %s failed"
             log(logger, logging.ERROR, text, self._name, exc_info=error)
         executor.shutdown()
         for left in join_threads(executor.threads, LEFTOVER_GRACE):
-            log(logger, logging.WARNING, "left behind by %s: %s", self._name, place_of(left))
+            text = "%s has stopped, but a thread of its loop's executor still runs: %s"
+            log(logger, logging.WARNING, text, self._name, place_of(left))
         loop.close()
 
     def __repr__(self) -> str:
@@ -289,7 +302,7 @@ class LocalContainer:
 
 
 async def _end_leftovers() -> None:
-    """Cancel what still runs on this loop, and close its asynchronous generators."""
+    """Cancel the tasks that are left on this loop, and close its async generators."""
     me = Real.current_task()
     tasks = [task for task in Real.all_tasks() if task is not me]
     for task in tasks:
@@ -297,9 +310,11 @@ async def _end_leftovers() -> None:
     if tasks:
         _, pending = await Real.wait(tasks, timeout=LEFTOVER_GRACE)
         for task in pending:
-            log(logger, logging.WARNING, "left behind after its cancel: %r", task)
+            text = "a task still runs after its cancel, and its event loop closes now: %r"
+            log(logger, logging.WARNING, text, task)
         for task in tasks:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 error = task.exception()
-                log(logger, logging.ERROR, "a task left behind failed", exc_info=error)
+                text = "a task that was cancelled as its container stopped raised an error"
+                log(logger, logging.ERROR, text, exc_info=error)
     await Real.wait_for(Real.get_running_loop().shutdown_asyncgens(), LEFTOVER_GRACE)

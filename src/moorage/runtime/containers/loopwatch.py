@@ -1,12 +1,14 @@
-"""Loop watch: finds asynchronous inputs that block their container's event loop.
+"""Loop watch: finds async inputs that block the event loop of their container.
 
-Owns, for one task lane, the question "do you still answer?", which is put to the
-loop a few times per `config.slow_loop_seconds` while the lane has inputs, and
-what is said when it does not.  Without that setting there is no watch, and the
-lane pays a comparison for each input.  While the lane has no input, nothing is
-asked and no timer is left.
+Owns, for one task lane, the timer that sends a callback to the loop a few times per
+`config.slow_loop_seconds` while the lane has inputs, and the warning that is logged if the
+loop does not run the callback in time.  The task lane makes the watch and calls `begin`, `end`
+and `close`.  Begin at `begin`, then `_tick`, then `_report`.
 
-Time is real, also in virtual runs: a loop that computes takes real time.
+If `config.slow_loop_seconds` is None, there is no watch, and the lane only pays a comparison
+for each input.  While the lane has no input, no callback is sent and no timer is set.
+
+Time is real, also in runs on a virtual clock: code that computes on the loop takes real time.
 """
 
 from __future__ import annotations
@@ -27,55 +29,59 @@ from ..stacks import current_frames
 
 logger: Final = logging.getLogger("moorage")
 
-# How often the loop is asked in the time that it may be blocked for.
+# How many ticks there are in the time for which the loop may be blocked.
 ASKED: Final = 4
 
-# Guards `Target.is_reported`, as each function is reported once.
+# Guards `Target.is_reported`: each function is reported once.
 _reporting: Final = Real.Lock()
 forking.in_child(lambda: forking.renew(_reporting))
 
 
 class LoopWatch:
-    """The watch over one loop, which runs on the thread with this ident."""
+    """The watch over one loop, which runs on the thread with the ident `ident`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ident: int, seconds: float) -> None:
         self._loop = loop
         self._ident = ident
         self._seconds = seconds
-        self._lock = Real.Lock()  # a leaf, guards all below
-        self._inputs: dict[Input, None] = {}
-        # Invariant: there is a timer while _inputs is not empty, and the watch not closed.
+        # Guards all fields below.  A leaf: no other lock of the engine is taken under it, except
+        # that of the timekeeper, to set a timer.
+        self._lock = Real.Lock()
+        self._inputs: dict[Input, None] = {}  # the inputs that have a task on the loop
+        # Invariant: a timer is set while _inputs is not empty and the watch is not closed.
         self._timer: Timer | None = None
-        self._asked_at: float | None = None  # None once the loop has answered
-        self._told = False  # of the block that goes on
+        # When the callback was sent to the loop; None once the loop has run it.
+        self._asked_at: float | None = None
+        self._reported = False  # true if the present block of the loop was reported
         self._closed = False
 
     # -- on the loop's thread -------------------------------------------------------
 
     def begin(self, input: Input) -> None:
-        """The task of `input` is made."""
+        """Watch the loop from now on; the task of `input` was made."""
         with self._lock:
             self._inputs[input] = None
             if self._timer is None:
-                self._asked_at, self._told = None, False
+                self._asked_at, self._reported = None, False
                 self._set_timer(system_clock.now())
 
     def end(self, input: Input) -> None:
-        """Its task is at its end."""
+        """Forget `input`, whose task ends.  The next tick sets no timer if no input is left."""
         with self._lock:
             self._inputs.pop(input, None)
 
     def close(self) -> None:
+        """Stop watching, for ever."""
         with self._lock:
             self._closed = True
             self._inputs.clear()
             if self._timer is not None:
                 self._timer.cancel()
 
-    def _answer(self) -> None:
+    def _on_answer(self) -> None:
         with self._lock:
             self._asked_at = None
-            self._told = False
+            self._reported = False
 
     # -- on the timekeeper's thread ---------------------------------------------------
 
@@ -94,31 +100,34 @@ class LoopWatch:
             if self._asked_at is None:
                 self._asked_at, ask = now, True
             elif now - due > self._seconds / ASKED:
-                # The whole process stood still, or this thread: that was no input's doing.
+                # The tick is late: the whole process stood still, or the timekeeper's thread.
+                # No input caused that, so measure the block from now on.
                 self._asked_at = now
             else:
                 seconds = now - self._asked_at
-                blocked = seconds >= self._seconds and not self._told
-                self._told = self._told or blocked
+                blocked = seconds >= self._seconds and not self._reported
+                self._reported = self._reported or blocked
             self._set_timer(now)
         if ask:
             try:
-                self._loop.call_soon_threadsafe(self._answer, context=Context())
+                self._loop.call_soon_threadsafe(self._on_answer, context=Context())
             except RuntimeError:
-                pass  # it is closed, and so is this in a moment
+                pass  # the loop is closed; its container has closed or will close the watch
         elif blocked:
             self._report(seconds)
 
     def _report(self, seconds: float) -> None:
-        """Say who blocks the loop, and where, unless that is known."""
+        """Log which function blocks the loop, and where, once for each function."""
         task = Real.current_task(self._loop)
         place = place_in_stack(current_frames().get(self._ident))
         with self._lock:
             if self._asked_at is None or Real.current_task(self._loop) is not task:
-                return  # it has got on meanwhile
+                return  # the loop has gone on in the meantime
             running = [input for input in self._inputs if input.runner is task]
         if task is None or place is None or not running:
-            return  # no input's doing: a callback's, or that of a thread with the interpreter
+            # No input blocks the loop: a callback does, or another thread that keeps the
+            # interpreter (the GIL).
+            return
         target = running[0].call.target
         with _reporting:
             if target.is_reported:
@@ -128,7 +137,7 @@ class LoopWatch:
             logger,
             logging.WARNING,
             "%s has blocked the event loop of its container for %.1f s, in %s; "
-            "write `await asyncio.to_thread(...)` around what takes long there, "
+            "write `await asyncio.to_thread(...)` around the slow code there, "
             "or make %s a def, which runs in a thread",
             target.name,
             seconds,

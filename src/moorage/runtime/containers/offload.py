@@ -1,11 +1,13 @@
-"""The executor of a container's loop: what ``asyncio.to_thread`` runs on.
+"""The executor of a container's loop: ``asyncio.to_thread`` runs functions on it.
 
-Owns its threads and the queue of its work.  The threads are daemons, so that one
-that is stuck does not hold up the interpreter's exit, as those of the standard
-executor do; threads that lie idle for long end (``idle_threads.py``).  When no
-thread can be made any more, as at that exit, work waits for those that there are.
+Owns the executor's threads and the queue of its work.  The container makes the executor and
+shuts it down, and the loop calls `submit`; ``waiting/async_waiters.py`` makes an executor for
+a single call.  Begin at `submit`, then `_main`.
 
-The container makes it and shuts it down; the loop calls `submit`.  Begin there.
+The threads are daemons, so a thread that is stuck does not delay the interpreter's exit; the
+threads of the standard executor do.  Threads that are idle for long end (``idle_threads.py``).
+If no thread can be started any more, for example while the interpreter exits, work waits for
+the threads that exist.
 """
 
 from __future__ import annotations
@@ -25,14 +27,14 @@ from .idle_threads import IdleThreads
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# As many as the standard executor has.
+# The number that the standard executor uses.
 MOST_THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
 
 Work = Callable[[], None]
 
 
 class Offloader:
-    """One thread of an executor.  Parked while its bell is held; see `Parking`."""
+    """The state of one thread of an executor; for the fields see `Parking`."""
 
     __slots__ = ("bell", "dismissed", "parked_at", "stays")
 
@@ -45,36 +47,43 @@ class Offloader:
 
 
 class LoopExecutor(ThreadPoolExecutor):
-    """A ThreadPoolExecutor to asyncio, which takes no other; its ways are its own."""
+    """The executor.  A ThreadPoolExecutor only because asyncio accepts nothing else.
+
+    No code of the base class runs.
+    """
 
     def __init__(self, name: str) -> None:
-        # Not the constructor of the standard executor: it makes a queue and a semaphore,
-        # which nothing here uses, of classes that users patch.
+        # Does not call the constructor of the base class.  That makes a queue and a semaphore,
+        # which are not used here, from classes that users patch.
         self.most_threads: int = MOST_THREADS
         self._max_workers = MOST_THREADS
         self._name = name
         self._guard = Real.Lock()
-        # All below guarded by _guard.
-        # Invariant: if there is work, all threads are awake (running work, or on their
-        # way to look for it), or as many are on their way as there is work.
+        # _guard guards all fields below.
+        # Invariant: if _work is not empty, then all threads are awake (each runs work, or is
+        # about to look for it), or at least as many threads are about to look as there are
+        # items of work.
         self._work: deque[Work] = deque()
         self._idle: IdleThreads[Offloader] = IdleThreads(self._guard, self._dismissed)
         self._count = 0  # threads that have not ended, and were not dismissed
         self._ended = False
-        # Dead ones are taken out when one is made.
+        # `_add_thread` removes dead threads.
         self.threads: list[threading.Thread] = []
 
     def start_thread(self) -> None:
-        """Make one thread now, which stays, for a time when none can be made."""
+        """Start one thread now, which never ends for being idle.
+
+        For work that comes when no thread can be started any more.
+        """
         with self._guard:
             self._add_thread(stays=True)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run `fn` on a thread.
+        """Run `fn` on a thread; return a future for its result.
 
         Raises:
-            RuntimeError: if the executor was shut down, or has no thread and
-                none can be made.
+            RuntimeError: if the executor was shut down, or if it has no thread
+                and cannot start one.
         """
         future: Future[T] = Real.Future()
 
@@ -135,9 +144,10 @@ class LoopExecutor(ThreadPoolExecutor):
         self._count -= len(idle)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more; the threads end when they have done what there is.
+        """Take no more work; the threads end when they have done the work in the queue.
 
-        Does not wait: the container joins :attr:`threads`, for a bounded time.
+        Does not wait, whatever `wait` is: the container joins :attr:`threads`, for a bounded
+        time.  `cancel_futures` has no effect.
         """
         with self._guard:
             if self._ended:

@@ -1,8 +1,10 @@
-"""Slots: how many inputs one container may run, and who runs now.
+"""Slots: how many inputs one container may run, and which inputs hold a slot now.
 
-Owns the count.  Pure: no lock, clock or thread; the pool calls it under its
-own lock.  A *lease* is an entry in :attr:`Slots.held`: there is one for each
-granted slot, under its holder, and it is released exactly once.
+Owns the slots of one container.  Pure: no lock, clock or thread.  The pool calls `Slots`
+under the pool's lock.  A *lease* is one entry of :attr:`Slots.held`, for one granted slot,
+with its holder as the key; a lease is released exactly once.
+
+Begin at `acquire_nowait`, then `release`, then `hand_over`.
 """
 
 from __future__ import annotations
@@ -11,16 +13,16 @@ from collections.abc import Hashable
 
 
 class SlotError(AssertionError):
-    """A fault in the engine: a slot was granted twice, released twice, or over the limit."""
+    """A bug in the engine: a slot was granted twice or above the limit, or released twice."""
 
 
 class Slots:
     """The slots of one container.
 
-    Lowering the limit below what is held interrupts nothing: no slot is granted
-    until enough are released.  Every decision reads the state as it is, never
-    the change just made, so that a limit lowered and raised again cannot
-    over-grant.
+    A limit below the number of held slots interrupts no input: no slot is granted
+    until enough slots are released.  Every decision reads the current state, never
+    the last change, so a limit that is lowered and raised again cannot grant too
+    many slots.
     """
 
     __slots__ = ("held", "limit", "maximum", "peak")
@@ -28,26 +30,26 @@ class Slots:
     def __init__(self, maximum: int) -> None:
         self.maximum: int = maximum
         self.limit: int = maximum  # changed by set_limit only
-        # Holder -> when it was granted.  Insertion order is the order of the
-        # grants, so the first entry is the first to reach its deadline.
+        # Holder -> when its slot was granted.  Insertion order is the order of the
+        # grants, so the first holder is the first to reach its deadline.
         # Invariant: len(held) never grows while it is >= limit.
         self.held: dict[Hashable, float] = {}
         self.peak: int = 0
 
     def set_limit(self, limit: int) -> None:
-        """Allow `limit` inputs from now on, at most `maximum`, at least 1."""
+        """Set the limit to `limit`, but at least 1 and at most `maximum`."""
         self.limit = max(1, min(limit, self.maximum))
 
     @property
     def free(self) -> int:
-        """How many may be granted now."""
+        """The number of slots that may be granted now."""
         return max(0, self.limit - len(self.held))
 
     def acquire_nowait(self, holder: Hashable, now: float) -> None:
         """Grant a slot to `holder`.
 
         Raises:
-            SlotError: if none is free or `holder` has one; nothing is changed.
+            SlotError: if no slot is free or `holder` has one; nothing changes then.
         """
         held = self.held
         count = len(held)
@@ -58,10 +60,10 @@ class Slots:
             self.peak = count + 1
 
     def release(self, holder: Hashable) -> None:
-        """Take back the slot of `holder`.
+        """Release the slot of `holder`.
 
         Raises:
-            SlotError: if it holds none; nothing is changed.
+            SlotError: if `holder` holds no slot; nothing changes then.
         """
         try:
             del self.held[holder]
@@ -71,10 +73,11 @@ class Slots:
     def hand_over(self, holder: Hashable, following: Hashable, now: float) -> None:
         """Release the slot of `holder` and grant it to `following`, in one step.
 
-        `following` is new: it holds no slot of any container.
+        The number of held slots stays the same, so the limit is not checked.
+        `following` must not hold a slot of any container; this is not checked either.
 
         Raises:
-            SlotError: if `holder` holds none; nothing is changed.
+            SlotError: if `holder` holds no slot; nothing changes then.
         """
         held = self.held
         try:

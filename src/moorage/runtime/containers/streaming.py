@@ -1,9 +1,12 @@
-"""Streams: how a generator hands its items to its reader, a bounded number ahead.
+"""Streams: how a generator passes its items to its reader, a bounded number ahead.
 
-Owns the buffer between one producer (a generator that holds a slot) and one
-reader.  Guarded by a lock of its own, a leaf: nothing is called while it is
-held.  A full buffer makes the producer wait; closing the reader ends the
-producer at its next item.
+Owns the buffer between one producer (the generator of an input that holds a slot) and one
+reader (the caller).  A lock of its own guards the buffer; the lock is a leaf: nothing is called
+while it is held.  If the buffer is full, the producer waits; if the reader closes the stream,
+the producer ends at its next item.
+
+The lanes call `drive` and `drive_async`; the caller's side (``calling/``) calls `take_nowait`
+and `close`.  Begin at `drive`, then `_hand_over`, then `take_nowait`.
 """
 
 from __future__ import annotations
@@ -23,14 +26,14 @@ from ..input import Call
 from ..real import Real
 from ..uninterruptible import uninterruptible
 
-# Items a generator may be ahead of its reader.
+# How many items a generator may be ahead of its reader.
 AHEAD: Final = 16
 
 Wake = Callable[[], object]
 
 
 class Stream:
-    """The hand-over of one generator input."""
+    """The buffer of one generator input."""
 
     __slots__ = (
         "_born",
@@ -46,31 +49,37 @@ class Stream:
 
     def __init__(self, clock: Clock, on_full: Callable[[], object] | None = None) -> None:
         self._clock = clock
-        # Called, without a lock, when the producer is about to wait.
+        # Called without a lock, when the producer is about to wait.
         self._on_full = on_full
         self._born = forking.process.number
         self._lock = Real.Lock()
-        # Invariant: a producer waits only while the buffer is full and open, a
-        # reader only while it is empty and neither ended nor closed.
-        # A producer adds an item before it waits, so there may be AHEAD items, and no more.
+        # The lock guards all fields below.
+        # Invariant: the producer waits only while the buffer is full and not closed; the reader
+        # waits only while the buffer is empty and the stream neither ended nor closed.
+        # The producer adds an item before it waits, so the buffer has at most AHEAD items.
         self._items: deque[Any] = deque()
-        # How to wake who waits.  Invariant: taken out by whoever calls it, so each is called
-        # once:
-        #     1. the producer finds the buffer full, and leaves its wake, under the lock,
-        #     2. the reader takes an item, and the wake out, under the lock,
+        # The functions that wake the producer and the reader; None for a side that does not
+        # wait.  Invariant: the side that calls a wake removes it first, under the lock, so each
+        # wake is called once:
+        #     1. the producer finds the buffer full, and stores its wake, under the lock,
+        #     2. the reader takes an item, and removes the wake, under the lock,
         #     3. the reader calls the wake, without the lock.  If the producer does not wait
-        #        yet, its waiter is set, and does not wait.
+        #        yet, its waiter is set already, and the wait returns at once.
         self._producer: Wake | None = None
         self._reader: Wake | None = None
-        self._ended = False  # no item comes any more; once true, for ever
-        self._closed = False  # the reader has gone; once true, for ever
+        self._ended = False  # no further item comes; once true, it stays true
+        self._closed = False  # the reader reads no more; once true, it stays true
 
     # -- the reader's side ----------------------------------------------------
 
     def take_nowait(self, wake: Wake) -> tuple[bool, Any]:
-        """``(True, item)``; else ``(False, None)``, and `wake` is called when there is news.
+        """Take the next item: return ``(True, item)``, or ``(False, None)`` if there is none.
 
-        Ask :attr:`ended` after a False: no item comes any more once it is true.
+        After ``(False, None)`` look at :attr:`ended`: if it is true, no further item comes;
+        else `wake` is called, once, when an item or the end comes.
+
+        Raises:
+            ExecutionError: in a forked child, for a stream of the parent.
         """
         producer: Wake | None = None
         if self._born != forking.process.number:
@@ -98,25 +107,28 @@ class Stream:
 
     @property
     def is_full(self) -> bool:
-        """Whether the producer waits for the reader."""
+        """True while the producer waits for the reader."""
         return self._producer is not None
 
     def close(self) -> None:
-        """The reader has gone: the producer ends at its next item."""
+        """Close the reader's side: the producer ends at its next item.
+
+        Does nothing in a forked child, for a stream of the parent.
+        """
         if self._born != forking.process.number:
             return
         with self._lock:
             self._closed = True
             items, self._items = self._items, deque()
             producer, self._producer = self._producer, None
-        del items  # the user's objects die outside the lock
+        del items  # outside the lock, because dropping them may run users' destructors
         if producer is not None:
             producer()
 
     # -- the producer's side --------------------------------------------------
 
     def end(self) -> None:
-        """No more items; called when the input has its outcome."""
+        """End the stream: no further item comes.  Called when the input has its outcome."""
         with self._lock:
             self._ended = True
             reader, self._reader = self._reader, None
@@ -124,7 +136,7 @@ class Stream:
             reader()
 
     def _offer(self, item: Any) -> bool:
-        """Add `item`, whatever the size; false if the reader has gone."""
+        """Add `item`, also to a full buffer; false if the stream is closed or has ended."""
         if self._born != forking.process.number:
             forking.end_child(forking.stayed_behind("the reader of this generator"))
         with self._lock:
@@ -137,7 +149,7 @@ class Stream:
         return True
 
     def _may_go_on(self, wake: Wake) -> bool:
-        """True if there is room or the reader has gone; else `wake` is called when so."""
+        """Return true if there is room or the stream is closed; else store `wake` for then."""
         with self._lock:
             if self._closed or len(self._items) < AHEAD:
                 return True
@@ -145,9 +157,10 @@ class Stream:
             return False
 
     def drive(self, generator: Generator[Any, Any, Any]) -> None:
-        """Run a generator to its end on this worker thread, in this context."""
+        """Run a sync generator to its end, on this worker thread and in this context."""
         try:
-            # The user's code runs in these steps, and none of it in between.
+            # The user's code runs only in the steps of this loop.  The body is the engine's, so
+            # it is uninterruptible: a strike (see ``guards/cells.py``) must not hit it.
             for item in generator:
                 with uninterruptible:
                     goes_on = self._hand_over(item)
@@ -158,13 +171,14 @@ class Stream:
             try:
                 _close(generator)
             except InputCancellation:
-                # A strike on the way there, the only one: the user's code must end before
-                # its slot is given back.  If it came out of that code, this does nothing.
+                # A strike landed on the way to the generator's `close`, or in the user's code
+                # that `close` runs; no second strike comes.  The user's code must end before
+                # its slot is released, so close again; this does nothing if it has ended.
                 _close(generator)
                 raise
 
     def _hand_over(self, item: Any) -> bool:
-        """Add `item`, and wait until there is room for another; false if the reader has gone."""
+        """Add `item`, then wait for room for the next; false if the stream takes no more."""
         if not self._offer(item):
             return False
         del item
@@ -177,7 +191,7 @@ class Stream:
             park(self._clock, waiter)
 
     async def drive_async(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """Run an asynchronous generator to its end in this task."""
+        """Run an async generator to its end, in this task."""
         loop = Real.get_running_loop()
         try:
             async for item in generator:
@@ -203,7 +217,7 @@ stream_of: Final[Callable[[Call], Stream]] = operator.attrgetter("stream")
 
 def _close(generator: Generator[Any, Any, Any]) -> None:
     close = getattr(generator, "close", None)
-    if close is not None:  # an iterator that is no generator has none
+    if close is not None:  # an iterator that is not a generator has no `close`
         close()
 
 
@@ -216,6 +230,6 @@ def _waker(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> Wak
         try:
             loop.call_soon_threadsafe(finish, context=Context())
         except RuntimeError:
-            pass  # the loop is closed, and its tasks with it
+            pass  # the loop is closed, so its tasks have ended
 
     return wake

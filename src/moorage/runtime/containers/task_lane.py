@@ -1,13 +1,14 @@
-"""The task lane: runs the asynchronous inputs of one container on its loop.
+"""The task lane: runs the async inputs of one container on the container's loop.
 
-Owns the queue of inputs that hold a slot and wait for a task, and the bell
-that wakes the loop for them; both guarded by the pool's lock, which is passed
-in.  The container makes it, on the thread of its loop, and calls it; it
-reports back through the `settle` callable.
+Owns the queue of inputs that hold a slot and wait for a task, and the bell that wakes the
+loop for these inputs.  The pool's lock, which is passed in, guards both.  The container makes
+the lane on the loop's thread and calls it; the lane reports to the pool through `settle`.
 
-One task is made for each input, when it has a slot, in the input's own
-context.  The task runs the user's coroutine, settles the input, and starts the
-task of the input that the settling granted, with no detour through the pool.
+Begin at `TaskLane.place`, then `_start_ready`, then `_run`.
+
+The lane makes one task for each input that has a slot, in the input's own context.  The task
+runs the user's coroutine and settles the input.  Settling may grant the slot to another input;
+the task then starts that input's task at once.  The pool does not have to place it.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ _SETTLED: Final = InputState.SETTLED
 
 
 class Bell:
-    """Wakes a loop from any thread, for less than its own wake-up costs.
+    """Wakes an event loop from any thread, cheaper than `call_soon_threadsafe` does.
 
-    An eventfd where there is one, else a socket pair.  Ringing twice before
-    the loop looks wakes it once.
+    The bell is an eventfd on platforms that have it, else a socket pair.  Two rings
+    before the loop runs its reader wake the loop once.
     """
 
     def __init__(self) -> None:
@@ -66,11 +67,11 @@ class Bell:
                 Real.eventfd_write(self.fileno, 1)
             else:  # pragma: no cover - macOS
                 self._sockets[1].send(b"\0")
-        except BlockingIOError:  # pragma: no cover - full: rung often enough
+        except BlockingIOError:  # pragma: no cover - full, so it has been rung
             pass
 
-    def hush(self) -> None:
-        """Take the rings out; the loop calls it before it looks."""
+    def clear(self) -> None:
+        """Remove the rings.  The loop does this before it looks for inputs, so none is missed."""
         try:
             if self._sockets is None:
                 Real.eventfd_read(self.fileno)
@@ -88,20 +89,21 @@ class Bell:
 
 
 class InputTask(asyncio.Task[None]):
-    """The task of one input, which settles it however it ends.
+    """The task of one input.  The task settles the input, however the task ends.
 
-    A plain task that is cancelled before its first step never enters its
-    coroutine, and its input would be lost: this one enters it, and ends there.
-    Any code on the loop may cancel all tasks it finds, so it is not enough
-    that ours does not.
+    A plain asyncio task that is cancelled before its first step never enters its
+    coroutine, so its input would never be settled.  An InputTask enters the coroutine
+    (`TaskLane._run`), which then settles the input as cancelled.  The engine cannot avoid
+    the early cancel: any code on the loop may cancel all tasks that it finds.
     """
 
-    cancelled_early: bool = False
-    # Of this task and those that its input has made; made by ``waits.py`` when needed.
+    cancelled_early: bool = False  # cancelled before its first step
+    # What this task, and the tasks that its input made, wait for.  ``waiting/waits.py`` makes
+    # the object when it needs it.
     task_waits: Any = None
-    # Guarded by the pool's lock, as `shield` may be used in another thread.
-    shields: int = 0  # blocks that hold the input's cancellation off
-    cancel_due: bool = False  # it came meanwhile
+    # Guarded by the pool's lock, because `shield` may be used in another thread.
+    shields: int = 0  # `shield` blocks in force, which defer the input's cancellation
+    cancel_due: bool = False  # a cancellation came while a `shield` block was in force
 
     def cancel(self, msg: object = None) -> bool:
         coroutine: Any = self.get_coro()
@@ -111,7 +113,7 @@ class InputTask(asyncio.Task[None]):
         return super().cancel(msg)
 
     def drop_shield(self, lock: threading.Lock) -> None:
-        """A `shield` block has ended; a cancellation that came meanwhile comes now."""
+        """End a `shield` block; if it was the last one, cancel now if a cancellation is due."""
         with lock:
             self.shields -= 1
             due = self.cancel_due and not self.shields
@@ -126,17 +128,18 @@ class InputTask(asyncio.Task[None]):
             try:
                 loop.call_soon_threadsafe(self.cancel, context=Context())
             except RuntimeError:
-                pass  # the loop is closed, and this task with it
+                pass  # the loop is closed, so this task has ended
 
 
 def stop_inherited(loop: asyncio.AbstractEventLoop) -> None:
-    """In a child that was forked on the thread of `loop`: let it run nothing more.
+    """Stop `loop` in a child process that was forked on the loop's thread.
 
-    What is due on it would run here a second time.  The input in which the
-    child was forked goes on until it awaits; then the loop takes the next thing
-    that is due, and finds the end of the child.
+    The callbacks that are due on the loop belong to the parent, and would run a second
+    time in the child.  So this function replaces them by one callback, which ends the
+    child.  The input that forked goes on in the child until it awaits; then the loop
+    runs that callback.
     """
-    found: object = getattr(loop, "_ready", None)  # that of asyncio's own loops
+    found: object = getattr(loop, "_ready", None)  # the due callbacks of asyncio's own loops
     if isinstance(found, deque):
         ready = cast("deque[asyncio.Handle]", found)
         forking.keep(list(ready))
@@ -147,14 +150,14 @@ def stop_inherited(loop: asyncio.AbstractEventLoop) -> None:
 def _end_awaiting() -> None:
     forking.end_child(
         ExecutionError(
-            "a child that was forked in asynchronous code awaited, and its event loop stayed "
-            "behind; call .remote(...) there, and end it with os._exit(0)"
+            "a child process that was forked in async code used `await`, but its event loop "
+            "stayed in the parent; call .remote(...) in the child, and end it with os._exit(0)"
         )
     )
 
 
 class TaskLane:
-    """The asynchronous inputs of one container.  Made on its loop's thread."""
+    """The async inputs of one container.  Made on the loop's thread."""
 
     def __init__(
         self,
@@ -168,44 +171,47 @@ class TaskLane:
     ) -> None:
         self._lock = lock
         self._settle = settle
-        self._container = container  # only handed on to `settle`
+        self._container = container  # only passed to `settle`
         self._loop = loop
         self._around = around
         self.instance: object = None
-        # A virtual loop must be known to be busy before it is woken.
+        # With a virtual clock, the clock must know that the loop is busy before the bell
+        # wakes the loop; otherwise virtual time could pass in between.
         self._mark_busy: Callable[[], None] | None = (
             getattr(loop, "mark_busy", None) if clock.virtual else None
         )
         self._mark_sent: Callable[[], None] | None = (
             getattr(loop, "mark_sent", None) if clock.virtual else None
         )
-        # Guarded by the pool's lock.
-        # Granted, waiting for a task, first in, first out.  Those that were cancelled
-        # meanwhile are SETTLED, and passed over by `_take`.
+        # Guarded by the pool's lock:
+        # The inputs that are GRANTED and wait for a task, first in, first out.  An input that
+        # is cancelled in this queue becomes SETTLED; `_take` skips it.
         self._ready: deque[Input] = deque()
-        # Invariant: if _ready is not empty, the loop's thread is awake: the
-        # bell was rung since it last found _ready empty, or it is in this
-        # class's code and will look before it leaves.
+        # True if `place` need not ring the bell.
+        # Invariant: if _ready is not empty, the loop's thread will look at it.  Either the bell
+        # was rung since that thread last found _ready empty, or that thread is in code of this
+        # class (or `_start_ready` is due on the loop), which looks again before it leaves.
         self._awake = False
-        # Invariant: once true, for ever, and the bell is not rung any more.
+        # Invariant: once true, it stays true, and the bell is not rung any more.
         self._closed = False
 
-        # Touched by the loop's thread only.
-        # True while tasks are made.  Whoever settles an input in there starts nothing: the
-        # outermost call does.
+        # Touched by the loop's thread only:
+        # True while this lane makes a task.  An input that is settled meanwhile starts no
+        # task of another input: the outermost call does that.
         self._starting = False
         slow = config.slow_loop_seconds
         self._watch: LoopWatch | None = (
             None if slow is None else LoopWatch(loop, Real.get_ident(), slow)
         )
         self._bell = Bell()
-        loop.add_reader(self._bell.fileno, self._answer)
+        loop.add_reader(self._bell.fileno, self._on_ring)
 
     def _after_fork(self, *, here: bool) -> None:
-        """In a forked child; `here`: the child's thread is that of the loop.
+        """Disable the lane in a forked child; `here` is true on the loop's thread.
 
-        The descriptors are shared with the parent: the bell is closed and never
-        rung here, and the loop, whose selector is shared too, does nothing more.
+        The child shares file descriptors with the parent.  A ring in the child would wake
+        the parent, so the bell is closed here.  The loop's selector is shared too, so the
+        loop must not run here any more.
         """
         self._lock = Real.Lock()
         self._settle = end_child
@@ -218,7 +224,7 @@ class TaskLane:
     # -- called by the container, under the pool's lock -------------------------
 
     def place(self, input: Input) -> Effect | None:
-        """Take a granted input; return how to wake the loop for it, if it must be."""
+        """Queue a granted input; return the effect that wakes the loop, None if it is awake."""
         self._ready.append(input)
         if self._awake:
             return None
@@ -226,16 +232,16 @@ class TaskLane:
         return self._ring
 
     def cancel(self, input: Input) -> Effect | None:
-        """How to cancel the task of a running input; None if that will see by itself.
+        """Return the effect that cancels the task of `input`; None if it has no task yet.
 
-        The task, not whichever the input has later:
+        The effect keeps this task, and does not read the input's task later:
             1. an attempt runs out of time, and its cancel is on its way to the loop,
-            2. it ends, and is tried again, in a task of its own,
-            3. the cancel arrives.
+            2. the attempt ends, and the input's next attempt starts, in a new task,
+            3. the cancel arrives, and must not cancel the new task.
         """
         task: InputTask | None = input.runner
         if task is None:
-            return None  # not made yet: it looks for the cancellation when it begins
+            return None  # `_run` looks at `input.cancellation` when the task begins
         return lambda: self._call_soon(self._cancel_task, task)
 
     # -- from any thread, without a lock ----------------------------------------
@@ -244,8 +250,8 @@ class TaskLane:
         if self._mark_busy is not None:
             self._mark_busy()
         with self._lock:
-            # The loop's owner closes the bell under the lock: its descriptor
-            # may be another file's by now.
+            # `close` closes the bell under this lock.  After that the number of the bell's
+            # descriptor may belong to another file, so do not write to it.
             if not self._closed:
                 self._bell.ring()
         if self._mark_sent is not None:
@@ -255,7 +261,7 @@ class TaskLane:
         try:
             self._loop.call_soon_threadsafe(callback, task, context=Context())
         except RuntimeError:
-            pass  # the loop is closed; its container has settled what was left
+            pass  # the loop is closed; the pool settles the inputs that were left
 
     # -- on the loop's thread -----------------------------------------------------
 
@@ -266,13 +272,13 @@ class TaskLane:
                 return
         task.cancel()
 
-    def _answer(self) -> None:
-        self._bell.hush()
+    def _on_ring(self) -> None:
+        self._bell.clear()
         self._start_ready()
 
     def _start_ready(self) -> None:
-        # Were a task ever to run, and settle, inside _start, as eager tasks
-        # do: what that grants is started here, in this loop, not by recursion.
+        # If a task ever runs and settles inside _start, as an eager task does, the input
+        # that gets its slot is started by the loop below, not by recursion.
         if self._starting:
             return
         self._starting = True
@@ -280,8 +286,7 @@ class TaskLane:
             for _ in range(STARTS_PER_TURN):
                 with self._lock:
                     input = self._take()
-                    # From here on whoever places an input rings, unless there
-                    # is more to start.
+                    # If _ready is empty now, `place` must ring for the next input.
                     self._awake = more = bool(self._ready)
                 if input is not None:
                     self._start(input)
@@ -289,14 +294,14 @@ class TaskLane:
                     return
         finally:
             self._starting = False
-        # Still awake: whoever places an input meanwhile need not ring.
+        # _awake stays true: `_start_ready` comes again, so `place` need not ring.
         self._loop.call_soon(self._start_ready, context=Context())
 
     def _take(self) -> Input | None:
         ready = self._ready
         while ready:
             input = ready.popleft()
-            if input.state is _GRANTED:  # else it was cancelled meanwhile
+            if input.state is _GRANTED:  # else the input was cancelled in the queue
                 input.state = _RUNNING
                 return input
         return None
@@ -305,13 +310,14 @@ class TaskLane:
         context = input.call.context.copy()
         if decimal_context in context:
             own_decimal_context(context)
-        # Made directly: a task factory that user code sets is for its own tasks.
+        # Not made by loop.create_task: a task factory that user code sets on the loop is for
+        # the user's tasks.
         input.runner = InputTask(self._run(input), loop=self._loop, context=context)
         if self._watch is not None:
             self._watch.begin(input)
 
     async def _run(self, input: Input) -> None:
-        """Run one input in this task, settle it, and start the one that gets its slot."""
+        """Run one input in this task, settle it, and start the input that gets its slot."""
         running_input.set(input)
         outcome: Outcome
         try:
@@ -330,7 +336,7 @@ class TaskLane:
                 kwargs = input.kwargs
                 result = function(*args) if kwargs is None else function(*args, **kwargs)
                 if target.is_generator:
-                    if Real.iscoroutine(result):  # said to give a generator when awaited
+                    if Real.iscoroutine(result):  # an async def with is_generator=True
                         result = await result
                     await stream_of(input.call).drive_async(result)
                     outcome = Value(None)
@@ -338,19 +344,22 @@ class TaskLane:
                     outcome = Value(await result)
                 del args, kwargs, result
         except BaseException as error:
-            # Also what would stop the loop: that is the container's, not this input's.
+            # Also SystemExit and KeyboardInterrupt, which would stop the loop: the loop
+            # belongs to the container, and one input must not stop it.
             outcome = failure_of(error)
         if self._watch is not None:
             self._watch.end(input)
         if input.state is _SETTLED:
-            # Its container gave it up at the end of its own grace, and this
-            # coroutine is only now collected, maybe under somebody's lock.
+            # The container closed its loop before this coroutine ended (`LEFTOVER_GRACE`), and
+            # the pool settled the input.  The coroutine ends only now, perhaps in the garbage
+            # collector, on a thread that may hold any lock.  So take no lock here.
             return
         lock = self._lock
         if not lock.acquire(False):
             acquire_in_turns(lock)
         try:
-            # This task takes what the settling may grant: no need to ring.
+            # This task starts the input that `settle` may grant the slot to: `place` need
+            # not ring for it.
             awake, self._awake = self._awake, True
             nested = self._starting
             following, effects = self._settle(
@@ -361,10 +370,10 @@ class TaskLane:
             self._awake = awake
         finally:
             lock.release()
-        if input.outcome is not None:  # else it may be under way again
+        if input.outcome is not None:  # else the input may run its next attempt by now
             input.args, input.kwargs, input.runner = (), None, None
-        # They lead to the error, and its traceback, from CPython 3.12 on, through
-        # the user's coroutine back to this frame.
+        # Both refer to the error.  From CPython 3.12 on, the error's traceback refers through
+        # the user's coroutine to this frame, which would close a reference cycle.
         del input, outcome
         if effects:
             carry_out(effects)
@@ -375,14 +384,14 @@ class TaskLane:
                 self._start(following)
             finally:
                 self._starting = False
-        # Whoever is outermost looks for what was granted on the way.
+        # The outermost call also starts the inputs that were granted in the meantime.
         if self._ready and not self._starting:
             self._start_ready()
 
     # -- the end ------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of the loop.  On its thread, when no input is left to run."""
+        """Detach the lane from the loop.  On the loop's thread, with no input left to run."""
         self._loop.remove_reader(self._bell.fileno)
         if self._watch is not None:
             self._watch.close()

@@ -1,15 +1,18 @@
-"""The thread lane: runs the synchronous inputs of one container on its workers.
+"""The thread lane: runs the sync inputs of one container on the container's workers.
 
-Owns the container's worker threads (at most as many as slots), the queue of
-inputs that hold a slot and wait for a thread, and who is woken for them.  All
-of that is guarded by the pool's lock, which is passed in.  The container calls
-it; it reports back through the `settle` callable.
+Owns the container's worker threads (at most one for each slot), the queue of inputs that hold
+a slot and wait for a thread, and the choice of the worker that wakes for them.  The pool's
+lock, which is passed in, guards all of this.  The container calls the lane; the lane reports
+to the pool through `settle`.
 
-How threads wake: idle workers lie on a stack, each with its own lock (the
-*bell*), so the warmest is taken.  At most one worker is *on its way* at a
-time; when it takes an input and sees more, it sends the next.  So trivial
-inputs stay on one or two warm threads, while blocking ones fan out.  Workers
-that lie idle for long end: see ``idle_threads.py``.
+Begin at `ThreadLane.place`, then `_arrive`, the loop of each worker, then `_run`.
+
+How workers wake: each worker has a lock of its own, its *bell*, and waits for the bell while
+it is idle.  Idle workers are on a stack, so the worker that parked last, whose caches are
+warm, wakes first.  At most one worker is *on its way* (woken, but not yet at the queue) at a
+time; if it takes an input and sees more inputs, it sends the next worker.  So short inputs
+stay on one or two warm threads, and inputs that block get a thread each.  Workers that are
+idle for long end: see ``idle_threads.py``.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ _RUNNING: Final = InputState.RUNNING
 
 
 class Worker:
-    """One thread that runs inputs.  Parked while its bell is held."""
+    """One thread that runs inputs.  To park, the worker acquires its bell, which is held."""
 
     __slots__ = (
         "bell",
@@ -61,24 +64,26 @@ class Worker:
     )
 
     def __init__(self, *, stays: bool = False) -> None:
-        # Invariant: held while the worker runs or is parked.  Whoever takes the worker from
-        # the idle stack releases it, once.
+        # Invariant: held while the worker runs or is parked.  The thread that takes the worker
+        # from the idle stack releases the bell, once, which wakes the worker.
         self.bell: threading.Lock = Real.Lock()
         self.bell.acquire()
-        # The container's thread T stays: what `enter` has made may be bound to it.
+        # True for the container's thread T, which never ends for being idle: objects that the
+        # enter hooks made may be bound to T.
         self.stays: bool = stays
-        # See `Parking`.
+        # For these two see `Parking`.
         self.parked_at: float = math.inf
         self.dismissed: bool = False
         self.cell: Cell = Cell()
-        self.busy: bool = False  # runs an input; guarded by the pool's lock
-        self.leaving: bool = False  # touched by its own thread only
-        # Called when it ends after an input, before the input's end is known.
+        self.busy: bool = False  # true while it runs an input; guarded by the pool's lock
+        self.leaving: bool = False  # true once it ends after an input; its own thread's only
+        # With a virtual clock, called if the worker ends after an input, before that input
+        # stops taking part in virtual time: see `LocalContainer.stop`.
         self.on_leaving: Callable[[], object] | None = None
 
 
 class ThreadLane:
-    """The synchronous inputs of one container."""
+    """The sync inputs of one container."""
 
     def __init__(
         self,
@@ -94,53 +99,62 @@ class ThreadLane:
         self._lock = lock
         self._virtual = clock.participants
         self._settle = settle
-        self._container = container  # only handed on to `settle`
+        self._container = container  # only passed to `settle`
         self._limit = limit
         self._name = name
         self._around = around
         self.instance: object = None  # set before the container becomes ready
-        # All below guarded by the pool's lock.
-        # Granted, waiting for a thread, first in, first out.  Those that were cancelled
-        # meanwhile are SETTLED, and passed over by `_take`.
+        # The pool's lock guards all fields below.
+        # The inputs that are GRANTED and wait for a thread, first in, first out.  An input
+        # that is cancelled in this queue becomes SETTLED; `_take` skips it.
         self._ready: deque[Input] = deque()
-        self._resting: IdleThreads[Worker] = IdleThreads(lock, self._dismissed)
-        # The same list.  Invariant: each of its workers is parked, or about to be, and holds
-        # no input.
-        self._idle: Final = self._resting.stack
-        # Invariant: those that run, are parked, or are on their way; at most `limit`.
+        self._idle_threads: IdleThreads[Worker] = IdleThreads(lock, self._dismissed)
+        # The stack of `_idle_threads`, the same list.  Invariant: each worker on it is parked,
+        # or about to park, and has no input.
+        self._idle: Final = self._idle_threads.stack
+        # Invariant: the workers that run, are parked, or are on their way; at most `limit`.
         self._workers: list[Worker] = []
-        # Invariant: if _ready is not empty and a worker is parked or may be
-        # made, then one is on its way.  A worker that settles an input is on its way too:
+        # True while a worker is on its way to `_ready`.
+        # Invariant: if _ready is not empty, and a worker is parked or may be made, then a
+        # worker is on its way.  A worker that settles an input counts as on its way:
         #     1. a worker's input ends, and the worker takes the lock,
-        #     2. the pool grants the slot to a further input, and calls `place`: no other
-        #        worker is woken,
-        #     3. this worker takes that input, and sends another if there are more.
+        #     2. the pool grants the slot to a further input, and calls `place`, which wakes no
+        #        other worker,
+        #     3. this worker takes that input, and sends another worker if there are more.
         self._on_its_way = False
-        self._stopping = False  # once true, for ever
-        # Those made here.  Dead ones are taken out before they are the most of it.
+        self._stopping = False  # once true, it stays true
+        # The threads that this lane started.  `_spawn` removes dead threads once there are
+        # more of them than workers, by about 8.
         self._threads: list[threading.Thread] = []
 
     def _after_fork(self) -> None:
-        """In a forked child: the input in which it was forked ends the child when it ends."""
+        """Prepare the lane in a forked child.
+
+        If an input of this lane forked, the child process ends when that input ends.
+        """
         self._lock = Real.Lock()
         self._settle = end_child
 
     # -- called by the container, under the pool's lock -------------------------
 
     def place(self, input: Input) -> Effect | None:
-        """Take a granted input; return how to wake a thread for it, if one must be."""
+        """Queue a granted input; return the effect that wakes or makes a worker, if needed."""
         self._ready.append(input)
         if self._virtual is not None:
             self._virtual.begin(input, f"a worker of {self._name}")
         return self._send_one()
 
     def stop(self) -> list[Effect]:
-        """Let the workers end once they have nothing to run; return how to wake them."""
+        """Make workers end when they have no input; return the effects that wake idle ones."""
         self._stopping = True
-        return [worker.bell.release for worker in self._resting.stop()]
+        return [worker.bell.release for worker in self._idle_threads.stop()]
 
     def cancel(self, input: Input) -> Effect | None:
-        """How to flag a running input as cancelled, and end its wait of ours."""
+        """Return the effect that cancels a running input; None if no worker has it.
+
+        The effect sets the flag of the worker's cell, and ends the input's wait in a call of
+        this library, if the input is in one.
+        """
         worker: Worker | None = input.runner
         return None if worker is None else partial(worker.cell.cancel, input)
 
@@ -155,14 +169,14 @@ class ThreadLane:
             worker = Worker()
             self._workers.append(worker)
             return lambda: self._spawn(worker)
-        # Every worker runs an input, and takes its next from _ready.
+        # Every worker runs an input, and looks at _ready when that input ends.
         return None
 
     def _take(self) -> Input | None:
         ready = self._ready
         while ready:
             input = ready.popleft()
-            if input.state is _GRANTED:  # else it was cancelled meanwhile
+            if input.state is _GRANTED:  # else the input was cancelled in the queue
                 input.state = _RUNNING
                 return input
             if self._virtual is not None:
@@ -178,21 +192,21 @@ class ThreadLane:
         try:
             thread.start()
         except RuntimeError as error:
-            # Out of threads.  Workers that run take the input when they are
-            # done; if there are none, its caller must hear of it.
+            # The system has no thread left.  Workers that run take the input when they have
+            # ended theirs; if there is no worker, the input fails with this error.
             self._spawn_failed(worker, error)
             return
-        dead: list[threading.Thread] = []  # let go of without the lock
+        dead: list[threading.Thread] = []  # dropped after the lock is released
         with self._lock:
             threads = self._threads
             threads.append(thread)
-            # Workers that end leave their threads here.
+            # Workers that end leave their threads in this list: remove them now and then.
             if len(threads) > 2 * len(self._workers) + 8:
                 dead, self._threads = threads, [one for one in threads if one.is_alive()]
         del dead
 
     def _dismissed(self, workers: Sequence[Worker]) -> None:
-        """These workers were idle for long, and end.  Under the lock."""
+        """Forget `workers`, which end because they were idle for long.  Under the lock."""
         self._workers = [worker for worker in self._workers if not worker.dismissed]
 
     def _spawn_failed(self, worker: Worker, error: RuntimeError) -> None:
@@ -207,17 +221,19 @@ class ThreadLane:
                     if self._virtual is not None:
                         self._virtual.end(input)
             elif self._ready and self._idle:
-                # It parked, and this one's coming kept others from being sent.
+                # Inputs came while this worker was on its way, so no other worker was sent
+                # for them, although one has parked.  Send it now.
                 effect = self._send_one()
                 assert effect is not None
                 effects.append(effect)
         carry_out(effects)
 
     def expect_here(self) -> Worker:
-        """Count the calling thread as the first worker, about to come to `work_here`.
+        """Count the calling thread as the first worker, on its way to `work_here`.
 
-        Before the container becomes ready: its first input must not make
-        another thread, for this one holds the state that `enter` bound to it.
+        Called before the container becomes ready.  Otherwise the container's first input
+        would make another thread, and objects that the enter hooks bound to the calling
+        thread would not work there.
         """
         worker = Worker(stays=True)
         with self._lock:
@@ -226,22 +242,22 @@ class ThreadLane:
         return worker
 
     def work_here(self, worker: Worker) -> None:
-        """Be that worker, on the calling thread, until the lane is stopped."""
+        """Run the loop of `worker` on the calling thread, until the lane is stopped."""
         try:
             self._arrive(worker)
         finally:
-            bind_cell(None)  # the exit hooks that follow belong to no input
+            bind_cell(None)  # the exit hooks come next, and belong to no input
 
     def _arrive(self, worker: Worker) -> None:
-        """Take inputs, now and whenever the bell is rung, until stopped or dismissed.
+        """Take and run inputs, and park when there is none, until stopped or dismissed.
 
-        The bell may be rung before the worker waits for it:
-            1. this worker is put on the idle stack, and lets the lock go,
-            2. another thread takes it off, and releases the bell,
-            3. this worker acquires the bell, which does not block, and looks again.
+        No ring is lost if the bell is rung before the worker waits for it:
+            1. this worker puts itself on the idle stack, and releases the lock,
+            2. another thread takes the worker off the stack, and releases the bell,
+            3. this worker acquires the bell, which does not block, and looks for inputs.
         """
         bind_cell(worker.cell)
-        parked = self._resting.parked
+        parked = self._idle_threads.parked
         while True:
             effect: Effect | None = None
             with self._lock:
@@ -263,7 +279,7 @@ class ThreadLane:
                 input = self._run(worker, input)
             if worker.leaving:
                 return
-            # Parked: on the idle stack since the lock was let go.
+            # This worker has been on the idle stack since the lock was released.
             parked(worker)
             worker.bell.acquire()
             if worker.dismissed:
@@ -280,8 +296,8 @@ class ThreadLane:
         context: Context | None = None
         outcome: Outcome = _NOT_RUN
         try:
-            # User code begins, as far as anyone who cancels is concerned.  If it was
-            # cancelled on its way here, it never runs.
+            # From here on a cancellation regards the user's code as running.  False if the
+            # input was cancelled before: then its code never runs.
             if cell.begin(input):
                 try:
                     context = call.context.copy()
@@ -296,8 +312,9 @@ class ThreadLane:
                     outcome = failure_of(error)
             cell.end()
         except InputCancellation:
-            # A strike landed in these lines, and it was the only one.  Its input is
-            # cancelled, and the outcome is not looked at.
+            # A strike (an exception that another thread raised in this thread, see
+            # ``guards/cells.py``) landed in these lines, and no second one comes.  The input
+            # is cancelled, so `settle` ignores `outcome`.
             cell.end()
         effect: Effect | None = None
         lock = self._lock
@@ -305,8 +322,8 @@ class ThreadLane:
             acquire_in_turns(lock)
         try:
             ready = self._ready
-            # This worker is about to take what the settling may grant, so no
-            # other has to be woken for it.
+            # This worker takes the input that `settle` may grant the slot to, so no other
+            # worker has to wake for it.
             on_its_way, self._on_its_way = self._on_its_way, True
             following, effects = self._settle(
                 self._container, input, outcome, None if ready else False
@@ -326,13 +343,13 @@ class ThreadLane:
                 worker.busy = False
                 worker.leaving = True
             else:
-                # Idle before the caller is woken: it may submit again at
-                # once, and would otherwise start a second thread.
+                # Become idle before the caller wakes: the caller may submit again at once,
+                # and would otherwise start a second thread.
                 self._idle.append(worker)
                 worker.busy = False
         finally:
             lock.release()
-        if input.outcome is not None:  # else it may be under way again
+        if input.outcome is not None:  # else the input may run its next attempt by now
             input.args, input.kwargs, input.runner = (), None, None
         if effect is not None:
             effect()
@@ -345,13 +362,13 @@ class ThreadLane:
         try:
             return following
         finally:
-            # The traceback of an error leads to this frame, by way of the user's:
-            # if these led back, it would live until the next collection, and with
-            # it the arguments of this input and of the next.
+            # The traceback of an error refers to this frame, through the user's frames.  If
+            # this frame referred to the error, that cycle would keep the arguments of this
+            # input and of the next one until the next garbage collection.
             del input, call, context, outcome, following
 
     def _body(self, target: Target, input: Input) -> Any:
-        """What is not just a function with positional arguments."""
+        """Run a method, a generator, a wrapped function, or a call with keyword arguments."""
         args: tuple[Any, ...] = input.args
         if target.is_method:
             args = (self.instance, *args)
@@ -360,19 +377,19 @@ class ThreadLane:
         function = target.function
         if self._around is not None:
             function = self._around(input, function)
-        del input  # it leads to the error, and the error's traceback to this frame
+        del input  # refers to the error, whose traceback refers to this frame: a cycle
         result = function(*args, **kwargs)
         return result if stream is None else stream.drive(result)
 
     # -- the end ------------------------------------------------------------------
 
     def threads(self) -> list[threading.Thread]:
-        """The threads that this lane made, for their owner to join."""
+        """Return the threads that this lane started, for the container to join."""
         with self._lock:
             return list(self._threads)
 
     def places(self) -> list[str]:
-        """Where the workers sit that run an input: the user's lines."""
+        """Return, for each worker that runs an input, the user's line that it is at."""
         with self._lock:
             idents = [
                 worker.cell.ident for worker in self._workers if worker.cell.input is not None
@@ -383,6 +400,6 @@ class ThreadLane:
 
 
 def place_of(thread: threading.Thread) -> str:
-    """Where `thread` sits: the user's line in it; by its name, if there is none."""
+    """Return the user's line that `thread` is at; if it is in none, the thread's name."""
     frame = current_frames().get(thread.ident or -1)
-    return place_in_stack(frame) or f"{thread.name}, which is at its end"
+    return place_in_stack(frame) or f"{thread.name}, which is ending"

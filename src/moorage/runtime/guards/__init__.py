@@ -1,4 +1,4 @@
-"""Guards: how running user code is cancelled or interrupted, and what holds that off.
+"""Guards: how running user code is cancelled or interrupted, and how that is deferred.
 
-Begin at `cells.Cell`, the state of one worker thread; then `interrupts.py`, for Ctrl-C.
+Begin at ``cells.py``, the state of one worker thread; then ``interrupts.py``, for Ctrl-C.
 """

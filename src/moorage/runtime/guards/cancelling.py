@@ -1,7 +1,8 @@
-"""What user code says about its own cancellation: `check_cancelled`, `shield`, `cooperative`.
+"""How user code takes part in its own cancellation: `check_cancelled`, `shield`, `cooperative`.
 
-Owns these three public names.  How a cancellation reaches the code is in ``cells.py`` for sync
-inputs; an async input is cancelled as its task is.
+Owns these three public names; user code calls them.  Begin at `check_cancelled`.  How a
+cancellation reaches a sync input is in ``cells.py``; an async input is cancelled by cancelling
+its task (``containers/task_lane.py``).
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ F = TypeVar("F")
 
 
 def check_cancelled() -> None:
-    """End here, if the input that this code runs for was cancelled or ran out of time.
+    """Raise if the input that runs this code was cancelled or ran out of time.
 
-    For synchronous code that computes for long: costs well below a microsecond.
-    Does nothing in code that no container runs, as under ``.local()``.
+    For sync code that computes for long; a call costs well below a microsecond.
+    Does nothing in code that no container runs, for example under ``.local()``,
+    and in a `shield` block.
 
     Raises:
-        InputCancellation: in a synchronous input, and in threads that it started
-            with its context; not while `shield` is in force.
-        asyncio.CancelledError: in an asynchronous one.
+        InputCancellation: in a sync input, and in threads that the input started
+            with its context.
+        asyncio.CancelledError: in an async input.
     """
     cell = current_cell()
     if cell is not None and cell.input is not None:
@@ -45,15 +47,15 @@ def check_cancelled() -> None:
 
 
 class shield:
-    """``with moorage.shield():`` holds the cancellation of the input off, until its end.
+    """``with moorage.shield():`` defers the cancellation of the input to the end of the block.
 
-    For steps that must be done whole: release what was acquired, write the second
-    of two files.  The caller is released all the same, and the slot stays held.
-    An exception that became due meanwhile is raised at the end of the block: in a
-    ``def`` InputCancellation, in an ``async def`` CancelledError at the next await.
-    Blocks nest.  Outside of any input it does nothing.
+    For steps that must not be interrupted: release a lock, write the second of two
+    files.  The input's caller gets its answer at once all the same; the input keeps
+    its slot.  An exception that became due during the block is raised at the end of
+    the block: InputCancellation in a ``def``, CancelledError in an ``async def``, at
+    the next await.  Blocks nest.  Outside of any input, ``shield`` does nothing.
 
-    Keep it short: an input that cannot be cancelled holds its slot.
+    Keep the block short: an input that cannot be cancelled keeps its slot.
     """
 
     __slots__ = ("_held",)
@@ -97,16 +99,17 @@ def cooperative() -> Callable[[F], F]: ...
 
 
 def cooperative(*functions: Any) -> Any:
-    """Mark a synchronous function as one that ends itself when it is cancelled.
+    """Mark a sync function that ends by itself when its input is cancelled.
 
-    ``@moorage.cooperative`` below ``@app.function()``, or on a method; with parentheses
-    or without.  No exception is raised in the midst of its code: it calls
-    `check_cancelled` now and then, or waits in calls of this library, which end when
-    the input is cancelled.  Its slot is held until it ends.
+    Write ``@moorage.cooperative`` below ``@app.function()``, or on a method, with or
+    without parentheses.  No exception is raised at an arbitrary place in the function.
+    Instead the function calls `check_cancelled` now and then, or waits in calls of this
+    library, which end when the input is cancelled.  The input keeps its slot until the
+    function ends.
 
     Raises:
-        InvalidError: for what is no function, is an ``async def``, or is registered
-            with an app already.
+        InvalidError: if the argument is not a function, is an ``async def``, or is
+            registered with an app already.
     """
     if not functions:
         return cooperative
@@ -125,13 +128,14 @@ def cooperative(*functions: Any) -> Any:
     if Real.iscoroutinefunction(raw) or Real.isasyncgenfunction(raw):
         raise InvalidArgumentsError(
             f"cooperative marks a def, got the async def {getattr(raw, '__name__', raw)}, which is "
-            "cancelled at its awaits only; write `with moorage.shield():` around what must be whole"
+            "cancelled only at its awaits; write `with moorage.shield():` around code that must "
+            "not be interrupted"
         )
     try:
         setattr(raw, "_moorage_cooperative", True)  # noqa: B010
     except (AttributeError, TypeError):
         raise InvalidArgumentsError(
             f"cooperative cannot mark {raw!r}, which takes no attributes; "
-            "write a def that calls it, and mark that"
+            "write a def that calls it, and mark the def"
         ) from None
     return function

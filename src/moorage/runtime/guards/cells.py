@@ -1,18 +1,22 @@
-"""Cells: what it takes to cancel a synchronous input without harming another.
+"""Cells: how a sync input is cancelled without harm to any other input.
 
-Owns the cell of each worker thread: whose code runs on it, for which input, and
-how far the input's cancellation has come.  There are two rungs.  `Cell.cancel`
-sets the flag that `check_cancelled` reads and ends the wait of ours that the
-thread sits in; `Cell.strike`, a grace later, raises InputCancellation in the
-user's code, wherever that is.
+Owns the cell of each worker thread: whose code the thread runs, for which input, and how far
+the cancellation of that input has come.  A worker of ``containers/thread_lane.py`` makes its
+cell; the thread lane and the waits of the engine call it.  Begin at `Cell.cancel`, then
+`strike`, then `begin` and `end`.
 
-How no other code is struck.  An exception for another thread (CPython's
-``PyThreadState_SetAsyncExc``) lands some instructions after it was sent.  So it is
-sent under the cell's lock, and only while the cell says that user code runs; and
-whoever makes the cell say otherwise, again under its lock, first lets one that is
-on its way land (`Cell._let_land`).  Hence at most one is sent for each input, and
-it lands in that input's code, or at the very border, where its outcome is known
-to be a cancellation already.
+A cancellation has two steps.  `Cell.cancel` sets the flag that `check_cancelled` reads, and
+ends the engine's wait that the thread is in, if there is one.  After a grace
+(`config.cancel_grace`) comes a *strike*: `Cell.strike` raises InputCancellation in the user's
+code, at any instruction, asynchronously (CPython's ``PyThreadState_SetAsyncExc``).
+
+How a strike hits no other code.  The exception lands in the thread some instructions after
+another thread sent it.  So a strike is sent under the cell's lock, and only while the cell
+says that user code runs.  And code that makes the cell say otherwise, also under the cell's
+lock, first lets a strike that is on its way land (`Cell._let_land`).  Hence at most one strike
+is sent for each input (a further one only if the first was lost, see `strike_again`).  The
+strike lands in the code of that input, or in the engine's lines right before or after it, where
+the outcome of the input is already a cancellation.
 """
 
 from __future__ import annotations
@@ -36,17 +40,18 @@ from ..thread_state import thread_state
 class CellState(enum.Enum):
     """Whose code a worker thread runs."""
 
-    OURS = "ours"  # an exception from outside must not strike here
-    USER = "user"
+    ENGINE = "engine"  # code of moorage, which a strike must not hit
+    USER = "user"  # code of the input, which a strike may hit
 
 
-OURS: Final = CellState.OURS
+ENGINE: Final = CellState.ENGINE
 USER: Final = CellState.USER
 
 
 class Cell:
     """The cancel cell of one worker thread, and its guard in uninterruptible regions."""
 
+    # No short waits at first: `cancel` always wakes the waiter.
     first_waits: ClassVar[tuple[float, ...]] = ()
 
     __slots__ = (
@@ -65,60 +70,66 @@ class Cell:
     )
 
     def __init__(self) -> None:
-        # Of a loop that `input` runs on this thread, as asyncio.run does; see ``waits.py``.
-        # Touched by this thread, read by any.
+        # What the tasks of `input` wait for, if `input` runs an event loop on this thread, with
+        # asyncio.run for example; see ``waiting/waits.py``.  Written by this thread, read by any.
         self.task_waits: Any = None
-        # Guards all below.  A leaf, but that a virtual clock's is taken to wake `waiter`.
+        # Guards all fields below.  The lock of a virtual clock may be taken while this lock is
+        # held, to wake `waiter`; no other lock may.
         self.lock: threading.Lock = Real.Lock()
-        self.ident: int = 0  # of the thread, once it is bound
-        self.state: CellState = OURS
+        self.ident: int = 0  # the thread's ident, set by `bind_cell`
+        self.state: CellState = ENGINE
         self.input: Input | None = None  # None outside of user code
-        self.shield: int = 0  # depth; cancellation waits while it is above 0
-        self.waiter: Waiter | None = None  # the wait of ours this thread sits in
+        self.shield: int = 0  # depth of `shield` blocks; while above 0, cancellation is deferred
+        self.waiter: Waiter | None = None  # the engine's wait that this thread is in
         # True from the cancel of `input` until its code has ended.
         self.cancelled: bool = False
-        self._depth = 0  # of uninterruptible regions within the user's code
-        self._raised = False  # it has been told, in one way or another: no strike
+        self._depth = 0  # depth of uninterruptible regions within the user's code
+        # True once InputCancellation was raised or sent for `input`: no further strike is sent.
+        self._raised = False
         self._sent = False  # a strike was sent, and may still be on its way
-        self._due = False  # the strike came while it must not: it is raised afterwards
+        # A strike was due in an uninterruptible region or a `shield` block, and is raised at
+        # the end of it.
+        self._due = False
 
     # -- the worker -----------------------------------------------------------
 
     def begin(self, input: Input) -> bool:
-        """User code begins for `input`; false if it is cancelled already, and must not run."""
+        """Begin the user code of `input`; false if `input` is cancelled and must not run."""
         with self.lock:
             self.input = input
             self.shield = 0
-            # Set under the pool's lock before `cancel` is called, so either we see
-            # it now or that will find us at this input.
+            # The pool sets `input.cancellation` under its lock, then calls `cancel`.  So either
+            # this line sees the cancellation, or `cancel` finds this cell at this input.
             self.cancelled = cancelled = input.cancellation is not None
             if not cancelled:
                 self.state = USER
         return not cancelled
 
     def end(self) -> None:
-        """User code has ended.
+        """End the user code of the input.
 
         Raises:
-            InputCancellation: if a strike was on its way; it was the only one, so
-                call this again.
+            InputCancellation: if a strike was on its way.  The cell is unchanged then; call
+                `end` again, no second strike comes.
         """
         with self.lock:
             if self._sent:
                 self._let_land()
-            self.state = OURS
+            self.state = ENGINE
             self.input = None
             self.task_waits = None
             if self.cancelled:
                 self._depth = 0
                 self._raised = self._sent = self._due = False
 
-    # -- who cancels, on any thread -------------------------------------------
+    # -- the canceller, on any thread -----------------------------------------
 
     def cancel(self, input: Input) -> None:
-        """Set the flag for `input`, and end the wait of ours that it sits in."""
+        """Set the flag for `input`, end the engine's wait that it is in, and plan a strike.
+
+        Does nothing if the thread runs another input by now.
+        """
         with self.lock:
-            # The thread may be at its next input by now.
             if self.input is not input:
                 return
             self.cancelled = True
@@ -126,11 +137,11 @@ class Cell:
                 self.waiter.wake()
         grace = config.cancel_grace
         if grace is not None and not input.call.target.is_cooperative:
-            # Real time, also in virtual runs: a thread that computes takes real time.
+            # Real time, also in runs on a virtual clock: code that computes takes real time.
             system_clock.call_at(system_clock.now() + grace, lambda: self.strike(input))
 
     def strike(self, input: Input) -> None:
-        """Raise InputCancellation in the user's code for `input`, if it still runs."""
+        """Raise InputCancellation in the user's code of `input`, if that code still runs."""
         send = _sender()
         with self.lock:
             if self.input is not input or self._raised:
@@ -151,20 +162,23 @@ class Cell:
         )
 
     def strike_again(self) -> None:
-        """The strike landed where it cannot be raised: send it once more, soon."""
+        """Send the strike once more, soon: it landed where it cannot be raised.
+
+        For example in a finalizer, out of which Python lets no exception go.
+        """
         with self.lock:
             input = self.input
             self._raised = self._sent = False
         if input is not None:
             process_timekeeper.post(lambda: self.strike(input))
 
-    # -- the guard, and what user code asks -----------------------------------
+    # -- the guard (see `Guard` in ``thread_state.py``), and calls from user code -----------
 
     def enter(self) -> None:
         with self.lock:
             if self._sent:
                 self._let_land()
-            self.state = OURS
+            self.state = ENGINE
             self._depth += 1
 
     def exit(self) -> None:
@@ -218,16 +232,19 @@ class Cell:
     def drop_shield(self) -> None:
         with self.lock:
             self.shield = max(0, self.shield - 1)
-            if self.shield or not self._due or self.state is OURS:
+            if self.shield or not self._due or self.state is ENGINE:
                 return
             self._due = False
             self._raised = True
         raise InputCancellation
 
     def _let_land(self) -> None:
-        """Take a strike that is on its way, here; afterwards none is.
+        """Let a strike that is on its way land here; afterwards none is on its way.
 
-        The interpreter looks for one whenever a function begins.
+        The interpreter looks for a pending exception whenever a Python function begins.
+
+        Raises:
+            InputCancellation: if a strike was on its way.
         """
         _nothing()
         self._sent = False
@@ -242,7 +259,10 @@ def _nothing() -> None:
 
 @functools.cache
 def _sender() -> Callable[[int], object] | None:
-    """Raises InputCancellation in the thread with this ident, soon; None if nothing can."""
+    """Return the function that raises InputCancellation, soon, in the thread with an ident.
+
+    None if this Python cannot do so.
+    """
     try:
         import ctypes
 
@@ -254,29 +274,29 @@ def _sender() -> Callable[[int], object] | None:
 
 
 def bind_cell(cell: Cell | None) -> None:
-    """Make `cell` the cell, and the guard, of this worker thread."""
+    """Make `cell` the cell and the guard of this thread; None for no guard."""
     if cell is not None:
         cell.ident = Real.get_ident()
     thread_state.guard = cell
 
 
 def strike_again() -> None:
-    """See `Guard.strike_again`; for code that has caught the strike in a finalizer."""
+    """Call `Guard.strike_again` of this thread; for code that caught a strike in a finalizer."""
     if thread_state.guard is not None:
         thread_state.guard.strike_again()
 
 
 def current_cell() -> Cell | None:
-    """The cell of this thread if it is a worker, else None."""
+    """Return the cell of this thread; None if the thread is not a worker."""
     guard = thread_state.guard
     return guard if isinstance(guard, Cell) else None
 
 
 def _after_fork() -> None:
-    """In a forked child: its thread is nobody's worker, and no cancel finds it."""
+    """Unbind the cell in a forked child, whose thread is not a worker of any container."""
     cell = current_cell()
     if cell is not None:
-        # In its place: the worker's code knows it, and may come back to it.
+        # Renew the lock in place: the worker's code still refers to this cell, and may use it.
         forking.renew(cell.lock)
         cell.cancelled = False
         cell.waiter = None

@@ -1,10 +1,12 @@
-"""Interrupts: Ctrl-C in the main thread, deferred while code of ours changes state.
+"""Interrupts: Ctrl-C on the main thread, deferred while the engine changes shared state.
 
-Owns the handler of SIGINT that is installed while a run is open, if Python's own
-was in force; any other is left alone.  In an uninterruptible region (``uninterruptible.py``) the
-KeyboardInterrupt waits for its end; in a wait, and everywhere else, it comes at
-once.  All of it happens on the main thread, which alone runs signal handlers, so
-there is no lock.
+Owns the handler of SIGINT that is installed while a run is open.  `install` replaces only
+Python's own handler; a handler that the user set stays.  Runs (``running/``) install and
+uninstall it; begin at `install`, then `_handle`.
+
+In an uninterruptible region (``uninterruptible.py``) the KeyboardInterrupt waits for the end of
+the region; in a wait, and everywhere else, it is raised at once.  Only the main thread runs
+signal handlers, and all code here runs on it, so there is no lock.
 """
 
 from __future__ import annotations
@@ -28,33 +30,38 @@ _Outer = tuple[int, "_Outer | None"]
 class Interrupts:
     """The guard of the main thread."""
 
-    # A signal that comes when the thread has let go of the interpreter, and does not
-    # sleep yet, does not end its sleep.  That is a matter of microseconds, or of
-    # milliseconds on a busy machine, at the beginning of a wait.
+    # Seconds.  A signal does not end a wait if it comes after the thread has released the
+    # interpreter and before the thread sleeps.  That gap takes microseconds, on a busy machine
+    # milliseconds.  So a wait begins with these short waits, each followed by a look.
     first_waits: ClassVar[tuple[float, ...]] = (0.05, 1.0)
 
     def __init__(self) -> None:
-        self._depth = 0  # of uninterruptible regions
-        # The depth up to which a KeyboardInterrupt may come: that of the wait, if any.
+        self._depth = 0  # depth of uninterruptible regions
+        # A KeyboardInterrupt is raised while `_depth` is at most this.  In a wait: the depth at
+        # which the wait began; else 0.
         self._open_to = 0
-        # The same of the waits around it: a signal's handler may wait within one.
+        # `_open_to` of the waits around the current one, as a linked list: the handler of
+        # another signal may run, and wait, within a wait.
         self._outer: _Outer | None = None
-        self._pending = False
+        self._pending = False  # a Ctrl-C was deferred
         self._installed = False
-        self._leaves = False  # gives SIGINT back at the end of the region
+        self._uninstall_due = False  # `exit` restores Python's handler at the end of the region
 
     def install(self) -> None:
-        """Take over SIGINT, if this is the main thread and Python's own handler has it."""
+        """Become the guard of the main thread; install the handler if Python's is in force.
+
+        Does nothing on any other thread.
+        """
         if Real.current_thread() is not Real.main_thread():
             return
         thread_state.guard = self
-        self._leaves = False
+        self._uninstall_due = False
         if not self._installed and Real.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._installed = True  # before it is: a Ctrl-C may come in between
+            self._installed = True  # set first: a Ctrl-C may come between the two lines
             Real.set_signal(signal.SIGINT, self._handle)
 
     def resume(self) -> None:
-        """In a forked child, whose main thread may be another than before."""
+        """Reset in a forked child, whose main thread may have been another thread before."""
         self._depth = self._open_to = 0
         self._outer = None
         self._pending = False
@@ -62,16 +69,16 @@ class Interrupts:
             thread_state.guard = self
 
     def uninstall(self) -> None:
-        """Give SIGINT back, unless somebody else has taken it since."""
+        """Restore Python's handler, unless other code has set a handler since `install`."""
         if Real.current_thread() is not Real.main_thread() or not self._installed:
             return
         if self._depth:
-            self._leaves = True  # what is left of the region is not to be broken either
+            self._uninstall_due = True  # a Ctrl-C must not break the rest of the region either
         else:
-            self._give_back()
+            self._restore()
 
-    def _give_back(self) -> None:
-        self._installed = self._leaves = False
+    def _restore(self) -> None:
+        self._installed = self._uninstall_due = False
         if Real.getsignal(signal.SIGINT) == self._handle:
             Real.set_signal(signal.SIGINT, signal.default_int_handler)
 
@@ -80,14 +87,16 @@ class Interrupts:
             self._pending = True
             return
         if frame is not None and frame.f_code in begins_uninterruptible:
-            # A region is about to begin here, or has just ended: it comes once more,
-            # in the region or after it.
+            # A region is about to begin in this frame, or has just ended.  Send the signal
+            # once more: it arrives in the region, which defers it, or after the region.
             self.strike_again()
             return
-        # Also if the wait is over just now, before `end_wait` could say so.
+        # The KeyboardInterrupt ends the wait, also if the wait has just ended by itself and
+        # `end_wait` has not run yet.
         self._open_to = 0
         if self._depth == 0 and Real._get_running_loop() is not None:
-            # asyncio.run() would have installed its own, had Python's been in force.
+            # asyncio.run() installs its own handler only if Python's is in force.  It found
+            # ours, so do what its handler does: cancel the main task.
             runner = _runner(frame)
             if runner is not None:
                 runner["self"]._on_sigint(signum, frame, runner["task"])
@@ -100,15 +109,15 @@ class Interrupts:
         self._depth += 1
 
     def exit(self) -> None:
-        if self._leaves and self._depth == 1:
-            self._give_back()
-        # It may have been installed within the region that ends.
+        if self._uninstall_due and self._depth == 1:
+            self._restore()
+        # At least 0: this guard may have been installed within the region that ends.
         self._depth = max(0, self._depth - 1)
         self._raise_pending()
 
     def begin_wait(self, waiter: Waiter, /) -> None:
-        # No call in here: a handler may run at each, and its Ctrl-C be held off for
-        # good if it came between the look and the opening.
+        # No function call in this method: a signal handler may run at each call.  A Ctrl-C
+        # between the look at `_pending` and the last line would be deferred for ever.
         if self._pending:
             self._pending = False
             raise KeyboardInterrupt
@@ -116,7 +125,7 @@ class Interrupts:
         self._open_to = self._depth
 
     def end_wait(self) -> None:
-        # None in a child that was forked within it.
+        # None in a child that was forked within the wait: see `resume`.
         outer = self._outer
         if outer is None:
             self._open_to = 0
@@ -124,7 +133,7 @@ class Interrupts:
             self._open_to, self._outer = outer
 
     def let_in(self, step: Callable[[], object]) -> None:
-        """Take `step`, which only waits, open to Ctrl-C: also within a region."""
+        """Run `step`, which only waits, and let Ctrl-C end it, also within a region."""
         if thread_state.guard is not self:
             step()
             return
@@ -141,7 +150,10 @@ class Interrupts:
         return True
 
     def strike_again(self) -> None:
-        """Let it come once more, soon: where it landed it would be lost, or break something."""
+        """Send SIGINT to this thread once more, soon.
+
+        Here the KeyboardInterrupt would be lost, or break an invariant.
+        """
         ident = Real.get_ident()
         process_timekeeper.post(lambda: Real.pthread_kill(ident, signal.SIGINT))
 
@@ -153,7 +165,7 @@ class Interrupts:
 
 
 def _runner(frame: FrameType | None) -> dict[str, Any] | None:
-    """The variables of the ``asyncio.Runner.run`` below `frame`, if there is one."""
+    """Return the locals of the ``asyncio.Runner.run`` that called `frame`; None without one."""
     while frame is not None:
         if frame.f_code is asyncio.Runner.run.__code__:
             found = frame.f_locals
