@@ -103,7 +103,7 @@ class AppRuns(Generic[A]):
             other.includers = (*live, weakref.ref(self))
 
     def with_included(self) -> list[AppRuns[A]]:
-        """Return this app and all apps that it includes, each once, even if apps include each other."""
+        """Return this app and all it includes, each once, even if apps include each other."""
         apps: list[AppRuns[A]] = [self]
         met: set[AppRuns[A]] = {self}
         for app in apps:
@@ -197,7 +197,7 @@ class AppRuns(Generic[A]):
         return run
 
     def leaves_ambient_runs(self) -> bool:
-        """Whether opening a run has to end an ambient run first, which may take that run's grace."""
+        """Whether opening a run must end an ambient run first, which may take its grace."""
         runs = [app.run for app in self.with_included()]
         return any(run is not None and run.ambient for run in runs)
 
@@ -251,7 +251,7 @@ class AppRuns(Generic[A]):
         self._app_id = call_id(next_call_number()).replace("fc-", "ap-", 1)
 
     def _check_for_run(self) -> None:
-        """In strict mode, check the options of every service, as Modal does when an app runs."""
+        """In strict mode, check the options of all services, as Modal does when an app runs."""
         if config.strict:
             for service in self._services():
                 service.check_for_run()

@@ -10,7 +10,7 @@ Begin at `Run.pool`, then `Draining.is_done`, then `close_runs`.
 from __future__ import annotations
 
 import atexit
-import concurrent.futures.thread as _futures_thread  # imported before our exit callback is registered: see the end of this file
+import concurrent.futures.thread as _futures_thread  # before our exit callback: see below
 import logging
 import sys
 import threading
@@ -70,7 +70,7 @@ class Run:
         self.grace: float = config.exit_grace if grace is None else grace
         self._capacity = process_capacity if capacity is None else capacity
         self._lock = Real.Lock()
-        # Guarded by the lock.  Statistics, drains and the exit read it without the lock.
+        # Guarded by the lock.  Each call, and statistics, drains and the exit, read it without.
         self.pools: dict[Hashable, Pool] = {}
         # What outlives the pools: counts and what the autoscaler learned.  Guarded by the lock.
         self._memory = Memory()
@@ -138,7 +138,7 @@ class Run:
             # asks the first pool, which does not know what runs in the second.
 
     def class_statistics(self, name: str) -> ClassStatistics:
-        """Return the counts of a class over all sets of parameters, also those dropped from memory."""
+        """Return the counts of a class over all sets of parameters, also of dropped memories."""
         # While the lock is held no pool begins and no memory is dropped.  So each tally is
         # counted once, and under the lock of the pool that uses it.
         with self._lock:
@@ -369,7 +369,7 @@ class _Closing:
             pool.wait_stopped(until)
 
     def wait(self, part: float) -> None:
-        """Wait until every container has stopped, or the fraction `part` of the grace has passed."""
+        """Wait until every container has stopped, or this part (0 to 1) of the grace is over."""
         for pool in self.pools:
             pool.wait_stopped(self._began + self._run.grace * part)
 
