@@ -178,7 +178,7 @@ class QueueTimeoutError(TimeoutError):
 
 
 class OutputExpiredError(TimeoutError):
-    """The result is not kept any more: its time has passed."""
+    """The result is not kept any more: too much time, or too many other calls, have passed."""
 
 
 class ExecTimeoutError(TimeoutError):
@@ -225,7 +225,7 @@ class InternalError(Error):
 
 
 class InternalFailure(Error):
-    """The service had an internal failure, after which a retry may work; here for programs that catch it."""
+    """The service had an internal failure; a retry may work.  Here for programs that catch it."""
 
 
 class DataLossError(Error):
@@ -281,7 +281,7 @@ class SandboxFilesystemPathAlreadyExistsError(SandboxFilesystemError):
 
 
 class SandboxFilesystemIsADirectoryError(SandboxFilesystemError):
-    """A path in a sandbox is a directory, where a file was expected; here for programs that catch it."""
+    """A path in a sandbox is a directory, not a file; here for programs that catch it."""
 
 
 class SandboxFilesystemNotADirectoryError(SandboxFilesystemError):
