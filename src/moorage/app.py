@@ -373,7 +373,7 @@ class App:
             if not callable(raw) or getattr(raw, "_moorage_registered", False):
                 raise InvalidAttributeError(
                     f"app.function() decorates functions, got {raw!r}; "
-                    "write it above a def, once and alone of the app's decorators"
+                    "write it above a def, once and as the only decorator of an app"
                 )
             shown = name or getattr(raw, "__name__", None)
             if not isinstance(shown, str) and not config.strict:
@@ -616,7 +616,7 @@ class App:
             shown = name or name_of(function)
             if shown in self._entrypoints:
                 raise InvalidError(
-                    f"the local entrypoint {shown!r} is there already; "
+                    f"the local entrypoint {shown!r} is registered already; "
                     'write @app.local_entrypoint(name="...") with another name'
                 )
             entrypoint = self._entrypoints[shown] = LocalEntrypoint(self, function)

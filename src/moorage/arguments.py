@@ -40,7 +40,7 @@ def lenient(message: str) -> None:
 def unimplemented(what: str, instead: str) -> UnimplementedError:
     """Return the error for the operation `what`, which needs Modal's servers."""
     return UnimplementedError(
-        f"{what} needs Modal's servers, and nothing in this process stands in for it; {instead}"
+        f"{what} needs Modal's servers, which this process does not have; {instead}"
     )
 
 
@@ -100,7 +100,7 @@ def check_name(name: object, kind: str, example: str) -> None:
         reason = "is reserved for the ids of apps" if taken else "is not a possible name"
         raise InvalidError(
             f"{name!r} {reason} of {'an' if kind == 'App' else 'a'} {kind}: "
-            "1 to 64 of letters, digits, '-', '.' and '_'; "
+            "a name has 1 to 64 letters, digits, '-', '.' or '_'; "
             f"write {example}"
         )
 

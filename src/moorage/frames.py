@@ -118,7 +118,7 @@ def wrong_arguments(
     if missing and len(given) < len(required):
         return InvalidArgumentsError(f"{name} needs {' and '.join(missing)}; write {written}")
     return InvalidArgumentsError(
-        f"{name} got more arguments than it takes, or one twice; write {written}"
+        f"{name} got more arguments than it takes, or one argument twice; write {written}"
     )
 
 
@@ -148,7 +148,7 @@ def unknown_keyword(
     elif names:
         advice = f"write one of {', '.join(sorted(names))}"
     else:
-        advice = "take it away, for it takes none"
+        advice = "take it away: there are no keyword arguments"
     return InvalidArgumentsError(f"{where} got an unexpected keyword argument {name!r}; {advice}")
 
 
@@ -195,7 +195,7 @@ def _place_of(where: str, name: str) -> str:
     numbers = _NUMBERS[decorator]
     if is_change:
         change = f".{_CHANGES[decorator]}({numbers})"
-        return f"write {change} of a function or a class, for one with containers of its own"
+        return f"write {change} on a function or a class, which makes one with its own containers"
     if where not in ("app.function", "app.cls", "method", *_NUMBERS):
         return ""
     at = f"below @{where}()" if where.startswith("app.") else "beside it"

@@ -81,7 +81,7 @@ class Object:
         if self._object_id is not None:
             return self._object_id
         raise AttributeError(
-            f"{self!r} has no object_id, for it is a placeholder in this process; "
+            f"{self!r} has no object_id, because it is a placeholder in this process; "
             "write a name of your own where you need a key"
         )
 
@@ -92,7 +92,9 @@ class Object:
         Raises:
             AttributeError: always, as in Modal before an object is looked up.
         """
-        raise AttributeError(f"{self!r} has no client, for nothing is looked up in this process")
+        raise AttributeError(
+            f"{self!r} has no client, because nothing is looked up in this process"
+        )
 
     hydrate: HydrateMethod = HydrateMethod()
 

@@ -1,7 +1,9 @@
-"""How often, and after which pause, a failed input is tried again.
+"""Retries: how often a failed input is tried again, and after which pause.
 
-Owns the policy as a value and what may be written for it.  Nothing here waits:
-whoever retries asks :meth:`Retries.delay`, under a pool's lock, and arms a timer.
+Owns the policy as a value, and the check of ``retries=``.  Nothing here waits: the pool asks
+:meth:`Retries.delay`, under its lock, and sets a timer.
+
+Begin at `Retries`, then `retry_policy`.
 """
 
 from __future__ import annotations
@@ -14,26 +16,26 @@ from . import config
 from .exception import InvalidArgumentsError, InvalidError
 from .frames import hide_our_frames
 
-# Seconds; Modal never retries sooner, ours only in strict mode.
+# Seconds.  Modal never retries sooner; moorage keeps to that in strict mode only.
 _STRICT_FLOOR: Final = 1.0
 _LONGEST: Final = 60.0
 
 
 class Retries:
-    """A retry policy: so many retries, with pauses that may grow.
+    """A retry policy: a number of retries, with pauses that may grow.
 
-    The pause before retry ``n`` is ``initial_delay * backoff_coefficient ** (n - 1)``
-    seconds, at most ``max_delay``.  A coefficient of 1.0 makes it fixed.
+    The pause before retry ``n`` is ``initial_delay * backoff_coefficient ** (n - 1)`` seconds,
+    at most ``max_delay``.  With a coefficient of 1.0 all pauses are equal.
 
     Args:
-        max_retries: tries after the first one; 0 means none.
-        backoff_coefficient: from 1.0 to 10.0.
+        max_retries: attempts after the first one; 0 means no retries.
+        backoff_coefficient: the growth of the pauses, from 1.0 to 10.0.
         initial_delay: seconds before the first retry, from 0 to 60.
-        max_delay: seconds, from 1 to 60.
+        max_delay: the longest pause in seconds, from 1 to 60.
 
     Raises:
         InvalidError: if a value is out of its range.
-        TypeError: if a value is no number; unless strict, that is also an
+        TypeError: if a value is not a number.  Without strict mode this error is also an
             InvalidError, and ``max_retries`` must be an int.
     """
 
@@ -79,9 +81,9 @@ class Retries:
         self.max_delay = timedelta(seconds=max_delay)
 
     def delay(self, attempt: int) -> float:
-        """Return the seconds to wait before a retry, the first being ``attempt=1``.
+        """Return the seconds to wait before a retry; ``attempt=1`` is the first retry.
 
-        In strict mode never less than 1 s, as in Modal.
+        In strict mode at least 1 s, as in Modal.
 
         Raises:
             ValueError: if ``attempt`` is below 1.
@@ -92,7 +94,7 @@ class Retries:
         longest = self.max_delay.total_seconds()
         try:
             seconds = min(initial * self.backoff_coefficient ** (attempt - 1), longest)
-        except OverflowError:  # a late retry of a growing pause
+        except OverflowError:  # a growing pause after very many retries
             seconds = longest if initial else 0.0
         return max(seconds, _STRICT_FLOOR) if config.strict else seconds
 
@@ -115,9 +117,9 @@ class Retries:
 
 
 class _Asked(Retries):
-    """What a user's subclass of `Retries` says, asked once.
+    """The pauses of a user's subclass of `Retries`, asked in advance, once.
 
-    For a pool asks for pauses under its lock, where no code of the user's may run.
+    A pool asks for pauses under its lock, where no user code may run.
     """
 
     def __init__(self, policy: Retries, function_name: str) -> None:
@@ -143,18 +145,18 @@ class _Asked(Retries):
         return (*super()._key(), self._pauses)
 
 
-# The most pauses that a subclass is asked for; all later ones are as the last.
+# The most pauses that a subclass is asked for; every later pause equals the last of them.
 _ASKED: Final = 100
 
 
 def retry_policy(retries: int | Retries | None, function_name: str) -> Retries | None:
-    """Turn what ``retries=`` was given into a policy; an int means that many, 1 s apart.
+    """Turn the argument ``retries=`` into a policy; an int is a count of retries, 1 s apart.
 
     A subclass of ``Retries`` is asked for its pauses here, once.
 
     Raises:
-        InvalidError: if it is neither an int, nor a ``Retries``, nor None, or negative; or if
-            a subclass gives a pause that is none.
+        InvalidError: if `retries` is negative, or not an int, a ``Retries`` or None; or if a
+            subclass returns a value that is not a pause.
         TypeError: in strict mode for True and False, and for a ``Retries`` whose
             ``max_retries`` is not an int.
     """
@@ -180,7 +182,7 @@ def _check_int(value: object) -> None:
 
 
 def _check_number(name: str, value: object, *, whole: bool = False) -> None:
-    # What cannot be compared is refused in either mode; Modal lets True and 2.5 pass here.
+    # Values that cannot be compared are refused in both modes; Modal accepts True and 2.5 here.
     if not isinstance(value, (int, float)):
         raise _wrong_type(f"{name} must be a number, got {value!r}")
     if whole and not config.strict:

@@ -1,6 +1,9 @@
 """``python -m moorage.simulate``: plan a deployment, compare policies, measure the score.
 
-See docs/simulator.md.  What is simulated is the pool of :mod:`moorage.simulator.simulation`.
+Owns the command line; ``simulator/simulation.py`` runs the simulated pool.  docs/simulator.md
+describes the options.
+
+Begin at `plan`, then `run_seed`.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from .simulator.traces import SERVICES, poisson
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is simulated.  Times in seconds, rates per second."""
+    """The deployment to simulate.  Times are in seconds, rates are per second."""
 
     setting: Setting
     policies: Sequence[str]
@@ -46,7 +49,7 @@ class Deployment:
     record: bool
 
     def described(self) -> str:
-        """What is simulated, in a line or two."""
+        """Return the deployment as one or two lines of text."""
         setting, limits = self.setting, self.setting.limits
         if self.trace_file is not None:
             source = f"the inputs of {self.trace_file}"
@@ -75,7 +78,7 @@ class Deployment:
         return f"{source}; {service};\n{', '.join(pool)}"
 
     def inputs(self, seed: int) -> tuple[Sequence[float], Sequence[float]]:
-        """Arrivals, in order, and as many service times."""
+        """Return the arrivals, in order, and as many service times."""
         law = SERVICES[self.law](random.Random(f"services {seed}"), self.setting.mean_service)
         if self.trace_file is not None:
             arrivals, services = read_trace(self.trace_file)
@@ -94,14 +97,14 @@ class Deployment:
 
 
 def read_trace(path: str) -> tuple[list[float], list[float | None]]:
-    """The arrivals of a file, in order, and the service times that it says; seconds.
+    """Read the arrival times of a file, in order, and its service times; both in seconds.
 
-    One input a line: its time of arrival, and, if known, its service time.  Empty lines and
-    those that begin with ``#`` are passed over.
+    Each line is one input: its time of arrival and, if known, its service time.  Empty lines
+    and lines that begin with ``#`` are ignored.
 
     Raises:
-        OSError: if it cannot be read.
-        ValueError: if a line is anything else, or there is none.
+        OSError: if the file cannot be read.
+        ValueError: if a line has another form, or no line has an input.
     """
     found: list[tuple[float, float | None]] = []
     with open(path, encoding="utf-8") as lines:
@@ -129,7 +132,7 @@ def read_trace(path: str) -> tuple[list[float], list[float | None]]:
 
 
 def run_seed(seed: int, deployment: Deployment) -> tuple[list[Simulated], Schedule]:
-    """The same inputs under each policy, and what the oracle makes of them."""
+    """Simulate the same inputs under each policy, and under the oracle."""
     arrivals, services = deployment.inputs(seed)
     setting = deployment.setting
     found = [
@@ -205,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def plan(deployment: Deployment, seeds: int, jobs: int, plot: str | None) -> None:
-    """Simulate, print the table, and draw the first seed if `plot` says where."""
+    """Simulate and print the table; draw the first seed into the file `plot` if it is given."""
     run = partial(run_seed, deployment=deployment)
     by_seed = in_processes(run, range(seeds), jobs)
     names = deployment.policies

@@ -1,8 +1,8 @@
 """Values that describe functions, apps, inputs and objects, under Modal's names.
 
-Owns no behaviour.  The fields are Modal's, so that programs which read or build
-them still run; most are made by nothing in this process.  `PoolStatistics` and its
-parts are ours, and are named here for annotations.
+Owns no behaviour.  The fields are Modal's, so that programs which read or build these values still
+run; most of them are never made in this process.  `PoolStatistics` and its parts are moorage's own;
+they are re-exported here for annotations.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SandboxRuntime: TypeAlias = Literal["gvisor", "vm"]
 
 
 class InputStatus(enum.IntEnum):
-    """What became of an input."""
+    """The outcome of an input, or that it has none yet."""
 
     PENDING = 0
     SUCCESS = 1
@@ -60,7 +60,7 @@ class InputStatus(enum.IntEnum):
 
 
 class FileEntryType(enum.IntEnum):
-    """What a path in a volume is."""
+    """The kind of a path in a volume."""
 
     UNSPECIFIED = 0
     FILE = 1
@@ -71,7 +71,7 @@ class FileEntryType(enum.IntEnum):
 
 
 class FileType(enum.Enum):
-    """What a path in a sandbox is."""
+    """The kind of a path in a sandbox."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -79,7 +79,7 @@ class FileType(enum.Enum):
 
 
 class FileWatchEventType(enum.Enum):
-    """What happened to a watched path."""
+    """The kind of an event at a watched path."""
 
     Unknown = "Unknown"
     Access = "Access"
@@ -139,13 +139,13 @@ class VolumeInfo:
 
 @dataclass(frozen=True)
 class FunctionCurrentStats:
-    """Counts of one function, as they are now.
+    """The counts of one function at one moment.
 
     Attributes:
         backlog: inputs accepted and not yet running.
-        num_total_runners: containers.
+        num_total_runners: the containers of the pool.
         num_running_inputs: inputs that hold a slot.
-        input_headroom: free slots of the containers that take inputs.
+        input_headroom: the free slots of the containers that take inputs.
     """
 
     backlog: int
@@ -156,7 +156,7 @@ class FunctionCurrentStats:
 
 @dataclass
 class InputInfo:
-    """One input in a graph of calls, with the inputs that it called as ``children``."""
+    """One input in a graph of calls; ``children`` are the inputs that it called."""
 
     input_id: str
     function_call_id: str
@@ -204,7 +204,7 @@ class FileInfo:
 
 @dataclass
 class FileWatchEvent:
-    """Something happened to watched paths."""
+    """One event at watched paths."""
 
     paths: list[str]
     type: FileWatchEventType
@@ -212,9 +212,9 @@ class FileWatchEvent:
 
 @dataclass(frozen=True)
 class FunctionAutoscalerSettings:
-    """Settings of one function's autoscaler.
+    """The settings of one function's autoscaler.
 
-    ``scaledown_window`` in seconds, fractions too, None where none was set: the
+    ``scaledown_window`` is in seconds, maybe with a fraction; None if it is not set: then the
     autoscaler chooses.
     """
 
@@ -226,11 +226,11 @@ class FunctionAutoscalerSettings:
 
 @dataclass(frozen=True)
 class FunctionInfo:
-    """How a function was set up; ``timeout`` and ``startup_timeout`` in seconds."""
+    """The settings of a function; ``timeout`` and ``startup_timeout`` are in seconds."""
 
     @dataclass(frozen=True)
     class WebInfo:
-        """Where a web function is served."""
+        """The addresses of a web function."""
 
         web_url: str
         method: str | None
@@ -253,14 +253,14 @@ class FunctionInfo:
 
     @dataclass(frozen=True)
     class BatchingInfo:
-        """What ``batched`` was given; ``wait_ms`` in milliseconds."""
+        """The arguments of ``batched``; ``wait_ms`` is in milliseconds."""
 
         max_batch_size: int
         wait_ms: int
 
     @dataclass(frozen=True)
     class ConcurrencyInfo:
-        """What ``concurrent`` was given."""
+        """The arguments of ``concurrent``."""
 
         max_inputs: int | None
         target_inputs: int | None
@@ -293,7 +293,7 @@ class FunctionInfo:
 
 
 class AppState(str, enum.Enum):  # noqa: UP042 - str() of it names the member, as in Modal
-    """What an app is doing."""
+    """The state of an app."""
 
     EPHEMERAL = "ephemeral"
     DETACHED = "detached"

@@ -192,7 +192,7 @@ def _check_tags(where: str, name: str, value: object) -> None:
                 raise InvalidArgumentsError(f"tags must hold str, got {part!r}; {advice}")
             if not re.fullmatch(r"[A-Za-z0-9\-._]{1,63}", part):
                 raise InvalidError(
-                    f"a tag is 1 to 63 of letters, digits, '-', '.' and '_', got {part!r}; {advice}"
+                    f"a tag has 1 to 63 letters, digits, '-', '.' or '_', got {part!r}; {advice}"
                 )
 
 

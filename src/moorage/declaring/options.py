@@ -98,8 +98,8 @@ class FunctionOptions:
         wait = self.batching.wait_ms / 1000
         if self.queue_timeout <= wait:
             raise InvalidError(
-                f"queue_timeout must be longer than wait_ms / 1000, or an input that meets no "
-                f"other always runs out of it, got queue_timeout={self.queue_timeout!r} with "
+                f"queue_timeout must be longer than wait_ms / 1000, the time that a lone input "
+                f"of a batch waits, got queue_timeout={self.queue_timeout!r} with "
                 f"wait_ms={self.batching.wait_ms!r}; write queue_timeout={2 * wait:g}"
             )
 
@@ -197,7 +197,7 @@ def checked_options(
                 "for concurrency, or single_use_containers=True"
             )
         warn(
-            f"max_inputs=1 of {where} is the old name of single_use_containers and no "
+            f"max_inputs=1 of {where} is the old name of single_use_containers and sets no "
             "concurrency; write single_use_containers=True",
             DeprecationError,
         )

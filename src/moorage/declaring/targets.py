@@ -44,7 +44,7 @@ def make_target(
     if is_generator and not kind.is_generator:
         if batched and not config.strict:
             raise InvalidError(
-                f"the batched function {name} is said to be a generator, got is_generator=True; "
+                f"the batched function {name} cannot be a generator, got is_generator=True; "
                 "take it away, and return a list with one element for each input"
             )
         kind = Kind.ASYNC_GENERATOR if kind.is_async else Kind.SYNC_GENERATOR

@@ -176,7 +176,7 @@ class AppRuns(Generic[A]):
                 what = "is deployed" if self.deployed else "runs already"
                 instead = "app.stop() first" if self.deployed else "leave that run first"
                 raise InvalidError(
-                    f"{self.shown} {what}; {instead}, or call its functions as it is"
+                    f"{self.shown} {what}; {instead}, or call its functions without another run"
                 )
             # The scoped run replaces the ambient run in one step under the lock: no other run,
             # scoped or ambient, may begin between the two.

@@ -280,7 +280,8 @@ class Draining:
             log(
                 logger,
                 logging.WARNING,
-                "leaving %s has waited %g s for its inputs, and goes on: %s; Ctrl-C cancels them",
+                "leaving %s has waited %g s for its inputs, and still waits for: %s; "
+                "Ctrl-C cancels them",
                 self._run.name,
                 DRAIN_SILENCE,
                 ", ".join(left),
@@ -447,7 +448,7 @@ def _end_open_runs() -> None:
     try:
         close_runs(runs)
     except Exception as error:
-        text = "ending what the program left running failed"
+        text = "ending the runs that were open at exit failed"
         log(logger, logging.ERROR, text, exc_info=error)
     finally:
         process_timekeeper.stop()
