@@ -64,6 +64,7 @@ class LocalInstance:
                 thread: waiting would block the loop.
         """
         instance = self.made()
+        # A loop, because a thread that is woken after hooks failed runs the hooks itself.
         while not self._entered and self not in _entering.get():
             woken = Real.Event()
             if self._begin(woken.set):

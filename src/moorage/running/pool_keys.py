@@ -109,7 +109,7 @@ class PoolKeys:
             forget = partial(self._forget, weakref.ref(key))
             finalizers = [weakref.finalize(each, in_background, forget) for each in objects]
             for finalizer in finalizers:
-                finalizer.atexit = False
+                finalizer.atexit = False  # nothing to forget when the interpreter exits
             self._kept[key] = finalizers
             while len(self._kept) > KEPT:
                 eldest, finalizers = self._kept.popitem(last=False)

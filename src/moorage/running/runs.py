@@ -301,51 +301,52 @@ def close_runs(runs: Sequence[Run]) -> None:
     An interrupt (Ctrl-C) ends the wait for inputs.  The exit hooks then get another second,
     and the code that still runs is logged all the same, before the interrupt is raised.
     """
-    held = _Interrupts()
+    steps = _Steps()
     closing = [_Closing(run) for run in runs]
     for one in closing:
         for step in one.begin():
-            held.hold(step)
+            steps.run(step)
+    # Each pair: wait until this fraction of the grace has passed, then do this to every pool.
     for part, then in ((0.5, Pool.cancel_running), (0.6, Pool.stop_by_force), (1.0, None)):
         for one in closing:
-            if held.first is None:
-                held.hold_in_wait(partial(one.wait, part))
+            if steps.error is None:
+                steps.run_wait(partial(one.wait, part))
         if then is not None:
             for one in closing:
                 for pool in one.pools:
-                    held.hold(partial(then, pool))
-    if held.first is not None:
+                    steps.run(partial(then, pool))
+    if steps.error is not None:
         # Inputs are not waited for any more, but quick exit hooks get time to end.
-        last = _Interrupts()
+        last = _Steps()
         for one in closing:
-            if last.first is None:
-                last.hold_in_wait(one.wait_a_moment)
+            if last.error is None:
+                last.run_wait(one.wait_a_moment)
     for one in closing:
-        held.hold(one.finish)
+        steps.run(one.finish)
     # Records that were logged on the timekeeper threads are written before this returns,
     # unless a logging handler blocks.
-    held.hold(partial(flush, LAST_JOIN))
-    if held.first is not None:
-        raise held.first
+    steps.run(partial(flush, LAST_JOIN))
+    if steps.error is not None:
+        raise steps.error
 
 
-class _Interrupts:
+class _Steps:
     """Runs steps to the end, and keeps the first exception (such as a Ctrl-C) for later."""
 
     def __init__(self) -> None:
-        self.first: BaseException | None = None
+        self.error: BaseException | None = None
 
-    def hold(self, step: Callable[[], object]) -> None:
+    def run(self, step: Callable[[], object]) -> None:
         """Run `step`; keep its exception."""
         try:
             step()
         except BaseException as error:
-            if self.first is None:
-                self.first = error
+            if self.error is None:
+                self.error = error
 
-    def hold_in_wait(self, step: Callable[[], object]) -> None:
-        """Like `hold`, for a step that waits: a Ctrl-C ends the wait."""
-        self.hold(partial(interrupts.let_in, step))
+    def run_wait(self, step: Callable[[], object]) -> None:
+        """Like `run`, for a step that waits: a Ctrl-C ends the wait."""
+        self.run(partial(interrupts.let_in, step))
 
 
 class _Closing:
