@@ -148,7 +148,7 @@ class DeserializationError(Error):
 class UserCodeException(Exception):
     """Modal's wrapper of a user's exception in the results of a map.
 
-    Here for programs that catch it: the results of this library hold the exception itself.
+    Results of this library hold the exception itself; here for programs that catch it.
     """
 
     def __init__(self, exc: BaseException) -> None:
@@ -225,7 +225,7 @@ class InternalError(Error):
 
 
 class InternalFailure(Error):
-    """The service had an internal failure; a retry may work.  Here for programs that catch it."""
+    """The service had an internal failure; a retry may work; here for programs that catch it."""
 
 
 class DataLossError(Error):
