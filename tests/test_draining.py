@@ -549,7 +549,7 @@ def test_a_long_drain_says_once_what_it_waits_for(caplog, way):
         assert clock.now() == 100
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
-        "leaving the app 'slow' has waited 10 s for its inputs, and goes on: 2 of nap; "
+        "leaving the app 'slow' has waited 10 s for its inputs, and still waits for: 2 of nap; "
         "Ctrl-C cancels them"
     ]
 

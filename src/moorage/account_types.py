@@ -1,8 +1,8 @@
 """Values of Modal's service that describe accounts, servers, metrics and bills.
 
-Owns no behaviour.  Nothing here makes such a value: the names and fields exist
-so that programs which import or annotate with them still run.  Users find them
-in ``types``.
+Owns no behaviour, and nothing here makes such a value.  The names and fields exist so that
+programs which import them, or use them in annotations, still run.  ``types.py`` re-exports them
+for users.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class ServerStats:
 
     @dataclass(frozen=True)
     class InferenceStats:
-        """What an inference engine says about itself."""
+        """What an inference engine reports about itself."""
 
         engine: str
         status: str

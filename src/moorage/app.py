@@ -1,10 +1,10 @@
-"""Apps: where functions and classes are registered, and the runs that scope them.
+"""Apps: where functions and classes are registered.
 
-Owns the registration: what ``@app.function``, ``@app.cls`` and ``app.include`` do.  Decorating
-starts nothing, for containers live within a run; which run an app has is in
-``running/app_runs.py``.
+Owns the registration: ``@app.function``, ``@app.cls``, ``@app.local_entrypoint`` and
+``app.include``.  Users call this file.  Decorating starts nothing, because containers live
+within a run; ``running/app_runs.py`` owns which run an app has.
 
-Begin at `App.function`.
+Begin at `App.function`, then `App.cls`, then `App.run`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ Path_ = str | PurePosixPath
 
 
 class FunctionDecorator(Protocol):
-    """What ``app.function(...)`` gives: it keeps the function's types."""
+    """The decorator that ``app.function(...)`` returns.  It keeps the function's types."""
 
     @overload
     def __call__(self, function: PartialFunction[P, R, O], /) -> Function[P, R, O]: ...
@@ -107,7 +107,10 @@ class FunctionDecorator(Protocol):
 
 
 class EntrypointDecorator(Protocol):
-    """What ``app.local_entrypoint(...)`` gives: calling it has the awaited type."""
+    """The decorator that ``app.local_entrypoint(...)`` returns.
+
+    Calling the entrypoint of an async function returns the awaited value.
+    """
 
     @overload
     def __call__(
@@ -120,13 +123,16 @@ class EntrypointDecorator(Protocol):
 class App:
     """A collection of functions and classes that run together.
 
-    ``with app.run():`` (or ``async with``) scopes their containers.  A call
-    outside of any run opens an *ambient* run, which ends with the interpreter.
+    ``with app.run():`` (or ``async with``) scopes the containers of the app.  A call outside
+    of any run opens an *ambient* run, which ends when the interpreter exits.
 
     Args:
-        name: what it is deployed under, and shown as.
-        tags, image, secrets, volumes, include_source: checked; they are the
-            cloud's and have no effect here.
+        name: the name under which the app is deployed and shown.
+        tags, image, secrets, volumes, include_source: for the cloud; checked, without
+            effect here.
+
+    Raises:
+        InvalidError: if `name` is not a str, or an argument for the cloud is wrong.
     """
 
     @hide_our_frames
@@ -161,26 +167,26 @@ class App:
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._web_endpoints: list[str] = []
 
-    # -- what it is -----------------------------------------------------------------
+    # -- properties -----------------------------------------------------------------
 
     @property
     def name(self) -> str | None:
-        """The name it was given."""
+        """The name that the app was made with; None without one."""
         return self._name
 
     @property
     def description(self) -> str | None:
-        """The name it was given, or deployed under."""
+        """The name that the app was last deployed or run under, or else its `name`."""
         return self._runs.description
 
     @property
     def app_id(self) -> str | None:
-        """An id of its run; None while it does not run."""
+        """The id of the app's run; None while the app does not run."""
         return self._runs.app_id
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
-        """Its functions by name, those of included apps too; a class C as ``C.*``."""
+        """The functions of the app and of included apps, by name; a class C appears as ``C.*``."""
         self._warn_registered("registered_functions")
         functions = self._functions_by_name()
         for name in self._classes_by_name():
@@ -189,19 +195,19 @@ class App:
 
     @property
     def registered_classes(self) -> dict[str, Cls]:
-        """Its classes by name, those of included apps too."""
+        """The classes of the app and of included apps, by name."""
         self._warn_registered("registered_classes")
         return self._classes_by_name()
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
-        """Its local entrypoints by name."""
+        """The local entrypoints of the app, by name."""
         self._warn_registered("registered_entrypoints")
         return dict(self._entrypoints)
 
     @property
     def registered_web_endpoints(self) -> list[str]:
-        """The names of its web functions, those of included apps too."""
+        """The names of the web functions of the app and of included apps."""
         self._warn_registered("registered_web_endpoints")
         return [name for app in self._all_apps() for name in app._web_endpoints.copy()]
 
@@ -219,7 +225,7 @@ class App:
         return {n: c for app in self._all_apps() for n, c in app._classes.copy().items()}
 
     def _all_apps(self) -> list[App]:
-        """This app and all that it includes."""
+        """Return this app and all apps that it includes."""
         return [runs.app for runs in self._runs.with_included()]
 
     # -- registering ------------------------------------------------------------------
@@ -268,31 +274,41 @@ class App:
     ) -> FunctionDecorator:
         """Register a function with the app.
 
-        The other arguments are the cloud's: checked, and without effect.
+        The arguments that are not listed below are for the cloud: checked, without effect.
 
         Args:
-            name: shown and looked up under this name; default, the function's.
-            timeout: seconds an input may run, from when it got its slot.
-            startup_timeout: seconds a container may take to start; `timeout` if None, and at
-                least 1.  The inputs that wait for it fail if no other container is there.
-            queue_timeout: seconds an input may wait for a slot, each time that it queues; then
-                its caller gets `QueueTimeoutError`.  No limit if None.
+            name: the name under which the function is shown and looked up; by default the
+                function's own name.
+            timeout: seconds an input may run, counted from when the input got its slot.
+                After that the caller gets `FunctionTimeoutError`.
+            startup_timeout: seconds a container may take to start.  If None, `timeout`, but
+                at least 1.  When a start takes longer, and there is no other container, the
+                inputs that wait for the container fail with `FunctionTimeoutError`.
+            queue_timeout: seconds an input may wait for a slot, each time that the input
+                queues.  After that the caller gets `QueueTimeoutError`.  No limit if None.
             max_backlog: the most inputs that may wait for a slot; no limit if None.
-            on_full: when that many wait, ``"raise"`` `ResourceExhaustedError` at once, as by
-                default, or ``"wait"`` for room, first come, first served.
-            min_containers: started with the run, and kept.
-            max_containers: never more that start or take inputs; no limit but the process's
-                if None.
-            buffer_containers: further ones, while there is any demand.
+            on_full: what a call does when `max_backlog` inputs wait: ``"raise"`` (the
+                default) raises `ResourceExhaustedError` at once; ``"wait"`` waits for room,
+                first come, first served.
+            min_containers: containers that start with the run, and are kept until its end.
+            max_containers: the most containers that start or take inputs at the same time.
+                If None, only the limit of the process holds.
+            buffer_containers: extra containers beyond the need, while there is any demand.
             scaledown_window: seconds an idle container is kept, 2 to 3,600.  If None, the
-                autoscaler chooses: 60 for the last one, for others about what a restart
-                costs, and 60 for those that were needed again late.
-            retries: how often an input that failed is tried again: a count, 1 s apart, or a
-                policy.  Not for generators and web functions.
-            is_generator: whether calling it gives a generator; found out if None.
-            serialized: in strict mode a nested function needs it; no other effect.
-            single_use_containers: checked only.
-            max_inputs: the old name of ``single_use_containers``, and no concurrency.
+                autoscaler chooses: 60 for the last container; for the others about as long
+                as starting a new one would take, or 60 for containers that were needed
+                again late.
+            retries: how often a failed input is tried again: a count, with 1 s between the
+                attempts, or a `Retries` policy.  Not for generators and web functions.
+            is_generator: whether calling the function returns a generator; if None, this is
+                read from the function.
+            serialized: in strict mode, required for a nested function.  No other effect.
+            single_use_containers: checked, without effect.
+            max_inputs: the old name of ``single_use_containers``; it does not set the
+                concurrency.  For concurrency write ``@moorage.concurrent(max_inputs=...)``.
+
+        Raises:
+            InvalidError: if an argument is wrong, or the decorated object is not a function.
         """
         if args:
             raise positional_arguments("app.function", args[0], "@app.function()")
@@ -353,7 +369,7 @@ class App:
             if not callable(raw) or getattr(raw, "_moorage_registered", False):
                 raise InvalidAttributeError(
                     f"app.function() decorates functions, got {raw!r}; "
-                    "write it above a def, once and alone of the app's decorators"
+                    "write it above a def, once and as the only decorator of an app"
                 )
             shown = name or getattr(raw, "__name__", None)
             if not isinstance(shown, str) and not config.strict:
@@ -402,7 +418,7 @@ class App:
 
         return decorate
 
-    # What type checkers know of dataclasses gives `C(k=1)` its types.
+    # With `dataclass_transform`, type checkers know the parameters of `C(k=1)`.
     @hide_our_frames
     @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     def cls(
@@ -443,10 +459,14 @@ class App:
         max_inputs: int | None = None,
         **old_names: Unpack[OldNames],
     ) -> Callable[[C], C]:
-        """Register a class with the app: see `function` for the arguments.
+        """Register a class with the app.  See `function` for the arguments.
+
+        The methods of an instance share its containers and their slots; the instances with
+        equal parameter values share one pool of containers.
 
         Raises:
-            InvalidError: if a method is decorated with ``concurrent``.
+            InvalidError: if an argument is wrong, or a method is decorated with
+                ``concurrent``, which belongs on the class.
         """
         if args:
             raise positional_arguments("app.cls", args[0], "@app.cls()")
@@ -531,7 +551,7 @@ class App:
                 )
             self._classes[raw.__name__] = registered
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
-            self._runs.services.pop(f"{raw.__name__}.*", None)  # of one that had the name before
+            self._runs.services.pop(f"{raw.__name__}.*", None)  # of another class with this name
             if all(p.default is not inspect.Parameter.empty for p in given_parameters(declared)):
                 self._know_default_pool(registered)
             return registered
@@ -539,7 +559,12 @@ class App:
         return decorate
 
     def _check_cloud(self, where: str, given: dict[str, object], *, decorating: bool) -> None:
-        """All at once; in strict mode most of it only when the decorator is applied, as Modal."""
+        """Check the arguments for the cloud.
+
+        This runs twice: when ``app.function(...)`` is called, and when its decorator is
+        applied.  Without strict mode the first checks everything.  In strict mode the first
+        checks `secrets` only, as Modal does, and the second checks everything.
+        """
         if not decorating and config.strict:
             given = {"secrets": given["secrets"]}
         elif decorating:
@@ -551,10 +576,10 @@ class App:
         check_cloud_arguments(where, given)
 
     def _know_default_pool(self, cls: Cls) -> None:
-        """Have a run start the minimum of the pool without arguments, and check its options."""
+        """Register the pool of ``C()``: a run then checks its options and starts its minimum."""
         try:
             service: Any = cls()._service
-        except TypeError:  # a default of another type, which strict mode finds on use
+        except TypeError:  # a default of a wrong type, which strict mode reports on use
             if not config.strict:
                 raise
         else:
@@ -563,10 +588,13 @@ class App:
 
     @hide_our_frames
     def local_entrypoint(self, *args: Never, name: str | None = None) -> EntrypointDecorator:
-        """Register what the program does when it is run from the command line.
+        """Register the function that starts the program's work from the command line.
 
         Args:
-            name: default, the function's.
+            name: the name of the entrypoint; by default the function's own name.
+
+        Raises:
+            InvalidError: if the name is taken, or the decorated object is not a function.
         """
         if args:
             raise positional_arguments("app.local_entrypoint", args[0], "@app.local_entrypoint()")
@@ -584,7 +612,7 @@ class App:
             shown = name or name_of(function)
             if shown in self._entrypoints:
                 raise InvalidError(
-                    f"the local entrypoint {shown!r} is there already; "
+                    f"the local entrypoint {shown!r} is registered already; "
                     'write @app.local_entrypoint(name="...") with another name'
                 )
             entrypoint = self._entrypoints[shown] = LocalEntrypoint(self, function)
@@ -594,12 +622,20 @@ class App:
 
     @hide_our_frames
     def include(self, /, other_app: App, inherit_tags: bool = True) -> App:
-        """Let this app's runs be runs of `other_app` too, and have its functions by name.
+        """Add the functions and classes of `other_app` to this app.
 
-        Functions of the same name: the last one included counts, with a warning.
+        Runs of this app are then runs of `other_app` too.  If both apps have a function or
+        class of the same name, the one of the app that was included last is found by name,
+        and a warning is logged.
+
+        Args:
+            inherit_tags: for the cloud; without effect.
 
         Returns:
             This app.
+
+        Raises:
+            InvalidError: if `other_app` is not an App.
         """
         if not isinstance(other_app, App):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidAttributeError(
@@ -624,7 +660,10 @@ class App:
 
     @property
     def run(self) -> RunMethod[App]:
-        """Scope the app's containers: ``with app.run():`` or ``async with app.run():``."""
+        """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
+
+        `RunMethod.__call__` describes the arguments.
+        """
         return RunMethod(self._runs)
 
     async def _deploy_async(
@@ -649,17 +688,19 @@ class App:
         client: object = None,
         strategy: str = "rolling",
     ) -> App:
-        """Keep the app running in this process, under its name, until `stop`.
+        """Keep the app running in this process, under a name, until `stop`.
 
-        ``Function.from_name`` and ``Cls.from_name`` find it by that name.
-        Another app of the same name is stopped.
+        ``Function.from_name`` and ``Cls.from_name`` find the app by that name.  Another app
+        that is deployed under the name, and under no other name, is stopped.
 
         Args:
-            name: default, the app's.
-            environment_name, tag, client, strategy: accepted; they are the cloud's.
+            name: the name to deploy under; by default the app's own name.
+            strategy: ``"rolling"`` or ``"recreate"``, for the cloud; without effect.
+            environment_name, tag, client: for the cloud; accepted without effect.
 
         Raises:
-            InvalidError: without a name, or inside ``with app.run():``.
+            InvalidError: if there is no name, inside ``with app.run():``, or for another
+                `strategy`.
         """
         return self._deploy(name=name, strategy=strategy)
 
@@ -683,12 +724,14 @@ class App:
 
     @with_aio(_stop_async)
     def stop(self, *, client: object = None) -> None:
-        """End its run: cancel what is left, run the exit hooks, forget its deployed name.
+        """End the app's run and remove the app from the deployments.
+
+        The inputs that are left are cancelled, then the exit hooks run.
 
         Raises:
-            InvalidError: if it does not run.
+            InvalidError: if the app does not run.
         """
-        # In a forked child the app is still deployed, and its run begins with the first call.
+        # In a forked child a deployed app has no run until the first call, but is still deployed.
         if self._runs.run is None and not self._runs.deployed:
             raise InvalidError(
                 f"{self._runs.shown} does not run, so App.stop has no run with an ID to stop; "
@@ -705,13 +748,14 @@ class App:
         environment_name: str | None = None,
         create_if_missing: bool = False,
     ) -> App:
-        """The app that is deployed in this process under `name`.
+        """Return the app that is deployed in this process under `name`.
 
         Args:
-            create_if_missing: deploy an empty one if there is none.
+            create_if_missing: if no app is deployed under `name`, deploy an empty app.
+            client, environment_name: for the cloud; accepted without effect.
 
         Raises:
-            NotFoundError: if there is none.
+            NotFoundError: if no app is deployed under `name`, without `create_if_missing`.
         """
         with deployments.creating:
             try:
@@ -724,17 +768,21 @@ class App:
 
     @MethodWithAio
     def get_tags(self, *, client: object = None) -> dict[str, str]:
-        """The tags it was given."""
+        """Return the tags of the app."""
         return dict(self._tags)
 
     @MethodWithAio
     def set_tags(self, tags: Mapping[str, str], *, client: object = None) -> None:
-        """Give it these tags, in the place of all it had."""
+        """Replace all tags of the app.
+
+        Raises:
+            InvalidError: if `tags` is not a dict of possible names to possible values.
+        """
         check_cloud_arguments("App", {"tags": tags})
         self._tags = dict(tags)
 
     def server(self, *args: object, **kwargs: object) -> Never:
-        """Modal's decorator for HTTP servers, which are not here yet.
+        """Modal's decorator for HTTP servers, which moorage does not have yet.
 
         Raises:
             UnimplementedError: always.
@@ -759,7 +807,7 @@ class App:
 
 
 def _all_methods(name: str) -> Function[..., Any, Any]:
-    """What stands for all methods of a class among the functions of an app."""
+    """Return the entry ``C.*`` for all methods of a class; using it is an error."""
 
     def find() -> Function[Any, Any, Any]:
         raise InvalidError(f"{name}.* stands for all methods of {name}; write {name}().method")
@@ -768,8 +816,8 @@ def _all_methods(name: str) -> Function[..., Any, Any]:
 
 
 def _may_be_entrypoint(found: object) -> bool:
-    """Whether it is the user's own function, and no other decorator's object."""
+    """Whether `found` is the user's own function, and not the object of another decorator."""
     if isinstance(found, Cls) and config.strict:
-        return True  # Modal takes it for a function
+        return True  # Modal accepts a class here
     made = isinstance(found, PartialFunction) or hasattr(found, "_moorage_registered")
     return not made and (callable(found) or isinstance(found, staticmethod | classmethod))

@@ -1,9 +1,10 @@
-"""What the cloud's objects and arguments have in common when they are checked.
+"""Checks and errors that the cloud's objects and arguments share.
 
-Owns the errors of wrong arguments and the checks that several objects share.
-Modal reports some mistakes by accident, as the TypeError or AttributeError of
-whatever line met them.  Ours are `InvalidError` and that builtin error at once,
-so either ``except`` clause finds them.
+Owns the checks that several objects share, and re-exports the errors of wrong arguments.  Modal
+reports some mistakes by accident: as the TypeError or AttributeError of the line that fails.
+Our errors are `InvalidError` and that builtin error at once, so either ``except`` clause works.
+
+Begin at `lenient`, `meant` and `check_name`.
 """
 
 from __future__ import annotations
@@ -22,38 +23,38 @@ from .exception import InvalidUseError as InvalidUseError
 from .exception import InvalidValueError as InvalidValueError
 
 LocalPath: TypeAlias = "str | os.PathLike[str]"
-# A name of an environment variable to its value; None leaves the variable out.
+# Names of environment variables to values; the value None leaves the variable out.
 EnvDict: TypeAlias = Mapping[str, str | None]
 
 
 def lenient(message: str) -> None:
-    """Refuse what Modal would find only later, e.g. when it builds an image.
+    """Refuse a mistake that Modal would find only later, e.g. when it builds an image.
 
     Raises:
-        InvalidError: unless in strict mode, which is silent where Modal is.
+        InvalidError: with `message`, unless in strict mode, which is silent where Modal is.
     """
     if not config.strict:
         raise InvalidError(message)
 
 
 def unimplemented(what: str, instead: str) -> UnimplementedError:
-    """The error of an operation that would have to go to Modal's servers."""
+    """Return the error for the operation `what`, which needs Modal's servers."""
     return UnimplementedError(
-        f"{what} needs Modal's servers, and nothing in this process stands in for it; {instead}"
+        f"{what} needs Modal's servers, which this process does not have; {instead}"
     )
 
 
 def meant(value: object, least: int, most: int | None = None) -> int | None:
-    """The whole number to write instead of `value`, for an error's advice.
+    """Return the whole number to write instead of `value`, for an error's advice.
 
-    None unless it is a number, or a string of one, that is `least` or more once it is
-    whole; `most` bounds it.
+    `value` may be a number or a string of a number; its fraction is cut off, and `most` bounds
+    the result.  None if `value` is neither, or the result is below `least`.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         number = int(float(value))
-    except (ValueError, OverflowError):  # no number, or an infinite one
+    except (ValueError, OverflowError):  # not a number, NaN or infinite
         return None
     if number < least:
         return None
@@ -61,7 +62,7 @@ def meant(value: object, least: int, most: int | None = None) -> int | None:
 
 
 def unchecked(value: object) -> object:
-    """What was really passed, whatever the annotation promises."""
+    """Return `value` typed as `object`: callers may pass other types than the annotation says."""
     return value
 
 
@@ -78,11 +79,18 @@ def is_tuple(value: object) -> TypeGuard[tuple[object, ...]]:
 
 
 def no_constructor(name: str, instead: str) -> NoReturn:
+    """Raise the error for calling a class whose objects come from class methods."""
     raise InvalidError(f"{name}() makes nothing by itself; write {instead}")
 
 
 def check_name(name: object, kind: str, example: str) -> None:
-    """What Modal's deployed objects may be called: 1 to 64 of A-Z a-z 0-9 - . _."""
+    """Refuse a name that Modal refuses for deployed objects.
+
+    A name has 1 to 64 of the characters A-Z a-z 0-9 - . _ and is not like the id of an app.
+
+    Raises:
+        InvalidError: for another name; also a TypeError if `name` is not a str.
+    """
     if not isinstance(name, str):
         raise InvalidArgumentsError(
             f"the name of a {kind} must be a str, got {name!r}; write {example}"
@@ -92,15 +100,19 @@ def check_name(name: object, kind: str, example: str) -> None:
         reason = "is reserved for the ids of apps" if taken else "is not a possible name"
         raise InvalidError(
             f"{name!r} {reason} of {'an' if kind == 'App' else 'a'} {kind}: "
-            "1 to 64 of letters, digits, '-', '.' and '_'; "
+            "a name has 1 to 64 letters, digits, '-', '.' or '_'; "
             f"write {example}"
         )
 
 
 def check_env(where: str, env: object) -> Mapping[str, str | None]:
-    """Names of environment variables to values; nothing is converted."""
+    """Check a dict of environment variables: str to str or None.  Nothing is converted.
+
+    Raises:
+        InvalidError: if `env` is not such a dict.
+    """
     if not is_dict(env):
-        # It may hold secrets, as its values below: the type is enough.
+        # The object, like the values below, may hold secrets: the message shows only its type.
         kind = type(env).__name__
         raise InvalidError(f"{where} must be a dict of str to str or None, got {kind}; {_ENV}")
     checked: dict[str, str | None] = {}
@@ -120,7 +132,11 @@ _ENV: Final = 'write {"NAME": "value"}'
 
 
 def flat_strings(where: str, name: str, values: Iterable[object]) -> list[str]:
-    """Strings, and lists of them, as one list."""
+    """Flatten strings and lists of strings into one list.
+
+    Raises:
+        InvalidError: if a member is not a str.
+    """
     found: list[str] = []
     for value in values:
         group = value if is_list(value) else [value]
@@ -135,7 +151,11 @@ def flat_strings(where: str, name: str, values: Iterable[object]) -> list[str]:
 
 
 def string_list(where: str, value: object) -> list[str]:
-    """A list of strings, and not a tuple or one string."""
+    """Return `value` if it is a list of str; a tuple or a single str is refused.
+
+    Raises:
+        InvalidError: if it is not.
+    """
     given = value if is_list(value) else [None]
     found = [each for each in given if isinstance(each, str)]
     if len(found) != len(given):
@@ -144,7 +164,11 @@ def string_list(where: str, value: object) -> list[str]:
 
 
 def fs_path(where: str, value: object) -> str:
-    """A path as text, of a str or anything with ``__fspath__``."""
+    """Return a path as text, from a str or an object with ``__fspath__``.
+
+    Raises:
+        InvalidArgumentsError: if `value` is neither.
+    """
     if isinstance(value, str | PurePath):
         return os.fspath(value)
     convert: Callable[[], object] | None = getattr(value, "__fspath__", None)
@@ -157,7 +181,11 @@ def fs_path(where: str, value: object) -> str:
 
 
 def iterated(where: str, value: object, advice: str) -> list[object]:
-    """The members of anything that can be iterated."""
+    """Return the members of an iterable as a list.
+
+    Raises:
+        InvalidArgumentsError: if `value` cannot be iterated.
+    """
     if not isinstance(value, Iterable):
         raise InvalidArgumentsError(f"{where} must be a list, got {value!r}; {advice}")
     each: Iterable[object] = value

@@ -1,8 +1,8 @@
-"""``import modal`` means moorage: for this process, when it is asked for.
+"""``import modal`` means moorage: on request, for this process.
 
 Owns the import hook.  ``modal``, and each ``modal.x`` that Modal has too, become the modules of
-this package themselves, not copies: a class is the same class by either name.  All other modules
-of this package are not found under ``modal``, except ``modal.testing``.
+this package themselves, not copies: a class is the same class under either name.  All other
+modules of this package are not found under ``modal``, except ``modal.testing``.
 
 Begin at `install_as_modal`, then `_Finder.find_spec`.
 """
@@ -21,7 +21,7 @@ from .exception import ExecutionError
 
 PACKAGE = __package__ or "moorage"
 
-# The modules of this package that Modal 1.6.4 has too, and the test kit.
+# The modules of this package that Modal 1.6.4 has too, and the test kit (``testing``).
 MODULES: Final = frozenset(
     (
         *("app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "cluster"),
@@ -35,11 +35,11 @@ MODULES: Final = frozenset(
 
 
 class _Alias:
-    """Loads ``modal.x`` by importing ``moorage.x``; see `importlib.abc.Loader`."""
+    """The loader that loads ``modal.x`` by importing ``moorage.x``.  See `importlib.abc.Loader`."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(PACKAGE + spec.name.removeprefix("modal"))
-        # The import system writes the alias's spec into the module: put back below.
+        # The import system replaces `module.__spec__`; `exec_module` restores the original.
         spec.loader_state = module.__spec__
         return module
 
@@ -50,7 +50,7 @@ class _Alias:
 
 
 class _Finder:
-    """Finds ``modal`` and what is below it; see `importlib.abc.MetaPathFinder`."""
+    """The finder of ``modal`` and its modules.  See `importlib.abc.MetaPathFinder`."""
 
     def find_spec(
         self,
@@ -63,7 +63,7 @@ class _Finder:
         own = PACKAGE + fullname.removeprefix("modal")
         try:
             found = importlib.util.find_spec(own)
-        except ModuleNotFoundError:  # its parent is no package
+        except ModuleNotFoundError:  # the parent is not a package
             found = None
         if found is None:
             return None
@@ -79,10 +79,10 @@ _finder = _Finder()
 
 
 def install_as_modal() -> None:
-    """Make ``import modal``, and ``import modal.x``, give moorage in this process.
+    """Make ``import modal`` and ``import modal.x`` import moorage, in this process.
 
-    Done already, it does nothing.  ``MOORAGE_AS_MODAL=1`` in the environment
-    does it when moorage is imported.
+    A second call does nothing.  With ``MOORAGE_AS_MODAL=1`` in the environment, importing
+    moorage does the same.
 
     Raises:
         ExecutionError: if the real modal is imported already.

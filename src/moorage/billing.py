@@ -1,6 +1,6 @@
-"""What a workspace at Modal costs: nothing does, in this process.
+"""The costs of a workspace at Modal.  In this process nothing costs anything.
 
-Owns the names that reports are made with.
+Owns the names with which programs make reports.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INSTEAD = "leave the report out, for what runs in this process is not billed"
 
 @dataclass(frozen=True, slots=True)
 class BillingReportItem:
-    """What one object cost in one interval."""
+    """The cost of one object in one interval."""
 
     object_id: str
     description: str
@@ -31,7 +31,7 @@ class BillingReportItem:
 
 
 class WorkspaceBillingReportItem(TypedDict):
-    """What one object cost in one interval, as `workspace_billing_report` gives it."""
+    """The cost of one object in one interval, as in `workspace_billing_report`."""
 
     object_id: str
     description: str
@@ -50,7 +50,7 @@ def workspace_billing_report(
     tag_names: list[str] | None = None,
     client: Client | None = None,
 ) -> list[WorkspaceBillingReportItem]:
-    """What each object of the workspace cost, by day or hour.
+    """Return the cost of each object of the workspace, by day or hour.
 
     Raises:
         UnimplementedError: always.

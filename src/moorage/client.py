@@ -1,6 +1,6 @@
-"""Modal's connection to its servers: a name that programs annotate and pass on.
+"""Modal's connection to its servers: a name for annotations and arguments.
 
-Owns `Client`, which is accepted wherever Modal accepts one and connects nowhere.
+Owns `Client`, which is accepted wherever Modal accepts one.  It connects nowhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _INSTEAD = "leave out client=..., for nothing in this process connects anywhere"
 
 
 class Client:
-    """A connection to Modal; here it has a server's address and is never opened."""
+    """A connection to Modal.  Here it has a server's address, and is never opened."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Client:
 
     @MethodWithAio
     def close(self) -> None:
-        """Forget the connection; there is none to end."""
+        """Do nothing: there is no open connection."""
         self._closed = True
 
     @MethodWithAio
@@ -63,7 +63,7 @@ class Client:
 
     @staticmethod
     def anonymous(server_url: str) -> EitherContext[Client]:
-        """A client without credentials, for ``with`` and ``async with``."""
+        """Return a client without credentials, for ``with`` and ``async with``."""
         return EitherContext(lambda: Client(server_url, 0, None))
 
     @staticmethod
@@ -74,7 +74,7 @@ class Client:
     @staticmethod
     @FunctionWithAio
     def from_credentials(token_id: str, token_secret: str) -> Client:
-        """A client that would connect with this token; the token is not kept."""
+        """Return a client that would connect with this token.  The token is not kept."""
         return Client("", 0, None)
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Buckets of other clouds, mounted as directories.
 
-Owns `CloudBucketMount`: accepted where a volume is, not mounted in this process.
-Its own checks are made where it is used (see `check`), as Modal makes them.
+Owns `CloudBucketMount`.  Functions accept it where they accept a volume; it is not mounted in this
+process.  As in Modal, its arguments are checked when a function takes it: see `check`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from .secret import Secret
 
 @dataclass
 class CloudBucketMount:
-    """A bucket to mount, and how to sign in to it.
+    """A bucket to mount, and the credentials for it.
 
     Args:
-        bucket_name: the bucket.
-        bucket_endpoint_url: of a service other than AWS's.
-        key_prefix: only objects under it; ends in ``/``.
-        secret: with the credentials of the bucket.
+        bucket_name: the name of the bucket.
+        bucket_endpoint_url: the URL of a service other than AWS's.
+        key_prefix: mount only objects under this prefix, which ends in ``/``.
+        secret: a secret with the credentials of the bucket.
         oidc_auth_role_arn: a role to take instead of a secret.
-        read_only: whether containers may write.
+        read_only: whether containers cannot write.
         requester_pays: whether the reader is billed; needs credentials.
         force_path_style: whether the bucket's name is in the path, not in the host.
     """
@@ -37,10 +37,10 @@ class CloudBucketMount:
     force_path_style: bool = False
 
     def check(self) -> None:
-        """Whether the parts fit together; asked when a function takes the mount.
+        """Check that the arguments go together.  Called when a function takes the mount.
 
         Raises:
-            InvalidError: and a TypeError or ValueError at once, as in Modal.
+            InvalidError: if they do not; also a TypeError or ValueError where Modal raises that.
         """
         if not isinstance(unchecked(self.bucket_name), str):
             raise InvalidArgumentsError(

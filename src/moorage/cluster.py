@@ -1,6 +1,6 @@
 """Clusters: containers at Modal that are scheduled together.
 
-Owns `Cluster`, which only a clustered function at Modal is in.
+Owns `Cluster`, for programs that name it.  Only a clustered function at Modal runs in one.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from .with_aio import MethodWithAio
 
 
 class Cluster(Object):
-    """The containers that one call of a clustered function runs in, at Modal."""
+    """The containers at Modal in which one call of a clustered function runs."""
 
     _made_by = "Cluster.from_context() inside a clustered function"
     _instead = "run one function with .map(), whose inputs share this process"
 
     @staticmethod
     def from_context() -> Cluster:
-        """The cluster that the caller runs in.
+        """Return the cluster in which the caller runs.
 
         Raises:
-            InvalidError: always, for nothing runs in one in this process.
+            InvalidError: always, because this process has no clusters.
         """
         raise InvalidError(
             "nothing runs in a cluster in this process; run a clustered function with Modal, "

@@ -1,49 +1,51 @@
 """Settings of the whole process, read once from the environment.
 
-Owns defaults that have no better place; anything that belongs to one function
-or one run is an argument there.  Any layer may read it.
+Owns defaults that have no better place; a setting of one function or one run is an argument
+there.  Programs may assign these names at any time; any layer may read them.
 """
 
 from __future__ import annotations
 
 import os
 
-# Refuse what Modal refuses, instead of accepting it with a warning.
+# Strict mode: refuse what Modal refuses, instead of accepting it with a warning.  True if
+# MOORAGE_STRICT is set to anything but "" or "0" when moorage is imported.
 strict: bool = os.environ.get("MOORAGE_STRICT", "") not in ("", "0")
 
-# Room for the containers of all pools of this process (see runtime/pools/capacity.py).
+# The most containers, and the most sync slots, over all pools of this process (see
+# runtime/pools/capacity.py).
 max_containers: int = 32
 max_sync_slots: int = 512
 
-# Seconds an input may run, as in Modal.
+# Seconds an input may run if its function sets no timeout, as in Modal.
 default_timeout: float = 300.0
 
-# Seconds an idle container is kept where nothing says so; None: the autoscaler chooses,
-# 60 for the last container, as in Modal, and mostly less for others.
+# Seconds an idle container is kept if its function sets no scaledown_window.  None: the
+# autoscaler chooses, 60 for the last container, as in Modal, and mostly less for the others.
 default_scaledown_window: float | None = None
 
-# Seconds that leaving a run waits for inputs and exit hooks, all together.
+# Seconds that leaving a run waits for inputs and exit hooks, in all.  Read when a run begins.
 exit_grace: float = 5.0
 
-# Seconds after its cancel that InputCancellation is raised in a synchronous input
-# that still runs; None for never, as if all were `cooperative`.
+# Seconds between the cancel of a sync input and InputCancellation, which is raised in the input
+# if it still runs; None for never, as if every function were `cooperative`.
 cancel_grace: float | None = 0.1
 
-# Seconds after which a container is given up that holds an input which was answered
-# (cancelled, or out of time) and does not end.
+# Seconds after which a container is given up because of an abandoned input: an input whose caller
+# was answered (it was cancelled, or timed out) while its code still runs and holds the slot.
 abandoned_seconds: float = 30.0
-# Seconds from the warning about awaiting inputs that wait for one another to the
-# DeadlockError: they may have timeouts of their own.  Blocking ones get it at once.
+
+# Seconds between the warning about async inputs that wait for each other and the DeadlockError,
+# because their code may have timeouts of its own.  A cycle of sync inputs gets the error at once.
 deadlock_grace: float = 5.0
 
-
-# Seconds for which an async input may block its container's event loop before the
-# log says so, once for each function, with the line it is at; None for no watch.
-# Read when a container starts.
+# Seconds that an async input may block its container's event loop before a warning is logged,
+# once for each function, with the line at which the loop is blocked; None for no watch.  Read
+# when a container starts.
 slow_loop_seconds: float | None = None
 
-# A spawned call whose id was given out is found by it until this many seconds after the
-# call settled, and while no more than so many others that can be found have settled since.
-# Both hold by themselves, whatever else is called.
+# How long a spawned call whose id was read can be found by that id after the call settled: for
+# `findable_seconds`, and while at most `findable_calls` other findable calls have settled since.
+# Each of the two limits holds on its own.
 findable_seconds: float = 600.0
 findable_calls: int = 10_000

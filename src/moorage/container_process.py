@@ -1,6 +1,6 @@
-"""A process in a sandbox: a name to annotate with.
+"""A process in a sandbox: a name for annotations.
 
-Owns `ContainerProcess`.  There are no sandboxes here, so none is made.
+Owns `ContainerProcess`.  There are no sandboxes in this process, so no object of it is made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _INSTEAD = "use subprocess.Popen"
 
 
 class ContainerProcess(Generic[T]):
-    """What ``sandbox.exec(...)`` gives at Modal."""
+    """The type of ``sandbox.exec(...)`` at Modal."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise unimplemented("ContainerProcess", _INSTEAD)

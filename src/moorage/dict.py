@@ -1,7 +1,10 @@
 """Dicts: key-value stores at Modal that containers share.
 
-Owns `Dict`.  A placeholder holds nothing, and every operation on its contents
-raises `UnimplementedError`: containers here share one process, and a plain dict.
+Owns `Dict`, a placeholder; users make it.  A `Dict` holds nothing, and every operation on its
+contents raises `UnimplementedError`.  Containers here share one process, so a plain ``dict`` does
+the same.
+
+Begin at `Dict.from_name`.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ _INSTEAD = "use a plain dict of the module, with a threading.Lock where function
 
 
 class DictManager(Manager["Dict"]):
-    """The dicts at Modal: `Dict.objects`."""
+    """Lists and deletes the dicts at Modal: the type of `Dict.objects`."""
 
     @MethodWithAio
     def create(
@@ -35,7 +38,7 @@ class DictManager(Manager["Dict"]):
 
 
 class Dict(Object):
-    """A key-value store at Modal: may be named and passed on here, not used."""
+    """A key-value store at Modal.  Here it can be named and passed on, but not used."""
 
     _made_by = 'Dict.from_name("my-dict", create_if_missing=True)'
     _instead = _INSTEAD
@@ -46,7 +49,7 @@ class Dict(Object):
 
     @property
     def name(self) -> str | None:
-        """The name it was given; None unless made by `from_name`."""
+        """The name given to `from_name`; None for an object made in another way."""
         return self._name
 
     @staticmethod
@@ -60,7 +63,7 @@ class Dict(Object):
         """Name a dict.
 
         Raises:
-            InvalidError: if it is no possible name.
+            InvalidError: if `name` is not a possible name; see `arguments.check_name`.
         """
         check_name(name, "Dict", Dict._made_by)
         return Dict._named(name, environment_name)
@@ -73,7 +76,7 @@ class Dict(Object):
     @staticmethod
     @ContextWithAio
     def ephemeral(*, client: Client | None = None, environment_name: str | None = None) -> Dict:
-        """A dict for the time of a ``with`` or ``async with``."""
+        """Return a context manager with a dict without a name, for ``with`` or ``async with``."""
         return Dict._new("Dict.ephemeral()")
 
     @MethodWithAio
@@ -124,7 +127,7 @@ class Dict(Object):
     def __contains__(self, key: object) -> bool:
         raise self._unimplemented("__contains__")
 
-    # Without it, iter() would go through __getitem__ and find a different error.
+    # Without this method, iter() would call __getitem__, which raises a different error.
     def __iter__(self) -> Iterator[Any]:
         raise self._unimplemented("__iter__")
 

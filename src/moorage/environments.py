@@ -1,6 +1,7 @@
 """Environments: the parts of a workspace at Modal.
 
-Owns `Environment`.  It may be named; its members and apps are at Modal.
+Owns `Environment`, a placeholder, which can be named.  Its members and apps are at Modal: an
+operation on them raises `UnimplementedError`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _INSTEAD = "leave environments out, for there is one process and no account"
 
 
 class EnvironmentManager:
-    """The environments at Modal: `Environment.objects`."""
+    """Lists and deletes the environments at Modal: the type of `Environment.objects`."""
 
     @MethodWithAio
     def create(
@@ -46,7 +47,7 @@ class EnvironmentManager:
 
 
 class Environment(Object):
-    """A part of a workspace at Modal: a name, without effect in this process."""
+    """A part of a workspace at Modal.  Here it is a name without effect."""
 
     _made_by = 'Environment.from_name("main")'
     _instead = _INSTEAD
@@ -57,12 +58,12 @@ class Environment(Object):
 
     @property
     def name(self) -> str | None:
-        """The name it was given; None unless made by `from_name`."""
+        """The name given to `from_name`; None for an object made in another way."""
         return self._name
 
     @staticmethod
     def from_context(*, client: Client | None = None) -> Environment:
-        """The environment that is configured; none is."""
+        """Return the configured environment: one without a name, because none is configured."""
         return Environment._new("Environment.from_context()")
 
     @staticmethod
@@ -72,15 +73,15 @@ class Environment(Object):
         """Name an environment.
 
         Raises:
-            InvalidError: if it is no possible name.
+            InvalidError: if `name` is not a possible name; see `arguments.check_name`.
         """
         advice = f"write {Environment._made_by}"
         if not isinstance(unchecked(name), str):
             raise InvalidArgumentsError(f"an environment's name is a str, got {name!r}; {advice}")
         if name.startswith("en-") or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9\-_]{0,63}", name):
             raise InvalidError(
-                "an environment's name is 1 to 64 of letters, digits, '-' and '_', begins with "
-                f"a letter or digit, and not with 'en-', got {name!r}; {advice}"
+                "an environment's name has 1 to 64 letters, digits, '-' or '_', and begins with "
+                f"a letter or digit, but not with 'en-', got {name!r}; {advice}"
             )
         return Environment._named(name, None, prefix="")
 
@@ -102,7 +103,7 @@ class Environment(Object):
 
 
 class EnvironmentRolesManager(Part):
-    """Who may do what in an environment."""
+    """The roles of the members of an environment, at Modal."""
 
     @MethodWithAio
     def list(self, *, exclude_default: bool = False) -> dict[str, dict[str, str]]:
@@ -119,7 +120,7 @@ class EnvironmentRolesManager(Part):
 
 
 class EnvironmentMembersManager(EnvironmentRolesManager):
-    """Who is in an environment."""
+    """The members of an environment, at Modal."""
 
     @MethodWithAio
     def remove(
@@ -129,7 +130,7 @@ class EnvironmentMembersManager(EnvironmentRolesManager):
 
 
 class EnvironmentAppsManager(Part):
-    """The apps of an environment."""
+    """The apps of an environment, at Modal."""
 
     @MethodWithAio
     def list(self) -> list[object]:
@@ -137,7 +138,7 @@ class EnvironmentAppsManager(Part):
 
 
 class EnvironmentBillingManager(Part):
-    """What an environment costs."""
+    """The costs of an environment, at Modal."""
 
     @MethodWithAio
     def report(

@@ -1,11 +1,13 @@
 """The errors of the library, under Modal's names and in Modal's hierarchy.
 
-Owns no state and imports nothing, so every layer may raise these.  The last
-line of each message says what to write instead.  ``TimeoutError`` and
-``ConnectionError`` are not the builtins of those names, as in Modal.
+Owns no state and imports nothing, so every layer may raise these errors.  The last line of each
+message says what to write instead.  As in Modal, ``TimeoutError`` and ``ConnectionError`` are not
+the builtins of the same names.
 
-Many classes are about a service that is not here.  They are never raised by
-this library; they exist so that a program which catches them still imports.
+Many classes are about Modal's service, which is not in this process.  This library never raises
+them; they exist so that a program which catches them can import them.
+
+Begin at `InvalidError`, then `RemoteError`, then `TimeoutError`.
 """
 
 from __future__ import annotations
@@ -15,67 +17,85 @@ class Error(Exception):
     """Base of the errors that this library raises."""
 
 
-# What was written, or asked for at the wrong time.
+# Mistakes in what is written, and requests at the wrong time.
 
 
 class InvalidError(Error):
-    """Something was written that cannot work; the message says what to write."""
+    """A value or a use is wrong; the message says what to write instead."""
 
 
 class InvalidArgumentsError(InvalidError, TypeError):
-    """A decorator was given what it does not take; both, as in Modal."""
+    """A function was given an argument that it does not take.  Also a TypeError, as in Modal."""
 
 
 class LocalFunctionError(InvalidError):
-    """A function or class made inside of a function, without ``serialized=True``; strict only."""
+    """A function or class is defined inside a function, without ``serialized=True``.
+
+    Raised in strict mode only.
+    """
 
 
 class InvalidValueError(InvalidError, ValueError):
-    """An argument has the right type and an impossible value; both, where Modal has the latter."""
+    """An argument has the right type and an impossible value.
+
+    Also a ValueError, which Modal raises there.
+    """
 
 
 class InvalidAttributeError(InvalidError, AttributeError):
-    """An argument is of a type that lacks what is asked of it; both, as above."""
+    """An argument has a type without a needed attribute.
+
+    Also an AttributeError, which Modal raises there.
+    """
 
 
 class InvalidUseError(InvalidError, RuntimeError):
-    """A class was called that is made by its class methods; both, as above."""
+    """A class or function was used in a place where it cannot be used.
+
+    Also a RuntimeError, which Modal raises there.
+    """
 
 
 class InvalidIndexError(InvalidError, IndexError):
-    """A call has no input at that index."""
+    """A call has no input at the given index.  Also an IndexError."""
 
 
 class InvalidLengthError(InvalidError, IndexError):
-    """A tuple has too few parts; both, as above."""
+    """A tuple has too few parts.  Also an IndexError, which Modal raises there."""
 
 
 class InvalidInfinityError(InvalidError, OverflowError):
-    """A number has no end; both, as above."""
+    """A number is infinite.  Also an OverflowError, which Modal raises there."""
 
 
 class InvalidDomainsError(InvalidError, AssertionError):
-    """A single string where a list of domains was wanted; both, as above."""
+    """A single string was given instead of a list of domains.
+
+    Also an AssertionError, which Modal raises there.
+    """
 
 
 class ConflictError(InvalidError):
-    """What was asked does not fit the present state, e.g. a second run of a running app."""
+    """A request does not fit the present state of its object; here for programs that catch it."""
 
 
 class ExecutionError(Error):
-    """The request came at a time when it cannot be served, e.g. after its run ended."""
+    """A request came when it cannot be served, e.g. a call after its run ended."""
 
 
 class NotInContainerError(InvalidError, AssertionError):
-    """Asked of the container that runs an input, where none runs; both, as above."""
+    """Code outside of any input used a function that belongs to an input's container.
+
+    Also an AssertionError, which Modal raises there.
+    """
 
 
 class AlreadyExistsError(Error):
-    """An object of that name exists already."""
+    """An object of the same name exists already."""
 
 
 class NotFoundError(Error):
-    """Nothing of that name or id is known in this process."""
+    """This process has no object of the given name or id."""
 
 
 class UnimplementedError(Error):
@@ -83,18 +103,18 @@ class UnimplementedError(Error):
 
 
 class ResourceExhaustedError(Error):
-    """A bound of this process was reached, e.g. a function's ``max_backlog``."""
+    """A limit of this process was reached, e.g. the ``max_backlog`` of a function."""
 
 
-# What became of an input.
+# Outcomes of an input.
 
 
 class RemoteError(Error):
-    """An input ended without a result that its caller could be given.
+    """An input ended without a result and without an exception that the caller can receive.
 
-    Raised for what must not travel as itself: SystemExit, KeyboardInterrupt,
-    GeneratorExit, StopIteration and CancelledError that leave user code arrive
-    as a RemoteError with the original as its ``__cause__``.
+    SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration and CancelledError must not be
+    raised in the caller themselves.  When one of them leaves user code, the caller gets a
+    RemoteError with the original as its ``__cause__``.
     """
 
 
@@ -103,29 +123,32 @@ class InputCancelledError(RemoteError):
 
 
 class InputCancellation(BaseException):
-    """Raised inside a synchronous input that was cancelled.
+    """Raised inside a sync input that was cancelled.
 
-    A BaseException, like ``asyncio.CancelledError``, so that ``except Exception``
-    does not swallow it.
+    A BaseException, like ``asyncio.CancelledError``, so that ``except Exception`` does not
+    swallow it.
     """
 
 
 class SerializationError(Error):
-    """A value could not be pickled (only where values are pickled at all)."""
+    """A value could not be pickled.  Raised only in a run with ``serialize=True``."""
 
 
 class UnpicklableError(SerializationError, TypeError):
-    """An argument or a result could not be pickled; both, as Modal mostly raises the latter."""
+    """An argument or a result could not be pickled.
+
+    Also a TypeError, which Modal mostly raises there.
+    """
 
 
 class DeserializationError(Error):
-    """A pickled value could not be read back."""
+    """A pickled value could not be unpickled."""
 
 
 class UserCodeException(Exception):
-    """Wraps a user's exception in the results of a map; here for programs that look for it.
+    """Modal's wrapper of a user's exception in the results of a map.
 
-    Results here hold the exception itself.
+    Results of this library hold the exception itself; here for programs that catch it.
     """
 
     def __init__(self, exc: BaseException) -> None:
@@ -133,26 +156,29 @@ class UserCodeException(Exception):
         self.exc: BaseException = exc
 
 
-# Time that ran out.
+# Timeouts.
 
 
 class TimeoutError(Error):
-    """Base of the errors about time that ran out."""
+    """Base of the errors about timeouts."""
 
 
 class FunctionTimeoutError(TimeoutError):
-    """The input ran for longer than its function's ``timeout``.
+    """The input ran longer than the ``timeout`` of its function.
 
-    Or the container that it waited for took longer to start than ``startup_timeout``.
+    Also raised if the container for the input took longer than ``startup_timeout`` to start.
     """
 
 
 class QueueTimeoutError(TimeoutError):
-    """The input waited for a slot for its function's ``queue_timeout``; it did not run."""
+    """The input waited for a slot longer than the ``queue_timeout`` of its function.
+
+    This attempt did not run.
+    """
 
 
 class OutputExpiredError(TimeoutError):
-    """The result was kept for its time and is gone."""
+    """The result is not kept any more: too much time, or too many other calls, have passed."""
 
 
 class ExecTimeoutError(TimeoutError):
@@ -175,7 +201,7 @@ class InteractiveTimeoutError(TimeoutError):
     """An interactive session did not begin in time; here for programs that catch it."""
 
 
-# The service, which is not here.
+# About Modal's service, which is not in this process.
 
 
 class AuthError(Error):
@@ -195,11 +221,11 @@ class ServiceError(Error):
 
 
 class InternalError(Error):
-    """The service failed inside; here for programs that catch it."""
+    """The service had an internal failure; here for programs that catch it."""
 
 
 class InternalFailure(Error):
-    """The service failed inside and may be asked again; here for programs that catch it."""
+    """The service had an internal failure; a retry may work; here for programs that catch it."""
 
 
 class DataLossError(Error):
@@ -207,7 +233,7 @@ class DataLossError(Error):
 
 
 class ClientClosed(Error):
-    """A client was used after its end; here for programs that catch it."""
+    """A client was used after it was closed; here for programs that catch it."""
 
 
 class RequestSizeError(Error):
@@ -239,7 +265,7 @@ class SnapshotCreationError(Error):
 
 
 class SandboxTerminatedError(Error):
-    """A sandbox was ended from outside; here for programs that catch it."""
+    """A sandbox was terminated from outside; here for programs that catch it."""
 
 
 class SandboxFilesystemError(Error):
@@ -247,27 +273,27 @@ class SandboxFilesystemError(Error):
 
 
 class SandboxFilesystemNotFoundError(SandboxFilesystemError):
-    """No such file in a sandbox; here for programs that catch it."""
+    """A file does not exist in a sandbox; here for programs that catch it."""
 
 
 class SandboxFilesystemPathAlreadyExistsError(SandboxFilesystemError):
-    """The path in a sandbox is taken; here for programs that catch it."""
+    """The path in a sandbox exists already; here for programs that catch it."""
 
 
 class SandboxFilesystemIsADirectoryError(SandboxFilesystemError):
-    """A file was wanted in a sandbox; here for programs that catch it."""
+    """A path in a sandbox is a directory, not a file; here for programs that catch it."""
 
 
 class SandboxFilesystemNotADirectoryError(SandboxFilesystemError):
-    """A directory was wanted in a sandbox; here for programs that catch it."""
+    """A path in a sandbox is not a directory; here for programs that catch it."""
 
 
 class SandboxFilesystemDirectoryNotEmptyError(SandboxFilesystemError):
-    """A directory in a sandbox still holds files; here for programs that catch it."""
+    """A directory in a sandbox is not empty; here for programs that catch it."""
 
 
 class SandboxFilesystemPermissionError(SandboxFilesystemError):
-    """A sandbox refused the access to a file; here for programs that catch it."""
+    """A sandbox refused access to a file; here for programs that catch it."""
 
 
 class SandboxFilesystemFileTooLargeError(SandboxFilesystemError):
@@ -278,9 +304,9 @@ class SandboxFilesystemFileTooLargeError(SandboxFilesystemError):
 
 
 class DeprecationError(UserWarning):
-    """A spelling that Modal renamed: raised in strict mode, otherwise a warning.
+    """An old name or use that Modal replaced: raised in strict mode, otherwise a warning.
 
-    A UserWarning, so that Python's default filters show it wherever it happens.
+    A UserWarning, so that Python's default filters show the warning in every module.
     """
 
 
@@ -289,26 +315,27 @@ class AsyncUsageWarning(UserWarning):
 
 
 class ServerWarning(UserWarning):
-    """The service had something to say; here for programs that filter it."""
+    """The service sent a warning; here for programs that filter it."""
 
 
 class InternalAPIWarning(UserWarning):
     """A private interface of the service was used; here for programs that filter it."""
 
 
-# Ours alone.
+# Errors that Modal does not have.
 
 
 class DeadlockError(RemoteError):
-    """The input could never get a slot: all were held by inputs that wait for it.
+    """The input could never get a slot, because the inputs in all slots wait for the input.
 
-    Also raised where inputs wait for one another with none of them queued.
+    Also raised when running inputs wait for each other and none of them is queued.  The message
+    names the cycle.
     """
 
 
 class ClockStuckError(Error):
-    """Virtual time could not move on; the message names who held it up."""
+    """Virtual time could not advance; the message names the participants that held it up."""
 
 
 class SequenceError(Error):
-    """A step of a `testing.Sequencer` cannot have its turn, or had it before."""
+    """A step of a `testing.Sequencer` can never have its turn, or had its turn before."""

@@ -1,8 +1,10 @@
 """Experimental: what code that runs in a container may ask of its container.
 
-Owns Modal's ``modal.experimental`` functions that mean something in process:
-the container's own concurrency, and the deployed apps.  The others are named,
-and say what there is instead.
+Owns the functions of Modal's ``modal.experimental`` that mean something in one process: the
+concurrency of the current container, and the deployed apps.  For the other names, the error says
+what to use instead.
+
+Begin at `set_local_input_concurrency`.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def _container(name: str, error: type[InvalidError] = NotInContainerError) -> Co
 
 @hide_our_frames
 def get_local_input_concurrency() -> int:
-    """How many inputs this container may run now: the larger of its limit and what runs.
+    """Return how many inputs this container may run now.
+
+    This is the limit of the container, or the number of inputs in its slots if that is larger.
 
     Raises:
         InvalidError: outside of any input.
@@ -51,21 +55,21 @@ def get_local_input_concurrency() -> int:
 
 @hide_our_frames
 def set_local_input_concurrency(concurrency: int) -> None:
-    """Set how many inputs this container may run, from 1 to its max_inputs.
+    """Set the limit of this container: how many inputs it may run at once.
 
-    A number beyond these is brought within, a fraction is cut off.  Interrupts
-    nothing: while more run than are allowed, no further one starts.  From then on
-    the container is filled up to that number, and its ``target_inputs`` says nothing
-    any more.
+    The limit is from 1 to `max_inputs`: a number outside is replaced by the nearest bound, and
+    a fraction is cut off.  Nothing is interrupted: while more inputs run than the new limit
+    allows, no other input starts.  From then on the pool fills the container up to the new
+    limit, and ``target_inputs`` does not apply to this container any more.
 
     Raises:
-        InvalidError: outside of any input, or for what is no number.
+        InvalidError: outside of any input, or if `concurrency` is not a number.
     """
     container = _container("set_local_input_concurrency")
     given: object = concurrency
     try:
         number = None if isinstance(given, str) else int(concurrency)
-    except (TypeError, ValueError, OverflowError):  # no number, or none that is finite
+    except (TypeError, ValueError, OverflowError):  # not a number, or not a finite one
         number = None
     if number is None:
         raise InvalidArgumentsError(
@@ -77,7 +81,7 @@ def set_local_input_concurrency(concurrency: int) -> None:
 
 @hide_our_frames
 def stop_fetching_inputs() -> None:
-    """Take no more inputs in this container; it ends when those it has are done.
+    """Give this container no more inputs.  The container ends when its inputs have ended.
 
     Raises:
         InvalidError: outside of any input.
@@ -88,7 +92,7 @@ def stop_fetching_inputs() -> None:
 
 @hide_our_frames
 def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
-    """The old place of ``clustered``: accepted with a warning, in strict mode too."""
+    """The old place of ``moorage.clustered``: works with a warning, also in strict mode."""
     if args:
         raise positional_arguments("experimental.clustered", args[0], "@moorage.clustered(size=2)")
     warn(
@@ -109,7 +113,7 @@ def stop_app(name: str, *, environment_name: str | None = None, client: object =
     """Stop the app that is deployed in this process under `name`.
 
     Raises:
-        NotFoundError: if there is none.
+        NotFoundError: if no app is deployed under `name`.
     """
     deployments.find(name).stop()
 
@@ -118,10 +122,10 @@ def stop_app(name: str, *, environment_name: str | None = None, client: object =
 def get_app_objects(
     app_name: str, *, environment_name: str | None = None, client: object = None
 ) -> dict[str, Any]:
-    """The functions and classes of the app that is deployed under `app_name`, by name.
+    """Return the functions and classes of the app that is deployed under `app_name`, by name.
 
     Raises:
-        NotFoundError: if there is none.
+        NotFoundError: if no app is deployed under `app_name`.
     """
     app = deployments.find(app_name)
     return {**app._functions_by_name(), **app._classes_by_name()}

@@ -1,10 +1,12 @@
-"""Which files a pattern means: the rules of .dockerignore files, for ``ignore=``.
+"""The files that a pattern means: the rules of .dockerignore files, for ``ignore=``.
 
-Owns `FilePatternMatcher`, which really works here.  The rules are those of
-Docker's documentation of .dockerignore files: patterns are relative to the
-root; ``*`` and ``?`` stay within a directory, ``**`` crosses any number of them;
-what matches a directory matches all that is in it; ``!`` makes an exception; of
-the patterns that match, the last one decides.
+Owns `FilePatternMatcher`, which works here as in Modal.  Users and ``image.py`` make it.  The
+rules are those of Docker's documentation of .dockerignore files: patterns are relative to the
+root; ``*`` and ``?`` stay within a directory, ``**`` crosses any number of directories; a pattern
+that matches a directory matches everything in it; ``!`` makes an exception; of the patterns that
+match a path, the last one decides.
+
+Begin at `FilePatternMatcher`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from .arguments import InvalidAttributeError, InvalidValueError, lenient, unchec
 
 
 class Pattern:
-    """One line of the rules: a pattern, and whether it makes an exception."""
+    """One line of a .dockerignore file: a pattern, and whether it makes an exception."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -30,11 +32,11 @@ class Pattern:
             raise InvalidValueError(
                 f'Illegal exclusion pattern: "{text}" excepts nothing; write "!keep.txt"'
             )
-        # Relative to the root, whether it begins with a slash or not.
+        # A pattern is relative to the root, with or without a leading slash.
         self._expression = _expression(posixpath.normpath(path).lstrip("/"), text)
 
     def match(self, path: str) -> bool:
-        """Whether the path, or a directory it is in, is meant."""
+        """Whether a pattern matches the path or one of its parent directories."""
         while True:
             if self._expression.fullmatch(path):
                 return True
@@ -48,7 +50,7 @@ class Pattern:
 
 def _expression(path: str, text: str) -> re.Pattern[str]:
     if path.startswith("**") and not re.search(r"[*?\[\\]", path[2:]):
-        # `**.py` is not a directory and a name: anything that ends so is meant.
+        # `**.py` is not a directory part: it matches every path that ends in `.py`.
         ending = path[2:].lstrip("/")
         anything = ".*" if ending == path[2:] else "(?:.*/)?"
         return re.compile(anything + re.escape(ending) if path[2:].strip("/") else ".*", re.DOTALL)
@@ -59,7 +61,7 @@ def _expression(path: str, text: str) -> re.Pattern[str]:
             at += 2
             if path.startswith("/", at):
                 at += 1
-            # Nothing, or any number of whole directories; at the end, anything.
+            # `**` matches any number of whole directories, also none; at the end, anything.
             parts.append(".*" if at >= len(path) else "(?:.*/)?")
             continue
         char = path[at]
@@ -72,7 +74,7 @@ def _expression(path: str, text: str) -> re.Pattern[str]:
             parts.append(re.escape(path[at]))
             at += 1
         elif char == "[":
-            # A class of characters; a bracket right at its beginning is one of them.
+            # A class of characters.  A closing bracket at its beginning belongs to the class.
             inside = re.compile(r"(\^?)((?:\\.|[^\\])(?:\\.|[^\\\]])*)\]", re.DOTALL).match(
                 path, at
             )
@@ -93,17 +95,17 @@ def _expression(path: str, text: str) -> re.Pattern[str]:
 
 
 class _Matcher:
-    """What can say of a path whether it is meant, and be inverted by ``~``."""
+    """The base of matchers: a function from paths to bool; ``~`` inverts it."""
 
     def can_prune_directories(self) -> bool:
-        """Whether all that is in a directory that matches matches too."""
+        """Whether everything in a matching directory matches, so that it need not be searched."""
         return False
 
     def __call__(self, file_path: Path) -> bool:
         raise NotImplementedError
 
     def __invert__(self) -> _Matcher:
-        """A matcher of just the other paths."""
+        """Return a matcher of exactly the other paths."""
         return _Predicate(lambda path: not self(path))
 
 
@@ -116,12 +118,12 @@ class _Predicate(_Matcher):
 
 
 class FilePatternMatcher(_Matcher):
-    """Tells the paths that patterns mean: ``FilePatternMatcher("**/*.py")(Path("a.py"))``.
+    """Says whether patterns match a path: ``FilePatternMatcher("**/*.py")(Path("a.py"))``.
 
-    Patterns are read when the first path is asked about.
+    The patterns are read when the matcher is called the first time, not when it is made.
 
     Raises:
-        ValueError: then, for a pattern that means nothing, as in Modal.
+        ValueError: on that first call, for a pattern without a meaning, as in Modal.
     """
 
     def __init__(self, *pattern: str) -> None:
@@ -135,14 +137,14 @@ class FilePatternMatcher(_Matcher):
 
     @classmethod
     def from_file(cls, file_path: str | PathLike[str]) -> FilePatternMatcher:
-        """A matcher of the patterns in a file, one a line, which is read when first needed."""
+        """Return a matcher of the patterns in a file, one per line.  Read on the first call."""
         made = cls()
         made._read = lambda: Path(file_path).read_text("utf-8").splitlines()
         return made
 
     @cached_property
     def patterns(self) -> list[Pattern]:
-        """The patterns in their order, without empty ones."""
+        """The patterns in order, without empty lines."""
         found: list[Pattern] = []
         for each in self._read():
             if not isinstance(unchecked(each), str):
@@ -170,5 +172,5 @@ class FilePatternMatcher(_Matcher):
         return f"FilePatternMatcher({', '.join(repr(each.text) for each in self.patterns)})"
 
 
-# What add_local_python_source() leaves out unless told otherwise.
+# The default of `ignore` in `Image.add_local_python_source`.
 NON_PYTHON_FILES: _Matcher = ~FilePatternMatcher("**/*.py")

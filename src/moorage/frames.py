@@ -1,9 +1,11 @@
 """Errors and warnings that point at the user's line.
 
-Owns what public functions do with their own frames: an error leaves them with
-one frame of ours instead of all, an argument that they do not take becomes an
-error that says what to write, and a warning is about the line that called.
-What crosses from user code to a caller is owned by ``runtime/outcome.py``.
+Owns how public functions hide their own frames: an error leaves them with one frame of ours
+instead of all; an unexpected argument becomes an error that says what to write; a warning names
+the user's line that called.  Every public function uses this file.  ``runtime/outcome.py`` owns
+the errors that cross from user code to a caller.
+
+Begin at `hide_our_frames`, then `without_our_frames`, then `wrong_arguments`.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ E = TypeVar("E", bound=BaseException)
 
 
 def without_our_frames(error: E) -> E:
-    """`error` without the frames of ours that it starts with, to be raised once more.
+    """Return `error` without its leading frames of ours, for the caller to raise again.
 
-    One of another kind that comes from further in than the frame which raises it
-    once more, and has no frame of the user's, keeps all: it is a fault here.
+    An error keeps all its frames if it is not one of this library's errors, has no frame of
+    the user's, and was raised deeper than in the frame that raises it again: then it is a bug
+    of this library, and the frames show where.
     """
     traceback = error.__traceback__
     frames = user_frames(traceback)
@@ -39,18 +42,18 @@ def without_our_frames(error: E) -> E:
 
 
 def hide_our_frames(function: F) -> F:
-    """`function`, whose errors leave it with one frame of ours instead of all.
+    """Wrap `function` so that its errors leave it with one frame of ours instead of all.
 
-    Arguments that it does not take are an `InvalidArgumentsError`.  What the
-    user's code raises keeps the user's frames.
+    Arguments that `function` does not take raise `InvalidArgumentsError`.  An exception of the
+    user's code keeps the user's frames.
     """
     return _hide_our_frames(function, shown_name(function), "")
 
 
 def hide_our_frames_as(name: str, unknown: str = "") -> Callable[[F], F]:
-    """As `hide_our_frames`, for a function that users know as `name`.
+    """Like `hide_our_frames`, for a function that users know as `name`.
 
-    `unknown` says what to write instead of a keyword argument that is none.
+    `unknown` is the advice for an unknown keyword argument.
     """
     return lambda function: _hide_our_frames(function, name, unknown)
 
@@ -71,16 +74,16 @@ def _hide_our_frames(function: F, name: str, unknown: str) -> F:
 
 
 def is_about_arguments(error: TypeError) -> bool:
-    """Whether the call that was just tried failed, and not something in the function."""
+    """Whether Python refused the call itself, so that no code of the function ran."""
     return error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 
 def shown_name(function: Callable[..., Any]) -> str:
-    """What users call it: ``App.function`` is ``app.function``."""
+    """Return the function's name for users: ``App.function`` is ``app.function``."""
     qualname: str = getattr(function, "__qualname__", "") or type(function).__name__
     name = qualname.removesuffix(".__init__")
     owner, _, last = name.rpartition(".")
-    if last == "_update_autoscaler":  # of an instance, whose attributes are its methods
+    if last == "_update_autoscaler":  # the name on an instance, where attributes are user methods
         last = "update_autoscaler"
     return last if owner != "App" else f"app.{last}"
 
@@ -92,7 +95,7 @@ def wrong_arguments(
     kwargs: dict[str, Any],
     unknown: str = "",
 ) -> InvalidArgumentsError:
-    """The error of a call of `function` that Python refused."""
+    """Return the error for a call of `function` whose arguments Python refused."""
     parameters = Real.signature(function).parameters
     named = [n for n, p in parameters.items() if p.kind in _NAMED and n != "self"]
     for key in kwargs:
@@ -115,7 +118,7 @@ def wrong_arguments(
     if missing and len(given) < len(required):
         return InvalidArgumentsError(f"{name} needs {' and '.join(missing)}; write {written}")
     return InvalidArgumentsError(
-        f"{name} got more arguments than it takes, or one twice; write {written}"
+        f"{name} got more arguments than it takes, or one argument twice; write {written}"
     )
 
 
@@ -126,7 +129,11 @@ _NAMED: Final = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR
 def unknown_keyword(
     where: str, name: str, known: Iterable[str], instead: str = ""
 ) -> InvalidArgumentsError:
-    """The error of a keyword argument that is none: the nearest one, or `instead`, or all."""
+    """Return the error for an unknown keyword argument.
+
+    Its advice is the first of these: where the argument belongs, a similar name among `known`,
+    `instead`, all names in `known`.
+    """
     names = [n for n in known if n not in ("self", "args", "old_names")]
     near = difflib.get_close_matches(name, names, 1)
     elsewhere = _place_of(where, name)
@@ -141,12 +148,12 @@ def unknown_keyword(
     elif names:
         advice = f"write one of {', '.join(sorted(names))}"
     else:
-        advice = "take it away, for it takes none"
+        advice = "take it away: there are no keyword arguments"
     return InvalidArgumentsError(f"{where} got an unexpected keyword argument {name!r}; {advice}")
 
 
-# What is said with a decorator, and the decorator; what only ``app.function`` and
-# ``app.cls`` take.
+# `_DECORATORS`: arguments of a decorator, and that decorator.  `_OPTIONS`: arguments of
+# ``app.function`` and ``app.cls`` only.
 _DECORATORS: Final = {
     "max_inputs": "concurrent",
     "target_inputs": "concurrent",
@@ -173,7 +180,7 @@ _CHANGES: Final = {"concurrent": "with_concurrency", "batched": "with_batching"}
 
 
 def _place_of(where: str, name: str) -> str:
-    """What to write for a keyword that belongs to another decorator or method than `where`."""
+    """Return the advice for a keyword that belongs elsewhere than to `where`; "" if none."""
     is_change = where.startswith(("with_", "update"))
     decorator = _DECORATORS.get(name)
     if decorator is None and "batch" in name and where not in ("batched", "with_batching"):
@@ -188,7 +195,7 @@ def _place_of(where: str, name: str) -> str:
     numbers = _NUMBERS[decorator]
     if is_change:
         change = f".{_CHANGES[decorator]}({numbers})"
-        return f"write {change} of a function or a class, for one with containers of its own"
+        return f"write {change} on a function or a class, which makes one with its own containers"
     if where not in ("app.function", "app.cls", "method", *_NUMBERS):
         return ""
     at = f"below @{where}()" if where.startswith("app.") else "beside it"
@@ -200,7 +207,7 @@ def _place_of(where: str, name: str) -> str:
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn about the line of the user's that led here."""
+    """Issue a warning that names the user's line: the innermost frame outside this package."""
     frame = Real.currentframe()
     level = 0
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):

@@ -1,9 +1,11 @@
-"""Images: what Modal would install in a container.
+"""Images: the software that Modal would install in a container.
 
-Owns `Image`.  A placeholder builds nothing: functions run in this process, with
-what is installed here.  Its arguments are checked as Modal checks them; what
-Modal finds only when it builds, an image here refuses at once (not in strict
-mode).  Files are not looked for, since none is uploaded.
+Owns `Image`, a placeholder; users make it, and functions, classes and apps accept it.  An image
+builds nothing: functions run in this process, with what is installed here.  The arguments are
+checked as in Modal.  A mistake that Modal finds only while building is refused here at once,
+except in strict mode.  Files need not exist, because nothing is uploaded.
+
+Begin at `Image.debian_slim`, then `Image.pip_install`.
 """
 
 from __future__ import annotations
@@ -60,22 +62,23 @@ _PYTHON: Final = 'write "3.12", or a version that Modal has'
 
 
 class Image(Object):
-    """What would be installed: chainable, each method gives a new image."""
+    """The description of an image.  Each method returns a new image, so calls can be chained."""
 
     _made_by = "Image.debian_slim(), or another of its class methods"
     _instead = "install what the program needs in this environment, e.g. with pip"
 
-    # Whether files were added without a copy, after which nothing can be built.
+    # True if files were added without `copy`: then no build step may follow.
     _has_mounts = False
 
-    # -- where an image begins ------------------------------------------------------
+    # -- the beginning of an image ------------------------------------------------------
 
     @staticmethod
     def debian_slim(python_version: str | None = None, force_build: bool = False) -> Image:
-        """Debian with Python.
+        """Start from Debian with Python.
 
         Raises:
-            InvalidError: for no version of Python 3; a TypeError too for a float.
+            InvalidError: if `python_version` is not a version of Python 3; also a TypeError
+                for a float.
         """
         given = unchecked(python_version)
         if isinstance(given, float):
@@ -87,7 +90,7 @@ class Image(Object):
 
     @staticmethod
     def micromamba(python_version: str | None = None, force_build: bool = False) -> Image:
-        """Micromamba with Python."""
+        """Start from micromamba with Python."""
         _check_python("python_version", python_version)
         return Image._new("Image.micromamba()")
 
@@ -100,7 +103,7 @@ class Image(Object):
         force_build: bool = False,
         add_python: str | None = None,
     ) -> Image:
-        """An image of a public or private registry."""
+        """Start from an image in a public or private registry."""
         return _from_registry("from_registry", tag, secret, setup_dockerfile_commands, add_python)
 
     @staticmethod
@@ -112,7 +115,7 @@ class Image(Object):
         force_build: bool = False,
         add_python: str | None = None,
     ) -> Image:
-        """An image of Google Cloud's registry."""
+        """Start from an image in Google Cloud's registry."""
         where = "from_gcp_artifact_registry"
         return _from_registry(where, tag, secret, setup_dockerfile_commands, add_python)
 
@@ -125,7 +128,7 @@ class Image(Object):
         force_build: bool = False,
         add_python: str | None = None,
     ) -> Image:
-        """An image of AWS's registry."""
+        """Start from an image in AWS's registry."""
         return _from_registry("from_aws_ecr", tag, secret, setup_dockerfile_commands, add_python)
 
     @staticmethod
@@ -142,7 +145,7 @@ class Image(Object):
         gpu: str | None = None,
         add_python: str | None = None,
     ) -> Image:
-        """An image that a Dockerfile describes; the file is not read in this process."""
+        """Start from the image of a Dockerfile.  The file is not read in this process."""
         fs_path("path", path)
         _check_lenient_secrets("from_dockerfile", secrets)
         _check_step("from_dockerfile", None, env, gpu)
@@ -152,17 +155,17 @@ class Image(Object):
 
     @staticmethod
     def from_scratch(force_build: bool = False) -> Image:
-        """An image with nothing in it."""
+        """Start from an empty image."""
         return Image._new("Image.from_scratch()")
 
     @staticmethod
     def from_name(
         name: str, *, environment_name: str | None = None, client: Client | None = None
     ) -> Image:
-        """An image that was published under a name, with ``:tag`` or without.
+        """Start from an image that was published under a name, with or without ``:tag``.
 
         Raises:
-            InvalidError: if it is no possible name or tag.
+            InvalidError: if `name` is not a possible name, or its tag not a possible tag.
         """
         example = 'Image.from_name("my-image")'
         if not isinstance(unchecked(name), str):
@@ -189,14 +192,14 @@ class Image(Object):
     def add_local_file(
         self, local_path: LocalPath, remote_path: str, *, copy: bool = False
     ) -> Image:
-        """Add a file, when containers start or, with `copy`, when the image is built.
+        """Add a file when containers start, or with `copy` when the image is built.
 
         Raises:
             InvalidError: if `remote_path` is not absolute.
         """
         _check_remote("add_local_file", remote_path)
         if isinstance(unchecked(remote_path), PurePosixPath):
-            # Modal trips over it, though it takes such paths elsewhere.
+            # Modal fails here, although it accepts such paths in other methods.
             message = f'remote_path must be a str, got {remote_path!r}; write "{remote_path}"'
             raise InvalidAttributeError(message)
         fs_path("local_path", local_path)
@@ -210,7 +213,7 @@ class Image(Object):
         copy: bool = False,
         ignore: Ignore = (),
     ) -> Image:
-        """Add a directory, but for what `ignore` says: patterns, or a function of the path.
+        """Add a directory, without the files that `ignore` names: patterns or a function of paths.
 
         Raises:
             InvalidError: if `remote_path` is not absolute.
@@ -223,7 +226,7 @@ class Image(Object):
     def add_local_python_source(
         self, *modules: str, copy: bool = False, ignore: Ignore = NON_PYTHON_FILES
     ) -> Image:
-        """Add modules that can be imported here, by name.
+        """Add modules by their names, as this program would import them.
 
         Raises:
             InvalidError: if a name is not a str.
@@ -255,7 +258,7 @@ class Image(Object):
         """Install packages with pip.
 
         Raises:
-            InvalidError: if a package is not a str, or an argument of another type.
+            InvalidError: if a package is not a str, or an argument has a wrong type.
         """
         if not flat_strings("pip_install", "packages", packages):
             return self
@@ -278,7 +281,7 @@ class Image(Object):
         """Install from private repositories of GitHub or GitLab, with a token in a secret.
 
         Raises:
-            InvalidError: without secrets, or for what is no such repository.
+            InvalidError: if there are no secrets, or a repository is not of this form.
         """
         if not secrets:
             raise InvalidError(
@@ -309,7 +312,7 @@ class Image(Object):
         secrets: Secrets | None = None,
         gpu: str | None = None,
     ) -> Image:
-        """Install what a requirements.txt lists; the file is not read in this process."""
+        """Install the packages of a requirements.txt.  The file is not read in this process."""
         _check_file("requirements_txt", requirements_txt)
         return self._step("pip_install_from_requirements", secrets, env, gpu)
 
@@ -328,7 +331,7 @@ class Image(Object):
         secrets: Secrets | None = None,
         gpu: str | None = None,
     ) -> Image:
-        """Install what a pyproject.toml lists; the file is not read in this process."""
+        """Install the packages of a pyproject.toml.  The file is not read in this process."""
         _check_file("pyproject_toml", pyproject_toml)
         return self._step("pip_install_from_pyproject", secrets, env, gpu)
 
@@ -347,10 +350,10 @@ class Image(Object):
         secrets: Secrets | None = None,
         gpu: str | None = None,
     ) -> Image:
-        """Install packages, and what files of requirements list, with uv.
+        """Install packages, and the packages in requirements files, with uv.
 
         Raises:
-            InvalidError: if a package is not a str, or `requirements` no list.
+            InvalidError: if a package is not a str, or `requirements` is not a list.
         """
         found = flat_strings("uv_pip_install", "packages", packages)
         if requirements is not None and not is_list(requirements):
@@ -377,7 +380,7 @@ class Image(Object):
         secrets: Secrets | None = None,
         gpu: str | None = None,
     ) -> Image:
-        """Install what a project of poetry lists; the files are not read in this process."""
+        """Install the packages of a poetry project.  Its files are not read in this process."""
         _check_file("poetry_pyproject_toml", poetry_pyproject_toml)
         return self._step("poetry_install_from_file", secrets, env, gpu)
 
@@ -395,7 +398,7 @@ class Image(Object):
         secrets: Secrets | None = None,
         gpu: str | None = None,
     ) -> Image:
-        """Install what a project of uv lists; the files are not read in this process.
+        """Install the packages of a uv project.  Its files are not read in this process.
 
         Raises:
             InvalidError: if `groups` is not a list.
@@ -418,10 +421,10 @@ class Image(Object):
         secrets: Secrets | None = None,
         gpu: str | None = None,
     ) -> Image:
-        """Install packages of Debian.
+        """Install Debian packages.
 
         Raises:
-            InvalidError: if a package is not a str, or an argument of another type.
+            InvalidError: if a package is not a str, or an argument has a wrong type.
         """
         if not flat_strings("apt_install", "packages", packages):
             return self
@@ -440,7 +443,7 @@ class Image(Object):
         """Install packages with micromamba.
 
         Raises:
-            InvalidError: if a package is not a str, or an argument of another type.
+            InvalidError: if a package is not a str, or an argument has a wrong type.
         """
         found = flat_strings("micromamba_install", "packages", packages)
         if isinstance(channels, str) or not isinstance(unchecked(channels), Sequence):
@@ -458,10 +461,10 @@ class Image(Object):
         gpu: str | None = None,
         force_build: bool = False,
     ) -> Image:
-        """Run commands of the shell while building.
+        """Run shell commands while the image is built.
 
         Raises:
-            InvalidError: if a command is not a str, or an argument of another type.
+            InvalidError: if a command is not a str, or an argument has a wrong type.
         """
         if not flat_strings("run_commands", "commands", commands):
             return self
@@ -487,10 +490,10 @@ class Image(Object):
         ignore: Ignore = (),
         build_args: Mapping[str, str] = {},
     ) -> Image:
-        """Build with lines of a Dockerfile.
+        """Add lines of a Dockerfile to the build.
 
         Raises:
-            InvalidError: if a line is not a str, or an argument of another type.
+            InvalidError: if a line is not a str, or an argument has a wrong type.
         """
         if not flat_strings("dockerfile_commands", "commands", dockerfile_commands):
             return self
@@ -516,10 +519,11 @@ class Image(Object):
         kwargs: Mapping[str, object] = {},
         include_source: bool = True,
     ) -> Image:
-        """Run a function while building.  It is not run in this process.
+        """Run a function while the image is built.  It does not run in this process.
 
         Raises:
-            InvalidError: for a lambda, what is no function, or an argument of another type.
+            InvalidError: for a lambda or anything but a function, or if an argument has a wrong
+                type.
         """
         example = "write run_function(download) for a function named download"
         if not callable(unchecked(raw_f)) or getattr(raw_f, "_moorage_registered", False):
@@ -542,10 +546,10 @@ class Image(Object):
         return self._step("run_function", None, env, None)
 
     def env(self, vars: dict[str, str]) -> Image:
-        """Set environment variables in the image; not in this process.
+        """Set environment variables in the image.  They are not set in this process.
 
         Raises:
-            InvalidError: if a value is not a str; an AttributeError too if it is no dict.
+            InvalidError: if a value is not a str; also an AttributeError if it is not a dict.
         """
         advice = 'write .env({"NAME": "value"})'
         given = unchecked(vars)
@@ -562,25 +566,25 @@ class Image(Object):
         return self._step("env")
 
     def workdir(self, path: str | PurePosixPath) -> Image:
-        """Set the directory that containers start in."""
+        """Set the directory in which containers start."""
         if not isinstance(unchecked(path), (str, PathLike)):
             lenient(f'workdir() takes a path as str, got {path!r}; write .workdir("/app")')
         return self._step("workdir")
 
     def entrypoint(self, entrypoint_commands: list[str]) -> Image:
-        """Set the command that containers start with.
+        """Set the command with which containers start.
 
         Raises:
-            InvalidError: if it is not a list of str.
+            InvalidError: if the argument is not a list of str.
         """
         string_list("entrypoint_commands", entrypoint_commands)
         return self._step("entrypoint")
 
     def shell(self, shell_commands: list[str]) -> Image:
-        """Set the shell of the build's commands.
+        """Set the shell for the commands of the build.
 
         Raises:
-            InvalidError: if it is not a list of str.
+            InvalidError: if the argument is not a list of str.
         """
         string_list("shell_commands", shell_commands)
         return self._step("shell")
@@ -589,7 +593,7 @@ class Image(Object):
         """Set the default command.
 
         Raises:
-            InvalidError: if it is not a list of str.
+            InvalidError: if the argument is not a list of str.
         """
         string_list("cmd", cmd)
         return self._step("cmd")
@@ -597,23 +601,23 @@ class Image(Object):
     def pipe(
         self, func: Callable[Concatenate[Image, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """``image.pipe(f, x)`` is ``f(image, x)``, so that own steps chain too."""
+        """Return ``f(image, x)`` for ``image.pipe(f, x)``, so that own steps can be chained too."""
         return func(self, *args, **kwargs)
 
     # -- use ------------------------------------------------------------------------
 
     @contextmanager
     def imports(self) -> Generator[None]:
-        """Import in its body what only the image has.
+        """Import modules that only the image has: ``with image.imports():``.
 
-        The body runs here, and what it imports is there for the functions.  An
-        error in it ends the body and is not raised, as in Modal where the program
-        starts: another image may be the one that has the module.  It is logged.
+        The body runs in this process, and the functions can use what it imports.  An error in
+        the body ends the body; it is logged and not raised, as in Modal when the program
+        starts, because another image may have the module.
         """
         try:
             yield
         except ImportError as error:
-            if config.strict:  # as silent as Modal is
+            if config.strict:  # silent, as Modal is
                 return
             _log.warning(
                 "%r was not imported, and functions that use it will fail; install it here (%s)",
@@ -629,7 +633,7 @@ class Image(Object):
 
     @MethodWithAio
     def build(self, app: object = None) -> Image:
-        """Build nothing, and return the image."""
+        """Return the image.  Nothing is built."""
         return self
 
     @MethodWithAio

@@ -1,6 +1,7 @@
-"""The streams of a process in a sandbox: names to annotate with.
+"""The streams of a process in a sandbox: names for annotations.
 
-Owns `StreamReader` and `StreamWriter`.  There are no sandboxes here, so none is made.
+Owns `StreamReader` and `StreamWriter`.  There are no sandboxes in this process, so no object of
+them is made.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _INSTEAD = "use subprocess.Popen(...).stdout and .stdin"
 
 
 class StreamReader(Generic[T]):
-    """What a process writes."""
+    """The output of a process in a sandbox."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise unimplemented("StreamReader", _INSTEAD)
@@ -34,7 +35,7 @@ class StreamReader(Generic[T]):
 
 
 class StreamWriter:
-    """What a process reads."""
+    """The input of a process in a sandbox."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise unimplemented("StreamWriter", _INSTEAD)

@@ -10,7 +10,7 @@ from .object import Object
 
 
 class Mount(Object):
-    """Files of a mount that was deployed at Modal: a name, without effect here."""
+    """The files of a mount that was deployed at Modal.  Here it is a name without effect."""
 
     _made_by = "Image.debian_slim().add_local_dir(...), which took the place of mounts"
 

@@ -1,6 +1,6 @@
 """Network file systems: Modal's older shared file systems.
 
-Owns `NetworkFileSystem`, a placeholder like `Volume` and with the same limits.
+Owns `NetworkFileSystem`, a placeholder like `Volume` (``volume.py``), with the same limits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INSTEAD = "use the files of this machine, e.g. pathlib.Path(...)"
 
 
 class NetworkFileSystem(Object):
-    """A shared file system at Modal: accepted as a mount, not mounted in this process."""
+    """A shared file system at Modal.  Accepted as a mount, but not mounted in this process."""
 
     _made_by = 'NetworkFileSystem.from_name("my-nfs", create_if_missing=True)'
     _instead = _INSTEAD
@@ -38,7 +38,7 @@ class NetworkFileSystem(Object):
         """Name a network file system.
 
         Raises:
-            InvalidError: if it is no possible name.
+            InvalidError: if `name` is not a possible name; see `arguments.check_name`.
         """
         check_name(name, "NetworkFileSystem", NetworkFileSystem._made_by)
         warnings.warn(
@@ -53,7 +53,10 @@ class NetworkFileSystem(Object):
     def ephemeral(
         client: Client | None = None, environment_name: str | None = None
     ) -> NetworkFileSystem:
-        """A network file system for the time of a ``with`` or ``async with``."""
+        """Return a context manager with a file system without a name.
+
+        For ``with`` or ``async with``.
+        """
         return NetworkFileSystem._new("NetworkFileSystem.ephemeral()")
 
     @staticmethod

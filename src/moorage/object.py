@@ -1,8 +1,11 @@
 """The base of the cloud's objects: placeholders that can be named and passed on.
 
-Owns how they are made (by class methods only), shown, and what they answer that
-Modal would have to ask its servers.  A placeholder holds what it was made with
-and does nothing; what would need its contents raises `UnimplementedError`.
+Owns how these objects are made (by class methods only), their `repr`, and their answers to
+requests that Modal would send to its servers.  A placeholder holds the arguments it was made
+with and does nothing; an operation that needs its contents raises `UnimplementedError`.
+``image.py``, ``volume.py`` and the files like them subclass `Object`.
+
+Begin at `Object`, then `Manager`.
 """
 
 from __future__ import annotations
@@ -19,14 +22,14 @@ O = TypeVar("O")  # noqa: E741 - the object
 
 
 class HydrateMethod:
-    """``obj.hydrate()`` and ``await obj.hydrate.aio()``."""
+    """The method ``obj.hydrate()``, also as ``await obj.hydrate.aio()``."""
 
     def __get__(self, instance: O, owner: type[O]) -> Hydrate[O]:
         return Hydrate(instance)
 
 
 class Hydrate(Generic[O]):
-    """Look nothing up, and return the object: it is used where it is named."""
+    """Return the object itself.  Nothing is looked up, because the object is a placeholder."""
 
     def __init__(self, obj: O) -> None:
         self._obj = obj
@@ -39,11 +42,11 @@ class Hydrate(Generic[O]):
 
 
 class Object:
-    """Something of the cloud that was named, not made."""
+    """A placeholder for an object of the cloud.  It is named, but does not exist anywhere."""
 
-    # What to write instead of calling the class.
+    # The advice of the error for calling the class.
     _made_by: ClassVar[str] = "one of its class methods"
-    # What there is instead of its contents; the end of every UnimplementedError.
+    # The advice at the end of every UnimplementedError of this class.
     _instead: ClassVar[str] = "run this program with Modal for that"
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -61,11 +64,11 @@ class Object:
 
     @classmethod
     def _named(cls, name: str, environment_name: str | None, prefix: str = "modal.") -> Self:
-        """What ``from_name`` makes.  It is shown as in Modal, whose name the user imported."""
+        """Make the object for ``from_name``.  Its `repr` says ``modal.``, as in Modal."""
         where = "" if environment_name is None else f", environment_name={environment_name!r}"
         return cls._new(f"{prefix}{cls.__name__}.from_name({name!r}{where})", name)
 
-    # Modal's id, of the few that have it before they are looked up.
+    # Modal's id.  Only a few objects have an id before they are looked up.
     _object_id: str | None = None
 
     @property
@@ -73,29 +76,31 @@ class Object:
         """Modal's id of the object; most placeholders have none.
 
         Raises:
-            AttributeError: if so, as in Modal before an object is looked up.
+            AttributeError: if there is no id, as in Modal before an object is looked up.
         """
         if self._object_id is not None:
             return self._object_id
         raise AttributeError(
-            f"{self!r} has no object_id, for it is a placeholder in this process; "
+            f"{self!r} has no object_id, because it is a placeholder in this process; "
             "write a name of your own where you need a key"
         )
 
     @property
     def client(self) -> Client:
-        """Modal's connection; placeholders have none.
+        """Modal's connection.  Placeholders have none.
 
         Raises:
             AttributeError: always, as in Modal before an object is looked up.
         """
-        raise AttributeError(f"{self!r} has no client, for nothing is looked up in this process")
+        raise AttributeError(
+            f"{self!r} has no client, because nothing is looked up in this process"
+        )
 
     hydrate: HydrateMethod = HydrateMethod()
 
     @MethodWithAio
     def get_dashboard_url(self) -> str:
-        """The object's page at Modal: there is none.
+        """The URL of the object's page at Modal.  Placeholders have none.
 
         Raises:
             UnimplementedError: always.
@@ -110,7 +115,10 @@ class Object:
 
 
 class Manager(Generic[O]):
-    """What ``Volume.objects`` and its like are: they list and delete what is at Modal."""
+    """The type of ``Volume.objects`` and similar: lists and deletes objects at Modal.
+
+    Every method raises `UnimplementedError`.
+    """
 
     def __init__(self, kind: str, instead: str) -> None:
         self._kind = kind
@@ -143,7 +151,7 @@ class Manager(Generic[O]):
 
 
 class Part:
-    """One side of an object, e.g. ``Workspace.members``, which is at Modal."""
+    """A part of an object at Modal, e.g. ``Workspace.members``."""
 
     def __init__(self, whole: Object) -> None:
         self._whole = whole

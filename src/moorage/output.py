@@ -1,7 +1,7 @@
-"""The terminal: what Modal shows and asks there, and what of it means something here.
+"""The terminal: the part of Modal's terminal output and input that means something here.
 
-Owns ``enable_output`` and ``interact``.  In process, what user code prints is
-printed by this very process, and its standard input is this one's.
+Owns ``enable_output`` and ``interact``; users call them.  Code in a container prints to the
+output of this process, and reads the standard input of this process.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .with_aio import FunctionWithAio
 
 @contextmanager
 def enable_output() -> Generator[None, None, None]:
-    """Do nothing: the output of containers is this process's and is always shown."""
+    """Do nothing: containers print to the output of this process, which is always shown."""
     yield
 
 
 def _interact() -> None:
-    """Go on: code in a container has the terminal of this process already.
+    """Do nothing: code in a container already has the terminal of this process.
 
     Raises:
         InvalidError: outside of a container.

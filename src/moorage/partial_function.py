@@ -1,8 +1,11 @@
-"""Decorators that mark functions, methods and classes, and check what they can at once.
+"""Decorators that mark functions, methods and classes, and check their arguments at once.
 
-Owns ``concurrent``, ``batched``, ``method``, ``enter``, ``exit``, ``parameter``,
-``clustered`` and ``sessioned``; the web decorators are in ``web/``.  What a mark
-is, and which may stand together, is in ``marks.py``.
+Owns ``concurrent``, ``batched``, ``method``, ``enter``, ``exit``, ``clustered`` and
+``sessioned``; re-exports ``parameter`` and the web decorators of ``web/decorators.py``.  Users
+call this file.  ``declaring/marks.py`` owns the marks, and ``declaring/partial.py`` owns which
+marks may be combined.
+
+Begin at `concurrent`, then `mark` in ``declaring/partial.py``.
 """
 
 from __future__ import annotations
@@ -27,11 +30,10 @@ from .web.decorators import wsgi_app as wsgi_app
 F = TypeVar("F", bound="Callable[..., object] | PartialFunction[..., object, object]")
 
 
-# Overloads, for what comes without max_inputs, or with something positional, is
-# to get an error of ours at run time.  `target_inputs` alone is for a second
-# `concurrent` on the same function.  That a class with `parameter`s takes them
-# by name, is said here too, for mypy does not look for it at a method like
-# `app.cls`.
+# Overloads, because the implementation accepts more than type checkers should: wrong calls get
+# our own error at run time.  `target_inputs` alone is for a second `concurrent` on the same
+# function.  `dataclass_transform` says that a class takes its `parameter`s by name; it is written
+# here too, because mypy ignores it on a method such as `app.cls`.
 @overload
 @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
 def concurrent(*, max_inputs: int) -> Decorator: ...
@@ -45,20 +47,22 @@ def concurrent(
 ) -> Decorator:
     """Let one container run several inputs at once.
 
-    ``async def`` functions run as tasks on the container's event loop, ``def``
-    functions on at most `max_inputs` threads of it.  Applies to functions and to
-    classes, whose methods then share the slots of each container; never to a
-    method.  Written twice, the two must set different things.
+    ``async def`` functions run as tasks on the container's event loop; ``def`` functions run
+    on at most `max_inputs` threads of the container.  Write the decorator below
+    ``@app.function()``, or below ``@app.cls()`` on a class, whose methods then share the slots
+    of each container.  It is refused on a method.  If it is written twice on one function, the
+    two must set different arguments.
 
     Args:
-        max_inputs: the hard limit: a container never runs more at once.
-        target_inputs: the soft limit: containers are started to keep each near
-            it; while there is nothing better, one may burst to `max_inputs`.
-            Default: `max_inputs`.
+        max_inputs: the hard limit: a container never runs more inputs at once.
+        target_inputs: the soft limit: the autoscaler starts containers so that each runs
+            about `target_inputs` inputs.  A container runs up to `max_inputs` inputs while no
+            other container can take them.  By default `max_inputs`.
 
     Raises:
-        InvalidError: if written without parentheses or with positional
-            arguments, or if `target_inputs` exceeds `max_inputs`.
+        InvalidError: if the decorator is written without parentheses or with positional
+            arguments, if a number is not a whole number from 1 up, or if `target_inputs`
+            exceeds `max_inputs`.
     """
     if args:
         raise positional_arguments("concurrent", args[0], "@moorage.concurrent(max_inputs=10)")
@@ -73,21 +77,21 @@ def concurrent(
 
 @hide_our_frames
 def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
-    """Mark a function that takes lists, for the inputs of several callers at once.
+    """Run the inputs of several callers in one call of the function, as lists.
 
-    Each parameter of the function receives a list with one element per caller;
-    it returns a list of the same length, in which an exception object is raised at
-    the caller of that element only.  Stands on a function, or on the one callable
-    method of a class; with ``concurrent``, a batch takes one slot.
+    Each parameter of the function receives a list with one element per input.  The function
+    returns a list of the same length.  If an element of that list is an exception object, it
+    is raised at the caller of that input only.  The decorator is for functions, and for the
+    only callable method of a class.  With ``concurrent``, a batch takes one slot.
 
     Args:
         max_batch_size: the most inputs in one batch, 1 to 1,000.
-        wait_ms: milliseconds that the first input of a batch waits for others at the
-            most, 0 to 600,000.  A full batch does not wait, and one that waits for a
-            slot grows until it has it.
+        wait_ms: milliseconds that the first input of a batch waits for others, at most;
+            0 to 600,000.  A full batch does not wait.  A batch that waits for a slot takes
+            further inputs until it gets the slot.
 
     Raises:
-        InvalidError: if a number is out of its range.
+        InvalidError: if a number is out of its range, or the decorated object is a class.
     """
     if args:
         raise positional_arguments(
@@ -108,7 +112,11 @@ def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
     """Make a method of an app's class callable with ``.remote()`` and the like.
 
     Args:
-        is_generator: whether calling it gives a generator; found out if None.
+        is_generator: whether calling the method returns a generator; if None, this is read
+            from the method.
+
+    Raises:
+        InvalidError: if the decorated object is a class, or a lifecycle hook.
     """
     if args:
         raise positional_arguments("method", args[0], "@moorage.method()")
@@ -123,10 +131,14 @@ def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
 
 @hide_our_frames
 def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
-    """Run a method once in each container, before its first input.
+    """Run the method once in each container, before the first input of the container.
 
-    Those with ``snap=True`` run first, as in Modal; no snapshot is taken here,
-    but the class must say ``enable_memory_snapshot=True``.
+    Methods with ``snap=True`` run before the other enter hooks, as in Modal.  No snapshot is
+    taken here, but the class must be decorated with
+    ``@app.cls(enable_memory_snapshot=True)``.
+
+    Raises:
+        InvalidError: if the decorated object is a class, or a method for callers.
     """
     if args:
         raise positional_arguments("enter", args[0], "@moorage.enter()")
@@ -134,7 +146,7 @@ def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
     @hide_our_frames
     def decorate(obj: Any) -> Any:
         refuse_class("enter", obj)
-        # Written twice, it runs once, at the earlier of the two times.
+        # A hook with two marks runs once, at the earlier of the two times.
         early = snap or (isinstance(obj, PartialFunction) and obj.marks.enter == "snap")
         return mark("enter", obj, enter="snap" if early else "enter")
 
@@ -143,7 +155,13 @@ def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
 
 @hide_our_frames
 def exit(*args: Never) -> Callable[[F], F]:
-    """Run a method once in each container whose enter hooks succeeded, after its last input."""
+    """Run the method once in each container, after the last input of the container.
+
+    The exit hooks run only in a container whose enter hooks succeeded.
+
+    Raises:
+        InvalidError: if the decorated object is a class, or a method for callers.
+    """
     if args:
         raise positional_arguments("exit", args[0], "@moorage.exit()")
 
@@ -157,11 +175,14 @@ def exit(*args: Never) -> Callable[[F], F]:
 
 @hide_our_frames
 def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
-    """Accepted, checked, and without effect: a cluster of machines is the cloud's.
+    """Mark a function or class for a cluster of machines in the cloud; without effect here.
 
     Args:
-        size: containers in the cluster, 1 or more.
-        rdma: whether they are linked by RDMA.
+        size: the number of containers in the cluster, 1 or more.
+        rdma: whether the containers are linked by RDMA.
+
+    Raises:
+        InvalidError: if `size` is below 1.
     """
     if args:
         raise positional_arguments("clustered", args[0], "@moorage.clustered(size=2)")
@@ -177,10 +198,10 @@ def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
 
 @hide_our_frames
 def sessioned(*args: Never) -> Decorator:
-    """Modal's mark for the class of a ``Server``; there are none here.
+    """Mark the class of a ``Server``, as Modal does.  moorage has no servers yet.
 
     Raises:
-        InvalidError: always on a function; on a class, which is marked in vain.
+        InvalidError: on anything but a class.  A class is marked, without effect.
     """
     if args:
         raise positional_arguments("sessioned", args[0], "@moorage.sessioned()")

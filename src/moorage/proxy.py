@@ -1,6 +1,6 @@
-"""Proxies: fixed addresses at Modal that containers speak to the world from.
+"""Proxies: fixed addresses at Modal from which containers connect to the internet.
 
-Owns `Proxy`, which may be named and passed on; nothing here goes through it.
+Owns `Proxy`, a placeholder.  It can be named and passed on; no connection here goes through it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from .object import Object
 
 
 class Proxy(Object):
-    """A proxy at Modal: accepted as an argument, not used in this process."""
+    """A proxy at Modal.  Accepted as an argument, but not used in this process."""
 
     _made_by = 'Proxy.from_name("my-proxy")'
 
@@ -19,7 +19,7 @@ class Proxy(Object):
     def from_name(
         name: str, *, environment_name: str | None = None, client: Client | None = None
     ) -> Proxy:
-        """Name a proxy.  Modal checks its name only later."""
+        """Name a proxy.  The name is not checked: Modal does that later."""
         if not isinstance(unchecked(name), str):
             lenient(f"the name of a Proxy must be a str, got {name!r}; write {Proxy._made_by}")
         return Proxy._named(name, environment_name)

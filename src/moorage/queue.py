@@ -1,7 +1,10 @@
-"""Queues: first in, first out, at Modal, for containers that pass values on.
+"""Queues: first-in, first-out queues at Modal, through which containers pass values.
 
-Owns `Queue`.  A placeholder holds nothing, and every operation on its contents
-raises `UnimplementedError`: containers here share one process, and `queue.Queue`.
+Owns `Queue`, a placeholder; users make it.  A `Queue` holds nothing, and every operation on its
+contents raises `UnimplementedError`.  Containers here share one process, so the standard library's
+``queue.Queue`` does the same.
+
+Begin at `Queue.from_name`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ _INSTEAD = "use queue.Queue of the standard library, or asyncio.Queue within one
 
 
 class QueueManager(Manager["Queue"]):
-    """The queues at Modal: `Queue.objects`."""
+    """Lists and deletes the queues at Modal: the type of `Queue.objects`."""
 
     @MethodWithAio
     def create(
@@ -36,7 +39,7 @@ class QueueManager(Manager["Queue"]):
 
 
 class Queue(Object):
-    """A queue at Modal: may be named and passed on here, not used."""
+    """A queue at Modal.  Here it can be named and passed on, but not used."""
 
     _made_by = 'Queue.from_name("my-queue", create_if_missing=True)'
     _instead = _INSTEAD
@@ -47,15 +50,15 @@ class Queue(Object):
 
     @property
     def name(self) -> str | None:
-        """The name it was given; None unless made by `from_name`."""
+        """The name given to `from_name`; None for an object made in another way."""
         return self._name
 
     @staticmethod
     def validate_partition_key(partition: str | None) -> bytes:
-        """The key of a partition as bytes; empty for None, the default partition.
+        """Return the key of a partition as bytes; empty for None, the default partition.
 
         Raises:
-            InvalidError: if it is not 1 to 64 bytes of UTF-8.
+            InvalidError: if the key does not have 1 to 64 bytes in UTF-8.
         """
         if partition is None:
             return b""
@@ -78,7 +81,7 @@ class Queue(Object):
         """Name a queue.
 
         Raises:
-            InvalidError: if it is no possible name.
+            InvalidError: if `name` is not a possible name; see `arguments.check_name`.
         """
         check_name(name, "Queue", Queue._made_by)
         return Queue._named(name, environment_name)
@@ -91,7 +94,7 @@ class Queue(Object):
     @staticmethod
     @ContextWithAio
     def ephemeral(client: Client | None = None, environment_name: str | None = None) -> Queue:
-        """A queue for the time of a ``with`` or ``async with``."""
+        """Return a context manager with a queue without a name, for ``with`` or ``async with``."""
         return Queue._new("Queue.ephemeral()")
 
     @MethodWithAio

@@ -1,8 +1,10 @@
-"""The checks of what a container would have: GPUs, CPUs, memory, mounts.
+"""Checks of the resources that a cloud container would have: GPUs, CPUs, memory, mounts.
 
-Owns the rules that functions and the build steps of images share.  Nothing here
-is enforced in this process; the checks are for the programs that also run with
-Modal, and say early what it would say, there or only at run time.
+Owns the rules that functions and the build steps of images share; ``declaring/cloud_arguments.py``
+and ``image.py`` call it.  No limit is enforced in this process.  The checks are for programs that
+also run with Modal: they report early what Modal would report, there or only at run time.
+
+Begin at `check_gpu`, `check_amount` and `check_mounts`.
 """
 
 from __future__ import annotations
@@ -29,19 +31,19 @@ from .volume import Volume
 
 MountPath: TypeAlias = str | PurePosixPath | PathLike[str]
 
-# What Modal's messages can hold.
+# The largest number that Modal's messages can hold.
 _MOST: Final = 2**32 - 1
-# Where containers have files of their own.
+# Paths where containers have files of their own.
 _TAKEN: Final = ("/", "/root", "/tmp")
 
 _GPU = 'write gpu="T4", or gpu="T4:2" for two'
 
 
 def check_gpu(gpu: object, *, several: bool = False) -> None:
-    """A type of GPU, with a count after a colon or not; or a list of them if `several`.
+    """Check a GPU type with an optional count, such as ``"T4:2"``; also a list if `several`.
 
     Raises:
-        InvalidError: if it is not a str, or the count is not a number.
+        InvalidError: if `gpu` is not a str, or the count is not a whole number from 1 up.
     """
     if several and is_list(gpu):
         for each in gpu:
@@ -71,13 +73,14 @@ def check_gpu(gpu: object, *, several: bool = False) -> None:
 
 
 def check_amount(name: str, value: object, *, at_once: bool) -> None:
-    """``cpu`` in cores or ``memory`` in MiB: a number, or a pair of request and limit.
+    """Check ``cpu`` in cores or ``memory`` in MiB: a number, or a pair (request, limit).
 
     Args:
-        at_once: whether Modal itself looks at once, as ``with_options`` does.
+        at_once: whether Modal itself checks at once, as its ``with_options`` does.
 
     Raises:
-        InvalidError: and a ValueError or TypeError at once where it is that in Modal.
+        InvalidError: if the amount is wrong; also the builtin error that Modal raises, e.g. a
+            ValueError.
     """
     if value is None:
         return
@@ -93,7 +96,7 @@ def check_amount(name: str, value: object, *, at_once: bool) -> None:
         amounts = value
         if len(amounts) != 2:
             short = InvalidLengthError if name == "cpu" else InvalidValueError
-            # Modal reads the first two for cpu, and so overlooks a third.
+            # For cpu, Modal reads the first two numbers only, so it overlooks a third.
             if at_once and (name == "memory" or len(amounts) < 2):
                 raise short(message("takes a request and a limit"))
             lenient(message("takes a request and a limit"))
@@ -101,7 +104,7 @@ def check_amount(name: str, value: object, *, at_once: bool) -> None:
     elif isinstance(value, (int, float)) and not (name == "cpu" and isinstance(value, bool)):
         amounts = (value,)
     else:
-        # Modal takes such a value for none, or makes some number of it.
+        # Modal ignores such a value, or converts it to some number.
         lenient(message("must be a number or a pair of numbers"))
         return
     error = _wrong_amount(name, *amounts)
@@ -113,7 +116,7 @@ def check_amount(name: str, value: object, *, at_once: bool) -> None:
 
 
 def _wrong_amount(name: str, *amounts: object) -> tuple[type[InvalidError], str] | None:
-    """The class of error and what is wrong with an amount, or a request and a limit."""
+    """Return the error class and the text for a wrong amount or pair; None if it is right."""
     scale = 1000 if name == "cpu" else 1
     numbers: list[float] = []
     for each in amounts:
@@ -136,16 +139,17 @@ def _wrong_amount(name: str, *amounts: object) -> tuple[type[InvalidError], str]
 def check_mounts(
     name: str, mounts: object, *, merged: bool = False, look_into_buckets: bool = True
 ) -> None:
-    """Where file systems would be mounted: absolute paths to `Volume` and its like.
+    """Check the mounts: a dict of absolute paths to `Volume` objects and similar ones.
 
     Args:
         name: the argument, ``volumes`` or ``network_file_systems``.
-        merged: whether Modal would merge it with the app's, and so raises a TypeError
-            for what is no dict.
-        look_into_buckets: whether the `CloudBucketMount` among them are looked into.
+        merged: whether Modal merges the argument with the app's volumes; then anything but a
+            dict is also a TypeError.
+        look_into_buckets: whether to check each `CloudBucketMount` in `mounts`.
 
     Raises:
-        InvalidError: and a TypeError at once for what cannot be a path.
+        InvalidError: if a path or an object is wrong; also a TypeError for a key that cannot
+            be a path.
     """
     kinds: tuple[type, ...]
     if name == "volumes":

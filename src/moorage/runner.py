@@ -1,6 +1,6 @@
-"""Running and deploying an app by a function, as programs that embed Modal do.
+"""Running and deploying an app by a function, for programs that embed Modal.
 
-Owns ``run_app`` and ``deploy_app``; both are `App.run` and `App.deploy` under
+Owns ``run_app`` and ``deploy_app``; users call them.  They are `App.run` and `App.deploy` under
 the names of ``modal.runner``.
 """
 
@@ -18,7 +18,10 @@ def run_app(
     environment_name: str | None = None,
     interactive: bool = False,
 ) -> AppRun[App]:
-    """``with run_app(app):`` is ``with app.run():``."""
+    """Return ``app.run()``: ``with run_app(app):`` is ``with app.run():``.
+
+    The other arguments are for the cloud; accepted without effect.
+    """
     return app.run()
 
 
@@ -42,5 +45,11 @@ def deploy_app(
     tag: str = "",
     strategy: str = "rolling",
 ) -> App:
-    """``deploy_app(app)`` is ``app.deploy()``."""
+    """Deploy `app`: ``deploy_app(app)`` is ``app.deploy()``.
+
+    `environment_name`, `client` and `tag` are for the cloud; accepted without effect.
+
+    Raises:
+        InvalidError: as `App.deploy`.
+    """
     return app.deploy(name=name, strategy=strategy)

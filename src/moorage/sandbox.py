@@ -1,7 +1,10 @@
 """Sandboxes: containers at Modal that run any command.
 
-Owns `Sandbox` and its parts.  There are none in this process: their arguments are
-checked, then `UnimplementedError` says so.  `Probe` is a value, and works.
+Owns `Sandbox` and its parts, for programs that name them.  There are no sandboxes in this process:
+their arguments are checked, and then `UnimplementedError` is raised.  `Probe` is a value that
+works.
+
+Begin at `Sandbox.create`.
 """
 
 from __future__ import annotations
@@ -32,15 +35,15 @@ from .volume import Volume
 from .with_aio import FunctionWithAio, IterationWithAio, MethodWithAio
 
 _INSTEAD: Final = "use subprocess.run([...]), which runs a command on this machine"
-_ROOM: Final = 65536  # bytes of arguments that Linux takes
+_ROOM: Final = 65536  # bytes that Linux accepts as arguments of a command
 
 
 @dataclass(frozen=True)
 class Probe:
-    """How to find out whether a sandbox is ready: a port that listens, or a command.
+    """The test whether a sandbox is ready: a port that listens, or a command that succeeds.
 
     Raises:
-        InvalidError: if it is not exactly one of them; see `with_tcp` and `with_exec`.
+        InvalidError: unless exactly one of the two is given; see `with_tcp` and `with_exec`.
     """
 
     tcp_port: int | None = None
@@ -56,10 +59,10 @@ class Probe:
 
     @classmethod
     def with_tcp(cls, port: int, *, interval_ms: int = 100) -> Probe:
-        """Ready when something listens on the port.
+        """Return a probe that succeeds when the port listens.  `interval_ms` is in milliseconds.
 
         Raises:
-            InvalidError: unless 1 <= port <= 65535 and interval_ms > 0, in milliseconds.
+            InvalidError: unless 1 <= port <= 65535 and interval_ms > 0.
         """
         if not isinstance(unchecked(port), int) or not 1 <= port <= 65535:
             raise InvalidError(f"port must be from 1 to 65535, got {port!r}; write with_tcp(8000)")
@@ -68,10 +71,10 @@ class Probe:
 
     @classmethod
     def with_exec(cls, *argv: str, interval_ms: int = 100) -> Probe:
-        """Ready when the command succeeds.
+        """Return a probe that succeeds when the command succeeds.
 
         Raises:
-            InvalidError: without a command, or for one that is not of str.
+            InvalidError: if there is no command, or a part of the command is not a str.
         """
         if not argv or not all(isinstance(unchecked(each), str) for each in argv):
             raise InvalidError(
@@ -90,7 +93,7 @@ def _check_interval(interval_ms: object) -> None:
 
 
 class SandboxSnapshot(Object):
-    """The state of a sandbox that was kept at Modal."""
+    """The saved state of a sandbox, kept at Modal."""
 
     _made_by = 'SandboxSnapshot.from_id("sn-...")'
     _instead = _INSTEAD
@@ -103,7 +106,7 @@ class SandboxSnapshot(Object):
 
 
 class Runs(Object):
-    """What a sandbox and a sidecar have in common: they run, and run commands."""
+    """The methods that a sandbox and a sidecar share: both run, and run commands."""
 
     _instead = _INSTEAD
 
@@ -159,7 +162,7 @@ class Runs(Object):
 
 
 class Sandbox(Runs):
-    """A container at Modal that runs any command; there is none in this process."""
+    """A container at Modal that runs any command.  There is none in this process."""
 
     _made_by = 'Sandbox.create("command", app=app)'
 
@@ -205,8 +208,8 @@ class Sandbox(Runs):
         """Start a sandbox with a command.
 
         Raises:
-            InvalidError: for arguments that Modal would refuse before it starts one.
-            UnimplementedError: for all others.
+            InvalidError: for arguments that Modal refuses before it starts a sandbox.
+            UnimplementedError: for all other arguments.
         """
         example = 'write Sandbox.create("echo", "hello", app=app)'
         if not all(isinstance(unchecked(each), str) for each in args):
@@ -299,7 +302,7 @@ class Sandbox(Runs):
 
 
 class SidecarContainer(Runs):
-    """A further container of a sandbox at Modal; there is none in this process."""
+    """An additional container of a sandbox at Modal.  There is none in this process."""
 
     _made_by = "sandbox.sidecars.create(...)"
 

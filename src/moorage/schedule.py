@@ -1,6 +1,7 @@
-"""When Modal would call a deployed function by itself.
+"""Schedules: when Modal would call a deployed function by itself.
 
-Owns `Cron` and `Period`.  They are checked and kept; nothing here calls by the clock.
+Owns `Cron` and `Period`.  They are checked and kept; nothing in this process calls a function by
+the clock.
 """
 
 from __future__ import annotations
@@ -11,23 +12,23 @@ from .arguments import InvalidArgumentsError, InvalidValueError, lenient, unchec
 
 
 class Schedule:
-    """Base of `Cron` and `Period`; `app.function` takes one as ``schedule``."""
+    """The base of `Cron` and `Period`, the values of ``schedule`` in `App.function`."""
 
     def __init__(self, proto_message: object) -> None:
         self.proto_message: object = proto_message
 
 
 class Cron(Schedule):
-    """At the times that a line of cron says, e.g. ``Cron("0 9 * * 1")``: Mondays at 9.
+    """A schedule in cron syntax, e.g. ``Cron("0 9 * * 1")``: Mondays at 9.
 
     Raises:
-        InvalidError: and a TypeError at once, if it is no str.
+        InvalidError: also a TypeError; if an argument is not a str.
     """
 
     def __init__(self, cron_string: str, timezone: str = "UTC") -> None:
         for name, value in (("cron_string", cron_string), ("timezone", timezone)):
             given = unchecked(value)
-            # Modal's messages take bytes and None for a str, and fail later.
+            # Modal accepts bytes and None here, and fails later.
             if given is None or isinstance(given, bytes):
                 lenient(f"{name} of Cron must be a str, got {given!r}; {_CRON}")
             elif not isinstance(given, str):
@@ -46,12 +47,12 @@ _CRON = 'write Cron("0 9 * * 1") for Mondays at 9'
 
 
 class Period(Schedule):
-    """Again and again after so much time, e.g. ``Period(days=1)``.
+    """A schedule that repeats after a fixed time, e.g. ``Period(days=1)``.
 
-    All are whole numbers but the seconds.
+    All arguments are whole numbers, except `seconds`, which may have a fraction.
 
     Raises:
-        InvalidError: and a TypeError or ValueError at once, if one is no such number.
+        InvalidError: also a TypeError or ValueError; if an argument is not such a number.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Period(Schedule):
 def _check_whole(name: str, value: object) -> None:
     advice = f"write Period({name}=1)"
     if value is None:
-        return  # as 0, as in Modal
+        return  # None means 0, as in Modal
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise InvalidArgumentsError(
             f"{name} of Period must be a whole number, got {value!r}; {advice}"

@@ -1,6 +1,7 @@
 """Where Modal would place a container.
 
-Owns `SchedulerPlacement`: checked, kept, and without effect in this process.
+Owns `SchedulerPlacement`, which is checked and kept without effect in this process, and the check
+of ``region``, which ``declaring/cloud_arguments.py`` calls.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from .arguments import InvalidArgumentsError, iterated, lenient, unchecked
 
 
 class SchedulerPlacement:
-    """Regions, a zone, spot instances or not, and types of instances.
+    """Regions, a zone, whether to use spot instances, and types of instances.
 
     Raises:
-        InvalidError: and a TypeError at once, if one is not of its type.
+        InvalidError: also a TypeError; if an argument has a wrong type.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class SchedulerPlacement:
 
 
 def check_regions(name: str, value: object) -> None:
-    """None, a str, or something that gives str.
+    """Check regions: None, a str, or an iterable of str.
 
     Raises:
-        InvalidError: and a TypeError at once, as in Modal, for anything else.
+        InvalidError: for anything else; also a TypeError, as in Modal.
     """
     if value is None or isinstance(value, str):
         return

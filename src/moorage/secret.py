@@ -1,7 +1,10 @@
-"""Secrets: names of environment variables that Modal would set in a container.
+"""Secrets: environment variables that Modal would set in a container.
 
-Owns `Secret`.  A placeholder sets nothing: in this process the program's own
-environment is the environment.  Values are never kept nor shown.
+Owns `Secret`, a placeholder; users make it, and functions, images and apps accept it.  A secret
+sets nothing: code in this process sees the program's own environment.  The values of a secret are
+never kept and never shown.
+
+Begin at `Secret.from_dict`.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ _INSTEAD = 'read the variable with os.environ["NAME"], set before the program st
 
 
 class SecretManager(Manager["Secret"]):
-    """The secrets at Modal: `Secret.objects`."""
+    """Lists and deletes the secrets at Modal: the type of `Secret.objects`."""
 
     @MethodWithAio
     def create(
@@ -45,7 +48,7 @@ class SecretManager(Manager["Secret"]):
 
 
 class Secret(Object):
-    """Environment variables for containers: accepted, and not set in this process."""
+    """Environment variables for containers.  Accepted, but not set in this process."""
 
     _made_by = 'Secret.from_name("my-secret") or Secret.from_dict({"NAME": "value"})'
     _instead = _INSTEAD
@@ -53,24 +56,24 @@ class Secret(Object):
 
     @property
     def name(self) -> str | None:
-        """The name it was given; None unless made by `from_name`."""
+        """The name given to `from_name`; None for an object made in another way."""
         return self._name
 
     @staticmethod
     def from_dict(env_dict: Mapping[str, str | None] = {}) -> Secret:
-        """A secret of these variables; None leaves a variable out.
+        """Make a secret of these variables; the value None leaves a variable out.
 
         Raises:
-            InvalidError: if it is no dict of str to str or None.
+            InvalidError: if `env_dict` is not a dict of str to str or None.
         """
         return _of(check_env("Secret.from_dict(...)", env_dict))
 
     @staticmethod
     def from_local_environ(env_keys: Iterable[str]) -> Secret:
-        """A secret of variables that are set where the program starts.
+        """Make a secret of environment variables of this program.
 
         Raises:
-            InvalidError: if one of them is not set.
+            InvalidError: if one of the variables is not set.
         """
         advice = 'write Secret.from_local_environ(["NAME"])'
         found: list[str] = []
@@ -91,7 +94,7 @@ class Secret(Object):
     def from_dotenv(
         path: LocalPath | None = None, *, filename: str = ".env", client: Client | None = None
     ) -> Secret:
-        """A secret of a file of variables, which is not read in this process."""
+        """Make a secret of a ``.env`` file.  The file is not read in this process."""
         if path is not None and not isinstance(unchecked(path), (str, os.PathLike)):
             lenient(
                 f"Secret.from_dotenv() takes a path as str or Path, got {path!r}; "
@@ -107,7 +110,7 @@ class Secret(Object):
         required_keys: list[str] = [],  # noqa: B006 - as in Modal
         client: Client | None = None,
     ) -> Secret:
-        """Name a secret that is stored at Modal.  Modal checks its name only later."""
+        """Name a secret that is stored at Modal.  The name is checked by Modal only, later."""
         if not isinstance(unchecked(name), str) or not name:
             lenient(
                 f"the name of a Secret must be a str that is not empty, got {name!r}; "
@@ -117,7 +120,7 @@ class Secret(Object):
 
     @MethodWithAio
     def info(self, *, refresh: bool = False) -> SecretInfo:
-        """Who made it and when.
+        """Return who made the secret, and when.
 
         Raises:
             UnimplementedError: always.
@@ -126,7 +129,7 @@ class Secret(Object):
 
     @MethodWithAio
     def update(self, env_dict: Mapping[str, str]) -> None:
-        """Change what is stored.
+        """Change the variables of the secret at Modal.
 
         Raises:
             UnimplementedError: always.
@@ -139,10 +142,10 @@ def _of(keys: Iterable[str]) -> Secret:
 
 
 def check_secrets(where: str, secrets: object) -> None:
-    """An iterable of secrets, for a build step of an image.
+    """Check the secrets of a build step of an image: an iterable of `Secret`.
 
     Raises:
-        InvalidError: for anything else, and a TypeError too if it cannot be iterated.
+        InvalidError: for anything else; also a TypeError if it cannot be iterated.
     """
     if secrets is None:
         return

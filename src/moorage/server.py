@@ -1,6 +1,6 @@
 """Servers: classes at Modal that listen on a port.
 
-Owns `Server`, the handle of a deployed one: may be named, not asked.
+Owns `Server`, the handle of a deployed server.  It can be named; nothing in this process serves it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _INSTEAD = "run the server on this machine, e.g. with asyncio.start_server"
 
 
 class Server:
-    """A deployed server at Modal: a name, that nothing here listens under."""
+    """A deployed server at Modal.  Here it is a name without effect."""
 
     @classmethod
     def from_name(
@@ -37,16 +37,16 @@ class Server:
 
     @property
     def object_id(self) -> str:
-        """Modal's id of it; placeholders have none.
+        """Modal's id of the server.  Placeholders have none.
 
         Raises:
             AttributeError: always, as in Modal before a server is looked up.
         """
-        raise AttributeError("a Server has no object_id, for it is a placeholder in this process")
+        raise AttributeError("a Server has no object_id, because it is a placeholder")
 
     @MethodWithAio
     def hydrate(self, client: Client | None = None) -> Server:
-        """Look nothing up, and return the server."""
+        """Return the server itself.  Nothing is looked up."""
         return self
 
     @MethodWithAio

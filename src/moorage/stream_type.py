@@ -1,4 +1,4 @@
-"""Where the output of a process in a sandbox goes."""
+"""Where the output of a process in a sandbox goes: `StreamType`, a name for arguments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class StreamType(Enum):
-    """As the constants of `subprocess`: nowhere, a pipe, or the caller's own output."""
+    """Like the constants of `subprocess`: nowhere, a pipe, or the caller's own output."""
 
     DEVNULL = subprocess.DEVNULL
     PIPE = subprocess.PIPE

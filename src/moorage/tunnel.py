@@ -1,6 +1,6 @@
-"""Tunnels: ports of a container, open to the internet.
+"""Tunnels: ports of a container that are open to the internet.
 
-Owns `Tunnel`, the value that describes one, and `forward`, which opens none here.
+Owns `Tunnel`, the value that describes a tunnel, and `forward`, which opens none in this process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .with_aio import ContextWithAio
 
 @dataclass(frozen=True)
 class Tunnel:
-    """Where a forwarded port can be reached."""
+    """The addresses of a forwarded port."""
 
     host: str
     port: int
@@ -25,7 +25,7 @@ class Tunnel:
 
     @property
     def url(self) -> str:
-        """The https address.  Modal means to take it from tunnels without encryption."""
+        """The https address.  Modal plans to remove it from tunnels without encryption."""
         if self.unencrypted_host:
             warnings.warn(
                 "url of an unencrypted tunnel goes away in Modal; "
@@ -37,15 +37,15 @@ class Tunnel:
 
     @property
     def tls_socket(self) -> tuple[str, int]:
-        """Host and port for TLS."""
+        """The host and port for TLS."""
         return self.host, self.port
 
     @property
     def tcp_socket(self) -> tuple[str, int]:
-        """Host and port without encryption.
+        """The host and port without encryption.
 
         Raises:
-            InvalidError: if the tunnel has none.
+            InvalidError: if the tunnel has no unencrypted port.
         """
         if not self.unencrypted_host:
             raise InvalidError(

@@ -1,8 +1,10 @@
 """Volumes: file systems at Modal that containers share.
 
-Owns `Volume`.  A placeholder mounts nothing: in this process the program sees
-its own file system, so that `commit` and `reload` have nothing to do, and what
-would read or write the volume's files raises `UnimplementedError`.
+Owns `Volume`, a placeholder; users make it, and functions, classes and apps accept it.  A volume
+mounts nothing: code in this process sees the machine's own files.  So `commit` and `reload` have
+nothing to do, and operations on the volume's files raise `UnimplementedError`.
+
+Begin at `Volume.from_name`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _EXAMPLE = 'Volume.from_name("my-volume", create_if_missing=True)'
 
 
 class VolumeManager(Manager["Volume"]):
-    """The volumes at Modal: `Volume.objects`."""
+    """Lists and deletes the volumes at Modal: the type of `Volume.objects`."""
 
     @MethodWithAio
     def create(
@@ -44,13 +46,13 @@ class VolumeManager(Manager["Volume"]):
 
 
 class VolumeCreateOptions(TypedDict, total=False):
-    """How `Volume.from_name` would create a volume."""
+    """The options with which `Volume.from_name` would create a volume."""
 
     experimental_options: dict[str, object]
 
 
 class VolumeUploadContextManager:
-    """What ``with volume.batch_upload() as batch`` gives at Modal; never made here."""
+    """The type of ``batch`` in ``with volume.batch_upload() as batch``; never made here."""
 
     def put_file(
         self,
@@ -70,18 +72,21 @@ class VolumeUploadContextManager:
 
 
 class Volume(Object):
-    """A file system at Modal: accepted as a mount, and not mounted in this process."""
+    """A file system at Modal.  Accepted as a mount, but not mounted in this process.
+
+    Hazard: code in this process reads and writes the real path on this machine instead.
+    """
 
     _made_by = _EXAMPLE
     _instead = _INSTEAD
     objects: ClassVar[VolumeManager] = VolumeManager("Volume.objects", _INSTEAD)
 
-    # Whether read_only() made it, which with_mount_options() refuses to build on.
+    # True if `read_only` made this volume: then `with_mount_options` refuses it.
     _is_read_only = False
 
     @property
     def name(self) -> str | None:
-        """The name it was given; None unless made by `from_name`."""
+        """The name given to `from_name`; None for an object made in another way."""
         return self._name
 
     @staticmethod
@@ -97,7 +102,7 @@ class Volume(Object):
         """Name a volume.
 
         Raises:
-            InvalidError: if it is no possible name, see `arguments.check_name`.
+            InvalidError: if `name` is not a possible name; see `arguments.check_name`.
         """
         check_name(name, "Volume", _EXAMPLE)
         if version not in (None, 1, 2):
@@ -117,11 +122,11 @@ class Volume(Object):
         version: int | None = None,
         create_options: VolumeCreateOptions | None = None,
     ) -> Volume:
-        """A volume for the time of a ``with`` or ``async with``."""
+        """Return a context manager with a volume without a name, for ``with`` or ``async with``."""
         return Volume._new("Volume.ephemeral()")
 
     def read_only(self) -> Volume:
-        """The same volume, mounted read-only."""
+        """Return the same volume, to be mounted read-only.  Nothing enforces that here."""
         made = self._copy()
         made._is_read_only = True
         return made
@@ -129,10 +134,10 @@ class Volume(Object):
     def with_mount_options(
         self, *, read_only: bool | None = None, sub_path: str | PurePosixPath | None = None
     ) -> Volume:
-        """The same volume, mounted read-only or from one of its directories.
+        """Return the same volume, to be mounted read-only or from one of its directories.
 
         Raises:
-            InvalidError: if `read_only` made the volume.
+            InvalidError: if this volume was made by `read_only`.
         """
         if sub_path is not None:
             fs_path("sub_path", sub_path)
@@ -150,11 +155,11 @@ class Volume(Object):
 
     @MethodWithAio
     def commit(self) -> None:
-        """Do nothing: what was written is in this machine's files already."""
+        """Do nothing: written files are on this machine already."""
 
     @MethodWithAio
     def reload(self) -> None:
-        """Do nothing: what others wrote is in this machine's files already."""
+        """Do nothing: files that other containers wrote are on this machine already."""
 
     @MethodWithAio
     def info(self) -> VolumeInfo:
@@ -191,7 +196,7 @@ class Volume(Object):
 
     @property
     def batch_upload(self) -> ContextWithAio[..., VolumeUploadContextManager]:
-        """``with volume.batch_upload(force=False) as batch`` uploads files at Modal.
+        """Upload files to Modal: ``with volume.batch_upload(force=False) as batch``.
 
         Raises:
             UnimplementedError: always, on entering.

@@ -1,8 +1,11 @@
-"""Functions and methods that can be called and, under ``.aio``, awaited.
+"""Functions and methods that can be called, and awaited under ``.aio``.
 
-Owns the descriptors.  Where nothing waits, the async form runs the same body;
-where something does, it is given a coroutine function of its own.  The hot ways
-to call a function have classes of their own, in `invoking` and `spawned`.
+Owns the descriptors for that; the public files use them as decorators.  If nothing in a function
+waits, its async form runs the same body; otherwise the function has a separate coroutine
+function.  The often used ways to call a function have their own classes in ``calling/ways.py``
+and ``calling/function_call.py``.
+
+Begin at `FunctionWithAio`, then `MethodWithAio`, then `with_aio`.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class FunctionWithAio(Generic[P, R_co]):
-    """``f(...)`` and ``await f.aio(...)`` do the same."""
+    """A function for which ``f(...)`` and ``await f.aio(...)`` do the same."""
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class FunctionWithAio(Generic[P, R_co]):
             raise wrong_arguments(self._function, name, args, kwargs) from None
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """As calling it, for asyncio and trio."""
+        """Do the same as a plain call, for asyncio and trio."""
         try:
             if self._aio is None:  # nothing waits
                 return self._function(*args, **kwargs)
@@ -58,7 +61,7 @@ class FunctionWithAio(Generic[P, R_co]):
 
 
 class IterationWithAio(Generic[P, T_co]):
-    """``for x in f(...)`` and ``async for x in f.aio(...)`` do the same."""
+    """A function for which ``for x in f(...)`` and ``async for x in f.aio(...)`` do the same."""
 
     def __init__(self, function: Callable[P, Iterator[T_co]]) -> None:
         self._function = function
@@ -75,7 +78,10 @@ class IterationWithAio(Generic[P, T_co]):
 
 
 class ContextWithAio(Generic[P, T]):
-    """``with f(...)`` and ``async with f(...)`` do the same; ``f.aio`` is ``f``."""
+    """A function for which ``with f(...)`` and ``async with f(...)`` do the same.
+
+    ``f.aio(...)`` is ``f(...)``.
+    """
 
     def __init__(self, function: Callable[P, T]) -> None:
         self._function = function
@@ -84,7 +90,7 @@ class ContextWithAio(Generic[P, T]):
         self.__wrapped__: Callable[P, T] = function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
-        # Wrong arguments are an error of this line, not of the `with` that may come later.
+        # Raises a TypeError for wrong arguments here, not at a `with` that may come later.
         Real.signature(self._function).bind(*args, **kwargs)
         return EitherContext(lambda: self._function(*args, **kwargs))
 
@@ -120,7 +126,7 @@ class EitherContext(Generic[T]):
 
 
 class MethodWithAio(Generic[S, P, R_co]):
-    """A method that is a `FunctionWithAio` of its instance."""
+    """A method that becomes a `FunctionWithAio` when it is read from an instance."""
 
     def __init__(
         self,
@@ -152,19 +158,19 @@ class MethodWithAio(Generic[S, P, R_co]):
 def function_with_aio(
     aio: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[[Callable[P, T]], FunctionWithAio[P, T]]:
-    """Decorate a function that waits: `aio` is how it waits on a loop."""
+    """Decorate a function that waits; `aio` is its form for an event loop."""
     return lambda function: FunctionWithAio(function, aio)
 
 
 def with_aio(
     aio: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[[Callable[Concatenate[S, P], T]], MethodWithAio[S, P, T]]:
-    """Decorate a method that waits: `aio` is how it waits on a loop."""
+    """Decorate a method that waits; `aio` is its form for an event loop."""
     return lambda function: MethodWithAio(function, aio)
 
 
 class IteratorMethodWithAio(Generic[S, P, T_co]):
-    """A method that is an `IterationWithAio` of its instance."""
+    """A method that becomes an `IterationWithAio` when it is read from an instance."""
 
     def __init__(self, function: Callable[Concatenate[S, P], Iterator[T_co]]) -> None:
         self._function = function

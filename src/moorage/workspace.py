@@ -1,6 +1,7 @@
-"""Workspaces: the accounts of Modal.
+"""Workspaces: accounts at Modal.
 
-Owns `Workspace`.  There is no account here; every question to one says so.
+Owns `Workspace`, a placeholder.  There is no account in this process: an operation that needs one
+raises `UnimplementedError`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .with_aio import MethodWithAio
 
 
 class Workspace(Object):
-    """An account of Modal: may be named, not asked."""
+    """An account at Modal.  Here it can be named, but not used."""
 
     _made_by = "Workspace.from_context()"
     _instead = "leave the workspace out, for there is no account in this process"
@@ -34,12 +35,12 @@ class Workspace(Object):
 
     @property
     def name(self) -> str | None:
-        """None: there is no account."""
+        """Always None: there is no account."""
         return self._name
 
     @staticmethod
     def from_context(*, client: Client | None = None) -> Workspace:
-        """The workspace that is configured; none is."""
+        """Return a workspace without a name: no workspace is configured."""
         return Workspace._new("Workspace.from_context()")
 
     @property
@@ -68,7 +69,7 @@ class Workspace(Object):
 
 
 class WorkspaceMembersManager(Part):
-    """Who is in a workspace."""
+    """The members of a workspace, at Modal."""
 
     @MethodWithAio
     def list(self) -> list[WorkspaceMemberInfo]:
@@ -76,7 +77,7 @@ class WorkspaceMembersManager(Part):
 
 
 class WorkspaceBillingManager(Part):
-    """What a workspace costs."""
+    """The costs of a workspace, at Modal."""
 
     @MethodWithAio
     def report(
@@ -95,7 +96,7 @@ class WorkspaceBillingManager(Part):
 
 
 class WorkspaceProxyTokenManager(Part):
-    """The tokens that web functions at Modal are called with."""
+    """The tokens for calls of web functions, at Modal."""
 
     @MethodWithAio
     def create(self, name: str = "") -> TokenData:
@@ -123,7 +124,7 @@ class WorkspaceProxyTokenManager(Part):
 
 
 class WorkspaceSettingsManager(Part):
-    """How a workspace is set up."""
+    """The settings of a workspace, at Modal."""
 
     @MethodWithAio
     def list(self) -> WorkspaceSettings:
@@ -135,7 +136,7 @@ class WorkspaceSettingsManager(Part):
 
 
 class WorkspaceServiceUserManager(Part):
-    """The users of a workspace that are programs."""
+    """The service users (programs) of a workspace, at Modal."""
 
     @MethodWithAio
     def create(self, name: str, *, expires_in: int | None) -> TokenData:
@@ -159,7 +160,7 @@ class WorkspaceServiceUserManager(Part):
 
 
 class WorkspaceMemberTokenManager(Part):
-    """The tokens of the members of a workspace."""
+    """The tokens of the members of a workspace, at Modal."""
 
     @MethodWithAio
     def list(self) -> list[MemberTokenInfo]:

@@ -1,4 +1,4 @@
-"""What decorators say about a function or a class, and what an app makes of it.
+"""The statements of decorators about functions and classes, and how an app reads them.
 
 Begin at `marks.Marks`, which a decorator fills in.  `options.py` checks the arguments of
 ``app.function`` and ``app.cls``; `declarations.py` reads a class.

@@ -1,9 +1,11 @@
-"""The keyword arguments of the cloud: accepted by functions, classes and apps.
+"""The arguments for the cloud, which functions, classes and apps accept.
 
-Owns their checks.  None has an effect in this process.  What Modal 1.6.4 refuses
-where the program starts is refused here with the same class of error; what it
-would find only when the program runs is refused here at once, but for strict
-mode, which is silent where Modal is.
+Owns the checks of these arguments; ``app.py``, ``cls.py`` and `options.py` call them.  None of
+the arguments has an effect in this process.  A mistake that Modal 1.6.4 refuses when the program
+starts is refused here with the same class of error.  A mistake that Modal finds only when the
+program runs is refused here at once, except in strict mode, which is silent where Modal is.
+
+Begin at `check_cloud_arguments`, then `_CHECKS`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from ..schedule import Schedule
 from ..scheduler_placement import check_regions
 from ..secret import Secret
 
-# Arguments that are True, False or left out.
+# Arguments that are True, False or absent.
 _FLAGS: Final = (
     "nonpreemptible",
     "block_network",
@@ -43,16 +45,16 @@ _SCHEDULE: Final = 'write schedule=modal.Period(days=1) or schedule=modal.Cron("
 
 
 def check_cloud_arguments(where: str, given: Mapping[str, object]) -> None:
-    """Check what a decorator or constructor was given for the cloud.
+    """Check the arguments for the cloud that a decorator or constructor was given.
 
     Args:
-        where: ``app.function``, ``app.cls``, ``App`` or ``with_options``; the same
-            argument is checked differently there, because Modal does.
-        given: the arguments by name; those that are not of the cloud are passed over.
+        where: ``app.function``, ``app.cls``, ``App`` or ``with_options``.  The same argument is
+            checked differently in these places, because Modal does so.
+        given: the arguments by name.  Arguments that are not for the cloud are ignored.
 
     Raises:
-        InvalidError: for what cannot be meant; a TypeError, ValueError or AttributeError
-            at once where Modal raises that.
+        InvalidError: for a wrong value; also a TypeError, ValueError or AttributeError where
+            Modal raises that.
     """
     for name, value in given.items():
         check = _CHECKS.get(name)
@@ -61,10 +63,10 @@ def check_cloud_arguments(where: str, given: Mapping[str, object]) -> None:
 
 
 def check_scheduled(schedule: object, function: Callable[..., object]) -> None:
-    """A function with a schedule is called without arguments.
+    """Refuse a function that has a schedule and needs arguments: a schedule gives none.
 
     Raises:
-        InvalidError: if it demands any.
+        InvalidError: if `function` has a parameter without a default.
     """
     if schedule is None:
         return
@@ -99,9 +101,10 @@ def _check_env(where: str, name: str, value: object) -> None:
 
 
 def _check_secrets(where: str, name: str, value: object) -> None:
-    # What stands in place of a secret may well be one: only its type is shown.
+    # A wrong value may well be the text of a secret, so the message shows only its type.
     wrong: str | None = type(value).__name__
-    # An iterator must not be used up by looking into it; a str is no list of str.
+    # Only a Collection is iterated: iterating would consume an iterator.  A str is iterable too,
+    # but is not a list of secrets.
     if isinstance(value, Collection) and not isinstance(value, (str, bytes)):
         members = iterated("secrets", unchecked(value), _SECRETS)
         wrong = next(
@@ -109,7 +112,7 @@ def _check_secrets(where: str, name: str, value: object) -> None:
         )
     message = f"secrets must be a list of Secret, got {wrong or type(value).__name__}; {_SECRETS}"
     if where == "App":
-        # The one place where Modal looks at the members.
+        # Only here does Modal check the members.
         if wrong or not isinstance(value, (list, tuple)):
             raise InvalidError(message)
         return
@@ -189,7 +192,7 @@ def _check_tags(where: str, name: str, value: object) -> None:
                 raise InvalidArgumentsError(f"tags must hold str, got {part!r}; {advice}")
             if not re.fullmatch(r"[A-Za-z0-9\-._]{1,63}", part):
                 raise InvalidError(
-                    f"a tag is 1 to 63 of letters, digits, '-', '.' and '_', got {part!r}; {advice}"
+                    f"a tag has 1 to 63 letters, digits, '-', '.' or '_', got {part!r}; {advice}"
                 )
 
 

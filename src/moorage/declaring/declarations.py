@@ -1,7 +1,9 @@
-"""Declarations: what a class says of itself, read once when it is decorated.
+"""Declarations: what a class body declares, read once when the class is decorated.
 
-Owns how a class body becomes methods, lifecycle hooks and parameters, and
-which of them may not stand together.
+Owns how a class body becomes methods, lifecycle hooks and parameters, and which of them may not
+be combined.  `App.cls` makes `Declarations`; ``cls.py`` reads them.
+
+Begin at `Declarations.__init__`, then `_read`, then `bind`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from .targets import make_target
 
 _OLD_HOOKS: Final = ("__enter__", "__aenter__", "__exit__", "__aexit__")
 
+# Advice for an annotation of another type: pass a str, int, bool or bytes, convert it later.
 _CONVERTED: Final = ", and make of it what you need in an enter hook"
 _PARAMETER_TYPES: Final = (str, int, bool, bytes)
 _ANYTHING: Final = inspect.Signature(
@@ -35,7 +38,7 @@ _ANYTHING: Final = inspect.Signature(
 
 
 class Declarations:
-    """The methods, hooks and parameters of a class."""
+    """The methods, hooks and parameters of a class.  Nothing changes after `__init__`."""
 
     def __init__(self, user_class: type, *, snapshots: bool = False) -> None:
         self.user_class: type[Any] = user_class
@@ -46,15 +49,15 @@ class Declarations:
         self.parameters: dict[str, Parameter] = {}
         self._batched: dict[str, Batching] = {}
         self._hooks: dict[str, dict[str, Hook]] = {"snap": {}, "enter": {}, "exit": {}}
-        # Base classes first, each in its order of definition; an override
-        # takes the place of what it overrides.
+        # Base classes first, and each class in its order of definition.  An override keeps the
+        # position of what it overrides.
         for owner in reversed(user_class.__mro__):
             declared: dict[str, object] = dict(vars(owner))
             for name, value in declared.items():
                 if isinstance(value, Parameter):
                     self.parameters[name] = value
                     continue
-                # A subclass that sets anything else has no such parameter any more.
+                # If a subclass sets the name to anything else, the parameter does not exist there.
                 self.parameters.pop(name, None)
                 if value is parameter and not config.strict:
                     raise InvalidArgumentsError(
@@ -64,7 +67,7 @@ class Declarations:
                 if isinstance(value, PartialFunction):
                     self._read(name, value, snapshots)
                 elif isinstance(value, staticmethod):
-                    # Nothing reads its marks, as in Modal; whoever calls it is told.
+                    # As in Modal, its marks have no effect; calling the method explains that.
                     marked: object = value.__func__
                     if isinstance(marked, PartialFunction):
                         marked.is_static = True
@@ -75,7 +78,7 @@ class Declarations:
             tuple(self._hooks["exit"].values()),
         )
         self._check_batched_alone()
-        # None if the class has none of its own: then its parameters make one.
+        # The class's own constructor; None without one: then the parameters are set directly.
         self.init: Callable[..., object] | None = self._custom_init()
         self.types: dict[str, type] = self._parameter_types()
         self.signature: inspect.Signature = self._signature()
@@ -93,8 +96,8 @@ class Declarations:
                 f"enter(snap=True) on {shown} needs enable_memory_snapshot=True on its class; "
                 "write @app.cls(enable_memory_snapshot=True), or take snap=True away"
             )
-        # In the place of what it overrides, if that was of the same kind; what
-        # was of another kind stays, as in Modal.
+        # A hook replaces an overridden hook of the same kind.  An overridden hook of another
+        # kind stays, as in Modal.
         for kind, is_one in (
             ("snap", marks.enter == "snap"),
             ("enter", marks.enter == "enter"),
@@ -120,10 +123,10 @@ class Declarations:
             )
 
     def _read_old_hook(self, name: str, function: Callable[..., Any]) -> None:
-        """``__enter__`` and its like, which Modal took for hooks before it had decorators."""
+        """Read ``__enter__`` and the like, which were Modal's hooks before it had decorators."""
         kind = "enter" if "enter" in name else "exit"
 
-        def leave(instance: Any) -> Any:  # as the end of a `with` without an error does
+        def leave(instance: Any) -> Any:  # like the end of a `with` block without an error
             return function(instance, None, None, None)
 
         is_async = Real.iscoroutinefunction(function)
@@ -132,7 +135,7 @@ class Declarations:
 
     @property
     def batching(self) -> Batching | None:
-        """That of its batched method, which is its only one; None if it has none."""
+        """The batching of the class's only method; None if the method is not batched."""
         return next(iter(self._batched.values()), None)
 
     def _check_batched_alone(self) -> None:
@@ -146,7 +149,7 @@ class Declarations:
         )
 
     def _custom_init(self) -> Callable[..., object] | None:
-        # mypy fears a subclass's, but it is this very class's that is meant.
+        # mypy warns that a subclass may have another `__init__`; this class's own is meant.
         init: Callable[..., object] = self.user_class.__init__
         if init is object.__init__:
             return None
@@ -181,7 +184,7 @@ class Declarations:
         types: dict[str, type] = {}
         for name, declared in self.parameters.items():
             if not declared.init:
-                continue  # never given from outside: of any type
+                continue  # callers never give it, so it may have any type
             hint = hints.get(name)
             known = names.get(hint) if isinstance(hint, str) else hint
             if known not in _PARAMETER_TYPES:
@@ -212,7 +215,7 @@ class Declarations:
         if self.init is not None:
             try:
                 return Real.signature(self.user_class)
-            except ValueError:  # of a builtin class: it takes what it takes
+            except ValueError:  # a builtin class without a signature: accept all arguments
                 return _ANYTHING
         given = [(name, p) for name, p in self.parameters.items() if p.init]
         try:
@@ -237,10 +240,14 @@ class Declarations:
     def bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, check_types: bool
     ) -> dict[str, Any]:
-        """The values of the parameters, or constructor arguments, for these arguments.
+        """Return the values of the parameters, or of the constructor's arguments.
+
+        Args:
+            check_types: whether to check the values against the declared types.
 
         Raises:
-            TypeError: if one is missing, too many, unknown, or of another type.
+            InvalidArgumentsError: also a TypeError; if an argument is missing, unknown, one
+                too many or, with `check_types`, of a wrong type.
         """
         try:
             bound = self.signature.bind(*args, **kwargs)

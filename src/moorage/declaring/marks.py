@@ -1,7 +1,9 @@
-"""Marks: what decorators say about one function or class, as values.
+"""Marks: what decorators say about one function or class, as frozen values.
 
-Owns `Marks` and its parts.  `PartialFunction` (``partial.py``) carries them from the decorators
-to the app.  Begin at `Marks`.
+Owns `Marks` and its parts.  The decorators make them; `PartialFunction` (``partial.py``) carries
+them to the app.
+
+Begin at `Marks`, then `Concurrency`.
 """
 
 from __future__ import annotations
@@ -18,13 +20,17 @@ from ..runtime.real import Real
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """What ``concurrent`` was given; None where it said nothing."""
+    """The arguments of ``concurrent``; None for an absent argument."""
 
     max_inputs: int | None = None
     target_inputs: int | None = None
 
     def merged(self, other: Concurrency, name: str) -> Concurrency:
-        """Both, if they say different things."""
+        """Return `self` and `other` as one.
+
+        Raises:
+            InvalidError: if both set the same argument, or together are wrong.
+        """
         for field in ("max_inputs", "target_inputs"):
             if getattr(self, field) is not None and getattr(other, field) is not None:
                 raise InvalidError(
@@ -40,7 +46,11 @@ class Concurrency:
         return both
 
     def checked(self) -> Concurrency:
-        """Itself, its numbers checked; in strict mode only what Modal checks at once."""
+        """Check the numbers and return `self`; in strict mode check only what Modal checks at once.
+
+        Raises:
+            InvalidError: if a number is wrong.
+        """
         for field in () if config.strict else ("max_inputs", "target_inputs"):
             value: object = getattr(self, field)
             if value is None:
@@ -54,6 +64,7 @@ class Concurrency:
         return self
 
     def check_order(self) -> None:
+        """Refuse `target_inputs` above `max_inputs`."""
         most, target = self.max_inputs, self.target_inputs
         if target and most is not None and target > most:
             raise InvalidError(
@@ -64,7 +75,7 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """What ``batched`` was given; the wait in milliseconds, as Modal has it."""
+    """The arguments of ``batched``; `wait_ms` is in milliseconds, as in Modal."""
 
     max_batch_size: int
     wait_ms: int
@@ -72,13 +83,13 @@ class Batching:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """What a web decorator was given."""
+    """The arguments of a web decorator."""
 
     kind: Literal["fastapi_endpoint", "asgi_app", "wsgi_app", "web_server"]
-    method: str | None = None  # of fastapi_endpoint
-    docs: bool = False  # of fastapi_endpoint
-    port: int | None = None  # of web_server
-    startup_timeout: float | None = None  # of web_server, seconds
+    method: str | None = None  # fastapi_endpoint only
+    docs: bool = False  # fastapi_endpoint only
+    port: int | None = None  # web_server only
+    startup_timeout: float | None = None  # web_server only; seconds
     label: str | None = None
     custom_domains: tuple[str, ...] = ()
     requires_proxy_auth: bool = False
@@ -86,7 +97,7 @@ class Web:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What the decorators said about one function or class."""
+    """Everything that decorators say about one function or class."""
 
     concurrency: Concurrency | None = None
     batching: Batching | None = None
@@ -99,32 +110,34 @@ class Marks:
 
     @property
     def is_interface(self) -> bool:
-        """Whether callers reach it: a method, a batched one or a web endpoint."""
+        """Whether callers can call it: it is a method, a batched function or a web endpoint."""
         return self.is_method or self.batching is not None or self.web is not None
 
     @property
     def is_hook(self) -> bool:
+        """Whether it is an enter or exit hook."""
         return bool(self.enter) or self.exit
 
 
 def is_written_in_a_class(function: object) -> bool:
-    """Whether the function stands in a class body, to be called with an instance."""
+    """Whether the function is defined in a class body, and so takes an instance."""
     qualname: str = getattr(function, "__qualname__", "")
     return "." in qualname.rpartition("<locals>.")[2]
 
 
 def parameters_beside_self(function: Callable[..., object]) -> list[str]:
-    """The names of the parameters that a caller gives."""
+    """Return the names of the parameters that a caller gives."""
     names = list(Real.signature(function).parameters)
     return names[1:] if names and is_written_in_a_class(function) else names
 
 
 def name_of(obj: object) -> str:
+    """Return the name of a function or class; of anything else its text."""
     return str(getattr(obj, "__name__", obj))
 
 
 def positional_arguments(name: str, got: object, instead: str) -> InvalidArgumentsError:
-    """The error of a decorator that takes keywords only and was given `got`."""
+    """Return the error for a decorator that takes keywords only and was given `got`."""
     if callable(got):
         return InvalidArgumentsError(
             f"{name} was written without its parentheses above {name_of(got)}; write {instead}"
@@ -132,4 +145,5 @@ def positional_arguments(name: str, got: object, instead: str) -> InvalidArgumen
     return InvalidArgumentsError(f"{name} takes keywords only, got {got!r}; write {instead}")
 
 
-REQUIRED: Final = object()  # the default of a parameter that has none
+# The `default` of a parameter without a default.
+REQUIRED: Final = object()

@@ -1,8 +1,10 @@
-"""Options: what a function or class asks for, checked when it is said.
+"""Options: what a function or class asks for, checked when it is written.
 
-Owns the arguments that ``app.function``, ``app.cls`` and ``with_options`` share
-and that have an effect here, their old names, and what strict mode refuses.
-The arguments of the cloud are checked in ``cloud_arguments.py``.
+Owns the arguments that ``app.function``, ``app.cls`` and ``with_options`` share and that have an
+effect here, their old names, and what strict mode refuses.  ``app.py``, ``cls.py`` and
+``functions.py`` call it; ``cloud_arguments.py`` checks the arguments for the cloud.
+
+Begin at `checked_options`, then `FunctionOptions`, then `changed_options`.
 """
 
 from __future__ import annotations
@@ -21,18 +23,18 @@ from .cloud_arguments import check_cloud_arguments
 from .marks import Batching, Concurrency
 
 OnFull = Literal["raise", "wait"]
-"""What a call does when the backlog is full: fail at once, or wait for room."""
+"""What a call does when the backlog is full: ``"raise"`` at once, or ``"wait"`` for room."""
 
-# A default that stands for "none given" where None is an argument; never written to.
+# The default of arguments for which None would be a wrong value.  Never written to.
 NOTHING: Final[dict[Any, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionOptions:
-    """The options of one function or class.  None: not said.
+    """The options of one function or class.  None means that an option was not given.
 
-    Times in seconds.  A frozen value, and part of the key of a pool: callers
-    that ask for the same options share containers.
+    Times are in seconds.  The options are a frozen value and part of the key of a pool:
+    callers that ask for the same options share containers.
     """
 
     timeout: float | None = None
@@ -50,27 +52,29 @@ class FunctionOptions:
     batching: Batching | None = None
 
     def merged(self, **changes: Any) -> FunctionOptions:
-        """With what `changes` says that is not None."""
+        """Return these options with the `changes` that are not None."""
         return replace(self, **{name: v for name, v in changes.items() if v is not None})
 
     @property
     def execution_timeout(self) -> float:
+        """Seconds that one input may run."""
         return self.timeout or config.default_timeout
 
     @property
     def longest_start(self) -> float:
-        """Seconds a container may take to start; said of it, or as long as an input may run."""
-        # Modal has none below 1 s.  A shorter one that was meant for inputs would be
-        # over before a busy machine has started the thread.
+        """Seconds that a container may take to start; by default as long as an input may run."""
+        # At least 1 s, as in Modal: a shorter timeout, which is meant for inputs, could pass
+        # before a busy machine has started the container's thread.
         return self.startup_timeout or max(self.execution_timeout, 1.0)
 
     @property
     def max_inputs(self) -> int:
+        """The hard limit of one container; 1 without ``concurrent``."""
         return (self.concurrency and self.concurrency.max_inputs) or 1
 
     @property
     def limits(self) -> Limits:
-        """The bounds of the pool.  0 means unset, as in Modal."""
+        """The limits of the pool.  0 means unset, as in Modal."""
         most = self.max_inputs
         target = (self.concurrency and self.concurrency.target_inputs) or most
         return Limits(
@@ -84,27 +88,27 @@ class FunctionOptions:
         )
 
     def check_queue_timeout(self) -> None:
-        """Refuse one that a lone input of a batched function always runs out of.
+        """Refuse a `queue_timeout` that always fails a lone input of a batched function.
 
         Raises:
-            InvalidError: if it is not longer than the wait for others.
+            InvalidError: if `queue_timeout` is not longer than the batch waits for inputs.
         """
         if self.batching is None or self.queue_timeout is None:
             return
         wait = self.batching.wait_ms / 1000
         if self.queue_timeout <= wait:
             raise InvalidError(
-                f"queue_timeout must be longer than wait_ms / 1000, or an input that meets no "
-                f"other always runs out of it, got queue_timeout={self.queue_timeout!r} with "
+                f"queue_timeout must be longer than wait_ms / 1000, the time that a lone input "
+                f"of a batch waits, got queue_timeout={self.queue_timeout!r} with "
                 f"wait_ms={self.batching.wait_ms!r}; write queue_timeout={2 * wait:g}"
             )
 
     def check_for_run(self) -> None:
-        """Raise what Modal finds only when the app runs; strict mode comes here.
+        """Check what Modal checks only when the app runs.  Called in strict mode.
 
         Raises:
-            ValueError: for a negative number.
-            TypeError: for anything but a whole number.
+            InvalidValueError: also a ValueError; for a negative number.
+            InvalidArgumentsError: also a TypeError; for anything but a whole number.
         """
         concurrency = self.concurrency or Concurrency()
         values: dict[str, object] = {
@@ -128,11 +132,13 @@ class FunctionOptions:
 
 
 def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
-    """What is known of a ``concurrent`` only when the app takes the function.
+    """Check what is known of ``concurrent`` only when the app registers the function.
+
+    Several ``concurrent`` decorators of one function are merged before.
 
     Raises:
-        TypeError: if it never got max_inputs.
-        InvalidError: if target_inputs is no count.
+        InvalidArgumentsError: also a TypeError; if none of them sets `max_inputs`.
+        InvalidError: if `target_inputs` is not a whole number.
     """
     if concurrency is None:
         return
@@ -152,7 +158,7 @@ def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
         )
 
 
-# What to write for each, in an error's advice.
+# The advice in the error for each argument.
 _EXAMPLES: Final = {
     "timeout": "timeout=300",
     "startup_timeout": "startup_timeout=300",
@@ -176,9 +182,12 @@ def checked_options(
     single_use_containers: bool = False,
     max_inputs: int | None = None,
 ) -> FunctionOptions:
-    """The options of a function or class, or the error of the first that is wrong.
+    """Check the arguments and return the options of a function or class.
 
-    `max_inputs` is the old name of `single_use_containers`; it is no concurrency.
+    `max_inputs` is the old name of `single_use_containers`; it does not set the concurrency.
+
+    Raises:
+        InvalidError: for the first argument that is wrong.
     """
     if max_inputs is not None:
         if max_inputs is True or max_inputs != 1:
@@ -188,7 +197,7 @@ def checked_options(
                 "for concurrency, or single_use_containers=True"
             )
         warn(
-            f"max_inputs=1 of {where} is the old name of single_use_containers and no "
+            f"max_inputs=1 of {where} is the old name of single_use_containers and sets no "
             "concurrency; write single_use_containers=True",
             DeprecationError,
         )
@@ -221,10 +230,10 @@ def checked_options(
 
 
 def check_bounds(queue_timeout: object, max_backlog: object, on_full: object) -> None:
-    """Refuse what cannot be meant of the options that Modal does not have, strict or not.
+    """Check the options that Modal does not have, in strict mode too.
 
     Raises:
-        InvalidError: for the first that is wrong.
+        InvalidError: for the first option that is wrong.
     """
     _check_number("queue_timeout", queue_timeout, 0, exclusive=True)
     if max_backlog is not None and (
@@ -247,7 +256,11 @@ def checked_autoscaler(
     buffer_containers: int | None = None,
     scaledown_window: float | None = None,
 ) -> dict[str, Any]:
-    """The autoscaler's bounds as given, or the error of the first that is wrong."""
+    """Check the limits of the autoscaler and return them as given.
+
+    Raises:
+        InvalidError: for the first limit that is wrong.
+    """
     given: dict[str, Any] = {
         "min_containers": min_containers,
         "max_containers": max_containers,
@@ -270,7 +283,7 @@ def _check_containers(name: str, value: object) -> None:
     least = 1 if name == "max_containers" and not config.strict else 0
     number = meant(value, least)
     advice = f"write {name}={least if number is None else number}"
-    # The classes of the errors are Modal's, for strict and lenient alike.
+    # The classes of the errors are Modal's, in strict mode and without it.
     if isinstance(value, bool):
         raise InvalidArgumentsError(f"{name} must be a whole number, got {value!r}; {advice}")
     if not isinstance(value, int):
@@ -300,12 +313,12 @@ def _check_number(name: str, value: object, least: float, *, exclusive: bool = F
     if value is None:
         return
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        # Written so that NaN, which compares false with everything, is refused.
+        # `value < least` would accept NaN, because NaN compares false with everything.
         enough = value > least if exclusive else value >= least
         if enough:
             return
     wanted = f"above {least:g}" if exclusive else f"from {least:g} up"
-    number = meant(value, 1)  # of a string
+    number = meant(value, 1)  # if `value` is a string of a number
     advice = _EXAMPLES[name] if number is None else f"{name}={number}"
     raise InvalidError(f"{name} must be a number {wanted}, got {value!r}; write {advice}")
 
@@ -316,11 +329,15 @@ def changed_options(
     old_names: Mapping[str, Any],
     **given: Any,
 ) -> FunctionOptions:
-    """`options` with what ``with_options`` was given, which None leaves as it is."""
+    """Return `options` with the arguments of ``with_options``; None changes nothing.
+
+    Raises:
+        InvalidError: for an argument that is wrong.
+    """
     names = given.keys() | cloud.keys()
     concurrent_inputs = accept_old_names("with_options", given, old_names, lambda: names)
     check_cloud_arguments("with_options", cloud)
-    if config.strict:  # found when the app runs
+    if config.strict:  # the others are checked when the app runs
         given["retries"] = retry_policy(given["retries"], "with_options")
         check_bounds(given["queue_timeout"], given["max_backlog"], given["on_full"])
         changed = options.merged(**given)
@@ -337,7 +354,7 @@ def changed_options(
 
 
 def refuse_no_timeout(timeout: object) -> None:
-    """In strict mode ``timeout=None`` is refused; else it means the default."""
+    """Refuse ``timeout=None`` in strict mode; otherwise None means the default."""
     if timeout is None and config.strict:
         raise InvalidError("timeout cannot be None; write a number of seconds, as timeout=300")
 
@@ -351,7 +368,7 @@ RENAMED: Final[Mapping[str, str]] = {
 
 
 class OldNames(TypedDict, total=False):
-    """Arguments under the names they once had: accepted with a warning, refused if strict."""
+    """Old names of arguments: accepted with a warning, refused in strict mode."""
 
     allow_concurrent_inputs: int
     keep_warm: int
@@ -365,14 +382,14 @@ def accept_old_names(
     old: Mapping[str, Any],
     known: Callable[[], Iterable[str]],
 ) -> int | None:
-    """Move what was given under an old name to its new one, in `given`.
+    """Move arguments with old names to their new names, in `given`.
 
     Returns:
-        What ``allow_concurrent_inputs`` said, for that is a decorator now.
+        The value of ``allow_concurrent_inputs``, which is a decorator now; None if not given.
 
     Raises:
-        DeprecationError: in strict mode.
-        InvalidArgumentsError: for a name that never was one.
+        DeprecationError: in strict mode, for an old name.
+        InvalidArgumentsError: for a name in `old` that was never an argument.
     """
     concurrent_inputs: int | None = None
     for name, value in old.items():
@@ -386,7 +403,7 @@ def accept_old_names(
                 f"{name} of {where} was renamed to {RENAMED[name]}; write {RENAMED[name]}={value!r}"
             )
         else:
-            if name == "min_containers":  # of with_options, as in Modal
+            if name == "min_containers":  # with_options does not take it, as in Modal
                 raise InvalidArgumentsError(
                     f"{where} takes no min_containers, got {value!r}; write "
                     f"update_autoscaler(min_containers={value!r}) on what it returns"

@@ -1,6 +1,9 @@
 """The parameters of an app's class, and the numbers of ``batched``.
 
-Owns the mark that `parameter` leaves in a class body.  Begin at `parameter`.
+Owns `parameter`, which users write in a class body, the mark that it leaves there, and
+`checked_batching`.  ``declarations.py`` reads the marks.
+
+Begin at `parameter`.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class Parameter:
         self._name = f"the parameter {owner.__name__}.{name}"
 
     def __get__(self, instance: object, owner: type) -> object:
-        """The default, on an instance that was not given a value."""
+        """Return the default, on an instance without a value of its own."""
         if instance is None:
             return self
         if self.default is not REQUIRED:
@@ -47,21 +50,26 @@ def parameter(*, default: T, init: bool = True) -> T: ...
 def parameter(*, init: bool = True) -> Any: ...
 @hide_our_frames
 def parameter(*, default: object = REQUIRED, init: bool = True) -> Any:
-    """A parameter of an app's class, given when an instance is made.
+    """Declare a parameter of an app's class: ``name: str = moorage.parameter()``.
 
-    Each set of values has its own pool of containers.  The types are str, int,
-    bool and bytes.
+    The caller gives the value when making an instance: ``C(name="x")``.  Each set of values
+    has its own pool of containers.  The annotation must be str, int, bool or bytes.
 
     Args:
-        default: its value when none is given; without one it must be given.
-        init: False keeps it out of the constructor: an annotated attribute with
-            a default, set by the enter hooks.
+        default: the value if the caller gives none.  Without a default the caller must give a
+            value.
+        init: False keeps the parameter out of the constructor.  It is then an annotated
+            attribute of any type with a default, which enter hooks may set.
     """
     return Parameter(default, init)
 
 
 def checked_batching(max_batch_size: int, wait_ms: int) -> Batching:
-    """The two numbers of ``batched`` and ``with_batching``."""
+    """Check the two numbers of ``batched`` and ``with_batching``.
+
+    Raises:
+        InvalidError: if a number is not whole or out of its range.
+    """
     given: dict[str, object] = {"max_batch_size": max_batch_size, "wait_ms": wait_ms}
     for name, least, most in (("max_batch_size", 1, 1000), ("wait_ms", 0, 600_000)):
         value = given[name]

@@ -1,10 +1,11 @@
-"""Partial functions: what a decorator gives until an app's decorator reads its marks.
+"""Partial functions: what a decorator returns until an app's decorator reads its marks.
 
-Owns `PartialFunction`, which carries the marks, the types of the decorators, and the rules of
-which marks may stand together.  Runs nothing and knows no app: ``partial_function.py`` and
-``web/decorators.py`` mark, `App.function` and `App.cls` read.
+Owns `PartialFunction`, which carries the marks; the types of the decorators; and the rules about
+which marks may be combined.  This file runs nothing and does not know the app.  The decorators in
+``partial_function.py`` and ``web/decorators.py`` call `mark`; `App.function` and `App.cls` read
+the marks.
 
-Begin at `mark`, which every decorator calls.
+Begin at `mark`, which every decorator calls, then `_composed`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from ..exception import InvalidArgumentsError, InvalidError, InvalidUseError
 from .marks import Marks, name_of
 
 if TYPE_CHECKING:
-    # What ``obj.method`` gives.  At run time it is made above this folder, and comes in through
-    # the instance's `_moorage_bind`.
+    # The type of ``obj.method``.  At run time a layer above this folder makes it, through
+    # `_moorage_bind` of the instance.
     from ..functions import Function
 
 P = ParamSpec("P")
@@ -40,12 +41,13 @@ C = TypeVar("C", bound=type)
 
 
 class PartialFunction(Generic[P, R_co, O_co]):
-    """A function or class with marks, waiting for ``app.function`` or ``app.cls``."""
+    """A function or class with marks, before ``app.function`` or ``app.cls`` registers it."""
 
     def __init__(self, raw: Any, marks: Marks) -> None:
         self.raw: Any = raw
         self.marks: Marks = marks
-        self.is_static: bool = False  # below @staticmethod in an app's class: see Declarations
+        # True below @staticmethod in an app's class; set by `Declarations`.
+        self.is_static: bool = False
         self.__name__: str = name_of(raw)
         self.__doc__: str | None = getattr(raw, "__doc__", None)
 
@@ -60,15 +62,15 @@ class PartialFunction(Generic[P, R_co, O_co]):
         if instance is None:
             return self
         if not self.marks.is_interface:
-            # A hook: callable from other code of the class, as it was written.
+            # A hook, which other code of the class may call as a plain method.
             return self.raw.__get__(instance, owner)
         bind: Callable[..., Any] | None = getattr(instance, "_moorage_bind", None)
         if bind is None:
-            # Made by hand, not through app.cls: the plain method.
+            # An instance of the undecorated class: the plain method.
             return self.raw.__get__(instance, owner)
         return bind(instance, self.__name__, self)
 
-    if not TYPE_CHECKING:  # so that type checkers refuse it too
+    if not TYPE_CHECKING:  # hidden, so that type checkers refuse such a call
 
         def __call__(self, *args, **kwargs):
             if self.is_static:
@@ -101,10 +103,10 @@ class PartialFunction(Generic[P, R_co, O_co]):
 
 
 class Decorator(Protocol):
-    """Marks a function, a class, or what is marked already; the types stay."""
+    """A decorator of functions, classes and marked functions that keeps their types."""
 
-    # A class is a callable too, for which the last would do as well: mypy warns
-    # of that, but the first that fits is the one that counts.
+    # A class is also a callable, so the last overload fits it too, and mypy warns about the
+    # overlap.  The first overload that fits is used.
     @overload
     def __call__(self, obj: C, /) -> C: ...  # type: ignore[overload-overlap]
     @overload
@@ -118,10 +120,10 @@ class Decorator(Protocol):
 
 
 class BatchDecorator(Protocol):
-    """Marks a batched function or method: callers give one element and get one.
+    """The decorator of a batched function or method: a caller gives and gets one element.
 
-    The parameters are those of one caller, which no type can derive from the
-    lists of the function.
+    The caller's parameter types are unknown (``...``): no type can derive them from the lists
+    that the function takes.
     """
 
     @overload
@@ -135,7 +137,7 @@ class BatchDecorator(Protocol):
 
 
 class WebDecorator(Protocol):
-    """Marks a web endpoint, a function or a method."""
+    """The decorator of a web endpoint: a function or a method."""
 
     @overload
     def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
@@ -148,7 +150,7 @@ class WebDecorator(Protocol):
 
 
 class MethodDecorator(Protocol):
-    """Marks a method; the types stay, without ``self``."""
+    """The decorator of a method; it keeps the types, without ``self``."""
 
     @overload
     def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
@@ -161,9 +163,13 @@ class MethodDecorator(Protocol):
 
 
 def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, Any]:
-    """`obj` with further marks; a new object, so that nothing is shared by accident."""
+    """Return `obj` with the marks `changes` added, as a new object, which shares nothing.
+
+    Raises:
+        InvalidError: if `decorator` cannot decorate `obj`, or does not go with its marks.
+    """
     registered = getattr(obj, "_moorage_registered", False)
-    # Modal marks an entrypoint in silence.
+    # Modal marks a local entrypoint without an error.
     if registered and not (config.strict and getattr(obj, "_moorage_is_entrypoint", False)):
         above = getattr(obj, "_moorage_registered_by", "@app.function()")
         if decorator in ("method", "enter", "exit"):
@@ -192,7 +198,7 @@ def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, 
 
 
 def refuse_class(decorator: str, obj: object) -> None:
-    """Refuse a class where only its methods may be decorated."""
+    """Refuse a class: `decorator` is for functions and methods only."""
     raw = obj.raw if isinstance(obj, PartialFunction) else obj
     if isinstance(raw, type):
         raise InvalidError(
@@ -204,6 +210,7 @@ def refuse_class(decorator: str, obj: object) -> None:
 def _composed(
     decorator: str, partial: PartialFunction[Any, Any, Any], changes: dict[str, Any]
 ) -> Marks:
+    """Return the marks of `partial` with `changes`, or refuse the combination."""
     marks, name = partial.marks, partial.__name__
     if marks.concurrency is not None and "concurrency" in changes:
         changes["concurrency"] = marks.concurrency.merged(changes["concurrency"], name)

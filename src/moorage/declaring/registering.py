@@ -1,8 +1,10 @@
 """Registering: what may be registered with an app, and with which options.
 
-Owns how the marks of a function or class are read and joined with what
-``app.function`` and ``app.cls`` were given, and what is refused for where it
-stands.  `App` asks, and keeps what is registered.
+Owns how the marks of a function or class are joined with the arguments of ``app.function`` and
+``app.cls``, and what is refused because of where it is written.  `App.function` and `App.cls`
+call these functions, and keep what is registered.
+
+Begin at `raw_and_marks`, then `with_marks`, then `check_place`.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ from .partial import PartialFunction
 
 
 def shown_kind(obj: object) -> str:
+    """Return `obj` as text for an error message."""
     return f"the function {name_of(obj)}" if Real.isfunction(obj) else repr(obj)
 
 
 def raw_and_marks(obj: Any) -> tuple[Any, Marks]:
-    """What was decorated, and what the decorators below the app's said of it."""
+    """Return the undecorated object, and the marks of the decorators below the app's."""
     if isinstance(obj, PartialFunction):
         partial: PartialFunction[Any, Any, Any] = obj
         return partial.raw, partial.marks
@@ -35,7 +38,11 @@ def raw_and_marks(obj: Any) -> tuple[Any, Marks]:
 def with_marks(
     options: FunctionOptions, marks: Marks, concurrent_inputs: int | None, name: str
 ) -> FunctionOptions:
-    """`options` with what the marks ask for, and ``allow_concurrent_inputs``, their old form."""
+    """Return `options` with the marks; `concurrent_inputs` is ``allow_concurrent_inputs``.
+
+    Raises:
+        InvalidError: if the options and the marks do not go together.
+    """
     concurrency = marks.concurrency
     if concurrent_inputs:
         old = Concurrency(concurrent_inputs).checked()
@@ -47,7 +54,13 @@ def with_marks(
 
 
 def check_place(raw: Callable[..., Any], shown: str, marks: Marks, serialized: bool) -> None:
-    """Refuse what stands in a class, or, in strict mode, in a function."""
+    """Refuse methods and hooks, which belong to a class.
+
+    In strict mode also refuse a function inside a function, unless `serialized`.
+
+    Raises:
+        InvalidError: if `raw` is in such a place.
+    """
     misplaced = marks.is_method or marks.is_hook
     if is_written_in_a_class(raw) or (misplaced and not config.strict):
         what = "method" if not marks.is_hook else "hook (enter, exit)"
@@ -62,16 +75,16 @@ def check_place(raw: Callable[..., Any], shown: str, marks: Marks, serialized: b
 def refuse_nested(
     raw: object, serialized: bool, error: type[InvalidError] = LocalFunctionError
 ) -> None:
-    """In strict mode: refuse what Modal could not import."""
+    """In strict mode, refuse an object inside a function, which Modal could not import."""
     if config.strict and not serialized and "<locals>" in getattr(raw, "__qualname__", ""):
         raise error(
-            f"{name_of(raw)} is defined inside a function, and Modal imports what stands in global "
+            f"{name_of(raw)} is defined inside a function, and Modal can only import from global "
             "scope; move it there, or write serialized=True"
         )
 
 
 def given_parameters(declared: Declarations) -> list[inspect.Parameter]:
-    """Those that callers name, without ``*args`` and ``**kwargs``."""
+    """Return the parameters that callers name: all but ``*args`` and ``**kwargs``."""
     return [
         parameter
         for parameter in declared.signature.parameters.values()

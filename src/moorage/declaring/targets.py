@@ -1,7 +1,9 @@
-"""Targets: what calling a user's function gives, and the batched ones among them.
+"""Targets: what a call of a user's function returns, and the rules for batched functions.
 
-Owns how a function becomes a `Target` of the engine.  `App.function` and
-`Cls` make them when they register.
+Owns how a function becomes a `Target` of the engine.  `App.function`, `Declarations` and ``cls.py``
+call it when they register.
+
+Begin at `make_target`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ def make_target(
     is_method: bool = False,
     batched: bool = False,
 ) -> Target:
-    """Describe what calling `function` gives."""
+    """Return the `Target` of `function`: its name, and what kind of result a call returns.
+
+    Raises:
+        InvalidError: if `batched` and the function cannot be batched.
+    """
     if Real.isasyncgenfunction(function):
         kind = Kind.ASYNC_GENERATOR
     elif Real.iscoroutinefunction(function):
@@ -38,7 +44,7 @@ def make_target(
     if is_generator and not kind.is_generator:
         if batched and not config.strict:
             raise InvalidError(
-                f"the batched function {name} is said to be a generator, got is_generator=True; "
+                f"the batched function {name} cannot be a generator, got is_generator=True; "
                 "take it away, and return a list with one element for each input"
             )
         kind = Kind.ASYNC_GENERATOR if kind.is_async else Kind.SYNC_GENERATOR
@@ -49,8 +55,8 @@ def check_batched(target: Target) -> None:
     """Refuse a function that cannot be batched.
 
     Raises:
-        InvalidError: if it is a generator, has defaults or takes nothing; for methods in
-            strict mode later.
+        InvalidError: if the function is a generator, has defaults or has no parameters.  In
+            strict mode a method is not checked here, because Modal checks it when the app runs.
     """
     _check_batched(target.name, target.function, target.kind, target.is_method)
 
@@ -59,7 +65,7 @@ def check_batched_class(name: str, targets: Sequence[Target]) -> None:
     """Refuse a class that ``with_batching`` cannot batch.
 
     Raises:
-        InvalidError: unless it has just one method that is called from outside.
+        InvalidError: unless the class has exactly one method that is called from outside.
     """
     if len(targets) != 1:
         methods = ", ".join(target.name for target in targets)

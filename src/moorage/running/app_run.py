@@ -1,7 +1,10 @@
-"""Ways into a run: ``app.run``, and the context manager that it gives.
+"""Entering and leaving a run: ``app.run`` and the context manager that it returns.
 
-Owns what happens on the caller's side of entering and leaving, in threads and
-on loops.  What a run is, is owned by ``runs.py``; which one an app has, by ``app_runs.py``.
+Owns the caller's side of entering and leaving, for threads and for event loops.  ``app.py``
+makes `RunMethod`; users call it.  ``runs.py`` owns the run itself, and ``app_runs.py`` owns which
+run an app has.
+
+Begin at `RunMethod.__call__`, then `AppRun.__enter__`, then `AppRun.__exit__`.
 """
 
 from __future__ import annotations
@@ -49,32 +52,33 @@ class RunMethod(Generic[A]):
     ) -> AppRun[A]:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
 
-        Leaving cancels what is queued and what runs, then runs the exit hooks.
-        With `drain` it first finishes what was accepted, and what that calls
-        itself, however long that takes; other calls are refused meanwhile.
-        Ctrl-C, or cancelling the task that leaves, ends the drain, and what is
-        left is cancelled.  An exception that leaves the body does not drain.
+        Leaving the block cancels the queued and the running inputs, then runs the exit
+        hooks.  With `drain`, leaving first finishes every accepted input, and every input
+        that these inputs call, however long that takes.  During the drain all other calls are
+        refused.  Ctrl-C, or cancelling the task that leaves, ends the drain and cancels the
+        inputs that are left.  If an exception leaves the block, there is no drain.
 
         Args:
             name: shown as the app's description.
-            clock: the clock that everything in the run lives by; if None, the virtual clock
-                in which the thread takes part already, and real time without one.
-                In a `testing.VirtualClock` the thread, or the event loop of that clock,
-                which enters takes part until it leaves.
-            grace: seconds that leaving may take in all; 5 if None.  They begin
-                when the drain has ended, if there is one.
+            clock: the clock for all times in the run.  If None, the run uses the virtual
+                clock in which the calling thread already takes part, or else real time.  The
+                thread that enters a run in a `testing.VirtualClock` (or that clock's event
+                loop) takes part in the clock until it leaves the run.
+            grace: seconds that leaving may take in all; 5 if None.  With `drain`, the grace
+                begins when the drain has ended.
             drain: finish accepted inputs before leaving.
             serialize: pass arguments, results and exceptions as copies, through cloudpickle
-                (``pip install "moorage[serialize]"``), and refuse what does not pickle: what a
-                remote container would see, and refuse.
-            probe: records what goes on in the run's pools, and holds inputs up; see
+                (``pip install "moorage[serialize]"``), and refuse values that do not pickle,
+                as a remote container would.
+            probe: records the events in the run's pools, and can hold inputs up; see
                 `moorage.testing.Probe`.
-            client, detach, interactive, environment_name: accepted; they are the cloud's.
+            client, detach, interactive, environment_name: for the cloud; accepted without
+                effect.
 
         Raises:
-            InvalidError: if `grace` is no number from 0 up; on entering, if the app
-                runs already, a virtual clock is entered on a loop in real time, or
-                `serialize` is true and cloudpickle is not installed.
+            InvalidError: if `grace` is not a number from 0 up.  On entering: if the app
+                runs already, if a virtual clock is entered on an event loop in real time, or
+                if `serialize` is true and cloudpickle is not installed.
         """
         if grace is not None:
             _check_grace(grace)
@@ -82,7 +86,7 @@ class RunMethod(Generic[A]):
 
     aio = __call__
 
-    if not TYPE_CHECKING:  # so that type checkers refuse it too
+    if not TYPE_CHECKING:  # hidden, so that type checkers refuse `with app.run:` too
 
         def __enter__(self):
             raise InvalidArgumentsError(
@@ -100,14 +104,14 @@ class RunMethod(Generic[A]):
 
 
 def _check_grace(grace: object) -> None:
-    # Written so that NaN, which compares false with everything, is refused.
+    # `not grace < 0` would accept NaN, because NaN compares false with everything.
     is_number = isinstance(grace, (int, float)) and not isinstance(grace, bool) and grace >= 0
     if not is_number:
         raise InvalidError(f"grace must be a number from 0 up, got {grace!r}; write grace=5")
 
 
 class AppRun(Generic[A]):
-    """What ``app.run()`` gives: a context manager; entering it again begins a new run."""
+    """The context manager that ``app.run()`` returns.  Entering it again begins a new run."""
 
     def __init__(
         self,
@@ -127,11 +131,13 @@ class AppRun(Generic[A]):
         self._serialize = serialize
         self._probe = probe
         self._run: Run | None = None
-        # Of whoever entered, in the run's clock if that is virtual.
+        # The caller's participation in the run's clock, from entering to leaving the run.
+        # None if the run is in real time.
         self._part: tuple[Participants, int] | None = None
 
     def _chosen_clock(self) -> Clock | None:
-        # A thread that takes part holds up time while it waits for a run in real time.
+        # A thread that takes part in a virtual clock stops that clock while the thread waits
+        # for a run in real time.  So a run without a clock gets the thread's virtual clock.
         return clock_of_here() if self._clock is None else self._clock
 
     def __enter__(self) -> A:
@@ -154,13 +160,14 @@ class AppRun(Generic[A]):
     def _begin(self, clock: Clock | None) -> A:
         before = self._run
         try:
-            interrupts.install()  # before there is anything that it could leave behind
+            interrupts.install()  # first: a Ctrl-C before this line leaves nothing behind
             with uninterruptible:
                 self._run = self._runs.open(
                     clock, self._grace, self._name, self._probe, serialize=self._serialize
                 )
         except BaseException:
-            # Ctrl-C at the end of the region: nobody else would leave it.
+            # The region may end with a Ctrl-C, after the run was opened.  `with` does not call
+            # `__exit__` then, so the run is closed here.
             if self._run is not None and self._run is not before:
                 self._runs.close(self._run)
             give_sigint_back()
@@ -177,7 +184,7 @@ class AppRun(Generic[A]):
         assert run is not None
         try:
             with uninterruptible:
-                pass  # a Ctrl-C that came as this began is raised here
+                pass  # raises a Ctrl-C that was deferred while this function began
             if self._drain and kind is None:
                 run.drain()
         finally:  # also if Ctrl-C ended the drain
@@ -215,7 +222,7 @@ class AppRun(Generic[A]):
             if not self._runs.leaves_ambient_runs():
                 return self._begin(clock)
             return await run_in_thread(lambda: self._begin(clock))
-        except BaseException:  # cancelled while it was opened: nobody else would leave it
+        except BaseException:  # cancelled during the opening: `__aexit__` is not called
             run = self._run
             if run is not None and run is not before:
                 await run_in_thread(lambda: self._runs.close(run))
@@ -232,14 +239,15 @@ class AppRun(Generic[A]):
         try:
             if self._drain and kind is None:
                 await run.drain_async()
-        finally:  # also if the task was cancelled meanwhile
+        finally:  # also if cancelling the task ended the drain
             try:
-                if not run.forked:  # in a child the loop stayed behind too
+                if not run.forked:  # a forked child has neither the run nor the loop's threads
                     await run_in_thread(lambda: self._runs.close(run))
-                    give_sigint_back()  # that thread cannot
+                    give_sigint_back()  # only the main thread can restore SIGINT
             finally:
                 self._leave_clock()
 
 
 _exit: Any = vars(AppRun)["__exit__"]
+# Without this, a Ctrl-C as the frame of `__exit__` begins would leave the run open.
 begins_uninterruptible.add(_exit.__code__)

@@ -1,8 +1,8 @@
-"""The runs of one app: its own, an ambient one, or that of an app that includes it.
+"""The runs of one app: its own run, an ambient run, or the run of an app that includes it.
 
-Owns which run a call of an app belongs to, and its beginning and end.  `AppRun` opens and
-closes runs, for ``with app.run():``; `AppService` asks for the current run at each call.
-What happens within a run is in ``runs.py``.
+Owns which run a call of an app belongs to, and when that run begins and ends.  `AppRun` opens
+and closes runs, for ``with app.run():``; `AppService` asks for the current run at each call.
+``runs.py`` owns what happens within a run.
 
 Begin at `AppRuns.open`, then `AppRuns.current`, then `AppRuns.close`.
 """
@@ -28,19 +28,19 @@ A = TypeVar("A")
 
 
 class Starts(Protocol):
-    """A service, as far as the beginning of a run needs it: see `AppService`."""
+    """The part of a service (see `AppService`) that the beginning of a run needs."""
 
     def check_for_run(self) -> None:
-        """In strict mode: refuse options that Modal refuses when a run begins."""
+        """Refuse options that Modal refuses when a run begins.  Called in strict mode only."""
         ...
 
     def start_minimum(self, run: Run, /) -> None:
-        """Start its `min_containers` in `run`."""
+        """Start the `min_containers` of the service in `run`."""
         ...
 
 
 class AppRuns(Generic[A]):
-    """Which run an app has.
+    """The runs of one app, and the apps that share them.
 
     Args:
         app: the app itself.
@@ -50,29 +50,31 @@ class AppRuns(Generic[A]):
     def __init__(self, app: A, name: str | None) -> None:
         self.app: Final = app
         self.name: Final = name
-        # The name that the app was given, or was deployed or run under last.
+        # The app's name, or the name under which the app was last deployed or run.
         self.description: str | None = name
-        # Guards the fields up to `includers`.
+        # Guards the fields from here to `includers`.
         self.lock = Real.Lock()
-        # The run that the app itself opened; the runs of its includers are theirs.  Each call
-        # reads it without the lock.
+        # The run that this app itself opened; the run of an app that includes this one is in
+        # that app's field.  Each call reads the field without the lock.
         self.run: Run | None = None
         self._app_id: str | None = None
         self.deployed: bool = False
-        # Replaced as wholes, under the lock: calls look through them without it.
+        # `included` and `includers` are replaced as whole tuples, under the lock, because
+        # calls iterate over them without the lock.
         self.included: tuple[AppRuns[A], ...] = ()
         # The apps that include this one: their runs are runs of this app too.
         self.includers: tuple[weakref.ref[AppRuns[A]], ...] = ()
-        # What a run checks, and whose minimum it starts, when it begins: by the name of the
-        # function, or ``C.*`` for the pool of a class without arguments.
+        # The services whose options are checked, and whose `min_containers` are started, when a
+        # run begins.  The key is the name of the function, or ``C.*`` for the pool of a class
+        # without arguments.
         self.services: Final[dict[str, Starts]] = {}
         self.pool_keys: Final = PoolKeys()
-        # Held while limits are changed; see AppService.update_autoscaler.
+        # Serializes changes of limits; see `AppService.update_autoscaler`.
         self.updating = Real.Lock()
         forking.know(self)
 
     def _after_fork(self) -> None:
-        """In a forked child the app does not run, until it is called or run there."""
+        """In a forked child: the app has no run until the child calls or runs the app."""
         self.run = None
         self.lock = Real.Lock()
         self.updating = Real.Lock()
@@ -80,7 +82,7 @@ class AppRuns(Generic[A]):
 
     @property
     def shown(self) -> str:
-        """The app, as errors and logs name it."""
+        """The app's name for errors and logs."""
         return f"the app {self.name!r}" if self.name else "the app"
 
     @property
@@ -91,7 +93,7 @@ class AppRuns(Generic[A]):
     # -- which apps run together ----------------------------------------------------
 
     def include(self, other: AppRuns[A]) -> None:
-        """Let the runs of this app be runs of `other` too."""
+        """Make the runs of this app runs of `other` too."""
         with self.lock:
             if other in self.included:
                 return
@@ -101,7 +103,7 @@ class AppRuns(Generic[A]):
             other.includers = (*live, weakref.ref(self))
 
     def with_included(self) -> list[AppRuns[A]]:
-        """This app and all that it includes, each once, though apps may include each other."""
+        """Return this app and all it includes, each once, even if apps include each other."""
         apps: list[AppRuns[A]] = [self]
         met: set[AppRuns[A]] = {self}
         for app in apps:
@@ -111,7 +113,7 @@ class AppRuns(Generic[A]):
         return apps
 
     def _with_includers(self) -> list[AppRuns[A]]:
-        """This app and all that include it, each once."""
+        """Return this app and all apps that include it, each once."""
         apps: list[AppRuns[A]] = [self]
         met: set[AppRuns[A]] = {self}
         for app in apps:
@@ -124,7 +126,7 @@ class AppRuns(Generic[A]):
     # -- which run a call belongs to ------------------------------------------------
 
     def current(self) -> Run:
-        """The run of this app, or of an app that includes it; else an ambient run is opened.
+        """Return the run of this app, or of an app that includes it; open an ambient run if none.
 
         Raises:
             ExecutionError: in strict mode, if there is no run.
@@ -133,8 +135,10 @@ class AppRuns(Generic[A]):
         if run is not None:
             return run
         with self.lock:
-            # Once more: 1. none is seen here, 2. an app that includes this one begins
-            # a run, 3. it takes the ambient runs over, under this lock, and finds none.
+            # Look again, under the lock.  Without that: 1. this thread finds no run, 2. an app
+            # that includes this one begins a run, 3. that app takes over the ambient runs,
+            # under this lock, and finds none here, 4. this thread opens an ambient run beside
+            # the run of the including app.
             run = self.open_run()
             if run is not None:
                 return run
@@ -144,7 +148,7 @@ class AppRuns(Generic[A]):
             return run
 
     def open_run(self) -> Run | None:
-        """The run of this app, or of an app that includes it; None if there is none."""
+        """Return the run of this app, or of an app that includes it; None if there is none."""
         for app in self._with_includers():
             run = app.run
             if run is not None:
@@ -162,7 +166,7 @@ class AppRuns(Generic[A]):
         *,
         serialize: bool = False,
     ) -> Run:
-        """Begin a run that its caller closes.  It takes the place of an ambient one.
+        """Begin a run that the caller closes.  The run replaces an ambient run.
 
         Raises:
             InvalidError: if the app runs already, or is deployed.
@@ -172,10 +176,10 @@ class AppRuns(Generic[A]):
                 what = "is deployed" if self.deployed else "runs already"
                 instead = "app.stop() first" if self.deployed else "leave that run first"
                 raise InvalidError(
-                    f"{self.shown} {what}; {instead}, or call its functions as it is"
+                    f"{self.shown} {what}; {instead}, or call its functions without another run"
                 )
-            # A scoped run takes the place of the ambient one, at once: neither
-            # another run nor another ambient one may come in between.
+            # The scoped run replaces the ambient run in one step under the lock: no other run,
+            # scoped or ambient, may begin between the two.
             ambient = self.run
             run = Run(self.shown, clock=clock, grace=grace, probe=probe, serialize=serialize)
             self._begin(run)
@@ -187,18 +191,20 @@ class AppRuns(Generic[A]):
                 if before is not None:
                     before.close()
             self._start(run)
-        except BaseException:  # KeyboardInterrupt: nobody else would leave it
+        except BaseException:  # also KeyboardInterrupt: the caller has no run to close
             self.close(run)
             raise
         return run
 
     def leaves_ambient_runs(self) -> bool:
-        """Whether opening a run has to end another first, which may take its grace."""
+        """Whether opening a run must end an ambient run first, which may take its grace."""
         runs = [app.run for app in self.with_included()]
         return any(run is not None and run.ambient for run in runs)
 
     def deploy(self, name: str) -> None:
-        """Keep the app running, found by `name`, until `stop`.
+        """Keep the app running, under `name`, until `stop`.
+
+        Another app that was deployed under `name`, and has no other name, is stopped.
 
         Raises:
             InvalidError: inside ``with app.run():``.
@@ -221,7 +227,7 @@ class AppRuns(Generic[A]):
             before.stop()
 
     def stop(self) -> None:
-        """End the app's run, if it has one, and forget the names it is deployed under."""
+        """End the app's run, if there is one, and remove the app from the deployments."""
         run = self.run
         deployments.remove(self)
         if run is None:
@@ -231,10 +237,10 @@ class AppRuns(Generic[A]):
 
     @uninterruptible
     def close(self, run: Run) -> None:
-        """End `run`: cancel what is left, run the exit hooks."""
+        """End `run`: cancel the inputs that are left, then run the exit hooks."""
         try:
             run.close()
-        finally:  # KeyboardInterrupt: the app may run again all the same
+        finally:  # also after KeyboardInterrupt the app may run again
             with self.lock:
                 if self.run is run:
                     self.run = None
@@ -245,7 +251,7 @@ class AppRuns(Generic[A]):
         self._app_id = call_id(next_call_number()).replace("fc-", "ap-", 1)
 
     def _check_for_run(self) -> None:
-        """In strict mode: what is wrong with the options is found when the app runs."""
+        """In strict mode, check the options of all services, as Modal does when an app runs."""
         if config.strict:
             for service in self._services():
                 service.check_for_run()
@@ -258,7 +264,11 @@ class AppRuns(Generic[A]):
         return [service for app in self.with_included() for service in app.services.copy().values()]
 
     def _take_over(self) -> list[Run]:
-        """The ambient runs of the included apps: from now on this app's run is theirs."""
+        """Remove and return the ambient runs of the included apps.
+
+        From now on the run of this app is the run of those apps.  The caller closes the
+        returned runs.
+        """
         taken: list[Run] = []
         for app in self.with_included()[1:]:
             with app.lock:

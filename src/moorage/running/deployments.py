@@ -1,6 +1,7 @@
 """Deployments: the apps that run in this process under a name.
 
-Owns the table that ``from_name`` looks into.  `AppRuns.deploy` writes into it.
+Owns the table that ``from_name`` and `lookup` read, and tells handles when their app changes.
+`AppRuns.deploy` and `AppRuns.stop` write the table.
 
 Begin at `put`, then `find`.
 """
@@ -16,7 +17,7 @@ from ..runtime.real import Real
 
 
 class Deployed(Protocol):
-    """What is deployed: the runs of an app."""
+    """The deployed object: the runs of one app."""
 
     @property
     def app(self) -> Any: ...
@@ -24,7 +25,7 @@ class Deployed(Protocol):
 
 
 class Named(Protocol):
-    """What was looked up by name and keeps what it found."""
+    """A handle that was looked up by name, and caches the function or class it found."""
 
     def _forget_found(self) -> None: ...
 
@@ -36,16 +37,16 @@ forking.in_child(lambda: forking.renew(creating))
 
 _lock: Final = Real.Lock()
 forking.in_child(lambda: forking.renew(_lock))
-# Both guarded by the lock.
+# By name.  Guarded by the lock.
 _deployed: Final[dict[str, Deployed]] = {}
-# What was looked up, by the name of its app.  Entries whose handles have died go when there
-# are as many entries as `_room` says.
+# The handles that were looked up, by the name of their app.  Guarded by the lock.  When the
+# table has `_room` names, names without a live handle are removed.
 _named: Final[dict[str, weakref.WeakSet[Named]]] = {}
 _room: int = 64
 
 
 def find(name: str) -> Any:
-    """The app deployed under `name`.
+    """Return the app that is deployed under `name`.
 
     Raises:
         NotFoundError: if there is none.
@@ -62,13 +63,13 @@ def find(name: str) -> Any:
 
 
 def names() -> list[str]:
-    """The names of the deployed apps."""
+    """Return the names of the deployed apps."""
     with _lock:
         return list(_deployed)
 
 
 def put(name: str, deployed: Deployed) -> Deployed | None:
-    """Deploy an app under `name`; return the other app that had it and no further name."""
+    """Put `deployed` under `name`.  Return the app it replaces if that app has no other name."""
     with _lock:
         before = _deployed.get(name)
         _deployed[name] = deployed
@@ -78,7 +79,7 @@ def put(name: str, deployed: Deployed) -> Deployed | None:
 
 
 def remove(gone: Deployed) -> None:
-    """Forget all names of `gone`."""
+    """Remove all names of `gone`."""
     with _lock:
         names = [name for name, deployed in _deployed.items() if deployed is gone]
         for name in names:
@@ -88,13 +89,13 @@ def remove(gone: Deployed) -> None:
 
 
 def remember(name: str, named: Named) -> None:
-    """`named` keeps what it finds in the app `name`: tell it when that changes."""
+    """Call `named._forget_found` whenever another app is deployed as `name`, or none any more."""
     global _room
     with _lock:
         if name not in _named and len(_named) >= _room:
             for each in [each for each, handles in _named.items() if not handles]:
                 del _named[each]
-            _room = max(64, 2 * len(_named))  # so that each name costs the same in the end
+            _room = max(64, 2 * len(_named))  # doubling: the cost per name stays constant
         _named.setdefault(name, weakref.WeakSet()).add(named)
 
 

@@ -1,6 +1,8 @@
-"""Local entrypoints: what a program does when it is run from the command line.
+"""Local entrypoints: the function that starts a program's work from the command line.
 
-Owns the object that ``app.local_entrypoint`` gives.
+Owns `LocalEntrypoint`, the object that ``app.local_entrypoint`` returns.  Users call it.
+
+Begin at `LocalEntrypoint.__call__`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class LocalEntrypoint(Generic[P, R_co]):
-    """A function that starts the program's work.  Calling it calls the function, here."""
+    """A function that starts the program's work.
+
+    Calling the entrypoint calls the function in the calling thread.
+    """
 
     _moorage_registered = True
     _moorage_registered_by = "@app.local_entrypoint()"
@@ -37,21 +42,26 @@ class LocalEntrypoint(Generic[P, R_co]):
 
     @property
     def app(self) -> App:
-        """The app whose run its calls need."""
+        """The app that the entrypoint belongs to."""
         return self._app
 
     @property
     def info(self) -> inspect.Signature:
-        """Its parameters, for whoever builds a command line from them."""
+        """The function's signature, from which a command line can be built."""
         return Real.signature(self._function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the function; an asynchronous one is run to its end."""
+        """Call the function and return its result.
+
+        An async function is run to its end: on a new event loop, or, if a loop runs in this
+        thread, on a loop in another thread, with an `AsyncUsageWarning`, because this blocks
+        the running loop.
+        """
         result: Any = self._function(*args, **kwargs)
         if Real.iscoroutine(result):
             if Real._get_running_loop() is None:
                 result = Real.run(result)
-            else:  # no second loop may run in this thread
+            else:  # asyncio allows one running loop per thread
                 warn(
                     f"the local entrypoint {self.__name__} blocks the running event loop; "
                     "call it where no loop runs",

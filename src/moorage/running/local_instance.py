@@ -1,8 +1,10 @@
-"""The local instance: what ``.local()`` runs on, and how it is entered.
+"""The local instance: the instance on which ``.local()`` runs, and how its hooks are run.
 
-Owns that it is made once, that its enter hooks run once, in order and before
-its first ``.local()`` goes on, whoever calls that first and on what loop, and
-that a failed hook is tried again by the next one.
+Owns three guarantees: the instance is made once; its enter hooks run once, in order and before
+its first ``.local()`` goes on, whichever thread or loop calls first; and after a hook has
+failed, the next ``.local()`` runs the hooks again.  ``cls.py`` calls it.
+
+Begin at `LocalInstance.entered`, then `_begin` and `_end`.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from ..runtime.containers.lifecycle import Hook
 from ..runtime.real import Real
 from ..runtime.waiting.async_waiters import make_async_waiter, run_coroutine_in_thread
 
-# Those whose hooks run in this context: a hook may use .local() of its own instance.
+# The instances whose hooks run in this context.  A hook may call .local() on its own instance,
+# which must not wait for the hook.
 _entering: Final[ContextVar[tuple[LocalInstance, ...]]] = ContextVar("entering", default=())
 
 
 class LocalInstance:
-    """The instance of a class that lives in the caller's program."""
+    """The instance of a class that lives in the caller's program, outside of any container."""
 
     def __init__(
         self, name: str, construct: Callable[[], Any], hooks: Callable[[], Sequence[Hook]]
@@ -29,29 +32,39 @@ class LocalInstance:
         self._name = name
         self._construct = construct
         self._hooks_of = hooks
-        # Reentrant: the user's constructor runs under it, and may come back here.
+        # Reentrant: the user's constructor runs under the lock, and may call this object again.
         self._lock = Real.RLock()
-        self._made: list[Any] = []  # guarded by the lock, as all below
+        # The instance, or empty.  This field and all below are guarded by the lock.
+        self._made: list[Any] = []
         self._entered = False
         self._is_being_entered = False
+        # Wakes callers that wait until the hooks have run.
         self._waiting: list[Callable[[], object]] = []
 
     def _after_fork(self) -> None:
-        """In a forked child: whoever was entering it, in another thread, has gone."""
+        """In a forked child: a thread that was running the hooks does not exist here."""
         self._lock = Real.RLock()
         self._is_being_entered = self in _entering.get()
         self._waiting = []
 
     def made(self) -> Any:
-        """The instance, maybe not entered: made now if there is none."""
+        """Return the instance; make it if there is none.  Its enter hooks may not have run yet."""
         with self._lock:
             if not self._made:
                 self._made.append(self._construct())
             return self._made[0]
 
     def entered(self) -> Any:
-        """The instance, entered now if it is not yet.  An asynchronous hook gets a loop."""
+        """Return the instance; run its enter hooks first if they have not run.
+
+        An async hook runs on a loop of its own.
+
+        Raises:
+            ExecutionError: if another thread or task runs the hooks and a loop runs in this
+                thread: waiting would block the loop.
+        """
         instance = self.made()
+        # A loop, because a thread that is woken after hooks failed runs the hooks itself.
         while not self._entered and self not in _entering.get():
             woken = Real.Event()
             if self._begin(woken.set):
@@ -66,7 +79,7 @@ class LocalInstance:
         return instance
 
     async def entered_async(self) -> Any:
-        """As `entered`; asynchronous hooks run on the caller's loop."""
+        """Like `entered`, but async hooks run on the caller's loop, and waiting does not block."""
         instance = self.made()
         while not self._entered and self not in _entering.get():
             waiter = make_async_waiter()
@@ -93,7 +106,7 @@ class LocalInstance:
                     hook.function(instance)
                 elif Real._get_running_loop() is None:
                     Real.run(hook.function(instance))
-                else:  # no second loop may run in this thread
+                else:  # asyncio allows one running loop per thread
                     run_coroutine_in_thread(hook.function(instance))
             entered = True
         finally:
@@ -101,7 +114,11 @@ class LocalInstance:
             self._end(entered)
 
     def _begin(self, wake: Callable[[], object]) -> bool:
-        """Whether the caller is to run the hooks; else `wake` is called when they have run."""
+        """Return True if the caller must run the hooks, then call `_end`.
+
+        Otherwise `wake` is called when the hooks have run or failed: at once if they have
+        already run.
+        """
         with self._lock:
             if self._entered:
                 wake()

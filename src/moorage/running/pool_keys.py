@@ -1,7 +1,9 @@
 """Pool keys: which calls share a pool.
 
-Owns the keys of an app's pools, which stand for a function, or a class with one set of
-parameters, and its options.  Equal values have the same key.  Begin at `PoolKeys.key`.
+Owns the keys of an app's pools.  A key stands for a function, or a class with one set of
+parameters, and its options.  Equal values get the same key.  ``services.py`` calls this file.
+
+Begin at `PoolKeys.key`, then `PoolKeys.keep`.
 """
 
 from __future__ import annotations
@@ -18,26 +20,26 @@ from ..runtime.real import Real
 
 
 class PoolKey:
-    """Stands for one function or class, its parameter values and its options.
+    """The key of one pool: one function or class, its parameter values and its options.
 
-    Compared by identity, for each input looks its pool up by it.
+    Keys are compared by identity, which is fast: each input looks up its pool by the key.
     """
 
     __slots__ = ("__weakref__", "limits")
 
     def __init__(self) -> None:
-        # What `update_autoscaler` made of the bounds; None if it was not called.  They go
-        # with the key, which lives as long as somebody can come to it: by a handle, by a
-        # pool of a run, or by equal values (see `PoolKeys.keep`).
+        # The limits after `update_autoscaler`; None if it was not called.  The limits live as
+        # long as the key, and the key lives as long as it can be reached: from a handle, from
+        # a pool of a run, or by naming equal values (see `PoolKeys.keep`).
         self.limits: Limits | None = None
 
 
 def identity_of(value: object) -> Hashable:
-    """What tells `value`, an argument of a class, from others; hashable if `value` is.
+    """Return what identifies `value`, an argument of a class; hashable if `value` is.
 
-    Values of different types are different, though they are equal: 1, 1.0 and True.  Of an
-    object that is equal to itself only it is a weak reference, so that no table keeps what
-    nobody can name any more.
+    Equal values of different types have different identities: 1, 1.0 and True.  The
+    identity of an object that is equal only to itself is a weak reference, so that no table
+    keeps an object alive that the program cannot name any more.
     """
     kind = type(value)
     if kind is tuple:
@@ -45,7 +47,7 @@ def identity_of(value: object) -> Hashable:
     if kind is frozenset:
         return kind, frozenset(identity_of(each) for each in cast("Iterable[object]", value))
     if kind is float or kind is complex:
-        return kind, repr(value)  # 0.0 and -0.0
+        return kind, repr(value)  # 0.0 and -0.0 are equal, but differ
     if kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__:
         try:
             return weakref.ref(value)
@@ -55,27 +57,30 @@ def identity_of(value: object) -> Hashable:
 
 
 class PoolKeys:
-    """The keys of an app's pools: equal values have the same key."""
+    """The keys of an app's pools.  Equal values have the same key."""
 
     def __init__(self) -> None:
-        # Reentrant: values are compared under it, and a user's may come back here.
+        # Reentrant: values are compared under the lock, and a user's `__eq__` may call a method
+        # of this class.
         self._lock = Real.RLock()
-        self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
-        # Keys with updated limits, kept for whoever names equal values again: the latest
-        # last, `KEPT` at most.  With each, what forgets it when one of its values has died.
         # Guarded by the lock.
+        self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
+        # Keys with updated limits, kept in case equal values are named again: at most `KEPT`,
+        # the last used at the end.  The value holds the finalizers that remove the key when
+        # one of its parameter values is freed.  Guarded by the lock.
         self._kept: OrderedDict[PoolKey, list[weakref.finalize[..., Any]]] = OrderedDict()
 
     def _after_fork(self) -> None:
-        # A new one: the thread that forked may be in a user's comparison, and gives
-        # back the old one.
+        # Replaced, not renewed: the thread that forked may be inside a user's comparison, and
+        # will release the old lock.
         self._lock = Real.RLock()
 
     def key(self, value: Hashable) -> PoolKey:
+        """Return the key for `value`: the same key for equal values."""
         try:
             hash(value)
         except TypeError:
-            return PoolKey()  # strict mode leaves nonsense for later: a pool of its own
+            return PoolKey()  # a wrong option that strict mode checks later: a pool of its own
         with self._lock:
             found = self._keys.get(value)
             if found is None:
@@ -83,14 +88,14 @@ class PoolKeys:
             return found
 
     def keep(self, key: PoolKey, identity: Hashable) -> None:
-        """Keep `key` though no handle and no pool is left, while it can be named again.
+        """Keep `key` alive without a handle or a pool, as long as it can be named again.
 
-        An `identity` with objects that are equal to themselves only is forgotten when one
-        of them dies: see `identity_of`.
+        If `identity` has objects that are equal only to themselves (see `identity_of`), the
+        key is removed when one of these objects is freed.
         """
         if type(identity) is object:
-            return  # in the place of what cannot be compared: nobody has an equal one
-        gone: list[object] = []  # let go of without the lock, as values are the user's
+            return  # used for values that cannot be compared: no second one is equal
+        gone: list[object] = []  # freed outside the lock: users' destructors may run
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -98,12 +103,13 @@ class PoolKeys:
             refs = list(_references(identity))
             objects = [ref() for ref in refs]
             if any(each is None for each in objects):
-                return
-            # Finalizers run anywhere: these only hand over.
+                return  # an object is freed already, so the key cannot be named again
+            # A finalizer may run in any thread, with any lock held: these only hand the work
+            # to the background thread.
             forget = partial(self._forget, weakref.ref(key))
             finalizers = [weakref.finalize(each, in_background, forget) for each in objects]
             for finalizer in finalizers:
-                finalizer.atexit = False
+                finalizer.atexit = False  # nothing to forget when the interpreter exits
             self._kept[key] = finalizers
             while len(self._kept) > KEPT:
                 eldest, finalizers = self._kept.popitem(last=False)
@@ -120,7 +126,7 @@ class PoolKeys:
 
 
 def _references(identity: object) -> Iterator[weakref.ref[object]]:
-    """The weak references in what `identity_of` made."""
+    """Yield the weak references in a value that `identity_of` returned."""
     if isinstance(identity, weakref.ref):
         yield cast("weakref.ref[object]", identity)
     elif type(identity) is tuple or type(identity) is frozenset:
@@ -128,5 +134,5 @@ def _references(identity: object) -> Iterator[weakref.ref[object]]:
             yield from _references(each)
 
 
-# The most keys of an app that are kept for the limits of values without handle or pool.
+# The most keys per app that are kept for their limits alone, without a handle or a pool.
 KEPT: Final = 1000

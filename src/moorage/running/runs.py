@@ -1,14 +1,16 @@
 """Runs: the time during which an app has containers.
 
-Owns the pools of one run, the leaving of it, and the ambient runs that a call
-outside of any run opens and that the interpreter's exit ends.  `App` opens and
-leaves runs; `Function` asks the run for its pool.
+Owns the pools of one run, the drain and the end of a run, and the table of open runs, whose
+runs the interpreter's exit ends.  `AppRuns` opens and closes runs, also the ambient runs for
+calls outside of any run; `AppService` and `Function` ask the run for a pool.
+
+Begin at `Run.pool`, then `Draining.is_done`, then `close_runs`.
 """
 
 from __future__ import annotations
 
 import atexit
-import concurrent.futures.thread as _futures_thread  # before our shutdown callback: see below
+import concurrent.futures.thread as _futures_thread  # before our exit callback: see below
 import logging
 import sys
 import threading
@@ -39,11 +41,11 @@ from ..serialize.serializing import check_installed
 logger: Final = logging.getLogger("moorage")
 
 MakePool = Callable[[Clock, Capacity, Callable[[Pool], object], Probing | None], Pool]
-"""Makes a pool: its clock, its capacity, whom to tell that it is retired, the run's probe."""
+"""Makes a pool from: the clock, the capacity, a callback for its retirement, the probe."""
 
 
 class Run:
-    """The pools of one app, from the run's start until it has been left."""
+    """The pools of one app, from the start of the run until its end."""
 
     def __init__(
         self,
@@ -61,34 +63,42 @@ class Run:
         self.name: str = name
         self.probe: Probing | None = probe
         self.ambient: bool = ambient
-        # The user's line, for whoever finds that it was not left.
+        # The user's line that opened the run, for reports about runs that were not left.
         self.opened_at: str = shown_step(users_step(sys._getframe()))
-        self.serialize: bool = serialize  # calls look at it: see ``serializing.py``
+        self.serialize: bool = serialize  # read by calls: see ``serialize/serializing.py``
         self.clock: Clock = system_clock if clock is None else clock
         self.grace: float = config.exit_grace if grace is None else grace
         self._capacity = process_capacity if capacity is None else capacity
         self._lock = Real.Lock()
-        # Guarded by the lock; read without it on the way of each call.
+        # Guarded by the lock.  Each call, and statistics, drains and the exit, read it without.
         self.pools: dict[Hashable, Pool] = {}
-        # What outlives the pools.
+        # What outlives the pools: counts and what the autoscaler learned.  Guarded by the lock.
         self._memory = Memory()
+        # Both are set under the lock, and never reset.
         self._draining = False
         self._closed = False
-        # What strikes threads is sent from this thread, which a strike cannot start.
+        # A strike (an exception raised asynchronously in another thread) that lands in a
+        # finalizer is sent again by the timekeeper thread.  The finalizer must not start that
+        # thread, so it is started here.
         process_timekeeper.start()
         interrupts.install()
-        # Whether it stayed behind, in the process from which this one was forked.
+        # True in a forked child for a run inherited from the parent.
         self.forked: bool = False
         forking.know(self)
         _open_runs[self] = None
 
     def _after_fork(self) -> None:
-        """In a forked child: it has ended, without its exit hooks, which are the parent's."""
+        """In a forked child: the run has ended.  Its exit hooks run only in the parent."""
         self.forked = self._closed = True
         self._lock = Real.Lock()
 
     def pool(self, key: Hashable, make: MakePool) -> Pool:
-        """The pool for `key`, made now if there is none."""
+        """Return the pool for `key`; make it if there is none.
+
+        Raises:
+            ExecutionError: if the run is ending or has ended, was inherited by a forked child,
+                or drains and the caller is not one of its own inputs or hooks.
+        """
         with self._lock:
             if self.forked:
                 raise forking.stayed_behind(f"the run of {self.name}")
@@ -108,14 +118,14 @@ class Run:
             return pool
 
     def kept(self, key: Hashable, limits: Limits, family: Hashable) -> Kept:
-        """What the pools of `key` left, for the next one; `limits` are those of a first one."""
+        """Return the memory of `key` for its next pool.  `limits` are used if there is none yet."""
         with self._lock:
             return self._memory.of(key, limits, family, self.clock.now())
 
     def statistics(self, key: Hashable) -> PoolStatistics | None:
-        """The counts of `key`, whether it has a pool now or not; None if it never had one."""
+        """Return the counts of `key`, also while it has no pool; None if it never had a pool."""
         while True:
-            # Under the lock no pool begins, so nobody counts meanwhile.
+            # While the lock is held no pool begins, so the memory does not change.
             with self._lock:
                 pool, kept = self.pools.get(key), self._memory.find(key)
                 if pool is None:
@@ -123,13 +133,14 @@ class Run:
             seen = pool.statistics()
             if self.pools.get(key) is pool:
                 return seen
-            # 1. the pool is found here, 2. it retires, 3. another one begins, and counts in
-            # the same tally, 4. the first one is asked, and knows nothing of what runs there.
+            # Again, because the pool was replaced: 1. this thread finds the pool, 2. the pool
+            # retires, 3. a second pool begins, and counts in the same tally, 4. this thread
+            # asks the first pool, which does not know what runs in the second.
 
     def class_statistics(self, name: str) -> ClassStatistics:
-        """The counts of a class over all sets of parameters, those that fell out of memory too."""
-        # Under the lock no pool begins or is forgotten, so each tally is counted once, and
-        # by the pool that uses it.
+        """Return the counts of a class over all sets of parameters, also of dropped memories."""
+        # While the lock is held no pool begins and no memory is dropped.  So each tally is
+        # counted once, and under the lock of the pool that uses it.
         with self._lock:
             total = self._memory.fallen(name)
             for key, kept in self._memory.of_family(name):
@@ -141,22 +152,22 @@ class Run:
         return count_class(name, total)
 
     def find(self, key: Hashable) -> Pool | None:
-        """The pool for `key`, if there is one: also one that is just being made."""
+        """Return the pool for `key`, or None.  Waits while another thread makes the pool."""
         with self._lock:
             return self.pools.get(key)
 
     def drop(self, key: Hashable, pool: Pool) -> None:
-        """`pool` was retired; the next call for `key` gets a new one."""
+        """Remove `pool`, which was retired.  The next call for `key` gets a new pool."""
         with self._lock:
             if self.pools.get(key) is pool:
                 del self.pools[key]
 
     def drain(self) -> None:
-        """Wait until every accepted input is settled, and what those call meanwhile.
+        """Wait until every accepted input is settled, and every input that those call.
 
-        From now on it takes no calls but those of its own inputs and hooks.
-        There is no limit; what it waits for is logged once.  Interrupted, it
-        may be closed at once.
+        From now on the run takes calls from its own inputs and hooks only.  The wait has no
+        time limit; after `DRAIN_SILENCE` seconds the unsettled inputs are logged, once.  After
+        an interrupt the run may be closed at once.
         """
         if self.forked:
             return
@@ -169,7 +180,7 @@ class Run:
                 draining.report()
 
     async def drain_async(self) -> None:
-        """As `drain`, for asyncio and trio."""
+        """Like `drain`, for asyncio and trio."""
         if self.forked:
             return
         draining = Draining(self)
@@ -189,30 +200,34 @@ class Run:
                 draining.report()
 
     def close(self) -> None:
-        """Cancel what is queued and runs, run the exit hooks, join the threads.
+        """Cancel the queued and running inputs, run the exit hooks, join the threads.
 
-        In `grace` seconds at most: see `close_runs`.
+        Takes about `grace` seconds at most: see `close_runs`.
         """
         if not self.forked:
             close_runs([self])
 
     @property
     def closed(self) -> bool:
-        """Whether it is being left: it takes no calls any more."""
+        """Whether the run is being left: it takes no more calls."""
         return self._closed
 
     @property
     def draining(self) -> bool:
-        """Whether it finishes what it has: it takes calls of its own inputs only."""
+        """Whether the run drains: it takes calls from its own inputs and hooks only."""
         return self._draining and not self._closed
 
     @property
     def queued(self) -> int:
+        """The number of queued inputs over all pools."""
         return sum(pool.statistics().queued for pool in list(self.pools.values()))
 
 
 class Draining:
-    """One run that finishes what it has."""
+    """The drain of one run: when it is done, and when it logs what it waits for.
+
+    Used by the one thread or task that drains.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -221,14 +236,19 @@ class Draining:
             pools = list(run.pools.values())
         for pool in pools:
             pool.drain()
+        # When to log, by the run's clock; None after that.
         self._report_at: float | None = run.clock.now() + DRAIN_SILENCE
 
     def is_done(self, wake: Callable[[], object]) -> bool:
-        """Whether no accepted input is left; else `wake` is called when there may be none."""
-        # Pools are looked at one after the other, and an input of one may call
-        # another: 1. B is looked at, 2. an input of A calls B and ends, 3. A is
-        # looked at.  So twice: if nobody accepted anything from one look to the
-        # next, there was a moment between the two when nothing was left anywhere.
+        """Return True if every accepted input is settled.
+
+        Otherwise `wake` is called when a pool has settled its inputs: check again then.
+        """
+        # One pass over the pools is not enough, because an input of one pool may call another:
+        # 1. this thread checks pool B: all is settled, 2. an input of A calls B and ends,
+        # 3. this thread checks A: all is settled.  The input of B is missed.  So there are two
+        # passes: if no pool accepted an input between them, then there was a moment between
+        # the two when no pool had an unsettled input.
         accepted: dict[Pool, int] | None = None
         while True:
             seen: dict[Pool, int] = {}
@@ -243,12 +263,13 @@ class Draining:
 
     @property
     def silence(self) -> float | None:
-        """Seconds until it should say what it waits for; None if it has."""
+        """Seconds until `report` is due; None after it."""
         if self._report_at is None:
             return None
         return max(0.0, self._report_at - self._run.clock.now())
 
     def report(self) -> None:
+        """Log which inputs the drain still waits for."""
         self._report_at = None
         left = [
             f"{count} of {pool.options.name}"
@@ -259,7 +280,8 @@ class Draining:
             log(
                 logger,
                 logging.WARNING,
-                "leaving %s has waited %g s for its inputs, and goes on: %s; Ctrl-C cancels them",
+                "leaving %s has waited %g s for its inputs, and still waits for: %s; "
+                "Ctrl-C cancels them",
                 self._run.name,
                 DRAIN_SILENCE,
                 ", ".join(left),
@@ -270,62 +292,65 @@ class Draining:
 def close_runs(runs: Sequence[Run]) -> None:
     """Leave `runs` together, each within its grace.
 
-    What is queued is cancelled at once.  So is what runs, but in an ambient
-    run, which the program never said it left: there it gets the first half of
-    the grace to end by itself.  Inputs that do not end hold up the exit hooks
-    until three fifths of the grace have passed.  What is left at its end is
-    logged with the place where it sits.  An interrupt on the way ends the
-    waiting for inputs; exit hooks get another second then, and what did not
-    come to its end is logged all the same, before the interrupt is raised.
+    Queued inputs are cancelled at once.  Running inputs are cancelled at once too, except in
+    an ambient run, which the program never left explicitly: its running inputs get the first
+    half of the grace to end by themselves.  Exit hooks wait for inputs that do not end, until
+    three fifths of the grace have passed.  Code that still runs at the end of the grace is
+    logged with the line where it is.
+
+    An interrupt (Ctrl-C) ends the wait for inputs.  The exit hooks then get another second,
+    and the code that still runs is logged all the same, before the interrupt is raised.
     """
-    held = _Interrupts()
+    steps = _Steps()
     closing = [_Closing(run) for run in runs]
     for one in closing:
         for step in one.begin():
-            held.hold(step)
+            steps.run(step)
+    # Each pair: wait until this fraction of the grace has passed, then do this to every pool.
     for part, then in ((0.5, Pool.cancel_running), (0.6, Pool.stop_by_force), (1.0, None)):
         for one in closing:
-            if held.first is None:
-                held.hold_in_wait(partial(one.wait, part))
+            if steps.error is None:
+                steps.run_wait(partial(one.wait, part))
         if then is not None:
             for one in closing:
                 for pool in one.pools:
-                    held.hold(partial(then, pool))
-    if held.first is not None:
-        # Nobody waits for inputs any more, but quick exit hooks are let end.
-        last = _Interrupts()
+                    steps.run(partial(then, pool))
+    if steps.error is not None:
+        # Inputs are not waited for any more, but quick exit hooks get time to end.
+        last = _Steps()
         for one in closing:
-            if last.first is None:
-                last.hold_in_wait(one.wait_a_moment)
+            if last.error is None:
+                last.run_wait(one.wait_a_moment)
     for one in closing:
-        held.hold(one.finish)
-    # What was logged on threads that keep time is written when the run has been left,
-    # unless a handler blocks.
-    held.hold(partial(flush, LAST_JOIN))
-    if held.first is not None:
-        raise held.first
+        steps.run(one.finish)
+    # Records that were logged on the timekeeper threads are written before this returns,
+    # unless a logging handler blocks.
+    steps.run(partial(flush, LAST_JOIN))
+    if steps.error is not None:
+        raise steps.error
 
 
-class _Interrupts:
-    """Keeps the first Ctrl-C, so that all that is left is done nevertheless."""
+class _Steps:
+    """Runs steps to the end, and keeps the first exception (such as a Ctrl-C) for later."""
 
     def __init__(self) -> None:
-        self.first: BaseException | None = None
+        self.error: BaseException | None = None
 
-    def hold(self, step: Callable[[], object]) -> None:
+    def run(self, step: Callable[[], object]) -> None:
+        """Run `step`; keep its exception."""
         try:
             step()
         except BaseException as error:
-            if self.first is None:
-                self.first = error
+            if self.error is None:
+                self.error = error
 
-    def hold_in_wait(self, step: Callable[[], object]) -> None:
-        """As `hold`, for a step that waits: a Ctrl-C ends it."""
-        self.hold(partial(interrupts.let_in, step))
+    def run_wait(self, step: Callable[[], object]) -> None:
+        """Like `run`, for a step that waits: a Ctrl-C ends the wait."""
+        self.run(partial(interrupts.let_in, step))
 
 
 class _Closing:
-    """One run on its way out."""
+    """The closing of one run."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -335,25 +360,27 @@ class _Closing:
         self._began = run.clock.now()
 
     def begin(self) -> list[Callable[[], object]]:
-        """What closes its pools, one by one."""
+        """Return the steps that close the pools of the run, one step per pool."""
         cancels = not self._run.ambient
         return [partial(pool.close, cancel_running=cancels) for pool in self.pools]
 
     def wait_a_moment(self) -> None:
+        """Wait `LAST_JOIN` seconds at most until every container has stopped."""
         until = self._run.clock.now() + LAST_JOIN
         for pool in self.pools:
             pool.wait_stopped(until)
 
     def wait(self, part: float) -> None:
-        """Until every container has stopped, or this part of the grace has passed."""
+        """Wait until every container has stopped, or this part (0 to 1) of the grace is over."""
         for pool in self.pools:
             pool.wait_stopped(self._began + self._run.grace * part)
 
     def finish(self) -> None:
+        """Join the threads, log the code that still runs, and drop the pools."""
         run = self._run
         left: list[str] = []
         for pool in self.pools:
-            # One bound for all: nobody waits for the second stuck thread too.
+            # One time limit for all pools: after the first stuck thread no other is waited for.
             left += pool.join(0.0 if left else LAST_JOIN)
         if left:
             places = Counter(left).most_common()
@@ -375,22 +402,22 @@ class _Closing:
 
 
 def give_sigint_back() -> None:
-    """Leave SIGINT alone again, if no run is open.  Only the main thread can."""
+    """Restore Python's handler of SIGINT if no run is open.  Works in the main thread only."""
     if not _open_runs:
         interrupts.uninstall()
 
 
-# The most places that the warning about leftovers names.
+# The most places that the warning about code that still runs names.
 PLACES_SHOWN: Final = 5
 
-# Seconds after which leaving with drain=True says what it waits for.
+# Seconds after which leaving with drain=True logs what it waits for.
 DRAIN_SILENCE: Final = 10.0
 
-# Seconds in which threads that have nothing left to do must end.
+# Seconds that threads of stopped containers, and exit hooks after a Ctrl-C, get to end.
 LAST_JOIN: Final = 1.0
 
-# Every run that has not been left, for the interpreter's exit.  A dict, for
-# its single operations are atomic.
+# Every run that has not been left, for the interpreter's exit.  A dict, because each of its
+# operations is atomic: no lock guards it.
 _open_runs: Final[dict[Run, None]] = {}
 
 
@@ -398,17 +425,17 @@ forking.in_child(_open_runs.clear)
 
 
 def open_runs() -> list[Run]:
-    """All runs that have not been left, in the order in which they were opened."""
+    """Return all runs that have not been left, in the order in which they were opened."""
     return list(_open_runs)
 
 
 def open_pools() -> list[Pool]:
-    """The pools of all runs that have not been left."""
+    """Return the pools of all runs that have not been left."""
     return [pool for run in list(_open_runs) for pool in list(run.pools.values())]
 
 
 def _end_open_runs() -> None:
-    """The interpreter exits: end the runs that nobody left.  Starts no thread."""
+    """At the interpreter's exit, end the runs that were not left.  Starts no thread."""
     runs = list(_open_runs)
     queued = sum(run.queued for run in runs)
     if queued:
@@ -422,15 +449,15 @@ def _end_open_runs() -> None:
     try:
         close_runs(runs)
     except Exception as error:
-        text = "ending what the program left running failed"
+        text = "ending the runs that were open at exit failed"
         log(logger, logging.ERROR, text, exc_info=error)
     finally:
         process_timekeeper.stop()
         flush(LAST_JOIN)
 
 
-# Callbacks run last in, first out: registered after concurrent.futures.thread's
-# own, ours runs while exit hooks may still use its executors.
+# Exit callbacks run last in, first out.  Ours is registered after the callback of
+# concurrent.futures.thread, so ours runs first, while exit hooks may still use its executors.
 assert _futures_thread
 try:
     threading._register_atexit(_end_open_runs)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]

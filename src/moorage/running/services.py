@@ -1,7 +1,9 @@
 """Services: how one function, or one class with one set of parameters, is run.
 
-Owns the way from checked options to a pool, the keys of pools, and what
-`update_autoscaler` changed.  `App` makes services; `Function` asks them.
+Owns the way from checked options to a pool, and what `update_autoscaler` changes.  ``app.py``
+and ``cls.py`` make services; `Function` asks them.  ``pool_keys.py`` owns the keys.
+
+Begin at `AppService.maker`, then `AppService.make_pool`, then `AppService.update_autoscaler`.
 """
 
 from __future__ import annotations
@@ -34,54 +36,59 @@ from .runs import MakePool, Run
 
 
 class Service(Protocol):
-    """What a function or class registered with an app is run with."""
+    """How a function or class that is registered with an app is run."""
 
     @property
     def app(self) -> Any:
-        """The app, whose kind this file does not know."""
+        """The app.  Typed Any, because this file does not know the class `App`."""
         ...
 
     @property
     def name(self) -> str:
-        """Of its pool."""
+        """The name of the pool."""
         ...
 
     @property
     def key(self) -> Hashable:
-        """Of its pool."""
+        """The key of the pool."""
         ...
 
     @property
     def options(self) -> FunctionOptions: ...
     @property
     def mounts_volumes(self) -> bool:
-        """Whether it asked for volumes, which are not mounted in process."""
+        """Whether `volumes` were given.  They are not mounted in this process."""
         ...
 
     @property
     def limits(self) -> Limits:
-        """As they are now: `update_autoscaler` may have changed them."""
+        """The limits now: `update_autoscaler` may have changed those of the options."""
         ...
 
     def current_run(self) -> Run:
-        """The app's run, an ambient one if it has none."""
+        """Return the app's run; open an ambient run if there is none."""
         ...
 
     @property
     def open_run(self) -> Run | None:
-        """The app's run, None if it has none."""
+        """The app's run; None if there is none."""
         ...
 
     def maker(self, run: Run, /) -> MakePool:
-        """What makes its pool in `run`."""
+        """Return the function that makes the pool in `run`."""
         ...
 
-    def with_options(self, options: FunctionOptions, /) -> Service: ...
-    def update_autoscaler(self, changes: Mapping[str, Any], /) -> Limits: ...
+    def with_options(self, options: FunctionOptions, /) -> Service:
+        """Return this service with other options, and so with another pool."""
+        ...
+
+    def update_autoscaler(self, changes: Mapping[str, Any], /) -> Limits:
+        """Change the limits now and for later pools; return the new limits."""
+        ...
 
 
 class AppService:
-    """See `Service`."""
+    """The `Service` of a function or class of an app."""
 
     def __init__(
         self,
@@ -96,19 +103,19 @@ class AppService:
     ) -> None:
         self._runs = runs
         self._name = name
-        self._identity = identity  # what it is, apart from its options
+        self._identity = identity  # the function, or the class and its parameter values
         self._options = options
         self._targets = targets
         self._lifecycle = lifecycle
-        # Without any, a start takes only our own time.
+        # If false, a container's start runs no user code, and needs no timeout.
         self._starts_user_code = lifecycle.construct is not None or bool(lifecycle.enter)
         self.mounts_volumes: bool = mounts_volumes
-        # A plain attribute, because each input asks.
+        # A plain attribute, not a property, because each input reads it.
         self.key: PoolKey = self._runs.pool_keys.key((identity, options))
 
     @property
     def app(self) -> Any:
-        """The app, whose kind this file does not know."""
+        """The app.  Typed Any, because this file does not know the class `App`."""
         return self._runs.app
 
     @property
@@ -142,7 +149,11 @@ class AppService:
         )
 
     def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
-        """Change the bounds of the pool, now and for pools to come; None unsets."""
+        """Change the limits of the pool, now and for later pools; None or 0 unsets a limit.
+
+        Raises:
+            InvalidError: if a value is wrong, or `min_containers` exceeds `max_containers`.
+        """
         checked_autoscaler(**changes)
         defaults = FunctionOptions().limits
         wanted = {
@@ -161,15 +172,15 @@ class AppService:
         return limits
 
     def _apply(self) -> None:
-        """Bring the pool of the open run, if any, to the bounds as they are now."""
+        """Set the limits of the pool of the open run, if any, to the current limits."""
         run = self.open_run
         while run is not None and not run.closed:
             limits = self.limits
-            # A pool that is made from now on has them already.
+            # `limits` was read first: a pool made after that already has these limits.
             pool = run.find(self.key)
             if pool is not None:
                 if not pool.set_limits(limits):
-                    run.drop(self.key, pool)  # retired at this very moment
+                    run.drop(self.key, pool)  # the pool has just retired: look for its successor
                     continue
                 check_all()
             elif limits.min_containers:
@@ -180,21 +191,25 @@ class AppService:
                         raise
             if self.limits is limits:
                 return
-            # Changed meanwhile, by a thread that may have been before this one.
+            # Another thread changed the limits, and may have set the pool's before this thread
+            # did.  Set them again.
 
     def check_for_run(self) -> None:
         self._options.check_for_run()
 
     def start_minimum(self, run: Run) -> None:
-        """Start `min_containers` of it in a run that begins."""
+        """Start `min_containers` containers in `run`, which begins."""
         if self.limits.min_containers:
             run.pool(self.key, self.maker(run)).start_minimum()
 
     def maker(self, run: Run) -> MakePool:
-        """What makes its pool in `run`.  No lock held: with ``serialize``, user code runs.
+        """Return the function that makes the pool in `run`.
+
+        The caller must hold no lock: in a run with ``serialize`` this runs user code.
 
         Raises:
-            SerializationError: if the run serializes, and the class's parameters do not pickle.
+            SerializationError: if the run serializes and the parameter values of the class do not
+                pickle.
         """
         kept = run.kept(self.key, self.limits, self._family)
         if not run.serialize:
@@ -213,7 +228,7 @@ class AppService:
 
     @property
     def _family(self) -> str:
-        """The function, or the class with any parameters, in whose totals it counts."""
+        """The name under which totals are kept: the function, or the class with any parameters."""
         target = self._targets[0] if self._targets else None
         if target is None or not target.is_method:
             return self._name
@@ -227,12 +242,13 @@ class AppService:
         probe: Probing | None = None,
         kept: Kept | None = None,
     ) -> Pool:
+        """Make the pool from the options and the current limits.  See `MakePool`."""
         options, limits = self._options, self.limits
         if self.key.limits is not None:
-            self._runs.pool_keys.keep(self.key, self._identity)  # the latest use of it
+            self._runs.pool_keys.keep(self.key, self._identity)  # marks the key as the last used
         batching: BatchOptions | None = None
         if options.batching is not None:
-            if len(self._targets) != 1:  # strict mode finds it when the class is used
+            if len(self._targets) != 1:  # strict mode checks this here, when the class is used
                 check_batched_class(self._name, self._targets)
             batching = BatchOptions(
                 batch_target(self._targets[0]),

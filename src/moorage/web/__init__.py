@@ -1,1 +1,4 @@
-"""Web endpoints: the decorators that mark them.  Serving them comes with a later version."""
+"""Web endpoints: the decorators that mark them.  This version does not serve them.
+
+Begin at ``decorators.py``.
+"""

@@ -1,7 +1,10 @@
-"""Web decorators: they mark and check; nothing is served yet.
+"""Web decorators: they mark functions and check their arguments.  Nothing is served yet.
 
-Owns ``fastapi_endpoint``, ``asgi_app``, ``wsgi_app``, ``web_server`` and the
-old name ``web_endpoint``.  A marked function runs with ``.local()``.
+Owns ``fastapi_endpoint``, ``asgi_app``, ``wsgi_app``, ``web_server`` and the old name
+``web_endpoint``.  Users call them, from ``partial_function.py``.  A marked function runs with
+``.local()``.
+
+Begin at `fastapi_endpoint`, then `_app_mark`, which the other decorators share.
 """
 
 from __future__ import annotations
@@ -31,14 +34,18 @@ def fastapi_endpoint(
     docs: bool = False,
     requires_proxy_auth: bool = False,
 ) -> WebDecorator:
-    """Mark a function as one web endpoint.
+    """Mark a function as one web endpoint.  This version does not serve it.
 
     Args:
-        method: the HTTP method it answers.
-        label: what stands in its URL.
-        custom_domains: accepted; domains are the cloud's.
+        method: the HTTP method that the endpoint answers: GET, POST, PUT, PATCH, DELETE,
+            HEAD or OPTIONS.
+        label: the part of the URL that names the endpoint.
+        custom_domains: a list of names, for the cloud; without effect.
         docs: whether to serve interactive documentation.
-        requires_proxy_auth: accepted; the proxy is the cloud's.
+        requires_proxy_auth: for the cloud; accepted without effect.
+
+    Raises:
+        InvalidError: if an argument is wrong, or the decorated object is a class.
     """
     if args:
         raise positional_arguments("fastapi_endpoint", args[0], "@moorage.fastapi_endpoint()")
@@ -69,7 +76,11 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 @hide_our_frames
 def web_endpoint(*args: Any, **kwargs: Any) -> WebDecorator:
-    """The old name of ``fastapi_endpoint``: accepted with a warning, refused in strict mode."""
+    """The old name of ``fastapi_endpoint``: works with a warning.
+
+    Raises:
+        DeprecationError: in strict mode.
+    """
     message = (
         "web_endpoint was renamed; write @moorage.fastapi_endpoint(...) with the same arguments"
     )
@@ -89,6 +100,10 @@ def asgi_app(
     """Mark a function without parameters that returns an ASGI application.
 
     See `fastapi_endpoint` for the arguments.
+
+    Raises:
+        InvalidError: if an argument is wrong, or the decorated object is not a plain function
+            without parameters.
     """
     if args:
         raise positional_arguments("asgi_app", args[0], "@moorage.asgi_app()")
@@ -105,6 +120,10 @@ def wsgi_app(
     """Mark a function without parameters that returns a WSGI application.
 
     See `fastapi_endpoint` for the arguments.
+
+    Raises:
+        InvalidError: if an argument is wrong, or the decorated object is not a plain function
+            without parameters.
     """
     if args:
         raise positional_arguments("wsgi_app", args[0], "@moorage.wsgi_app()")
@@ -122,11 +141,15 @@ def web_server(
 ) -> WebDecorator:
     """Mark a function without parameters that starts a server on a local port.
 
-    Args:
-        port: where it listens, 1 to 65,535.
-        startup_timeout: seconds until it must; above 0.
+    See `fastapi_endpoint` for the other arguments.
 
-    See `fastapi_endpoint` for the others.
+    Args:
+        port: the port on which the server listens, 1 to 65,535.
+        startup_timeout: seconds until the server must listen; above 0.
+
+    Raises:
+        InvalidError: if an argument is wrong, or the decorated object is not a plain function
+            without parameters.
     """
     if callable(port):
         raise positional_arguments("web_server", port, "@moorage.web_server(8000)")
@@ -160,7 +183,7 @@ def _app_mark(
     port: int | None = None,
     startup_timeout: float | None = None,
 ) -> WebDecorator:
-    """The decorator of a function that makes an application, its arguments checked."""
+    """Check the arguments; return the decorator for a function that makes an application."""
     web = Web(
         kind,
         port=port,
