@@ -502,3 +502,22 @@ def test_reprs_say_what_things_are():
         call = function.spawn()
         call.get()
         assert repr(call) == f"<FunctionCall {call.object_id} of function: settled>"
+
+
+def test_a_run_that_strict_mode_refuses_leaves_the_ambient_run_as_it_was(monkeypatch):
+    app = App("checked")
+
+    @app.function()
+    def one():
+        return 1
+
+    assert one.remote() == 1
+    ambient = app._runs.run
+    monkeypatch.setattr(moorage.config, "strict", True)
+    monkeypatch.setattr(
+        app._runs, "_check_for_run", lambda: (_ for _ in ()).throw(InvalidError("refused"))
+    )
+    with pytest.raises(InvalidError, match="refused"):
+        app.run().__enter__()
+    assert app._runs.run is ambient
+    app.stop()

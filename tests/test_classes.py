@@ -928,3 +928,22 @@ def test_an_instance_dies_with_its_container_though_its_code_called_its_methods(
         gc.enable()
     with pytest.raises(ExecutionError, match="write Model"):
         inner.local()
+
+
+def test_hydrate_in_strict_mode_needs_a_run(monkeypatch):
+    monkeypatch.setattr(moorage.config, "strict", True)
+    app = App("hydrated")
+
+    @app.cls(serialized=True)
+    class Model:
+        size: int = moorage.parameter()
+
+        @moorage.method()
+        def show(self):
+            return self.size
+
+    with pytest.raises(moorage.exception.ExecutionError, match="does not run"):
+        Model.hydrate()
+    with app.run():
+        assert Model.hydrate() is Model
+        assert Model(size=3).show.remote() == 3

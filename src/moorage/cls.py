@@ -261,16 +261,21 @@ class Cls:
 
         return cls._named(app_name, name, f"Cls.from_name({app_name!r}, {name!r})", find)
 
+    def _nameless_service(self) -> Service:
+        """Return a service of the class's app that has no pool, to ask for the app's run."""
+        return self._make_service(self._options, Lifecycle(), self.__name__, object())
+
     @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:
         """Return the class itself: there is nothing to fetch.  In strict mode its app must run.
 
         Raises:
             NotFoundError: if the class is looked up by name and is not found.
+            ExecutionError: in strict mode, if the app does not run.
         """
         found = self._found()
         if config.strict:
-            found._check_run()
+            found._nameless_service().current_run()
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -304,7 +309,7 @@ class Cls:
         attribute of that name.
         """
         name = self._declared.name
-        run = self._make_service(self._options, Lifecycle(), name, object()).open_run
+        run = self._nameless_service().open_run
         return None if run is None else run.class_statistics(name)
 
     def __repr__(self) -> str:

@@ -178,6 +178,8 @@ class AppRuns(Generic[A]):
                 raise InvalidError(
                     f"{self.shown} {what}; {instead}, or call its functions without another run"
                 )
+            # Before anything is replaced: a run that nobody else can find must not be left open.
+            self._check_for_run()
             # The scoped run replaces the ambient run in one step under the lock: no other run,
             # scoped or ambient, may begin between the two.
             ambient = self.run
@@ -186,7 +188,6 @@ class AppRuns(Generic[A]):
             if name is not None:
                 self.description = name
         try:
-            self._check_for_run()
             for before in [ambient, *self._take_over()]:
                 if before is not None:
                     before.close()
