@@ -168,7 +168,7 @@ def test_installing_again_changes_nothing():
             import modal
         assert modal is moorage
         from moorage import as_modal
-        assert sys.meta_path.count(as_modal._finder) == 1
+        assert sys.meta_path.count(as_modal.finder) == 1
     """)
 
 

@@ -75,7 +75,7 @@ class _Finder:
         return ModuleSpec(fullname, _Alias(), is_package=package)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-_finder = _Finder()
+finder: Final = _Finder()
 
 
 def install_as_modal() -> None:
@@ -94,6 +94,6 @@ def install_as_modal() -> None:
             f"modal is imported already, from {getattr(real, '__file__', None)}; "
             "call moorage.install_as_modal() before the first import of modal"
         )
-    if _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)
+    if finder not in sys.meta_path:
+        sys.meta_path.insert(0, finder)
     sys.modules["modal"] = package
