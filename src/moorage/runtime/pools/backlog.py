@@ -40,7 +40,7 @@ class Backlog:
 
     __slots__ = (
         "_discarded",
-        "_doors",
+        "_outside",
         "_lines",
         "_settled",
         "_tickets",
@@ -75,7 +75,7 @@ class Backlog:
         # its coming in.  Each has a ticket, of which a door is in the order.
         # Invariant: those that are OUTSIDE; and, which the pool keeps, none while there is
         # room for it.
-        self._doors: tuple[OrderedDict[Input, Wake | None], OrderedDict[Input, Wake | None]] = (
+        self._outside: tuple[OrderedDict[Input, Wake | None], OrderedDict[Input, Wake | None]] = (
             OrderedDict(),
             OrderedDict(),
         )
@@ -198,7 +198,7 @@ class Backlog:
         """
         most = self.most
         assert most is not None
-        if self._doors[is_async]:
+        if self._outside[is_async]:
             return 0  # those come in first
         if self.size > 1:
             # A batch that waits for more members has a slot: they need no place.
@@ -210,20 +210,20 @@ class Backlog:
         self._give_tickets(inputs)
         for input in inputs:
             input.state = OUTSIDE
-            self._doors[input.call.target.is_async][input] = None
+            self._outside[input.call.target.is_async][input] = None
         self.outside += len(inputs)
 
     def when_in(self, input: Input, wake: Wake) -> bool:
         """Have `wake` called when `input` stands outside no more; false if it does not."""
         if input.state is not OUTSIDE:
             return False
-        self._doors[input.call.target.is_async][input] = wake
+        self._outside[input.call.target.is_async][input] = wake
         return True
 
     def leave(self, input: Input) -> Wake | None:
         """`input` stood outside and is settled; return how to wake who waits for it."""
         self.outside -= 1
-        return self._doors[input.call.target.is_async].pop(input)
+        return self._outside[input.call.target.is_async].pop(input)
 
     def let_in(self, usable: Callable[[bool], int], now: float) -> tuple[list[Input], list[Wake]]:
         """Queue who stands outside, as far as there is room, in the order of their coming.
@@ -241,17 +241,17 @@ class Backlog:
         places = self.most - self.queued
         free = [0, 0]
         if self.size > 1:
-            places += usable(bool(self._doors[True])) * self.size
+            places += usable(bool(self._outside[True])) * self.size
         else:
             free = [usable(False), usable(True)]
-        while (kind := self._next_door(free, places)) is not None:
+        while (kind := self._next_kind(free, places)) is not None:
             if free[kind] > 0:
                 # The slots for asynchronous inputs are among those for synchronous ones,
                 # and which of them the input gets is not decided here.
                 free = [free[False] - 1, free[True] - 1]
             else:
                 places -= 1
-            input, wake = self._doors[kind].popitem(last=False)
+            input, wake = self._outside[kind].popitem(last=False)
             self.outside -= 1
             input.state = QUEUED
             input.queued_at = now
@@ -261,11 +261,11 @@ class Backlog:
                 wakes.append(wake)
         return came, wakes
 
-    def _next_door(self, free: list[int], places: int) -> bool | None:
+    def _next_kind(self, free: list[int], places: int) -> bool | None:
         """The kind of the input that comes in next; None if none may."""
         heads = [
             (next(iter(door)).ticket, kind)
-            for kind, door in enumerate(self._doors)
+            for kind, door in enumerate(self._outside)
             if door and (places > 0 or free[kind] > 0)
         ]
         return bool(min(heads)[1]) if heads else None
@@ -273,7 +273,7 @@ class Backlog:
     def standing(self) -> list[Input]:
         """Who stands outside, in the order of their coming."""
         return sorted(
-            (input for door in self._doors for input in door), key=lambda input: input.ticket
+            (input for door in self._outside for input in door), key=lambda input: input.ticket
         )
 
     def __repr__(self) -> str:

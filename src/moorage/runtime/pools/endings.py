@@ -32,13 +32,13 @@ ALL_ABANDONED: Final = 1.0
 class Endings:
     """The inputs of one pool that should end."""
 
-    __slots__ = ("_count", "_told", "abandoned")
+    __slots__ = ("_count", "_ending", "abandoned")
 
     def __init__(self) -> None:
         # A heap: by when, and in which order they were told; the input, the outcome that
         # was asked for, and whether its time was extended.  An input that has ended stays
         # in it until its time is over, and an input that was told twice is in it twice.
-        self._told: list[tuple[float, int, Input, Outcome, bool]] = []
+        self._ending: list[tuple[float, int, Input, Outcome, bool]] = []
         # How often an input was told.  Invariant: no two entries of the heap have the same
         # number, so that two of one time are never compared by their inputs.
         self._count = 0
@@ -53,7 +53,7 @@ class Endings:
     ) -> None:
         """`input` was told to end with `outcome`, and has until `when`."""
         self._count += 1
-        heapq.heappush(self._told, (when, self._count, input, outcome, extended))
+        heapq.heappush(self._ending, (when, self._count, input, outcome, extended))
 
     def overdue(self, now: float) -> tuple[list[tuple[Input, Outcome, bool]], list[object]]:
         """Take out those whose time is over.
@@ -64,8 +64,8 @@ class Endings:
         """
         late: list[tuple[Input, Outcome, bool]] = []
         passed: list[object] = []
-        while self._told and self._told[0][0] <= now:
-            entry = heapq.heappop(self._told)
+        while self._ending and self._ending[0][0] <= now:
+            entry = heapq.heappop(self._ending)
             passed.append(entry)
             _, _, input, outcome, extended = entry
             # Else it has ended, and may even be tried again by now.
@@ -75,7 +75,7 @@ class Endings:
 
     def next_overdue(self) -> float | None:
         """By when the next one has to end; None if none was told to."""
-        return self._told[0][0] if self._told else None
+        return self._ending[0][0] if self._ending else None
 
     # -- abandoned ------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ Owns which containers there are, their states, their slots, and the counts that 
 decides by.  `Fleet.move` is the only writer of a container's state.  Pure: it has no
 lock, no clock and no thread; the pool calls it under its own lock.
 
-Start at `Fleet.move`, then `Fleet.grant` and `Fleet.give_back`.
+Start at `Fleet.move`, then `Fleet.grant` and `Fleet.release`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Fleet:
         # lock; the capacity reads it without.
         self.longest_idle: float | None = None
         # Containers that gave back their last slot, or became READY without any holder,
-        # since `rest` was last called.  They may hold a slot again by now, be in any other
+        # since `mark_idle` was last called.  They may hold a slot again by now, be in any other
         # state, and be in it twice.
         # Invariant, which the pool keeps: empty whenever nobody holds the lock.
         self.emptied: list[Container] = []
@@ -136,7 +136,7 @@ class Fleet:
         self._end_idle(container)
         return True
 
-    def give_back(self, container: Container, holder: Hashable) -> None:
+    def release(self, container: Container, holder: Hashable) -> None:
         """Take the slot of `holder` back."""
         slots = container.slots
         slots.release(holder)
@@ -147,7 +147,7 @@ class Fleet:
         if not held:
             self.emptied.append(container)
 
-    def rest(self, now: float) -> Container | None:
+    def mark_idle(self, now: float) -> Container | None:
         """Count emptied containers as idle; return one that drains, and can stop.
 
         Once one was returned it is to be called again, for there may be others.
