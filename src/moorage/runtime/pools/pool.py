@@ -190,6 +190,7 @@ class Pool:
         # Effects to carry out, in this order, after the lock is released.
         # Invariant: empty whenever no thread holds the lock: each event takes out the effects
         # that it put in.
+        self._effects: list[Effect] = []
         # Settled inputs, whose arguments are freed after all effects, outside the lock,
         # because dropping them may run users' destructors.  Always the same list object,
         # because the backlog and the attempts append to it too.  A snapshot is not an event:
