@@ -153,10 +153,10 @@ class Backlog:
         for line in self._lines:
             while line and line[0].state is not QUEUED:
                 self._skip(line.popleft())
-        sync, asynchronous = self._lines
-        if not (sync and asynchronous):
-            return sync or asynchronous
-        return sync if sync[0].ticket < asynchronous[0].ticket else asynchronous
+        sync, async_ = self._lines
+        if not (sync and async_):
+            return sync or async_
+        return sync if sync[0].ticket < async_[0].ticket else async_
 
     def _skip(self, input: Input) -> None:
         """Count and discard `input`, which is settled and was taken out of its line."""
@@ -184,12 +184,10 @@ class Backlog:
 
     def inputs(self) -> list[Input]:
         """Return the queued inputs in the order they came."""
-        sync, asynchronous = (
-            [input for input in line if input.state is QUEUED] for line in self._lines
-        )
-        if not (sync and asynchronous):
-            return sync or asynchronous
-        return sorted(sync + asynchronous, key=lambda input: input.ticket)
+        sync, async_ = ([input for input in line if input.state is QUEUED] for line in self._lines)
+        if not (sync and async_):
+            return sync or async_
+        return sorted(sync + async_, key=lambda input: input.ticket)
 
     # -- the bound --------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class Pool:
     ) -> None:
         # Written under the lock.  Read without the lock by code that needs one option only.
         self.options: PoolOptions = options
-        # The fields from here to `_step` are set once.
+        # The fields from here to `_step` are set once; a fork replaces `lock` in the child.
         self.clock: Clock = clock
         self.probe: Probing | None = probe
         self.around: Around | None = None if probe is None else partial(probe.around, self)
@@ -1722,7 +1722,7 @@ def is_called_from_within(run: object) -> bool:
 def drained_run(name: str) -> ExecutionError:
     return ExecutionError(
         f"the run in which {name} was called is being left: it finishes its accepted inputs, "
-        "and accepts calls from these inputs only; call it inside `with app.run():`"
+        "and accepts calls from its own inputs only; call it inside `with app.run():`"
     )
 
 
