@@ -752,7 +752,7 @@ class Pool:
         wake: Effect | None = None
         if state is RUNNING:
             if input.cancellation is not None:
-                outcome = input.cancellation
+                outcome = input.cancellation  # the cancel or timeout came before the end
             if self.batches is not None:
                 wake = self._record_batch(input, outcome, ended=True)
                 input.state = SETTLED
