@@ -432,7 +432,7 @@ def test_a_container_whose_slots_are_all_abandoned_is_given_up_for_another(caplo
             assert work.statistics().containers == ()  # both containers have gone, and the pool
             assert entered == [0, 1]
         assert sorted(exits) == [0, 1]
-    [record] = [r for r in caplog.records if "used no more" in r.message]
+    [record] = [r for r in caplog.records if "is given up" in r.message]
     assert record.levelno == logging.WARNING
     assert "work" in record.message
     assert "test_cancelling.py" in record.message
@@ -459,7 +459,7 @@ def test_a_container_with_one_abandoned_slot_is_given_up_after_thirty_seconds(ca
             assert entered == [0, 1]
             clock.sleep(1000)
         assert sorted(exits) == [0, 1]
-    assert sum("used no more" in record.message for record in caplog.records) == 1
+    assert sum("is given up" in record.message for record in caplog.records) == 1
 
 
 def test_no_container_starts_for_inputs_in_one_that_was_given_up():

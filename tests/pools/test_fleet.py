@@ -26,7 +26,7 @@ def fleet():
 def rest(fleet, now):
     """Count what is idle; return the containers that can stop."""
     ended = []
-    while (container := fleet.rest(now)) is not None:
+    while (container := fleet.mark_idle(now)) is not None:
         ended.append(container)
     return ended
 
@@ -55,8 +55,8 @@ def test_a_container_is_idle_from_the_rest_after_its_last_slot_came_back(fleet):
     assert fleet.grant(container, "a", 2.0)
     assert not fleet.grant(container, "b", 2.0)
     assert (container.idle_since, fleet.idle, fleet.longest_idle) == (None, 0, None)
-    fleet.give_back(container, "a")
-    fleet.give_back(container, "b")
+    fleet.release(container, "a")
+    fleet.release(container, "b")
     rest(fleet, 3.0)
     assert (container.idle_since, fleet.idle, fleet.longest_idle) == (3.0, 1, 3.0)
 
@@ -75,13 +75,13 @@ def test_a_container_emptied_twice_is_idle_since_the_rest_that_first_met_it(flee
     rest(fleet, 0.0)
     for _ in range(2):
         fleet.grant(idle, "b", 0.0)
-        fleet.give_back(idle, "b")
+        fleet.release(idle, "b")
         if not drains.slots.held:
             break
-        fleet.give_back(drains, "a")
+        fleet.release(drains, "a")
     # The rest stops at what drains, between the two that are the same container.
-    assert fleet.rest(1.0) is drains
-    assert fleet.rest(2.0) is None
+    assert fleet.mark_idle(1.0) is drains
+    assert fleet.mark_idle(2.0) is None
     assert (idle.idle_since, fleet.idle, fleet.longest_idle) == (1.0, 1, 1.0)
 
 
@@ -92,7 +92,7 @@ def test_what_drains_can_stop_when_its_last_slot_came_back(fleet):
     assert fleet.free == 0
     assert fleet.warm() == [container]
     assert rest(fleet, 0.0) == []
-    fleet.give_back(container, "a")
+    fleet.release(container, "a")
     assert rest(fleet, 1.0) == [container]
 
 
@@ -110,10 +110,10 @@ def test_a_resize_below_what_is_held_frees_nothing_until_enough_came_back(fleet)
         fleet.grant(container, holder, 0.0)
     fleet.resize(container, 1)
     assert (container.target, fleet.free) == (1, 0)
-    fleet.give_back(container, "a")
-    fleet.give_back(container, "b")
+    fleet.release(container, "a")
+    fleet.release(container, "b")
     assert fleet.free == 0
-    fleet.give_back(container, "c")
+    fleet.release(container, "c")
     assert fleet.free == 1
 
 
@@ -185,7 +185,7 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 20))
     def give_back(self, index: int) -> None:
         found = self.held()
-        self.fleet.give_back(*found[index % len(found)])
+        self.fleet.release(*found[index % len(found)])
 
     @precondition(lambda self: self.all)
     @rule(index=st.integers(0, 20), limit=st.integers(0, 4))
@@ -206,7 +206,7 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, 1.0]))
     def rest(self, seconds: float) -> None:
         self.now += seconds
-        while (container := self.fleet.rest(self.now)) is not None:
+        while (container := self.fleet.mark_idle(self.now)) is not None:
             assert container.state is DRAINING
             assert not container.slots.held
             self.fleet.move(container, STOPPING)

@@ -44,7 +44,7 @@ def two_with_one_idle():
     busy, idle = ready_container(fleet, 1), ready_container(fleet, 2)
     fleet.grant(busy, "a", 0.0)
     fleet.grant(busy, "b", 0.0)
-    while fleet.rest(1.0) is not None:
+    while fleet.mark_idle(1.0) is not None:
         pass
     return fleet, busy, idle
 
@@ -103,19 +103,19 @@ def test_an_answer_holds_while_no_fewer_slots_are_held_and_no_more_containers_id
     fleet, busy, idle = two_with_one_idle()
     ask(scaling, fleet)
     assert not scaling.may_shrink(fleet, None)
-    fleet.give_back(busy, "a")
+    fleet.release(busy, "a")
     assert scaling.may_shrink(fleet, None)
     ask(scaling, fleet)
     assert not scaling.may_shrink(fleet, None)
-    fleet.give_back(busy, "b")
+    fleet.release(busy, "b")
     fleet.grant(busy, "c", 2.0)
     assert not scaling.may_shrink(fleet, None)
     fleet.grant(idle, "d", 2.0)
-    fleet.give_back(busy, "c")
-    fleet.rest(2.0)
+    fleet.release(busy, "c")
+    fleet.mark_idle(2.0)
     assert not scaling.may_shrink(fleet, None)
-    fleet.give_back(idle, "d")
-    fleet.rest(3.0)
+    fleet.release(idle, "d")
+    fleet.mark_idle(3.0)
     assert scaling.may_shrink(fleet, None)
 
 
@@ -126,7 +126,7 @@ def test_without_an_idle_container_nothing_can_go():
     fleet.grant(busy, "a", 0.0)
     fleet.grant(busy, "b", 0.0)
     ask(scaling, fleet)
-    fleet.give_back(busy, "a")
+    fleet.release(busy, "a")
     assert not scaling.may_shrink(fleet, None)
 
 
@@ -134,7 +134,7 @@ def test_a_container_is_not_asked_about_before_its_shortest_stay_if_that_comes_i
     scaling = Scaling(LIMITS, Told(Decision(2)))
     fleet, busy, _ = two_with_one_idle()
     ask(scaling, fleet)
-    fleet.give_back(busy, "a")
+    fleet.release(busy, "a")
     assert not scaling.may_shrink(fleet, 11.0)  # it is idle since 1, and stays for 10
     assert scaling.may_shrink(fleet, 11.5)
 
@@ -173,7 +173,7 @@ def test_the_policy_sees_batches_and_those_outside_too():
 
 def test_slots_that_a_lowered_limit_or_a_blocked_loop_takes_away_are_withheld():
     fleet, busy, idle = two_with_one_idle()
-    fleet.give_back(busy, "a")
+    fleet.release(busy, "a")
     fleet.resize(busy, 1)
     assert observe(2.0, fleet, Backlog(), Tally(), LIMITS).withheld == 1
     fleet.block(idle)

@@ -40,7 +40,7 @@ HANGS_AFTER = 60.0
 # What the log may say: containers that were told to fail, and those that the run
 # itself fills with code that was answered and goes on.  On a busy machine a thread may
 # need long for its end; that it comes is looked at after the run.
-EXPECTED = ("failed to start", "is used no more", "which is ending")
+EXPECTED = ("failed to start", "is given up: ", "which is ending")
 
 
 COUNTED = (

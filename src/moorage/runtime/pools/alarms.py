@@ -1,10 +1,11 @@
 """Alarms: the deadlines of one pool, each with at most one timer.
 
-Owns the timers.  The pool calls everything here under its own lock; a timer rings on the
-clock's thread, with no lock held, and calls the one callable that the alarms were given.
-An alarm knows no input and no container: whoever is rung looks at what there is.
+Owns the timers.  The pool calls everything here under the pool's lock.  A timer fires on the
+clock's thread, with no lock held, and calls `on_alarm`, which takes that lock: this call is
+the alarm's *ring*.  An alarm knows no input and no container, so the code that handles a ring
+must look through all that may be due.
 
-Start at `Alarm.at`, then `Alarm.rang`.
+Begin at `Alarm.at`, then `Alarm.rang`.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from functools import partial
 from ..clocks.timekeeper import Callback, Timer
 
 CallAt = Callable[[float, Callback], Timer]
-"""Sets a timer of the pool's clock: when, and what to call."""
+"""Sets a timer of the pool's clock.  Arguments: the time, and what to call."""
 
 
 class Cause(enum.Enum):
     """Why an alarm rings."""
 
-    EXECUTION = "execution"  # the eldest slot may have been held for `timeout`
+    EXECUTION = "execution"  # the oldest held slot may have been held for `timeout`
     QUEUE = "queue"  # the first input of the queue may have waited for `queue_timeout`
-    START = "start"  # the eldest container that starts may have taken `startup_timeout`
-    END = "end"  # an input that was told to end may have had its time
-    ABANDONED = "abandoned"  # an answered input may have held its slot for too long
+    START = "start"  # the oldest start of a container may have taken `startup_timeout`
+    END = "end"  # a cancelled async input may have had its time to end
+    ABANDONED = "abandoned"  # an abandoned input may have held its slot for too long
     BATCH = "batch"  # the first batch of the queue may have waited for long enough
-    SCALING = "scaling"  # the policy wants to be asked
-    RETRY = "retry"  # a failed input may be due for its next attempt
+    SCALING = "scaling"  # the policy asked to be asked again at this time
+    RETRY = "retry"  # the next attempt of a failed input may be due
 
 
 class Alarm:
@@ -40,18 +41,18 @@ class Alarm:
     def __init__(self, call_at: CallAt, ring: Callback) -> None:
         self._call_at = call_at
         self._ring = ring
-        # Invariant: None unless a timer is set whose ring the pool has not heard yet.  No
-        # other timer of this alarm is still to fire.
+        # Invariant: None unless a timer is set whose ring the pool has not handled yet.  No
+        # other timer of this alarm can still fire.
         self.timer: Timer | None = None
 
     def at(self, when: float) -> None:
         """Ring at `when`, or at an earlier time that was asked for before.
 
         The present timer may have fired already:
-            1. a timer for 5 fires, and its ring waits for the pool's lock,
-            2. whoever has the lock asks for 6, and no timer is set,
-            3. the ring is heard.  Whoever hears it looks at all that may be due, and asks
-               again for what is not: for 6.
+            1. a timer for time 5 fires, and its ring waits for the pool's lock,
+            2. the thread that has the lock asks for time 6.  No new timer is set,
+            3. the ring gets the lock.  Its handler looks at all that may be due, and asks
+               again for what is not due yet: for time 6.
         """
         timer = self.timer
         if timer is not None:
@@ -61,7 +62,7 @@ class Alarm:
         self.timer = self._call_at(when, self._ring)
 
     def only_at(self, when: float | None) -> None:
-        """Ring at `when` and at no other time; never, if it is None."""
+        """Ring at `when` and at no other time; ring never if `when` is None."""
         timer = self.timer
         if timer is not None:
             if timer.when == when:
@@ -72,12 +73,12 @@ class Alarm:
             self.timer = self._call_at(when, self._ring)
 
     def rang(self) -> None:
-        """The pool has heard a ring: forget the timer that it came from.
+        """Forget the timer whose ring the pool handles now.
 
-        Not every ring is that of the present timer:
+        The ring may come from an older timer than the present one:
             1. a timer fires, and its ring waits for the pool's lock,
-            2. whoever has the lock asks for an earlier time, and sets a new timer,
-            3. the ring of the old timer is heard.  The new timer is still to fire.
+            2. the thread that has the lock asks for an earlier time, which sets a new timer,
+            3. the ring of the old timer gets the lock.  The new timer has yet to fire.
         """
         timer = self.timer
         if timer is not None and timer.callback is None:
@@ -100,7 +101,7 @@ class Alarms:
     )
 
     def __init__(self, call_at: CallAt, on_alarm: Callable[[Cause], object]) -> None:
-        # The same alarms as the attributes below, which spare each input the look-up.
+        # The same alarms as the attributes below.  The attributes save a look-up per input.
         self._of: dict[Cause, Alarm] = {
             cause: Alarm(call_at, partial(on_alarm, cause)) for cause in Cause
         }
@@ -114,10 +115,10 @@ class Alarms:
         self.retry: Alarm = self._of[Cause.RETRY]
 
     def heard(self, cause: Cause) -> None:
-        """The pool has heard the ring of one alarm."""
+        """Note that the pool handles the ring of the alarm for `cause`."""
         self._of[cause].rang()
 
     def silence(self) -> None:
-        """Let no alarm ring any more, unless it is asked for anew."""
+        """Cancel all timers.  A later `Alarm.at` sets a timer again."""
         for alarm in self._of.values():
             alarm.only_at(None)

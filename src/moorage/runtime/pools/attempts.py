@@ -1,9 +1,10 @@
 """Attempts: which failed inputs are tried again, and when.
 
-Owns what an input that failed has been through, and the times of the next attempts.
-Pure: it has no lock, no clock and no thread; the pool calls it under its own lock.
+Owns the errors of inputs that failed and are not settled, and the times of their next
+attempts.  Pure: it has no lock, no clock and no thread; the pool calls it under the pool's
+lock.
 
-Start at `Attempts.may_follow`, then `Attempts.failed` and `Attempts.due`.
+Begin at `Attempts.may_follow`, then `Attempts.failed` and `Attempts.due`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ class Attempts:
 
     Args:
         policy: how often, and after which pause, an input is tried again; None for never.
-        discarded: gets the settled inputs that are taken out of the heap.  Whoever has the
-            list lets go of them with no lock held: a user's objects may die with them.
+        discarded: receives the settled inputs that are taken out of the heap.  The owner of
+            the list frees them outside the lock, because dropping them may run users'
+            destructors.
     """
 
     __slots__ = ("_discarded", "_due", "_policy", "errors", "waiting")
@@ -31,28 +33,28 @@ class Attempts:
     def __init__(self, policy: RetryPolicy | None, discarded: list[Input] | None = None) -> None:
         self._policy = policy
         self._discarded: list[Input] = [] if discarded is None else discarded
-        # Invariant: the inputs that failed and are not settled, each with its errors, the
-        # first one first.  They are WAITING, or are tried again now.
+        # Invariant: the inputs that failed and are not settled, each with its errors, oldest
+        # first.  Each such input is WAITING, or its next attempt is queued or running.
         self.errors: dict[Input, list[BaseException]] = {}
-        # A heap of next attempts: when, and of equal times the order of the calls, which
-        # is the same on each run.  Settled inputs, which were cancelled, stay in the heap
-        # until they come to its top.
-        # Invariant: each WAITING input is in the heap, and none is in it twice.  So no two
-        # entries are equal in all but the input, which has no order.
+        # A heap of the next attempts, by time.  Equal times are ordered by call and index,
+        # which gives the same order in each run.  Inputs that were cancelled, and so are
+        # settled, stay in the heap until they come to its top.
+        # Invariant: each WAITING input is in the heap, and no input is in it twice.  So two
+        # entries always differ before their inputs are compared, which have no order.
         self._due: list[tuple[float, int, int, Input]] = []
-        # Invariant: how many inputs are WAITING.  Between `leave` and the write of the
-        # state one fewer; both are made in one step.
+        # Invariant: the number of WAITING inputs.  One less between `leave` and the write of
+        # the input's state; both happen in one event.
         self.waiting: int = 0
 
     def may_follow(self, input: Input, outcome: Outcome) -> bool:
-        """Whether `input`, whose attempt came to `outcome`, may be tried again."""
+        """Return true if `input`, whose attempt ended with `outcome`, may be tried again."""
         policy = self._policy
         if policy is None or type(outcome) is not Failure or input.call.target.is_generator:
             return False
         return len(self.errors.get(input, ())) < policy.max_retries
 
     def failed(self, input: Input, error: BaseException, now: float) -> float:
-        """An attempt of `input` failed, and another may follow: let it wait for that.
+        """Note that an attempt of `input` failed; make the input wait for its next attempt.
 
         Returns:
             When the next attempt is due.
@@ -67,7 +69,10 @@ class Attempts:
         return when
 
     def due(self, now: float) -> list[Input]:
-        """Take out the inputs whose next attempt is due; they are WAITING no more."""
+        """Take out and return the inputs whose next attempt is due.
+
+        They do not count as `waiting` any more; the caller changes their state.
+        """
         due: list[Input] = []
         while self._due and self._due[0][0] <= now:
             input = heapq.heappop(self._due)[-1]
@@ -79,27 +84,28 @@ class Attempts:
         return due
 
     def next_due(self) -> float | None:
-        """When the next attempt is due; None if no input waits for one."""
+        """Return when the next attempt is due; None if no input waits for one."""
         while self._due and self._due[0][-1].state is not WAITING:
             self._discarded.append(heapq.heappop(self._due)[-1])
         return self._due[0][0] if self._due else None
 
     def leave(self, input: Input) -> None:
-        """`input` is WAITING and is about to be settled: count it no more."""
+        """Stop counting `input`, which is WAITING and is about to be settled."""
         self.waiting -= 1
 
     def earlier(self, input: Input) -> tuple[BaseException, ...]:
-        """The errors of the attempts of `input` so far."""
+        """Return the errors of the attempts of `input` so far, oldest first."""
         return tuple(self.errors.get(input, ()))
 
     def ended(self, input: Input) -> list[BaseException] | None:
-        """`input` is settled: forget it.
+        """Forget `input`, which is settled.
 
         Returns:
-            Its errors, to be let go of with no lock held, as they are the user's.
+            Its errors.  The caller drops them with no lock held, because they are the user's
+            objects.
         """
         return self.errors.pop(input, None)
 
     def inputs(self) -> list[Input]:
-        """The inputs that wait for their next attempts."""
+        """Return the inputs that wait for their next attempts."""
         return [input for input in self.errors if input.state is WAITING]

@@ -1,9 +1,12 @@
-"""The autoscaler's policy: what it sees in, what it wants out.
+"""The autoscaler's policy: it takes an observation of a pool and returns a decision.
 
-Pure: time is an argument; there is no clock, lock, thread or I/O here, so that
-a simulator and the live pool run the same function.  The pool asks on events
-(an arrival that finds no slot below target, a container that became ready or
-idle, the time the last decision named) and carries the decision out.
+Owns the policy's input (`Observation`), its answer (`Decision`), and the default policy.
+Pure: time is an argument, and there is no clock, lock, thread or I/O here, so that the
+simulator and the live pool run the same code.  The pool asks the policy on events: an input
+finds no slot below the target, a container becomes ready or idle, or the time comes that the
+last decision named.  The pool carries the decision out.
+
+Begin at `Observation` and `Decision`, then `TargetPolicy`, then `TargetPolicy.decide`.
 """
 
 from __future__ import annotations
@@ -16,17 +19,18 @@ from typing import Final, Protocol
 
 
 class Fill(enum.Enum):
-    """How far ready containers are filled when none is below its target."""
+    """How far ready containers are filled when none of them is below its target."""
 
-    TARGET = "target"  # no further: what is above it waits in the queue
+    TARGET = "target"  # up to the target; further inputs wait in the queue
     MAX = "max"  # up to max_inputs, at once
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the user set.  Inputs and containers as counts, the window in seconds.
+    """The limits that the user set: counts of inputs and of containers, and a window.
 
-    `scaledown_window` is None if the user set none: then the policy chooses.
+    `scaledown_window` is in seconds.  None means that the user set none, and that the policy
+    chooses.
     """
 
     target_inputs: int
@@ -39,34 +43,36 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A pool at one moment.  Cumulative counts start at the pool's creation.
+    """A pool at one moment.  Times in seconds.
 
-    What is counted is what takes one slot: an input, or a batch of a batched pool,
-    whose queue counts as the batches that it will make.
+    The counts are of what takes one slot: inputs, or batches in a batched pool, whose queue
+    counts as the batches that it will make.  Cumulative counts begin with the first pool of
+    the key in its run.
     """
 
-    now: float  # seconds, on a clock that never goes back
-    running: int  # those that hold a slot, but for containers that were given up
+    now: float  # on a clock that never goes back
+    running: int  # slots held, except in containers that were given up
     queued: int
-    ready: int  # containers that take inputs, idle ones included
+    ready: int  # containers that take inputs, including idle ones
     starting: int
-    idle_since: tuple[float, ...]  # of each idle container, longest idle first
-    arrivals: int  # to the queue, further attempts included
-    completions: int  # slots that were given back
-    busy_seconds: float  # the integral over time of the slots that were held, up to now
-    starts: int  # containers that became ready
-    start_seconds: float  # the sum of their start-up times
-    draining: int = 0  # containers that could be taken back, warm
-    # Slots below target that busy containers may not use: their limits were lowered.
+    idle_since: tuple[float, ...]  # for each idle container, longest idle first
+    arrivals: int  # cumulative: inputs that were granted a slot or are queued; each attempt counts
+    completions: int  # cumulative: slots that were released
+    busy_seconds: float  # cumulative: the integral of the held slots over time, until now
+    starts: int  # cumulative: containers that became ready
+    start_seconds: float  # cumulative: the sum of their start-up times
+    draining: int = 0  # containers that drain and could be taken back, warm
+    # Slots below the target that cannot be used: those of busy containers whose limit was
+    # lowered, and, while inputs are queued, those of containers whose loop is blocked.
     withheld: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How many containers there should be, ready or starting, and when to ask again.
+    """How many containers should be ready or starting, and when to ask again.
 
-    `ask_again_at` is the latest time for that, None if only an event can
-    change the decision.
+    `ask_again_at` is the latest time to ask again, in seconds on the clock of
+    `Observation.now`.  None means that only an event can change the decision.
     """
 
     wanted: int
@@ -75,13 +81,16 @@ class Decision:
 
 
 class Policy(Protocol):
-    """Decides, with a memory of its own, for one pool."""
+    """Decides for one pool.  A policy may remember what it has seen."""
 
-    limits: Limits  # may be set anew at any time
+    limits: Limits  # the pool may replace it at any time
 
     @property
     def shortest_stay(self) -> float:
-        """Seconds that an idle container is kept at the least: no need to ask before."""
+        """The least number of seconds that an idle container is kept.
+
+        The pool need not ask before a container has been idle for that long.
+        """
         ...
 
     def decide(self, seen: Observation, /) -> Decision: ...
@@ -91,26 +100,26 @@ class Policy(Protocol):
 class Tuning:
     """The constants of :class:`TargetPolicy`.
 
-    `python -m moorage.simulate --sensitivity` shows what each is worth.
+    `python -m moorage.simulate --sensitivity` shows how much each constant matters.
     """
 
-    # Arrivals are counted over this many start-up times,
+    # The window in which arrivals are counted, in start-up times.
     rate_starts: float = 0.25
-    # and a count is believed to this many of its standard deviations.
+    # How far a count of arrivals may be off, in standard deviations of that count.
     caution: float = 1.0
-    # A backlog counts for the slots that work it off within this many start-up times;
-    # what already starts for it is kept for as long as twice its slots could be of use.
+    # A backlog counts for as many slots as work it off within this many start-up times.
+    # A starting container is not cancelled while up to twice these slots could be useful.
     backlog_starts: float = 1.0
-    # `max_inputs` must hold the load and this many of its standard deviations.
+    # `max_inputs` must hold the load plus this many standard deviations of the load.
     spare: float = 3.0
-    # Seconds that the last container stays idle, and others that are needed again and again.
+    # Seconds that the last container stays idle; also a container that is needed repeatedly.
     long_window: float = 60.0
-    # The rest stay for this many start-up times, and at least so many seconds.
+    # All other containers stay idle for this many start-up times, but not below the seconds.
     short_starts: float = 1.5
     short_least: float = 2.0
-    # The mean service time is that of the last inputs, at least so many.
+    # The mean service time is that of the latest inputs: of at least this many.
     services: int = 200
-    # Seconds that a start-up is thought to take before one was seen.
+    # The assumed seconds of a start-up before the first one was seen.
     start_guess: float = 1.0
 
 
@@ -118,51 +127,55 @@ DEFAULTS: Final = Tuning()
 
 
 class TargetPolicy:
-    """As many containers as there will be work for, at the target of each, when they are ready.
+    """Start as many containers as will have work, up to each one's target, when they are ready.
 
-    *How many.*  What matters is not how many inputs there are now but how many there
-    will be a start-up time S from now.  Of those that run, a share ``exp(-S / m)`` will
-    still run, for a mean service time m; the rest will have been replaced by a share of
-    ``rate * m`` (Little's law; both together are the transient of an M/G/inf queue with
-    exponential service).  A backlog counts for the slots that work it off within about S.
-    The rate is a lower bound for what is started, an upper one for what is cancelled, so
-    that noise does neither.  Never more than ``ceil(demand / target)``; never fewer than
-    hold the load within `max_inputs`, for waiting costs most.  Knative and Ray Serve
-    take averages over 6 to 60 s instead, to smooth the noise; this looks back a quarter
-    of S, and is careful with what it sees.
+    *How many.*  A start-up takes a time S.  So the number of inputs after S matters, not the
+    number now.  With a mean service time m, a share ``p = exp(-S / m)`` of the running inputs
+    will still run after S.  New inputs will hold ``(1 - p) * rate * m`` slots by then (Little's
+    law).  Both terms together are the transient of an M/G/inf queue with exponential service.
+    A backlog counts for the slots that work it off within about S.
 
-    *How long.*  A surplus container costs its keep; without it a start-up will be due
-    when it is needed again.  Not knowing when, staying for about as long as a start-up
-    takes costs at most twice the best (the ski rental problem).  Whether it pays to stay
-    longer shows in the past: if the containers below it, filled to `max_inputs`, were not
-    enough after a gap longer than that and at most a long window, or for what kept coming
-    for longer than that, it will be so again.
+    The rate is not known exactly.  Its lower bound decides what is started, and its upper
+    bound decides what is cancelled, so that noise causes neither.  The result is never more
+    than ``ceil(demand / target)``, and never less than what holds the load within
+    `max_inputs`, because waiting costs most.  Knative and Ray Serve smooth the noise with
+    averages over 6 to 60 s.  This policy looks back a quarter of S, and uses the bounds.
 
-    To be asked more often than the pool must does no harm.
+    *How long.*  Keeping a surplus container costs its upkeep.  Stopping it costs a start-up
+    when it is needed again, at an unknown time.  Keeping it for about as long as a start-up
+    takes costs at most twice the optimum (the ski rental problem).  The past shows whether
+    it pays to keep a container longer.  It pays if the containers below it, filled to
+    `max_inputs`, were not enough after a gap that was longer than that, but at most a long
+    window.  It also pays if they were not enough, for longer than that, for inputs that kept
+    coming.
+
+    Asking the policy more often than necessary does no harm.
     """
 
     def __init__(self, limits: Limits, tuning: Tuning = DEFAULTS) -> None:
         self.limits: Limits = limits
         self.tuning = tuning
-        # (when, arrivals so far), eldest first, at least a quarter of the rate's window apart.
+        # Pairs (time, arrivals until then), oldest first, at least a quarter of the rate's
+        # window apart.
         self._counts: deque[tuple[float, int]] = deque(maxlen=8)
-        # (busy seconds, completions) at two moments: the mean service time is taken since the
-        # first, and the second takes its place when enough have ended since.
+        # Pairs (busy seconds, completions) at two moments.  The mean service time is counted
+        # from the base.  When enough inputs have ended since the mark, the mark becomes the
+        # base.
         self._ended_base = (0.0, 0)
         self._ended_mark = (0.0, 0)
-        # What was seen when it last named a time for a look at what waits; after which
-        # pause that was, and when.
+        # The state that was seen when `_look_again_at` last named a time, the pause before
+        # that time, and the time.
         self._looked_at: tuple[int, ...] = ()
         self._pause = self._look_at = 0.0
-        # Of each level, which is a number of containers, the first being 1: since when so
-        # many were in use, until when, and when they were last found to be worth a long
-        # window.  As long as the most that ever were.
+        # A *level* is a number of containers.  Index 0 is level 1.  For each level: since
+        # when at least so many containers were in use, until when, and when a long window
+        # last proved worthwhile.  The length of the lists is the highest level so far.
         self._used_since: list[float] = []
         self._used_until: list[float] = []
         self._worth_at: list[float] = []
-        self._in_use = 0  # the level that was in use at the last decision
-        self._arrivals = 0  # up to then
-        self._arrived_at = -math.inf  # when the last of them was seen
+        self._in_use = 0  # the level in use at the last decision
+        self._arrivals = 0  # the arrivals until the last decision
+        self._arrived_at = -math.inf  # when the latest arrival was seen
 
     def decide(self, seen: Observation, /) -> Decision:
         limits = self.limits
@@ -191,7 +204,12 @@ class TargetPolicy:
     # -- how many --------------------------------------------------------------------------
 
     def _needs(self, seen: Observation, start: float) -> tuple[int, int, float | None]:
-        """How many to start up to; how many not to cancel; when time alone may change that."""
+        """Return three answers about the number of containers.
+
+        Returns:
+            How many to start up to; how many not to cancel; and when time alone may change
+            these numbers, None for never.
+        """
         target, maximum, tuning = self.limits.target_inputs, self.limits.max_inputs, self.tuning
         window = max(start * tuning.rate_starts, 0.01)
         low, high = self._rates(seen.now, seen.arrivals, window)
@@ -200,7 +218,7 @@ class TargetPolicy:
             return 0, 0, None
         at_target = -(-(demand + seen.withheld) // target)
         service = self._service(seen)
-        if service is None:  # nothing is known: a slot for each
+        if service is None:  # no service time is known yet: plan one slot for each input
             return at_target, at_target, None
         stays = math.exp(-start / service) if service > 0.0 else 0.0
         worked_off = tuning.backlog_starts * start
@@ -218,12 +236,12 @@ class TargetPolicy:
         most = max(least, min(at_target, containers(high, 2.0 * share)))
         if seen.starting:
             return least, most, self._look_again_at(seen, window)
-        # What waits and is not worked off as was expected must not be forgotten.
+        # Ask again even without events, in case the queue is not worked off as expected.
         again = self._look_again_at(seen, max(start, window)) if seen.queued else None
         return least, most, again
 
     def _look_again_at(self, seen: Observation, pause: float) -> float:
-        """After `pause` seconds; after twice as many each time that nothing has changed."""
+        """Return now plus `pause`.  The pause doubles each time that nothing has changed."""
         state = (seen.arrivals, seen.completions, seen.ready, seen.starting, seen.queued)
         if state != self._looked_at:
             self._looked_at = state
@@ -235,15 +253,15 @@ class TargetPolicy:
         return self._look_at
 
     def _rates(self, now: float, arrivals: int, window: float) -> tuple[float, float]:
-        """Bounds of the rate of arrivals per second, of the last `window` seconds."""
+        """Return bounds of the arrivals per second in the last `window` seconds."""
         counts = self._counts
         if not counts or now - counts[-1][0] >= window / 4:
             counts.append((now, arrivals))
         while len(counts) > 1 and counts[1][0] <= now - window:
             counts.popleft()
         low = high = 0.0
-        # Since the eldest; and, as that may be long ago, since the one after it, which
-        # may be the begin of a burst.
+        # Count from the oldest entry.  That entry may be long ago, so count also from the
+        # next one, which may be the beginning of a burst.
         for when, before in (counts[0], counts[min(1, len(counts) - 1)]):
             count = max(0, arrivals - before)
             spread = self.tuning.caution * math.sqrt(count)
@@ -253,9 +271,10 @@ class TargetPolicy:
         return low, high
 
     def _service(self, seen: Observation) -> float | None:
-        """The mean service time in seconds; None if none ended.
+        """Return the mean service time in seconds; None if no input has ended.
 
-        The time of those that run counts too, or long ones would be missed until they end.
+        The time of running inputs counts too.  Otherwise long inputs would not be noticed
+        until they end.
         """
         busy, ended = seen.busy_seconds, seen.completions
         if ended - self._ended_mark[1] >= self.tuning.services:
@@ -268,7 +287,7 @@ class TargetPolicy:
     # -- how long --------------------------------------------------------------------------
 
     def _kept(self, seen: Observation, busy: int, start: float) -> tuple[int, float | None]:
-        """How many idle containers stay beside the busy ones, and until when."""
+        """Return how many idle containers stay beside the busy ones, and until when."""
         idle, window = seen.idle_since, self.limits.scaledown_window
         kept = len(idle)
         if window is not None:
@@ -280,7 +299,7 @@ class TargetPolicy:
         short = max(self.tuning.short_starts * start, self.tuning.short_least)
         long = max(self.tuning.long_window, short)
         self._learn(seen, busy, short, long)
-        # The longest idle one is the first to go, so it is the highest level of those there.
+        # The longest idle container is stopped first, so it counts as the highest level.
         for since in idle:
             level = busy + kept
             lasts = level == 1 or (
@@ -293,7 +312,7 @@ class TargetPolicy:
         return 0, None
 
     def _learn(self, seen: Observation, busy: int, short: float, long: float) -> None:
-        """Note which levels are in use, if containers are filled to `max_inputs`."""
+        """Note which levels are in use, with containers counted as filled to `max_inputs`."""
         filling = self.limits.target_inputs / self.limits.max_inputs
         demand = _ceil((seen.running + seen.queued) / self.limits.max_inputs)
         in_use = max(_ceil(busy * filling), min(demand, seen.ready))
@@ -305,12 +324,12 @@ class TargetPolicy:
             self._arrivals, self._arrived_at = seen.arrivals, now
         for place in range(self._in_use, in_use):
             gap = now - self._used_until[place]
-            if gap > short:  # else it was as good as never out of use
+            if gap > short:  # after a shorter gap, the level counts as never out of use
                 self._used_since[place] = now
                 if gap <= long:
-                    self._worth_at[place] = now  # needed again, late
+                    self._worth_at[place] = now  # needed again, after a long gap
         for place in range(in_use, self._in_use):
-            # Not for one burst that took long: for what came, again and again.
+            # One burst that took long does not count: inputs must have kept coming.
             if self._arrived_at - self._used_since[place] > short:
                 self._worth_at[place] = now
             self._used_until[place] = now
@@ -318,5 +337,5 @@ class TargetPolicy:
 
 
 def _ceil(value: float) -> int:
-    """Rounded up, but not for what is only the error of a float."""
+    """Round up, but ignore a fraction that is only a rounding error of floats."""
     return math.ceil(value - 1e-9)

@@ -1,14 +1,15 @@
 """The backlog: the inputs of one pool that wait for a slot.
 
-Owns the queue, its bound, and who stands outside while it is full.  Pure: it has no lock,
-no clock and no thread; the pool calls it under its own lock, and decides who gets a slot.
+Owns the queue, its bound, and the inputs that are OUTSIDE, not accepted yet, while the queue
+is full.  Pure: it has no lock, no clock and no thread; the pool calls it under the pool's
+lock, and decides which input gets a slot.
 
-Inputs are of two kinds, synchronous and asynchronous, and a slot may be of use to one
-kind only, while its container's event loop is blocked.  So there is a line for each kind.
-Within a kind inputs are served in the order in which they came; across kinds by their
-tickets, which only a backlog that has seen both kinds hands out.
+Begin at `Backlog.put`, then `Backlog.next`; for the bound at `Backlog.room`.
 
-Start at `Backlog.put`, then `Backlog.next`; for the bound at `Backlog.room`.
+Inputs are of two kinds, sync and async.  While the event loop of a container is blocked, a
+slot of that container can be used by sync inputs only.  So the queue has one *line* for each
+kind.  Inputs of one kind are served in the order they came.  Inputs of different kinds are
+ordered by their tickets; the backlog gives out tickets only once both kinds have come.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ OUTSIDE: Final = InputState.OUTSIDE
 
 Wake = Callable[[], object]
 
-# A shorter line is not looked through for its settled inputs.
+# A line that is not longer than this is compacted only when all its inputs are settled.
 SHORT: Final = 64
 
 
@@ -33,15 +34,16 @@ class Backlog:
 
     Args:
         most: the most inputs that may be queued; no bound if None.
-        size: the most inputs that one slot runs at once, as a batch.
-        discarded: gets the settled inputs that are taken out of a line.  Whoever has the
-            list lets go of them with no lock held: a user's objects may die with them.
+        size: the most inputs that one slot runs at once, as a batch; 1 without batching.
+        discarded: receives the settled inputs that are taken out of a line.  The owner of
+            the list frees them outside the lock, because dropping them may run users'
+            destructors.
     """
 
     __slots__ = (
         "_discarded",
-        "_doors",
         "_lines",
+        "_outside",
         "_settled",
         "_tickets",
         "line",
@@ -57,41 +59,42 @@ class Backlog:
         self.most: int | None = most
         self.size: int = size
         self._discarded: list[Input] = [] if discarded is None else discarded
-        # Synchronous inputs, then asynchronous ones: indexed by `Target.is_async`.
+        # The line of sync inputs, then that of async inputs: indexed by `Target.is_async`.
         self._lines: tuple[deque[Input], deque[Input]] = (deque(), deque())
-        # Invariant: how many inputs of each line are settled; they were cancelled there.
+        # Invariant: the number of settled inputs in each line.  They were cancelled there.
         self._settled: list[int] = [0, 0]
-        # Invariant: how many inputs of both lines are QUEUED.
+        # Invariant: the number of QUEUED inputs in both lines.
         self.queued: int = 0
-        # The line of the one kind that has come so far, the other line being empty; None
-        # once both kinds have come.
+        # The line of the only kind that has come so far; the other line is empty.  None once
+        # both kinds have come.
         # Invariant: while it is None, each input in a line has a ticket, and the tickets of
         # a line grow from its front to its end.
-        # Not empty while inputs are queued.  The pool takes the first one out itself, if it
-        # is QUEUED.
+        # Invariant: while it is not None, it is not empty if inputs are queued.  The pool may
+        # take out the first input itself, if that input is QUEUED.
         self.line: deque[Input] | None = self._lines[False]
-        self._tickets = 0  # the last one that was given out
-        # Who stands outside, indexed as the lines are, each with how to wake who waits for
-        # its coming in.  Each has a ticket, of which a door is in the order.
-        # Invariant: those that are OUTSIDE; and, which the pool keeps, none while there is
-        # room for it.
-        self._doors: tuple[OrderedDict[Input, Wake | None], OrderedDict[Input, Wake | None]] = (
+        self._tickets = 0  # the last ticket that was given out
+        # The inputs that are OUTSIDE, by kind, indexed as the lines are, each with the
+        # callable that tells its caller that it came in.  Each input has a ticket, and each
+        # dict is in the order of the tickets.
+        # Invariant: exactly the OUTSIDE inputs.  Invariant that the pool keeps: no input is
+        # here while there is room for it.
+        self._outside: tuple[OrderedDict[Input, Wake | None], OrderedDict[Input, Wake | None]] = (
             OrderedDict(),
             OrderedDict(),
         )
-        self.outside: int = 0  # Invariant: the length of both doors.
+        self.outside: int = 0  # Invariant: the number of inputs in both dicts of `_outside`.
 
     # -- the queue --------------------------------------------------------------------
 
     def put(self, inputs: Sequence[Input]) -> None:
-        """Queue `inputs`, which are of one kind, behind all others."""
+        """Queue `inputs`, which are all of one kind, behind all other inputs."""
         if not inputs:
             return
         kind = inputs[0].call.target.is_async
         line = self._lines[kind]
         if line is not self.line:
             if self.line:
-                # The other kind was alone until now, and its inputs came before these.
+                # Until now only the other kind has come, so its inputs are before these.
                 self._give_tickets(self.line)
                 self.line = None
             elif self.line is not None:
@@ -109,7 +112,7 @@ class Backlog:
         self._tickets = ticket
 
     def next(self) -> Input | None:
-        """Take out the first input; None if there is none."""
+        """Take out the first input and return it; None if the queue is empty."""
         line = self.line
         if line is None:
             line = self._eldest_line()
@@ -122,7 +125,7 @@ class Backlog:
         return None
 
     def next_sync(self) -> Input | None:
-        """Take out the first synchronous input; None if there is none."""
+        """Take out the first sync input and return it; None if there is none."""
         line = self._lines[False]
         while line:
             input = line.popleft()
@@ -133,12 +136,12 @@ class Backlog:
         return None
 
     def first(self) -> Input | None:
-        """The input that `next` would take out."""
+        """Return the input that `next` would take out.  Discards settled inputs before it."""
         line = self._eldest_line()
         return line[0] if line else None
 
     def eldest(self) -> Input | None:
-        """The input that is queued for the longest time."""
+        """Return the input that has been queued for the longest time."""
         line = self._eldest_line()
         if not line:
             return None
@@ -146,26 +149,26 @@ class Backlog:
         return other[0] if other and other[0].queued_at < line[0].queued_at else line[0]
 
     def _eldest_line(self) -> deque[Input]:
-        """The line whose first input came first; it has no settled input in front."""
+        """Return the line whose first input came first; its first input is not settled."""
         for line in self._lines:
             while line and line[0].state is not QUEUED:
                 self._skip(line.popleft())
-        sync, asynchronous = self._lines
-        if not (sync and asynchronous):
-            return sync or asynchronous
-        return sync if sync[0].ticket < asynchronous[0].ticket else asynchronous
+        sync, async_ = self._lines
+        if not (sync and async_):
+            return sync or async_
+        return sync if sync[0].ticket < async_[0].ticket else async_
 
     def _skip(self, input: Input) -> None:
-        """`input`, which is settled, was taken out of its line."""
+        """Count and discard `input`, which is settled and was taken out of its line."""
         self._settled[input.call.target.is_async] -= 1
         self._discarded.append(input)
 
     def discard(self, input: Input) -> None:
-        """`input` was QUEUED and is settled now: count it no more.
+        """Stop counting `input`, which was QUEUED and is settled now.
 
-        It stays in its line until that is looked through, which happens when more than half
-        of the line is settled, or all of it.  So n inputs cost O(n), wherever in the line
-        they are.
+        The input stays in its line until the line is compacted.  That happens when all
+        inputs of the line are settled, or more than half of a line longer than `SHORT`.  So
+        discarding n inputs costs O(n), wherever they are in the line.
         """
         kind = input.call.target.is_async
         self.queued -= 1
@@ -180,60 +183,61 @@ class Backlog:
             self._settled[kind] = 0
 
     def inputs(self) -> list[Input]:
-        """The queued inputs, in the order in which they came."""
-        sync, asynchronous = (
-            [input for input in line if input.state is QUEUED] for line in self._lines
-        )
-        if not (sync and asynchronous):
-            return sync or asynchronous
-        return sorted(sync + asynchronous, key=lambda input: input.ticket)
+        """Return the queued inputs in the order they came."""
+        sync, async_ = ([input for input in line if input.state is QUEUED] for line in self._lines)
+        if not (sync and async_):
+            return sync or async_
+        return sorted(sync + async_, key=lambda input: input.ticket)
 
     # -- the bound --------------------------------------------------------------------
 
     def room(self, is_async: bool, usable: int) -> int:
-        """How many inputs of one kind may come in now; `usable` slots are free for them.
+        """Return how many inputs of one kind may come in now.
 
-        An input that gets a slot at once takes no place in the queue: so it may come in
-        though the queue is full of the other kind.
+        An input that gets a slot at once takes no place in the queue, so it may come in even
+        if the queue is full of inputs of the other kind.
+
+        Args:
+            usable: the number of free slots that inputs of this kind can use.
         """
         most = self.most
         assert most is not None
-        if self._doors[is_async]:
-            return 0  # those come in first
+        if self._outside[is_async]:
+            return 0  # the inputs of this kind that are OUTSIDE come in first
         if self.size > 1:
-            # A batch that waits for more members has a slot: they need no place.
+            # A batch that waits for more members has a slot, so its members take no place.
             return max(0, most - self.queued + usable * self.size)
         return max(0, most - self.queued) + usable
 
     def stand_outside(self, inputs: Sequence[Input]) -> None:
-        """There is no room for `inputs`, and they wait until there is."""
+        """Make `inputs`, for which there is no room, wait OUTSIDE until there is."""
         self._give_tickets(inputs)
         for input in inputs:
             input.state = OUTSIDE
-            self._doors[input.call.target.is_async][input] = None
+            self._outside[input.call.target.is_async][input] = None
         self.outside += len(inputs)
 
     def when_in(self, input: Input, wake: Wake) -> bool:
-        """Have `wake` called when `input` stands outside no more; false if it does not."""
+        """Have `wake` called when `input` is no longer OUTSIDE; return false if it is not now."""
         if input.state is not OUTSIDE:
             return False
-        self._doors[input.call.target.is_async][input] = wake
+        self._outside[input.call.target.is_async][input] = wake
         return True
 
     def leave(self, input: Input) -> Wake | None:
-        """`input` stood outside and is settled; return how to wake who waits for it."""
+        """Remove `input`, which was OUTSIDE and is settled; return its `wake`, if any."""
         self.outside -= 1
-        return self._doors[input.call.target.is_async].pop(input)
+        return self._outside[input.call.target.is_async].pop(input)
 
     def let_in(self, usable: Callable[[bool], int], now: float) -> tuple[list[Input], list[Wake]]:
-        """Queue who stands outside, as far as there is room, in the order of their coming.
+        """Queue inputs that are OUTSIDE, as far as there is room, in the order they came.
 
         Args:
-            usable: says how many slots are free for a kind.
-            now: the time since when they are queued.
+            usable: returns how many free slots inputs of a kind can use.
+            now: the present time, which becomes their `queued_at`.
 
         Returns:
-            Those that came in, and how to wake who waits for that.
+            The inputs that came in, and the callables that tell their callers so.
         """
         assert self.most is not None
         came: list[Input] = []
@@ -241,17 +245,17 @@ class Backlog:
         places = self.most - self.queued
         free = [0, 0]
         if self.size > 1:
-            places += usable(bool(self._doors[True])) * self.size
+            places += usable(bool(self._outside[True])) * self.size
         else:
             free = [usable(False), usable(True)]
-        while (kind := self._next_door(free, places)) is not None:
+        while (kind := self._next_kind(free, places)) is not None:
             if free[kind] > 0:
-                # The slots for asynchronous inputs are among those for synchronous ones,
-                # and which of them the input gets is not decided here.
+                # Every slot for async inputs is also a slot for sync inputs.  Which slot the
+                # input gets is decided later, so count one less for both kinds.
                 free = [free[False] - 1, free[True] - 1]
             else:
                 places -= 1
-            input, wake = self._doors[kind].popitem(last=False)
+            input, wake = self._outside[kind].popitem(last=False)
             self.outside -= 1
             input.state = QUEUED
             input.queued_at = now
@@ -261,19 +265,19 @@ class Backlog:
                 wakes.append(wake)
         return came, wakes
 
-    def _next_door(self, free: list[int], places: int) -> bool | None:
-        """The kind of the input that comes in next; None if none may."""
+    def _next_kind(self, free: list[int], places: int) -> bool | None:
+        """Return the kind of the input that comes in next; None if no input may."""
         heads = [
             (next(iter(door)).ticket, kind)
-            for kind, door in enumerate(self._doors)
+            for kind, door in enumerate(self._outside)
             if door and (places > 0 or free[kind] > 0)
         ]
         return bool(min(heads)[1]) if heads else None
 
     def standing(self) -> list[Input]:
-        """Who stands outside, in the order of their coming."""
+        """Return the inputs that are OUTSIDE, in the order they came."""
         return sorted(
-            (input for door in self._doors for input in door), key=lambda input: input.ticket
+            (input for door in self._outside for input in door), key=lambda input: input.ticket
         )
 
     def __repr__(self) -> str:

@@ -1,9 +1,9 @@
-"""Batches: when the inputs of a batched pool go, and how many together.
+"""Batches: when the inputs of a batched pool form a batch, and how many of them.
 
-Owns the size and the wait of the batches of one pool.  Pure: it has no lock, no clock and
-no thread; the pool calls it under its own lock.  What a batch is, is in ``batching.py``.
+Owns the size and the wait of the batches of one pool.  Pure: it has no lock, no clock and no
+thread; the pool calls it under the pool's lock.  ``batching.py`` says what a batch is.
 
-Start at `Batches.due_at`, then `Batches.form`.
+Begin at `Batches.due_at`, then `Batches.form`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from .batching import BatchOptions, make_batch
 
 
 class Batches:
-    """How one pool forms batches, which it does when a slot is free for one."""
+    """Forms the batches of one pool, whenever a slot is free for one."""
 
     __slots__ = ("_target", "is_async", "size", "wait")
 
     def __init__(self, options: BatchOptions) -> None:
-        # All set once: the batches that run are the fleet's, those to come the backlog's.
+        # All set once.  Running batches are in the fleet, queued inputs are in the backlog.
         self._target = options.target
         self.is_async: bool = options.target.is_async
         self.size: int = options.max_batch_size
-        self.wait: float = options.wait  # seconds from the coming of the first member
+        self.wait: float = options.wait  # seconds, counted from when the first member came
 
     def due_at(self, backlog: Backlog) -> float | None:
-        """When the first batch of the queue waits for no more members.
+        """Return when the first batch of the queue stops waiting for more members.
 
-        Minus infinity if it is full; None if nothing is queued.
+        Minus infinity if the batch is full; None if no input is queued.
         """
         if backlog.queued >= self.size:
             return float("-inf")
@@ -36,10 +36,10 @@ class Batches:
         return None if first is None else first.queued_at + self.wait
 
     def form(self, backlog: Backlog) -> tuple[Input, list[Input]]:
-        """Take the first batch out of the queue, which is not empty.
+        """Take the first batch out of the queue, which must not be empty.
 
         Returns:
-            The batch, and its members in the order of their coming.
+            The batch, and its members in the order they came.
         """
         members: list[Input] = []
         while len(members) < self.size and (input := backlog.next()) is not None:

@@ -1,10 +1,12 @@
-"""Batches: several inputs that one call of a batched function runs.
+"""Batching: several inputs that one call of a batched function runs.
 
-Owns the call of a batch, which holds its members; how their arguments become lists,
-and how the list that comes back becomes their outcomes.  A batch is itself an `Input`:
-it takes a slot, runs, is cancelled and ends as any other, and only its pool and this
-file know that there is more to it.  Which inputs are in a batch is decided by the pool,
-when a slot is granted, under its lock; the rest runs where the user's code does.
+Owns the call of a batch, which holds the members; the code that makes lists of the members'
+arguments; and the code that makes their outcomes of the list that the function returns.  A
+batch is itself an `Input`: it takes a slot, runs, is cancelled and ends like any other input.
+Only the pool and this file know that it has members.  The pool decides which inputs are in a
+batch, when it grants a slot, under its lock.  The lists are made where the user's code runs.
+
+Begin at `make_batch`, then `batch_target`, then `Gathering.__call__`.
 """
 
 from __future__ import annotations
@@ -33,49 +35,52 @@ _POSITIONAL: Final = (
 class BatchOptions:
     """How a pool forms batches."""
 
-    target: Target  # what one batch runs: see `batch_target`
+    target: Target  # what one batch runs: made by `batch_target`
     max_batch_size: int
-    wait: float  # seconds that the first of a batch waits for others
+    wait: float  # seconds that the first member of a batch waits for others
 
 
 class BatchCall:
-    """The call of one batch.  See `Call`; its `settled` is the pool's `_record_batch`."""
+    """The call of one batch: see `Call`.  `Pool._record_batch` gives the members outcomes."""
 
     __slots__ = ("context", "listed", "live", "members", "misfits", "number", "ran", "target")
 
     def __init__(self, target: Target, members: list[Input]) -> None:
         self.target: Target = target
-        # Guarded by the pool's lock, as `live` is.  Those that leave before the batch
-        # runs are taken out; those that leave later stay, for their place in the lists.
+        # Guarded by the pool's lock, as `live` is.  A member that is cancelled before the
+        # batch runs is removed; a member that is cancelled later stays, for its place in the
+        # lists.
         self.members: list[Input] = members
-        self.live: int = len(members)  # members without an outcome
-        # Set when it runs: those that were there then, each of which gets an outcome;
-        # and those of them whose arguments are in its lists.
+        self.live: int = len(members)  # the number of members without an outcome
+        # Set when the batch's code begins.  `ran`: the members that had no outcome then, each
+        # of which gets one.  `listed`: those of `ran` whose arguments are in the lists.
         self.ran: list[Input] = []
         self.listed: list[Input] = []
-        # What the others of them get, whatever the batch comes to.
+        # The outcomes of `ran` without `listed`: their arguments did not fit, so they get
+        # these outcomes whatever the outcome of the batch is.
         self.misfits: dict[Input, Outcome] = {}
         first = members[0].call
         self.number: int = first.number
         self.context: Context = first.context
 
     def settled(self, input: Input, /) -> None:
-        return None  # nobody waits for the batch, but for its members
+        return None  # no caller waits for the batch itself, only for its members
 
     def leave(self, batch: Input, member: Input) -> None:
-        """`member` was cancelled before the batch ran."""
+        """Remove `member`, which was cancelled before the batch ran."""
         self.members.remove(member)
         if self.members:
-            # The ids and the context are those of the first that is there.
+            # The batch has the ids and the context of its first member.
             first = self.members[0]
             self.number, self.context = first.call.number, first.call.context
             batch.index = first.index
 
     def run_for(self, listed: list[Input]) -> None:
-        """Its code begins, for `listed`.  On its own flow, no lock held.
+        """Note that the code of the batch begins, for `listed`.
 
-        Who was first may not be in there: its arguments did not fit, or it was cancelled
-        when this had begun to run, and was not here yet.
+        Called in the batch's own task or thread, with no lock held.  The first of `members`
+        may not be in `listed`: its arguments did not fit, or it was cancelled after the batch
+        began to run and before this call.
         """
         self.listed = listed
         batch = current_input()
@@ -83,7 +88,7 @@ class BatchCall:
             self.number, batch.index = listed[0].call.number, listed[0].index
 
     def outcomes(self, outcome: Outcome) -> Iterator[tuple[Input, Outcome]]:
-        """Each member that has none, with its part of what the batch came to."""
+        """Yield each member without an outcome, with its part of the batch's `outcome`."""
         if type(outcome) is Value:
             for member, its in zip(self.ran, outcome.value, strict=True):
                 if member.outcome is None:
@@ -94,7 +99,7 @@ class BatchCall:
                 if member in self.misfits:
                     yield member, self.misfits[member]
                 elif type(outcome) is Failure:
-                    # One for each, for each has its own history of attempts.
+                    # A `Failure` for each member, because each has its own earlier errors.
                     failure = Failure(outcome.error)
                     failure.traceback = outcome.traceback
                     failure.shared = True
@@ -103,12 +108,13 @@ class BatchCall:
                     yield member, outcome
 
     def forget(self, *, ended: bool) -> None:
-        """Let go of the arguments of members that are settled.  No lock held.
+        """Drop the arguments of members that are settled.  No lock held.
 
         Args:
-            ended: so has the batch.  An error's traceback may lead to the frames that
-                called its code, and so to here: the members, and by them the error,
-                would live until the next collection.
+            ended: true if the batch has ended; the members are dropped then too.  The
+                traceback of an error may refer to the frames that called the batch's code,
+                and so to this object.  Without this, that cycle would keep the members, and
+                by them the error, alive until the next garbage collection.
         """
         members = self.members
         if ended:
@@ -130,19 +136,25 @@ def make_batch(target: Target, members: list[Input]) -> Input:
 
 
 def batch_of(input: Input) -> Input:
-    """The batch that `input` is in and that has a slot; itself, if it is in none."""
-    runner: object = input.runner  # read once: it may end at this moment
+    """Return the batch with a slot that `input` is in; `input` itself if it is in none."""
+    runner: object = input.runner  # read once: another thread may set it to None
     return runner if type(runner) is Input else input
 
 
 def members_of(input: Input) -> list[Input]:
-    """The members of a batch; of any other input, itself.  Under its pool's lock."""
+    """Return the members of a batch; for any other input, the input itself.
+
+    The caller holds the pool's lock.
+    """
     call = input.call
     return list(call.members) if isinstance(call, BatchCall) else [input]
 
 
 def end_of_batch(batch: Input) -> None:
-    """Its code has ended, and its slot is given back.  Under its pool's lock."""
+    """Note that the code of `batch` has ended and its slot is released.
+
+    The caller holds the pool's lock.
+    """
     for member in members_of(batch):
         if member.runner is batch:
             member.runner = None
@@ -151,9 +163,10 @@ def end_of_batch(batch: Input) -> None:
 
 
 def batch_target(target: Target) -> Target:
-    """What a batch of inputs of `target` runs: it is given its `BatchCall`.
+    """Return what a batch of inputs of `target` runs.
 
-    It returns one outcome for each of ``call.ran``.
+    The function of the returned target takes the `BatchCall` as its last argument, and
+    returns one outcome for each input in ``call.ran``.
     """
     function = target.function
     gather = Gathering(target)
@@ -185,7 +198,7 @@ def batch_target(target: Target) -> Target:
 
 
 class Gathering:
-    """Makes one list for each parameter of a batched function."""
+    """Makes one list of arguments for each parameter of a batched function."""
 
     __slots__ = ("_more_names", "_more_positions", "_names", "_positional", "_required", "_shown")
 
@@ -196,27 +209,27 @@ class Gathering:
         self._shown = target.name
         fixed = [p for p in parameters if p.kind in _POSITIONAL or p.kind is p.KEYWORD_ONLY]
         self._names: list[str] = [p.name for p in fixed]
-        # All of them; a method in strict mode may have defaults, as in Modal.
+        # Usually all names.  A method in strict mode may have defaults, as in Modal.
         self._required: list[str] = [p.name for p in fixed if p.default is p.empty]
         self._positional: int = sum(p.kind in _POSITIONAL for p in fixed)
-        # It takes *args, or **kwargs: what is given beyond the names is gathered too.
+        # True if the function has *args, or **kwargs: arguments beyond the names are gathered.
         self._more_positions: bool = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         self._more_names: bool = any(p.kind is p.VAR_KEYWORD for p in parameters)
 
     def __call__(
         self, call: BatchCall
     ) -> tuple[list[Outcome | None], tuple[list[Any], ...] | None, dict[str, list[Any]]]:
-        """Decide who runs, and gather what they were given.
+        """Decide which members run, and gather their arguments.
 
         Returns:
-            An outcome for each of ``call.ran``, None for those that run; the lists that
-            are given by position, None if nobody runs; and those given by name.
+            One outcome for each of ``call.ran``, None for each member that runs.  The lists
+            to pass by position; None instead if no member runs.  The lists to pass by name.
         """
         ran = call.ran = [member for member in call.members if member.outcome is None]
         outcomes: list[Outcome | None] = [None] * len(ran)
         count = self._positional
         if count == len(self._names):
-            # Read once: a member that is cancelled now lets go of its arguments.
+            # Read `args` once: a member that is cancelled at this moment drops its arguments.
             rows = [member.args for member in ran]
             if all(len(row) == count for row in rows) and not any(m.kwargs for m in ran):
                 if not rows:
@@ -248,7 +261,7 @@ class Gathering:
         args: list[list[Any]] = []
         for name in self._names[: self._positional]:
             if name not in gathered:
-                break  # it has a default; those behind it go by name
+                break  # no member gave it: it has a default; later parameters go by name
             args.append(gathered.pop(name))
         more = sorted(key for key in gathered if isinstance(key, int))
         args += [gathered.pop(key) for key in more]
@@ -257,13 +270,13 @@ class Gathering:
     def _bound(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], gathered: dict[object, list[Any]]
     ) -> dict[object, Any]:
-        """What one member was given, by the names of the parameters.
+        """Return the arguments of one member by parameter; extra positions by their index.
 
         Raises:
-            InvalidError: if it does not fit; its neighbours run.
+            InvalidError: if the arguments do not fit.  The other members run.
         """
         names, shown = self._names, self._shown
-        # Those that are keyword-only may be given by position too, as in Modal.
+        # Keyword-only parameters may be given by position too, as in Modal.
         by_position = names[: self._positional] if self._more_positions else names
         if len(args) > len(by_position) and not self._more_positions:
             raise InvalidError(
@@ -300,15 +313,15 @@ class Gathering:
         return given
 
     def _call(self) -> str:
-        """How to call it, in the words of one input."""
+        """Return how to call the function for one input, for an error message."""
         return f"{self._shown}.remote({', '.join(self._names)})"
 
 
 def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None:
-    """Give each that ran its element of `result`.
+    """Give each member that ran its element of `result`.
 
     Raises:
-        InvalidError: unless it is a list with one for each.
+        InvalidError: unless `result` is a list with one element for each of these members.
     """
     count = sum(outcome is None for outcome in outcomes)
     if not isinstance(result, list):
@@ -327,7 +340,7 @@ def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None
     for index, value in zip(places, values, strict=True):
         if isinstance(value, BaseException):
             outcomes[index] = failure = failure_of(value)
-            failure.shared = True  # it may stand in several places, or be kept
+            failure.shared = True  # the list may contain the error twice, or the user keep it
         else:
             outcomes[index] = Value(value)
 
@@ -337,15 +350,16 @@ def _inputs(count: int) -> str:
 
 
 def current_input_ids() -> list[str]:
-    """The ids of the inputs that this code runs for, in the order of its lists.
+    """Return the ids of the inputs that this code runs for, in the order of its lists.
 
-    In a batched function those of all members, of which `current_input_id` is the
-    first; in any other, just that one.  Empty outside of any input.
+    In a batched function these are the ids of all listed members, and `current_input_id` is
+    the first of them.  In any other function it is that one id.  Outside of any input the
+    list is empty.
     """
     input = current_input()
     if input is None:
         return []
     call = input.call
     members = call.listed if isinstance(call, BatchCall) else []
-    # What a batch left running when it ended knows the first of them.
+    # `listed` is empty after the batch has ended: code that still runs gets the first id.
     return [member.input_id for member in members or [input]]

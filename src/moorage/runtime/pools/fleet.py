@@ -1,10 +1,10 @@
-"""The fleet: the containers of one pool, and what follows from their states.
+"""The fleet: the containers of one pool, their states and their slots.
 
-Owns which containers there are, their states, their slots, and the counts that the pool
-decides by.  `Fleet.move` is the only writer of a container's state.  Pure: it has no
-lock, no clock and no thread; the pool calls it under its own lock.
+Owns the list of containers, their states, their slots, and the counts by which the pool
+decides.  `Fleet.move` is the only writer of a container's state.  Pure: it has no lock, no
+clock and no thread; the pool calls it under the pool's lock.
 
-Start at `Fleet.move`, then `Fleet.grant` and `Fleet.give_back`.
+Begin at `Fleet.move`, then `Fleet.grant` and `Fleet.release`.
 """
 
 from __future__ import annotations
@@ -37,47 +37,48 @@ class Fleet:
     )
 
     def __init__(self) -> None:
-        # Invariant: all but the STOPPED ones, in the order of their starts.
+        # Invariant: all containers that are not STOPPED, in the order of their starts.
         self.containers: list[Container] = []
-        # Invariant: the READY ones of `containers`, in the order in which they became so.
+        # Invariant: the READY ones of `containers`, in the order in which they became READY.
         self.ready: list[Container] = []
-        self.starting: int = 0  # Invariant: how many of `containers` are STARTING.
-        # Invariant: the slots held, those of STOPPED containers too: a container that was
-        # stopped by force may leave a thread that runs on, and that gives its slot back late.
+        self.starting: int = 0  # Invariant: the number of STARTING containers.
+        # Invariant: the number of slots held, STOPPED containers included: a container that
+        # was stopped by force may leave a running thread, which releases its slot later.
         self.running: int = 0
-        # Invariant: the slots that may be granted in `ready`, blocked loops included.
+        # Invariant: the number of slots of `ready` that may be granted, including the slots
+        # of containers with a blocked loop.
         self.free: int = 0
-        # Containers whose event loop sits in a blocking call of this library, each with
-        # the number of such calls.  They take no asynchronous inputs.
-        # Invariant: no number is 0.  A container of any state may be in it, until its call
-        # has ended.
+        # Containers whose event loop sits in a blocking call of this library, each with the
+        # number of such calls.  They take no async inputs.
+        # Invariant: no number is 0.  The container may be in any state; it stays here until
+        # its calls have ended.
         self.blocked: dict[Container, int] = {}
-        # Invariant: a container has an `idle_since` exactly if it is READY, holds nothing,
+        # Invariant: a container has an `idle_since` exactly if it is READY, holds no input,
         # and is not in `emptied`.
-        self.idle: int = 0  # Invariant: how many have one.
-        # Invariant: the least of them; None if there is none.  Written under the pool's
-        # lock; the capacity reads it without.
+        self.idle: int = 0  # Invariant: the number of containers with an `idle_since`.
+        # Invariant: the least `idle_since`; None if no container is idle.  Written under the
+        # pool's lock; the capacity reads it without the lock.
         self.longest_idle: float | None = None
-        # Containers that gave back their last slot, or became READY without any holder,
-        # since `rest` was last called.  They may hold a slot again by now, be in any other
-        # state, and be in it twice.
-        # Invariant, which the pool keeps: empty whenever nobody holds the lock.
+        # Containers that released their last slot, or became READY without any input, since
+        # the last call of `mark_idle`.  By now they may hold a slot again, or be in any other
+        # state.  A container may be in the list twice.
+        # Invariant that the pool keeps: empty whenever no thread holds the lock.
         self.emptied: list[Container] = []
-        # STOPPED ones whose threads are still to be joined.  The pool takes them out.
+        # STOPPED containers whose threads are not joined yet.  The pool removes them.
         self.stopped: list[Container] = []
 
     # -- states -----------------------------------------------------------------------
 
     def add(self, container: Container) -> None:
-        """`container` begins to start."""
+        """Add `container`, which is STARTING."""
         self.containers.append(container)
         self.starting += 1
 
     def move(self, container: Container, state: ContainerState) -> None:
-        """Change the state of `container`, and all that follows from it.
+        """Change the state of `container`, and update all lists and counts.
 
         Raises:
-            IllegalMove: if the table of states forbids it; nothing is changed.
+            IllegalMove: if the table of states forbids the move; nothing is changed.
         """
         before = container.state
         check_move(before, state)
@@ -98,9 +99,10 @@ class Fleet:
             self.stopped.append(container)
 
     def resize(self, container: Container, limit: int) -> None:
-        """Let `container` run up to `limit` inputs, and make that its target.
+        """Set both the limit and the target of `container` to `limit`.
 
-        A target never exceeds its limit: who is at the target has a slot to hand over.
+        Invariant: a target never exceeds its limit, so a container that holds no more inputs
+        than its target may hand a slot over.
         """
         ready = container.state is READY
         slots = container.slots
@@ -111,11 +113,11 @@ class Fleet:
             self.free += slots.free - before
 
     def block(self, container: Container) -> None:
-        """The loop of `container` begins a blocking call."""
+        """Count one more blocking call of the loop of `container`."""
         self.blocked[container] = self.blocked.get(container, 0) + 1
 
     def unblock(self, container: Container) -> None:
-        """A blocking call of the loop of `container` has ended."""
+        """Count one blocking call less of the loop of `container`."""
         self.blocked[container] -= 1
         if not self.blocked[container]:
             del self.blocked[container]
@@ -123,10 +125,10 @@ class Fleet:
     # -- slots ------------------------------------------------------------------------
 
     def grant(self, container: Container, holder: Hashable, now: float) -> bool:
-        """Give `holder` a slot of `container`, which is READY; true if that was idle.
+        """Grant `holder` a slot of `container`, which is READY; return true if it was idle.
 
         Raises:
-            SlotError: if no slot is free, or `holder` has one; nothing is changed.
+            SlotError: if no slot is free, or `holder` has one already; nothing is changed.
         """
         container.slots.acquire_nowait(holder, now)
         self.running += 1
@@ -136,8 +138,8 @@ class Fleet:
         self._end_idle(container)
         return True
 
-    def give_back(self, container: Container, holder: Hashable) -> None:
-        """Take the slot of `holder` back."""
+    def release(self, container: Container, holder: Hashable) -> None:
+        """Release the slot of `holder`."""
         slots = container.slots
         slots.release(holder)
         self.running -= 1
@@ -147,19 +149,19 @@ class Fleet:
         if not held:
             self.emptied.append(container)
 
-    def rest(self, now: float) -> Container | None:
-        """Count emptied containers as idle; return one that drains, and can stop.
+    def mark_idle(self, now: float) -> Container | None:
+        """Count the emptied containers as idle; return a draining container that can stop.
 
-        Once one was returned it is to be called again, for there may be others.
+        After it has returned a container, the caller calls it again, until it returns None.
         """
         emptied = self.emptied
         while emptied:
             container = emptied.pop()
             if container.slots.held:
-                continue  # it has an input again
+                continue  # the container got an input again
             if container.state is READY:
                 if container.idle_since is not None:
-                    continue  # it was emptied twice
+                    continue  # the container is in `emptied` twice
                 self.idle += 1
                 container.idle_since = now
                 if self.longest_idle is None:
@@ -181,40 +183,43 @@ class Fleet:
 
     @property
     def count(self) -> int:
-        """Containers that take inputs, or will."""
+        """The number of containers that take inputs, or will: READY or STARTING."""
         return len(self.ready) + self.starting
 
     def unblocked(self) -> list[Container]:
-        """READY containers that take asynchronous inputs."""
+        """Return the READY containers that take async inputs."""
         if not self.blocked:
             return self.ready
         return [container for container in self.ready if container not in self.blocked]
 
     def usable(self, is_async: bool) -> int:
-        """Free slots that an input of this kind may have."""
+        """Return the number of free slots that inputs of a kind can use."""
         if is_async and self.blocked:
             return sum(container.slots.free for container in self.unblocked())
         return self.free
 
     def longest_idle_first(self) -> list[Container]:
-        """Idle containers, the longest idle first; of equals, the youngest first."""
+        """Return the idle containers, longest idle first; of equals, the latest start first."""
         idle = [c for c in self.ready if c.idle_since is not None]
         return sorted(idle, key=lambda c: (c.idle_since or 0.0, -c.number))
 
     def warm(self) -> list[Container]:
-        """Containers that drain and may be taken back."""
+        """Return the draining containers that may become READY again."""
         if len(self.containers) == self.count:
             return []
         return [c for c in self.containers if c.state is DRAINING and not c.takes_no_more]
 
     def lost(self) -> int:
-        """Slots held in containers that were given up: no load, for they may never be free."""
+        """Return the number of slots held in containers that were given up.
+
+        The policy does not count them as load, because they may never be released.
+        """
         if len(self.containers) == self.count:
             return 0
         return sum(len(c.slots.held) for c in self.containers if c.given_up)
 
     def holders(self) -> Iterator[Hashable]:
-        """Who holds a slot, container by container, in the order of the grants."""
+        """Yield the holders of slots, container by container, in the order of the grants."""
         for container in self.containers:
             yield from container.slots.held
 

@@ -1,13 +1,15 @@
-"""Kept: what of a pool outlives it.
+"""Kept: the memory of a pool's key, which outlives the pool.
 
 Owns, for one run, the memory of each key: what the autoscaler learned, the back-off after
-failed starts, and the counts.  The run hands it to each pool of that key in turn.
+failed starts, and the counts.  The run gives the memory to each pool of that key in turn, and
+calls `Memory` under the run's lock.
 
-A memory is kept while a pool uses it, while its start is backed off, and while somebody has
-a handle on its key; apart from that the last `MOST` keys are kept.  The counts of what falls
-out go to the totals of its family: its function, or its class with any parameters.
+Begin at `Memory.of`.
 
-Start at `Memory.of`.
+A memory stays while a pool uses it, while further starts are delayed after a failed one, and
+while somebody has a handle on its key.  Of the other memories, those of the last `MOST` keys
+stay.  The counts of a memory that is dropped, or that only a handle keeps, are added to the
+totals of its family.  A family is a function, or a class with any parameters.
 """
 
 from __future__ import annotations
@@ -22,17 +24,17 @@ from .pool_options import PoolOptions
 from .scaling import Scaling
 from .tally import Tally
 
-# Keys that nobody uses, and that are kept nevertheless.
+# How many keys are kept although nothing uses them.
 MOST: Final = 1000
 
-# Keys that are looked at for each one that comes, to find one that can go.
+# How many keys are examined, each time that a new key comes, to find keys to drop.
 LOOKED_AT: Final = 16
 
 
 class Kept:
-    """The memory of one function, or of one set of parameters, in one run.
+    """The memory of one function, or of one class with one set of parameters, in one run.
 
-    Guarded by the lock of the pool that uses it; a key has one pool at a time.
+    Guarded by the lock of the pool that uses it.  A key has one pool at a time.
     """
 
     __slots__ = ("family", "in_use", "options", "scaling", "tally")
@@ -41,52 +43,52 @@ class Kept:
         self, limits: Limits, policy: Policy | None = None, *, family: Hashable = None
     ) -> None:
         self.family: Hashable = family
-        self.options: PoolOptions | None = None  # of its last pool
-        # Invariant: true while a pool uses it that is not retired.  What is in use does not
-        # fall out, so no count is added to the totals twice.
+        self.options: PoolOptions | None = None  # of the latest pool of the key
+        # Invariant: true while a pool that is not retired uses this memory.  A memory in use
+        # does not fall out, so its counts are never added to the totals twice.
         self.in_use: bool = False
         self.scaling: Scaling = Scaling(limits, policy)
         self.tally: Tally = Tally()
 
 
 class Memory:
-    """What is kept in one run, by key.  Guarded by the run's lock."""
+    """The memories of one run, by key.  Guarded by the run's lock."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        # Those used last are at the end, but for those that were looked at and had to stay.
+        # Least recently used first; memories that were examined and had to stay go to the end.
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
-        # Those that fell out and whose keys are alive, as somebody has a handle.
-        # Invariant: no key is in both.
+        # Memories that fell out and whose keys are alive, because somebody has a handle.
+        # Invariant: no key is both here and in `_kept`.
         self._of_handles: weakref.WeakKeyDictionary[Hashable, Kept] = weakref.WeakKeyDictionary()
-        # Of each family, the counts of those that fell out.
-        # Invariant: each count of a key is in here, or in its memory in `_kept`, but not in
-        # both.
+        # For each family, the total counts of the memories that fell out.
+        # Invariant: the counts of a key are either in this total or in its memory in `_kept`,
+        # never in both.
         self._fallen: dict[Hashable, Tally] = {}
 
     def of(self, key: Hashable, limits: Limits, family: Hashable, now: float) -> Kept:
-        """The memory of `key`, for a pool that begins; a new one if there is none."""
+        """Return the memory of `key` for a new pool; make a memory if there is none."""
         kept = self._kept.get(key)
         if kept is None:
             kept = self._taken_back(key) or Kept(limits, family=family)
-            self._make_room(now)  # before it is there: it does not fall out for itself
+            self._make_room(now)  # before the key is added, so that it is not dropped itself
             self._kept[key] = kept
         else:
             self._kept.move_to_end(key)
         return kept
 
     def find(self, key: Hashable) -> Kept | None:
-        """The memory of `key`; None if there is none."""
+        """Return the memory of `key`; None if there is none."""
         kept = self._kept.get(key)
         if kept is None:
             try:
                 kept = self._of_handles.get(key)
             except TypeError:
-                pass  # such a key is never a handle's
+                pass  # a key without weak references never belongs to a handle
         return kept
 
     def fallen(self, family: Hashable) -> Tally:
-        """The counts of those keys of a family that fell out."""
+        """Return the total counts of those keys of `family` whose memories fell out."""
         total = Tally()
         fallen = self._fallen.get(family)
         if fallen is not None:
@@ -94,7 +96,7 @@ class Memory:
         return total
 
     def of_family(self, family: Hashable) -> list[tuple[Hashable, Kept]]:
-        """The keys of a family that did not, each with its memory."""
+        """Return the keys of `family` whose memories did not fall out, with these memories."""
         return [(key, kept) for key, kept in self._kept.items() if kept.family == family]
 
     def _make_room(self, now: float) -> None:
@@ -113,7 +115,7 @@ class Memory:
         try:
             self._of_handles[key] = kept
         except TypeError:
-            pass  # such a key is never a handle's
+            pass  # a key without weak references never belongs to a handle
 
     def _taken_back(self, key: Hashable) -> Kept | None:
         try:

@@ -1,24 +1,24 @@
-"""The pool: the queue and the containers of one function, and who gets which slot.
+"""The pool: the queue and the containers of one function, and which input gets which slot.
 
-Owns the decisions, and the one lock under which they are made.  The state is in the leaves,
-each of which knows nothing above itself:
+Owns the decisions, and the one lock under which the pool decides.  The leaves own the state;
+no leaf knows the pool or another layer above itself:
 
     backlog   inputs that wait for a slot        fleet     containers, their states and slots
-    attempts  inputs that are tried again        endings   inputs that should end
-    batches   how inputs go together             scaling   what the policy said and learned
-    alarms    the deadlines                      tally     what was counted
+    attempts  failed inputs to try again         endings   inputs that should end
+    batches   how inputs form batches            scaling   the policy, its answer, the back-off
+    alarms    the deadlines                      tally     the counters
 
-Any thread may call the public methods.  Each event is one ``with self._step:``, which
-takes the lock, lets the method change what the event changes, re-establishes the pool's
-invariant (`_settle_down`), lets go of the lock, and carries out the effects that were
-appended to ``self._after`` meanwhile.  `submit` and `settle` do the same by hand, as they
-are on the way of each input.
+Begin at `submit`, then `_settle_down`, then `settle`.
 
-Methods whose name begins with an underscore, and `settle`, run under the lock: they
-neither block nor await; no user code, no logging and no repr runs there, and no object of
-the user's dies there.
+Any thread may call the public methods.  Each event is one ``with self._step:``.  The step
+takes the lock, runs the method's own changes, re-establishes the pool's invariant
+(`_settle_down`), releases the lock, and carries out the effects that the event appended to
+``self._effects``.  `submit` and `settle` do the same without a step, because every input
+passes through them and a step would cost time.
 
-Start at `submit`, then `_settle_down`, then `settle`.
+`settle` and the methods whose name begins with an underscore run under the lock.  They
+neither block nor await.  They run no user code, no logging and no repr, and they drop no
+last reference to an object of the user's, whose destructor would be user code.
 """
 
 from __future__ import annotations
@@ -89,20 +89,21 @@ STOPPING: Final = ContainerState.STOPPING
 STOPPED: Final = ContainerState.STOPPED
 
 Choose = Callable[[Sequence[Container]], Container | None]
-"""Says which of some containers takes the next input."""
+"""Chooses the container, out of several, that takes the next input."""
 
 
 class PoolState(enum.Enum):
     OPEN = "open"
-    CLOSING = "closing"  # its run is being left: takes nothing, ends what it has
-    RETIRED = "retired"  # was empty and is dropped: get a new one
+    CLOSING = "closing"  # the run is being left: takes no inputs, ends those it has
+    RETIRED = "retired"  # was empty and is dropped: the caller must get a new pool
 
 
 class _Step:
-    """``with pool._step:`` is one event of a pool.
+    """One event of a pool: ``with pool._step:``.
 
-    It holds no state of its own, so one object serves all threads.  If the method raises, the
-    event ends all the same: what was changed before stands, and what follows from it is done.
+    A step has no state of its own, so one object serves all threads.  If the method raises,
+    the event ends as usual: the changes made before the error stay, and their effects are
+    carried out.
     """
 
     __slots__ = ("_pool",)
@@ -126,31 +127,31 @@ class _Step:
         try:
             pool._settle_down()
             pool._retire_if_unused()
-            if pool._after or pool._dropped:
-                after = pool._take_after()
+            if pool._effects or pool._discarded:
+                after = pool._take_effects()
         finally:
             pool.lock.release()
         if after:
             carry_out(after)
-            let_go(after)  # a wake may lead to a call that nobody else has any more
+            let_go(after)  # an effect may hold the last reference to a user's call
 
 
 class Pool:
     """One function, or one class with one set of parameter values.
 
-    Invariant, whenever nobody holds the lock: no input is QUEUED that some free, usable
-    slot could run, unless it waits for the rest of its batch; and none stands OUTSIDE while
-    there is room for it.
+    Invariant, whenever no thread holds the lock: no input is QUEUED while a free slot could
+    run it, unless the input waits for the rest of its batch; and no input is OUTSIDE while
+    the backlog has room for it.
 
     Args:
-        options: what the user asked for.
+        options: the checked options of the user.
         factory: makes containers.
-        kept: what earlier pools of the same key left; a new one if None.
-        policy: decides how many containers there are, if `kept` is None.
-        starved: called, with no lock held, when slots or room went away: what is queued
-            may wait for itself now.
+        kept: the memory that earlier pools of the same key left; a new memory if None.
+        policy: decides how many containers there are; used only if `kept` is None.
+        starved: called, with no lock held, after the pool lost slots or room: the queued
+            inputs may be in a deadlock from then on.
         on_retired: called when the pool is empty and dropped.
-        probe: told what happens, if a test asks for it.
+        probe: receives each event, if a test asked for it.
     """
 
     def __init__(
@@ -166,33 +167,35 @@ class Pool:
         on_retired: Callable[[Pool], object] | None = None,
         probe: Probing | None = None,
     ) -> None:
-        # Written under the lock, and read without it by those who need one option only.
+        # Written under the lock.  Read without the lock by code that needs one option only.
         self.options: PoolOptions = options
-        # Set once, to `_step`.
+        # The fields from here to `_step` are set once; a fork replaces `lock` in the child.
         self.clock: Clock = clock
         self.probe: Probing | None = probe
         self.around: Around | None = None if probe is None else partial(probe.around, self)
-        # Taken by the pool, its containers and their lanes, and by nobody else for long.
-        # Whoever holds it may take the capacity's lock, and no other pool's.
+        # Taken by the pool, its containers and their lanes.  No other code holds it for long.
+        # A thread that holds it may take the capacity's lock, but no other pool's lock.
         self.lock: threading.Lock = Real.Lock()
-        self.run: object = None  # the run it belongs to; set before it is used
+        self.run: object = None  # the run that the pool belongs to; set before the first use
         self.capacity: Capacity = capacity
         self._now = clock.now
         self._factory = factory
         self._starved = starved
         self._on_retired = on_retired
         self._step = _Step(self)
-        # Whether a submit may leave inputs outside: see `when_let_in`.
+        # True if `submit` may leave inputs outside for every caller: see `when_let_in`.
         self.waits_when_full: bool = options.max_backlog is not None and options.waits_when_full
 
-        # All below guarded by the lock.
-        # What to do once the lock is let go, in this order.
-        # Invariant: empty whenever nobody holds the lock: each event takes out what it put in.
-        self._after: list[Effect] = []
-        # Settled inputs whose arguments are to be let go of then, after all else.  It is one
-        # list for ever, because the backlog and the attempts put in what they drop.  A
-        # snapshot, which is no event, may leave some of the backlog's to the next event.
-        self._dropped: list[Input] = []
+        # The lock guards all fields below.
+        # Effects to carry out, in this order, after the lock is released.
+        # Invariant: empty whenever no thread holds the lock: each event takes out the effects
+        # that it put in.
+        self._effects: list[Effect] = []
+        # Settled inputs, whose arguments are freed after all effects, outside the lock,
+        # because dropping them may run users' destructors.  Always the same list object,
+        # because the backlog and the attempts append to it too.  A snapshot is not an event:
+        # inputs that the backlog appends during a snapshot stay here until the next event.
+        self._discarded: list[Input] = []
         kept = Kept(options.limits, policy) if kept is None else kept
         kept.options = options
         kept.in_use = True
@@ -204,68 +207,71 @@ class Pool:
             None if options.batching is None else Batches(options.batching)
         )
         size = 1 if self.batches is None else self.batches.size
-        self.backlog: Backlog = Backlog(options.max_backlog, size, self._dropped)
+        self.backlog: Backlog = Backlog(options.max_backlog, size, self._discarded)
         self.fleet: Fleet = Fleet()
-        self.attempts: Attempts = Attempts(options.retries, self._dropped)
-        self._failed_before = self.attempts.errors  # the same dict: each input asks
+        self.attempts: Attempts = Attempts(options.retries, self._discarded)
+        self._failed_before = self.attempts.errors  # the same dict; an alias for `settle`
         self.endings: Endings = Endings()
         self.alarms: Alarms = Alarms(clock.call_at, self._on_alarm)
-        self._execution = self.alarms.execution  # each grant asks
+        self._execution = self.alarms.execution  # the same alarm; an alias for each grant
         self._timeout = options.timeout
-        # Invariant: false while a loop is blocked, and in a batched pool; else each slot of
-        # a READY container is of use to each input.
+        # Invariant: false in a batched pool, and while the event loop of a container is
+        # blocked.  While it is true, any input can use any slot of a READY container.
         self._simple = self.batches is None
 
-        # Invariant: OPEN, and then for ever CLOSING, or for ever RETIRED.
+        # Invariant: the state is OPEN at first, and then CLOSING or RETIRED for ever.
         self._state = PoolState.OPEN
-        # What `submit` looks at.  Invariant: true unless the state is OPEN, and
-        # while the run is drained, when the pool takes calls of its run's inputs only.
+        # The only flag that `submit` tests.  Invariant: true unless the state is OPEN, and
+        # while the run drains: the pool then accepts only calls of its run's own inputs.
         self._refuses = False
-        # Whether the run is left by a drain: what was accepted comes to its end.
+        # True if the run is left by a drain: accepted inputs run to their end.
         self.drains: bool = False
-        # Woken, and let go, when no accepted input is left that is not settled.
-        # Invariant: empty unless there is one.
+        # Callables to call, and to drop, as soon as every accepted input is settled.
+        # Invariant: empty unless some accepted input is not settled.
         self._drain_wakes: list[Callable[[], object]] = []
-        # Maps that may submit more.  Invariant: not below 0, and the pool does not retire
-        # while it is above.
+        # How many calls, such as maps, may still submit.  Invariant: never below 0; the pool
+        # does not retire while it is above 0.
         self._open_calls = 0
-        # Whether the policy is to be asked before the event ends, as bounds or containers
-        # have changed.
-        # Invariant: false whenever nobody holds the lock, as the next one is.
-        self._asks = False
-        # Whether slots or room went away: what is queued may wait for itself now.
+        # True if the pool must ask the policy before the event ends, because limits or
+        # containers have changed.
+        # Invariant: false whenever no thread holds the lock; the same holds for `_may_starve`.
+        self._must_scale = False
+        # True if slots or room went away: queued inputs may be in a deadlock now.
         self._may_starve = False
-        # Whether the pool waits for room.
-        # Invariant: true if the pool stands in the line for capacity; and if it is true, the
-        # pool stands there, or room is on its way.  Room may also be on its way to a pool
-        # that needs none by now: see `room_granted`.
+        # True if the pool waits for room.
+        # Invariant: true if the pool is in the capacity's line.  If true, the pool is in that
+        # line, or room is on its way to the pool.  Room may also be on its way to a pool that
+        # does not need it any more: see `room_granted`.
         self._waiting_for_room = False
-        # Threads in `wait_stopped`.  Invariant: empty if there is no container.
+        # Threads in `wait_stopped`.  Invariant: empty if the pool has no container.
         self._empty_waiters: list[Waiter] = []
         # True in a forked child for a pool inherited from the parent.
         self.forked: bool = False
         forking.know(self)
 
     def _after_fork(self) -> None:
-        """In a forked child: whoever would wait for the pool gets an error instead."""
+        """In a forked child: make every thread that would wait for the pool get an error."""
         self.forked = self._refuses = True
         self._state = PoolState.CLOSING
         lock: Any = forking.InheritedLock(f"a call of {self.options.name}")
         self.lock = lock
 
-    # -- callers ------------------------------------------------------------------
+    # -- for callers --------------------------------------------------------------
 
     def submit(self, inputs: Sequence[Input], *, may_stand_outside: bool = False) -> bool:
-        """Accept `inputs`, which are of one call; false if the pool was retired: get a new one.
+        """Accept `inputs`, which belong to one call; return false if the pool was retired.
 
-        Those beyond its `max_backlog` are let in later if the pool's callers wait
-        when it is full, or if they `may_stand_outside` in any case.
+        If it returns false, the caller must get a new pool.  Inputs beyond `max_backlog`
+        stay OUTSIDE until there is room, if `may_stand_outside` is true or if the pool's
+        callers wait when the backlog is full.
 
-        To be called in an uninterruptible region, as this is on the way of each input.
+        The caller is in an uninterruptible region: `submit` begins none of its own, because
+        every input passes through it.
 
         Raises:
             ExecutionError: if the pool's run is being left.
-            ResourceExhaustedError: if they are too many and may not; none was accepted.
+            ResourceExhaustedError: if there is no room for all and they may not stay
+                outside; the pool accepted none of them.
         """
         lock = self.lock
         if not lock.acquire(False):
@@ -289,13 +295,13 @@ class Pool:
             if self.probe is not None:
                 self._note_queued(inputs)
             if self.batches is not None:
-                self._stamp(inputs)  # a batch goes by the time when its first member came
+                self._stamp(inputs)  # before any grant: `Batches.due_at` reads `queued_at`
             self._settle_down(inputs)
             if backlog.queued and self.batches is None:
                 self._stamp(inputs)
         finally:
-            if self._after or self._dropped:
-                after = self._take_after()
+            if self._effects or self._discarded:
+                after = self._take_effects()
             lock.release()
             if after:
                 carry_out(after)
@@ -303,30 +309,33 @@ class Pool:
 
     @uninterruptible
     def when_let_in(self, input: Input, wake: Effect) -> bool:
-        """Have `wake` called when `input` stands outside no more; false if it does not.
+        """Have `wake` called when `input` is no longer OUTSIDE; return false if it is not now.
 
-        One `wake` for each input: a further one takes its place.
+        An input has one `wake`: a second call replaces the first `wake`.
         """
         with self.lock:
             return self.backlog.when_in(input, wake)
 
     def room_in_backlog(self, is_async: bool) -> int | None:
-        """How many inputs of a kind would be accepted now; None for no bound.  Under the lock."""
+        """Return how many inputs of a kind would be accepted now; None for no bound.
+
+        The caller holds the lock.
+        """
         if self.backlog.most is None:
             return None
         return self.backlog.room(is_async, self.fleet.usable(is_async))
 
     @uninterruptible
     def outside(self) -> list[Input]:
-        """Those that wait for room in the backlog, first in line first."""
+        """Return the inputs that wait for room in the backlog, in the order they came."""
         with self.lock:
             return self.backlog.standing()
 
     @uninterruptible
     def cancel(self, input: Input, outcome: Outcome | None = None) -> bool:
-        """Cancel `input`, wherever it is; false if it is settled, or being cancelled.
+        """Cancel `input` in any state; return false if it is settled or already cancelled.
 
-        `outcome` is what its callers get, a cancellation unless said otherwise.
+        `outcome` is the outcome that the input's callers get; a cancellation by default.
         """
         if self.forked:
             return False
@@ -335,7 +344,7 @@ class Pool:
 
     @uninterruptible
     def cancel_all(self, inputs: Iterable[Input], outcome: Outcome | None = None) -> None:
-        """Cancel several at once, so that none starts in the place of another."""
+        """Cancel several inputs in one event, so that none of them gets another's slot."""
         if self.forked:
             return
         with self._step:
@@ -343,7 +352,7 @@ class Pool:
 
     @uninterruptible
     def cancel_waiting(self, inputs: Iterable[Input]) -> None:
-        """Cancel those of `inputs` that hold no slot."""
+        """Cancel each of `inputs` that holds no slot."""
         if self.forked:
             return
         with self._step:
@@ -352,7 +361,7 @@ class Pool:
 
     @uninterruptible
     def open_call(self) -> bool:
-        """Keep the pool while a call may still submit; false if it was retired."""
+        """Keep the pool while a call may still submit; return false if it was retired."""
         with self.lock:
             if self._state is PoolState.RETIRED:
                 return False
@@ -361,7 +370,7 @@ class Pool:
 
     @uninterruptible
     def close_call(self) -> None:
-        """A call that was open submits no more."""
+        """End an `open_call`: that call submits no more inputs."""
         if self.forked:
             return
         with self._step:
@@ -369,15 +378,15 @@ class Pool:
 
     @uninterruptible
     def drain(self) -> None:
-        """From now on take only what the run's own inputs and hooks call."""
+        """Accept from now on only the calls of the run's own inputs and hooks."""
         with self.lock:
             self.drains = self._refuses = True
 
     @uninterruptible
     def accepted_if_settled(self, wake: Callable[[], object]) -> int | None:
-        """How many inputs were accepted, if all of them are settled.
+        """Return how many inputs the pool accepted, if all of them are settled.
 
-        Else None, and `wake` is called, under the lock, when they are.
+        Otherwise return None, and call `wake`, under the lock, when all of them are settled.
         """
         with self.lock:
             if self.tally.unsettled:
@@ -387,15 +396,15 @@ class Pool:
 
     @property
     def unsettled(self) -> int:
-        """Accepted inputs without an outcome."""
+        """How many accepted inputs have no outcome yet."""
         with uninterruptible, self.lock:
             return self.tally.unsettled
 
     @uninterruptible
     def resize(self, container: Container, limit: int) -> None:
-        """Set how many inputs `container` may run at once; interrupts nothing.
+        """Set how many inputs `container` may run at once.  Running inputs go on.
 
-        From then on it is filled up to that limit, and no target holds for it.
+        From then on the pool fills the container up to that limit, with no lower target.
         """
         with self._step:
             before = container.slots.limit
@@ -407,19 +416,20 @@ class Pool:
 
     @uninterruptible
     def stop_fetching(self, container: Container) -> None:
-        """Give `container` no more inputs; it stops when those it has are done."""
+        """Give `container` no more inputs.  The container stops when its inputs have ended."""
         with self._step:
             container.takes_no_more = True
             if container.state is READY:
                 self._drain(container)
-                self._asks = self._may_starve = True
+                self._must_scale = self._may_starve = True
 
     @uninterruptible
     def set_limits(self, limits: Limits) -> bool:
-        """Change the bounds of the autoscaler; false if the pool was retired: get a new one.
+        """Change the autoscaler's limits; return false if the pool was retired.
 
-        The slots of containers stay as they are.  Containers beyond a lowered
-        `max_containers` take no more inputs, and end when those they have are done.
+        If it returns false, the caller must get a new pool.  The slots of containers do not
+        change.  Containers beyond a lowered `max_containers` take no more inputs, and stop
+        when their inputs have ended.
         """
         with self._step:
             self.options = self.kept.options = replace(self.options, limits=limits)
@@ -427,13 +437,13 @@ class Pool:
             if self._state is not PoolState.OPEN:
                 return self._state is PoolState.CLOSING
             self._drain_surplus()
-            self._asks = True
+            self._must_scale = True
             if self.capacity.crowded:
-                self._offer_idle()  # a lowered minimum protects fewer of them
+                self._offer_idle()  # a lowered minimum protects fewer idle containers
             return True
 
     def _drain_surplus(self) -> None:
-        """Let go of what is beyond `max_containers`, however busy."""
+        """Stop or drain the containers beyond `max_containers`, even busy ones."""
         most, fleet = self.options.limits.max_containers, self.fleet
         if most is None or fleet.count <= most:
             return
@@ -444,9 +454,9 @@ class Pool:
 
     @uninterruptible
     def start_minimum(self) -> None:
-        """Start `min_containers`, before any input asks."""
+        """Start `min_containers` containers before the first input comes."""
         with self._step:
-            self._asks = True
+            self._must_scale = True
 
     @uninterruptible
     def statistics(self) -> PoolStatistics:
@@ -455,13 +465,13 @@ class Pool:
 
     @uninterruptible
     def add_to(self, total: Tally) -> None:
-        """Count in `total` what this pool and those before it have counted, up to now."""
+        """Add to `total` the counts of this pool and of earlier pools of its key, until now."""
         with self.lock:
             total.add(self.tally)
             total.busy_seconds += self.fleet.running * self._now()
 
     def counted(self) -> PoolStatistics:
-        """As `statistics`.  Under the lock."""
+        """Return the same as `statistics`.  The caller holds the lock."""
         return count_pool(
             self.options,
             self.backlog,
@@ -475,9 +485,10 @@ class Pool:
 
     @uninterruptible
     def snapshot(self, patience: float) -> PoolSnapshot | None:
-        """What there is, for people to read; None if the lock is not free in `patience` seconds.
+        """Return the pool's state for people to read; None if the lock stays taken.
 
-        For a signal handler may ask, in a thread that holds the lock.
+        The wait for the lock lasts at most `patience` seconds, because a signal handler may
+        call this method in the very thread that holds the lock.
         """
         if not acquire_within(self.lock, patience):
             return None
@@ -498,7 +509,7 @@ class Pool:
 
     def __repr__(self) -> str:
         if self.forked:
-            return f"<Pool {self.options.name}: in the process from which this one was forked>"
+            return f"<Pool {self.options.name}: belongs to the parent of this forked process>"
         s = self.statistics()
         return (
             f"<Pool {s.name}: {s.queued} queued, {s.running} running "
@@ -508,20 +519,22 @@ class Pool:
     # -- the invariant ----------------------------------------------------------------
 
     def _settle_down(self, came: Sequence[Input] = (), *, freed: bool = False) -> None:
-        """Re-establish the invariant of this class.  Every event ends by calling it.
+        """Re-establish the invariant of this class.  Every event ends with this call.
 
-        It grants slots in order, asks the policy if that is not all, lets in who stands
-        outside, and notes which containers are idle.  It decides from what there is, never
-        from what has just changed; that is for `freed` only, which spares a question.
+        It grants slots in order, asks the policy if queued inputs remain, lets in inputs
+        that are OUTSIDE, and notes which containers are idle.  It decides from the present
+        state, never from the change that the event made.  The one exception is `freed`,
+        which saves a question to the policy.
 
         Args:
-            came: accepted inputs, which are not in the queue yet.
-            freed: nothing has happened but that a READY container got a slot back.  No more
-                is needed than before, so the policy is not asked for the queue's sake.
+            came: accepted inputs that are not in the queue yet.
+            freed: the only change is that a READY container got a slot back.  The pool needs
+                no more containers than before, so it does not ask the policy for the sake of
+                the queue.
         """
         backlog, fleet, scaling = self.backlog, self.fleet, self.scaling
         if came:
-            # One that finds a slot below the target needs no place in the queue.
+            # A single input that finds a slot below the target does not enter the queue.
             if (
                 len(came) == 1
                 and self._simple
@@ -530,8 +543,9 @@ class Pool:
             ):
                 self._grant(container, came[0], self._now())
             elif backlog.queued and not fleet.free and scaling.is_spared and self._is_capped():
-                # Others are before them, and nothing is free, and nothing may be added: all
-                # that follows found that when those came, or when something changed last.
+                # Other inputs are queued before these, no slot is free, and no container may
+                # be added.  `is_spared` says that the last question found the same, so the
+                # rest of this method would change nothing.
                 backlog.put(came)
                 return
             else:
@@ -541,33 +555,33 @@ class Pool:
         if backlog.queued or backlog.outside:
             self._serve(asks=not freed)
             if self._waiting_for_room and not self._needs_room():
-                self._leave_line()  # the last of the queue has its slot
+                self._leave_line()  # the last queued input got its slot
         if fleet.emptied:
-            while (ended := fleet.rest(self._now())) is not None:
+            while (ended := fleet.mark_idle(self._now())) is not None:
                 self._stop(ended)
             if self.capacity.crowded:
                 self._offer_idle()
-        if self._asks or (
+        if self._must_scale or (
             (fleet.running < scaling.asked_with or fleet.idle > scaling.asked_idle)
             and (not backlog.queued or self.batches is not None)
             and self._may_shrink()
         ):
-            self._asks = False
-            if self._scale():  # containers were taken back, and have slots
+            self._must_scale = False
+            if self._scale():  # draining containers were taken back, and have free slots
                 if backlog.queued or backlog.outside:
                     self._serve(asks=False)
-                while (ended := fleet.rest(self._now())) is not None:
+                while (ended := fleet.mark_idle(self._now())) is not None:
                     self._stop(ended)
-            if self._asks:  # an idle one, which may have been a buffer, was just filled
-                self._asks = False
+            if self._must_scale:  # `_serve` filled an idle container that may be a buffer
+                self._must_scale = False
                 self._scale()
         if self._may_starve:
             self._may_starve = False
             if backlog.queued and self._starved is not None:
-                self._after.append(partial(self._starved, self))
+                self._effects.append(partial(self._starved, self))
 
     def _serve(self, asks: bool) -> None:
-        """Grant what can be granted, in order; let in who stands outside."""
+        """Grant all slots that can be granted, in order, and let in inputs that are OUTSIDE."""
         backlog, fleet, batches = self.backlog, self.fleet, self.batches
         if batches is None:
             fill = self._fill_around if fleet.blocked else self._fill
@@ -579,42 +593,42 @@ class Pool:
                 and backlog.queued < batches.size
                 and not backlog.outside
             ):
-                return  # what is queued is one batch, which has a slot and is not due
+                return  # the queue is one batch; it has a slot, and its alarm is set
             fill = self._fill_with_batches
         while True:
             if batches is not None and backlog.outside:
-                self._let_in()  # first: they may have their place in the batch that goes
+                self._let_in()  # before the grant, so that these inputs can join the batch
             if fleet.free:
                 fill(fullest_below_target, self._now())
             if backlog.queued:
                 waits = batches is not None and self._waits_for_members()
                 if asks and not waits and self._scale():
                     fill(fullest_below_target, self._now())
-                # Nothing better is ready: burst above the target meanwhile.
+                # No ready container is below its target: use the slots above the target.
                 if fleet.free and self.scaling.bursts:
                     fill(emptiest_below_limit, self._now())
             if not backlog.outside or not self._let_in():
                 return
 
     def _offer_idle(self) -> None:
-        """The capacity is crowded: let it take a container that is idle."""
+        """If the pool does not need its idle containers, let the capacity take one."""
         if self.fleet.idle and (not self.backlog.queued or self.batches is not None):
-            self._after.append(self.capacity.make_room)
+            self._effects.append(self.capacity.make_room)
 
-    def _take_after(self) -> list[Effect]:
-        """What is to be done once the lock is let go."""
-        after, dropped = self._after, self._dropped
+    def _take_effects(self) -> list[Effect]:
+        """Return the effects to carry out after the lock is released."""
+        after, dropped = self._effects, self._discarded
         if dropped:
-            after.append(partial(_forget, dropped.copy()))
+            after.append(partial(_drop_arguments, dropped.copy()))
             dropped.clear()
-        # The list itself is handed out: others append to a new one from now on.
-        self._after = []
+        # The caller gets the list itself, so later effects need a new list.
+        self._effects = []
         return after
 
     # -- granting -----------------------------------------------------------------------
 
     def _fill(self, choose: Choose, now: float) -> None:
-        """Grant slots of the containers that `choose` says, while it says any."""
+        """Grant slots of the containers that `choose` returns, until it returns None."""
         backlog, ready = self.backlog, self.fleet.ready
         while backlog.queued:
             container = choose(ready)
@@ -625,7 +639,7 @@ class Pool:
             self._grant(container, input, now)
 
     def _fill_around(self, choose: Choose, now: float) -> None:
-        """As `_fill`, while some containers can take synchronous inputs only."""
+        """Do the same as `_fill` while some containers can take sync inputs only."""
         backlog, fleet = self.backlog, self.fleet
         while (first := backlog.first()) is not None:
             needs_loop = first.call.target.is_async
@@ -633,7 +647,7 @@ class Pool:
             if container is not None:
                 input = backlog.next()
             elif needs_loop and (container := choose(fleet.ready)) is not None:
-                # The first synchronous input goes before those that need a loop.
+                # The first sync input may pass the async inputs, which need an unblocked loop.
                 input = backlog.next_sync()
             else:
                 return
@@ -643,7 +657,7 @@ class Pool:
             self._grant(container, input, now)
 
     def _fill_with_batches(self, choose: Choose, now: float) -> None:
-        """As `_fill`, for batches that are full, or wait for no more members."""
+        """Do the same as `_fill` for batches that are full or wait for no more members."""
         backlog, fleet, batches = self.backlog, self.fleet, self.batches
         assert batches is not None
         free = fleet.unblocked() if batches.is_async else fleet.ready
@@ -657,7 +671,7 @@ class Pool:
             self._grant_batch(container, now)
 
     def _waits_for_members(self) -> bool:
-        """Whether the queue is but a batch that is not due, and a slot is free for it."""
+        """Return true if the queue is one batch that is not due, and a slot is free for it."""
         batches, fleet = self.batches, self.fleet
         if batches is None or not fleet.free:
             return False
@@ -666,20 +680,20 @@ class Pool:
 
     def _grant(self, container: Container, input: Input, now: float) -> None:
         if self.fleet.grant(container, input, now) and self.options.limits.buffer_containers:
-            self._asks = True  # what was idle may have been there as a buffer
+            self._must_scale = True  # the container was idle, maybe as a buffer
         tally = self.tally
         tally.granted += 1
         tally.busy_seconds -= now
         input.state = GRANTED
         input.container = container
         if self._execution.timer is None and self._timeout is not None:
-            # For the eldest input: they reach their deadlines in the order of the grants.
+            # One alarm, for the oldest input: deadlines pass in the order of the grants.
             self._execution.at(now + self._timeout)
         if self.probe is not None and self.batches is None:
             self.probe.note("granted", self, input, container)
         effect = container.place(input)
         if effect is not None:
-            self._after.append(effect)
+            self._effects.append(effect)
 
     def _grant_batch(self, container: Container, now: float) -> None:
         assert self.batches is not None
@@ -691,7 +705,7 @@ class Pool:
             input.runner = batch
         self._grant(container, batch, now)
         if self.probe is not None:
-            # Not before: whoever looks on must not find them neither queued nor running.
+            # After the grant: code that a probe runs must find each member queued or running.
             for input in members:
                 self.probe.note("granted", self, input, container)
 
@@ -701,7 +715,7 @@ class Pool:
             self.probe.note("queued", self, input)
 
     def _stamp(self, inputs: Iterable[Input]) -> None:
-        """Note that `inputs` are queued since now."""
+        """Note that `inputs` are queued from now on."""
         now = self._now()
         for input in inputs:
             input.queued_at = now
@@ -709,8 +723,8 @@ class Pool:
             self._expect_queue_timeout(now)
 
     def _expect_queue_timeout(self, queued_at: float) -> None:
-        # The queue is in the order of these times, so the first input is the first to
-        # reach its deadline.
+        # The queue is in the order of `queued_at`, so the first input is the first to reach
+        # its deadline.
         timeout = self.options.queue_timeout
         if timeout is not None and self.alarms.queue.timer is None:
             self.alarms.queue.at(queued_at + timeout)
@@ -718,31 +732,31 @@ class Pool:
     def settle(
         self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None
     ) -> tuple[Input | None, Sequence[Effect]]:
-        """The code of `input` has ended: record it, release its slot, grant the next.
+        """Record that the code of `input` has ended, release its slot, and grant the next.
 
-        Called by the container, under the lock.  All three in one step, before
-        anything is delivered: a caller that submits again at once must find
-        the slot free, or a container too many is started.
+        The container calls it under the lock.  All three happen in one step, before any
+        outcome is delivered: a caller that submits again at once must find the slot free,
+        or the pool starts a container too many.
 
         Args:
-            runs_async: the kind of input that the caller can run right away
-                (asynchronous or not), None if it can run none.
+            runs_async: the kind of input that the calling flow can run at once: true for
+                async, false for sync, None if it can run none.
 
         Returns:
-            The input that got the slot, if it is of that kind: it is RUNNING
-            and its caller must run it.  And effects, to carry out after the
-            lock is let go.
+            The input that got the slot, if it is of that kind, else None.  That input is
+            RUNNING, and the caller must run it.  And the effects to carry out after the
+            lock is released.
         """
         state = input.state
         tally = self.tally
         wake: Effect | None = None
         if state is RUNNING:
             if input.cancellation is not None:
-                outcome = input.cancellation
+                outcome = input.cancellation  # the cancel or timeout came before the end
             if self.batches is not None:
                 wake = self._record_batch(input, outcome, ended=True)
                 input.state = SETTLED
-            elif type(outcome) is Value:  # as _record does it, without the call
+            elif type(outcome) is Value:  # the same as `_record`, without the cost of a call
                 input.outcome = outcome
                 input.state = SETTLED
                 tally.succeeded += 1
@@ -751,14 +765,14 @@ class Pool:
                     self._forget_attempts(input)
                 if self.probe is not None:
                     self.probe.note("settled", self, input, container)
-            elif not self._try_again_later(input, outcome):
+            elif not self._retry_later(input, outcome):
                 wake = self._record(input, outcome)
         elif state is ABANDONED:
             self._end_abandoned(container, input)
             if self.batches is not None:
                 end_of_batch(input)
         elif state is SETTLED:
-            return None, ()  # given up at the end of its container's grace
+            return None, ()  # the container was stopped by force, and settled the input
         else:
             raise IllegalMove(f"an input that is {state.value} cannot be settled by its code")
         backlog = self.backlog
@@ -771,14 +785,14 @@ class Pool:
         ):
             line = backlog.line
             if line is not None and line[0].state is QUEUED:
-                # `Backlog.next`, written out: this is on the way of each input.
+                # The same as `Backlog.next`, without the cost of a call for each input.
                 following = line.popleft()
                 backlog.queued -= 1
             else:
                 following = backlog.next()
         if following is not None:
-            # The short way: the slot goes from one input to the next, and all else that
-            # follows from a slot that came free does not.
+            # The fast path: the slot passes from one input to the next.  The slot is never
+            # free in between, so nothing else in the pool can change.
             now = self._now()
             container.slots.hand_over(input, following, now)
             tally.granted += 1
@@ -793,36 +807,37 @@ class Pool:
                 following.state = GRANTED
                 effect = container.place(following)
                 if effect is not None:
-                    self._after.append(effect)
+                    self._effects.append(effect)
                 following = None
             if backlog.outside:
-                self._settle_down(freed=True)  # a place in the queue came free
+                self._settle_down(freed=True)  # the queue has room for one more input
         else:
-            self.fleet.give_back(container, input)
+            self.fleet.release(container, input)
             tally.busy_seconds += self._now()
             if self.probe is not None:
                 self.probe.note("released", self, input, container)
             if self._drain_wakes:
-                self._wake_if_settled()  # the one place where a success may be the last
+                self._wake_if_settled()  # a success can be the last unsettled input only here
             self._settle_down(freed=container.state is READY)
-        if self._after or self._dropped:
-            after = self._take_after()
+        if self._effects or self._discarded:
+            after = self._take_effects()
             if wake is not None:
                 after.append(wake)
             return following, after
         return following, () if wake is None else (wake,)
 
     def _record(self, input: Input, outcome: Outcome, state: InputState = SETTLED) -> Effect | None:
-        """Make `outcome` final and count it; return how to wake who waits for it.
+        """Make `outcome` final and count it; return the effect that wakes the waiting callers.
 
         Args:
-            state: ABANDONED if its code runs on; of a batch, that of its members.
+            state: the new state of the input, or of each member of a batch.  ABANDONED if
+                the code still runs.
         """
         if self.batches is not None and isinstance(input.call, BatchCall):
             return self._record_batch(input, outcome, state, ended=False)
         input.outcome = outcome
         input.state = state
-        if type(outcome) is Value:  # as a member of a batch: without the call
+        if type(outcome) is Value:  # a member of a batch; without the cost of a call
             self.tally.succeeded += 1
         else:
             self.tally.settled(outcome)
@@ -838,18 +853,19 @@ class Pool:
     def _record_batch(
         self, batch: Input, outcome: Outcome, state: InputState = SETTLED, *, ended: bool
     ) -> Effect | None:
-        """Give each member of `batch` that has none its part of `outcome`.
+        """Give each member of `batch` that has no outcome its part of `outcome`.
 
         Args:
-            state: of those from now on.
-            ended: its code has; only then members may be tried again.
+            state: the new state of those members.
+            ended: true if the code of the batch has ended.  Only then may a member be tried
+                again.
         """
         call = batch.call
         assert isinstance(call, BatchCall)
         batch.outcome = outcome
         wakes: list[Effect] = []
         for member, its in call.outcomes(outcome):
-            if ended and type(its) is not Value and self._try_again_later(member, its):
+            if ended and type(its) is not Value and self._retry_later(member, its):
                 continue
             if not ended and type(its) is Failure:
                 its.earlier = self.attempts.earlier(member)
@@ -881,10 +897,10 @@ class Pool:
     # -- the bound of the backlog -----------------------------------------------------
 
     def _admit(self, inputs: Sequence[Input], may_stand_outside: bool) -> Sequence[Input]:
-        """Those of `inputs` that are accepted now; the others stand outside.
+        """Return the inputs that are accepted now; the others stay OUTSIDE.
 
         Raises:
-            ResourceExhaustedError: if some would, and may not.
+            ResourceExhaustedError: if not all fit, and the others may not stay OUTSIDE.
         """
         if not inputs:
             return inputs
@@ -906,14 +922,14 @@ class Pool:
         return inputs[:room]
 
     def _let_in(self) -> bool:
-        """Accept who stands outside, as far as there is room; true if anybody came in."""
+        """Accept inputs that are OUTSIDE, as far as there is room; return true if any came in."""
         if self._state is not PoolState.OPEN:
             return False
         now = self._now()
         came, wakes = self.backlog.let_in(self.fleet.usable, now)
         if not came:
             return False
-        self._after += wakes
+        self._effects += wakes
         self.tally.accepted += len(came)
         if self.probe is not None:
             self._note_queued(came)
@@ -922,11 +938,10 @@ class Pool:
 
     # -- retries ------------------------------------------------------------------------
 
-    def _try_again_later(self, input: Input, outcome: Outcome) -> bool:
-        """Let a failed input wait for its next attempt; false if it has none.
+    def _retry_later(self, input: Input, outcome: Outcome) -> bool:
+        """Let a failed input wait for its next attempt; return false if it gets none.
 
-        The input is the same one, with its ids and its caller; only the slot is
-        given up.
+        The input keeps its ids and its caller, and loses only its slot.
         """
         attempts = self.attempts
         if self._state is not PoolState.OPEN or not attempts.may_follow(input, outcome):
@@ -941,11 +956,11 @@ class Pool:
         self.tally.retries += 1
         return True
 
-    def _may_be_tried_again(self, input: Input, outcome: Outcome) -> bool:
-        """Whether `_try_again_later` will let it, once its code has ended."""
+    def _may_retry(self, input: Input, outcome: Outcome) -> bool:
+        """Return true if `_retry_later` will accept `input` once its code has ended."""
         if self._state is not PoolState.OPEN or type(outcome) is not Failure:
             return False
-        # Each member of a batch is asked for once more when the batch has ended.
+        # `_record_batch` decides again, for each member, when the batch has ended.
         members = input.call.members if isinstance(input.call, BatchCall) else [input]
         return any(
             member.outcome is None and self.attempts.may_follow(member, outcome)
@@ -955,7 +970,7 @@ class Pool:
     def _forget_attempts(self, input: Input) -> None:
         errors = self.attempts.ended(input)
         if errors:
-            self._after.append(partial(let_go, errors))
+            self._effects.append(partial(let_go, errors))
 
     # -- cancelling -----------------------------------------------------------------------
 
@@ -964,34 +979,34 @@ class Pool:
             self._cancel(input, outcome)
 
     def _cancel(self, input: Input, outcome: Outcome) -> bool:
-        """Cancel `input`, wherever it is; false if it is settled, or being cancelled.
+        """Cancel `input` in any state; return false if it is settled or already cancelled.
 
-        Room and slots that come free are given away when the event ends: not to an input
-        that is about to be cancelled too.
+        Freed room and slots are granted when the event ends, so that an input which the same
+        event cancels later does not get them.
         """
         state = input.state
         wake: Effect | None = None
         if state is QUEUED:
             wake = self._record(input, outcome)
             self.backlog.discard(input)
-            self._dropped.append(input)
+            self._discarded.append(input)
         elif state is OUTSIDE:
-            # Whoever called hears of it, so it counts among those that were accepted.
+            # Its caller gets an outcome, so the input counts as accepted: see `Tally`.
             self.tally.accepted += 1
             let_in = self.backlog.leave(input)
             if let_in is not None:
-                self._after.append(let_in)
+                self._effects.append(let_in)
             wake = self._record(input, outcome)
-            self._dropped.append(input)
+            self._discarded.append(input)
         elif state is WAITING:
             self.attempts.leave(input)
             wake = self._record(input, outcome)
-            self._dropped.append(input)
+            self._discarded.append(input)
         elif state is GRANTED:
             wake = self._record(input, outcome)
             input.state = SETTLED
-            self._dropped.append(input)
-            self._give_back(input.container, input)
+            self._discarded.append(input)
+            self._release(input.container, input)
             if self.batches is not None:
                 end_of_batch(input)
         elif state is RUNNING and type(input.runner) is Input:
@@ -1002,59 +1017,58 @@ class Pool:
             and type(outcome) is Cancelled
             and self.options.retries is not None
         ):
-            # It ran out of time, and is on its way out: it will not be tried again.
+            # The input timed out and has not ended yet.  A cancelled input is not tried again.
             input.cancellation = outcome
             self._expect_end(input, outcome)
         elif state is RUNNING and input.cancellation is None:
             input.cancellation = outcome
-            # The flag is set before the caller is released: what it does next
-            # may rely on it.
+            # Set the flag before the caller is woken: the caller may rely on the flag.
             effect = input.container.cancel(input)
             if effect is not None:
-                self._after.append(effect)
+                self._effects.append(effect)
             if input.call.target.is_async:
                 self._expect_end(input, outcome)
             else:
-                # A thread cannot be stopped: release the caller at once.
+                # Nothing can stop a thread for sure, so answer the caller at once.
                 wake = self._abandon(input, outcome)
         else:
             return False
         if wake is not None:
-            self._after.append(wake)
+            self._effects.append(wake)
         return True
 
     def _leave_batch(self, batch: Input, input: Input, outcome: Outcome) -> Effect | None:
-        """A member of `batch` is cancelled; it runs on for the others, if there are any."""
+        """Cancel `input`, a member of `batch`; the batch runs on for its other members."""
         call = batch.call
         assert isinstance(call, BatchCall)
-        # Once it has begun, its arguments are in use, and its part of the slot.
+        # Once the batch has begun, the code uses the member's arguments and the slot.
         begun = batch.state is not GRANTED
         wake = self._record(input, outcome, ABANDONED if begun else SETTLED)
         call.live -= 1
         if not begun:
             input.runner = None
             call.leave(batch, input)
-            self._dropped.append(input)
+            self._discarded.append(input)
         if not call.live:
             self._cancel(batch, outcome)
         return wake
 
-    def _give_back(self, container: Container, input: Input) -> None:
-        self.fleet.give_back(container, input)
+    def _release(self, container: Container, input: Input) -> None:
+        self.fleet.release(container, input)
         self.tally.busy_seconds += self._now()
         if self.probe is not None:
             self.probe.note("released", self, input, container)
 
     def _abandon(self, input: Input, outcome: Outcome) -> Effect | None:
-        """Answer the caller; the slot stays held until the user's code has ended."""
+        """Answer the callers of `input`; it holds its slot until the user's code has ended."""
         wake = self._record(input, outcome, ABANDONED)
-        input.state = ABANDONED  # also of a batch
+        input.state = ABANDONED  # for a batch, `_record` has set the state of the members only
         self.endings.abandon(input, self._now())
         self._expect_give_up(input.container)
         return wake
 
     def _end_abandoned(self, container: Container, input: Input) -> None:
-        """The code of an input that was answered before has ended."""
+        """Note that the code of an abandoned input has ended."""
         input.state = SETTLED
         self.endings.ended(input)
         if not self.endings.abandoned:
@@ -1067,16 +1081,16 @@ class Pool:
         self.endings.expect(input, outcome, when)
         self.alarms.end.at(when)
 
-    # -- inputs that do not end -----------------------------------------------------------
+    # -- abandoned inputs -----------------------------------------------------------------
 
     def _expect_give_up(self, container: Container) -> None:
-        """Look at `container` when it is to be given up, or before."""
+        """Set the alarm for the time at which `container` is to be given up."""
         when = self.endings.give_up_at(container, config.abandoned_seconds)
         if when is not None and not container.given_up and self._state is PoolState.OPEN:
             self.alarms.abandoned.at(when)
 
     def _give_up_abandoned(self) -> None:
-        """Give up containers with inputs that do not end."""
+        """Give up each container whose abandoned inputs hold their slots for too long."""
         if self._state is not PoolState.OPEN:
             return
         now = self._now()
@@ -1090,32 +1104,35 @@ class Pool:
                 self.alarms.abandoned.at(when)
 
     def _give_up(self, container: Container) -> None:
-        """Use `container` no more, and let others have its room; what lives in it may end."""
+        """Give up `container`: use it no more and free its room, though its code still runs.
+
+        The exit hooks run once the code that holds its slots has ended.
+        """
         container.given_up = container.takes_no_more = True
         count = self.endings.abandoned_in(container)
         if container.state is READY:
             self._drain(container)
-        self._after += self.capacity.free_room(self.options.sync_slots)
-        self._after.append(partial(self._log_given_up, container, count))
-        self._asks = True
+        self._effects += self.capacity.free_room(self.options.sync_slots)
+        self._effects.append(partial(self._log_given_up, container, count))
+        self._must_scale = True
 
     def _log_given_up(self, container: Container, count: int) -> None:
         log(
             logger,
             logging.WARNING,
-            "container %d of %s is used no more: %d of its inputs %s answered and %s not end; %s",
+            "container %d of %s is given up: %d of its inputs %s answered but %s not ended; %s",
             container.number,
             self.options.name,
             count,
             "was" if count == 1 else "were",
-            "does" if count == 1 else "do",
-            "; ".join(container.places()) or "its tasks do not end",
+            "has" if count == 1 else "have",
+            "; ".join(container.places()) or "its tasks have not ended",
         )
 
     # -- alarms -----------------------------------------------------------------------------
 
     def _on_alarm(self, cause: Cause) -> None:
-        """The time of one of the alarms has come.  On the clock's thread, no lock held."""
+        """React to an alarm whose time has come.  On the clock's thread, with no lock held."""
         with self._step:
             self.alarms.heard(cause)
             match cause:
@@ -1130,14 +1147,14 @@ class Pool:
                 case Cause.ABANDONED:
                     self._give_up_abandoned()
                 case Cause.SCALING:
-                    self._asks = True
+                    self._must_scale = True
                 case Cause.RETRY:
-                    self._try_again()
+                    self._queue_due_retries()
                 case Cause.BATCH:
-                    pass  # which batches are due is asked when the event ends
+                    pass  # `_settle_down`, at the end of this event, asks which batches are due
 
     def _end_expired(self) -> None:
-        """End the inputs that have held their slots for `timeout` seconds."""
+        """Cancel, as timed out, the inputs that have held their slots for `timeout` seconds."""
         timeout = self.options.timeout
         assert timeout is not None
         now = self._now()
@@ -1153,7 +1170,7 @@ class Pool:
                 due.append(holder)
         expired = ran_out(self.options.name, timeout)
         for input in due:
-            if self.options.retries is not None:  # each has its own history of attempts
+            if self.options.retries is not None:  # each input has its own earlier errors
                 expired = ran_out(self.options.name, timeout)
             self._cancel(input, expired)
 
@@ -1169,31 +1186,32 @@ class Pool:
                 break
             expired = for_all
             if input in self.attempts.errors:
-                # Not tried again, for it did not run; it says how it failed before.
+                # An attempt that did not run is not followed by another.  The failure
+                # carries the errors of the earlier attempts.
                 expired = waited_too_long(self.options.name, timeout)
                 expired.earlier = self.attempts.earlier(input)
             self._cancel(input, expired)
 
     def _answer_overdue(self) -> None:
-        """Answer the callers of inputs that were told to end, and have not."""
+        """Answer the callers of async inputs that were cancelled and have not ended in time."""
         now = self._now()
         late, passed = self.endings.overdue(now)
         for input, outcome, extended in late:
-            if not extended and self._may_be_tried_again(input, outcome):
-                # Its next attempt needs it to end first.  The caller waits for that, but
-                # not for ever: the loop may be blocked for good.
+            if not extended and self._may_retry(input, outcome):
+                # The next attempt can begin only when this one has ended.  The caller waits
+                # for that, but only for a limited time: the loop may be blocked for ever.
                 when = now + ENDS_FOR_RETRY_WITHIN - ENDS_WITHIN
                 self.endings.expect(input, outcome, when, extended=True)
                 continue
             if type(outcome) is Failure:
                 outcome.earlier = self.attempts.earlier(input)
             if (wake := self._abandon(input, outcome)) is not None:
-                self._after.append(wake)
+                self._effects.append(wake)
         if (following := self.endings.next_overdue()) is not None:
             self.alarms.end.at(following)
-        self._after.append(partial(let_go, passed))
+        self._effects.append(partial(let_go, passed))
 
-    def _try_again(self) -> None:
+    def _queue_due_retries(self) -> None:
         """Queue the failed inputs whose next attempt is due."""
         for input in self.attempts.due(self._now()):
             input.state = QUEUED
@@ -1212,7 +1230,7 @@ class Pool:
         return self.scaling.may_shrink(self.fleet, None if timer is None else timer.when)
 
     def _scale(self) -> bool:
-        """Ask the policy and carry its answer out; true if containers were taken back."""
+        """Ask the policy and carry out its answer; return true if containers were taken back."""
         backlog, fleet, scaling = self.backlog, self.fleet, self.scaling
         if backlog.queued and fleet.longest_idle is None and self._is_capped():
             scaling.not_asked(fleet, backlog)
@@ -1235,22 +1253,22 @@ class Pool:
                 else:
                     self._start(missing)
             elif decision.wanted < count and self._shrink(count - decision.wanted):
-                continue  # fewer are there now: is that what it wants?
+                continue  # ask again, now that the pool has fewer containers
             break
         self.alarms.scaling.only_at(again)
         return taken_back
 
     def _is_capped(self) -> bool:
-        """Whether no container can be added now, whatever the policy wants."""
+        """Return true if no container can be added now, whatever the policy wants."""
         most, fleet = self.options.limits.max_containers, self.fleet
-        # `Fleet.count`, written out: this is on the way of each input that is queued.
+        # The same as `Fleet.count`, without the cost of a call for each queued input.
         count = len(fleet.ready) + fleet.starting
         return self._waiting_for_room or (most is not None and count >= most)
 
     def _take_back(self, count: int) -> int:
-        """Let up to `count` containers that drain take inputs again; return how many are missing.
+        """Make up to `count` draining containers READY again; return how many are missing.
 
-        They are warm, and to stop them would waste a start.
+        Those containers are warm, and stopping them would waste a start.
         """
         for container in self.fleet.warm()[:count]:
             self._move(container, READY)
@@ -1258,34 +1276,35 @@ class Pool:
         return count
 
     def _start(self, count: int) -> None:
-        """Start `count` containers, as far as there is room for them."""
+        """Start `count` containers, as far as the capacity has room for them."""
         for _ in range(count):
-            # A container that stops serves nobody: a pool has none as soon as none is
-            # ready, starting or may be taken back.
+            # A STOPPING container serves no input, so it does not count: the pool has no
+            # container as soon as none is ready, starting or able to be taken back.
             none = not self.fleet.count
             if none:
                 self.capacity.register(self)
-            # Beyond the bounds only for what has to run.  A container that the policy wants
-            # for any other reason lies idle at once, so while the capacity is crowded it is
-            # stopped to make room, and would be started again without end.
+            # A first container may exceed the capacity's bounds only if something has to run.
+            # A container that the policy wants for any other reason is idle at once.  While
+            # the capacity is crowded, it would be stopped to make room, and started again,
+            # without end.
             first = none and self._has_to_run()
             if not self.capacity.acquire_nowait(self, self.options.sync_slots, first=first):
                 if self._needs_room():
                     self._may_starve = True
-                    # Not again while the pool waits: `make_room` asks this pool for an
-                    # idle container too, which is an event, and may come here.
+                    # Only once for each wait: `make_room` may ask this pool too for an idle
+                    # container.  That is an event of this pool, and may lead here again.
                     if not self._waiting_for_room:
-                        self._after.append(self.capacity.make_room)
+                        self._effects.append(self.capacity.make_room)
                     self._waiting_for_room = True
-                else:  # it would lie idle: nobody else's container goes for it
+                else:  # the container would be idle: no other pool should lose one for it
                     self._leave_line()
                 return
             if first and self.capacity.crowded:
-                self._after.append(self.capacity.make_room)
+                self._effects.append(self.capacity.make_room)
             self._boot()
 
     def _boot(self) -> None:
-        """Start one container, whose room was taken."""
+        """Start one container, for which room has been acquired."""
         tally, limits = self.tally, self.options.limits
         tally.numbers += 1
         container = self._factory(self, tally.numbers, limits.target_inputs, limits.max_inputs)
@@ -1296,12 +1315,12 @@ class Pool:
         if self.options.startup_timeout is not None and self.alarms.start.timer is None:
             self.alarms.start.at(now + self.options.startup_timeout)
         tally.peak_containers = max(tally.peak_containers, len(self.fleet.containers))
-        self._after.append(container.boot)
+        self._effects.append(container.boot)
 
     def _shrink(self, count: int) -> bool:
-        """Let `count` containers go, as far as they are idle or only starting; true if any."""
+        """Stop up to `count` containers that are starting or idle; return true if any."""
         before = count
-        # Those that still start go first: none of their work is lost.
+        # Starting containers go first: stopping them loses no work.
         for container in reversed(self.fleet.containers):
             if count and container.state is STARTING:
                 self._move(container, STOPPING)
@@ -1312,70 +1331,70 @@ class Pool:
         return count < before
 
     def _drain(self, container: Container) -> None:
-        """Give `container`, which is READY, no more inputs; it stops when it has none."""
+        """Give `container`, which is READY, no more inputs; stop it once it holds none."""
         self._move(container, DRAINING)
         if not container.slots.held:
             self._stop(container)
 
     def _stop(self, container: Container) -> None:
         self._move(container, STOPPING)
-        self._after.append(container.stop)
+        self._effects.append(container.stop)
 
     def _move(self, container: Container, state: ContainerState) -> None:
         self.fleet.move(container, state)
         if self.probe is not None:
             self.probe.note(state.value, self, None, container)
 
-    # -- who waits for whom ---------------------------------------------------------------
+    # -- deadlocks ------------------------------------------------------------------------
 
     def block_loop(self, container: Container) -> None:
-        """The loop of `container` begins a blocking call: it takes no asynchronous inputs."""
+        """Note that the loop of `container` begins a blocking call: it takes no async inputs."""
         with self._step:
             self.fleet.block(container)
             self._simple = False
-            self._asks = self._asks or self.backlog.queued > 0
+            self._must_scale = self._must_scale or self.backlog.queued > 0
 
     def unblock_loop(self, container: Container) -> None:
-        """The end of a `hold_loop`."""
+        """End a `block_loop`."""
         with self._step:
             self.fleet.unblock(container)
             self._simple = self.batches is None and not self.fleet.blocked
 
     def drop(self, input: Input, outcome: Outcome) -> bool:
-        """Settle `input` with `outcome` if its code has not begun; false if it has."""
+        """Settle `input` with `outcome` if its code has not begun; return false if it has."""
         with self._step:
             return input.state in (QUEUED, OUTSIDE, GRANTED) and self._cancel(input, outcome)
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes calls from everywhere.  Under the lock."""
+        """True if the pool accepts inputs.  The caller holds the lock."""
         return self._state is PoolState.OPEN
 
     @property
     def grows(self) -> bool:
-        """Whether no bound keeps it from starting a container; or it is being left.  Under
-        the lock."""
+        """True if the pool may start a container, or is closing.  The caller holds the lock."""
         return self._state is not PoolState.OPEN or not self._is_capped()
 
     @property
     def in_line(self) -> bool:
-        """Whether it stands in the line for room.  Under the lock."""
+        """True if the pool waits for room.  The caller holds the lock."""
         return self._waiting_for_room
 
-    # -- capacity asks --------------------------------------------------------------------
+    # -- the capacity calls these ---------------------------------------------------------
 
     @property
     def longest_idle(self) -> float | None:
-        """Since when the longest idle container is so; a hint, read without the lock."""
+        """When the longest idle container became idle; a hint, read without the lock."""
         return self.fleet.longest_idle
 
     @uninterruptible
     def evict_idle(self) -> bool:
-        """Stop the longest idle container for another pool's sake; false to decline."""
+        """Stop the longest idle container to make room for another pool; false to decline."""
         with self._step:
             fleet, backlog = self.fleet, self.backlog
             idle = fleet.longest_idle_first()
-            # With a queue it has idle ones only for batches that wait for members.
+            # A pool with queued inputs has idle containers only for batches that wait for
+            # members: one container for each such batch.
             needed = -(-backlog.queued // backlog.size)
             if len(idle) <= needed or fleet.count <= self.options.limits.min_containers:
                 return False
@@ -1384,14 +1403,14 @@ class Pool:
 
     @uninterruptible
     def room_granted(self) -> None:
-        """Room was set aside for this pool: start a container if it is still wanted.
+        """Take the room that was set aside for this pool: start a container or free the room.
 
-        The pool may stand in the line again:
-            1. room is set aside, and on its way here,
-            2. the queue becomes empty, and the pool waits for room no more,
-            3. inputs come, and the pool asks for room: it is put in the line,
-            4. the room arrives.  The pool takes it, and leaves the line: it asks anew for
-               what it needs beyond that.
+        The pool may be in the capacity's line again when the room arrives:
+            1. the capacity sets room aside, and this call is on its way,
+            2. the queue becomes empty, and the pool stops waiting for room,
+            3. inputs come, the pool asks for room, and joins the line again,
+            4. this call arrives.  The pool takes the room and leaves the line.  If it needs
+               more room than that, it asks again.
         """
         with self._step:
             self._leave_line()
@@ -1402,15 +1421,15 @@ class Pool:
             if wanted and not full and not self.scaling.backs_off(self._now()):
                 self._boot()
             else:
-                self._after += self.capacity.free_room(self.options.sync_slots)
-            self._asks = wanted
+                self._effects += self.capacity.free_room(self.options.sync_slots)
+            self._must_scale = wanted
 
     def _needs_room(self) -> bool:
-        """Whether to stay in the line for capacity.  A first container needs no room."""
+        """Return true if the pool should stay in line.  A first container needs no room."""
         return self.fleet.count > 0 and (self.backlog.queued > 0 or self._lacks_minimum())
 
     def _has_to_run(self) -> bool:
-        """Whether something waits for a container, or the user asked for one."""
+        """Return true if an input waits for a container, or `min_containers` are missing."""
         backlog = self.backlog
         return backlog.queued > 0 or backlog.outside > 0 or self._lacks_minimum()
 
@@ -1419,18 +1438,19 @@ class Pool:
 
     def _leave_line(self) -> None:
         self._waiting_for_room = False
-        self._after += self.capacity.leave_line(self)
+        self._effects += self.capacity.leave_line(self)
 
-    # -- containers report ----------------------------------------------------------------
+    # -- the containers call these --------------------------------------------------------
 
     def container_ready(self, container: Container) -> bool:
-        """The enter hooks are done; false if the container is to stop again.
+        """Make `container` READY after its enter hooks; return false if it must stop again.
 
-        It may have been stopped while it started:
+        The pool may have stopped the container while it started:
             1. thread T runs the enter hooks,
-            2. another thread gives the container up, or closes the pool: it is STOPPING,
-               and nobody calls its `stop`, which is for those that became ready,
-            3. T comes here, is told so, runs the exit hooks, and calls `container_stopped`.
+            2. another thread gives the container up, or closes the pool: the container is
+               STOPPING now, and nobody calls its `stop`, which is only for containers that
+               became READY,
+            3. T comes here, gets false, runs the exit hooks, and calls `container_stopped`.
         """
         with self._step:
             if container.state is STOPPING:
@@ -1439,24 +1459,25 @@ class Pool:
             self.tally.starts += 1
             self.tally.start_seconds += self._now() - container.started_at
             self.scaling.started()
-            if container.takes_no_more:  # it was told so while it started
+            if container.takes_no_more:  # set by `stop_fetching` while the container started
                 self._drain(container)
-            self._asks = True  # others that start may be needed no more
+            self._must_scale = True  # other starting containers may not be needed any more
             return True
 
     def container_failed(self, container: Container, error: BaseException) -> None:
-        """An enter hook raised `error`; the container is gone."""
+        """Handle an `error` that an enter hook raised; the container is gone."""
         failure = failure_of(error)
         failure.shared = True
         with self._step:
             was_starting = container.state is STARTING
-            # Counted, and told of, when that was; or cancelled as its run was left.
-            told = container.given_up or (
+            # The failed start of a container that was given up has been counted and reported
+            # already.  A cancelled start is no failure if the run is being left.
+            is_reported = container.given_up or (
                 self._state is PoolState.CLOSING and isinstance(error, CancelledError)
             )
-            self._gone(container)
-            if not told and not self._start_failed(was_starting, failure):
-                self._after.append(partial(self._log_failed_start, container, error))
+            self._container_gone(container)
+            if not is_reported and not self._start_failed(was_starting, failure):
+                self._effects.append(partial(self._log_failed_start, container, error))
 
     def _log_failed_start(self, container: Container, error: BaseException) -> None:
         log(
@@ -1469,30 +1490,34 @@ class Pool:
         )
 
     def _start_failed(self, was_starting: bool, failure: Failure) -> bool:
-        """Let further starts wait, and fail what nothing else can serve; true if any."""
+        """Delay further starts; fail the inputs that no container can serve; true if any.
+
+        Args:
+            was_starting: false if the pool had stopped the container before its start failed.
+        """
         self.scaling.start_failed(self._now())
-        self._asks = True
+        self._must_scale = True
         if self.probe is not None:
             self.probe.note("failed", self, error=failure.error)
         if not was_starting or self.fleet.count:
             return False
-        # Nothing else is there to serve them: they waited for this one.
+        # No other container exists or starts: these inputs waited for the failed one.
         waiting = [*self.backlog.inputs(), *self.backlog.standing()]
         self._cancel_all(waiting, failure)
         return bool(waiting)
 
     def _fail_slow_starts(self) -> None:
-        """Give up the containers that start for longer than `startup_timeout`.
+        """Give up the containers whose start takes longer than `startup_timeout`.
 
-        They count no more, and their room is free, though their threads cannot be
-        stopped.  A thread that comes out of the enter hooks after all stops its container
-        as any that was told to while it started.
+        They do not count any more and their room is free, although their threads cannot be
+        stopped.  If such a thread leaves its enter hooks later, it stops its container:
+        `container_ready` returns false.
         """
         timeout = self.options.startup_timeout
         assert timeout is not None
         now = self._now()
         late: list[Container] = []
-        for container in self.fleet.containers:  # in the order of their starts
+        for container in self.fleet.containers:  # the order of their starts
             if container.state is not STARTING:
                 continue
             if container.started_at + timeout > now:
@@ -1504,11 +1529,11 @@ class Pool:
         for container in late:
             self._move(container, STOPPING)
             container.given_up = True
-            self._after.append(container.give_up)
-            self._after += self.capacity.free_room(self.options.sync_slots)
+            self._effects.append(container.give_up)
+            self._effects += self.capacity.free_room(self.options.sync_slots)
         failure = started_too_slowly(self.options.name, timeout)
         if not self._start_failed(True, failure):
-            self._after += [partial(self._log_slow_start, container) for container in late]
+            self._effects += [partial(self._log_slow_start, container) for container in late]
 
     def _log_slow_start(self, container: Container) -> None:
         log(
@@ -1522,14 +1547,15 @@ class Pool:
         )
 
     def container_stopped(self, container: Container) -> None:
-        """The exit hooks have ended; the container is gone."""
+        """Remove `container`, whose exit hooks have ended."""
         with self._step:
-            # Stopped by force: asynchronous inputs cannot outlive their loop.
+            # Inputs are left only if the container was stopped by force.  Its async inputs
+            # end now, because their loop is gone; threads of sync inputs may still run.
             for holder in list(container.slots.held):
                 assert isinstance(holder, Input)
                 if holder.call.target.is_async:
                     self._end_by_force(container, holder)
-            self._gone(container)
+            self._container_gone(container)
 
     def _end_by_force(self, container: Container, input: Input) -> None:
         if input.state is ABANDONED:
@@ -1538,34 +1564,35 @@ class Pool:
             wake = self._record(input, input.cancellation or LOST)
             input.state = SETTLED
             if wake is not None:
-                self._after.append(wake)
+                self._effects.append(wake)
             if self.probe is not None and self.batches is not None:
-                self.probe.note("ended", self, input, container)  # for members that were answered
+                # A batch is answered member by member, so a probe hears of its end here.
+                self.probe.note("ended", self, input, container)
         if self.batches is not None:
             end_of_batch(input)
-        self._dropped.append(input)
-        self._give_back(container, input)
+        self._discarded.append(input)
+        self._release(container, input)
 
-    def _gone(self, container: Container) -> None:
-        """`container` runs nothing any more."""
+    def _container_gone(self, container: Container) -> None:
+        """Remove `container`, which runs nothing any more."""
         self._move(container, STOPPED)
         tally = self.tally
         tally.peak_inputs = max(tally.peak_inputs, container.slots.peak)
-        if not container.given_up:  # else its room was given back before
-            self._after += self.capacity.free_room(self.options.sync_slots)
-        self._after.append(self._join_stopped)
-        self._asks = True
+        if not container.given_up:  # otherwise its room was freed when it was given up
+            self._effects += self.capacity.free_room(self.options.sync_slots)
+        self._effects.append(self._join_stopped)
+        self._must_scale = True
         if not self.fleet.containers:
             waiters, self._empty_waiters = self._empty_waiters, []
-            self._after += [waiter.wake for waiter in waiters]
+            self._effects += [waiter.wake for waiter in waiters]
 
     def _join_stopped(self) -> None:
-        """Let go of stopped containers whose threads have ended.  No lock held.
+        """Drop the stopped containers whose threads have ended.  No lock held.
 
-        Whether a thread lives is asked without the lock, so the list may change meanwhile:
-            1. this thread reads the list, and looks at the threads,
-            2. another container stops, and is appended,
-            3. this thread takes out those that it has seen to have ended, and no other.
+        The threads are checked without the lock, so the list may change meanwhile:
+            1. this thread copies the list, and checks the threads of each container,
+            2. another container stops, and is appended to the list,
+            3. this thread removes only the containers that it has found ended.
         """
         with self.lock:
             stopped = list(self.fleet.stopped)
@@ -1574,7 +1601,7 @@ class Pool:
             self.fleet.stopped = [c for c in self.fleet.stopped if c not in ended]
 
     def _retire_if_unused(self) -> None:
-        """Drop the pool if it has nothing, and nothing keeps it."""
+        """Drop the pool if it is empty and nothing needs it."""
         if (
             self.fleet.containers
             or self._on_retired is None
@@ -1591,17 +1618,18 @@ class Pool:
         self._refuses = True
         self.kept.in_use = False
         self.alarms.silence()
-        self._after += self.capacity.forget_pool(self)
-        self._after.append(partial(self._on_retired, self))
+        self._effects += self.capacity.forget_pool(self)
+        self._effects.append(partial(self._on_retired, self))
 
     # -- the end --------------------------------------------------------------------------
 
     @uninterruptible
     def close(self, *, cancel_running: bool = True) -> None:
-        """Take nothing more, cancel what is queued, let the containers stop.
+        """Accept no more inputs, cancel the queued inputs, and let the containers stop.
 
         Args:
-            cancel_running: also cancel what holds a slot; else see `cancel_running`.
+            cancel_running: also cancel the inputs that hold a slot.  If false, the caller
+                may call the method `cancel_running` later.
         """
         with self._step:
             if self._state is not PoolState.OPEN:
@@ -1613,23 +1641,23 @@ class Pool:
             self._waiting_for_room = False
             inputs = [*self.backlog.inputs(), *self.backlog.standing(), *self.attempts.inputs()]
             if cancel_running:
-                inputs += self._under_way()
+                inputs += self._inputs_with_slots()
             self._cancel_all(inputs, LEFT)
             for container in list(self.fleet.containers):
                 if container.state is STARTING:
                     self._move(container, STOPPING)
                 elif container.state is READY:
                     self._drain(container)
-            self._after += self.capacity.forget_pool(self)
+            self._effects += self.capacity.forget_pool(self)
 
     @uninterruptible
     def cancel_running(self) -> None:
-        """Cancel what holds a slot; done with already, it does nothing."""
+        """Cancel the inputs that hold a slot.  A second call does nothing."""
         with self._step:
-            self._cancel_all(self._under_way(), LEFT)
+            self._cancel_all(self._inputs_with_slots(), LEFT)
 
-    def _under_way(self) -> list[Input]:
-        """The inputs that hold a slot, or have a part in one."""
+    def _inputs_with_slots(self) -> list[Input]:
+        """Return the inputs that hold a slot, and the members of batches that hold a slot."""
         return [
             input
             for holder in self.fleet.holders()
@@ -1639,18 +1667,18 @@ class Pool:
 
     @uninterruptible
     def stop_by_force(self) -> None:
-        """Run the exit hooks now, also of containers whose inputs do not end.
+        """Run the exit hooks now, even in containers whose inputs have not ended.
 
-        Asynchronous enter hooks that do not end are cancelled.
+        Async enter hooks that have not ended are cancelled.
         """
         with self._step:
-            self._after += [c.give_up for c in self.fleet.containers if c.state is STOPPING]
+            self._effects += [c.give_up for c in self.fleet.containers if c.state is STOPPING]
             for container in list(self.fleet.containers):
                 if container.state is DRAINING:
                     self._stop(container)
 
     def wait_stopped(self, deadline: float) -> bool:
-        """Wait until no container is left; false if `deadline` comes first."""
+        """Wait until no container is left; return false if `deadline` comes first."""
         waiter = self.clock.make_waiter()
         with self.lock:
             if not self.fleet.containers:
@@ -1660,22 +1688,27 @@ class Pool:
 
     @uninterruptible
     def join(self, timeout: float) -> list[str]:
-        """Join the threads of stopped containers in `timeout` seconds; name all that is left."""
+        """Join the threads of stopped containers; return the place of each thread left.
+
+        Each container gets up to `timeout` seconds; after the first one with a thread left,
+        the others get none.  The threads of containers that have not stopped are listed too.
+        """
         with self.lock:
             stopped, self.fleet.stopped = self.fleet.stopped, []
             live = list(self.fleet.containers)
             self.alarms.silence()
         left: list[str] = []
         for container in stopped:
-            # One bound for all: nobody waits for the second stuck thread too.
+            # After one thread that did not end in time, do not wait for the others.
             left += container.join(0.0 if left else timeout)
         return left + [name for container in live for name in container.join(0.0)]
 
 
 def is_called_from_within(run: object) -> bool:
-    """Whether this code runs for an input of `run` that is not settled, or is a hook.
+    """Return true if this code runs for an unsettled input of `run`, or is a hook.
 
-    Also by way of other runs: what such an input called belongs to it.
+    An input of another run counts too, if an input of `run` called it, directly or by way
+    of further inputs.
     """
     input: object = running_input.get(_NOWHERE)
     while isinstance(input, Input):
@@ -1683,23 +1716,24 @@ def is_called_from_within(run: object) -> bool:
         if input.outcome is None and container is not None and container.host.run is run:
             return True
         input = input.call.context.get(running_input, _NOWHERE)
-    return input is None  # a hook of a container, which an input may wait for
+    return input is None  # true in a hook of a container: an input may wait for the hook
 
 
 def drained_run(name: str) -> ExecutionError:
     return ExecutionError(
-        f"the run in which {name} was called is being left: it finishes what it has, and takes "
-        "calls of its own inputs only; call it inside `with app.run():`"
+        f"the run in which {name} was called is being left: it finishes its accepted inputs, "
+        "and accepts calls from its own inputs only; call it inside `with app.run():`"
     )
 
 
 _NOWHERE: Final = cast(Input, object())
 
 
-def _forget(inputs: list[Input]) -> None:
-    """Let go of settled inputs, and of their arguments.  No lock held: user code may run.
+def _drop_arguments(inputs: list[Input]) -> None:
+    """Drop settled inputs and their arguments.  No lock held, because user code may run.
 
-    Elsewhere, if this thread keeps time: a deadline's callback comes here too.
+    If this thread keeps time, as in the callback of a deadline, `let_go` drops them on
+    another thread.
     """
     gone: list[object] = []
     while inputs:

@@ -1,6 +1,6 @@
-"""What a pool is asked for: its bounds, its clocks, its retries.
+"""The options of a pool: its limits, its time limits, its retries.
 
-Owns the frozen value that ``services.py`` makes of checked options and that `Pool`
+Owns the frozen value that ``running/services.py`` makes of checked options and that `Pool`
 reads.  Pure.
 """
 
@@ -14,26 +14,26 @@ from .batching import BatchOptions
 
 
 class RetryPolicy(Protocol):
-    """How often, and after which pause, a failed input is tried again."""
+    """How often a failed input is tried again, and after which pause."""
 
     @property
     def max_retries(self) -> int: ...
     def delay(self, attempt: int, /) -> float:
-        """Seconds before a retry, the first being 1."""
+        """Return the seconds to wait before retry number `attempt`, counted from 1."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """What the user asked for, checked."""
+    """The checked options of the user."""
 
     name: str
     limits: Limits
     timeout: float | None = 300.0  # seconds from the grant of the slot
     startup_timeout: float | None = None  # seconds from the boot of a container
-    queue_timeout: float | None = None  # seconds in the queue, each time
-    max_backlog: int | None = None  # inputs in the queue
-    waits_when_full: bool = False  # whether callers wait for room then, or are refused
-    sync_slots: int = 0  # threads that one container may need
+    queue_timeout: float | None = None  # seconds in the queue, counted anew for each attempt
+    max_backlog: int | None = None  # the most inputs in the queue
+    waits_when_full: bool = False  # if the backlog is full: true, callers wait; false, refused
+    sync_slots: int = 0  # the most threads for sync inputs that one container needs
     retries: RetryPolicy | None = None
-    batching: BatchOptions | None = None  # None: each input takes a slot
+    batching: BatchOptions | None = None  # None: each input takes a slot of its own

@@ -1,8 +1,10 @@
-"""Probing: how a test sees what goes on in the pools of a run, and holds inputs up.
+"""Probing: how a test sees what happens in the pools of a run, and delays inputs.
 
-Owns the protocol that pools and executors call if their run was given a probe, and what
-they tell it.  Without one they pay a comparison with None.  `moorage.testing.Probe` is
-the probe that users have.
+Owns the protocol that pools and executors call if their run was given a probe, and the names
+of the events.  Without a probe, an event costs one comparison with None.  Users' tests use
+`moorage.testing.Probe`, which implements the protocol.
+
+Begin at `Probing`.
 """
 
 from __future__ import annotations
@@ -19,27 +21,27 @@ if TYPE_CHECKING:
     from .pool_options import PoolOptions
 
 What = Literal[
-    # Of inputs, along their states:
+    # Events of inputs, which follow their states:
     "outside",  # the backlog is full
     "queued",
-    "granted",  # got a slot
+    "granted",  # the input got a slot
     "started",  # its code begins
     "waiting",  # it failed, and will be tried again
     "settled",  # it has its outcome
-    "ended",  # its code has, after its caller was answered
-    # Of containers, along theirs, and:
+    "ended",  # its code has ended, after its caller was answered
+    # Events of containers, which follow their states, and two more:
     "starting",
     "ready",
     "draining",
     "stopping",
     "stopped",
-    "released",  # a slot of one came free
-    "failed",  # one did not start
+    "released",  # a slot of the container was released
+    "failed",  # a container failed to start
 ]
 
 
 class Probed(Protocol):
-    """A pool, as far as a probe may look at it: see `Pool`."""
+    """The part of a `Pool` that a probe may use."""
 
     lock: threading.Lock
     options: PoolOptions
@@ -49,7 +51,7 @@ class Probed(Protocol):
 
 
 class Probing(Protocol):
-    """What pools and executors tell, and ask, while their run has a probe."""
+    """What pools and executors call while their run has a probe."""
 
     def note(
         self,
@@ -59,14 +61,18 @@ class Probing(Protocol):
         container: Container | None = None,
         error: BaseException | None = None,
     ) -> None:
-        """`what` happens now.  Mostly under the pool's lock: no user code, and no waiting."""
+        """Take note of the event `what`.
+
+        Mostly called under the pool's lock: it must not wait and must not run user code.
+        """
         ...
 
     def around(
         self, pool: Probed, input: Input, function: Callable[..., Any]
     ) -> Callable[..., Any]:
-        """What to call in the place of `function`, which the code of `input` begins with.
+        """Return the callable to call instead of `function`, the first code of `input`.
 
-        On the flow of the input, in its context, where its cancellation arrives.
+        That callable runs in the task or thread of the input, in the input's context, where
+        the input's cancellation arrives.
         """
         ...

@@ -1,8 +1,8 @@
 """Routing: which ready container takes the next input.
 
-Pure: reads counts, changes nothing.  The pool calls it under its lock, first
-with :func:`fullest_below_target`, and when that finds none and the pool may
-burst, with :func:`emptiest_below_limit`.
+Owns the two rules of choice.  Pure: they read counts and change nothing.  The pool calls them
+under its lock: first :func:`fullest_below_target`, and if that returns None and the pool may
+use slots above the target, :func:`emptiest_below_limit`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ R = TypeVar("R", bound=Routable)
 
 
 def fullest_below_target(containers: Sequence[R]) -> R | None:
-    """The container nearest below its target, so that idle ones stay idle and can go.
+    """Return the fullest container below its target, so that idle ones stay idle and can stop.
 
-    Of equals, the first: the eldest container is kept warm.
+    Of equally full containers, return the first: the oldest container stays warm.
     """
-    if len(containers) == 1:  # most pools, and each input asks
+    if len(containers) == 1:  # a fast path: true for most pools, and each input comes here
         only = containers[0]
         slots = only.slots
         held = len(slots.held)
@@ -43,7 +43,7 @@ def fullest_below_target(containers: Sequence[R]) -> R | None:
 
 
 def emptiest_below_limit(containers: Sequence[R]) -> R | None:
-    """The container with the most room to its limit, so that a burst spreads."""
+    """Return the container with the most free slots, so that a burst is spread."""
     best: R | None = None
     most = 0
     for container in containers:

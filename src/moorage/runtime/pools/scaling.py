@@ -1,11 +1,11 @@
-"""Scaling: what the policy of one function is asked, what it said, and what it learned.
+"""Scaling: what a pool asks the policy, the policy's last answer, and the back-off.
 
-Owns the policy, its last answer, and the back-off after failed starts.  A run keeps it for
-each key, so that it outlives the pools of that key: what was learned, and a back-off, stay
-though the last container has gone.  Pure: time is an argument; the pool calls it under its
-own lock, and carries the answers out.
+Owns the policy of one key, its last answer, and the back-off after failed starts.  The run
+keeps it for each key, so that it outlives the pools of that key: what the policy learned, and
+a back-off, remain after the last container has stopped.  Pure: time is an argument; the pool
+calls it under the pool's lock, and carries the answers out.
 
-Start at `Scaling.ask`, then `Scaling.start_failed`.
+Begin at `Scaling.ask`, then `Scaling.start_failed`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from .backlog import Backlog
 from .fleet import Fleet
 from .tally import Tally
 
-# Back-off after failed starts: the second waits this many seconds, each further one twice
-# as long, up to the last figure.
+# Seconds of back-off after failed starts.  After the second failure in a row the next start
+# waits for the first figure; after each further failure twice as long, up to the last figure.
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_MOST: Final = 30.0
 
-INFINITE: Final = sys.maxsize  # as a number of slots
+INFINITE: Final = sys.maxsize  # infinitely many slots, as an int
 
 
 class Scaling:
-    """How many containers there should be, and when more may start.
+    """How many containers a pool should have, and when it may start more.
 
     Args:
-        limits: what the user set.
-        policy: decides; `TargetPolicy` if None.
+        limits: the limits that the user set.
+        policy: the policy that decides; a `TargetPolicy` if None.
     """
 
     __slots__ = (
@@ -47,24 +47,25 @@ class Scaling:
 
     def __init__(self, limits: Limits, policy: Policy | None = None) -> None:
         self.policy: Policy = TargetPolicy(limits) if policy is None else policy
-        self.failed_starts: int = 0  # since the last start that succeeded
-        # No container starts before.  Invariant: 0 unless two starts failed in a row.
+        self.failed_starts: int = 0  # in a row: since the last start that succeeded
+        # No container starts before this time.  Invariant: 0 unless two starts failed in a row.
         self.start_again_at: float = 0.0
         self.begin(limits)
 
     def begin(self, limits: Limits) -> None:
-        """A pool begins, which has no containers and no queue."""
+        """Prepare for a new pool, which has no containers and no queue."""
         self.policy.limits = limits
-        self.wanted: int = 0  # containers, by the last answer
-        self.bursts: bool = True  # whether slots above the target are granted
-        # The slots held, and the idle containers, when the policy was asked last.
-        # Invariant: while no fewer slots are held, and no more containers idle, its answer
-        # holds until the time that it named.  With somebody queued it does not hold once
-        # the queue is empty: `asked_with` is INFINITE then.
+        self.wanted: int = 0  # containers, by the policy's last answer
+        self.bursts: bool = True  # true if slots above the target are granted
+        # The number of held slots, and of idle containers, when the policy was last asked.
+        # Invariant: the policy's answer holds until the time that it named, as long as the
+        # held slots do not become fewer and the idle containers do not become more.  If
+        # inputs were queued, the answer does not hold after the queue is empty, so
+        # `asked_with` is INFINITE then.
         self.asked_with: int = INFINITE
         self.asked_idle: int = 0
-        # Invariant: true only if the last call of `ask` or `not_asked` was the latter, with
-        # inputs queued and no container idle: the same call once more would change nothing.
+        # Invariant: true only if the latest call of `ask` or `not_asked` was `not_asked`, with
+        # inputs queued and no container idle: the same call again would change nothing.
         self.is_spared: bool = False
 
     def ask(
@@ -80,20 +81,20 @@ class Scaling:
         return decision
 
     def not_asked(self, fleet: Fleet, backlog: Backlog) -> None:
-        """The policy was not asked, as nothing can be added and nothing can go."""
+        """Note that the policy was not asked, because no container can be added or stopped."""
         self.asked_with = INFINITE if backlog.queued else fleet.running
         self.asked_idle = fleet.idle
         self.bursts = True
         self.is_spared = backlog.queued > 0 and not fleet.idle
 
     def may_shrink(self, fleet: Fleet, wakes_at: float | None) -> bool:
-        """Whether the policy may want fewer containers than when it was asked last.
+        """Return true if the policy may want fewer containers than at the last question.
 
-        That is so if a container became idle, or if one that was kept beyond its window,
-        because it was needed, may be needed no more.
+        That is so if a container became idle.  It is also so if an idle container was kept
+        beyond its window because it was needed, and may not be needed any more.
 
         Args:
-            wakes_at: when the policy will be asked in any case.
+            wakes_at: when the pool will ask the policy in any case; None for never.
         """
         idle = fleet.longest_idle
         return (
@@ -103,26 +104,26 @@ class Scaling:
         )
 
     def start_failed(self, now: float) -> None:
-        """A start failed: let further ones wait."""
+        """Count a failed start, and delay further starts."""
         self.failed_starts += 1
         if self.failed_starts > 1:
             wait = BACKOFF_FIRST * 2.0 ** min(self.failed_starts - 2, 32)
             self.start_again_at = now + min(wait, BACKOFF_MOST)
 
     def started(self) -> None:
-        """A start succeeded."""
+        """Note that a start succeeded: end the back-off."""
         self.failed_starts = 0
         self.start_again_at = 0.0
 
     def backs_off(self, now: float) -> bool:
-        """Whether the next start has to wait."""
+        """Return true if the next start has to wait."""
         return self.failed_starts > 0 and now < self.start_again_at
 
 
 def observe(
     now: float, fleet: Fleet, backlog: Backlog, tally: Tally, limits: Limits
 ) -> Observation:
-    """What the policy sees."""
+    """Return what the policy sees of a pool with these leaves."""
     idle: list[float] = []
     withheld = 0
     target = limits.target_inputs

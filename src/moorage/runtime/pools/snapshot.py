@@ -1,9 +1,10 @@
 """Snapshots: one pool at one moment, for people to read.
 
-Owns what `Pool.snapshot` collects from its leaves, under its lock, and ``text.py``
-puts into words afterwards.  The counts for programs are `PoolStatistics`.
+Owns what `Pool.snapshot` collects from the pool's leaves under the pool's lock.
+``describing/text.py`` makes text of it afterwards.  The numbers for programs are in
+`PoolStatistics`.
 
-Start at `PoolSnapshot`, then `take_snapshot`.
+Begin at `PoolSnapshot`, then `take_snapshot`.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from .scaling import Scaling
 
 @dataclass(frozen=True, slots=True)
 class HeldSlot:
-    """One slot, and the input that holds it."""
+    """One slot, and the input or batch that holds it."""
 
     input: Input
     state: InputState
     granted_at: float
-    runner: Any  # the task or the worker; None if it has not begun
-    cancelling: bool  # it was cancelled, or ran out of time, and is on its way out
-    members: int  # of a batch; 1 of what is none
-    settled: int  # of them, that have left it while it runs on
+    runner: Any  # the task or the worker; None if the code has not begun
+    cancelling: bool  # true if the input was cancelled or timed out, and has not ended yet
+    members: int  # of a batch; 1 for an input that is not a batch
+    settled: int  # members that have an outcome while the slot is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +45,27 @@ class ContainerSnapshot:
     started_at: float
     idle_since: float | None
     takes_no_more: bool
-    loop_is_blocked: bool  # by a blocking call: it gets no asynchronous inputs
+    loop_is_blocked: bool  # by a blocking call: the container gets no async inputs
     held: list[HeldSlot]  # in the order of the grants
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
-    """All times are those of the pool's clock, in seconds."""
+    """One pool.  All times are those of the pool's clock, in seconds."""
 
     name: str
     is_open: bool
     limits: Limits
     now: float
     queued: int
-    first: Input | None  # of those queued
+    first: Input | None  # the first queued input
     max_backlog: int | None
-    max_batch_size: int | None  # None unless it is batched
-    batch_due_at: float | None  # when the first batch of the queue waits for no more members
+    max_batch_size: int | None  # None unless the pool is batched
+    batch_due_at: float | None  # when the first batch of the queue stops waiting for members
     outside: int  # inputs that wait for room in the backlog
-    waiting: int  # inputs, for their next attempts
+    waiting: int  # inputs that wait for their next attempt
     next_attempt_at: float | None
-    in_line: bool  # it waits for room
+    in_line: bool  # true if the pool waits for room in the capacity
     failed_starts: int  # in a row
     start_again_at: float
     containers: list[ContainerSnapshot]
@@ -82,7 +83,7 @@ def take_snapshot(
     is_open: bool,
     in_line: bool,
 ) -> PoolSnapshot:
-    """A pool with these leaves.  Under its lock."""
+    """Return a snapshot of a pool with these leaves.  The caller holds the pool's lock."""
     first = backlog.first()
     due: float | None = None
     if batches is not None and first is not None:

@@ -1,9 +1,9 @@
-"""A pool in numbers, at one moment.
+"""Statistics: a pool in numbers, at one moment.
 
 Owns the values that `Pool.statistics` gives to users, and how they are counted from the
-pool's leaves: under the pool's lock, and so exactly.
+pool's leaves.  The pool counts under its lock, so the numbers are exact.
 
-Start at `PoolStatistics`, then `count_pool`.
+Begin at `PoolStatistics`, then `count_pool`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ from .tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class ContainerStatistics:
-    """One container at one moment.  Inputs as counts; in a batched pool, batches."""
+    """One container at one moment.
+
+    `running`, `limit`, `target` and `peak` count inputs; in a batched pool they count batches.
+    `running` is the number of slots held, including those of abandoned inputs.  `peak` is the
+    most that ran at the same time.
+    """
 
     number: int
     state: ContainerState
@@ -37,31 +42,33 @@ class ContainerStatistics:
 
 @dataclass(frozen=True, slots=True)
 class BatchStatistics:
-    """The batches of a batched pool.  Times in seconds."""
+    """The batches of a batched pool.  All times are in seconds."""
 
     max_batch_size: int
-    wait: float  # that the first member of a batch waits for others, at the most
+    wait: float  # the longest time that the first member of a batch waits for others
     running: int  # batches that hold a slot and are not abandoned
-    granted: int  # that got a slot, over all time
-    sizes: tuple[tuple[int, int], ...]  # (members, how many such batches), smallest first
-    mean_wait: float  # from the first member's coming to the grant of the slot
+    granted: int  # batches that have got a slot so far
+    sizes: tuple[tuple[int, int], ...]  # (members, number of such batches), smallest first
+    mean_wait: float  # from when the first member was queued to the grant of the slot
     longest_wait: float
 
     @property
     def mean_size(self) -> float:
-        """Members for each batch, 0 before the first one."""
+        """The mean number of members of a batch; 0 before the first batch."""
         members = sum(size * count for size, count in self.sizes)
         return members / self.granted if self.granted else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStatistics:
-    """One pool at one moment, counted under its lock and so exact.
+    """One pool at one moment.  The pool counts under its lock, so the numbers are exact.
 
-    ``accepted == queued + waiting + running - abandoned + succeeded + failed + cancelled``:
-    `waiting` inputs failed and will be tried again; `abandoned` ones have been
-    answered, and still hold a slot, or their part of a batch's.  Not accepted are the
-    `refused` ones, and those that stand `outside` until the backlog has room.
+    ``accepted == queued + waiting + running - abandoned + succeeded + failed + cancelled``.
+    These all count inputs, also in a batched pool.  `waiting` inputs failed and wait for
+    their next attempt.  `running` inputs hold a slot, or a part of the slot of their batch.
+    `abandoned` inputs are those of the running ones whose callers have an outcome.  Not
+    counted as accepted are the `refused` inputs, and the inputs that are `outside` until
+    the backlog has room.
     """
 
     name: str
@@ -77,23 +84,24 @@ class PoolStatistics:
     succeeded: int
     failed: int
     cancelled: int
-    retries: int  # attempts after the first
-    abandoned_threads: int  # of the abandoned inputs, in containers given up for it
+    retries: int  # attempts after the first of each input
+    # Slots held by abandoned inputs, or batches, in containers that were given up.
+    abandoned_threads: int
     containers: tuple[ContainerStatistics, ...]
     containers_started: int
     peak_containers: int
-    peak_inputs: int  # in one container, over all that there were; of a batched pool, batches
-    wanted_containers: int  # by the autoscaler, when it was last asked
-    busy_seconds: float  # of all slots, for as long as they were held
-    start_seconds: float  # of all containers that became ready, from their boot on
+    peak_inputs: int  # the most in one container at the same time; in a batched pool, batches
+    wanted_containers: int  # the autoscaler's latest answer
+    busy_seconds: float  # slot-seconds: the time that each slot was held, summed over all slots
+    start_seconds: float  # from boot to ready, summed over all containers that became ready
     batches: BatchStatistics | None  # None unless the pool is batched
 
 
 @dataclass(frozen=True, slots=True)
 class ClassStatistics:
-    """What a class has done in a run, over all sets of parameters.
+    """The totals of a class in one run, over all sets of parameters.
 
-    Each count is exact; they are not all of one moment.
+    Each number is exact, but the numbers are not all of the same moment.
     """
 
     name: str
@@ -102,14 +110,14 @@ class ClassStatistics:
     succeeded: int
     failed: int
     cancelled: int
-    retries: int  # attempts after the first
+    retries: int  # attempts after the first of each input
     containers_started: int
-    busy_seconds: float  # of all slots, for as long as they were held
-    start_seconds: float  # of all containers that became ready, from their boot on
+    busy_seconds: float  # slot-seconds: the time that each slot was held, summed over all slots
+    start_seconds: float  # from boot to ready, summed over all containers that became ready
 
 
 def count_class(name: str, tally: Tally) -> ClassStatistics:
-    """The statistics of a class whose sets of parameters have this tally in all."""
+    """Return the statistics of a class; `tally` is the total of its sets of parameters."""
     return ClassStatistics(
         name=name,
         accepted=tally.accepted,
@@ -119,7 +127,7 @@ def count_class(name: str, tally: Tally) -> ClassStatistics:
         cancelled=tally.cancelled,
         retries=tally.retries,
         containers_started=tally.starts,
-        # Adding and subtracting leaves tiny errors.
+        # Adding and subtracting leaves small rounding errors, which may be negative.
         busy_seconds=max(0.0, tally.busy_seconds),
         start_seconds=tally.start_seconds,
     )
@@ -135,7 +143,7 @@ def count_pool(
     tally: Tally,
     now: float,
 ) -> PoolStatistics:
-    """The statistics of a pool with these leaves.  Under its lock."""
+    """Return the statistics of a pool with these leaves.  The caller holds the pool's lock."""
     running, abandoned = fleet.running, len(endings.abandoned)
     if options.batching is not None:
         members = [
@@ -180,7 +188,7 @@ def count_pool(
 
 
 def count_kept(kept: Kept, now: float) -> PoolStatistics | None:
-    """The statistics of a key whose pool is gone; None if it never had one."""
+    """Return the statistics of a key whose pool is gone; None if the key never had a pool."""
     options = kept.options
     if options is None:
         return None

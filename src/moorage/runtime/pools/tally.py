@@ -1,10 +1,10 @@
-"""The tally: what one function, or one set of parameters, has done so far.
+"""The tally: the counters of one function, or of one class with one set of parameters.
 
-Owns the counters that only grow.  A run keeps the tally of each key, so that it outlives
-the pools of that key, and no count goes back when a pool is dropped.  Each pool guards the
-tally with its own lock; of one key there is one pool at a time.
+Owns the counters that only grow.  A run keeps the tally of each key, so that the tally
+outlives the pools of that key, and no count goes back when a pool is dropped.  Each pool
+guards the tally with the pool's lock; a key has one pool at a time.
 
-Start at `Tally.settled`.
+Begin at `Tally.settled`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ..outcome import Failure, Outcome, Value
 
 
 class Tally:
-    """Counters.
+    """Counters, all cumulative.
 
     Invariant: ``accepted == queued + waiting + running - abandoned + succeeded + failed +
-    cancelled``, with what is queued, waiting, running and abandoned now.
+    cancelled``, where queued, waiting, running and abandoned are the numbers at present.
     """
 
     __slots__ = (
@@ -46,22 +46,23 @@ class Tally:
         self.succeeded: int = 0
         self.failed: int = 0
         self.cancelled: int = 0
-        self.retries: int = 0  # attempts after the first
-        self.granted: int = 0  # slots
-        # The integral of the slots held over time, in seconds, is this plus the
-        # number of slots held times the present time.
+        self.retries: int = 0  # attempts after the first of each input
+        self.granted: int = 0  # slots granted: to inputs, or to batches in a batched pool
+        # In seconds.  The integral over time of the held slots is this value plus the number
+        # of slots held now times the present time: each grant subtracts its time, and each
+        # release adds its time.
         self.busy_seconds: float = 0.0
-        self.numbers: int = 0  # containers that were made; the last one's number
+        self.numbers: int = 0  # containers made so far: the number of the latest one
         self.starts: int = 0  # containers that became ready
-        self.start_seconds: float = 0.0  # that those took to start, in all
+        self.start_seconds: float = 0.0  # the seconds from boot to ready, summed over `starts`
         self.peak_containers: int = 0
-        self.peak_inputs: int = 0  # in one container that has stopped
-        self.batches: dict[int, int] = {}  # how many batches there were of each size
-        self.batch_wait: float = 0.0  # seconds from the first member to the grant: their sum
+        self.peak_inputs: int = 0  # the most at once in one container that has stopped
+        self.batches: dict[int, int] = {}  # size of batches -> number of batches
+        self.batch_wait: float = 0.0  # seconds from first member to grant, summed over batches
         self.longest_batch_wait: float = 0.0
 
     def settled(self, outcome: Outcome) -> None:
-        """Count one input that has its outcome."""
+        """Count one input that got its final outcome."""
         if type(outcome) is Value:
             self.succeeded += 1
         elif type(outcome) is Failure:
@@ -71,25 +72,25 @@ class Tally:
 
     @property
     def unsettled(self) -> int:
-        """Accepted inputs without an outcome."""
+        """The number of accepted inputs without a final outcome."""
         return self.accepted - self.succeeded - self.failed - self.cancelled
 
     def batch_granted(self, size: int, waited: float) -> None:
-        """Count a batch of `size` members whose first one waited for `waited` seconds."""
+        """Count a batch of `size` members whose first member waited `waited` seconds."""
         self.batches[size] = self.batches.get(size, 0) + 1
         self.batch_wait += waited
         if waited > self.longest_batch_wait:
             self.longest_batch_wait = waited
 
     def add(self, other: Tally) -> None:
-        """Count what `other` has counted too; for totals over several keys."""
+        """Add the counts of `other` to these, for totals over several keys."""
         self._count(other, 1)
         self.peak_containers = max(self.peak_containers, other.peak_containers)
         self.peak_inputs = max(self.peak_inputs, other.peak_inputs)
         self.longest_batch_wait = max(self.longest_batch_wait, other.longest_batch_wait)
 
     def subtract(self, other: Tally) -> None:
-        """Take an `add` back.  The peaks stay."""
+        """Undo an `add`.  The peaks stay."""
         self._count(other, -1)
 
     def _count(self, other: Tally, sign: int) -> None:
@@ -100,7 +101,7 @@ class Tally:
             if left:
                 self.batches[size] = left
             else:
-                self.batches.pop(size, None)  # there was none of this size
+                self.batches.pop(size, None)  # no batch of this size is left
 
     def __repr__(self) -> str:
         return (

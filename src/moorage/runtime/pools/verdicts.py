@@ -1,7 +1,9 @@
-"""Verdicts: what callers are told that the user's code did not say.
+"""Verdicts: the outcomes that come from the pool, not from the user's code.
 
-Owns the outcomes that a pool makes up: of cancels, of the three clocks, and of a full
-backlog, each with what to write instead.  Pure.
+Owns the outcomes of cancels, of the three time limits and of failed starts, and the error of a
+full backlog.  Each message says what to write instead.  Pure: the pool calls these functions.
+
+Begin at `ran_out`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ LOST: Final = Cancelled("the input did not end before its container did")
 
 
 def full(name: str, most: int | None, queued: int, count: int) -> ResourceExhaustedError:
-    """A submission is refused, for the backlog has no room for it."""
+    """Return the error of a submission that is refused because the backlog is full."""
     wanted = "one more" if count == 1 else f"{count} more at once"
     return ResourceExhaustedError(
         f"{queued} of at most {most} inputs wait for a slot of {name}, which leaves no room for "
@@ -29,7 +31,7 @@ def full(name: str, most: int | None, queued: int, count: int) -> ResourceExhaus
 
 
 def ran_out(name: str, timeout: float) -> Failure:
-    """An input ran for longer than its timeout."""
+    """Return the failure of an input that ran for longer than its timeout."""
     return shared(
         FunctionTimeoutError(
             f"an input of {name} ran for longer than its timeout of {timeout:g} s; "
@@ -39,7 +41,7 @@ def ran_out(name: str, timeout: float) -> Failure:
 
 
 def waited_too_long(name: str, timeout: float) -> Failure:
-    """An input was queued for longer than its queue_timeout."""
+    """Return the failure of an input that was queued for longer than its queue_timeout."""
     return shared(
         QueueTimeoutError(
             f"an input of {name} got no slot within its queue_timeout of {timeout:g} s, and did "
@@ -50,7 +52,7 @@ def waited_too_long(name: str, timeout: float) -> Failure:
 
 
 def started_too_slowly(name: str, timeout: float) -> Failure:
-    """A container that inputs waited for did not start in time."""
+    """Return the failure of inputs whose container did not start in time."""
     return shared(
         FunctionTimeoutError(
             f"a container of {name} took longer to start than its startup_timeout of "
@@ -60,7 +62,7 @@ def started_too_slowly(name: str, timeout: float) -> Failure:
 
 
 def shared(error: BaseException) -> Failure:
-    """The failure of several inputs by one error."""
+    """Return a failure by `error` that several inputs may share."""
     failure = Failure(error)
     failure.shared = True
     return failure
