@@ -38,9 +38,9 @@ from ...exception import ExecutionError
 from .. import forking
 from ..background import let_go, log
 from ..clocks.clock import Clock, Waiter, acquire_in_turns, acquire_within
-from ..containers.container import Container, ContainerFactory, ContainerState, Effect
+from ..containers.container import Container, ContainerFactory, ContainerState
 from ..context import running_input
-from ..effects import Around, carry_out
+from ..effects import Around, Effect, carry_out
 from ..input import IllegalMove, Input, InputState
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..real import Real
@@ -484,13 +484,13 @@ class Pool:
         )
 
     @uninterruptible
-    def snapshot(self, patience: float) -> PoolSnapshot | None:
+    def snapshot(self, lock_timeout: float) -> PoolSnapshot | None:
         """Return the pool's state for people to read; None if the lock stays taken.
 
-        The wait for the lock lasts at most `patience` seconds, because a signal handler may
+        The wait for the lock lasts at most `lock_timeout` seconds, because a signal handler may
         call this method in the very thread that holds the lock.
         """
-        if not acquire_within(self.lock, patience):
+        if not acquire_within(self.lock, lock_timeout):
             return None
         try:
             return take_snapshot(
