@@ -127,6 +127,9 @@ def is_written_in_a_class(function: object) -> bool:
 
 def parameters_beside_self(function: Callable[..., object]) -> list[str]:
     """Return the names of the parameters that a caller gives."""
+    static: Callable[..., object] | None = getattr(function, "_moorage_static", None)
+    if static is not None:  # below @staticmethod: it takes no instance
+        return list(Real.signature(static).parameters)
     names = list(Real.signature(function).parameters)
     return names[1:] if names and is_written_in_a_class(function) else names
 

@@ -24,8 +24,9 @@ from typing import (
 )
 
 from .. import config
-from ..exception import InvalidArgumentsError, InvalidError, InvalidUseError
+from ..exception import InvalidArgumentsError, InvalidError
 from .marks import Marks, name_of
+from .static_methods import taking_instance
 
 if TYPE_CHECKING:
     # The type of ``obj.method``.  At run time a layer above this folder makes it, through
@@ -187,13 +188,10 @@ def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, 
     if not callable(obj) and not (obj is None and config.strict):
         raise InvalidError(
             f"{decorator} decorates a function, a method or a class, got {obj!r}; "
-            f"write @moorage.{decorator}(...) above a def, and below @staticmethod and the like"
+            f"write @moorage.{decorator}(...) above a def"
         )
-    if isinstance(obj, staticmethod):
-        raise InvalidUseError(
-            f"{decorator} decorates a method of the instance, got the static {name_of(obj)}; "
-            "take @staticmethod away and give it self"
-        )
+    if isinstance(obj, staticmethod):  # accepted, as in Modal
+        return PartialFunction(taking_instance(obj), Marks(**changes))
     return PartialFunction(obj, Marks(**changes))
 
 

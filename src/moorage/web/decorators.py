@@ -14,7 +14,7 @@ from typing import Any, Literal, Never
 
 from .. import config
 from ..declaring.marks import Web, name_of, parameters_beside_self, positional_arguments
-from ..declaring.partial import PartialFunction, WebDecorator, mark, refuse_class
+from ..declaring.partial import WebDecorator, mark, refuse_class
 from ..exception import (
     DeprecationError,
     InvalidArgumentsError,
@@ -197,7 +197,7 @@ def _app_mark(
     def decorate(obj: Any) -> Any:
         refuse_class(kind, obj)
         marked = mark(kind, obj, web=web)
-        raw: Callable[..., object] = obj.raw if isinstance(obj, PartialFunction) else obj
+        raw: Callable[..., object] = marked.raw
         if Real.iscoroutinefunction(raw):
             raise InvalidError(
                 f"{kind} decorates a plain function that makes the application, got the "
