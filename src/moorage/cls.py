@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Unpack, cast
 
 from . import config
+from .advice import CALLS, of_function
 from .declaring.declarations import Declarations
 from .declaring.marks import REQUIRED, Concurrency
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
@@ -643,6 +644,7 @@ class Obj:
 _OF_METHODS: Final = frozenset(
     {"autoscaler", "get_current_stats", "statistics"}
     | {"with_batching", "with_concurrency", "with_options"}
+    | CALLS
 )
 
 
@@ -655,6 +657,8 @@ def _where(declared: Declarations, name: str) -> str:
         return f"write {obj}.{name}(...) on an instance, which has the pool"
     called = "" if name == "autoscaler" else "()"
     method = next(iter(declared.methods), "method")
+    if name in CALLS:
+        return of_function(f"{obj}.{method}", name, ()) or f"write {obj}.{method}.{name}(...)"
     return f"write {obj}.{method}.{name}{called}, for the methods of an instance share its pool"
 
 

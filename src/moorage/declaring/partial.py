@@ -24,6 +24,7 @@ from typing import (
 )
 
 from .. import config
+from ..advice import CALLS, of_function
 from ..exception import InvalidArgumentsError, InvalidError
 from .marks import Marks, name_of
 from .static_methods import taking_instance
@@ -83,11 +84,14 @@ class PartialFunction(Generic[P, R_co, O_co]):
             )
 
         def __getattr__(self, name):
-            if name in ("remote", "map", "spawn", "remote_gen", "local"):
+            if name in CALLS or name == "local":
                 if self.is_static:
                     raise AttributeError(self._not_seen(f"has no .{name}"))
                 if self.marks.is_method:
-                    instead = f"make an instance first: MyClass().{self.__name__}.{name}(...)"
+                    way = of_function(f"MyClass().{self.__name__}", name, ()) or (
+                        f"write MyClass().{self.__name__}.{name}(...)"
+                    )
+                    instead = f"make an instance first: {way.removeprefix('write ')}"
                 else:
                     instead = "put @app.function() above its other decorators"
                 raise AttributeError(f"{self.__name__} has no .{name} yet; {instead}")
