@@ -192,9 +192,9 @@ def test_names_of_other_frameworks_on_an_app():
 
 
 def test_marked_functions_know_the_words_too():
+    partial = moorage.method()(lambda self: 1)
+    partial.__name__ = "m"
     with pytest.raises(AttributeError, match=r"make an instance first: MyClass\(\).m.spawn"):
-        partial = moorage.method()(lambda self: 1)
-        partial.__name__ = "m"
         partial.submit
 
 
