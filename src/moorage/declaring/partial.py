@@ -131,8 +131,9 @@ class BatchDecorator(Protocol):
     that the function takes.
     """
 
+    # Above another decorator, such as `concurrent`: the function still takes and gives lists.
     @overload
-    def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
+    def __call__(self, obj: PartialFunction[P, list[R], O], /) -> PartialFunction[..., R, O]: ...
     @overload
     def __call__(
         self, obj: Callable[..., Coroutine[Any, Any, list[R]]], /
