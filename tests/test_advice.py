@@ -1,5 +1,7 @@
 """Advice in errors: it keeps the number that the user gave, and knows other libraries' words."""
 
+import copy
+
 import pytest
 
 import moorage
@@ -216,3 +218,8 @@ def test_no_advice_names_a_word_that_is_there():
     for words, _ in advice._OF_APP:
         for word in words:
             assert not hasattr(App, word), word
+
+
+def test_a_copy_is_made_before_its_attributes_are_there():
+    assert copy.copy(f).remote is not None
+    assert copy.copy(app).name == "advice"

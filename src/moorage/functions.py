@@ -622,10 +622,12 @@ class Function(Generic[P, R_co, O_co]):
                     f"{self._shown} has no {name}, which is a page of Modal's cloud; "
                     "write .statistics() for its counts"
                 )
-            owner, _, last = self.__name__.rpartition(".")
-            instead = of_function(f"{owner}(...).{last}" if owner else last, name, dir(Function))
-            if instead:
-                raise no_attribute(self._shown, name, instead)
+            if not name.startswith("_"):  # not for a copy, whose own attributes are not there yet
+                owner, _, last = self.__name__.rpartition(".")
+                function = f"{owner}(...).{last}" if owner else last
+                instead = of_function(function, name, dir(Function))
+                if instead:
+                    raise no_attribute(self._shown, name, instead)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _forget_found(self) -> None:
