@@ -32,12 +32,20 @@ ROWS = [
 ]
 # Files beside the folders belong to three rows by their names; all others are "cloud".
 BESIDE = {
-    "runtime": {"account_types", "arguments", "config", "exception", "frames", "with_aio"},
+    "runtime": {
+        "account_types",
+        "advice",
+        "arguments",
+        "config",
+        "exception",
+        "frames",
+        "with_aio",
+    },
     "surface": {
         *("__init__", "app", "as_modal", "cls", "experimental", "functions", "output"),
         *("partial_function", "runner", "simulate"),
     },
-    "testing": {"pytest_plugin"},
+    "testing": {"mypy_plugin", "pytest_plugin"},
 }
 
 
@@ -66,6 +74,8 @@ THIRD_PARTY = {"anyio", "typing_extensions"}
 LAZY_THIRD_PARTY = {"anyio", "trio"}
 # Those that only pytest's plugin imports.
 FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
+# The plugin that mypy imports.
+FOR_MYPY = {"mypy_plugin"}
 
 # Who may read time or wait with a limit.
 TIME_OWNERS = {
@@ -193,6 +203,7 @@ def test_nothing_but_the_standard_library_and_two_packages_is_imported(name):
     for package, in_function in imports_of(name).others:
         allowed = THIRD_PARTY | (LAZY_THIRD_PARTY if in_function else set())
         allowed |= {"pytest"} if name in FOR_PYTEST else set()
+        allowed |= {"mypy"} if name in FOR_MYPY else set()
         assert package in sys.stdlib_module_names or package in allowed
 
 

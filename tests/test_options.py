@@ -47,7 +47,7 @@ def ready(function):
         (lambda f, o: moorage.concurrent(wait_ms=4), r"@moorage\.batched\(.*beside it"),
         (lambda f, o: moorage.concurrent(max_containers=4), r"@app\.function\(max_containers="),
         (lambda f, o: moorage.batched(queue_timeout=4), r"@app\.function\(queue_timeout="),
-        (lambda f, o: f.with_options(max_batch_size=4), r"\.with_batching\(max_batch_size=8"),
+        (lambda f, o: f.with_options(max_batch_size=4), r"\.with_batching\(max_batch_size=4"),
         (lambda f, o: f.with_options(wait_ms=4), r"\.with_batching\("),
         (lambda f, o: f.with_options(target_inputs=4), r"\.with_concurrency\("),
         (lambda f, o: f.with_options(max_inputs=4), r"\.with_concurrency\("),

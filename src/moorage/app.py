@@ -27,6 +27,7 @@ from typing import (
 )
 
 from . import config
+from .advice import no_attribute, of_app
 from .arguments import check_name
 from .cls import Cls
 from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
@@ -311,7 +312,7 @@ class App:
             InvalidError: if an argument is wrong, or the decorated object is not a function.
         """
         if args:
-            raise positional_arguments("app.function", args[0], "@app.function()")
+            raise positional_arguments("app.function", args, "@app.function()")
         shared: dict[str, Any] = {
             "min_containers": min_containers,
             "max_containers": max_containers,
@@ -469,7 +470,7 @@ class App:
                 ``concurrent``, which belongs on the class.
         """
         if args:
-            raise positional_arguments("app.cls", args[0], "@app.cls()")
+            raise positional_arguments("app.cls", args, "@app.cls()")
         shared: dict[str, Any] = {
             "min_containers": min_containers,
             "max_containers": max_containers,
@@ -597,7 +598,7 @@ class App:
             InvalidError: if the name is taken, or the decorated object is not a function.
         """
         if args:
-            raise positional_arguments("app.local_entrypoint", args[0], "@app.local_entrypoint()")
+            raise positional_arguments("app.local_entrypoint", args, "@app.local_entrypoint()")
         if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f'name must be a string, got {name!r}; write name="main"')
 
@@ -800,6 +801,9 @@ class App:
                     f"App has no {name}, which is a page of Modal's cloud; "
                     "write f.statistics() for the counts of a function"
                 )
+            instead = of_app(name, dir(App))
+            if instead:
+                raise no_attribute("App", name, instead)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Unpack, cast
 
 from . import config
+from .advice import CALLS, of_function
 from .declaring.declarations import Declarations
 from .declaring.marks import REQUIRED, Concurrency
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
@@ -36,6 +37,7 @@ from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target
 from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
+from .serialize.constructor_arguments import check_constructor_arguments
 from .types import FunctionAutoscalerSettings
 from .with_aio import FunctionWithAio, MethodWithAio
 
@@ -123,7 +125,9 @@ class Cls:
 
         Raises:
             TypeError: if the arguments do not fit the parameters.  In strict mode, and for a
-                class that is looked up by name, this is raised at the first use.
+                class that is looked up by name, this is raised at the first use.  Also raised,
+                in strict mode, if an argument does not pickle.
+            ValueError: in strict mode, if an argument does not pickle, as a lambda.
         """
         if not config.strict and "_find" not in self.__dict__:
             try:
@@ -131,6 +135,11 @@ class Cls:
             except Error as error:
                 raise without_our_frames(error)
             return Obj(self, Values(self, args, kwargs, values=values))
+        if config.strict:
+            try:
+                check_constructor_arguments(self.__name__, args, kwargs)
+            except Error as error:
+                raise without_our_frames(error)
         return Obj(self, Values(self, args, kwargs))
 
     # -- other options ----------------------------------------------------------
@@ -393,14 +402,16 @@ class Values:
         if found is not None:
             return found
         declared = self.cls._declared
-        identity: Hashable = (declared, tuple((n, identity_of(v)) for n, v in values.items()))
-        if declared.init is not None:
-            identity = (
-                declared,
-                tuple(identity_of(value) for value in self.args),
-                tuple((name, identity_of(self.kwargs[name])) for name in sorted(self.kwargs)),
-            )
+        identity: Hashable
         try:
+            if declared.init is None:
+                identity = (declared, tuple((n, identity_of(v)) for n, v in values.items()))
+            else:
+                identity = (
+                    declared,
+                    tuple(identity_of(value) for value in self.args),
+                    tuple((name, identity_of(self.kwargs[name])) for name in sorted(self.kwargs)),
+                )
             hash(identity)
         except TypeError:
             identity = object()  # values that cannot be hashed get a pool of their own
@@ -633,6 +644,7 @@ class Obj:
 _OF_METHODS: Final = frozenset(
     {"autoscaler", "get_current_stats", "statistics"}
     | {"with_batching", "with_concurrency", "with_options"}
+    | CALLS
 )
 
 
@@ -645,6 +657,8 @@ def _where(declared: Declarations, name: str) -> str:
         return f"write {obj}.{name}(...) on an instance, which has the pool"
     called = "" if name == "autoscaler" else "()"
     method = next(iter(declared.methods), "method")
+    if name in CALLS:
+        return of_function(f"{obj}.{method}", name, ()) or f"write {obj}.{method}.{name}(...)"
     return f"write {obj}.{method}.{name}{called}, for the methods of an instance share its pool"
 
 

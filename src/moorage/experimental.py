@@ -94,7 +94,7 @@ def stop_fetching_inputs() -> None:
 def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
     """The old place of ``moorage.clustered``: works with a warning, also in strict mode."""
     if args:
-        raise positional_arguments("experimental.clustered", args[0], "@moorage.clustered(size=2)")
+        raise positional_arguments("experimental.clustered", args, "@moorage.clustered(size=2)")
     warn(
         "experimental.clustered is moorage.clustered now; write @moorage.clustered(size=...)",
         DeprecationError,

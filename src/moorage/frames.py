@@ -17,6 +17,14 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, cast
 
+from .advice import (
+    ABSENT,
+    batched_numbers,
+    concurrent_numbers,
+    for_keyword,
+    for_positions,
+    shown,
+)
 from .exception import DeprecationError, Error, InvalidArgumentsError
 from .runtime.outcome import PACKAGE, user_frames
 from .runtime.real import Real
@@ -100,7 +108,7 @@ def wrong_arguments(
     named = [n for n, p in parameters.items() if p.kind in _NAMED and n != "self"]
     for key in kwargs:
         if key not in parameters:
-            return unknown_keyword(name, key, named, unknown)
+            return unknown_keyword(name, key, named, unknown, kwargs[key])
     required = [n for n in named if parameters[n].default is inspect.Parameter.empty]
     written = f"{name}({', '.join(f'{n}=...' for n in required or named)})"
     given = args[1:] if next(iter(parameters), "") == "self" else args
@@ -111,8 +119,9 @@ def wrong_arguments(
                 f"{name} was written without its parentheses above {shown}; write "
                 f"@{'' if name.startswith('app.') else 'moorage.'}{written}"
             )
+        instead = for_positions(name, given, kwargs, named, required)
         return InvalidArgumentsError(
-            f"{name} takes keywords only, got {given[0]!r}; write {written}"
+            f"{name} takes keywords only, got {given[0]!r}; write {instead}"
         )
     missing = [n for n in required if n not in kwargs]
     if missing and len(given) < len(required):
@@ -127,24 +136,23 @@ _NAMED: Final = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR
 
 
 def unknown_keyword(
-    where: str, name: str, known: Iterable[str], instead: str = ""
+    where: str, name: str, known: Iterable[str], instead: str = "", value: object = ABSENT
 ) -> InvalidArgumentsError:
     """Return the error for an unknown keyword argument.
 
-    Its advice is the first of these: where the argument belongs, a similar name among `known`,
-    `instead`, all names in `known`.
+    Its advice is the first of these: where the argument belongs, this library's word for another
+    library's, a similar name among `known`, `instead`, all names in `known`.  The advice keeps
+    `value`.
     """
     names = [n for n in known if n not in ("self", "args", "old_names")]
     near = difflib.get_close_matches(name, names, 1)
-    elsewhere = _place_of(where, name)
-    if elsewhere:
-        advice = elsewhere
+    advice = _place_of(where, name, value) or for_keyword(where, name, value)
+    if advice:
+        pass
     elif near:
-        advice = f"write {near[0]}=..."
+        advice = f"write {near[0]}={shown(value)}"
     elif instead:
         advice = instead
-    elif "concurren" in name and "max_inputs" not in names[:2]:
-        advice = f"write @moorage.concurrent(max_inputs=10) below @{where}()"
     elif names:
         advice = f"write one of {', '.join(sorted(names))}"
     else:
@@ -172,14 +180,10 @@ _OPTIONS: Final = (
     "max_backlog",
     "on_full",
 )
-_NUMBERS: Final = {
-    "concurrent": "max_inputs=10, target_inputs=8",
-    "batched": "max_batch_size=8, wait_ms=50",
-}
 _CHANGES: Final = {"concurrent": "with_concurrency", "batched": "with_batching"}
 
 
-def _place_of(where: str, name: str) -> str:
+def _place_of(where: str, name: str, value: object) -> str:
     """Return the advice for a keyword that belongs elsewhere than to `where`; "" if none."""
     is_change = where.startswith(("with_", "update"))
     decorator = _DECORATORS.get(name)
@@ -188,15 +192,19 @@ def _place_of(where: str, name: str) -> str:
     if decorator is None:
         if name not in _OPTIONS or where not in (*_DECORATORS.values(), *_CHANGES.values()):
             return ""
+        given = f"{name}={shown(value)}"
         if not is_change:
-            return f"write @app.function({name}=...) above it, or @app.cls({name}=...) of a class"
+            return f"write @app.function({given}) above it, or @app.cls({given}) of a class"
         method = "update_autoscaler" if name == "min_containers" else "with_options"
-        return f"write .{method}({name}=...)"
-    numbers = _NUMBERS[decorator]
+        return f"write .{method}({given})"
+    if decorator == "concurrent":
+        numbers = concurrent_numbers(**{name: value})
+    else:
+        numbers = batched_numbers(**{name if name == "wait_ms" else "max_batch_size": value})
     if is_change:
         change = f".{_CHANGES[decorator]}({numbers})"
         return f"write {change} on a function or a class, which makes one with its own containers"
-    if where not in ("app.function", "app.cls", "method", *_NUMBERS):
+    if where not in ("app.function", "app.cls", "method", *_CHANGES):
         return ""
     at = f"below @{where}()" if where.startswith("app.") else "beside it"
     if decorator == "batched" and where == "app.cls":

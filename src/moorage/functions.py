@@ -31,6 +31,7 @@ from typing import (
 )
 
 from . import config
+from .advice import no_attribute, of_function
 from .calling.function_call import FunctionCall as FunctionCall
 from .calling.maps import MapCall
 from .calling.waited import written
@@ -622,6 +623,12 @@ class Function(Generic[P, R_co, O_co]):
                     f"{self._shown} has no {name}, which is a page of Modal's cloud; "
                     "write .statistics() for its counts"
                 )
+            if not name.startswith("_"):  # not for a copy, whose own attributes are not there yet
+                owner, _, last = self.__name__.rpartition(".")
+                function = f"{owner}(...).{last}" if owner else last
+                instead = of_function(function, name, dir(Function))
+                if instead:
+                    raise no_attribute(self._shown, name, instead)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _forget_found(self) -> None:

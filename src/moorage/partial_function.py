@@ -65,7 +65,13 @@ def concurrent(
             exceeds `max_inputs`.
     """
     if args:
-        raise positional_arguments("concurrent", args[0], "@moorage.concurrent(max_inputs=10)")
+        raise positional_arguments(
+            "concurrent",
+            args,
+            "@moorage.concurrent(max_inputs=10)",
+            max_inputs=max_inputs,
+            target_inputs=target_inputs,
+        )
     marked = Concurrency(max_inputs, target_inputs).checked()
 
     @hide_our_frames
@@ -95,7 +101,7 @@ def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
     """
     if args:
         raise positional_arguments(
-            "batched", args[0], "@moorage.batched(max_batch_size=8, wait_ms=50)"
+            "batched", args, "@moorage.batched(max_batch_size=8, wait_ms=50)"
         )
     batching = checked_batching(max_batch_size, wait_ms)
 
@@ -119,7 +125,7 @@ def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
         InvalidError: if the decorated object is a class, or a lifecycle hook.
     """
     if args:
-        raise positional_arguments("method", args[0], "@moorage.method()")
+        raise positional_arguments("method", args, "@moorage.method()")
 
     @hide_our_frames
     def decorate(obj: Any) -> Any:
@@ -141,7 +147,7 @@ def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
         InvalidError: if the decorated object is a class, or a method for callers.
     """
     if args:
-        raise positional_arguments("enter", args[0], "@moorage.enter()")
+        raise positional_arguments("enter", args, "@moorage.enter()")
 
     @hide_our_frames
     def decorate(obj: Any) -> Any:
@@ -163,7 +169,7 @@ def exit(*args: Never) -> Callable[[F], F]:
         InvalidError: if the decorated object is a class, or a method for callers.
     """
     if args:
-        raise positional_arguments("exit", args[0], "@moorage.exit()")
+        raise positional_arguments("exit", args, "@moorage.exit()")
 
     @hide_our_frames
     def decorate(obj: Any) -> Any:
@@ -185,7 +191,7 @@ def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
         InvalidError: if `size` is below 1.
     """
     if args:
-        raise positional_arguments("clustered", args[0], "@moorage.clustered(size=2)")
+        raise positional_arguments("clustered", args, "@moorage.clustered(size=2)")
     if size <= 0:
         raise InvalidError(f"the cluster size must be 1 or more, got {size!r}; write size=1")
 
@@ -204,7 +210,7 @@ def sessioned(*args: Never) -> Decorator:
         InvalidError: on anything but a class.  A class is marked, without effect.
     """
     if args:
-        raise positional_arguments("sessioned", args[0], "@moorage.sessioned()")
+        raise positional_arguments("sessioned", args, "@moorage.sessioned()")
 
     @hide_our_frames
     def decorate(obj: Any) -> Any:

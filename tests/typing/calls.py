@@ -157,6 +157,13 @@ async def lengths(words: list[str]) -> list[int]:
     return [len(word) for word in words]
 
 
+@app.function()
+@moorage.batched(max_batch_size=8, wait_ms=50)
+@moorage.concurrent(max_inputs=4)
+async def above(words: list[str]) -> list[int]:
+    return [len(word) for word in words]
+
+
 @app.cls()
 class Embedder:
     @moorage.batched(max_batch_size=8, wait_ms=50)
@@ -179,6 +186,9 @@ def served() -> object:
 async def batches() -> None:
     assert_type(lengths.remote("a"), int)
     assert_type(list(lengths.map(["a"])), list[int])
+    assert_type(above.remote("a"), int)
+    assert_type(above.remote(words="a"), int)
+    drop(assert_type(above.local(["a"]), Coroutine[Any, Any, list[int]]))
     drop(assert_type(lengths.local(["a"]), Coroutine[Any, Any, list[int]]))
     assert_type(Embedder().embed.remote("a"), float)
     assert_type(Embedder().embed.local(["a"]), list[float])

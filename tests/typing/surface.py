@@ -334,9 +334,8 @@ async def methods() -> None:
     assert_type(model.helper(1), int)
     assert_type(Own("a", depth=2).m.remote(1), str)
     assert_type(Bare().m.remote(1), str)
-    # mypy does not look for `dataclass_transform` at a method, and so knows the
-    # constructor only of a class under `concurrent`.
-    assert_type(Parameterized(k=1).m.remote(1), str)  # type: ignore[call-arg]
+    # mypy knows the constructor from moorage.mypy_plugin; of a class under `concurrent` without.
+    assert_type(Parameterized(k=1).m.remote(1), str)
 
 
 def hooks(model: Model) -> None:
@@ -357,7 +356,8 @@ def refused_methods(model: Model) -> None:
     Model(k=1, j=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Model(k=1, loaded=b"")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Own(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    Parameterized(k="a")  # type: ignore[call-arg]  # pyright: ignore[reportArgumentType]
+    Parameterized(j=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Parameterized(k="a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Bare(k=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 

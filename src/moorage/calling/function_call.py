@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast, overload
 
 from .. import config
+from ..advice import no_attribute, of_call
 from ..call_graph import InputInfo, InputStatus
 from ..exception import (
     Error,
@@ -624,6 +625,14 @@ class FunctionCall(Generic[R_co]):
             f"no call {shown!r} was spawned in this process; "
             "keep the FunctionCall, or its object_id, that spawn() gives"
         )
+
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they refuse such a name
+
+        def __getattr__(self, name):
+            instead = of_call(name, dir(FunctionCall))
+            if instead:
+                raise no_attribute("FunctionCall", name, instead)
+            raise AttributeError(f"'FunctionCall' object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         if self._pool is None:

@@ -8,11 +8,12 @@ Begin at `Marks`, then `Concurrency`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from .. import config
+from ..advice import for_positions
 from ..arguments import meant
 from ..exception import InvalidArgumentsError, InvalidError
 from ..runtime.real import Real
@@ -127,6 +128,9 @@ def is_written_in_a_class(function: object) -> bool:
 
 def parameters_beside_self(function: Callable[..., object]) -> list[str]:
     """Return the names of the parameters that a caller gives."""
+    static: Callable[..., object] | None = getattr(function, "_moorage_static", None)
+    if static is not None:  # below @staticmethod: it takes no instance
+        return list(Real.signature(static).parameters)
     names = list(Real.signature(function).parameters)
     return names[1:] if names and is_written_in_a_class(function) else names
 
@@ -136,12 +140,23 @@ def name_of(obj: object) -> str:
     return str(getattr(obj, "__name__", obj))
 
 
-def positional_arguments(name: str, got: object, instead: str) -> InvalidArgumentsError:
-    """Return the error for a decorator that takes keywords only and was given `got`."""
+def positional_arguments(
+    name: str, given: Sequence[object], instead: str, **keywords: object
+) -> InvalidArgumentsError:
+    """Return the error for a decorator that takes keywords only and was given `given`.
+
+    `instead` is what to write if a function was given, or values that are not recognized.
+    """
+    got = given[0]
     if callable(got):
         return InvalidArgumentsError(
             f"{name} was written without its parentheses above {name_of(got)}; write {instead}"
         )
+    named = {keyword: value for keyword, value in keywords.items() if value is not None}
+    if name in ("app.function", "app.cls", "concurrent"):
+        instead = for_positions(name, given, named, ("max_inputs", "target_inputs"), ())
+    elif name == "fastapi_endpoint":
+        instead = for_positions(name, given, {}, ("method",), ())
     return InvalidArgumentsError(f"{name} takes keywords only, got {got!r}; write {instead}")
 
 

@@ -410,8 +410,7 @@ def accept_old_names(
                     f"{where} takes no min_containers, got {value!r}; write "
                     f"update_autoscaler(min_containers={value!r}) on what it returns"
                 )
-            instead = "write .with_concurrency(max_inputs=10)" if "concurren" in name else ""
-            raise unknown_keyword(where, name, known(), instead if where == "with_options" else "")
+            raise unknown_keyword(where, name, known(), value=value)
         if config.strict:
             raise DeprecationError(message)
         warn(message, DeprecationError)

@@ -24,8 +24,10 @@ from typing import (
 )
 
 from .. import config
-from ..exception import InvalidArgumentsError, InvalidError, InvalidUseError
+from ..advice import CALLS, of_function
+from ..exception import InvalidArgumentsError, InvalidError
 from .marks import Marks, name_of
+from .static_methods import taking_instance
 
 if TYPE_CHECKING:
     # The type of ``obj.method``.  At run time a layer above this folder makes it, through
@@ -82,11 +84,14 @@ class PartialFunction(Generic[P, R_co, O_co]):
             )
 
         def __getattr__(self, name):
-            if name in ("remote", "map", "spawn", "remote_gen", "local"):
+            if name in CALLS or name == "local":
                 if self.is_static:
                     raise AttributeError(self._not_seen(f"has no .{name}"))
                 if self.marks.is_method:
-                    instead = f"make an instance first: MyClass().{self.__name__}.{name}(...)"
+                    way = of_function(f"MyClass().{self.__name__}", name, ()) or (
+                        f"write MyClass().{self.__name__}.{name}(...)"
+                    )
+                    instead = f"make an instance first: {way.removeprefix('write ')}"
                 else:
                     instead = "put @app.function() above its other decorators"
                 raise AttributeError(f"{self.__name__} has no .{name} yet; {instead}")
@@ -126,8 +131,9 @@ class BatchDecorator(Protocol):
     that the function takes.
     """
 
+    # Above another decorator, such as `concurrent`: the function still takes and gives lists.
     @overload
-    def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
+    def __call__(self, obj: PartialFunction[P, list[R], O], /) -> PartialFunction[..., R, O]: ...
     @overload
     def __call__(
         self, obj: Callable[..., Coroutine[Any, Any, list[R]]], /
@@ -187,13 +193,10 @@ def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, 
     if not callable(obj) and not (obj is None and config.strict):
         raise InvalidError(
             f"{decorator} decorates a function, a method or a class, got {obj!r}; "
-            f"write @moorage.{decorator}(...) above a def, and below @staticmethod and the like"
+            f"write @moorage.{decorator}(...) above a def"
         )
-    if isinstance(obj, staticmethod):
-        raise InvalidUseError(
-            f"{decorator} decorates a method of the instance, got the static {name_of(obj)}; "
-            "take @staticmethod away and give it self"
-        )
+    if isinstance(obj, staticmethod):  # accepted, as in Modal
+        return PartialFunction(taking_instance(obj), Marks(**changes))
     return PartialFunction(obj, Marks(**changes))
 
 

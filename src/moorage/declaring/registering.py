@@ -20,6 +20,7 @@ from .declarations import Declarations
 from .marks import Concurrency, Marks, is_written_in_a_class, name_of
 from .options import FunctionOptions, check_concurrency
 from .partial import PartialFunction
+from .static_methods import without_wrapper
 
 
 def shown_kind(obj: object) -> str:
@@ -31,8 +32,8 @@ def raw_and_marks(obj: Any) -> tuple[Any, Marks]:
     """Return the undecorated object, and the marks of the decorators below the app's."""
     if isinstance(obj, PartialFunction):
         partial: PartialFunction[Any, Any, Any] = obj
-        return partial.raw, partial.marks
-    return obj, Marks()
+        return without_wrapper(partial.raw), partial.marks
+    return without_wrapper(obj), Marks()
 
 
 def with_marks(

@@ -35,25 +35,89 @@ class PoolKey:
 
 
 def identity_of(value: object) -> Hashable:
-    """Return what identifies `value`, an argument of a class; hashable if `value` is.
+    """Return what identifies `value`, an argument of a class.  May run user code.
 
-    Equal values of different types have different identities: 1, 1.0 and True.  The
-    identity of an object that is equal only to itself is a weak reference, so that no table
+    Equal is not the same: 1, 1.0 and True have different identities, and so have -0.0 and 0.0,
+    ``Decimal("1.0")`` and ``Decimal("1.00")``, and two dataclass instances with such fields.  Two
+    values have equal identities if they are of the same type, are equal, and would pickle alike.
+    The identity of an object that is equal only to itself is a weak reference, so that no table
     keeps an object alive that the program cannot name any more.
+
+    Raises:
+        TypeError: if `value` cannot be hashed.
     """
+    return _identity(value, ())
+
+
+def _identity(value: object, path: tuple[int, ...]) -> Hashable:
+    """Return the identity of `value`; `path` has the ids of the objects that `value` is part of."""
     kind = type(value)
-    if kind is tuple:
-        return kind, tuple(identity_of(each) for each in cast("Iterable[object]", value))
-    if kind is frozenset:
-        return kind, frozenset(identity_of(each) for each in cast("Iterable[object]", value))
+    if kind in _EXACT:
+        return kind, value
     if kind is float or kind is complex:
         return kind, repr(value)  # 0.0 and -0.0 are equal, but differ
+    if kind is tuple:
+        return kind, tuple(_identity(each, path) for each in cast("Iterable[object]", value))
+    if kind is frozenset:
+        return kind, frozenset(_identity(each, path) for each in cast("Iterable[object]", value))
     if kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__:
         try:
             return weakref.ref(value)
         except TypeError:
-            pass
-    return kind, value
+            return kind, value
+    hash(value)  # before the object is taken apart, which may be slow for a large array
+    if id(value) in path or len(path) > _DEEPEST:
+        return kind, value
+    try:
+        reduced: object = value.__reduce_ex__(_PROTOCOL)
+    except Exception:
+        return kind, value  # it does not pickle: equality is all that is known of it
+    if not isinstance(reduced, tuple):
+        return kind, value  # the name of a module's global
+    return kind, value, _identity_of_part(cast("object", reduced), (*path, id(value)))
+
+
+def _identity_of_part(part: object, path: tuple[int, ...]) -> Hashable:
+    """Return the identity of what an object is made of.  Such a part need not be hashable."""
+    kind = type(part)
+    if len(path) > _DEEPEST or id(part) in path:
+        return _Same(part)
+    inside = (*path, id(part))
+    if kind is tuple or kind is list:
+        return kind, tuple(_identity_of_part(e, inside) for e in cast("Iterable[object]", part))
+    if kind is dict:
+        items = cast("dict[object, object]", part).items()
+        return kind, tuple(
+            (_identity_of_part(k, inside), _identity_of_part(v, inside)) for k, v in items
+        )
+    if kind is set or kind is frozenset:
+        return kind, frozenset(_identity_of_part(e, inside) for e in cast("Iterable[object]", part))
+    try:
+        return _identity(part, path)
+    except TypeError:  # cannot be hashed
+        return _Same(part)
+
+
+class _Same:
+    """Equal only for the same object, which need not be hashable."""
+
+    __slots__ = ("_object",)
+
+    def __init__(self, of: object) -> None:
+        self._object = of
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._object is other._object
+
+    def __hash__(self) -> int:
+        return id(self._object)
+
+
+# Types whose equal values are the same.
+_EXACT: Final = frozenset({str, bytes, int, bool, type(None)})
+# Objects within objects that are taken apart, at most.
+_DEEPEST: Final = 20
+_PROTOCOL: Final = 4  # the pickle protocol that Modal writes
 
 
 class PoolKeys:

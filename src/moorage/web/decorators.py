@@ -14,7 +14,7 @@ from typing import Any, Literal, Never
 
 from .. import config
 from ..declaring.marks import Web, name_of, parameters_beside_self, positional_arguments
-from ..declaring.partial import PartialFunction, WebDecorator, mark, refuse_class
+from ..declaring.partial import WebDecorator, mark, refuse_class
 from ..exception import (
     DeprecationError,
     InvalidArgumentsError,
@@ -48,7 +48,7 @@ def fastapi_endpoint(
         InvalidError: if an argument is wrong, or the decorated object is a class.
     """
     if args:
-        raise positional_arguments("fastapi_endpoint", args[0], "@moorage.fastapi_endpoint()")
+        raise positional_arguments("fastapi_endpoint", args, "@moorage.fastapi_endpoint()")
     _check_text("method", method, "POST")
     web = Web(
         "fastapi_endpoint",
@@ -106,7 +106,7 @@ def asgi_app(
             without parameters.
     """
     if args:
-        raise positional_arguments("asgi_app", args[0], "@moorage.asgi_app()")
+        raise positional_arguments("asgi_app", args, "@moorage.asgi_app()")
     return _app_mark("asgi_app", label, custom_domains, requires_proxy_auth)
 
 
@@ -126,7 +126,7 @@ def wsgi_app(
             without parameters.
     """
     if args:
-        raise positional_arguments("wsgi_app", args[0], "@moorage.wsgi_app()")
+        raise positional_arguments("wsgi_app", args, "@moorage.wsgi_app()")
     return _app_mark("wsgi_app", label, custom_domains, requires_proxy_auth)
 
 
@@ -152,7 +152,7 @@ def web_server(
             without parameters.
     """
     if callable(port):
-        raise positional_arguments("web_server", port, "@moorage.web_server(8000)")
+        raise positional_arguments("web_server", [port], "@moorage.web_server(8000)")
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:  # pyright: ignore[reportUnnecessaryIsInstance]
         kind = InvalidArgumentsError if isinstance(port, bool) else InvalidError
         raise kind(
@@ -197,7 +197,7 @@ def _app_mark(
     def decorate(obj: Any) -> Any:
         refuse_class(kind, obj)
         marked = mark(kind, obj, web=web)
-        raw: Callable[..., object] = obj.raw if isinstance(obj, PartialFunction) else obj
+        raw: Callable[..., object] = marked.raw
         if Real.iscoroutinefunction(raw):
             raise InvalidError(
                 f"{kind} decorates a plain function that makes the application, got the "

@@ -722,6 +722,7 @@ class C:
         return 1
 print(C().f.local())
 # %% method-on-a-staticmethod
+# differs: fault: .local() of a static method fails by accident; in a container it runs
 import modal
 app = modal.App("a")
 @app.cls()

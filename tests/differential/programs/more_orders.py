@@ -528,7 +528,6 @@ c = C()
 print(c.g.local(), type(c.f).__name__)
 print(c.f.local())
 # %% method-enter-over-static
-# differs: fault: a static method with a mark is found by accident, on use
 import modal
 app = modal.App("a")
 @app.cls()

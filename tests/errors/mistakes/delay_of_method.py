@@ -1,4 +1,4 @@
-# method above staticmethod
+# delay, as in Celery, of a method
 import moorage as modal
 
 app = modal.App("shop")
@@ -7,6 +7,9 @@ app = modal.App("shop")
 @app.cls()
 class Model:
     @modal.method()
-    @staticmethod
-    def predict(x):
+    def predict(self, x):
         return x
+
+
+with app.run():
+    Model().predict.delay(1)
