@@ -18,6 +18,7 @@ from ..exception import DeprecationError, InvalidArgumentsError, InvalidError, I
 from ..frames import warn
 from ..runtime.containers.lifecycle import Hook
 from ..runtime.input import Target
+from ..runtime.kinds import inner_kind_of, kind_of
 from ..runtime.real import Real
 from .marks import REQUIRED, Batching, Web
 from .parameters import Parameter, parameter
@@ -104,8 +105,7 @@ class Declarations:
             ("exit", marks.exit),
         ):
             if is_one:
-                is_async = Real.iscoroutinefunction(partial.raw)
-                self._hooks[kind][name] = Hook(shown, partial.raw, is_async)
+                self._hooks[kind][name] = Hook(shown, partial.raw, _is_async(shown, partial.raw))
         self.web.pop(name, None)
         if marks.web is not None:
             self.web[name] = marks.web
@@ -129,9 +129,8 @@ class Declarations:
         def leave(instance: Any) -> Any:  # like the end of a `with` block without an error
             return function(instance, None, None, None)
 
-        is_async = Real.iscoroutinefunction(function)
-        run = function if kind == "enter" else leave
-        self._hooks[kind][name] = Hook(f"{self.name}.{name}", run, is_async)
+        run, shown = function if kind == "enter" else leave, f"{self.name}.{name}"
+        self._hooks[kind][name] = Hook(shown, run, _is_async(shown, function))
 
     @property
     def batching(self) -> Batching | None:
@@ -267,3 +266,17 @@ class Declarations:
 
 def _kind_of(default: object) -> str:
     return type(default).__name__ if type(default) in _PARAMETER_TYPES else "str"
+
+
+def _is_async(name: str, hook: Callable[..., Any]) -> bool:
+    """Whether `hook` probably gives an awaitable; a container looks at the result.
+
+    Raises:
+        InvalidError: if the hook is a generator, whose code nobody would run.
+    """
+    if kind_of(hook).is_generator:
+        raise InvalidError(
+            f"the hook {name} is a generator, whose code nobody would run; write it without "
+            "yield, as one method under @moorage.enter() and one under @moorage.exit()"
+        )
+    return inner_kind_of(hook).is_async
