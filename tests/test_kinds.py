@@ -12,6 +12,7 @@ import functools
 import gc
 import inspect
 import logging
+import subprocess
 import sys
 import types
 import unittest.mock
@@ -394,6 +395,24 @@ def test_a_future_of_an_async_callable_is_awaited():
         pytest.skip("this Python has no such mark")
     with FakeContainer(Sent()) as container:
         assert container.call(2) == 4
+
+
+def test_results_of_odd_classes_pass():
+    class Meta(type):
+        def __eq__(cls, other):
+            raise RuntimeError("compared")
+
+        __hash__ = None
+
+    class Odd(metaclass=Meta):
+        pass
+
+    class NotAwaitable(Later):
+        __await__ = None
+
+    for kind in (Odd, NotAwaitable):
+        with FakeContainer(lambda kind=kind: kind()) as container:
+            assert type(container.call()) is kind
 
 
 def test_results_that_only_look_like_generators_pass():
@@ -782,6 +801,82 @@ def test_a_hidden_async_exit_hook_in_virtual_time(virtual_clock):
     with app.run(clock=virtual_clock):
         assert Model().run.remote() == 1
     assert ended == [2]
+
+
+def test_a_hook_that_runs_its_coroutine_itself_works():
+    app = App()
+
+    @app.cls()
+    class Model:
+        @moorage.enter()
+        @ran
+        async def load(self):
+            self.weights = "loaded"
+
+        @moorage.method()
+        def predict(self):
+            return self.weights
+
+        @moorage.method()
+        async def predict_async(self):
+            return self.weights
+
+    with app.run():
+        assert Model().predict.remote() == "loaded"
+    assert asyncio.run(Model().predict_async.local()) == "loaded"
+
+
+def test_a_hook_that_returns_its_instance_is_not_awaited():
+    app = App()
+
+    @app.cls()
+    class Model:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return self
+
+        def __await__(self):
+            raise AssertionError("awaited")
+
+        @moorage.method()
+        def predict(self):
+            return 1
+
+    with app.run():
+        assert Model().predict.remote() == 1
+    assert Model().predict.local() == 1
+
+
+def test_a_hidden_async_exit_hook_runs_as_the_interpreter_exits(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        """
+import asyncio
+import moorage
+
+app = moorage.App()
+
+@app.cls()
+class Model:
+    @moorage.exit()
+    @(lambda function: lambda self: function(self))
+    async def close(self):
+        await asyncio.sleep(0.01)
+        print("closed")
+
+    @moorage.method()
+    def predict(self):
+        return 1
+
+print(Model().predict.remote())
+"""
+    )
+    ended = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.stdout.split(), ended.stderr) == (["1", "closed"], "")
 
 
 def test_a_hook_that_is_a_generator_is_refused():

@@ -105,7 +105,7 @@ class Declarations:
             ("exit", marks.exit),
         ):
             if is_one:
-                self._hooks[kind][name] = Hook(shown, partial.raw, _is_async(shown, partial.raw))
+                self._hooks[kind][name] = _hook(shown, partial.raw, partial.raw)
         self.web.pop(name, None)
         if marks.web is not None:
             self.web[name] = marks.web
@@ -130,7 +130,7 @@ class Declarations:
             return function(instance, None, None, None)
 
         run, shown = function if kind == "enter" else leave, f"{self.name}.{name}"
-        self._hooks[kind][name] = Hook(shown, run, _is_async(shown, function))
+        self._hooks[kind][name] = _hook(shown, run, function)
 
     @property
     def batching(self) -> Batching | None:
@@ -268,15 +268,16 @@ def _kind_of(default: object) -> str:
     return type(default).__name__ if type(default) in _PARAMETER_TYPES else "str"
 
 
-def _is_async(name: str, hook: Callable[..., Any]) -> bool:
-    """Whether `hook` probably gives an awaitable; a container looks at the result.
+def _hook(name: str, run: Callable[..., Any], function: Callable[..., Any]) -> Hook:
+    """Return the hook that calls `run`; `function` is what the user wrote.
 
     Raises:
-        InvalidError: if the hook is a generator, whose code nobody would run.
+        InvalidError: if `function` is a generator, whose code nobody would run.
     """
-    if kind_of(hook).is_generator:
+    kind = kind_of(function)
+    if kind.is_generator:
         raise InvalidError(
             f"the hook {name} is a generator, whose code nobody would run; write it without "
             "yield, as one method under @moorage.enter() and one under @moorage.exit()"
         )
-    return inner_kind_of(hook).is_async
+    return Hook(name, run, kind.is_async, inner_kind_of(function).is_async)

@@ -89,7 +89,7 @@ class LocalInstance:
             entered, token = False, _entering.set((*_entering.get(), self))
             try:
                 for hook in self._hooks_of():
-                    awaitable = awaitable_of_hook(hook.name, hook.function(instance))
+                    awaitable = awaitable_of_hook(hook, instance, hook.function(instance))
                     if awaitable is not None:
                         await awaitable
                 entered = True
@@ -102,7 +102,7 @@ class LocalInstance:
         entered, token = False, _entering.set((*_entering.get(), self))
         try:
             for hook in self._hooks_of():
-                awaitable = awaitable_of_hook(hook.name, hook.function(instance))
+                awaitable = awaitable_of_hook(hook, instance, hook.function(instance))
                 if awaitable is not None:
                     run_to_end(awaitable)
             entered = True

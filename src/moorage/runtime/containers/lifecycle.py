@@ -22,7 +22,7 @@ from ...exception import InvalidError
 from ..background import log
 from ..context import hook_context
 from ..forking import UserCode
-from ..kinds import FINISHED, discard, is_awaitable, unfinished
+from ..kinds import discard, is_awaitable, unfinished
 from ..outcome import user_frames
 from ..real import Real
 
@@ -35,9 +35,10 @@ class Hook:
 
     name: str
     function: Callable[[Any], Any]
-    # True if the hook is an ``async def``, or a wrapper of an ``async def``: then the container
-    # opens its loop before the hooks.  The result decides whether something is awaited.
     is_async: bool
+    # True for a plain wrapper of an ``async def``: the container opens its loop before the hooks,
+    # as for an async hook.  What the hook gives decides whether something is awaited.
+    may_await: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,11 @@ class Lifecycle:
 
     @property
     def needs_loop(self) -> bool:
-        return any(hook.is_async for hook in self.enter + self.exit)
+        return any(hook.is_async or hook.may_await for hook in self.enter + self.exit)
 
     @property
     def has_async_exit(self) -> bool:
-        return any(hook.is_async for hook in self.exit)
+        return any(hook.is_async or hook.may_await for hook in self.exit)
 
 
 OpenLoop = Callable[[], asyncio.AbstractEventLoop]
@@ -144,7 +145,7 @@ def _run(hook: Hook, instance: object, open_loop: OpenLoop, start: Start | None 
     context = hook_context()
     with UserCode():
         result = context.run(hook.function, instance)
-    awaitable = awaitable_of_hook(hook.name, result)
+    awaitable = awaitable_of_hook(hook, instance, result)
     del result
     if awaitable is None:
         return
@@ -170,19 +171,21 @@ def _run(hook: Hook, instance: object, open_loop: OpenLoop, start: Start | None 
             start.end()
 
 
-def awaitable_of_hook(name: str, result: object) -> Awaitable[Any] | None:
-    """Return what the hook `name` gave if it must be awaited; None for any other result.
+def awaitable_of_hook(hook: Hook, instance: object, result: object) -> Awaitable[Any] | None:
+    """Return what `hook` gave if it must be awaited; None for any other result.
+
+    The instance itself is not awaited: ``__enter__`` returns the instance by custom.
 
     Raises:
         InvalidError: if the hook gave a generator, whose code nobody would run.
     """
-    if type(result) in FINISHED or not unfinished(result):
+    if result is instance or not unfinished(result):
         return None
     if is_awaitable(result):
         return cast("Awaitable[Any]", result)
     raise InvalidError(
-        f"the hook {name} gave an object of type {type(result).__name__}, whose code nobody runs; "
-        "write it without yield, as one method under @moorage.enter() and one under "
+        f"the hook {hook.name} gave an object of type {type(result).__name__}, whose code nobody "
+        "runs; write it without yield, as one method under @moorage.enter() and one under "
         "@moorage.exit()"
     )
 

@@ -309,7 +309,8 @@ class ThreadLane:
                         outcome = Value(context.run(target.function, *input.args))
                     else:
                         outcome = Value(context.run(self._body, target, input))
-                    if type(outcome.value) not in FINISHED and unfinished(outcome.value):
+                    kind: type = type(outcome.value)  # pyright: ignore[reportUnknownVariableType]
+                    if id(kind) not in FINISHED and unfinished(outcome.value):
                         outcome = failure_of(refusal(target.name, target.kind, outcome.value))
                 except BaseException as error:
                     outcome = failure_of(error)
