@@ -163,7 +163,8 @@ COROUTINE: Final[type] = CoroutineType
 
 # The ids of the types of results that need no look.  The thread lane tests
 # ``id(type(value)) not in FINISHED`` for each input, which costs about 50 ns, and calls
-# `unfinished`, about 200 ns, only for other types.  Ids, because the hash of a user's class may be user code.
+# `unfinished`, about 200 ns, only for other types.  Ids, because the hash of a user's class may
+# be user code.
 FINISHED: Final[frozenset[int]] = frozenset(
     map(
         id,
