@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import io
 import json
@@ -776,6 +777,89 @@ def names_and_texts() -> None:
     assert (double.__name__, double.__doc__) == ("double", "Twice x.")
     assert str(inspect.signature(double)).startswith("(x: ")
     assert Doubler.__doc__ == "Doubles."
+
+
+def plain(function: Any) -> Any:
+    """A decorator that knows nothing of async, and leaves no trace of the function."""
+    return lambda *args: function(*args)
+
+
+@shows("callable-objects")
+def callable_objects() -> None:
+    class Double:
+        async def __call__(self, x: int) -> int:
+            return 2 * x
+
+    class Count:
+        def __call__(self, n: int) -> Any:
+            yield from range(n)
+
+    app = modal.App()
+    double: Any = app.function(name="double")(Double())
+    count: Any = app.function(name="count")(Count())
+    with app.run():
+        assert double.remote(2) == 4
+        assert list(count.remote_gen(2)) == [0, 1]
+
+
+@shows("passed-on-kinds")
+def passed_on_kinds() -> None:
+    app = modal.App()
+
+    async def double(x: int) -> int:
+        return 2 * x
+
+    converted: Any = app.function()(functools.singledispatch(double))
+    wrapped: Any = app.function(name="wrapped")(plain(double))
+    with app.run():
+        assert converted.remote(2) == 4
+        with pytest.raises(InvalidError, match="coroutine"):  # as in Modal
+            wrapped.remote(2)
+
+
+@shows("generator-hooks")
+def generator_hooks() -> None:
+    app = modal.App()
+    with pytest.raises(InvalidError, match=r"Model\.load is a generator"):
+
+        @app.cls()
+        class Model:
+            @modal.enter()
+            def load(self) -> Any:
+                yield
+
+
+@shows("hidden-awaitables")
+def hidden_awaitables() -> None:
+    app = modal.App()
+
+    class Later:
+        def __await__(self) -> Any:
+            yield from asyncio.sleep(0).__await__()
+            loaded.append(1)
+
+    loaded: list[int] = []
+
+    @app.cls()
+    class Model:
+        @modal.enter()
+        def load(self) -> Later:
+            return Later()
+
+        @modal.method()
+        def later(self) -> Later:
+            return Later()
+
+    @app.function()
+    async def double(x: int) -> Any:
+        return asyncio.sleep(0, 2 * x)
+
+    with app.run():
+        with pytest.raises(InvalidError, match="an awaitable of type Later"):
+            Model().later.remote()
+        assert loaded == [1]
+        with pytest.raises(InvalidError, match="return await"):
+            double.remote(1)
 
 
 @shows("async-enter-local")

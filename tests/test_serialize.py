@@ -713,7 +713,7 @@ def test_results_are_named_too():
 
     @app.function(serialized=True)
     def work(which):
-        return {"lock": LOCK, "deep": {"session": Session()}, "items": iter_of()}[which]
+        return {"lock": LOCK, "deep": {"session": Session()}, "items": {"of": iter_of()}}[which]
 
     def iter_of():
         return (n for n in ())
@@ -722,7 +722,7 @@ def test_results_are_named_too():
         for which, text in (
             ("lock", f"it is a _thread.lock; {LEFT_OUT}"),
             ("deep", f"result['session'].client._lock is a _thread.lock; {LEFT_OUT}"),
-            ("items", "it is a generator; return its items: list(...)"),
+            ("items", "result['of'] is a generator; return its items: list(...)"),
         ):
             with pytest.raises(SerializationError) as caught:
                 work.remote(which)

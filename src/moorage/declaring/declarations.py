@@ -18,6 +18,7 @@ from ..exception import DeprecationError, InvalidArgumentsError, InvalidError, I
 from ..frames import warn
 from ..runtime.containers.lifecycle import Hook
 from ..runtime.input import Target
+from ..runtime.kinds import inner_kind_of, kind_of
 from ..runtime.real import Real
 from .marks import REQUIRED, Batching, Web
 from .parameters import Parameter, parameter
@@ -104,8 +105,7 @@ class Declarations:
             ("exit", marks.exit),
         ):
             if is_one:
-                is_async = Real.iscoroutinefunction(partial.raw)
-                self._hooks[kind][name] = Hook(shown, partial.raw, is_async)
+                self._hooks[kind][name] = _hook(shown, partial.raw, partial.raw)
         self.web.pop(name, None)
         if marks.web is not None:
             self.web[name] = marks.web
@@ -129,9 +129,8 @@ class Declarations:
         def leave(instance: Any) -> Any:  # like the end of a `with` block without an error
             return function(instance, None, None, None)
 
-        is_async = Real.iscoroutinefunction(function)
-        run = function if kind == "enter" else leave
-        self._hooks[kind][name] = Hook(f"{self.name}.{name}", run, is_async)
+        run, shown = function if kind == "enter" else leave, f"{self.name}.{name}"
+        self._hooks[kind][name] = _hook(shown, run, function)
 
     @property
     def batching(self) -> Batching | None:
@@ -267,3 +266,18 @@ class Declarations:
 
 def _kind_of(default: object) -> str:
     return type(default).__name__ if type(default) in _PARAMETER_TYPES else "str"
+
+
+def _hook(name: str, run: Callable[..., Any], function: Callable[..., Any]) -> Hook:
+    """Return the hook that calls `run`; `function` is what the user wrote.
+
+    Raises:
+        InvalidError: if `function` is a generator, whose code nobody would run.
+    """
+    kind = kind_of(function)
+    if kind.is_generator:
+        raise InvalidError(
+            f"the hook {name} is a generator, whose code nobody would run; write it without "
+            "yield, as one method under @moorage.enter() and one under @moorage.exit()"
+        )
+    return Hook(name, run, kind.is_async, inner_kind_of(function).is_async)

@@ -1,7 +1,7 @@
 """Targets: what a call of a user's function returns, and the rules for batched functions.
 
-Owns how a function becomes a `Target` of the engine.  `App.function`, `Declarations` and ``cls.py``
-call it when they register.
+Owns how a function becomes a `Target` of the engine; ``runtime/kinds.py`` says of which kind the
+function is.  `App.function`, `Declarations` and ``cls.py`` call this file when they register.
 
 Begin at `make_target`.
 """
@@ -14,7 +14,8 @@ from typing import Any
 
 from .. import config
 from ..exception import InvalidError
-from ..runtime.input import Kind, Target
+from ..runtime.input import Target
+from ..runtime.kinds import Kind, inner_kind_of, kind_of
 from ..runtime.real import Real
 
 
@@ -31,14 +32,7 @@ def make_target(
     Raises:
         InvalidError: if `batched` and the function cannot be batched.
     """
-    if Real.isasyncgenfunction(function):
-        kind = Kind.ASYNC_GENERATOR
-    elif Real.iscoroutinefunction(function):
-        kind = Kind.ASYNC
-    elif Real.isgeneratorfunction(function):
-        kind = Kind.SYNC_GENERATOR
-    else:
-        kind = Kind.SYNC
+    kind = kind_of(function)
     if batched:
         _check_batched(name, function, kind, is_method)
     if is_generator and not kind.is_generator:
@@ -47,7 +41,11 @@ def make_target(
                 f"the batched function {name} cannot be a generator, got is_generator=True; "
                 "take it away, and return a list with one element for each input"
             )
-        kind = Kind.ASYNC_GENERATOR if kind.is_async else Kind.SYNC_GENERATOR
+        # The user says that the call gives a generator.  Which kind of generator a plain wrapper
+        # gives is that of the function that it wraps.
+        inner = inner_kind_of(function)
+        is_async = kind.is_async or inner is Kind.ASYNC_GENERATOR
+        kind = Kind.ASYNC_GENERATOR if is_async else Kind.SYNC_GENERATOR
     return Target(name, function, kind, is_method=is_method)
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ..exception import AsyncUsageWarning
-from ..frames import warn
+from ..frames import warn, without_our_frames
+from ..runtime.kinds import is_awaitable
 from ..runtime.real import Real
-from ..runtime.waiting.async_waiters import run_coroutine_in_thread
+from ..runtime.waiting.async_waiters import run_to_end
 
 if TYPE_CHECKING:
     from ..app import App
@@ -53,21 +54,22 @@ class LocalEntrypoint(Generic[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function and return its result.
 
-        An async function is run to its end: on a new event loop, or, if a loop runs in this
-        thread, on a loop in another thread, with an `AsyncUsageWarning`, because this blocks
-        the running loop.
+        An async function is run to its end, also behind a plain decorator: on a new event loop;
+        or, if a loop runs in this thread, on a loop in another thread, with an
+        `AsyncUsageWarning`, because this blocks the running loop.
         """
         result: Any = self._function(*args, **kwargs)
-        if Real.iscoroutine(result):
-            if Real._get_running_loop() is None:
-                result = Real.run(result)
-            else:  # asyncio allows one running loop per thread
+        if is_awaitable(result):
+            if Real._get_running_loop() is not None:
                 warn(
                     f"the local entrypoint {self.__name__} blocks the running event loop; "
                     "call it where no loop runs",
                     AsyncUsageWarning,
                 )
-                result = run_coroutine_in_thread(result)
+            try:
+                result = run_to_end(result)
+            except Exception as error:
+                raise without_our_frames(error)
         value: R_co = result
         return value
 

@@ -14,9 +14,9 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from ..exception import ExecutionError
-from ..runtime.containers.lifecycle import Hook
+from ..runtime.containers.lifecycle import Hook, awaitable_of_hook
 from ..runtime.real import Real
-from ..runtime.waiting.async_waiters import make_async_waiter, run_coroutine_in_thread
+from ..runtime.waiting.async_waiters import make_async_waiter, run_to_end
 
 # The instances whose hooks run in this context.  A hook may call .local() on its own instance,
 # which must not wait for the hook.
@@ -89,9 +89,9 @@ class LocalInstance:
             entered, token = False, _entering.set((*_entering.get(), self))
             try:
                 for hook in self._hooks_of():
-                    result = hook.function(instance)
-                    if Real.isawaitable(result):
-                        await result
+                    awaitable = awaitable_of_hook(hook, instance, hook.function(instance))
+                    if awaitable is not None:
+                        await awaitable
                 entered = True
             finally:
                 _entering.reset(token)
@@ -102,12 +102,9 @@ class LocalInstance:
         entered, token = False, _entering.set((*_entering.get(), self))
         try:
             for hook in self._hooks_of():
-                if not hook.is_async:
-                    hook.function(instance)
-                elif Real._get_running_loop() is None:
-                    Real.run(hook.function(instance))
-                else:  # asyncio allows one running loop per thread
-                    run_coroutine_in_thread(hook.function(instance))
+                awaitable = awaitable_of_hook(hook, instance, hook.function(instance))
+                if awaitable is not None:
+                    run_to_end(awaitable)
             entered = True
         finally:
             _entering.reset(token)

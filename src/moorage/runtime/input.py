@@ -16,6 +16,8 @@ from contextvars import Context
 from typing import Any, Final, Protocol
 
 from . import forking
+from .kinds import Kind as Kind
+from .kinds import is_marked_with
 from .outcome import Outcome
 from .real import Real
 
@@ -56,23 +58,6 @@ class IllegalMove(AssertionError):
     """A bug in the engine: a state changed in a way that its table of moves forbids."""
 
 
-class Kind(enum.Enum):
-    """The kind of the user's function: sync or async, function or generator."""
-
-    SYNC = "function"
-    ASYNC = "async function"
-    SYNC_GENERATOR = "generator"
-    ASYNC_GENERATOR = "async generator"
-
-    @property
-    def is_async(self) -> bool:
-        return self in (Kind.ASYNC, Kind.ASYNC_GENERATOR)
-
-    @property
-    def is_generator(self) -> bool:
-        return self in (Kind.SYNC_GENERATOR, Kind.ASYNC_GENERATOR)
-
-
 class Target:
     """The function that an input runs, or the method of the container's instance."""
 
@@ -104,7 +89,7 @@ class Target:
         self.is_reported: bool = False
         # Marked by `cooperative` in ``guards/cancellation.py``: the function ends itself when
         # its input is cancelled.
-        self.is_cooperative: bool = getattr(function, "_moorage_cooperative", False)
+        self.is_cooperative: bool = is_marked_with(function, "_moorage_cooperative")
 
     def __repr__(self) -> str:
         return f"<Target {self.name}: {self.kind.value}>"

@@ -29,10 +29,10 @@ from ..exception import (
     UnpicklableError,
 )
 from ..runtime.containers.lifecycle import Hook, Lifecycle
-from ..runtime.input import Input, Kind, Target
+from ..runtime.input import Input, Target
+from ..runtime.kinds import COROUTINE, Kind, is_awaitable, is_iterable, refusal, unfinished
 from ..runtime.labels import Shown, shown_argument
 from ..runtime.outcome import _CONTROL_FLOW, PACKAGE, user_frames
-from ..runtime.real import Real
 from .culprits import (
     PROTOCOL,
     Part,
@@ -164,6 +164,7 @@ class SerializingTarget(Target):
             is_method=original.is_method,
         )
         self.original: Target = original
+        self.is_cooperative = original.is_cooperative
 
 
 class HasTarget(Protocol):
@@ -276,6 +277,8 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
         def run_generator(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = _unpacked(name, args, kwargs)
             items = _guarded(name, lambda: function(*args, **kwargs))
+            if not target.is_async and not is_iterable(items):
+                return items  # the lane refuses these
             return _AsyncItems(items, name) if target.is_async else _Items(items, name)
 
         return run_generator
@@ -286,11 +289,17 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = _unpacked(name, args, kwargs)
             try:
-                result = await function(*args, **kwargs)
+                result = function(*args, **kwargs)
+                if is_awaitable(result):
+                    result = await result
+                elif unfinished(result):
+                    raise refusal(target.name, target.kind, result)
             except BaseException as error:
                 failed = travelled(error, name)
             else:
-                return _returned(result, name, batched)
+                # The lane refuses a coroutine, which pickle would refuse with another text.
+                is_coroutine = type(result) is COROUTINE
+                return result if is_coroutine else _returned(result, name, batched)
             try:
                 raise failed
             finally:
@@ -302,7 +311,9 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         args, kwargs = _unpacked(name, args, kwargs)
-        return _returned(_guarded(name, lambda: function(*args, **kwargs)), name, batched)
+        result = _guarded(name, lambda: function(*args, **kwargs))
+        # The lane refuses what has not run, which pickle would refuse with another text.
+        return result if unfinished(result) else _returned(result, name, batched)
 
     return run
 
@@ -369,6 +380,9 @@ def _returned(result: Any, name: str, batched: bool) -> Any:
     for element in cast("list[object]", result):
         if isinstance(element, BaseException):
             elements.append(travelled(element, name))
+            continue
+        if type(element) is COROUTINE:
+            elements.append(element)  # the batch refuses this element
             continue
         try:
             elements.append(_copied(element, "result", f"the result of {name}"))
@@ -454,6 +468,12 @@ _REBUILD_ERROR: Final = (
 )
 
 
+def _copied_item(item: Any, name: str) -> Any:
+    if type(item) is COROUTINE:
+        return item  # the stream refuses this item
+    return _copied(item, "item", f"an item of {name}")
+
+
 class _Items:
     """An iterator of copies of a generator's items.  `close` closes the generator."""
 
@@ -473,7 +493,7 @@ class _Items:
         except BaseException as error:
             failed = travelled(error, self._name)
         else:
-            return _copied(item, "item", f"an item of {self._name}")
+            return _copied_item(item, self._name)
         try:
             raise failed
         finally:
@@ -501,8 +521,10 @@ class _AsyncItems:
             if self._steps is None:
                 # A function declared `is_generator` may be a coroutine function that returns
                 # an async generator.
-                if Real.iscoroutine(self._items):
+                if is_awaitable(self._items):
                     self._items = await self._items
+                if not is_iterable(self._items, asynchronously=True):
+                    raise refusal(self._name.removesuffix("()"), Kind.ASYNC_GENERATOR, self._items)
                 self._steps = aiter(self._items)
             item = await anext(self._steps)
         except StopAsyncIteration:
@@ -510,7 +532,7 @@ class _AsyncItems:
         except BaseException as error:
             failed = travelled(error, self._name)
         else:
-            return _copied(item, "item", f"an item of {self._name}")
+            return _copied_item(item, self._name)
         try:
             raise failed
         finally:
@@ -557,6 +579,6 @@ def _hook(hook: Hook) -> Hook:
     @functools.wraps(function)
     def run(instance: Any) -> Any:
         made = _guarded(name, lambda: function(instance))
-        return _guarded_async(name, made) if hook.is_async else made
+        return _guarded_async(name, made) if is_awaitable(made) else made
 
     return replace(hook, function=run)

@@ -11,9 +11,9 @@ Begin at `Probe.note`, then `_record`, then `around` and `_GatedInput`.
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
-from types import CoroutineType
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..exception import InvalidError
@@ -23,6 +23,7 @@ from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.parking import park
 from ..runtime.clocks.patched_time import current_virtual_clock
 from ..runtime.input import Input, InputState, Target
+from ..runtime.kinds import is_awaitable, refusal, unfinished
 from ..runtime.labels import shown_call, type_name
 from ..runtime.pools.batching import members_of
 from ..runtime.real import Real
@@ -386,18 +387,24 @@ class _GatedInput:
             finally:
                 self._end()
             result = function(*args, **kwargs)
-            return await result if isinstance(result, CoroutineType) else result
+            return await result if is_awaitable(result) else result
 
         return held
 
     def wrap_async(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        target = self._input.call.target
+
         async def held(*args: Any, **kwargs: Any) -> Any:
             try:
                 await self._pass_async("start")
                 self._started()
                 try:
-                    coroutine = function(*args, **kwargs)
-                    result = await _HeldAtFirst(coroutine, self._pass_async("await"))
+                    result = function(*args, **kwargs)
+                    # As a task lane does.
+                    if unfinished(result) and not is_awaitable(result):
+                        raise refusal(target.name, target.kind, result)
+                    if is_awaitable(result):
+                        result = await _HeldAtFirst(result, self._pass_async("await"))
                 except Exception:
                     await self._pass_async("settle")
                     raise
@@ -416,15 +423,16 @@ class _HeldAtFirst:
     in which the coroutine yields its first future and the moment in which the task sees it.
     """
 
-    def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], gate: Coroutine[Any, Any, None]
-    ) -> None:
+    def __init__(self, coroutine: Awaitable[Any], gate: Coroutine[Any, Any, None]) -> None:
         self._coroutine = coroutine
         self._gate = gate
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        steps = self._coroutine.__await__()
-        step: Callable[[], Any] = partial(steps.send, None)
+        steps: Any = self._coroutine
+        if not isinstance(steps, GeneratorType):  # else a coroutine of `types.coroutine`
+            steps = steps.__await__()
+        send: Callable[[Any], Any] = getattr(steps, "send", lambda _: next(steps))
+        step: Callable[[], Any] = partial(send, None)
         was_held = False
         try:
             while True:
@@ -450,7 +458,7 @@ class _HeldAtFirst:
                 except BaseException as error:
                     step = partial(steps.throw, error)
                 else:
-                    step = partial(steps.send, value)
+                    step = partial(send, value)
         finally:
             # If the coroutine never waited, nobody awaited the gate: close it, or Python
             # warns of a coroutine that was never awaited.

@@ -22,7 +22,7 @@ from ..exception import (
     InvalidError,
 )
 from ..frames import hide_our_frames, warn
-from ..runtime.real import Real
+from ..runtime.kinds import Kind, kind_of
 
 
 @hide_our_frames
@@ -198,7 +198,7 @@ def _app_mark(
         refuse_class(kind, obj)
         marked = mark(kind, obj, web=web)
         raw: Callable[..., object] = marked.raw
-        if Real.iscoroutinefunction(raw):
+        if kind_of(raw) is Kind.ASYNC:
             raise InvalidError(
                 f"{kind} decorates a plain function that makes the application, got the "
                 f"async function {name_of(raw)}; write def, and await inside the application"

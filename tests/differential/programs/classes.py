@@ -936,6 +936,7 @@ class C:
     def close(self):
         pass
 # %% enter-generator
+# differs: fault: the hook is called, and its code never runs
 import modal
 app = modal.App("a")
 @app.cls()

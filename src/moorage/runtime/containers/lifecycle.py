@@ -2,7 +2,8 @@
 
 Owns the order of the hooks, and their context, which is empty except for the mark that the
 code runs inside a container.  A container calls this file on its thread T, with no loop
-running; async hooks run on the container's loop, by ``run_until_complete``.
+running.  A hook may give an awaitable, whatever the hook's kind is: the awaitable runs on the
+container's loop, by ``run_until_complete``.
 
 Begin at `run_enter`, then `_run`, then `Start.give_up`.
 """
@@ -15,11 +16,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from ...exception import InvalidError
 from ..background import log
 from ..context import hook_context
 from ..forking import UserCode
+from ..kinds import discard, is_awaitable, unfinished
 from ..outcome import user_frames
 from ..real import Real
 
@@ -33,6 +36,9 @@ class Hook:
     name: str
     function: Callable[[Any], Any]
     is_async: bool
+    # True for a plain wrapper of an ``async def``: the container opens its loop before the hooks,
+    # as for an async hook.  What the hook gives decides whether something is awaited.
+    may_await: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,15 @@ class Lifecycle:
 
     @property
     def needs_loop(self) -> bool:
-        return any(hook.is_async for hook in self.enter + self.exit)
+        return any(hook.is_async or hook.may_await for hook in self.enter + self.exit)
 
     @property
     def has_async_exit(self) -> bool:
-        return any(hook.is_async for hook in self.exit)
+        return any(hook.is_async or hook.may_await for hook in self.exit)
+
+
+OpenLoop = Callable[[], asyncio.AbstractEventLoop]
+"""Returns the container's loop; opens the loop if the container has none yet."""
 
 
 class Start:
@@ -100,7 +110,7 @@ class Start:
             task.cancel()
 
 
-def run_enter(lifecycle: Lifecycle, start: Start) -> object:
+def run_enter(lifecycle: Lifecycle, start: Start, open_loop: OpenLoop) -> object:
     """Make the instance, run the enter hooks, return the instance.
 
     Raises:
@@ -114,39 +124,38 @@ def run_enter(lifecycle: Lifecycle, start: Start) -> object:
         with UserCode():
             instance = context.run(lifecycle.construct)
     for hook in lifecycle.enter:
-        _run(hook, instance, start.loop, start)
+        _run(hook, instance, open_loop, start)
     return instance
 
 
-def run_exit(
-    lifecycle: Lifecycle, instance: object, loop: asyncio.AbstractEventLoop | None
-) -> None:
+def run_exit(lifecycle: Lifecycle, instance: object, open_loop: OpenLoop) -> None:
     """Run every exit hook, also if an earlier hook fails; log failures."""
     for hook in lifecycle.exit:
         try:
-            _run(hook, instance, loop)
+            _run(hook, instance, open_loop)
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: the remaining hooks must still run.
             error.with_traceback(user_frames(error.__traceback__))
             log(logger, logging.ERROR, "exit hook %s failed", hook.name, exc_info=error)
 
 
-def _run(
-    hook: Hook,
-    instance: object,
-    loop: asyncio.AbstractEventLoop | None,
-    start: Start | None = None,
-) -> None:
+def _run(hook: Hook, instance: object, open_loop: OpenLoop, start: Start | None = None) -> None:
+    if hook.is_async and start is not None and start.given_up:
+        raise asyncio.CancelledError
     context = hook_context()
-    if not hook.is_async:
-        with UserCode():
-            context.run(hook.function, instance)
+    with UserCode():
+        result = context.run(hook.function, instance)
+    awaitable = awaitable_of_hook(hook, instance, result)
+    del result
+    if awaitable is None:
         return
-    assert loop is not None
+    loop = open_loop()
+    # Look again: the loop may have been opened only now, for a hook that is not known as async.
     if start is not None and start.given_up:
+        discard(awaitable)
         raise asyncio.CancelledError
     # The task gets the hook's context, so it does not inherit a context from this thread.
-    task = loop.create_task(_await(hook.function(instance)), context=context)
+    task = loop.create_task(_await(awaitable), context=context)
     if start is not None:
         start.begin(task)
     try:
@@ -160,6 +169,25 @@ def _run(
     finally:
         if start is not None:
             start.end()
+
+
+def awaitable_of_hook(hook: Hook, instance: object, result: object) -> Awaitable[Any] | None:
+    """Return what `hook` gave if it must be awaited; None for any other result.
+
+    The instance itself is not awaited: ``__enter__`` returns the instance by custom.
+
+    Raises:
+        InvalidError: if the hook gave a generator, whose code nobody would run.
+    """
+    if result is instance or not unfinished(result):
+        return None
+    if is_awaitable(result):
+        return cast("Awaitable[Any]", result)
+    raise InvalidError(
+        f"the hook {hook.name} gave an object of type {type(result).__name__}, whose code nobody "
+        "runs; write it without yield, as one method under @moorage.enter() and one under "
+        "@moorage.exit()"
+    )
 
 
 async def _await(awaitable: Awaitable[object]) -> None:

@@ -195,9 +195,10 @@ class LocalContainer:
         born = forking.process.number
         try:
             if options.has_async or lifecycle.needs_loop:
+                # Else a hook that gives an awaitable all the same opens the loop.
                 self._open_loop()
             try:
-                instance = run_enter(lifecycle, self._start)
+                instance = run_enter(lifecycle, self._start, self._open_loop)
             finally:
                 if self._virtual is not None:
                     # Let all other participants of virtual time finish their steps.  Otherwise
@@ -236,7 +237,7 @@ class LocalContainer:
                     self._virtual.bind_thread(self._stopping)
         if forking.process.number != born:
             return
-        run_exit(lifecycle, instance, self._loop)
+        run_exit(lifecycle, instance, self._open_loop)
         self._close_loop()
         # The pool keeps this container until its threads are joined.  The instance may hold
         # a large model, so its references are dropped now.
@@ -267,7 +268,10 @@ class LocalContainer:
             assert self._loop is not None
             self._loop.stop()
 
-    def _open_loop(self) -> None:
+    def _open_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the container's loop; open the loop if there is none yet."""
+        if self._loop is not None:
+            return self._loop
         self._loop = self._start.loop = loop = self._clock.new_event_loop()
         self._executor = LoopExecutor(self._name)
         loop.set_default_executor(self._executor)
@@ -275,6 +279,7 @@ class LocalContainer:
             # An exit hook may use asyncio.to_thread while the interpreter exits, when no
             # thread can be started any more.  So start one now.
             self._executor.start_thread()
+        return loop
 
     def _close_loop(self) -> None:
         """End the tasks, async generators and threads that user code left; close the loop.

@@ -18,11 +18,12 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context
 from typing import Any, Final
 
-from ...exception import InputCancellation
+from ...exception import InputCancellation, InvalidError
 from .. import forking
 from ..clocks.clock import Clock
 from ..clocks.parking import park
 from ..input import Call
+from ..kinds import COROUTINE, refused_part
 from ..real import Real
 from ..uninterruptible import uninterruptible
 
@@ -162,6 +163,8 @@ class Stream:
             # The user's code runs only in the steps of this loop.  The body is the engine's, so
             # it is uninterruptible: a strike (see ``guards/cells.py``) must not hit it.
             for item in generator:
+                if type(item) is COROUTINE:
+                    raise _refused_item(item)
                 with uninterruptible:
                     goes_on = self._hand_over(item)
                 del item
@@ -195,6 +198,8 @@ class Stream:
         loop = Real.get_running_loop()
         try:
             async for item in generator:
+                if type(item) is COROUTINE:
+                    raise _refused_item(item)
                 if not self._offer(item):
                     return
                 del item
@@ -213,6 +218,10 @@ class Stream:
 
 stream_of: Final[Callable[[Call], Stream]] = operator.attrgetter("stream")
 """The stream of a call.  Only a call whose target is a generator has one."""
+
+
+def _refused_item(item: object) -> InvalidError:
+    return refused_part("an item that the generator yielded", "yield await ...", item)
 
 
 def _close(generator: Generator[Any, Any, Any]) -> None:

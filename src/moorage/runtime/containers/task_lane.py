@@ -31,6 +31,7 @@ from ..clocks.clock import Clock, acquire_in_turns
 from ..context import running_input
 from ..effects import Around, Effect, Settle, carry_out, end_child
 from ..input import Input, InputState
+from ..kinds import COROUTINE, is_awaitable, is_iterable, refusal, unfinished
 from ..outcome import Outcome, Value, failure_of
 from ..real import Real
 from .loopwatch import LoopWatch
@@ -336,12 +337,21 @@ class TaskLane:
                 kwargs = input.kwargs
                 result = function(*args) if kwargs is None else function(*args, **kwargs)
                 if target.is_generator:
-                    if Real.iscoroutine(result):  # an async def with is_generator=True
+                    if is_awaitable(result):  # an async def with is_generator=True
                         result = await result
+                    if not is_iterable(result, asynchronously=True):
+                        raise refusal(target.name, target.kind, result)
                     await stream_of(input.call).drive_async(result)
                     outcome = Value(None)
                 else:
-                    outcome = Value(await result)
+                    if type(result) is COROUTINE or is_awaitable(result):
+                        result = await result
+                        if type(result) is COROUTINE:
+                            raise refusal(target.name, target.kind, result)
+                    elif unfinished(result):
+                        raise refusal(target.name, target.kind, result)
+                    # Else a value: `singledispatch` may have called a plain implementation.
+                    outcome = Value(result)
                 del args, kwargs, result
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt, which would stop the loop: the loop

@@ -33,6 +33,7 @@ from ..context import running_input
 from ..effects import Around, Effect, Settle, carry_out, end_child
 from ..guards.cells import Cell, bind_cell
 from ..input import Input, InputState, Target
+from ..kinds import FINISHED, is_iterable, refusal, unfinished
 from ..outcome import Cancelled, Outcome, Value, failure_of
 from ..places import place_in_stack
 from ..real import Real
@@ -312,6 +313,9 @@ class ThreadLane:
                         outcome = Value(context.run(target.function, *input.args))
                     else:
                         outcome = Value(context.run(self._body, target, input))
+                    kind: type = type(outcome.value)  # pyright: ignore[reportUnknownVariableType]
+                    if id(kind) not in FINISHED and unfinished(outcome.value):
+                        outcome = failure_of(refusal(target.name, target.kind, outcome.value))
                 except BaseException as error:
                     outcome = failure_of(error)
             cell.end()
@@ -383,7 +387,11 @@ class ThreadLane:
             function = self._around(input, function)
         del input  # refers to the error, whose traceback refers to this frame: a cycle
         result = function(*args, **kwargs)
-        return result if stream is None else stream.drive(result)
+        if stream is None:
+            return result
+        if not is_iterable(result):
+            raise refusal(target.name, target.kind, result)
+        return stream.drive(result)
 
     # -- the end ------------------------------------------------------------------
 

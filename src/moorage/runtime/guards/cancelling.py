@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 from ...exception import InputCancellation, InvalidArgumentsError, InvalidError
 from ..context import current_input
 from ..input import Input
-from ..real import Real
+from ..kinds import kind_of
 from .cells import Cell, current_cell
 
 F = TypeVar("F")
@@ -126,7 +126,7 @@ def cooperative(*functions: Any) -> Any:
             f"cooperative marks a function or a method, got {raw!r}; "
             "write @moorage.cooperative above a def"
         )
-    if Real.iscoroutinefunction(raw) or Real.isasyncgenfunction(raw):
+    if kind_of(raw).is_async:
         raise InvalidArgumentsError(
             f"cooperative marks a def, got the async def {getattr(raw, '__name__', raw)}, which is "
             "cancelled only at its awaits; write `with moorage.shield():` around code that must "

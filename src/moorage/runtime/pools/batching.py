@@ -22,6 +22,7 @@ from ...exception import InvalidError
 from ..background import let_go
 from ..context import current_input
 from ..input import Input, InputState, Target
+from ..kinds import COROUTINE, discard, is_awaitable, refusal, refused_part
 from ..outcome import Failure, Outcome, Value, failure_of
 from ..real import Real
 
@@ -170,7 +171,6 @@ def batch_target(target: Target) -> Target:
     """
     function = target.function
     gather = Gathering(target)
-    name = target.name
 
     if target.is_async:
 
@@ -179,7 +179,10 @@ def batch_target(target: Target) -> Target:
             *bound, call = bound_and_call
             outcomes, args, kwargs = gather(call)
             if args is not None:
-                _hand_out(name, await function(*bound, *args, **kwargs), outcomes)
+                result = function(*bound, *args, **kwargs)
+                if is_awaitable(result):
+                    result = await result
+                _hand_out(target, result, outcomes)
             return cast("list[Outcome]", outcomes)
 
         run: Callable[..., Any] = run_async
@@ -190,11 +193,13 @@ def batch_target(target: Target) -> Target:
             *bound, call = bound_and_call
             outcomes, args, kwargs = gather(call)
             if args is not None:
-                _hand_out(name, function(*bound, *args, **kwargs), outcomes)
+                _hand_out(target, function(*bound, *args, **kwargs), outcomes)
             return cast("list[Outcome]", outcomes)
 
         run = run_sync
-    return Target(name, run, target.kind, is_method=target.is_method)
+    made = Target(target.name, run, target.kind, is_method=target.is_method)
+    made.is_cooperative = target.is_cooperative  # which `run` shows only if `function` is a def
+    return made
 
 
 class Gathering:
@@ -317,12 +322,17 @@ class Gathering:
         return f"{self._shown}.remote({', '.join(self._names)})"
 
 
-def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None:
+def _hand_out(target: Target, result: object, outcomes: list[Outcome | None]) -> None:
     """Give each member that ran its element of `result`.
+
+    An element that is a coroutine fails its member alone.
 
     Raises:
         InvalidError: unless `result` is a list with one element for each of these members.
     """
+    name = target.name
+    if is_awaitable(result):
+        raise refusal(name, target.kind, result)
     count = sum(outcome is None for outcome in outcomes)
     if not isinstance(result, list):
         raise InvalidError(
@@ -331,6 +341,8 @@ def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None
         )
     values = cast("list[object]", result)
     if len(values) != count:
+        for value in values:
+            discard(value)
         raise InvalidError(
             f"the batched function {name} must return a list with one element for each input, "
             f"got a list of {len(values)} for {_inputs(count)}; "
@@ -341,6 +353,9 @@ def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None
         if isinstance(value, BaseException):
             outcomes[index] = failure = failure_of(value)
             failure.shared = True  # the list may contain the error twice, or the user keep it
+        elif type(value) is COROUTINE:
+            part = f"an element of the list that the batched function {name} returned"
+            outcomes[index] = failure_of(refused_part(part, "await asyncio.gather(*...)", value))
         else:
             outcomes[index] = Value(value)
 

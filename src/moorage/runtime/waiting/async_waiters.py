@@ -10,10 +10,10 @@ instead; ``callers.py`` uses both.  ``running/run_method.py`` opens and leaves r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from .. import forking
 from ..captured import capture
@@ -184,13 +184,19 @@ def _in_own_thread(function: Callable[[], T]) -> asyncio.Future[T]:
     return future
 
 
-def run_coroutine_in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a user's coroutine on a new loop in a new thread, and block until it ends.
+def run_to_end(awaitable: Awaitable[T]) -> T:
+    """Run a user's awaitable on a new loop, block until it ends, and return its result.
 
-    For callers whose thread already runs a loop.  The coroutine runs in a copy of the caller's
-    context.
+    On this thread; or, if a loop runs here already, on a new thread, in a copy of the caller's
+    context.  asyncio allows one running loop per thread.
     """
+    if Real._get_running_loop() is None:
+        return Real.run(_awaited(awaitable))
     executor = LoopExecutor("moorage-loop")
-    future = executor.submit(capture().run, Real.run, coroutine)
+    future = executor.submit(capture().run, Real.run, _awaited(awaitable))
     executor.shutdown()
     return future.result()
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
