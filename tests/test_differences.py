@@ -621,6 +621,23 @@ def bounds() -> None:
         running.cancel()
 
 
+@shows("window")
+def window() -> None:
+    app = modal.App()
+    begun: list[int] = []
+
+    @app.function()
+    async def work(value: int) -> int:
+        begun.append(value)
+        return value
+
+    with app.run():
+        results = work.map([1, 2, 3], window=1)
+        assert next(results) == 1
+        assert begun == [1]
+        assert list(results) == [2, 3]
+
+
 # -- scaling and batching ---------------------------------------------------------------
 
 

@@ -89,7 +89,7 @@ class Called(Protocol):
     def _submit(
         self, inputs: Sequence[Input], spawned: FunctionCall[Any] | None = None, /
     ) -> Pool: ...
-    def _open_map(self, kwargs: dict[str, Any], /) -> MapCall: ...
+    def _open_map(self, kwargs: dict[str, Any], window: int | None, /) -> MapCall: ...
     def _expect(self, way: str, /) -> None: ...
 
 
@@ -338,6 +338,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co]: ...
     @overload
     def __call__(
@@ -347,6 +348,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co | BaseException]: ...
     @hide_our_frames_as("map", COMMON_ARGUMENTS)
     def __call__(
@@ -356,6 +358,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[Any]:
         """Run the function on each element, or on each row of several iterables.
 
@@ -364,8 +367,8 @@ class Map(Generic[R_co]):
         Lazy: nothing is read or started before the first step.  The reading thread reads
         sequences (list, tuple, range and the like) as results are taken.  A thread of the map
         reads any other iterable, and sequences too if the function has a `max_backlog`, in a
-        copy of the reader's context.  At most 1,000 inputs, or twice the most inputs that the
-        pool can run at once if that is more, are submitted and not yet delivered as results.
+        copy of the reader's context.  At most `window` inputs are submitted and not yet delivered
+        as results.
 
         Closing or dropping the results cancels the inputs that are not finished.
 
@@ -377,12 +380,18 @@ class Map(Generic[R_co]):
             return_exceptions: True to get errors as results.  If False, the first error is
                 raised, inputs that have not started are cancelled, and running inputs go on.
             wrap_returned_exceptions: accepted; no effect.  Errors are never wrapped.
+            window: the most inputs that are submitted and whose results you have not finished
+                with: the result that you work on counts until you ask for the next one.  Modal
+                does not have this argument.  A small window keeps few results in memory, and
+                uses at most that many slots.  By default 1,000, or twice the most inputs that
+                the pool can run at once if that is more.
 
         Raises:
-            InvalidError: if there is no iterable, or an argument is not an iterable.
+            InvalidError: if there is no iterable, an argument is not an iterable, or `window` is
+                not a whole number of at least 1.
         """
         _refuse_async(self._function, "map", input_iterators)
-        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
+        return self._results(input_iterators, kwargs, order_outputs, return_exceptions, window)
 
     @overload
     def aio(
@@ -392,6 +401,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co]: ...
     @overload
     def aio(
@@ -401,6 +411,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co | BaseException]: ...
     @hide_our_frames_as("map.aio", COMMON_ARGUMENTS)
     def aio(
@@ -410,9 +421,10 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[Any]:
         """As ``map(...)``, for ``async for``.  The iterables may be async."""
-        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
+        return self._results(input_iterators, kwargs, order_outputs, return_exceptions, window)
 
     def _results(
         self,
@@ -420,9 +432,17 @@ class Map(Generic[R_co]):
         kwargs: Mapping[str, object] | None,
         ordered: bool,
         return_exceptions: bool,
+        window: int | None,
     ) -> MapResults[Any]:
         return map_results(
-            self._function, "map", iterables, kwargs, ordered, return_exceptions, starred=False
+            self._function,
+            "map",
+            iterables,
+            kwargs,
+            ordered,
+            return_exceptions,
+            window,
+            starred=False,
         )
 
 
@@ -446,6 +466,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co]: ...
     @overload
     def __call__(
@@ -456,6 +477,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co | BaseException]: ...
     @hide_our_frames_as("starmap", COMMON_ARGUMENTS)
     def __call__(
@@ -466,6 +488,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[Any]:
         """Run the function on each row, unpacked: ``starmap([(1, 2)])`` runs ``f(1, 2)``.
 
@@ -479,6 +502,7 @@ class Starmap(Generic[R_co]):
             kwargs,
             order_outputs,
             return_exceptions,
+            window,
             starred=True,
         )
 
@@ -491,6 +515,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co]: ...
     @overload
     def aio(
@@ -501,6 +526,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co | BaseException]: ...
     @hide_our_frames_as("starmap.aio", COMMON_ARGUMENTS)
     def aio(
@@ -511,6 +537,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[Any]:
         """As ``starmap(...)``, for ``async for``.  The iterable of rows may be async."""
         return map_results(
@@ -520,6 +547,7 @@ class Starmap(Generic[R_co]):
             kwargs,
             order_outputs,
             return_exceptions,
+            window,
             starred=True,
         )
 
@@ -541,6 +569,7 @@ class ForEach:
         *input_iterators: Iterable[object],
         kwargs: Mapping[str, object] | None = None,
         ignore_exceptions: bool = False,
+        window: int | None = None,
     ) -> None:
         """Run the function on each element, and return when all inputs have finished.
 
@@ -549,9 +578,10 @@ class ForEach:
             kwargs: keyword arguments that every input gets.
             ignore_exceptions: True to go on when inputs fail.  If False, the first error is
                 raised, inputs that have not started are cancelled, and running inputs go on.
+            window: the most inputs that are submitted and not finished, as for ``map``.
         """
         _refuse_async(self._function, "for_each", input_iterators)
-        results = self._results(input_iterators, kwargs, ignore_exceptions)
+        results = self._results(input_iterators, kwargs, ignore_exceptions, window)
         try:
             for _ in results:
                 pass
@@ -563,10 +593,11 @@ class ForEach:
         *input_iterators: Iterable[object] | AsyncIterable[object],
         kwargs: Mapping[str, object] | None = None,
         ignore_exceptions: bool = False,
+        window: int | None = None,
     ) -> None:
         """As ``for_each(...)``, for asyncio and trio.  The iterables may be async."""
         try:
-            results = self._results(input_iterators, kwargs, ignore_exceptions)
+            results = self._results(input_iterators, kwargs, ignore_exceptions, window)
             async with aclosing(results):
                 async for _ in results:
                     pass
@@ -574,10 +605,14 @@ class ForEach:
             raise without_our_frames(error)
 
     def _results(
-        self, iterables: tuple[Any, ...], kwargs: Mapping[str, object] | None, ignore: bool
+        self,
+        iterables: tuple[Any, ...],
+        kwargs: Mapping[str, object] | None,
+        ignore: bool,
+        window: int | None,
     ) -> MapResults[Any]:
         return map_results(
-            self._function, "for_each", iterables, kwargs, False, ignore, starred=False
+            self._function, "for_each", iterables, kwargs, False, ignore, window, starred=False
         )
 
 
@@ -711,21 +746,24 @@ def map_results(
     kwargs: Mapping[str, object] | None,
     ordered: bool,
     return_exceptions: bool,
+    window: int | None,
     *,
     starred: bool,
 ) -> MapResults[Any]:
     """Check the arguments of a map and return its lazy results.
 
-    In strict mode the arguments are checked at the first step, as in Modal.
+    In strict mode Modal's arguments are checked at the first step, as in Modal.
     """
     common = dict(kwargs or {})
+    if window is not None:
+        check_window(name, window)
     if not config.strict:
         check_iterables(function, name, iterables)
 
     def open_map() -> Any:
         if config.strict:
             check_iterables(function, name, iterables)
-        return function._open_map(common)
+        return function._open_map(common, window)
 
     return MapResults(
         open_map,
@@ -735,6 +773,16 @@ def map_results(
         starred=starred,
         name=name,
     )
+
+
+def check_window(name: str, window: object) -> None:
+    """Refuse a window that is not a whole number of at least 1."""
+    if type(window) is not int or window < 1:
+        nearest = 1 if isinstance(window, (bool, int)) else 100
+        raise InvalidError(
+            f"the window of {name} must be a whole number of at least 1, got {window!r}; "
+            f"write window={nearest}, or leave it out"
+        )
 
 
 def check_iterables(function: Called, name: str, iterables: tuple[Any, ...]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ..exception import AsyncUsageWarning
 from ..frames import warn
+from ..runtime.notebooks import runs_cells
 from ..runtime.real import Real
 from ..runtime.waiting.async_waiters import run_coroutine_in_thread
 
@@ -54,19 +55,21 @@ class LocalEntrypoint(Generic[P, R_co]):
         """Call the function and return its result.
 
         An async function is run to its end: on a new event loop, or, if a loop runs in this
-        thread, on a loop in another thread, with an `AsyncUsageWarning`, because this blocks
-        the running loop.
+        thread, on a loop in another thread.  That blocks the running loop, so there is an
+        `AsyncUsageWarning`, except in a notebook.
         """
         result: Any = self._function(*args, **kwargs)
         if Real.iscoroutine(result):
-            if Real._get_running_loop() is None:
+            loop = Real._get_running_loop()
+            if loop is None:
                 result = Real.run(result)
             else:  # asyncio allows one running loop per thread
-                warn(
-                    f"the local entrypoint {self.__name__} blocks the running event loop; "
-                    "call it where no loop runs",
-                    AsyncUsageWarning,
-                )
+                if not runs_cells(loop):
+                    warn(
+                        f"the local entrypoint {self.__name__} blocks the running event loop; "
+                        "call it where no loop runs",
+                        AsyncUsageWarning,
+                    )
                 result = run_coroutine_in_thread(result)
         value: R_co = result
         return value
