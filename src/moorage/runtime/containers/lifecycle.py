@@ -20,6 +20,7 @@ from typing import Any, Final
 from ..background import log
 from ..context import hook_context
 from ..forking import UserCode
+from ..loop_notes import with_advice
 from ..outcome import user_frames
 from ..real import Real
 
@@ -128,7 +129,8 @@ def run_exit(
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: the remaining hooks must still run.
             error.with_traceback(user_frames(error.__traceback__))
-            log(logger, logging.ERROR, "exit hook %s failed", hook.name, exc_info=error)
+            text = with_advice("exit hook %s failed", error)
+            log(logger, logging.ERROR, text, hook.name, exc_info=error)
 
 
 def _run(
