@@ -334,6 +334,15 @@ async def grouped(event):
         group.create_task(event.wait())
 
 
+async def with_limit(event):
+    await asyncio.wait_for(event.wait(), 100)
+
+
+async def with_timeout(event):
+    async with asyncio.timeout(100):
+        await event.wait()
+
+
 async def and_goes_on(event):
     await event.wait()
     await asyncio.sleep(100)
@@ -387,6 +396,8 @@ HANGS = [
     (queue, get_item),
     (event, nested),
     (event, grouped),
+    (event, with_limit),
+    (event, with_timeout),
     (event, and_goes_on),
     (future, waits_for_future),
 ]

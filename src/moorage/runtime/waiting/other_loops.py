@@ -71,7 +71,7 @@ def why_it_waits(task: Task, slept: bool) -> str | None:
                 continue
             inner = awaited_by(each)
             if inner is None and each is future:
-                inner = awaited_in(waiting, each, ())
+                inner = awaited_in(waiting, each, ()) or _futures_in(waiting)
             futures += inner or ()
     if primitive is None:
         return None
@@ -81,20 +81,30 @@ def why_it_waits(task: Task, slept: bool) -> str | None:
     )
 
 
-def _primitive_of(task: Task) -> str | None:
-    """Return the class of the primitive of asyncio that `task` waits for, ``asyncio.Lock``."""
+def _futures_in(task: Task) -> list[Future]:
+    """Return the futures that the code of asyncio in which `task` waits knows, as ``wait_for``."""
+    inner = _inner_of_asyncio(task)
+    return [cast(Future, r) for r in gc.get_referents(inner) if asyncio.Future in type(r).__mro__]
+
+
+def _inner_of_asyncio(task: Task) -> object:
+    """Return the coroutine in which `task` is suspended, if it is asyncio's own; else None."""
     _, inner = innermost(task)
     code: Any = getattr(inner, "cr_code", None)
-    if code is None or not code.co_filename.startswith(_ASYNCIO):
-        return None
-    for referent in gc.get_referents(inner):
-        if isinstance(referent, _PRIMITIVES):
+    return inner if code is not None and code.co_filename.startswith(_ASYNCIO) else None
+
+
+def _primitive_of(task: Task) -> str | None:
+    """Return the class of the primitive of asyncio that `task` waits for, ``asyncio.Lock``."""
+    # Not by `isinstance`, which reads the value's `__class__`, and so may run user code.
+    for referent in gc.get_referents(_inner_of_asyncio(task)):
+        kind = next((kind for kind in _PRIMITIVES if kind in type(referent).__mro__), None)
+        if kind is not None:
             # Nobody else has an object of which only this wait and this function know:
             # ``await asyncio.Event().wait()``.  The references are those of the coroutine's
             # frame, of `referent`, and of the argument of `getrefcount`.
             if sys.getrefcount(referent) <= LONELY:
                 return None
-            kind = next(kind for kind in _PRIMITIVES if isinstance(referent, kind))
             return f"asyncio.{kind.__name__}"
     return None
 
