@@ -13,12 +13,12 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..outcome import Failure
 from ..real import Real
 
-Task = asyncio.Task[Any]
+Task: TypeAlias = "asyncio.Task[Any]"
 WhyItWaits = Callable[[Task, bool], str | None]
 """Returns a note for the error of a task that ran out of time: see ``waiting/other_loops.py``."""
 

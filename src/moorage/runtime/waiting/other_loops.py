@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_origin
 
 from ..loop_notes import ADVICE
 from .awaited import Future, Task, awaited_by, awaited_in, innermost
@@ -35,6 +35,9 @@ _PRIMITIVES: Final = tuple(
     for name in ("Lock", "Event", "Semaphore", "Condition", "Queue", "Barrier")
     if (kind := getattr(asyncio, name, None)) is not None
 )
+
+
+_FUTURE: Final = get_origin(Future)
 
 
 def why_it_waits(task: Task, slept: bool) -> str | None:
@@ -84,7 +87,7 @@ def why_it_waits(task: Task, slept: bool) -> str | None:
 def _futures_in(task: Task) -> list[Future]:
     """Return the futures that the code of asyncio in which `task` waits knows, as ``wait_for``."""
     inner = _inner_of_asyncio(task)
-    return [cast(Future, r) for r in gc.get_referents(inner) if asyncio.Future in type(r).__mro__]
+    return [cast(Future, r) for r in gc.get_referents(inner) if _FUTURE in type(r).__mro__]
 
 
 def _inner_of_asyncio(task: Task) -> object:
