@@ -19,13 +19,11 @@ from typing import Final, Protocol
 
 from ..clocks.clock import Clock
 from ..clocks.first_look import WhyItWaits
-from ..effects import Around
+from ..effects import Around, Effect
 from ..input import IllegalMove, Input
 from ..outcome import Outcome
 from .lifecycle import Lifecycle
 from .slots import Slots
-
-Effect = Callable[[], object]
 
 
 class ContainerState(enum.Enum):
