@@ -622,6 +622,41 @@ def bounds() -> None:
         running.cancel()
 
 
+@shows("other-loops")
+def other_loops() -> None:
+    app = modal.App()
+
+    @app.function()
+    async def work(future: asyncio.Future[None]) -> None:
+        await future
+
+    async def main() -> None:
+        async with app.run():
+            future = asyncio.get_running_loop().create_future()
+            with pytest.raises(RuntimeError, match="different loop") as caught:
+                await work.remote.aio(future)
+            assert "event loop of its container" in caught.value.__notes__[0]
+
+    asyncio.run(main())
+
+
+@shows("window")
+def window() -> None:
+    app = modal.App()
+    begun: list[int] = []
+
+    @app.function()
+    async def work(value: int) -> int:
+        begun.append(value)
+        return value
+
+    with app.run():
+        results = work.map([1, 2, 3], window=1)
+        assert next(results) == 1
+        assert begun == [1]
+        assert list(results) == [2, 3]
+
+
 # -- scaling and batching ---------------------------------------------------------------
 
 

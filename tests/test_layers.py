@@ -81,6 +81,7 @@ FOR_MYPY = {"mypy_plugin"}
 TIME_OWNERS = {
     "runtime.background",
     "runtime.clocks.clock",
+    "runtime.clocks.first_look",
     "runtime.clocks.patched_time",
     "runtime.clocks.timekeeper",
     "runtime.clocks.virtual_clock",

@@ -541,6 +541,7 @@ class App:
                     targets,
                     lifecycle,
                     mounts_volumes=bool(volumes or network_file_systems or self._volumes),
+                    declared=mine,
                 )
 
             registered = Cls._make(declared, make_service, mine)

@@ -35,6 +35,7 @@ from .running.services import Service
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target
+from .runtime.labels import type_name
 from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
 from .serialize.constructor_arguments import check_constructor_arguments
@@ -378,7 +379,7 @@ class Values:
         values = self._made.get("values")
         if values is None:
             values = declared.bind(self.args, self.kwargs, check_types=True)
-        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        shown = ", ".join(f"{name}={_shown_value(value)}" for name, value in values.items())
         identity = self._identity(values)
         return cls._make_service(
             cls._options,
@@ -494,6 +495,22 @@ class Values:
         self, raw: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         return await raw(await self.local_instance.entered_async(), *args, **kwargs)
+
+
+# The most characters of one parameter value in the name of a pool.
+LONGEST: Final = 80
+
+
+def _shown_value(value: object) -> str:
+    """Return the text for a parameter value in the name of a pool.
+
+    Runs the user's ``__repr__``, so call this function with no lock held.
+    """
+    try:
+        text = repr(value)
+    except Exception:
+        return f"<{type_name(type(value))}>"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]}...{text[-1]}"
 
 
 class Construction:

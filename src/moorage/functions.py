@@ -82,9 +82,9 @@ R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)  # the type that the plain function returns
 Y = TypeVar("Y")
 
-# The least window of a map: how many inputs may be submitted whose results are not delivered
-# yet.  The window is this, or twice the number of inputs that the pool can run at once,
-# whichever is larger.
+# The least window of a map without `window=`: how many inputs may be submitted whose results are
+# not delivered yet.  The window is this, or twice the number of inputs that the pool can run at
+# once, whichever is larger.
 WINDOW: Final = 1000
 
 
@@ -667,19 +667,21 @@ class Function(Generic[P, R_co, O_co]):
             # The pool was retired after it was looked up: it has left the run, or is about to.
             run.drop(key, pool)
 
-    def _open_map(self, kwargs: dict[str, Any]) -> MapCall:
+    def _open_map(self, kwargs: dict[str, Any], window: int | None = None) -> MapCall:
         service = self._service
-        limits = service.limits
-        most = limits.max_inputs * (limits.max_containers or config.max_containers)
-        batching = service.options.batching
-        if batching is not None:
-            most *= batching.max_batch_size  # one slot runs one batch
+        if window is None:
+            limits = service.limits
+            most = limits.max_inputs * (limits.max_containers or config.max_containers)
+            batching = service.options.batching
+            if batching is not None:
+                most *= batching.max_batch_size  # one slot runs one batch
+            window = max(WINDOW, 2 * most)
         while True:
             run = service.current_run()
             pool = run.pool(service.key, service.maker(run))
             if pool.open_call():
                 target = serializing_target(self) if run.serialize else self._target
-                return MapCall(target, pool, kwargs, max(WINDOW, 2 * most))
+                return MapCall(target, pool, kwargs, window)
             run.drop(service.key, pool)
 
     @property

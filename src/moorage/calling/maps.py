@@ -51,7 +51,8 @@ Wake = Callable[[], object]
 
 # The most results in one slice.  After each slice the window moves on: the reader submits more
 # of a sequence, or wakes the feeder.  So the window also moves while the reader works through
-# many results that are there at once.
+# many results that are there at once.  A slice of a narrow window is at most a quarter of the
+# window, so that the containers do not wait while the reader works through a whole window.
 SLICE: Final = 128
 
 # A reader that feeds submits this many inputs before it passes on the first result, or as many
@@ -80,6 +81,7 @@ class MapCall:
         "number",
         "pool",
         "reader_wake",
+        "slice",
         "submitted",
         "taken",
         "target",
@@ -94,6 +96,7 @@ class MapCall:
         self.kwargs: dict[str, Any] | None = kwargs or None
         self.pool: Pool = pool
         self.window: int = window
+        self.slice: int = min(SLICE, max(1, window // 4))  # the most results in one slice
         # Guarded by the pool's lock.  Invariant: submitted - delivered <= window.
         self.submitted: int = 0
         # Results that the reader has taken.  The reader may keep some of them back, to pass
@@ -450,7 +453,7 @@ class _Reading:
         return self._rows is None
 
     def next_results(self, call: MapCall, wake: Wake) -> list[Input] | None:
-        """Return the results whose turn it is, at most `SLICE`; an empty list at the end.
+        """Return the results whose turn it is, at most `call.slice`; an empty list at the end.
 
         None if there is no result yet: then `wake` is called when there may be one.
 
@@ -485,7 +488,7 @@ class _Reading:
                     if done or (reads and not call.exhausted and call.room()):
                         continue  # there are results, or room for more inputs: do not wait
                     return None
-            results, self._due = self._due[:SLICE], self._due[SLICE:]
+            results, self._due = self._due[: call.slice], self._due[call.slice :]
             self._passed = len(results)
             return results
 

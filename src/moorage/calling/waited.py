@@ -34,6 +34,7 @@ from ..runtime.clocks.clock import Clock
 from ..runtime.containers.streaming import Stream
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, Target, next_call_number
+from ..runtime.notebooks import runs_cells
 from ..runtime.outcome import Outcome, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
@@ -327,8 +328,12 @@ def written(target: Target) -> str:
 
 
 def warn_if_loop_runs(name: str, what: str, instead: str) -> None:
-    """Warn, and say what to write instead, if a blocking call is about to block an event loop."""
-    if Real._get_running_loop() is not None:
+    """Warn, and say what to write instead, if a blocking call is about to block an event loop.
+
+    Does not warn in a notebook, where the cell is meant to block.
+    """
+    loop = Real._get_running_loop()
+    if loop is not None and not runs_cells(loop):
         warn(
             f"{name}.{what} blocks the event loop of this thread until it ends; "
             f"write {instead.format(name)}",

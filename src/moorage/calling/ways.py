@@ -90,7 +90,7 @@ class Called(Protocol):
     def _submit(
         self, inputs: Sequence[Input], spawned: FunctionCall[Any] | None = None, /
     ) -> Pool: ...
-    def _open_map(self, kwargs: dict[str, Any], /) -> MapCall: ...
+    def _open_map(self, kwargs: dict[str, Any], window: int | None, /) -> MapCall: ...
     def _expect(self, way: str, /) -> None: ...
 
 
@@ -339,6 +339,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co]: ...
     @overload
     def __call__(
@@ -348,6 +349,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co | BaseException]: ...
     @hide_our_frames_as("map", COMMON_ARGUMENTS)
     def __call__(
@@ -357,6 +359,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[Any]:
         """Run the function on each element, or on each row of several iterables.
 
@@ -365,8 +368,8 @@ class Map(Generic[R_co]):
         Lazy: nothing is read or started before the first step.  The reading thread reads
         sequences (list, tuple, range and the like) as results are taken.  A thread of the map
         reads any other iterable, and sequences too if the function has a `max_backlog`, in a
-        copy of the reader's context.  At most 1,000 inputs, or twice the most inputs that the
-        pool can run at once if that is more, are submitted and not yet delivered as results.
+        copy of the reader's context.  At most `window` inputs are submitted and not yet delivered
+        as results.
 
         Closing or dropping the results cancels the inputs that are not finished.
 
@@ -378,12 +381,18 @@ class Map(Generic[R_co]):
             return_exceptions: True to get errors as results.  If False, the first error is
                 raised, inputs that have not started are cancelled, and running inputs go on.
             wrap_returned_exceptions: accepted; no effect.  Errors are never wrapped.
+            window: the most inputs that are submitted and whose results you have not finished
+                with: the result that you work on counts until you ask for the next one.  Modal
+                does not have this argument.  A small window keeps few results in memory, and
+                uses at most that many slots.  By default 1,000, or twice the most inputs that
+                the pool can run at once if that is more.
 
         Raises:
-            InvalidError: if there is no iterable, or an argument is not an iterable.
+            InvalidError: if there is no iterable, an argument is not an iterable, or `window` is
+                not a whole number of at least 1.
         """
         _refuse_async(self._function, "map", input_iterators)
-        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
+        return self._results(input_iterators, kwargs, order_outputs, return_exceptions, window)
 
     @overload
     def aio(
@@ -393,6 +402,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co]: ...
     @overload
     def aio(
@@ -402,6 +412,7 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co | BaseException]: ...
     @hide_our_frames_as("map.aio", COMMON_ARGUMENTS)
     def aio(
@@ -411,9 +422,10 @@ class Map(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[Any]:
         """As ``map(...)``, for ``async for``.  The iterables may be async."""
-        return self._results(input_iterators, kwargs, order_outputs, return_exceptions)
+        return self._results(input_iterators, kwargs, order_outputs, return_exceptions, window)
 
     def _results(
         self,
@@ -421,9 +433,17 @@ class Map(Generic[R_co]):
         kwargs: Mapping[str, object] | None,
         ordered: bool,
         return_exceptions: bool,
+        window: int | None,
     ) -> MapResults[Any]:
         return map_results(
-            self._function, "map", iterables, kwargs, ordered, return_exceptions, starred=False
+            self._function,
+            "map",
+            iterables,
+            kwargs,
+            ordered,
+            return_exceptions,
+            window,
+            starred=False,
         )
 
 
@@ -447,6 +467,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co]: ...
     @overload
     def __call__(
@@ -457,6 +478,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co | BaseException]: ...
     @hide_our_frames_as("starmap", COMMON_ARGUMENTS)
     def __call__(
@@ -467,6 +489,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[Any]:
         """Run the function on each row, unpacked: ``starmap([(1, 2)])`` runs ``f(1, 2)``.
 
@@ -480,6 +503,7 @@ class Starmap(Generic[R_co]):
             kwargs,
             order_outputs,
             return_exceptions,
+            window,
             starred=True,
         )
 
@@ -492,6 +516,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: Literal[False] = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co]: ...
     @overload
     def aio(
@@ -502,6 +527,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[R_co | BaseException]: ...
     @hide_our_frames_as("starmap.aio", COMMON_ARGUMENTS)
     def aio(
@@ -512,6 +538,7 @@ class Starmap(Generic[R_co]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
+        window: int | None = None,
     ) -> MapResults[Any]:
         """As ``starmap(...)``, for ``async for``.  The iterable of rows may be async."""
         return map_results(
@@ -521,6 +548,7 @@ class Starmap(Generic[R_co]):
             kwargs,
             order_outputs,
             return_exceptions,
+            window,
             starred=True,
         )
 
@@ -542,6 +570,7 @@ class ForEach:
         *input_iterators: Iterable[object],
         kwargs: Mapping[str, object] | None = None,
         ignore_exceptions: bool = False,
+        window: int | None = None,
     ) -> None:
         """Run the function on each element, and return when all inputs have finished.
 
@@ -550,9 +579,10 @@ class ForEach:
             kwargs: keyword arguments that every input gets.
             ignore_exceptions: True to go on when inputs fail.  If False, the first error is
                 raised, inputs that have not started are cancelled, and running inputs go on.
+            window: the most inputs that are submitted and not finished, as for ``map``.
         """
         _refuse_async(self._function, "for_each", input_iterators)
-        results = self._results(input_iterators, kwargs, ignore_exceptions)
+        results = self._results(input_iterators, kwargs, ignore_exceptions, window)
         try:
             for _ in results:
                 pass
@@ -564,10 +594,11 @@ class ForEach:
         *input_iterators: Iterable[object] | AsyncIterable[object],
         kwargs: Mapping[str, object] | None = None,
         ignore_exceptions: bool = False,
+        window: int | None = None,
     ) -> None:
         """As ``for_each(...)``, for asyncio and trio.  The iterables may be async."""
         try:
-            results = self._results(input_iterators, kwargs, ignore_exceptions)
+            results = self._results(input_iterators, kwargs, ignore_exceptions, window)
             async with aclosing(results):
                 async for _ in results:
                     pass
@@ -575,10 +606,14 @@ class ForEach:
             raise without_our_frames(error)
 
     def _results(
-        self, iterables: tuple[Any, ...], kwargs: Mapping[str, object] | None, ignore: bool
+        self,
+        iterables: tuple[Any, ...],
+        kwargs: Mapping[str, object] | None,
+        ignore: bool,
+        window: int | None,
     ) -> MapResults[Any]:
         return map_results(
-            self._function, "for_each", iterables, kwargs, False, ignore, starred=False
+            self._function, "for_each", iterables, kwargs, False, ignore, window, starred=False
         )
 
 
@@ -712,21 +747,24 @@ def map_results(
     kwargs: Mapping[str, object] | None,
     ordered: bool,
     return_exceptions: bool,
+    window: int | None,
     *,
     starred: bool,
 ) -> MapResults[Any]:
     """Check the arguments of a map and return its lazy results.
 
-    In strict mode the arguments are checked at the first step, as in Modal.
+    In strict mode Modal's arguments are checked at the first step, as in Modal.
     """
     common = dict(kwargs or {})
+    if window is not None:
+        check_window(name, window)
     if not config.strict:
         check_iterables(function, name, iterables)
 
     def open_map() -> Any:
         if config.strict:
             check_iterables(function, name, iterables)
-        return function._open_map(common)
+        return function._open_map(common, window)
 
     return MapResults(
         open_map,
@@ -736,6 +774,16 @@ def map_results(
         starred=starred,
         name=name,
     )
+
+
+def check_window(name: str, window: object) -> None:
+    """Refuse a window that is not a whole number of at least 1."""
+    if type(window) is not int or window < 1:
+        nearest = 1 if isinstance(window, (bool, int)) else 100
+        raise InvalidError(
+            f"the window of {name} must be a whole number of at least 1, got {window!r}; "
+            f"write window={nearest}, or leave it out"
+        )
 
 
 def check_iterables(function: Called, name: str, iterables: tuple[Any, ...]) -> None:

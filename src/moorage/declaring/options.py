@@ -12,7 +12,7 @@ Begin at `checked_options`, then `FunctionOptions`, then `changed_options`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypedDict
 
 from .. import config
@@ -20,6 +20,7 @@ from ..arguments import meant
 from ..exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
 from ..frames import unknown_keyword, warn
 from ..retries import Retries, retry_policy
+from ..runtime.labels import shown_argument
 from ..runtime.pools.autoscaler import Limits
 from .cloud_arguments import check_cloud_arguments
 from .marks import Batching, Concurrency
@@ -88,6 +89,28 @@ class FunctionOptions:
             # None: the autoscaler chooses.
             scaledown_window=self.scaledown_window or config.default_scaledown_window,
         )
+
+    def changes_from(self, other: FunctionOptions) -> str:
+        """Return what differs from `other`, such as ``timeout=1, max_inputs=4``; "" if nothing."""
+        before, after = other._flat(), self._flat()
+        return ", ".join(
+            f"{name}={shown_argument(value)}"
+            for name, value in after.items()
+            if (type(value), value) != (type(before[name]), before[name])
+        )
+
+    def _flat(self) -> dict[str, Any]:
+        """Return the options under the names of the arguments that set them."""
+        concurrency, batching = self.concurrency, self.batching
+        flat: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        del flat["concurrency"], flat["batching"]
+        return flat | {
+            "retries": self.retries and self.retries.max_retries,
+            "max_inputs": concurrency and concurrency.max_inputs,
+            "target_inputs": concurrency and concurrency.target_inputs,
+            "max_batch_size": batching and batching.max_batch_size,
+            "wait_ms": batching and batching.wait_ms,
+        }
 
     def check_queue_timeout(self) -> None:
         """Refuse a `queue_timeout` so short that a lone input of a batch always times out.

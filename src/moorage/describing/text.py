@@ -26,6 +26,7 @@ from ..runtime.places import place_in_stack, place_in_task, place_of_caller
 from ..runtime.pools.batching import BatchCall
 from ..runtime.pools.capacity import process_capacity
 from ..runtime.pools.pool import Pool
+from ..runtime.pools.pool_options import labelled
 from ..runtime.pools.snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
 from ..runtime.real import Real
 from ..runtime.stacks import current_frames
@@ -85,7 +86,7 @@ class _Describing:
     def _pool(self, pool: Pool) -> list[str]:
         seen = pool.snapshot(LOCK_TIMEOUT)
         if seen is None:
-            return [f"{pool.options.name}: in the midst of a change; ask again"]
+            return [f"{pool.options.label}: in the midst of a change; ask again"]
         limits = seen.limits
         held = sum(slot.members for container in seen.containers for slot in container.held)
         facts = [f"{held} running"]
@@ -107,7 +108,7 @@ class _Describing:
             bounds += f", max_containers={limits.max_containers}"
         if seen.max_backlog is not None:
             bounds += f", max_backlog={seen.max_backlog}"
-        lines = [f"{seen.name} ({bounds}): {'; '.join(facts)}"]
+        lines = [f"{labelled(seen.name, seen.variant)} ({bounds}): {'; '.join(facts)}"]
         if not seen.is_open:
             lines.append("  its run is being left: it takes nothing more")
         elif seen.queued:
@@ -328,7 +329,7 @@ def _waits_for(wait: Wait, now: float) -> tuple[str, str]:
     on = wait.on
     limit = ", with a timeout" if wait.timed else ""
     if on is None:
-        said = f"waits for room in the backlog of {wait.pool.options.name}{limit}"
+        said = f"waits for room in the backlog of {wait.pool.options.label}{limit}"
         return said, said
     if isinstance(on, Input):
         name = on.call.target.name

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from ..exception import AsyncUsageWarning
 from ..frames import warn, without_our_frames
 from ..runtime.kinds import is_awaitable
+from ..runtime.notebooks import runs_cells
 from ..runtime.real import Real
 from ..runtime.waiting.async_waiters import run_to_end
 
@@ -55,12 +56,13 @@ class LocalEntrypoint(Generic[P, R_co]):
         """Call the function and return its result.
 
         An async function is run to its end, also behind a plain decorator: on a new event loop;
-        or, if a loop runs in this thread, on a loop in another thread, with an
-        `AsyncUsageWarning`, because this blocks the running loop.
+        or, if a loop runs in this thread, on a loop in another thread.  That blocks the running
+        loop, so there is an `AsyncUsageWarning`, except in a notebook.
         """
         result: Any = self._function(*args, **kwargs)
         if is_awaitable(result):
-            if Real._get_running_loop() is not None:
+            loop = Real._get_running_loop()
+            if loop is not None and not runs_cells(loop):
                 warn(
                     f"the local entrypoint {self.__name__} blocks the running event loop; "
                     "call it where no loop runs",

@@ -12,6 +12,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
 from functools import partial
+from itertools import count
 from typing import Any, Final, cast
 
 from ..runtime.background import in_background
@@ -25,13 +26,15 @@ class PoolKey:
     Keys are compared by identity, which is fast: each input looks up its pool by the key.
     """
 
-    __slots__ = ("__weakref__", "limits")
+    __slots__ = ("__weakref__", "limits", "variant")
 
     def __init__(self) -> None:
         # The limits after `update_autoscaler`; None if it was not called.  The limits live as
         # long as the key, and the key lives as long as it can be reached: from a handle, from
         # a pool of a run, or by naming equal values (see `PoolKeys.keep`).
         self.limits: Limits | None = None
+        # See `PoolKeys.variant`; None before its first call.
+        self.variant: str | None = None
 
 
 def identity_of(value: object) -> Hashable:
@@ -129,6 +132,11 @@ class PoolKeys:
         self._lock = Real.RLock()
         # Guarded by the lock.
         self._keys: weakref.WeakValueDictionary[Hashable, PoolKey] = weakref.WeakValueDictionary()
+        # The keys by the name and the variant of their pools.
+        self._variants: weakref.WeakValueDictionary[tuple[str, str], PoolKey] = (
+            weakref.WeakValueDictionary()
+        )
+        self._numbers = count(2)  # for variants that changes do not tell apart
         # Keys with updated limits, kept in case equal values are named again: at most `KEPT`,
         # the last used at the end.  The value holds the finalizers that remove the key when
         # one of its parameter values is freed.  Guarded by the lock.
@@ -150,6 +158,25 @@ class PoolKeys:
             if found is None:
                 self._keys[value] = found = PoolKey()
             return found
+
+    def variant(self, key: PoolKey, name: str, changes: str) -> str:
+        """Return the variant of the pools of `key`: see `PoolStatistics.variant`.
+
+        Args:
+            key: the key.
+            name: the name of its pools.
+            changes: the options that were changed, such as ``timeout=1``.
+        """
+        if key.variant is not None:
+            return key.variant
+        with self._lock:
+            if key.variant is None:
+                variant = changes
+                if self._variants.get((name, variant)) is not None:
+                    variant = f"{changes} #{next(self._numbers)}".lstrip()
+                self._variants[name, variant] = key
+                key.variant = variant
+            return key.variant
 
     def keep(self, key: PoolKey, identity: Hashable) -> None:
         """Keep `key` alive without a handle or a pool, as long as it can be named again.

@@ -272,7 +272,7 @@ class Draining:
         """Log which inputs the drain still waits for."""
         self._report_at = None
         left = [
-            f"{count} of {pool.options.name}"
+            f"{count} of {pool.options.label}"
             for pool in list(self._run.pools.values())
             if (count := pool.unsettled)
         ]

@@ -29,6 +29,7 @@ from ..runtime.pools.pool import Pool
 from ..runtime.pools.pool_options import PoolOptions
 from ..runtime.pools.probing import Probing
 from ..runtime.waiting.deadlock import check_all, check_pool
+from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
 from .pool_keys import PoolKey
@@ -78,8 +79,14 @@ class Service(Protocol):
         """Return the function that makes the pool in `run`."""
         ...
 
-    def with_options(self, options: FunctionOptions, /) -> Service:
-        """Return this service with other options, and so with another pool."""
+    def with_options(self, options: FunctionOptions, /, *, variant: str | None = None) -> Service:
+        """Return this service with other options, and so with another pool.
+
+        Args:
+            options: the other options.
+            variant: the variant of its pools (see `PoolStatistics`); None to derive the variant
+                from what `options` changes.
+        """
         ...
 
     def update_autoscaler(self, changes: Mapping[str, Any], /) -> Limits:
@@ -100,11 +107,16 @@ class AppService:
         lifecycle: Lifecycle,
         *,
         mounts_volumes: bool = False,
+        declared: FunctionOptions | None = None,
+        variant: str | None = None,
     ) -> None:
         self._runs = runs
         self._name = name
         self._identity = identity  # the function, or the class and its parameter values
         self._options = options
+        # The options of the function or class as declared; `options` are those of a variant.
+        self._declared = declared or options
+        self._variant = variant  # None: derived from what `options` change
         self._targets = targets
         self._lifecycle = lifecycle
         # If false, a container's start runs no user code, and needs no timeout.
@@ -137,7 +149,7 @@ class AppService:
     def open_run(self) -> Run | None:
         return self._runs.open_run()
 
-    def with_options(self, options: FunctionOptions) -> AppService:
+    def with_options(self, options: FunctionOptions, *, variant: str | None = None) -> AppService:
         return AppService(
             self._runs,
             self._name,
@@ -146,6 +158,8 @@ class AppService:
             self._targets,
             self._lifecycle,
             mounts_volumes=self.mounts_volumes,
+            declared=self._declared,
+            variant=variant,
         )
 
     def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
@@ -212,8 +226,12 @@ class AppService:
                 pickle.
         """
         kept = run.kept(self.key, self.limits, self._family)
+        variant = self.key.variant if self._variant is None else self._variant
+        if variant is None:
+            changes = self._options.changes_from(self._declared)
+            variant = self._runs.pool_keys.variant(self.key, self._name, changes)
         if not run.serialize:
-            return partial(self.make_pool, kept=kept)
+            return partial(self.make_pool, kept=kept, variant=variant)
         batched = self._options.batching is not None
         serializing = AppService(
             self._runs,
@@ -224,7 +242,7 @@ class AppService:
             serializing_lifecycle(self._lifecycle, self._name),
             mounts_volumes=self.mounts_volumes,
         )
-        return partial(serializing.make_pool, kept=kept)
+        return partial(serializing.make_pool, kept=kept, variant=variant)
 
     @property
     def _family(self) -> str:
@@ -241,6 +259,7 @@ class AppService:
         on_retired: Callable[[Pool], object],
         probe: Probing | None = None,
         kept: Kept | None = None,
+        variant: str = "",
     ) -> Pool:
         """Make the pool from the options and the current limits.  See `MakePool`."""
         options, limits = self._options, self.limits
@@ -265,15 +284,18 @@ class AppService:
             waits_when_full=options.on_full == "wait",
             retries=options.retries,
             batching=batching,
+            variant=variant,
+            async_enter=any(hook.is_async for hook in self._lifecycle.enter),
             sync_slots=(
                 limits.max_inputs if any(not target.is_async for target in self._targets) else 0
             ),
         )
         container_options = ContainerOptions(
-            name=self._name,
+            name=pool_options.label,
             max_inputs=limits.max_inputs,
             has_async=any(target.is_async for target in self._targets),
             lifecycle=self._lifecycle,
+            why_it_waits=why_it_waits,
         )
 
         def factory(host: Host, number: int, target: int, limit: int) -> Container:

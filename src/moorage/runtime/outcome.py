@@ -56,13 +56,15 @@ class Value:
 class Failure:
     """The input raised."""
 
-    __slots__ = ("earlier", "error", "shared", "traceback")
+    __slots__ = ("earlier", "error", "note", "shared", "traceback")
 
     def __init__(self, error: BaseException) -> None:
         self.error: BaseException = error
         # The errors of earlier attempts.  `exception` adds them to `error` as notes.
         self.earlier: tuple[BaseException, ...] = ()
         self.traceback: TracebackType | None = error.__traceback__
+        # A note of the library for the error: see ``loop_notes.py``.
+        self.note: str | None = None
         # True if several inputs failed with this error: each caller gets a copy, so that the
         # callers can raise them independently.
         self.shared: bool = False
@@ -75,6 +77,8 @@ class Failure:
             # `_shown` runs the user's `__repr__`.
             self.error.add_note(f"attempt {number} of {len(earlier) + 1} failed: {_shown(failed)}")
         error = _copy_of(self.error) if self.shared else self.error
+        if self.note is not None:
+            _add_note_once(error, self.note)
         # Reset the traceback: otherwise a second raise of the same object would show the
         # frames of the first raise too.
         return error.with_traceback(self.traceback)
@@ -130,6 +134,16 @@ def failure_of(error: BaseException) -> Failure:
         wrapped.__cause__ = error
         return Failure(wrapped)
     return Failure(error)
+
+
+def _add_note_once(error: BaseException, note: str) -> None:
+    # The user may keep the error and raise it again, and the copies of an error may share
+    # their notes.  So do not add a note that is there.
+    try:
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+    except Exception:
+        pass  # an error that cannot be written to, such as a frozen dataclass
 
 
 def _shown(error: BaseException) -> str:

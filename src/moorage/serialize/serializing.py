@@ -164,7 +164,7 @@ class SerializingTarget(Target):
             is_method=original.is_method,
         )
         self.original: Target = original
-        self.is_cooperative = original.is_cooperative
+        self.is_cooperative: bool = original.is_cooperative
 
 
 class HasTarget(Protocol):

@@ -617,7 +617,8 @@ class _FakeService:
     def __init__(
         self, service: Service, options: FunctionOptions, get_run: Callable[[], Run | None]
     ) -> None:
-        self._inner: Service = service.with_options(options)
+        # No variant: the options of a fake container are its own, and not a change.
+        self._inner: Service = service.with_options(options, variant="")
         self._get_run = get_run
 
     @property
@@ -661,7 +662,7 @@ class _FakeService:
     def maker(self, run: Run) -> MakePool:
         return self._inner.maker(run)
 
-    def with_options(self, options: FunctionOptions) -> _FakeService:
+    def with_options(self, options: FunctionOptions, *, variant: str | None = None) -> _FakeService:
         return _FakeService(self._inner, options, self._get_run)
 
     def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:

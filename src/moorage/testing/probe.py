@@ -231,7 +231,7 @@ class Probe:
         error: BaseException | None,
     ) -> None:
         now = pool.clock.now()
-        where = "" if container is None else f"{pool.options.name}-{container.number}"
+        where = "" if container is None else f"{pool.options.label}-{container.number}"
         detail = ""
         if kind == "settled":
             assert input is not None and input.outcome is not None

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..clocks.clock import Clock
+from ..clocks.first_look import WhyItWaits
 from ..effects import Around, Effect
 from ..input import IllegalMove, Input
 from ..outcome import Outcome
@@ -64,6 +65,9 @@ class ContainerOptions:
     max_inputs: int
     has_async: bool  # true if any callable of the pool is async
     lifecycle: Lifecycle
+    # Called on the thread of the container's loop with the task of an input whose time is over;
+    # returns a note for the error: see ``waiting/other_loops.py``.  None: no notes.
+    why_it_waits: WhyItWaits | None = None
 
 
 class Host(Protocol):

@@ -23,6 +23,7 @@ from ..background import log
 from ..context import hook_context
 from ..forking import UserCode
 from ..kinds import discard, is_awaitable, unfinished
+from ..loop_notes import with_advice
 from ..outcome import user_frames
 from ..real import Real
 
@@ -136,7 +137,8 @@ def run_exit(lifecycle: Lifecycle, instance: object, open_loop: OpenLoop) -> Non
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: the remaining hooks must still run.
             error.with_traceback(user_frames(error.__traceback__))
-            log(logger, logging.ERROR, "exit hook %s failed", hook.name, exc_info=error)
+            text = with_advice("exit hook %s failed", error)
+            log(logger, logging.ERROR, text, hook.name, exc_info=error)
 
 
 def _run(hook: Hook, instance: object, open_loop: OpenLoop, start: Start | None = None) -> None:

@@ -214,6 +214,7 @@ class LocalContainer:
                     container=self,
                     loop=self._loop,
                     around=host.around,
+                    why_it_waits=options.why_it_waits,
                 )
                 self._tasks.instance = instance
             self._threads.instance = instance

@@ -28,11 +28,13 @@ from ...exception import ExecutionError
 from .. import forking
 from ..captured import decimal_context, own_decimal_context
 from ..clocks.clock import Clock, acquire_in_turns
+from ..clocks.first_look import FirstLook, WhyItWaits
 from ..context import running_input
 from ..effects import Around, Effect, Settle, carry_out, end_child
 from ..input import Input, InputState
 from ..kinds import COROUTINE, is_awaitable, is_iterable, refusal, unfinished
-from ..outcome import Outcome, Value, failure_of
+from ..loop_notes import explained
+from ..outcome import Failure, Outcome, Value, failure_of
 from ..real import Real
 from .loopwatch import LoopWatch
 from .streaming import stream_of
@@ -169,12 +171,14 @@ class TaskLane:
         container: object,
         loop: asyncio.AbstractEventLoop,
         around: Around | None = None,
+        why_it_waits: WhyItWaits | None = None,
     ) -> None:
         self._lock = lock
         self._settle = settle
         self._container = container  # only passed to `settle`
         self._loop = loop
         self._around = around
+        self._first_look = None if why_it_waits is None else FirstLook(loop, why_it_waits)
         self.instance: object = None
         # With a virtual clock, the clock must know that the loop is busy before the bell
         # wakes the loop; otherwise virtual time could pass in between.
@@ -243,6 +247,10 @@ class TaskLane:
         task: InputTask | None = input.runner
         if task is None:
             return None  # `_run` looks at `input.cancellation` when the task begins
+        outcome, look = input.cancellation, self._first_look
+        if type(outcome) is Failure and look is not None:  # its time is over
+            look.expect(task, outcome)
+            return lambda: self._call_soon(self._time_out, task)
         return lambda: self._call_soon(self._cancel_task, task)
 
     # -- from any thread, without a lock ----------------------------------------
@@ -272,6 +280,11 @@ class TaskLane:
                 task.cancel_due = True
                 return
         task.cancel()
+
+    def _time_out(self, task: InputTask) -> None:
+        if self._first_look is not None:
+            self._first_look.look(slept=False)  # if it could not be the first
+        self._cancel_task(task)
 
     def _on_ring(self) -> None:
         self._bell.clear()
@@ -356,7 +369,7 @@ class TaskLane:
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt, which would stop the loop: the loop
             # belongs to the container, and one input must not stop it.
-            outcome = failure_of(error)
+            outcome = explained(failure_of(error))
         if self._watch is not None:
             self._watch.end(input)
         if input.state is _SETTLED:

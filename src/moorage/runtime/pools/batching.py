@@ -102,6 +102,7 @@ class BatchCall:
                 elif type(outcome) is Failure:
                     # A `Failure` for each member, because each has its own earlier errors.
                     failure = Failure(outcome.error)
+                    failure.note = outcome.note
                     failure.traceback = outcome.traceback
                     failure.shared = True
                     yield member, failure

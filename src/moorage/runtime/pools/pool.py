@@ -45,6 +45,7 @@ from ..containers.container import Container, ContainerFactory, ContainerState
 from ..context import running_input
 from ..effects import Around, Effect, carry_out
 from ..input import IllegalMove, Input, InputState
+from ..loop_notes import MAYBE_IN_HOOK, explained, with_advice
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..real import Real
 from ..uninterruptible import uninterruptible
@@ -512,10 +513,10 @@ class Pool:
 
     def __repr__(self) -> str:
         if self.forked:
-            return f"<Pool {self.options.name}: belongs to the parent of this forked process>"
+            return f"<Pool {self.options.label}: belongs to the parent of this forked process>"
         s = self.statistics()
         return (
-            f"<Pool {s.name}: {s.queued} queued, {s.running} running "
+            f"<Pool {self.options.label}: {s.queued} queued, {s.running} running "
             f"in {len(s.containers)} containers>"
         )
 
@@ -1128,7 +1129,7 @@ class Pool:
             logging.WARNING,
             "container %d of %s is given up: %d of its inputs %s answered but %s not ended; %s",
             container.number,
-            self.options.name,
+            self.options.label,
             count,
             "was" if count == 1 else "were",
             "has" if count == 1 else "have",
@@ -1174,11 +1175,10 @@ class Pool:
                     self.alarms.execution.at(granted_at + timeout)
                     break
                 due.append(holder)
-        expired = ran_out(self.options.name, timeout)
         for input in due:
-            if self.options.retries is not None:  # each input has its own earlier errors
-                expired = ran_out(self.options.name, timeout)
-            self._cancel(input, expired)
+            # Each input has a failure of its own, because the failure gets the input's earlier
+            # errors, and a note on what the input waits for.
+            self._cancel(input, ran_out(self.options.name, timeout))
 
     def _fail_expired(self) -> None:
         """Fail the inputs that have been queued for `queue_timeout` seconds."""
@@ -1472,7 +1472,7 @@ class Pool:
 
     def container_failed(self, container: Container, error: BaseException) -> None:
         """Handle an `error` that an enter hook raised; the container is gone."""
-        failure = failure_of(error)
+        failure = explained(failure_of(error))
         failure.shared = True
         with self._step:
             was_starting = container.state is STARTING
@@ -1489,9 +1489,9 @@ class Pool:
         log(
             logger,
             logging.ERROR,
-            "container %d of %s failed to start",
+            with_advice("container %d of %s failed to start", error),
             container.number,
-            self.options.name,
+            self.options.label,
             exc_info=error,
         )
 
@@ -1538,6 +1538,8 @@ class Pool:
             self._effects.append(container.give_up)
             self._effects += self.capacity.free_room(self.options.sync_slots)
         failure = started_too_slowly(self.options.name, timeout)
+        if self.options.async_enter:
+            failure.note = MAYBE_IN_HOOK
         if not self._start_failed(True, failure):
             self._effects += [partial(self._log_slow_start, container) for container in late]
 
@@ -1548,7 +1550,7 @@ class Pool:
             "container %d of %s did not start within its startup_timeout of %g s, and is "
             "given up; its enter hooks may still run",
             container.number,
-            self.options.name,
+            self.options.label,
             self.options.startup_timeout,
         )
 

@@ -34,6 +34,19 @@ class PoolOptions:
     queue_timeout: float | None = None  # seconds in the queue, counted anew for each attempt
     max_backlog: int | None = None  # the most inputs in the queue
     waits_when_full: bool = False  # if the backlog is full: true, callers wait; false, refused
+    async_enter: bool = False  # true if an enter hook is async
     sync_slots: int = 0  # the most threads for sync inputs that one container needs
     retries: RetryPolicy | None = None
     batching: BatchOptions | None = None  # None: each input takes a slot of its own
+    # How this pool differs from the other pools of its name: see `PoolStatistics.variant`.
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name and the variant: what logs, `describe` and timelines call the pool."""
+        return labelled(self.name, self.variant)
+
+
+def labelled(name: str, variant: str) -> str:
+    """Return the label of a pool: ``fetch``, or ``fetch[timeout=1]`` for a variant."""
+    return f"{name}[{variant}]" if variant else name

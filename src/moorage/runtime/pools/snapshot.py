@@ -54,6 +54,7 @@ class PoolSnapshot:
     """One pool.  All times are those of the pool's clock, in seconds."""
 
     name: str
+    variant: str
     is_open: bool
     limits: Limits
     now: float
@@ -90,6 +91,7 @@ def take_snapshot(
         due = first.queued_at + batches.wait
     return PoolSnapshot(
         name=options.name,
+        variant=options.variant,
         is_open=is_open,
         limits=options.limits,
         now=now,

@@ -95,6 +95,11 @@ class PoolStatistics:
     busy_seconds: float  # slot-seconds: the time that each slot was held, summed over all slots
     start_seconds: float  # from boot to ready, summed over all containers that became ready
     batches: BatchStatistics | None  # None unless the pool is batched
+    # How the pool differs from the other pools of its name: the options that ``with_options``,
+    # ``with_concurrency`` or ``with_batching`` changed, such as "timeout=1", and "#2" or another
+    # number if that does not tell them apart.  "" for the function or class as declared.  No two
+    # living pools of an app have the same `name` and `variant`.
+    variant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +189,7 @@ def count_pool(
         busy_seconds=tally.busy_seconds + fleet.running * now,
         start_seconds=tally.start_seconds,
         batches=_count_batches(options.batching, fleet, endings, tally),
+        variant=options.variant,
     )
 
 

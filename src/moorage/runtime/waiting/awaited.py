@@ -137,9 +137,9 @@ def mover_of(task: Task, peers: set[Task] | Peers, is_ours: IsOurs) -> Mover | N
             if future not in peers:
                 return Mover(task, future)
             continue
-        awaited = _awaited_by(future)
+        awaited = awaited_by(future)
         if awaited is None and future is awaits:
-            awaited = _awaited_in(task, future, peers)
+            awaited = awaited_in(task, future, peers)
         if awaited is None:
             return Mover(task, future)
         # Ignore inner futures that are done: their callbacks have run or are about to run.
@@ -228,7 +228,7 @@ def _input_of_handle(handle: Any) -> Input | None:
 # -- from a future to the futures that complete it ----------------------------------------------
 
 
-def _awaited_by(future: Future) -> list[Future] | None:
+def awaited_by(future: Future) -> list[Future] | None:
     """Return the futures that complete `future`, seen from `future` alone; None if unknown."""
     children = getattr(future, "_children", None)
     if type(future).__name__ == "_GatheringFuture" and children is not None:
@@ -239,12 +239,12 @@ def _awaited_by(future: Future) -> list[Future] | None:
     return None
 
 
-def _awaited_in(task: Task, future: Future, peers: Iterable[Task]) -> list[Future] | None:
+def awaited_in(task: Task, future: Future, peers: Iterable[Task]) -> list[Future] | None:
     """Return the futures that complete `future`, seen from the coroutine that awaits it.
 
     That coroutine belongs to `task` and made `future`.  None if unknown.
     """
-    outer, inner = _innermost(task)
+    outer, inner = innermost(task)
     code = getattr(inner, "cr_code", None)
     if code is _WAIT:
         for referent in gc.get_referents(inner):
@@ -263,7 +263,7 @@ def _awaited_in(task: Task, future: Future, peers: Iterable[Task]) -> list[Futur
     return None
 
 
-def _innermost(task: Task) -> tuple[object, object]:
+def innermost(task: Task) -> tuple[object, object]:
     """Return the last two coroutines of the chain in which `task` is suspended."""
     outer: object = None
     inner: object = task.get_coro()

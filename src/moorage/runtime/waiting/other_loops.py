@@ -1,0 +1,118 @@
+"""Other loops: whether an input that ran out of time waited for an object of another loop.
+
+Owns the search, which begins at the input's own task and follows what that task waits for.
+The task lane calls this file on the thread of the container's loop, when an input's timeout has
+passed: it costs inputs that end in time nothing.
+
+Three things are found:
+    1. a future of another loop, for example in ``asyncio.wait``;
+    2. a future of this loop that is done while the loop slept.  The thread of another loop has
+       completed the future, and asyncio does not wake a loop for that.  A ``Lock`` or an
+       ``Event`` that two loops share behaves so;
+    3. a wait for a primitive of asyncio.  Then the note speaks of the possibility only.
+
+Begin at `why_it_waits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from typing import Any, Final, cast, get_origin
+
+from ..loop_notes import ADVICE
+from .awaited import Future, Task, awaited_by, awaited_in, innermost
+
+# How many futures are looked at for one input.
+MOST: Final = 100
+
+IT_WAITED: Final = f"the input waited for an object of another event loop: {ADVICE}"
+
+# The classes whose coroutines wait in a future that any thread may complete by mistake.
+_PRIMITIVES: Final = tuple(
+    kind
+    for name in ("Lock", "Event", "Semaphore", "Condition", "Queue", "Barrier")
+    if (kind := getattr(asyncio, name, None)) is not None
+)
+
+
+_FUTURE: Final = get_origin(Future)
+
+
+def why_it_waits(task: Task, slept: bool) -> str | None:
+    """Return a note if `task` waits for an object of another event loop; None if not.
+
+    On the thread of the task's loop, while no task runs.  Runs no user code.
+
+    Args:
+        task: the task of the input.
+        slept: true if the loop has run nothing since it slept.  Then a done future that `task`
+            waits for was completed by another thread.
+    """
+    loop = task.get_loop()
+    seen: set[Future] = set()
+    pending: list[Task] = [task]
+    primitive: str | None = None
+    while pending and len(seen) < MOST:
+        waiting = pending.pop()
+        future: Future | None = getattr(waiting, "_fut_waiter", None)
+        futures = [] if future is None else [future]
+        if future is not None and primitive is None:
+            primitive = _primitive_of(waiting)
+        while futures and len(seen) < MOST:
+            each = futures.pop()
+            if each in seen:
+                continue
+            seen.add(each)
+            if each.get_loop() is not loop or (slept and each.done()):
+                return IT_WAITED
+            if each.done():
+                continue
+            if hasattr(each, "get_coro"):  # a task, in C or in Python
+                pending.append(cast(Task, each))
+                continue
+            inner = awaited_by(each)
+            if inner is None and each is future:
+                inner = awaited_in(waiting, each, ()) or _futures_in(waiting)
+            futures += inner or ()
+    if primitive is None:
+        return None
+    return (
+        f"the input waited for an {primitive}; if code on another event loop uses that object too, "
+        f"it cannot wake the input: {ADVICE}"
+    )
+
+
+def _futures_in(task: Task) -> list[Future]:
+    """Return the futures that the code of asyncio in which `task` waits knows, as ``wait_for``."""
+    inner = _inner_of_asyncio(task)
+    return [cast(Future, r) for r in gc.get_referents(inner) if _FUTURE in type(r).__mro__]
+
+
+def _inner_of_asyncio(task: Task) -> object:
+    """Return the coroutine in which `task` is suspended, if it is asyncio's own; else None."""
+    _, inner = innermost(task)
+    code: Any = getattr(inner, "cr_code", None)
+    return inner if code is not None and code.co_filename.startswith(_ASYNCIO) else None
+
+
+def _primitive_of(task: Task) -> str | None:
+    """Return the class of the primitive of asyncio that `task` waits for, ``asyncio.Lock``."""
+    # Not by `isinstance`, which reads the value's `__class__`, and so may run user code.
+    for referent in gc.get_referents(_inner_of_asyncio(task)):
+        kind = next((kind for kind in _PRIMITIVES if kind in type(referent).__mro__), None)
+        if kind is not None:
+            # Nobody else has an object of which only this wait and this function know:
+            # ``await asyncio.Event().wait()``.  The references are those of the coroutine's
+            # frame, of `referent`, and of the argument of `getrefcount`.
+            if sys.getrefcount(referent) <= LONELY:
+                return None
+            return f"asyncio.{kind.__name__}"
+    return None
+
+
+_ASYNCIO: Final = asyncio.__file__.removesuffix("__init__.py")
+
+# The references to a primitive that only the coroutine of its wait knows: see `_primitive_of`.
+LONELY: Final = 4
