@@ -41,6 +41,7 @@ from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import park_for, wait_for
+from ..runtime.waiting.unread import Unread, Watch
 from ..runtime.waiting.waits import blockers_of, open_streams
 from ..with_aio import FunctionWithAio, MethodWithAio
 from .registry import Record, registry
@@ -327,6 +328,7 @@ class FunctionCall(Generic[R_co]):
         "_pool",
         "_record",
         "_settled_at",
+        "_unread",
         "_waiting",
         "context",
         "number",
@@ -341,6 +343,9 @@ class FunctionCall(Generic[R_co]):
         _pool: Pool | None
         _record: Record | None
         _settled_at: float | None
+        # Set when an input fails, and unset in most calls, which saves the time to set it.
+        # Written under the pool's lock.
+        _unread: Watch
         _waiting: dict[int, dict[object, Wake]] | None
 
     # Most calls have one input, so a slot for these two would waste memory in most calls.  The
@@ -410,6 +415,7 @@ class FunctionCall(Generic[R_co]):
         call = cast("_ManyInputs[Any]", _ManyInputs._make(target, None, kwargs))
         inputs = [Input(call, index, row, kwargs or None) for index, row in enumerate(rows)]
         call._unsettled = len(inputs)
+        call._is_forgotten = False
         call._many = tuple(inputs)
         if inputs:
             call._first = inputs[0]
@@ -461,9 +467,36 @@ class FunctionCall(Generic[R_co]):
         """
         assert self._pool is not None
         self._settled_at = self._pool.clock.now()
+        if type(input.outcome) is Failure:
+            self._note_failure(input.index, input.outcome)
         ending = _EndedCall()
         ending.call = self
         return ending
+
+    def _note_failure(self, index: int, failure: Failure) -> Unread:
+        """Note that nobody has read this error.  Under the pool's lock.
+
+        The lock and `_note_read` order a failure before its read:
+
+            1. thread A settles the input: sets its outcome, under the pool's lock,
+            2. thread B sees the outcome, without the lock, and reads the error,
+            3. thread A notes the failure, and releases the lock,
+            4. thread B takes the lock, and notes the read.
+        """
+        watch: Watch | None = getattr(self, "_unread", None)
+        if watch is None:
+            unread = Unread(self.target.name, self.number, isinstance(self, _ManyInputs))
+            watch = self._unread = Watch(unread)
+        watch.unread.add(index, failure)
+        return watch.unread
+
+    @uninterruptible
+    def _note_read(self, index: int) -> None:
+        """Note that a caller reads the error of the input `index`."""
+        pool = self._started_pool()
+        if not pool.forked:
+            with pool.lock:
+                self._unread.unread.read(index)
 
     def _ended(self, ended: _EndedCall) -> None:
         """Wake the waiters after the last input has settled.  Without the pool's lock."""
@@ -602,8 +635,10 @@ class FunctionCall(Generic[R_co]):
         """
         outcome = input.outcome
         assert outcome is not None
-        if type(outcome) is Failure and self._record is not None:
-            registry.read(self, input)
+        if type(outcome) is Failure:
+            self._note_read(input.index)
+            if self._record is not None:
+                registry.read(self, input)
         return outcome
 
     def _started_pool(self) -> Pool:
@@ -639,25 +674,43 @@ class FunctionCall(Generic[R_co]):
 class _ManyInputs(FunctionCall[R_co]):
     """A call of ``experimental_spawn_map``: any number of inputs, also none."""
 
-    __slots__ = ("_many", "_unsettled")
+    __slots__ = ("_is_forgotten", "_many", "_unsettled")
 
     if TYPE_CHECKING:
-        # How many inputs are not settled.  Guarded by the pool's lock.
-        _unsettled: int
+        # These two are guarded by the pool's lock.
+        _is_forgotten: bool  # nobody has the handle, so errors are logged at once
+        _unsettled: int  # how many inputs are not settled
 
     def settled(self, input: Input, /) -> Wake | None:
         self._unsettled -= 1
+        wakes: list[Wake] = []
         if not self._unsettled:
-            return super().settled(input)
-        if self._waiting is None:
-            return None
-        waiting = self._waiting.pop(input.index, None)
-        if waiting is None:
-            return None
-        wakes = list(waiting.values())
-        if len(wakes) == 1:
-            return wakes[0]
+            ending = super().settled(input)
+            if self._is_forgotten and (watch := getattr(self, "_unread", None)) is not None:
+                wakes.append(watch.unread.report)
+            if not wakes:
+                return ending
+            assert ending is not None
+            wakes.append(ending)
+        else:
+            if type(input.outcome) is Failure:
+                unread = self._note_failure(input.index, input.outcome)
+                if self._is_forgotten:
+                    wakes.append(partial(unread.report, final=False))
+            if self._waiting is not None:
+                wakes += self._waiting.pop(input.index, {}).values()
+        if len(wakes) <= 1:
+            return wakes[0] if wakes else None
         return lambda: [wake() for wake in wakes]
+
+    @uninterruptible
+    def _forget(self) -> None:
+        """Have errors logged as soon as inputs fail, because nobody gets the handle."""
+        with self._started_pool().lock:
+            self._is_forgotten = True
+            watch: Watch | None = getattr(self, "_unread", None)
+        if watch is not None:
+            watch.unread.report(final=False)
 
 
 class _UnknownCall(FunctionCall[R_co]):
@@ -896,3 +949,9 @@ def _timed_out(call: FunctionCall[object], timeout: float | None) -> TimeoutErro
         f"the call of {call.target.name} has no result after {timeout} s; "
         "it goes on: get() it again, or cancel() it"
     )
+
+
+def forget(call: FunctionCall[Any]) -> None:
+    """Have the errors of a call with many inputs logged at once: nobody gets its handle."""
+    if isinstance(call, _ManyInputs):
+        call._forget()

@@ -49,7 +49,7 @@ from ..runtime.waiting.callers import block_loop, park_for, reader_here, wait_fo
 from ..runtime.waiting.deadlock import producer_waits
 from ..runtime.waiting.waits import open_streams
 from .feeding import Row, rows_of, rows_of_async
-from .function_call import FunctionCall
+from .function_call import FunctionCall, forget
 from .maps import MapCall, MapResults
 from .registry import registry
 from .waited import (
@@ -665,9 +665,10 @@ class SpawnMapAndForget:
     ) -> None:
         """Read all inputs now and start them.
 
-        As ``experimental_spawn_map``, which also returns a handle for the results.
+        As ``experimental_spawn_map``, which also returns a handle for the results.  Nobody can
+        read the errors, so they are logged at once: see `FunctionCall`.
         """
-        self._function.experimental_spawn_map(*input_iterators, kwargs=kwargs)
+        forget(self._function.experimental_spawn_map(*input_iterators, kwargs=kwargs))
 
     async def aio(
         self,
@@ -676,7 +677,7 @@ class SpawnMapAndForget:
     ) -> None:
         """As ``spawn_map(...)``, for asyncio and trio.  The iterables may be async."""
         try:
-            await self._function.experimental_spawn_map.aio(*input_iterators, kwargs=kwargs)
+            forget(await self._function.experimental_spawn_map.aio(*input_iterators, kwargs=kwargs))
         except Exception as error:
             raise without_our_frames(error)
 
