@@ -17,16 +17,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast, overload
 
 from .. import config
-from ..call_graph import InputInfo, InputStatus
+from ..call_graph import InputInfo
 from ..exception import (
     Error,
-    FunctionTimeoutError,
     InvalidAttributeError,
     InvalidError,
     InvalidIndexError,
     NotFoundError,
     OutputExpiredError,
-    QueueTimeoutError,
 )
 from ..frames import without_our_frames
 from ..runtime import forking
@@ -498,11 +496,32 @@ class FunctionCall(Generic[R_co]):
             with pool.lock:
                 self._unread.unread.read(index)
 
+    def _has_unread(self) -> bool:
+        """Return whether this settled call has errors that nobody has read."""
+        watch: Watch | None = getattr(self, "_unread", None)
+        return watch is not None and watch.unread.has_errors()
+
+    def _make_twin(self) -> FunctionCall[R_co]:
+        """Return another handle of this settled call; this handle has unread errors logged."""
+        kind = type(self)
+        twin = kind.__new__(kind)
+        twin.number, twin.target, twin.context = self.number, self.target, _NOTHING
+        twin._pool, twin._first, twin._record = self._pool, self._first, self._record
+        twin._settled_at, twin._waiting = self._settled_at, None
+        twin._unread = self._unread.share()
+        if isinstance(twin, _ManyInputs):
+            twin._many, twin._unsettled, twin._is_forgotten = self._many, 0, False
+        return twin
+
+    def _take_watch(self, handle: FunctionCall[R_co]) -> None:
+        """Log unread errors when this twin is freed, and no longer when `handle` is."""
+        self._unread = handle._unread.pass_on()
+
     def _ended(self, ended: _EndedCall) -> None:
         """Wake the waiters after the last input has settled.  Without the pool's lock."""
         # Before the wakes: a woken caller may look for the call in the registry at once.
         if self._record is not None:
-            registry.settled(self)
+            registry.ended(self, self._record)
         waiting = self._waiting
         if waiting is not None:
             self._waiting = None
@@ -538,7 +557,7 @@ class FunctionCall(Generic[R_co]):
             input.call = ended
         if self._record is not None and self._record.children is not None:
             # The contexts of the settled children refer to this call's input.
-            for _, child in registry.children(self):
+            for child in registry.children(self):
                 if child._settled_at is not None:
                     child._drop_context(_EndedCall())
         let_go(gone)
@@ -583,7 +602,7 @@ class FunctionCall(Generic[R_co]):
         """
         self._started_pool()
         with uninterruptible:
-            return _graph(self)
+            return registry.graph_of(self)
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> FunctionCall[R_co]:
@@ -637,7 +656,7 @@ class FunctionCall(Generic[R_co]):
         assert outcome is not None
         if type(outcome) is Failure:
             self._note_read(input.index)
-            if self._record is not None:
+            if self._record is not None and self._record.is_kept:
                 registry.read(self, input)
         return outcome
 
@@ -851,41 +870,6 @@ def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
             f"write bounds from 0 to {count}"
         )
     return range(start, count if end is None else end)
-
-
-def _graph(root: FunctionCall[Any]) -> list[InputInfo]:
-    """Return the inputs of `root`, each with the inputs of the calls that it spawned."""
-    # No recursion: a job that spawns its successor makes a chain that may be too deep for it.
-    found: list[InputInfo] = []
-    pending: list[tuple[FunctionCall[Any], list[InputInfo]]] = [(root, found)]
-    while pending:
-        call, infos = pending.pop()
-        mine = [_info(call, input, []) for input in call._inputs]
-        infos.extend(mine)
-        for index, child in registry.children(call):
-            pending.append((child, mine[index].children))
-    return found
-
-
-def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> InputInfo:
-    outcome, status = input.outcome, InputStatus.PENDING
-    if isinstance(outcome, Value):
-        status = InputStatus.SUCCESS
-    elif isinstance(outcome, Failure):
-        timed_out = isinstance(outcome.error, (FunctionTimeoutError, QueueTimeoutError))
-        status = InputStatus.TIMEOUT if timed_out else InputStatus.FAILURE
-    elif outcome is not None:
-        status = InputStatus.TERMINATED
-    container = input.container
-    return InputInfo(
-        input_id=input.input_id,
-        function_call_id=call.object_id,
-        task_id="" if container is None else f"ta-{container.number}",
-        status=status,
-        function_name=call.target.name,
-        module_name=getattr(call.target.function, "__module__", "") or "",
-        children=children,
-    )
 
 
 class _EndedCall:

@@ -20,7 +20,7 @@ from collections.abc import (
     Sequence,
 )
 from contextvars import Context
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ..exception import (
     Error,
@@ -32,6 +32,7 @@ from ..exception import (
 from ..frames import without_our_frames
 from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock
+from ..runtime.context import running_input
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, InputState, Target, next_call_number
 from ..runtime.outcome import Value
@@ -42,7 +43,11 @@ from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import block_loop, park_for, wait_for
 from ..serialize.serializing import SerializingTarget, serialize_inputs
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, are_plain, rows_of
+from .registry import registry
 from .waited import clean_up_soon, error_of, sits_in_step, warn_if_loop_runs, written
+
+if TYPE_CHECKING:
+    from .graph import Graph
 
 R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
@@ -72,6 +77,7 @@ class MapCall:
         "feeder_error",
         "feeder_wake",
         "forget",
+        "graph",
         "handed_over",
         "kwargs",
         "last",
@@ -84,6 +90,9 @@ class MapCall:
         "unsettled",
         "window",
     )
+
+    if TYPE_CHECKING:
+        graph: Graph  # set by `note_in` only
 
     def __init__(self, target: Target, pool: Pool, kwargs: dict[str, Any], window: int) -> None:
         self.number: int = next_call_number()
@@ -135,6 +144,12 @@ class MapCall:
             self.reader_wake = None
         return wake
 
+    def note_in(self, graph: Graph, /) -> None:
+        """As `WaitedCall.note_in`."""
+        self.graph = graph
+        noted: Any = self
+        noted.__class__ = _NotedMapCall
+
     def is_bounded(self) -> bool:
         """Return whether the pool's backlog has a bound."""
         return self.pool.backlog.most is not None
@@ -167,6 +182,9 @@ class MapCall:
                 self.submitted = first
                 self.unsettled.difference_update(inputs)
             raise
+        caller = self.context.get(running_input, None)
+        if caller is not None:
+            registry.add_nested(caller, self, inputs, self.clock)
         # Only `Pool.submit` puts an input outside: an input that is not outside now never will
         # be.
         if bounded and inputs[-1].state is InputState.OUTSIDE:
@@ -336,6 +354,16 @@ class MapCall:
             gone.append(self.last)
             self.last = None
         return gone
+
+
+class _NotedMapCall(MapCall):
+    """A `MapCall` that is in a graph of calls."""
+
+    __slots__ = ()
+
+    def settled(self, input: Input, /) -> Wake | None:
+        self.graph.note(self.number, input)
+        return super().settled(input)
 
 
 OpenMap = Callable[[], MapCall]

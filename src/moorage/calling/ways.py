@@ -133,8 +133,11 @@ class Remote(Generic[P, R_co]):
                     # this container, so the input must not go to this container.
                     unblock_loop = block_loop()
                 waiter = function._service.current_run().clock.make_waiter()
-                input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+                call = WaitedCall(target, waiter.wake)
+                input = Input(call, 0, args, kwargs or None)
                 pool = function._submit((input,))
+                if running_input.get(None) is not None:
+                    note_nested(call, input, pool)
             except Error as error:
                 raise without_our_frames(error)
             try:
@@ -169,12 +172,15 @@ class Remote(Generic[P, R_co]):
             if target.is_generator:
                 function._expect("remote.aio")
             waiter = make_async_waiter()
-            input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
+            call = WaitedCall(target, waiter.wake)
+            input = Input(call, 0, args, kwargs or None)
             if thread_state.guard is None:
                 pool = function._submit((input,))
             else:
                 with uninterruptible:
                     pool = function._submit((input,))
+            if running_input.get(None) is not None:
+                note_nested(call, input, pool)
             await wait_for(pool, waiter, input)
         except Error as error:
             # The wait was refused, so nobody gets the result.
@@ -253,8 +259,8 @@ class Spawn(Generic[P, R_co]):
             # Most calls are spawned outside of any input.  The context variable alone says so,
             # which saves the call of `current_input`.
             spawner = None if running_input.get(None) is None else current_input()
-            if spawner is not None and isinstance(spawner.call, FunctionCall):
-                registry.add_child(spawner.call, spawner.index, call)
+            if spawner is not None:
+                registry.add_child(spawner, call)
         return call
 
 
@@ -305,12 +311,22 @@ class RemoteGen(Generic[P, Y_co]):
             open_streams[call] = None  # removed when the input is settled
             call.reader = reader_here()
             try:
-                return function._submit(inputs)
+                pool = function._submit(inputs)
+                if running_input.get(None) is not None:
+                    note_nested(call, inputs[0], pool)
+                return pool
             except BaseException:
                 open_streams.pop(call, None)
                 raise
 
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
+
+
+def note_nested(call: WaitedCall | StreamCall, input: Input, pool: Pool) -> None:
+    """Note, for the graph of calls, that the code that runs here made `call`."""
+    caller = current_input()
+    if caller is not None:
+        registry.add_nested(caller, call, (input,), pool.clock)
 
 
 def _producer_waits(ref: weakref.ref[StreamCall]) -> None:
@@ -643,8 +659,8 @@ class SpawnMap(Generic[R_co]):
             if not rows:  # a call without inputs is settled from the beginning
                 call._settled_at = pool.clock.now()
             spawner = current_input()
-            if spawner is not None and isinstance(spawner.call, FunctionCall):
-                registry.add_child(spawner.call, spawner.index, call)
+            if spawner is not None:
+                registry.add_child(spawner, call)
         return call
 
 

@@ -8,9 +8,9 @@ blocks delays other log records only.
 
 Begin at `Errands.add`, then `Errands._run`.
 
-Any module may call `log_in_background`, `on_log_thread` and `log`, from any thread, also while it holds locks of
-its own: this file takes no lock that another thread holds for long.  The threads that keep
-time call `keep_time`; the end of a run calls `flush`.
+Any module may call `log_in_background`, `on_log_thread` and `log`, from any thread, also while
+it holds locks of its own: this file takes no lock that another thread holds for long.  The
+threads that keep time call `keep_time`; the end of a run calls `flush`.
 """
 
 from __future__ import annotations

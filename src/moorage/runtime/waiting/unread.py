@@ -77,6 +77,10 @@ class Unread:
         """Note that a caller has read the error of the input `index`."""
         self._failures.pop(index, None)
 
+    def has_errors(self) -> bool:
+        """Return whether there are errors that nobody has read, and that are not logged."""
+        return bool(self._failures)
+
     def report(self, *, final: bool = True) -> None:
         """Have the unread errors logged soon, on another thread.  Finalizers may call this.
 
@@ -90,7 +94,7 @@ class Unread:
 
     def write(self, final: bool) -> None:
         """Log the unread errors, each with its traceback.  Runs where user code may run."""
-        for index in sorted(list(self._failures)):
+        for index in sorted(self._failures):
             failure = self._failures.pop(index, None)
             if failure is None:
                 continue  # a caller has read the error meanwhile
