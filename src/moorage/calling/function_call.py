@@ -2,8 +2,9 @@
 
 Owns `FunctionCall` and the ways to wait for one call (`Get`, `Iter`) or for several (`Gather`).
 ``ways.py`` makes the calls; the engine calls `FunctionCall.settled` under the pool's lock.
-``registry.py`` owns which calls are found by their id, and for how long.  The other kinds of
-calls are in ``waited.py`` and ``maps.py``.
+``registry.py`` owns which calls are found by their id, and for how long; ``graph.py`` owns the
+graph of calls, and ``runtime/waiting/unread.py`` the errors that nobody has read.  The other kinds
+of calls are in ``waited.py`` and ``maps.py``.
 
 Begin at `FunctionCall._make`, then `FunctionCall.settled`, then `Get`.
 """
@@ -318,6 +319,9 @@ class FunctionCall(Generic[R_co]):
     ``Function.spawn`` returns a call with one input, ``Function.experimental_spawn_map`` a call
     with many inputs.  Any number of threads and tasks may wait for the call at once.  The call
     can be found by its id until 10 minutes after it settled; see `from_id`.
+
+    If inputs fail, and the last handle goes before a caller has read their errors, the errors
+    are logged at ERROR on the logger ``moorage``.
     """
 
     __slots__ = (
@@ -596,9 +600,12 @@ class FunctionCall(Generic[R_co]):
 
     @MethodWithAio
     def get_call_graph(self) -> list[InputInfo]:
-        """Return the inputs of the call, each with the calls that it spawned as children.
+        """Return the root of the inputs whose code led to the call, with all its descendants.
 
-        Calls that can no longer be found are not among the children.
+        The root is the input that no other input's code has made; if the call itself has no such
+        root above it, the roots are all of its own inputs.  Inputs that ended more than 10
+        minutes ago (``config.findable_seconds``) are shown only if they lead to others, and a
+        graph has 10,000 inputs (``config.findable_calls``) at most.
         """
         self._started_pool()
         with uninterruptible:

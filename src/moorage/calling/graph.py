@@ -14,6 +14,7 @@ to no result, so a graph goes with the last of its calls.  A graph keeps about
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import config
@@ -121,6 +122,18 @@ class Graph:
         # Read after the entry is stored: the input may settle at any time.
         if input.outcome is not None:
             self.note(call.number, input)
+
+    def remove(self, number: int, inputs: Sequence[Input]) -> None:
+        """Remove inputs that were added and not accepted.  The caller still has `inputs`."""
+        node = self._nodes.get(number)
+        if node is not None:
+            self._size -= node.size
+            for input in inputs:
+                node.entries.pop(input.index, None)
+            if node.entries:
+                self._size += node.size
+            else:
+                del self._nodes[number]
 
     def _add(self, call: Call, parent: tuple[int, int] | None) -> Node:
         self._make_room(parent)

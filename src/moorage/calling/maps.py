@@ -171,6 +171,8 @@ class MapCall:
             self.unsettled.update(inputs)
             if bounded:
                 self.last = inputs[-1]
+        caller = self.context.get(running_input, None)
+        is_noted = caller is not None and registry.add_nested(caller, self, inputs)
         try:
             # A full backlog may refuse the first inputs of a map.  Later inputs wait outside
             # for room.
@@ -181,10 +183,9 @@ class MapCall:
             with self.pool.lock:
                 self.submitted = first
                 self.unsettled.difference_update(inputs)
+            if is_noted:
+                registry.drop_nested(self, inputs)
             raise
-        caller = self.context.get(running_input, None)
-        if caller is not None:
-            registry.add_nested(caller, self, inputs, self.clock)
         # Only `Pool.submit` puts an input outside: an input that is not outside now never will
         # be.
         if bounded and inputs[-1].state is InputState.OUTSIDE:

@@ -11,8 +11,9 @@ by a timer of the call's own clock, the second when a call settles.
 A call enters the registry when its id is given out: by `FunctionCall.object_id`,
 ``repr(call)``, ``current_function_call_id()`` in its own code, or the graph of calls.  The
 registry does not keep a call whose id nobody has, and such a call costs nothing.  If the code
-of a spawned call (the *spawner*) spawns a call (its *child*), the spawner keeps the child for
-its graph, within the same bounds.
+of a spawned call (the *spawner*) spawns a call (its *child*), the spawner keeps the child,
+within the same bounds, so that the child is found by the id that the graph of calls shows.  The
+registry also adds calls to graphs; ``graph.py`` owns what a graph has.
 """
 
 from __future__ import annotations
@@ -194,32 +195,43 @@ class Registry:
         if len(self._settled) > config.findable_calls:
             self._trim(0)
 
-    def add_nested(
-        self, spawner: Input, call: Noted, inputs: Sequence[Input], clock: Clock
-    ) -> None:
-        """Note that the code of `spawner` made `call`, which is not spawned, with `inputs`.
+    def add_nested(self, caller: Input, call: Noted, inputs: Sequence[Input]) -> bool:
+        """Note that the code of `caller` makes `call`, which is not spawned, with `inputs`.
 
-        Does nothing unless `spawner` is in a graph already or was spawned, because otherwise
-        nobody can ask for the graph.
+        Does nothing, and returns false, unless `caller` is in a graph or was spawned, because
+        otherwise nobody can ask for the graph.
         """
-        its_call = _shown_input(spawner).call
-        if hasattr(its_call, "graph") or hasattr(its_call, "_record"):
-            self._add_nested(spawner, call, inputs, clock)
+        its_call = _shown_input(caller).call
+        if not hasattr(its_call, "graph") and not hasattr(its_call, "_record"):
+            return False
+        if not is_of_this_process(caller):
+            return False  # the code of an input that has forked
+        self._add_nested(caller, call, inputs)
+        return True
 
     @uninterruptible
-    def _add_nested(
-        self, spawner: Input, call: Noted, inputs: Sequence[Input], clock: Clock
-    ) -> None:
+    def drop_nested(self, call: Noted, inputs: Sequence[Input]) -> None:
+        """Undo `add_nested`, because the pool did not accept `inputs`."""
+        graph = _graph_of(call)
+        if graph is not None:
+            with self._lock:
+                graph.remove(call.number, inputs)
+
+    @uninterruptible
+    def _add_nested(self, caller: Input, call: Noted, inputs: Sequence[Input]) -> None:
         with self._lock:
-            graph, parent, _ = self._place_of(spawner, clock)
+            graph, parent, _ = self._place_of(caller, None)
             call.note_in(graph)
             for input in inputs[: most_of_one_call()]:
                 graph.add_input(call, input, parent)
 
-    def _place_of(self, input: Input, clock: Clock) -> tuple[Graph, tuple[int, int], Call]:
+    def _place_of(self, input: Input, clock: Clock | None) -> tuple[Graph, tuple[int, int], Call]:
         """Return the graph of `input`, its place there, and its call.  Under the lock.
 
         Adds `input`, and those of its ancestors that are not in the graph yet.
+
+        Args:
+            clock: the clock of a new graph; None if `input` was spawned or is in a graph.
         """
         chain: list[tuple[Call, Input]] = []
         graph: Graph | None = None
@@ -231,6 +243,8 @@ class Registry:
             graph = _graph_of(call)
             its = call.context.get(running_input, None)
         if graph is None:
+            if clock is None:
+                clock = cast("FunctionCall[Any]", chain[0][0])._started_pool().clock
             graph = Graph(clock)
         parent: tuple[int, int] | None = None
         for call, its in reversed(chain):

@@ -135,9 +135,10 @@ class Remote(Generic[P, R_co]):
                 waiter = function._service.current_run().clock.make_waiter()
                 call = WaitedCall(target, waiter.wake)
                 input = Input(call, 0, args, kwargs or None)
-                pool = function._submit((input,))
-                if running_input.get(None) is not None:
-                    note_nested(call, input, pool)
+                if running_input.get(None) is None:
+                    pool = function._submit((input,))
+                else:
+                    pool = submit_nested(function, call, input)
             except Error as error:
                 raise without_our_frames(error)
             try:
@@ -174,13 +175,13 @@ class Remote(Generic[P, R_co]):
             waiter = make_async_waiter()
             call = WaitedCall(target, waiter.wake)
             input = Input(call, 0, args, kwargs or None)
-            if thread_state.guard is None:
+            if running_input.get(None) is not None:
+                pool = submit_nested(function, call, input)
+            elif thread_state.guard is None:
                 pool = function._submit((input,))
             else:
                 with uninterruptible:
                     pool = function._submit((input,))
-            if running_input.get(None) is not None:
-                note_nested(call, input, pool)
             await wait_for(pool, waiter, input)
         except Error as error:
             # The wait was refused, so nobody gets the result.
@@ -311,10 +312,7 @@ class RemoteGen(Generic[P, Y_co]):
             open_streams[call] = None  # removed when the input is settled
             call.reader = reader_here()
             try:
-                pool = function._submit(inputs)
-                if running_input.get(None) is not None:
-                    note_nested(call, inputs[0], pool)
-                return pool
+                return submit_nested(function, call, inputs[0])
             except BaseException:
                 open_streams.pop(call, None)
                 raise
@@ -322,11 +320,18 @@ class RemoteGen(Generic[P, Y_co]):
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
 
 
-def note_nested(call: WaitedCall | StreamCall, input: Input, pool: Pool) -> None:
-    """Note, for the graph of calls, that the code that runs here made `call`."""
+@uninterruptible
+def submit_nested(function: Called, call: WaitedCall | StreamCall, input: Input) -> Pool:
+    """Submit `input`, and note in the graph of calls which input's code runs here, if any."""
     caller = current_input()
-    if caller is not None:
-        registry.add_nested(caller, call, (input,), pool.clock)
+    # Before the submission, because the code of `input` may make calls at once.
+    is_noted = caller is not None and registry.add_nested(caller, call, (input,))
+    try:
+        return function._submit((input,))
+    except BaseException:
+        if is_noted:
+            registry.drop_nested(call, (input,))
+        raise
 
 
 def _producer_waits(ref: weakref.ref[StreamCall]) -> None:
