@@ -429,14 +429,15 @@ def test_a_function_is_found_by_its_id_while_it_lives(run_async):
     assert Function.from_id(varied.object_id) is varied
     found = Function.from_name("shop", "price")
     assert Function.from_id(found.object_id) is found
-    with pytest.raises(NotFoundError, match="'fu-123'"):
-        Function.from_id("fu-123")
+    unknown = Function.from_id("fu-123")  # lazy: only a use of the result raises
+    with pytest.raises(NotFoundError, match="'fu-123'"), app.run():
+        unknown.remote()
     gone = price.with_options(timeout=4).object_id
     import gc
 
     gc.collect()
     with pytest.raises(NotFoundError, match=gone):
-        Function.from_id(gone)
+        Function.from_id(gone).hydrate()
     with app.run():
         assert Function.from_id(price.object_id).remote() == "old x 1"
 

@@ -7,6 +7,7 @@ import functools
 import inspect
 import io
 import json
+import logging
 import os
 import re
 import threading
@@ -282,15 +283,47 @@ def call_graph() -> None:
     def inner(x: int) -> int:
         return x
 
+    calls: list[modal.FunctionCall[int]] = []
+
     @app.function()
     def outer() -> int:
-        return inner.spawn(1).get() + inner.remote(2)
+        first = inner.remote(1)
+        calls.append(inner.spawn(2))
+        return first + calls[-1].get() + inner.remote(3)
 
     with app.run():
         call = outer.spawn()
-        assert call.get() == 3
+        assert call.get() == 6
         (graph,) = call.get_call_graph()
-    assert [child.function_name for child in graph.children] == ["inner"]
+        assert [child.function_name for child in graph.children] == ["inner"] * 3
+        assert outer.remote() == 6
+        (graph,) = calls[-1].get_call_graph()
+        assert graph.function_name == "outer"
+        assert len(graph.children) == 2, "without the one before the spawn"
+
+
+@shows("unread-errors")
+def unread_errors() -> None:
+    app = modal.App()
+    records: list[logging.LogRecord] = []
+
+    @app.function()
+    def fail() -> None:
+        raise ValueError("lost")
+
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logging.getLogger("moorage").addHandler(handler)
+    try:
+        with app.run(drain=True):
+            with pytest.raises(ValueError, match="lost"):
+                fail.spawn().get()
+            fail.spawn()
+    finally:
+        logging.getLogger("moorage").removeHandler(handler)
+    (record,) = records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
 
 
 @shows("timeouts")

@@ -19,3 +19,4 @@ with VirtualClock(), FakeContainer(brew, max_inputs=2) as container:
     print(container.events.of(input="brew('cocoa')"))
     print(container.statistics())
     print(cocoa)
+    cocoa.exception()  # an error that nobody reads is logged

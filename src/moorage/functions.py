@@ -565,7 +565,7 @@ class Function(Generic[P, R_co, O_co]):
         """Return the function with this `object_id`, if that function is still referenced.
 
         Raises:
-            NotFoundError: if there is no such function; in strict mode only at its use.
+            NotFoundError: at the use of the result, if there is no such function.
         """
         found = _by_id.get(function_id)
         if found is not None:
@@ -577,8 +577,6 @@ class Function(Generic[P, R_co, O_co]):
                 "keep the Function itself, or write Function.from_name(...)"
             )
 
-        if not config.strict:
-            find()
         named: Function[..., Any, Any] = cls._named(
             function_id, f"modal.Function.from_id({function_id!r})", find
         )

@@ -2,8 +2,9 @@
 
 Owns `FunctionCall` and the ways to wait for one call (`Get`, `Iter`) or for several (`Gather`).
 ``ways.py`` makes the calls; the engine calls `FunctionCall.settled` under the pool's lock.
-``registry.py`` owns which calls are found by their id, and for how long.  The other kinds of
-calls are in ``waited.py`` and ``maps.py``.
+``registry.py`` owns which calls are found by their id, and for how long; ``graph.py`` owns the
+graph of calls, and ``runtime/waiting/unread.py`` the errors that nobody has read.  The other kinds
+of calls are in ``waited.py`` and ``maps.py``.
 
 Begin at `FunctionCall._make`, then `FunctionCall.settled`, then `Get`.
 """
@@ -18,16 +19,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast, 
 
 from .. import config
 from ..advice import no_attribute, of_call
-from ..call_graph import InputInfo, InputStatus
+from ..call_graph import InputInfo
 from ..exception import (
     Error,
-    FunctionTimeoutError,
     InvalidAttributeError,
     InvalidError,
     InvalidIndexError,
     NotFoundError,
     OutputExpiredError,
-    QueueTimeoutError,
 )
 from ..frames import without_our_frames
 from ..runtime import forking
@@ -42,6 +41,7 @@ from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import park_for, wait_for
+from ..runtime.waiting.unread import Unread, Watch
 from ..runtime.waiting.waits import blockers_of, open_streams
 from ..with_aio import FunctionWithAio, MethodWithAio
 from .registry import Record, registry
@@ -320,6 +320,9 @@ class FunctionCall(Generic[R_co]):
     ``Function.spawn`` returns a call with one input, ``Function.experimental_spawn_map`` a call
     with many inputs.  Any number of threads and tasks may wait for the call at once.  The call
     can be found by its id until 10 minutes after it settled; see `from_id`.
+
+    If inputs fail, and the last handle goes before a caller has read their errors, the errors
+    are logged at ERROR on the logger ``moorage``.
     """
 
     __slots__ = (
@@ -328,6 +331,7 @@ class FunctionCall(Generic[R_co]):
         "_pool",
         "_record",
         "_settled_at",
+        "_unread",
         "_waiting",
         "context",
         "number",
@@ -342,6 +346,9 @@ class FunctionCall(Generic[R_co]):
         _pool: Pool | None
         _record: Record | None
         _settled_at: float | None
+        # Set when an input fails, and unset in most calls, which saves the time to set it.
+        # Written under the pool's lock.
+        _unread: Watch
         _waiting: dict[int, dict[object, Wake]] | None
 
     # Most calls have one input, so a slot for these two would waste memory in most calls.  The
@@ -411,6 +418,7 @@ class FunctionCall(Generic[R_co]):
         call = cast("_ManyInputs[Any]", _ManyInputs._make(target, None, kwargs))
         inputs = [Input(call, index, row, kwargs or None) for index, row in enumerate(rows)]
         call._unsettled = len(inputs)
+        call._is_forgotten = False
         call._many = tuple(inputs)
         if inputs:
             call._first = inputs[0]
@@ -462,15 +470,63 @@ class FunctionCall(Generic[R_co]):
         """
         assert self._pool is not None
         self._settled_at = self._pool.clock.now()
+        if type(input.outcome) is Failure:
+            self._note_failure(input.index, input.outcome)
         ending = _EndedCall()
         ending.call = self
         return ending
+
+    def _note_failure(self, index: int, failure: Failure) -> Unread:
+        """Note that nobody has read this error.  Under the pool's lock.
+
+        The lock and `_note_read` order a failure before its read:
+
+            1. thread A settles the input: sets its outcome, under the pool's lock,
+            2. thread B sees the outcome, without the lock, and reads the error,
+            3. thread A notes the failure, and releases the lock,
+            4. thread B takes the lock, and notes the read.
+        """
+        watch: Watch | None = getattr(self, "_unread", None)
+        if watch is None:
+            unread = Unread(self.target.name, self.number, isinstance(self, _ManyInputs))
+            watch = self._unread = Watch(unread)
+        watch.unread.add(index, failure)
+        return watch.unread
+
+    @uninterruptible
+    def _note_read(self, index: int) -> None:
+        """Note that a caller reads the error of the input `index`."""
+        pool = self._started_pool()
+        if not pool.forked:
+            with pool.lock:
+                self._unread.unread.read(index)
+
+    def _has_unread(self) -> bool:
+        """Return whether this settled call has errors that nobody has read."""
+        watch: Watch | None = getattr(self, "_unread", None)
+        return watch is not None and watch.unread.has_errors()
+
+    def _make_twin(self) -> FunctionCall[R_co]:
+        """Return another handle of this settled call; this handle has unread errors logged."""
+        kind = type(self)
+        twin = kind.__new__(kind)
+        twin.number, twin.target, twin.context = self.number, self.target, _NOTHING
+        twin._pool, twin._first, twin._record = self._pool, self._first, self._record
+        twin._settled_at, twin._waiting = self._settled_at, None
+        twin._unread = self._unread.share()
+        if isinstance(twin, _ManyInputs):
+            twin._many, twin._unsettled, twin._is_forgotten = self._many, 0, False
+        return twin
+
+    def _take_watch(self, handle: FunctionCall[R_co]) -> None:
+        """Log unread errors when this twin is freed, and no longer when `handle` is."""
+        self._unread = handle._unread.pass_on()
 
     def _ended(self, ended: _EndedCall) -> None:
         """Wake the waiters after the last input has settled.  Without the pool's lock."""
         # Before the wakes: a woken caller may look for the call in the registry at once.
         if self._record is not None:
-            registry.settled(self)
+            registry.ended(self, self._record)
         waiting = self._waiting
         if waiting is not None:
             self._waiting = None
@@ -506,7 +562,7 @@ class FunctionCall(Generic[R_co]):
             input.call = ended
         if self._record is not None and self._record.children is not None:
             # The contexts of the settled children refer to this call's input.
-            for _, child in registry.children(self):
+            for child in registry.children(self):
                 if child._settled_at is not None:
                     child._drop_context(_EndedCall())
         let_go(gone)
@@ -545,13 +601,16 @@ class FunctionCall(Generic[R_co]):
 
     @MethodWithAio
     def get_call_graph(self) -> list[InputInfo]:
-        """Return the inputs of the call, each with the calls that it spawned as children.
+        """Return the root of the inputs whose code led to the call, with all its descendants.
 
-        Calls that can no longer be found are not among the children.
+        The root is the input that no other input's code has made; if the call itself has no such
+        root above it, the roots are all of its own inputs.  Inputs that ended more than 10
+        minutes ago (``config.findable_seconds``) are shown only if they lead to others, and a
+        graph has 10,000 inputs (``config.findable_calls``) at most.
         """
         self._started_pool()
         with uninterruptible:
-            return _graph(self)
+            return registry.graph_of(self)
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> FunctionCall[R_co]:
@@ -603,8 +662,10 @@ class FunctionCall(Generic[R_co]):
         """
         outcome = input.outcome
         assert outcome is not None
-        if type(outcome) is Failure and self._record is not None:
-            registry.read(self, input)
+        if type(outcome) is Failure:
+            self._note_read(input.index)
+            if self._record is not None and self._record.is_kept:
+                registry.read(self, input)
         return outcome
 
     def _started_pool(self) -> Pool:
@@ -648,25 +709,43 @@ class FunctionCall(Generic[R_co]):
 class _ManyInputs(FunctionCall[R_co]):
     """A call of ``experimental_spawn_map``: any number of inputs, also none."""
 
-    __slots__ = ("_many", "_unsettled")
+    __slots__ = ("_is_forgotten", "_many", "_unsettled")
 
     if TYPE_CHECKING:
-        # How many inputs are not settled.  Guarded by the pool's lock.
-        _unsettled: int
+        # These two are guarded by the pool's lock.
+        _is_forgotten: bool  # nobody has the handle, so errors are logged at once
+        _unsettled: int  # how many inputs are not settled
 
     def settled(self, input: Input, /) -> Wake | None:
         self._unsettled -= 1
+        wakes: list[Wake] = []
         if not self._unsettled:
-            return super().settled(input)
-        if self._waiting is None:
-            return None
-        waiting = self._waiting.pop(input.index, None)
-        if waiting is None:
-            return None
-        wakes = list(waiting.values())
-        if len(wakes) == 1:
-            return wakes[0]
+            ending = super().settled(input)
+            if self._is_forgotten and (watch := getattr(self, "_unread", None)) is not None:
+                wakes.append(watch.unread.report)
+            if not wakes:
+                return ending
+            assert ending is not None
+            wakes.append(ending)
+        else:
+            if type(input.outcome) is Failure:
+                unread = self._note_failure(input.index, input.outcome)
+                if self._is_forgotten:
+                    wakes.append(partial(unread.report, final=False))
+            if self._waiting is not None:
+                wakes += self._waiting.pop(input.index, {}).values()
+        if len(wakes) <= 1:
+            return wakes[0] if wakes else None
         return lambda: [wake() for wake in wakes]
+
+    @uninterruptible
+    def _forget(self) -> None:
+        """Have errors logged as soon as inputs fail, because nobody gets the handle."""
+        with self._started_pool().lock:
+            self._is_forgotten = True
+            watch: Watch | None = getattr(self, "_unread", None)
+        if watch is not None:
+            watch.unread.report(final=False)
 
 
 class _UnknownCall(FunctionCall[R_co]):
@@ -809,41 +888,6 @@ def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:
     return range(start, count if end is None else end)
 
 
-def _graph(root: FunctionCall[Any]) -> list[InputInfo]:
-    """Return the inputs of `root`, each with the inputs of the calls that it spawned."""
-    # No recursion: a job that spawns its successor makes a chain that may be too deep for it.
-    found: list[InputInfo] = []
-    pending: list[tuple[FunctionCall[Any], list[InputInfo]]] = [(root, found)]
-    while pending:
-        call, infos = pending.pop()
-        mine = [_info(call, input, []) for input in call._inputs]
-        infos.extend(mine)
-        for index, child in registry.children(call):
-            pending.append((child, mine[index].children))
-    return found
-
-
-def _info(call: FunctionCall[Any], input: Input, children: list[InputInfo]) -> InputInfo:
-    outcome, status = input.outcome, InputStatus.PENDING
-    if isinstance(outcome, Value):
-        status = InputStatus.SUCCESS
-    elif isinstance(outcome, Failure):
-        timed_out = isinstance(outcome.error, (FunctionTimeoutError, QueueTimeoutError))
-        status = InputStatus.TIMEOUT if timed_out else InputStatus.FAILURE
-    elif outcome is not None:
-        status = InputStatus.TERMINATED
-    container = input.container
-    return InputInfo(
-        input_id=input.input_id,
-        function_call_id=call.object_id,
-        task_id="" if container is None else f"ta-{container.number}",
-        status=status,
-        function_name=call.target.name,
-        module_name=getattr(call.target.function, "__module__", "") or "",
-        children=children,
-    )
-
-
 class _EndedCall:
     """Replaces a settled call as the ``call`` of its inputs.
 
@@ -905,3 +949,9 @@ def _timed_out(call: FunctionCall[object], timeout: float | None) -> TimeoutErro
         f"the call of {call.target.name} has no result after {timeout} s; "
         "it goes on: get() it again, or cancel() it"
     )
+
+
+def forget(call: FunctionCall[Any]) -> None:
+    """Have the errors of a call with many inputs logged at once: nobody gets its handle."""
+    if isinstance(call, _ManyInputs):
+        call._forget()

@@ -22,7 +22,7 @@ from collections.abc import (
     Sequence,
 )
 from contextvars import Context
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ..exception import (
     Error,
@@ -34,6 +34,7 @@ from ..exception import (
 from ..frames import without_our_frames
 from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock
+from ..runtime.context import running_input
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, InputState, Target, next_call_number
 from ..runtime.outcome import Value
@@ -44,7 +45,11 @@ from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import block_loop, park_for, wait_for
 from ..serialize.serializing import SerializingTarget, serialize_inputs
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, are_plain, rows_of
+from .registry import registry
 from .waited import clean_up_soon, error_of, sits_in_step, warn_if_loop_runs, written
+
+if TYPE_CHECKING:
+    from .graph import Graph
 
 R_co = TypeVar("R_co", covariant=True)
 Wake = Callable[[], object]
@@ -75,6 +80,7 @@ class MapCall:
         "feeder_error",
         "feeder_wake",
         "forget",
+        "graph",
         "handed_over",
         "kwargs",
         "last",
@@ -88,6 +94,9 @@ class MapCall:
         "unsettled",
         "window",
     )
+
+    if TYPE_CHECKING:
+        graph: Graph  # set by `note_in` only
 
     def __init__(self, target: Target, pool: Pool, kwargs: dict[str, Any], window: int) -> None:
         self.number: int = next_call_number()
@@ -140,6 +149,12 @@ class MapCall:
             self.reader_wake = None
         return wake
 
+    def note_in(self, graph: Graph, /) -> None:
+        """As `WaitedCall.note_in`."""
+        self.graph = graph
+        noted: Any = self
+        noted.__class__ = _NotedMapCall
+
     def is_bounded(self) -> bool:
         """Return whether the pool's backlog has a bound."""
         return self.pool.backlog.most is not None
@@ -161,6 +176,8 @@ class MapCall:
             self.unsettled.update(inputs)
             if bounded:
                 self.last = inputs[-1]
+        caller = self.context.get(running_input, None)
+        is_noted = caller is not None and registry.add_nested(caller, self, inputs)
         try:
             # A full backlog may refuse the first inputs of a map.  Later inputs wait outside
             # for room.
@@ -171,6 +188,8 @@ class MapCall:
             with self.pool.lock:
                 self.submitted = first
                 self.unsettled.difference_update(inputs)
+            if is_noted:
+                registry.drop_nested(self, inputs)
             raise
         # Only `Pool.submit` puts an input outside: an input that is not outside now never will
         # be.
@@ -341,6 +360,16 @@ class MapCall:
             gone.append(self.last)
             self.last = None
         return gone
+
+
+class _NotedMapCall(MapCall):
+    """A `MapCall` that is in a graph of calls."""
+
+    __slots__ = ()
+
+    def settled(self, input: Input, /) -> Wake | None:
+        self.graph.note(self.number, input)
+        return super().settled(input)
 
 
 OpenMap = Callable[[], MapCall]

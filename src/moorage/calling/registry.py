@@ -12,8 +12,9 @@ settles.
 A call enters the registry when its id is given out: by `FunctionCall.object_id`,
 ``repr(call)``, ``current_function_call_id()`` in its own code, or the graph of calls.  The
 registry does not keep a call whose id nobody has, and such a call costs nothing.  If the code
-of a spawned call (the *spawner*) spawns a call (its *child*), the spawner keeps the child for
-its graph, within the same bounds.
+of a spawned call (the *spawner*) spawns a call (its *child*), the spawner keeps the child,
+within the same bounds, so that the child is found by the id that the graph of calls shows.  The
+registry also adds calls to graphs; ``graph.py`` owns what a graph has.
 """
 
 from __future__ import annotations
@@ -23,37 +24,53 @@ import itertools
 import sys
 import weakref
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from .. import config
 from ..runtime import forking
 from ..runtime.background import in_background
 from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.timekeeper import Timer
-from ..runtime.input import Input, call_number
+from ..runtime.context import running_input
+from ..runtime.input import Call, Input, call_number, is_of_this_process
 from ..runtime.outcome import Failure
+from ..runtime.pools.batching import BatchCall
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
+from ..types import InputInfo
+from .graph import Graph, infos_of, most_of_one_call
 
 if TYPE_CHECKING:
     from .function_call import FunctionCall
 
 
+class Noted(Call, Protocol):
+    """A call that is not spawned, and that can note in a graph how its inputs end."""
+
+    def note_in(self, graph: Graph, /) -> None: ...
+
+
 class Record:
     """What the registry knows about one call; made when the call is first kept."""
 
-    __slots__ = ("children", "index", "is_expired", "is_named", "spawner")
+    __slots__ = ("children", "graph", "is_expired", "is_named", "spawner")
 
     def __init__(self) -> None:
         # All fields are guarded by the registry's lock.  Code that may get a late answer reads
         # them without the lock.
         self.is_named: bool = False  # the call's id was given out
         self.is_expired: bool = False  # the registry has dropped the call
-        # The call whose code spawned this call, and the index of the input that ran the code.
+        self.graph: Graph | None = None  # the graph of calls that this call is part of
+        # The spawned call whose code spawned this call, if that call keeps this one.
         self.spawner: weakref.ref[FunctionCall[Any]] | None = None
-        self.index: int = 0
         # The calls that this call's own code spawned, by number.
         self.children: dict[int, FunctionCall[Any]] | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the call, or what the call keeps, expires some time after the call settled."""
+        return self.is_named or self.spawner is not None or self.children is not None
 
 
 class _Settled(weakref.ref["FunctionCall[Any]"]):
@@ -113,9 +130,14 @@ class Registry:
         # of a call with a virtual clock is in the queue of the system clock too.
         self._queues: dict[Clock, _ExpiryQueue] = {}
         self._order = itertools.count()
-        # Kept calls with errors whose frames `_clear_frames` may clear: the call, and the input
-        # whose error was read; None instead of the input if the call has just settled.
-        self._failed: deque[tuple[weakref.ref[FunctionCall[Any]], Input | None]] = deque()
+        # Kept calls with errors whose frames `_clear_frames` may clear: the call; the input
+        # whose error was read, or None if the call has just settled; and the user's handle, if
+        # the call is its twin.
+        self._failed: deque[
+            tuple[
+                weakref.ref[FunctionCall[Any]], Input | None, weakref.ref[FunctionCall[Any]] | None
+            ]
+        ] = deque()
         # Entries whose call was freed.  Finalizers append to this, without the lock.
         self._collected: deque[weakref.ref[FunctionCall[Any]]] = deque()
 
@@ -141,7 +163,7 @@ class Registry:
             if record.is_named or record.is_expired or _is_too_old(call):
                 return
             record.is_named = True
-            self._named[call.number] = call
+            self._named[call.number] = self._kept_for(call)
         # Read after the record is stored: see `settled`.
         if call._settled_at is not None:
             self.settled(call)
@@ -149,24 +171,108 @@ class Registry:
         self._trim(0)
 
     @uninterruptible
-    def add_child(self, spawner: FunctionCall[Any], index: int, call: FunctionCall[Any]) -> None:
-        """Keep `call` as a child of `spawner`: the code of its input `index` spawned `call`."""
+    def add_child(self, spawner: Input, call: FunctionCall[Any]) -> None:
+        """Note that the code of `spawner` spawned `call`.
+
+        The graph of both gets `call`.  If `spawner` was spawned itself, its call keeps `call`.
+        """
         with self._lock:
-            record = self._record_of(spawner)
-            if record.is_expired:
-                return
-            if record.children is None:
-                record.children = {}
+            graph, parent, its_call = self._place_of(spawner, call._started_pool().clock)
             its = self._record_of(call)
-            its.spawner, its.index = weakref.ref(spawner), index
-            record.children[call.number] = call
+            its.graph = graph
+            graph.add_spawned(call, parent)
+            record: Record | None = getattr(its_call, "_record", None)
+            if record is not None and not record.is_expired:
+                if record.children is None:
+                    record.children = {}
+                its.spawner = weakref.ref(cast("FunctionCall[Any]", its_call))
+                record.children[call.number] = call
+        # Read after the record is stored: see `settled`.
         if call._settled_at is not None:
-            self.settled(call)
+            with self._lock:
+                graph.note_spawned(call)
+            if its.spawner is not None:
+                self.settled(call)
         if len(self._settled) > config.findable_calls:
             self._trim(0)
 
+    def add_nested(self, caller: Input, call: Noted, inputs: Sequence[Input]) -> bool:
+        """Note that the code of `caller` makes `call`, which is not spawned, with `inputs`.
+
+        Does nothing, and returns false, unless `caller` is in a graph or was spawned, because
+        otherwise nobody can ask for the graph.
+        """
+        its_call = _shown_input(caller).call
+        if not hasattr(its_call, "graph") and not hasattr(its_call, "_record"):
+            return False
+        if not is_of_this_process(caller):
+            return False  # the code of an input that has forked
+        self._add_nested(caller, call, inputs)
+        return True
+
+    @uninterruptible
+    def drop_nested(self, call: Noted, inputs: Sequence[Input]) -> None:
+        """Undo `add_nested`, because the pool did not accept `inputs`."""
+        graph = _graph_of(call)
+        if graph is not None:
+            with self._lock:
+                graph.remove(call.number, inputs)
+
+    @uninterruptible
+    def _add_nested(self, caller: Input, call: Noted, inputs: Sequence[Input]) -> None:
+        with self._lock:
+            graph, parent, _ = self._place_of(caller, None)
+            call.note_in(graph)
+            for input in inputs[: most_of_one_call()]:
+                graph.add_input(call, input, parent)
+
+    def _place_of(self, input: Input, clock: Clock | None) -> tuple[Graph, tuple[int, int], Call]:
+        """Return the graph of `input`, its place there, and its call.  Under the lock.
+
+        Adds `input`, and those of its ancestors that are not in the graph yet.
+
+        Args:
+            clock: the clock of a new graph; None if `input` was spawned or is in a graph.
+        """
+        chain: list[tuple[Call, Input]] = []
+        graph: Graph | None = None
+        its: Input | None = input
+        while its is not None and graph is None and is_of_this_process(its):
+            its = _shown_input(its)
+            call = its.call
+            chain.append((call, its))
+            graph = _graph_of(call)
+            its = call.context.get(running_input, None)
+        if graph is None:
+            if clock is None:
+                clock = cast("FunctionCall[Any]", chain[0][0])._started_pool().clock
+            graph = Graph(clock)
+        parent: tuple[int, int] | None = None
+        for call, its in reversed(chain):
+            if hasattr(call, "_record"):
+                spawned = cast("FunctionCall[Any]", call)
+                record = self._record_of(spawned)
+                record.graph = graph
+                if call.number not in graph:
+                    graph.add_spawned(spawned, parent)
+            else:
+                if hasattr(call, "note_in"):
+                    cast("Noted", call).note_in(graph)
+                graph.add_input(call, its, parent)
+            parent = (call.number, its.index)
+        assert parent is not None
+        return graph, parent, chain[0][0]
+
+    def ended(self, call: FunctionCall[Any], record: Record) -> None:
+        """Note that all inputs of `call` are settled.  Without any lock."""
+        if record.graph is not None:
+            with self._lock:
+                record.graph.note_spawned(call)
+        if record.is_kept:
+            self.settled(call)
+
     def settled(self, call: FunctionCall[Any]) -> None:
-        """Start the time after which `call` expires: `call` has settled and has a record.
+        """Start the time after which `call` expires: `call` has settled and is kept.
 
         A second call of this method does nothing.  Two threads may call it at once:
 
@@ -182,6 +288,9 @@ class Registry:
         with self._lock:
             if record.is_expired or call.number in self._settled:
                 return
+            handle = call
+            if record.spawner is not None and not record.is_named:
+                call = self._twin_of(call)
             clock = call._started_pool().clock
             entry = _Settled(call, self._collected.append)
             entry.at, entry.clock, entry.number = at, clock, call.number
@@ -191,7 +300,7 @@ class Registry:
                 # A virtual clock may be abandoned, and then its time stands still for ever.
                 self._add_expiry(system_clock, system_clock.now(), entry)
         if any(type(input.outcome) is Failure for input in call._inputs):
-            self._clear_soon(call, None)
+            self._clear_soon(call, None, handle)
         # This may be a thread of a container, so users' ``__del__`` must not run here: the
         # thread may have no time for a ``__del__``, or a ``__del__`` may wait for this container.
         if len(self._settled) > config.findable_calls:
@@ -201,12 +310,16 @@ class Registry:
 
     def read(self, call: FunctionCall[Any], input: Input) -> None:
         """Note that a caller has read the error of `input`, whose call has a record."""
-        self._clear_soon(call, input)
+        self._clear_soon(call, input, call)
 
-    def _clear_soon(self, call: FunctionCall[Any], input: Input | None) -> None:
+    def _clear_soon(
+        self, call: FunctionCall[Any], input: Input | None, handle: FunctionCall[Any]
+    ) -> None:
         # Only the first entry sets the timer, because the timer serves all entries.
         with self._lock:
-            self._failed.append((weakref.ref(call), input))
+            self._failed.append(
+                (weakref.ref(call), input, None if handle is call else weakref.ref(handle))
+            )
             if len(self._failed) == 1:
                 system_clock.call_at(system_clock.now() + _CLEAR_AFTER, self._on_clear_timer)
 
@@ -224,9 +337,11 @@ class Registry:
             failed = list(self._failed)
             self._failed.clear()
         while failed:
-            ref, input = failed.pop()
+            ref, input, handle = failed.pop()
             call = ref()
             if call is None or call._settled_at is None:
+                continue
+            if handle is not None and handle() is not None:
                 continue
             if input is None:
                 inputs = call._inputs
@@ -242,21 +357,53 @@ class Registry:
                 if type(outcome) is Failure:
                     outcome.let_locals_go()
 
-    def children(self, call: FunctionCall[Any]) -> list[tuple[int, FunctionCall[Any]]]:
-        """Return the calls that the code of `call` spawned and that can still be found.
+    def _twin_of(self, call: FunctionCall[Any]) -> FunctionCall[Any]:
+        """Keep a twin of the settled `call` for its spawner, if `call` has unread errors.
 
-        Each comes with the index of the input of `call` that spawned it.
+        Under the lock.  The spawner keeps a child so that the child is found by the graph of
+        calls.  But errors are logged when the user's handle is dropped, so the spawner must not
+        keep that very handle.
         """
+        record = call._record
+        assert record is not None
+        spawner = None if record.spawner is None else record.spawner()
+        if spawner is None or spawner._record is None or not call._has_unread():
+            return call
+        children = spawner._record.children
+        if children is None or children.get(call.number) is not call:
+            return call
+        twin = children[call.number] = call._make_twin()
+        if record.graph is not None:
+            record.graph.add_spawned(twin, None)
+        return twin
+
+    def _kept_for(self, call: FunctionCall[Any]) -> FunctionCall[Any]:
+        """Return the twin of `call` that its spawner keeps, or `call` itself.  Under the lock."""
+        record = call._record
+        spawner = None if record is None or record.spawner is None else record.spawner()
+        if spawner is None or spawner._record is None:
+            return call
+        kept = (spawner._record.children or {}).get(call.number, call)
+        if kept is not call:
+            kept._take_watch(call)
+        return kept
+
+    def children(self, call: FunctionCall[Any]) -> list[FunctionCall[Any]]:
+        """Return the calls that `call` keeps, because its code has spawned them."""
         record = call._record
         if record is None:
             return []
         with self._lock:
-            children = list((record.children or {}).values())
-        return [
-            (child._record.index, child)
-            for child in children
-            if child._record is not None and not _is_too_old(child)
-        ]
+            return list((record.children or {}).values())
+
+    def graph_of(self, call: FunctionCall[Any]) -> list[InputInfo]:
+        """Return the graph of calls that `call` is part of: see `Graph.infos`."""
+        record = call._record
+        if record is None or record.graph is None:
+            return infos_of(call)
+        with self._lock:
+            nodes = record.graph.nodes()
+        return record.graph.infos(call, nodes)
 
     # -- finding -------------------------------------------------------------------
 
@@ -432,6 +579,25 @@ class _DropCalls:
 
     def __call__(self) -> None:
         self._calls.clear()
+
+
+def _shown_input(input: Input) -> Input:
+    """Return the member that stands for a batch in the graph; any other input itself."""
+    call = input.call
+    if isinstance(call, BatchCall):
+        members = call.listed or call.members
+        if members:
+            return members[0]
+    return input
+
+
+def _graph_of(call: Call) -> Graph | None:
+    """Return the graph that `call` is in, if any."""
+    record: Record | None = getattr(call, "_record", None)
+    if record is not None:
+        return record.graph
+    graph: Graph | None = getattr(call, "graph", None)
+    return graph
 
 
 def _is_too_old(call: FunctionCall[Any]) -> bool:

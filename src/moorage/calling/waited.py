@@ -24,7 +24,7 @@ from collections.abc import (
 )
 from contextvars import Context, copy_context
 from types import AsyncGeneratorType
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ..exception import AsyncUsageWarning, Error, InputCancellation
 from ..frames import warn, without_our_frames
@@ -43,6 +43,9 @@ from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import ReaderHere, block_loop, park_for, reader_here, wait_for
 from ..runtime.waiting.waits import Reader, open_streams
 
+if TYPE_CHECKING:
+    from .graph import Graph
+
 Y_co = TypeVar("Y_co", covariant=True)
 Wake = Callable[[], object]
 
@@ -53,7 +56,10 @@ Submit = Callable[[Sequence[Input]], Pool]
 class WaitedCall:
     """The call of a ``remote``: one input, and one caller that waits for it now."""
 
-    __slots__ = ("context", "number", "target", "wake")
+    __slots__ = ("context", "graph", "number", "target", "wake")
+
+    if TYPE_CHECKING:
+        graph: Graph  # set by `note_in` only
 
     def __init__(self, target: Target, wake: Wake) -> None:
         self.number: int = next_call_number()
@@ -67,11 +73,33 @@ class WaitedCall:
     def settled(self, input: Input, /) -> Wake:
         return self.wake
 
+    def note_in(self, graph: Graph, /) -> None:
+        """Note in `graph` how the input ends.
+
+        Changes the class of this object: so a call that is in no graph pays nothing.
+        """
+        self.graph = graph
+        noted: Any = self
+        noted.__class__ = _NotedWaitedCall
+
+
+class _NotedWaitedCall(WaitedCall):
+    """A `WaitedCall` that is in a graph of calls."""
+
+    __slots__ = ()
+
+    def settled(self, input: Input, /) -> Wake:
+        self.graph.note(self.number, input)
+        return self.wake
+
 
 class StreamCall:
     """The call of a stream: one generator input and the stream of its items."""
 
-    __slots__ = ("__weakref__", "context", "number", "pool", "reader", "stream", "target")
+    __slots__ = ("__weakref__", "context", "graph", "number", "pool", "reader", "stream", "target")
+
+    if TYPE_CHECKING:
+        graph: Graph  # set by `note_in` only
 
     def __init__(self, target: Target) -> None:
         self.number: int = next_call_number()
@@ -89,6 +117,22 @@ class StreamCall:
     def settled(self, input: Input, /) -> Wake:
         open_streams.pop(self, None)
         return self.stream.end
+
+    def note_in(self, graph: Graph, /) -> None:
+        """As `WaitedCall.note_in`."""
+        self.graph = graph
+        noted: Any = self
+        noted.__class__ = _NotedStreamCall
+
+
+class _NotedStreamCall(StreamCall):
+    """A `StreamCall` that is in a graph of calls."""
+
+    __slots__ = ()
+
+    def settled(self, input: Input, /) -> Wake:
+        self.graph.note(self.number, input)
+        return super().settled(input)
 
 
 class StreamReader(Generic[Y_co]):

@@ -50,7 +50,7 @@ from ..runtime.waiting.callers import block_loop, park_for, reader_here, wait_fo
 from ..runtime.waiting.deadlock import producer_waits
 from ..runtime.waiting.waits import open_streams
 from .feeding import Row, rows_of, rows_of_async
-from .function_call import FunctionCall
+from .function_call import FunctionCall, forget
 from .maps import MapCall, MapResults
 from .registry import registry
 from .waited import (
@@ -134,8 +134,12 @@ class Remote(Generic[P, R_co]):
                     # this container, so the input must not go to this container.
                     unblock_loop = block_loop()
                 waiter = function._service.current_run().clock.make_waiter()
-                input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-                pool = function._submit((input,))
+                call = WaitedCall(target, waiter.wake)
+                input = Input(call, 0, args, kwargs or None)
+                if running_input.get(None) is None:
+                    pool = function._submit((input,))
+                else:
+                    pool = submit_nested(function, call, input)
             except Error as error:
                 raise without_our_frames(error)
             try:
@@ -170,8 +174,11 @@ class Remote(Generic[P, R_co]):
             if target.is_generator:
                 function._expect("remote.aio")
             waiter = make_async_waiter()
-            input = Input(WaitedCall(target, waiter.wake), 0, args, kwargs or None)
-            if thread_state.guard is None:
+            call = WaitedCall(target, waiter.wake)
+            input = Input(call, 0, args, kwargs or None)
+            if running_input.get(None) is not None:
+                pool = submit_nested(function, call, input)
+            elif thread_state.guard is None:
                 pool = function._submit((input,))
             else:
                 with uninterruptible:
@@ -254,8 +261,8 @@ class Spawn(Generic[P, R_co]):
             # Most calls are spawned outside of any input.  The context variable alone says so,
             # which saves the call of `current_input`.
             spawner = None if running_input.get(None) is None else current_input()
-            if spawner is not None and isinstance(spawner.call, FunctionCall):
-                registry.add_child(spawner.call, spawner.index, call)
+            if spawner is not None:
+                registry.add_child(spawner, call)
         return call
 
 
@@ -306,12 +313,26 @@ class RemoteGen(Generic[P, Y_co]):
             open_streams[call] = None  # removed when the input is settled
             call.reader = reader_here()
             try:
-                return function._submit(inputs)
+                return submit_nested(function, call, inputs[0])
             except BaseException:
                 open_streams.pop(call, None)
                 raise
 
         return StreamReader(submit, call, Input(call, 0, args, kwargs or None))
+
+
+@uninterruptible
+def submit_nested(function: Called, call: WaitedCall | StreamCall, input: Input) -> Pool:
+    """Submit `input`, and note in the graph of calls which input's code runs here, if any."""
+    caller = current_input()
+    # Before the submission, because the code of `input` may make calls at once.
+    is_noted = caller is not None and registry.add_nested(caller, call, (input,))
+    try:
+        return function._submit((input,))
+    except BaseException:
+        if is_noted:
+            registry.drop_nested(call, (input,))
+        raise
 
 
 def _producer_waits(ref: weakref.ref[StreamCall]) -> None:
@@ -679,8 +700,8 @@ class SpawnMap(Generic[R_co]):
             if not rows:  # a call without inputs is settled from the beginning
                 call._settled_at = pool.clock.now()
             spawner = current_input()
-            if spawner is not None and isinstance(spawner.call, FunctionCall):
-                registry.add_child(spawner.call, spawner.index, call)
+            if spawner is not None:
+                registry.add_child(spawner, call)
         return call
 
 
@@ -701,9 +722,10 @@ class SpawnMapAndForget:
     ) -> None:
         """Read all inputs now and start them.
 
-        As ``experimental_spawn_map``, which also returns a handle for the results.
+        As ``experimental_spawn_map``, which also returns a handle for the results.  Nobody can
+        read the errors, so they are logged at once: see `FunctionCall`.
         """
-        self._function.experimental_spawn_map(*input_iterators, kwargs=kwargs)
+        forget(self._function.experimental_spawn_map(*input_iterators, kwargs=kwargs))
 
     async def aio(
         self,
@@ -712,7 +734,7 @@ class SpawnMapAndForget:
     ) -> None:
         """As ``spawn_map(...)``, for asyncio and trio.  The iterables may be async."""
         try:
-            await self._function.experimental_spawn_map.aio(*input_iterators, kwargs=kwargs)
+            forget(await self._function.experimental_spawn_map.aio(*input_iterators, kwargs=kwargs))
         except Exception as error:
             raise without_our_frames(error)
 

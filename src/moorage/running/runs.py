@@ -36,6 +36,7 @@ from ..runtime.pools.statistics import ClassStatistics, PoolStatistics, count_cl
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter
+from ..runtime.waiting.unread import report_all
 from ..serialize.serializing import check_installed
 
 logger: Final = logging.getLogger("moorage")
@@ -454,6 +455,8 @@ def _end_open_runs() -> None:
         log(logger, logging.ERROR, text, exc_info=error)
     finally:
         process_timekeeper.stop()
+        # After the end of the inputs, which may fail until then.
+        report_all()
         flush(LAST_JOIN)
 
 

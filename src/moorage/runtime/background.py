@@ -8,9 +8,9 @@ blocks delays other log records only.
 
 Begin at `Errands.add`, then `Errands._run`.
 
-Any module may call `log_in_background` and `log`, from any thread, also while it holds locks of
-its own: this file takes no lock that another thread holds for long.  The threads that keep
-time call `keep_time`; the end of a run calls `flush`.
+Any module may call `log_in_background`, `on_log_thread` and `log`, from any thread, also while
+it holds locks of its own: this file takes no lock that another thread holds for long.  The
+threads that keep time call `keep_time`; the end of a run calls `flush`.
 """
 
 from __future__ import annotations
@@ -159,6 +159,11 @@ def log_in_background(
 ) -> None:
     """Write a log record on the thread "moorage-log", which also formats `args`."""
     _records.add(partial(logger.log, level, message, *args, exc_info=exc_info))
+
+
+def on_log_thread(work: Work) -> None:
+    """Do `work`, which logs, on the thread "moorage-log", after the records before it."""
+    _records.add(work)
 
 
 def log(

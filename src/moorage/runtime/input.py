@@ -159,7 +159,7 @@ class Input:
 
     @property
     def input_id(self) -> str:
-        return f"in-{_process_of(self.call.number)}{self.call.number:08x}-{self.index:x}"
+        return input_id(self.call.number, self.index)
 
     @property
     def function_call_id(self) -> str:
@@ -205,6 +205,11 @@ def is_of_this_process(input: Input) -> bool:
 def call_id(number: int) -> str:
     """Return the public id of the call with this number."""
     return f"fc-{_process_of(number)}{number:08x}"
+
+
+def input_id(number: int, index: int) -> str:
+    """Return the public id of the input `index` of the call with this number."""
+    return f"in-{_process_of(number)}{number:08x}-{index:x}"
 
 
 def call_number(function_call_id: str) -> int | None:

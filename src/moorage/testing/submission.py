@@ -86,8 +86,7 @@ class Submission(Generic[R_co]):
             if not self.done() or isinstance(error, KeyboardInterrupt):
                 raise without_our_frames(error)
             # If the error is our TimeoutError, the input settled just after the wait ended.
-            outcome = self._input.outcome
-            assert outcome is not None
+            outcome = self.call._read(self._input)
             return None if isinstance(outcome, Value) else outcome.exception()
         return None
 

@@ -68,6 +68,10 @@ class Attempts:
         heapq.heappush(self._due, (when, input.call.number, input.index, input))
         return when
 
+    def count(self, input: Input) -> int:
+        """Return how many attempts of `input`, which is not settled, have failed."""
+        return len(self.errors.get(input, ()))
+
     def due(self, now: float) -> list[Input]:
         """Take out and return the inputs whose next attempt is due.
 

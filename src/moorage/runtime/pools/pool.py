@@ -29,6 +29,7 @@ from __future__ import annotations
 import enum
 import logging
 import threading
+import traceback
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -39,12 +40,12 @@ from typing import Any, Final, cast
 from ... import config
 from ...exception import ExecutionError
 from .. import forking
-from ..background import let_go, log
+from ..background import let_go, log, on_log_thread
 from ..clocks.clock import Clock, Waiter, acquire_in_turns, acquire_within
 from ..containers.container import Container, ContainerFactory, ContainerState
 from ..context import running_input
 from ..effects import Around, Effect, carry_out
-from ..input import IllegalMove, Input, InputState
+from ..input import IllegalMove, Input, InputState, call_id
 from ..loop_notes import MAYBE_IN_HOOK, explained, with_advice
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..real import Real
@@ -956,12 +957,24 @@ class Pool:
                 outcome.earlier = attempts.earlier(input)
             return False
         assert type(outcome) is Failure
-        self.alarms.retry.at(attempts.failed(input, outcome.error, self._now()))
+        now = self._now()
+        when = attempts.failed(input, outcome.error, now)
+        self.alarms.retry.at(when)
+        self._effects.append(
+            partial(self._log_retry, input, outcome.error, attempts.count(input), when - now)
+        )
         if self.probe is not None:
             self.probe.note("waiting", self, input, input.container, outcome.error)
         input.container = input.runner = input.cancellation = None
         self.tally.retries += 1
         return True
+
+    def _log_retry(self, input: Input, error: BaseException, number: int, pause: float) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            call = call_id(input.call.number)
+            on_log_thread(
+                partial(_write_retry, number, input.input_id, call, self.options.name, error, pause)
+            )
 
     def _may_retry(self, input: Input, outcome: Outcome) -> bool:
         """Return true if `_retry_later` will accept `input` once its code has ended."""
@@ -1731,6 +1744,23 @@ def drained_run(name: str) -> ExecutionError:
     return ExecutionError(
         f"the run in which {name} was called is being left: it finishes its accepted inputs, "
         "and accepts calls from its own inputs only; call it inside `with app.run():`"
+    )
+
+
+def _write_retry(
+    number: int, input_id: str, call: str, name: str, error: BaseException, pause: float
+) -> None:
+    """Log that an attempt failed.  On the log's thread, because the error's text is user code."""
+    log(
+        logger,
+        logging.INFO,
+        "attempt %d of the input %s (call %s) of %s failed, and the next begins in %g s: %s",
+        number,
+        input_id,
+        call,
+        name,
+        pause,
+        "".join(traceback.format_exception_only(error)).strip(),
     )
 
 
