@@ -32,7 +32,8 @@ ROWS = [
 ]
 # Files beside the folders belong to three rows by their names; all others are "cloud".
 BESIDE = {
-    "runtime": {"account_types", "arguments", "config", "exception", "frames", "with_aio"},
+    "runtime": {"account_types", "arguments", "client_config", "config", "exception", "frames"}
+    | {"old_names", "with_aio"},
     "surface": {
         *("__init__", "app", "as_modal", "cls", "experimental", "functions", "output"),
         *("partial_function", "runner", "simulate"),

@@ -21,12 +21,13 @@ from .exception import ExecutionError
 
 PACKAGE = __package__ or "moorage"
 
-# The modules of this package that Modal 1.6.4 has too, and the test kit (``testing``).
+# The modules of this package that Modal 1.6.4 has too, one that Modal once had (``gpu``), and the
+# test kit (``testing``).
 MODULES: Final = frozenset(
     (
         *("app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "cluster"),
         *("config", "container_process", "dict", "environments", "exception", "experimental"),
-        *("file_pattern_matcher", "functions", "image", "io_streams", "mount"),
+        *("file_pattern_matcher", "functions", "gpu", "image", "io_streams", "mount"),
         *("network_file_system", "object", "output", "partial_function", "proxy", "queue"),
         *("retries", "runner", "sandbox", "schedule", "scheduler_placement", "secret", "server"),
         *("stream_type", "testing", "types", "volume", "workspace"),

@@ -9,7 +9,7 @@ Begin at `set_local_input_concurrency`.
 
 from __future__ import annotations
 
-from typing import Any, Never, NoReturn
+from typing import Any, NoReturn
 
 from . import partial_function
 from .arguments import meant
@@ -26,6 +26,7 @@ from .frames import hide_our_frames, warn
 from .running import deployments
 from .runtime.containers.container import Container
 from .runtime.context import current_input
+from .web.servers import http_server as http_server
 from .with_aio import FunctionWithAio, function_with_aio
 
 
@@ -91,10 +92,15 @@ def stop_fetching_inputs() -> None:
 
 
 @hide_our_frames
-def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
-    """The old place of ``moorage.clustered``: works with a warning, also in strict mode."""
-    if args:
-        raise positional_arguments("experimental.clustered", args[0], "@moorage.clustered(size=2)")
+def clustered(
+    size: int, broadcast: bool = True, rdma: bool = False, fabric_size: int | None = None
+) -> Decorator:
+    """The old place of ``moorage.clustered``: works with a warning, also in strict mode.
+
+    `broadcast` and `fabric_size` are for the cloud; accepted without effect.
+    """
+    if callable(size):
+        raise positional_arguments("experimental.clustered", size, "@moorage.clustered(size=2)")
     warn(
         "experimental.clustered is moorage.clustered now; write @moorage.clustered(size=...)",
         DeprecationError,
@@ -137,7 +143,6 @@ _CLOUD_ONLY = frozenset(
         "flash_get_containers",
         "get_cluster_info",
         "get_fabric_peers",
-        "http_server",
         "image_delete",
         "list_cluster_reservations",
         "list_deployed_apps",

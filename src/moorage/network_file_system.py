@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from . import old_names
 from .arguments import check_name, unimplemented
 from .client import Client
 from .exception import DeprecationError
@@ -26,6 +27,10 @@ class NetworkFileSystem(Object):
 
     _made_by = 'NetworkFileSystem.from_name("my-nfs", create_if_missing=True)'
     _instead = _INSTEAD
+
+    if not TYPE_CHECKING:  # old spellings
+        lookup = old_names.from_name("NetworkFileSystem")
+        persisted = old_names.persisted("NetworkFileSystem")
 
     @staticmethod
     def from_name(

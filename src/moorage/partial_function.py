@@ -11,7 +11,7 @@ Begin at `concurrent`, then `mark` in ``declaring/partial.py``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Never, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, Never, TypeVar, dataclass_transform, overload
 
 from .declaring.marks import Concurrency, name_of, positional_arguments
 from .declaring.parameters import checked_batching
@@ -194,6 +194,16 @@ def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
         return mark("clustered", obj, cluster_size=size)
 
     return decorate
+
+
+if not TYPE_CHECKING:  # an old spelling: `modal.build`
+
+    @hide_our_frames
+    def _build(*args, force=False, timeout=None):
+        """Decorate a method that Modal once ran while it built the image.  It does not run here."""
+        if args:
+            raise positional_arguments("build", args[0], "@modal.enter()")
+        return lambda function: function
 
 
 @hide_our_frames

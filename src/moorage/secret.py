@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from . import old_names
 from .arguments import (
     LocalPath,
     check_env,
@@ -101,6 +102,9 @@ class Secret(Object):
                 "write Secret.from_dotenv(__file__)"
             )
         return Secret._new("Secret.from_dotenv()")
+
+    if not TYPE_CHECKING:  # old spellings
+        lookup = old_names.from_name("Secret")
 
     @staticmethod
     def from_name(

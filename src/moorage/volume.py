@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import PurePosixPath
-from typing import IO, ClassVar, TypedDict
+from typing import IO, TYPE_CHECKING, ClassVar, TypedDict
 
+from . import old_names
 from .arguments import check_name, fs_path, lenient, unchecked, unimplemented
 from .client import Client
 from .exception import InvalidError
@@ -51,8 +52,8 @@ class VolumeCreateOptions(TypedDict, total=False):
     experimental_options: dict[str, object]
 
 
-class VolumeUploadContextManager:
-    """The type of ``batch`` in ``with volume.batch_upload() as batch``; never made here."""
+class AbstractVolumeUploadContextManager:
+    """The base of the types of ``batch`` in ``with volume.batch_upload() as batch``."""
 
     def put_file(
         self,
@@ -69,6 +70,14 @@ class VolumeUploadContextManager:
         recursive: bool = True,
     ) -> None:
         raise unimplemented("VolumeUploadContextManager.put_directory", _INSTEAD)
+
+
+class VolumeUploadContextManager(AbstractVolumeUploadContextManager):
+    """The type of ``batch`` for volumes of version 1; never made here."""
+
+
+class VolumeUploadContextManager2(AbstractVolumeUploadContextManager):
+    """The type of ``batch`` for volumes of version 2; never made here."""
 
 
 class Volume(Object):
@@ -88,6 +97,10 @@ class Volume(Object):
     def name(self) -> str | None:
         """The name given to `from_name`; None for an object made in another way."""
         return self._name
+
+    if not TYPE_CHECKING:  # old spellings
+        lookup = old_names.from_name("Volume")
+        persisted = old_names.persisted("Volume")
 
     @staticmethod
     def from_name(
@@ -195,14 +208,14 @@ class Volume(Object):
         raise self._unimplemented("copy_files")
 
     @property
-    def batch_upload(self) -> ContextWithAio[..., VolumeUploadContextManager]:
+    def batch_upload(self) -> ContextWithAio[..., AbstractVolumeUploadContextManager]:
         """Upload files to Modal: ``with volume.batch_upload(force=False) as batch``.
 
         Raises:
             UnimplementedError: always, on entering.
         """
 
-        def enter(force: bool = False) -> VolumeUploadContextManager:
+        def enter(force: bool = False) -> AbstractVolumeUploadContextManager:
             raise self._unimplemented("batch_upload")
 
         return ContextWithAio(enter)
