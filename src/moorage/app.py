@@ -919,3 +919,8 @@ def _may_be_entrypoint(found: object) -> bool:
         return True  # Modal accepts a class here
     made = isinstance(found, PartialFunction) or hasattr(found, "_moorage_registered")
     return not made and (callable(found) or isinstance(found, staticmethod | classmethod))
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _App = App
+    _LocalEntrypoint = LocalEntrypoint

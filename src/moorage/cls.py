@@ -703,3 +703,8 @@ def _refuse_unbound(class_name: str, name: str) -> Never:
         f"{class_name}.{name} belongs to the class, and .local() needs an instance; "
         f"write {class_name}(...).{name}.local(...)"
     )
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Cls = Cls
+    _Obj = Obj

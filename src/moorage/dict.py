@@ -147,3 +147,7 @@ class Dict(Object):
     @IteratorMethodWithAio
     def items(self) -> Iterator[tuple[Any, Any]]:
         raise self._unimplemented("items")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Dict = Dict

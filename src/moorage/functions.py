@@ -819,3 +819,9 @@ def _after_fork() -> None:
 
 
 forking.in_child(_after_fork)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Function = Function
+    _FunctionCall = FunctionCall
+    _FunctionAutoscalerManager = FunctionAutoscalerManager

@@ -16,7 +16,7 @@ from .old_names import accept_old_spelling
 
 if config.strict:
     raise ModuleNotFoundError(
-        'No module named \'modal.gpu\'; write gpu="A100:2" and the like, a string', name=__name__
+        "No module named 'modal.gpu'; write gpu=\"A100:2\" and the like, a string", name=__name__
     )
 
 

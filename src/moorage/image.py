@@ -792,3 +792,7 @@ def _check_ignore(ignore: object, *, at_once: bool) -> None:
         lenient(message)
     elif not all(isinstance(each, str) for each in iterated("ignore", ignore, advice)):
         lenient(f"ignore must hold patterns as str, got {ignore!r}; {advice}")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Image = Image

@@ -63,3 +63,7 @@ if not TYPE_CHECKING:
 
     def _create_package_mounts(module_names):
         return [Mount._new(f"Mount.from_local_python_packages({name!r})") for name in module_names]
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Mount = Mount

@@ -121,3 +121,7 @@ class NetworkFileSystem(Object):
     @MethodWithAio
     def remove_file(self, path: str, recursive: bool = False) -> None:
         raise self._unimplemented("remove_file")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _NetworkFileSystem = NetworkFileSystem

@@ -59,9 +59,7 @@ class OldMethod:
 class OldCall:
     """An old name that is about to be called, with the object that it was read on."""
 
-    def __init__(
-        self, name: str, instead: str, run: Callable[..., Any], *found: object
-    ) -> None:
+    def __init__(self, name: str, instead: str, run: Callable[..., Any], *found: object) -> None:
         self.__name__ = name.rpartition(".")[2]
         self._name = name
         self._instead = instead

@@ -226,3 +226,7 @@ def sessioned(*args: Never) -> Decorator:
         return mark("sessioned", obj)
 
     return decorate
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _PartialFunction = PartialFunction

@@ -160,3 +160,7 @@ class Queue(Object):
         self, *, partition: str | None = None, item_poll_timeout: float = 0.0
     ) -> Iterator[Any]:
         raise self._unimplemented("iterate")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Queue = Queue

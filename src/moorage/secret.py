@@ -159,3 +159,7 @@ def check_secrets(where: str, secrets: object) -> None:
             raise InvalidError(
                 f"secrets must hold Secret objects, got {type(each).__name__}; {advice}"
             )
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Secret = Secret

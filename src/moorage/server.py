@@ -106,3 +106,7 @@ class Server:
     def __repr__(self) -> str:
         name = self.__dict__.get("__name__")
         return "Server()" if name is None else f"Server({name})"
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Server = Server

@@ -230,3 +230,7 @@ class Volume(Object):
         environment_name: str | None = None,
     ) -> None:
         raise unimplemented("Volume.rename", _INSTEAD)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Volume = Volume

@@ -439,9 +439,7 @@ def accept_old_names(
     return concurrent_inputs
 
 
-def accept_gone(
-    where: str, old: Mapping[str, object], known: Callable[[], Iterable[str]]
-) -> None:
+def accept_gone(where: str, old: Mapping[str, object], known: Callable[[], Iterable[str]]) -> None:
     """Accept arguments that Modal once had, where no argument was renamed.
 
     Raises:
