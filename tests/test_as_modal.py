@@ -195,7 +195,9 @@ def test_it_is_refused_when_another_modal_is_imported(other_modal):
 
 
 def test_the_environment_is_refused_too_when_another_modal_is_imported(other_modal):
+    # Where Python did not read the files that it reads as it starts: see test_children.py.
     code, _, err = run(
+        "import sys; sys.meta_path[:] = [one for one in sys.meta_path if 'First' not in str(one)]\n"
         "import modal, moorage",
         PYTHONPATH=os.pathsep.join([other_modal, *sys.path]),
         MOORAGE_AS_MODAL="1",

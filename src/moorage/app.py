@@ -64,10 +64,10 @@ from .functions import Function
 from .partial_function import parameter
 from .retries import Retries
 from .running import deployments
-from .running.app_run import AppRun as AppRun
-from .running.app_run import RunMethod
 from .running.app_runs import AppRuns
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
+from .running.run_method import AppRun as AppRun
+from .running.run_method import RunMethod
 from .running.services import AppService
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.real import Real

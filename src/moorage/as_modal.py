@@ -1,10 +1,11 @@
-"""``import modal`` means moorage: on request, for this process.
+"""``import modal`` means moorage: on request, or with MOORAGE_AS_MODAL=1 in the environment.
 
 Owns the import hook.  ``modal``, and each ``modal.x`` that Modal has too, become the modules of
 this package themselves, not copies: a class is the same class under either name.  All other
 modules of this package are not found under ``modal``, except ``modal.testing``.
 
-Begin at `install_as_modal`, then `_Finder.find_spec`.
+Begin at `install_as_modal`, then `_Finder.find_spec`.  The variable is read in ``__init__.py``,
+and before anything is imported in ``_moorage_as_modal.py``, beside this package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of the whole process, read once from the environment.
+"""Settings of the whole process.  Only `strict` is read from the environment, at import.
 
 Owns defaults that have no better place; a setting of one function or one run is an argument
 there.  Programs may assign these names at any time; any layer may read them.
@@ -25,7 +25,7 @@ strict: bool = os.environ.get("MOORAGE_STRICT", "") not in ("", "0")
 max_containers: int = 32
 max_sync_slots: int = 512
 
-# Seconds an input may run if its function sets no timeout, as in Modal.
+# Seconds an input may run if its function was given ``timeout=None``.
 default_timeout: float = 300.0
 
 # Seconds an idle container is kept if its function sets no scaledown_window.  None: the

@@ -82,8 +82,9 @@ R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)  # the type that the plain function returns
 Y = TypeVar("Y")
 
-# The least window of a map: the most inputs submitted and not yet delivered as results.  The
-# window is wider if twice the inputs that the pool can run at once are more.
+# The least window of a map: how many inputs may be submitted whose results are not delivered
+# yet.  The window is this, or twice the number of inputs that the pool can run at once,
+# whichever is larger.
 WINDOW: Final = 1000
 
 

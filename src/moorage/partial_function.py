@@ -1,9 +1,9 @@
-"""Decorators that mark functions, methods and classes, and check their arguments at once.
+"""The decorators: they mark functions, methods and classes.
 
 Owns ``concurrent``, ``batched``, ``method``, ``enter``, ``exit``, ``clustered`` and
 ``sessioned``; re-exports ``parameter`` and the web decorators of ``web/decorators.py``.  Users
-call this file.  ``declaring/marks.py`` owns the marks, and ``declaring/partial.py`` owns which
-marks may be combined.
+call this file.  The arguments are checked in ``declaring/marks.py`` (``concurrent``) and
+``declaring/parameters.py`` (``batched``); which marks may be combined, in ``declaring/partial.py``.
 
 Begin at `concurrent`, then `mark` in ``declaring/partial.py``.
 """

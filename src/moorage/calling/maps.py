@@ -1,10 +1,12 @@
 """Maps: one call with many inputs, of which a window is submitted at a time.
 
 Owns the window of undelivered results, the order of the results, and what ends a map early.
-``ways.py`` makes the `MapResults`; ``feeding.py`` reads the inputs.  The pool's lock guards the
-bookkeeping of the results, because it changes in the same step that settles an input.
+``ways.py`` makes the `MapResults`; ``feeding.py`` reads the inputs; ``functions.py``
+(`_open_map`) chooses the size of the window.  The pool's lock guards the counts and lists of
+results, because settling an input changes them under that lock.
 
-Begin at `MapResults`, then `_results`, then `_Reading.next_results`, then `MapCall`.
+Begin at `MapCall.room`, which keeps the window, then `MapResults`, `_results` and
+`_Reading.next_results`.
 """
 
 from __future__ import annotations
@@ -173,8 +175,8 @@ class MapCall:
             self.pool.when_let_in(inputs[-1], self._on_let_in)
         self.handed_over = first + len(inputs)  # before `closed` is read: see `_to_cancel`
         if self.closed:
-            # The map was closed meanwhile, maybe just before these inputs came, so that nothing
-            # else cancels them.
+            # The map was closed while these inputs were being submitted, so `close` may have
+            # missed them.  They are cancelled here.
             self.last = None
             self.pool.cancel_all(inputs)
 

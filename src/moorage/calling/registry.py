@@ -2,11 +2,12 @@
 
 Owns the calls whose id was given out, and the two bounds on them.  ``function_call.py`` and
 ``ways.py`` call the registry, without any pool's lock.  Begin at `Registry.give_out`, then
-`Registry.settled`, then `Registry._expire`.
+`Registry.settled`, then `Registry._take_due` (the time) and `Registry._trim` (the count).
 
 The bounds: the registry drops a call `config.findable_seconds` after the call settled, and
-keeps at most `config.findable_calls` settled calls.  Both bounds hold by themselves: the first
-by a timer of the call's own clock, the second when a call settles.
+keeps about `config.findable_calls` settled calls (up to 64 more for a moment).  Both bounds
+hold by themselves: the first by a timer of the call's own clock, the second when a call
+settles.
 
 A call enters the registry when its id is given out: by `FunctionCall.object_id`,
 ``repr(call)``, ``current_function_call_id()`` in its own code, or the graph of calls.  The

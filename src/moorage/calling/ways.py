@@ -4,8 +4,9 @@ Owns what each way does on the caller's side.  `Function` (``functions.py``) has
 for each way, and submits the inputs to the pool.  A way is a class, because users both call it
 (``f.remote(...)``) and use its ``.aio`` (``await f.remote.aio(...)``).
 
-Begin at `Remote`, then `Spawn`, then `Map`.  A *strike* is an exception that is raised
-asynchronously in the thread of another input: see ``runtime/guards/cells.py``.
+Begin at `Remote`, then `Spawn`, then `Map`.  To add a way: a class here, an attribute in
+``functions.py``, and its name in `PartialFunction.__getattr__`.  A *strike* is an exception
+that is raised asynchronously in the thread of another input: see ``runtime/guards/cells.py``.
 """
 
 from __future__ import annotations

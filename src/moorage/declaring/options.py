@@ -1,8 +1,10 @@
 """Options: what a function or class asks for, checked when it is written.
 
-Owns the arguments that ``app.function``, ``app.cls`` and ``with_options`` share and that have an
-effect here, their old names, and what strict mode refuses.  ``app.py``, ``cls.py`` and
-``functions.py`` call it; ``cloud_arguments.py`` checks the arguments for the cloud.
+Owns the arguments of ``app.function``, ``app.cls`` and ``with_options`` that are not for the
+cloud, their old names, and what strict mode refuses.  ``app.py``, ``cls.py`` and
+``functions.py`` call it; ``cloud_arguments.py`` checks the arguments for the cloud, ``marks.py``
+the numbers of ``concurrent``, ``parameters.py`` those of ``batched``, and ``registering.py`` and
+``targets.py`` what only the app knows.
 
 Begin at `checked_options`, then `FunctionOptions`, then `changed_options`.
 """
@@ -88,7 +90,7 @@ class FunctionOptions:
         )
 
     def check_queue_timeout(self) -> None:
-        """Refuse a `queue_timeout` that always fails a lone input of a batched function.
+        """Refuse a `queue_timeout` so short that a lone input of a batch always times out.
 
         Raises:
             InvalidError: if `queue_timeout` is not longer than the batch waits for inputs.

@@ -9,6 +9,7 @@ Begin at `AppRuns.open`, then `AppRuns.current`, then `AppRuns.close`.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -48,12 +49,12 @@ class AppRuns(Generic[A]):
     """
 
     def __init__(self, app: A, name: str | None) -> None:
-        self.app: Final = app
-        self.name: Final = name
+        self.app: Final[A] = app
+        self.name: Final[str | None] = name
         # The app's name, or the name under which the app was last deployed or run.
         self.description: str | None = name
         # Guards the fields from here to `includers`.
-        self.lock = Real.Lock()
+        self.lock: threading.Lock = Real.Lock()
         # The run that this app itself opened; the run of an app that includes this one is in
         # that app's field.  Each call reads the field without the lock.
         self.run: Run | None = None
@@ -68,9 +69,9 @@ class AppRuns(Generic[A]):
         # run begins.  The key is the name of the function, or ``C.*`` for the pool of a class
         # without arguments.
         self.services: Final[dict[str, Starts]] = {}
-        self.pool_keys: Final = PoolKeys()
+        self.pool_keys: Final[PoolKeys] = PoolKeys()
         # Serializes changes of limits; see `AppService.update_autoscaler`.
-        self.updating = Real.Lock()
+        self.updating: threading.Lock = Real.Lock()
         forking.know(self)
 
     def _after_fork(self) -> None:

@@ -1,7 +1,7 @@
 """Runs: the time during which an app has containers.
 
-Owns the pools of one run, the drain and the end of a run, and the table of open runs, whose
-runs the interpreter's exit ends.  `AppRuns` opens and closes runs, also the ambient runs for
+Owns the pools of one run, the drain and the end of a run, and the table of open runs, which
+are ended when the interpreter exits.  `AppRuns` opens and closes runs, also the ambient runs for
 calls outside of any run; `AppService` and `Function` ask the run for a pool.
 
 Begin at `Run.pool`, then `Draining.is_done`, then `close_runs`.
@@ -70,7 +70,7 @@ class Run:
         self.grace: float = config.exit_grace if grace is None else grace
         self._capacity = process_capacity if capacity is None else capacity
         self._lock = Real.Lock()
-        # Guarded by the lock.  Each call, and statistics, drains and the exit, read it without.
+        # Written under the lock.  Calls, statistics, drains and the exit read it without the lock.
         self.pools: dict[Hashable, Pool] = {}
         # What outlives the pools: counts and what the autoscaler learned.  Guarded by the lock.
         self._memory = Memory()
@@ -163,7 +163,7 @@ class Run:
                 del self.pools[key]
 
     def drain(self) -> None:
-        """Wait until every accepted input is settled, and every input that those call.
+        """Wait until all accepted inputs are settled, including inputs that they call meanwhile.
 
         From now on the run takes calls from its own inputs and hooks only.  The wait has no
         time limit; after `DRAIN_SILENCE` seconds the unsettled inputs are logged, once.  After
@@ -380,7 +380,8 @@ class _Closing:
         run = self._run
         left: list[str] = []
         for pool in self.pools:
-            # One time limit for all pools: after the first stuck thread no other is waited for.
+            # Each container's threads get up to LAST_JOIN seconds.  After the first thread that
+            # does not end, no other thread is waited for.
             left += pool.join(0.0 if left else LAST_JOIN)
         if left:
             places = Counter(left).most_common()

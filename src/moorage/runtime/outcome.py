@@ -5,7 +5,7 @@ the user's exception keeps its type, attributes and user frames; moorage's frame
 control-flow exceptions are wrapped in a `RemoteError`.  Takes no lock and has no state; any
 layer may use this file.
 
-Begin at `failure_of`, then `Failure`.
+Begin at `failure_of`, then `user_frames`, which takes moorage's frames out, then `Failure`.
 """
 
 from __future__ import annotations

@@ -18,13 +18,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..clocks.clock import Clock
-from ..effects import Around
+from ..effects import Around, Effect
 from ..input import IllegalMove, Input
 from ..outcome import Outcome
 from .lifecycle import Lifecycle
 from .slots import Slots
-
-Effect = Callable[[], object]
 
 
 class ContainerState(enum.Enum):

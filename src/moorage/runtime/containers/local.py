@@ -20,11 +20,11 @@ from typing import Final
 from .. import forking
 from ..background import log
 from ..clocks.clock import join_threads
-from ..effects import carry_out
+from ..effects import Effect, carry_out
 from ..input import Input
 from ..real import Real
 from ..thread_state import thread_state
-from .container import ContainerOptions, ContainerState, Effect, Host
+from .container import ContainerOptions, ContainerState, Host
 from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
 from .slots import Slots

@@ -50,7 +50,11 @@ _RUNNING: Final = InputState.RUNNING
 
 
 class Worker:
-    """One thread that runs inputs.  To park, the worker acquires its bell, which is held."""
+    """One thread that runs inputs.
+
+    A worker parks by acquiring its bell.  The bell is locked already, so the worker blocks
+    until another thread releases the bell.
+    """
 
     __slots__ = (
         "bell",
@@ -123,8 +127,8 @@ class ThreadLane:
         #     3. this worker takes that input, and sends another worker if there are more.
         self._on_its_way = False
         self._stopping = False  # once true, it stays true
-        # The threads that this lane started.  `_spawn` removes dead threads once there are
-        # more of them than workers, by about 8.
+        # The threads that this lane started.  `_spawn` removes dead threads once this list is
+        # longer than 2 x workers + 8.
         self._threads: list[threading.Thread] = []
 
     def _after_fork(self) -> None:
@@ -296,8 +300,8 @@ class ThreadLane:
         context: Context | None = None
         outcome: Outcome = _NOT_RUN
         try:
-            # From here on a cancellation regards the user's code as running.  False if the
-            # input was cancelled before: then its code never runs.
+            # After `begin` returns True, a cancellation may interrupt this thread.  `begin`
+            # returns False if the input was cancelled already: then its code never runs.
             if cell.begin(input):
                 try:
                     context = call.context.copy()

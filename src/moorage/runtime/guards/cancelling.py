@@ -50,8 +50,9 @@ class shield:
     """``with moorage.shield():`` defers the cancellation of the input to the end of the block.
 
     For steps that must not be interrupted: release a lock, write the second of two
-    files.  The input's caller gets its answer at once all the same; the input keeps
-    its slot.  An exception that became due during the block is raised at the end of
+    files.  The input's caller does not wait for the block: the caller of a ``def`` is
+    answered at once, that of an ``async def`` normally within 0.1 s.  The input keeps its
+    slot.  An exception that became due during the block is raised at the end of
     the block: InputCancellation in a ``def``, CancelledError in an ``async def``, at
     the next await.  Blocks nest.  Outside of any input, ``shield`` does nothing.
 

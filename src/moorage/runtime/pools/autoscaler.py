@@ -144,10 +144,10 @@ class TargetPolicy:
     *How long.*  Keeping a surplus container costs its upkeep.  Stopping it costs a start-up
     when it is needed again, at an unknown time.  Keeping it for about as long as a start-up
     takes costs at most twice the optimum (the ski rental problem).  The past shows whether
-    it pays to keep a container longer.  It pays if the containers below it, filled to
-    `max_inputs`, were not enough after a gap that was longer than that, but at most a long
-    window.  It also pays if they were not enough, for longer than that, for inputs that kept
-    coming.
+    it pays to keep a container longer.  Call the other containers, filled to `max_inputs`, the
+    rest.  A longer stay paid in two cases: the rest became too few again after a pause longer
+    than the short window and at most the long window; or the rest stayed too few for longer
+    than the short window while inputs kept coming.
 
     Asking the policy more often than necessary does no harm.
     """

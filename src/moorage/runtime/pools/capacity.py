@@ -12,15 +12,13 @@ Begin at `Capacity.acquire_nowait`, then `Capacity.free_room` and `Capacity.make
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ... import config
 from .. import forking
+from ..effects import Effect
 from ..real import Real
-
-Effect = Callable[[], object]
 
 
 class Tenant(Protocol):

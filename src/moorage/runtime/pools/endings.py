@@ -89,17 +89,17 @@ class Endings:
         """Note that the code of an abandoned `input` has ended."""
         del self.abandoned[input]
 
-    def give_up_at(self, container: Container, patience: float) -> float | None:
+    def give_up_at(self, container: Container, most_held: float) -> float | None:
         """Return when to give up `container`; None if it has no abandoned input.
 
         Args:
-            patience: seconds that an abandoned input may hold a slot.
+            most_held: seconds that an abandoned input may hold a slot.
         """
         held = container.slots.held
         since = [self.abandoned[h] for h in held if isinstance(h, Input) and h in self.abandoned]
         if not since:
             return None
-        when = min(since) + patience
+        when = min(since) + most_held
         if len(since) >= container.slots.limit:
             when = min(when, max(since) + ALL_ABANDONED)
         return when

@@ -8,17 +8,20 @@ no leaf knows the pool or another layer above itself:
     batches   how inputs form batches            scaling   the policy, its answer, the back-off
     alarms    the deadlines                      tally     the counters
 
-Begin at `submit`, then `_settle_down`, then `settle`.
+Begin at `submit`, then `_settle_down`, `_fill` and `_grant`, which gives a queued input its
+slot; then `settle`, which gives the slot of an input that has ended to the next one directly.
 
 Any thread may call the public methods.  Each event is one ``with self._step:``.  The step
 takes the lock, runs the method's own changes, re-establishes the pool's invariant
 (`_settle_down`), releases the lock, and carries out the effects that the event appended to
-``self._effects``.  `submit` and `settle` do the same without a step, because every input
-passes through them and a step would cost time.
+``self._effects``.  `submit` does the same inline, because every input passes through it and a
+step would cost time.  `settle` runs under its caller's lock, and returns the effects.
 
-`settle` and the methods whose name begins with an underscore run under the lock.  They
-neither block nor await.  They run no user code, no logging and no repr, and they drop no
-last reference to an object of the user's, whose destructor would be user code.
+Methods whose name begins with an underscore run under the lock, except `_on_alarm`,
+`_join_stopped`, `_after_fork` and the `_log_...` methods, which run without it.  Public methods
+take the lock themselves unless their docstring says otherwise.  Under the lock a method
+neither blocks nor awaits.  It runs no user code, no logging and no repr, and it drops no last
+reference to an object of the user's, whose destructor would be user code.
 """
 
 from __future__ import annotations
@@ -38,9 +41,9 @@ from ...exception import ExecutionError
 from .. import forking
 from ..background import let_go, log
 from ..clocks.clock import Clock, Waiter, acquire_in_turns, acquire_within
-from ..containers.container import Container, ContainerFactory, ContainerState, Effect
+from ..containers.container import Container, ContainerFactory, ContainerState
 from ..context import running_input
-from ..effects import Around, carry_out
+from ..effects import Around, Effect, carry_out
 from ..input import IllegalMove, Input, InputState
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..real import Real
@@ -148,8 +151,8 @@ class Pool:
         factory: makes containers.
         kept: the memory that earlier pools of the same key left; a new memory if None.
         policy: decides how many containers there are; used only if `kept` is None.
-        starved: called, with no lock held, after the pool lost slots or room: the queued
-            inputs may be in a deadlock from then on.
+        starved: called, with no lock held, after the pool lost slots, got no room for a
+            container, or queued a retry: the queued inputs may be in a deadlock from then on.
         on_retired: called when the pool is empty and dropped.
         probe: receives each event, if a test asked for it.
     """
@@ -484,13 +487,13 @@ class Pool:
         )
 
     @uninterruptible
-    def snapshot(self, patience: float) -> PoolSnapshot | None:
+    def snapshot(self, lock_timeout: float) -> PoolSnapshot | None:
         """Return the pool's state for people to read; None if the lock stays taken.
 
-        The wait for the lock lasts at most `patience` seconds, because a signal handler may
+        The wait for the lock lasts at most `lock_timeout` seconds, because a signal handler may
         call this method in the very thread that holds the lock.
         """
-        if not acquire_within(self.lock, patience):
+        if not acquire_within(self.lock, lock_timeout):
             return None
         try:
             return take_snapshot(
@@ -520,6 +523,9 @@ class Pool:
 
     def _settle_down(self, came: Sequence[Input] = (), *, freed: bool = False) -> None:
         """Re-establish the invariant of this class.  Every event ends with this call.
+
+        The one exception is `settle`, which may pass a slot on to the next queued input
+        directly: that cannot break the invariant.
 
         It grants slots in order, asks the policy if queued inputs remain, lets in inputs
         that are OUTSIDE, and notes which containers are idle.  It decides from the present

@@ -5,7 +5,8 @@ keeps it for each key, so that it outlives the pools of that key: what the polic
 a back-off, remain after the last container has stopped.  Pure: time is an argument; the pool
 calls it under the pool's lock, and carries the answers out.
 
-Begin at `Scaling.ask`, then `Scaling.start_failed`.
+Begin at `Scaling.ask`, then `Scaling.start_failed`: from the second failed container start in a
+row, the next start waits, and `Pool._scale` sets the alarm for it.
 """
 
 from __future__ import annotations

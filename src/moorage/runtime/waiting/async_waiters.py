@@ -3,7 +3,7 @@
 Owns how a thread of moorage wakes a caller's task: on asyncio by ``call_soon_threadsafe``,
 on trio by ``TrioToken.run_sync_soon``.  A caller without a running asyncio loop is assumed to
 run on trio.  Blocking callers wait by `park` in ``clocks/parking.py`` (below ``runtime``)
-instead; ``callers.py`` uses both.  ``running/app_run.py`` opens and leaves runs by
+instead; ``callers.py`` uses both.  ``running/run_method.py`` opens and leaves runs by
 `run_in_thread`.  Begin at `make_async_waiter`, then `AsyncioWaiter` and `_Mail`.
 """
 

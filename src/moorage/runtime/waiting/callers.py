@@ -35,7 +35,8 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
         False if `timeout` seconds passed first.
 
     Raises:
-        DeadlockError: if the wait can never end, and no queued input can be failed instead.
+        DeadlockError: if the wait can never end, and no input that has not begun can be failed
+            instead.
         InputCancellation: see `park`.
     """
     cell = current_cell()
@@ -71,7 +72,8 @@ def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Aw
     """Return an awaitable that waits by ``waiter.wait()`` until `on` wakes the task.
 
     Raises:
-        DeadlockError: if the wait can never end, and no queued input can be failed instead.
+        DeadlockError: if the wait can never end, and no input that has not begun can be failed
+            instead.
     """
     participants = pool.clock.participants
     if participants is not None:

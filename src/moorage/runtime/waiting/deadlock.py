@@ -1,13 +1,14 @@
 """Deadlock: finds inputs that wait for each other in a cycle, and fails one of them.
 
 Owns the search, and the messages about what the search finds.  Begin at `check_wait`, then
-`_search`, then `_decide`.  All entry points are called with no lock held:
+`_search`, then `_decide`; `WaitingGraph.victim` chooses the input that fails.  All entry points
+are called with no lock held:
 
 - ``callers.py`` calls `check_wait` when a wait begins, and `task_wait_ended` when the wait of
   one of an input's tasks ends.
 - A stream calls `producer_waits` when its generator begins to wait for the reader.
-- A pool calls `check_pool` after an event that takes a slot away, and `check_all` is called
-  when bounds change.
+- A pool has `check_pool` called when it loses slots, gets no room for a container, or queues
+  a retry.  `update_autoscaler` calls `check_all`.
 
 Nothing else starts a search, except the second check at the end of the grace and the answers
 of loops, both below.  A search has up to three steps:
@@ -70,7 +71,7 @@ SHOWN: Final = 6
 
 
 def producer_waits(call: Read) -> None:
-    """Check the waits of the reader of `call`, for whom its generator begins to wait.
+    """The generator of `call` begins to wait for its reader: check what the reader waits for.
 
     On the generator's thread or loop, with no lock held.
     """
@@ -80,7 +81,7 @@ def producer_waits(call: Read) -> None:
 
 
 def check_pool(pool: Pool) -> None:
-    """Check the inputs in the queue of `pool`, of which a slot went away."""
+    """Check the inputs in the queue of `pool`, which has lost slots or got no room."""
     if waits_in_progress and surely_served(pool) is not None:
         _search([], pool)
 
@@ -184,7 +185,8 @@ def _waits_in(blocker: Blocker) -> list[Wait]:
 def _surely_progresses(wait: Wait, seen: set[Pool]) -> bool:
     """Tell whether `wait` surely ends, as far as a quick check can tell.
 
-    Follows only blockers of which a single one decides; mostly ends at the first step.
+    Goes on only where an input has exactly one blocker.  Usually the first step gives the
+    answer.
     Adds the pools that it looks at to `seen`.
     """
     waits = [wait]
@@ -257,7 +259,8 @@ def _decide(graph: WaitingGraph, starts: list[Wait]) -> tuple[Callable[[], objec
         return partial(_warn, text, config.deadlock_grace), False
     error = DeadlockError(text)
     if victim is None:
-        # No input of the cycle is queued: the youngest wait itself raises the error.
+        # Every input that the cycle waits for has begun, so none can be failed.  The youngest
+        # wait raises the error.
         youngest = max(waits, key=lambda wait: wait.since)
         youngest.error = error
         return youngest.waiter.wake, True

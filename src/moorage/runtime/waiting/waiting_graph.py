@@ -371,8 +371,8 @@ class WaitingGraph:
                     count.after(freed)
                     if slots:
                         threads.after(freed, slots)
-        # Only `survey.spare` containers may stop, whichever they are: the n-th of them makes
-        # room once any n are free.
+        # At most `survey.spare` of these containers may stop.  The node for n counts as free
+        # once any n of them are free.
         for index in range(min(survey.spare, len(spare))):
             enough = self._node(pool, index + 1)
             for freed in spare:

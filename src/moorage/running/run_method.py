@@ -64,8 +64,9 @@ class RunMethod(Generic[A]):
                 clock in which the calling thread already takes part, or else real time.  The
                 thread that enters a run in a `testing.VirtualClock` (or that clock's event
                 loop) takes part in the clock until it leaves the run.
-            grace: seconds that leaving may take in all; 5 if None.  With `drain`, the grace
-                begins when the drain has ended.
+            grace: seconds that leaving waits for inputs and exit hooks, in all;
+                `config.exit_grace` (5) if None.  Ending the threads may take about 2 s more.
+                With `drain`, the grace begins when the drain has ended.
             drain: finish accepted inputs before leaving.
             serialize: pass arguments, results and exceptions as copies, through cloudpickle
                 (``pip install "moorage[serialize]"``), and refuse values that do not pickle,
