@@ -5,7 +5,6 @@ Owns `NetworkFileSystem`, a placeholder like `Volume` (``volume.py``), with the 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import PurePosixPath
@@ -15,6 +14,7 @@ from . import old_names
 from .arguments import check_name, unimplemented
 from .client import Client
 from .exception import DeprecationError
+from .frames import warn
 from .object import Object
 from .types import FileEntry
 from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
@@ -46,10 +46,9 @@ class NetworkFileSystem(Object):
             InvalidError: if `name` is not a possible name; see `arguments.check_name`.
         """
         check_name(name, "NetworkFileSystem", NetworkFileSystem._made_by)
-        warnings.warn(
+        warn(
             "NetworkFileSystem is on its way out of Modal; write modal.Volume.from_name(...)",
             DeprecationError,
-            stacklevel=2,
         )
         return NetworkFileSystem._new("NetworkFileSystem()", name)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING, ClassVar, TypedDict
+from typing import IO, TYPE_CHECKING, ClassVar
 
 from . import old_names
 from .arguments import check_name, fs_path, lenient, unchecked, unimplemented
@@ -21,6 +21,7 @@ from .exception import InvalidError
 from .object import Manager, Object
 from .types import FileEntry as FileEntry
 from .types import FileEntryType as FileEntryType
+from .types import VolumeCreateOptions as VolumeCreateOptions
 from .types import VolumeInfo
 from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
 
@@ -44,12 +45,6 @@ class VolumeManager(Manager["Volume"]):
     ) -> None:
         check_name(name, "Volume", 'Volume.objects.create("my-volume")')
         raise self._unimplemented("create")
-
-
-class VolumeCreateOptions(TypedDict, total=False):
-    """The options with which `Volume.from_name` would create a volume."""
-
-    experimental_options: dict[str, object]
 
 
 class AbstractVolumeUploadContextManager:
