@@ -353,10 +353,27 @@ def test_inner_modules_that_programs_import_are_those_of_the_same_names():
         warnings.simplefilter("ignore")
         import modal.gpu
         assert modal.gpu.T4() == "T4"
+        from modal.gpu import H100
+        assert H100(count=2) == "H100:2"
         try:
             import modal._functions_of_nobody
         except ModuleNotFoundError:
             pass
         else:
             raise AssertionError
+        """)
+
+
+def test_strict_mode_has_no_module_of_gpus():
+    succeeds("""
+        import moorage
+        moorage.install_as_modal()
+        moorage.config.strict = True
+        for line in ("import modal.gpu", "from modal import gpu", "from modal.gpu import T4"):
+            try:
+                exec(line)
+            except ImportError:
+                pass
+            else:
+                raise AssertionError(line)
         """)

@@ -243,7 +243,7 @@ def test_a_server_is_registered_and_not_served():
     assert isinstance(server, modal.Server)
     assert repr(server) == "Server(site)"
     with app.run():
-        with pytest.raises(UnimplementedError, match="Server.get_url"):
+        with pytest.raises(UnimplementedError, match=r"Server\.get_url"):
             server.get_url()
         with pytest.raises(InvalidError, match=r"site is a server.*write @app\.cls"):
             server()

@@ -166,7 +166,7 @@ _OLD: _typing.Final = {
     "SharedVolume": ("network_file_system", "NetworkFileSystem"),
     "build": ("partial_function", "_build"),
     "create_package_mounts": ("mount", "_create_package_mounts"),
-    "gpu": ("gpu", ""),
+    "gpu": ("_gpu", ""),
     "web_method": ("partial_function", "fastapi_endpoint"),
 }
 
@@ -176,17 +176,12 @@ if not _typing.TYPE_CHECKING:
     def __getattr__(name):
         if name not in _GONE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name not in _OLD:
+        if name not in _OLD or _old_names.config.strict:
             raise AttributeError(f"modal.{name} is gone from Modal; {_GONE[name]}")
-        # Strict mode raises the AttributeError.
         _old_names.accept_old_spelling(f"modal.{name}", _GONE[name])
         module, attribute = _OLD[name]
         found = _importlib.import_module(f".{module}", __name__)
-        if attribute:
-            return getattr(found, attribute)
-        # The import has bound the module here.  Without that, strict mode refuses the name later.
-        globals().pop(name, None)
-        return found
+        return getattr(found, attribute) if attribute else found
 
 
 if _os.environ.get("MOORAGE_AS_MODAL", "") not in ("", "0"):

@@ -18,17 +18,17 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Final
 
+from . import config
 from .exception import ExecutionError
 
 PACKAGE = __package__ or "moorage"
 
-# The modules of this package that Modal 1.6.4 has too, one that Modal once had (``gpu``), and the
-# test kit (``testing``).
+# The modules of this package that Modal 1.6.4 has too, and the test kit (``testing``).
 MODULES: Final = frozenset(
     (
         *("app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "cluster"),
         *("config", "container_process", "dict", "environments", "exception", "experimental"),
-        *("file_pattern_matcher", "functions", "gpu", "image", "io_streams", "mount"),
+        *("file_pattern_matcher", "functions", "image", "io_streams", "mount"),
         *("network_file_system", "object", "output", "partial_function", "proxy", "queue"),
         *("retries", "runner", "sandbox", "schedule", "scheduler_placement", "secret", "server"),
         *("stream_type", "testing", "types", "volume", "workspace"),
@@ -45,6 +45,7 @@ INNER: Final = {
     "_partial_function": "partial_function",
     "_server": "server",
     "_tunnel": "tunnel",
+    "gpu": "_gpu",  # which Modal once had; not in strict mode
 }
 
 
@@ -53,6 +54,10 @@ def _own_name(fullname: str) -> str:
     head, dot, rest = fullname.removeprefix("modal").removeprefix(".").partition(".")
     path = INNER.get(head, head) + dot + rest
     return f"{PACKAGE}.{path}" if path else PACKAGE
+
+
+def _is_refused(head: str) -> bool:
+    return head == "gpu" and config.strict
 
 
 class _Alias:
@@ -88,7 +93,9 @@ class _Finder:
             found = None
         if found is None:
             return None
-        if fullname != "modal" and fullname.split(".")[1] not in MODULES | INNER.keys():
+        head = fullname.split(".")[1] if fullname != "modal" else ""
+        known = not head or head in MODULES or (head in INNER and not _is_refused(head))
+        if not known:
             # Raised here: `modal.__path__` is the folder of this package, in which the next
             # finder would find the module, and load a second copy of it.
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)

@@ -1,7 +1,8 @@
 """GPUs as objects, which old programs name: ``modal.gpu.A100(count=2)``.
 
-Owns those classes.  An object is the text that Modal takes today, ``"A100:2"``, so it goes wherever
-a ``gpu=`` argument goes.  In strict mode there is no such module, as in Modal 1.6.4.
+Owns those classes.  An object is the text that Modal takes today, ``"A100:2"``, and so goes
+wherever a ``gpu=`` argument goes.  Programs find this module as ``modal.gpu``; in strict mode they do
+not, as in Modal 1.6.4.
 
 Begin at `GPU`.
 """
@@ -10,14 +11,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-from . import config
 from .exception import InvalidError
 from .old_names import accept_old_spelling
-
-if config.strict:
-    raise ModuleNotFoundError(
-        "No module named 'modal.gpu'; write gpu=\"A100:2\" and the like, a string", name=__name__
-    )
 
 
 class GPU(str):
