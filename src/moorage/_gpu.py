@@ -1,8 +1,8 @@
 """GPUs as objects, which old programs name: ``modal.gpu.A100(count=2)``.
 
 Owns those classes.  An object is the text that Modal takes today, ``"A100:2"``, and so goes
-wherever a ``gpu=`` argument goes.  Programs find this module as ``modal.gpu``; in strict mode they do
-not, as in Modal 1.6.4.
+wherever a ``gpu=`` argument goes.  Programs find this module as ``modal.gpu``; in strict mode the
+module is not there, as in Modal 1.6.4.
 
 Begin at `GPU`.
 """

@@ -44,8 +44,8 @@ class OldMethod:
         self.__doc__ = f"An old spelling; {instead}."
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._owner = owner.__name__
-        self.__name__ = name
+        self._owner: str = owner.__name__
+        self.__name__: str = name
 
     def __get__(self, instance: object, owner: type) -> OldCall:
         read_on = "class" if instance is None else "instance"
@@ -60,7 +60,7 @@ class OldCall:
     """An old name that is about to be called, with the object that it was read on."""
 
     def __init__(self, name: str, instead: str, run: Callable[..., Any], *found: object) -> None:
-        self.__name__ = name.rpartition(".")[2]
+        self.__name__: str = name.rpartition(".")[2]
         self._name = name
         self._instead = instead
         self._run = run
