@@ -336,3 +336,44 @@ def test_a_program_written_for_modal_runs_unchanged():
         MOORAGE_AS_MODAL="1",
     )
     assert " ".join(out) == "[3, 6, 9]"
+
+
+def test_inner_modules_that_programs_import_are_those_of_the_same_names():
+    succeeds("""
+        import moorage
+        moorage.install_as_modal()
+        from modal._functions import _Function
+        from modal._partial_function import _PartialFunction
+        import modal._object, modal._image
+        assert _Function is moorage.Function
+        assert _PartialFunction is moorage.partial_function.PartialFunction
+        assert modal._image.Image is modal.Image is moorage.Image
+        assert modal.image.__spec__.name == modal._image.__spec__.name == "moorage.image"
+        import warnings
+        warnings.simplefilter("ignore")
+        import modal.gpu
+        assert modal.gpu.T4() == "T4"
+        from modal.gpu import H100
+        assert H100(count=2) == "H100:2"
+        try:
+            import modal._functions_of_nobody
+        except ModuleNotFoundError:
+            pass
+        else:
+            raise AssertionError
+        """)
+
+
+def test_strict_mode_has_no_module_of_gpus():
+    succeeds("""
+        import moorage
+        moorage.install_as_modal()
+        moorage.config.strict = True
+        for line in ("import modal.gpu", "from modal import gpu", "from modal.gpu import T4"):
+            try:
+                exec(line)
+            except ImportError:
+                pass
+            else:
+                raise AssertionError(line)
+        """)

@@ -222,37 +222,68 @@ def test_what_cannot_be_batched():
         moorage.batched(with_default)
 
 
-def test_what_is_said_to_be_a_generator_cannot_be_batched(monkeypatch):
+def test_what_is_said_to_be_a_generator_cannot_be_batched():
     @moorage.batched(max_batch_size=2, wait_ms=0)
     def work(values):
         return values
 
-    with pytest.raises(InvalidError, match="got is_generator=True; take it away"):
-        App().function(is_generator=True)(work)
     assert App().function(is_generator=False)(work)
     generator = App().function(is_generator=True)(work.raw)
     with pytest.raises(InvalidError, match="is a generator"):
         generator.with_batching(max_batch_size=2, wait_ms=0)
-    monkeypatch.setattr(config, "strict", True)  # Modal finds it when it is called
-    assert App().function(is_generator=True, serialized=True)(work)
 
 
-def test_a_batched_function_takes_at_least_one_list(monkeypatch):
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_batched_function_without_parameters_is_an_error_when_it_is_called(monkeypatch, strict):
+    monkeypatch.setattr(config, "strict", strict)
+    app = App()
+
     @moorage.batched(max_batch_size=2, wait_ms=0)
     def nothing(): ...
 
+    @app.cls(serialized=True)
     class Work:
         @moorage.batched(max_batch_size=2, wait_ms=0)
         def work(self): ...
 
-    with pytest.raises(InvalidError, match=r"got nothing\(\); write def nothing\(inputs\)"):
-        App().function()(nothing)
-    with pytest.raises(InvalidError, match=r"got work\(self\); write def work\(self, inputs\)"):
-        App().cls()(Work)
-    with pytest.raises(InvalidError, match="takes no list"):
-        App().function()(nothing.raw).with_batching(max_batch_size=2, wait_ms=0)
-    monkeypatch.setattr(config, "strict", True)  # as in Modal
-    assert App().function(serialized=True)(nothing)
+    function = app.function(serialized=True)(nothing)
+    plain = app.function(serialized=True, name="plain")(lambda: None)
+    made_batched = plain.with_batching(max_batch_size=2, wait_ms=0)
+    with app.run():
+        assert function.local() is None
+        for called, name in ((function, "nothing"), (Work().work, "work"), (made_batched, "plain")):
+            wanted = rf"no parameter.*; write def {name}\(inputs\)"
+            with pytest.raises(InvalidError, match=wanted):
+                called.remote(1)
+            with pytest.raises(InvalidError, match=wanted):
+                called.spawn(x=1).get()
+            with pytest.raises(InvalidError, match=wanted):
+                list(called.map([1, 2]))
+            with pytest.raises(InvalidError, match="must return a list"):
+                called.remote()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_batched_function_that_is_called_a_generator_is_an_error_when_it_is_called(
+    monkeypatch, strict
+):
+    monkeypatch.setattr(config, "strict", strict)
+    app = App()
+
+    @app.function(is_generator=True, serialized=True)
+    @moorage.batched(max_batch_size=2, wait_ms=0)
+    def doubled(values):
+        return values
+
+    with app.run():
+        for call in (
+            lambda: doubled.remote(1),
+            lambda: doubled.spawn(1),
+            lambda: list(doubled.remote_gen(1)),
+            lambda: list(doubled.map([1])),
+        ):
+            with pytest.raises(InvalidError, match=r"cannot be a generator.*take it away"):
+                call()
 
 
 def test_a_batched_method_below_staticmethod_is_told_so():

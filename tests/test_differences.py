@@ -326,6 +326,58 @@ def unread_errors() -> None:
     assert record.exc_info is not None
 
 
+@shows("client-config")
+def client_config() -> None:
+    os.environ["MODAL_TOKEN_SECRET"], os.environ["MODAL_ENVIRONMENT"] = "as-hidden", "main"
+    try:
+        assert config.config["environment"] == "main"
+        assert config.config.get("token_secret") == "as-hidden"
+        assert "hidden" not in repr(config.config)
+    finally:
+        del os.environ["MODAL_TOKEN_SECRET"], os.environ["MODAL_ENVIRONMENT"]
+
+
+@shows("servers-not-served")
+def servers_not_served() -> None:
+    app = modal.App()
+
+    @app.server(port=8000)
+    class Site:
+        @modal.enter()
+        def start(self) -> None: ...
+
+    with app.run(), pytest.raises(UnimplementedError, match="run the server on this machine"):
+        Site.get_url()
+
+    @app.cls()
+    @modal.experimental.http_server(8000, proxy_regions=["us-east"])
+    class Other:
+        @modal.enter()
+        def start(self) -> None: ...
+
+    with app.run():
+        assert Other() is not None
+
+
+@shows("without-instance")
+def without_instance() -> None:
+    app = modal.App()
+
+    @app.cls(serialized=True)
+    class Model:
+        @modal.method()
+        def double(self, x: int) -> int:
+            return 2 * x
+
+    found: Any = Model
+    with app.run():
+        with pytest.warns(DeprecationError, match=r"write Model\(\)\.double\.remote"):
+            assert found.double.remote(2) == 4
+        config.strict = True
+        with pytest.raises(AttributeError, match=r"write Model\(\)\.double\.remote"):
+            found.double.remote(2)
+
+
 @shows("timeouts")
 def timeouts() -> None:
     app = modal.App()

@@ -24,7 +24,9 @@ def test_a_sync_entrypoint_is_called_here():
     assert (main.__name__, main.__doc__) == ("main", "Greet.")
     assert main.app is app
     assert list(inspect.signature(main).parameters) == ["name", "times"]
-    assert list(main.info.parameters) == ["name", "times"]
+    assert main.info.raw_f("c", times=3) == ("ccc", True)
+    assert main.info.function_name.endswith("main")
+    assert main.info.module_name == __name__
     assert repr(main) == "<LocalEntrypoint main>"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import moorage
 from moorage import App
-from moorage.exception import InvalidError
+from moorage.exception import InvalidError, UnimplementedError
 from moorage.experimental import (
     get_local_input_concurrency,
     set_local_input_concurrency,
@@ -356,7 +356,18 @@ def test_what_outlives_its_input_may_ask_too():
 
 
 def test_what_is_of_the_cloud_says_what_there_is():
-    with pytest.raises(AttributeError, match="stop_fetching_inputs"):
-        moorage.experimental.get_cluster_info
+    for name, args in (
+        ("get_cluster_info", ()),
+        ("get_fabric_peers", ()),
+        ("list_deployed_apps", ()),
+        ("list_cluster_reservations", ()),
+        ("get_app_lifecycle", ("ap-1",)),
+        ("image_delete", ("im-1",)),
+        ("flash_forward", (8000,)),
+        ("flash_get_containers", ("a", "C")),
+        ("server_forward", ()),
+    ):
+        with pytest.raises(UnimplementedError, match=f"{name}.*stop_fetching_inputs"):
+            getattr(moorage.experimental, name)(*args)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         moorage.experimental.nonsense

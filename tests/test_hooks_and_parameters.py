@@ -8,7 +8,7 @@ import pytest
 
 import moorage
 from moorage import App, config
-from moorage.exception import ExecutionError, InvalidError
+from moorage.exception import DeprecationError, ExecutionError, InvalidError
 
 # -- parameters ---------------------------------------------------------------------------
 
@@ -669,5 +669,5 @@ def test_a_method_of_the_class_itself_is_local_to_no_instance():
 
     with pytest.raises(ExecutionError, match=r"write Work\(\.\.\.\)\.work\.local\(\.\.\.\)"):
         Work.work.local()
-    with app.run():
+    with app.run(), pytest.warns(DeprecationError, match=r"write Work\(\)\.work\.remote"):
         assert Work.work.remote() == "worked"

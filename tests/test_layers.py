@@ -33,13 +33,8 @@ ROWS = [
 # Files beside the folders belong to three rows by their names; all others are "cloud".
 BESIDE = {
     "runtime": {
-        "account_types",
-        "advice",
-        "arguments",
-        "config",
-        "exception",
-        "frames",
-        "with_aio",
+        *("account_types", "advice", "arguments", "client_config", "config", "exception"),
+        *("frames", "old_names", "with_aio"),
     },
     "surface": {
         *("__init__", "app", "as_modal", "cls", "experimental", "functions", "output"),

@@ -26,7 +26,7 @@ PUBLIC = sorted(
 )
 
 
-PRIVATE = {"_os", "_typing"}
+PRIVATE = {"_importlib", "_old_names", "_os", "_typing"}
 MODULES = {"billing", "experimental", "types"}
 
 

@@ -23,11 +23,13 @@ program is doing.  A program that says ``import modal`` runs after `moorage.inst
 This file owns the list of public names.  Each name is defined in the file of its subject.
 """
 
+import importlib as _importlib
 import os as _os
 import typing as _typing
 
 from . import billing as billing
 from . import experimental as experimental
+from . import old_names as _old_names
 from . import types as types
 from .app import App as App
 from .as_modal import install_as_modal as install_as_modal
@@ -145,7 +147,7 @@ __all__ = [
     "wsgi_app",
 ]
 
-# Names that Modal once had, and what to write today.
+# Names that Modal once had, and what to write today.  Lenient mode has those of `_OLD`, too.
 _GONE: _typing.Final = {
     "Stub": "write modal.App(...), its name today",
     "Mount": "write image.add_local_dir(...) and its like",
@@ -157,14 +159,29 @@ _GONE: _typing.Final = {
     "gpu": 'write gpu="A100:2" and the like, a string',
     "web_method": "write @modal.fastapi_endpoint()",
 }
+# The old name to the module that has the object, and the object's name there ("" for the module).
+_OLD: _typing.Final = {
+    "Stub": ("app", "App"),
+    "Mount": ("mount", "Mount"),
+    "SharedVolume": ("network_file_system", "NetworkFileSystem"),
+    "build": ("partial_function", "_build"),
+    "create_package_mounts": ("mount", "_create_package_mounts"),
+    "gpu": ("_gpu", ""),
+    "web_method": ("partial_function", "fastapi_endpoint"),
+}
 
 
 if not _typing.TYPE_CHECKING:
 
     def __getattr__(name):
-        if name in _GONE:
+        if name not in _GONE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name not in _OLD or _old_names.config.strict:
             raise AttributeError(f"modal.{name} is gone from Modal; {_GONE[name]}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        _old_names.accept_old_spelling(f"modal.{name}", _GONE[name])
+        module, attribute = _OLD[name]
+        found = _importlib.import_module(f".{module}", __name__)
+        return getattr(found, attribute) if attribute else found
 
 
 if _os.environ.get("MOORAGE_AS_MODAL", "") not in ("", "0"):

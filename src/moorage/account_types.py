@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypedDict
 
 
 @dataclass(frozen=True)
@@ -332,3 +332,22 @@ class ServerSessionCredentials:
 
     session_id: str
     token: str
+
+
+class VolumeCreateOptions(TypedDict, total=False):
+    """The options with which ``Volume.from_name`` would create a volume."""
+
+    experimental_options: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class BillingReportItem:
+    """The cost of one object in one interval."""
+
+    object_id: str
+    description: str
+    environment_name: str
+    interval_start: datetime
+    cost: Decimal
+    cost_by_resource: dict[str, Decimal]
+    tags: dict[str, str]

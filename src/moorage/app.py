@@ -38,6 +38,7 @@ from .declaring.options import (
     FunctionOptions,
     OldNames,
     OnFull,
+    accept_gone,
     accept_old_names,
     checked_options,
     refuse_no_timeout,
@@ -58,7 +59,6 @@ from .exception import (
     InvalidAttributeError,
     InvalidError,
     NotFoundError,
-    UnimplementedError,
 )
 from .frames import hide_our_frames, warn
 from .functions import Function
@@ -73,6 +73,8 @@ from .running.services import AppService
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
+from .server import Server
+from .web.servers import check_http_server, check_server_class, check_server_concurrency
 from .with_aio import FunctionWithAio, MethodWithAio, with_aio
 
 if TYPE_CHECKING:
@@ -146,7 +148,9 @@ class App:
         secrets: Sequence[Secret] = (),
         volumes: Mapping[Path_, Volume] = NOTHING,
         include_source: bool = True,
+        **old_names: Never,
     ) -> None:
+        accept_gone("App", old_names, lambda: Real.signature(App).parameters)
         if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f'name must be a string, got {name!r}; write App("my-app")')
         check_cloud_arguments(
@@ -270,6 +274,7 @@ class App:
         i6pn: bool | None = None,
         include_source: bool | None = None,
         experimental_options: Mapping[str, Any] | None = None,
+        _experimental_restrict_output: bool = False,
         max_inputs: int | None = None,
         **old_names: Unpack[OldNames],
     ) -> FunctionDecorator:
@@ -355,6 +360,7 @@ class App:
             "i6pn": i6pn,
             "include_source": include_source,
             "experimental_options": experimental_options,
+            "_experimental_restrict_output": _experimental_restrict_output,
         }
         self._check_cloud("app.function", cloud_arguments, decorating=False)
         options = checked_options("app.function", **shared)
@@ -457,6 +463,7 @@ class App:
         i6pn: bool | None = None,
         include_source: bool | None = None,
         experimental_options: Mapping[str, Any] | None = None,
+        _experimental_restrict_output: bool = False,
         max_inputs: int | None = None,
         **old_names: Unpack[OldNames],
     ) -> Callable[[C], C]:
@@ -509,6 +516,7 @@ class App:
             "i6pn": i6pn,
             "include_source": include_source,
             "experimental_options": experimental_options,
+            "_experimental_restrict_output": _experimental_restrict_output,
         }
         self._check_cloud("app.cls", cloud_arguments, decorating=False)
         options = checked_options("app.cls", **shared)
@@ -783,16 +791,106 @@ class App:
         check_cloud_arguments("App", {"tags": tags})
         self._tags = dict(tags)
 
-    def server(self, *args: object, **kwargs: object) -> Never:
-        """Modal's decorator for HTTP servers, which moorage does not have yet.
+    @hide_our_frames
+    def server(
+        self,
+        *args: Never,
+        image: Image | None = None,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: str | list[str] | None = None,
+        serialized: bool = False,
+        volumes: Mapping[Path_, Volume | CloudBucketMount] = NOTHING,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        target_concurrency: float | None = None,
+        max_concurrency: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaleup_window: int | None = None,
+        scaledown_window: int | None = None,
+        startup_timeout: int = 30,
+        name: str | None = None,
+        port: int = 8000,
+        unauthenticated: bool = False,
+        h2_enabled: bool = False,
+        exit_grace_period: int = 0,
+        routing_region: str = "us-east",
+        compute_region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        nonpreemptible: bool = False,
+        proxy: Proxy | None = None,
+        i6pn: bool | None = None,
+        enable_memory_snapshot: bool = False,
+        include_source: bool | None = None,
+        experimental_options: Mapping[str, Any] | None = None,
+    ) -> Callable[[type[Any]], Server]:
+        """Register a class whose enter hook starts an HTTP server.
+
+        This version does not serve it: the class is checked, and the operations of the `Server`
+        raise `UnimplementedError`.
+
+        Args:
+            port: the port that the server listens on, 1 to 65,535.
+            target_concurrency, max_concurrency: requests in one container, aimed at and at most.
+            startup_timeout: seconds until the server must listen; above 0.
+            exit_grace_period: seconds for the last requests, 0 to 3,600.
 
         Raises:
-            UnimplementedError: always.
+            InvalidError: if an argument is wrong; if the class has parameters, methods for
+                callers or no enter hook; or if it is decorated with ``concurrent``.
         """
-        raise UnimplementedError(
-            "app.server is not here yet; write @app.cls() above the class, with a method "
-            "under @moorage.web_server(8000) or @moorage.asgi_app()"
+        if args:
+            raise positional_arguments("app.server", args, "@app.server(port=8000)")
+        check_http_server(
+            port, startup_timeout, exit_grace_period, "routing_region", routing_region, longest=3600
         )
+        check_server_concurrency(target_concurrency, max_concurrency, experimental_options)
+        if scaleup_window is not None and scaleup_window <= 0:
+            raise InvalidError(
+                f"scaleup_window must be above 0 seconds, got {scaleup_window!r}; "
+                "write scaleup_window=10"
+            )
+        self._check_cloud(
+            "app.server",
+            {
+                "image": image,
+                "env": env,
+                "secrets": secrets,
+                "gpu": gpu,
+                "volumes": volumes,
+                "cpu": cpu,
+                "memory": memory,
+                "ephemeral_disk": ephemeral_disk,
+                "proxy": proxy,
+                "cloud": cloud,
+                "region": compute_region,
+                "routing_region": routing_region,
+                "nonpreemptible": nonpreemptible,
+                "i6pn": i6pn,
+                "include_source": include_source,
+                "experimental_options": experimental_options,
+            },
+            decorating=False,
+        )
+        checked_options(
+            "app.server",
+            min_containers=min_containers,
+            max_containers=max_containers,
+            buffer_containers=buffer_containers,
+            scaledown_window=scaledown_window,
+        )
+
+        @hide_our_frames
+        def decorate(user_class: Any) -> Server:
+            raw, marks = raw_and_marks(user_class)
+            check_server_class(raw, marks, snapshots=enable_memory_snapshot)
+            refuse_nested(raw, serialized)
+            return Server._of_class(raw, name or raw.__name__)
+
+        return decorate
 
     if not TYPE_CHECKING:
 
@@ -826,3 +924,8 @@ def _may_be_entrypoint(found: object) -> bool:
         return True  # Modal accepts a class here
     made = isinstance(found, PartialFunction) or hasattr(found, "_moorage_registered")
     return not made and (callable(found) or isinstance(found, staticmethod | classmethod))
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _App = App
+    _LocalEntrypoint = LocalEntrypoint

@@ -18,6 +18,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Final
 
+from . import config
 from .exception import ExecutionError
 
 PACKAGE = __package__ or "moorage"
@@ -34,12 +35,36 @@ MODULES: Final = frozenset(
     )
 )
 
+# Modules of the inside of Modal that programs import, and the modules of this package that have
+# the same names.
+INNER: Final = {
+    "_functions": "functions",
+    "_image": "image",
+    "_object": "object",
+    "_output": "output",
+    "_partial_function": "partial_function",
+    "_server": "server",
+    "_tunnel": "tunnel",
+    "gpu": "_gpu",  # which Modal once had; not in strict mode
+}
+
+
+def _own_name(fullname: str) -> str:
+    """Return the name in this package of the module that a program calls `fullname`."""
+    head, dot, rest = fullname.removeprefix("modal").removeprefix(".").partition(".")
+    path = INNER.get(head, head) + dot + rest
+    return f"{PACKAGE}.{path}" if path else PACKAGE
+
+
+def _is_refused(head: str) -> bool:
+    return head == "gpu" and config.strict
+
 
 class _Alias:
     """The loader that loads ``modal.x`` by importing ``moorage.x``.  See `importlib.abc.Loader`."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = importlib.import_module(PACKAGE + spec.name.removeprefix("modal"))
+        module = importlib.import_module(_own_name(spec.name))
         # The import system replaces `module.__spec__`; `exec_module` restores the original.
         spec.loader_state = module.__spec__
         return module
@@ -61,14 +86,16 @@ class _Finder:
     ) -> ModuleSpec | None:
         if fullname != "modal" and not fullname.startswith("modal."):
             return None
-        own = PACKAGE + fullname.removeprefix("modal")
+        own = _own_name(fullname)
         try:
             found = importlib.util.find_spec(own)
         except ModuleNotFoundError:  # the parent is not a package
             found = None
         if found is None:
             return None
-        if fullname != "modal" and fullname.split(".")[1] not in MODULES:
+        head = fullname.split(".")[1] if fullname != "modal" else ""
+        known = not head or head in MODULES or (head in INNER and not _is_refused(head))
+        if not known:
             # Raised here: `modal.__path__` is the folder of this package, in which the next
             # finder would find the module, and load a second copy of it.
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)

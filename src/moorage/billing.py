@@ -5,29 +5,16 @@ Owns the names with which programs make reports.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict
 
+from .account_types import BillingReportItem as BillingReportItem
 from .arguments import unimplemented
 from .client import Client
 from .with_aio import FunctionWithAio
 
 _INSTEAD = "leave the report out, for what runs in this process is not billed"
-
-
-@dataclass(frozen=True, slots=True)
-class BillingReportItem:
-    """The cost of one object in one interval."""
-
-    object_id: str
-    description: str
-    environment_name: str
-    interval_start: datetime
-    cost: Decimal
-    cost_by_resource: dict[str, Decimal]
-    tags: dict[str, str]
 
 
 class WorkspaceBillingReportItem(TypedDict):

@@ -6,7 +6,7 @@ Owns `Client`, which is accepted wherever Modal accepts one.  It connects nowher
 from __future__ import annotations
 
 from types import TracebackType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .arguments import unimplemented
 from .with_aio import EitherContext, FunctionWithAio, MethodWithAio
@@ -81,3 +81,7 @@ class Client:
     @FunctionWithAio
     def verify(server_url: str, credentials: tuple[str, str]) -> NoReturn:
         raise unimplemented("Client.verify", _INSTEAD)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Client = Client

@@ -7,6 +7,7 @@ process.  As in Modal, its arguments are checked when a function takes it: see `
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .arguments import InvalidArgumentsError, InvalidValueError, unchecked
 from .secret import Secret
@@ -57,3 +58,7 @@ class CloudBucketMount:
                 "the key_prefix of a CloudBucketMount must end in '/', "
                 f"got {self.key_prefix!r}; write key_prefix={self.key_prefix + '/'!r}"
             )
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _CloudBucketMount = CloudBucketMount

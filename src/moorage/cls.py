@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Unpack, cast
 
-from . import config
+from . import config, old_names
 from .advice import CALLS, of_function
 from .declaring.declarations import Declarations
 from .declaring.marks import REQUIRED, Concurrency
@@ -26,6 +26,7 @@ from .declaring.targets import check_batched_class, make_target
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
 from .functions import Function, FunctionAutoscalerManager
+from .old_names import OldCall, accept_old_spelling
 from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
@@ -271,6 +272,9 @@ class Cls:
 
         return cls._named(app_name, name, f"Cls.from_name({app_name!r}, {name!r})", find)
 
+    if not TYPE_CHECKING:  # an old spelling
+        lookup = old_names.from_name("Cls")
+
     def _nameless_service(self) -> Service:
         """Return a service of the class's app that has no pool, to ask for the app's run."""
         return self._make_service(self._options, Lifecycle(), self.__name__, object())
@@ -298,7 +302,7 @@ class Cls:
             return Function._named(
                 f"{self.__name__}.{name}",
                 f"UnboundMethod({self.__name__}.{name})",
-                lambda: getattr(self(), name),
+                lambda: self._called_without_instance(name),
                 lambda *args, **kwargs: _refuse_unbound(self.__name__, name),
             )
         if name.startswith("_moorage"):
@@ -311,6 +315,24 @@ class Cls:
                 return self._statistics
             raise AttributeError(f"{self.__name__} has no {name}; {_where(self._declared, name)}")
         return getattr(user_class, name)
+
+    def _called_without_instance(self, name: str) -> Any:
+        """Return the method of an instance without arguments, for ``Model.method.remote()``.
+
+        Raises:
+            AttributeError: in strict mode, as Modal does.
+        """
+        if config.strict:
+            raise AttributeError(
+                f"{self.__name__}.{name} belongs to the class, and callers need an instance; "
+                f"write {self.__name__}().{name}.remote(...)"
+            )
+        method = getattr(self(), name)
+        accept_old_spelling(
+            f"{self.__name__}.{name}.remote(...) without an instance",
+            f"write {self.__name__}().{name}.remote(...)",
+        )
+        return method
 
     def _statistics(self) -> ClassStatistics | None:
         """Return the counts of all pools of the class in this run, with any parameter values.
@@ -592,6 +614,13 @@ class Obj:
             raise AttributeError(name)
         if name == "update_autoscaler":
             return FunctionWithAio(self._update_autoscaler)
+        is_old = name == "keep_warm" and not config.strict
+        if is_old and declared is not None and _lacks(declared.user_class, name):
+            return OldCall(
+                f"{self._cls.__name__}(...).keep_warm",
+                "write .update_autoscaler(min_containers=2)",
+                self._keep_warm,
+            )
         # Any other attribute comes from the local instance, as in Modal.  The instance is made
         # now if there is none, but only .local() runs its enter hooks.
         instance = self._values.local_instance.made()
@@ -650,6 +679,9 @@ class Obj:
         manager = FunctionAutoscalerManager(lambda: self._service)
         return manager.update(**{k: v for k, v in given.items() if v is not None})
 
+    def _keep_warm(self, count: int) -> None:
+        self._update_autoscaler(min_containers=int(count))
+
     def __repr__(self) -> str:
         shown = [repr(value) for value in self._values.args]
         shown += [f"{name}={value!r}" for name, value in self._values.kwargs.items()]
@@ -702,3 +734,8 @@ def _refuse_unbound(class_name: str, name: str) -> Never:
         f"{class_name}.{name} belongs to the class, and .local() needs an instance; "
         f"write {class_name}(...).{name}.local(...)"
     )
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Cls = Cls
+    _Obj = Obj

@@ -5,7 +5,7 @@ Owns `Cluster`, for programs that name it.  Only a clustered function at Modal r
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .arguments import unchecked
 from .client import Client
@@ -50,3 +50,7 @@ class Cluster(Object):
     @MethodWithAio
     def container_rank(self, container_id: str | None = None) -> int:
         raise self._unimplemented("container_rank")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Cluster = Cluster

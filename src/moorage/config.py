@@ -2,11 +2,19 @@
 
 Owns defaults that have no better place; a setting of one function or one run is an argument
 there.  Programs may assign these names at any time; any layer may read them.
+
+``modal.config`` is also the module of Modal's own client settings.  Programs find Modal's names at
+the end of this file: `config`, `config_profiles` and the others, which ``client_config.py`` owns.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from typing import TYPE_CHECKING, Final
+
+from .client_config import USER_CONFIG_PATH, active_profile, read_profiles
+from .client_config import Config as Config
 
 # Strict mode: refuse what Modal refuses, instead of accepting it with a warning.  True if
 # MOORAGE_STRICT is set to anything but "" or "0" when moorage is imported.
@@ -49,3 +57,36 @@ slow_loop_seconds: float | None = None
 # Each of the two limits holds on its own.
 findable_seconds: float = 600.0
 findable_calls: int = 10_000
+
+# -- the settings of Modal's client -------------------------------------------------------------
+
+# `config["environment"]`, and `config.get("environment")`.
+config: Final = Config(lambda: _active_profile())
+
+# The name of the active profile.  Read at its first use, by `__getattr__`, because few programs
+# ask for it, and it may need a look into the file.
+_profile: str
+
+user_config_path: str = USER_CONFIG_PATH
+DEFAULT_SERVER_URL: Final = "https://api.modal.com,https://api.modal2.com"
+DEFAULT_STREAMS_URL: Final = "https://modal-labs-streams--streams-service-proxy.modal.run"
+logger: Final = logging.getLogger("modal-client")
+
+
+def config_profiles() -> list[str]:
+    """Return the names of the profiles in ``~/.modal.toml``."""
+    return list(read_profiles())
+
+
+def _active_profile() -> str:
+    # A program, or its test, may have assigned `_profile`.
+    found: str | None = globals().get("_profile")
+    return found or active_profile()
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name == "_profile":
+            return active_profile()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

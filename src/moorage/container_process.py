@@ -5,7 +5,7 @@ Owns `ContainerProcess`.  There are no sandboxes in this process, so no object o
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from .arguments import unimplemented
 from .io_streams import StreamReader, StreamWriter, T
@@ -43,3 +43,7 @@ class ContainerProcess(Generic[T]):
     @MethodWithAio
     def wait(self) -> int:
         raise unimplemented("ContainerProcess.wait", _INSTEAD)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _ContainerProcess = ContainerProcess

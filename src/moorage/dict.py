@@ -10,8 +10,9 @@ Begin at `Dict.from_name`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from . import old_names
 from .arguments import InvalidUseError, check_name
 from .client import Client
 from .object import Manager, Object
@@ -51,6 +52,10 @@ class Dict(Object):
     def name(self) -> str | None:
         """The name given to `from_name`; None for an object made in another way."""
         return self._name
+
+    if not TYPE_CHECKING:  # old spellings
+        lookup = old_names.from_name("Dict")
+        persisted = old_names.persisted("Dict")
 
     @staticmethod
     def from_name(
@@ -142,3 +147,7 @@ class Dict(Object):
     @IteratorMethodWithAio
     def items(self) -> Iterator[tuple[Any, Any]]:
         raise self._unimplemented("items")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Dict = Dict

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from .arguments import InvalidArgumentsError, InvalidUseError, unchecked, unimplemented
 from .billing import BillingReportItem
@@ -181,3 +181,7 @@ def update_environment(
     client: Client | None = None,
 ) -> NoReturn:
     raise unimplemented("update_environment", _INSTEAD)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Environment = Environment

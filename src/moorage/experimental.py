@@ -1,18 +1,19 @@
 """Experimental: what code that runs in a container may ask of its container.
 
 Owns the functions of Modal's ``modal.experimental`` that mean something in one process: the
-concurrency of the current container, and the deployed apps.  For the other names, the error says
-what to use instead.
+concurrency of the current container, and the deployed apps.  The others can be imported, so that a
+program's module loads; a call of theirs raises an error that says what to use instead.
 
 Begin at `set_local_input_concurrency`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Never, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
 from . import partial_function
-from .arguments import meant
+from .arguments import meant, unimplemented
 from .declaring.marks import positional_arguments
 from .declaring.partial import Decorator
 from .exception import (
@@ -21,11 +22,13 @@ from .exception import (
     InvalidError,
     InvalidUseError,
     NotInContainerError,
+    UnimplementedError,
 )
 from .frames import hide_our_frames, warn
 from .running import deployments
 from .runtime.containers.container import Container
 from .runtime.context import current_input
+from .web.servers import http_server as http_server
 from .with_aio import FunctionWithAio, function_with_aio
 
 
@@ -91,10 +94,15 @@ def stop_fetching_inputs() -> None:
 
 
 @hide_our_frames
-def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
-    """The old place of ``moorage.clustered``: works with a warning, also in strict mode."""
-    if args:
-        raise positional_arguments("experimental.clustered", args, "@moorage.clustered(size=2)")
+def clustered(
+    size: int, broadcast: bool = True, rdma: bool = False, fabric_size: int | None = None
+) -> Decorator:
+    """The old place of ``moorage.clustered``: works with a warning, also in strict mode.
+
+    `broadcast` and `fabric_size` are for the cloud; accepted without effect.
+    """
+    if callable(size):
+        raise positional_arguments("experimental.clustered", (size,), "@moorage.clustered(size=2)")
     warn(
         "experimental.clustered is moorage.clustered now; write @moorage.clustered(size=...)",
         DeprecationError,
@@ -131,26 +139,82 @@ def get_app_objects(
     return {**app._functions_by_name(), **app._classes_by_name()}
 
 
-_CLOUD_ONLY = frozenset(
-    {
-        "flash_forward",
-        "flash_get_containers",
-        "get_cluster_info",
-        "get_fabric_peers",
-        "http_server",
-        "image_delete",
-        "list_cluster_reservations",
-        "list_deployed_apps",
-        "server_forward",
-    }
-)
+# -- for the cloud: these can be imported and named, and raise an error when they are called -----
 
 
-def __getattr__(name: str) -> NoReturn:
-    if name in _CLOUD_ONLY:
-        raise AttributeError(
-            f"experimental.{name} is about Modal's cloud and is not here; "
-            "there are get_local_input_concurrency, set_local_input_concurrency, "
-            "stop_fetching_inputs, get_app_objects and stop_app"
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+@dataclass
+class ClusterInfo:
+    """The cluster in which a clustered function runs at Modal."""
+
+    rank: int
+    cluster_id: str
+    container_ips: list[str]
+    container_ipv4_ips: list[str]
+    fabric_ids: list[str]
+
+
+def _about_the_cloud(name: str) -> UnimplementedError:
+    return unimplemented(
+        f"experimental.{name}",
+        "there are get_local_input_concurrency, set_local_input_concurrency, "
+        "stop_fetching_inputs, get_app_objects and stop_app; leave it out, or run it with Modal",
+    )
+
+
+def get_cluster_info() -> ClusterInfo:
+    """Raise `UnimplementedError`: this process has no clusters."""
+    raise _about_the_cloud("get_cluster_info")
+
+
+def get_fabric_peers() -> list[int]:
+    """Raise `UnimplementedError`: this process has no clusters."""
+    raise _about_the_cloud("get_fabric_peers")
+
+
+@FunctionWithAio
+def list_deployed_apps(environment_name: str = "", client: object = None) -> list[Any]:
+    """Raise `UnimplementedError`: there is no account."""
+    raise _about_the_cloud("list_deployed_apps")
+
+
+@FunctionWithAio
+def list_cluster_reservations(*, client: object = None) -> list[Any]:
+    """Raise `UnimplementedError`: there is no account."""
+    raise _about_the_cloud("list_cluster_reservations")
+
+
+@FunctionWithAio
+def get_app_lifecycle(app_id: str, *, client: object = None) -> Any:
+    """Raise `UnimplementedError`: there is no account."""
+    raise _about_the_cloud("get_app_lifecycle")
+
+
+@FunctionWithAio
+def image_delete(image_id: str, *, client: object = None) -> None:
+    """Raise `UnimplementedError`: there are no images."""
+    raise _about_the_cloud("image_delete")
+
+
+@FunctionWithAio
+def flash_forward(
+    port: int,
+    process: object = None,
+    health_check_url: str | None = None,
+    startup_timeout: int = 30,
+    exit_grace_period: int = 0,
+    h2_enabled: bool = False,
+) -> Any:
+    """Raise `UnimplementedError`: ports of this process are not forwarded."""
+    raise _about_the_cloud("flash_forward")
+
+
+@FunctionWithAio
+def flash_get_containers(app_name: str, cls_name: str) -> list[Any]:
+    """Raise `UnimplementedError`: nothing is served."""
+    raise _about_the_cloud("flash_get_containers")
+
+
+@FunctionWithAio
+def server_forward() -> Any:
+    """Raise `UnimplementedError`: ports of this process are not forwarded."""
+    raise _about_the_cloud("server_forward")

@@ -30,7 +30,7 @@ from typing import (
     Unpack,
 )
 
-from . import config
+from . import config, old_names
 from .advice import no_attribute, of_function
 from .calling.function_call import FunctionCall as FunctionCall
 from .calling.maps import MapCall
@@ -58,6 +58,7 @@ from .exception import (
     UnimplementedError,
 )
 from .frames import hide_our_frames, warn, without_our_frames
+from .old_names import OldMethod, accept_old_spelling
 from .retries import Retries
 from .running import deployments
 from .running.services import Service
@@ -128,6 +129,7 @@ class Function(Generic[P, R_co, O_co]):
         spawn: Spawn[P, R_co]
         spawn_map: SpawnMapAndForget
         experimental_spawn_map: SpawnMap[R_co]
+        _experimental_spawn: Spawn[P, R_co]
         # A function that is looked up by name gets these at first access: see `__getattr__`.
         _target: Target
         _service: Service
@@ -144,6 +146,15 @@ class Function(Generic[P, R_co, O_co]):
         spawn_map = Way(SpawnMapAndForget, "``spawn_map([...])`` starts many inputs, no handle.")
         experimental_spawn_map = Way(
             SpawnMap, "``experimental_spawn_map([...])`` is ``spawn_map`` that returns a handle."
+        )
+        _experimental_spawn = Way(Spawn, "``_experimental_spawn(...)`` is ``spawn(...)``.")
+
+        # Old spellings.
+        lookup = old_names.from_name("Function")
+        keep_warm = OldMethod(
+            "write f.update_autoscaler(min_containers=2)",
+            lambda function, warm_pool_size: _keep_warm(function, warm_pool_size),
+            on="instance",
         )
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -176,7 +187,7 @@ class Function(Generic[P, R_co, O_co]):
         made.__doc__ = getattr(function, "__doc__", None)
         made.__wrapped__ = function
         if web is not None:
-            for name in ("remote", "spawn"):
+            for name in ("remote", "spawn", "_experimental_spawn"):
                 made.__dict__[name] = Refused(name, target, service)
         return made
 
@@ -586,7 +597,8 @@ class Function(Generic[P, R_co, O_co]):
 
         def __call__(self, *args, **kwargs):
             name = self.__name__
-            if self._target.is_method:
+            # The name of a method has a dot.  A function that is looked up is not looked up here.
+            if "." in name if "_find" in self.__dict__ else self._target.is_method:
                 owner, _, name = name.rpartition(".")
                 where = f"{owner}(...).{name}.remote(...) to run it in a container, "
                 local = f"or self.{name}.local(...) inside the class"
@@ -616,6 +628,9 @@ class Function(Generic[P, R_co, O_co]):
                     #     3. this thread stores the old attributes, and nothing removes them.
                     # So this thread removes them itself, and looks up again.
                     self._forget_found()
+            if name == "web_url" and not config.strict:
+                accept_old_spelling(f"{self._shown}.web_url", "write .get_web_url()")
+                return self.get_web_url()
             if name in _CLOUD_ONLY:
                 raise AttributeError(
                     f"{self._shown} has no {name}, which is a page of Modal's cloud; "
@@ -695,6 +710,12 @@ class Function(Generic[P, R_co, O_co]):
         if config.strict:
             self._service.current_run()  # first, as in Modal
         name = self.__name__
+        if self._target.is_generator and self._service.options.batching is not None:
+            # ``is_generator=True`` on a function that returns a list.  Modal accepts the decorator.
+            raise InvalidError(
+                f"the batched function {name} cannot be a generator, got is_generator=True; "
+                "take it away, and return a list with one element for each input"
+            )
         if self._web is not None:
             Refused(way, self._target, self._service)()
         if self._target.is_generator is not (way == "remote_gen"):
@@ -755,6 +776,20 @@ class FunctionAutoscalerManager:
         return service
 
 
+def _keep_warm(owner: Any, count: int) -> None:
+    """The old ``keep_warm(2)`` of a function, or of an instance, which has the pool."""
+    owner.update_autoscaler(min_containers=int(count))
+
+
+if not TYPE_CHECKING:  # old spellings
+
+    def __getattr__(name):
+        if name != "gather":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        accept_old_spelling("functions.gather", "write modal.FunctionCall.gather(...)")
+        return FunctionCall.gather
+
+
 def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
     return FunctionAutoscalerSettings(
         min_containers=limits.min_containers,
@@ -768,7 +803,10 @@ _UNCHANGED: Final = -1
 # The attributes that a function which is looked up by name takes from the found function.
 _FOUND: Final = ("_target", "_service", "_web", "__wrapped__")
 # Modal's attributes that only the cloud can have.
-_CLOUD_ONLY: Final = frozenset({"get_dashboard_url", "info", "logs", "metrics", "stats", "client"})
+_CLOUD_ONLY: Final = frozenset(
+    {"_experimental_get_flash_urls", "client", "get_dashboard_url", "info", "logs", "metrics"}
+    | {"stats"}
+)
 
 # Part of each id, so that ids differ between processes, as the ids of calls do.
 _process: str = Real.urandom(4).hex()
@@ -789,3 +827,9 @@ def _after_fork() -> None:
 
 
 forking.in_child(_after_fork)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Function = Function
+    _FunctionCall = FunctionCall
+    _FunctionAutoscalerManager = FunctionAutoscalerManager

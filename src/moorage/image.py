@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import LambdaType
-from typing import Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 from . import config
 from .arguments import (
@@ -43,6 +43,7 @@ from .exception import InvalidError
 from .file_pattern_matcher import NON_PYTHON_FILES
 from .network_file_system import NetworkFileSystem
 from .object import Object
+from .old_names import OldMethod
 from .resources import MountPath, check_amount, check_gpu, check_mounts
 from .scheduler_placement import check_regions
 from .secret import Secret, check_secrets
@@ -647,7 +648,51 @@ class Image(Object):
     ) -> None:
         raise self._unimplemented("publish")
 
+    # -- old spellings --------------------------------------------------------------
+
+    if not TYPE_CHECKING:
+        copy_local_file = OldMethod(
+            "write .add_local_file(local_path, remote_path, copy=True)",
+            lambda image, local_path, remote_path="./": image._copied(
+                "add_local_file", local_path, remote_path
+            ),
+            on="instance",
+        )
+        copy_local_dir = OldMethod(
+            "write .add_local_dir(local_path, remote_path, copy=True)",
+            lambda image, local_path, remote_path=".", ignore=(): image._copied(
+                "add_local_dir", local_path, remote_path
+            ),
+            on="instance",
+        )
+        copy_mount = OldMethod(
+            "write .add_local_dir(..., copy=True)",
+            lambda image, mount, remote_path=".": image._step("copy_mount"),
+            on="instance",
+        )
+        from_dockerhub = OldMethod(
+            "write Image.from_registry(tag)",
+            lambda owner, tag, *args, **kwargs: owner.from_registry(tag, *args, **kwargs),
+            on="class",
+        )
+        conda = OldMethod(
+            "write Image.micromamba()",
+            lambda owner, python_version=None, force_build=False: owner.micromamba(python_version),
+            on="class",
+        )
+        conda_install = OldMethod(
+            "write .micromamba_install(...)",
+            lambda image, *packages, **kwargs: image.micromamba_install(*packages, **kwargs),
+            on="instance",
+        )
+
     # -- what the methods share -----------------------------------------------------
+
+    def _copied(self, name: str, local_path: object, remote_path: object) -> Image:
+        # Old programs may give a path relative to the image's working directory.
+        fs_path("local_path", local_path)
+        fs_path("remote_path", remote_path)
+        return self._step(name)
 
     def _step(
         self,
@@ -747,3 +792,7 @@ def _check_ignore(ignore: object, *, at_once: bool) -> None:
         lenient(message)
     elif not all(isinstance(each, str) for each in iterated("ignore", ignore, advice)):
         lenient(f"ignore must hold patterns as str, got {ignore!r}; {advice}")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Image = Image

@@ -7,7 +7,7 @@ them is made.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .arguments import unimplemented
 from .with_aio import MethodWithAio
@@ -49,3 +49,8 @@ class StreamWriter:
     @MethodWithAio
     def drain(self) -> None:
         raise unimplemented("StreamWriter.drain", _INSTEAD)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _StreamReader = StreamReader
+    _StreamWriter = StreamWriter

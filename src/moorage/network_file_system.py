@@ -5,15 +5,16 @@ Owns `NetworkFileSystem`, a placeholder like `Volume` (``volume.py``), with the 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from . import old_names
 from .arguments import check_name, unimplemented
 from .client import Client
 from .exception import DeprecationError
+from .frames import warn
 from .object import Object
 from .types import FileEntry
 from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
@@ -26,6 +27,10 @@ class NetworkFileSystem(Object):
 
     _made_by = 'NetworkFileSystem.from_name("my-nfs", create_if_missing=True)'
     _instead = _INSTEAD
+
+    if not TYPE_CHECKING:  # old spellings
+        lookup = old_names.from_name("NetworkFileSystem")
+        persisted = old_names.persisted("NetworkFileSystem")
 
     @staticmethod
     def from_name(
@@ -41,10 +46,9 @@ class NetworkFileSystem(Object):
             InvalidError: if `name` is not a possible name; see `arguments.check_name`.
         """
         check_name(name, "NetworkFileSystem", NetworkFileSystem._made_by)
-        warnings.warn(
+        warn(
             "NetworkFileSystem is on its way out of Modal; write modal.Volume.from_name(...)",
             DeprecationError,
-            stacklevel=2,
         )
         return NetworkFileSystem._new("NetworkFileSystem()", name)
 
@@ -116,3 +120,7 @@ class NetworkFileSystem(Object):
     @MethodWithAio
     def remove_file(self, path: str, recursive: bool = False) -> None:
         raise self._unimplemented("remove_file")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _NetworkFileSystem = NetworkFileSystem

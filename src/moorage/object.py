@@ -11,7 +11,7 @@ Begin at `Object`, then `Manager`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from .arguments import no_constructor, unimplemented
 from .client import Client
@@ -158,3 +158,7 @@ class Part:
 
     def _unimplemented(self, method: str) -> UnimplementedError:
         return unimplemented(f"{type(self).__name__}.{method}", self._whole._instead)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Object = Object

@@ -11,7 +11,7 @@ Begin at `concurrent`, then `mark` in ``declaring/partial.py``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Never, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, Never, TypeVar, dataclass_transform, overload
 
 from .declaring.marks import Concurrency, name_of, positional_arguments
 from .declaring.parameters import checked_batching
@@ -202,6 +202,16 @@ def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
     return decorate
 
 
+if not TYPE_CHECKING:  # an old spelling: `modal.build`
+
+    @hide_our_frames
+    def _build(*args, force=False, timeout=None):
+        """Decorate a method that Modal once ran while it built the image.  It does not run here."""
+        if args:
+            raise positional_arguments("build", args, "@modal.enter()")
+        return lambda function: function
+
+
 @hide_our_frames
 def sessioned(*args: Never) -> Decorator:
     """Mark the class of a ``Server``, as Modal does.  moorage has no servers yet.
@@ -222,3 +232,7 @@ def sessioned(*args: Never) -> Decorator:
         return mark("sessioned", obj)
 
     return decorate
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _PartialFunction = PartialFunction

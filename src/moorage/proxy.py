@@ -5,6 +5,8 @@ Owns `Proxy`, a placeholder.  It can be named and passed on; no connection here 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .arguments import lenient, unchecked
 from .client import Client
 from .object import Object
@@ -23,3 +25,7 @@ class Proxy(Object):
         if not isinstance(unchecked(name), str):
             lenient(f"the name of a Proxy must be a str, got {name!r}; write {Proxy._made_by}")
         return Proxy._named(name, environment_name)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Proxy = Proxy

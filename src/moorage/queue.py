@@ -10,8 +10,9 @@ Begin at `Queue.from_name`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from . import old_names
 from .arguments import InvalidAttributeError, InvalidUseError, check_name, unchecked
 from .client import Client
 from .exception import InvalidError
@@ -69,6 +70,10 @@ class Queue(Object):
         if not 1 <= len(key) <= 64:
             raise InvalidError(f"partition must have 1 to 64 bytes, got {len(key)}; {advice}")
         return key
+
+    if not TYPE_CHECKING:  # old spellings
+        lookup = old_names.from_name("Queue")
+        persisted = old_names.persisted("Queue")
 
     @staticmethod
     def from_name(
@@ -155,3 +160,7 @@ class Queue(Object):
         self, *, partition: str | None = None, item_poll_timeout: float = 0.0
     ) -> Iterator[Any]:
         raise self._unimplemented("iterate")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Queue = Queue

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from . import old_names
 from .arguments import (
     LocalPath,
     check_env,
@@ -102,6 +103,9 @@ class Secret(Object):
             )
         return Secret._new("Secret.from_dotenv()")
 
+    if not TYPE_CHECKING:  # old spellings
+        lookup = old_names.from_name("Secret")
+
     @staticmethod
     def from_name(
         name: str,
@@ -155,3 +159,7 @@ def check_secrets(where: str, secrets: object) -> None:
             raise InvalidError(
                 f"secrets must hold Secret objects, got {type(each).__name__}; {advice}"
             )
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Secret = Secret

@@ -1,13 +1,16 @@
 """Servers: classes at Modal that listen on a port.
 
-Owns `Server`, the handle of a deployed server.  It can be named; nothing in this process serves it.
+Owns `Server`, the handle of a server: ``@app.server()`` above a class makes it, and a deployed
+server can be named.  Nothing in this process serves it.
+
+Begin at `Server`.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Final, Self
 
-from .arguments import unimplemented
+from .arguments import InvalidUseError, unimplemented
 from .client import Client
 from .types import ServerAutoscalerSettings, ServerInfo
 from .with_aio import MethodWithAio
@@ -16,7 +19,23 @@ _INSTEAD = "run the server on this machine, e.g. with asyncio.start_server"
 
 
 class Server:
-    """A deployed server at Modal.  Here it is a name without effect."""
+    """A server at Modal.  Here it is a name without effect: its operations raise an error."""
+
+    _moorage_registered: Final = True
+    _moorage_registered_by = "@app.server()"
+    # The class under ``@app.server()``; None for a server that was named.
+    _user_class: type | None = None
+
+    @classmethod
+    def _of_class(cls, user_class: type, name: str) -> Server:
+        made = cls()
+        made._user_class = user_class
+        made.__name__ = name
+        made.__doc__ = user_class.__doc__
+        made.__module__ = user_class.__module__
+        return made
+
+    __name__: str
 
     @classmethod
     def from_name(
@@ -69,3 +88,25 @@ class Server:
         scaledown_window: int | None = None,
     ) -> ServerAutoscalerSettings:
         raise unimplemented("Server.update_autoscaler", _INSTEAD)
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *args, **kwargs):
+            name = self.__dict__.get("__name__", "the server")
+            raise InvalidUseError(
+                f"{name} is a server: callers make no instances of its class, and it is not served "
+                "here yet; write @app.cls() above the class for a class with methods"
+            )
+
+        def __getattr__(self, name):
+            if name in ("autoscaler", "logs", "metrics", "sessions", "stats"):
+                raise AttributeError(f"Server has no {name} here, for it is not served; {_INSTEAD}")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        name = self.__dict__.get("__name__")
+        return "Server()" if name is None else f"Server({name})"
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Server = Server

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from .account_types import BillingReportItem as BillingReportItem
 from .account_types import CloudBucketMountInfo as CloudBucketMountInfo
 from .account_types import EnvironmentBillingSummary as EnvironmentBillingSummary
 from .account_types import FunctionStats as FunctionStats
@@ -35,6 +36,7 @@ from .account_types import StatsPercentile as StatsPercentile
 from .account_types import StatsPercentileDistribution as StatsPercentileDistribution
 from .account_types import TimeSeriesPoint as TimeSeriesPoint
 from .account_types import TokenData as TokenData
+from .account_types import VolumeCreateOptions as VolumeCreateOptions
 from .account_types import VolumeMountInfo as VolumeMountInfo
 from .account_types import WorkspaceBillingSummary as WorkspaceBillingSummary
 from .account_types import WorkspaceMemberInfo as WorkspaceMemberInfo

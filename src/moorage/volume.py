@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import PurePosixPath
-from typing import IO, ClassVar, TypedDict
+from typing import IO, TYPE_CHECKING, ClassVar
 
+from . import old_names
 from .arguments import check_name, fs_path, lenient, unchecked, unimplemented
 from .client import Client
 from .exception import InvalidError
 from .object import Manager, Object
 from .types import FileEntry as FileEntry
 from .types import FileEntryType as FileEntryType
+from .types import VolumeCreateOptions as VolumeCreateOptions
 from .types import VolumeInfo
 from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
 
@@ -45,14 +47,8 @@ class VolumeManager(Manager["Volume"]):
         raise self._unimplemented("create")
 
 
-class VolumeCreateOptions(TypedDict, total=False):
-    """The options with which `Volume.from_name` would create a volume."""
-
-    experimental_options: dict[str, object]
-
-
-class VolumeUploadContextManager:
-    """The type of ``batch`` in ``with volume.batch_upload() as batch``; never made here."""
+class AbstractVolumeUploadContextManager:
+    """The base of the types of ``batch`` in ``with volume.batch_upload() as batch``."""
 
     def put_file(
         self,
@@ -69,6 +65,14 @@ class VolumeUploadContextManager:
         recursive: bool = True,
     ) -> None:
         raise unimplemented("VolumeUploadContextManager.put_directory", _INSTEAD)
+
+
+class VolumeUploadContextManager(AbstractVolumeUploadContextManager):
+    """The type of ``batch`` for volumes of version 1; never made here."""
+
+
+class VolumeUploadContextManager2(AbstractVolumeUploadContextManager):
+    """The type of ``batch`` for volumes of version 2; never made here."""
 
 
 class Volume(Object):
@@ -88,6 +92,10 @@ class Volume(Object):
     def name(self) -> str | None:
         """The name given to `from_name`; None for an object made in another way."""
         return self._name
+
+    if not TYPE_CHECKING:  # old spellings
+        lookup = old_names.from_name("Volume")
+        persisted = old_names.persisted("Volume")
 
     @staticmethod
     def from_name(
@@ -195,14 +203,14 @@ class Volume(Object):
         raise self._unimplemented("copy_files")
 
     @property
-    def batch_upload(self) -> ContextWithAio[..., VolumeUploadContextManager]:
+    def batch_upload(self) -> ContextWithAio[..., AbstractVolumeUploadContextManager]:
         """Upload files to Modal: ``with volume.batch_upload(force=False) as batch``.
 
         Raises:
             UnimplementedError: always, on entering.
         """
 
-        def enter(force: bool = False) -> VolumeUploadContextManager:
+        def enter(force: bool = False) -> AbstractVolumeUploadContextManager:
             raise self._unimplemented("batch_upload")
 
         return ContextWithAio(enter)
@@ -217,3 +225,7 @@ class Volume(Object):
         environment_name: str | None = None,
     ) -> None:
         raise unimplemented("Volume.rename", _INSTEAD)
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Volume = Volume

@@ -7,6 +7,7 @@ raises `UnimplementedError`.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from .arguments import InvalidUseError
 from .billing import BillingReportItem
@@ -177,3 +178,7 @@ class WorkspaceMemberTokenManager(Part):
     @MethodWithAio
     def delete(self, token_id: str, *, allow_missing: bool = False) -> None:
         raise self._unimplemented("delete")
+
+
+if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
+    _Workspace = Workspace

@@ -52,6 +52,77 @@ print(json.dumps({
 }))
 """
 
+# The surface: for each module without an underscore, but those of the command line, what is
+# defined there, with the parameters of functions, and for classes their attributes.  The names
+# of a package are those that its modules define.  `_X` counts if `X` is defined there.
+SURFACE = """
+import importlib, inspect, json, pkgutil, typing, modal
+
+def parameters(found):
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return None
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        p.name
+        for p in signature.parameters.values()
+        if p.name not in ("self", "cls") and p.kind not in kinds
+    ]
+
+def attributes(found):
+    names = {}
+    for name in dir(found):
+        owner = next((c for c in found.__mro__ if name in vars(c)), object)
+        if not owner.__module__.startswith("modal"):
+            continue
+        if not name.startswith("_") or name.startswith("_experimental"):
+            names[name] = parameters(getattr(found, name))
+    return names
+
+def is_inner(value):
+    home = str(getattr(value, "__module__", ""))
+    return home.startswith(("modal._utils", "modal._vendor")) or not home.startswith("modal")
+
+def here(module, name, value):
+    if name.startswith("__") or inspect.ismodule(value) or isinstance(value, typing.TypeVar):
+        return False
+    if isinstance(value, typing.ParamSpec):
+        return False
+    if module.__name__ == "modal.config" and name in ("config", "_profile", "user_config_path"):
+        return True
+    home = str(getattr(value, "__module__", ""))
+    if home == module.__name__:
+        return True
+    if hasattr(module, "__path__"):
+        return not name.startswith("_") and not is_inner(value) and home != "modal.exception"
+    public = getattr(module, name[1:], None) if name.startswith("_") else None
+    return getattr(public, "__module__", "") == module.__name__
+
+surface = {}
+modules = [m.name for m in pkgutil.walk_packages(modal.__path__, "modal.")]
+for path in ["modal", *modules]:
+    parts = path.split(".")[1:]
+    if any(part.startswith("_") for part in parts) or parts[:1] == ["cli"]:
+        continue
+    try:
+        module = importlib.import_module(path)
+    except ImportError:  # it needs another package
+        continue
+    names = surface[path] = {}
+    for name, value in sorted(vars(module).items()):
+        if not here(module, name, value):
+            continue
+        if name.startswith("_"):
+            names[name] = None
+        elif inspect.isclass(value):
+            names[name] = attributes(value)
+        else:
+            names[name] = parameters(value) if callable(value) else None
+inner = [m.name for m in pkgutil.iter_modules(modal.__path__) if m.name.startswith("_")]
+print(json.dumps({"version": modal.__version__, "surface": surface, "inner": sorted(inner)}))
+"""
+
 
 def record(python: str, into: Path, only: list[str]) -> None:
     package = json.loads(subprocess.check_output([python, "-c", ASKS], text=True))
@@ -59,6 +130,8 @@ def record(python: str, into: Path, only: list[str]) -> None:
         sys.exit(f"wanted modal {MODAL_VERSION}, {python} has {package['version']}")
     into.mkdir(parents=True, exist_ok=True)
     _write(into / "_package.json", package)
+    surface = json.loads(subprocess.check_output([python, "-c", SURFACE], text=True))
+    _write(into / "_surface.json", surface)
     for topic in only or harness.topics():
         outcomes = harness.run("modal", topic, python=python)
         ended = outcomes.pop("_ended", None)

@@ -12,7 +12,6 @@ import pytest
 
 import moorage
 from moorage import FunctionCall
-from moorage.exception import UnimplementedError
 
 from . import harness
 
@@ -74,10 +73,6 @@ def test_parameters_are_modals(path):
         assert not callable(found), "is there by now: take it from ABSENT"
         return
     ours_of = inspect.signature(ours(path)).parameters
-    if path == "App.server":
-        with pytest.raises(UnimplementedError, match=r"write @app\.cls"):
-            app.server(port=8000)
-        return
     for name, kind, has_default in RECORDED["signatures"][path] or []:
         if f"{path}({name})" in ABSENT:
             assert name not in ours_of, "is there by now: take it from ABSENT"

@@ -39,6 +39,7 @@ _FLAGS: Final = (
     "restrict_modal_access",
     "i6pn",
     "include_source",
+    "_experimental_restrict_output",
 )
 _SECRETS: Final = 'write secrets=[modal.Secret.from_name("my-secret")]'
 _SCHEDULE: Final = 'write schedule=modal.Period(days=1) or schedule=modal.Cron("0 9 * * 1")'

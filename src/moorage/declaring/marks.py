@@ -108,6 +108,7 @@ class Marks:
     enter: Literal["", "snap", "enter"] = ""
     exit: bool = False
     cluster_size: int | None = None
+    is_server: bool = False  # under experimental.http_server
 
     @property
     def is_interface(self) -> bool:

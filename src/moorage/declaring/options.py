@@ -310,7 +310,10 @@ def _check_containers(name: str, value: object) -> None:
     advice = f"write {name}={least if number is None else number}"
     # The classes of the errors are Modal's, in strict mode and without it.
     if isinstance(value, bool):
-        raise InvalidArgumentsError(f"{name} must be a whole number, got {value!r}; {advice}")
+        number = max(int(value), least)
+        raise InvalidArgumentsError(
+            f"{name} must be a whole number, got {value!r}; write {name}={number}"
+        )
     if not isinstance(value, int):
         raise InvalidError(f"{name} must be a whole number, got {value!r}; {advice}")
     if value < 0:
@@ -390,6 +393,17 @@ RENAMED: Final[Mapping[str, str]] = {
     "concurrency_limit": "max_containers",
     "container_idle_timeout": "scaledown_window",
 }
+# Arguments that Modal 1.6.4 has no longer and refuses, and that had no effect in one process.
+GONE: Final[Mapping[str, str]] = {
+    "mounts": "write image=image.add_local_dir(...) for files, or add_local_python_source(...)",
+    "interactive": "take it away, and write modal.interact() in the function",
+    "secret": "write secrets=[secret]",
+    "shared_volumes": "write volumes={...}",
+    "checkpointing_enabled": "write enable_memory_snapshot=True",
+    "allow_cross_region_volumes": "take it away",
+    "_allow_background_volume_commits": "take it away: volumes are always committed",
+    "_experimental_buffer_containers": "write buffer_containers=1",
+}
 
 
 class OldNames(TypedDict, total=False):
@@ -417,7 +431,8 @@ def accept_old_names(
         InvalidArgumentsError: for a name in `old` that was never an argument.
     """
     concurrent_inputs: int | None = None
-    for name, value in old.items():
+    for name, given_value in old.items():
+        value = given_value if config.strict else _number_of(name, given_value)
         if name == "allow_concurrent_inputs":
             instead = f"@moorage.concurrent(max_inputs={value!r}) below it"
             if where == "with_options":
@@ -427,6 +442,10 @@ def accept_old_names(
             message = (
                 f"{name} of {where} was renamed to {RENAMED[name]}; write {RENAMED[name]}={value!r}"
             )
+        elif not config.strict and where.startswith("app.") and _is_gone(name):
+            instead = GONE.get(name, "take it away")
+            warn(f"{name} of {where} is gone from Modal; {instead}", DeprecationError)
+            continue
         else:
             if name == "min_containers":  # with_options does not take it, as in Modal
                 raise InvalidArgumentsError(
@@ -442,3 +461,30 @@ def accept_old_names(
         elif given.get(RENAMED[name]) is None:
             given[RENAMED[name]] = value
     return concurrent_inputs
+
+
+def accept_gone(where: str, old: Mapping[str, object], known: Callable[[], Iterable[str]]) -> None:
+    """Accept arguments that Modal once had, where no argument was renamed.
+
+    Raises:
+        InvalidArgumentsError: for any other name; in strict mode for each name.
+    """
+    for name in old:
+        if config.strict or not _is_gone(name):
+            raise unknown_keyword(where, name, known())
+        instead = GONE.get(name, "take it away")
+        warn(f"{name} of {where} is gone from Modal; {instead}", DeprecationError)
+
+
+def _number_of(name: str, value: Any) -> Any:
+    """Return the number that a bool of an early Modal program means; None if it means none."""
+    if not isinstance(value, bool):
+        return value
+    if name == "keep_warm":
+        return int(value)
+    return 1 if value and name != "container_idle_timeout" else None
+
+
+def _is_gone(name: str) -> bool:
+    """Whether Modal had an argument `name`; those with this prefix came and went."""
+    return name in GONE or name.startswith("_experimental_")

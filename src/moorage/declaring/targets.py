@@ -36,11 +36,6 @@ def make_target(
     if batched:
         _check_batched(name, function, kind, is_method)
     if is_generator and not kind.is_generator:
-        if batched and not config.strict:
-            raise InvalidError(
-                f"the batched function {name} cannot be a generator, got is_generator=True; "
-                "take it away, and return a list with one element for each input"
-            )
         # The user says that the call gives a generator.  Which kind of generator a plain wrapper
         # gives is that of the function that it wraps.
         inner = inner_kind_of(function)
@@ -53,8 +48,8 @@ def check_batched(target: Target) -> None:
     """Refuse a function that cannot be batched.
 
     Raises:
-        InvalidError: if the function is a generator, has defaults or has no parameters.  In
-            strict mode a method is not checked here, because Modal checks it when the app runs.
+        InvalidError: if the function is a generator or has defaults.  In strict mode a method is
+            not checked here, because Modal checks it when the app runs.
     """
     _check_batched(target.name, target.function, target.kind, target.is_method)
 
@@ -83,14 +78,6 @@ def _check_batched(name: str, function: Callable[..., Any], kind: Kind, is_metho
             "write one that returns a list, with one element for each input"
         )
     parameters = list(Real.signature(function).parameters.values())
-    if not parameters[1 if is_method else 0 :] and not config.strict:
-        first = "self, " if is_method else ""
-        short = name.rpartition(".")[2]
-        got = ", ".join(parameter.name for parameter in parameters)
-        raise InvalidError(
-            f"the batched function {name} takes no list of inputs, got {short}({got}); "
-            f"write def {short}({first}inputs): with a list for each thing that callers give"
-        )
     defaults = [
         parameter.name
         for parameter in parameters

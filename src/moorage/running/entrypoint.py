@@ -1,14 +1,17 @@
 """Local entrypoints: the function that starts a program's work from the command line.
 
-Owns `LocalEntrypoint`, the object that ``app.local_entrypoint`` returns.  Users call it.
+Owns `LocalEntrypoint`, the object that ``app.local_entrypoint`` returns, and what its ``info`` is.
+Users call it.
 
-Begin at `LocalEntrypoint.__call__`.
+Begin at `LocalEntrypoint.__call__`, then `FunctionSourceInfo`.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ..exception import AsyncUsageWarning
@@ -23,6 +26,54 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
+
+
+class FunctionSourceInfo(Generic[P, R_co]):
+    """A user's function and where it is defined."""
+
+    # Modal has these for a class, whose methods share one description.
+    user_cls: type | None = None
+
+    def __init__(self, function: Callable[P, R_co]) -> None:
+        self.raw_f: Callable[P, R_co] = function
+        self.implementation_name: str = getattr(function, "__qualname__", "main")
+        self.function_name: str = self.implementation_name
+
+    @property
+    def module_name(self) -> str | None:
+        """The module of the function, as a program imports it; None in a notebook."""
+        module = sys.modules.get(getattr(self.raw_f, "__module__", None) or "")
+        if getattr(module, "__package__", None):
+            spec = getattr(module, "__spec__", None)
+            return str(spec.name) if spec is not None else self.raw_f.__module__
+        file: str | None = getattr(module, "__file__", None)
+        return None if file is None else inspect.getmodulename(file)
+
+    def is_service_class(self) -> bool:
+        """False: this is one function."""
+        return False
+
+    def is_serialized(self) -> bool:
+        """Whether the function is in no file, so that Modal would have to pickle it."""
+        return self.module_name is None
+
+    def get_globals(self) -> dict[str, object]:
+        """Return the global variables that the function's code names, with their values."""
+        function: object = self.raw_f
+        while getattr(function, "__wrapped__", None) is not None:
+            function = getattr(function, "__wrapped__")  # noqa: B009 - its type is not known
+        code: CodeType | None = getattr(function, "__code__", None)
+        names = set[str]()
+        left = [] if code is None else [code]
+        while left:
+            each = left.pop()
+            names.update(each.co_names)
+            left += [constant for constant in each.co_consts if isinstance(constant, CodeType)]
+        known: dict[str, object] = getattr(function, "__globals__", {})
+        return {name: known[name] for name in sorted(names) if name in known}
+
+    def __repr__(self) -> str:
+        return f"<FunctionSourceInfo {self.function_name} of {self.module_name}>"
 
 
 class LocalEntrypoint(Generic[P, R_co]):
@@ -48,9 +99,9 @@ class LocalEntrypoint(Generic[P, R_co]):
         return self._app
 
     @property
-    def info(self) -> inspect.Signature:
-        """The function's signature, from which a command line can be built."""
-        return Real.signature(self._function)
+    def info(self) -> FunctionSourceInfo[P, R_co]:
+        """The function itself, ``info.raw_f``, and where it is defined."""
+        return FunctionSourceInfo(self._function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function and return its result.

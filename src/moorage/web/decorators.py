@@ -9,7 +9,7 @@ Begin at `fastapi_endpoint`, then `_app_mark`, which the other decorators share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Never
 
 from .. import config
@@ -21,8 +21,9 @@ from ..exception import (
     InvalidDomainsError,
     InvalidError,
 )
-from ..frames import hide_our_frames, warn
+from ..frames import hide_our_frames, unknown_keyword, warn
 from ..runtime.kinds import Kind, kind_of
+from ..runtime.real import Real
 
 
 @hide_our_frames
@@ -87,6 +88,9 @@ def web_endpoint(*args: Any, **kwargs: Any) -> WebDecorator:
     if config.strict:
         raise DeprecationError(message)
     warn(message, DeprecationError)
+    gone = {"wait_for_response": kwargs.pop("wait_for_response", None)}
+    if gone["wait_for_response"] is not None:
+        _accept_gone("web_endpoint", gone, fastapi_endpoint)
     return fastapi_endpoint(*args, **kwargs)
 
 
@@ -96,6 +100,7 @@ def asgi_app(
     label: str | None = None,
     custom_domains: Iterable[str] | None = None,
     requires_proxy_auth: bool = False,
+    **old_names: Never,
 ) -> WebDecorator:
     """Mark a function without parameters that returns an ASGI application.
 
@@ -107,6 +112,7 @@ def asgi_app(
     """
     if args:
         raise positional_arguments("asgi_app", args, "@moorage.asgi_app()")
+    _accept_gone("asgi_app", old_names, asgi_app)
     return _app_mark("asgi_app", label, custom_domains, requires_proxy_auth)
 
 
@@ -116,6 +122,7 @@ def wsgi_app(
     label: str | None = None,
     custom_domains: Iterable[str] | None = None,
     requires_proxy_auth: bool = False,
+    **old_names: Never,
 ) -> WebDecorator:
     """Mark a function without parameters that returns a WSGI application.
 
@@ -127,6 +134,7 @@ def wsgi_app(
     """
     if args:
         raise positional_arguments("wsgi_app", args, "@moorage.wsgi_app()")
+    _accept_gone("wsgi_app", old_names, wsgi_app)
     return _app_mark("wsgi_app", label, custom_domains, requires_proxy_auth)
 
 
@@ -172,6 +180,22 @@ def web_server(
         port=port,
         startup_timeout=startup_timeout,
     )
+
+
+def _accept_gone(where: str, old: Mapping[str, object], decorator: Callable[..., object]) -> None:
+    """Accept ``wait_for_response``, which Modal 1.6.4 has no longer, outside of strict mode.
+
+    Raises:
+        InvalidArgumentsError: for any other name, and in strict mode.
+    """
+    for name in old:
+        if config.strict or name != "wait_for_response":
+            raise unknown_keyword(where, name, Real.signature(decorator).parameters)
+        warn(
+            f"wait_for_response of {where} is gone from Modal; take it away, and use "
+            ".spawn(...) in the endpoint for work that goes on after the response",
+            DeprecationError,
+        )
 
 
 def _app_mark(

@@ -55,6 +55,7 @@ print(modal.App("a", tags={"k": "v"}).name)
 import modal
 modal.App("a", tags={"k": 3})
 # %% stub
+# differs: lenient
 import modal
 modal.Stub("a")
 # %% registered-functions

@@ -193,10 +193,12 @@ import modal
 modal.Volume.new()
 
 # %% volume-make-attribute-2
+# differs: lenient
 import modal
 modal.Volume.persisted("a")
 
 # %% volume-make-attribute-3
+# differs: lenient
 import modal
 modal.Volume.lookup("a")
 
@@ -241,6 +243,7 @@ import modal
 modal.Dict.from_name("d", {"a": 1})
 
 # %% dict-name-attribute-1
+# differs: lenient
 import modal
 modal.Dict.lookup("d")
 
@@ -733,14 +736,17 @@ import modal
 modal.Image.debian_slim().add_local_dir("nope", "a")
 
 # %% image-gone-attribute-1
+# differs: lenient
 import modal
 modal.Image.debian_slim().copy_local_file("a")
 
 # %% image-gone-attribute-2
+# differs: lenient
 import modal
 modal.Image.debian_slim().copy_local_dir("a")
 
 # %% image-gone-attribute-3
+# differs: lenient
 import modal
 modal.Image.debian_slim().copy_mount(3)
 
@@ -1162,6 +1168,7 @@ import modal
 import modal.mount; modal.mount.Mount()
 
 # %% cs-attribute-1
+# differs: lenient
 import modal
 import modal.mount; modal.mount.Mount.from_local_dir("x")
 
@@ -1880,12 +1887,14 @@ def f(): return 1
 print(f.local())
 
 # %% cross-type-2
+# differs: lenient
 import modal
 app = modal.App('a')
 @app.function(mounts=[])
 def f(): return 1
 
 # %% cross-type-3
+# differs: lenient
 import modal
 app = modal.App('a')
 @app.function(secret=modal.Secret.from_name("s"))

@@ -1063,6 +1063,7 @@ def größe():
     return 1
 print(größe.local())
 # %% attributes-of-an-instance
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.cls()
@@ -1109,6 +1110,7 @@ import modal
 for name in ("get", "get_gen", "iter", "cancel", "from_id", "gather", "num_inputs", "get_call_graph", "object_id", "hydrate", "from_name", "result"):
     print(name, hasattr(modal.FunctionCall, name))
 # %% aio-of-a-function
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()

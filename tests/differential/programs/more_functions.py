@@ -565,7 +565,6 @@ app = modal.App("a")
 async def f(xs):
     yield xs
 # %% batched-no-arguments
-# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()

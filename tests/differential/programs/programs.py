@@ -261,24 +261,28 @@ def f(x):
     return x
 print(f.local(1))
 # %% mounts-argument
+# differs: lenient
 import modal
 app = modal.App("res")
 @app.function(mounts=[])
 def f(x):
     return x
 # %% secret-argument-old
+# differs: lenient
 import modal
 app = modal.App("res")
 @app.function(secret=modal.Secret.from_name("s"))
 def f(x):
     return x
 # %% interactive-argument-old
+# differs: lenient
 import modal
 app = modal.App("res")
 @app.function(interactive=True)
 def f(x):
     return x
 # %% build-decorator
+# differs: lenient
 import modal
 class C:
     @modal.build()

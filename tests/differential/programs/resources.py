@@ -32,6 +32,7 @@ print(type(modal.Image.debian_slim().pip_install(["a", "b"])).__name__)
 import modal
 modal.Image.debian_slim().brew_install("git")
 # %% image-old-copy
+# differs: lenient
 import modal
 modal.Image.debian_slim().copy_local_dir(".", "/x")
 # %% image-run-function
@@ -179,6 +180,7 @@ modal.Queue.from_name("")
 import modal
 modal.Queue()
 # %% queue-lookup
+# differs: lenient
 import modal
 modal.Queue.lookup("q")
 # %% period
@@ -214,8 +216,10 @@ print(type(modal.NetworkFileSystem.from_name("n")).__name__)
 import modal
 print(type(modal.Proxy.from_name("p")).__name__)
 # %% mount
+# differs: lenient
 import modal
 modal.Mount.from_local_dir(".")
 # %% gpu-classes
+# differs: lenient
 import modal
 modal.gpu.A100(count=2)

@@ -8,3 +8,7 @@ app = modal.App("shop")
 @modal.batched(max_batch_size=8, wait_ms=50)
 def f():
     return []
+
+
+with app.run():
+    f.remote(1)

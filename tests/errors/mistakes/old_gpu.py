@@ -1,6 +1,7 @@
-# modal.gpu
+# modal.gpu, in strict mode
 import moorage as modal
 
+modal.config.strict = True
 app = modal.App("shop")
 
 

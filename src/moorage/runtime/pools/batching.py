@@ -284,6 +284,14 @@ class Gathering:
         names, shown = self._names, self._shown
         # Keyword-only parameters may be given by position too, as in Modal.
         by_position = names[: self._positional] if self._more_positions else names
+        if (args or kwargs) and not (names or self._more_positions or self._more_names):
+            count = len(args) + len(kwargs)
+            raise InvalidError(
+                f"the batched function {shown} has no parameter, so it takes no list of inputs, "
+                f"but an input of the batch has {count} argument{'' if count == 1 else 's'}; "
+                f"write def {shown.rpartition('.')[2]}(inputs): with a list for each thing that "
+                "callers give"
+            )
         if len(args) > len(by_position) and not self._more_positions:
             raise InvalidError(
                 f"the batched function {shown} takes {len(by_position)} positional arguments, "

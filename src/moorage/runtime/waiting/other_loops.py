@@ -30,14 +30,13 @@ MOST: Final = 100
 IT_WAITED: Final = f"the input waited for an object of another event loop: {ADVICE}"
 
 # The classes whose coroutines wait in a future that any thread may complete by mistake.
-_PRIMITIVES: Final[tuple[type, ...]] = tuple(
-    kind
-    for name in ("Lock", "Event", "Semaphore", "Condition", "Queue", "Barrier")
-    if (kind := getattr(asyncio, name, None)) is not None
+_PRIMITIVES: Final[tuple[type, ...]] = (
+    *(asyncio.Lock, asyncio.Event, asyncio.Semaphore, asyncio.Condition, asyncio.Queue),
+    asyncio.Barrier,
 )
 
 
-_FUTURE: Final[object] = get_origin(Future)
+_FUTURE: Final[Any] = get_origin(Future)
 
 
 def why_it_waits(task: Task, slept: bool) -> str | None:

@@ -1,0 +1,96 @@
+"""Old spellings: names that Modal once had, which old programs still use.
+
+Owns what such a name does.  In lenient mode the name works and warns with a `DeprecationError`
+that shows what to write today.  In strict mode the name is not there, as in Modal 1.6.4.  The
+files of the public names use this file; they hide the old names from type checkers.
+
+Begin at `accept_old_spelling`, then `OldMethod`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import config
+from .exception import DeprecationError, Error
+from .frames import warn, without_our_frames
+
+
+def accept_old_spelling(name: str, instead: str) -> None:
+    """Warn that `name` is an old spelling.
+
+    Raises:
+        AttributeError: in strict mode.
+    """
+    message = f"{name} is gone from Modal; {instead}"
+    if config.strict:
+        raise AttributeError(message)
+    warn(message, DeprecationError)
+
+
+class OldMethod:
+    """A method or static method under an old name: each call warns, then does what `run` does.
+
+    ``method.aio(...)`` works, too.  If `on` is "class", the name is read on the class only, and an
+    instance has no such attribute; if it is "instance", the other way round.  `run` gets the object
+    that the name was read on.
+    """
+
+    def __init__(self, instead: str, run: Callable[..., Any], *, on: str = "") -> None:
+        self._instead = instead
+        self._run = run
+        self._on = on
+        self.__doc__ = f"An old spelling; {instead}."
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner: str = owner.__name__
+        self.__name__: str = name
+
+    def __get__(self, instance: object, owner: type) -> OldCall:
+        read_on = "class" if instance is None else "instance"
+        if config.strict or self._on not in ("", read_on):
+            kind = f"type object {self._owner!r}" if instance is None else f"{self._owner!r} object"
+            raise AttributeError(f"{kind} has no attribute {self.__name__!r}; {self._instead}")
+        found = owner if instance is None else instance
+        return OldCall(f"{self._owner}.{self.__name__}", self._instead, self._run, found)
+
+
+class OldCall:
+    """An old name that is about to be called, with the object that it was read on."""
+
+    def __init__(self, name: str, instead: str, run: Callable[..., Any], *found: object) -> None:
+        self.__name__: str = name.rpartition(".")[2]
+        self._name = name
+        self._instead = instead
+        self._run = run
+        self._found = found
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        accept_old_spelling(self._name, self._instead)
+        try:
+            return self._run(*self._found, *args, **kwargs)
+        except (Error, DeprecationError) as error:
+            raise without_our_frames(error)
+
+    async def aio(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the same, where a plain call does not wait."""
+        return self(*args, **kwargs)
+
+
+def from_name(kind: str) -> OldMethod:
+    """Return the old ``lookup`` of a `kind`, which is ``from_name`` now."""
+
+    def run(owner: Any, *args: Any, **kwargs: Any) -> Any:
+        return owner.from_name(*args, **kwargs)
+
+    return OldMethod(f"write {kind}.from_name(...)", run, on="class")
+
+
+def persisted(kind: str) -> OldMethod:
+    """Return the old ``persisted`` of a `kind`."""
+
+    def run(owner: Any, name: Any, *args: Any, **kwargs: Any) -> Any:
+        return owner.from_name(name, create_if_missing=True)
+
+    return OldMethod(f"write {kind}.from_name(..., create_if_missing=True)", run, on="class")
