@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Never, TypeVar, cast, overload
 
 from .. import config
 from ..call_graph import InputInfo, InputStatus
@@ -44,7 +44,7 @@ from ..runtime.waiting.callers import park_for, wait_for
 from ..runtime.waiting.waits import blockers_of, open_streams
 from ..with_aio import FunctionWithAio, MethodWithAio
 from .registry import Record, registry
-from .waited import clean_up_soon, error_of, warn_if_loop_runs, written
+from .waited import clean_up_soon, raise_error_of, raising, warn_if_loop_runs, written
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -196,7 +196,7 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
                 group.open += 1
             self._call_of[input] = call
         if self._failed is not None:
-            raise self._error(self._failed)
+            self._raise_error(self._failed)
 
     def join(self) -> None:
         """Have `_settled` called when each pending input is settled."""
@@ -236,13 +236,12 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
             The error of the first call that failed.
         """
         if self._failed is not None:
-            raise self._error(self._failed)
+            self._raise_error(self._failed)
         # No input has failed, because each settled input has reported its outcome.
         return [cast("Value", input.outcome).value for input in self._inputs]
 
-    def _error(self, input: Input) -> BaseException:
-        call = self._call_of[input]
-        return error_of(call._read(input))
+    def _raise_error(self, input: Input) -> Never:
+        raise_error_of(self._call_of[input]._read(input))
 
     def _settled(self, group: _Group, input: Input) -> None:
         """Record that `input` has settled, and wake the caller if needed.
@@ -713,7 +712,8 @@ class Get(Generic[R_co]):
             return value
         outcome = call._read(input)
         try:
-            raise error_of(outcome)
+            with raising(outcome) as raised:
+                raise raised.exception()
         finally:
             # Else a cycle: these variables -> the error -> its traceback -> this frame.
             del outcome, input, call, self
@@ -748,7 +748,8 @@ class Get(Generic[R_co]):
             return value
         outcome = call._read(input)
         try:
-            raise error_of(outcome)
+            with raising(outcome) as raised:
+                raise raised.exception()
         finally:
             del outcome, input, call, self
 

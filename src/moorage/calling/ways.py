@@ -57,7 +57,7 @@ from .waited import (
     StreamReader,
     WaitedCall,
     clean_up_soon,
-    error_of,
+    raising,
     wait_let_in,
     wait_let_in_async,
     warn_if_loop_runs,
@@ -149,7 +149,8 @@ class Remote(Generic[P, R_co]):
                 value: R_co = outcome.value
                 return value
             try:
-                raise error_of(outcome)
+                with raising(outcome) as raised:
+                    raise raised.exception()
             finally:
                 # Else a cycle: these variables -> the error -> its traceback -> this frame.
                 del outcome, input, function, self
@@ -196,7 +197,8 @@ class Remote(Generic[P, R_co]):
             value: R_co = outcome.value
             return value
         try:
-            raise error_of(outcome)
+            with raising(outcome) as raised:
+                raise raised.exception()
         finally:
             # Else a cycle: these variables -> the error -> its traceback -> this frame.
             del outcome, input, function, self

@@ -31,7 +31,7 @@ from ..exception import (
 from ..runtime.containers.lifecycle import Hook, Lifecycle
 from ..runtime.input import Input, Kind, Target
 from ..runtime.labels import Shown, shown_argument
-from ..runtime.outcome import _CONTROL_FLOW, PACKAGE, user_frames
+from ..runtime.outcome import _CONTROL_FLOW, PACKAGE, frames_of_raise
 from ..runtime.real import Real
 from .culprits import (
     PROTOCOL,
@@ -417,7 +417,7 @@ def travelled(error: BaseException, name: str) -> BaseException:
     """
     if isinstance(error, _CONTROL_FLOW):
         return error  # the engine wraps this error, or it is the cancellation of this input
-    frames = user_frames(error.__traceback__)
+    frames = frames_of_raise(error)
     kind = type_name(type(error))
     cause: Exception | None = None
     try:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from ..background import log
 from ..context import hook_context
 from ..forking import UserCode
-from ..outcome import user_frames
+from ..outcome import frames_of_raise
 from ..real import Real
 
 logger: Final = logging.getLogger("moorage")
@@ -127,7 +127,7 @@ def run_exit(
             _run(hook, instance, loop)
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: the remaining hooks must still run.
-            error.with_traceback(user_frames(error.__traceback__))
+            frames_of_raise(error)
             log(logger, logging.ERROR, "exit hook %s failed", hook.name, exc_info=error)
 
 

@@ -100,10 +100,7 @@ class BatchCall:
                     yield member, self.misfits[member]
                 elif type(outcome) is Failure:
                     # A `Failure` for each member, because each has its own earlier errors.
-                    failure = Failure(outcome.error)
-                    failure.traceback = outcome.traceback
-                    failure.shared = True
-                    yield member, failure
+                    yield member, outcome.after(())
                 else:
                     yield member, outcome
 
@@ -339,8 +336,7 @@ def _hand_out(name: str, result: object, outcomes: list[Outcome | None]) -> None
     places = [index for index, outcome in enumerate(outcomes) if outcome is None]
     for index, value in zip(places, values, strict=True):
         if isinstance(value, BaseException):
-            outcomes[index] = failure = failure_of(value)
-            failure.shared = True  # the list may contain the error twice, or the user keep it
+            outcomes[index] = failure_of(value)
         else:
             outcomes[index] = Value(value)
 

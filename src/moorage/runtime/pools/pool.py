@@ -835,6 +835,8 @@ class Pool:
         """
         if self.batches is not None and isinstance(input.call, BatchCall):
             return self._record_batch(input, outcome, state, ended=False)
+        if self.attempts.errors and type(outcome) is Failure:
+            outcome = self.attempts.with_earlier(input, outcome)
         input.outcome = outcome
         input.state = state
         if type(outcome) is Value:  # a member of a batch; without the cost of a call
@@ -867,8 +869,6 @@ class Pool:
         for member, its in call.outcomes(outcome):
             if ended and type(its) is not Value and self._retry_later(member, its):
                 continue
-            if not ended and type(its) is Failure:
-                its.earlier = self.attempts.earlier(member)
             wake = self._record(member, its, state)
             if wake is not None:
                 wakes.append(wake)
@@ -945,8 +945,6 @@ class Pool:
         """
         attempts = self.attempts
         if self._state is not PoolState.OPEN or not attempts.may_follow(input, outcome):
-            if type(outcome) is Failure and input in attempts.errors:
-                outcome.earlier = attempts.earlier(input)
             return False
         assert type(outcome) is Failure
         self.alarms.retry.at(attempts.failed(input, outcome.error, self._now()))
@@ -1170,8 +1168,6 @@ class Pool:
                 due.append(holder)
         expired = ran_out(self.options.name, timeout)
         for input in due:
-            if self.options.retries is not None:  # each input has its own earlier errors
-                expired = ran_out(self.options.name, timeout)
             self._cancel(input, expired)
 
     def _fail_expired(self) -> None:
@@ -1179,17 +1175,12 @@ class Pool:
         timeout = self.options.queue_timeout
         assert timeout is not None
         now = self._now()
-        for_all = waited_too_long(self.options.name, timeout)
+        expired = waited_too_long(self.options.name, timeout)
         while (input := self.backlog.eldest()) is not None:
             if input.queued_at + timeout > now:
                 self.alarms.queue.at(input.queued_at + timeout)
                 break
-            expired = for_all
-            if input in self.attempts.errors:
-                # An attempt that did not run is not followed by another.  The failure
-                # carries the errors of the earlier attempts.
-                expired = waited_too_long(self.options.name, timeout)
-                expired.earlier = self.attempts.earlier(input)
+            # An attempt that did not run is not followed by another.
             self._cancel(input, expired)
 
     def _answer_overdue(self) -> None:
@@ -1203,8 +1194,6 @@ class Pool:
                 when = now + ENDS_FOR_RETRY_WITHIN - ENDS_WITHIN
                 self.endings.expect(input, outcome, when, extended=True)
                 continue
-            if type(outcome) is Failure:
-                outcome.earlier = self.attempts.earlier(input)
             if (wake := self._abandon(input, outcome)) is not None:
                 self._effects.append(wake)
         if (following := self.endings.next_overdue()) is not None:
@@ -1467,7 +1456,6 @@ class Pool:
     def container_failed(self, container: Container, error: BaseException) -> None:
         """Handle an `error` that an enter hook raised; the container is gone."""
         failure = failure_of(error)
-        failure.shared = True
         with self._step:
             was_starting = container.state is STARTING
             # The failed start of a container that was given up has been counted and reported
