@@ -35,7 +35,7 @@ from ..runtime.captured import decimal_context, own_decimal_context
 from ..runtime.clocks.clock import Clock, Waiter
 from ..runtime.context import current_input, hook_context, running_input
 from ..runtime.input import Input, InputState, Target, call_id, call_number, next_call_number
-from ..runtime.outcome import Failure, Outcome, Value
+from ..runtime.outcome import Failure, Outcome, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
@@ -44,7 +44,7 @@ from ..runtime.waiting.callers import park_for, wait_for
 from ..runtime.waiting.waits import blockers_of, open_streams
 from ..with_aio import FunctionWithAio, MethodWithAio
 from .registry import Record, registry
-from .waited import clean_up_soon, raise_error_of, raising, warn_if_loop_runs, written
+from .waited import clean_up_soon, warn_if_loop_runs, written
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -241,7 +241,8 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
         return [cast("Value", input.outcome).value for input in self._inputs]
 
     def _raise_error(self, input: Input) -> Never:
-        raise_error_of(self._call_of[input]._read(input))
+        with Raising() as error_of:
+            raise error_of(self._call_of[input]._read(input))
 
     def _settled(self, group: _Group, input: Input) -> None:
         """Record that `input` has settled, and wake the caller if needed.
@@ -712,8 +713,8 @@ class Get(Generic[R_co]):
             return value
         outcome = call._read(input)
         try:
-            with raising(outcome) as raised:
-                raise raised.exception()
+            with Raising() as error_of:
+                raise error_of(outcome)
         finally:
             # Else a cycle: these variables -> the error -> its traceback -> this frame.
             del outcome, input, call, self
@@ -748,8 +749,8 @@ class Get(Generic[R_co]):
             return value
         outcome = call._read(input)
         try:
-            with raising(outcome) as raised:
-                raise raised.exception()
+            with Raising() as error_of:
+                raise error_of(outcome)
         finally:
             del outcome, input, call, self
 

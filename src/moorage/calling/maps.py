@@ -34,7 +34,7 @@ from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, InputState, Target, next_call_number
-from ..runtime.outcome import Failure, Value
+from ..runtime.outcome import Failure, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
@@ -45,8 +45,6 @@ from .feeding import AsyncFeeder, Rows, ThreadFeeder, are_plain, rows_of
 from .waited import (
     clean_up_soon,
     error_of,
-    raise_error_of,
-    raising,
     sits_in_step,
     warn_if_loop_runs,
     written,
@@ -552,13 +550,14 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                     yield error_of(outcome)
                 else:
                     call.failed()
-                    failed = raising(outcome)
+                    failed = outcome
                     # The error's traceback keeps this frame, which must not keep the results.
                     del results, input, outcome
-                    with failed:
-                        raise failed.exception()
+                    with Raising() as raising:
+                        raise raising(failed)
         if call.feeder_error is not None:
-            raise_error_of(call.feeder_error)
+            with Raising() as raising:
+                raise raising(call.feeder_error)
         with uninterruptible:
             call.finish()
             if feeder is not None:
@@ -627,13 +626,14 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                     yield error_of(outcome)
                 else:
                     call.failed()
-                    failed = raising(outcome)
+                    failed = outcome
                     # The error's traceback keeps this frame, which must not keep the results.
                     del results, input, outcome
-                    with failed:
-                        raise failed.exception()
+                    with Raising() as raising:
+                        raise raising(failed)
         if call.feeder_error is not None:
-            raise_error_of(call.feeder_error)
+            with Raising() as raising:
+                raise raising(call.feeder_error)
     except GeneratorExit:
         clean_up_soon(reading.close, reading.clock)
         if isinstance(feeder, AsyncFeeder):

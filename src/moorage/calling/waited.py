@@ -24,7 +24,7 @@ from collections.abc import (
 )
 from contextvars import Context, copy_context
 from types import AsyncGeneratorType
-from typing import Any, Generic, Never, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from ..exception import AsyncUsageWarning, Error, InputCancellation
 from ..frames import warn, without_our_frames
@@ -195,8 +195,8 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             unblock_loop()
     if type(input.outcome) is not Value:
         try:
-            with raising(input.outcome) as raised:
-                raise raised.exception()
+            with Raising() as error_of:
+                raise error_of(input.outcome)
         finally:
             del input  # else a cycle: the input -> the error -> its traceback -> this frame
 
@@ -249,8 +249,8 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
         raise
     if type(input.outcome) is not Value:
         try:
-            with raising(input.outcome) as raised:
-                raise raised.exception()
+            with Raising() as error_of:
+                raise error_of(input.outcome)
         finally:
             del input  # else a cycle: the input -> the error -> its traceback -> this frame
 
@@ -320,21 +320,6 @@ def error_of(outcome: Outcome | None) -> BaseException:
     """Return the exception to raise for a settled input that has no value."""
     assert outcome is not None and not isinstance(outcome, Value)
     return outcome.exception()
-
-
-def raising(outcome: Outcome | None) -> Raising:
-    """Return what raises the exception of a settled input that has no value: see `Raising`."""
-    assert outcome is not None and not isinstance(outcome, Value)
-    return Raising(outcome)
-
-
-def raise_error_of(outcome: Outcome | None) -> Never:
-    """Raise the exception of a settled input that has no value.
-
-    For callers whose leading frames are removed: the traceback begins in this function.
-    """
-    with raising(outcome) as raised:
-        raise raised.exception()
 
 
 def written(target: Target) -> str:

@@ -39,7 +39,7 @@ from ..frames import hide_our_frames_as, without_our_frames
 from ..runtime.containers.streaming import Stream
 from ..runtime.context import current_input, running_input
 from ..runtime.input import Input, Target
-from ..runtime.outcome import Value
+from ..runtime.outcome import Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
@@ -57,7 +57,6 @@ from .waited import (
     StreamReader,
     WaitedCall,
     clean_up_soon,
-    raising,
     wait_let_in,
     wait_let_in_async,
     warn_if_loop_runs,
@@ -149,8 +148,8 @@ class Remote(Generic[P, R_co]):
                 value: R_co = outcome.value
                 return value
             try:
-                with raising(outcome) as raised:
-                    raise raised.exception()
+                with Raising() as error_of:
+                    raise error_of(outcome)
             finally:
                 # Else a cycle: these variables -> the error -> its traceback -> this frame.
                 del outcome, input, function, self
@@ -197,8 +196,8 @@ class Remote(Generic[P, R_co]):
             value: R_co = outcome.value
             return value
         try:
-            with raising(outcome) as raised:
-                raise raised.exception()
+            with Raising() as error_of:
+                raise error_of(outcome)
         finally:
             # Else a cycle: these variables -> the error -> its traceback -> this frame.
             del outcome, input, function, self

@@ -170,29 +170,30 @@ class Raising:
     ``raise`` sets the context of an exception to the one that the caller handles, and the
     exception's own context would be lost.  So the own context is set again after ``raise``::
 
-        with Raising(outcome) as raising:
-            raise raising.exception()
+        with Raising() as error_of:
+            raise error_of(outcome)
     """
 
-    __slots__ = ("_context", "_exception", "_outcome")
+    __slots__ = ("_context", "_exception")
 
-    def __init__(self, outcome: Failure | Cancelled) -> None:
-        self._outcome: Failure | Cancelled = outcome
+    def __init__(self) -> None:
         self._exception: BaseException | None = None
         self._context: BaseException | None = None
 
     def __enter__(self) -> Raising:
         return self
 
-    def exception(self) -> BaseException:
-        self._exception = error = self._outcome.exception()
+    def __call__(self, outcome: Outcome | None) -> BaseException:
+        """Return the exception to raise for a settled input that has no value."""
+        assert outcome is not None and not isinstance(outcome, Value)
+        self._exception = error = outcome.exception()
         self._context = context_at_caller(error, sys.exception())
         return error
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        # Drop all references: else they are a cycle, by the traceback and the caller's frame.
         mine, context = self._exception, self._context
-        del self._exception, self._context, self._outcome
+        # Else a cycle: this object -> the error -> its traceback -> the frame that raises.
+        self._exception = self._context = None
         if error is not None and error is mine and context is not None:
             set_context(error, context)
 

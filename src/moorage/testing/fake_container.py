@@ -269,8 +269,8 @@ class FakeContainer(Generic[P, R_co]):
         error = self._probe.start_error
         if error is not None:
             # Callers of inputs may have the same error.
-            with Raising(Failure(error)) as raised:
-                raise raised.exception()
+            with Raising() as error_of:
+                raise error_of(Failure(error))
 
     def _end(self) -> None:
         try:
