@@ -2,10 +2,15 @@
 
 import asyncio
 import inspect
+import io
+import json
+import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
 import traceback
+import urllib.error
 
 import pytest
 
@@ -682,6 +687,10 @@ class Group(ExceptionGroup):
         return made
 
 
+def http_error():
+    return urllib.error.HTTPError("http://x", 404, "gone", {}, io.BytesIO(b"body"))
+
+
 def decode_error():
     return caught(lambda: b"\xff".decode())
 
@@ -702,6 +711,12 @@ ERRORS = [
     ApiError(404, detail=[3]),
     FunctionTimeoutError("ours"),
     SystemExit(3),
+    http_error(),
+    ssl.SSLError(1, "x"),
+    json.JSONDecodeError("x", "doc", 1),
+    subprocess.CalledProcessError(1, "ls", b"out"),
+    sqlite3.OperationalError("no such table"),
+    io.UnsupportedOperation("read"),
 ]
 
 
@@ -719,6 +734,24 @@ def test_a_copy_has_all_that_the_error_has(error):
             assert getattr(made, name, "no") == getattr(error, name, "no")
     assert ApiError.made == 0
     assert traceback.format_exception(made) == traceback.format_exception(error)
+
+
+def test_an_error_with_hidden_data_is_shared():
+    pydantic = pytest.importorskip("pydantic")
+    error = caught(lambda: pydantic.TypeAdapter(int).validate_python("x"))
+    made = copy_error(error)
+    assert made is error or str(made) == str(error)
+    app = App()
+
+    @app.function(serialized=True)
+    def work(x):
+        return pydantic.TypeAdapter(int).validate_python(x)
+
+    with app.run():
+        found = chain_while_handling(lambda: work.remote("x"))
+        assert found == ["ValidationError", "ConnectionError"]
+        error = caught(lambda: work.remote("x"))
+    assert error.errors()[0]["input"] == "x"
 
 
 def test_the_members_of_a_group_are_copied_with_it():
@@ -748,7 +781,7 @@ def test_a_context_that_is_a_cycle_is_left_alone():
 def test_a_caller_that_keeps_its_error_does_not_keep_the_results(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
-        "import gc, weakref, moorage\n"
+        "import gc, sys, time, weakref, moorage\n"
         "gc.disable()\n"
         "app = moorage.App()\n"
         "class Big: pass\n"
@@ -763,6 +796,10 @@ def test_a_caller_that_keeps_its_error_does_not_keep_the_results(tmp_path):
         "    except ValueError as error:\n"
         "        mine = error\n"
         "    del _\n"
+        "    for _ in range(500):\n"
+        "        if not any(ref() for ref in kept): break\n"
+        "        time.sleep(0.01)\n"
+        "        getattr(sys, '_is_gil_enabled', lambda: True)() or gc.collect()\n"
         "    assert len(kept) == 3 and not any(ref() for ref in kept), kept\n"
     )
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)

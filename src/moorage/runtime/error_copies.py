@@ -13,6 +13,8 @@ Begin at `copy_error`, then `context_at_caller`.
 
 from __future__ import annotations
 
+import builtins
+import struct
 from collections.abc import Iterator, Sequence
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final, cast
@@ -81,8 +83,8 @@ def _made(error: BaseException) -> BaseException:
     if type(made) is not kind:
         raise TypeError
     for cls in kind.__mro__:
-        if cls is BaseException or cls is BaseExceptionGroup:
-            continue  # these fields are copied by name
+        if cls in _COPIED_BY_NAME:
+            continue
         for name, field in tuple(vars(cls).items()):
             if type(field) not in _FIELDS or name in ("__dict__", "__weakref__"):
                 continue
@@ -97,14 +99,40 @@ def _made(error: BaseException) -> BaseException:
     return made
 
 
+# Classes without other fields than those that `copy_error` and `_made` copy by name.
+_COPIED_BY_NAME: Final = (object, BaseException, BaseExceptionGroup, Exception)
 _FIELDS: Final = (MemberDescriptorType, GetSetDescriptorType)
 
 
-def _built_in_base(kind: Any) -> Any:
-    """Return the base of `kind` that lays out its memory, and whose ``__new__`` is no user code."""
+def _layout_base(kind: Any) -> Any:
+    """Return the base of `kind` that lays out its memory, and whose ``__new__`` is no user code.
+
+    The classes before that base are made by ``class`` statements: they add slots at most.  A
+    class of an extension module may be a heap type, too, but it adds more memory than slots.
+    """
     while kind.__flags__ & _HEAP_TYPE:
+        names: dict[str, object] = dict(cast("dict[str, object]", vars(kind)))
+        slots = sum(type(field) is MemberDescriptorType for field in names.values())
+        slots += "__weakref__" in names
+        if kind.__basicsize__ - kind.__base__.__basicsize__ > slots * _POINTER:
+            break
         kind = kind.__base__
     return kind
+
+
+def _built_in_base(kind: Any) -> Any:
+    """Return `_layout_base`, if it is a built-in class, all of whose data are fields.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    base = _layout_base(kind)
+    if vars(builtins).get(base.__name__) is not base:
+        raise TypeError
+    return base
+
+
+_POINTER: Final = struct.calcsize("P")
 
 
 def _made_group(kind: Any, group: BaseExceptionGroup[BaseException]) -> Any:
@@ -144,7 +172,7 @@ def _made_by_reduce(error: BaseException) -> BaseException:
     reduced: Any = error.__reduce_ex__(4)
     if reduced[0] is not kind:
         raise TypeError
-    made = _built_in_base(kind).__new__(kind, *reduced[1])
+    made = _layout_base(kind).__new__(kind, *reduced[1])
     if type(made) is not kind:
         raise TypeError
     if len(reduced) > 2 and reduced[2] is not None:
