@@ -745,6 +745,27 @@ def window() -> None:
 # -- scaling and batching ---------------------------------------------------------------
 
 
+@shows("errors-are-whole")
+def errors_are_whole() -> None:
+    app = modal.App()
+
+    class ApiError(Exception):
+        def __init__(self, code: int) -> None:
+            super().__init__(f"API error {code}")
+
+    @app.function(serialized=True)
+    def ask(code: int) -> None:
+        try:
+            [][code]
+        except IndexError as error:
+            raise ApiError(code) from error
+
+    with app.run(), pytest.raises(ApiError, match=r"^API error 404$") as caught:
+        ask.remote(404)
+    assert isinstance(caught.value.__cause__, IndexError)
+    assert caught.value.__context__ is caught.value.__cause__
+
+
 @shows("batch-exceptions")
 def batch_exceptions() -> None:
     app = modal.App()

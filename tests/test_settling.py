@@ -467,5 +467,4 @@ def test_an_error_that_wants_keywords_is_copied_for_each_of_its_callers(kind):
         errors = list(fail.map([1, 2, 3], return_exceptions=True))
     assert [(type(error), str(error)) for error in errors] == [(kind, "7: [1, 2, 3]")] * 3
     assert [(error.code, error.detail) for error in errors] == [(7, [1, 2, 3])] * 3
-    # One with slots may have more than can be found: its callers share it.
-    assert len({id(error) for error in errors}) == (3 if kind is WantsKeywords else 1)
+    assert len({id(error) for error in errors}) == 3

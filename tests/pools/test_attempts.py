@@ -57,7 +57,11 @@ def test_an_input_is_tried_again_as_often_as_the_policy_says(attempts):
         assert attempts.due(now) == [input]
         input.state = InputState.QUEUED
     assert pauses == [1.0, 2.0, 3.0]
-    assert [str(error) for error in attempts.earlier(input)] == ["0.0", "1.0", "3.0"]
+    assert [str(error) for error in attempts.with_earlier(input, FAILURE).earlier] == [
+        "0.0",
+        "1.0",
+        "3.0",
+    ]
 
 
 def test_inputs_due_at_one_time_come_in_the_order_of_their_calls(attempts):
@@ -97,7 +101,7 @@ def test_the_errors_of_a_settled_input_are_handed_out(attempts):
     input = make_input()
     fail(attempts, input)
     assert [str(error) for error in attempts.ended(input)] == ["0.0"]
-    assert attempts.earlier(input) == ()
+    assert attempts.with_earlier(input, FAILURE) is FAILURE
     assert attempts.ended(input) is None
 
 

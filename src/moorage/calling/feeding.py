@@ -39,7 +39,7 @@ from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock, join_threads
 from ..runtime.forking import UserCode
 from ..runtime.input import Target
-from ..runtime.outcome import failure_of, user_frames
+from ..runtime.outcome import Failure, failure_as_it_is, failure_of
 from ..runtime.real import Real
 from ..runtime.waiting.async_waiters import make_async_waiter
 
@@ -69,7 +69,7 @@ class Fed(Protocol):
     def is_bounded(self) -> bool: ...
     def room(self, wake: Callable[[], object] | None = None, /) -> int: ...
     def submit(self, rows: Sequence[Row], /) -> None: ...
-    def finish_feeding(self, error: BaseException | None = None, /) -> None: ...
+    def finish_feeding(self, failure: Failure | None = None, /) -> None: ...
 
 
 def rows_of(iterables: tuple[Iterable[Any], ...], starred: bool) -> Iterator[Row]:
@@ -129,7 +129,7 @@ class Rows:
         self._chunk = min(self._chunk * 2, CHUNK)
         rows: list[Row] = []
         refused = False
-        failure: Exception | None = None
+        failure: Failure | None = None
         try:
             for row in self._rows:
                 rows.append(row)
@@ -137,7 +137,7 @@ class Rows:
                     break
         except Exception as error:
             # The reader raises it after the results of the rows that come before.
-            failure = error.with_traceback(user_frames(error.__traceback__))
+            failure = failure_as_it_is(error)
         finally:
             try:
                 if rows:
@@ -147,7 +147,7 @@ class Rows:
                     raise
                 # The pool finishes the inputs that it accepted, so their results come before
                 # this error.
-                call.finish_feeding(error)
+                call.finish_feeding(Failure(error))
                 refused = True
         if refused:
             return False
@@ -183,14 +183,14 @@ class ThreadFeeder:
     def _main(self) -> None:
         if self._virtual is not None:
             self._virtual.bind_thread(self)
-        error: BaseException | None = None
+        failure: Failure | None = None
         try:
             with UserCode():
                 self._feed()
         except BaseException as caught:
-            error = caught.with_traceback(user_frames(caught.__traceback__))
+            failure = failure_as_it_is(caught)
         finally:
-            self._call.finish_feeding(error)
+            self._call.finish_feeding(failure)
             if self._virtual is not None:
                 self._virtual.end(self)
 
@@ -257,7 +257,7 @@ class AsyncFeeder:
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not self._call.closed:
             # User code cancelled the task before its first step, so not all inputs were read.
-            self._call.finish_feeding(RemoteError(_CUT_SHORT))
+            self._call.finish_feeding(Failure(RemoteError(_CUT_SHORT)))
         self._ended.wake()
 
     async def _run(self, iterables: tuple[Any, ...]) -> None:
@@ -283,7 +283,7 @@ class AsyncFeeder:
 
 async def _feed_async(call: Fed, rows: AsyncGenerator[tuple[Any, ...], None]) -> None:
     """Submit an input for each row, as the window has room; close `rows` at the end."""
-    error: BaseException | None = None
+    failure: Failure | None = None
     # How many inputs surely have room.  Only this task adds to the window, so room in the
     # window stays.  Other calls may fill a backlog that has a bound, so there it is asked
     # before each input.
@@ -303,12 +303,12 @@ async def _feed_async(call: Fed, rows: AsyncGenerator[tuple[Any, ...], None]) ->
                     await waiter.wait()
                 call.submit([row])
     except _cancelled_here():
-        error = RemoteError(_CUT_SHORT)
+        failure = Failure(RemoteError(_CUT_SHORT))
         raise
     except BaseException as caught:
-        error = failure_of(caught).exception()
+        failure = failure_of(caught)
     finally:
-        call.finish_feeding(error)
+        call.finish_feeding(failure)
 
 
 def _cancelled_here() -> type[BaseException]:

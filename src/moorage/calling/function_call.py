@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Never, TypeVar, cast, overload
 
 from .. import config
 from ..advice import no_attribute, of_call
@@ -35,7 +35,7 @@ from ..runtime.captured import decimal_context, own_decimal_context
 from ..runtime.clocks.clock import Clock, Waiter
 from ..runtime.context import current_input, hook_context, running_input
 from ..runtime.input import Input, InputState, Target, call_id, call_number, next_call_number
-from ..runtime.outcome import Failure, Outcome, Value
+from ..runtime.outcome import Failure, Outcome, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
@@ -45,7 +45,7 @@ from ..runtime.waiting.unread import Unread, Watch
 from ..runtime.waiting.waits import blockers_of, open_streams
 from ..with_aio import FunctionWithAio, MethodWithAio
 from .registry import Record, registry
-from .waited import clean_up_soon, error_of, warn_if_loop_runs, written
+from .waited import clean_up_soon, warn_if_loop_runs, written
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -197,7 +197,7 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
                 group.open += 1
             self._call_of[input] = call
         if self._failed is not None:
-            raise self._error(self._failed)
+            self._raise_error(self._failed)
 
     def join(self) -> None:
         """Have `_settled` called when each pending input is settled."""
@@ -237,13 +237,13 @@ class _Gathering(Sequence[tuple[Pool, Input]]):
             The error of the first call that failed.
         """
         if self._failed is not None:
-            raise self._error(self._failed)
+            self._raise_error(self._failed)
         # No input has failed, because each settled input has reported its outcome.
         return [cast("Value", input.outcome).value for input in self._inputs]
 
-    def _error(self, input: Input) -> BaseException:
-        call = self._call_of[input]
-        return error_of(call._read(input))
+    def _raise_error(self, input: Input) -> Never:
+        with Raising() as error_of:
+            raise error_of(self._call_of[input]._read(input))
 
     def _settled(self, group: _Group, input: Input) -> None:
         """Record that `input` has settled, and wake the caller if needed.
@@ -801,7 +801,8 @@ class Get(Generic[R_co]):
             return value
         outcome = call._read(input)
         try:
-            raise error_of(outcome)
+            with Raising() as error_of:
+                raise error_of(outcome)
         finally:
             # Else a cycle: these variables -> the error -> its traceback -> this frame.
             del outcome, input, call, self
@@ -836,7 +837,8 @@ class Get(Generic[R_co]):
             return value
         outcome = call._read(input)
         try:
-            raise error_of(outcome)
+            with Raising() as error_of:
+                raise error_of(outcome)
         finally:
             del outcome, input, call, self
 

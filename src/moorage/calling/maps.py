@@ -37,7 +37,7 @@ from ..runtime.clocks.clock import Clock
 from ..runtime.context import running_input
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, InputState, Target, next_call_number
-from ..runtime.outcome import Value
+from ..runtime.outcome import Failure, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
@@ -124,7 +124,7 @@ class MapCall:
         # How many of the submitted inputs the pool has.  Written without the lock by `submit`.
         self.handed_over: int = 0
         self.exhausted: bool = False  # no more inputs come
-        self.feeder_error: BaseException | None = None  # why reading the inputs failed
+        self.feeder_error: Failure | None = None  # why reading the inputs failed
         self.reader_wake: Wake | None = None  # set while the reader waits for results
         self.feeder_wake: Wake | None = None  # set while the feeder waits for room
         self.closed: bool = False  # the reader takes no more results
@@ -270,11 +270,11 @@ class MapCall:
                 wake()
 
     @uninterruptible
-    def finish_feeding(self, error: BaseException | None = None) -> None:
-        """Note that no more inputs come, because there are no more or reading raised `error`."""
+    def finish_feeding(self, failure: Failure | None = None) -> None:
+        """Note that no more inputs come, because there are no more or reading raised `failure`."""
         with self.pool.lock:
             self.exhausted = True
-            self.feeder_error = error
+            self.feeder_error = failure
             wake, self.reader_wake = self.reader_wake, None
         if wake is not None:
             wake()
@@ -578,13 +578,14 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                     yield error_of(outcome)
                 else:
                     call.failed()
-                    try:
-                        raise error_of(outcome)
-                    finally:
-                        # Else a cycle: the input -> the error -> its traceback -> this frame.
-                        del results, input, outcome
+                    failed = outcome
+                    # The error's traceback keeps this frame, which must not keep the results.
+                    del results, input, outcome
+                    with Raising() as raising:
+                        raise raising(failed)
         if call.feeder_error is not None:
-            raise call.feeder_error
+            with Raising() as raising:
+                raise raising(call.feeder_error)
         with uninterruptible:
             call.finish()
             if feeder is not None:
@@ -653,13 +654,14 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                     yield error_of(outcome)
                 else:
                     call.failed()
-                    try:
-                        raise error_of(outcome)
-                    finally:
-                        # Else a cycle: the input -> the error -> its traceback -> this frame.
-                        del results, input, outcome
+                    failed = outcome
+                    # The error's traceback keeps this frame, which must not keep the results.
+                    del results, input, outcome
+                    with Raising() as raising:
+                        raise raising(failed)
         if call.feeder_error is not None:
-            raise call.feeder_error
+            with Raising() as raising:
+                raise raising(call.feeder_error)
     except GeneratorExit:
         clean_up_soon(reading.close, reading.clock)
         if isinstance(feeder, AsyncFeeder):

@@ -35,7 +35,7 @@ from ..runtime.containers.streaming import Stream
 from ..runtime.guards.cells import strike_again
 from ..runtime.input import Input, Target, next_call_number
 from ..runtime.notebooks import runs_cells
-from ..runtime.outcome import Outcome, Value
+from ..runtime.outcome import Outcome, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
@@ -240,7 +240,8 @@ def _read(submit: Submit, call: StreamCall, input: Input) -> Generator[Any, None
             unblock_loop()
     if type(input.outcome) is not Value:
         try:
-            raise error_of(input.outcome)
+            with Raising() as error_of:
+                raise error_of(input.outcome)
         finally:
             del input  # else a cycle: the input -> the error -> its traceback -> this frame
 
@@ -293,7 +294,8 @@ async def _read_async(submit: Submit, call: StreamCall, input: Input) -> AsyncGe
         raise
     if type(input.outcome) is not Value:
         try:
-            raise error_of(input.outcome)
+            with Raising() as error_of:
+                raise error_of(input.outcome)
         finally:
             del input  # else a cycle: the input -> the error -> its traceback -> this frame
 

@@ -40,7 +40,7 @@ from ..frames import hide_our_frames_as, without_our_frames
 from ..runtime.containers.streaming import Stream
 from ..runtime.context import current_input, running_input
 from ..runtime.input import Input, Target
-from ..runtime.outcome import Value
+from ..runtime.outcome import Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
@@ -58,7 +58,6 @@ from .waited import (
     StreamReader,
     WaitedCall,
     clean_up_soon,
-    error_of,
     wait_let_in,
     wait_let_in_async,
     warn_if_loop_runs,
@@ -154,7 +153,8 @@ class Remote(Generic[P, R_co]):
                 value: R_co = outcome.value
                 return value
             try:
-                raise error_of(outcome)
+                with Raising() as error_of:
+                    raise error_of(outcome)
             finally:
                 # Else a cycle: these variables -> the error -> its traceback -> this frame.
                 del outcome, input, function, self
@@ -204,7 +204,8 @@ class Remote(Generic[P, R_co]):
             value: R_co = outcome.value
             return value
         try:
-            raise error_of(outcome)
+            with Raising() as error_of:
+                raise error_of(outcome)
         finally:
             # Else a cycle: these variables -> the error -> its traceback -> this frame.
             del outcome, input, function, self

@@ -1,11 +1,11 @@
 """Outcomes: how an input ended: with a value, a failure, or a cancellation.
 
 Owns the three value types, and the rule for exceptions that cross from user code to a caller:
-the user's exception keeps its type, attributes and user frames; moorage's frames are removed;
-control-flow exceptions are wrapped in a `RemoteError`.  Takes no lock and has no state; any
-layer may use this file.
+each caller gets a copy of its own (``error_copies.py``), with the user's type, attributes,
+context and frames; moorage's frames are removed; control-flow exceptions are wrapped in a
+`RemoteError`.  Takes no lock and has no state; any layer may use this file.
 
-Begin at `failure_of`, then `user_frames`, which takes moorage's frames out, then `Failure`.
+Begin at `failure_of`, then `Failure`, then `Raising`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from types import FrameType, TracebackType
 from typing import Any, Final
 
 from ..exception import InputCancellation, InputCancelledError, RemoteError
-from .real import Real
+from .error_copies import (
+    Links,
+    add_notes,
+    context_at_caller,
+    copy_error,
+    links_of,
+    set_context,
+    set_links,
+)
 
 PACKAGE: Final = str(Path(__file__).resolve().parent.parent)
 
@@ -56,32 +64,56 @@ class Value:
 class Failure:
     """The input raised."""
 
-    __slots__ = ("earlier", "error", "note", "shared", "traceback")
+    __slots__ = ("_links", "_notes", "earlier", "error", "note", "traceback")
 
     def __init__(self, error: BaseException) -> None:
+        # The user's object: only read, except for its traceback (see `frames_of_raise`).
         self.error: BaseException = error
-        # The errors of earlier attempts.  `exception` adds them to `error` as notes.
-        self.earlier: tuple[BaseException, ...] = ()
+        # Both are read at once, because user code may keep the error and raise it again.
         self.traceback: TracebackType | None = error.__traceback__
+        self._links: Links = links_of(error)
+        # The errors of earlier attempts, until `exception` makes notes of them.
+        self.earlier: tuple[BaseException, ...] = ()
+        self._notes: tuple[str, ...] = ()
         # A note of the library for the error: see ``loop_notes.py``.
         self.note: str | None = None
-        # True if several inputs failed with this error: each caller gets a copy, so that the
-        # callers can raise them independently.
-        self.shared: bool = False
+
+    def after(self, earlier: tuple[BaseException, ...]) -> Failure:
+        """Return this failure for one of its inputs, whose earlier attempts raised `earlier`."""
+        made = Failure(self.error)
+        made.traceback, made._links, made.earlier = self.traceback, self._links, earlier
+        made.note = self.note
+        return made
 
     def exception(self) -> BaseException:
-        """Return the exception to raise at a caller, with the user's frames only."""
-        earlier, self.earlier = self.earlier, ()
-        for number, failed in enumerate(earlier, 1):
-            # Format the notes here, in the caller's thread and without a lock, because
-            # `_shown` runs the user's `__repr__`.
-            self.error.add_note(f"attempt {number} of {len(earlier) + 1} failed: {_shown(failed)}")
-        error = _copy_of(self.error) if self.shared else self.error
-        if self.note is not None:
-            _add_note_once(error, self.note)
-        # Reset the traceback: otherwise a second raise of the same object would show the
-        # frames of the first raise too.
-        return error.with_traceback(self.traceback)
+        """Return an exception to raise at one caller, with the user's frames only.
+
+        Each call makes a copy, so callers that share the failure may raise and change their
+        exceptions independently.
+        """
+        notes = self._notes_of_attempts()
+        made = copy_error(self.error)
+        if made is not self.error:
+            set_links(made, self._links)
+            add_notes(made, notes)
+            # Not twice, if the error has come through several calls.
+            if self.note is not None and self.note not in getattr(made, "__notes__", ()):
+                add_notes(made, (self.note,))
+        return BaseException.with_traceback(made, self.traceback)
+
+    def _notes_of_attempts(self) -> tuple[str, ...]:
+        # Format the notes here, in the caller's thread and without a lock, because `_shown`
+        # runs the user's `__repr__`.  Several callers may do so at once, with equal results:
+        # `_notes` is set before `earlier` is dropped.
+        earlier = self.earlier
+        if earlier:
+            of = len(earlier) + 1
+            self._notes = tuple(
+                f"attempt {number} of {of} failed: {_shown(failed)}"
+                for number, failed in enumerate(earlier, 1)
+            )
+            self.earlier = ()
+        return self._notes
 
     def let_locals_go(self) -> None:
         """Clear the local variables of the frames in which the error was raised.
@@ -90,15 +122,10 @@ class Failure:
         or may run on, stay untouched.  Dropping the variables may run users' destructors, so
         call this only where user code may run.
         """
-        error, traceback = self.error, self.traceback
-        _clear_frames(traceback)
-        for linked in _linked_to(error):
+        self._notes_of_attempts()  # drops the earlier errors
+        _clear_frames(self.traceback)
+        for linked in _linked_to(self.error, *self._links[:2]):
             _clear_frames(linked.__traceback__)
-        # When the caller raised the error, the caller's frames were added to its traceback.
-        # Remove them, unless somebody else still has the error and may want to see them.
-        # The 3 references here are `self.error`, `error` and the argument of `getrefcount`.
-        if sys.getrefcount(error) <= 3:
-            error.with_traceback(traceback)
 
     def __repr__(self) -> str:
         return f"Failure({self.error!r})"
@@ -124,8 +151,7 @@ Outcome = Value | Failure | Cancelled
 
 def failure_of(error: BaseException) -> Failure:
     """Return the failure that callers get for `error`, which was just caught from user code."""
-    # Not `error.__traceback__ = ...`, which an exception that is a frozen dataclass refuses.
-    error.with_traceback(user_frames(error.__traceback__))
+    failure = failure_as_it_is(error)
     if isinstance(error, _CONTROL_FLOW):
         wrapped = RemoteError(
             f"the input ended with {_shown(error)}, "
@@ -133,17 +159,49 @@ def failure_of(error: BaseException) -> Failure:
         )
         wrapped.__cause__ = error
         return Failure(wrapped)
-    return Failure(error)
+    return failure
 
 
-def _add_note_once(error: BaseException, note: str) -> None:
-    # The user may keep the error and raise it again, and the copies of an error may share
-    # their notes.  So do not add a note that is there.
-    try:
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
-    except Exception:
-        pass  # an error that cannot be written to, such as a frozen dataclass
+def failure_as_it_is(error: BaseException) -> Failure:
+    """As `failure_of`, but an exception that controls the interpreter is not wrapped."""
+    frames = frames_of_raise(error)
+    failure = Failure(error)
+    failure.traceback = frames
+    return failure
+
+
+class Raising:
+    """Raises the exception of an outcome at a caller, with its own ``__context__``.
+
+    ``raise`` sets the context of an exception to the one that the caller handles, and the
+    exception's own context would be lost.  So the own context is set again after ``raise``::
+
+        with Raising() as error_of:
+            raise error_of(outcome)
+    """
+
+    __slots__ = ("_context", "_exception")
+
+    def __init__(self) -> None:
+        self._exception: BaseException | None = None
+        self._context: BaseException | None = None
+
+    def __enter__(self) -> Raising:
+        return self
+
+    def __call__(self, outcome: Outcome | None) -> BaseException:
+        """Return the exception to raise for a settled input that has no value."""
+        assert outcome is not None and not isinstance(outcome, Value)
+        self._exception = error = outcome.exception()
+        self._context = context_at_caller(error, sys.exception())
+        return error
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        mine, context = self._exception, self._context
+        # Else a cycle: this object -> the error -> its traceback -> the frame that raises.
+        self._exception = self._context = None
+        if error is not None and error is mine and context is not None:
+            set_context(error, context)
 
 
 def _shown(error: BaseException) -> str:
@@ -153,36 +211,14 @@ def _shown(error: BaseException) -> str:
         return type(error).__name__
 
 
-def _copy_of(error: BaseException) -> BaseException:
-    try:
-        copied: object = _copied(error)
-        if type(copied) is not type(error):
-            return error
-        copied.__cause__ = error.__cause__
-        copied.__context__ = error.__context__
-        copied.__suppress_context__ = error.__suppress_context__
-    except Exception:
-        return error  # the error cannot be copied or written to: the callers share the object
-    return copied
+def _linked_to(*errors: BaseException | None) -> Iterator[BaseException]:
+    """Yield the causes and contexts of `errors` and the members of groups, all levels deep.
 
-
-def _copied(error: BaseException) -> object:
-    try:
-        return Real.copy(error)
-    except TypeError:
-        # `copy` calls the class with `args`, but `__init__` needs more, for example a
-        # keyword-only argument.  Make the copy without `__init__`, and copy the attributes.
-        kind = type(error)
-        if any(cls.__dict__.get("__slots__") for cls in kind.__mro__):
-            raise
-        made = kind.__new__(kind, *error.args)
-        made.__dict__.update(error.__dict__)
-        return made
-
-
-def _linked_to(error: BaseException) -> Iterator[BaseException]:
-    """Yield the causes and contexts of `error` and the members of groups, all levels deep."""
-    pending, met = [error], {id(error)}
+    All of `errors` but the first are yielded, too.
+    """
+    first, *others = [error for error in errors if error is not None]
+    yield from others
+    pending, met = [first, *others], {id(error) for error in errors}
     while pending:
         one = pending.pop()
         linked = [one.__cause__, one.__context__]
@@ -230,3 +266,49 @@ def user_frames(traceback: TracebackType | None) -> TracebackType | None:
     ):
         traceback = traceback.tb_next
     return traceback
+
+
+def frames_of_raise(error: BaseException) -> TracebackType | None:
+    """Return the user's frames of `error`, which was just caught from user code.
+
+    User code may keep `error` and raise it again.  Python puts the new frames before the old
+    frames, so the traceback would grow with each raise.  So this function leaves a mark in the
+    traceback of `error`; when it meets the mark again, it removes what Python has put before.
+    The frames that `error` had before its first raise here stay: those of the load that failed,
+    for example.
+
+    The mark is an odd `tb_lasti`.  Instructions begin at even offsets, and Python halves the
+    offset to find the line and the column, so the traceback looks the same.
+    """
+    frames = user_frames(error.__traceback__)
+    new: list[TracebackType] = []
+    old = frames
+    while old is not None and not old.tb_lasti & 1:
+        new.append(old)
+        old = old.tb_next
+    if old is None:
+        marked = None if frames is None else _with_lasti(frames, frames.tb_lasti | 1)
+        # Not `error.__traceback__ = ...`, which an exception that is a frozen dataclass refuses.
+        BaseException.with_traceback(error, marked)
+        return frames
+    BaseException.with_traceback(error, old)
+    # The old frames begin with those of the first raise here.  If the new raise took the same
+    # lines, the new frames replace those.
+    first = _with_lasti(old, old.tb_lasti & ~1)
+    rest: TracebackType | None = first
+    for one in new:
+        if rest is None or _line_of(one) != _line_of(rest):
+            rest = first
+            break
+        rest = rest.tb_next
+    for one in reversed(new):
+        rest = TracebackType(rest, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return rest
+
+
+def _line_of(traceback: TracebackType) -> tuple[object, int]:
+    return traceback.tb_frame.f_code, traceback.tb_lineno
+
+
+def _with_lasti(traceback: TracebackType, lasti: int) -> TracebackType:
+    return TracebackType(traceback.tb_next, traceback.tb_frame, lasti, traceback.tb_lineno)

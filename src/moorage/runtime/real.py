@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import copy
 import inspect
 import logging
 import os
@@ -68,7 +67,6 @@ _NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
         *("isfunction", "isgeneratorfunction", "ismethod", "ismodule", "signature"),
     ),
     os: ("_exit", "close", "getcwd", "urandom", "write"),
-    copy: ("copy",),
     logging: ("getLogger",),
     queue: ("SimpleQueue",),
     selectors: ("DefaultSelector",),
@@ -413,7 +411,6 @@ class Real:
     # others
     SimpleQueue: Final = queue.SimpleQueue
     DefaultSelector: Final = selectors.DefaultSelector
-    copy: Final = _plain(_same(copy.copy, _globals_of(copy)))
     exit_now: Final = _plain(os._exit)
     close: Final = _plain(os.close)
     getcwd: Final = _plain(os.getcwd)

@@ -32,7 +32,7 @@ from ..runtime.containers.lifecycle import Hook, Lifecycle
 from ..runtime.input import Input, Target
 from ..runtime.kinds import COROUTINE, Kind, is_awaitable, is_iterable, refusal, unfinished
 from ..runtime.labels import Shown, shown_argument
-from ..runtime.outcome import _CONTROL_FLOW, PACKAGE, user_frames
+from ..runtime.outcome import _CONTROL_FLOW, PACKAGE, frames_of_raise
 from .culprits import (
     PROTOCOL,
     Part,
@@ -431,7 +431,7 @@ def travelled(error: BaseException, name: str) -> BaseException:
     """
     if isinstance(error, _CONTROL_FLOW):
         return error  # the engine wraps this error, or it is the cancellation of this input
-    frames = user_frames(error.__traceback__)
+    frames = frames_of_raise(error)
     kind = type_name(type(error))
     cause: Exception | None = None
     try:

@@ -40,6 +40,7 @@ from ..runtime.clocks.virtual_clock import VirtualWaiter
 from ..runtime.containers.container import ContainerState
 from ..runtime.guards.interrupts import interrupts
 from ..runtime.labels import shown_call
+from ..runtime.outcome import Failure, Raising
 from ..runtime.pools.autoscaler import Limits
 from ..runtime.pools.pool import Pool
 from ..runtime.pools.statistics import PoolStatistics
@@ -267,7 +268,9 @@ class FakeContainer(Generic[P, R_co]):
         """Raise the error of the start, if the container did not start."""
         error = self._probe.start_error
         if error is not None:
-            raise error
+            # Callers of inputs may have the same error.
+            with Raising() as error_of:
+                raise error_of(Failure(error))
 
     def _end(self) -> None:
         try:

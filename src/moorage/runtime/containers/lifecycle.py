@@ -24,7 +24,7 @@ from ..context import hook_context
 from ..forking import UserCode
 from ..kinds import discard, is_awaitable, unfinished
 from ..loop_notes import with_advice
-from ..outcome import user_frames
+from ..outcome import frames_of_raise
 from ..real import Real
 
 logger: Final = logging.getLogger("moorage")
@@ -136,7 +136,7 @@ def run_exit(lifecycle: Lifecycle, instance: object, open_loop: OpenLoop) -> Non
             _run(hook, instance, open_loop)
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: the remaining hooks must still run.
-            error.with_traceback(user_frames(error.__traceback__))
+            frames_of_raise(error)
             text = with_advice("exit hook %s failed", error)
             log(logger, logging.ERROR, text, hook.name, exc_info=error)
 

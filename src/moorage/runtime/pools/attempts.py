@@ -97,9 +97,13 @@ class Attempts:
         """Stop counting `input`, which is WAITING and is about to be settled."""
         self.waiting -= 1
 
-    def earlier(self, input: Input) -> tuple[BaseException, ...]:
-        """Return the errors of the attempts of `input` so far, oldest first."""
-        return tuple(self.errors.get(input, ()))
+    def with_earlier(self, input: Input, failure: Failure) -> Failure:
+        """Return `failure` for `input`, with the errors of its earlier attempts.
+
+        Several inputs may share `failure`: it is not changed.
+        """
+        errors = self.errors.get(input)
+        return failure if errors is None else failure.after(tuple(errors))
 
     def ended(self, input: Input) -> list[BaseException] | None:
         """Forget `input`, which is settled.

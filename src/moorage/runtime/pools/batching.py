@@ -101,11 +101,7 @@ class BatchCall:
                     yield member, self.misfits[member]
                 elif type(outcome) is Failure:
                     # A `Failure` for each member, because each has its own earlier errors.
-                    failure = Failure(outcome.error)
-                    failure.note = outcome.note
-                    failure.traceback = outcome.traceback
-                    failure.shared = True
-                    yield member, failure
+                    yield member, outcome.after(())
                 else:
                     yield member, outcome
 
@@ -360,8 +356,7 @@ def _hand_out(target: Target, result: object, outcomes: list[Outcome | None]) ->
     places = [index for index, outcome in enumerate(outcomes) if outcome is None]
     for index, value in zip(places, values, strict=True):
         if isinstance(value, BaseException):
-            outcomes[index] = failure = failure_of(value)
-            failure.shared = True  # the list may contain the error twice, or the user keep it
+            outcomes[index] = failure_of(value)
         elif type(value) is COROUTINE:
             part = f"an element of the list that the batched function {name} returned"
             outcomes[index] = failure_of(refused_part(part, "await asyncio.gather(*...)", value))

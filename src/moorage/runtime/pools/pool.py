@@ -843,6 +843,8 @@ class Pool:
         """
         if self.batches is not None and isinstance(input.call, BatchCall):
             return self._record_batch(input, outcome, state, ended=False)
+        if self.attempts.errors and type(outcome) is Failure:
+            outcome = self.attempts.with_earlier(input, outcome)
         input.outcome = outcome
         input.state = state
         if type(outcome) is Value:  # a member of a batch; without the cost of a call
@@ -875,8 +877,6 @@ class Pool:
         for member, its in call.outcomes(outcome):
             if ended and type(its) is not Value and self._retry_later(member, its):
                 continue
-            if not ended and type(its) is Failure:
-                its.earlier = self.attempts.earlier(member)
             wake = self._record(member, its, state)
             if wake is not None:
                 wakes.append(wake)
@@ -953,8 +953,6 @@ class Pool:
         """
         attempts = self.attempts
         if self._state is not PoolState.OPEN or not attempts.may_follow(input, outcome):
-            if type(outcome) is Failure and input in attempts.errors:
-                outcome.earlier = attempts.earlier(input)
             return False
         assert type(outcome) is Failure
         now = self._now()
@@ -1189,8 +1187,8 @@ class Pool:
                     break
                 due.append(holder)
         for input in due:
-            # Each input has a failure of its own, because the failure gets the input's earlier
-            # errors, and a note on what the input waits for.
+            # Each input has a failure of its own, because the failure may get a note on what the
+            # input waits for.
             self._cancel(input, ran_out(self.options.name, timeout))
 
     def _fail_expired(self) -> None:
@@ -1198,17 +1196,12 @@ class Pool:
         timeout = self.options.queue_timeout
         assert timeout is not None
         now = self._now()
-        for_all = waited_too_long(self.options.name, timeout)
+        expired = waited_too_long(self.options.name, timeout)
         while (input := self.backlog.eldest()) is not None:
             if input.queued_at + timeout > now:
                 self.alarms.queue.at(input.queued_at + timeout)
                 break
-            expired = for_all
-            if input in self.attempts.errors:
-                # An attempt that did not run is not followed by another.  The failure
-                # carries the errors of the earlier attempts.
-                expired = waited_too_long(self.options.name, timeout)
-                expired.earlier = self.attempts.earlier(input)
+            # An attempt that did not run is not followed by another.
             self._cancel(input, expired)
 
     def _answer_overdue(self) -> None:
@@ -1222,8 +1215,6 @@ class Pool:
                 when = now + ENDS_FOR_RETRY_WITHIN - ENDS_WITHIN
                 self.endings.expect(input, outcome, when, extended=True)
                 continue
-            if type(outcome) is Failure:
-                outcome.earlier = self.attempts.earlier(input)
             if (wake := self._abandon(input, outcome)) is not None:
                 self._effects.append(wake)
         if (following := self.endings.next_overdue()) is not None:
@@ -1486,7 +1477,6 @@ class Pool:
     def container_failed(self, container: Container, error: BaseException) -> None:
         """Handle an `error` that an enter hook raised; the container is gone."""
         failure = explained(failure_of(error))
-        failure.shared = True
         with self._step:
             was_starting = container.state is STARTING
             # The failed start of a container that was given up has been counted and reported

@@ -32,7 +32,7 @@ def full(name: str, most: int | None, queued: int, count: int) -> ResourceExhaus
 
 def ran_out(name: str, timeout: float) -> Failure:
     """Return the failure of an input that ran for longer than its timeout."""
-    return shared(
+    return Failure(
         FunctionTimeoutError(
             f"an input of {name} ran for longer than its timeout of {timeout:g} s; "
             "give the function a longer one with timeout="
@@ -42,7 +42,7 @@ def ran_out(name: str, timeout: float) -> Failure:
 
 def waited_too_long(name: str, timeout: float) -> Failure:
     """Return the failure of an input that was queued for longer than its queue_timeout."""
-    return shared(
+    return Failure(
         QueueTimeoutError(
             f"an input of {name} got no slot within its queue_timeout of {timeout:g} s, and did "
             "not run; give the function more slots with max_containers= or concurrent, or a "
@@ -53,16 +53,9 @@ def waited_too_long(name: str, timeout: float) -> Failure:
 
 def started_too_slowly(name: str, timeout: float) -> Failure:
     """Return the failure of inputs whose container did not start in time."""
-    return shared(
+    return Failure(
         FunctionTimeoutError(
             f"a container of {name} took longer to start than its startup_timeout of "
             f"{timeout:g} s; give the function a longer one with startup_timeout="
         )
     )
-
-
-def shared(error: BaseException) -> Failure:
-    """Return a failure by `error` that several inputs may share."""
-    failure = Failure(error)
-    failure.shared = True
-    return failure
