@@ -9,11 +9,10 @@ Begin at `set_local_input_concurrency`.
 
 from __future__ import annotations
 
-from typing import Any, Never, NoReturn
+from typing import Any, NoReturn
 
 from . import partial_function
 from .arguments import meant
-from .declaring.marks import positional_arguments
 from .declaring.partial import Decorator
 from .exception import (
     DeprecationError,
@@ -22,11 +21,11 @@ from .exception import (
     InvalidUseError,
     NotInContainerError,
 )
-from .frames import hide_our_frames, warn
+from .frames import hide_our_frames, hide_our_frames_of_decorator, warn
 from .running import deployments
 from .runtime.containers.container import Container
 from .runtime.context import current_input
-from .with_aio import FunctionWithAio, function_with_aio
+from .with_aio import function_with_aio, plain_function
 
 
 def _container(name: str, error: type[InvalidError] = NotInContainerError) -> Container:
@@ -90,11 +89,9 @@ def stop_fetching_inputs() -> None:
     container.host.stop_fetching(container)
 
 
-@hide_our_frames
-def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
+@hide_our_frames_of_decorator("@moorage.clustered(size=2)")
+def clustered(*, size: int, rdma: bool = False) -> Decorator:
     """The old place of ``moorage.clustered``: works with a warning, also in strict mode."""
-    if args:
-        raise positional_arguments("experimental.clustered", args[0], "@moorage.clustered(size=2)")
     warn(
         "experimental.clustered is moorage.clustered now; write @moorage.clustered(size=...)",
         DeprecationError,
@@ -118,7 +115,7 @@ def stop_app(name: str, *, environment_name: str | None = None, client: object =
     deployments.find(name).stop()
 
 
-@FunctionWithAio
+@plain_function
 def get_app_objects(
     app_name: str, *, environment_name: str | None = None, client: object = None
 ) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterable
+from types import CodeType
 from typing import Any, Final, TypeVar, cast
 
 from .exception import DeprecationError, Error, InvalidArgumentsError
@@ -58,7 +59,15 @@ def hide_our_frames_as(name: str, unknown: str = "") -> Callable[[F], F]:
     return lambda function: _hide_our_frames(function, name, unknown)
 
 
-def _hide_our_frames(function: F, name: str, unknown: str) -> F:
+def hide_our_frames_of_decorator(example: str) -> Callable[[F], F]:
+    """Like `hide_our_frames`, for a decorator with arguments, all of which have names.
+
+    `example` is what to write instead of the decorator without its parentheses.
+    """
+    return lambda function: _hide_our_frames(function, shown_name(function), "", example)
+
+
+def _hide_our_frames(function: F, name: str, unknown: str, example: str = "") -> F:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -66,11 +75,30 @@ def _hide_our_frames(function: F, name: str, unknown: str) -> F:
         except TypeError as error:
             if not is_about_arguments(error):
                 raise without_our_frames(error)
+            given = args[1:] if name.startswith("app.") else args
+            if example and given:
+                raise positional_arguments(name, given[0], example) from None
             raise wrong_arguments(function, name, args, kwargs, unknown) from None
         except Exception as error:
             raise without_our_frames(error)
 
+    code: CodeType | None = getattr(function, "__code__", None)
+    if code is not None and "old_names" in code.co_varnames:
+        # ``**old_names`` is there for the advice in an error.
+        shown = Real.signature(function)
+        parameters = [p for p in shown.parameters.values() if p.name != "old_names"]
+        vars(call)["__signature__"] = shown.replace(parameters=parameters)
     return cast(F, call)
+
+
+def positional_arguments(name: str, got: object, instead: str) -> InvalidArgumentsError:
+    """Return the error for a decorator that takes keywords only and was given `got`."""
+    if callable(got):
+        shown = getattr(got, "__name__", got)
+        return InvalidArgumentsError(
+            f"{name} was written without its parentheses above {shown}; write {instead}"
+        )
+    return InvalidArgumentsError(f"{name} takes keywords only, got {got!r}; write {instead}")
 
 
 def is_about_arguments(error: TypeError) -> bool:

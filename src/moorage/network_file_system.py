@@ -16,7 +16,7 @@ from .client import Client
 from .exception import DeprecationError
 from .object import Object
 from .types import FileEntry
-from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
+from .with_aio import IteratorMethodWithAio, MethodWithAio, plain_context, plain_function
 
 _INSTEAD = "use the files of this machine, e.g. pathlib.Path(...)"
 
@@ -49,7 +49,7 @@ class NetworkFileSystem(Object):
         return NetworkFileSystem._new("NetworkFileSystem()", name)
 
     @staticmethod
-    @ContextWithAio
+    @plain_context
     def ephemeral(
         client: Client | None = None, environment_name: str | None = None
     ) -> NetworkFileSystem:
@@ -60,7 +60,7 @@ class NetworkFileSystem(Object):
         return NetworkFileSystem._new("NetworkFileSystem.ephemeral()")
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def create_deployed(
         deployment_name: str, client: Client | None = None, environment_name: str | None = None
     ) -> str:
@@ -68,7 +68,7 @@ class NetworkFileSystem(Object):
         raise unimplemented("NetworkFileSystem.create_deployed", _INSTEAD)
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def delete(
         name: str, client: Client | None = None, environment_name: str | None = None
     ) -> None:

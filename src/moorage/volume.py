@@ -21,7 +21,13 @@ from .object import Manager, Object
 from .types import FileEntry as FileEntry
 from .types import FileEntryType as FileEntryType
 from .types import VolumeInfo
-from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
+from .with_aio import (
+    ContextWithAio,
+    IteratorMethodWithAio,
+    MethodWithAio,
+    plain_context,
+    plain_function,
+)
 
 _INSTEAD = "use the files of this machine, e.g. pathlib.Path(...)"
 _EXAMPLE = 'Volume.from_name("my-volume", create_if_missing=True)'
@@ -115,7 +121,7 @@ class Volume(Object):
         return Volume._new(f"Volume.from_id({volume_id!r})")
 
     @staticmethod
-    @ContextWithAio
+    @plain_context
     def ephemeral(
         client: Client | None = None,
         environment_name: str | None = None,
@@ -208,7 +214,7 @@ class Volume(Object):
         return ContextWithAio(enter)
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def rename(
         old_name: str,
         new_name: str,

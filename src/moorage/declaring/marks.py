@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from .. import config
 from ..arguments import meant
-from ..exception import InvalidArgumentsError, InvalidError
+from ..exception import InvalidError
 from ..runtime.real import Real
 
 
@@ -134,15 +134,6 @@ def parameters_beside_self(function: Callable[..., object]) -> list[str]:
 def name_of(obj: object) -> str:
     """Return the name of a function or class; of anything else its text."""
     return str(getattr(obj, "__name__", obj))
-
-
-def positional_arguments(name: str, got: object, instead: str) -> InvalidArgumentsError:
-    """Return the error for a decorator that takes keywords only and was given `got`."""
-    if callable(got):
-        return InvalidArgumentsError(
-            f"{name} was written without its parentheses above {name_of(got)}; write {instead}"
-        )
-    return InvalidArgumentsError(f"{name} takes keywords only, got {got!r}; write {instead}")
 
 
 # The `default` of a parameter without a default.

@@ -15,6 +15,7 @@ from ..exception import AsyncUsageWarning
 from ..frames import warn
 from ..runtime.real import Real
 from ..runtime.waiting.async_waiters import run_coroutine_in_thread
+from ..with_aio import PosesAsFunction
 
 if TYPE_CHECKING:
     from ..app import App
@@ -23,7 +24,7 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 
-class LocalEntrypoint(Generic[P, R_co]):
+class LocalEntrypoint(PosesAsFunction, Generic[P, R_co]):
     """A function that starts the program's work.
 
     Calling the entrypoint calls the function in the calling thread.
@@ -37,8 +38,10 @@ class LocalEntrypoint(Generic[P, R_co]):
         self._app = app
         self._function = function
         self.__name__: str = getattr(function, "__name__", "main")
-        self.__doc__: str | None = function.__doc__
-        self.__wrapped__: Callable[P, R_co] = function
+        self.__module__ = getattr(function, "__module__", __name__)
+
+    def _called(self) -> Callable[P, R_co]:
+        return self._function
 
     @property
     def app(self) -> App:

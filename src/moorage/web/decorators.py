@@ -10,10 +10,10 @@ Begin at `fastapi_endpoint`, then `_app_mark`, which the other decorators share.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Never
+from typing import Any, Literal
 
 from .. import config
-from ..declaring.marks import Web, name_of, parameters_beside_self, positional_arguments
+from ..declaring.marks import Web, name_of, parameters_beside_self
 from ..declaring.partial import PartialFunction, WebDecorator, mark, refuse_class
 from ..exception import (
     DeprecationError,
@@ -21,13 +21,13 @@ from ..exception import (
     InvalidDomainsError,
     InvalidError,
 )
-from ..frames import hide_our_frames, warn
+from ..frames import hide_our_frames, hide_our_frames_of_decorator, positional_arguments, warn
 from ..runtime.real import Real
 
 
-@hide_our_frames
+@hide_our_frames_of_decorator("@moorage.fastapi_endpoint()")
 def fastapi_endpoint(
-    *args: Never,
+    *,
     method: str = "GET",
     label: str | None = None,
     custom_domains: Iterable[str] | None = None,
@@ -47,8 +47,6 @@ def fastapi_endpoint(
     Raises:
         InvalidError: if an argument is wrong, or the decorated object is a class.
     """
-    if args:
-        raise positional_arguments("fastapi_endpoint", args[0], "@moorage.fastapi_endpoint()")
     _check_text("method", method, "POST")
     web = Web(
         "fastapi_endpoint",
@@ -90,9 +88,9 @@ def web_endpoint(*args: Any, **kwargs: Any) -> WebDecorator:
     return fastapi_endpoint(*args, **kwargs)
 
 
-@hide_our_frames
+@hide_our_frames_of_decorator("@moorage.asgi_app()")
 def asgi_app(
-    *args: Never,
+    *,
     label: str | None = None,
     custom_domains: Iterable[str] | None = None,
     requires_proxy_auth: bool = False,
@@ -105,14 +103,12 @@ def asgi_app(
         InvalidError: if an argument is wrong, or the decorated object is not a plain function
             without parameters.
     """
-    if args:
-        raise positional_arguments("asgi_app", args[0], "@moorage.asgi_app()")
     return _app_mark("asgi_app", label, custom_domains, requires_proxy_auth)
 
 
-@hide_our_frames
+@hide_our_frames_of_decorator("@moorage.wsgi_app()")
 def wsgi_app(
-    *args: Never,
+    *,
     label: str | None = None,
     custom_domains: Iterable[str] | None = None,
     requires_proxy_auth: bool = False,
@@ -125,8 +121,6 @@ def wsgi_app(
         InvalidError: if an argument is wrong, or the decorated object is not a plain function
             without parameters.
     """
-    if args:
-        raise positional_arguments("wsgi_app", args[0], "@moorage.wsgi_app()")
     return _app_mark("wsgi_app", label, custom_domains, requires_proxy_auth)
 
 
