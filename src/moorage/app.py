@@ -69,6 +69,7 @@ from .running.app_run import RunMethod
 from .running.app_runs import AppRuns
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
 from .running.services import AppService
+from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
@@ -523,7 +524,7 @@ class App:
                 batching=declared.batching
             )
             mine.check_queue_timeout()
-            targets = list(declared.methods.values())
+            forking.know(declared)
 
             def make_service(
                 options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
@@ -533,7 +534,7 @@ class App:
                     shown,
                     identity,
                     options,
-                    targets,
+                    declared.targets,
                     lifecycle,
                     mounts_volumes=bool(volumes or network_file_systems or self._volumes),
                 )

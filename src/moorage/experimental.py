@@ -21,7 +21,7 @@ from .exception import (
     InvalidUseError,
     NotInContainerError,
 )
-from .frames import hide_our_frames, hide_our_frames_of_decorator, warn
+from .frames import hide_our_frames, warn
 from .running import deployments
 from .runtime.containers.container import Container
 from .runtime.context import current_input
@@ -89,7 +89,7 @@ def stop_fetching_inputs() -> None:
     container.host.stop_fetching(container)
 
 
-@hide_our_frames_of_decorator("@moorage.clustered(size=2)")
+@hide_our_frames
 def clustered(*, size: int, rdma: bool = False) -> Decorator:
     """The old place of ``moorage.clustered``: works with a warning, also in strict mode."""
     warn(

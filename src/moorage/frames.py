@@ -71,13 +71,12 @@ def _hide_our_frames(function: F, name: str, unknown: str, example: str = "") ->
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
+            if example:
+                _refuse_positional(name, args, example)
             return function(*args, **kwargs)
         except TypeError as error:
             if not is_about_arguments(error):
                 raise without_our_frames(error)
-            given = args[1:] if name.startswith("app.") else args
-            if example and given:
-                raise positional_arguments(name, given[0], example) from None
             raise wrong_arguments(function, name, args, kwargs, unknown) from None
         except Exception as error:
             raise without_our_frames(error)
@@ -89,6 +88,12 @@ def _hide_our_frames(function: F, name: str, unknown: str, example: str = "") ->
         parameters = [p for p in shown.parameters.values() if p.name != "old_names"]
         vars(call)["__signature__"] = shown.replace(parameters=parameters)
     return cast(F, call)
+
+
+def _refuse_positional(name: str, args: tuple[Any, ...], example: str) -> None:
+    given = args[1:] if name.startswith("app.") else args  # without `self`
+    if given:
+        raise positional_arguments(name, given[0], example)
 
 
 def positional_arguments(name: str, got: object, instead: str) -> InvalidArgumentsError:

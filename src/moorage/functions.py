@@ -264,7 +264,7 @@ class Function(Generic[P, R_co, O_co]):
         Raises:
             AttributeError: in strict mode, while the app does not run.
         """
-        if config.strict and self._run_is_missing:
+        if config.strict and self._service.open_run is None:
             raise AttributeError(f"{self._shown} has no object_id while its app does not run")
         return self._id
 
@@ -689,10 +689,6 @@ class Function(Generic[P, R_co, O_co]):
                 target = serializing_target(self) if run.serialize else self._target
                 return MapCall(target, pool, kwargs, max(WINDOW, 2 * most))
             run.drop(service.key, pool)
-
-    @property
-    def _run_is_missing(self) -> bool:
-        return self._service.open_run is None
 
     def _expect(self, way: str) -> None:
         """Raise `InvalidError` if the function cannot be called in this way.

@@ -71,7 +71,7 @@ def concurrent(*, max_inputs: int | None = None, target_inputs: int | None = Non
     return decorate
 
 
-@hide_our_frames_of_decorator("@moorage.batched(max_batch_size=8, wait_ms=50)")
+@hide_our_frames
 def batched(*, max_batch_size: int, wait_ms: int) -> BatchDecorator:
     """Run the inputs of several callers in one call of the function, as lists.
 
@@ -159,7 +159,7 @@ def exit() -> Callable[[F], F]:
     return decorate
 
 
-@hide_our_frames_of_decorator("@moorage.clustered(size=2)")
+@hide_our_frames
 def clustered(*, size: int, rdma: bool = False) -> Decorator:
     """Mark a function or class for a cluster of machines in the cloud; without effect here.
 

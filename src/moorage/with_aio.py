@@ -21,6 +21,7 @@ from types import FunctionType, TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Concatenate,
     Final,
     Generic,
@@ -52,7 +53,8 @@ class Annotations(dict[str, Any]):
     def __get__(self, instance: Any, owner: type) -> Mapping[str, Any]:
         if instance is None:
             return self
-        found: Mapping[str, Any] = getattr(instance.__wrapped__, "__annotations__", {})
+        wrapped = getattr(instance, "__wrapped__", None)
+        found: Mapping[str, Any] = getattr(wrapped, "__annotations__", {})
         return found
 
 
@@ -63,7 +65,10 @@ class _Doc:
         self._of_class = of_class
 
     def __get__(self, instance: Any, owner: type) -> str | None:
-        return self._of_class if instance is None else instance.__wrapped__.__doc__
+        if instance is None:
+            return self._of_class
+        wrapped = getattr(instance, "__wrapped__", None)
+        return None if wrapped is None else wrapped.__doc__
 
 
 C = TypeVar("C", bound=type)
@@ -92,9 +97,15 @@ class PosesAsFunction:
     __slots__ = ()
     __test__: Final = False  # pytest does not collect one that is named test_...
 
+    _way: ClassVar[str] = ""  # the name of the method, if the class of the way is not its owner
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         poses_as_function(cls)
+
+    def _way_of(self) -> str:
+        """Return the ``__qualname__`` of a way."""
+        return self._way
 
     def _called(self) -> Callable[..., Any]:
         """Return the function whose attributes this object has."""
@@ -106,6 +117,8 @@ class PosesAsFunction:
         def __getattr__(self, name):
             if name == "__wrapped__":  # inspect.signature() reads it
                 return self._called()
+            if self._way and name in ("__name__", "__qualname__"):
+                return self._way if name == "__name__" else self._way_of()
             if name in OF_A_FUNCTION:
                 return getattr(self._called(), name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -220,7 +233,10 @@ def _plain(posed: Any, function: Callable[..., Any], aio: Callable[..., Any] | N
 
         @functools.wraps(aio or function)
         async def call_async(*args: Any, **kwargs: Any) -> Any:
-            return await posed.aio(*args, **kwargs)
+            try:
+                return await posed.aio(*args, **kwargs)
+            except Exception as error:
+                raise without_our_frames(error)
 
         call_aio = call_async
     else:
@@ -233,7 +249,10 @@ def _plain(posed: Any, function: Callable[..., Any], aio: Callable[..., Any] | N
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return posed(*args, **kwargs)
+        try:
+            return posed(*args, **kwargs)
+        except Exception as error:
+            raise without_our_frames(error)
 
     made: Any = call
     made.aio = call_aio
@@ -306,6 +325,9 @@ class _InAClass:
 
     if not TYPE_CHECKING:
         __class__ = property(lambda self: FunctionType)
+
+        def __call__(self, *args, **kwargs):  # inspect.signature() wants it to be callable
+            return self.plain(*args, **kwargs)
 
         def __getattr__(self, name):
             if name in ("_posed", "__wrapped__"):
@@ -417,13 +439,19 @@ class Way(_InAClass):
         kind: Any = self._kind
 
         def way(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
-            return getattr(instance, name)(*args, **kwargs)
+            try:
+                return getattr(instance, name)(*args, **kwargs)
+            except Exception as error:
+                raise without_our_frames(error)
 
         def aio(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
             return getattr(instance, name).aio(*args, **kwargs)
 
         async def aio_of_coroutine(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
-            return await getattr(instance, name).aio(*args, **kwargs)
+            try:
+                return await getattr(instance, name).aio(*args, **kwargs)
+            except Exception as error:
+                raise without_our_frames(error)
 
         made: Any = functools.wraps(kind.__call__)(way)
         is_async = Real.iscoroutinefunction(kind.aio)

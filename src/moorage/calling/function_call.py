@@ -683,6 +683,7 @@ class Get(PosesAsFunction, Generic[R_co]):
     """``FunctionCall.get``: wait for the result of one input."""
 
     __slots__ = ("_call",)
+    _way = "get"
 
     def __init__(self, call: FunctionCall[R_co]) -> None:
         _set_call_of_get(self, call)  # as ``self._call = call``, past `__setattr__`
@@ -694,12 +695,8 @@ class Get(PosesAsFunction, Generic[R_co]):
         def __setattr__(self, name, value):
             refuse_patch("FunctionCall.get", name)
 
-        def __getattr__(self, name):
-            if name == "__name__":
-                return "get"
-            if name == "__qualname__":
-                return "FunctionCall.get"
-            return super().__getattr__(name)
+    def _way_of(self) -> str:
+        return "FunctionCall.get"
 
     def __call__(self, timeout: float | None = None, *, index: int = 0) -> R_co:
         """Wait for the result and return it.
@@ -782,6 +779,7 @@ class Iter(PosesAsFunction, Generic[R_co]):
     """``FunctionCall.iter``: the results of all inputs, in order."""
 
     __slots__ = ("_call",)
+    _way = "iter"
 
     def __init__(self, call: FunctionCall[R_co]) -> None:
         _set_call_of_iter(self, call)  # as ``self._call = call``, past `__setattr__`
@@ -793,12 +791,8 @@ class Iter(PosesAsFunction, Generic[R_co]):
         def __setattr__(self, name, value):
             refuse_patch("FunctionCall.iter", name)
 
-        def __getattr__(self, name):
-            if name == "__name__":
-                return "iter"
-            if name == "__qualname__":
-                return "FunctionCall.iter"
-            return super().__getattr__(name)
+    def _way_of(self) -> str:
+        return "FunctionCall.iter"
 
     def __call__(self, *, start: int = 0, end: int | None = None) -> Iterator[R_co]:
         """Yield the results of the inputs `start` to `end`, without `end`; wait for each.

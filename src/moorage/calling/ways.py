@@ -23,7 +23,6 @@ from functools import partial
 from typing import (
     TYPE_CHECKING,
     Any,
-    ClassVar,
     Final,
     Generic,
     Literal,
@@ -102,8 +101,6 @@ class WayOfFunction(PosesAsFunction):
     # `__dict__` is for what users set (``patch.object(f.remote, "aio")``), and else never made.
     __slots__ = ("__dict__", "_function")
 
-    _way: ClassVar[str]
-
     def __init__(self, function: Called) -> None:
         _set_function(self, function)  # as ``self._function = function``, past `__setattr__`
 
@@ -120,15 +117,11 @@ class WayOfFunction(PosesAsFunction):
             self._function.__dict__[self._way] = self
             self.__dict__[name] = value
 
-        def __getattr__(self, name):
-            if name == "__name__":
-                return self._way
-            if name == "__qualname__":
-                return f"{self._function._name}.{self._way}"
-            return super().__getattr__(name)
+    def _way_of(self) -> str:
+        return f"{self._function._name}.{self._way}"
 
     def __repr__(self) -> str:
-        return f"<{self._function._name}.{self._way}>"
+        return f"<{self._way_of()}>"
 
 
 _set_function: Final[Callable[[WayOfFunction, Called], None]] = vars(WayOfFunction)[

@@ -32,6 +32,7 @@ class RunMethod(PosesAsFunction, Generic[A]):
     """``App.run``."""
 
     __slots__ = ("_runs",)
+    _way = "run"
 
     def __init__(self, runs: AppRuns[A]) -> None:
         object.__setattr__(self, "_runs", runs)
@@ -94,10 +95,10 @@ class RunMethod(PosesAsFunction, Generic[A]):
         def __setattr__(self, name, value):
             refuse_patch("App.run", name)
 
-        def __getattr__(self, name):
-            if name in ("__name__", "__qualname__"):
-                return "run" if name == "__name__" else "App.run"
-            return super().__getattr__(name)
+    def _way_of(self) -> str:
+        return "App.run"
+
+    if not TYPE_CHECKING:
 
         def __enter__(self):
             raise InvalidArgumentsError(

@@ -269,13 +269,14 @@ def _frames_of_users(traceback: TracebackType | None) -> TracebackType | None:
 
 def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
     """Return a wrapper of the user's function that is called with `Shipped` arguments."""
+    # `target.function` is read at each call: a test may replace the method (``patching.py``).
     function, name = target.function, _called(target)
     if target.kind.is_generator:
 
         @functools.wraps(function)
         def run_generator(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = _unpacked(name, args, kwargs)
-            items = _guarded(name, lambda: function(*args, **kwargs))
+            items = _guarded(name, lambda: target.function(*args, **kwargs))
             return _AsyncItems(items, name) if target.is_async else _Items(items, name)
 
         return run_generator
@@ -286,7 +287,7 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = _unpacked(name, args, kwargs)
             try:
-                result = await function(*args, **kwargs)
+                result = await target.function(*args, **kwargs)
             except BaseException as error:
                 failed = travelled(error, name)
             else:
@@ -302,7 +303,7 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         args, kwargs = _unpacked(name, args, kwargs)
-        return _returned(_guarded(name, lambda: function(*args, **kwargs)), name, batched)
+        return _returned(_guarded(name, lambda: target.function(*args, **kwargs)), name, batched)
 
     return run
 
@@ -545,8 +546,18 @@ def serializing_lifecycle(lifecycle: Lifecycle, name: str) -> Lifecycle:
             return _guarded(name, lambda: made.func(init, args, kwargs))
 
         construct = construct_copy
+    hooks = lifecycle.hooks
+
+    def hooks_now() -> tuple[tuple[Hook, ...], tuple[Hook, ...]]:
+        assert hooks is not None
+        enter, exit = hooks()
+        return tuple(_hook(hook) for hook in enter), exit
+
     return replace(
-        lifecycle, construct=construct, enter=tuple(_hook(hook) for hook in lifecycle.enter)
+        lifecycle,
+        construct=construct,
+        enter=tuple(_hook(hook) for hook in lifecycle.enter),
+        hooks=None if hooks is None else hooks_now,
     )
 
 
