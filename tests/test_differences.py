@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -776,6 +777,29 @@ def names_and_texts() -> None:
     assert (double.__name__, double.__doc__) == ("double", "Twice x.")
     assert str(inspect.signature(double)).startswith("(x: ")
     assert Doubler.__doc__ == "Doubles."
+
+
+@shows("patched-class")
+def patched_class() -> None:
+    app = modal.App()
+
+    @app.cls()
+    class Model:
+        @modal.enter()
+        def load(self) -> None:
+            self.weights = "real"
+
+        @modal.method()
+        def show(self) -> str:
+            return self.weights
+
+    def fake(self: Any) -> None:
+        self.weights = "fake"
+
+    with patch.object(Model, "load", fake), app.run():
+        assert Model().show.remote() == "fake"
+    with app.run():
+        assert Model().show.remote() == "real"
 
 
 @shows("async-enter-local")

@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..runtime.input import Kind, Target
 from ..runtime.real import Real
@@ -61,13 +61,18 @@ def replaced(value: Any, before: object) -> Any:
     Args:
         before: what the body of the class, or of a base, wrote for this name.
     """
-    if type(value) in (PartialFunction, Parameter):
+    if _is_decorated(value):
         return value
     if isinstance(before, Parameter):
         return Parameter(default=value, init=before.init)
     if isinstance(before, PartialFunction) and is_code(value, before):
-        return PartialFunction(as_method(value), before.marks)
+        marked: PartialFunction[Any, Any, Any] = PartialFunction(as_method(value), before.marks)
+        return marked
     return value
+
+
+def _is_decorated(value: object) -> bool:
+    return isinstance(value, (PartialFunction, Parameter))
 
 
 def is_code(value: object, before: PartialFunction[Any, Any, Any]) -> bool:
