@@ -12,7 +12,7 @@ Begin at `pytest_addoption`, then `_turn_on`, then `virtual_clock`.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -64,14 +64,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # Again, for a plugin that is named in `pytest_plugins`: pytest loads it too late to
     # call the hook above.
     _turn_on(config)
-
-
-def pytest_pycollect_makeitem(obj: object) -> list[pytest.Item] | None:
-    # A handle that is named test_... is no test.  Its ``__test__`` says so; without this hook,
-    # pytest warns about some handles that it cannot collect.
-    kind: Any = type(obj)
-    is_ours = kind.__module__.startswith("moorage.") and getattr(kind, "__test__", True) is False
-    return [] if is_ours else None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
