@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -1001,6 +1002,29 @@ def hidden_awaitables() -> None:
         assert loaded == [1]
         with pytest.raises(InvalidError, match="return await"):
             double.remote(1)
+
+
+@shows("patched-class")
+def patched_class() -> None:
+    app = modal.App()
+
+    @app.cls()
+    class Model:
+        @modal.enter()
+        def load(self) -> None:
+            self.weights = "real"
+
+        @modal.method()
+        def show(self) -> str:
+            return self.weights
+
+    def fake(self: Any) -> None:
+        self.weights = "fake"
+
+    with patch.object(Model, "load", fake), app.run():
+        assert Model().show.remote() == "fake"
+    with app.run():
+        assert Model().show.remote() == "real"
 
 
 @shows("async-enter-local")

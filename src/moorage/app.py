@@ -32,7 +32,7 @@ from .arguments import check_name
 from .cls import Cls
 from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from .declaring.declarations import Declarations
-from .declaring.marks import name_of, positional_arguments
+from .declaring.marks import name_of
 from .declaring.options import (
     NOTHING,
     FunctionOptions,
@@ -60,7 +60,12 @@ from .exception import (
     InvalidError,
     NotFoundError,
 )
-from .frames import hide_our_frames, warn
+from .frames import (
+    hide_our_frames,
+    hide_our_frames_of_decorator,
+    positional_arguments,
+    warn,
+)
 from .functions import Function
 from .partial_function import parameter
 from .retries import Retries
@@ -70,12 +75,13 @@ from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
 from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
 from .running.services import AppService
+from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
 from .server import Server
 from .web.servers import check_http_server, check_server_class, check_server_concurrency
-from .with_aio import FunctionWithAio, MethodWithAio, with_aio
+from .with_aio import MethodWithAio, Way, plain_function, with_aio
 
 if TYPE_CHECKING:
     from .cloud_bucket_mount import CloudBucketMount
@@ -235,10 +241,10 @@ class App:
 
     # -- registering ------------------------------------------------------------------
 
-    @hide_our_frames
+    @hide_our_frames_of_decorator("@app.function()")
     def function(
         self,
-        *args: Never,
+        *,
         image: Image | None = None,
         schedule: Schedule | None = None,
         env: Mapping[str, str | None] | None = None,
@@ -316,8 +322,6 @@ class App:
         Raises:
             InvalidError: if an argument is wrong, or the decorated object is not a function.
         """
-        if args:
-            raise positional_arguments("app.function", args, "@app.function()")
         shared: dict[str, Any] = {
             "min_containers": min_containers,
             "max_containers": max_containers,
@@ -426,11 +430,11 @@ class App:
         return decorate
 
     # With `dataclass_transform`, type checkers know the parameters of `C(k=1)`.
-    @hide_our_frames
+    @hide_our_frames_of_decorator("@app.cls()")
     @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     def cls(
         self,
-        *args: Never,
+        *,
         image: Image | None = None,
         env: Mapping[str, str | None] | None = None,
         secrets: Collection[Secret] | None = None,
@@ -476,8 +480,6 @@ class App:
             InvalidError: if an argument is wrong, or a method is decorated with
                 ``concurrent``, which belongs on the class.
         """
-        if args:
-            raise positional_arguments("app.cls", args, "@app.cls()")
         shared: dict[str, Any] = {
             "min_containers": min_containers,
             "max_containers": max_containers,
@@ -536,7 +538,7 @@ class App:
                 batching=declared.batching
             )
             mine.check_queue_timeout()
-            targets = list(declared.methods.values())
+            forking.know(declared)
 
             def make_service(
                 options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
@@ -546,7 +548,7 @@ class App:
                     shown,
                     identity,
                     options,
-                    targets,
+                    declared.targets,
                     lifecycle,
                     mounts_volumes=bool(volumes or network_file_systems or self._volumes),
                     declared=mine,
@@ -596,8 +598,8 @@ class App:
             self._runs.services[f"{cls.__name__}.*"] = service
             cls._plain_service = service
 
-    @hide_our_frames
-    def local_entrypoint(self, *args: Never, name: str | None = None) -> EntrypointDecorator:
+    @hide_our_frames_of_decorator("@app.local_entrypoint()")
+    def local_entrypoint(self, *, name: str | None = None) -> EntrypointDecorator:
         """Register the function that starts the program's work from the command line.
 
         Args:
@@ -606,8 +608,6 @@ class App:
         Raises:
             InvalidError: if the name is taken, or the decorated object is not a function.
         """
-        if args:
-            raise positional_arguments("app.local_entrypoint", args, "@app.local_entrypoint()")
         if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f'name must be a string, got {name!r}; write name="main"')
 
@@ -668,13 +668,17 @@ class App:
 
     # -- runs -----------------------------------------------------------------------
 
-    @property
-    def run(self) -> RunMethod[App]:
-        """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
+    if TYPE_CHECKING:
 
-        `RunMethod.__call__` describes the arguments.
-        """
-        return RunMethod(self._runs)
+        @property
+        def run(self) -> RunMethod[App]: ...
+    else:
+        run = Way(
+            RunMethod,
+            "Scope the app's containers: ``with app.run():`` or ``async with app.run():``.\n\n"
+            "`RunMethod.__call__` describes the arguments.",
+            lambda app: RunMethod(app._runs),
+        )
 
     async def _deploy_async(
         self,
@@ -750,7 +754,7 @@ class App:
         self._runs.stop()
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def lookup(
         name: str,
         *,

@@ -12,7 +12,7 @@ from typing import TypedDict
 from .account_types import BillingReportItem as BillingReportItem
 from .arguments import unimplemented
 from .client import Client
-from .with_aio import FunctionWithAio
+from .with_aio import plain_function
 
 _INSTEAD = "leave the report out, for what runs in this process is not billed"
 
@@ -28,7 +28,7 @@ class WorkspaceBillingReportItem(TypedDict):
     tags: dict[str, str]
 
 
-@FunctionWithAio
+@plain_function
 def workspace_billing_report(
     *,
     start: datetime,

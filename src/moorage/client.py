@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from .arguments import unimplemented
-from .with_aio import EitherContext, FunctionWithAio, MethodWithAio
+from .with_aio import EitherContext, MethodWithAio, plain_function
 
 _INSTEAD = "leave out client=..., for nothing in this process connects anywhere"
 
@@ -67,18 +67,18 @@ class Client:
         return EitherContext(lambda: Client(server_url, 0, None))
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def from_env() -> NoReturn:
         raise unimplemented("Client.from_env", _INSTEAD)
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def from_credentials(token_id: str, token_secret: str) -> Client:
         """Return a client that would connect with this token.  The token is not kept."""
         return Client("", 0, None)
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def verify(server_url: str, credentials: tuple[str, str]) -> NoReturn:
         raise unimplemented("Client.verify", _INSTEAD)
 

@@ -9,6 +9,7 @@ Begin at `Cls.__call__`, then `Obj`, then `Values`.
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import partial
@@ -22,6 +23,7 @@ from .declaring.marks import REQUIRED, Concurrency
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
+from .declaring.patching import MISSING, Patches
 from .declaring.targets import check_batched_class, make_target
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
@@ -41,7 +43,7 @@ from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
 from .serialize.constructor_arguments import check_constructor_arguments
 from .types import FunctionAutoscalerSettings
-from .with_aio import FunctionWithAio, MethodWithAio
+from .with_aio import Annotations, FunctionWithAio, MethodWithAio
 
 if TYPE_CHECKING:
     from .cloud_bucket_mount import CloudBucketMount
@@ -55,6 +57,30 @@ Takes the options, the lifecycle hooks, the shown name, and the identity: see `V
 """
 
 
+class _AnnotationsOfUsers(Annotations):
+    """The ``__annotations__`` of the user's class, on a handle."""
+
+    def __get__(self, instance: Cls | None, owner: type) -> Mapping[str, Any]:
+        if instance is None:
+            return self
+        declared: Declarations | None = instance.__dict__.get("_declared")
+        of_class: Mapping[str, Any] = getattr(
+            None if declared is None else declared.user_class, "__annotations__", {}
+        )
+        return of_class
+
+
+class _SignatureOfUsers:
+    """The ``__signature__`` of a handle: the parameters of the user's class."""
+
+    def __get__(self, instance: Cls | None, owner: type) -> inspect.Signature:
+        declared = None if instance is None else instance.__dict__.get("_declared")
+        if declared is None:
+            raise AttributeError("__signature__")
+        signature: inspect.Signature = declared.signature
+        return signature
+
+
 class Cls:
     """A class of an app: ``@app.cls()`` above a class makes it.
 
@@ -64,6 +90,7 @@ class Cls:
 
     _moorage_registered: Final = True
     _moorage_registered_by = "@app.cls()"
+    __test__: Final = False  # pytest does not collect a class that is named test_...
 
     # `_make` sets these three.  A class that is looked up by name does not have them: see
     # `_found`.
@@ -299,12 +326,16 @@ class Cls:
                 f"write {self.__dict__.get('__name__')}().{name}"
             )
         if name in self._declared.methods:
-            return Function._named(
+            unbound = Function._named(
                 f"{self.__name__}.{name}",
                 f"UnboundMethod({self.__name__}.{name})",
                 lambda: self._called_without_instance(name),
                 lambda *args, **kwargs: _refuse_unbound(self.__name__, name),
             )
+            unbound.__module__ = self.__module__
+            # What is in the class: see `_in_class`.
+            unbound.__dict__["_in_class"] = Real.getattr_static(self._declared.user_class, name)
+            return unbound
         if name.startswith("_moorage"):
             raise AttributeError(name)
         # Any other attribute comes from the user's class: isinstance() asks for ``__bases__``.
@@ -334,6 +365,48 @@ class Cls:
         )
         return method
 
+    # A test patches the class by its handle.  Type checkers refuse an assignment to the handle, as
+    # they do for the user's class.
+    if not TYPE_CHECKING:
+        __signature__ = _SignatureOfUsers()
+
+        def __setattr__(self, name, value):
+            if self._is_ours(name):
+                object.__setattr__(self, name, value)
+            else:
+                self._patches.set(name, _in_class(value), self._seen(name))
+                self._forget_defaults(name)
+
+        def __delattr__(self, name):
+            if self._is_ours(name):
+                object.__delattr__(self, name)
+            else:
+                self._patches.delete(name, self._seen(name))
+                self._forget_defaults(name)
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether an assignment to `name` is for the handle, and not for the user's class."""
+        if "_declared" in self.__dict__:
+            return name in _OF_HANDLE or (name in vars(Cls) and not name.startswith("__"))
+        if "_find" in self.__dict__ and name not in _OF_HANDLE:
+            raise AttributeError(
+                f"{self._shown} is looked up by name, so its attributes are not set here; "
+                f"write patch.object({self.__name__}, {name!r}, ...) on the class itself"
+            )
+        return True
+
+    @property
+    def _patches(self) -> Patches:
+        return self._declared.patches
+
+    def _seen(self, name: str) -> object:
+        return _in_class(getattr(self, name, MISSING))
+
+    def _forget_defaults(self, name: str) -> None:
+        """After a patch of a parameter, a handle without arguments has other values."""
+        if name in self._declared.parameters:
+            self.__dict__.pop("_plain_service", None)
+
     def _statistics(self) -> ClassStatistics | None:
         """Return the counts of all pools of the class in this run, with any parameter values.
 
@@ -346,6 +419,9 @@ class Cls:
 
     def __repr__(self) -> str:
         return self._shown
+
+
+Cls.__annotations__ = _AnnotationsOfUsers(vars(Cls).get("__annotations__", {}))
 
 
 class Values:
@@ -413,7 +489,7 @@ class Values:
                     self.args,
                     self.kwargs,
                 ),
-                *declared.lifecycle_hooks,
+                hooks=declared.hooks,
             ),
             f"{declared.name}({shown})" if shown else declared.name,
             identity,
@@ -453,7 +529,7 @@ class Values:
         mine = LocalInstance(
             cls.__name__,
             lambda: construction(cls._declared.init, args, kwargs),
-            lambda: cls._declared.lifecycle_hooks[0],
+            lambda: cls._declared.hooks()[0],
         )
         made: LocalInstance = self._made.setdefault("local", mine)
         if made is mine:
@@ -482,10 +558,11 @@ class Values:
         def local(*args: Any, **kwargs: Any) -> Any:
             if inside is not None:
                 return raw(self._alive(inside()), *args, **kwargs)
-            hooks = declared.lifecycle_hooks[0]
+            hooks = declared.hooks()[0]
+            raw_now = declared.raw_methods.get(name, raw)  # a test may have replaced it
             if target.kind is Kind.ASYNC and any(hook.is_async for hook in hooks):
-                return self._enter_and_call(raw, args, kwargs)
-            return raw(self.local_instance.entered(), *args, **kwargs)
+                return self._enter_and_call(raw_now, args, kwargs)
+            return raw_now(self.local_instance.entered(), *args, **kwargs)
 
         return self._function(target, local)
 
@@ -556,6 +633,8 @@ class Construction:
         self, init: Callable[..., object] | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         declared = self._cls._declared
+        declared.refresh()
+        init = declared.init  # a test may have replaced it
         values = declared.bind(args, kwargs, check_types=False)
         new: Callable[..., Any] = declared.user_class.__new__
         instance = new(declared.user_class)
@@ -686,6 +765,20 @@ class Obj:
         shown = [repr(value) for value in self._values.args]
         shown += [f"{name}={value!r}" for name, value in self._values.kwargs.items()]
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
+
+
+# The attributes that a handle has itself.
+_OF_HANDLE: Final = frozenset(
+    {"_declared", "_make_service", "_options", "_shown", "_find", "_app_name", "_plain_service"}
+    | {"__name__", "__qualname__", "__module__", "__doc__"}
+)
+
+
+def _in_class(value: object) -> object:
+    """Return what the class has, for a method that was read from its handle (``Model.run``)."""
+    if isinstance(value, Function):
+        return vars(value).get("_in_class", value)
+    return value
 
 
 # Names that users look for on a class or an instance, but that belong to a method, or to the

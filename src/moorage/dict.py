@@ -17,7 +17,7 @@ from .arguments import InvalidUseError, check_name
 from .client import Client
 from .object import Manager, Object
 from .types import DictInfo
-from .with_aio import ContextWithAio, IteratorMethodWithAio, MethodWithAio
+from .with_aio import IteratorMethodWithAio, MethodWithAio, plain_context
 
 _INSTEAD = "use a plain dict of the module, with a threading.Lock where functions update it"
 
@@ -79,7 +79,7 @@ class Dict(Object):
         return Dict._new(f"Dict.from_id({dict_id!r})")
 
     @staticmethod
-    @ContextWithAio
+    @plain_context
     def ephemeral(*, client: Client | None = None, environment_name: str | None = None) -> Dict:
         """Return a context manager with a dict without a name, for ``with`` or ``async with``."""
         return Dict._new("Dict.ephemeral()")

@@ -17,7 +17,7 @@ from .client import Client
 from .exception import InvalidError
 from .object import Object, Part
 from .types import EnvironmentBillingSummary
-from .with_aio import FunctionWithAio, MethodWithAio
+from .with_aio import MethodWithAio, plain_function
 
 _INSTEAD = "leave environments out, for there is one process and no account"
 
@@ -156,22 +156,22 @@ class EnvironmentBillingManager(Part):
         raise self._unimplemented("summary")
 
 
-@FunctionWithAio
+@plain_function
 def list_environments(client: Client | None = None) -> NoReturn:
     raise unimplemented("list_environments", _INSTEAD)
 
 
-@FunctionWithAio
+@plain_function
 def create_environment(name: str, client: Client | None = None) -> NoReturn:
     raise unimplemented("create_environment", _INSTEAD)
 
 
-@FunctionWithAio
+@plain_function
 def delete_environment(name: str, client: Client | None = None) -> NoReturn:
     raise unimplemented("delete_environment", _INSTEAD)
 
 
-@FunctionWithAio
+@plain_function
 def update_environment(
     current_name: str,
     *,

@@ -14,7 +14,6 @@ from typing import Any
 
 from . import partial_function
 from .arguments import meant, unimplemented
-from .declaring.marks import positional_arguments
 from .declaring.partial import Decorator
 from .exception import (
     DeprecationError,
@@ -24,12 +23,12 @@ from .exception import (
     NotInContainerError,
     UnimplementedError,
 )
-from .frames import hide_our_frames, warn
+from .frames import hide_our_frames, positional_arguments, warn
 from .running import deployments
 from .runtime.containers.container import Container
 from .runtime.context import current_input
 from .web.servers import http_server as http_server
-from .with_aio import FunctionWithAio, function_with_aio
+from .with_aio import function_with_aio, plain_function
 
 
 def _container(name: str, error: type[InvalidError] = NotInContainerError) -> Container:
@@ -126,7 +125,7 @@ def stop_app(name: str, *, environment_name: str | None = None, client: object =
     deployments.find(name).stop()
 
 
-@FunctionWithAio
+@plain_function
 def get_app_objects(
     app_name: str, *, environment_name: str | None = None, client: object = None
 ) -> dict[str, Any]:
@@ -171,31 +170,31 @@ def get_fabric_peers() -> list[int]:
     raise _about_the_cloud("get_fabric_peers")
 
 
-@FunctionWithAio
+@plain_function
 def list_deployed_apps(environment_name: str = "", client: object = None) -> list[Any]:
     """Raise `UnimplementedError`: there is no account."""
     raise _about_the_cloud("list_deployed_apps")
 
 
-@FunctionWithAio
+@plain_function
 def list_cluster_reservations(*, client: object = None) -> list[Any]:
     """Raise `UnimplementedError`: there is no account."""
     raise _about_the_cloud("list_cluster_reservations")
 
 
-@FunctionWithAio
+@plain_function
 def get_app_lifecycle(app_id: str, *, client: object = None) -> Any:
     """Raise `UnimplementedError`: there is no account."""
     raise _about_the_cloud("get_app_lifecycle")
 
 
-@FunctionWithAio
+@plain_function
 def image_delete(image_id: str, *, client: object = None) -> None:
     """Raise `UnimplementedError`: there are no images."""
     raise _about_the_cloud("image_delete")
 
 
-@FunctionWithAio
+@plain_function
 def flash_forward(
     port: int,
     process: object = None,
@@ -208,13 +207,13 @@ def flash_forward(
     raise _about_the_cloud("flash_forward")
 
 
-@FunctionWithAio
+@plain_function
 def flash_get_containers(app_name: str, cls_name: str) -> list[Any]:
     """Raise `UnimplementedError`: nothing is served."""
     raise _about_the_cloud("flash_get_containers")
 
 
-@FunctionWithAio
+@plain_function
 def server_forward() -> Any:
     """Raise `UnimplementedError`: ports of this process are not forwarded."""
     raise _about_the_cloud("server_forward")

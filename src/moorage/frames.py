@@ -14,7 +14,8 @@ import difflib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import CodeType
 from typing import Any, Final, TypeVar, cast
 
 from .advice import (
@@ -66,10 +67,20 @@ def hide_our_frames_as(name: str, unknown: str = "") -> Callable[[F], F]:
     return lambda function: _hide_our_frames(function, name, unknown)
 
 
-def _hide_our_frames(function: F, name: str, unknown: str) -> F:
+def hide_our_frames_of_decorator(example: str) -> Callable[[F], F]:
+    """Like `hide_our_frames`, for a decorator with arguments, all of which have names.
+
+    `example` is what to write instead of the decorator without its parentheses.
+    """
+    return lambda function: _hide_our_frames(function, shown_name(function), "", example)
+
+
+def _hide_our_frames(function: F, name: str, unknown: str, example: str = "") -> F:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
+            if example:
+                _refuse_positional(name, args, kwargs, example)
             return function(*args, **kwargs)
         except TypeError as error:
             if not is_about_arguments(error):
@@ -78,7 +89,46 @@ def _hide_our_frames(function: F, name: str, unknown: str) -> F:
         except Exception as error:
             raise without_our_frames(error)
 
+    code: CodeType | None = getattr(function, "__code__", None)
+    if code is not None and "old_names" in code.co_varnames:
+        # ``**old_names`` is there for the advice in an error.
+        shown = Real.signature(function)
+        parameters = [p for p in shown.parameters.values() if p.name != "old_names"]
+        vars(call)["__signature__"] = shown.replace(parameters=parameters)
     return cast(F, call)
+
+
+def _refuse_positional(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], example: str
+) -> None:
+    given = args[1:] if name.startswith("app.") else args  # without `self`
+    if given:
+        raise positional_arguments(name, given, example, kwargs)
+
+
+def positional_arguments(
+    name: str,
+    given: Sequence[object],
+    instead: str,
+    keywords: Mapping[str, object] | None = None,
+) -> InvalidArgumentsError:
+    """Return the error for a decorator that takes keywords only and was given `given`.
+
+    `instead` is what to write if a function was given, or values that are not recognized.
+    `keywords` are the values with a name.
+    """
+    got = given[0]
+    if callable(got):
+        shown = getattr(got, "__name__", got)
+        return InvalidArgumentsError(
+            f"{name} was written without its parentheses above {shown}; write {instead}"
+        )
+    named = {keyword: value for keyword, value in (keywords or {}).items() if value is not None}
+    if name in ("app.function", "app.cls", "concurrent"):
+        instead = for_positions(name, given, named, ("max_inputs", "target_inputs"), ())
+    elif name == "fastapi_endpoint":
+        instead = for_positions(name, given, {}, ("method",), ())
+    return InvalidArgumentsError(f"{name} takes keywords only, got {got!r}; write {instead}")
 
 
 def is_about_arguments(error: TypeError) -> bool:

@@ -9,6 +9,7 @@ Begin at `Function._make`, then `Function._submit`, then `Function._looked_up`.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import weakref
 from collections.abc import (
@@ -51,6 +52,7 @@ from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, chang
 from .declaring.parameters import checked_batching
 from .declaring.targets import check_batched
 from .exception import (
+    Error,
     ExecutionError,
     InvalidArgumentsError,
     InvalidError,
@@ -70,7 +72,7 @@ from .runtime.pools.statistics import PoolStatistics
 from .runtime.real import Real
 from .serialize.serializing import SerializingTarget, serialize_call, serializing_target
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats
-from .with_aio import MethodWithAio
+from .with_aio import OF_A_FUNCTION, MethodWithAio, Way, poses_as_function
 
 if TYPE_CHECKING:
     from .app import App
@@ -89,24 +91,18 @@ Y = TypeVar("Y")
 WINDOW: Final = 1000
 
 
-class Way:
-    """A descriptor for one way to call a function; makes the way at each access.
+class _Signature:
+    """The ``__signature__`` of a method: without ``self``.  Other functions have none."""
 
-    A way refers to its function.  If a function kept its ways, each ``Model().run`` would be a
-    reference cycle, and stay until a garbage collection.  So only a function that lives as long
-    as its app keeps its ways: see `Function._keep_ways`.
-    """
-
-    def __init__(self, kind: Callable[[Function[Any, Any, Any]], object], doc: str) -> None:
-        self._kind = kind
-        self.__doc__ = doc
-
-    # No `__set__`: then an attribute of the function comes before this descriptor, so that
-    # tests can replace a way (``monkeypatch.setattr(f, "remote", ...)``).
-    def __get__(self, function: Function[Any, Any, Any] | None, owner: type) -> object:
-        return self if function is None else self._kind(function)
+    def __get__(self, function: Function[Any, Any, Any] | None, owner: type) -> inspect.Signature:
+        target: Target | None = None if function is None else function.__dict__.get("_target")
+        if target is None or not target.is_method:
+            raise AttributeError("__signature__")  # inspect.signature() asks `__wrapped__`
+        signature = Real.signature(target.function)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
+@poses_as_function
 class Function(Generic[P, R_co, O_co]):
     """A function of an app: ``@app.function()`` above a ``def`` makes it.
 
@@ -115,13 +111,15 @@ class Function(Generic[P, R_co, O_co]):
     """
 
     __slots__ = {
-        "__dict__": "the attributes of a function: its name, module, docstring",
+        "__dict__": "the attributes of a function, and what users set",
         "__weakref__": "for finding the function by its id",
     }
 
     _moorage_registered: Final = True
+    __test__: Final = False  # pytest does not collect a function that is named test_...
 
     if TYPE_CHECKING:
+        __signature__: inspect.Signature
         remote: Remote[P, R_co]
         map: Map[R_co]
         starmap: Starmap[R_co]
@@ -136,6 +134,10 @@ class Function(Generic[P, R_co, O_co]):
         _local: Callable[..., Any] | None
         _web: Web | None
     else:
+        # A way refers to its function.  If a function kept its ways, each ``Model().run`` would
+        # be a reference cycle, and stay until a garbage collection.  So only a function that
+        # lives as long as its app keeps its ways: see `_keep_ways`.
+        __signature__ = _Signature()
         remote = Way(Remote, "``remote(...)`` runs one input in a container and waits for it.")
         map = Way(Map, "``map([...])`` runs many inputs and yields their results as they come.")
         starmap = Way(Starmap, "``starmap([(...), ...])`` is ``map`` over rows of arguments.")
@@ -146,6 +148,9 @@ class Function(Generic[P, R_co, O_co]):
         spawn_map = Way(SpawnMapAndForget, "``spawn_map([...])`` starts many inputs, no handle.")
         experimental_spawn_map = Way(
             SpawnMap, "``experimental_spawn_map([...])`` is ``spawn_map`` that returns a handle."
+        )
+        remote_gen = Way(
+            RemoteGen, "``remote_gen(...)`` runs a generator and yields its items as they come."
         )
         _experimental_spawn = Way(Spawn, "``_experimental_spawn(...)`` is ``spawn(...)``.")
 
@@ -179,13 +184,11 @@ class Function(Generic[P, R_co, O_co]):
         made._local = local
         made._web = web
         made._shown = shown or f"Function({target.name})"
-        # The attributes that help() and inspect.signature() read, as functools.wraps sets them.
-        function = target.function
-        made.__name__ = target.name
-        made.__qualname__ = getattr(function, "__qualname__", target.name)
+        made._name = target.name
+        # What help() and inspect.signature() read.  `poses_as_function` and `__getattr__` find
+        # the other attributes of a function.
+        made.__wrapped__ = function = target.function
         made.__module__ = getattr(function, "__module__", __name__)
-        made.__doc__ = getattr(function, "__doc__", None)
-        made.__wrapped__ = function
         if web is not None:
             for name in ("remote", "spawn", "_experimental_spawn"):
                 made.__dict__[name] = Refused(name, target, service)
@@ -201,7 +204,7 @@ class Function(Generic[P, R_co, O_co]):
     ) -> Function[Any, Any, Any]:
         """Make a function that `find` looks up at the first use."""
         made: Function[Any, Any, Any] = cls.__new__(cls)
-        made.__name__ = made.__qualname__ = name
+        made._name = name
         made._shown = shown
         made._find = find
         made._forgotten = 0
@@ -214,7 +217,7 @@ class Function(Generic[P, R_co, O_co]):
         Makes a reference cycle, so only for a function that lives as long as its app.
         """
         for name, way in vars(Function).items():
-            if isinstance(way, Way):
+            if type(way) is Way:
                 self.__dict__.setdefault(name, way.__get__(self, Function))
 
     # `_make` or `_named` sets these; they are declared here for type checkers and readers.
@@ -222,17 +225,18 @@ class Function(Generic[P, R_co, O_co]):
     _find: Callable[[], Function[Any, Any, Any]]  # set only by `_named`
     _forgotten: int  # changes whenever `_forget_found` drops what was found
     _app_name: str  # the deployed app in which the function is looked up
+    _name: str  # as messages show it: ``f``, or ``Model.method``
     __name__: str
     __qualname__: str
     __wrapped__: Callable[..., object]
     _serializing_target: SerializingTarget  # made when a run with ``serialize=True`` needs it
 
-    @property
-    def remote_gen(
-        self: Function[P, Iterable[Y] | AsyncIterable[Y], object],
-    ) -> RemoteGen[P, Y]:
-        """``remote_gen(...)`` runs a generator and yields its items as they come."""
-        return RemoteGen(self)
+    if TYPE_CHECKING:
+
+        @property
+        def remote_gen(
+            self: Function[P, Iterable[Y] | AsyncIterable[Y], object],
+        ) -> RemoteGen[P, Y]: ...
 
     def local(self, *args: P.args, **kwargs: P.kwargs) -> O_co:
         """Call the plain function here, in this thread, without a container.
@@ -273,7 +277,7 @@ class Function(Generic[P, R_co, O_co]):
         Raises:
             AttributeError: in strict mode, while the app does not run.
         """
-        if config.strict and self._run_is_missing:
+        if config.strict and self._service.open_run is None:
             raise AttributeError(f"{self._shown} has no object_id while its app does not run")
         return self._id
 
@@ -310,7 +314,7 @@ class Function(Generic[P, R_co, O_co]):
         if self._web is None:
             return None
         raise UnimplementedError(
-            f"{self.__name__} is a web endpoint, and nothing serves it yet; "
+            f"{self._name} is a web endpoint, and nothing serves it yet; "
             f"write {written(self._target)}.local() for what it returns"
         )
 
@@ -456,12 +460,12 @@ class Function(Generic[P, R_co, O_co]):
             def find() -> Function[Any, Any, Any]:
                 return self._find()._variant(what, change)
 
-            return self._looked_up(app_name, self.__name__, shown, find)
+            return self._looked_up(app_name, self._name, shown, find)
         target = self._target
         if target.is_method:
             raise InvalidError(
-                f"{self.__name__} is a method, whose class has the options; "
-                f"write {self.__name__.partition('.')[0]}.with_{what}(...)() for an instance"
+                f"{self._name} is a method, whose class has the options; "
+                f"write {self._name.partition('.')[0]}.with_{what}(...)() for an instance"
             )
         options = change(self._service.options)
         options.check_queue_timeout()
@@ -496,7 +500,7 @@ class Function(Generic[P, R_co, O_co]):
         """
         if "_find" not in self.__dict__ and self._target.is_method:
             raise InvalidError(
-                f"{self.__name__} is a method, which shares its pool; "
+                f"{self._name} is a method, which shares its pool; "
                 "write obj.update_autoscaler(...) on the instance"
             )
         return self.autoscaler.update(
@@ -596,7 +600,7 @@ class Function(Generic[P, R_co, O_co]):
     if not TYPE_CHECKING:  # hidden from type checkers, so that they refuse ``f(...)`` too
 
         def __call__(self, *args, **kwargs):
-            name = self.__name__
+            name = self._name
             # The name of a method has a dot.  A function that is looked up is not looked up here.
             if "." in name if "_find" in self.__dict__ else self._target.is_method:
                 owner, _, name = name.rpartition(".")
@@ -606,7 +610,7 @@ class Function(Generic[P, R_co, O_co]):
                 where = f"{name}.remote(...) to run it in a container, "
                 local = f"or {name}.local(...) to run it here"
             raise InvalidArgumentsError(
-                f"{self.__name__} belongs to an app and cannot be called directly: "
+                f"{self._name} belongs to an app and cannot be called directly: "
                 f"write {where}{local}"
             )
 
@@ -617,7 +621,13 @@ class Function(Generic[P, R_co, O_co]):
             if name in _FOUND and "_find" in self.__dict__:
                 while True:
                     seen = self._forgotten
-                    found = self._find()
+                    try:
+                        found = self._find()
+                    except Error as error:
+                        if name != "__wrapped__":
+                            raise
+                        # pytest, inspect and others ask for it, and take no other error.
+                        raise AttributeError(str(error)) from error
                     values = {attribute: getattr(found, attribute) for attribute in _FOUND}
                     self.__dict__.update(values)
                     if self._forgotten == seen:
@@ -628,6 +638,12 @@ class Function(Generic[P, R_co, O_co]):
                     #     3. this thread stores the old attributes, and nothing removes them.
                     # So this thread removes them itself, and looks up again.
                     self._forget_found()
+            if name == "__name__":
+                return self._name.rpartition(".")[2]
+            if name in OF_A_FUNCTION:
+                wrapped = getattr(self, "__wrapped__", None)
+                found = getattr(wrapped, name, None)
+                return self._name if found is None and name == "__qualname__" else found
             if name == "web_url" and not config.strict:
                 accept_old_spelling(f"{self._shown}.web_url", "write .get_web_url()")
                 return self.get_web_url()
@@ -697,10 +713,6 @@ class Function(Generic[P, R_co, O_co]):
                 return MapCall(target, pool, kwargs, window)
             run.drop(service.key, pool)
 
-    @property
-    def _run_is_missing(self) -> bool:
-        return self._service.open_run is None
-
     def _expect(self, way: str) -> None:
         """Raise `InvalidError` if the function cannot be called in this way.
 
@@ -709,7 +721,7 @@ class Function(Generic[P, R_co, O_co]):
         """
         if config.strict:
             self._service.current_run()  # first, as in Modal
-        name = self.__name__
+        name = self._name
         if self._target.is_generator and self._service.options.batching is not None:
             # ``is_generator=True`` on a function that returns a list.  Modal accepts the decorator.
             raise InvalidError(

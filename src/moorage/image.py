@@ -48,7 +48,7 @@ from .resources import MountPath, check_amount, check_gpu, check_mounts
 from .scheduler_placement import check_regions
 from .secret import Secret, check_secrets
 from .volume import Volume
-from .with_aio import FunctionWithAio, MethodWithAio
+from .with_aio import MethodWithAio, plain_function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -181,7 +181,7 @@ class Image(Object):
         return Image._named(name, environment_name)
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def from_id(image_id: str, client: Client | None = None) -> Image:
         """Name an image by Modal's id."""
         made = Image._new(f"Image.from_id({image_id!r})")

@@ -17,7 +17,7 @@ from .exception import DeprecationError
 from .frames import warn
 from .object import Object
 from .types import FileEntry
-from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
+from .with_aio import IteratorMethodWithAio, MethodWithAio, plain_context, plain_function
 
 _INSTEAD = "use the files of this machine, e.g. pathlib.Path(...)"
 
@@ -53,7 +53,7 @@ class NetworkFileSystem(Object):
         return NetworkFileSystem._new("NetworkFileSystem()", name)
 
     @staticmethod
-    @ContextWithAio
+    @plain_context
     def ephemeral(
         client: Client | None = None, environment_name: str | None = None
     ) -> NetworkFileSystem:
@@ -64,7 +64,7 @@ class NetworkFileSystem(Object):
         return NetworkFileSystem._new("NetworkFileSystem.ephemeral()")
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def create_deployed(
         deployment_name: str, client: Client | None = None, environment_name: str | None = None
     ) -> str:
@@ -72,7 +72,7 @@ class NetworkFileSystem(Object):
         raise unimplemented("NetworkFileSystem.create_deployed", _INSTEAD)
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def delete(
         name: str, client: Client | None = None, environment_name: str | None = None
     ) -> None:

@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 from .arguments import no_constructor, unimplemented
 from .client import Client
 from .exception import UnimplementedError
-from .with_aio import MethodWithAio
+from .with_aio import MethodWithAio, PosesAsFunction, Way
 
 O = TypeVar("O")  # noqa: E741 - the object
 
 
 class HydrateMethod:
-    """The method ``obj.hydrate()``, also as ``await obj.hydrate.aio()``."""
+    """For type checkers: the method ``obj.hydrate()``, also as ``await obj.hydrate.aio()``."""
 
     def __get__(self, instance: O, owner: type[O]) -> Hydrate[O]:
         return Hydrate(instance)
 
 
-class Hydrate(Generic[O]):
+class Hydrate(PosesAsFunction, Generic[O]):
     """Return the object itself.  Nothing is looked up, because the object is a placeholder."""
+
+    _way = "hydrate"
 
     def __init__(self, obj: O) -> None:
         self._obj = obj
@@ -96,7 +98,10 @@ class Object:
             f"{self!r} has no client, because nothing is looked up in this process"
         )
 
-    hydrate: HydrateMethod = HydrateMethod()
+    if TYPE_CHECKING:
+        hydrate: HydrateMethod = HydrateMethod()
+    else:
+        hydrate = Way(Hydrate, "``hydrate()`` returns the object itself: nothing is looked up.")
 
     @MethodWithAio
     def get_dashboard_url(self) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from .exception import InvalidError
 from .runtime.context import is_local
-from .with_aio import FunctionWithAio
+from .with_aio import plain_function
 
 
 @contextmanager
@@ -20,7 +20,8 @@ def enable_output() -> Generator[None, None, None]:
     yield
 
 
-def _interact() -> None:
+@plain_function
+def interact() -> None:
     """Do nothing: code in a container already has the terminal of this process.
 
     Raises:
@@ -31,6 +32,3 @@ def _interact() -> None:
             "interact works in code that a container runs, and none runs here; "
             "call it in a function of an app"
         )
-
-
-interact: FunctionWithAio[[], None] = FunctionWithAio(_interact)

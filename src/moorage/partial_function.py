@@ -11,15 +11,15 @@ Begin at `concurrent`, then `mark` in ``declaring/partial.py``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Never, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, overload
 
-from .declaring.marks import Concurrency, name_of, positional_arguments
+from .declaring.marks import Concurrency, name_of
 from .declaring.parameters import checked_batching
 from .declaring.parameters import parameter as parameter
 from .declaring.partial import BatchDecorator, Decorator, MethodDecorator, mark, refuse_class
 from .declaring.partial import PartialFunction as PartialFunction
 from .exception import InvalidError
-from .frames import hide_our_frames
+from .frames import hide_our_frames, hide_our_frames_of_decorator, positional_arguments
 from .runtime.real import Real
 from .web.decorators import asgi_app as asgi_app
 from .web.decorators import fastapi_endpoint as fastapi_endpoint
@@ -41,10 +41,8 @@ def concurrent(*, max_inputs: int) -> Decorator: ...
 def concurrent(*, max_inputs: int, target_inputs: int | None) -> Decorator: ...
 @overload
 def concurrent(*, target_inputs: int) -> Decorator: ...
-@hide_our_frames
-def concurrent(
-    *args: object, max_inputs: int | None = None, target_inputs: int | None = None
-) -> Decorator:
+@hide_our_frames_of_decorator("@moorage.concurrent(max_inputs=10)")
+def concurrent(*, max_inputs: int | None = None, target_inputs: int | None = None) -> Decorator:
     """Let one container run several inputs at once.
 
     ``async def`` functions run as tasks on the container's event loop; ``def`` functions run
@@ -64,14 +62,6 @@ def concurrent(
             arguments, if a number is not a whole number from 1 up, or if `target_inputs`
             exceeds `max_inputs`.
     """
-    if args:
-        raise positional_arguments(
-            "concurrent",
-            args,
-            "@moorage.concurrent(max_inputs=10)",
-            max_inputs=max_inputs,
-            target_inputs=target_inputs,
-        )
     marked = Concurrency(max_inputs, target_inputs).checked()
 
     @hide_our_frames
@@ -82,7 +72,7 @@ def concurrent(
 
 
 @hide_our_frames
-def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
+def batched(*, max_batch_size: int, wait_ms: int) -> BatchDecorator:
     """Run the inputs of several callers in one call of the function, as lists.
 
     Each parameter of the function receives a list with one element per input.  The function
@@ -99,10 +89,6 @@ def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
     Raises:
         InvalidError: if a number is out of its range, or the decorated object is a class.
     """
-    if args:
-        raise positional_arguments(
-            "batched", args, "@moorage.batched(max_batch_size=8, wait_ms=50)"
-        )
     batching = checked_batching(max_batch_size, wait_ms)
 
     @hide_our_frames
@@ -113,8 +99,8 @@ def batched(*args: Never, max_batch_size: int, wait_ms: int) -> BatchDecorator:
     return decorate
 
 
-@hide_our_frames
-def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
+@hide_our_frames_of_decorator("@moorage.method()")
+def method(*, is_generator: bool | None = None) -> MethodDecorator:
     """Make a method of an app's class callable with ``.remote()`` and the like.
 
     Args:
@@ -124,8 +110,6 @@ def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
     Raises:
         InvalidError: if the decorated object is a class, or a lifecycle hook.
     """
-    if args:
-        raise positional_arguments("method", args, "@moorage.method()")
 
     @hide_our_frames
     def decorate(obj: Any) -> Any:
@@ -135,8 +119,8 @@ def method(*args: Never, is_generator: bool | None = None) -> MethodDecorator:
     return decorate
 
 
-@hide_our_frames
-def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
+@hide_our_frames_of_decorator("@moorage.enter()")
+def enter(*, snap: bool = False) -> Callable[[F], F]:
     """Run the method once in each container, before the first input of the container.
 
     Methods with ``snap=True`` run before the other enter hooks, as in Modal.  No snapshot is
@@ -146,8 +130,6 @@ def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
     Raises:
         InvalidError: if the decorated object is a class, or a method for callers.
     """
-    if args:
-        raise positional_arguments("enter", args, "@moorage.enter()")
 
     @hide_our_frames
     def decorate(obj: Any) -> Any:
@@ -159,8 +141,8 @@ def enter(*args: Never, snap: bool = False) -> Callable[[F], F]:
     return decorate
 
 
-@hide_our_frames
-def exit(*args: Never) -> Callable[[F], F]:
+@hide_our_frames_of_decorator("@moorage.exit()")
+def exit() -> Callable[[F], F]:
     """Run the method once in each container, after the last input of the container.
 
     The exit hooks run only in a container whose enter hooks succeeded.
@@ -168,8 +150,6 @@ def exit(*args: Never) -> Callable[[F], F]:
     Raises:
         InvalidError: if the decorated object is a class, or a method for callers.
     """
-    if args:
-        raise positional_arguments("exit", args, "@moorage.exit()")
 
     @hide_our_frames
     def decorate(obj: Any) -> Any:
@@ -180,7 +160,7 @@ def exit(*args: Never) -> Callable[[F], F]:
 
 
 @hide_our_frames
-def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
+def clustered(*, size: int, rdma: bool = False) -> Decorator:
     """Mark a function or class for a cluster of machines in the cloud; without effect here.
 
     Args:
@@ -190,8 +170,6 @@ def clustered(*args: Never, size: int, rdma: bool = False) -> Decorator:
     Raises:
         InvalidError: if `size` is below 1.
     """
-    if args:
-        raise positional_arguments("clustered", args, "@moorage.clustered(size=2)")
     if size <= 0:
         raise InvalidError(f"the cluster size must be 1 or more, got {size!r}; write size=1")
 
@@ -212,15 +190,13 @@ if not TYPE_CHECKING:  # an old spelling: `modal.build`
         return lambda function: function
 
 
-@hide_our_frames
-def sessioned(*args: Never) -> Decorator:
+@hide_our_frames_of_decorator("@moorage.sessioned()")
+def sessioned() -> Decorator:
     """Mark the class of a ``Server``, as Modal does.  moorage has no servers yet.
 
     Raises:
         InvalidError: on anything but a class.  A class is marked, without effect.
     """
-    if args:
-        raise positional_arguments("sessioned", args, "@moorage.sessioned()")
 
     @hide_our_frames
     def decorate(obj: Any) -> Any:

@@ -18,7 +18,7 @@ from .client import Client
 from .exception import InvalidError
 from .object import Manager, Object
 from .types import QueueInfo
-from .with_aio import ContextWithAio, IteratorMethodWithAio, MethodWithAio
+from .with_aio import IteratorMethodWithAio, MethodWithAio, plain_context
 
 _INSTEAD = "use queue.Queue of the standard library, or asyncio.Queue within one function"
 
@@ -97,7 +97,7 @@ class Queue(Object):
         return Queue._new(f"Queue.from_id({queue_id!r})")
 
     @staticmethod
-    @ContextWithAio
+    @plain_context
     def ephemeral(client: Client | None = None, environment_name: str | None = None) -> Queue:
         """Return a context manager with a queue without a name, for ``with`` or ``async with``."""
         return Queue._new("Queue.ephemeral()")

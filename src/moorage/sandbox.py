@@ -32,7 +32,7 @@ from .stream_type import StreamType
 from .tunnel import Tunnel
 from .types import SandboxConnectCredentials
 from .volume import Volume
-from .with_aio import FunctionWithAio, IterationWithAio, MethodWithAio
+from .with_aio import MethodWithAio, plain_function, plain_iteration
 
 _INSTEAD: Final = "use subprocess.run([...]), which runs a command on this machine"
 _ROOM: Final = 65536  # bytes that Linux accepts as arguments of a command
@@ -99,7 +99,7 @@ class SandboxSnapshot(Object):
     _instead = _INSTEAD
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def from_id(sandbox_snapshot_id: str, client: Client | None = None) -> SandboxSnapshot:
         """Name a snapshot by Modal's id."""
         return SandboxSnapshot._new("SandboxSnapshot()")
@@ -167,7 +167,7 @@ class Sandbox(Runs):
     _made_by = 'Sandbox.create("command", app=app)'
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def create(
         *args: str,
         app: object = None,
@@ -232,7 +232,7 @@ class Sandbox(Runs):
         raise unimplemented("Sandbox.create", _INSTEAD)
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def from_name(
         app_name: str,
         name: str,
@@ -244,12 +244,12 @@ class Sandbox(Runs):
         raise unimplemented("Sandbox.from_name", _INSTEAD)
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def from_id(sandbox_id: str, client: Client | None = None) -> Sandbox:
         raise unimplemented("Sandbox.from_id", _INSTEAD)
 
     @staticmethod
-    @IterationWithAio
+    @plain_iteration
     def list(
         *,
         app_id: str | None = None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .arguments import unimplemented
 from .client import Client
 from .exception import DeprecationError, InvalidError
-from .with_aio import ContextWithAio
+from .with_aio import plain_context
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Tunnel:
         return self.unencrypted_host, self.unencrypted_port
 
 
-@ContextWithAio
+@plain_context
 def forward(
     port: int, *, unencrypted: bool = False, h2_enabled: bool = False, client: Client | None = None
 ) -> Tunnel:

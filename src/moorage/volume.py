@@ -23,7 +23,13 @@ from .types import FileEntry as FileEntry
 from .types import FileEntryType as FileEntryType
 from .types import VolumeCreateOptions as VolumeCreateOptions
 from .types import VolumeInfo
-from .with_aio import ContextWithAio, FunctionWithAio, IteratorMethodWithAio, MethodWithAio
+from .with_aio import (
+    ContextWithAio,
+    IteratorMethodWithAio,
+    MethodWithAio,
+    plain_context,
+    plain_function,
+)
 
 _INSTEAD = "use the files of this machine, e.g. pathlib.Path(...)"
 _EXAMPLE = 'Volume.from_name("my-volume", create_if_missing=True)'
@@ -123,7 +129,7 @@ class Volume(Object):
         return Volume._new(f"Volume.from_id({volume_id!r})")
 
     @staticmethod
-    @ContextWithAio
+    @plain_context
     def ephemeral(
         client: Client | None = None,
         environment_name: str | None = None,
@@ -216,7 +222,7 @@ class Volume(Object):
         return ContextWithAio(enter)
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def rename(
         old_name: str,
         new_name: str,

@@ -5,14 +5,32 @@ waits, its async form runs the same body; otherwise the function has a separate 
 function.  The often used ways to call a function have their own classes in ``calling/ways.py``
 and ``calling/function_call.py``.
 
-Begin at `FunctionWithAio`, then `MethodWithAio`, then `with_aio`.
+Looked up on a class (``Dict.put``), and in a module, such a function is a plain function that has
+an attribute ``aio``: ``help``, ``inspect`` and ``create_autospec`` know what to do with it.  Looked
+up on an instance (``d.put``) it is a `FunctionWithAio`, which `PosesAsFunction` gives the
+attributes of a function.
+
+Begin at `PosesAsFunction`, then `FunctionWithAio`, then `MethodWithAio`, then `with_aio`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from types import FunctionType, TracebackType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Final,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from .exception import DeprecationError, Error
 from .frames import is_about_arguments, shown_name, without_our_frames, wrong_arguments
@@ -25,7 +43,102 @@ R_co = TypeVar("R_co", covariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 
-class FunctionWithAio(Generic[P, R_co]):
+class Annotations(dict[str, Any]):
+    """The ``__annotations__`` of a class whose instances pose as functions.
+
+    The class has its own annotations, and an instance those of its function.  A dict, because
+    `typing.get_type_hints` reads those of a class from the class's ``__dict__``.
+    """
+
+    def __get__(self, instance: Any, owner: type) -> Mapping[str, Any]:
+        if instance is None:
+            return self
+        wrapped = getattr(instance, "__wrapped__", None)
+        found: Mapping[str, Any] = getattr(wrapped, "__annotations__", {})
+        return found
+
+
+class _Doc:
+    """The ``__doc__`` of such a class, and the ``__doc__`` of an instance's function."""
+
+    def __init__(self, of_class: str | None) -> None:
+        self._of_class = of_class
+
+    def __get__(self, instance: Any, owner: type) -> str | None:
+        if instance is None:
+            return self._of_class
+        wrapped = getattr(instance, "__wrapped__", None)
+        return None if wrapped is None else wrapped.__doc__
+
+
+C = TypeVar("C", bound=type)
+
+
+def poses_as_function(cls: C) -> C:
+    """Give the instances of `cls` the annotations and the docstring of their ``__wrapped__``.
+
+    Read when asked for: making an instance costs nothing more.
+    """
+    cls.__annotations__ = Annotations(vars(cls).get("__annotations__", {}))
+    cls.__doc__ = cast("str", _Doc(cls.__doc__))  # a descriptor, which Python asks
+    return cls
+
+
+# The attributes of a function that an instance has, and its class does not have.
+OF_A_FUNCTION: Final = frozenset(
+    {"__name__", "__qualname__", "__annotations__", "__defaults__", "__kwdefaults__"}
+    | {"__type_params__"}
+)
+
+
+class PosesAsFunction:
+    """What is called like a method, has an ``aio``, and has the attributes of a function."""
+
+    __slots__ = ()
+    __test__: Final = False  # pytest does not collect one that is named test_...
+
+    _way: ClassVar[str] = ""  # the name of the method, if the class of the way is not its owner
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        poses_as_function(cls)
+
+    def _way_of(self) -> str:
+        """Return the ``__qualname__`` of a way."""
+        return self._way
+
+    def _called(self) -> Callable[..., Any]:
+        """Return the function whose attributes this object has."""
+        call: Callable[..., Any] = cast("Any", self).__call__
+        return call
+
+    if not TYPE_CHECKING:  # hidden, so that type checkers refuse unknown attributes
+
+        def __getattr__(self, name):
+            if name == "__wrapped__":  # inspect.signature() reads it
+                return self._called()
+            if self._way and name in ("__name__", "__qualname__"):
+                return self._way if name == "__name__" else self._way_of()
+            if name in OF_A_FUNCTION:
+                return getattr(self._called(), name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def refuse_patch(qualname: str, name: str) -> NoReturn:
+    """Refuse to set an attribute of what an instance makes at each access.
+
+    Args:
+        qualname: the method, as ``Dict.put``.
+        name: the attribute.
+    """
+    owner, _, method = qualname.rpartition(".")
+    raise AttributeError(
+        f"{method}.{name} of an instance is made at each access, so setting it has no effect; "
+        f"write patch.object({owner}, {method!r}, ...), which replaces {method} and its .aio"
+    )
+
+
+class FunctionWithAio(PosesAsFunction, Generic[P, R_co]):
     """A function for which ``f(...)`` and ``await f.aio(...)`` do the same."""
 
     def __init__(
@@ -33,11 +146,22 @@ class FunctionWithAio(Generic[P, R_co]):
         function: Callable[P, R_co],
         aio: Callable[P, Coroutine[Any, Any, R_co]] | None = None,
     ) -> None:
-        self._function = function
-        self._aio = aio
-        self.__name__: str = getattr(function, "__name__", "")
-        self.__doc__: str | None = function.__doc__
-        self.__wrapped__: Callable[P, R_co] = function  # inspect.signature() reads it
+        self.__dict__["_function"] = function
+        self.__dict__["_aio"] = aio
+
+    if TYPE_CHECKING:
+        _function: Callable[P, R_co]
+        _aio: Callable[P, Coroutine[Any, Any, R_co]] | None
+        __name__: str
+        __qualname__: str
+        __wrapped__: Callable[P, R_co]
+    else:
+
+        def __setattr__(self, name, value):
+            refuse_patch(self.__qualname__, name)
+
+    def _called(self) -> Callable[P, R_co]:
+        return self._function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         try:
@@ -60,14 +184,14 @@ class FunctionWithAio(Generic[P, R_co]):
             raise without_our_frames(error)
 
 
-class IterationWithAio(Generic[P, T_co]):
+class IterationWithAio(PosesAsFunction, Generic[P, T_co]):
     """A function for which ``for x in f(...)`` and ``async for x in f.aio(...)`` do the same."""
 
     def __init__(self, function: Callable[P, Iterator[T_co]]) -> None:
         self._function = function
-        self.__name__: str = getattr(function, "__name__", "")
-        self.__doc__: str | None = function.__doc__
-        self.__wrapped__: Callable[P, Iterator[T_co]] = function
+
+    def _called(self) -> Callable[P, Iterator[T_co]]:
+        return self._function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[T_co]:
         return self._function(*args, **kwargs)
@@ -77,7 +201,7 @@ class IterationWithAio(Generic[P, T_co]):
             yield each
 
 
-class ContextWithAio(Generic[P, T]):
+class ContextWithAio(PosesAsFunction, Generic[P, T]):
     """A function for which ``with f(...)`` and ``async with f(...)`` do the same.
 
     ``f.aio(...)`` is ``f(...)``.
@@ -85,9 +209,9 @@ class ContextWithAio(Generic[P, T]):
 
     def __init__(self, function: Callable[P, T]) -> None:
         self._function = function
-        self.__name__: str = getattr(function, "__name__", "")
-        self.__doc__: str | None = function.__doc__
-        self.__wrapped__: Callable[P, T] = function
+
+    def _called(self) -> Callable[P, T]:
+        return self._function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
         # Raises a TypeError for wrong arguments here, not at a `with` that may come later.
@@ -96,6 +220,61 @@ class ContextWithAio(Generic[P, T]):
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
         return self(*args, **kwargs)
+
+
+def _plain(posed: Any, function: Callable[..., Any], aio: Callable[..., Any] | None = None) -> Any:
+    """Return `posed` as a plain function, with the name and the signature of `function`.
+
+    Args:
+        aio: the function whose name and signature ``.aio`` has; `function` if None.
+    """
+    call_aio: Any
+    if Real.iscoroutinefunction(posed.aio):
+
+        @functools.wraps(aio or function)
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await posed.aio(*args, **kwargs)
+            except Exception as error:
+                raise without_our_frames(error)
+
+        call_aio = call_async
+    else:
+
+        @functools.wraps(aio or function)
+        def call_other(*args: Any, **kwargs: Any) -> Any:
+            return posed.aio(*args, **kwargs)
+
+        call_aio = call_other
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return posed(*args, **kwargs)
+        except Exception as error:
+            raise without_our_frames(error)
+
+    made: Any = call
+    made.aio = call_aio
+    return made
+
+
+def plain_function(function: Callable[P, R_co]) -> FunctionWithAio[P, R_co]:
+    """Decorate a function, or a method below ``@staticmethod``, in which nothing waits."""
+    made: FunctionWithAio[P, R_co] = _plain(FunctionWithAio(function), function)
+    return made
+
+
+def plain_iteration(function: Callable[P, Iterator[T_co]]) -> IterationWithAio[P, T_co]:
+    """As `plain_function`, for a function that yields."""
+    made: IterationWithAio[P, T_co] = _plain(IterationWithAio(function), function)
+    return made
+
+
+def plain_context(function: Callable[P, T]) -> ContextWithAio[P, T]:
+    """As `plain_function`, for a function whose result is entered with ``with``."""
+    made: ContextWithAio[P, T] = _plain(ContextWithAio(function), function)
+    return made
 
 
 class EitherContext(Generic[T]):
@@ -125,7 +304,38 @@ class EitherContext(Generic[T]):
     ) -> None: ...
 
 
-class MethodWithAio(Generic[S, P, R_co]):
+class _InAClass:
+    """A descriptor that a class has for a method with ``aio``.
+
+    `isinstance` and `inspect.isfunction` take it for a function.  So `unittest.mock` knows that
+    the method has a ``self``, which a caller does not give: it looks in the ``__dict__`` of the
+    class.
+    """
+
+    _posed: Any  # what `_plain` makes a plain function of
+    __wrapped__: Callable[..., Any]
+
+    @property
+    def plain(self) -> Any:
+        """The plain function that the class has: always the same."""
+        made: Any = self.__dict__.get("_plain")
+        if made is None:
+            made = self.__dict__.setdefault("_plain", _plain(self._posed, self.__wrapped__))
+        return made
+
+    if not TYPE_CHECKING:
+        __class__ = property(lambda self: FunctionType)
+
+        def __call__(self, *args, **kwargs):  # inspect.signature() wants it to be callable
+            return self.plain(*args, **kwargs)
+
+        def __getattr__(self, name):
+            if name in ("_posed", "__wrapped__"):
+                raise AttributeError(name)
+            return getattr(self.plain, name)
+
+
+class MethodWithAio(_InAClass, Generic[S, P, R_co]):
     """A method that becomes a `FunctionWithAio` when it is read from an instance."""
 
     def __init__(
@@ -135,6 +345,7 @@ class MethodWithAio(Generic[S, P, R_co]):
     ) -> None:
         self._function = function
         self._aio = aio
+        self._posed = FunctionWithAio(function, aio)
         self.__doc__: str | None = function.__doc__
         self.__wrapped__: Callable[Concatenate[S, P], R_co] = function
 
@@ -148,18 +359,34 @@ class MethodWithAio(Generic[S, P, R_co]):
         self, instance: S | None, owner: type[S]
     ) -> FunctionWithAio[P, R_co] | FunctionWithAio[Concatenate[S, P], R_co]:
         if instance is None:
-            return FunctionWithAio(self._function, self._aio)
+            plain: FunctionWithAio[Concatenate[S, P], R_co] = self.plain
+            return plain
         function = _bound(self._function, instance, owner)
         if self._aio is None:
             return FunctionWithAio(function)
         return FunctionWithAio(function, _bound(self._aio, instance, owner))
 
 
+def plain_method(bound: T, qualname: str) -> T:
+    """Return an object with ``__call__`` and ``aio`` as a plain function, for a static method."""
+    posed: Any = bound
+    made: Any = _plain(posed, posed.__call__, posed.aio)
+    made.__name__, made.__qualname__ = qualname.rpartition(".")[2], qualname
+    made.aio.__qualname__ = f"{qualname}.aio"
+    same: T = made
+    return same
+
+
 def function_with_aio(
     aio: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[[Callable[P, T]], FunctionWithAio[P, T]]:
     """Decorate a function that waits; `aio` is its form for an event loop."""
-    return lambda function: FunctionWithAio(function, aio)
+
+    def decorate(function: Callable[P, T]) -> FunctionWithAio[P, T]:
+        made: FunctionWithAio[P, T] = _plain(FunctionWithAio(function, aio), function)
+        return made
+
+    return decorate
 
 
 def with_aio(
@@ -169,11 +396,12 @@ def with_aio(
     return lambda function: MethodWithAio(function, aio)
 
 
-class IteratorMethodWithAio(Generic[S, P, T_co]):
+class IteratorMethodWithAio(_InAClass, Generic[S, P, T_co]):
     """A method that becomes an `IterationWithAio` when it is read from an instance."""
 
     def __init__(self, function: Callable[Concatenate[S, P], Iterator[T_co]]) -> None:
         self._function = function
+        self._posed = IterationWithAio(function)
         self.__doc__: str | None = function.__doc__
         self.__wrapped__: Callable[Concatenate[S, P], Iterator[T_co]] = function
 
@@ -187,8 +415,62 @@ class IteratorMethodWithAio(Generic[S, P, T_co]):
         self, instance: S | None, owner: type[S]
     ) -> IterationWithAio[P, T_co] | IterationWithAio[Concatenate[S, P], T_co]:
         if instance is None:
-            return IterationWithAio(self._function)
+            plain: IterationWithAio[Concatenate[S, P], T_co] = self.plain
+            return plain
         return IterationWithAio(_bound(self._function, instance, owner))
+
+
+class Way(_InAClass):
+    """A descriptor for a method whose class is `kind`, with ``__call__`` and ``aio``.
+
+    `kind` takes the instance.  A way refers to its instance; so if an instance kept its ways,
+    each would be a reference cycle.  No ``__set__``: then an attribute of the instance comes
+    before this descriptor, so that tests can replace a way.
+    """
+
+    def __init__(
+        self, kind: Callable[[Any], Any], doc: str, make: Callable[[Any], Any] | None = None
+    ) -> None:
+        self._kind = kind
+        self._make = make or kind  # makes the way of an instance
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        kind: Any = self._kind
+
+        def way(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return getattr(instance, name)(*args, **kwargs)
+            except Exception as error:
+                raise without_our_frames(error)
+
+        def aio(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return getattr(instance, name).aio(*args, **kwargs)
+
+        async def aio_of_coroutine(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return await getattr(instance, name).aio(*args, **kwargs)
+            except Exception as error:
+                raise without_our_frames(error)
+
+        made: Any = functools.wraps(kind.__call__)(way)
+        is_async = Real.iscoroutinefunction(kind.aio)
+        made.aio = functools.wraps(kind.aio)(aio_of_coroutine if is_async else aio)
+        made.__name__, made.__qualname__ = name, f"{owner.__qualname__}.{name}"
+        made.__module__, made.__doc__ = owner.__module__, self.__doc__
+        made.aio.__qualname__ = f"{made.__qualname__}.aio"
+        self.__dict__["_plain"] = made
+        self.__wrapped__ = kind.__call__
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self.plain if instance is None else self._make(instance)
+
+
+def add_way(owner: type, name: str, kind: Callable[[Any], Any], doc: str) -> None:
+    """Add a `Way` to a class that is already made."""
+    way = Way(kind, doc)
+    setattr(owner, name, way)
+    way.__set_name__(owner, name)
 
 
 def _bound(function: Callable[Concatenate[S, P], T], instance: S, owner: type[S]) -> Callable[P, T]:

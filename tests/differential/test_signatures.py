@@ -100,3 +100,20 @@ def test_every_error_is_there():
 
 def test_everything_that_star_imports_is_there():
     assert set(RECORDED["all"]) <= set(moorage.__all__)
+
+
+DECORATORS = ["batched", "concurrent", "method", "enter", "exit", "asgi_app", "wsgi_app"]
+DECORATORS += ["web_server", "fastapi_endpoint", "parameter", "App.function", "App.cls"]
+DECORATORS += ["App.local_entrypoint"]
+
+
+@pytest.mark.parametrize("path", DECORATORS)
+def test_decorators_have_modals_parameters_and_none_that_is_there_for_a_message(path):
+    shown = [p for p in inspect.signature(ours(path)).parameters.values() if p.name != "self"]
+    modals = {name: kind for name, kind, _ in RECORDED["signatures"][path]}
+    names = [p.name for p in shown if p.name in modals]
+    assert names == [name for name in modals if name in names]  # in the same order
+    for p in shown:
+        if p.name not in modals:  # ours: by name, and never needed
+            assert p.kind is p.KEYWORD_ONLY
+            assert p.default is not p.empty

@@ -43,7 +43,14 @@ from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import park_for, wait_for
 from ..runtime.waiting.unread import Unread, Watch
 from ..runtime.waiting.waits import blockers_of, open_streams
-from ..with_aio import FunctionWithAio, MethodWithAio
+from ..with_aio import (
+    MethodWithAio,
+    PosesAsFunction,
+    add_way,
+    plain_function,
+    plain_method,
+    refuse_patch,
+)
 from .registry import Record, registry
 from .waited import clean_up_soon, warn_if_loop_runs, written
 
@@ -52,7 +59,7 @@ T = TypeVar("T")
 Wake = Callable[[], object]
 
 
-class Gather:
+class Gather(PosesAsFunction):
     """``FunctionCall.gather``: wait for several calls together."""
 
     __slots__ = ()
@@ -357,7 +364,7 @@ class FunctionCall(Generic[R_co]):
     _unknown: str | None = None
 
     @staticmethod
-    @FunctionWithAio
+    @plain_function
     def from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
         """Return the call with this id, if it was spawned in this process.
 
@@ -377,7 +384,10 @@ class FunctionCall(Generic[R_co]):
         call = registry.find(function_call_id)
         return FunctionCall._make_unknown(function_call_id) if call is None else call
 
-    gather: ClassVar[Gather] = Gather()
+    if TYPE_CHECKING:
+        gather: ClassVar[Gather]
+    else:
+        gather = staticmethod(plain_method(Gather(), "FunctionCall.gather"))
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise InvalidError(
@@ -567,15 +577,13 @@ class FunctionCall(Generic[R_co]):
                     child._drop_context(_EndedCall())
         let_go(gone)
 
-    @property
-    def get(self) -> Get[R_co]:
-        """``get(timeout=None)`` waits for the result; ``await get.aio(timeout=None)`` likewise."""
-        return Get(self)
+    if TYPE_CHECKING:
 
-    @property
-    def iter(self) -> Iter[R_co]:
-        """``iter()`` yields the results of all inputs, in order; ``iter.aio()`` likewise."""
-        return Iter(self)
+        @property
+        def get(self) -> Get[R_co]: ...
+        @property
+        def iter(self) -> Iter[R_co]: ...
+    # `add_way` adds them below, where `Get` and `Iter` are defined.
 
     @MethodWithAio
     def num_inputs(self) -> int:
@@ -759,13 +767,24 @@ for _kind in (_ManyInputs, _UnknownCall):
     _kind.__name__ = _kind.__qualname__ = FunctionCall.__name__
 
 
-class Get(Generic[R_co]):
+class Get(PosesAsFunction, Generic[R_co]):
     """``FunctionCall.get``: wait for the result of one input."""
 
     __slots__ = ("_call",)
+    _way = "get"
 
     def __init__(self, call: FunctionCall[R_co]) -> None:
-        self._call = call
+        _set_call_of_get(self, call)  # as ``self._call = call``, past `__setattr__`
+
+    if TYPE_CHECKING:
+        _call: FunctionCall[R_co]
+    else:  # hidden, so that type checkers refuse to set attributes
+
+        def __setattr__(self, name, value):
+            refuse_patch("FunctionCall.get", name)
+
+    def _way_of(self) -> str:
+        return "FunctionCall.get"
 
     def __call__(self, timeout: float | None = None, *, index: int = 0) -> R_co:
         """Wait for the result and return it.
@@ -843,13 +862,27 @@ class Get(Generic[R_co]):
             del outcome, input, call, self
 
 
-class Iter(Generic[R_co]):
+_set_call_of_get: Final[Callable[[Get[Any], FunctionCall[Any]], None]] = vars(Get)["_call"].__set__
+
+
+class Iter(PosesAsFunction, Generic[R_co]):
     """``FunctionCall.iter``: the results of all inputs, in order."""
 
     __slots__ = ("_call",)
+    _way = "iter"
 
     def __init__(self, call: FunctionCall[R_co]) -> None:
-        self._call = call
+        _set_call_of_iter(self, call)  # as ``self._call = call``, past `__setattr__`
+
+    if TYPE_CHECKING:
+        _call: FunctionCall[R_co]
+    else:  # hidden, so that type checkers refuse to set attributes
+
+        def __setattr__(self, name, value):
+            refuse_patch("FunctionCall.iter", name)
+
+    def _way_of(self) -> str:
+        return "FunctionCall.iter"
 
     def __call__(self, *, start: int = 0, end: int | None = None) -> Iterator[R_co]:
         """Yield the results of the inputs `start` to `end`, without `end`; wait for each.
@@ -877,6 +910,24 @@ class Iter(Generic[R_co]):
                 yield await call.get.aio(index=index)
         except Exception as error:
             raise without_our_frames(error)
+
+
+_set_call_of_iter: Final[Callable[[Iter[Any], FunctionCall[Any]], None]] = vars(Iter)[
+    "_call"
+].__set__
+
+add_way(
+    FunctionCall,
+    "get",
+    Get,
+    "``get(timeout=None)`` waits for the result; ``await get.aio(timeout=None)`` likewise.",
+)
+add_way(
+    FunctionCall,
+    "iter",
+    Iter,
+    "``iter()`` yields the results of all inputs, in order; ``iter.aio()`` likewise.",
+)
 
 
 def _indices(call: FunctionCall[object], start: int, end: int | None) -> range:

@@ -140,6 +140,9 @@ class StreamReader(Generic[Y_co]):
 
     The input is submitted at the first step.  Closing or dropping the reader cancels the
     input: the user's generator is closed, and the slot is released when its code has ended.
+
+    The reader has all methods of a generator and of an async generator, so it is an instance of
+    `collections.abc.Generator` and of `collections.abc.AsyncGenerator`.
     """
 
     def __init__(self, submit: Submit, call: StreamCall, input: Input) -> None:
@@ -169,6 +172,22 @@ class StreamReader(Generic[Y_co]):
         except Exception as error:
             del self  # else a cycle: self -> the error -> its traceback -> this frame
             raise without_our_frames(error)
+
+    def send(self, value: object) -> Y_co:
+        """Return the next item, as ``next(...)``: `value` does not reach the user's generator."""
+        return self.__next__()
+
+    def throw(self, *error: Any) -> Y_co:
+        """Raise `error` where the reader stands: the input is cancelled, and the reading ends."""
+        return self._steps.throw(*error)
+
+    async def asend(self, value: object) -> Y_co:
+        """As `send`, for ``async for``."""
+        return await self.__anext__()
+
+    async def athrow(self, *error: Any) -> Y_co:
+        """As `throw`, for ``async for``."""
+        return await self._async_steps.athrow(*error)
 
     def close(self) -> None:
         """Cancel the input, which closes the user's generator.

@@ -4,9 +4,10 @@ Owns what each way does on the caller's side.  `Function` (``functions.py``) has
 for each way, and submits the inputs to the pool.  A way is a class, because users both call it
 (``f.remote(...)``) and use its ``.aio`` (``await f.remote.aio(...)``).
 
-Begin at `Remote`, then `Spawn`, then `Map`.  To add a way: a class here, an attribute in
-``functions.py``, and its name in `PartialFunction.__getattr__`.  A *strike* is an exception
-that is raised asynchronously in the thread of another input: see ``runtime/guards/cells.py``.
+Begin at `WayOfFunction`, then `Remote`, then `Spawn`, then `Map`.  To add a way: a class here,
+an attribute in ``functions.py``, and its name in `PartialFunction.__getattr__`.  A *strike* is an
+exception that is raised asynchronously in the thread of another input: see
+``runtime/guards/cells.py``.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import block_loop, park_for, reader_here, wait_for
 from ..runtime.waiting.deadlock import producer_waits
 from ..runtime.waiting.waits import open_streams
+from ..with_aio import PosesAsFunction
 from .feeding import Row, rows_of, rows_of_async
 from .function_call import FunctionCall, forget
 from .maps import MapCall, MapResults
@@ -78,7 +80,8 @@ COMMON_ARGUMENTS: Final = "write kwargs={...} for what every input gets"
 class Called(Protocol):
     """A function, as the ways see it: see `Function`."""
 
-    __name__: str
+    _name: str  # as messages show it: ``f``, or ``Model.method``
+    __dict__: dict[str, Any]
 
     @property
     def experimental_spawn_map(self) -> SpawnMap[Any]: ...
@@ -93,16 +96,45 @@ class Called(Protocol):
     def _expect(self, way: str, /) -> None: ...
 
 
-class Remote(Generic[P, R_co]):
-    """``Function.remote``: run one input and wait for its result."""
+class WayOfFunction(PosesAsFunction):
+    """What all ways have: the function, the name of the way, and the attributes of a function."""
 
-    __slots__ = ("_function",)
+    # `__dict__` is for what users set (``patch.object(f.remote, "aio")``), and else never made.
+    __slots__ = ("__dict__", "_function")
 
     def __init__(self, function: Called) -> None:
-        self._function = function
+        _set_function(self, function)  # as ``self._function = function``, past `__setattr__`
+
+    if TYPE_CHECKING:
+        _function: Called
+    else:  # hidden, so that type checkers refuse to set attributes
+
+        def __setattr__(self, name, value):
+            if name == "_function":  # by pickle and the like
+                _set_function(self, value)
+                return
+            # From now on the function keeps this way, or the next ``f.remote`` would be another
+            # way, without the attribute.
+            self._function.__dict__[self._way] = self
+            self.__dict__[name] = value
+
+    def _way_of(self) -> str:
+        return f"{self._function._name}.{self._way}"
 
     def __repr__(self) -> str:
-        return f"<{self._function.__name__}.remote>"
+        return f"<{self._way_of()}>"
+
+
+_set_function: Final[Callable[[WayOfFunction, Called], None]] = vars(WayOfFunction)[
+    "_function"
+].__set__
+
+
+class Remote(WayOfFunction, Generic[P, R_co]):
+    """``Function.remote``: run one input and wait for its result."""
+
+    __slots__ = ()
+    _way = "remote"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function in a container, wait for the result, and return it.
@@ -211,16 +243,11 @@ class Remote(Generic[P, R_co]):
             del outcome, input, function, self
 
 
-class Spawn(Generic[P, R_co]):
+class Spawn(WayOfFunction, Generic[P, R_co]):
     """``Function.spawn``: start one input and do not wait for its result."""
 
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Called) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.spawn>"
+    __slots__ = ()
+    _way = "spawn"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
         """Start the function in a container, and return a handle for its result at once.
@@ -267,16 +294,11 @@ class Spawn(Generic[P, R_co]):
         return call
 
 
-class RemoteGen(Generic[P, Y_co]):
+class RemoteGen(WayOfFunction, Generic[P, Y_co]):
     """``Function.remote_gen``: run a generator and read its items as they come."""
 
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Called) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.remote_gen>"
+    __slots__ = ()
+    _way = "remote_gen"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StreamReader[Y_co]:
         """Return the items of the generator, for ``for``.
@@ -342,16 +364,11 @@ def _producer_waits(ref: weakref.ref[StreamCall]) -> None:
         producer_waits(call)
 
 
-class Map(Generic[R_co]):
+class Map(WayOfFunction, Generic[R_co]):
     """``Function.map``: run many inputs and read their results as they come."""
 
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Called) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.map>"
+    __slots__ = ()
+    _way = "map"
 
     @overload
     def __call__(
@@ -469,16 +486,11 @@ class Map(Generic[R_co]):
         )
 
 
-class Starmap(Generic[R_co]):
+class Starmap(WayOfFunction, Generic[R_co]):
     """``Function.starmap``: as ``map``, with one iterable of rows of arguments."""
 
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Called) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.starmap>"
+    __slots__ = ()
+    _way = "starmap"
 
     @overload
     def __call__(
@@ -575,16 +587,11 @@ class Starmap(Generic[R_co]):
         )
 
 
-class ForEach:
+class ForEach(WayOfFunction):
     """``Function.for_each``: run many inputs and ignore their results."""
 
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Called) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.for_each>"
+    __slots__ = ()
+    _way = "for_each"
 
     @hide_our_frames_as("for_each", COMMON_ARGUMENTS)
     def __call__(
@@ -639,16 +646,11 @@ class ForEach:
         )
 
 
-class SpawnMap(Generic[R_co]):
+class SpawnMap(WayOfFunction, Generic[R_co]):
     """``Function.experimental_spawn_map``: start many inputs, and return one handle."""
 
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Called) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.experimental_spawn_map>"
+    __slots__ = ()
+    _way = "experimental_spawn_map"
 
     @hide_our_frames_as("spawn_map", COMMON_ARGUMENTS)
     def __call__(
@@ -706,16 +708,11 @@ class SpawnMap(Generic[R_co]):
         return call
 
 
-class SpawnMapAndForget:
+class SpawnMapAndForget(WayOfFunction):
     """``Function.spawn_map``: start many inputs, without a handle."""
 
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Called) -> None:
-        self._function = function
-
-    def __repr__(self) -> str:
-        return f"<{self._function.__name__}.spawn_map>"
+    __slots__ = ()
+    _way = "spawn_map"
 
     @hide_our_frames_as("spawn_map", COMMON_ARGUMENTS)
     def __call__(

@@ -1,9 +1,11 @@
-"""Declarations: what a class body declares, read once when the class is decorated.
+"""Declarations: what a class declares, read when the class is decorated, and after a patch.
 
 Owns how a class body becomes methods, lifecycle hooks and parameters, and which of them may not
-be combined.  `App.cls` makes `Declarations`; ``cls.py`` reads them.
+be combined.  `App.cls` makes `Declarations`; ``cls.py`` reads them.  Tests replace attributes of
+the class and of its bases (``patching.py``), so `refresh` reads a class that has changed again, at
+the start of each container.
 
-Begin at `Declarations.__init__`, then `_read`, then `bind`.
+Begin at `Declarations.__init__`, then `_read`, then `refresh`, then `bind`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,15 @@ from ..runtime.real import Real
 from .marks import REQUIRED, Batching, Web
 from .parameters import Parameter, parameter
 from .partial import PartialFunction
+from .patching import (
+    MISSING,
+    Attributes,
+    Patches,
+    attributes_of,
+    is_same,
+    replaced,
+    with_kind,
+)
 from .targets import make_target
 
 _OLD_HOOKS: Final = ("__enter__", "__aenter__", "__exit__", "__aexit__")
@@ -30,6 +41,20 @@ _OLD_HOOKS: Final = ("__enter__", "__aenter__", "__exit__", "__aexit__")
 # Advice for an annotation of another type: pass a str, int, bool or bytes, convert it later.
 _CONVERTED: Final = ", and make of it what you need in an enter hook"
 _PARAMETER_TYPES: Final = (str, int, bool, bytes)
+# The fields of `Declarations` that `refresh` takes from a new reading.
+_READ: Final = (
+    "methods",
+    "raw_methods",
+    "web",
+    "parameters",
+    "_batched",
+    "_hooks",
+    "lifecycle_hooks",
+    "init",
+    "types",
+    "signature",
+    "_seen",
+)
 _ANYTHING: Final = inspect.Signature(
     [
         inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
@@ -39,11 +64,27 @@ _ANYTHING: Final = inspect.Signature(
 
 
 class Declarations:
-    """The methods, hooks and parameters of a class.  Nothing changes after `__init__`."""
+    """The methods, hooks and parameters of a class.
 
-    def __init__(self, user_class: type, *, snapshots: bool = False) -> None:
+    Nothing changes after `__init__`, unless the user's class or a base of the class changes.  Then
+    `refresh` replaces the dicts and tuples by new ones, which no reader sees half filled.
+
+    Args:
+        written: the attributes of the class and its bases as their bodies wrote them; None if
+            nothing has changed yet.
+    """
+
+    def __init__(
+        self, user_class: type, *, snapshots: bool = False, written: Attributes | None = None
+    ) -> None:
         self.user_class: type[Any] = user_class
         self.name: str = user_class.__name__
+        self._snapshots = snapshots
+        self._lock = Real.RLock()
+        self._seen: Attributes = attributes_of(user_class)  # guarded by the lock, as `_known`
+        self.written: Attributes = self._seen if written is None else written
+        self.patches: Patches = Patches(self)
+        self._known: dict[str, Target] = {}  # the targets of all methods that there ever were
         self.methods: dict[str, Target] = {}
         self.raw_methods: dict[str, Callable[..., Any]] = {}
         self.web: dict[str, Web] = {}
@@ -52,9 +93,14 @@ class Declarations:
         self._hooks: dict[str, dict[str, Hook]] = {"snap": {}, "enter": {}, "exit": {}}
         # Base classes first, and each class in its order of definition.  An override keeps the
         # position of what it overrides.
-        for owner in reversed(user_class.__mro__):
-            declared: dict[str, object] = dict(vars(owner))
-            for name, value in declared.items():
+        for owner, declared in reversed(self._seen.items()):
+            as_written = self.written.get(owner, {})
+            for name, found in declared.items():
+                value = found
+                if found is not as_written.get(name, MISSING):
+                    value = replaced(found, self.as_written(name))
+                    if value is found:  # no mark counts any more
+                        self._forget(name)
                 if isinstance(value, Parameter):
                     self.parameters[name] = value
                     continue
@@ -79,10 +125,59 @@ class Declarations:
             tuple(self._hooks["exit"].values()),
         )
         self._check_batched_alone()
+        # The targets of `methods`; always the same list, which the pools' services refer to.
+        self.targets: list[Target] = list(self.methods.values())
         # The class's own constructor; None without one: then the parameters are set directly.
-        self.init: Callable[..., object] | None = self._custom_init()
+        self.init: Callable[..., object] | None = self._custom_init(warns=written is None)
         self.types: dict[str, type] = self._parameter_types()
         self.signature: inspect.Signature = self._signature()
+
+    def as_written(self, name: str) -> object:
+        """Return what the bodies of the class and its bases wrote for `name`, or `MISSING`."""
+        for attributes in self.written.values():
+            if name in attributes:
+                return attributes[name]
+        return MISSING
+
+    def hooks(self) -> tuple[tuple[Hook, ...], tuple[Hook, ...]]:
+        """Return the enter and exit hooks for a container that starts now."""
+        self.refresh()
+        return self.lifecycle_hooks
+
+    def refresh(self) -> None:
+        """Read the class again, if the class or a base has changed.
+
+        A method keeps its target, which handles and pools refer to: the target gets the new code.
+
+        Raises:
+            InvalidError: if the class could not be decorated as it is now.
+        """
+        if is_same(self._seen, self.user_class):
+            return
+        with self._lock:
+            fresh = Declarations(self.user_class, snapshots=self._snapshots, written=self.written)
+            for name, target in fresh.methods.items():
+                known = self._known.setdefault(name, self.methods.get(name, target))
+                fresh.methods[name] = known
+                if known is not target:
+                    known.function = with_kind(target, known.kind)
+                    known.is_cooperative = target.is_cooperative
+            self._known.update(self.methods)  # those that are gone may come back
+            self.targets[:] = fresh.methods.values()
+            for field in _READ:
+                setattr(self, field, getattr(fresh, field))
+
+    def _after_fork(self) -> None:
+        self._lock = Real.RLock()
+
+    def _forget(self, name: str) -> None:
+        """Drop what bases declare for `name`: the class has another attribute in its place."""
+        self.methods.pop(name, None)
+        self.raw_methods.pop(name, None)
+        self.web.pop(name, None)
+        self._batched.pop(name, None)
+        for hooks in self._hooks.values():
+            hooks.pop(name, None)
 
     def _read(self, name: str, partial: PartialFunction[Any, Any, Any], snapshots: bool) -> None:
         marks, shown = partial.marks, f"{self.name}.{name}"
@@ -147,11 +242,13 @@ class Declarations:
             f"called from outside, got {others}; write a class for each"
         )
 
-    def _custom_init(self) -> Callable[..., object] | None:
+    def _custom_init(self, *, warns: bool) -> Callable[..., object] | None:
         # mypy warns that a subclass may have another `__init__`; this class's own is meant.
         init: Callable[..., object] = self.user_class.__init__
         if init is object.__init__:
             return None
+        if not warns:
+            return init
         advice = (
             f"declare what {self.name} is given as parameters (name: str = moorage.parameter()), "
             "and do the work of __init__ in a method under @moorage.enter()"

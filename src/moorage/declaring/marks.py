@@ -8,14 +8,13 @@ Begin at `Marks`, then `Concurrency`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from .. import config
-from ..advice import for_positions
 from ..arguments import meant
-from ..exception import InvalidArgumentsError, InvalidError
+from ..exception import InvalidError
 from ..runtime.real import Real
 
 
@@ -139,26 +138,6 @@ def parameters_beside_self(function: Callable[..., object]) -> list[str]:
 def name_of(obj: object) -> str:
     """Return the name of a function or class; of anything else its text."""
     return str(getattr(obj, "__name__", obj))
-
-
-def positional_arguments(
-    name: str, given: Sequence[object], instead: str, **keywords: object
-) -> InvalidArgumentsError:
-    """Return the error for a decorator that takes keywords only and was given `given`.
-
-    `instead` is what to write if a function was given, or values that are not recognized.
-    """
-    got = given[0]
-    if callable(got):
-        return InvalidArgumentsError(
-            f"{name} was written without its parentheses above {name_of(got)}; write {instead}"
-        )
-    named = {keyword: value for keyword, value in keywords.items() if value is not None}
-    if name in ("app.function", "app.cls", "concurrent"):
-        instead = for_positions(name, given, named, ("max_inputs", "target_inputs"), ())
-    elif name == "fastapi_endpoint":
-        instead = for_positions(name, given, {}, ("method",), ())
-    return InvalidArgumentsError(f"{name} takes keywords only, got {got!r}; write {instead}")
 
 
 # The `default` of a parameter without a default.

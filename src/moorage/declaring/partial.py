@@ -16,6 +16,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
+    Final,
     Generic,
     ParamSpec,
     Protocol,
@@ -26,6 +27,7 @@ from typing import (
 from .. import config
 from ..advice import CALLS, of_function
 from ..exception import InvalidArgumentsError, InvalidError
+from ..with_aio import OF_A_FUNCTION, poses_as_function
 from .marks import Marks, name_of
 from .static_methods import taking_instance
 
@@ -42,8 +44,11 @@ O_co = TypeVar("O_co", covariant=True)
 C = TypeVar("C", bound=type)
 
 
+@poses_as_function
 class PartialFunction(Generic[P, R_co, O_co]):
     """A function or class with marks, before ``app.function`` or ``app.cls`` registers it."""
+
+    __test__: Final = False  # pytest does not collect one that is named test_...
 
     def __init__(self, raw: Any, marks: Marks) -> None:
         self.raw: Any = raw
@@ -51,7 +56,8 @@ class PartialFunction(Generic[P, R_co, O_co]):
         # True below @staticmethod in an app's class; set by `Declarations`.
         self.is_static: bool = False
         self.__name__: str = name_of(raw)
-        self.__doc__: str | None = getattr(raw, "__doc__", None)
+        self.__module__ = getattr(raw, "__module__", __name__)
+        self.__wrapped__: Any = raw
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.__name__ = name
@@ -84,6 +90,8 @@ class PartialFunction(Generic[P, R_co, O_co]):
             )
 
         def __getattr__(self, name):
+            if name in OF_A_FUNCTION:
+                return getattr(self.__wrapped__, name)
             if name in CALLS or name == "local":
                 if self.is_static:
                     raise AttributeError(self._not_seen(f"has no .{name}"))

@@ -20,6 +20,7 @@ from ..runtime.kinds import is_awaitable
 from ..runtime.notebooks import runs_cells
 from ..runtime.real import Real
 from ..runtime.waiting.async_waiters import run_to_end
+from ..with_aio import PosesAsFunction
 
 if TYPE_CHECKING:
     from ..app import App
@@ -76,7 +77,7 @@ class FunctionSourceInfo(Generic[P, R_co]):
         return f"<FunctionSourceInfo {self.function_name} of {self.module_name}>"
 
 
-class LocalEntrypoint(Generic[P, R_co]):
+class LocalEntrypoint(PosesAsFunction, Generic[P, R_co]):
     """A function that starts the program's work.
 
     Calling the entrypoint calls the function in the calling thread.
@@ -90,8 +91,10 @@ class LocalEntrypoint(Generic[P, R_co]):
         self._app = app
         self._function = function
         self.__name__: str = getattr(function, "__name__", "main")
-        self.__doc__: str | None = function.__doc__
-        self.__wrapped__: Callable[P, R_co] = function
+        self.__module__ = getattr(function, "__module__", __name__)
+
+    def _called(self) -> Callable[P, R_co]:
+        return self._function
 
     @property
     def app(self) -> App:

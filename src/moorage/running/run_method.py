@@ -21,19 +21,21 @@ from ..runtime.guards.interrupts import interrupts
 from ..runtime.pools.probing import Probing
 from ..runtime.uninterruptible import begins_uninterruptible, uninterruptible
 from ..runtime.waiting.async_waiters import run_in_thread
+from ..with_aio import PosesAsFunction, refuse_patch
 from .app_runs import AppRuns
 from .runs import Run, give_sigint_back
 
 A = TypeVar("A")
 
 
-class RunMethod(Generic[A]):
+class RunMethod(PosesAsFunction, Generic[A]):
     """``App.run``."""
 
     __slots__ = ("_runs",)
+    _way = "run"
 
     def __init__(self, runs: AppRuns[A]) -> None:
-        self._runs = runs
+        object.__setattr__(self, "_runs", runs)
 
     @hide_our_frames_as("app.run")
     def __call__(
@@ -87,7 +89,17 @@ class RunMethod(Generic[A]):
 
     aio = __call__
 
-    if not TYPE_CHECKING:  # hidden, so that type checkers refuse `with app.run:` too
+    if TYPE_CHECKING:
+        _runs: AppRuns[A]
+    else:  # hidden, so that type checkers refuse `with app.run:` and setting attributes too
+
+        def __setattr__(self, name, value):
+            refuse_patch("App.run", name)
+
+    def _way_of(self) -> str:
+        return "App.run"
+
+    if not TYPE_CHECKING:
 
         def __enter__(self):
             raise InvalidArgumentsError(

@@ -270,13 +270,14 @@ def _frames_of_users(traceback: TracebackType | None) -> TracebackType | None:
 
 def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
     """Return a wrapper of the user's function that is called with `Shipped` arguments."""
+    # `target.function` is read at each call: a test may replace the method (``patching.py``).
     function, name = target.function, _called(target)
     if target.kind.is_generator:
 
         @functools.wraps(function)
         def run_generator(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = _unpacked(name, args, kwargs)
-            items = _guarded(name, lambda: function(*args, **kwargs))
+            items = _guarded(name, lambda: target.function(*args, **kwargs))
             if not target.is_async and not is_iterable(items):
                 return items  # the lane refuses these
             return _AsyncItems(items, name) if target.is_async else _Items(items, name)
@@ -289,7 +290,7 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = _unpacked(name, args, kwargs)
             try:
-                result = function(*args, **kwargs)
+                result = target.function(*args, **kwargs)
                 if is_awaitable(result):
                     result = await result
                 elif unfinished(result):
@@ -311,7 +312,7 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         args, kwargs = _unpacked(name, args, kwargs)
-        result = _guarded(name, lambda: function(*args, **kwargs))
+        result = _guarded(name, lambda: target.function(*args, **kwargs))
         # The lane refuses what has not run, which pickle would refuse with another text.
         return result if unfinished(result) else _returned(result, name, batched)
 
@@ -567,8 +568,18 @@ def serializing_lifecycle(lifecycle: Lifecycle, name: str) -> Lifecycle:
             return _guarded(name, lambda: made.func(init, args, kwargs))
 
         construct = construct_copy
+    hooks = lifecycle.hooks
+
+    def hooks_now() -> tuple[tuple[Hook, ...], tuple[Hook, ...]]:
+        assert hooks is not None
+        enter, exit = hooks()
+        return tuple(_hook(hook) for hook in enter), exit
+
     return replace(
-        lifecycle, construct=construct, enter=tuple(_hook(hook) for hook in lifecycle.enter)
+        lifecycle,
+        construct=construct,
+        enter=tuple(_hook(hook) for hook in lifecycle.enter),
+        hooks=None if hooks is None else hooks_now,
     )
 
 

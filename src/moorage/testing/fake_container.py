@@ -607,7 +607,7 @@ class FakeMethod:
             raise without_our_frames(error)
 
     def __repr__(self) -> str:
-        return f"<FakeMethod {self._function.__name__}>"
+        return f"<FakeMethod {self._function._name}>"
 
 
 class _FakeService:
@@ -682,7 +682,7 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
     """Return the functions that the container can run, by name, and their shared service."""
     if isinstance(function, Function):
         registered: Function[Any, Any, Any] = function
-        return {registered.__name__: registered}, registered._service
+        return {registered._name: registered}, registered._service
     if isinstance(function, Obj):
         declared = function._cls._declared
         methods = {name: function._method(name) for name in declared.methods}
@@ -713,7 +713,7 @@ def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, An
             "<lambda>", "partial"
         )
     made: Function[Any, Any, Any] = App().function(serialized=True, name=name)(function)
-    return {made.__name__: made}, made._service
+    return {made._name: made}, made._service
 
 
 def _changed(options: FunctionOptions, given: FakeOptions) -> FunctionOptions:
@@ -747,7 +747,7 @@ def _submit(
     function: Function[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Submission[Any]:
     call = function.spawn(*args, **kwargs)
-    return Submission(call, shown_call(function.__name__, args, kwargs))
+    return Submission(call, shown_call(function._name, args, kwargs))
 
 
 # -- conditions and watches, called under the pool's lock -----------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Never
 
 from .. import config
-from ..declaring.marks import Web, name_of, parameters_beside_self, positional_arguments
+from ..declaring.marks import Web, name_of, parameters_beside_self
 from ..declaring.partial import WebDecorator, mark, refuse_class
 from ..exception import (
     DeprecationError,
@@ -21,14 +21,20 @@ from ..exception import (
     InvalidDomainsError,
     InvalidError,
 )
-from ..frames import hide_our_frames, unknown_keyword, warn
+from ..frames import (
+    hide_our_frames,
+    hide_our_frames_of_decorator,
+    positional_arguments,
+    unknown_keyword,
+    warn,
+)
 from ..runtime.kinds import Kind, kind_of
 from ..runtime.real import Real
 
 
-@hide_our_frames
+@hide_our_frames_of_decorator("@moorage.fastapi_endpoint()")
 def fastapi_endpoint(
-    *args: Never,
+    *,
     method: str = "GET",
     label: str | None = None,
     custom_domains: Iterable[str] | None = None,
@@ -48,8 +54,6 @@ def fastapi_endpoint(
     Raises:
         InvalidError: if an argument is wrong, or the decorated object is a class.
     """
-    if args:
-        raise positional_arguments("fastapi_endpoint", args, "@moorage.fastapi_endpoint()")
     _check_text("method", method, "POST")
     web = Web(
         "fastapi_endpoint",
@@ -94,9 +98,9 @@ def web_endpoint(*args: Any, **kwargs: Any) -> WebDecorator:
     return fastapi_endpoint(*args, **kwargs)
 
 
-@hide_our_frames
+@hide_our_frames_of_decorator("@moorage.asgi_app()")
 def asgi_app(
-    *args: Never,
+    *,
     label: str | None = None,
     custom_domains: Iterable[str] | None = None,
     requires_proxy_auth: bool = False,
@@ -110,15 +114,13 @@ def asgi_app(
         InvalidError: if an argument is wrong, or the decorated object is not a plain function
             without parameters.
     """
-    if args:
-        raise positional_arguments("asgi_app", args, "@moorage.asgi_app()")
     _accept_gone("asgi_app", old_names, asgi_app)
     return _app_mark("asgi_app", label, custom_domains, requires_proxy_auth)
 
 
-@hide_our_frames
+@hide_our_frames_of_decorator("@moorage.wsgi_app()")
 def wsgi_app(
-    *args: Never,
+    *,
     label: str | None = None,
     custom_domains: Iterable[str] | None = None,
     requires_proxy_auth: bool = False,
@@ -132,8 +134,6 @@ def wsgi_app(
         InvalidError: if an argument is wrong, or the decorated object is not a plain function
             without parameters.
     """
-    if args:
-        raise positional_arguments("wsgi_app", args, "@moorage.wsgi_app()")
     _accept_gone("wsgi_app", old_names, wsgi_app)
     return _app_mark("wsgi_app", label, custom_domains, requires_proxy_auth)
 

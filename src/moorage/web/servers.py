@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..declaring.declarations import Declarations
-from ..declaring.marks import Marks, name_of, positional_arguments
+from ..declaring.marks import Marks, name_of
 from ..declaring.partial import Decorator, PartialFunction, mark
 from ..exception import InvalidArgumentsError, InvalidError
-from ..frames import hide_our_frames
+from ..frames import hide_our_frames, positional_arguments
 from ..runtime.real import Real
 
 

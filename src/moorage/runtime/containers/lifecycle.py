@@ -44,11 +44,20 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """How a container makes its instance, and the hooks in the order in which they run."""
+    """How a container makes its instance, and the hooks in the order in which they run.
+
+    If `hooks` is given, it is called at the start of each container, and returns the enter and the
+    exit hooks: see `now`.
+    """
 
     construct: Callable[[], object] | None = None
     enter: tuple[Hook, ...] = ()
     exit: tuple[Hook, ...] = ()
+    hooks: Callable[[], tuple[tuple[Hook, ...], tuple[Hook, ...]]] | None = None
+
+    def now(self) -> Lifecycle:
+        """Return the lifecycle of a container that starts now."""
+        return self if self.hooks is None else Lifecycle(self.construct, *self.hooks())
 
     @property
     def needs_loop(self) -> bool:

@@ -55,6 +55,7 @@ class LocalContainer:
         self.given_up: bool = False
         self._host = host
         self._options = options
+        self._lifecycle = options.lifecycle  # T replaces it by that of its start
         self._name = f"moorage-{options.name}-{number}"
         clock = host.clock
         self._clock = clock
@@ -190,10 +191,10 @@ class LocalContainer:
                 self._virtual.end(self._stopping)
 
     def _live(self) -> None:
-        options, lifecycle = self._options, self._options.lifecycle
-        host = self._host
+        options, host = self._options, self._host
         born = forking.process.number
         try:
+            self._lifecycle = lifecycle = options.lifecycle.now()
             if options.has_async or lifecycle.needs_loop:
                 # Else a hook that gives an awaitable all the same opens the loop.
                 self._open_loop()
@@ -276,7 +277,7 @@ class LocalContainer:
         self._loop = self._start.loop = loop = self._clock.new_event_loop()
         self._executor = LoopExecutor(self._name)
         loop.set_default_executor(self._executor)
-        if self._options.lifecycle.has_async_exit:
+        if self._lifecycle.has_async_exit:
             # An exit hook may use asyncio.to_thread while the interpreter exits, when no
             # thread can be started any more.  So start one now.
             self._executor.start_thread()
