@@ -8,7 +8,7 @@ import moorage
 from moorage import App
 from moorage.exception import FunctionTimeoutError
 from moorage.runtime.clocks.virtual_clock import VirtualClock
-from moorage.runtime.loop_notes import ADVICE, MAYBE_IN_HOOK
+from moorage.runtime.loop_notes import ADVICE
 from moorage.runtime.waiting.other_loops import IT_WAITED
 
 
@@ -250,25 +250,6 @@ def test_an_enter_hook_and_an_exit_hook(caplog):
     loop.close()
     assert notes_of(caught.value) == [ADVICE]
     assert any("exit hook" in r.getMessage() and ADVICE in r.getMessage() for r in caplog.records)
-
-
-def test_an_enter_hook_that_waits_for_another_loop_until_its_startup_timeout():
-    app, clock = App(), VirtualClock()
-    event = asyncio.Event()
-
-    @app.cls(serialized=True, startup_timeout=5)
-    class Model:
-        @moorage.enter()
-        async def load(self):
-            await event.wait()
-
-        @moorage.method()
-        def work(self):
-            return 1
-
-    with app.run(clock=clock), pytest.raises(FunctionTimeoutError) as caught:
-        Model().work.remote()
-    assert notes_of(caught.value) == [MAYBE_IN_HOOK]
 
 
 def test_an_error_that_the_user_keeps_gets_one_note():

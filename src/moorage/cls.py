@@ -28,7 +28,7 @@ from .declaring.targets import check_batched_class, make_target
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
 from .functions import Function, FunctionAutoscalerManager
-from .old_names import OldCall, accept_old_spelling
+from .old_names import old_call
 from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     from .cloud_bucket_mount import CloudBucketMount
     from .secret import Secret
     from .volume import Volume
+
+# The ways to call a method.
+_WAYS: Final = (
+    *("remote", "remote_gen", "map", "starmap", "for_each", "spawn", "spawn_map"),
+    *("experimental_spawn_map", "_experimental_spawn"),
+)
 
 MakeService = Callable[[FunctionOptions, Lifecycle, str, Hashable], Service]
 """Makes the service of one set of parameter values.
@@ -333,8 +339,12 @@ class Cls:
                 lambda *args, **kwargs: _refuse_unbound(self.__name__, name),
             )
             unbound.__module__ = self.__module__
+            # What help() and the like read, without a look for an instance.
+            unbound.__dict__["__wrapped__"] = self._declared.methods[name].function
             # What is in the class: see `_in_class`.
             unbound.__dict__["_in_class"] = Real.getattr_static(self._declared.user_class, name)
+            if not config.strict:
+                unbound.__dict__.update(self._ways_without_instance(name))
             return unbound
         if name.startswith("_moorage"):
             raise AttributeError(name)
@@ -358,12 +368,24 @@ class Cls:
                 f"{self.__name__}.{name} belongs to the class, and callers need an instance; "
                 f"write {self.__name__}().{name}.remote(...)"
             )
-        method = getattr(self(), name)
-        accept_old_spelling(
-            f"{self.__name__}.{name}.remote(...) without an instance",
-            f"write {self.__name__}().{name}.remote(...)",
-        )
-        return method
+        return getattr(self(), name)
+
+    def _ways_without_instance(self, name: str) -> dict[str, Any]:
+        """Return what stands for the ways to call `name`, as an old spelling."""
+
+        def way_of(way: str) -> Any:
+            return getattr(getattr(self(), name), way)
+
+        return {
+            way: old_call(
+                f"{self.__name__}.{name}.{way}",
+                f"write {self.__name__}().{name}.{way}(...)",
+                lambda *args, way=way, **kwargs: way_of(way)(*args, **kwargs),
+                lambda *args, way=way, **kwargs: way_of(way).aio(*args, **kwargs),
+                f"{self.__name__}.{name}.{way}(...) without an instance",
+            )
+            for way in _WAYS
+        }
 
     # A test patches the class by its handle.  Type checkers refuse an assignment to the handle, as
     # they do for the user's class.
@@ -695,7 +717,7 @@ class Obj:
             return FunctionWithAio(self._update_autoscaler)
         is_old = name == "keep_warm" and not config.strict
         if is_old and declared is not None and _lacks(declared.user_class, name):
-            return OldCall(
+            return old_call(
                 f"{self._cls.__name__}(...).keep_warm",
                 "write .update_autoscaler(min_containers=2)",
                 self._keep_warm,

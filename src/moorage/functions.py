@@ -96,9 +96,14 @@ class _Signature:
 
     def __get__(self, function: Function[Any, Any, Any] | None, owner: type) -> inspect.Signature:
         target: Target | None = None if function is None else function.__dict__.get("_target")
-        if target is None or not target.is_method:
+        method: Any = None
+        if target is not None and target.is_method:
+            method = target.function
+        elif function is not None and "_in_class" in function.__dict__:  # `Model.method`
+            method = function.__dict__["__wrapped__"]
+        if method is None:
             raise AttributeError("__signature__")  # inspect.signature() asks `__wrapped__`
-        signature = Real.signature(target.function)
+        signature = Real.signature(method)
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
@@ -653,7 +658,7 @@ class Function(Generic[P, R_co, O_co]):
                     "write .statistics() for its counts"
                 )
             if not name.startswith("_"):  # not for a copy, whose own attributes are not there yet
-                owner, _, last = self.__name__.rpartition(".")
+                owner, _, last = self._name.rpartition(".")
                 function = f"{owner}(...).{last}" if owner else last
                 instead = of_function(function, name, dir(Function))
                 if instead:

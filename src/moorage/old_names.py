@@ -10,6 +10,7 @@ Begin at `accept_old_spelling`, then `OldMethod`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from . import config
@@ -47,35 +48,53 @@ class OldMethod:
         self._owner: str = owner.__name__
         self.__name__: str = name
 
-    def __get__(self, instance: object, owner: type) -> OldCall:
+    def __get__(self, instance: object, owner: type) -> Any:
         read_on = "class" if instance is None else "instance"
         if config.strict or self._on not in ("", read_on):
             kind = f"type object {self._owner!r}" if instance is None else f"{self._owner!r} object"
             raise AttributeError(f"{kind} has no attribute {self.__name__!r}; {self._instead}")
         found = owner if instance is None else instance
-        return OldCall(f"{self._owner}.{self.__name__}", self._instead, self._run, found)
+        run = partial(self._run, found)
+        return old_call(f"{self._owner}.{self.__name__}", self._instead, run)
 
 
-class OldCall:
-    """An old name that is about to be called, with the object that it was read on."""
+def old_call(
+    name: str,
+    instead: str,
+    run: Callable[..., Any],
+    aio: Callable[..., Any] | None = None,
+    what: str = "",
+) -> Any:
+    """Return a function that warns that `name` is an old spelling, and then does what `run` does.
 
-    def __init__(self, name: str, instead: str, run: Callable[..., Any], *found: object) -> None:
-        self.__name__: str = name.rpartition(".")[2]
-        self._name = name
-        self._instead = instead
-        self._run = run
-        self._found = found
+    Its ``.aio(...)`` does what `aio` does, or what `run` does.  `what` stands for `name` in the
+    warning.
+    """
+    what = what or name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        accept_old_spelling(self._name, self._instead)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        accept_old_spelling(what, instead)
         try:
-            return self._run(*self._found, *args, **kwargs)
+            return run(*args, **kwargs)
         except (Error, DeprecationError) as error:
             raise without_our_frames(error)
 
-    async def aio(self, *args: Any, **kwargs: Any) -> Any:
-        """Do the same, where a plain call does not wait."""
-        return self(*args, **kwargs)
+    async def call_later(*args: Any, **kwargs: Any) -> Any:
+        return call(*args, **kwargs)
+
+    def call_aio(*args: Any, **kwargs: Any) -> Any:
+        assert aio is not None
+        accept_old_spelling(what, instead)
+        return aio(*args, **kwargs)
+
+    call.__name__ = name.rpartition(".")[2]
+    call.__qualname__ = name
+    call.__doc__ = f"An old spelling; {instead}."
+    posed: Any = call_later if aio is None else call_aio
+    posed.__name__ = "aio"
+    posed.__qualname__ = f"{name}.aio"
+    vars(call)["aio"] = posed
+    return call
 
 
 def from_name(kind: str) -> OldMethod:

@@ -459,11 +459,14 @@ class FunctionCall(Generic[R_co]):
             AttributeError: in strict mode, if `from_id` found no call.
         """
         if self._unknown is not None and config.strict:
-            raise AttributeError(
-                f"FunctionCall.from_id({self._unknown!r}) has no object_id: "
-                "no such call was spawned in this process"
-            )
+            raise self._has_no_id()
         return self._unknown or self._give_out_id()
+
+    def _has_no_id(self) -> AttributeError:
+        return AttributeError(
+            f"FunctionCall.from_id({self._unknown!r}) has no object_id: "
+            "no such call was spawned in this process"
+        )
 
     def _give_out_id(self) -> str:
         """Return the id, and make the call findable by it from now on."""
@@ -698,6 +701,8 @@ class FunctionCall(Generic[R_co]):
     if not TYPE_CHECKING:  # hidden from type checkers, so that they refuse such a name
 
         def __getattr__(self, name):
+            if name == "object_id":  # the property has raised, and Python asks here
+                raise self._has_no_id()
             instead = of_call(name, dir(FunctionCall))
             if instead:
                 raise no_attribute("FunctionCall", name, instead)

@@ -469,9 +469,9 @@ def accept_gone(where: str, old: Mapping[str, object], known: Callable[[], Itera
     Raises:
         InvalidArgumentsError: for any other name; in strict mode for each name.
     """
-    for name in old:
+    for name, value in old.items():
         if config.strict or not _is_gone(name):
-            raise unknown_keyword(where, name, known())
+            raise unknown_keyword(where, name, known(), value=value)
         instead = GONE.get(name, "take it away")
         warn(f"{name} of {where} is gone from Modal; {instead}", DeprecationError)
 

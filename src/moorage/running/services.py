@@ -285,7 +285,6 @@ class AppService:
             retries=options.retries,
             batching=batching,
             variant=variant,
-            async_enter=any(hook.is_async for hook in self._lifecycle.enter),
             sync_slots=(
                 limits.max_inputs if any(not target.is_async for target in self._targets) else 0
             ),

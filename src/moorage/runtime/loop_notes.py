@@ -20,14 +20,6 @@ ADVICE: Final = (
     "there; make the object in an @moorage.enter() hook or in the function, and pass plain data"
 )
 
-# For an enter hook that has not ended in time.  The caller is answered at once, so nobody looks at
-# what the hook waits for.
-MAYBE_IN_HOOK: Final = (
-    "if an async enter hook waits for an object of another event loop (a future, lock, queue or "
-    "event), the hook may never end: hooks run on the event loop of their container; make the "
-    "object in the hook"
-)
-
 # What the libraries say when an object meets another loop than its own.
 _TEXTS: Final = (
     "attached to a different loop",  # asyncio: a task awaits a future of another loop

@@ -188,9 +188,9 @@ def _accept_gone(where: str, old: Mapping[str, object], decorator: Callable[...,
     Raises:
         InvalidArgumentsError: for any other name, and in strict mode.
     """
-    for name in old:
+    for name, value in old.items():
         if config.strict or name != "wait_for_response":
-            raise unknown_keyword(where, name, Real.signature(decorator).parameters)
+            raise unknown_keyword(where, name, Real.signature(decorator).parameters, value=value)
         warn(
             f"wait_for_response of {where} is gone from Modal; take it away, and use "
             ".spawn(...) in the endpoint for work that goes on after the response",

@@ -46,7 +46,7 @@ from ..containers.container import Container, ContainerFactory, ContainerState
 from ..context import running_input
 from ..effects import Around, Effect, carry_out
 from ..input import IllegalMove, Input, InputState, call_id
-from ..loop_notes import MAYBE_IN_HOOK, explained, with_advice
+from ..loop_notes import explained, with_advice
 from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..real import Real
 from ..uninterruptible import uninterruptible
@@ -1541,8 +1541,6 @@ class Pool:
             self._effects.append(container.give_up)
             self._effects += self.capacity.free_room(self.options.sync_slots)
         failure = started_too_slowly(self.options.name, timeout)
-        if self.options.async_enter:
-            failure.note = MAYBE_IN_HOOK
         if not self._start_failed(True, failure):
             self._effects += [partial(self._log_slow_start, container) for container in late]
 

@@ -34,7 +34,6 @@ class PoolOptions:
     queue_timeout: float | None = None  # seconds in the queue, counted anew for each attempt
     max_backlog: int | None = None  # the most inputs in the queue
     waits_when_full: bool = False  # if the backlog is full: true, callers wait; false, refused
-    async_enter: bool = False  # true if an enter hook is async
     sync_slots: int = 0  # the most threads for sync inputs that one container needs
     retries: RetryPolicy | None = None
     batching: BatchOptions | None = None  # None: each input takes a slot of its own
