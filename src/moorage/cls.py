@@ -373,19 +373,21 @@ class Cls:
     def _ways_without_instance(self, name: str) -> dict[str, Any]:
         """Return what stands for the ways to call `name`, as an old spelling."""
 
-        def way_of(way: str) -> Any:
-            return getattr(getattr(self(), name), way)
+        def made(way: str) -> Any:
+            def way_of_instance() -> Any:
+                return getattr(getattr(self(), name), way)
 
-        return {
-            way: old_call(
-                f"{self.__name__}.{name}.{way}",
-                f"write {self.__name__}().{name}.{way}(...)",
-                lambda *args, way=way, **kwargs: way_of(way)(*args, **kwargs),
-                lambda *args, way=way, **kwargs: way_of(way).aio(*args, **kwargs),
-                f"{self.__name__}.{name}.{way}(...) without an instance",
-            )
-            for way in _WAYS
-        }
+            def run(*args: Any, **kwargs: Any) -> Any:
+                return way_of_instance()(*args, **kwargs)
+
+            def aio(*args: Any, **kwargs: Any) -> Any:
+                return way_of_instance().aio(*args, **kwargs)
+
+            shown = f"{self.__name__}.{name}.{way}"
+            instead = f"write {self.__name__}().{name}.{way}(...)"
+            return old_call(shown, instead, run, aio, f"{shown}(...) without an instance")
+
+        return {way: made(way) for way in _WAYS}
 
     # A test patches the class by its handle.  Type checkers refuse an assignment to the handle, as
     # they do for the user's class.

@@ -460,7 +460,7 @@ class Way(_InAClass):
         made.__module__, made.__doc__ = owner.__module__, self.__doc__
         made.aio.__qualname__ = f"{made.__qualname__}.aio"
         self.__dict__["_plain"] = made
-        self.__wrapped__ = kind.__call__
+        self.__dict__["__wrapped__"] = kind.__call__
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self.plain if instance is None else self._make(instance)
