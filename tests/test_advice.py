@@ -167,13 +167,15 @@ def test_names_of_futures_on_a_call():
             ("kill abort revoke", "call.cancel()"),
             ("add_done_callback", "asyncio.create_task(call.get.aio())"),
             ("id call_id", "call.object_id"),
-            ("gets", "call.get"),
         ):
             for name in names.split():
                 says(lambda name=name: getattr(call, name), text)
         assert call.get() == 1
     unknown = moorage.FunctionCall.from_id("fc-1")
     says(lambda: unknown.done, "call.get(timeout=0)")
+    assert "done" not in dir(unknown)
+    assert "get" in dir(unknown)
+    assert not hasattr(unknown, "done")
 
 
 def test_names_of_other_frameworks_on_an_app():

@@ -262,12 +262,13 @@ _OF_CALL: Final = (
 )
 
 
-def of_call(name: str, known: Iterable[str]) -> str:
-    """Return what to write instead of ``call.name``; "" if the name is like no other."""
-    for names, instead in _OF_CALL:
-        if name in names:
-            return f"write {instead}"
-    return _near("call", name, known)
+# The names of futures of other libraries that a call has not.
+NAMES_OF_FUTURES: Final = frozenset(name for names, _ in _OF_CALL for name in names)
+
+
+def of_call(name: str) -> str:
+    """Return what to write instead of ``call.name``, for a name in `NAMES_OF_FUTURES`."""
+    return next(f"write {instead}" for names, instead in _OF_CALL if name in names)
 
 
 _OF_APP: Final = (

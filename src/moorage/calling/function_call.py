@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Never, TypeVar, cast, overload
 
 from .. import config
-from ..advice import no_attribute, of_call
+from ..advice import NAMES_OF_FUTURES, no_attribute, of_call
 from ..call_graph import InputInfo
 from ..exception import (
     Error,
@@ -459,14 +459,11 @@ class FunctionCall(Generic[R_co]):
             AttributeError: in strict mode, if `from_id` found no call.
         """
         if self._unknown is not None and config.strict:
-            raise self._has_no_id()
+            raise AttributeError(
+                f"FunctionCall.from_id({self._unknown!r}) has no object_id: "
+                "no such call was spawned in this process"
+            )
         return self._unknown or self._give_out_id()
-
-    def _has_no_id(self) -> AttributeError:
-        return AttributeError(
-            f"FunctionCall.from_id({self._unknown!r}) has no object_id: "
-            "no such call was spawned in this process"
-        )
 
     def _give_out_id(self) -> str:
         """Return the id, and make the call findable by it from now on."""
@@ -698,15 +695,8 @@ class FunctionCall(Generic[R_co]):
             "keep the FunctionCall, or its object_id, that spawn() gives"
         )
 
-    if not TYPE_CHECKING:  # hidden from type checkers, so that they refuse such a name
-
-        def __getattr__(self, name):
-            if name == "object_id":  # the property has raised, and Python asks here
-                raise self._has_no_id()
-            instead = of_call(name, dir(FunctionCall))
-            if instead:
-                raise no_attribute("FunctionCall", name, instead)
-            raise AttributeError(f"'FunctionCall' object has no attribute {name!r}")
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in NAMES_OF_FUTURES]
 
     def __repr__(self) -> str:
         if self._pool is None:
@@ -983,6 +973,26 @@ _NOTHING: Final = Context()
 _IN_HOOK: Final = hook_context()
 # The default for `running_input`, which is None inside a hook.
 _OUTSIDE: Final = cast(Input, object())
+
+
+class _NameOfFutures:
+    """A name that futures of other libraries have.  Reading it on a call says what to write.
+
+    `FunctionCall` has no ``__getattr__``: a class that has one pays for it at each read of an
+    attribute that is there, and each input of a spawned call reads about fifty.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, call: object, owner: type) -> Never:
+        raise no_attribute("FunctionCall", self._name, of_call(self._name))
+
+
+for _name in NAMES_OF_FUTURES:
+    setattr(FunctionCall, _name, _NameOfFutures(_name))
 
 
 def wait_here(
