@@ -109,15 +109,17 @@ class _Signature:
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
-class _PatchedWays(type):
-    """The type of `Function`: a test that replaces a way of all functions reaches each function.
+if TYPE_CHECKING:
+    _PatchedWays = type
+else:
 
-    ``patch.object(Function, "remote", ...)`` writes to the class.  A function that keeps its ways
-    (see `Function._keep_ways`) would not look at the class, so it drops the way, and keeps a new
-    one when the patch is undone.
-    """
+    class _PatchedWays(type):
+        """The type of `Function`: a way that a test replaces on the class reaches each function.
 
-    if not TYPE_CHECKING:
+        ``patch.object(Function, "remote", ...)`` writes to the class.  A function that keeps its
+        ways (see `Function._keep_ways`) would not look at the class.  So the function drops the
+        way, and keeps a new one when the patch is undone.
+        """
 
         def __setattr__(cls, name, value):
             before = vars(cls).get(name)
@@ -832,22 +834,24 @@ class FunctionAutoscalerManager:
         return service
 
 
-def _method_named(app_name: str, name: str) -> Any:
-    """Return the method of a deployed class, by its old name ``Model.method``."""
-    owner, _, method = name.partition(".")
+if not TYPE_CHECKING:  # for an old spelling
 
-    def find() -> Function[Any, Any, Any]:
-        classes: dict[str, Any] = deployments.find(app_name)._classes_by_name()
-        if owner not in classes:
-            raise NotFoundError(
-                f"the app {app_name!r} has no class {owner!r}; "
-                f"write the name of one it has: {', '.join(classes) or 'none'}"
-            )
-        found: Function[Any, Any, Any] = getattr(classes[owner](), method)
-        return found
+    def _method_named(app_name: str, name: str) -> Any:
+        """Return the method of a deployed class, by its old name ``Model.method``."""
+        owner, _, method = name.partition(".")
 
-    shown = f"modal.Cls.from_name({app_name!r}, {owner!r})().{method}"
-    return Function._looked_up(app_name, name, shown, find)
+        def find() -> Function[Any, Any, Any]:
+            classes: dict[str, Any] = deployments.find(app_name)._classes_by_name()
+            if owner not in classes:
+                raise NotFoundError(
+                    f"the app {app_name!r} has no class {owner!r}; "
+                    f"write the name of one it has: {', '.join(classes) or 'none'}"
+                )
+            found: Function[Any, Any, Any] = getattr(classes[owner](), method)
+            return found
+
+        shown = f"modal.Cls.from_name({app_name!r}, {owner!r})().{method}"
+        return Function._looked_up(app_name, name, shown, find)
 
 
 def _keep_warm(owner: Any, count: int) -> None:
