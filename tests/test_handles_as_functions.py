@@ -2,11 +2,14 @@
 
 import asyncio
 import collections.abc
+import copy
+import dataclasses
 import functools
 import inspect
 import pydoc
 import sys
 import typing
+import weakref
 from unittest.mock import AsyncMock, create_autospec, patch
 
 import pytest
@@ -452,3 +455,94 @@ def test_pytest_collects_no_handle(pytester):
     assert result.parseoutcomes()["passed"] == 1
     for name in ("test_connection", "test_main", "test_partial", "test_method"):
         assert f"cannot collect {name!r}" not in "\n".join(result.outlines)
+
+
+def test_patching_a_way_on_the_class_reaches_all_functions():
+    functions = [area, area.with_options(timeout=4), Model().run]
+    with patch.object(Function, "remote", return_value=9):
+        assert [each.remote(1) for each in functions] == [9, 9, 9]
+    with patch("moorage.Function.spawn", autospec=True) as spawn:
+        area.spawn(1, height=2)
+        spawn.assert_called_once_with(area, 1, height=2)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Function, "map", lambda self, rows: [self, *rows])
+        assert area.map([1]) == [area, 1]
+        with patch.object(area, "map", return_value=[]):
+            assert area.map([1]) == []
+        assert area.map([1]) == [area, 1]
+    with app.run():
+        assert [each.remote(1) for each in functions] == [1, 1, "1"]
+        assert list(area.map([1])) == [1]
+    assert area.remote is area.remote
+
+
+@pytest.mark.parametrize("way", ["remote", "spawn", "_experimental_spawn", "remote_gen"])
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (area, "(width: int, height: int = 1)"),
+        (area_async, "(width: int, height: int = 1)"),
+        (Model().run, "(x: int)"),
+    ],
+    ids=str,
+)
+def test_a_way_has_the_parameters_of_a_call(function, parameters, way):
+    found = getattr(function, way)
+    signature = inspect.signature(found)
+    assert str(signature.replace(return_annotation=signature.empty)) == parameters
+    hints = typing.get_type_hints(found)
+    expected = typing.get_type_hints(function)
+    if "spawn" in way:
+        expected["return"] = FunctionCall
+    assert hints == expected
+    assert inspect.signature(functools.wraps(found)(lambda *args: None)) == signature
+
+
+def test_a_dispatcher_reads_the_annotations_of_a_way():
+    @functools.singledispatch
+    def of(thing):
+        return "anything"
+
+    of.register(area.remote)
+    with app.run():
+        assert (of(4), of("4")) == (4, "anything")
+
+
+def test_a_way_whose_parameters_are_not_known_has_its_own():
+    postponed = app.function(name="postponed")(_postponed)
+
+    @app.function()
+    @moorage.batched(max_batch_size=2, wait_ms=1)
+    def doubled(numbers: list[int]) -> list[int]:
+        return [2 * number for number in numbers]
+
+    nowhere = Function.from_name("nowhere", "nothing")
+    for function in (postponed, doubled, nowhere):
+        assert "args" in inspect.signature(function.remote).parameters
+        assert "args" in function.remote.__annotations__
+
+
+def _postponed(x: "Nowhere") -> None:  # noqa: F821
+    pass
+
+
+def test_copies_of_handles_as_of_functions():
+    handles = [area, area.remote, area.map, Model, Model(), Model().run, main]
+    assert all(copy.deepcopy(each) is each for each in handles)
+
+    @dataclasses.dataclass
+    class Job:
+        function: Function
+        model: Cls
+
+    assert dataclasses.asdict(Job(area, Model)) == {"function": area, "model": Model}
+
+
+def test_weak_references_to_handles():
+    for handle in (area, area.remote, Model, Model().run, main):
+        assert weakref.ref(handle)() in (handle, None)
+
+
+def test_the_undecorated_class():
+    assert inspect.isclass(Model._get_user_cls())
+    assert isinstance(Model._get_user_cls()(), Model._get_user_cls())

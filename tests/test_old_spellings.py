@@ -424,3 +424,58 @@ def test_keep_warm_of_functions_and_instances():
             obj.keep_warm(0)
     with warned("get_web_url"):
         assert f.web_url is None
+
+
+@pytest.mark.parametrize("kind", ["Dict", "Queue", "Volume", "NetworkFileSystem"])
+def test_new_makes_an_object_without_a_name(kind):
+    owner = getattr(modal, kind)
+    with warned(rf"{kind}\.from_name\(..., create_if_missing=True\)"):
+        assert isinstance(owner.new(), owner)
+
+
+def test_a_shared_volume_is_made_and_persisted():
+    with warned(r"modal\.Volume"):
+        volume = modal.SharedVolume().persist("cache")
+    assert isinstance(volume, modal.NetworkFileSystem)
+    with warned(r"modal\.Volume"):
+        assert isinstance(modal.SharedVolume(), modal.NetworkFileSystem)
+
+
+@pytest.mark.parametrize("step", ["run_function", "run_commands", "pip_install"])
+def test_a_step_of_an_image_takes_its_old_arguments(step):
+    image, secret = modal.Image.debian_slim(), modal.Secret.from_name("key")
+    given = len if step == "run_function" else "x"
+    with warned(r"secret of Image.* write secrets=\[secret\]"):
+        assert getattr(image, step)(given, secret=secret)
+    with warned("add_local_dir"):
+        assert getattr(image, step)(given, mounts=[])
+
+
+@pytest.mark.usefixtures("strict")
+def test_strict_mode_has_neither_new_nor_old_arguments_of_steps():
+    with pytest.raises(AttributeError):
+        _ = modal.Dict.new
+    with pytest.raises(TypeError):
+        modal.Image.debian_slim().run_function(len, secret=modal.Secret.from_name("key"))
+
+
+def test_a_method_is_looked_up_by_its_old_name():
+    app = App("methods")
+
+    @app.cls()
+    class Model:
+        @modal.method()
+        def double(self, x):
+            return 2 * x
+
+    app.deploy()
+    try:
+        with warned(r"Function\.from_name"):
+            found = modal.Function.lookup("methods", "Model.double")
+        assert found.remote(2) == 4
+        with warned("lookup"):
+            missing = modal.Function.lookup("methods", "Other.double")
+        with pytest.raises(modal.exception.NotFoundError, match="one it has: Model"):
+            missing.remote(2)
+    finally:
+        app.stop()

@@ -387,3 +387,30 @@ def test_a_hook_that_is_taken_away():
         patch.object(Model, "weights", "of the class", create=True),
     ):
         assert remote("predict", 1) == "of the class 2"
+
+
+def test_an_autospecced_hook_gets_the_instance():
+    def load(self):
+        self.weights = "mocked"
+
+    with patch.object(Model, "load", autospec=True, side_effect=load) as fake:
+        assert remote("predict", 1) == "mocked 2"
+        fake.assert_called_once()
+    with patch.object(Base, "open", autospec=True) as fake:
+        fake.side_effect = lambda self: setattr(self, "opened", "mocked")
+        assert remote("look")[0] == "mocked"
+
+    async def later(self):
+        self.weights = "awaited"
+
+    with patch.object(Model, "load", autospec=True, side_effect=later):
+        assert remote("predict", 1) == "awaited 2"
+    assert remote("predict", 1) == "the real weights 2"
+
+
+def test_an_autospecced_static_method_takes_no_instance():
+    with patch.object(Model, "helper", autospec=True, return_value="mocked") as fake:
+        assert remote("look")[3] == "mocked"
+        fake.assert_called_once_with()
+        assert Model.helper() == "mocked"
+    assert remote("look")[3] == Model.helper() == "the real helper"

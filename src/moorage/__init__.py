@@ -163,7 +163,7 @@ _GONE: _typing.Final = {
 _OLD: _typing.Final = {
     "Stub": ("app", "App"),
     "Mount": ("mount", "Mount"),
-    "SharedVolume": ("network_file_system", "NetworkFileSystem"),
+    "SharedVolume": ("network_file_system", "SharedVolume"),
     "build": ("partial_function", "_build"),
     "create_package_mounts": ("mount", "_create_package_mounts"),
     "gpu": ("_gpu", ""),

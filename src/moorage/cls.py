@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Never, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Never, Self, Unpack, cast
 
 from . import config, old_names
 from .advice import CALLS, of_function
@@ -307,6 +307,13 @@ class Cls:
 
     if not TYPE_CHECKING:  # an old spelling
         lookup = old_names.from_name("Cls")
+
+    def _get_user_cls(self) -> type[Any]:
+        """Return the undecorated class, which tests of Modal programs use."""
+        return self._found()._declared.user_class
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # as of a class
 
     def _nameless_service(self) -> Service:
         """Return a service of the class's app that has no pool, to ask for the app's run."""
@@ -705,6 +712,9 @@ class Obj:
         self._cls = cls
         # The methods refer to the values and not to the handle, so there is no cycle.
         self._values = values
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # its methods would run in the same containers
 
     @property
     def _service(self) -> Service:

@@ -56,6 +56,7 @@ class Dict(Object):
     if not TYPE_CHECKING:  # old spellings
         lookup = old_names.from_name("Dict")
         persisted = old_names.persisted("Dict")
+        new = old_names.new("Dict")
 
     @staticmethod
     def from_name(

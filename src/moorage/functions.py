@@ -27,11 +27,12 @@ from typing import (
     Final,
     Generic,
     ParamSpec,
+    Self,
     TypeVar,
     Unpack,
 )
 
-from . import config, old_names
+from . import config
 from .advice import no_attribute, of_function
 from .calling.function_call import FunctionCall as FunctionCall
 from .calling.maps import MapCall
@@ -46,6 +47,7 @@ from .calling.ways import (
     SpawnMap,
     SpawnMapAndForget,
     Starmap,
+    WayOfFunction,
 )
 from .declaring.marks import Batching, Concurrency, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
@@ -107,8 +109,28 @@ class _Signature:
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
+if TYPE_CHECKING:
+    _PatchedWays = type
+else:
+
+    class _PatchedWays(type):
+        """The type of `Function`: a way that a test replaces on the class reaches each function.
+
+        ``patch.object(Function, "remote", ...)`` writes to the class.  A function that keeps its
+        ways (see `Function._keep_ways`) would not look at the class.  So the function drops the
+        way, and keeps a new one when the patch is undone.
+        """
+
+        def __setattr__(cls, name, value):
+            before = vars(cls).get(name)
+            super().__setattr__(name, value)
+            if Way in (type(before), type(value)):
+                for function in list(_keepers):
+                    function._keep_way(name, value)
+
+
 @poses_as_function
-class Function(Generic[P, R_co, O_co]):
+class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     """A function of an app: ``@app.function()`` above a ``def`` makes it.
 
     `R_co` is the type of the result of ``remote``.  `O_co` is the type that the plain function
@@ -160,7 +182,15 @@ class Function(Generic[P, R_co, O_co]):
         _experimental_spawn = Way(Spawn, "``_experimental_spawn(...)`` is ``spawn(...)``.")
 
         # Old spellings.
-        lookup = old_names.from_name("Function")
+        lookup = OldMethod(
+            "write Function.from_name(...)",
+            lambda cls, app_name, name, **kwargs: (
+                _method_named(app_name, name)
+                if "." in name
+                else cls.from_name(app_name, name, **kwargs)
+            ),
+            on="class",
+        )
         keep_warm = OldMethod(
             "write f.update_autoscaler(min_containers=2)",
             lambda function, warm_pool_size: _keep_warm(function, warm_pool_size),
@@ -172,6 +202,9 @@ class Function(Generic[P, R_co, O_co]):
             "a Function is not made by hand; write @app.function() above a def, or "
             "Function.from_name(...) for one of a deployed app"
         )
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # as of a function
 
     @classmethod
     def _make(
@@ -221,9 +254,17 @@ class Function(Generic[P, R_co, O_co]):
 
         Makes a reference cycle, so only for a function that lives as long as its app.
         """
+        _keepers.add(self)
         for name, way in vars(Function).items():
-            if type(way) is Way:
-                self.__dict__.setdefault(name, way.__get__(self, Function))
+            self._keep_way(name, way)
+
+    def _keep_way(self, name: str, way: object) -> None:
+        """Keep the way `name` if it is ours; drop it if a test replaced it on the class."""
+        kept = self.__dict__.get(name)
+        if type(way) is Way:
+            self.__dict__.setdefault(name, way.__get__(self, Function))
+        elif isinstance(kept, WayOfFunction) and not vars(kept):
+            del self.__dict__[name]
 
     # `_make` or `_named` sets these; they are declared here for type checkers and readers.
     _shown: str  # the text of `repr`
@@ -793,6 +834,26 @@ class FunctionAutoscalerManager:
         return service
 
 
+if not TYPE_CHECKING:  # for an old spelling
+
+    def _method_named(app_name: str, name: str) -> Any:
+        """Return the method of a deployed class, by its old name ``Model.method``."""
+        owner, _, method = name.partition(".")
+
+        def find() -> Function[Any, Any, Any]:
+            classes: dict[str, Any] = deployments.find(app_name)._classes_by_name()
+            if owner not in classes:
+                raise NotFoundError(
+                    f"the app {app_name!r} has no class {owner!r}; "
+                    f"write the name of one it has: {', '.join(classes) or 'none'}"
+                )
+            found: Function[Any, Any, Any] = getattr(classes[owner](), method)
+            return found
+
+        shown = f"modal.Cls.from_name({app_name!r}, {owner!r})().{method}"
+        return Function._looked_up(app_name, name, shown, find)
+
+
 def _keep_warm(owner: Any, count: int) -> None:
     """The old ``keep_warm(2)`` of a function, or of an instance, which has the pool."""
     owner.update_autoscaler(min_containers=int(count))
@@ -831,6 +892,8 @@ _numbers: Final = itertools.count(1)
 _by_id: Final[weakref.WeakValueDictionary[str, Function[..., Any, Any]]] = (
     weakref.WeakValueDictionary()
 )
+# The functions that keep their ways.
+_keepers: Final[weakref.WeakSet[Function[..., Any, Any]]] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

@@ -43,7 +43,7 @@ from .exception import InvalidError
 from .file_pattern_matcher import NON_PYTHON_FILES
 from .network_file_system import NetworkFileSystem
 from .object import Object
-from .old_names import OldMethod
+from .old_names import OldMethod, accepting_gone
 from .resources import MountPath, check_amount, check_gpu, check_mounts
 from .scheduler_placement import check_regions
 from .secret import Secret, check_secrets
@@ -60,6 +60,14 @@ Strings: TypeAlias = str | list[str]
 _log: Final = logging.getLogger("moorage")
 
 _PYTHON: Final = 'write "3.12", or a version that Modal has'
+
+
+# Arguments that steps of an image once had.
+_GONE: Final = {
+    "secret": "write secrets=[secret]",
+    "mounts": "write image.add_local_dir(...) for files, before this step with copy=True",
+    "shared_volumes": "write volumes={...}",
+}
 
 
 class Image(Object):
@@ -243,6 +251,7 @@ class Image(Object):
 
     # -- steps of a build -----------------------------------------------------------
 
+    @accepting_gone("Image", _GONE)
     def pip_install(
         self,
         *packages: Strings,
@@ -453,6 +462,7 @@ class Image(Object):
             return self
         return self._step("micromamba_install", secrets, env, gpu)
 
+    @accepting_gone("Image", _GONE)
     def run_commands(
         self,
         *commands: Strings,
@@ -479,6 +489,7 @@ class Image(Object):
                     )
         return self._step("run_commands", secrets, env, gpu)
 
+    @accepting_gone("Image", _GONE)
     def dockerfile_commands(
         self,
         *dockerfile_commands: Strings,
@@ -501,6 +512,7 @@ class Image(Object):
         _check_ignore(ignore, at_once=False)
         return self._step("dockerfile_commands", secrets, env, gpu)
 
+    @accepting_gone("Image", _GONE)
     def run_function(
         self,
         raw_f: Callable[..., object],

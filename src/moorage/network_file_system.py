@@ -31,6 +31,7 @@ class NetworkFileSystem(Object):
     if not TYPE_CHECKING:  # old spellings
         lookup = old_names.from_name("NetworkFileSystem")
         persisted = old_names.persisted("NetworkFileSystem")
+        new = old_names.new("NetworkFileSystem")
 
     @staticmethod
     def from_name(
@@ -124,3 +125,18 @@ class NetworkFileSystem(Object):
 
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
     _NetworkFileSystem = NetworkFileSystem
+
+
+class SharedVolume(NetworkFileSystem):
+    """The old name, whose constructor made a file system: ``SharedVolume().persist("cache")``."""
+
+    if not TYPE_CHECKING:  # old spellings
+
+        def __init__(self, *args, **kwargs):
+            self._shown, self._name = "SharedVolume()", None
+
+        persist = old_names.OldMethod(
+            "write modal.Volume.from_name(..., create_if_missing=True)",
+            lambda self, name, *args, **kwargs: NetworkFileSystem.from_name(name),
+            on="instance",
+        )

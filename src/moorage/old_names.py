@@ -9,13 +9,17 @@ Begin at `accept_old_spelling`, then `OldMethod`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from . import config
 from .exception import DeprecationError, Error
 from .frames import warn, without_our_frames
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def accept_old_spelling(name: str, instead: str) -> None:
@@ -98,3 +102,38 @@ def persisted(kind: str) -> OldMethod:
         return owner.from_name(name, create_if_missing=True)
 
     return OldMethod(f"write {kind}.from_name(..., create_if_missing=True)", run, on="class")
+
+
+def new(kind: str) -> OldMethod:
+    """Return the old ``new`` of a `kind`, which made an object without a name."""
+
+    def run(owner: Any, *args: Any, **kwargs: Any) -> Any:
+        return owner._new(f"{kind}.new()", None)
+
+    return OldMethod(f"write {kind}.from_name(..., create_if_missing=True)", run, on="class")
+
+
+def accepting_gone(
+    owner: str, gone: Mapping[str, str]
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator of methods of `owner` that once had the arguments `gone`.
+
+    Each argument warns with its advice, and has no effect.  In strict mode the arguments are
+    unknown, as in Modal 1.6.4.
+    """
+
+    def decorate(method: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(method)
+        def accepting(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not config.strict:
+                for name in gone.keys() & kwargs.keys():
+                    del kwargs[name]
+                    message = (
+                        f"{name} of {owner}.{method.__name__} is gone from Modal; {gone[name]}"
+                    )
+                    warn(message, DeprecationError)
+            return method(*args, **kwargs)
+
+        return accepting
+
+    return decorate

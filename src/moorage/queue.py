@@ -74,6 +74,7 @@ class Queue(Object):
     if not TYPE_CHECKING:  # old spellings
         lookup = old_names.from_name("Queue")
         persisted = old_names.persisted("Queue")
+        new = old_names.new("Queue")
 
     @staticmethod
     def from_name(

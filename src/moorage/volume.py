@@ -102,6 +102,7 @@ class Volume(Object):
     if not TYPE_CHECKING:  # old spellings
         lookup = old_names.from_name("Volume")
         persisted = old_names.persisted("Volume")
+        new = old_names.new("Volume")
 
     @staticmethod
     def from_name(

@@ -12,6 +12,7 @@ exception that is raised asynchronously in the thread of another input: see
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import (
     AsyncIterable,
@@ -31,7 +32,9 @@ from typing import (
     Never,
     ParamSpec,
     Protocol,
+    Self,
     TypeVar,
+    get_type_hints,
     overload,
 )
 
@@ -50,7 +53,7 @@ from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import block_loop, park_for, reader_here, wait_for
 from ..runtime.waiting.deadlock import producer_waits
 from ..runtime.waiting.waits import open_streams
-from ..with_aio import PosesAsFunction
+from ..with_aio import Annotations, PosesAsFunction
 from .feeding import Row, rows_of, rows_of_async
 from .function_call import FunctionCall, forget
 from .maps import MapCall, MapResults
@@ -100,7 +103,8 @@ class WayOfFunction(PosesAsFunction):
     """What all ways have: the function, the name of the way, and the attributes of a function."""
 
     # `__dict__` is for what users set (``patch.object(f.remote, "aio")``), and else never made.
-    __slots__ = ("__dict__", "_function")
+    # `__weakref__` is for users' caches: a method of an object can be referred to weakly, too.
+    __slots__ = ("__dict__", "__weakref__", "_function")
 
     def __init__(self, function: Called) -> None:
         _set_function(self, function)  # as ``self._function = function``, past `__setattr__`
@@ -121,6 +125,9 @@ class WayOfFunction(PosesAsFunction):
     def _way_of(self) -> str:
         return f"{self._function._name}.{self._way}"
 
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # as of a function
+
     def __repr__(self) -> str:
         return f"<{self._way_of()}>"
 
@@ -130,6 +137,70 @@ _set_function: Final[Callable[[WayOfFunction, Called], None]] = vars(WayOfFuncti
 ].__set__
 
 
+def _signature_of_call(way: WayOfFunction) -> inspect.Signature | None:
+    """Return the parameters that a caller gives, and what the way returns.
+
+    The annotations are evaluated, because readers of a signature do not find the names that the
+    user's module has.  None if the signature is not known: for a function that is looked up by
+    name and is not found, for a batched function, whose parameters are lists of what callers
+    give, and if an annotation cannot be evaluated.
+    """
+    function: Any = way._function
+    try:
+        if function._service.options.batching is not None:
+            return None
+        signature = Real.signature(function)
+        hints = get_type_hints(function.__wrapped__, include_extras=True)
+    except Exception:  # of evaluating the user's annotations, or `signature` of a builtin
+        return None
+    returned = FunctionCall if way._way == "spawn" else hints.get("return", signature.empty)
+    return signature.replace(
+        parameters=[
+            each.replace(annotation=hints.get(name, each.annotation))
+            for name, each in signature.parameters.items()
+        ],
+        return_annotation=returned,
+    )
+
+
+class _SignatureOfCall:
+    """The ``__signature__`` of a way that takes the arguments of one call."""
+
+    def __get__(self, way: WayOfFunction | None, owner: type) -> inspect.Signature:
+        signature = None if way is None else _signature_of_call(way)
+        if signature is None:
+            raise AttributeError("__signature__")  # inspect.signature() asks `__wrapped__`
+        return signature
+
+
+class _AnnotationsOfCall(Annotations):
+    """The ``__annotations__`` of a way that takes the arguments of one call."""
+
+    def __get__(self, instance: Any, owner: type) -> Mapping[str, Any]:
+        signature = None if instance is None else _signature_of_call(instance)
+        if signature is None:
+            return super().__get__(instance, owner)
+        found = {name: each.annotation for name, each in signature.parameters.items()}
+        found["return"] = signature.return_annotation
+        return {name: each for name, each in found.items() if each is not signature.empty}
+
+
+W = TypeVar("W", bound=type[WayOfFunction])
+
+
+def takes_one_call(cls: W) -> W:
+    """Give the ways of `cls` the parameters of the user's function.
+
+    Web frameworks, command lines and dispatchers read them from ``f.remote``.  Read when asked
+    for: making a way costs nothing more.
+    """
+    made: Any = cls
+    made.__signature__ = _SignatureOfCall()
+    made.__annotations__ = _AnnotationsOfCall(dict(made.__annotations__))
+    return cls
+
+
+@takes_one_call
 class Remote(WayOfFunction, Generic[P, R_co]):
     """``Function.remote``: run one input and wait for its result."""
 
@@ -243,6 +314,7 @@ class Remote(WayOfFunction, Generic[P, R_co]):
             del outcome, input, function, self
 
 
+@takes_one_call
 class Spawn(WayOfFunction, Generic[P, R_co]):
     """``Function.spawn``: start one input and do not wait for its result."""
 
@@ -294,6 +366,7 @@ class Spawn(WayOfFunction, Generic[P, R_co]):
         return call
 
 
+@takes_one_call
 class RemoteGen(WayOfFunction, Generic[P, Y_co]):
     """``Function.remote_gen``: run a generator and read its items as they come."""
 

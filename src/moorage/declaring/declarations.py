@@ -30,6 +30,7 @@ from .patching import (
     Attributes,
     Patches,
     attributes_of,
+    is_partial,
     is_same,
     replaced,
     with_kind,
@@ -111,7 +112,7 @@ class Declarations:
                         f"the parameter {self.name}.{name} was written without parentheses; "
                         f"write {name}: str = moorage.parameter()"
                     )
-                if isinstance(value, PartialFunction):
+                if is_partial(value):
                     self._read(name, value, snapshots)
                 elif isinstance(value, staticmethod):
                     # As in Modal, its marks have no effect; calling the method explains that.

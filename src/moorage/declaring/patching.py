@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 from ..runtime.input import Kind, Target
 from ..runtime.real import Real
@@ -72,7 +72,18 @@ def replaced(value: Any, before: object) -> Any:
 
 
 def _is_decorated(value: object) -> bool:
-    return isinstance(value, (PartialFunction, Parameter))
+    # The type itself is asked: ``__class__`` of an autospecced mock is what it was made of.
+    return issubclass(type(value), (PartialFunction, Parameter))
+
+
+def is_partial(value: object) -> TypeGuard[PartialFunction[Any, Any, Any]]:
+    """Return whether `value` is a marked function, and no mock of one."""
+    return issubclass(type(value), PartialFunction)
+
+
+def _is_mock_of_partial(value: object) -> bool:
+    """Return whether `value` is what ``autospec=True`` made of a marked function."""
+    return isinstance(value, PartialFunction) and not is_partial(value)
 
 
 def is_code(value: object, before: PartialFunction[Any, Any, Any]) -> bool:
@@ -89,6 +100,13 @@ def as_method(value: Any) -> Callable[..., Any]:
     """
     if Real.isfunction(value):
         return value
+
+    if _is_mock_of_partial(value):  # as an autospecced function, it gets the instance, too
+
+        def run_mock(instance: object, /, *args: Any, **kwargs: Any) -> Any:
+            return value(instance, *args, **kwargs)
+
+        return run_mock
 
     def bound(instance: object) -> Any:
         kind = cast("Any", type(value))
@@ -198,6 +216,12 @@ class Patches:
             # So that ``self.method.remote`` works in the class, too.
             value = replaced(value, marked)
         in_class = vars(self._declared.user_class).get(name, MISSING)
+        is_static = isinstance(
+            Real.getattr_static(self._declared.user_class, name, None), staticmethod
+        )
+        if is_static and Real.isfunction(value) and hasattr(value, "mock"):
+            # ``autospec=True`` made a function of the static method, which takes no instance.
+            value = staticmethod(value)
         self._write(name, value)
         before.append((seen, in_class))
         if len(before) > KEPT:
@@ -234,7 +258,7 @@ class Patches:
 def _assign(user_class: type, name: str, value: object) -> None:
     if value is not MISSING:
         setattr(user_class, name, value)
-        if isinstance(value, PartialFunction):
+        if is_partial(value):
             value.__set_name__(user_class, name)
     elif name in vars(user_class):
         delattr(user_class, name)

@@ -12,7 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
 from ..exception import AsyncUsageWarning
 from ..frames import warn, without_our_frames
@@ -95,6 +95,9 @@ class LocalEntrypoint(PosesAsFunction, Generic[P, R_co]):
 
     def _called(self) -> Callable[P, R_co]:
         return self._function
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # as of a function
 
     @property
     def app(self) -> App:
