@@ -2,6 +2,7 @@
 
 import asyncio
 
+import anyio
 import pytest
 
 import moorage
@@ -216,6 +217,38 @@ def test_an_object_of_trio():
     with app.run(), pytest.raises(RuntimeError) as caught:
         work.remote(trio.Event())
     assert notes_of(caught.value) == [ADVICE]
+
+
+def test_a_function_of_trio():
+    trio = pytest.importorskip("trio")
+    app = App()
+
+    @app.function(serialized=True)
+    async def sleeps():
+        await trio.sleep(0)
+
+    with app.run(), pytest.raises(RuntimeError, match="bad yield") as caught:
+        sleeps.remote()
+    assert notes_of(caught.value) == [ADVICE]
+
+
+def test_a_nursery_of_a_caller_on_trio():
+    trio = pytest.importorskip("trio")
+    app = App()
+    made = []
+
+    @app.function()
+    async def work():
+        made[0].start_soon(trio.sleep, 0)
+
+    async def main():
+        async with app.run(), trio.open_nursery() as nursery:
+            made.append(nursery)
+            return await error_of(work.remote.aio())
+
+    error = trio.run(main)
+    assert type(error) is AttributeError
+    assert notes_of(error) == [ADVICE]
 
 
 def test_an_enter_hook_and_an_exit_hook(caplog):
@@ -442,6 +475,28 @@ def test_a_lock_that_stays_locked_has_a_note_that_says_if():
         work.remote()
     (note,) = notes_of(caught.value)
     assert note.startswith("the input waited for an asyncio.Lock; if code on another event loop")
+    assert note.endswith(ADVICE)
+
+
+@pytest.mark.parametrize("kind", [anyio.Lock, anyio.Semaphore], ids=["Lock", "Semaphore"])
+def test_a_primitive_of_anyio_that_stays_locked_has_the_same_note(kind):
+    app, clock = App(), VirtualClock()
+    made = []
+
+    @app.function(timeout=5)
+    async def work():
+        async with made[0]:
+            pass
+
+    async def main():
+        made.append(anyio.Lock() if kind is anyio.Lock else anyio.Semaphore(1))
+        async with app.run(clock=clock), made[0]:
+            return await error_of(work.remote.aio())
+
+    error = clock.run(main())
+    assert type(error) is FunctionTimeoutError
+    (note,) = notes_of(error)
+    assert note.startswith(f"the input waited for an anyio.{kind.__name__}; if code on another")
     assert note.endswith(ADVICE)
 
 

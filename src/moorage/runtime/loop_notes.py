@@ -33,6 +33,8 @@ _TEXTS: Final = (
     "Timeout context manager should be used inside a task",  # aiohttp: a session of another loop
     "Event loop is closed",  # the loop of the object has ended
     "must be called from async context",  # trio: an object of trio on a loop of asyncio
+    "Task got bad yield: <class 'trio.",  # asyncio: `trio.sleep` on a loop of asyncio
+    "'RunContext' object has no attribute 'runner'",  # trio: a nursery used in another thread
 )
 
 # How many of the errors behind an error are looked at.
