@@ -683,13 +683,13 @@ def make_model(app, wrap, ended, *, is_async=False, **options):
         @moorage.enter()
         @wrap
         async def second(self):
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
             self.note("second", asyncio.get_running_loop())
 
         @moorage.exit()
         @wrap
         async def last(self):
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
             ended.append("last")
 
         @moorage.exit()
@@ -899,7 +899,7 @@ class Model:
     @moorage.exit()
     @(lambda function: lambda self: function(self))
     async def close(self):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         print("closed")
 
     @moorage.method()

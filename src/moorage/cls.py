@@ -28,7 +28,7 @@ from .declaring.targets import check_batched_class, make_target
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
 from .functions import Function, FunctionAutoscalerManager
-from .old_names import old_call
+from .old_names import accept_old_spelling, old_call
 from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
@@ -374,18 +374,31 @@ class Cls:
         """Return what stands for the ways to call `name`, as an old spelling."""
 
         def made(way: str) -> Any:
-            def way_of_instance() -> Any:
-                return getattr(getattr(self(), name), way)
+            shown = f"{self.__name__}.{name}.{way}"
 
-            def run(*args: Any, **kwargs: Any) -> Any:
-                return way_of_instance()(*args, **kwargs)
+            def way_of_instance() -> Any:
+                found = getattr(getattr(self(), name), way)  # first: parameters may be missing
+                accept_old_spelling(
+                    f"{shown}(...) without an instance",
+                    f"write {self.__name__}().{name}.{way}(...)",
+                )
+                return found
+
+            def call(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return way_of_instance()(*args, **kwargs)
+                except Exception as error:
+                    raise without_our_frames(error)
 
             def aio(*args: Any, **kwargs: Any) -> Any:
                 return way_of_instance().aio(*args, **kwargs)
 
-            shown = f"{self.__name__}.{name}.{way}"
-            instead = f"write {self.__name__}().{name}.{way}(...)"
-            return old_call(shown, instead, run, aio, f"{shown}(...) without an instance")
+            for posed, last in ((call, way), (aio, "aio")):
+                posed.__name__ = last
+                posed.__doc__ = "An old spelling: a way to call a method without an instance."
+            call.__qualname__, aio.__qualname__ = shown, f"{shown}.aio"
+            vars(call)["aio"] = aio
+            return call
 
         return {way: made(way) for way in _WAYS}
 

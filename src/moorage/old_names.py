@@ -58,42 +58,27 @@ class OldMethod:
         return old_call(f"{self._owner}.{self.__name__}", self._instead, run)
 
 
-def old_call(
-    name: str,
-    instead: str,
-    run: Callable[..., Any],
-    aio: Callable[..., Any] | None = None,
-    what: str = "",
-) -> Any:
+def old_call(name: str, instead: str, run: Callable[..., Any]) -> Any:
     """Return a function that warns that `name` is an old spelling, and then does what `run` does.
 
-    Its ``.aio(...)`` does what `aio` does, or what `run` does.  `what` stands for `name` in the
-    warning.
+    So does its ``.aio(...)``, where nothing waits.
     """
-    what = what or name
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        accept_old_spelling(what, instead)
+        accept_old_spelling(name, instead)
         try:
             return run(*args, **kwargs)
         except (Error, DeprecationError) as error:
             raise without_our_frames(error)
 
-    async def call_later(*args: Any, **kwargs: Any) -> Any:
+    async def aio(*args: Any, **kwargs: Any) -> Any:
         return call(*args, **kwargs)
-
-    def call_aio(*args: Any, **kwargs: Any) -> Any:
-        assert aio is not None
-        accept_old_spelling(what, instead)
-        return aio(*args, **kwargs)
 
     call.__name__ = name.rpartition(".")[2]
     call.__qualname__ = name
     call.__doc__ = f"An old spelling; {instead}."
-    posed: Any = call_later if aio is None else call_aio
-    posed.__name__ = "aio"
-    posed.__qualname__ = f"{name}.aio"
-    vars(call)["aio"] = posed
+    aio.__qualname__ = f"{name}.aio"
+    vars(call)["aio"] = aio
     return call
 
 
