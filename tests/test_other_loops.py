@@ -300,6 +300,37 @@ def test_an_error_that_the_user_keeps_gets_one_note():
             assert notes_of(caught.value).count(ADVICE) == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["__cause__", "__context__", "__suppress_context__", "__class__", "exceptions", "args"]
+)
+@pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
+def test_the_look_at_an_error_runs_none_of_its_code(name, is_async):
+    def refuse(self):
+        raise KeyError(name)
+
+    base = ExceptionGroup if name == "exceptions" else RuntimeError
+    given = ("odd", [ValueError()]) if name == "exceptions" else ("odd",)
+    odd = type("Odd", (base,), {name: property(refuse)})
+    app = App()
+
+    async def on_loop():
+        raise odd(*given)
+
+    def in_thread():
+        raise odd(*given)
+
+    function = app.function(timeout=10, name="f", serialized=True)(
+        on_loop if is_async else in_thread
+    )
+    raised = None
+    with app.run():
+        try:
+            function.remote()
+        except BaseException as error:
+            raised = type(error)
+    assert raised is odd
+
+
 def test_other_errors_and_sync_functions_have_no_note():
     app = App()
 
