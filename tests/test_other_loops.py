@@ -8,8 +8,10 @@ import pytest
 import moorage
 from moorage import App
 from moorage.exception import FunctionTimeoutError
+from moorage.runtime.clocks.first_look import FirstLook
 from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.loop_notes import ADVICE
+from moorage.runtime.outcome import Failure
 from moorage.runtime.waiting.other_loops import IT_WAITED
 
 
@@ -598,3 +600,25 @@ def test_the_loop_has_its_own_time_again():
             work.remote(True)
         work.remote(False)
         assert "time" not in vars(loops[-1])
+
+
+def test_a_time_that_was_set_on_the_loop_stays():
+    loop = asyncio.new_event_loop()
+    try:
+        mine = loop.time
+        vars(loop)["time"] = mine
+        looks = FirstLook(loop, lambda task, slept: "why")
+
+        async def sleep():
+            await asyncio.sleep(0)
+
+        task = loop.create_task(sleep())
+        failure = Failure(TimeoutError())
+        looks.expect(task, failure)
+        assert vars(loop)["time"] is not mine
+        looks.look(slept=False)
+        assert vars(loop)["time"] is mine
+        assert failure.note == "why"
+        loop.run_until_complete(task)
+    finally:
+        loop.close()
