@@ -61,8 +61,30 @@ def _remove() -> None:
 
 def _is_modals_command() -> bool:
     """Whether this process is the command of the real package: ``modal``, ``python -m modal``."""
-    arguments = sys.orig_argv
-    if "-m" in arguments[:-1] and arguments[arguments.index("-m") + 1].split(".")[0] == "modal":
+    module = _module_of_command(sys.orig_argv[1:])
+    if module is not None and module.split(".")[0] == "modal":
         return True
     name = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
     return name in ("modal", "modal.exe", "modal-script.py")
+
+
+def _module_of_command(arguments: "list[str]") -> "str | None":
+    """Return the module of ``python -m module``; None if the command line names none.
+
+    An ``-m`` behind a program's name is an argument of that program: ``pytest -m modal``.
+    """
+    given = iter(arguments)
+    for argument in given:
+        if argument == "--check-hash-based-pycs":
+            next(given, None)
+        elif not argument.startswith("--"):
+            if not argument.startswith("-"):
+                return None  # the program's name
+            # Options of one letter, which may be written together: -Im modal, -mmodal
+            for index, letter in enumerate(argument[1:], 2):
+                if letter in "cmWX":  # what follows is the option's value
+                    value = argument[index:] or next(given, None)
+                    if letter in "cm":
+                        return value if letter == "m" else None
+                    break
+    return None

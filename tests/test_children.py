@@ -141,6 +141,30 @@ def test_the_real_command_is_left_alone(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["-m", "modal"], ["-mmodal"], ["-Bm", "modal"], ["-W", "ignore", "-X", "dev", "-m", "modal"]],
+    ids=" ".join,
+)
+def test_the_real_command_with_options_of_python(tmp_path, options):
+    (tmp_path / "modal.py").write_text("print('the real one')\n")
+    environment = {**ON, "PYTHONPATH": os.pathsep.join([str(SRC), str(tmp_path)])}
+    assert run(*options, "run", environment=environment).stdout.splitlines()[-1] == "the real one"
+
+
+@pytest.mark.parametrize("before", [["program.py"], ["-m", "program"], ["-Wignore", "program.py"]])
+def test_an_option_m_of_a_program_is_not_pythons(tmp_path, before):
+    # As `pytest -m modal` has it.
+    (tmp_path / "program.py").write_text("import modal; print(modal.__name__)\n")
+    done = run(*before, "-m", "modal", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("moorage\n", "")
+
+
+def test_code_of_an_option_c_may_have_arguments():
+    done = run("-c", "import modal; print(modal.__name__)", "-m", "modal")
+    assert (done.stdout, done.stderr) == ("moorage\n", "")
+
+
 def test_the_files_say_nothing_when_the_package_is_gone(tmp_path):
     (tmp_path / "moorage_as_modal.pth").write_text((SRC / "moorage_as_modal.pth").read_text())
     add = f"import site; site.addsitedir({str(tmp_path)!r}); print('up')"

@@ -384,6 +384,42 @@ def test_an_async_def_that_returns_a_coroutine_is_refused():
             function.remote(3)
 
 
+@pytest.mark.parametrize("serialize", [False, True])
+@pytest.mark.parametrize("kind", ["generator", "async_generator"])
+def test_an_async_def_that_returns_a_generator_is_refused_as_a_def_is(kind, serialize):
+    async def pages():
+        yield 1
+
+    async def f(kind):
+        return pages() if kind == "async_generator" else (i for i in range(3))
+
+    app = App()
+    registered = app.function(name="f", serialized=True)(f)
+    text = f"the async function f returned an object of type {kind}, which nobody iterates"
+    with app.run(serialize=serialize):
+        with pytest.raises(InvalidError, match=text):
+            registered.remote(kind)
+        with pytest.raises(InvalidError, match=text):
+            list(registered.map([kind]))
+        with pytest.raises(InvalidError, match=text):
+            registered.spawn(kind).get()
+
+
+def test_an_object_that_can_be_awaited_may_be_the_result_of_an_async_def():
+    class Query:
+        def __await__(self):
+            raise NotImplementedError
+
+    app = App()
+
+    @app.function(serialized=True)
+    async def f():
+        return Query()
+
+    with app.run():
+        assert type(f.remote()) is Query
+
+
 def test_a_future_of_an_async_callable_is_awaited():
     class Sent:
         def __call__(self, x):

@@ -2,13 +2,16 @@
 
 import asyncio
 
+import anyio
 import pytest
 
 import moorage
 from moorage import App
 from moorage.exception import FunctionTimeoutError
+from moorage.runtime.clocks.first_look import FirstLook
 from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.loop_notes import ADVICE
+from moorage.runtime.outcome import Failure
 from moorage.runtime.waiting.other_loops import IT_WAITED
 
 
@@ -218,6 +221,38 @@ def test_an_object_of_trio():
     assert notes_of(caught.value) == [ADVICE]
 
 
+def test_a_function_of_trio():
+    trio = pytest.importorskip("trio")
+    app = App()
+
+    @app.function(serialized=True)
+    async def sleeps():
+        await trio.sleep(0)
+
+    with app.run(), pytest.raises(RuntimeError, match="bad yield") as caught:
+        sleeps.remote()
+    assert notes_of(caught.value) == [ADVICE]
+
+
+def test_a_nursery_of_a_caller_on_trio():
+    trio = pytest.importorskip("trio")
+    app = App()
+    made = []
+
+    @app.function()
+    async def work():
+        made[0].start_soon(trio.sleep, 0)
+
+    async def main():
+        async with app.run(), trio.open_nursery() as nursery:
+            made.append(nursery)
+            return await error_of(work.remote.aio())
+
+    error = trio.run(main)
+    assert type(error) is AttributeError
+    assert notes_of(error) == [ADVICE]
+
+
 def test_an_enter_hook_and_an_exit_hook(caplog):
     app = App()
     loop = asyncio.new_event_loop()
@@ -265,6 +300,37 @@ def test_an_error_that_the_user_keeps_gets_one_note():
             with pytest.raises(RuntimeError) as caught:
                 work.remote()
             assert notes_of(caught.value).count(ADVICE) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["__cause__", "__context__", "__suppress_context__", "__class__", "exceptions", "args"]
+)
+@pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
+def test_the_look_at_an_error_runs_none_of_its_code(name, is_async):
+    def refuse(self):
+        raise KeyError(name)
+
+    base = ExceptionGroup if name == "exceptions" else RuntimeError
+    given = ("odd", [ValueError()]) if name == "exceptions" else ("odd",)
+    odd = type("Odd", (base,), {name: property(refuse)})
+    app = App()
+
+    async def on_loop():
+        raise odd(*given)
+
+    def in_thread():
+        raise odd(*given)
+
+    function = app.function(timeout=10, name="f", serialized=True)(
+        on_loop if is_async else in_thread
+    )
+    raised = None
+    with app.run():
+        try:
+            function.remote()
+        except BaseException as error:
+            raised = type(error)
+    assert raised is odd
 
 
 def test_other_errors_and_sync_functions_have_no_note():
@@ -445,6 +511,28 @@ def test_a_lock_that_stays_locked_has_a_note_that_says_if():
     assert note.endswith(ADVICE)
 
 
+@pytest.mark.parametrize("kind", [anyio.Lock, anyio.Semaphore], ids=["Lock", "Semaphore"])
+def test_a_primitive_of_anyio_that_stays_locked_has_the_same_note(kind):
+    app, clock = App(), VirtualClock()
+    made = []
+
+    @app.function(timeout=5)
+    async def work():
+        async with made[0]:
+            pass
+
+    async def main():
+        made.append(anyio.Lock() if kind is anyio.Lock else anyio.Semaphore(1))
+        async with app.run(clock=clock), made[0]:
+            return await error_of(work.remote.aio())
+
+    error = clock.run(main())
+    assert type(error) is FunctionTimeoutError
+    (note,) = notes_of(error)
+    assert note.startswith(f"the input waited for an anyio.{kind.__name__}; if code on another")
+    assert note.endswith(ADVICE)
+
+
 async def sleeps():
     await asyncio.sleep(100)
 
@@ -512,3 +600,25 @@ def test_the_loop_has_its_own_time_again():
             work.remote(True)
         work.remote(False)
         assert "time" not in vars(loops[-1])
+
+
+def test_a_time_that_was_set_on_the_loop_stays():
+    loop = asyncio.new_event_loop()
+    try:
+        mine = loop.time
+        vars(loop)["time"] = mine
+        looks = FirstLook(loop, lambda task, slept: "why")
+
+        async def sleep():
+            await asyncio.sleep(0)
+
+        task = loop.create_task(sleep())
+        failure = Failure(TimeoutError())
+        looks.expect(task, failure)
+        assert vars(loop)["time"] is not mine
+        looks.look(slept=False)
+        assert vars(loop)["time"] is mine
+        assert failure.note == "why"
+        loop.run_until_complete(task)
+    finally:
+        loop.close()

@@ -70,7 +70,7 @@ class Node:
         call = self.live_call()
         if call is not None:
             return call._settled_at is not None
-        return not any(isinstance(entry, Input) for entry in list(self.entries.values()))
+        return not any(isinstance(entry, Input) for entry in self.entries.copy().values())
 
 
 class Graph:
@@ -263,7 +263,8 @@ def infos_of(call: FunctionCall[Any]) -> list[InputInfo]:
 
 def _infos(node: Node) -> dict[int, InputInfo]:
     call = node.live_call()
-    entries = node.entries
+    # A copy, because inputs are added meanwhile; `copy` of a dict is one step, and `sorted` is not.
+    entries = node.entries.copy()
     shown_id = call_id(node.number)
     if call is not None:
         entries = {input.index: input for input in call._inputs}

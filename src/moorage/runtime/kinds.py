@@ -161,6 +161,12 @@ def _is_marked(layer: object) -> bool:
 # For ``type(value) is COROUTINE``, which does not change the type that checkers see.
 COROUTINE: Final[type] = CoroutineType
 
+# The ids of the types whose objects are code that has not run.  What an ``async def`` returned
+# is tested for these only: an object with ``__await__`` may be a result there.
+UNRUN: Final[frozenset[int]] = frozenset(
+    map(id, (CoroutineType, GeneratorType, AsyncGeneratorType))
+)
+
 # The ids of the types of results that need no look.  The thread lane tests
 # ``id(type(value)) not in FINISHED`` for each input, which costs about 50 ns, and calls
 # `unfinished`, about 200 ns, only for other types.  Ids, because the hash of a user's class may
@@ -234,6 +240,11 @@ def refusal(name: str, declared: Kind, value: object) -> InvalidError:
             f"{kind.__name__}, which nobody awaits (usually that of an async def behind a plain "
             "decorator); write async def for the function in that decorator, and return await ... "
             "in it"
+        )
+    if declared.is_async:
+        return InvalidError(
+            f"the async function {name} returned an object of type {kind.__name__}, which nobody "
+            "iterates; write yield in it and call .remote_gen(...), or return [...]"
         )
     return InvalidError(
         f"the function {name} gave an object of type {kind.__name__}, which nobody iterates "

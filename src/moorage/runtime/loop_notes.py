@@ -9,9 +9,10 @@ Begin at `explained`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
+from .error_copies import links_of
 from .outcome import Failure
 
 ADVICE: Final = (
@@ -33,12 +34,17 @@ _TEXTS: Final = (
     "Timeout context manager should be used inside a task",  # aiohttp: a session of another loop
     "Event loop is closed",  # the loop of the object has ended
     "must be called from async context",  # trio: an object of trio on a loop of asyncio
+    "Task got bad yield: <class 'trio.",  # asyncio: `trio.sleep` on a loop of asyncio
+    "'RunContext' object has no attribute 'runner'",  # trio: a nursery used in another thread
 )
 
 # How many of the errors behind an error are looked at.
 _DEPTH: Final = 8
 
 _args_of: Final = vars(BaseException)["args"].__get__
+_members_of: Final[Callable[[BaseException], tuple[BaseException, ...]]] = vars(BaseExceptionGroup)[
+    "exceptions"
+].__get__
 
 
 def explained(failure: Failure) -> Failure:
@@ -65,11 +71,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         each = pending.pop()
         count += 1
         yield each
-        behind = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+        # Neither attributes nor `isinstance`, which a user's class may replace by properties.
+        cause, context, is_suppressed = links_of(each)
+        behind = cause if cause is not None or is_suppressed else context
         if behind is not None:
             pending.append(behind)
-        if isinstance(each, BaseExceptionGroup):
-            pending += each.exceptions
+        if issubclass(type(each), BaseExceptionGroup):
+            pending += _members_of(each)
 
 
 def _says_so(error: BaseException) -> bool:

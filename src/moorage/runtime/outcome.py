@@ -152,7 +152,8 @@ Outcome = Value | Failure | Cancelled
 def failure_of(error: BaseException) -> Failure:
     """Return the failure that callers get for `error`, which was just caught from user code."""
     failure = failure_as_it_is(error)
-    if isinstance(error, _CONTROL_FLOW):
+    # Not `isinstance`, which reads the error's `__class__`, and so may run user code.
+    if issubclass(type(error), _CONTROL_FLOW):
         wrapped = RemoteError(
             f"the input ended with {_shown(error)}, "
             "which is not passed on to callers; return normally or raise an Exception instead"

@@ -30,7 +30,15 @@ from ..exception import (
 )
 from ..runtime.containers.lifecycle import Hook, Lifecycle
 from ..runtime.input import Input, Target
-from ..runtime.kinds import COROUTINE, Kind, is_awaitable, is_iterable, refusal, unfinished
+from ..runtime.kinds import (
+    COROUTINE,
+    UNRUN,
+    Kind,
+    is_awaitable,
+    is_iterable,
+    refusal,
+    unfinished,
+)
 from ..runtime.labels import Shown, shown_argument
 from ..runtime.outcome import _CONTROL_FLOW, PACKAGE, frames_of_raise
 from .culprits import (
@@ -298,9 +306,9 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
             except BaseException as error:
                 failed = travelled(error, name)
             else:
-                # The lane refuses a coroutine, which pickle would refuse with another text.
-                is_coroutine = type(result) is COROUTINE
-                return result if is_coroutine else _returned(result, name, batched)
+                # The lane refuses what has not run, which pickle would refuse with another text.
+                is_unrun = id(type(result)) in UNRUN  # pyright: ignore[reportUnknownArgumentType]
+                return result if is_unrun else _returned(result, name, batched)
             try:
                 raise failed
             finally:

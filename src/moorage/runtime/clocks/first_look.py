@@ -36,13 +36,15 @@ class FirstLook:
     the look comes after 4.
     """
 
-    __slots__ = ("_due", "_ident", "_loop", "_time", "_why")
+    __slots__ = ("_due", "_ident", "_loop", "_own_time", "_time", "_why")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, why: WhyItWaits) -> None:
         self._loop = loop
         self._ident = Real.get_ident()
         self._why = why
         self._time: Callable[[], float] = loop.time
+        # What somebody has set on the loop in place of its method, as a test may; else None.
+        self._own_time: Callable[[], float] | None = getattr(loop, "__dict__", {}).get("time")
         # The timed-out tasks, each with its failure.  Any thread appends, then sets `time`; the
         # loop's thread resets `time`, then takes all.  So no entry is left behind.
         self._due: deque[tuple[Task, Failure]] = deque()
@@ -72,7 +74,10 @@ class FirstLook:
     def look(self, *, slept: bool) -> None:
         """Look at the tasks that are expected.  On the loop's thread."""
         if hasattr(self._loop, "__dict__"):
-            vars(self._loop).pop("time", None)
+            if self._own_time is None:
+                vars(self._loop).pop("time", None)
+            else:
+                vars(self._loop)["time"] = self._own_time
         due = self._due
         while due:
             task, failure = due.popleft()

@@ -9,7 +9,8 @@ Three things are found:
     2. a future of this loop that is done while the loop slept.  The thread of another loop has
        completed the future, and asyncio does not wake a loop for that.  A ``Lock`` or an
        ``Event`` that two loops share behaves so;
-    3. a wait for a primitive of asyncio.  Then the note speaks of the possibility only.
+    3. a wait for a primitive of asyncio, or of anyio on asyncio.  Then the note speaks of the
+       possibility only.
 
 Begin at `why_it_waits`.
 """
@@ -96,22 +97,40 @@ def _inner_of_asyncio(task: Task) -> object:
     return inner if code is not None and code.co_filename.startswith(_ASYNCIO) else None
 
 
+def _inner_of_anyio(task: Task) -> object:
+    """As `_inner_of_asyncio`, for the coroutines of anyio's backend for asyncio."""
+    _, inner = innermost(task)
+    code: Any = getattr(inner, "cr_code", None)
+    backend = sys.modules.get(_BACKEND)
+    is_anyio = code is not None and code.co_filename == getattr(backend, "__file__", None)
+    return inner if is_anyio else None
+
+
 def _primitive_of(task: Task) -> str | None:
-    """Return the class of the primitive of asyncio that `task` waits for, ``asyncio.Lock``."""
+    """Return the class of the primitive that `task` waits for: "asyncio.Lock", "anyio.Lock"."""
+    inner, library, primitives = _inner_of_asyncio(task), "asyncio", _PRIMITIVES
+    if inner is None:
+        inner, library = _inner_of_anyio(task), "anyio"
+        # The other primitives of anyio wait for an `asyncio.Event`.
+        backend = sys.modules.get(_BACKEND)
+        primitives = tuple(
+            kind for name in ("Lock", "Semaphore") if (kind := getattr(backend, name, None))
+        )
     # Not by `isinstance`, which reads the value's `__class__`, and so may run user code.
-    for referent in gc.get_referents(_inner_of_asyncio(task)):
-        kind = next((kind for kind in _PRIMITIVES if kind in type(referent).__mro__), None)
+    for referent in gc.get_referents(inner):
+        kind = next((kind for kind in primitives if kind in type(referent).__mro__), None)
         if kind is not None:
             # Nobody else has an object of which only this wait and this function know:
             # ``await asyncio.Event().wait()``.  The references are those of the coroutine's
             # frame, of `referent`, and of the argument of `getrefcount`.
             if sys.getrefcount(referent) <= LONELY:
                 return None
-            return f"asyncio.{kind.__name__}"
+            return f"{library}.{kind.__name__}"
     return None
 
 
 _ASYNCIO: Final = asyncio.__file__.removesuffix("__init__.py")
+_BACKEND: Final = "anyio._backends._asyncio"
 
 # The references to a primitive that only the coroutine of its wait knows: see `_primitive_of`.
 LONELY: Final = 4
