@@ -10,8 +10,9 @@ Begin at `explained`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
+from .error_copies import links_of
 from .outcome import Failure
 
 ADVICE: Final = (
@@ -65,11 +66,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         each = pending.pop()
         count += 1
         yield each
-        behind = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+        cause, context, suppressed = links_of(each)
+        behind = context if cause is None and not suppressed else cause
         if behind is not None:
             pending.append(behind)
-        if isinstance(each, BaseExceptionGroup):
-            pending += each.exceptions
+        if issubclass(type(each), BaseExceptionGroup):
+            group = cast("BaseExceptionGroup[BaseException]", each)
+            pending += group.exceptions
 
 
 def _says_so(error: BaseException) -> bool:
