@@ -164,7 +164,7 @@ class Stream:
             # The user's code runs only in the steps of this loop.  The body is the engine's, so
             # it is uninterruptible: a strike (see ``guards/cells.py``) must not hit it.
             for item in generator:
-                kind: type[object] = type(item)
+                kind: type = type(item)  # pyright: ignore[reportUnknownVariableType]
                 if id(kind) in NOT_RUN:
                     raise _refused_item(item, is_async=False)
                 with uninterruptible:
@@ -200,7 +200,7 @@ class Stream:
         loop = Real.get_running_loop()
         try:
             async for item in generator:
-                kind: type[object] = type(item)
+                kind: type = type(item)  # pyright: ignore[reportUnknownVariableType]
                 if id(kind) in NOT_RUN:
                     raise _refused_item(item, is_async=True)
                 if not self._offer(item):

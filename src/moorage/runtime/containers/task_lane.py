@@ -359,7 +359,7 @@ class TaskLane:
                 else:
                     if type(result) is COROUTINE or is_awaitable(result):
                         result = await result
-                        kind: type[object] = type(result)
+                        kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
                         if id(kind) not in FINISHED and unfinished(result):
                             raise refusal(target.name, target.kind, result)
                     elif unfinished(result):
