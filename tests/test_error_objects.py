@@ -803,3 +803,82 @@ def test_a_caller_that_keeps_its_error_does_not_keep_the_results(tmp_path):
     )
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# -- classes that refuse ordinary access ---------------------------------------------------
+
+
+class Guarded(Exception):
+    """Refuses what most code reads of an error, as some proxies do."""
+
+    def __getattribute__(self, name):
+        if name in ("__traceback__", "__context__", "__cause__", "__notes__", "__dict__"):
+            raise RuntimeError(f"no {name}")
+        return super().__getattribute__(name)
+
+
+class KeepsItsTraceback(Exception):
+    def with_traceback(self, traceback):
+        raise RuntimeError("no with_traceback")
+
+
+class OtherArgs(Exception):
+    args = property(lambda self: ("something else",))
+
+
+class Falsy(Exception):
+    def __bool__(self):
+        raise RuntimeError("no bool")
+
+
+HOSTILE = [Guarded, KeepsItsTraceback, OtherArgs, Falsy]
+
+
+def error_of(call):
+    """Return the error that `call` raises; pytest cannot read some of them."""
+    try:
+        got = call()
+        if inspect.isawaitable(got):
+            asyncio.run(got)
+    except Exception as error:
+        return type(error), str(error)
+    return None
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_error_that_refuses_access_arrives(kind, way, is_async):
+    def fail(x):
+        raise kind("the reason")
+
+    async def fail_async(x):
+        raise kind("the reason")
+
+    app = App()
+    function = app.function(name="fail", retries=Retries(max_retries=1, initial_delay=0.0))(
+        fail_async if is_async else fail
+    )
+
+    with app.run():
+        assert error_of(lambda: WAYS[way](function, 1)) == (kind, "the reason")
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_error_that_refuses_access_leaves_hooks_and_serialize_mode(kind):
+    app = App()
+
+    @app.cls(serialized=True)
+    class Model:
+        @moorage.enter()
+        def load(self):
+            raise kind("the reason")
+
+        @moorage.method()
+        def run(self):
+            pass
+
+    for serialize in (False, True):
+        with app.run(serialize=serialize):
+            assert error_of(lambda: Model().run.remote())[0] is kind
+    assert error_of(lambda: Model().run.local()) == (kind, "the reason")

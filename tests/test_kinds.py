@@ -405,19 +405,48 @@ def test_an_async_def_that_returns_a_generator_is_refused_as_a_def_is(kind, seri
             registered.spawn(kind).get()
 
 
-def test_an_object_that_can_be_awaited_may_be_the_result_of_an_async_def():
-    class Query:
-        def __await__(self):
-            raise NotImplementedError
+def forgetful(function):
+    """An async decorator that forgets to await or to iterate."""
 
+    @functools.wraps(function)
+    async def call(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return call
+
+
+async def gives_later(x):
+    return Later()
+
+
+FORGOTTEN = {
+    "coroutine": (forgetful(double), "return await"),
+    "Later": (gives_later, "return await"),
+    "generator": (forgetful(count), r"is_generator=True .* return list\("),
+    "async_generator": (forgetful(count_async), r"is_generator=True .* return \[item async for"),
+}
+
+
+@pytest.mark.parametrize("serialize", [False, True])
+@pytest.mark.parametrize("kind", FORGOTTEN)
+def test_an_async_def_that_gives_what_has_not_run_is_refused_in_all_ways(kind, serialize):
     app = App()
-
-    @app.function(serialized=True)
-    async def f():
-        return Query()
-
-    with app.run():
-        assert type(f.remote()) is Query
+    code, advice = FORGOTTEN[kind]
+    function = app.function(name="fetch")(code)
+    text = rf"the async function fetch .*\b{kind}\b.*; write .*{advice}"
+    with app.run(serialize=serialize):
+        with pytest.raises(InvalidError, match=text):
+            function.remote(3)
+        with pytest.raises(InvalidError, match=text):
+            function.spawn(3).get()
+        with pytest.raises(InvalidError, match=text):
+            function.for_each([3])
+        with pytest.raises(InvalidError, match=text):
+            asyncio.run(function.remote.aio(3))
+        (error,) = function.map([3], return_exceptions=True)
+        assert type(error) is InvalidError
+    with FakeContainer(code) as container, pytest.raises(InvalidError, match=kind):
+        container.call(3)
 
 
 def test_a_future_of_an_async_callable_is_awaited():
@@ -534,7 +563,64 @@ def test_an_item_that_is_a_coroutine_is_refused(serialize):
                 next(items)
 
 
+@pytest.mark.parametrize("serialize", [False, True])
+def test_an_item_that_is_a_generator_is_refused(serialize):
+    def items():
+        yield 1
+        yield count(2)
+
+    async def items_async():
+        yield 1
+        yield count(2)
+
+    async def items_of_async():
+        yield 1
+        yield count_async(2)
+
+    for function, instead in (
+        (items, "yield from"),
+        (items_async, "for item in"),
+        (items_of_async, "async for item in"),
+    ):
+        app = App()
+        registered = app.function(serialized=True)(function)
+        with app.run(serialize=serialize):
+            got = registered.remote_gen()
+            assert next(got) == 1
+            with pytest.raises(InvalidError, match=rf"generator, which nobody.*; write {instead}"):
+                next(got)
+
+
 # -- batches --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("serialize", [False, True])
+def test_an_element_that_is_a_generator_fails_its_input_alone(serialize):
+    app = App()
+
+    @app.function(serialized=True)
+    @moorage.batched(max_batch_size=3, wait_ms=50)
+    def counted(xs):
+        return [count(x) if x == 2 else x for x in xs]
+
+    with app.run(serialize=serialize):
+        first, second, third = counted.map([1, 2, 3], return_exceptions=True)
+    assert (first, third) == (1, 3)
+    assert isinstance(second, InvalidError)
+    assert "is a generator, which nobody iterates; write [list(each)" in str(second)
+
+
+def test_an_element_is_an_error_only_by_its_own_class():
+    """`isinstance` believes a mock's ``__class__``."""
+    app = App()
+
+    @app.function()
+    @moorage.batched(max_batch_size=1, wait_ms=1)
+    def mocked(xs):
+        return [unittest.mock.NonCallableMock(spec=ValueError) for _ in xs]
+
+    with app.run():
+        assert issubclass(type(mocked.remote(1)), unittest.mock.NonCallableMock)
 
 
 @pytest.mark.parametrize("serialize", [False, True])
@@ -948,7 +1034,76 @@ def test_a_hook_that_is_a_generator_is_refused():
         Hidden().run.local()
 
 
+@pytest.mark.parametrize("local", [False, True])
+def test_a_hook_behind_an_async_decorator_that_forgets_to_await_runs(local):
+    app, seen = App(), []
+
+    @app.cls()
+    class Model:
+        @moorage.enter()
+        @forgetful
+        async def load(self):
+            await asyncio.sleep(0)
+            self.weights = "loaded"
+
+        @moorage.exit()
+        @forgetful
+        async def close(self):
+            await asyncio.sleep(0)
+            seen.append("closed")
+
+        @moorage.method()
+        def run(self):
+            return self.weights
+
+        @moorage.method()
+        async def run_async(self):
+            return self.weights
+
+    with app.run():
+        if local:
+            assert Model().run.local() == "loaded"
+            assert asyncio.run(Model().run_async.local()) == "loaded"
+        else:
+            assert Model().run.remote() == "loaded"
+    assert seen == ([] if local else ["closed"])
+
+
+def test_an_async_hook_that_gives_a_generator_is_refused():
+    app = App()
+
+    @app.cls()
+    class Hidden:
+        @moorage.enter()
+        @forgetful
+        def load(self):
+            yield
+
+        @moorage.method()
+        def run(self):
+            pass
+
+    with app.run(), pytest.raises(InvalidError, match=r"hook Hidden\.load gave .*generator.*; wr"):
+        Hidden().run.remote()
+    with pytest.raises(InvalidError, match=r"hook Hidden\.load gave .*generator.*; write it"):
+        Hidden().run.local()
+
+
 # -- others that ask for the kind -----------------------------------------------------------
+
+
+def test_a_local_entrypoint_behind_an_async_decorator_that_forgets_to_await_runs():
+    entrypoint = App().local_entrypoint(name="main")(forgetful(double))
+    assert entrypoint(2) == 4
+
+
+@pytest.mark.parametrize("function", [count, count_async, forgetful(count)])
+def test_a_local_entrypoint_that_gives_a_generator_is_refused(function):
+    entrypoint = App().local_entrypoint(name="main")(function)
+    with pytest.raises(
+        InvalidError, match=r"entrypoint count\w* gave .*generator.*; write it without"
+    ):
+        entrypoint(2)
 
 
 @pytest.mark.parametrize("wrapper", ["context", "timed", "hidden", "awaitable"])

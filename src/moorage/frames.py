@@ -27,6 +27,7 @@ from .advice import (
     shown,
 )
 from .exception import DeprecationError, Error, InvalidArgumentsError
+from .runtime.error_copies import traceback_of
 from .runtime.outcome import PACKAGE, user_frames
 from .runtime.real import Real
 
@@ -41,12 +42,13 @@ def without_our_frames(error: E) -> E:
     the user's, and was raised deeper than in the frame that raises it again: then it is a bug
     of this library, and the frames show where.
     """
-    traceback = error.__traceback__
+    traceback = traceback_of(error)
     frames = user_frames(traceback)
     if frames is not None or isinstance(error, (Error, DeprecationError)):
-        return error.with_traceback(frames)
+        BaseException.with_traceback(error, frames)
+        return error
     if traceback is not None and traceback.tb_next is None:
-        return error.with_traceback(None)
+        BaseException.with_traceback(error, None)
     return error
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
-from types import CodeType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
+from collections.abc import Awaitable, Callable
+from types import AsyncGeneratorType, CodeType, GeneratorType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast
 
-from ..exception import AsyncUsageWarning
+from ..exception import AsyncUsageWarning, InvalidError
 from ..frames import warn, without_our_frames
 from ..runtime.kinds import is_awaitable
 from ..runtime.notebooks import runs_cells
@@ -126,11 +126,25 @@ class LocalEntrypoint(PosesAsFunction, Generic[P, R_co]):
                     AsyncUsageWarning,
                 )
             try:
-                result = run_to_end(result)
+                result = run_to_end(_finish(result))
             except Exception as error:
                 raise without_our_frames(error)
+        if isinstance(result, (GeneratorType, AsyncGeneratorType)):
+            raise InvalidError(
+                f"the local entrypoint {self.__name__} gave an object of type "
+                f"{type(result).__name__}, whose code nobody runs; write it without yield"
+            )
         value: R_co = result
         return value
 
     def __repr__(self) -> str:
         return f"<LocalEntrypoint {self.__name__}>"
+
+
+async def _finish(awaitable: Awaitable[object]) -> object:
+    """Await `awaitable`, and then what that gave: see `lifecycle.finish_hook`."""
+    result: object = await awaitable
+    while is_awaitable(result) and result is not awaitable:
+        awaitable = cast("Awaitable[object]", result)
+        result = await awaitable
+    return result

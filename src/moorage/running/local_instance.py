@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from ..exception import ExecutionError
-from ..runtime.containers.lifecycle import Hook, awaitable_of_hook
+from ..runtime.containers.lifecycle import Hook, awaitable_of_hook, finish_hook
 from ..runtime.real import Real
 from ..runtime.waiting.async_waiters import make_async_waiter, run_to_end
 
@@ -91,7 +91,7 @@ class LocalInstance:
                 for hook in self._hooks_of():
                     awaitable = awaitable_of_hook(hook, instance, hook.function(instance))
                     if awaitable is not None:
-                        await awaitable
+                        await finish_hook(hook, instance, awaitable)
                 entered = True
             finally:
                 _entering.reset(token)
@@ -104,7 +104,7 @@ class LocalInstance:
             for hook in self._hooks_of():
                 awaitable = awaitable_of_hook(hook, instance, hook.function(instance))
                 if awaitable is not None:
-                    run_to_end(awaitable)
+                    run_to_end(finish_hook(hook, instance, awaitable))
             entered = True
         finally:
             _entering.reset(token)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import builtins
 import struct
 from collections.abc import Iterator, Sequence
-from types import GetSetDescriptorType, MemberDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import Any, Final, cast
 
 # Of a class: 1 if it was made by a ``class`` statement (or as one), 0 if it is a static type of
@@ -29,6 +29,7 @@ _args: Final[Any] = vars(BaseException)["args"]
 _cause: Final[Any] = vars(BaseException)["__cause__"]
 _context: Final[Any] = vars(BaseException)["__context__"]
 _suppress: Final[Any] = vars(BaseException)["__suppress_context__"]
+_traceback: Final[Any] = vars(BaseException)["__traceback__"]
 
 Links = tuple[BaseException | None, BaseException | None, bool]
 """``__cause__``, ``__context__`` and ``__suppress_context__`` of an error."""
@@ -63,7 +64,7 @@ def copy_error(error: BaseException) -> BaseException:
         set_links(made, links_of(error))
     except Exception:
         return error
-    return BaseException.with_traceback(made, error.__traceback__)
+    return BaseException.with_traceback(made, traceback_of(error))
 
 
 def _made(error: BaseException) -> BaseException:
@@ -79,7 +80,7 @@ def _made(error: BaseException) -> BaseException:
         made = _made_group(kind, error)
     else:
         made = _built_in_base(kind).__new__(kind)
-        _args.__set__(made, error.args)
+        _args.__set__(made, _args.__get__(error))
     if type(made) is not kind:
         raise TypeError
     for cls in kind.__mro__:
@@ -193,6 +194,11 @@ def add_notes(error: BaseException, notes: Sequence[str]) -> None:
 
 def links_of(error: BaseException) -> Links:
     return _cause.__get__(error), _context.__get__(error), _suppress.__get__(error)
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return ``error.__traceback__``, also if its class has a ``__getattribute__`` that fails."""
+    return cast("TracebackType | None", _traceback.__get__(error))
 
 
 def set_links(error: BaseException, links: Links) -> None:

@@ -161,9 +161,9 @@ def _is_marked(layer: object) -> bool:
 # For ``type(value) is COROUTINE``, which does not change the type that checkers see.
 COROUTINE: Final[type] = CoroutineType
 
-# The ids of the types whose objects are code that has not run.  What an ``async def`` returned
-# is tested for these only: an object with ``__await__`` may be a result there.
-UNRUN: Final[frozenset[int]] = frozenset(
+# The ids of the types whose objects are code that has not run, for the items of streams and the
+# elements of batches.  Ids: see `FINISHED`.
+NOT_RUN: Final[frozenset[int]] = frozenset(
     map(id, (CoroutineType, GeneratorType, AsyncGeneratorType))
 )
 
@@ -242,9 +242,12 @@ def refusal(name: str, declared: Kind, value: object) -> InvalidError:
             "in it"
         )
     if declared.is_async:
+        listed = "[item async for item in ...]" if kind is AsyncGeneratorType else "list(...)"
         return InvalidError(
             f"the async function {name} returned an object of type {kind.__name__}, which nobody "
-            "iterates; write yield in it and call .remote_gen(...), or return [...]"
+            "iterates (usually that of a generator behind a plain decorator); write "
+            "is_generator=True in @app.function() or @moorage.method(), and call "
+            f".remote_gen(...), or return {listed}"
         )
     return InvalidError(
         f"the function {name} gave an object of type {kind.__name__}, which nobody iterates "
@@ -253,16 +256,20 @@ def refusal(name: str, declared: Kind, value: object) -> InvalidError:
     )
 
 
-def refused_part(part: str, instead: str, value: object) -> InvalidError:
+def refused_part(part: str, awaited: str, listed: str, value: object) -> InvalidError:
     """Return the error for a `value` inside of what user code gave; discard `value`.
 
     Args:
         part: which value it is, as the first words of the message.
-        instead: the code to write.
+        awaited: the code to write if `value` is a coroutine.
+        listed: the code to write if `value` is a generator.
     """
-    shown = type(value).__name__
+    kind = type(value)
     discard(value)
-    return InvalidError(f"{part} is a {shown}, which nobody awaits; write {instead}")
+    if kind is CoroutineType:
+        return InvalidError(f"{part} is a coroutine, which nobody awaits; write {awaited}")
+    shown = "an async generator" if kind is AsyncGeneratorType else "a generator"
+    return InvalidError(f"{part} is {shown}, which nobody iterates; write {listed}")
 
 
 def discard(value: object) -> None:

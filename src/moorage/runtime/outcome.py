@@ -28,6 +28,7 @@ from .error_copies import (
     links_of,
     set_context,
     set_links,
+    traceback_of,
 )
 
 PACKAGE: Final = str(Path(__file__).resolve().parent.parent)
@@ -70,7 +71,7 @@ class Failure:
         # The user's object: only read, except for its traceback (see `frames_of_raise`).
         self.error: BaseException = error
         # Both are read at once, because user code may keep the error and raise it again.
-        self.traceback: TracebackType | None = error.__traceback__
+        self.traceback: TracebackType | None = traceback_of(error)
         self._links: Links = links_of(error)
         # The errors of earlier attempts, until `exception` makes notes of them.
         self.earlier: tuple[BaseException, ...] = ()
@@ -125,7 +126,7 @@ class Failure:
         self._notes_of_attempts()  # drops the earlier errors
         _clear_frames(self.traceback)
         for linked in _linked_to(self.error, *self._links[:2]):
-            _clear_frames(linked.__traceback__)
+            _clear_frames(traceback_of(linked))
 
     def __repr__(self) -> str:
         return f"Failure({self.error!r})"
@@ -152,8 +153,7 @@ Outcome = Value | Failure | Cancelled
 def failure_of(error: BaseException) -> Failure:
     """Return the failure that callers get for `error`, which was just caught from user code."""
     failure = failure_as_it_is(error)
-    # Not `isinstance`, which reads the error's `__class__`, and so may run user code.
-    if issubclass(type(error), _CONTROL_FLOW):
+    if issubclass(type(error), _CONTROL_FLOW):  # `isinstance` may run a user's ``__class__``
         wrapped = RemoteError(
             f"the input ended with {_shown(error)}, "
             "which is not passed on to callers; return normally or raise an Exception instead"
@@ -222,7 +222,7 @@ def _linked_to(*errors: BaseException | None) -> Iterator[BaseException]:
     pending, met = [first, *others], {id(error) for error in errors}
     while pending:
         one = pending.pop()
-        linked = [one.__cause__, one.__context__]
+        linked = list(links_of(one)[:2])
         if isinstance(one, BaseExceptionGroup):
             linked += one.exceptions
         for other in linked:
@@ -281,7 +281,7 @@ def frames_of_raise(error: BaseException) -> TracebackType | None:
     The mark is an odd `tb_lasti`.  Instructions begin at even offsets, and Python halves the
     offset to find the line and the column, so the traceback looks the same.
     """
-    frames = user_frames(error.__traceback__)
+    frames = user_frames(traceback_of(error))
     new: list[TracebackType] = []
     old = frames
     while old is not None and not old.tb_lasti & 1:

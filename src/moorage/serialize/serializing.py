@@ -29,16 +29,9 @@ from ..exception import (
     UnpicklableError,
 )
 from ..runtime.containers.lifecycle import Hook, Lifecycle
+from ..runtime.error_copies import traceback_of
 from ..runtime.input import Input, Target
-from ..runtime.kinds import (
-    COROUTINE,
-    UNRUN,
-    Kind,
-    is_awaitable,
-    is_iterable,
-    refusal,
-    unfinished,
-)
+from ..runtime.kinds import NOT_RUN, Kind, is_awaitable, is_iterable, refusal, unfinished
 from ..runtime.labels import Shown, shown_argument
 from ..runtime.outcome import _CONTROL_FLOW, PACKAGE, frames_of_raise
 from .culprits import (
@@ -258,8 +251,10 @@ def _cause(error: Exception) -> Exception | None:
 
     The text of pickle's own errors is in our message already.
     """
-    frames = _frames_of_users(error.__traceback__)
-    return None if frames is None else error.with_traceback(frames)
+    frames = _frames_of_users(traceback_of(error))
+    if frames is not None:
+        BaseException.with_traceback(error, frames)
+    return None if frames is None else error
 
 
 def _frames_of_users(traceback: TracebackType | None) -> TracebackType | None:
@@ -307,8 +302,7 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
                 failed = travelled(error, name)
             else:
                 # The lane refuses what has not run, which pickle would refuse with another text.
-                is_unrun = id(type(result)) in UNRUN  # pyright: ignore[reportUnknownArgumentType]
-                return result if is_unrun else _returned(result, name, batched)
+                return result if unfinished(result) else _returned(result, name, batched)
             try:
                 raise failed
             finally:
@@ -387,10 +381,10 @@ def _returned(result: Any, name: str, batched: bool) -> Any:
     # only the caller of that input gets the error.
     elements: list[Any] = []
     for element in cast("list[object]", result):
-        if isinstance(element, BaseException):
-            elements.append(travelled(element, name))
+        if issubclass(type(element), BaseException):
+            elements.append(travelled(cast("BaseException", element), name))
             continue
-        if type(element) is COROUTINE:
+        if id(type(element)) in NOT_RUN:
             elements.append(element)  # the batch refuses this element
             continue
         try:
@@ -438,7 +432,7 @@ def travelled(error: BaseException, name: str) -> BaseException:
     which pickle leaves out.  As in Modal, an exception that cannot be pickled arrives as a
     SerializationError, and one that cannot be read back as an ExecutionError.
     """
-    if isinstance(error, _CONTROL_FLOW):
+    if issubclass(type(error), _CONTROL_FLOW):
         return error  # the engine wraps this error, or it is the cancellation of this input
     frames = frames_of_raise(error)
     kind = type_name(type(error))
@@ -469,7 +463,7 @@ def travelled(error: BaseException, name: str) -> BaseException:
                 )
     if cause is not None:
         made.__cause__ = cause
-    return made.with_traceback(frames)
+    return BaseException.with_traceback(made, frames)
 
 
 _REBUILD_ERROR: Final = (
@@ -477,8 +471,8 @@ _REBUILD_ERROR: Final = (
 )
 
 
-def _copied_item(item: Any, name: str) -> Any:
-    if type(item) is COROUTINE:
+def _copied_item(item: object, name: str) -> Any:
+    if id(type(item)) in NOT_RUN:
         return item  # the stream refuses this item
     return _copied(item, "item", f"an item of {name}")
 

@@ -166,7 +166,7 @@ def _run(hook: Hook, instance: object, open_loop: OpenLoop, start: Start | None 
         discard(awaitable)
         raise asyncio.CancelledError
     # The task gets the hook's context, so it does not inherit a context from this thread.
-    task = loop.create_task(_await(awaitable), context=context)
+    task = loop.create_task(_finish(hook, instance, awaitable), context=context)
     if start is not None:
         start.begin(task)
     try:
@@ -201,6 +201,18 @@ def awaitable_of_hook(hook: Hook, instance: object, result: object) -> Awaitable
     )
 
 
-async def _await(awaitable: Awaitable[object]) -> None:
+async def finish_hook(hook: Hook, instance: object, awaitable: Awaitable[object]) -> None:
+    """Await what `hook` gave, and then what that gave, and so on.
+
+    An ``async def`` decorator that forgets to await returns the coroutine of the hook inside.
+    """
+    left: Awaitable[object] | None = awaitable
+    while left is not None:
+        result = await left
+        # An awaitable that gives itself has nothing more to run.
+        left = None if result is left else awaitable_of_hook(hook, instance, result)
+
+
+async def _finish(hook: Hook, instance: object, awaitable: Awaitable[object]) -> None:
     with UserCode():
-        await awaitable
+        await finish_hook(hook, instance, awaitable)

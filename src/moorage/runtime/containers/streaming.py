@@ -16,6 +16,7 @@ import operator
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context
+from types import AsyncGeneratorType
 from typing import Any, Final
 
 from ...exception import InputCancellation, InvalidError
@@ -23,7 +24,7 @@ from .. import forking
 from ..clocks.clock import Clock
 from ..clocks.parking import park
 from ..input import Call
-from ..kinds import COROUTINE, refused_part
+from ..kinds import NOT_RUN, refused_part
 from ..real import Real
 from ..uninterruptible import uninterruptible
 
@@ -163,8 +164,9 @@ class Stream:
             # The user's code runs only in the steps of this loop.  The body is the engine's, so
             # it is uninterruptible: a strike (see ``guards/cells.py``) must not hit it.
             for item in generator:
-                if type(item) is COROUTINE:
-                    raise _refused_item(item)
+                kind: type = type(item)  # pyright: ignore[reportUnknownVariableType]
+                if id(kind) in NOT_RUN:
+                    raise _refused_item(item, is_async=False)
                 with uninterruptible:
                     goes_on = self._hand_over(item)
                 del item
@@ -198,8 +200,9 @@ class Stream:
         loop = Real.get_running_loop()
         try:
             async for item in generator:
-                if type(item) is COROUTINE:
-                    raise _refused_item(item)
+                kind: type = type(item)  # pyright: ignore[reportUnknownVariableType]
+                if id(kind) in NOT_RUN:
+                    raise _refused_item(item, is_async=True)
                 if not self._offer(item):
                     return
                 del item
@@ -220,8 +223,13 @@ stream_of: Final[Callable[[Call], Stream]] = operator.attrgetter("stream")
 """The stream of a call.  Only a call whose target is a generator has one."""
 
 
-def _refused_item(item: object) -> InvalidError:
-    return refused_part("an item that the generator yielded", "yield await ...", item)
+def _refused_item(item: object, *, is_async: bool) -> InvalidError:
+    kind = type(item)
+    if kind is AsyncGeneratorType:
+        listed = "async for item in ...: yield item"
+    else:
+        listed = "for item in ...: yield item" if is_async else "yield from ..."
+    return refused_part("an item that the generator yielded", "yield await ...", listed, item)
 
 
 def _close(generator: Generator[Any, Any, Any]) -> None:

@@ -32,7 +32,7 @@ from ..clocks.first_look import FirstLook, WhyItWaits
 from ..context import running_input
 from ..effects import Around, Effect, Settle, carry_out, end_child
 from ..input import Input, InputState
-from ..kinds import COROUTINE, UNRUN, is_awaitable, is_iterable, refusal, unfinished
+from ..kinds import COROUTINE, FINISHED, is_awaitable, is_iterable, refusal, unfinished
 from ..loop_notes import explained
 from ..outcome import Failure, Outcome, Value, failure_of
 from ..real import Real
@@ -359,7 +359,8 @@ class TaskLane:
                 else:
                     if type(result) is COROUTINE or is_awaitable(result):
                         result = await result
-                        if id(type(result)) in UNRUN:  # pyright: ignore[reportUnknownArgumentType]
+                        kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
+                        if id(kind) not in FINISHED and unfinished(result):
                             raise refusal(target.name, target.kind, result)
                     elif unfinished(result):
                         raise refusal(target.name, target.kind, result)

@@ -22,7 +22,7 @@ from ...exception import InvalidError
 from ..background import let_go
 from ..context import current_input
 from ..input import Input, InputState, Target
-from ..kinds import COROUTINE, discard, is_awaitable, refusal, refused_part
+from ..kinds import NOT_RUN, discard, is_awaitable, refusal, refused_part
 from ..outcome import Failure, Outcome, Value, failure_of
 from ..real import Real
 
@@ -331,7 +331,7 @@ class Gathering:
 def _hand_out(target: Target, result: object, outcomes: list[Outcome | None]) -> None:
     """Give each member that ran its element of `result`.
 
-    An element that is a coroutine fails its member alone.
+    An element that is a coroutine or a generator fails its member alone.
 
     Raises:
         InvalidError: unless `result` is a list with one element for each of these members.
@@ -356,11 +356,16 @@ def _hand_out(target: Target, result: object, outcomes: list[Outcome | None]) ->
         )
     places = [index for index, outcome in enumerate(outcomes) if outcome is None]
     for index, value in zip(places, values, strict=True):
-        if isinstance(value, BaseException):
-            outcomes[index] = failure_of(value)
-        elif type(value) is COROUTINE:
+        # `type`, because `isinstance` may run a user's ``__class__`` property.
+        if issubclass(type(value), BaseException):
+            outcomes[index] = failure_of(cast("BaseException", value))
+        elif id(type(value)) in NOT_RUN:
             part = f"an element of the list that the batched function {name} returned"
-            outcomes[index] = failure_of(refused_part(part, "await asyncio.gather(*...)", value))
+            outcomes[index] = failure_of(
+                refused_part(
+                    part, "await asyncio.gather(*...)", "[list(each) for each in ...]", value
+                )
+            )
         else:
             outcomes[index] = Value(value)
 
