@@ -19,6 +19,7 @@ ROWS = [
     "runtime/containers",
     "runtime/pools",
     "runtime/waiting",
+    "old",
     "cloud",
     "serialize",
     "simulator",
@@ -34,7 +35,7 @@ ROWS = [
 BESIDE = {
     "runtime": {
         *("account_types", "advice", "arguments", "client_config", "config", "exception"),
-        *("frames", "old_names", "with_aio"),
+        *("frames", "with_aio"),
     },
     "surface": {
         *("__init__", "app", "as_modal", "cls", "experimental", "functions", "output"),

@@ -34,7 +34,7 @@ def warned(match):
 
 
 def gpus():
-    return importlib.import_module("moorage._gpu")
+    return importlib.import_module("moorage.old.gpu")
 
 
 NAMES = {

@@ -29,7 +29,6 @@ import typing as _typing
 
 from . import billing as billing
 from . import experimental as experimental
-from . import old_names as _old_names
 from . import types as types
 from .app import App as App
 from .as_modal import install_as_modal as install_as_modal
@@ -47,6 +46,7 @@ from .file_pattern_matcher import FilePatternMatcher as FilePatternMatcher
 from .functions import Function as Function
 from .image import Image as Image
 from .network_file_system import NetworkFileSystem as NetworkFileSystem
+from .old import names as _old_names
 from .output import enable_output as enable_output
 from .output import interact as interact
 from .partial_function import asgi_app as asgi_app
@@ -166,7 +166,7 @@ _OLD: _typing.Final = {
     "SharedVolume": ("network_file_system", "SharedVolume"),
     "build": ("partial_function", "_build"),
     "create_package_mounts": ("mount", "_create_package_mounts"),
-    "gpu": ("_gpu", ""),
+    "gpu": ("old.gpu", ""),
     "web_method": ("partial_function", "fastapi_endpoint"),
 }
 

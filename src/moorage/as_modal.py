@@ -45,7 +45,7 @@ INNER: Final = {
     "_partial_function": "partial_function",
     "_server": "server",
     "_tunnel": "tunnel",
-    "gpu": "_gpu",  # which Modal once had; not in strict mode
+    "gpu": "old.gpu",  # which Modal once had; not in strict mode
 }
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Self, Unpack, cast
 
-from . import config, old_names
+from . import config
 from .advice import CALLS, of_function
 from .declaring.declarations import Declarations
 from .declaring.marks import REQUIRED, Concurrency
@@ -28,7 +28,8 @@ from .declaring.targets import check_batched_class, make_target
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
 from .functions import Function, FunctionAutoscalerManager
-from .old_names import accept_old_spelling, old_call
+from .old import names as old_names
+from .old.names import accept_old_spelling, old_call
 from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments

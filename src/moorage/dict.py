@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import old_names
 from .arguments import InvalidUseError, check_name
 from .client import Client
 from .object import Manager, Object
+from .old import names as old_names
 from .types import DictInfo
 from .with_aio import IteratorMethodWithAio, MethodWithAio, plain_context
 

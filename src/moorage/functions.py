@@ -62,7 +62,7 @@ from .exception import (
     UnimplementedError,
 )
 from .frames import hide_our_frames, warn, without_our_frames
-from .old_names import OldMethod, accept_old_spelling
+from .old.names import OldMethod, accept_old_spelling
 from .retries import Retries
 from .running import deployments
 from .running.services import Service

@@ -43,7 +43,7 @@ from .exception import InvalidError
 from .file_pattern_matcher import NON_PYTHON_FILES
 from .network_file_system import NetworkFileSystem
 from .object import Object
-from .old_names import OldMethod, accepting_gone
+from .old.names import OldMethod, accepting_gone
 from .resources import MountPath, check_amount, check_gpu, check_mounts
 from .scheduler_placement import check_regions
 from .secret import Secret, check_secrets

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .client import Client
 from .object import Object
-from .old_names import OldMethod
+from .old.names import OldMethod
 
 
 class Mount(Object):

@@ -10,12 +10,12 @@ from os import PathLike
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from . import old_names
 from .arguments import check_name, unimplemented
 from .client import Client
 from .exception import DeprecationError
 from .frames import warn
 from .object import Object
+from .old import names as old_names
 from .types import FileEntry
 from .with_aio import IteratorMethodWithAio, MethodWithAio, plain_context, plain_function
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import old_names
 from .arguments import InvalidAttributeError, InvalidUseError, check_name, unchecked
 from .client import Client
 from .exception import InvalidError
 from .object import Manager, Object
+from .old import names as old_names
 from .types import QueueInfo
 from .with_aio import IteratorMethodWithAio, MethodWithAio, plain_context
 

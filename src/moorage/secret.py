@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from . import old_names
 from .arguments import (
     LocalPath,
     check_env,
@@ -25,6 +24,7 @@ from .arguments import (
 from .client import Client
 from .exception import InvalidArgumentsError, InvalidError
 from .object import Manager, Object
+from .old import names as old_names
 from .types import SecretInfo
 from .with_aio import MethodWithAio
 

@@ -14,11 +14,11 @@ from os import PathLike
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, ClassVar
 
-from . import old_names
 from .arguments import check_name, fs_path, lenient, unchecked, unimplemented
 from .client import Client
 from .exception import InvalidError
 from .object import Manager, Object
+from .old import names as old_names
 from .types import FileEntry as FileEntry
 from .types import FileEntryType as FileEntryType
 from .types import VolumeCreateOptions as VolumeCreateOptions

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from . import config
-from .exception import DeprecationError, Error
-from .frames import warn, without_our_frames
+from .. import config
+from ..exception import DeprecationError, Error
+from ..frames import warn, without_our_frames
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-from .exception import InvalidError
-from .old_names import accept_old_spelling
+from ..exception import InvalidError
+from .names import accept_old_spelling
 
 
 class GPU(str):
