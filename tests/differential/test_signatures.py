@@ -46,8 +46,9 @@ ABSENT_MODULES = {"cli", "parallel_map", "running_app", "serving", "token_flow"}
 app = moorage.App("signatures")
 
 
+# The ways to call have the parameters of the user's function.
 @app.function()
-def function() -> None: ...
+def function(*args: object, **kwargs: object) -> None: ...
 
 
 def ours(path):

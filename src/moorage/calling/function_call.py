@@ -321,7 +321,33 @@ def _makes_progress(input: Input) -> bool:
 _MOST_CHECKED: Final = 16
 
 
-class FunctionCall(Generic[R_co]):
+class _NameOfFutures:
+    """A name that futures of other libraries have.  Reading it on a call says what to write.
+
+    `FunctionCall` has no ``__getattr__``: a class that has one pays for it at each read of an
+    attribute that is there, and each input of a spawned call reads about fifty.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, call: object, owner: type) -> Never:
+        raise no_attribute("FunctionCall", self._name, of_call(self._name))
+
+
+class _AdvisesOnFutures:
+    """The base of `FunctionCall` that has the names of futures."""
+
+    __slots__ = ()
+
+
+for _name in NAMES_OF_FUTURES:
+    setattr(_AdvisesOnFutures, _name, _NameOfFutures(_name))
+
+
+class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
     """The handle of a spawned call: get its results or cancel it, from any thread or task.
 
     ``Function.spawn`` returns a call with one input, ``Function.experimental_spawn_map`` a call
@@ -973,26 +999,6 @@ _NOTHING: Final = Context()
 _IN_HOOK: Final = hook_context()
 # The default for `running_input`, which is None inside a hook.
 _OUTSIDE: Final = cast(Input, object())
-
-
-class _NameOfFutures:
-    """A name that futures of other libraries have.  Reading it on a call says what to write.
-
-    `FunctionCall` has no ``__getattr__``: a class that has one pays for it at each read of an
-    attribute that is there, and each input of a spawned call reads about fifty.
-    """
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __get__(self, call: object, owner: type) -> Never:
-        raise no_attribute("FunctionCall", self._name, of_call(self._name))
-
-
-for _name in NAMES_OF_FUTURES:
-    setattr(FunctionCall, _name, _NameOfFutures(_name))
 
 
 def wait_here(
