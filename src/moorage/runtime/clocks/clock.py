@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..real import Real
+from ..thread_state import thread_state
 from .timekeeper import Callback, Timer, process_timekeeper
 
 if TYPE_CHECKING:
@@ -145,6 +146,15 @@ def join_threads(threads: Iterable[threading.Thread], timeout: float) -> list[th
     `timeout` is in real seconds, for all threads together.  The calling thread is not joined,
     and counts as alive.
     """
+    clock = thread_state.clock
+    if clock is None or timeout <= 0:
+        return _join_threads(threads, timeout)
+    # The threads may be participants, which need the turn to end.
+    with clock.participants.out_of_turn():
+        return _join_threads(threads, timeout)
+
+
+def _join_threads(threads: Iterable[threading.Thread], timeout: float) -> list[threading.Thread]:
     until = Real.monotonic() + timeout
     left: list[threading.Thread] = []
     for thread in threads:

@@ -131,6 +131,17 @@ class InputTask(asyncio.Task[None]):
                 pass  # the loop is closed, so this task has ended
 
 
+class NumberedInputTask(InputTask):
+    """The task of an input on a loop of a virtual clock: see ``clocks/numbered.py``."""
+
+    def __init__(self, coroutine: Any, *, loop: Any, context: Context) -> None:
+        self.number: int = loop.next_number()  # first: the constructor puts this task in a set
+        super().__init__(coroutine, loop=loop, context=context, name=f"Task-{self.number}")
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 def stop_inherited(loop: asyncio.AbstractEventLoop) -> None:
     """Stop `loop` in a child process that was forked on the loop's thread.
 
@@ -183,6 +194,7 @@ class TaskLane:
         self._mark_sent: Callable[[], None] | None = (
             getattr(loop, "mark_sent", None) if clock.virtual else None
         )
+        self._make_task: type[InputTask] = NumberedInputTask if clock.virtual else InputTask
         # Guarded by the pool's lock:
         # The inputs that are GRANTED and wait for a task, first in, first out.  An input that
         # is cancelled in this queue becomes SETTLED; `_take` skips it.
@@ -312,7 +324,7 @@ class TaskLane:
             own_decimal_context(context)
         # Not made by loop.create_task: a task factory that user code sets on the loop is for
         # the user's tasks.
-        input.runner = InputTask(self._run(input), loop=self._loop, context=context)
+        input.runner = self._make_task(self._run(input), loop=self._loop, context=context)
         if self._watch is not None:
             self._watch.begin(input)
 

@@ -64,6 +64,7 @@ class Worker:
         "leaving",
         "on_leaving",
         "parked_at",
+        "sent",
         "stays",
     )
 
@@ -81,6 +82,10 @@ class Worker:
         self.cell: Cell = Cell()
         self.busy: bool = False  # true while it runs an input; guarded by the pool's lock
         self.leaving: bool = False  # true once it ends after an input; its own thread's only
+        # With a virtual clock: true while it is on its way to the queue.  A worker takes part in
+        # virtual time then, and its input takes part while it runs an input.  Guarded by the
+        # pool's lock.
+        self.sent: bool = False
         # With a virtual clock, called if the worker ends after an input, before that input
         # stops taking part in virtual time: see `LocalContainer.stop`.
         self.on_leaving: Callable[[], object] | None = None
@@ -144,8 +149,6 @@ class ThreadLane:
     def place(self, input: Input) -> Effect | None:
         """Queue a granted input; return the effect that wakes or makes a worker, if needed."""
         self._ready.append(input)
-        if self._virtual is not None:
-            self._virtual.begin(input, f"a worker of {self._name}")
         return self._send_one()
 
     def stop(self) -> list[Effect]:
@@ -167,14 +170,26 @@ class ThreadLane:
             return None
         if self._idle:
             self._on_its_way = True
-            return self._idle.pop().bell.release
+            worker = self._idle.pop()
+            self._count_in(worker)
+            return worker.bell.release
         if len(self._workers) < self._limit and not self._stopping:
             self._on_its_way = True
             worker = Worker()
             self._workers.append(worker)
+            self._count_in(worker)
             return lambda: self._spawn(worker)
         # Every worker runs an input, and looks at _ready when that input ends.
         return None
+
+    def _count_in(self, worker: Worker) -> None:
+        """Make `worker`, which is sent, take part in virtual time until it has looked at _ready.
+
+        So the workers look in the order in which they were sent.
+        """
+        if self._virtual is not None:
+            worker.sent = True
+            self._virtual.begin(worker, f"a worker of {self._name}")
 
     def _take(self) -> Input | None:
         ready = self._ready
@@ -183,8 +198,6 @@ class ThreadLane:
             if input.state is _GRANTED:  # else the input was cancelled in the queue
                 input.state = _RUNNING
                 return input
-            if self._virtual is not None:
-                self._virtual.end(input)
         return None
 
     # -- threads ----------------------------------------------------------------
@@ -218,12 +231,12 @@ class ThreadLane:
         with self._lock:
             self._workers.remove(worker)
             self._on_its_way = False
+            if self._virtual is not None:
+                self._virtual.end(worker)
             if not self._workers:
                 failure = failure_of(error)
                 while (input := self._take()) is not None:
                     effects.extend(self._settle(self._container, input, failure, None)[1])
-                    if self._virtual is not None:
-                        self._virtual.end(input)
             elif self._ready and self._idle:
                 # Inputs came while this worker was on its way, so no other worker was sent
                 # for them, although one has parked.  Send it now.
@@ -243,10 +256,14 @@ class ThreadLane:
         with self._lock:
             self._workers.append(worker)
             self._on_its_way = True
+            worker.sent = self._virtual is not None
         return worker
 
     def work_here(self, worker: Worker) -> None:
-        """Run the loop of `worker` on the calling thread, until the lane is stopped."""
+        """Run the loop of `worker` on the calling thread, until the lane is stopped.
+
+        With a virtual clock, this thread takes part in virtual time as `worker` already.
+        """
         try:
             self._arrive(worker)
         finally:
@@ -262,11 +279,19 @@ class ThreadLane:
         """
         bind_cell(worker.cell)
         parked = self._idle_threads.parked
+        virtual = self._virtual
         while True:
             effect: Effect | None = None
+            if virtual is not None and worker.sent:
+                virtual.bind_thread(worker)
             with self._lock:
                 self._on_its_way = False
                 input = self._take()
+                if virtual is not None and worker.sent and input is None:
+                    # Before this worker goes onto the idle stack: the thread that takes the
+                    # worker from there begins its part anew.
+                    worker.sent = False
+                    virtual.end(worker)
                 if input is None:
                     if self._stopping:
                         self._workers.remove(worker)
@@ -279,6 +304,9 @@ class ThreadLane:
                         effect = self._send_one()
             if effect is not None:
                 effect()
+            if virtual is not None and input is not None:
+                worker.sent = False
+                virtual.become(worker, input, f"a worker of {self._name}")
             while input is not None:
                 input = self._run(worker, input)
             if worker.leaving:
@@ -333,12 +361,11 @@ class ThreadLane:
                 self._container, input, outcome, None if ready else False
             )
             self._on_its_way = on_its_way
+            if following is None:
+                following = self._take()
             if following is not None:
                 if virtual is not None:
                     virtual.begin(following, f"a worker of {self._name}")
-            else:
-                following = self._take()
-            if following is not None:
                 following.runner = worker
                 if ready:
                     effect = self._send_one()

@@ -193,4 +193,8 @@ def run_coroutine_in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
     executor = LoopExecutor("moorage-loop")
     future = executor.submit(capture().run, Real.run, coroutine)
     executor.shutdown()
-    return future.result()
+    clock = thread_state.clock
+    if clock is None:
+        return future.result()
+    with clock.participants.out_of_turn():  # the coroutine may wait for participants
+        return future.result()
