@@ -71,6 +71,7 @@ FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
 TIME_OWNERS = {
     "runtime.background",
     "runtime.clocks.clock",
+    "runtime.clocks.participants",
     "runtime.clocks.patched_time",
     "runtime.clocks.timekeeper",
     "runtime.clocks.virtual_clock",

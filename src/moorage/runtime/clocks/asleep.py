@@ -56,10 +56,13 @@ def _kernel_view(ident: int) -> str | None:
     if native is None:
         return _UNKNOWN
     try:
-        with Real.open_file(f"/proc/self/task/{native}/stat", "rb") as file:
-            state = file.read().rpartition(b")")[2].split()[0]
-        with Real.open_file(f"/proc/self/task/{native}/schedstat", "rb") as file:
-            ran = file.read().decode()
+        state = _read(f"/proc/self/task/{native}/stat").rpartition(")")[2].split()[0]
+        ran = _read(f"/proc/self/task/{native}/schedstat")
     except (OSError, IndexError):
         return _UNKNOWN
-    return ran if state == b"S" else None
+    return ran if state == "S" else None
+
+
+def _read(path: str) -> str:
+    with Real.open_file(path, encoding="ascii", errors="replace") as file:
+        return file.read()

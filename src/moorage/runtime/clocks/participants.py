@@ -243,23 +243,35 @@ class Participants:
             if takes_part:
                 self.take_turn(key, late=True)
 
-    def expected(self, callback: Callable[[], object], name: str) -> Callable[[], object]:
+    def expected(
+        self, callback: Callable[[], object], name: str, *, optional: bool = False
+    ) -> Callable[[], object]:
         """Wrap `callback`: time stands still from now until the returned callable has run.
 
         A thread that is not a participant must call the returned callable once.  The callback
         then runs when its turn comes, after all participants that are busy.  This method takes
         no lock, because finalizers call it.
+
+        Args:
+            optional: do not wait for `callback` if it, or the one before it, is blocked.
         """
         key = object()
+        optionals = self.turns.optional
+        if optional:
+            if optionals.keys() - self.awaited.keys():
+                return callback  # one was waited for in vain, and still runs
+            optionals[key] = None
         self.awaited[key] = name
 
         def call() -> None:
             try:
-                self.take_turn(key)
+                if key in self.awaited:
+                    self.take_turn(key)
                 callback()
             finally:
                 with uninterruptible, self.lock:
                     self.awaited.pop(key, None)
+                    optionals.pop(key, None)
                     self.changes += 1
                     self.turns.give_up(key)
                     self.ring_if_idle()

@@ -51,7 +51,17 @@ class Gate(NamedTuple):
 class Turns:
     """The turn of one virtual clock."""
 
-    __slots__ = ("_contended", "_expected", "_gates", "_late", "_line", "given", "holder", "thread")
+    __slots__ = (
+        "_contended",
+        "_expected",
+        "_gates",
+        "_late",
+        "_line",
+        "given",
+        "holder",
+        "optional",
+        "thread",
+    )
 
     def __init__(self, expected: dict[object, str], contended: Callable[[], object]) -> None:
         self._expected = expected  # read here; see `Participants.awaited`
@@ -60,6 +70,8 @@ class Turns:
         self.holder: object = None
         # The ident of the holder's thread; 0 while that thread has not come yet.
         self.thread: int = 0
+        # The keys of `_expected` that nobody waits for if their thread is blocked.
+        self.optional: dict[object, None] = {}
         # How often the turn was given.
         self.given: int = 0
         # Both are sets that keep their order.
@@ -73,7 +85,8 @@ class Turns:
     @property
     def is_wanted(self) -> bool:
         """Whether a participant waits for the turn."""
-        return bool(self._line or self._late or self._expected.keys() - {self.holder})
+        others = self._expected.keys() - {self.holder}
+        return bool(self._line or self._late or others or self.holder in self.optional)
 
     def waits(self, key: object) -> bool:
         """Whether `key` waits for its turn."""
@@ -83,10 +96,12 @@ class Turns:
         """Put `key` in line, unless it is there or has the turn."""
         if self.holder is key or key in self._line:
             return
-        if self.thread == Real.get_ident():
+        if key in self._expected:
+            pass  # it has its place there
+        elif self.thread == Real.get_ident():
             self._late.pop(key, None)
             self._line[key] = None
-        elif key not in self._expected:
+        else:
             self._late[key] = None
         if self.holder is None:
             self._pass_on()
@@ -147,6 +162,9 @@ class Turns:
         """
         key = self.holder
         gate = self._gates.pop(key, None)
+        if key in self.optional:
+            for each in list(self.optional):
+                self._expected.pop(each, None)
         self._free()
         if gate is not None:
             gate.open()

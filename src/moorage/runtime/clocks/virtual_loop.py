@@ -242,15 +242,16 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
             chosen = None  # so that asyncio itself refuses it after its shutdown
         else:
             chosen = executor
-        in_threads = isinstance(executor, ThreadPoolExecutor)
-        job = Job(f"a thread that runs {getattr(func, '__name__', func)!s}", in_threads)
+        threads = executor if isinstance(executor, ThreadPoolExecutor) else None
+        name = f"a thread that runs {getattr(func, '__name__', func)!s}"
+        job = Job(name, threads is not None)
         with self.clock._lock:
             job.line = self.clock._line_of(executor)
             self._jobs.add(job)
             job.line.join(job, self.clock)
         try:
-            if in_threads:
-                future = self._run_in_threads(executor, chosen is None, job, func, args)
+            if threads is not None:
+                future = self._run_in_threads(threads, chosen is None, job, func, args)
             else:
                 # Runs `func` outside of this process, and could not pickle anything of ours.
                 future = super().run_in_executor(chosen, func, *args)
