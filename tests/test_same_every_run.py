@@ -52,7 +52,10 @@ def told(program):
         program(clock, probe, story)
     finally:
         logger.removeHandler(records)
-    events = [str((event.at, event.kind, event.detail)) for event in probe.events]
+    events = [
+        str((event.at, event.kind, event.input, event.container, event.detail))
+        for event in probe.events
+    ]
     return "\n".join([*story.lines, *events, str(probe.timeline(width=100))])
 
 

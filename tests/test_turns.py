@@ -71,11 +71,27 @@ def test_who_was_woken_by_another_thread_comes_after_the_line():
 def test_what_another_thread_put_in_line_the_holder_puts_forward():
     turns, _ = turns_of()
     turns.hold(A)
-    turns.want_late(B)
-    turns.want_late(C)
+    for key in (B, C):
+        other = threading.Thread(target=turns.want, args=(key,))
+        other.start()
+        other.join()
     turns.want(C)
     turns.give_up(A)
     assert turns.holder == C
+
+
+def test_who_steps_back_goes_on_when_the_others_rest():
+    turns, _ = turns_of()
+    turns.hold(A)
+    turns.want(B)
+    turns.step_back(A)
+    assert turns.holder == B
+    assert turns.come(B)
+    turns.want(C)
+    turns.give_up(B)
+    assert turns.holder == C
+    turns.give_up(C)
+    assert turns.holder == A
 
 
 def test_expected_work_comes_last_in_its_order():
@@ -182,6 +198,7 @@ def test_another_turn_is_another_look():
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait, args=(30,))
     thread.start()
+    time.sleep(0.1)  # until it sleeps
     asleep = Asleep()
     seen = [asleep.is_still(turn, thread.ident) for turn in (1, 2, 2)]
     stop.set()

@@ -2,8 +2,8 @@
 
 Owns the `Clock` protocol, the real clock, and the real clock's waiters.  The files above get
 their clock as an argument.  Time is in seconds.  The virtual clock is in ``virtual_clock.py``.
-Four things live in real time under a virtual clock too: the grace of cancels (``cells.py``), the
-end of idle threads, the watch for blocked loops, and `join_threads`.
+Three things live in real time under a virtual clock too: the end of idle threads, the watch for
+blocked loops, and `join_threads`.  (And the grace of cancels, as a last limit: ``cells.py``.)
 
 Begin at `Clock`, then `RealClock`.
 """

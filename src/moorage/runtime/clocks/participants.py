@@ -196,23 +196,21 @@ class Participants:
             self.orders.pop(key, None)
             self.idle(key)
 
+    @uninterruptible
+    def runs(self, key: object) -> bool:
+        """Whether `key` is busy, and does not wait for its turn."""
+        with self.lock:
+            return key in self.busy and not self.turns.waits(key)
+
     # -- the turn ----------------------------------------------------------------------
 
-    def take_turn(self, key: object, within: float = -1.0, *, late: bool = False) -> None:
-        """Block this thread until it is the turn of `key`, or for `within` real seconds.
-
-        Args:
-            late: stand in the second line, see ``turns.py``.
-        """
+    def take_turn(self, key: object, within: float = -1.0) -> None:
+        """Block this thread until it is the turn of `key`, or for `within` real seconds."""
         gate = Real.Lock()
         with uninterruptible, self.lock:
             turns = self.turns
             if turns.come(key):
                 return
-            if late:
-                turns.want_late(key)
-                if turns.come(key):
-                    return
             gate.acquire()
             turns.want_at(key, Gate(gate.release, Real.get_ident(), None))
         try:
@@ -229,19 +227,20 @@ class Participants:
     def out_of_turn(self) -> Generator[None, None, None]:
         """Give up the turn while this thread waits, in real time, for another thread.
 
-        Virtual time stands meanwhile.  Afterwards this thread waits until all other
-        participants rest: how long the real wait took must not decide who goes first.
+        Virtual time stands meanwhile.  This thread goes to the second line at once, so that it
+        goes on when all other participants rest: how long the real wait takes must not decide
+        who goes first.
         """
         with uninterruptible, self.lock:
             key = self.key_of_thread.get(Real.get_ident())
             takes_part = key is not None and self.turns.holder is key
             if takes_part:
-                self.turns.give_up(key)
+                self.turns.step_back(key)
         try:
             yield
         finally:
             if takes_part:
-                self.take_turn(key, late=True)
+                self.take_turn(key)
 
     def expected(
         self, callback: Callable[[], object], name: str, *, optional: bool = False

@@ -108,11 +108,10 @@ class Turns:
         if self.holder is not key:
             self._contended()
 
-    def want_late(self, key: object) -> None:
-        """Put `key` in the second line, and give the turn to whoever is first."""
+    def step_back(self, key: object) -> None:
+        """Put the holder `key` in the second line; the next in line gets the turn."""
         self._late[key] = None
-        if self.holder is None:
-            self._pass_on()
+        self._free()
 
     def want_at(self, key: object, gate: Gate) -> None:
         """As `want`; `gate` is opened when `key` gets the turn, or now if it has the turn."""

@@ -68,7 +68,7 @@ class Worker:
         "stays",
     )
 
-    def __init__(self, *, stays: bool = False) -> None:
+    def __init__(self, clock: Clock, *, stays: bool = False) -> None:
         # Invariant: held while the worker runs or is parked.  The thread that takes the worker
         # from the idle stack releases the bell, once, which wakes the worker.
         self.bell: threading.Lock = Real.Lock()
@@ -79,7 +79,7 @@ class Worker:
         # For these two see `Parking`.
         self.parked_at: float = math.inf
         self.dismissed: bool = False
-        self.cell: Cell = Cell()
+        self.cell: Cell = Cell(clock)
         self.busy: bool = False  # true while it runs an input; guarded by the pool's lock
         self.leaving: bool = False  # true once it ends after an input; its own thread's only
         # With a virtual clock: true while it is on its way to the queue.  A worker takes part in
@@ -106,6 +106,7 @@ class ThreadLane:
         around: Around | None = None,
     ) -> None:
         self._lock = lock
+        self._clock = clock
         self._virtual = clock.participants
         self._settle = settle
         self._container = container  # only passed to `settle`
@@ -175,7 +176,7 @@ class ThreadLane:
             return worker.bell.release
         if len(self._workers) < self._limit and not self._stopping:
             self._on_its_way = True
-            worker = Worker()
+            worker = Worker(self._clock)
             self._workers.append(worker)
             self._count_in(worker)
             return lambda: self._spawn(worker)
@@ -252,7 +253,7 @@ class ThreadLane:
         would make another thread, and objects that the enter hooks bound to the calling
         thread would not work there.
         """
-        worker = Worker(stays=True)
+        worker = Worker(self._clock, stays=True)
         with self._lock:
             self._workers.append(worker)
             self._on_its_way = True
