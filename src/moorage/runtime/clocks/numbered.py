@@ -1,10 +1,10 @@
 """Numbered tasks and futures: what loops of a virtual clock make.
 
-Owns `NumberedTask`, `NumberedFuture` and `InOrder`.  asyncio keeps tasks in sets: a TaskGroup its
-children, ``asyncio.wait`` what it waits for, the loop's clean-up all tasks that are left.  A plain
-task is hashed by its address, so the order in which these cancel or wake tasks differs from run
-to run.  The hash of a numbered task is its number, in the order in which the tasks of one clock
-were made.  ``virtual_loop.py`` makes them.
+Owns `NumberedTask`, `NumberedFuture`, `InOrder` and `ChosenTimer`.  asyncio keeps tasks in sets:
+a TaskGroup its children, ``asyncio.wait`` what it waits for, the loop's clean-up all tasks that
+are left.  A plain task is hashed by its address, so the order in which these cancel or wake tasks
+differs from run to run.  The hash of a numbered task is its number, in the order in which the
+tasks of one clock were made.  ``virtual_loop.py`` makes them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import asyncio
 import weakref
 from collections.abc import Iterator
 from typing import Any
+
+from .choices import Choices
 
 
 class NumberedTask(asyncio.Task[Any]):
@@ -36,6 +38,33 @@ class NumberedFuture(asyncio.Future[Any]):
 
     def __hash__(self) -> int:
         return self.number
+
+
+class ChosenTimer(asyncio.TimerHandle):
+    """A timer of a loop whose clock has a seed.
+
+    asyncio promises no order of timers that are due at the same time, nor of a timer and a
+    callback of ``call_soon``.  So the tie is chosen, and a timer may come a little later within
+    its instant.
+    """
+
+    # `asyncio.TimerHandle` has slots; this class has a dict.
+    choices: Choices
+    tie: int
+    put_off: int = 0  # how often
+
+    def __lt__(self, other: Any) -> bool:
+        if isinstance(other, ChosenTimer) and self.when() == other.when():
+            return self.tie < other.tie
+        return super().__lt__(other)
+
+    def _run(self) -> None:
+        if self.put_off < 3 and self.choices.one_in(3):
+            self.put_off += 1
+            loop: Any = getattr(self, "_loop")  # noqa: B009
+            loop._ready.append(self)
+            return
+        super()._run()
 
 
 class InOrder:

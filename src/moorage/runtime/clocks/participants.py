@@ -27,6 +27,7 @@ from ...exception import InvalidError
 from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
+from .choices import Choices
 from .patched_time import VirtualTime
 from .stuck import ON_ITS_LOOP
 from .turns import Gate, Turns
@@ -91,8 +92,11 @@ class Timekeeping(Protocol):
 class Participants:
     """The participants of one virtual clock."""
 
-    def __init__(self, clock: VirtualTime, keeping: Timekeeping) -> None:
+    def __init__(
+        self, clock: VirtualTime, keeping: Timekeeping, choices: Choices | None = None
+    ) -> None:
         self._clock = clock
+        self.choices: Choices | None = choices
         self._keeping = keeping
         # Also the clock's lock.  While a thread holds this lock, it calls nothing but
         # `keeping`, so this lock is always the last one that a thread takes.
@@ -105,7 +109,7 @@ class Participants:
         # finalizer must not take it.  This is safe: the thread that adds is a participant
         # and busy, so time stands still meanwhile.
         self.awaited: dict[object, str] = {}
-        self.turns: Turns = Turns(self.awaited, keeping.watch)
+        self.turns: Turns = Turns(self.awaited, keeping.watch, choices)
         # The participant as which a thread waits, by the thread's ident.
         self.key_of_thread: dict[int, object] = {}
         # The rank of each participant: (INSIDE or OUTSIDE, number of its arrival).
@@ -127,7 +131,7 @@ class Participants:
         self.lock = Real.Lock()
         self.busy = {} if key is None else {key: Real.current_thread().name}
         self.awaited = {}
-        self.turns = Turns(self.awaited, self._keeping.watch)
+        self.turns = Turns(self.awaited, self._keeping.watch, self.choices)
         if key is not None:
             self.turns.hold(key)
         self.key_of_thread = {} if key is None else {me: key}
@@ -222,6 +226,18 @@ class Participants:
         if not came:
             with uninterruptible, self.lock:
                 turns.close_gate(key)
+
+    def may_switch(self, key: object) -> None:
+        """With a seed: perhaps let another participant go on before `key`, which has the turn."""
+        choices = self.choices
+        if choices is None:
+            return
+        with uninterruptible, self.lock:
+            turns = self.turns
+            if turns.holder is not key or not turns.is_contended or choices.one_in(2):
+                return
+            turns.stand_again(key)
+        self.take_turn(key)
 
     @contextmanager
     def out_of_turn(self) -> Generator[None, None, None]:

@@ -30,6 +30,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ..real import Real
+from .choices import Choices
 
 # Real seconds for which the holder must have been blocked in something real when another
 # participant gets the turn.  Long, because on a busy machine a thread that waits for a lock
@@ -52,6 +53,7 @@ class Turns:
     """The turn of one virtual clock."""
 
     __slots__ = (
+        "_choices",
         "_contended",
         "_expected",
         "_gates",
@@ -63,10 +65,16 @@ class Turns:
         "thread",
     )
 
-    def __init__(self, expected: dict[object, str], contended: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        expected: dict[object, str],
+        contended: Callable[[], object],
+        choices: Choices | None = None,
+    ) -> None:
         self._expected = expected  # read here; see `Participants.awaited`
         # Called when a participant must wait for its turn: somebody must then watch the holder.
         self._contended = contended
+        self._choices = choices  # with these, the next holder is chosen from the first line
         self.holder: object = None
         # The ident of the holder's thread; 0 while that thread has not come yet.
         self.thread: int = 0
@@ -88,6 +96,11 @@ class Turns:
         others = self._expected.keys() - {self.holder}
         return bool(self._line or self._late or others or self.holder in self.optional)
 
+    @property
+    def is_contended(self) -> bool:
+        """Whether a participant stands in the first line."""
+        return bool(self._line)
+
     def waits(self, key: object) -> bool:
         """Whether `key` waits for its turn."""
         return key in self._line or key in self._late
@@ -107,6 +120,11 @@ class Turns:
             self._pass_on()
         if self.holder is not key:
             self._contended()
+
+    def stand_again(self, key: object) -> None:
+        """Put the holder `key` at the end of the line; the next in line gets the turn."""
+        self._line[key] = None
+        self._free()
 
     def step_back(self, key: object) -> None:
         """Put the holder `key` in the second line; the next in line gets the turn."""
@@ -185,12 +203,15 @@ class Turns:
 
     def _pass_on(self) -> None:
         """Give the turn to the first in line, if there is one."""
-        for line in (self._line, self._late, self._expected):
-            key = _first(line)
-            if key is not None:
-                break
+        if self._choices is not None and len(self._line) > 1:
+            key = list(self._line)[self._choices.pick(len(self._line))]
         else:
-            return
+            for line in (self._line, self._late, self._expected):
+                key = _first(line)
+                if key is not None:
+                    break
+            else:
+                return
         self._line.pop(key, None)
         self._late.pop(key, None)
         self.holder, self.thread = key, 0

@@ -36,6 +36,7 @@ from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
 from .asleep import Asleep
+from .choices import Choices
 from .participants import BEFORE_ALL, Participants
 from .patched_time import patched
 from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
@@ -164,18 +165,20 @@ class VirtualClock:
     Args:
         stuck_after: real seconds without any change after which waits end with
             `ClockStuckError`; None for never, for example while a debugger stops a thread.
+        seed: choose by this number what is first within an instant, wherever no order is
+            promised; see `explore`.  None: always the same defined order.
 
     Raises:
         ClockStuckError: in threads and event loops that wait for time to pass, if a
             participant is busy for `stuck_after` seconds; in those that wait for ever,
             if no participant is busy and no timer is left that could end a wait.  Also
             in threads that still wait when the clock is closed.
-        InvalidError: if `stuck_after` is not a number above 0.
+        InvalidError: if `stuck_after` is not a number above 0, or `seed` is no whole number.
     """
 
     virtual: bool = True
 
-    def __init__(self, *, stuck_after: float | None = 5.0) -> None:
+    def __init__(self, *, stuck_after: float | None = 5.0, seed: int | None = None) -> None:
         # Not written as `stuck_after <= 0`: NaN compares false, and would be accepted.
         if stuck_after is not None and not (_is_number(stuck_after) and stuck_after > 0):
             raise InvalidError(
@@ -183,7 +186,16 @@ class VirtualClock:
                 "write VirtualClock(stuck_after=5)"
             )
         self._stuck_after = stuck_after
-        self.participants: Participants = Participants(self, _Keeping(self))
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(
+                f"seed must be a whole number or None, got {seed!r}; write VirtualClock(seed=7)"
+            )
+        self.seed: int | None = seed
+        self._choices: Choices | None = None if seed is None else Choices(seed)
+        # If set, each run that begins in this clock passes the probe that it was given through
+        # this function, and uses what the function returns.
+        self.observe: Callable[[Any], Any] | None = None
+        self.participants: Participants = Participants(self, _Keeping(self), self._choices)
         # One lock for the clock and its participants.  It guards the fields below, except
         # `_patches`.
         self._lock = self.participants.lock
@@ -195,6 +207,8 @@ class VirtualClock:
         # How often all participants waited at once, so that the clock could move.  Two timers
         # with the same number were set within one instant.
         self._rests = 0
+        # `_rests` when time last moved: timers with a higher number were set within this instant.
+        self._instant = 0
         self._waiting: set[VirtualWaiter] = set()
         self._idle_loops: set[VirtualLoop] = set()
         self._thread: threading.Thread | None = None
@@ -585,6 +599,7 @@ class VirtualClock:
         asleep = Asleep()
         while True:
             callback: Callback | None = None
+            due: list[Callback] = []
             watches = looks = False
             limit = self._stuck_after
             with self._lock:
@@ -601,21 +616,26 @@ class VirtualClock:
                     looks = turns.is_wanted
                     watches = pending is not None or looks
                 elif pending is not None:
+                    if pending > self._now:
+                        self._instant = self._rests
                     self._now = max(self._now, pending)
                     callback = self._bystanders.pop_due(self._now)
-                    if callback is None:
+                    if callback is None and self._choices is not None:
+                        due = self._choose_timers(self._choices)
+                    elif callback is None:
                         callback = self._timers.pop_due(self._now)
                     self._rests += 1
                     if callback is not None:
+                        due.append(callback)
+                        callback = None
+                    if due:
                         turns.hold(me)
                 else:
                     watches = self._somebody_waits_for_ever()
-                self._sleeps = callback is None and not looks
-            if callback is not None:
-                due = [callback]
-                del callback
-                run_timer(due)
-                del due
+                self._sleeps = not due and not looks
+            if due:
+                while due:
+                    run_timer([due.pop()])
                 continue
             if pending is not None and not watches:
                 continue  # the timer was cancelled just now: look again
@@ -631,6 +651,21 @@ class VirtualClock:
             if left <= wait:
                 self._report_if_stuck(seen)
                 changed_at = Real.monotonic()
+
+    def _choose_timers(self, choices: Choices) -> list[Callback]:
+        """With a seed: choose a timer that is due, and perhaps others that fire with it.
+
+        A timer that was set within this instant fires alone: it may be a rest, which waits until
+        all other participants wait.
+        """
+        chosen = self._timers.pop_chosen(self._now, choices.pick)
+        due: list[Callback] = []
+        while chosen is not None:
+            due.append(chosen)
+            chosen = None
+            if choices.one_in(2):
+                chosen = self._timers.pop_chosen(self._now, choices.pick, self._instant)
+        return due
 
     def _lend_if_asleep(self, asleep: Asleep) -> bool:
         """Give the turn to another participant, if the holder blocks in something real."""

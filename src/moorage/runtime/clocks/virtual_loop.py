@@ -11,6 +11,7 @@ Begin at `VirtualSelector.select`, then `VirtualLoop.mark_busy`, then `run_in_ex
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import selectors
 import threading
@@ -21,7 +22,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from ..real import Real
-from .numbered import InOrder, NumberedFuture, NumberedTask
+from .numbered import ChosenTimer, InOrder, NumberedFuture, NumberedTask
 from .participants import LoopPart
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ class VirtualSelector(DefaultSelector):
         seen = loop.rung
         events = super().select(0)
         if events or (timeout is not None and timeout <= 0):
+            if self._clock._choices is not None:
+                # Callbacks are due, but this loop is one of several threads.
+                self._clock.participants.may_switch(loop)
+                events = super().select(0)
             return self._in_order(events)
         timer = self._clock._loop_idle(loop, seen, timeout)
         try:
@@ -99,6 +104,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
     """A loop in virtual time.  Real I/O works on this loop, but time does not wait for I/O."""
 
     _write_to_self: Callable[[], None]  # asyncio's own, which its stubs leave out
+    _scheduled: list[asyncio.TimerHandle]
     _check_closed: Callable[[], None]
     _check_default_executor: Callable[[], None]
     _default_executor: Executor | None
@@ -136,6 +142,23 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         """Whether the loop's first timer is at infinity.  To be read on the loop's thread."""
         scheduled: list[asyncio.TimerHandle] = getattr(self, "_scheduled", [])
         return bool(scheduled) and scheduled[0].when() == math.inf
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        choices = self.clock._choices
+        if choices is None:
+            return super().call_at(when, callback, *args, context=context)
+        self._check_closed()
+        timer = ChosenTimer(when, callback, args, self, context)
+        timer.choices, timer.tie = choices, choices.pick(1 << 30)
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
 
     def next_number(self) -> int:
         """Return a number for a task or future: see ``numbered.py``."""

@@ -27,6 +27,7 @@ from ... import config
 from ...exception import ExecutionError
 from .. import forking
 from ..captured import decimal_context, own_decimal_context
+from ..clocks.choices import Choices
 from ..clocks.clock import Clock, acquire_in_turns
 from ..context import running_input
 from ..effects import Around, Effect, Settle, carry_out, end_child
@@ -42,6 +43,13 @@ STARTS_PER_TURN: Final = 128
 _GRANTED: Final = InputState.GRANTED
 _RUNNING: Final = InputState.RUNNING
 _SETTLED: Final = InputState.SETTLED
+
+
+def move_to_front(inputs: deque[Input], index: int) -> None:
+    """Move one input of the queue to its front."""
+    input = inputs[index]
+    del inputs[index]
+    inputs.appendleft(input)
 
 
 class Bell:
@@ -194,6 +202,9 @@ class TaskLane:
         self._mark_sent: Callable[[], None] | None = (
             getattr(loop, "mark_sent", None) if clock.virtual else None
         )
+        participants = clock.participants
+        # Chooses which of the inputs that were granted together starts first.
+        self._choices: Choices | None = None if participants is None else participants.choices
         self._make_task: type[InputTask] = NumberedInputTask if clock.virtual else InputTask
         # Guarded by the pool's lock:
         # The inputs that are GRANTED and wait for a task, first in, first out.  An input that
@@ -311,6 +322,8 @@ class TaskLane:
 
     def _take(self) -> Input | None:
         ready = self._ready
+        if self._choices is not None and len(ready) > 1:
+            move_to_front(ready, self._choices.pick(len(ready)))
         while ready:
             input = ready.popleft()
             if input.state is _GRANTED:  # else the input was cancelled in the queue

@@ -39,6 +39,7 @@ from ..real import Real
 from ..stacks import current_frames
 from .idle_threads import IdleThreads
 from .streaming import stream_of
+from .task_lane import move_to_front
 
 logger: Final = logging.getLogger("moorage")
 
@@ -194,6 +195,9 @@ class ThreadLane:
 
     def _take(self) -> Input | None:
         ready = self._ready
+        choices = None if self._virtual is None else self._virtual.choices
+        if choices is not None and len(ready) > 1:
+            move_to_front(ready, choices.pick(len(ready)))
         while ready:
             input = ready.popleft()
             if input.state is _GRANTED:  # else the input was cancelled in the queue
