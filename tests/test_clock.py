@@ -309,7 +309,7 @@ def test_a_loop_and_a_thread_share_one_time():
                 runner.run(main())
 
         key = object()
-        clock.participants.begin(key, "until the loop runs")
+        clock.participants.hold_time(key, "until the loop runs")
         thread = threading.Thread(target=run_loop)
         thread.start()
         for _ in range(3):

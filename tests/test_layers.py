@@ -78,6 +78,7 @@ TIME_OWNERS = {
     "runtime.background",
     "runtime.clocks.clock",
     "runtime.clocks.first_look",
+    "runtime.clocks.participants",
     "runtime.clocks.patched_time",
     "runtime.clocks.timekeeper",
     "runtime.clocks.virtual_clock",

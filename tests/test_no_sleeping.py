@@ -44,6 +44,12 @@ ALLOWED = {
     "test_patched_time.py::test_the_standard_library_keeps_real_time": "the limit stays real",
     "test_regressions.py::test_time_stands_still_while_an_exit_hook_is_busy_though_its_stop_came_"
     "early": "busy in real time, while virtual time must not move",
+    "test_same_every_run.py::test_runs_beside_busy_threads_are_the_same": "a thread that disturbs",
+    "test_turns.py::test_another_turn_is_another_look": "until a thread sleeps",
+    "test_turns.py::looks": "whether a thread sleeps for real is what is looked at",
+    "test_turns.py::test_a_thread_that_wakes_now_and_then_does_not_sleep": (
+        "a thread that sleeps for real, again and again"
+    ),
     "test_virtual_clock.py::test_time_stands_until_what_was_dropped_is_closed": (
         "time in which virtual time must not move"
     ),
@@ -72,6 +78,16 @@ ALLOWED = {
     "test_unread_errors.py::test_a_cancelled_input_is_no_error": "cancelled, never slept out",
     "test_awaited.py::sleeps": "cancelled, never slept out",
     "test_deadlock_of_tasks.py::nap": "called in virtual time only",
+    "test_explore.py::timers_of_one_instant": "a program that `explore` runs in virtual time",
+    "test_explore.py::results_of_one_instant": "a program that `explore` runs in virtual time",
+    "test_explore.py::check_then_act_across_containers": (
+        "a program that `explore` runs in virtual time"
+    ),
+    "test_explore.py::a_cancel_and_a_result": "a program that `explore` runs in virtual time",
+    "test_explore.py::a_queue": "a program that `explore` runs in virtual time",
+    "test_explore.py::a_lock": "a program that `explore` runs in virtual time",
+    "test_explore.py::a_condition": "a program that `explore` runs in virtual time",
+    "test_explore.py::timers_of_different_times": "a program that `explore` runs in virtual time",
     "test_layers.py::test_the_search_for_time_finds_code_and_nothing_else": "text to be found",
     "test_pytest_plugin.py::brew": "the suites that call it live in virtual time",
     "test_pytest_plugin.py::test_leaks_may_be_allowed_by_mark_and_by_name": "a task is left",

@@ -768,20 +768,20 @@ def test_time_stands_still_while_an_exit_hook_is_busy_though_its_stop_came_early
                 # Not awaited to happen: enough for time to jump if nothing held it.
                 seen.append((jumped.wait(0.2), clock.now() - before))
 
-        end, stop = Participants.end, LocalContainer.stop
+        become, stop = Participants.become, LocalContainer.stop
 
-        def late_end(participants, key):
+        def late_become(participants, key, to, name):
             # Between becoming ready and parking, the container's thread is late.
             if isinstance(key, LocalContainer) and not ready.is_set():
                 ready.set()
                 assert stop_asked.wait(30)
-            end(participants, key)
+            become(participants, key, to, name)
 
         def early_stop(container):
             stop(container)
             stop_asked.set()
 
-        monkeypatch.setattr(Participants, "end", late_end)
+        monkeypatch.setattr(Participants, "become", late_become)
         monkeypatch.setattr(LocalContainer, "stop", early_stop)
         with app.run(clock=clock, grace=1000):
             assert ready.wait(30)

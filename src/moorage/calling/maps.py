@@ -43,6 +43,7 @@ from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.callers import block_loop, park_for, wait_for
+from ..runtime.waiting.deadlock import check_pool
 from ..serialize.serializing import SerializingTarget, serialize_inputs
 from .feeding import AsyncFeeder, Rows, ThreadFeeder, are_plain, rows_of
 from .registry import registry
@@ -252,9 +253,13 @@ class MapCall:
                 # this map has its turn among the inputs that stand outside.
                 outside = self.last is not None and self.last.state is InputState.OUTSIDE
                 room = 0 if outside else min(room, max(1, fits))
-            if room <= 0 and wake is not None:
+            waits = room <= 0 and wake is not None
+            if waits:
                 self.feeder_wake = wake
-            return max(room, 0)
+        if waits:
+            # The reader may have begun its wait before the feeder submitted an input.
+            check_pool(self.pool)
+        return max(room, 0)
 
     @uninterruptible
     def _on_let_in(self) -> None:

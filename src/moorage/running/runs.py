@@ -68,6 +68,9 @@ class Run:
         self.opened_at: str = shown_step(users_step(sys._getframe()))
         self.serialize: bool = serialize  # read by calls: see ``serialize/serializing.py``
         self.clock: Clock = system_clock if clock is None else clock
+        observe = getattr(self.clock, "observe", None)
+        if observe is not None:
+            self.probe = observe(probe)
         self.grace: float = config.exit_grace if grace is None else grace
         self._capacity = process_capacity if capacity is None else capacity
         self._lock = Real.Lock()

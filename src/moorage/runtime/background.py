@@ -142,12 +142,17 @@ _records: Final = Errands("moorage-log")
 _cleanup: Final = Errands("moorage-cleanup")
 
 
-def keep_time() -> None:
+def keep_time(expects: Callable[[Work], Work] | None = None) -> None:
     """Mark this thread as one that keeps time.
 
     From now on `log` and `let_go` hand work of this thread to the background threads.
+
+    Args:
+        expects: of a virtual clock; wraps the writing of a log record, so that virtual time
+            stands until the record is written, and no participant runs meanwhile.
     """
     thread_state.keeps_time = True
+    thread_state.expects = expects
 
 
 def log_in_background(
@@ -158,7 +163,9 @@ def log_in_background(
     exc_info: BaseException | None = None,
 ) -> None:
     """Write a log record on the thread "moorage-log", which also formats `args`."""
-    _records.add(partial(logger.log, level, message, *args, exc_info=exc_info))
+    work: Work = partial(logger.log, level, message, *args, exc_info=exc_info)
+    expects: Callable[[Work], Work] | None = thread_state.expects
+    _records.add(work if expects is None else expects(work))
 
 
 def on_log_thread(work: Work) -> None:
@@ -206,4 +213,8 @@ def let_go(gone: list[Any]) -> None:
 
 def flush(seconds: float) -> bool:
     """Wait until all log records are written; false if that takes longer than `seconds`."""
-    return _records.flush(seconds)
+    clock = thread_state.clock
+    if clock is None:
+        return _records.flush(seconds)
+    with clock.participants.out_of_turn():
+        return _records.flush(seconds)

@@ -372,6 +372,7 @@ class Real:
     shield: Final = _plain(asyncio.shield)
     wait: Final = _plain(asyncio.wait)
     wait_for: Final = _plain(asyncio.wait_for)
+    wrap_future: Final = _plain(asyncio.wrap_future)
 
     # The class of most loops that `new_event_loop` returns; a base for subclasses.
     SelectorEventLoop: Final = cast(
@@ -411,6 +412,7 @@ class Real:
     # others
     SimpleQueue: Final = queue.SimpleQueue
     DefaultSelector: Final = selectors.DefaultSelector
+    open_file: Final = _plain(open)
     exit_now: Final = _plain(os._exit)
     close: Final = _plain(os.close)
     getcwd: Final = _plain(os.getcwd)

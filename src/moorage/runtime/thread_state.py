@@ -73,6 +73,9 @@ class ThreadState(threading.local):
     container: Any = None
     # True for a thread that fires the timers of a clock.  Written by ``background.py``.
     keeps_time: bool = False
+    # On a thread that fires the timers of a virtual clock: wraps work for another thread, so
+    # that the work has its place among the clock's participants.  Written by ``background.py``.
+    expects: Any = None
 
 
 thread_state: Final = ThreadState()

@@ -13,6 +13,9 @@ from .events import Event as Event
 from .events import EventKind as EventKind
 from .events import Events as Events
 from .events import Timeline as Timeline
+from .explore import Explored as Explored
+from .explore import explore as explore
+from .explore import replay as replay
 from .fake_container import FakeContainer as FakeContainer
 from .fake_container import FakeMethod as FakeMethod
 from .fake_container import FakeOptions as FakeOptions
@@ -27,6 +30,7 @@ __all__ = [
     "Event",
     "EventKind",
     "Events",
+    "Explored",
     "FakeContainer",
     "FakeMethod",
     "FakeOptions",
@@ -38,4 +42,6 @@ __all__ = [
     "Submission",
     "Timeline",
     "VirtualClock",
+    "explore",
+    "replay",
 ]

@@ -2,8 +2,8 @@
 
 Owns the `Clock` protocol, the real clock, and the real clock's waiters.  The files above get
 their clock as an argument.  Time is in seconds.  The virtual clock is in ``virtual_clock.py``.
-Four things live in real time under a virtual clock too: the grace of cancels (``cells.py``), the
-end of idle threads, the watch for blocked loops, and `join_threads`.
+Three things live in real time under a virtual clock too: the end of idle threads, the watch for
+blocked loops, and `join_threads`.  (And the grace of cancels, as a last limit: ``cells.py``.)
 
 Begin at `Clock`, then `RealClock`.
 """
@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..real import Real
+from ..thread_state import thread_state
 from .timekeeper import Callback, Timer, process_timekeeper
 
 if TYPE_CHECKING:
@@ -145,6 +146,15 @@ def join_threads(threads: Iterable[threading.Thread], timeout: float) -> list[th
     `timeout` is in real seconds, for all threads together.  The calling thread is not joined,
     and counts as alive.
     """
+    clock = thread_state.clock
+    if clock is None or timeout <= 0:
+        return _join_threads(threads, timeout)
+    # The threads may be participants, which need the turn to end.
+    with clock.participants.out_of_turn():
+        return _join_threads(threads, timeout)
+
+
+def _join_threads(threads: Iterable[threading.Thread], timeout: float) -> list[threading.Thread]:
     until = Real.monotonic() + timeout
     left: list[threading.Thread] = []
     for thread in threads:

@@ -2,21 +2,24 @@
 
 Owns the set of participants of one virtual clock, and the scopes that keep the clock open.
 Time moves only while no participant is busy: the clock reads `Participants.busy`, and this
-file rings the clock when `busy` becomes empty.  This file knows nothing of timers.
+file rings the clock when `busy` becomes empty.  Of the busy participants one at a time runs:
+the one that has the turn, see ``turns.py``.  This file knows nothing of timers.
 
-Begin at `begin`, `bind_thread` and `end`, then `enter` and `leave`.
+Begin at `begin`, `bind_thread` and `end`, then `take_turn`, then `enter` and `leave`.
 
 The engine finds this object as ``clock.participants``, which is None in real time.  The engine
 calls `begin`, `bind_thread` and `end` for each input that it runs, `expected` for work that it
-hands to another thread, `rest` and `one_by_one` where the order must not depend on the
-scheduling of threads, and `enter` and `leave` for users' threads.
+hands to another thread, `out_of_turn` where it waits for another thread in real time, `rest`
+and `one_by_one` where the order must not depend on which thread is faster, and `enter` and
+`leave` for users' threads.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -24,8 +27,10 @@ from ...exception import InvalidError
 from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
+from .choices import Choices
 from .patched_time import VirtualTime
 from .stuck import ON_ITS_LOOP
+from .turns import Gate, Turns
 
 # The order of timers that are due at the same time and were set within one instant, that is,
 # between two moments at which all participants wait.  Timers of participants that the engine
@@ -79,12 +84,19 @@ class Timekeeping(Protocol):
         """Block this thread until all other participants wait."""
         ...
 
+    def watch(self) -> None:
+        """Watch the holder of the turn from now on, for another wants the turn.  Under the lock."""
+        ...
+
 
 class Participants:
     """The participants of one virtual clock."""
 
-    def __init__(self, clock: VirtualTime, keeping: Timekeeping) -> None:
+    def __init__(
+        self, clock: VirtualTime, keeping: Timekeeping, choices: Choices | None = None
+    ) -> None:
         self._clock = clock
+        self.choices: Choices | None = choices
         self._keeping = keeping
         # Also the clock's lock.  While a thread holds this lock, it calls nothing but
         # `keeping`, so this lock is always the last one that a thread takes.
@@ -97,6 +109,7 @@ class Participants:
         # finalizer must not take it.  This is safe: the thread that adds is a participant
         # and busy, so time stands still meanwhile.
         self.awaited: dict[object, str] = {}
+        self.turns: Turns = Turns(self.awaited, keeping.watch, choices)
         # The participant as which a thread waits, by the thread's ident.
         self.key_of_thread: dict[int, object] = {}
         # The rank of each participant: (INSIDE or OUTSIDE, number of its arrival).
@@ -118,6 +131,9 @@ class Participants:
         self.lock = Real.Lock()
         self.busy = {} if key is None else {key: Real.current_thread().name}
         self.awaited = {}
+        self.turns = Turns(self.awaited, self._keeping.watch, self.choices)
+        if key is not None:
+            self.turns.hold(key)
         self.key_of_thread = {} if key is None else {me: key}
         self.orders = {}
         self.parts = {} if part is None else {me: part}
@@ -127,18 +143,44 @@ class Participants:
 
     @uninterruptible
     def begin(self, key: object, name: str) -> None:
-        """Count `key` as busy from now on, also before a thread runs it."""
+        """Count `key` as busy from now on, also before a thread runs it, and put it in line.
+
+        A thread must come and run `key`, by itself and soon: see `bind_thread`.
+        """
         with self.lock:
             self.busy[key] = name
             self.order(key, INSIDE)
             self.changes += 1
+            self.turns.want(key)
 
     @uninterruptible
-    def bind_thread(self, key: object) -> None:
-        """Make this thread run for `key`: while this thread waits in moorage, `key` is idle."""
-        thread_state.clock = self._clock
+    def hold_time(self, key: object, name: str) -> None:
+        """Count `key` as busy until `end`; no thread that takes part in this clock runs it."""
         with self.lock:
+            self.busy[key] = name
+            self.changes += 1
+
+    def bind_thread(self, key: object) -> None:
+        """Make this thread run for `key`, and wait until it is the turn of `key`.
+
+        While this thread waits in moorage, `key` is idle.
+        """
+        thread_state.clock = self._clock
+        with uninterruptible, self.lock:
             self.key_of_thread[Real.get_ident()] = key
+        self.take_turn(key)
+
+    @uninterruptible
+    def become(self, key: object, to: object, name: str) -> None:
+        """Replace the participant `key` by `to`: this thread, which ran for `key`, runs on."""
+        with self.lock:
+            self.busy.pop(key, None)
+            self.busy[to] = name
+            self.order(to, INSIDE)
+            self.orders.pop(key, None)
+            self.key_of_thread[Real.get_ident()] = to
+            self.turns.hand_over(key, to)
+            self.changes += 1
 
     @uninterruptible
     def unbind_thread(self, key: object) -> None:
@@ -158,22 +200,95 @@ class Participants:
             self.orders.pop(key, None)
             self.idle(key)
 
-    def expected(self, callback: Callable[[], object], name: str) -> Callable[[], object]:
+    @uninterruptible
+    def runs(self, key: object) -> bool:
+        """Whether `key` is busy, and does not wait for its turn."""
+        with self.lock:
+            return key in self.busy and not self.turns.waits(key)
+
+    # -- the turn ----------------------------------------------------------------------
+
+    def take_turn(self, key: object, within: float = -1.0) -> None:
+        """Block this thread until it is the turn of `key`, or for `within` real seconds."""
+        gate = Real.Lock()
+        with uninterruptible, self.lock:
+            turns = self.turns
+            if turns.come(key):
+                return
+            gate.acquire()
+            turns.want_at(key, Gate(gate.release, Real.get_ident(), None))
+        try:
+            came = gate.acquire(timeout=within)
+        except BaseException:  # KeyboardInterrupt: this thread runs on, whoever has the turn
+            with uninterruptible, self.lock:
+                turns.close_gate(key)
+            raise
+        if not came:
+            with uninterruptible, self.lock:
+                turns.close_gate(key)
+
+    def may_switch(self, key: object) -> None:
+        """With a seed: perhaps let another participant go on before `key`, which has the turn."""
+        choices = self.choices
+        if choices is None:
+            return
+        with uninterruptible, self.lock:
+            turns = self.turns
+            if turns.holder is not key or not turns.is_contended or choices.one_in(2):
+                return
+            turns.stand_again(key)
+        self.take_turn(key)
+
+    @contextmanager
+    def out_of_turn(self) -> Generator[None, None, None]:
+        """Give up the turn while this thread waits, in real time, for another thread.
+
+        Virtual time stands meanwhile.  This thread goes to the second line at once, so that it
+        goes on when all other participants rest: how long the real wait takes must not decide
+        who goes first.
+        """
+        with uninterruptible, self.lock:
+            key = self.key_of_thread.get(Real.get_ident())
+            takes_part = key is not None and self.turns.holder is key
+            if takes_part:
+                self.turns.step_back(key)
+        try:
+            yield
+        finally:
+            if takes_part:
+                self.take_turn(key)
+
+    def expected(
+        self, callback: Callable[[], object], name: str, *, optional: bool = False
+    ) -> Callable[[], object]:
         """Wrap `callback`: time stands still from now until the returned callable has run.
 
-        A thread that is not a participant must call the returned callable once.  This method
-        takes no lock, because finalizers call it.
+        A thread that is not a participant must call the returned callable once.  The callback
+        then runs when its turn comes, after all participants that are busy.  This method takes
+        no lock, because finalizers call it.
+
+        Args:
+            optional: do not wait for `callback` if it, or the one before it, is blocked.
         """
         key = object()
+        optionals = self.turns.optional
+        if optional:
+            if optionals.keys() - self.awaited.keys():
+                return callback  # one was waited for in vain, and still runs
+            optionals[key] = None
         self.awaited[key] = name
 
         def call() -> None:
             try:
+                if key in self.awaited:
+                    self.take_turn(key)
                 callback()
             finally:
                 with uninterruptible, self.lock:
                     self.awaited.pop(key, None)
+                    optionals.pop(key, None)
                     self.changes += 1
+                    self.turns.give_up(key)
                     self.ring_if_idle()
 
         return call
@@ -216,13 +331,25 @@ class Participants:
         self.refuse_real_loop(written)
         return self.enter_scope()
 
-    @uninterruptible
     def enter_scope(self, name: str | None = None, *, opens: bool = True) -> int:
         """As `enter`, on any thread.  Without `opens` the scope does not keep the clock open.
 
         On a loop of this clock the loop stays the participant.  When the loop stops, the
         thread becomes the participant, so time stands still between two runs of the loop.
+        A thread that begins to take part waits for its turn.
         """
+        me, key = self._enter(name, opens)
+        if key is not None:
+            try:
+                self.take_turn(key)
+            except BaseException:
+                self.leave(me, opens=opens)
+                raise
+        return me
+
+    @uninterruptible
+    def _enter(self, name: str | None, opens: bool) -> tuple[int, object]:
+        """Make this thread a participant; return its ident, and its key if the key is new."""
         me = Real.get_ident()
         with self.lock:
             if opens:
@@ -230,9 +357,10 @@ class Participants:
             part = self.parts.get(me)
             if part is not None:
                 part.depth += 1
-                return me
+                return me, None
             self.parts[me] = part = _Part(thread_state.clock)
             bound = self.key_of_thread.get(me)
+            key: object = None
             if bound is None:
                 part.key = key = object()
                 self.busy[key] = name or Real.current_thread().name
@@ -240,10 +368,10 @@ class Participants:
                 self.key_of_thread[me] = key
                 self.changes += 1
             elif isinstance(bound, LoopPart) and bound.outer is None:
-                part.key = bound.outer = key = object()
-                self.order(key, OUTSIDE)
+                part.key = bound.outer = object()
+                self.order(part.key, OUTSIDE)
         thread_state.clock = self._clock
-        return me
+        return me, key
 
     @uninterruptible
     def leave(self, ident: int, *, opens: bool = True) -> None:
@@ -315,7 +443,9 @@ class Participants:
     def idle(self, key: object) -> None:
         """Count `key` as not busy."""
         self.changes += 1
-        if self.busy.pop(key, None) is not None:
+        was_busy = self.busy.pop(key, None) is not None
+        self.turns.give_up(key)
+        if was_busy:
             self.ring_if_idle()
 
     def ring_if_idle(self) -> None:

@@ -7,15 +7,18 @@ the `Clock` protocol of ``clock.py``; tests use `VirtualClock` directly.
 Begin at `VirtualClock._run`, which moves the time, then `_wait` and `_fire`.
 
 Virtual time stands still while any *participant* is busy, and jumps to the next timer when
-all participants wait in moorage.  Participants are the loops made by
-:meth:`VirtualClock.new_event_loop`, workers that hold an input, and threads that entered the
-clock (``with clock:``, ``with app.run(clock=clock):``).  The idea comes from trio's MockClock
-with ``autojump_threshold=0``.
+all participants wait in moorage.  Of the busy participants one runs at a time: see
+``turns.py``.  Participants are the loops made by :meth:`VirtualClock.new_event_loop`, workers
+that hold an input, and threads that entered the clock (``with clock:``,
+``with app.run(clock=clock):``).  The idea comes from trio's MockClock with
+``autojump_threshold=0``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import math
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator
@@ -32,10 +35,13 @@ from ..outcome import user_frames
 from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
+from .asleep import Asleep
+from .choices import Choices
 from .participants import BEFORE_ALL, Participants
 from .patched_time import patched
 from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
 from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
+from .turns import LEND_AFTER, Gate
 from .virtual_loop import Line, VirtualLoop
 
 if TYPE_CHECKING:
@@ -99,6 +105,10 @@ class VirtualWaiter:
 # of them may itself wait in real time for what the caller does after the rest.
 REST_WITHIN: Final = 0.25
 
+# Real seconds for which a thread whose wait was interrupted (Ctrl-C) waits for its turn.  Then
+# it goes on without the turn: the participant that has the turn may never rest.
+INTERRUPTED_WAITS: Final = 0.25
+
 
 class _Keeping:
     """What the participants need of their clock: see `Timekeeping` in ``participants.py``."""
@@ -116,6 +126,11 @@ class _Keeping:
         clock = self._clock
         clock._wait(VirtualWaiter(clock), 0.0, rests=True)
 
+    def watch(self) -> None:
+        self._clock._start()
+        if self._clock._sleeps:
+            self._clock._ring()
+
 
 class VirtualClock:
     """Time that jumps: a test that waits for an hour takes milliseconds.
@@ -127,36 +142,43 @@ class VirtualClock:
     wait: in ``clock.sleep``, ``asyncio.sleep``, ``remote``, ``get`` and other waits of
     this library, or with nothing to do on an event loop.
 
+    Within one instant one participant runs at a time, until it waits or ends; then
+    the participant that became busy first goes on.  So each run of a test is the same:
+    the order of all steps, the virtual times, which container gets which input, the
+    timeline.  Not so: hash order of the user's own objects, ids, random numbers
+    without a seed, real I/O.
+
     Timers that are due at the same time fire in the order in which they were set.
     Each timer fires when all participants wait again after the timer before it.  If
-    several threads set timers within one instant, the timers fire in the order in
-    which the containers and inputs of these threads began; the timers of the test's
-    thread fire last.  Each run of a test gives the same virtual times, grants slots in
-    the same order, and chooses the same containers.  But the code of several threads
-    may interleave differently within one instant; order it with a `Sequencer` or a gate.
+    several participants set timers within one instant, the timers fire in the order in
+    which the containers and inputs of these participants began; the timers of the
+    test's thread fire last.
 
     The clock does not see real I/O on an event loop, threads that the user's code
     starts, and what ``anyio.to_thread`` runs: time does not wait for them, and may
     jump meanwhile.  The clock sees ``asyncio.to_thread`` and ``run_in_executor``.
 
     A participant that waits for something real (``Event.wait``, ``queue.get``,
-    ``Thread.join``, ``Future.result``, a real ``time.sleep``) counts as busy.
+    ``Thread.join``, ``Future.result``, a real ``time.sleep``) counts as busy.  After
+    0.2 real seconds another participant goes on meanwhile, because it may end that wait.
 
     Args:
         stuck_after: real seconds without any change after which waits end with
             `ClockStuckError`; None for never, for example while a debugger stops a thread.
+        seed: choose by this number what is first within an instant, wherever no order is
+            promised; see `explore`.  None: always the same defined order.
 
     Raises:
         ClockStuckError: in threads and event loops that wait for time to pass, if a
             participant is busy for `stuck_after` seconds; in those that wait for ever,
             if no participant is busy and no timer is left that could end a wait.  Also
             in threads that still wait when the clock is closed.
-        InvalidError: if `stuck_after` is not a number above 0.
+        InvalidError: if `stuck_after` is not a number above 0, or `seed` is no whole number.
     """
 
     virtual: bool = True
 
-    def __init__(self, *, stuck_after: float | None = 5.0) -> None:
+    def __init__(self, *, stuck_after: float | None = 5.0, seed: int | None = None) -> None:
         # Not written as `stuck_after <= 0`: NaN compares false, and would be accepted.
         if stuck_after is not None and not (_is_number(stuck_after) and stuck_after > 0):
             raise InvalidError(
@@ -164,10 +186,20 @@ class VirtualClock:
                 "write VirtualClock(stuck_after=5)"
             )
         self._stuck_after = stuck_after
-        self.participants: Participants = Participants(self, _Keeping(self))
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(
+                f"seed must be a whole number or None, got {seed!r}; write VirtualClock(seed=7)"
+            )
+        self.seed: int | None = seed
+        self._choices: Choices | None = None if seed is None else Choices(seed)
+        # If set, each run that begins in this clock passes the probe that it was given through
+        # this function, and uses what the function returns.
+        self.observe: Callable[[Any], Any] | None = None
+        self.participants: Participants = Participants(self, _Keeping(self), self._choices)
         # One lock for the clock and its participants.  It guards the fields below, except
         # `_patches`.
         self._lock = self.participants.lock
+        self._numbers = itertools.count(1)  # of tasks and futures: see ``numbered.py``
         self._now = 0.0  # never decreases; `now` reads it without the lock
         self._timers = TimerQueue()
         # Timers that time does not jump to: see `call_when_past`.
@@ -175,12 +207,16 @@ class VirtualClock:
         # How often all participants waited at once, so that the clock could move.  Two timers
         # with the same number were set within one instant.
         self._rests = 0
+        # `_rests` when time last moved: timers with a higher number were set within this instant.
+        self._instant = 0
         self._waiting: set[VirtualWaiter] = set()
         self._idle_loops: set[VirtualLoop] = set()
         self._thread: threading.Thread | None = None
         # The lock that `_thread` waits on while it has nothing to do; `_ring` releases it.
         self._bell = Real.Lock()
         self._bell.acquire()
+        # True while `_thread` waits for the bell without a limit.
+        self._sleeps = False
         self._lines: weakref.WeakKeyDictionary[Executor, Line] = weakref.WeakKeyDictionary()
         # One set of module names for each `patch_time` in force; an empty set means all
         # modules.  Guarded by the lock of ``patched_time.py``; read without it.
@@ -202,6 +238,7 @@ class VirtualClock:
         self._thread = None
         self._bell = Real.Lock()
         self._bell.acquire()
+        self._sleeps = False
 
     # -- for tests ------------------------------------------------------------
 
@@ -434,19 +471,23 @@ class VirtualClock:
                     self.participants.idle(waiter.key)
                     self._start()
             seen = self.participants.changes
-            while not waiter.lock.acquire(timeout=REST_WITHIN if rests else -1.0):
+            while not waiter.lock.acquire(
+                timeout=REST_WITHIN if rests and not waiter.fired else -1.0
+            ):
                 with uninterruptible, self._lock:
                     # Nothing has changed for `REST_WITHIN` seconds: end the rest.  Otherwise
                     # the other participants make progress, so go on waiting.
                     if self.participants.changes == seen:
                         self._fire(waiter)
-                        break
                     seen = self.participants.changes
         except BaseException:
             # KeyboardInterrupt, or a strike (an exception that another thread raised in this
             # one): this thread runs again although nobody woke it, so it is busy again.
             with uninterruptible, self._lock:
                 self._fire(waiter)
+                is_busy = waiter.key in self.participants.busy
+            if is_busy:
+                self.participants.take_turn(waiter.key, INTERRUPTED_WAITS)
             raise
         finally:
             if timer is not None:
@@ -486,7 +527,7 @@ class VirtualClock:
             pass  # the bell is unlocked already: the thread will look
 
     def _fire(self, waiter: VirtualWaiter) -> None:
-        """End the wait of `waiter`: mark its participant busy, then let its thread run."""
+        """End the wait of `waiter`: mark its participant busy; its thread runs in its turn."""
         if waiter.fired:
             return
         waiter.fired = True
@@ -503,6 +544,9 @@ class VirtualClock:
                 self.participants.busy[waiter.key] = waiter.name
                 if isinstance(waiter.key, VirtualLoop):
                     waiter.key.waits = False
+                gate = Gate(waiter.lock.release, waiter.thread, waiter)
+                self.participants.turns.want_at(waiter.key, gate)
+                return
         waiter.lock.release()
 
     def _start(self) -> None:
@@ -540,40 +584,103 @@ class VirtualClock:
     def _run(self, bell: threading.Lock) -> None:
         """Move the time and fire timers until the clock is closed.
 
+        This thread has the turn while it runs a timer's callback.
+
         If time cannot move although a thread or loop waits (`watches`), sleep for at most
-        `stuck_after` seconds, and report if nothing has changed by then.
+        `stuck_after` seconds, and report if nothing has changed by then.  While a participant
+        waits for its turn, look every `LEND_AFTER` seconds whether the holder is blocked.
         """
         me = Real.current_thread()
-        keep_time()
+        expects = self.participants.expected
+        keep_time(lambda work: expects(work, "a log record", optional=True))
+        participants = self.participants
+        # The last time at which something had changed, in real time, and the changes by then.
+        changed_at, seen = Real.monotonic(), -1
+        asleep = Asleep()
         while True:
             callback: Callback | None = None
-            watches = False
+            due: list[Callback] = []
+            watches = looks = False
+            limit = self._stuck_after
             with self._lock:
+                self._sleeps = False
+                turns = participants.turns
+                if turns.holder is me:
+                    turns.give_up(me)
                 if self._thread is not me:
                     return  # the clock is closed, and may be open again with another thread
                 pending = self._timers.next_when()
-                seen = self.participants.changes
-                if self.participants.busy or self.participants.awaited:
-                    watches = pending is not None
+                if participants.changes != seen:
+                    changed_at, seen = Real.monotonic(), participants.changes
+                if participants.busy or participants.awaited:
+                    looks = turns.is_wanted
+                    watches = pending is not None or looks
                 elif pending is not None:
+                    if pending > self._now:
+                        self._instant = self._rests
                     self._now = max(self._now, pending)
                     callback = self._bystanders.pop_due(self._now)
-                    if callback is None:
+                    if callback is None and self._choices is not None:
+                        due = self._choose_timers(self._choices)
+                    elif callback is None:
                         callback = self._timers.pop_due(self._now)
                     self._rests += 1
+                    if callback is not None:
+                        due.append(callback)
+                        callback = None
+                    if due:
+                        turns.hold(me)
                 else:
                     watches = self._somebody_waits_for_ever()
-            if callback is not None:
-                due = [callback]
-                del callback
-                run_timer(due)
-                del due
-            elif pending is not None and not watches:
-                pass  # the timer was cancelled just now: look again
-            elif not watches or self._stuck_after is None:
-                bell.acquire()
-            elif not bell.acquire(timeout=min(self._stuck_after, threading.TIMEOUT_MAX)):
+                self._sleeps = not due and not looks
+            if due:
+                while due:
+                    run_timer([due.pop()])
+                continue
+            if pending is not None and not watches:
+                continue  # the timer was cancelled just now: look again
+            left = math.inf
+            if watches and limit is not None:
+                left = max(0.0, changed_at + limit - Real.monotonic())
+            wait = min(left, LEND_AFTER) if looks else left
+            rang = bell.acquire(timeout=-1.0 if wait > threading.TIMEOUT_MAX else wait)
+            if rang:
+                continue
+            if looks and self._lend_if_asleep(asleep):
+                continue
+            if left <= wait:
                 self._report_if_stuck(seen)
+                changed_at = Real.monotonic()
+
+    def _choose_timers(self, choices: Choices) -> list[Callback]:
+        """With a seed: choose a timer that is due, and perhaps others that fire with it.
+
+        A timer that was set within this instant fires alone: it may be a rest, which waits until
+        all other participants wait.
+        """
+        chosen = self._timers.pop_chosen(self._now, choices.pick)
+        due: list[Callback] = []
+        while chosen is not None:
+            due.append(chosen)
+            chosen = None
+            if choices.one_in(2):
+                chosen = self._timers.pop_chosen(self._now, choices.pick, self._instant)
+        return due
+
+    def _lend_if_asleep(self, asleep: Asleep) -> bool:
+        """Give the turn to another participant, if the holder blocks in something real."""
+        with self._lock:
+            turns = self.participants.turns
+            given, ident = turns.given, turns.thread
+        if not asleep.is_still(given, ident):
+            return False
+        with self._lock:
+            if not (turns.given == given and turns.thread == ident and turns.is_wanted):
+                return False
+            if turns.holder is self._thread:
+                return False
+            turns.lend()
+        return True
 
     def _somebody_waits_for_ever(self) -> bool:
         """Whether a participant waits; without timers, nothing in this clock can end the wait.
@@ -590,7 +697,12 @@ class VirtualClock:
             if self.participants.changes != seen:
                 return
             threads = {key: ident for ident, key in self.participants.key_of_thread.items()}
-            busy = [(name, threads.get(key, 0)) for key, name in self.participants.busy.items()]
+            # Those that wait for their turn do not hold up the time.
+            busy = [
+                (name, threads.get(key, 0))
+                for key, name in self.participants.busy.items()
+                if not self.participants.turns.waits(key)
+            ]
             busy += [(name, 0) for name in list(self.participants.awaited.values())]
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             loops = list(self._idle_loops)
@@ -616,6 +728,16 @@ class VirtualClock:
                 waiter.error = ClockStuckError(message)
                 self._fire(waiter)
             loops = [loop for loop in loops if not loop.owned]
+            # Those whose wait has ended, and that only wait for their turn.
+            for key, gate in self.participants.turns.release():
+                if gate.waiter is not None:
+                    gate.waiter.error = ClockStuckError(message)
+                    gate.open()
+                elif isinstance(key, VirtualLoop) and not key.owned:
+                    loops.append(key)
+                    gate.open()
+                else:
+                    self.participants.turns.want_at(key, gate)
             for loop in loops:
                 loop.error = ClockStuckError(message)
         for loop in loops:
@@ -638,7 +760,10 @@ class VirtualClock:
             self.participants.busy[loop] = f"event loop of {loop.thread.name}"
             self.participants.busy.pop(key, None)
             self.participants.key_of_thread[me] = loop
+            if key is not None:
+                self.participants.turns.hand_over(key, loop)
         loop.before, thread_state.clock = thread_state.clock, self
+        self.participants.take_turn(loop)
 
     def _loop_ends(self, loop: VirtualLoop) -> None:
         """Undo `_loop_begins`, on the same thread: `run_forever` returns."""
@@ -649,6 +774,7 @@ class VirtualClock:
             if key is not None:
                 self.participants.busy[key] = Real.current_thread().name
                 self.participants.key_of_thread[me] = key
+                self.participants.turns.hand_over(loop, key)
             else:
                 self.participants.key_of_thread.pop(me, None)
             self.participants.idle(loop)
@@ -699,11 +825,12 @@ class VirtualClock:
             return timer
 
     def _loop_busy(self, loop: VirtualLoop) -> None:
-        """Undo `_loop_idle`: the loop runs again."""
+        """Undo `_loop_idle`: the loop runs again, when its turn comes."""
         with self._lock:
             self.participants.changes += 1
             self._idle_loops.discard(loop)
             self.participants.busy[loop] = f"event loop of {Real.current_thread().name}"
+        self.participants.take_turn(loop)
 
 
 def _check_seconds(seconds: float) -> None:

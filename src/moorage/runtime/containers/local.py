@@ -231,9 +231,9 @@ class LocalContainer:
                 self._run_loop()
             else:
                 if self._virtual is not None:
-                    # A parked worker takes no part in virtual time.  `stop` makes T take
-                    # part again before it wakes T.
-                    self._virtual.end(self)
+                    # As a worker on its way, T takes part until it parks.  `stop` makes T
+                    # take part again before it wakes T.
+                    self._virtual.become(self, worker, self._name)
                 self._threads.work_here(worker)
                 if self._virtual is not None:
                     self._virtual.bind_thread(self._stopping)
@@ -311,7 +311,8 @@ class LocalContainer:
 async def _end_leftovers() -> None:
     """Cancel the tasks that are left on this loop, and close its async generators."""
     me = Real.current_task()
-    tasks = [task for task in Real.all_tasks() if task is not me]
+    # In virtual time the hash of a task is its number, so the order is the same in each run.
+    tasks = sorted((task for task in Real.all_tasks() if task is not me), key=hash)
     for task in tasks:
         task.cancel()
     if tasks:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextvars import Context
 from typing import Final
 
@@ -42,6 +43,8 @@ class LoopWatch:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ident: int, seconds: float) -> None:
         self._loop = loop
+        # A loop in virtual time must not be woken because real time passes.
+        self._ask: Callable[..., object] = getattr(loop, "ask", loop.call_soon_threadsafe)
         self._ident = ident
         self._seconds = seconds
         # Guards all fields below.  A leaf: no other lock of the engine is taken under it, except
@@ -110,7 +113,7 @@ class LoopWatch:
             self._set_timer(now)
         if ask:
             try:
-                self._loop.call_soon_threadsafe(self._on_answer, context=Context())
+                self._ask(self._on_answer, context=Context())
             except RuntimeError:
                 pass  # the loop is closed; its container has closed or will close the watch
         elif blocked:

@@ -27,6 +27,7 @@ from ... import config
 from ...exception import ExecutionError
 from .. import forking
 from ..captured import decimal_context, own_decimal_context
+from ..clocks.choices import Choices
 from ..clocks.clock import Clock, acquire_in_turns
 from ..clocks.first_look import FirstLook, WhyItWaits
 from ..context import running_input
@@ -45,6 +46,13 @@ STARTS_PER_TURN: Final = 128
 _GRANTED: Final = InputState.GRANTED
 _RUNNING: Final = InputState.RUNNING
 _SETTLED: Final = InputState.SETTLED
+
+
+def move_to_front(inputs: deque[Input], index: int) -> None:
+    """Move one input of the queue to its front."""
+    input = inputs[index]
+    del inputs[index]
+    inputs.appendleft(input)
 
 
 class Bell:
@@ -134,6 +142,17 @@ class InputTask(asyncio.Task[None]):
                 pass  # the loop is closed, so this task has ended
 
 
+class NumberedInputTask(InputTask):
+    """The task of an input on a loop of a virtual clock: see ``clocks/numbered.py``."""
+
+    def __init__(self, coroutine: Any, *, loop: Any, context: Context) -> None:
+        self.number: int = loop.next_number()  # first: the constructor puts this task in a set
+        super().__init__(coroutine, loop=loop, context=context, name=f"Task-{self.number}")
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 def stop_inherited(loop: asyncio.AbstractEventLoop) -> None:
     """Stop `loop` in a child process that was forked on the loop's thread.
 
@@ -188,6 +207,10 @@ class TaskLane:
         self._mark_sent: Callable[[], None] | None = (
             getattr(loop, "mark_sent", None) if clock.virtual else None
         )
+        participants = clock.participants
+        # Chooses which of the inputs that were granted together starts first.
+        self._choices: Choices | None = None if participants is None else participants.choices
+        self._make_task: type[InputTask] = NumberedInputTask if clock.virtual else InputTask
         # Guarded by the pool's lock:
         # The inputs that are GRANTED and wait for a task, first in, first out.  An input that
         # is cancelled in this queue becomes SETTLED; `_take` skips it.
@@ -313,6 +336,8 @@ class TaskLane:
 
     def _take(self) -> Input | None:
         ready = self._ready
+        if self._choices is not None and len(ready) > 1:
+            move_to_front(ready, self._choices.pick(len(ready)))
         while ready:
             input = ready.popleft()
             if input.state is _GRANTED:  # else the input was cancelled in the queue
@@ -326,7 +351,7 @@ class TaskLane:
             own_decimal_context(context)
         # Not made by loop.create_task: a task factory that user code sets on the loop is for
         # the user's tasks.
-        input.runner = InputTask(self._run(input), loop=self._loop, context=context)
+        input.runner = self._make_task(self._run(input), loop=self._loop, context=context)
         if self._watch is not None:
             self._watch.begin(input)
 

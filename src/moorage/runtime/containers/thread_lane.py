@@ -40,6 +40,7 @@ from ..real import Real
 from ..stacks import current_frames
 from .idle_threads import IdleThreads
 from .streaming import stream_of
+from .task_lane import move_to_front
 
 logger: Final = logging.getLogger("moorage")
 
@@ -65,10 +66,11 @@ class Worker:
         "leaving",
         "on_leaving",
         "parked_at",
+        "sent",
         "stays",
     )
 
-    def __init__(self, *, stays: bool = False) -> None:
+    def __init__(self, clock: Clock, *, stays: bool = False) -> None:
         # Invariant: held while the worker runs or is parked.  The thread that takes the worker
         # from the idle stack releases the bell, once, which wakes the worker.
         self.bell: threading.Lock = Real.Lock()
@@ -79,9 +81,13 @@ class Worker:
         # For these two see `Parking`.
         self.parked_at: float = math.inf
         self.dismissed: bool = False
-        self.cell: Cell = Cell()
+        self.cell: Cell = Cell(clock)
         self.busy: bool = False  # true while it runs an input; guarded by the pool's lock
         self.leaving: bool = False  # true once it ends after an input; its own thread's only
+        # With a virtual clock: true while it is on its way to the queue.  A worker takes part in
+        # virtual time then, and its input takes part while it runs an input.  Guarded by the
+        # pool's lock.
+        self.sent: bool = False
         # With a virtual clock, called if the worker ends after an input, before that input
         # stops taking part in virtual time: see `LocalContainer.stop`.
         self.on_leaving: Callable[[], object] | None = None
@@ -102,6 +108,7 @@ class ThreadLane:
         around: Around | None = None,
     ) -> None:
         self._lock = lock
+        self._clock = clock
         self._virtual = clock.participants
         self._settle = settle
         self._container = container  # only passed to `settle`
@@ -145,8 +152,6 @@ class ThreadLane:
     def place(self, input: Input) -> Effect | None:
         """Queue a granted input; return the effect that wakes or makes a worker, if needed."""
         self._ready.append(input)
-        if self._virtual is not None:
-            self._virtual.begin(input, f"a worker of {self._name}")
         return self._send_one()
 
     def stop(self) -> list[Effect]:
@@ -168,24 +173,37 @@ class ThreadLane:
             return None
         if self._idle:
             self._on_its_way = True
-            return self._idle.pop().bell.release
+            worker = self._idle.pop()
+            self._count_in(worker)
+            return worker.bell.release
         if len(self._workers) < self._limit and not self._stopping:
             self._on_its_way = True
-            worker = Worker()
+            worker = Worker(self._clock)
             self._workers.append(worker)
+            self._count_in(worker)
             return lambda: self._spawn(worker)
         # Every worker runs an input, and looks at _ready when that input ends.
         return None
 
+    def _count_in(self, worker: Worker) -> None:
+        """Make `worker`, which is sent, take part in virtual time until it has looked at _ready.
+
+        So the workers look in the order in which they were sent.
+        """
+        if self._virtual is not None:
+            worker.sent = True
+            self._virtual.begin(worker, f"a worker of {self._name}")
+
     def _take(self) -> Input | None:
         ready = self._ready
+        choices = None if self._virtual is None else self._virtual.choices
+        if choices is not None and len(ready) > 1:
+            move_to_front(ready, choices.pick(len(ready)))
         while ready:
             input = ready.popleft()
             if input.state is _GRANTED:  # else the input was cancelled in the queue
                 input.state = _RUNNING
                 return input
-            if self._virtual is not None:
-                self._virtual.end(input)
         return None
 
     # -- threads ----------------------------------------------------------------
@@ -219,12 +237,12 @@ class ThreadLane:
         with self._lock:
             self._workers.remove(worker)
             self._on_its_way = False
+            if self._virtual is not None:
+                self._virtual.end(worker)
             if not self._workers:
                 failure = failure_of(error)
                 while (input := self._take()) is not None:
                     effects.extend(self._settle(self._container, input, failure, None)[1])
-                    if self._virtual is not None:
-                        self._virtual.end(input)
             elif self._ready and self._idle:
                 # Inputs came while this worker was on its way, so no other worker was sent
                 # for them, although one has parked.  Send it now.
@@ -240,14 +258,18 @@ class ThreadLane:
         would make another thread, and objects that the enter hooks bound to the calling
         thread would not work there.
         """
-        worker = Worker(stays=True)
+        worker = Worker(self._clock, stays=True)
         with self._lock:
             self._workers.append(worker)
             self._on_its_way = True
+            worker.sent = self._virtual is not None
         return worker
 
     def work_here(self, worker: Worker) -> None:
-        """Run the loop of `worker` on the calling thread, until the lane is stopped."""
+        """Run the loop of `worker` on the calling thread, until the lane is stopped.
+
+        With a virtual clock, this thread takes part in virtual time as `worker` already.
+        """
         try:
             self._arrive(worker)
         finally:
@@ -263,11 +285,19 @@ class ThreadLane:
         """
         bind_cell(worker.cell)
         parked = self._idle_threads.parked
+        virtual = self._virtual
         while True:
             effect: Effect | None = None
+            if virtual is not None and worker.sent:
+                virtual.bind_thread(worker)
             with self._lock:
                 self._on_its_way = False
                 input = self._take()
+                if virtual is not None and worker.sent and input is None:
+                    # Before this worker goes onto the idle stack: the thread that takes the
+                    # worker from there begins its part anew.
+                    worker.sent = False
+                    virtual.end(worker)
                 if input is None:
                     if self._stopping:
                         self._workers.remove(worker)
@@ -280,6 +310,9 @@ class ThreadLane:
                         effect = self._send_one()
             if effect is not None:
                 effect()
+            if virtual is not None and input is not None:
+                worker.sent = False
+                virtual.become(worker, input, f"a worker of {self._name}")
             while input is not None:
                 input = self._run(worker, input)
             if worker.leaving:
@@ -337,12 +370,11 @@ class ThreadLane:
                 self._container, input, outcome, None if ready else False
             )
             self._on_its_way = on_its_way
+            if following is None:
+                following = self._take()
             if following is not None:
                 if virtual is not None:
                     virtual.begin(following, f"a worker of {self._name}")
-            else:
-                following = self._take()
-            if following is not None:
                 following.runner = worker
                 if ready:
                     effect = self._send_one()

@@ -25,16 +25,21 @@ import enum
 import functools
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from ... import config
 from ...exception import InputCancellation
 from .. import forking
-from ..clocks.clock import Waiter, system_clock
-from ..clocks.timekeeper import process_timekeeper
+from ..clocks.clock import Clock, Waiter, system_clock
+from ..clocks.timekeeper import Timer, process_timekeeper
 from ..input import Input
 from ..real import Real
 from ..thread_state import thread_state
+
+# Real seconds after which code that was cancelled in a wait in virtual time is struck, though
+# virtual time stands.
+COMPUTES: Final = 2.0
 
 
 class CellState(enum.Enum):
@@ -55,8 +60,10 @@ class Cell:
     first_waits: ClassVar[tuple[float, ...]] = ()
 
     __slots__ = (
+        "_clock",
         "_depth",
         "_due",
+        "_grace",
         "_raised",
         "_sent",
         "cancelled",
@@ -69,7 +76,8 @@ class Cell:
         "waiter",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = system_clock) -> None:
+        self._clock = clock
         # What the tasks of `input` wait for, if `input` runs an event loop on this thread, with
         # asyncio.run for example; see ``waiting/waits.py``.  Written by this thread, read by any.
         self.task_waits: Any = None
@@ -90,6 +98,8 @@ class Cell:
         # A strike was due in an uninterruptible region or a `shield` block, and is raised at
         # the end of it.
         self._due = False
+        # The end of the grace by a virtual clock.
+        self._grace: Timer | None = None
 
     # -- the worker -----------------------------------------------------------
 
@@ -121,6 +131,9 @@ class Cell:
             if self.cancelled:
                 self._depth = 0
                 self._raised = self._sent = self._due = False
+                if self._grace is not None:
+                    self._grace.cancel()
+                    self._grace = None
 
     # -- the canceller, on any thread -----------------------------------------
 
@@ -129,16 +142,37 @@ class Cell:
 
         Does nothing if the thread runs another input by now.
         """
+        grace = None if input.call.target.is_cooperative else config.cancel_grace
+        participants = self._clock.participants
+        timer: Timer | None = None
         with self.lock:
             if self.input is not input:
                 return
             self.cancelled = True
+            if participants is not None and grace is not None:
+                when = self._clock.now() + grace
+                timer = self._clock.call_when_past(when, partial(self.strike, input))
+                self._grace = timer
             if self.waiter is not None and self.shield == 0:
                 self.waiter.wake()
-        grace = config.cancel_grace
-        if grace is not None and not input.call.target.is_cooperative:
-            # Real time, also in runs on a virtual clock: code that computes takes real time.
-            system_clock.call_at(system_clock.now() + grace, lambda: self.strike(input))
+        if grace is None:
+            return
+        if participants is None or timer is None:
+            system_clock.call_at(system_clock.now() + grace, partial(self.strike, input))
+            return
+        # By the virtual clock, so that each run of a test is the same.  But virtual time stands
+        # while the thread computes, so there is a limit in real time too: the grace, if the
+        # thread computes now; else longer, as the thread computes when its wait has ended.
+        of = timer
+        limit = grace if participants.runs(input) else max(grace, COMPUTES)
+        system_clock.call_at(system_clock.now() + limit, lambda: self._strike_at_last(of))
+
+    def _strike_at_last(self, grace: Timer) -> None:
+        """Strike the input whose grace in virtual time this is, if its code still runs."""
+        with self.lock:
+            input = self.input if self._grace is grace else None
+        if input is not None:
+            self.strike(input)
 
     def strike(self, input: Input) -> None:
         """Raise InputCancellation in the user's code of `input`, if that code still runs."""

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from .. import forking
 from ..captured import capture
+from ..clocks.choices import Choices
 from ..clocks.participants import LoopPart
 from ..containers.offload import LoopExecutor
 from ..real import Real
@@ -63,10 +64,13 @@ class _Mail:
     One wake-up of the loop serves all futures that are posted before the loop runs `_deliver`.
     """
 
-    __slots__ = ("_due", "_lock", "loop")
+    __slots__ = ("_choices", "_due", "_lock", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self._choices: Choices | None = None
+        if isinstance(loop, LoopPart):
+            self._choices = loop.clock.participants.choices
         self._lock = Real.Lock()
         # Guarded by `_lock`.  Invariant: if not empty, _deliver is scheduled, or the thread
         # that found the list empty is about to schedule it.
@@ -88,6 +92,9 @@ class _Mail:
     def _deliver(self) -> None:
         with self._lock:
             due, self._due = self._due, []
+        choices = self._choices
+        if choices is not None:
+            choices.shuffle(due)
         for future in due:
             if not future.done():
                 future.set_result(None)
@@ -195,7 +202,11 @@ def run_to_end(awaitable: Awaitable[T]) -> T:
     executor = LoopExecutor("moorage-loop")
     future = executor.submit(capture().run, Real.run, _awaited(awaitable))
     executor.shutdown()
-    return future.result()
+    clock = thread_state.clock
+    if clock is None:
+        return future.result()
+    with clock.participants.out_of_turn():  # the awaitable may wait for participants
+        return future.result()
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:

@@ -88,7 +88,7 @@ async def _wait_for(
     pool: Pool, waiter: AsyncWaiter, on: On, timed: bool, caller: Input | None
 ) -> None:
     task = _current_task()
-    if type(task) is InputTask:
+    if isinstance(task, InputTask):
         # None until another task of the input waits, or a search needs the TaskWaits: most
         # inputs have one task, and then its entry in `waits_in_progress` is enough.
         tasks: TaskWaits | None = task.task_waits
@@ -105,7 +105,7 @@ async def _wait_for(
     of: weakref.ref[TaskWaits] | None = None
     if tasks is not None:
         tasks.changes += 1
-        if type(task) is not InputTask:
+        if not isinstance(task, InputTask):
             tasks.waits[task] = wait
             of = tasks.weak
     waits_in_progress[task] = wait
@@ -121,7 +121,7 @@ async def _wait_for(
         is_collected = True
         raise
     finally:
-        if type(task) is InputTask:
+        if isinstance(task, InputTask):
             tasks = task.task_waits  # a search on another thread may have made it meanwhile
         elif of is not None:
             tasks = of()
@@ -151,7 +151,7 @@ def _task_waits_here(caller: Input | None) -> TaskWaits | None:
     if caller is None or loop is None:
         return None
     root: object = caller.runner
-    if type(root) is InputTask:
+    if isinstance(root, InputTask):
         return task_waits_of(caller, root) if root.get_loop() is loop else None
     # A sync input that runs a loop of its own, on its worker's thread.
     cell = current_cell()

@@ -177,7 +177,7 @@ class WaitingGraph:
     def _add_blocker(self, blocker: Blocker) -> Node:
         if isinstance(blocker, Wait):
             root = blocker.flow
-            if type(root) is not InputTask or blocker.caller is None:
+            if not isinstance(root, InputTask) or blocker.caller is None:
                 return self._add_wait(blocker)
             blocker = task_waits_of(blocker.caller, root)
         node = self.tasks.get(blocker)

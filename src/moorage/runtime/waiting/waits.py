@@ -343,7 +343,7 @@ def blockers_of_reader(call: Read) -> list[Blocker]:
         found.append(wait)
     if task is not None:
         root: object = None if input is None else input.runner
-        if type(root) is InputTask:
+        if isinstance(root, InputTask):
             # Any task of the input may close the stream, not only the one that reads.
             _add_tasks(root, found)
         else:
