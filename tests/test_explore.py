@@ -282,6 +282,60 @@ async def threads_of_a_loop():
     assert await asyncio.gather(*(asyncio.to_thread(int, n) for n in range(6))) == [*range(6)]
 
 
+# -- races between two lines of sync code --------------------------------------------------
+
+
+def a_lost_update():
+    app, counts = moorage.App(), {"sold": 0}
+
+    @app.function(max_containers=1)
+    @moorage.concurrent(max_inputs=3)
+    def sell(n):
+        before = counts["sold"]
+        counts["sold"] = before + 1
+
+    with app.run():
+        list(sell.map(range(3)))
+    assert counts["sold"] == 3, f"sold {counts['sold']}"
+
+
+def a_check_that_is_late():
+    app, made = moorage.App(), []
+
+    @app.cls(max_containers=1)
+    @moorage.concurrent(max_inputs=3)
+    class Model:
+        @moorage.enter()
+        def enter(self):
+            self.model = None
+
+        @moorage.method()
+        def use(self, n):
+            if self.model is None:
+                made.append(n)
+                self.model = "loaded"
+
+    with app.run():
+        list(Model().use.map(range(3)))
+    assert len(made) == 1, f"loaded {len(made)} times"
+
+
+SYNC_RACES = [a_lost_update, a_check_that_is_late]
+
+
+def sync_code_without_a_race():
+    app, counts = moorage.App(), {}
+
+    @app.function(max_containers=2)
+    @moorage.concurrent(max_inputs=3)
+    def count(n):
+        counts[n] = counts.get(n, 0) + 1
+        return counts[n]
+
+    with app.run():
+        assert list(count.map(range(8))) == [1] * 8
+
+
 CORRECT = [
     a_queue,
     a_lock,
@@ -294,12 +348,12 @@ CORRECT = [
 ]
 
 
-def found(test):
+def found(test, preempt=0):
     """The seed and the whole report of the first failure of `test`."""
     with pytest.raises(Exception) as caught:
-        explore(test)
+        explore(test, preempt=preempt)
     notes = "\n".join(caught.value.__notes__)
-    seed = int(notes.split("seed=")[1].split(":")[0])
+    seed = int(notes.split("seed=")[1].split(":")[0].split(",")[0])
     return seed, f"{caught.value!r}\n{notes}"
 
 
@@ -424,3 +478,28 @@ def test_choices_are_the_same_for_a_seed():
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert Choices(1).pick(1) == 0
+
+
+@pytest.mark.parametrize("test", SYNC_RACES)
+def test_a_race_between_two_lines_is_found_with_preempt_only(test):
+    assert "sync code was not preempted" in str(explore(test, runs=50))
+    seed, report = found(test, preempt=2)
+    assert f"seed={seed}, preempt=2" in report
+    for _ in range(5):
+        with pytest.raises(AssertionError) as caught:
+            replay(test, seed=seed, preempt=2)
+        notes = "\n".join(caught.value.__notes__)
+        assert f"{caught.value!r}\n{notes}" == report
+
+
+@pytest.mark.parametrize("test", [sync_code_without_a_race, *CORRECT])
+def test_a_correct_program_passes_with_preempt(test):
+    explored = explore(test, runs=30, preempt=3)
+    assert str(explored).endswith("code was preempted at up to 3 lines")
+    assert sys.gettrace() is None or "coverage" in sys.modules
+
+
+@pytest.mark.parametrize("wrong", [-1, True, "2"])
+def test_what_is_no_number_of_lines_is_refused(wrong):
+    with pytest.raises(InvalidError, match="write preempt=2"):
+        replay(a_queue, seed=0, preempt=wrong)

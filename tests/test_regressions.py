@@ -634,7 +634,9 @@ def test_a_sync_generator_that_timed_out_makes_one_more_item_at_most():
                 got.extend(count.remote_gen())
             assert clock.now() == 5.0
             clock.sleep(20)
-            assert made == [0, 1, 2]
+            # The sleep runs to its end at 6 s.  By then the grace of the cancel has passed, in
+            # virtual time, so the code is struck when it wakes.
+            assert made == [0, 1]
             assert count.statistics().running == 0
 
 

@@ -29,6 +29,7 @@ from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
 from .choices import Choices
 from .patched_time import VirtualTime
+from .preemption import Preemption
 from .stuck import ON_ITS_LOOP
 from .turns import Gate, Turns
 
@@ -97,6 +98,8 @@ class Participants:
     ) -> None:
         self._clock = clock
         self.choices: Choices | None = choices
+        # Set before anybody takes part, or never.
+        self.preemption: Preemption | None = None
         self._keeping = keeping
         # Also the clock's lock.  While a thread holds this lock, it calls nothing but
         # `keeping`, so this lock is always the last one that a thread takes.
@@ -169,6 +172,8 @@ class Participants:
         with uninterruptible, self.lock:
             self.key_of_thread[Real.get_ident()] = key
         self.take_turn(key)
+        if self.preemption is not None:
+            self.preemption.begin()
 
     @uninterruptible
     def become(self, key: object, to: object, name: str) -> None:
@@ -238,6 +243,17 @@ class Participants:
                 return
             turns.stand_again(key)
         self.take_turn(key)
+
+    def switch(self) -> bool:
+        """Let another participant go on before this thread; false if none is in line."""
+        with uninterruptible, self.lock:
+            turns = self.turns
+            key = self.key_of_thread.get(Real.get_ident())
+            if key is None or turns.holder is not key or not turns.is_contended:
+                return False
+            turns.stand_again(key)
+        self.take_turn(key)
+        return True
 
     @contextmanager
     def out_of_turn(self) -> Generator[None, None, None]:
@@ -345,6 +361,8 @@ class Participants:
             except BaseException:
                 self.leave(me, opens=opens)
                 raise
+            if self.preemption is not None:
+                self.preemption.begin()
         return me
 
     @uninterruptible
