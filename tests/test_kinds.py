@@ -1097,15 +1097,6 @@ def test_a_local_entrypoint_behind_an_async_decorator_that_forgets_to_await_runs
     assert entrypoint(2) == 4
 
 
-@pytest.mark.parametrize("function", [count, count_async, forgetful(count)])
-def test_a_local_entrypoint_that_gives_a_generator_is_refused(function):
-    entrypoint = App().local_entrypoint(name="main")(function)
-    with pytest.raises(
-        InvalidError, match=r"entrypoint count\w* gave .*generator.*; write it without"
-    ):
-        entrypoint(2)
-
-
 @pytest.mark.parametrize("wrapper", ["context", "timed", "hidden", "awaitable"])
 def test_a_local_entrypoint_that_gives_an_awaitable_runs_to_its_end(wrapper):
     app, seen = App(), []

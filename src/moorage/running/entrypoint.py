@@ -11,10 +11,10 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
-from types import AsyncGeneratorType, CodeType, GeneratorType
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast
 
-from ..exception import AsyncUsageWarning, InvalidError
+from ..exception import AsyncUsageWarning
 from ..frames import warn, without_our_frames
 from ..runtime.kinds import is_awaitable
 from ..runtime.notebooks import runs_cells
@@ -129,11 +129,6 @@ class LocalEntrypoint(PosesAsFunction, Generic[P, R_co]):
                 result = run_to_end(_finish(result))
             except Exception as error:
                 raise without_our_frames(error)
-        if isinstance(result, (GeneratorType, AsyncGeneratorType)):
-            raise InvalidError(
-                f"the local entrypoint {self.__name__} gave an object of type "
-                f"{type(result).__name__}, whose code nobody runs; write it without yield"
-            )
         value: R_co = result
         return value
 

@@ -189,6 +189,7 @@ import modal
 modal.Volume()
 
 # %% volume-make-attribute-1
+# differs: lenient
 import modal
 modal.Volume.new()
 
@@ -794,6 +795,7 @@ def f(): pass
 modal.Image.debian_slim().run_function(f, region=3)
 
 # %% image-func-type-3
+# differs: lenient
 import modal
 def f(): pass
 modal.Image.debian_slim().run_function(f, mounts=3)

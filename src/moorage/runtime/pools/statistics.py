@@ -151,9 +151,11 @@ def count_pool(
     """Return the statistics of a pool with these leaves.  The caller holds the pool's lock."""
     running, abandoned = fleet.running, len(endings.abandoned)
     if options.batching is not None:
+        # Abandoned batches too, whose container may be gone while their thread runs on.
+        holders = dict.fromkeys([*fleet.holders(), *endings.abandoned])
         members = [
             member
-            for holder in fleet.holders()
+            for holder in holders
             if isinstance(holder, Input)
             for member in members_of(holder)
         ]
