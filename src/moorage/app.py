@@ -63,7 +63,6 @@ from .exception import (
 from .frames import (
     hide_our_frames,
     hide_our_frames_of_decorator,
-    positional_arguments,
     warn,
 )
 from .functions import Function
@@ -795,10 +794,10 @@ class App:
         check_cloud_arguments("App", {"tags": tags})
         self._tags = dict(tags)
 
-    @hide_our_frames
+    @hide_our_frames_of_decorator("@app.server(port=8000)")
     def server(
         self,
-        *args: Never,
+        *,
         image: Image | None = None,
         env: Mapping[str, str | None] | None = None,
         secrets: Collection[Secret] | None = None,
@@ -846,8 +845,6 @@ class App:
             InvalidError: if an argument is wrong; if the class has parameters, methods for
                 callers or no enter hook; or if it is decorated with ``concurrent``.
         """
-        if args:
-            raise positional_arguments("app.server", args, "@app.server(port=8000)")
         check_http_server(
             port, startup_timeout, exit_grace_period, "routing_region", routing_region, longest=3600
         )

@@ -788,24 +788,35 @@ for _kind in (_ManyInputs, _UnknownCall):
     _kind.__name__ = _kind.__qualname__ = FunctionCall.__name__
 
 
-class Get(PosesAsFunction, Generic[R_co]):
-    """``FunctionCall.get``: wait for the result of one input."""
+class _WayOfCall(PosesAsFunction, Generic[R_co]):
+    """A method of a call, which is made at each access, and has an ``aio``."""
 
     __slots__ = ("_call",)
-    _way = "get"
 
     def __init__(self, call: FunctionCall[R_co]) -> None:
-        _set_call_of_get(self, call)  # as ``self._call = call``, past `__setattr__`
+        _set_call(self, call)  # as ``self._call = call``, past `__setattr__`
 
     if TYPE_CHECKING:
         _call: FunctionCall[R_co]
     else:  # hidden, so that type checkers refuse to set attributes
 
         def __setattr__(self, name, value):
-            refuse_patch("FunctionCall.get", name)
+            refuse_patch(self._way_of(), name)
 
     def _way_of(self) -> str:
-        return "FunctionCall.get"
+        return f"FunctionCall.{self._way}"
+
+
+_set_call: Final[Callable[[_WayOfCall[Any], FunctionCall[Any]], None]] = vars(_WayOfCall)[
+    "_call"
+].__set__
+
+
+class Get(_WayOfCall[R_co]):
+    """``FunctionCall.get``: wait for the result of one input."""
+
+    __slots__ = ()
+    _way = "get"
 
     def __call__(self, timeout: float | None = None, *, index: int = 0) -> R_co:
         """Wait for the result and return it.
@@ -883,27 +894,11 @@ class Get(PosesAsFunction, Generic[R_co]):
             del outcome, input, call, self
 
 
-_set_call_of_get: Final[Callable[[Get[Any], FunctionCall[Any]], None]] = vars(Get)["_call"].__set__
-
-
-class Iter(PosesAsFunction, Generic[R_co]):
+class Iter(_WayOfCall[R_co]):
     """``FunctionCall.iter``: the results of all inputs, in order."""
 
-    __slots__ = ("_call",)
+    __slots__ = ()
     _way = "iter"
-
-    def __init__(self, call: FunctionCall[R_co]) -> None:
-        _set_call_of_iter(self, call)  # as ``self._call = call``, past `__setattr__`
-
-    if TYPE_CHECKING:
-        _call: FunctionCall[R_co]
-    else:  # hidden, so that type checkers refuse to set attributes
-
-        def __setattr__(self, name, value):
-            refuse_patch("FunctionCall.iter", name)
-
-    def _way_of(self) -> str:
-        return "FunctionCall.iter"
 
     def __call__(self, *, start: int = 0, end: int | None = None) -> Iterator[R_co]:
         """Yield the results of the inputs `start` to `end`, without `end`; wait for each.
@@ -932,10 +927,6 @@ class Iter(PosesAsFunction, Generic[R_co]):
         except Exception as error:
             raise without_our_frames(error)
 
-
-_set_call_of_iter: Final[Callable[[Iter[Any], FunctionCall[Any]], None]] = vars(Iter)[
-    "_call"
-].__set__
 
 add_way(
     FunctionCall,
