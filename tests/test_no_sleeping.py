@@ -45,11 +45,9 @@ ALLOWED = {
     "test_regressions.py::test_time_stands_still_while_an_exit_hook_is_busy_though_its_stop_came_"
     "early": "busy in real time, while virtual time must not move",
     "test_same_every_run.py::test_runs_beside_busy_threads_are_the_same": "a thread that disturbs",
-    "test_turns.py::test_another_turn_is_another_look": "until a thread sleeps",
-    "test_turns.py::looks": "whether a thread sleeps for real is what is looked at",
-    "test_turns.py::test_a_thread_that_wakes_now_and_then_does_not_sleep": (
-        "a thread that sleeps for real, again and again"
-    ),
+    "test_turns.py::gives_way": "whether a thread sleeps for real is what is looked at",
+    "test_turns.py::test_a_thread_that_polls_gives_way": "a thread that polls for real",
+    "test_turns.py::test_a_test_that_looks_again_and_again_sees_the_others_go_on": "it polls",
     "test_virtual_clock.py::test_time_stands_until_what_was_dropped_is_closed": (
         "time in which virtual time must not move"
     ),

@@ -12,7 +12,7 @@ import pytest
 
 import moorage
 from moorage.exception import ClockStuckError
-from moorage.runtime.clocks.asleep import Asleep
+from moorage.runtime.clocks.asleep import LOOK_EVERY, LOOKS, Asleep
 from moorage.runtime.clocks.turns import Gate, Turns
 from moorage.testing import FakeContainer, VirtualClock
 
@@ -146,64 +146,81 @@ def test_a_lent_turn_is_wanted_again():
 # -- asleep or not ---------------------------------------------------------------
 
 
-def looks(run, stop, switch=None):
-    """What `Asleep` sees of a thread that runs `run`."""
+def gives_way(run, stop, switch=None):
+    """Whether `Asleep` finds that a thread that runs `run` gives way, within 2 x LOOKS looks."""
     interval = sys.getswitchinterval()
     thread = threading.Thread(target=run)
     thread.start()
     if switch is not None:
         sys.setswitchinterval(switch)
     try:
-        time.sleep(0.1)
-        asleep, seen = Asleep(), []
-        for _ in range(3):
-            seen.append(asleep.is_still(1, thread.ident))
-            time.sleep(0.05)
-        return seen
+        asleep = Asleep()
+        for _ in range(2 * LOOKS):
+            if asleep.gives_way(1, thread.ident):
+                return True
+            time.sleep(LOOK_EVERY)
+        return False
     finally:
         sys.setswitchinterval(interval)
         stop.set()
         thread.join()
 
 
-def test_a_thread_in_a_real_wait_sleeps():
+def test_a_thread_in_a_real_wait_gives_way():
     stop = threading.Event()
-    assert looks(lambda: stop.wait(30), stop) == [False, True, True]
+    assert gives_way(lambda: stop.wait(30), stop)
 
 
-def test_a_thread_that_computes_does_not_sleep():
+def test_a_thread_that_computes_does_not():
     stop = threading.Event()
 
     def compute():
         while not stop.is_set():
             sum(range(100))
 
-    assert looks(compute, stop) == [False] * 3
+    assert not gives_way(compute, stop)
     stop.clear()
-    assert looks(compute, stop, switch=0.001) == [False] * 3
+    assert not gives_way(compute, stop, switch=0.001)
+
+
+def test_a_thread_that_computes_beside_others_does_not():
+    stop = threading.Event()
+
+    def compute():
+        while not stop.is_set():
+            sum(range(100))
+
+    others = [threading.Thread(target=compute) for _ in range(3)]
+    for other in others:
+        other.start()
+    assert not gives_way(compute, stop)  # it waits for the interpreter most of the time
+    for other in others:
+        other.join()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there the kernel tells")
-def test_a_thread_that_wakes_now_and_then_does_not_sleep():
+@pytest.mark.parametrize(
+    "nap", [lambda stop: time.sleep(0.001), lambda stop: stop.wait(0.001)], ids=["sleep", "wait"]
+)
+def test_a_thread_that_polls_gives_way(nap):
     stop = threading.Event()
 
-    def nap():
+    def poll():
         while not stop.is_set():
-            time.sleep(0.001)
+            nap(stop)
 
-    assert looks(nap, stop) == [False] * 3
+    assert gives_way(poll, stop)
 
 
-def test_another_turn_is_another_look():
+def test_another_turn_is_looked_at_anew():
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait, args=(30,))
     thread.start()
-    time.sleep(0.1)  # until it sleeps
     asleep = Asleep()
-    seen = [asleep.is_still(turn, thread.ident) for turn in (1, 2, 2)]
+    seen = [asleep.gives_way(turn, thread.ident) for turn in range(2 * LOOKS)]
     stop.set()
     thread.join()
-    assert seen == [False, False, True]
+    assert not any(seen)
 
 
 # -- in the clock ----------------------------------------------------------------
@@ -277,6 +294,22 @@ def test_a_holder_that_computes_for_long_keeps_its_turn():
     assert began == [1]
 
 
+@pytest.mark.parametrize(
+    "look", [lambda: time.sleep(0.001), lambda: None], ids=["with naps", "without rest"]
+)
+def test_a_test_that_looks_again_and_again_sees_the_others_go_on(look):
+    done = []
+
+    async def work(x):
+        done.append(x)
+
+    with VirtualClock(stuck_after=2), FakeContainer(work) as container:
+        waits = container.submit(1)
+        while not done:  # a test should wait instead: container.wait_idle()
+            look()
+        assert waits.result() is None
+
+
 def test_a_loop_that_was_lent_out_comes_back_in_its_turn():
     app, clock, heard, steps = moorage.App(), VirtualClock(), threading.Event(), []
 
@@ -314,7 +347,7 @@ def test_a_holder_that_never_rests_is_named_to_those_in_line():
         call.result()
 
 
-def test_a_result_that_waits_in_line_behind_a_spinning_holder_is_told_too():
+def test_a_result_that_waits_in_line_behind_a_spinning_holder_is_given():
     app, clock, stop = moorage.App(), VirtualClock(stuck_after=0.3), threading.Event()
 
     @app.function()
@@ -325,8 +358,9 @@ def test_a_result_that_waits_in_line_behind_a_spinning_holder_is_told_too():
 
     with clock, app.run():
         quick, slow = both.spawn(0), both.spawn(1)
+        assert quick.get() is None
         with pytest.raises(ClockStuckError, match="a worker of moorage-both-1"):
-            quick.get()
+            slow.get()
         stop.set()
         slow.get()
 

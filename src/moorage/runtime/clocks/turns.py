@@ -27,18 +27,10 @@ Everything here is called under the clock's lock, and calls nothing but the open
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from ..real import Real
 from .choices import Choices
-
-# Real seconds for which the holder must have been blocked in something real when another
-# participant gets the turn.  Long, because on a busy machine a thread that waits for a lock
-# of another thread may be blocked for a while without any fault of the test.
-LEND_AFTER: Final = 0.2
-
-# How many times `LEND_AFTER` a holder may take whose thread has not come yet.
-LOOKS_FOR_THREAD: Final = 15
 
 
 class Gate(NamedTuple):

@@ -35,13 +35,13 @@ from ..outcome import user_frames
 from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
-from .asleep import Asleep
+from .asleep import LOOK_EVERY, Asleep
 from .choices import Choices
 from .participants import BEFORE_ALL, Participants
 from .patched_time import patched
 from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
 from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
-from .turns import LEND_AFTER, Gate
+from .turns import Gate
 from .virtual_loop import Line, VirtualLoop
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class VirtualWaiter:
 # Real seconds without any change after which `rest` stops waiting for busy participants: one
 # of them may itself wait in real time for what the caller does after the rest.
 REST_WITHIN: Final = 0.25
+
+# The part of `stuck_after` after which a holder of the turn that computes, and rests never, lets
+# the others go on.  It may be a loop that looks again and again at what another participant does.
+LENDS_AT: Final = 0.8
 
 # Real seconds for which a thread whose wait was interrupted (Ctrl-C) waits for its turn.  Then
 # it goes on without the turn: the participant that has the turn may never rest.
@@ -588,7 +592,7 @@ class VirtualClock:
 
         If time cannot move although a thread or loop waits (`watches`), sleep for at most
         `stuck_after` seconds, and report if nothing has changed by then.  While a participant
-        waits for its turn, look every `LEND_AFTER` seconds whether the holder is blocked.
+        waits for its turn, look every `LOOK_EVERY` seconds whether the holder is blocked or polls.
         """
         me = Real.current_thread()
         expects = self.participants.expected
@@ -642,12 +646,14 @@ class VirtualClock:
             left = math.inf
             if watches and limit is not None:
                 left = max(0.0, changed_at + limit - Real.monotonic())
-            wait = min(left, LEND_AFTER) if looks else left
+            wait = min(left, LOOK_EVERY) if looks else left
             rang = bell.acquire(timeout=-1.0 if wait > threading.TIMEOUT_MAX else wait)
             if rang:
                 continue
-            if looks and self._lend_if_asleep(asleep):
-                continue
+            if looks:
+                long = limit is not None and left <= (1 - LENDS_AT) * limit
+                if self._lend_turn(asleep, even_if_it_computes=long):
+                    continue
             if left <= wait:
                 self._report_if_stuck(seen)
                 changed_at = Real.monotonic()
@@ -667,12 +673,12 @@ class VirtualClock:
                 chosen = self._timers.pop_chosen(self._now, choices.pick, self._instant)
         return due
 
-    def _lend_if_asleep(self, asleep: Asleep) -> bool:
-        """Give the turn to another participant, if the holder blocks in something real."""
+    def _lend_turn(self, asleep: Asleep, *, even_if_it_computes: bool) -> bool:
+        """Give the turn to another, if the holder blocks in something real, or polls for it."""
         with self._lock:
             turns = self.participants.turns
             given, ident = turns.given, turns.thread
-        if not asleep.is_still(given, ident):
+        if not asleep.gives_way(given, ident) and not even_if_it_computes:
             return False
         with self._lock:
             if not (turns.given == given and turns.thread == ident and turns.is_wanted):
