@@ -19,7 +19,7 @@ import platform
 import threading
 from collections import deque
 from types import CodeType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ..real import Real
 from ..stacks import current_frames
