@@ -76,9 +76,11 @@ from .running.run_method import RunMethod
 from .running.services import AppService
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
+from .runtime.containers.residents import make_visit_target
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
 from .server import Server
+from .web.residents import web_lifecycle
 from .web.servers import check_http_server, check_server_class, check_server_concurrency
 from .with_aio import MethodWithAio, Way, plain_function, with_aio
 
@@ -403,13 +405,18 @@ class App:
                     f"app.function(retries=...) does not go with {kind}, got retries={retries!r}; "
                     f"take it away from {shown}"
                 )
+            if marks.web is None:
+                runs, lifecycle = target, Lifecycle()
+            else:
+                runs = make_visit_target(shown, is_method=False)
+                lifecycle = web_lifecycle(shown, marks.web, raw)
             service = AppService(
                 self._runs,
                 shown,
                 object(),
                 with_marks(options, marks, concurrent_inputs, shown),
-                [target],
-                Lifecycle(),
+                [runs],
+                lifecycle,
                 mounts_volumes=bool(volumes or network_file_systems or self._volumes),
             )
             registered = Function._make(target, service, raw, web=marks.web)

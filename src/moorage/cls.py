@@ -44,6 +44,7 @@ from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
 from .serialize.constructor_arguments import check_constructor_arguments
 from .types import FunctionAutoscalerSettings
+from .web.residents import web_residents
 from .with_aio import Annotations, FunctionWithAio, MethodWithAio
 
 if TYPE_CHECKING:
@@ -535,6 +536,7 @@ class Values:
                     self.kwargs,
                 ),
                 hooks=declared.hooks,
+                residents=web_residents(declared) if declared.web else None,
             ),
             f"{declared.name}({shown})" if shown else declared.name,
             identity,

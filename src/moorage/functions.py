@@ -65,6 +65,7 @@ from .frames import hide_our_frames, warn, without_our_frames
 from .old.names import OldMethod, accept_old_spelling
 from .retries import Retries
 from .running import deployments
+from .running.endpoints import FunctionEndpoint
 from .running.services import Service
 from .runtime import forking
 from .runtime.input import Input, Target
@@ -363,6 +364,19 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             f"{self._name} is a web endpoint, and nothing serves it yet; "
             f"write {written(self._target)}.local() for what it returns"
         )
+
+    def _web_endpoint(self) -> FunctionEndpoint:
+        """Return what a bridge needs of this web function.
+
+        Raises:
+            InvalidError: if the function is no web function.
+        """
+        if self._web is None:
+            raise InvalidError(
+                f"{self._name} is no web function; write @moorage.asgi_app(), or another web "
+                "decorator, below @app.function()"
+            )
+        return FunctionEndpoint(self._target, self._service)
 
     def statistics(self) -> PoolStatistics | None:
         """Return the exact counts of the function's pool at this moment.

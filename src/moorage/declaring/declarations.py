@@ -19,6 +19,7 @@ from .. import config
 from ..exception import DeprecationError, InvalidArgumentsError, InvalidError, InvalidValueError
 from ..frames import warn
 from ..runtime.containers.lifecycle import Hook
+from ..runtime.containers.residents import make_visit_target
 from ..runtime.input import Target
 from ..runtime.kinds import inner_kind_of, kind_of
 from ..runtime.real import Real
@@ -126,8 +127,8 @@ class Declarations:
             tuple(self._hooks["exit"].values()),
         )
         self._check_batched_alone()
-        # The targets of `methods`; always the same list, which the pools' services refer to.
-        self.targets: list[Target] = list(self.methods.values())
+        # What the inputs of the class run; always the same list, which the pools' services refer to.
+        self.targets: list[Target] = self._targets()
         # The class's own constructor; None without one: then the parameters are set directly.
         self.init: Callable[..., object] | None = self._custom_init(warns=written is None)
         self.types: dict[str, type] = self._parameter_types()
@@ -164,9 +165,16 @@ class Declarations:
                     known.function = with_kind(target, known.kind)
                     known.is_cooperative = target.is_cooperative
             self._known.update(self.methods)  # those that are gone may come back
-            self.targets[:] = fresh.methods.values()
+            self.targets[:] = fresh._targets()
             for field in _READ:
                 setattr(self, field, getattr(fresh, field))
+
+    def _targets(self) -> list[Target]:
+        """Return the methods' targets; those of web methods visit their application."""
+        return [
+            make_visit_target(target.name, is_method=True) if name in self.web else target
+            for name, target in self.methods.items()
+        ]
 
     def _after_fork(self) -> None:
         self._lock = Real.RLock()
@@ -202,9 +210,10 @@ class Declarations:
         ):
             if is_one:
                 self._hooks[kind][name] = _hook(shown, partial.raw, partial.raw)
-        self.web.pop(name, None)
         if marks.web is not None:
             self.web[name] = marks.web
+        else:
+            self.web.pop(name, None)
         self._batched.pop(name, None)
         if marks.batching is not None:
             self._batched[name] = marks.batching

@@ -20,6 +20,7 @@ from ..runtime.clocks.clock import Clock
 from ..runtime.containers.container import Container, ContainerOptions, Host
 from ..runtime.containers.lifecycle import Lifecycle
 from ..runtime.containers.local import LocalContainer
+from ..runtime.containers.residents import is_visit
 from ..runtime.input import Target
 from ..runtime.pools.autoscaler import Limits
 from ..runtime.pools.batching import BatchOptions, batch_target
@@ -120,7 +121,11 @@ class AppService:
         self._targets = targets
         self._lifecycle = lifecycle
         # If false, a container's start runs no user code, and needs no timeout.
-        self._starts_user_code = lifecycle.construct is not None or bool(lifecycle.enter)
+        self._starts_user_code = (
+            lifecycle.construct is not None
+            or bool(lifecycle.enter)
+            or lifecycle.residents is not None
+        )
         self.mounts_volumes: bool = mounts_volumes
         # A plain attribute, not a property, because each input reads it.
         self.key: PoolKey = self._runs.pool_keys.key((identity, options))
@@ -238,7 +243,11 @@ class AppService:
             self._name,
             self._identity,
             self._options,
-            [SerializingTarget(target, batched=batched) for target in self._targets],
+            [
+                # A web request is messages of bytes, which are not copied.
+                target if is_visit(target) else SerializingTarget(target, batched=batched)
+                for target in self._targets
+            ],
             serializing_lifecycle(self._lifecycle, self._name),
             mounts_volumes=self.mounts_volumes,
         )

@@ -68,6 +68,8 @@ class ThreadState(threading.local):
     # The mailbox of the event loop that last ran on this thread.  Written by
     # ``waiting/async_waiters.py``.
     mailbox: Any = None
+    # The same for requests on their way.  Written by ``web/mailbox.py``.
+    web_mailbox: Any = None
     # The container whose main thread this is: it runs the container's loop and hooks.
     # Written by ``containers/local.py``; set to None by ``context.py`` in a forked child.
     container: Any = None

@@ -1,6 +1,6 @@
 """Lifecycle hooks: the user code that runs before a container's first input and after its last.
 
-Owns the order of the hooks, and their context, which is empty except for the mark that the
+Owns the order of the hooks and of the residents (``residents.py``), and their context, which is empty except for the mark that the
 code runs inside a container.  A container calls this file on its thread T, with no loop
 running.  A hook may give an awaitable, whatever the hook's kind is: the awaitable runs on the
 container's loop, by ``run_until_complete``.
@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from ...exception import InvalidError
@@ -26,6 +26,7 @@ from ..kinds import discard, is_awaitable, unfinished
 from ..loop_notes import with_advice
 from ..outcome import frames_of_raise
 from ..real import Real
+from .residents import Resident
 
 logger: Final = logging.getLogger("moorage")
 
@@ -47,25 +48,39 @@ class Lifecycle:
     """How a container makes its instance, and the hooks in the order in which they run.
 
     If `hooks` is given, it is called at the start of each container, and returns the enter and the
-    exit hooks: see `now`.
+    exit hooks: see `now`.  The same holds for `residents`.
     """
 
     construct: Callable[[], object] | None = None
     enter: tuple[Hook, ...] = ()
     exit: tuple[Hook, ...] = ()
     hooks: Callable[[], tuple[tuple[Hook, ...], tuple[Hook, ...]]] | None = None
+    residents: Callable[[], Sequence[Resident]] | None = None
 
     def now(self) -> Lifecycle:
         """Return the lifecycle of a container that starts now."""
-        return self if self.hooks is None else Lifecycle(self.construct, *self.hooks())
+        if self.hooks is None:
+            return self
+        return Lifecycle(self.construct, *self.hooks(), residents=self.residents)
 
     @property
     def needs_loop(self) -> bool:
-        return any(hook.is_async or hook.may_await for hook in self.enter + self.exit)
+        hooks = self.enter + self.exit
+        return self.residents is not None or any(h.is_async or h.may_await for h in hooks)
 
     @property
     def has_async_exit(self) -> bool:
-        return any(hook.is_async or hook.may_await for hook in self.exit)
+        return self.residents is not None or any(h.is_async or h.may_await for h in self.exit)
+
+
+@dataclass(slots=True)
+class Inside:
+    """What a container has made: its instance, and its residents that have begun, by name."""
+
+    instance: object = None
+    residents: dict[str, Any] = field(default_factory=dict[str, Any])
+    # What ends each of them, in the order in which they began.
+    begun: list[Resident] = field(default_factory=list[Resident])
 
 
 OpenLoop = Callable[[], asyncio.AbstractEventLoop]
@@ -120,34 +135,69 @@ class Start:
             task.cancel()
 
 
-def run_enter(lifecycle: Lifecycle, start: Start, open_loop: OpenLoop) -> object:
-    """Make the instance, run the enter hooks, return the instance.
+def run_enter(
+    lifecycle: Lifecycle, start: Start, open_loop: OpenLoop, max_inputs: int = 1
+) -> Inside:
+    """Make the instance, run the enter hooks, make and begin the residents.
+
+    All residents are made before the first one begins.  If one does not begin, those that have
+    begun are ended.
 
     Raises:
-        CancelledError: if another thread called `Start.give_up`, and an async hook was
-            cancelled or was next.
-        BaseException: the exception of the constructor or hook that failed.
+        CancelledError: if another thread called `Start.give_up`, and async code was cancelled or
+            was next.
+        BaseException: the exception of the constructor, hook or resident that failed.
     """
     context = hook_context()
-    instance = None
+    inside = Inside()
     if lifecycle.construct is not None:
         with UserCode():
-            instance = context.run(lifecycle.construct)
+            inside.instance = context.run(lifecycle.construct)
     for hook in lifecycle.enter:
-        _run(hook, instance, open_loop, start)
-    return instance
+        _run(hook, inside.instance, open_loop, start)
+    residents = () if lifecycle.residents is None else lifecycle.residents()
+    for resident in residents:
+        with UserCode():
+            made = hook_context().run(resident.make, inside.instance, max_inputs)
+        inside.residents[resident.name] = made
+    try:
+        for resident in residents:
+            if start.given_up:
+                raise asyncio.CancelledError
+            made = inside.residents[resident.name]
+            _run_to_end(resident.begin(made), hook_context(), open_loop(), start)
+            inside.begun.append(resident)
+    except BaseException:
+        end_residents(inside, open_loop)
+        raise
+    return inside
 
 
-def run_exit(lifecycle: Lifecycle, instance: object, open_loop: OpenLoop) -> None:
-    """Run every exit hook, also if an earlier hook fails; log failures."""
+def run_exit(lifecycle: Lifecycle, inside: Inside, open_loop: OpenLoop) -> None:
+    """End the residents, then run every exit hook, also if an earlier one fails; log failures."""
+    end_residents(inside, open_loop)
     for hook in lifecycle.exit:
         try:
-            _run(hook, instance, open_loop)
+            _run(hook, inside.instance, open_loop)
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: the remaining hooks must still run.
-            frames_of_raise(error)
-            text = with_advice("exit hook %s failed", error)
-            log(logger, logging.ERROR, text, hook.name, exc_info=error)
+            _log_failure("exit hook %s failed", hook.name, error)
+
+
+def end_residents(inside: Inside, open_loop: OpenLoop) -> None:
+    """End the residents that have begun, in the order in which they began; log failures."""
+    begun, inside.begun = inside.begun, []
+    for resident in begun:
+        made = inside.residents[resident.name]
+        try:
+            _run_to_end(resident.end(made), hook_context(), open_loop())
+        except BaseException as error:
+            _log_failure("the end of %s failed", resident.name, error)
+
+
+def _log_failure(text: str, name: str, error: BaseException) -> None:
+    frames_of_raise(error)
+    log(logger, logging.ERROR, with_advice(text, error), name, exc_info=error)
 
 
 def _run(hook: Hook, instance: object, open_loop: OpenLoop, start: Start | None = None) -> None:
@@ -165,8 +215,17 @@ def _run(hook: Hook, instance: object, open_loop: OpenLoop, start: Start | None 
     if start is not None and start.given_up:
         discard(awaitable)
         raise asyncio.CancelledError
-    # The task gets the hook's context, so it does not inherit a context from this thread.
-    task = loop.create_task(_finish(hook, instance, awaitable), context=context)
+    _run_to_end(_finish(hook, instance, awaitable), context, loop, start)
+
+
+def _run_to_end(
+    coroutine: Coroutine[Any, Any, None],
+    context: Context,
+    loop: asyncio.AbstractEventLoop,
+    start: Start | None = None,
+) -> None:
+    # The task gets the context that is given, so it does not inherit one from this thread.
+    task = loop.create_task(coroutine, context=context)
     if start is not None:
         start.begin(task)
     try:
@@ -174,7 +233,8 @@ def _run(hook: Hook, instance: object, open_loop: OpenLoop, start: Start | None 
             try:
                 loop.run_until_complete(task)
             except RuntimeError:
-                # The hook called loop.stop().  That must not end the hook: run the loop again.
+                # The user's code called loop.stop().  That must not end the task: run the loop
+                # again.
                 if task.done():
                     raise
     finally:

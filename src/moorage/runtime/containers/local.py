@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Mapping
 from contextvars import Context
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from .. import forking
 from ..background import log
@@ -67,6 +68,8 @@ class LocalContainer:
         self._executor: LoopExecutor | None = None
         self._tasks: TaskLane | None = None
         self._worker: Worker | None = None  # T as the first worker; None if T runs the loop
+        # What lives in this container beside its inputs, by name; used on the loop only.
+        self.residents: Mapping[str, Any] = {}
         # Other threads cancel the enter hooks through this object: see ``lifecycle.py``.
         self._start = Start()
         # Set to true once, under the pool's lock; T reads the flag without the lock:
@@ -199,7 +202,7 @@ class LocalContainer:
                 # Else a hook that gives an awaitable all the same opens the loop.
                 self._open_loop()
             try:
-                instance = run_enter(lifecycle, self._start, self._open_loop)
+                inside = run_enter(lifecycle, self._start, self._open_loop, options.max_inputs)
             finally:
                 if self._virtual is not None:
                     # Let all other participants of virtual time finish their steps.  Otherwise
@@ -217,8 +220,9 @@ class LocalContainer:
                     around=host.around,
                     why_it_waits=options.why_it_waits,
                 )
-                self._tasks.instance = instance
-            self._threads.instance = instance
+                self._tasks.instance = inside.instance
+            self._threads.instance = inside.instance
+            self.residents = inside.residents
         except BaseException as error:
             self._close_loop()
             host.container_failed(self, error)
@@ -239,11 +243,13 @@ class LocalContainer:
                     self._virtual.bind_thread(self._stopping)
         if forking.process.number != born:
             return
-        run_exit(lifecycle, instance, self._open_loop)
+        run_exit(lifecycle, inside, self._open_loop)
         self._close_loop()
         # The pool keeps this container until its threads are joined.  The instance may hold
         # a large model, so its references are dropped now.
-        self._threads.instance = instance = None
+        self._threads.instance = None
+        self.residents = {}
+        del inside
         if self._tasks is not None:
             self._tasks.instance = None
         host.container_stopped(self)

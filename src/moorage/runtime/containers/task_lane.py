@@ -115,6 +115,8 @@ class InputTask(asyncio.Task[None]):
     # Guarded by the pool's lock, because `shield` may be used in another thread.
     shields: int = 0  # `shield` blocks in force, which defer the input's cancellation
     cancel_due: bool = False  # a cancellation came while a `shield` block was in force
+    # Set by code of this package that the task runs: cancels that code in place of `cancel`.
+    cancels: Callable[[], object] | None = None
 
     def cancel(self, msg: object = None) -> bool:
         coroutine: Any = self.get_coro()
@@ -122,6 +124,13 @@ class InputTask(asyncio.Task[None]):
             self.cancelled_early = True
             return True
         return super().cancel(msg)
+
+    def cancel_input(self) -> None:
+        """Cancel the input that this task runs.  On the loop's thread."""
+        if self.cancels is None:
+            self.cancel()
+        else:
+            self.cancels()
 
     def drop_shield(self, lock: threading.Lock) -> None:
         """End a `shield` block; if it was the last one, cancel now if a cancellation is due."""
@@ -134,10 +143,10 @@ class InputTask(asyncio.Task[None]):
             return
         loop = self.get_loop()
         if Real._get_running_loop() is loop:
-            self.cancel()
+            self.cancel_input()
         else:
             try:
-                loop.call_soon_threadsafe(self.cancel, context=Context())
+                loop.call_soon_threadsafe(self.cancel_input, context=Context())
             except RuntimeError:
                 pass  # the loop is closed, so this task has ended
 
@@ -302,7 +311,7 @@ class TaskLane:
             if task.shields:
                 task.cancel_due = True
                 return
-        task.cancel()
+        task.cancel_input()
 
     def _time_out(self, task: InputTask) -> None:
         if self._first_look is not None:

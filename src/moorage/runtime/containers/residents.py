@@ -1,0 +1,84 @@
+"""Residents: what lives in a container beside its inputs, such as a web application.
+
+Owns the `Resident` protocol, and `make_visit_target`: the target of inputs that do not run a
+function of the user's, but visit a resident.  ``lifecycle.py`` makes and begins the residents after
+the enter hooks, and ends them before the exit hooks.  ``web/`` has the residents that there are:
+a web request is a visit to the web application of its container.
+
+Begin at `Resident`, then `Visit`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from ..input import Target
+from ..kinds import Kind
+from ..real import Real
+from ..thread_state import thread_state
+
+
+class Resident(Protocol):
+    """How one object that lives in a container is made, begun and ended."""
+
+    @property
+    def name(self) -> str:
+        """The name under which inputs find the object; unique in the container."""
+        ...
+
+    def make(self, instance: Any, max_inputs: int, /) -> Any:
+        """Make the object.  Runs user code, on the container's thread T, with no loop running.
+
+        Args:
+            instance: the container's instance; None for a function.
+            max_inputs: how many inputs the container may run at once.
+        """
+        ...
+
+    async def begin(self, made: Any, /) -> None:
+        """Begin to live, on the container's loop.  If this raises, the container fails to start."""
+        ...
+
+    async def end(self, made: Any, /) -> None:
+        """End, on the container's loop.  An error is logged, and the container ends all the same.
+
+        Only for an object whose `begin` returned.
+        """
+        ...
+
+
+class Visit(Protocol):
+    """The only argument of an input that visits a resident."""
+
+    @property
+    def resident(self) -> str:
+        """The name of the resident."""
+        ...
+
+    async def pay(self, made: Any, task: Any, /) -> None:
+        """Visit `made`, which the resident's `make` gave; `task` is the task of the input."""
+        ...
+
+
+async def _visit(visit: Visit) -> None:
+    await visit.pay(thread_state.container.residents[visit.resident], Real.current_task())
+
+
+async def _visit_as_method(instance: object, visit: Visit) -> None:
+    await visit.pay(thread_state.container.residents[visit.resident], Real.current_task())
+
+
+def make_visit_target(name: str, *, is_method: bool) -> Target:
+    """Return a target whose inputs have one argument, a `Visit`, and run on the container's loop.
+
+    Args:
+        name: the function as messages show it.
+        is_method: whether the function is a method of a class.
+    """
+    function = _visit_as_method if is_method else _visit
+    return Target(name, function, Kind.ASYNC, is_method=is_method)
+
+
+def is_visit(target: Target) -> bool:
+    """Whether the inputs of `target` are visits."""
+    return target.function is _visit or target.function is _visit_as_method

@@ -1,0 +1,244 @@
+"""The bridge: each web request is an input of a pool.
+
+Owns `Bridge`, an ASGI application that runs nothing itself: it submits each HTTP request and each
+WebSocket to the pool of its endpoint, passes the messages on (``exchange.py``), and answers when
+no application does: 503 if there is no room, 504 if the time is over, 500 if the code failed.
+Three users call it on an event loop of their own: the HTTP thread (``http_loop.py``), a mounted
+app (``mounted.py``), and the test kit's client.
+
+The bridge runs no user code, parses nothing of the user's, and never blocks its loop.
+
+Begin at `Bridge.__call__`, then `_answer`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from functools import partial
+from typing import Final, Protocol
+
+from ..exception import (
+    ExecutionError,
+    FunctionTimeoutError,
+    InvalidError,
+    QueueTimeoutError,
+    ResourceExhaustedError,
+)
+from ..runtime.background import in_background, log
+from ..runtime.input import Input, InputState, Target, next_call_number
+from ..runtime.outcome import Cancelled, Failure, Outcome
+from ..runtime.pools.pool import Pool
+from ..runtime.uninterruptible import uninterruptible
+from .exchange import Exchange, Receive, Scope, Send, has_body
+
+logger: Final = logging.getLogger("moorage")
+
+# Seconds between the disconnect of a client, of which the application is told, and the cancel of
+# its input.
+LEAVES_AFTER: Final = 1.0
+
+# The key in a scope for the `Connection` of a request.  A server of ours sets it; with any other
+# server the bridge asks `receive`.
+CONNECTION: Final = "moorage.connection"
+
+# The extension of ASGI by which a WebSocket that is not accepted gets an HTTP response.
+_DENIAL: Final = "websocket.http.response"
+
+_NOT_STARTED: Final = frozenset({InputState.OUTSIDE, InputState.QUEUED, InputState.WAITING})
+
+
+class Connection(Protocol):
+    """The connection of one request, as the bridge sees it."""
+
+    def when_lost(self, callback: Callable[[], object], /) -> None:
+        """Call `callback` on the loop when the client has left before the response was complete."""
+        ...
+
+
+class Endpoint(Protocol):
+    """What a bridge needs of a web function."""
+
+    @property
+    def name(self) -> str:
+        """The function as messages show it."""
+        ...
+
+    @property
+    def resident(self) -> str:
+        """The name under which the application lives in each container: see `Resident`."""
+        ...
+
+    @property
+    def target(self) -> Target: ...
+    def submit(self, inputs: Sequence[Input], scope: Scope, /) -> Pool:
+        """Submit to the pool that serves `scope`, and return the pool.
+
+        Raises:
+            InvalidError: if the query does not give the parameters of the class.
+            ExecutionError: if the run is ending, drains, or has ended.
+            ResourceExhaustedError: if the backlog is full.
+        """
+        ...
+
+
+class BrokenOff(Exception):  # noqa: N818 - no error of the program's
+    """The response began and cannot be completed: the server must close the connection."""
+
+
+class WebCall:
+    """The call of one web request.  It has no result, and is found by no id."""
+
+    __slots__ = ("context", "exchange", "number", "target")
+
+    def __init__(self, target: Target, exchange: Exchange) -> None:
+        self.number: int = next_call_number()
+        self.target: Target = target
+        self.context: Context = _EMPTY
+        self.exchange: Exchange = exchange
+
+    def settled(self, input: Input, /) -> Callable[[], object] | None:
+        exchange, outcome = self.exchange, input.outcome
+        exchange.outcome = outcome
+        if type(outcome) is Failure:
+            return partial(_tell_failure, exchange, outcome, input.input_id, self.target.name)
+        return exchange.settled
+
+
+# The context of every web call.  Each attempt of an input copies it.
+_EMPTY: Final = Context()
+
+
+def _tell_failure(exchange: Exchange, outcome: Failure, input_id: str, name: str) -> None:
+    error = outcome.error
+    if not isinstance(error, (QueueTimeoutError, FunctionTimeoutError)):
+        text, shown = "%s of %s failed (%s)", exchange.shown
+        log(logger, logging.ERROR, text, shown, name, input_id, exc_info=outcome.exception())
+    exchange.settled()
+
+
+class Bridge:
+    """An ASGI application whose requests are inputs of the pool of one endpoint."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint: Endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request.  For the lifespan of a server: there is nothing to do."""
+        if scope["type"] == "lifespan":
+            await _no_lifespan(receive, send)
+            return
+        endpoint = self.endpoint
+        connection: Connection | None = scope.pop(CONNECTION, None)
+        exchange = Exchange(endpoint.resident, scope)
+        call = WebCall(endpoint.target, exchange)
+        input = Input(call, 0, (exchange,), None)
+        try:
+            with uninterruptible:
+                pool = endpoint.submit((input,), scope)
+        except ResourceExhaustedError:
+            await _answer(exchange, 503, receive, send)
+            return
+        except ExecutionError:
+            await _answer(exchange, 503, receive, send)
+            return
+        except InvalidError as error:
+            await _answer(exchange, 400, receive, send, str(error))
+            return
+        except Exception as error:  # the pool cannot be made
+            log(logger, logging.ERROR, "%s has no pool", endpoint.name, exc_info=error)
+            await _answer(exchange, 500, receive, send)
+            return
+        exchange.on_left = partial(_left, exchange, pool, input)
+        if connection is not None:
+            connection.when_lost(exchange.leave)
+        try:
+            outcome = await exchange.relay(receive, send, watches=connection is None)
+        except GeneratorExit:
+            # A garbage collection dropped the task, maybe while this thread holds some lock.  So
+            # this code must take no lock.
+            in_background(partial(pool.cancel, input))
+            raise
+        except BaseException:
+            exchange.leave()  # as a client that leaves
+            raise
+        if outcome is not None and not exchange.has_left:
+            await _answer(exchange, _status_of(outcome), receive, send)
+
+
+def _left(exchange: Exchange, pool: Pool, input: Input) -> None:
+    """Cancel the input of a client that has left: at once if it waits, or else a little later."""
+    if input.state in _NOT_STARTED:
+        pool.cancel(input)
+        return
+
+    def cancel() -> None:
+        if exchange.outcome is None:
+            pool.cancel(input)
+
+    exchange.front.loop.call_later(LEAVES_AFTER, cancel)
+
+
+def _status_of(outcome: Outcome) -> int:
+    """Return the status for a request whose input ended without a response."""
+    if isinstance(outcome, Cancelled):
+        return 503  # its run is being left
+    if isinstance(outcome, Failure):
+        if isinstance(outcome.error, FunctionTimeoutError):
+            return 504
+        if isinstance(outcome.error, QueueTimeoutError):
+            return 503
+    return 500
+
+
+_TEXTS: Final = {
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+async def _answer(
+    exchange: Exchange, status: int, receive: Receive, send: Send, text: str | None = None
+) -> None:
+    """Answer in place of an application.  Nothing of an exception reaches the client.
+
+    Raises:
+        BrokenOff: if the response has begun.
+    """
+    began, scope = exchange.status, exchange.scope
+    if exchange.is_websocket and began:
+        await send({"type": "websocket.close", "code": 1011, "reason": ""})
+        return
+    if began:
+        raise BrokenOff
+    exchange.status = status
+    body = (text or _TEXTS[status]).encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    kind = "http.response"
+    if exchange.is_websocket:
+        if _DENIAL not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1011, "reason": ""})
+            return
+        kind = _DENIAL
+    elif has_body(scope) and not exchange.received:
+        headers.append((b"connection", b"close"))
+    try:
+        await send({"type": f"{kind}.start", "status": status, "headers": headers})
+        await send({"type": f"{kind}.body", "body": body, "more_body": False})
+    except OSError:
+        pass  # the client has left
+
+
+async def _no_lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return

@@ -1,0 +1,469 @@
+"""Exchanges: one web request on its way between two event loops.
+
+Owns the messages of one HTTP request or WebSocket: from the *front* (the loop that has the
+connection) to the *back* (the loop of the container that runs the application), and back again.
+The messages are those of ASGI.  The front half is `Exchange.relay`, which ``bridge.py`` runs as
+the request's task on the front loop; the back half is `Exchange.pay`, which runs the
+application in a container, as the code of the request's input.
+
+A lock of the exchange's own guards the two queues; it is a leaf: nothing is called while it is
+held.  Each half wakes the other by the mailbox of the other's loop, once for many messages.
+
+Back pressure: the application's `send` waits while more than `RESPONSE_WINDOW` bytes are on their
+way; the front reads no more than `BODY_WINDOW` bytes, or `MESSAGES_WINDOW` messages of a
+WebSocket, that the application has not received.
+
+Begin at `Exchange.pay`, then `_send` and `_receive`; then `Exchange.relay`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from ..runtime.labels import Shown
+from ..runtime.outcome import Outcome
+from ..runtime.real import Real
+from .mailbox import Mailbox, mailbox_here
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Bytes of a response, or of a WebSocket's messages, that may be on their way to the front.
+RESPONSE_WINDOW: Final = 256 * 1024
+
+# Bytes of a request's body, and messages of a WebSocket, that the application has not received.
+BODY_WINDOW: Final = 64 * 1024
+MESSAGES_WINDOW: Final = 16
+
+# Real seconds that the front waits with the last message of a response for the end of the input,
+# so that the client's next request finds the slot free.  The application mostly returns right
+# after that message.  It may also block its loop, and the client must not wait for that.
+HELD_AT_MOST: Final = 0.005
+
+
+class SendError(RuntimeError):
+    """The application sent a message that may not come now."""
+
+
+class Exchange(Shown):
+    """One request between its front and its back."""
+
+    __slots__ = (
+        "_asked",
+        "_back",
+        "_back_loop",
+        "_body_complete",
+        "_ended",
+        "_front_error",
+        "_gone",
+        "_inbox",
+        "_let_go",
+        "_lock",
+        "_outbox",
+        "_posted",
+        "_readers",
+        "_room",
+        "_started",
+        "_turn_due",
+        "_unread",
+        "_unsent",
+        "_woken",
+        "answered",
+        "front",
+        "is_websocket",
+        "on_left",
+        "outcome",
+        "received",
+        "resident",
+        "scope",
+        "sent",
+        "status",
+    )
+
+    def __init__(self, resident: str, scope: Scope) -> None:
+        kind = scope["type"]
+        self.is_websocket: bool = kind == "websocket"
+        method = "WEBSOCKET" if self.is_websocket else scope["method"]
+        super().__init__(f"{method} {scope['path']}")
+        self.resident: str = resident  # the name of the application that answers
+        self.scope: Scope = scope
+        self.front: Mailbox = mailbox_here()
+        # How the input ended; None until then.  Written under the lock of the pool, read by both
+        # halves without it: the front looks at its queue once more after it has seen this.
+        self.outcome: Outcome | None = None
+        # Of the front only:
+        self.on_left: Callable[[], object] | None = None  # called once, when the client has left
+        self.status: int = 0  # of the response that began; 0 until then
+        self.answered: bool = False  # the last message has been sent
+        self.sent: int = 0  # bytes of the response
+        self.received: int = 0  # bytes of the body
+        self._woken: asyncio.Future[None] | None = None
+        self._body_complete = False  # the server has no more of the body
+        # Of the back only:
+        self._back: Mailbox | None = None
+        self._back_loop: asyncio.AbstractEventLoop | None = None
+        self._started = self._ended = False  # the response
+        self._turn_due = False  # `_turn` is scheduled
+
+        self._lock = Real.Lock()
+        # Guarded by `_lock`:
+        self._inbox: deque[Message] = deque()
+        self._outbox: deque[Message] = deque()
+        self._readers: list[asyncio.Future[None]] = []  # tasks of the back in `receive`
+        self._room: list[asyncio.Future[None]] = []  # tasks of the back in `send`
+        self._unread = 0  # bytes, or messages, that the application has not received
+        self._unsent = 0  # bytes that the front has not sent
+        self._asked = False  # the application has asked for the body
+        self._gone: Message | None = None  # the message that says that the client has left
+        self._posted = False  # the front will look at `_outbox`
+        self._let_go = False  # the front need not wait for the end of the input
+        self._front_error: BaseException | None = None  # raised by the front's `send`
+        if kind == "http" and not has_body(scope):
+            self._inbox.append({"type": "http.request", "body": b"", "more_body": False})
+            self._body_complete = True
+
+    # -- the back: in a container -----------------------------------------------------
+
+    async def pay(self, application: Application, task: Any) -> None:
+        """Run the application for this request: see `Visit`.
+
+        A cancellation goes through a cancel scope: then a sync handler that the application runs
+        on a thread of anyio keeps the slot until its thread is out.
+
+        Args:
+            task: the task of the input.
+        """
+        import anyio
+
+        self._back = mailbox_here()
+        self._back_loop = self._back.loop
+        with anyio.CancelScope() as scope:
+            task.cancels = scope.cancel
+            await application(self.scope, self._receive, self._send)
+        if scope.cancelled_caught:
+            raise asyncio.CancelledError
+
+    async def _receive(self) -> Message:
+        while True:
+            with self._lock:
+                if self._inbox:
+                    message = self._inbox.popleft()
+                    before = self._unread
+                    self._unread -= self._size(message)
+                    asks = self._has_room(before) is not self._has_room(self._unread)
+                    break
+                if self._gone is not None or self._ended:
+                    return dict(self._gone or self._disconnect())
+                assert self._back_loop is not None
+                reader = self._back_loop.create_future()
+                self._readers.append(reader)
+                asks, self._asked = not self._asked, True
+            if asks:
+                self._post()
+            try:
+                await reader
+            finally:
+                with self._lock:
+                    if reader in self._readers:
+                        self._readers.remove(reader)
+        if asks:
+            self._post()
+        return message
+
+    async def _send(self, message: Message) -> None:
+        self._check(message)
+        size = self._weight(message)
+        with self._lock:
+            if self._front_error is not None:
+                error, self._front_error = self._front_error, None
+                raise error
+            if self._gone is not None:
+                return  # nobody reads it: as servers do
+            self._outbox.append(message)
+            self._unsent += size
+            posts = not self._posted
+            is_full = self._unsent > RESPONSE_WINDOW
+            readers = self._take_readers() if self._ended else ()
+        for reader in readers:
+            _finish(reader)
+        if message["type"] == "http.response.start":
+            # The first part of the body mostly follows at once, and takes this one along.
+            self._at_next_turn()
+            return
+        if self._ended:
+            self._at_next_turn()
+        if posts:
+            self._post()
+        while is_full:
+            assert self._back_loop is not None
+            with self._lock:
+                if self._unsent <= RESPONSE_WINDOW // 2 or self._gone is not None:
+                    break
+                room = self._back_loop.create_future()
+                self._room.append(room)
+            await room
+
+    def _check(self, message: Message) -> None:
+        """Refuse a message that may not come now, as a server does."""
+        kind = message["type"]
+        if self.is_websocket:
+            if not kind.startswith("websocket."):
+                raise SendError(f"expected a message of a WebSocket, got {kind!r}")
+            if kind == "websocket.close" or (
+                kind == "websocket.http.response.body" and not message.get("more_body", False)
+            ):
+                self._ended = True
+            return
+        if not self._started:
+            if kind != "http.response.start":
+                raise SendError(f"expected 'http.response.start', got {kind!r}")
+            self._started = True
+        elif self._ended:
+            raise SendError(f"the response is complete, got {kind!r}")
+        elif kind == "http.response.body":
+            self._ended = not message.get("more_body", False)
+        elif kind not in ("http.response.pathsend", "http.response.trailers"):
+            raise SendError(f"expected 'http.response.body', got {kind!r}")
+
+    def _at_next_turn(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            assert self._back_loop is not None
+            self._back_loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Make the front send what it has, one turn of the loop after the application sent it."""
+        self._turn_due = False
+        if self.outcome is not None:
+            return  # the input has ended, and the front knows
+        with self._lock:
+            self._let_go = self._ended
+            posts = bool(self._outbox or self._ended) and not self._posted
+        if posts:
+            self._post()
+
+    def _post(self) -> None:
+        with self._lock:
+            if self._posted:
+                return
+            self._posted = True
+        self.front.post(self._wake)
+
+    def settled(self) -> None:
+        """Wake the front, which reads `outcome`.  On any thread, with no lock held."""
+        self._post()
+
+    # -- the front: on the loop that has the connection ----------------------------------
+
+    def _wake(self) -> None:
+        woken = self._woken
+        if woken is not None:
+            _finish(woken)
+
+    async def relay(
+        self, receive: Receive, send: Send, *, watches: bool = False
+    ) -> Outcome | None:
+        """Pass messages on until the response is complete, or the input has ended.
+
+        Args:
+            watches: ask `receive` whether the client has left, once there is no more body.
+
+        Returns:
+            How the input ended, if it ended without a complete response; else None.
+        """
+        loop = self.front.loop
+        reading: asyncio.Task[None] | None = None
+        held_until: float | None = None
+        try:
+            while True:
+                outcome = self.outcome
+                with self._lock:
+                    self._posted = False
+                    messages, self._outbox = self._outbox, deque()
+                    reads = self._asked and self._has_room(self._unread)
+                    let_go = self._let_go
+                last = None
+                if messages and self._is_last(messages[-1]) and outcome is None and not let_go:
+                    now = loop.time()
+                    if held_until is None:
+                        held_until = now + HELD_AT_MOST
+                    if now < held_until:
+                        last = messages.pop()
+                await self._pass_on(messages, send)
+                if self.answered:
+                    return None
+                if last is not None:
+                    with self._lock:
+                        self._outbox.appendleft(last)
+                elif outcome is not None and not messages:
+                    return outcome
+                elif messages:
+                    continue
+                if (reading is None or reading.done()) and not self.has_left:
+                    if not self._body_complete:
+                        if reads:
+                            reading = loop.create_task(self._read(receive))
+                    elif watches:
+                        reading = loop.create_task(self._read(receive))
+                with self._lock:
+                    if self._posted:
+                        continue
+                    self._woken = woken = loop.create_future()
+                timer = None
+                if last is not None and held_until is not None:
+                    timer = loop.call_at(held_until, _finish, woken)
+                try:
+                    await woken
+                finally:
+                    self._woken = None
+                    if timer is not None:
+                        timer.cancel()
+        finally:
+            if reading is not None:
+                reading.cancel()
+
+    async def _pass_on(self, messages: deque[Message], send: Send) -> None:
+        freed = 0
+        try:
+            for message in messages:
+                freed += self._weight(message)
+                if self._gone is not None:
+                    continue
+                if message["type"].endswith("response.start"):
+                    self.status = message["status"]
+                await send(message)
+                self.sent += _length(message)
+                self.answered = self._is_last(message)
+        except OSError:  # the client has left: as servers say
+            self.leave()
+        except Exception as error:  # the server refuses what the application sent
+            with self._lock:
+                self._front_error = error
+            self.leave(error)
+        if freed and not self.answered:
+            with self._lock:
+                before = self._unsent
+                self._unsent -= freed
+                wakes = self._unsent <= RESPONSE_WINDOW // 2 < before and bool(self._room)
+            if wakes:
+                self._wake_back()
+
+    async def _read(self, receive: Receive) -> None:
+        """Read the body, or the messages of a WebSocket, while there is room for them.
+
+        If there is no more body, wait until the client leaves.
+        """
+        while not self.has_left:
+            was_complete = self._body_complete
+            try:
+                message = await receive()
+            except Exception:  # the connection is gone
+                self.leave()
+                return
+            kind = message["type"]
+            if kind in ("http.disconnect", "websocket.disconnect"):
+                self.leave(message=message)
+                return
+            self.received += _length(message)
+            if was_complete:
+                continue
+            if kind == "http.request":
+                self._body_complete = not message.get("more_body", False)
+            with self._lock:
+                self._inbox.append(message)
+                self._unread += self._size(message)
+                goes_on = self._has_room(self._unread)
+            self._wake_back()
+            if self._body_complete or not goes_on:
+                self._wake()  # `relay` decides whether there is more to read
+                return
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the client has left."""
+        return self._gone is not None
+
+    def leave(
+        self, error: BaseException | None = None, *, message: Message | None = None
+    ) -> None:
+        """Note that the client has left: the application receives a disconnect.
+
+        Args:
+            error: raised by the application's next `send`; None if it sends in vain.
+            message: the disconnect that the server gave.
+        """
+        with self._lock:
+            is_first, self._gone = self._gone is None, self._gone or message or self._disconnect()
+        if not is_first or self.answered:
+            return
+        if self.on_left is not None:
+            self.on_left()
+        self._wake_back()
+        self._wake()
+
+    def _wake_back(self) -> None:
+        back = self._back
+        if back is not None:
+            back.post(self._look)
+
+    def _look(self) -> None:
+        """Let the tasks of the application look at the exchange again.  On the back's loop."""
+        with self._lock:
+            readers = self._take_readers()
+            room, self._room = self._room, []
+        for waits in (*readers, *room):
+            _finish(waits)
+
+    def _take_readers(self) -> list[asyncio.Future[None]]:
+        readers, self._readers = self._readers, []
+        return readers
+
+    # -- what the messages are -----------------------------------------------------------
+
+    def _disconnect(self) -> Message:
+        if self.is_websocket:
+            return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+        return {"type": "http.disconnect"}
+
+    def _size(self, message: Message) -> int:
+        """What a message takes of the room in the inbox: see `_has_room`."""
+        return 1 if self.is_websocket else len(message.get("body") or b"")
+
+    def _has_room(self, unread: int) -> bool:
+        return unread < (MESSAGES_WINDOW if self.is_websocket else BODY_WINDOW)
+
+    def _weight(self, message: Message) -> int:
+        """What a message takes of `RESPONSE_WINDOW`."""
+        if self.is_websocket:
+            return max(_length(message), RESPONSE_WINDOW // MESSAGES_WINDOW)
+        return _length(message)
+
+    def _is_last(self, message: Message) -> bool:
+        kind = message["type"]
+        if kind == "http.response.body" or kind == "websocket.http.response.body":
+            return not message.get("more_body", False)
+        return kind == "websocket.close"
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether the headers of an HTTP request announce a body."""
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0"):
+            return True
+    return False
+
+
+def _length(message: Message) -> int:
+    body = message.get("body") or message.get("bytes") or message.get("text") or b""
+    return len(body)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

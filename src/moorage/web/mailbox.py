@@ -1,0 +1,65 @@
+"""Mailboxes: how other threads wake what runs on an event loop, one wake-up for many.
+
+Owns `Mailbox`, one for each loop, and `mailbox_here`.  The exchanges of a loop's requests post
+themselves; the loop is woken once, and calls all that were posted.
+
+Begin at `Mailbox.post`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+
+from ..runtime import forking
+from ..runtime.real import Real
+from ..runtime.thread_state import thread_state
+
+
+class Mailbox:
+    """What is to be called on one loop."""
+
+    __slots__ = ("_lock", "_posted", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop: asyncio.AbstractEventLoop = loop
+        self._lock = Real.Lock()
+        # Guarded by `_lock`.  Invariant: if not empty, `_deliver` is scheduled, or the thread
+        # that found the list empty is about to schedule it.
+        self._posted: list[Callable[[], object]] = []
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Call `callback` on the loop, soon; from any thread.  Dropped if the loop is closed."""
+        with self._lock:
+            self._posted.append(callback)
+            if len(self._posted) > 1:
+                return
+        try:
+            # In an empty context: the loop would keep this thread's context alive until then.
+            self.loop.call_soon_threadsafe(self._deliver, context=Context())
+        except RuntimeError:
+            pass  # the loop is closed: nothing waits there any more
+
+    def _deliver(self) -> None:
+        with self._lock:
+            posted, self._posted = self._posted, []
+        for callback in posted:
+            callback()
+
+
+def mailbox_here() -> Mailbox:
+    """Return the mailbox of the loop that runs on this thread."""
+    loop = Real.get_running_loop()
+    found: Mailbox | None = thread_state.web_mailbox
+    if found is None or found.loop is not loop:
+        thread_state.web_mailbox = found = Mailbox(loop)
+    return found
+
+
+def _after_fork() -> None:
+    # A thread that does not exist in the child may have held the lock of this mailbox.
+    thread_state.web_mailbox = None
+
+
+forking.in_child(_after_fork)
