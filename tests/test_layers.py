@@ -68,6 +68,8 @@ UPWARD_FOR_TYPES = {
 THIRD_PARTY = {"anyio", "typing_extensions"}
 # Only inside functions: whoever does not use it need not have it.
 LAZY_THIRD_PARTY = {"anyio", "trio"}
+# What an extra installs, imported inside the functions of the one file that uses it.
+OF_EXTRAS = {"web.fastapi_app": {"fastapi"}}
 # Those that only pytest's plugin imports.
 FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
 # The plugin that mypy imports.
@@ -202,6 +204,7 @@ def test_nothing_but_the_standard_library_and_two_packages_is_imported(name):
         allowed = THIRD_PARTY | (LAZY_THIRD_PARTY if in_function else set())
         allowed |= {"pytest"} if name in FOR_PYTEST else set()
         allowed |= {"mypy"} if name in FOR_MYPY else set()
+        allowed |= OF_EXTRAS.get(name, set()) if in_function else set()
         assert package in sys.stdlib_module_names or package in allowed
 
 

@@ -127,7 +127,7 @@ class Declarations:
             tuple(self._hooks["exit"].values()),
         )
         self._check_batched_alone()
-        # What the inputs of the class run; always the same list, which the pools' services refer to.
+        # What the inputs of the class run.  Always the same list: the pools' services refer to it.
         self.targets: list[Target] = self._targets()
         # The class's own constructor; None without one: then the parameters are set directly.
         self.init: Callable[..., object] | None = self._custom_init(warns=written is None)

@@ -83,7 +83,7 @@ class Endpoint(Protocol):
         ...
 
 
-class BrokenOff(Exception):  # noqa: N818 - no error of the program's
+class BrokenOff(Exception):
     """The response began and cannot be completed: the server must close the connection."""
 
 

@@ -41,7 +41,7 @@ RESPONSE_WINDOW: Final = 256 * 1024
 BODY_WINDOW: Final = 64 * 1024
 MESSAGES_WINDOW: Final = 16
 
-# Real seconds that the front waits with the last message of a response for the end of the input,
+# Seconds that the front waits with the last message of a response for the end of the input,
 # so that the client's next request finds the slot free.  The application mostly returns right
 # after that message.  It may also block its loop, and the client must not wait for that.
 HELD_AT_MOST: Final = 0.005
@@ -266,9 +266,7 @@ class Exchange(Shown):
         if woken is not None:
             _finish(woken)
 
-    async def relay(
-        self, receive: Receive, send: Send, *, watches: bool = False
-    ) -> Outcome | None:
+    async def relay(self, receive: Receive, send: Send, *, watches: bool = False) -> Outcome | None:
         """Pass messages on until the response is complete, or the input has ended.
 
         Args:
@@ -279,7 +277,7 @@ class Exchange(Shown):
         """
         loop = self.front.loop
         reading: asyncio.Task[None] | None = None
-        held_until: float | None = None
+        may_hold = True
         try:
             while True:
                 outcome = self.outcome
@@ -289,12 +287,14 @@ class Exchange(Shown):
                     reads = self._asked and self._has_room(self._unread)
                     let_go = self._let_go
                 last = None
-                if messages and self._is_last(messages[-1]) and outcome is None and not let_go:
-                    now = loop.time()
-                    if held_until is None:
-                        held_until = now + HELD_AT_MOST
-                    if now < held_until:
-                        last = messages.pop()
+                if (
+                    may_hold
+                    and messages
+                    and outcome is None
+                    and not let_go
+                    and self._is_last(messages[-1])
+                ):
+                    last = messages.pop()
                 await self._pass_on(messages, send)
                 if self.answered:
                     return None
@@ -315,15 +315,14 @@ class Exchange(Shown):
                     if self._posted:
                         continue
                     self._woken = woken = loop.create_future()
-                timer = None
-                if last is not None and held_until is not None:
-                    timer = loop.call_at(held_until, _finish, woken)
+                timer = None if last is None else loop.call_later(HELD_AT_MOST, _finish, woken)
                 try:
                     await woken
                 finally:
                     self._woken = None
                     if timer is not None:
                         timer.cancel()
+                may_hold = last is None
         finally:
             if reading is not None:
                 reading.cancel()
@@ -389,9 +388,7 @@ class Exchange(Shown):
         """Whether the client has left."""
         return self._gone is not None
 
-    def leave(
-        self, error: BaseException | None = None, *, message: Message | None = None
-    ) -> None:
+    def leave(self, error: BaseException | None = None, *, message: Message | None = None) -> None:
         """Note that the client has left: the application receives a disconnect.
 
         Args:
@@ -448,7 +445,7 @@ class Exchange(Shown):
         kind = message["type"]
         if kind == "http.response.body" or kind == "websocket.http.response.body":
             return not message.get("more_body", False)
-        return kind == "websocket.close"
+        return bool(kind == "websocket.close")
 
 
 def has_body(scope: Scope) -> bool:

@@ -9,7 +9,7 @@ Begin at `make_fastapi`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from ..declaring.marks import Web
 from ..exception import InvalidError
@@ -39,5 +39,4 @@ def make_fastapi(name: str, function: Callable[..., Any], web: Web) -> Applicati
         allow_headers=["*"],
     )
     application.add_api_route("/", function, methods=[web.method or "GET"])
-    made: Any = application
-    return made
+    return cast("Application", application)

@@ -59,7 +59,7 @@ class Lifespan:
         except BaseException:
             await self._end_task()
             raise
-        answer, task = self._answer, self._task
+        task, answer = self._task, self._answered()
         if answer is None:
             error = None if task.cancelled() else task.exception()
             if not self._received:
@@ -94,10 +94,13 @@ class Lifespan:
             await self._wait()
         finally:
             await self._end_task()
-        answer = self._answer
+        answer = self._answered()
         if answer is not None and answer["type"] == "lifespan.shutdown.failed":
             message = answer.get("message") or "no message"
             raise ExecutionError(f"the lifespan of {self._name} failed to shut down: {message}")
+
+    def _answered(self) -> Message | None:
+        return self._answer
 
     async def _wait(self) -> None:
         """Wait until the application has answered, or its lifespan has ended."""

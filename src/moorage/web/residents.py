@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from ..declaring.declarations import Declarations
 from ..declaring.marks import Web
@@ -67,7 +67,10 @@ class WebResident:
         if web.kind == "web_server":
             from .web_server import start_web_server
 
-            return start_web_server(self.name, function, web, max_inputs)
+            application, end = start_web_server(self.name, function, web)
+            living = Living(self.name, application, max_inputs)
+            living.end = end
+            return living
         application = function()
         if is_awaitable(application) or not callable(application):
             what = "an ASGI application" if web.kind == "asgi_app" else "a WSGI application"
@@ -79,7 +82,7 @@ class WebResident:
             from .wsgi import from_wsgi
 
             application = from_wsgi(self.name, application)
-        return Living(self.name, application, max_inputs)
+        return Living(self.name, cast("Application", application), max_inputs)
 
     async def begin(self, made: Living) -> None:
         """Start the application's lifespan.  See `Resident.begin`."""
@@ -118,5 +121,6 @@ def web_residents(declared: Declarations) -> Callable[[], list[WebResident]]:
 
 
 def _bound(declared: Declarations, name: str, instance: Any) -> Callable[..., Any]:
-    bound: Callable[..., Any] = declared.raw_methods[name].__get__(instance, type(instance))
+    raw: Any = declared.raw_methods[name]
+    bound: Callable[..., Any] = raw.__get__(instance)
     return bound

@@ -1,9 +1,9 @@
 """Lifecycle hooks: the user code that runs before a container's first input and after its last.
 
-Owns the order of the hooks and of the residents (``residents.py``), and their context, which is empty except for the mark that the
-code runs inside a container.  A container calls this file on its thread T, with no loop
-running.  A hook may give an awaitable, whatever the hook's kind is: the awaitable runs on the
-container's loop, by ``run_until_complete``.
+Owns the order of the hooks and of the residents (``residents.py``), and their context, which is
+empty except for the mark that the code runs inside a container.  A container calls this file on
+its thread T, with no loop running.  A hook may give an awaitable, whatever the hook's kind is: the
+awaitable runs on the container's loop, by ``run_until_complete``.
 
 Begin at `run_enter`, then `_run`, then `Start.give_up`.
 """
