@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from ..declaring.declarations import Declarations
 from ..declaring.marks import Web
@@ -82,7 +82,8 @@ class WebResident:
             from .wsgi import from_wsgi
 
             application = from_wsgi(self.name, application)
-        return Living(self.name, cast("Application", application), max_inputs)
+        made: Any = application
+        return Living(self.name, made, max_inputs)
 
     async def begin(self, made: Living) -> None:
         """Start the application's lifespan.  See `Resident.begin`."""
