@@ -30,6 +30,10 @@ from ..stacks import current_frames
 LOOK_EVERY: Final = 0.02
 LOOKS: Final = 10
 
+# Real seconds for which a thread that takes no part sleeps, until virtual time goes on without
+# it.  Long, because such a thread may wait for a server.
+QUIET_FOR: Final = 1.0
+
 # At how many of these looks a thread that polls must be asleep.
 POLLS_AT: Final = 5
 
@@ -91,6 +95,23 @@ class Asleep:
         if look.state is not None and all(each.state == look.state for each in self._looks):
             return True
         return sum(each.waits for each in self._looks) >= POLLS_AT
+
+
+class Quiet:
+    """Looks at several threads, which take no part, again and again."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[int, _Look]] = []
+        self._since = 0.0
+
+    def since_long(self, idents: list[int]) -> bool:
+        """Look at the threads; whether they all have slept for `QUIET_FOR` real seconds."""
+        if not idents:
+            return True
+        seen = [(ident, _look_at(ident)) for ident in idents]
+        if seen != self._seen or any(look.state is None for _, look in seen):
+            self._seen, self._since = seen, Real.monotonic()
+        return Real.monotonic() - self._since > QUIET_FOR
 
 
 def _look_at(ident: int) -> _Look:
