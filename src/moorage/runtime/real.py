@@ -216,9 +216,8 @@ def _second_thread_module() -> ModuleType:
 
 
 _own: Final = _second_thread_module()
-_threading |= {"_allocate_lock": _own.allocate_lock, "Lock": _own.allocate_lock}
-if "_CRLock" in _threading:
-    _threading |= {"_CRLock": _own.RLock, "RLock": _own.RLock}
+_threading.update(_allocate_lock=_own.allocate_lock, Lock=_own.allocate_lock)
+_threading.update(_CRLock=_own.RLock, RLock=_own.RLock)
 for _name in ("Condition", "Semaphore", "Event", "Thread"):
     # In this order: a Semaphore and an Event make a Condition, a Thread makes an Event.
     _threading[_name] = _class_with(getattr(threading, _name), _threading)

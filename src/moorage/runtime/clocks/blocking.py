@@ -32,7 +32,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import BuiltinMethodType, CodeType, FrameType, MethodType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...exception import ClockStuckError
 from ..outcome import user_frames
@@ -41,12 +41,15 @@ from ..real import Real
 from ..thread_state import thread_state
 from . import started
 from .parking import park
-from .reach import VirtualTime, clock_of_wait, is_standard, module_of, users_frame
+from .reach import VirtualTime, clock_of_wait, is_standard, module_of
 
 Method = Callable[..., Any]
 
-# The modules whose own reading of the time must agree with the waits that they make.
-READERS: Final = frozenset({"threading", "queue", "concurrent.futures._base"})
+# The modules whose own reading of the time must agree with the waits that they make, and whose
+# threads call a function of ``time`` that the code gave them (``Thread(target=time.sleep)``).
+READERS: Final = frozenset(
+    {"threading", "queue", "concurrent.futures._base", "concurrent.futures.thread"}
+)
 
 # Real seconds for which a call blocks for real, and keeps the turn, if a thread that takes no part
 # holds the lock.  Such locks are held for moments (logging, a pool's bookkeeping), and how long
@@ -127,7 +130,7 @@ def _rest(
     None if the thread takes part no more: then the caller blocks for real.
     """
     lock = clock.participants.lock
-    if not lock.acquire(timeout=1.0):
+    if not lock.acquire(True, 1.0):
         return None  # a finalizer that runs in the clock's own code must not wait in the clock
     lock.release()
     guard = thread_state.guard
@@ -189,9 +192,15 @@ def owner_of(lock: Any) -> int | None:
     """Return the ident of the thread that owns an RLock, 0 if none; None for another lock."""
     for kind in _RLOCKS:
         if isinstance(lock, kind):
-            found = re.search(r"owner=(-?\d+)", kind.__repr__(lock))
+            found = re.search(r"owner=(-?\d+)", _shown(kind, lock))
             return int(found[1]) if found else None
     return None
+
+
+def _shown(kind: type, lock: object) -> str:
+    """Return the `repr` of `kind`, also for an instance of a subclass: it runs C code only."""
+    method: Callable[[object], str] = vars(kind)["__repr__"]
+    return method(lock)
 
 
 _NOWHERE: Final[Step] = (_note.__code__, 0)
@@ -215,7 +224,7 @@ def _try(lock: Any, acquire: Method, release: Method, frame: FrameType, seconds:
             return True
         return False
     guard.enter()
-    got = False
+    got: object = False
     try:
         got = acquire(lock, True, seconds) if seconds else acquire(lock, False)
         if got:
@@ -227,7 +236,7 @@ def _try(lock: Any, acquire: Method, release: Method, frame: FrameType, seconds:
             if got:
                 release(lock)
             raise
-    return got
+    return got is True
 
 
 def _take(
@@ -240,20 +249,17 @@ def _take(
     until = None if timeout is None else clock.now() + timeout
     if frame.f_code is not _CONDITION_WAIT:
         holder = _holder_of(lock)
-        if holder is None or holder.ident not in clock.participants.key_of_thread:
-            if _try(lock, of.acquire, of.release, frame, HELD_BY_OTHERS):
-                return True
+        takes_part = holder is not None and holder.ident in clock.participants.key_of_thread
+        if not takes_part and _try(lock, of.acquire, of.release, frame, HELD_BY_OTHERS):
+            return True
     if kind in _RLOCKS:
-        text: Callable[[Any], str] = kind.__repr__
-        blocked = Blocked(lock, lambda: text(lock).startswith("<unlocked"))
+        blocked = Blocked(lock, lambda: _shown(kind, lock).startswith("<unlocked"))
     else:
         blocked = Blocked(lock, lambda: not of.locked(lock))
     blocked.about = _about(lock, of.name, frame)
     blocked.background = started.is_background(clock, frame)
     try:
-        return _rest(
-            clock, blocked, lambda: _try(lock, of.acquire, of.release, frame, 0.0), until
-        )
+        return _rest(clock, blocked, lambda: _try(lock, of.acquire, of.release, frame, 0.0), until)
     except ClockStuckError as error:
         raise error.with_traceback(user_frames(error.__traceback__))
 
@@ -319,7 +325,7 @@ def _methods_of(kind: type) -> dict[str, Method]:
         for _ in range(state[0] - 1):
             real_acquire(self, False)
 
-    made = {"acquire": acquire, "__enter__": enter}
+    made: dict[str, Method] = {"acquire": acquire, "__enter__": enter}
     if "acquire_lock" in vars(kind):
         made["acquire_lock"] = acquire
     if "_acquire_restore" in vars(kind):
@@ -389,54 +395,59 @@ class _BoundAnew:
         if condition is None:
             return self
         try:
-            bound = vars(condition)[self._name]
+            bound: Any = condition.__dict__[self._name]
         except KeyError:
             original = _of_conditions.get(self._name)
             if original is None:
                 raise AttributeError(self._name) from None
             return original.__get__(condition)
-        if type(bound) is BuiltinMethodType and type(bound.__self__) in _replaced:
-            return getattr(bound.__self__, self._name)
+        if isinstance(bound, BuiltinMethodType):
+            lock: Any = bound.__self__
+            if isinstance(lock, _ALL_LOCKS):
+                return getattr(lock, self._name)
         return bound
 
     def __set__(self, condition: Any, bound: Any) -> None:
-        if type(bound) is MethodType and type(bound.__self__) in _replaced:
+        if isinstance(bound, MethodType):
             # As outside of the patch, so that nothing is left of it in the Condition.
-            original = _originals[type(bound.__self__)].get(self._name)
-            if original is not None:
-                bound = original.__get__(bound.__self__)
-        vars(condition)[self._name] = bound
+            for kind, made in _replaced.items():
+                if made.get(self._name) is bound.__func__:
+                    bound = cast("Any", _originals[kind][self._name]).__get__(bound.__self__)
+                    break
+        condition.__dict__[self._name] = bound
 
     def __delete__(self, condition: Any) -> None:
-        vars(condition).pop(self._name, None)
+        condition.__dict__.pop(self._name, None)
 
 
 # -- the patch ---------------------------------------------------------------------------
 
 _LOCKS: Final[tuple[type, ...]] = (type(threading.Lock()),)
 _RLOCKS: Final[tuple[type, ...]] = (type(threading.RLock()),)
+_ALL_LOCKS: Final = (*_LOCKS, *_RLOCKS)
 
 
 def _dict_of(kind: type) -> dict[str, Any] | None:
     """Return the dict of an immutable type, behind its mappingproxy; None if it is not found."""
-    found = gc.get_referents(vars(kind))
-    return found[0] if len(found) == 1 and type(found[0]) is dict else None
+    found: list[Any] = gc.get_referents(vars(kind))
+    if len(found) != 1 or type(found[0]) is not dict:
+        return None
+    methods: dict[str, Any] = found[0]
+    return methods
 
 
 def _make() -> dict[type, dict[str, Method]]:
     """Make all replacements, by type; none where the types cannot be changed."""
-    kinds = (*_LOCKS, *_RLOCKS, queue.SimpleQueue)
+    kinds: tuple[type, ...] = (*_LOCKS, *_RLOCKS, queue.SimpleQueue)
     if type(Real.Lock()) in kinds or sys.implementation.name != "cpython":
         return {}
     try:
         _forget_lookups()
     except (ImportError, AttributeError):
         return {}
-    if any(_dict_of(kind) is None or "get" not in vars(kind) for kind in (queue.SimpleQueue,)):
-        return {}
     if any(_dict_of(kind) is None for kind in kinds):
         return {}
-    made = {kind: _methods_of(kind) for kind in (*_LOCKS, *_RLOCKS)}
+    made: dict[type, dict[str, Method]] = {k: _methods_of(k) for k in (*_LOCKS, *_RLOCKS)}
     made[queue.SimpleQueue] = _methods_of_queue(queue.SimpleQueue)
     return made
 
@@ -456,6 +467,7 @@ _of_conditions: Final[dict[str, Any]] = {
     "_acquire_restore": vars(threading.Condition)["_acquire_restore"]
 }
 _bound_anew: Final = {name: _BoundAnew(name) for name in ("acquire", "_acquire_restore")}
+# What `_time` of ``threading`` and `time` of ``queue`` were.
 _readers: Final[dict[tuple[Any, str], Any]] = {}
 _installed = False
 _tried = False
@@ -480,9 +492,8 @@ def install(monotonic: Callable[[], float]) -> None:
     for name, descriptor in _bound_anew.items():
         setattr(threading.Condition, name, descriptor)
     for module, name in ((threading, "_time"), (queue, "time")):
-        if getattr(module, name, None) in (Real.monotonic,):
-            _readers[module, name] = getattr(module, name)
-            setattr(module, name, monotonic)
+        _readers[module, name] = getattr(module, name)
+        setattr(module, name, monotonic)
     started.install()
 
 

@@ -29,7 +29,8 @@ from ..uninterruptible import uninterruptible
 from . import blocking
 from .parking import park
 from .reach import VirtualTime as VirtualTime
-from .reach import clock_of_call, current_virtual_clock as current_virtual_clock, is_within, keeps_real_time, module_of
+from .reach import clock_of_call, is_within, keeps_real_time, module_of
+from .reach import current_virtual_clock as current_virtual_clock
 
 # What `time.time()` counts from: 2020-01-01 00:00 UTC, when virtual time is 0.
 EPOCH: Final = 1577836800
@@ -120,6 +121,8 @@ _virtual: Final = _stand_ins()
 _lock: threading.Lock = Real.Lock()
 # How many `patch_time` blocks are open, over all clocks.
 _installed = 0
+# How many of them patch all modules.
+_everywhere = 0
 
 
 def _after_fork() -> None:
@@ -150,7 +153,7 @@ def patched(clock: VirtualTime, modules: tuple[ModuleType, ...]) -> Generator[No
 
 @uninterruptible
 def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> None:
-    global _installed
+    global _installed, _everywhere
     with _lock:
         _installed += 1
         clock._patches = (*clock._patches, reach)
@@ -160,12 +163,14 @@ def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> No
                 _real[name] = getattr(time, name)
                 setattr(time, name, _virtual[name])
             blocking.install(_virtual["monotonic"])
-        _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
+        if not _everywhere:  # otherwise all modules are patched already
+            _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
+        _everywhere += not reach
 
 
 @uninterruptible
 def _uninstall(clock: VirtualTime, reach: frozenset[str]) -> None:
-    global _installed
+    global _installed, _everywhere
     with _lock:
         patches = list(clock._patches)
         patches.remove(reach)
@@ -173,6 +178,7 @@ def _uninstall(clock: VirtualTime, reach: frozenset[str]) -> None:
         if not patches:
             clock.participants.let_started_go()
         _installed -= 1
+        _everywhere = min(_everywhere - (not reach), _installed)
         if _installed:
             return
         blocking.uninstall()

@@ -64,7 +64,7 @@ def clock_of_call(caller: FrameType) -> VirtualTime | None:
 
 def clock_of_wait(caller: FrameType | None) -> VirtualTime | None:
     """Return the clock in which a call that blocks waits; None if the call blocks for real."""
-    clock = thread_state.clock
+    clock: VirtualTime | None = thread_state.clock
     if clock is None or not clock._patches or not clock._has_this_thread:
         return None
     user = users_frame(caller)

@@ -101,7 +101,7 @@ def _join(self: threading.Thread, timeout: float | None = None) -> None:
         return
     who = clock.participants
     until = None if timeout is None else clock.now() + max(0.0, timeout)
-    real_until = None if timeout is None else Real.monotonic() + max(0.0, timeout)
+    left = None if timeout is None else max(0.0, timeout)  # real seconds, for another thread
     while True:
         rested = False
         try:
@@ -116,11 +116,13 @@ def _join(self: threading.Thread, timeout: float | None = None) -> None:
         if not _is_alive(self):
             _join_really(self, timeout)
             return
-        left = None if real_until is None else real_until - Real.monotonic()
         if left is not None and left <= 0:
             return
+        seconds = LOOKS_AGAIN if left is None else min(left, LOOKS_AGAIN)
         with who.out_of_turn():
-            _join_really(self, LOOKS_AGAIN if left is None else min(left, LOOKS_AGAIN))
+            _join_really(self, seconds)
+        if left is not None:
+            left -= seconds
 
 
 def _wait(clock: VirtualTime, ends: _Ends, until: float | None) -> bool:
@@ -169,11 +171,12 @@ def _is_of_tools(frame: FrameType) -> bool:
 def _start_taking_part(thread: Any, clock: VirtualTime) -> None:
     """Start `thread` as a participant: it has its place in line from now on."""
     who = clock.participants
-    run, had = thread.run, vars(thread).get("run")
+    run = thread.run
+    had: Any = thread.__dict__.get("run")
 
     def put_back() -> None:
         if had is None:
-            vars(thread).pop("run", None)
+            thread.__dict__.pop("run", None)
         else:
             thread.run = had
 

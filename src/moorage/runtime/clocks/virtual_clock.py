@@ -740,9 +740,7 @@ class VirtualClock:
         """
         return any(
             waiter.key is not None and not _is_background(waiter) for waiter in self._waiting
-        ) or any(
-            not loop.owned for loop in self._idle_loops
-        )
+        ) or any(not loop.owned for loop in self._idle_loops)
 
     def _report_if_stuck(self, seen: int) -> None:
         """End all stuck waits with `ClockStuckError`, if nothing has changed since `seen`."""
