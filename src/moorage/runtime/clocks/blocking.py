@@ -78,15 +78,15 @@ class Blocked:
 class Holder:
     """Who took a lock last, and where."""
 
-    __slots__ = ("ident", "name", "step")
+    __slots__ = ("ident", "step")
 
-    def __init__(self, ident: int, step: Step) -> None:
+    def __init__(self, ident: int, step: Step | None) -> None:
         self.ident: int = ident
-        self.step: Step = step
+        self.step: Step | None = step  # None if it is not known
 
     def __str__(self) -> str:
         name = next((t.name for t in Real.all_threads() if t.ident == self.ident), "a thread")
-        return f"{name} holds since {shown_step(self.step)}"
+        return f"{name} holds" if self.step is None else f"{name} took in {shown_step(self.step)}"
 
 
 # By the id of the lock.  An entry stays after the release: it counts only while the lock is held.
@@ -164,7 +164,7 @@ def _call_of(kind: str, frame: FrameType) -> str:
     ):
         name = caller.f_code.co_qualname
         caller = caller.f_back
-    return "Lock.acquire" if name == "Condition.__enter__" else name
+    return kind if name == "Condition.__enter__" else name
 
 
 def _about(lock: Any, kind: str, frame: FrameType) -> Callable[[], str]:
@@ -174,7 +174,8 @@ def _about(lock: Any, kind: str, frame: FrameType) -> Callable[[], str]:
 
     def about() -> str:
         holder = _holder_of(lock)
-        return f"{call}, a {kind} that {holder}" if holder is not None else call
+        article = "an" if kind == "RLock" else "a"
+        return f"{call} of {article} {kind} that {holder}" if holder is not None else call
 
     return about
 
@@ -184,7 +185,7 @@ def _holder_of(lock: Any) -> Holder | None:
     holder = _holders.get(id(lock))
     owner = owner_of(lock)
     if owner is not None and (holder is None or holder.ident != owner):
-        return Holder(owner, _NOWHERE) if owner else None
+        return Holder(owner, None) if owner else None
     return holder
 
 
@@ -201,9 +202,6 @@ def _shown(kind: type, lock: object) -> str:
     """Return the `repr` of `kind`, also for an instance of a subclass: it runs C code only."""
     method: Callable[[object], str] = vars(kind)["__repr__"]
     return method(lock)
-
-
-_NOWHERE: Final[Step] = (_note.__code__, 0)
 
 
 # -- the replacements ------------------------------------------------------------------
@@ -326,11 +324,12 @@ def _methods_of(kind: type) -> dict[str, Method]:
             real_acquire(self, False)
 
     made: dict[str, Method] = {"acquire": acquire, "__enter__": enter}
-    if "acquire_lock" in vars(kind):
-        made["acquire_lock"] = acquire
     if "_acquire_restore" in vars(kind):
         made["_acquire_restore"] = restore
-    return _named(kind, made)
+    made = _named(kind, made)
+    if "acquire_lock" in vars(kind):
+        made["acquire_lock"] = acquire
+    return made
 
 
 def _methods_of_queue(kind: type) -> dict[str, Method]:

@@ -474,6 +474,11 @@ class Participants:
         key = self.key_of_thread.get(ident)
         return key is not None and key in self._started.values()
 
+    @property
+    def has_busy_started(self) -> bool:
+        """Whether a thread that a participant started is busy.  Under the lock."""
+        return bool(self._started) and any(key in self.busy for key in self._started.values())
+
     @uninterruptible
     def begin_started(self, thread: threading.Thread) -> object:
         """Make `thread`, which this thread is about to start, a participant; return its key."""
@@ -490,16 +495,18 @@ class Participants:
             self.end(key)
 
     @uninterruptible
-    def let_started_go(self, only: object = None) -> None:
+    def let_started_go(self, only: object = None) -> bool:
         """End the part of all threads that participants started, or of the one with this key.
 
-        Their blocking calls go on for real.
+        Their blocking calls go on for real.  False if there is no such thread.
         """
+        found = False
         with self.lock:
             for number, key in list(self._started.items()):
                 if only is not None and key is not only:
                     continue
                 del self._started[number]
+                found = True
                 for ident, bound in list(self.key_of_thread.items()):
                     if bound is key:
                         del self.key_of_thread[ident]
@@ -508,6 +515,7 @@ class Participants:
                     self._keeping.fire(waiter)
                 self.turns.let_go(key)
                 self.idle(key)
+        return found
 
     def refuse_await(self) -> None:
         """Refuse an await on a loop in real time that would wait for virtual time to pass.

@@ -150,11 +150,13 @@ def _is_alive(thread: threading.Thread) -> bool:
 
 def _start(self: threading.Thread) -> None:
     clock = None if Real.get_ident() in as_is else clock_of_wait(sys._getframe(1))
-    if clock is None or _is_of_tools(sys._getframe(1)):
-        _real["start"](self)
-        return
+    if clock is not None and _is_of_tools(sys._getframe(1)):
+        clock = None
+    # The wait for the new thread is short, and must not hand on the turn.
     with _real_calls():
-        if clock.participants.brings_threads:
+        if clock is None:
+            _real["start"](self)
+        elif clock.participants.brings_threads:
             _start_taking_part(self, clock)
         else:
             _real["start"](self)

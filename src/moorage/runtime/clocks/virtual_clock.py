@@ -636,13 +636,16 @@ class VirtualClock:
                 if participants.changes != seen:
                     changed_at, seen = Real.monotonic(), participants.changes
                     pause = FIRST_POLL
+                if participants.blocked and turns.holder is None:
+                    if participants.look():
+                        continue  # a thread that takes no part has released a lock
+                    polls = True
                 if participants.busy or participants.awaited:
                     watches = pending is not None or turns.is_wanted
-                    looks = turns.is_wanted or bool(participants.blocked)
-                elif participants.blocked and participants.look():
-                    continue  # a thread that takes no part has released a lock
+                    looks = turns.is_wanted or participants.has_busy_started
+                    looks = looks or (not polls and bool(participants.blocked))
                 elif pending is not None and pending > self._now and at_work:
-                    polls = True
+                    pass
                 elif pending is not None:
                     if pending > self._now:
                         self._instant = self._rests
@@ -660,7 +663,6 @@ class VirtualClock:
                         turns.hold(me)
                 else:
                     watches = self._somebody_waits_for_ever()
-                    polls = bool(participants.blocked)
                 self._sleeps = not due and not looks and not polls
             if due:
                 while due:
@@ -712,13 +714,15 @@ class VirtualClock:
             if not (turns.given == given and turns.thread == ident):
                 return False
             self.participants.look()
-            if not turns.is_wanted or turns.holder is self._thread:
-                return False
             key = turns.holder
-            turns.lend()
-        if not even_if_it_computes:
-            self.participants.let_started_go(key)  # does nothing for other participants
-        return True
+            if key is self._thread:
+                return False
+            if turns.is_wanted:
+                turns.lend()
+        if even_if_it_computes:
+            return True
+        # Time does not wait for the real I/O of threads that users' code started.
+        return self.participants.let_started_go(key) or turns.holder is not key
 
     def _started_threads_work(self, quiet: Quiet, since: float) -> bool:
         """Whether threads that users' code started may be at work for a blocked participant.
