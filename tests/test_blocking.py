@@ -16,10 +16,11 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
-import moorage
+import moorage.testing
 from moorage.exception import ClockStuckError, FunctionTimeoutError, InputCancelledError
 from moorage.runtime.clocks import blocking, started
 from moorage.runtime.real import Real
@@ -40,6 +41,13 @@ def nothing_is_left():
     assert not blocking._holders
     assert not started.as_is
     assert not started._away
+
+
+@contextmanager
+def patched(stuck_after=2):
+    """A clock in which this thread takes part, and whose calls are patched."""
+    with VirtualClock(stuck_after=stuck_after) as clock, clock.patch_time():
+        yield clock
 
 
 def made():
@@ -156,7 +164,7 @@ def test_a_wait_is_virtual(name, timeout, sides, get):
     def run(it):
         return first() if it == "first" else second()
 
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
+    with patched() as clock:
         if sides == "inputs":
             with FakeContainer(run, max_inputs=2) as container:
                 _, result = list(container.map(["first", "second"]))
@@ -201,9 +209,8 @@ def test_a_full_queue_is_waited_for(name, get):
         it.put(2)
         return at, time.monotonic()
 
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
-        with FakeContainer(run, max_inputs=2) as container:
-            assert list(container.map(["take", "put"])) == [(1, 2, 4), (3, 4)]
+    with patched(), FakeContainer(run, max_inputs=2) as container:
+        assert list(container.map(["take", "put"])) == [(1, 2, 4), (3, 4)]
 
 
 def test_queue_join_and_several_waiters_in_their_order():
@@ -215,14 +222,13 @@ def test_queue_join_and_several_waiters_in_their_order():
         time.sleep(2)
         jobs.task_done()
 
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
-        with FakeContainer(run, max_inputs=3) as container:
-            container.submit(1), container.submit(2), container.submit(3)
-            time.sleep(1)
-            for job in "abc":
-                jobs.put(job)
-            jobs.join()
-            assert clock.now() == 3
+    with patched() as clock, FakeContainer(run, max_inputs=3) as container:
+        container.submit(1), container.submit(2), container.submit(3)
+        time.sleep(1)
+        for job in "abc":
+            jobs.put(job)
+        jobs.join()
+        assert clock.now() == 3
     assert order == [(1, "a", 1), (2, "b", 1), (3, "c", 1)]
 
 
@@ -235,18 +241,17 @@ def test_conditions_wake_in_the_order_in_which_they_wait():
             order.append((number, time.monotonic()))
             time.sleep(1)
 
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
-        with FakeContainer(run, max_inputs=3) as container:
-            handles = [container.submit(number) for number in (1, 2, 3)]
-            time.sleep(1)
-            with condition:
-                condition.notify(2)
-            time.sleep(10)
-            assert order == [(1, 1), (2, 2)]
-            with condition:
-                condition.notify_all()
-            for handle in handles:
-                handle.result()
+    with patched(), FakeContainer(run, max_inputs=3) as container:
+        handles = [container.submit(number) for number in (1, 2, 3)]
+        time.sleep(1)
+        with condition:
+            condition.notify(2)
+        time.sleep(10)
+        assert order == [(1, 1), (2, 2)]
+        with condition:
+            condition.notify_all()
+        for handle in handles:
+            handle.result()
     assert order == [(1, 1), (2, 2), (3, 11)]
 
 
@@ -262,14 +267,13 @@ def test_an_rlock_is_taken_as_often_as_before_a_wait():
                 condition.notify()
         return not condition._lock._is_owned()
 
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
-        with FakeContainer(run, max_inputs=2) as container:
-            assert list(container.map(["wait", "notify"])) == [True, True]
+    with patched(), FakeContainer(run, max_inputs=2) as container:
+        assert list(container.map(["wait", "notify"])) == [True, True]
 
 
 @pytest.mark.parametrize("timed", [False, True])
 def test_join_of_a_thread_that_takes_part(timed):
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
+    with patched() as clock:
         here = threading.Event()
 
         def other():
@@ -300,9 +304,8 @@ def test_a_pool_of_the_code_works_while_time_stands():
         with ThreadPoolExecutor(2) as pool:
             return list(pool.map(slow, range(x))), time.monotonic()
 
-    with VirtualClock(stuck_after=5) as clock, clock.patch_time():
-        with FakeContainer(run, max_inputs=2, timeout=10) as container:
-            assert list(container.map([3, 4])) == [([0, 2, 4], 0), ([0, 2, 4, 6], 0)]
+    with patched(5) as clock, FakeContainer(run, max_inputs=2, timeout=10) as container:
+        assert list(container.map([3, 4])) == [([0, 2, 4], 0), ([0, 2, 4, 6], 0)]
         assert clock.now() == 0
 
 
@@ -315,7 +318,7 @@ def test_threads_that_take_no_part_block_for_real():
         seen.append((box.get(), lock.acquire(timeout=0.001)))
         lock.release()
 
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
+    with patched() as clock:
         lock.acquire()
         thread = threading.Thread(target=other)
         thread.start()
@@ -338,7 +341,7 @@ def test_threads_that_take_no_part_block_for_real():
 def test_acquire_refuses_what_the_real_one_refuses(lock, args):
     with pytest.raises(Exception) as real:
         lock.acquire(*args)
-    with VirtualClock() as clock, clock.patch_time():
+    with patched():
         with pytest.raises(type(real.value)):
             lock.acquire(*args)
         assert lock.acquire(False)
@@ -355,20 +358,19 @@ def test_acquire_refuses_what_the_real_one_refuses(lock, args):
 def test_simple_queue_refuses_what_the_real_one_refuses(args):
     with pytest.raises(Exception) as real:
         queue.SimpleQueue().get(*args)
-    with VirtualClock() as clock, clock.patch_time():
-        with pytest.raises(type(real.value)):
-            queue.SimpleQueue().get(*args)
+    with patched(), pytest.raises(type(real.value)):
+        queue.SimpleQueue().get(*args)
 
 
 def test_the_replacements_have_the_names_and_docs_of_the_originals():
-    with VirtualClock() as clock, clock.patch_time():
+    with patched():
         assert threading.Lock().acquire.__name__ == "acquire"
         assert threading.RLock().acquire.__doc__ == BEFORE[RLOCK]["acquire"].__doc__
         assert threading.Thread.join.__name__ == "join"
 
 
 def test_a_condition_made_inside_has_nothing_of_the_patch_afterwards():
-    with VirtualClock() as clock, clock.patch_time():
+    with patched():
         made_inside = threading.Condition()
     bound = [v for v in vars(made_inside).values() if callable(v)]
     assert bound
@@ -379,13 +381,13 @@ def test_moorages_own_locks_are_not_touched():
     assert type(Real.Lock()) is not LOCK
     assert type(Real.RLock()) is not RLOCK
     before = dict(vars(type(Real.Lock())))
-    with VirtualClock() as clock, clock.patch_time():
+    with patched():
         assert dict(vars(type(Real.Lock()))) == before
 
 
 def test_patches_nest_and_two_clocks_have_their_own():
     lock = threading.Lock()
-    with VirtualClock() as clock, clock.patch_time():
+    with patched() as clock:
         with clock.patch_time(), VirtualClock().patch_time():
             pass
         with lock:
@@ -432,7 +434,7 @@ def test_without_types_that_can_be_changed_calls_are_real(monkeypatch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_leaves_the_patch_too():
     lock = threading.Lock()
-    with VirtualClock() as clock, clock.patch_time():
+    with patched():
         child = os.fork()
         if child == 0:
             code = 1
@@ -453,9 +455,8 @@ def test_logging_goes_on_working(caplog):
             logging.getLogger("users").warning("at %s", time.monotonic())
 
     lock = threading.Lock()
-    with VirtualClock() as clock, clock.patch_time():
-        with FakeContainer(run, max_inputs=3) as container:
-            list(container.map([1, 2, 3]))
+    with patched(), FakeContainer(run, max_inputs=3) as container:
+        list(container.map([1, 2, 3]))
     assert [r.getMessage() for r in caplog.records] == ["at 1.0", "at 2.0", "at 3.0"]
 
 
@@ -472,20 +473,19 @@ def test_a_timeout_ends_a_blocked_input_at_its_time_and_loses_no_lock():
         finally:
             ended.append((x, time.monotonic()))
 
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
-        with FakeContainer(run, max_inputs=2, timeout=8) as container:
-            first, second = container.submit(6), container.submit(7)
-            third = None
-            first.result()
-            third = container.submit(1)
+    with patched(), FakeContainer(run, max_inputs=2, timeout=8) as container:
+        first, second = container.submit(6), container.submit(7)
+        third = None
+        first.result()
+        third = container.submit(1)
+        with pytest.raises(FunctionTimeoutError):
+            second.result()
+        third.result()
+        fourth = container.submit(20)
+        fifth = container.submit(1)
+        for handle in (fourth, fifth):
             with pytest.raises(FunctionTimeoutError):
-                second.result()
-            third.result()
-            fourth = container.submit(20)
-            fifth = container.submit(1)
-            for handle in (fourth, fifth):
-                with pytest.raises(FunctionTimeoutError):
-                    handle.result()
+                handle.result()
     assert ended == [(6, 6), (7, 8), (1, 9), (20, 17), (1, 17)]
     assert not lock.locked()
 
@@ -496,15 +496,14 @@ def test_a_cancel_ends_a_blocked_input():
     def run():
         event.wait()
 
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
-        with FakeContainer(run) as container:
-            handle = container.submit()
-            time.sleep(3)
-            handle.cancel()
-            with pytest.raises((InputCancelledError, concurrent.futures.CancelledError)):
-                handle.result()
-            container.wait_idle()
-            assert clock.now() == 3
+    with patched() as clock, FakeContainer(run) as container:
+        handle = container.submit()
+        time.sleep(3)
+        handle.cancel()
+        with pytest.raises((InputCancelledError, concurrent.futures.CancelledError)):
+            handle.result()
+        container.wait_idle()
+        assert clock.now() == 3
 
 
 def test_a_strike_loses_no_lock():
@@ -550,15 +549,18 @@ def a_run():
                 condition.notify()
         return got
 
-    with VirtualClock(stuck_after=5) as clock, clock.patch_time():
-        with FakeContainer(make, max_inputs=4) as makers, FakeContainer(take) as takers:
-            made_parts = [makers.submit(n) for n in range(4)]
-            taken = [takers.submit(n) for n in range(3)]
-            with condition:
-                condition.wait_for(lambda: len(steps) > 8)
-                steps.append(("test", time.monotonic()))
-            results = [h.result() for h in (*made_parts, *taken)]
-            return steps, results, clock.now(), str(makers.timeline())
+    with (
+        patched(5) as clock,
+        FakeContainer(make, max_inputs=4) as makers,
+        FakeContainer(take) as takers,
+    ):
+        made_parts = [makers.submit(n) for n in range(4)]
+        taken = [takers.submit(n) for n in range(3)]
+        with condition:
+            condition.wait_for(lambda: len(steps) > 8)
+            steps.append(("test", time.monotonic()))
+        results = [h.result() for h in (*made_parts, *taken)]
+        return steps, results, clock.now(), str(makers.timeline())
 
 
 def test_each_run_is_the_same():
@@ -573,7 +575,7 @@ def test_each_run_is_the_same():
 def stuck(function, *args):
     """Run threads that block for ever; return the one error that each of them gets."""
     errors = []
-    with VirtualClock(stuck_after=0.3) as clock, clock.patch_time():
+    with patched(0.3) as clock:
 
         def run(arg):
             with clock:
@@ -611,7 +613,8 @@ def test_a_deadlock_names_the_calls_the_lines_and_the_holders():
         text,
     )
     assert re.search(
-        rf"waits for RLock\.acquire of an RLock that Thread-\d+ \(run\) took in run \(\S*:{line + 1}\)",
+        rf"waits for RLock\.acquire of an RLock that Thread-\d+ \(run\) took in "
+        rf"run \(\S*:{line + 1}\)",
         text,
     )
 
@@ -625,14 +628,13 @@ def test_an_input_that_times_out_while_it_is_blocked_says_for_what_it_waited():
         with lock:
             time.sleep(x)
 
-    with VirtualClock(stuck_after=2) as clock, clock.patch_time():
-        with FakeContainer(run, max_inputs=3, timeout=20) as container:
-            first, second, third = (container.submit(x) for x in (100, 1, 0))
-            errors = []
-            for handle in (first, second, third):
-                with pytest.raises(FunctionTimeoutError) as caught:
-                    handle.result()
-                errors.append(caught.value)
+    with patched() as clock, FakeContainer(run, max_inputs=3, timeout=20) as container:
+        first, second, third = (container.submit(x) for x in (100, 1, 0))
+        errors = []
+        for handle in (first, second, third):
+            with pytest.raises(FunctionTimeoutError) as caught:
+                handle.result()
+            errors.append(caught.value)
         assert clock.now() == 20
     line = run.__code__.co_firstlineno
     assert not hasattr(errors[0], "__notes__")
@@ -665,9 +667,8 @@ def test_a_wait_for_ever_names_the_call(call, name):
 
 
 def test_the_waiting_participant_itself_gets_the_error():
-    with VirtualClock(stuck_after=0.3) as clock, clock.patch_time():
-        with pytest.raises(ClockStuckError, match=r"MainThread waits for Queue\.get in "):
-            queue.Queue().get()
+    with patched(0.3), pytest.raises(ClockStuckError, match=r"MainThread waits for Queue\.get in "):
+        queue.Queue().get()
 
 
 # -- explore -----------------------------------------------------------------------------------
@@ -783,3 +784,84 @@ def test_a_started_thread_that_does_real_io_does_not_stop_an_explored_test():
                 os.close(end)
 
     explore(test, runs=2)
+
+
+# -- without the patch ------------------------------------------------------------------------
+
+
+class Account:
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.again = threading.RLock()
+        self.condition = threading.Condition()
+
+
+ACCOUNT = Account()
+
+
+def hold_lock(clock):
+    with ACCOUNT.lock:
+        try:
+            clock.sleep(5)
+        finally:
+            pass
+
+
+def hold_rlock(clock):
+    with ACCOUNT.again:
+        clock.sleep(5)
+
+
+def hold_condition(clock):
+    with ACCOUNT.condition:
+        clock.sleep(5)
+
+
+def take_lock(clock):
+    clock.sleep(1)
+    lock = ACCOUNT.lock
+    lock.acquire()
+    lock.release()
+
+
+def take_rlock(clock):
+    clock.sleep(1)
+    with ACCOUNT.again:
+        pass
+
+
+def take_condition(clock):
+    clock.sleep(1)
+    with ACCOUNT.condition:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("hold", "take", "kind", "line"),
+    [
+        (hold_lock, take_lock, "a Lock", 3),
+        (hold_rlock, take_rlock, "an RLock", 2),
+        (hold_condition, take_condition, "an RLock", 2),
+    ],
+)
+def test_a_thread_that_is_blocked_for_real_is_named_with_the_holder(hold, take, kind, line):
+    with VirtualClock(stuck_after=0.4) as clock:
+
+        def other():
+            with clock:
+                take(clock)
+
+        thread = threading.Thread(target=other, name="taker")
+        thread.start()
+        with pytest.raises(ClockStuckError) as caught:
+            hold(clock)
+        thread.join()
+    text = str(caught.value)
+    first, at = hold.__code__.co_firstlineno, take.__code__.co_firstlineno
+    short = kind.split()[1]
+    assert re.search(rf"taker \(in {take.__name__} \(\S*:{at + line}\)", text)
+    assert re.search(
+        rf"taker is blocked in {short}\.acquire of {kind} that MainThread took in "
+        rf"{hold.__name__} \(\S*:{first + 1}\); write `with clock\.patch_time\(\):`",
+        text,
+    )

@@ -155,16 +155,25 @@ def _rest(
             return False
 
 
-def _call_of(kind: str, frame: FrameType) -> str:
-    """Return the name of the blocking call as the user's code wrote it."""
-    name = kind
+def standard_caller(frame: FrameType) -> bool:
+    """Whether `frame` runs a method of ``threading``, ``queue`` or ``concurrent.futures``."""
+    return module_of(frame).partition(".")[0] in ("threading", "queue", "concurrent")
+
+
+def call_in(frame: FrameType) -> str:
+    """Return the method of these modules that the user's code called, from `frame` outwards."""
     caller: FrameType | None = frame
-    while caller is not None and module_of(caller).partition(".")[0] in (
-        *("threading", "queue", "concurrent"),
-    ):
+    name = ""
+    while caller is not None and standard_caller(caller):
         name = caller.f_code.co_qualname
         caller = caller.f_back
-    return kind if name == "Condition.__enter__" else name
+    return name
+
+
+def _call_of(method: str, frame: FrameType) -> str:
+    """Return the name of the blocking call as the user's code wrote it."""
+    name = call_in(frame)
+    return method if name in ("", "Condition.__enter__") else name
 
 
 def _about(lock: Any, kind: str, frame: FrameType) -> Callable[[], str]:
@@ -402,7 +411,7 @@ class _BoundAnew:
             return original.__get__(condition)
         if isinstance(bound, BuiltinMethodType):
             lock: Any = bound.__self__
-            if isinstance(lock, _ALL_LOCKS):
+            if isinstance(lock, ALL_LOCKS):
                 return getattr(lock, self._name)
         return bound
 
@@ -423,16 +432,14 @@ class _BoundAnew:
 
 _LOCKS: Final[tuple[type, ...]] = (type(threading.Lock()),)
 _RLOCKS: Final[tuple[type, ...]] = (type(threading.RLock()),)
-_ALL_LOCKS: Final = (*_LOCKS, *_RLOCKS)
+ALL_LOCKS: Final = (*_LOCKS, *_RLOCKS)
 
 
 def _dict_of(kind: type) -> dict[str, Any] | None:
     """Return the dict of an immutable type, behind its mappingproxy; None if it is not found."""
     found: list[Any] = gc.get_referents(vars(kind))
-    if len(found) != 1 or type(found[0]) is not dict:
-        return None
-    methods: dict[str, Any] = found[0]
-    return methods
+    methods = found[0] if len(found) == 1 else None
+    return cast("dict[str, Any]", methods) if isinstance(methods, dict) else None
 
 
 def _make() -> dict[type, dict[str, Method]]:

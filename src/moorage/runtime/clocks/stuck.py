@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from ..places import place_in_stack, place_in_task, place_of_caller, place_of_thread
 from ..real import Real
 from ..stacks import current_frames
+from .held import why_it_blocks
 
 # The most waits that an error names.
 WAITS_SHOWN: Final = 10
@@ -59,6 +60,17 @@ def why_busy(stuck: Stuck) -> str:
     frames = current_frames()
     lines = [f"{name}{_place_of(frames.get(ident))}" for name, ident in stuck.busy]
     advice = "wait with clock.sleep() or asyncio.sleep(), or leave the clock"
+    calls = [why_it_blocks(frames.get(ident), frames) for _, ident in stuck.busy]
+    blocked = [
+        f"{name} is blocked in {call}"
+        for (name, _), call in zip(stuck.busy, calls, strict=True)
+        if call
+    ]
+    if blocked:
+        advice = (
+            f"{'; '.join(blocked)}; write `with clock.patch_time():`, in which such calls wait in "
+            "virtual time, or leave the clock"
+        )
     if any(_runs_real_loop(frames.get(ident)) for _, ident in stuck.busy):
         advice = f"one of them runs an event loop in real time; {ON_ITS_LOOP}"
     return (
