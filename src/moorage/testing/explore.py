@@ -63,7 +63,8 @@ def explore(
     """
     if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidError(f"runs must be a whole number from 1 up, got {runs!r}; write runs=200")
-    orders = {_run(test, each, preempt) for each in range(seed, seed + runs)}
+    with VirtualClock().patch_time():  # once for all runs, because that takes a few milliseconds
+        orders = {_run(test, each, preempt) for each in range(seed, seed + runs)}
     return Explored(runs, len(orders), preempt)
 
 
@@ -96,12 +97,14 @@ def _run(test: Callable[[], Any], seed: int, preempt: int) -> int:
         participants = clock.participants
         participants.preemption = Preemption(choices, preempt, participants.switch)
     traced = sys.gettrace()
+    clock.participants.brings_threads = True
     try:
-        if Real.iscoroutinefunction(test):
-            clock.run(test())
-        else:
-            with clock:
-                test()
+        with clock.patch_time():
+            if Real.iscoroutinefunction(test):
+                clock.run(test())
+            else:
+                with clock:
+                    test()
     except NO_FAILURES:
         raise
     except BaseException as error:

@@ -163,6 +163,13 @@ class Turns:
         if self.holder is key:
             self._free()
 
+    def let_go(self, key: object) -> None:
+        """As `give_up`; the thread of `key`, if it waits for the turn, goes on without it."""
+        gate = self._gates.get(key)
+        self.give_up(key)
+        if gate is not None:
+            gate.open()
+
     def lend(self) -> None:
         """Take the turn from the holder, which is blocked or absent, and give it to the next.
 

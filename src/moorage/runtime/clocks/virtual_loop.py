@@ -27,7 +27,7 @@ from .participants import LoopPart
 
 if TYPE_CHECKING:
     from ...exception import ClockStuckError
-    from .patched_time import VirtualTime
+    from .reach import VirtualTime
     from .virtual_clock import VirtualClock
 
 T = TypeVar("T")
