@@ -369,6 +369,7 @@ class Real:
     made_by_policy: Final = _plain(asyncio.new_event_loop)
     new_event_loop: Final = _plain(_new_event_loop)
     run: Final = _plain(asyncio.run)
+    run_coroutine_threadsafe: Final = _plain(asyncio.run_coroutine_threadsafe)
     shield: Final = _plain(asyncio.shield)
     wait: Final = _plain(asyncio.wait)
     wait_for: Final = _plain(asyncio.wait_for)

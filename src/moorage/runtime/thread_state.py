@@ -65,6 +65,9 @@ class ThreadState(threading.local):
     # The virtual clock in which this thread last took part; the thread may have left it since.
     # Written by ``clocks/participants.py`` and ``clocks/virtual_clock.py``.
     clock: Any = None
+    # True while new event loops are real, whatever the clock.  Written by
+    # ``clocks/loops_here.py``.
+    makes_real_loops: bool = False
     # The mailbox of the event loop that last ran on this thread.  Written by
     # ``waiting/async_waiters.py``.
     mailbox: Any = None

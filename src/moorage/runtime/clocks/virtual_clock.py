@@ -35,6 +35,7 @@ from ..outcome import user_frames
 from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
+from . import anyio_threads, loops_here
 from .asleep import LOOK_EVERY, Asleep
 from .choices import Choices
 from .participants import BEFORE_ALL, Participants
@@ -846,3 +847,7 @@ def _check_seconds(seconds: float) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+anyio_threads.install()
+loops_here.install()

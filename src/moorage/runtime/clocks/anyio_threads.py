@@ -1,0 +1,168 @@
+"""Threads of anyio: in virtual time what ``anyio.to_thread`` and blocking portals start.
+
+Owns what moorage changes in anyio.  ``virtual_clock.py`` calls `install` once, when it is
+imported; in real time nothing changes.  Begin at `install`, then `_JobQueue`, then `PortalThread`.
+
+anyio has a hook for neither, so two of its names are replaced:
+    1. The constructor of ``WorkerThread``.  A worker of a loop of a virtual clock gets a queue
+       that makes each function in it a participant: from the moment at which the loop hands the
+       function over (``put_nowait``), until the worker has told the loop the result
+       (``task_done``).  The worker's thread waits in ``get`` for its turn.
+    2. ``Thread`` in ``anyio.from_thread``: the thread of a blocking portal, as of the
+       ``TestClient`` of Starlette and FastAPI.  If a participant starts it, it takes part, and
+       so its event loop is one of the clock: see ``loops_here.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any, Final
+
+from ...exception import InvalidError
+from .awaited_futures import add_callback_of, mark
+from .clock_of_here import clock_of_here
+from .participants import LoopPart, Participants
+
+
+def install() -> None:
+    """Make threads that anyio starts from now on know virtual time."""
+    import anyio.from_thread
+    from anyio._backends import _asyncio
+
+    worker: Any = getattr(_asyncio, "WorkerThread", None)
+    if worker is not None:
+        worker.__init__ = _knowing(worker.__init__)
+    backend: Any = getattr(_asyncio, "AsyncIOBackend", None)
+    run_sync: Any = getattr(backend, "run_sync_from_thread", None)
+    if run_sync is not None:
+        add_callback_of(run_sync.__func__, "wrapper")
+    portals: Any = anyio.from_thread
+    # Before 4.8 a portal has a thread of an executor: it runs in real time, and whoever awaits
+    # there what only virtual time ends gets an error.
+    if getattr(portals, "Thread", None) is threading.Thread:
+        portals.Thread = _thread_of_portal
+
+
+# -- to_thread -------------------------------------------------------------------
+
+
+def _knowing(construct: Callable[..., None]) -> Callable[..., None]:
+    """Wrap the constructor of ``WorkerThread``."""
+
+    @functools.wraps(construct)
+    def __init__(self: Any, *args: Any, **options: Any) -> None:
+        construct(self, *args, **options)
+        loop: object = self.loop
+        if isinstance(loop, LoopPart):
+            if type(self.queue) is not queue.Queue:
+                raise InvalidError(
+                    "moorage does not know the worker threads of this version of anyio, which "
+                    "would take no part in virtual time; write asyncio.to_thread(...)"
+                )
+            self.queue = _JobQueue(loop.clock.participants, self.queue.maxsize)
+
+    return __init__
+
+
+class _JobQueue(queue.Queue[Any]):
+    """The queue of one worker thread of anyio."""
+
+    def __init__(self, participants: Participants, size: int) -> None:
+        super().__init__(size)
+        self._participants = participants
+        # The functions that were put and not done: at most one, and the worker's next.
+        self._keys: list[object] = []
+
+    def put_nowait(self, item: Any) -> None:
+        """Hand a function to the worker, or None to end the worker.  On the loop's thread."""
+        if item is not None:
+            key = object()
+            self._keys.append(key)
+            self._participants.begin(key, f"a thread of anyio that runs {_name(item)}")
+        super().put_nowait(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Wait for a function, and then for its turn.  On the worker's thread."""
+        item = super().get(block, timeout)
+        if item is not None:
+            self._participants.bind_thread(self._keys[0])
+        return item
+
+    def task_done(self) -> None:
+        """Note that the loop was told the result of the function.  On the worker's thread."""
+        super().task_done()
+        self._participants.end(self._keys.pop(0))
+
+
+def _name(item: Any) -> str:
+    function = item[1]
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+# -- portals ---------------------------------------------------------------------
+
+
+def _thread_of_portal(**options: Any) -> threading.Thread:
+    """Return the thread of a blocking portal, not started."""
+    clock: Any = clock_of_here()
+    if clock is None:
+        return threading.Thread(**options)
+    target = options["target"]
+    names = target.__code__.co_freevars
+    inside = {name: cell.cell_contents for name, cell in zip(names, target.__closure__, strict=True)}
+    more = inside.get("backend_options") or {}
+    foreign = inside.get("backend", "asyncio") != "asyncio"
+    if foreign or more.get("use_uvloop") or more.get("loop_factory"):
+        what = repr(inside["backend"]) if foreign else f"backend_options={more!r}"
+        raise InvalidError(
+            f"a portal (as of TestClient) with {what} runs a loop in real time, but this thread "
+            "takes part in virtual time, which would stand still while the thread waits for that "
+            "loop; leave the backend and its options out: TestClient(app), start_blocking_portal()"
+        )
+    return PortalThread(clock, inside.get("future"), options)
+
+
+class PortalThread(threading.Thread):
+    """The thread of a portal that a participant has started: itself a participant."""
+
+    def __init__(self, clock: Any, portal: object, options: dict[str, Any]) -> None:
+        super().__init__(**options)
+        self._participants: Participants = clock.participants
+        self._key = object()
+        self._ended: futures.Future[None] = futures.Future()
+        mark(self._ended, clock)
+        mark(portal, clock)
+
+    def start(self) -> None:
+        self._participants.begin(self._key, "the thread of a portal")
+        try:
+            super().start()
+        except BaseException:
+            self._participants.end(self._key)
+            raise
+
+    def run(self) -> None:
+        self._participants.bind_thread(self._key)
+        try:
+            super().run()
+        finally:
+            self._ended.set_result(None)
+            self._participants.end(self._key)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread has ended; a participant of its clock waits in virtual time."""
+        if self.ident is not None:
+            try:
+                self._ended.result(timeout)
+            except futures.TimeoutError:
+                return
+        super().join(timeout)
+
+
+__all__: Final = ["PortalThread", "install"]
