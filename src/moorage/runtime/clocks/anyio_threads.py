@@ -20,9 +20,10 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent import futures
-from typing import Any, Final
+from typing import Any
 
 from ...exception import InvalidError
+from ..real import Real
 from .awaited_futures import add_callback_of, mark
 from .clock_of_here import clock_of_here
 from .participants import LoopPart, Participants
@@ -43,8 +44,9 @@ def install() -> None:
     portals: Any = anyio.from_thread
     # Before 4.8 a portal has a thread of an executor: it runs in real time, and whoever awaits
     # there what only virtual time ends gets an error.
-    if getattr(portals, "Thread", None) is threading.Thread:
-        portals.Thread = _thread_of_portal
+    make = getattr(portals, "Thread", None)
+    if isinstance(make, type) and issubclass(Real.Thread, make):
+        portals.Thread = _of_portals(make)
 
 
 # -- to_thread -------------------------------------------------------------------
@@ -108,27 +110,39 @@ def _name(item: Any) -> str:
 # -- portals ---------------------------------------------------------------------
 
 
-def _thread_of_portal(**options: Any) -> threading.Thread:
-    """Return the thread of a blocking portal, not started."""
-    clock: Any = clock_of_here()
-    if clock is None:
-        return threading.Thread(**options)
-    target = options["target"]
-    names = target.__code__.co_freevars
-    inside = {name: cell.cell_contents for name, cell in zip(names, target.__closure__, strict=True)}
-    more = inside.get("backend_options") or {}
-    foreign = inside.get("backend", "asyncio") != "asyncio"
-    if foreign or more.get("use_uvloop") or more.get("loop_factory"):
-        what = repr(inside["backend"]) if foreign else f"backend_options={more!r}"
-        raise InvalidError(
-            f"a portal (as of TestClient) with {what} runs a loop in real time, but this thread "
-            "takes part in virtual time, which would stand still while the thread waits for that "
-            "loop; leave the backend and its options out: TestClient(app), start_blocking_portal()"
-        )
-    return PortalThread(clock, inside.get("future"), options)
+def _of_portals(make: Callable[..., threading.Thread]) -> Callable[..., threading.Thread]:
+    """Return what makes the threads of portals, in place of `make`."""
+
+    def thread_of_portal(**options: Any) -> threading.Thread:
+        clock: Any = clock_of_here()
+        if clock is None:
+            return make(**options)
+        target = options["target"]
+        names = target.__code__.co_freevars
+        cells = zip(names, target.__closure__ or (), strict=True)
+        portal = {name: cell.cell_contents for name, cell in cells}
+        _refuse_real_portal(portal.get("backend"), portal.get("backend_options"))
+        return PortalThread(clock, portal.get("future"), options)
+
+    return thread_of_portal
 
 
-class PortalThread(threading.Thread):
+def _refuse_real_portal(backend: object, options: Any) -> None:
+    """Refuse a portal whose loop cannot be of a clock."""
+    options = options or {}
+    what = f"backend_options={options!r}"
+    if backend not in (None, "asyncio"):
+        what = f"backend={backend!r}"
+    elif not options.get("use_uvloop") and options.get("loop_factory") is None:
+        return
+    raise InvalidError(
+        f"a portal (TestClient, start_blocking_portal) with {what} runs its loop in real time, but "
+        "this thread takes part in virtual time, which stands still while the thread waits for "
+        f"that loop; leave {what.partition('=')[0]} out, or test this part without a virtual clock"
+    )
+
+
+class PortalThread(Real.Thread):
     """The thread of a portal that a participant has started: itself a participant."""
 
     def __init__(self, clock: Any, portal: object, options: dict[str, Any]) -> None:
@@ -140,11 +154,12 @@ class PortalThread(threading.Thread):
         mark(portal, clock)
 
     def start(self) -> None:
-        self._participants.begin(self._key, "the thread of a portal")
+        # The portal keeps the clock open: its user may leave the clock first.
+        self._participants.begin_scope(self._key, "the thread of a portal")
         try:
             super().start()
         except BaseException:
-            self._participants.end(self._key)
+            self._participants.end_scope(self._key)
             raise
 
     def run(self) -> None:
@@ -153,7 +168,7 @@ class PortalThread(threading.Thread):
             super().run()
         finally:
             self._ended.set_result(None)
-            self._participants.end(self._key)
+            self._participants.end_scope(self._key)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread has ended; a participant of its clock waits in virtual time."""
@@ -163,6 +178,3 @@ class PortalThread(threading.Thread):
             except futures.TimeoutError:
                 return
         super().join(timeout)
-
-
-__all__: Final = ["PortalThread", "install"]

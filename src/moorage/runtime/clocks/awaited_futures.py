@@ -11,7 +11,6 @@ then `AwaitedFuture.result`.  ``anyio_portals.py`` calls `mark` directly.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from types import CodeType
@@ -74,13 +73,13 @@ class _Waiters(list[Any]):
 
     def append(self, waiter: Any) -> None:
         event = waiter.event
-        if type(event) is threading.Event:
+        if issubclass(Real.Event, type(event)):  # a plain Event, of whatever is patched there
             event.__class__ = _AwaitedEvent
             event.clock, event.wakes = self.clock, []
         super().append(waiter)
 
 
-class _AwaitedEvent(threading.Event):
+class _AwaitedEvent(Real.Event):
     """The event of ``concurrent.futures.wait`` and ``as_completed``."""
 
     clock: VirtualTime

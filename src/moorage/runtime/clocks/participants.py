@@ -32,6 +32,7 @@ from .patched_time import VirtualTime
 from .preemption import Preemption
 from .stuck import ON_ITS_LOOP
 from .turns import Gate, Turns
+from .unfit_loops import advice_for_test_case, forget_loop
 
 # The order of timers that are due at the same time and were set within one instant, that is,
 # between two moments at which all participants wait.  Timers of participants that the engine
@@ -205,6 +206,20 @@ class Participants:
             self.orders.pop(key, None)
             self.idle(key)
 
+    def begin_scope(self, key: object, name: str) -> None:
+        """As `begin`; `key` also keeps the clock open, until `end_scope`."""
+        with uninterruptible, self.lock:
+            self.keep_open()
+        self.begin(key, name)
+
+    def end_scope(self, key: object) -> None:
+        """Undo `begin_scope`; close the clock after its last scope."""
+        self.end(key)
+        with uninterruptible, self.lock:
+            thread = self.stop_keeping_open()
+        if thread is not None:
+            thread.join()
+
     @uninterruptible
     def runs(self, key: object) -> bool:
         """Whether `key` is busy, and does not wait for its turn."""
@@ -342,9 +357,16 @@ class Participants:
         `written` is the user's code that led here, as the error quotes it.
 
         Raises:
-            InvalidError: on an event loop that runs in real time.
+            InvalidError: on an event loop that runs in real time, or in ``setUp`` of a test case
+                that has made such a loop.
         """
         self.refuse_real_loop(written)
+        advice = advice_for_test_case(in_set_up=True)
+        if advice is not None and not self.has_this_thread:
+            raise InvalidError(
+                f"`{written}` was written in setUp, but the test's event loop was made before, "
+                f"in real time: {advice}"
+            )
         return self.enter_scope()
 
     def enter_scope(self, name: str | None = None, *, opens: bool = True) -> int:
@@ -404,8 +426,11 @@ class Participants:
                     self._end_part(ident, part)
             if opens:
                 thread = self.stop_keeping_open()
+            is_out = part is not None and not part.depth and ident == Real.get_ident()
         if thread is not None:
             thread.join()
+        if is_out:
+            forget_loop()
 
     def _end_part(self, ident: int, part: _Part) -> None:
         if ident == Real.get_ident() and ident not in self.key_of_thread:
@@ -442,9 +467,10 @@ class Participants:
                 what = "an event loop of another clock"
             elif loop is not None:
                 what = "an event loop that runs in real time"
+            advice = advice_for_test_case(in_set_up=False) or ON_ITS_LOOP
             raise InvalidError(
                 f"`{written}` was written on {what}, which does not take part in this clock, "
-                f"so virtual time would stand still while this loop waits; {ON_ITS_LOOP}"
+                f"so virtual time would stand still while this loop waits; {advice}"
             )
 
     # -- for the clock and its loops, all under the lock ---------------------------------
