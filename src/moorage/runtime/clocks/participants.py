@@ -28,6 +28,7 @@ from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
 from .choices import Choices
+from .foreign import ForeignWait
 from .patched_time import VirtualTime
 from .preemption import Preemption
 from .stuck import ON_ITS_LOOP
@@ -114,6 +115,8 @@ class Participants:
         # and busy, so time stands still meanwhile.
         self.awaited: dict[object, str] = {}
         self.turns: Turns = Turns(self.awaited, keeping.watch, choices)
+        # The waits of tasks on loops that take no part.
+        self.foreign: set[ForeignWait] = set()
         # The participant as which a thread waits, by the thread's ident.
         self.key_of_thread: dict[int, object] = {}
         # The rank of each participant: (INSIDE or OUTSIDE, number of its arrival).
@@ -135,6 +138,7 @@ class Participants:
         self.lock = Real.Lock()
         self.busy = {} if key is None else {key: Real.current_thread().name}
         self.awaited = {}
+        self.foreign = set()
         self.turns = Turns(self.awaited, self._keeping.watch, self.choices)
         if key is not None:
             self.turns.hold(key)
@@ -446,6 +450,28 @@ class Participants:
                 thread_state.clock = part.before
         self.orders.pop(part.key, None)
         self.idle(part.key)
+
+    def note_foreign(self, wake: Callable[[], object]) -> ForeignWait | None:
+        """Note that the calling task waits until `wake`; None on a loop of this clock.
+
+        The caller calls `forget_foreign` afterwards, and raises the `error` of the wait.
+        """
+        loop: object = Real._get_running_loop()
+        if isinstance(loop, LoopPart) and loop.clock is self._clock:
+            return None
+        wait = ForeignWait(wake)
+        with uninterruptible, self.lock:
+            self.foreign.add(wait)
+            self.changes += 1
+            self._keeping.watch()
+        return wait
+
+    @uninterruptible
+    def forget_foreign(self, wait: ForeignWait) -> None:
+        """End `note_foreign`."""
+        with self.lock:
+            self.foreign.discard(wait)
+            self.changes += 1
 
     def refuse_await(self) -> None:
         """Refuse an await on a loop in real time that would wait for virtual time to pass.

@@ -38,9 +38,10 @@ from ..uninterruptible import uninterruptible
 from . import anyio_threads, loops_here
 from .asleep import LOOK_EVERY, Asleep
 from .choices import Choices
+from .foreign import ForeignWait
 from .participants import BEFORE_ALL, Participants
 from .patched_time import patched
-from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
+from .stuck import Stuck, StuckForeign, StuckLoop, StuckWait, why_busy, why_for_ever
 from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
 from .turns import Gate
 from .virtual_loop import Line, VirtualLoop
@@ -713,10 +714,8 @@ class VirtualClock:
             busy += [(name, 0) for name in list(self.participants.awaited.values())]
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             loops = list(self._idle_loops)
-            if busy and not waiters and all(loop.owned for loop in loops):
-                # Only threads that are not participants wait.  End their waits too: the busy
-                # participant may wait, in real time, for one of these threads.
-                waiters = list(self._waiting)
+            foreign = self._foreign_waits() if busy else []
+            waiters += [wait for wait in foreign if isinstance(wait, VirtualWaiter)]
             now = self._now
         assert self._stuck_after is not None
         stuck = Stuck(
@@ -725,6 +724,7 @@ class VirtualClock:
             busy,
             [StuckWait(w.name, w.thread, w.about) for w in waiters],
             [StuckLoop(loop, loop.thread.name if loop.thread else "") for loop in loops],
+            [_stuck_foreign(wait) for wait in foreign],
         )
         # Without the lock, because `about` of a waiter may call the engine.
         message = why_busy(stuck) if busy else why_for_ever(stuck)
@@ -734,6 +734,9 @@ class VirtualClock:
             for waiter in waiters:
                 waiter.error = ClockStuckError(message)
                 self._fire(waiter)
+            tasks = [wait for wait in foreign if isinstance(wait, ForeignWait)]
+            for wait in tasks:
+                wait.error = ClockStuckError(message)
             loops = [loop for loop in loops if not loop.owned]
             # Those whose wait has ended, and that only wait for their turn.
             for key, gate in self.participants.turns.release():
@@ -749,6 +752,18 @@ class VirtualClock:
                 loop.error = ClockStuckError(message)
         for loop in loops:
             loop.ring()
+        for wait in tasks:
+            wait.wake()
+
+    def _foreign_waits(self) -> list[VirtualWaiter | ForeignWait]:
+        """Return the waits of threads and loops that take no part, in their order.
+
+        A busy participant may wait, in real time, for one of these.  They do not hear that a
+        wait has no timer: somebody who takes no part may end it.
+        """
+        threads = [w for w in self._waiting if w.key is None and not w.timed]
+        tasks = list(self.participants.foreign)
+        return sorted([*threads, *tasks], key=lambda wait: wait.thread)
 
     # -- loops ----------------------------------------------------------------
 
@@ -838,6 +853,13 @@ class VirtualClock:
             self._idle_loops.discard(loop)
             self.participants.busy[loop] = f"event loop of {Real.current_thread().name}"
         self.participants.take_turn(loop)
+
+
+def _stuck_foreign(wait: VirtualWaiter | ForeignWait) -> StuckForeign:
+    if isinstance(wait, VirtualWaiter):
+        return StuckForeign(wait.name, wait.thread, wait.about, None, "")
+    runs = "trio" if wait.is_trio else "an event loop"
+    return StuckForeign(wait.thread_name, wait.thread, None, wait.coroutine, runs)
 
 
 def _check_seconds(seconds: float) -> None:
