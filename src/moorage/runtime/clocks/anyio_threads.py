@@ -24,6 +24,7 @@ from typing import Any
 
 from ...exception import InvalidError
 from ..real import Real
+from ..thread_state import thread_state
 from .awaited_futures import add_callback_of, mark
 from .clock_of_here import clock_of_here
 from .participants import LoopPart, Participants
@@ -42,11 +43,11 @@ def install() -> None:
     if run_sync is not None:
         add_callback_of(run_sync.__func__, "wrapper")
     portals: Any = anyio.from_thread
-    # Before 4.8 a portal has a thread of an executor: it runs in real time, and whoever awaits
-    # there what only virtual time ends gets an error.
     make = getattr(portals, "Thread", None)
     if isinstance(make, type) and issubclass(Real.Thread, make):
         portals.Thread = _of_portals(make)
+    else:  # before anyio 4.8
+        portals.start_blocking_portal = _refusing(portals.start_blocking_portal)
 
 
 # -- to_thread -------------------------------------------------------------------
@@ -84,7 +85,7 @@ class _JobQueue(queue.Queue[Any]):
         if item is not None:
             key = object()
             self._keys.append(key)
-            self._participants.begin(key, f"a thread of anyio that runs {_name(item)}")
+            self._participants.begin(key, "a thread of anyio.to_thread")
         super().put_nowait(item)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
@@ -100,13 +101,6 @@ class _JobQueue(queue.Queue[Any]):
         self._participants.end(self._keys.pop(0))
 
 
-def _name(item: Any) -> str:
-    function = item[1]
-    while isinstance(function, functools.partial):
-        function = function.func
-    return str(getattr(function, "__name__", None) or type(function).__name__)
-
-
 # -- portals ---------------------------------------------------------------------
 
 
@@ -114,7 +108,7 @@ def _of_portals(make: Callable[..., threading.Thread]) -> Callable[..., threadin
     """Return what makes the threads of portals, in place of `make`."""
 
     def thread_of_portal(**options: Any) -> threading.Thread:
-        clock: Any = clock_of_here()
+        clock: Any = None if thread_state.makes_real_loops else clock_of_here()
         if clock is None:
             return make(**options)
         target = options["target"]
@@ -125,6 +119,22 @@ def _of_portals(make: Callable[..., threading.Thread]) -> Callable[..., threadin
         return PortalThread(clock, portal.get("future"), options)
 
     return thread_of_portal
+
+
+def _refusing(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap ``start_blocking_portal`` of a version of anyio whose threads are not known."""
+
+    @functools.wraps(start)
+    def start_blocking_portal(*args: Any, **options: Any) -> Any:
+        if thread_state.clock is not None and clock_of_here() is not None:
+            raise InvalidError(
+                "moorage does not know the threads of portals (TestClient) of this version of "
+                "anyio, which would take no part in virtual time; "
+                "write pip install 'anyio>=4.8', or httpx.ASGITransport in place of TestClient"
+            )
+        return start(*args, **options)
+
+    return start_blocking_portal
 
 
 def _refuse_real_portal(backend: object, options: Any) -> None:

@@ -91,13 +91,16 @@ def _about_foreign(foreign: list[StuckForeign], frames: dict[int, FrameType]) ->
             else place_of_caller(frame) or place_of_thread(frame)
         )
         about = f" for {each.about()}" if each.about is not None else ""
-        who = f"{each.runs} in real time, on thread {each.thread_name}," if each.runs else each.thread_name
+        who = each.thread_name
+        if each.runs:
+            who = f"{each.runs} in real time, on thread {who},"
         waits.append(f"{who} waits{about}{f' in {place}' if place else ''}")
     first = foreign[0]
-    if _runs_portal(frames.get(first.thread)):
+    if _is_of_anyio(frames.get(first.thread)):
         advice = (
-            "start the portal (TestClient) where the clock is entered: inside `with clock:`, or in "
-            "pytest with virtual_clock before it among the arguments of the test or of the fixture"
+            "enter the TestClient, or start the portal or loop, where the clock is entered already: "
+            "inside `with clock:`, or in pytest in a fixture that requests virtual_clock; or name "
+            "virtual_clock before client among the arguments of the test"
         )
     elif first.runs == "trio":
         advice = "run that code on asyncio, on a loop of the clock, or test it in real time"
@@ -107,15 +110,16 @@ def _about_foreign(foreign: list[StuckForeign], frames: dict[int, FrameType]) ->
             "`with clock:` in its thread before asyncio.run(...)"
         )
     else:
-        advice = "write `with clock:` in that thread, or start it by asyncio.to_thread"
+        advice = "write `with clock:` in that thread, or use asyncio.to_thread on a loop of the clock"
     return f"{'; '.join(waits)}, and takes no part in the clock; {advice}"
 
 
-def _runs_portal(frame: FrameType | None) -> bool:
-    """Whether a thread runs a blocking portal of anyio, as of TestClient."""
+def _is_of_anyio(frame: FrameType | None) -> bool:
+    """Whether anyio has started a thread: for a blocking portal, as of TestClient, or a worker."""
     while frame is not None:
-        if frame.f_code.co_name == "start_blocking_portal" or (
-            frame.f_globals.get("__name__") == "anyio.from_thread"
+        name = frame.f_globals.get("__name__")
+        if name == "anyio.from_thread" or (
+            name == "anyio._backends._asyncio" and "WorkerThread" in frame.f_code.co_qualname
         ):
             return True
         frame = frame.f_back
