@@ -368,6 +368,7 @@ class Real:
     iscoroutine: Final = _plain(_is_coroutine)
     made_by_policy: Final = _plain(asyncio.new_event_loop)
     new_event_loop: Final = _plain(_new_event_loop)
+    policy: Final = _plain(_policy)
     run: Final = _plain(asyncio.run)
     run_coroutine_threadsafe: Final = _plain(asyncio.run_coroutine_threadsafe)
     shield: Final = _plain(asyncio.shield)

@@ -20,7 +20,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent import futures
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...exception import InvalidError
 from ..real import Real
@@ -28,6 +28,11 @@ from ..thread_state import thread_state
 from .awaited_futures import add_callback_of, mark
 from .clock_of_here import clock_of_here
 from .participants import LoopPart, Participants
+
+if TYPE_CHECKING:
+    Thread = threading.Thread
+else:
+    Thread = Real.Thread
 
 
 def install() -> None:
@@ -61,12 +66,13 @@ def _knowing(construct: Callable[..., None]) -> Callable[..., None]:
         construct(self, *args, **options)
         loop: object = self.loop
         if isinstance(loop, LoopPart):
-            if type(self.queue) is not queue.Queue:
+            jobs: object = getattr(self, "queue", None)
+            if type(jobs) is not queue.Queue:
                 raise InvalidError(
                     "moorage does not know the worker threads of this version of anyio, which "
                     "would take no part in virtual time; write asyncio.to_thread(...)"
                 )
-            self.queue = _JobQueue(loop.clock.participants, self.queue.maxsize)
+            self.queue = _JobQueue(loop.clock.participants, jobs.maxsize)
 
     return __init__
 
@@ -152,7 +158,7 @@ def _refuse_real_portal(backend: object, options: Any) -> None:
     )
 
 
-class PortalThread(Real.Thread):
+class PortalThread(Thread):
     """The thread of a portal that a participant has started: itself a participant."""
 
     def __init__(self, clock: Any, portal: object, options: dict[str, Any]) -> None:

@@ -11,16 +11,22 @@ then `AwaitedFuture.result`.  ``anyio_portals.py`` calls `mark` directly.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from types import CodeType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...exception import ClockStuckError
 from ..outcome import user_frames
 from ..real import Real
 from .parking import park
 from .patched_time import VirtualTime, current_virtual_clock
+
+if TYPE_CHECKING:
+    Event = threading.Event
+else:
+    Event = Real.Event
 
 # The code of the callbacks that complete a future of another thread, and nothing else.
 CALLBACKS: Final[set[CodeType]] = set()
@@ -79,7 +85,7 @@ class _Waiters(list[Any]):
         super().append(waiter)
 
 
-class _AwaitedEvent(Real.Event):
+class _AwaitedEvent(Event):
     """The event of ``concurrent.futures.wait`` and ``as_completed``."""
 
     clock: VirtualTime
@@ -116,7 +122,7 @@ def find_futures(callback: object, clock: VirtualTime) -> None:
         return
     closure = getattr(callback, "__closure__", None) or ()
     for name, cell in zip(code.co_freevars, closure, strict=True):
-        value: object = cell.cell_contents
+        value: Any = cell.cell_contents
         mark(value, clock)
         if name == "args":
             for future in _futures_of_portal(value):

@@ -16,12 +16,13 @@ from ..real import Real
 class ForeignWait:
     """The wait of one task on a foreign loop.  The clock's lock guards `error`."""
 
-    __slots__ = ("coroutine", "error", "is_trio", "thread", "thread_name", "wake")
+    __slots__ = ("clock", "coroutine", "error", "loop", "thread", "thread_name", "wake")
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self.wake: Callable[[], object] = wake  # called with no lock held
         loop = Real._get_running_loop()
-        self.is_trio: bool = loop is None
+        self.loop: str = "trio" if loop is None else "an event loop"
+        self.clock: object = getattr(loop, "clock", None)  # None in real time
         task = None if loop is None else Real.current_task(loop)
         self.coroutine: object = None if task is None else task.get_coro()
         self.thread: int = Real.get_ident()

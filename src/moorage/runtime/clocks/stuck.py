@@ -51,7 +51,7 @@ class StuckForeign(NamedTuple):
     thread: int
     about: Callable[[], str] | None
     coroutine: object  # of the task
-    runs: str  # what the thread runs: "an event loop", "trio", or "" if the thread itself waits
+    runs: str  # what the thread runs, as the error says it; "" if the thread itself waits
 
 
 class Stuck(NamedTuple):
@@ -93,16 +93,16 @@ def _about_foreign(foreign: list[StuckForeign], frames: dict[int, FrameType]) ->
         about = f" for {each.about()}" if each.about is not None else ""
         who = each.thread_name
         if each.runs:
-            who = f"{each.runs} in real time, on thread {who},"
+            who = f"{each.runs}, on thread {who},"
         waits.append(f"{who} waits{about}{f' in {place}' if place else ''}")
     first = foreign[0]
     if _is_of_anyio(frames.get(first.thread)):
         advice = (
-            "enter the TestClient, or start the portal or loop, where the clock is entered already: "
+            "enter the TestClient, or start the portal or loop, where the clock is entered: "
             "inside `with clock:`, or in pytest in a fixture that requests virtual_clock; or name "
             "virtual_clock before client among the arguments of the test"
         )
-    elif first.runs == "trio":
+    elif first.runs.startswith("trio"):
         advice = "run that code on asyncio, on a loop of the clock, or test it in real time"
     elif first.runs:
         advice = (
@@ -110,7 +110,7 @@ def _about_foreign(foreign: list[StuckForeign], frames: dict[int, FrameType]) ->
             "`with clock:` in its thread before asyncio.run(...)"
         )
     else:
-        advice = "write `with clock:` in that thread, or use asyncio.to_thread on a loop of the clock"
+        advice = "write `with clock:` in that thread, or use asyncio.to_thread"
     return f"{'; '.join(waits)}, and takes no part in the clock; {advice}"
 
 

@@ -6,11 +6,11 @@ leaves its clock, and `advice_for_test_case`, when a thread enters a clock too l
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from types import FrameType
 from typing import Any
 
+from ..real import Real
 from ..thread_state import thread_state
 
 
@@ -24,7 +24,7 @@ def forget_loop() -> None:
         return
     if not loop.is_closed():
         loop.close()
-    local: Any = getattr(asyncio.get_event_loop_policy(), "_local", None)
+    local: Any = getattr(Real.policy(), "_local", None)
     if getattr(local, "_loop", None) is loop:
         local._loop = None
         local._set_called = False  # so that the policy makes a loop again

@@ -715,7 +715,8 @@ class VirtualClock:
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             loops = list(self._idle_loops)
             foreign = self._foreign_waits() if busy else []
-            waiters += [wait for wait in foreign if isinstance(wait, VirtualWaiter)]
+            threads_out = [wait for wait in foreign if isinstance(wait, VirtualWaiter)]
+            waiters += [wait for wait in threads_out if not wait.timed]
             now = self._now
         assert self._stuck_after is not None
         stuck = Stuck(
@@ -761,7 +762,7 @@ class VirtualClock:
         A busy participant may wait, in real time, for one of these.  They do not hear that a
         wait has no timer: somebody who takes no part may end it.
         """
-        threads = [w for w in self._waiting if w.key is None and not w.timed]
+        threads = [waiter for waiter in self._waiting if waiter.key is None]
         tasks = list(self.participants.foreign)
         return sorted([*threads, *tasks], key=lambda wait: wait.thread)
 
@@ -858,7 +859,7 @@ class VirtualClock:
 def _stuck_foreign(wait: VirtualWaiter | ForeignWait) -> StuckForeign:
     if isinstance(wait, VirtualWaiter):
         return StuckForeign(wait.name, wait.thread, wait.about, None, "")
-    runs = "trio" if wait.is_trio else "an event loop"
+    runs = f"{wait.loop} in real time" if wait.clock is None else f"{wait.loop} of another clock"
     return StuckForeign(wait.thread_name, wait.thread, None, wait.coroutine, runs)
 
 
