@@ -36,6 +36,7 @@ import pytest
 
 from . import as_modal, config
 from .exception import ExecutionError
+from .runtime.clocks.loops_here import real_loops
 from .runtime.real import Real
 
 if TYPE_CHECKING:
@@ -267,8 +268,12 @@ class VirtualTime:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
-        if "virtual_clock" not in request.fixturenames or fixturedef.scope != "function":
+        if "virtual_clock" not in request.fixturenames:
             return (yield)
+        if fixturedef.scope != "function":
+            # It outlives the clock, so what it starts must be in real time.
+            with real_loops():
+                return (yield)
         if fixturedef.argname in _LOOP_FIXTURES:
             clock: VirtualClock = request.getfixturevalue("virtual_clock")
             if "_asyncio_loop_factory" in fixturedef.argnames:

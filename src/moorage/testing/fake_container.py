@@ -46,7 +46,12 @@ from ..runtime.pools.pool import Pool
 from ..runtime.pools.statistics import PoolStatistics
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter, run_in_thread
+from ..runtime.waiting.async_waiters import (
+    AsyncWaiter,
+    make_async_waiter,
+    run_in_thread,
+    wait_in,
+)
 from ..with_aio import with_aio
 from .events import Events, Timeline, seconds
 from .gates import Gate, GatePoint
@@ -523,9 +528,10 @@ class FakeContainer(Generic[P, R_co]):
         waiter = make_async_waiter()
         met: list[bool] = []
         watch = _when(condition, waiter, met)
-        self._probe.watch(self._pool_now, watch)
+        pool = self._pool_now
+        self._probe.watch(pool, watch)
         try:
-            await waiter.wait()
+            await wait_in(pool.clock, waiter)
         finally:
             self._probe.unwatch(watch)
         if not met:
@@ -551,7 +557,7 @@ class FakeContainer(Generic[P, R_co]):
             waiter = make_async_waiter()
             timer = clock.call_at(clock.now(), waiter.wake)
             try:
-                await waiter.wait()
+                await wait_in(clock, waiter)
             finally:
                 timer.cancel()
 

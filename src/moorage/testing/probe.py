@@ -28,7 +28,7 @@ from ..runtime.labels import shown_call, type_name
 from ..runtime.pools.batching import members_of
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import make_async_waiter
+from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
 from ..with_aio import with_aio
 from .events import Event, EventKind, Events, Timeline
 from .gates import POINTS, Gate, GatePoint
@@ -124,7 +124,7 @@ class Probe:
             try:
                 if condition():
                     return
-                await waiter.wait()
+                await wait_in(self._clock(), waiter)
             finally:
                 self._remove(waiter.wake)
 

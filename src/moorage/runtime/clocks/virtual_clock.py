@@ -35,12 +35,14 @@ from ..outcome import user_frames
 from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
+from . import anyio_threads, loops_here
 from .asleep import LOOK_EVERY, Asleep, Quiet
 from .choices import Choices
+from .foreign import ForeignWait
 from .participants import BEFORE_ALL, Participants
 from .patched_time import patched
 from .started import at_work
-from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
+from .stuck import Stuck, StuckForeign, StuckLoop, StuckWait, why_busy, why_for_ever
 from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
 from .turns import Gate
 from .virtual_loop import Line, VirtualLoop
@@ -762,10 +764,9 @@ class VirtualClock:
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             waiters = [w for w in waiters if not _is_background(w)]
             loops = list(self._idle_loops)
-            if busy and not waiters and all(loop.owned for loop in loops):
-                # Only threads that are not participants wait.  End their waits too: the busy
-                # participant may wait, in real time, for one of these threads.
-                waiters = list(self._waiting)
+            foreign = self._foreign_waits() if busy else []
+            threads_out = [wait for wait in foreign if isinstance(wait, VirtualWaiter)]
+            waiters += [wait for wait in threads_out if not wait.timed]
             now = self._now
         assert self._stuck_after is not None
         stuck = Stuck(
@@ -774,6 +775,7 @@ class VirtualClock:
             busy,
             [StuckWait(w.name, w.thread, w.about) for w in waiters],
             [StuckLoop(loop, loop.thread.name if loop.thread else "") for loop in loops],
+            [_stuck_foreign(wait) for wait in foreign],
         )
         # Without the lock, because `about` of a waiter may call the engine.
         message = why_busy(stuck) if busy else why_for_ever(stuck)
@@ -783,6 +785,9 @@ class VirtualClock:
             for waiter in waiters:
                 waiter.error = ClockStuckError(message)
                 self._fire(waiter)
+            tasks = [wait for wait in foreign if isinstance(wait, ForeignWait)]
+            for wait in tasks:
+                wait.error = ClockStuckError(message)
             loops = [loop for loop in loops if not loop.owned]
             # Those whose wait has ended, and that only wait for their turn.
             for key, gate in self.participants.turns.release():
@@ -798,6 +803,18 @@ class VirtualClock:
                 loop.error = ClockStuckError(message)
         for loop in loops:
             loop.ring()
+        for wait in tasks:
+            wait.wake()
+
+    def _foreign_waits(self) -> list[VirtualWaiter | ForeignWait]:
+        """Return the waits of threads and loops that take no part, in their order.
+
+        A busy participant may wait, in real time, for one of these.  They do not hear that a
+        wait has no timer: somebody who takes no part may end it.
+        """
+        threads = [waiter for waiter in self._waiting if waiter.key is None]
+        tasks = list(self.participants.foreign)
+        return sorted([*threads, *tasks], key=lambda wait: wait.thread)
 
     # -- loops ----------------------------------------------------------------
 
@@ -893,6 +910,13 @@ def _is_background(waiter: VirtualWaiter) -> bool:
     return waiter.blocked is not None and waiter.blocked.background
 
 
+def _stuck_foreign(wait: VirtualWaiter | ForeignWait) -> StuckForeign:
+    if isinstance(wait, VirtualWaiter):
+        return StuckForeign(wait.name, wait.thread, wait.about, None, "")
+    runs = f"{wait.loop} in real time" if wait.clock is None else f"{wait.loop} of another clock"
+    return StuckForeign(wait.thread_name, wait.thread, None, wait.coroutine, runs)
+
+
 def _check_seconds(seconds: float) -> None:
     if not _is_number(seconds) or seconds != seconds:
         raise InvalidError(f"seconds must be a number, got {seconds!r}; write clock.sleep(1.5)")
@@ -900,3 +924,7 @@ def _check_seconds(seconds: float) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+anyio_threads.install()
+loops_here.install()

@@ -22,6 +22,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from ..real import Real
+from .awaited_futures import find_futures
 from .numbered import ChosenTimer, InOrder, NumberedFuture, NumberedTask
 from .participants import LoopPart
 
@@ -245,6 +246,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
+        find_futures(callback, self.clock)
         self.mark_busy()
         try:
             return super().call_soon_threadsafe(callback, *args, context=context)
