@@ -376,7 +376,7 @@ class App:
                     f"app.function() decorates functions, got the class {raw.__name__}; "
                     "write @app.cls() instead"
                 )
-            if not callable(raw) or getattr(raw, "_moorage_registered", False):
+            if not callable(raw) or getattr(raw, "_moorage_registered", False) is True:
                 raise InvalidAttributeError(
                     f"app.function() decorates functions, got {raw!r}; "
                     "write it above a def, once and as the only decorator of an app"

@@ -182,7 +182,7 @@ def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, 
     Raises:
         InvalidError: if `decorator` cannot decorate `obj`, or does not go with its marks.
     """
-    registered = getattr(obj, "_moorage_registered", False)
+    registered = getattr(obj, "_moorage_registered", False) is True
     # Modal marks a local entrypoint without an error.
     if registered and not (config.strict and getattr(obj, "_moorage_is_entrypoint", False)):
         above = getattr(obj, "_moorage_registered_by", "@app.function()")
