@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType
 from typing import Any, Final, cast
 
+from ..by_hand import ByHand
 from ..context import running_input
 from ..input import Input
 from ..real import Real
@@ -287,8 +288,10 @@ def _next_of(awaiting: object) -> object:
         return next((r for r in gc.get_referents(awaiting) if isinstance(r, _CHAINED)), None)
     else:
         return None
+    if type(following) is ByHand:
+        following = following.awaited
     is_one = isinstance(following, _CHAINED) or type(following).__name__ in _WRAPPERS
-    return cast(object, following) if is_one else None
+    return following if is_one else None
 
 
 _CHAINED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
