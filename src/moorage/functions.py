@@ -146,6 +146,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     __test__: Final = False  # pytest does not collect a function that is named test_...
 
     if TYPE_CHECKING:
+        # See `NotAFunction`.
+        __sizeof__: None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
         __signature__: inspect.Signature
         remote: Remote[P, R_co]
         map: Map[R_co]

@@ -40,7 +40,7 @@ from .runtime.real import Real
 
 if TYPE_CHECKING:
     from .app import App
-    from .declaring.partial import PartialFunction
+    from .declaring.partial import NotAFunction, PartialFunction
     from .functions import Function
     from .testing import FakeContainer, FakeOptions, VirtualClock
 
@@ -64,11 +64,11 @@ class FakeContainerFactory(Protocol):
     """
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Function[P, R, object], /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[P, R]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: PartialFunction[P, R, object], /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[P, R]: ...
     @overload
@@ -81,7 +81,7 @@ class FakeContainerFactory(Protocol):
     ) -> FakeContainer[P, R]: ...
     @overload
     def __call__(
-        self, function: object, /, **options: Unpack[FakeOptions]
+        self, function: NotAFunction, /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[..., Any]: ...
 
 

@@ -87,15 +87,13 @@ def containers() -> None:
         assert_type(container.submit("x").result(), int)
         assert_type(container.statistics(), FakeStatistics)
         assert_type(list(container.map(["x"])), list[int])
-    # mypy takes none of several overloads where the type of an argument has an Any in it,
-    # as that of a coroutine has.
     for asynchronous in (
         FakeContainer(size_async, clock=VirtualClock()),
         FakeContainer(concurrently, retries=1),
         FakeContainer(marked_async),
     ):
-        assert_type(asynchronous.call("x"), int)  # type: ignore[assert-type]
-        assert_type(asynchronous.submit("x"), Submission[int])  # type: ignore[assert-type]
+        assert_type(asynchronous.call("x"), int)
+        assert_type(asynchronous.submit("x"), Submission[int])
     with FakeContainer(size) as entered:
         assert_type(entered.call("x", twice=True), int)
         entered.call(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -114,7 +112,7 @@ def containers() -> None:
 
 async def on_a_loop() -> None:
     async with FakeContainer(size_async) as container:
-        assert_type(await container.call.aio("x"), int)  # type: ignore[assert-type]
+        assert_type(await container.call.aio("x"), int)
     async with FakeContainer(plain_async) as other:
         assert_type(await other.call.aio("x"), int)
         assert_type(await other.submit("x"), int)

@@ -44,11 +44,27 @@ O_co = TypeVar("O_co", covariant=True)
 C = TypeVar("C", bound=type)
 
 
+class NotAFunction(Protocol):
+    """For type checkers: any object but a `Function` and a `PartialFunction`.
+
+    The last of several overloads takes this, and not `object`.  The type of an async function
+    has an Any (``Coroutine[Any, Any, R]``).  If more than one overload fits an argument whose
+    type has an Any, mypy gives up and says Any.  The two classes say that they have no
+    ``__sizeof__``, which every other object has; nobody calls it.
+    """
+
+    def __sizeof__(self) -> int: ...
+
+
 @poses_as_function
 class PartialFunction(Generic[P, R_co, O_co]):
     """A function or class with marks, before ``app.function`` or ``app.cls`` registers it."""
 
     __test__: Final = False  # pytest does not collect one that is named test_...
+
+    if TYPE_CHECKING:
+        # See `NotAFunction`.
+        __sizeof__: None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __init__(self, raw: Any, marks: Marks) -> None:
         self.raw: Any = raw

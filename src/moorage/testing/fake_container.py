@@ -17,13 +17,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Generic, Unpack, overload
-
-from typing_extensions import ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from ..calling.waited import StreamReader
 from ..calling.ways import Map, Remote, Starmap
-from ..declaring.partial import PartialFunction
+from ..declaring.partial import NotAFunction, PartialFunction
 from ..declaring.targets import check_batched
 from ..exception import Error, ExecutionError, InvalidError
 from ..frames import hide_our_frames, without_our_frames
@@ -112,7 +110,7 @@ class FakeContainer(Generic[P, R_co]):
     def __init__(self, function: Callable[P, R_co], /, **options: Unpack[FakeOptions]) -> None: ...
     @overload
     def __init__(
-        self: FakeContainer[..., Any], function: object, /, **options: Unpack[FakeOptions]
+        self: FakeContainer[..., Any], function: NotAFunction, /, **options: Unpack[FakeOptions]
     ) -> None: ...
     @hide_our_frames
     def __init__(self, function: Any, /, **options: Unpack[FakeOptions]) -> None:

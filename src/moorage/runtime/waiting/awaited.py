@@ -277,7 +277,7 @@ def innermost(task: Task) -> tuple[object, object]:
 
 def _next_of(awaiting: object) -> object:
     """Return what `awaiting` awaits, if that is again some kind of coroutine; else None."""
-    following: object
+    following: Any
     if isinstance(awaiting, CoroutineType):
         following = awaiting.cr_await
     elif isinstance(awaiting, GeneratorType):
@@ -291,7 +291,7 @@ def _next_of(awaiting: object) -> object:
     if type(following) is ByHand:
         following = following.awaited
     is_one = isinstance(following, _CHAINED) or type(following).__name__ in _WRAPPERS
-    return following if is_one else None
+    return cast(object, following) if is_one else None
 
 
 _CHAINED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
