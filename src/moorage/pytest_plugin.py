@@ -40,6 +40,7 @@ from .runtime.real import Real
 
 if TYPE_CHECKING:
     from .app import App
+    from .declaring.batch_types import OneInput
     from .declaring.partial import NotAFunction, PartialFunction
     from .functions import Function
     from .testing import FakeContainer, FakeOptions, VirtualClock
@@ -66,6 +67,10 @@ class FakeContainerFactory(Protocol):
     @overload
     def __call__(
         self, function: Function[P, R, object], /, **options: Unpack[FakeOptions]
+    ) -> FakeContainer[P, R]: ...
+    @overload
+    def __call__(
+        self, function: OneInput[P, R], /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[P, R]: ...
     @overload
     def __call__(

@@ -28,6 +28,8 @@ from .. import config
 from ..advice import CALLS, of_function
 from ..exception import InvalidArgumentsError, InvalidError
 from ..with_aio import OF_A_FUNCTION, poses_as_function
+from .batch_types import BatchDecorator as BatchDecorator
+from .batch_types import BatchedPartial
 from .marks import Marks, name_of
 from .static_methods import taking_instance
 
@@ -42,6 +44,7 @@ O = TypeVar("O")  # noqa: E741 - what the undecorated function returns
 R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)
 C = TypeVar("C", bound=type)
+BP = TypeVar("BP", bound=BatchedPartial)
 
 
 class NotAFunction(Protocol):
@@ -139,6 +142,8 @@ class Decorator(Protocol):
     @overload
     def __call__(self, obj: C, /) -> C: ...  # type: ignore[overload-overlap]
     @overload
+    def __call__(self, obj: BP, /) -> BP: ...
+    @overload
     def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
     @overload
     def __call__(
@@ -148,27 +153,11 @@ class Decorator(Protocol):
     def __call__(self, obj: Callable[P, R], /) -> PartialFunction[P, R, R]: ...
 
 
-class BatchDecorator(Protocol):
-    """The decorator of a batched function or method: a caller gives and gets one element.
-
-    The caller's parameter types are unknown (``...``): no type can derive them from the lists
-    that the function takes.
-    """
-
-    # Above another decorator, such as `concurrent`: the function still takes and gives lists.
-    @overload
-    def __call__(self, obj: PartialFunction[P, list[R], O], /) -> PartialFunction[..., R, O]: ...
-    @overload
-    def __call__(
-        self, obj: Callable[..., Coroutine[Any, Any, list[R]]], /
-    ) -> PartialFunction[..., R, Coroutine[Any, Any, list[R]]]: ...
-    @overload
-    def __call__(self, obj: Callable[..., list[R]], /) -> PartialFunction[..., R, list[R]]: ...
-
-
 class WebDecorator(Protocol):
     """The decorator of a web endpoint: a function or a method."""
 
+    @overload
+    def __call__(self, obj: BP, /) -> BP: ...
     @overload
     def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
     @overload
@@ -182,6 +171,8 @@ class WebDecorator(Protocol):
 class MethodDecorator(Protocol):
     """The decorator of a method; it keeps the types, without ``self``."""
 
+    @overload
+    def __call__(self, obj: BP, /) -> BP: ...
     @overload
     def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
     @overload

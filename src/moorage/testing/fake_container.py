@@ -21,6 +21,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from ..calling.waited import StreamReader
 from ..calling.ways import Map, Remote, Starmap
+from ..declaring.batch_types import OneInput
 from ..declaring.partial import NotAFunction, PartialFunction
 from ..declaring.targets import check_batched
 from ..exception import Error, ExecutionError, InvalidError
@@ -98,6 +99,8 @@ class FakeContainer(Generic[P, R_co]):
     def __init__(
         self, function: Function[P, R_co, object], /, **options: Unpack[FakeOptions]
     ) -> None: ...
+    @overload
+    def __init__(self, function: OneInput[P, R_co], /, **options: Unpack[FakeOptions]) -> None: ...
     @overload
     def __init__(
         self, function: PartialFunction[P, R_co, object], /, **options: Unpack[FakeOptions]
