@@ -41,7 +41,8 @@ from .runtime.real import Real
 
 if TYPE_CHECKING:
     from .app import App
-    from .declaring.partial import PartialFunction
+    from .declaring.batch_types import OneInput
+    from .declaring.partial import NotAFunction, PartialFunction
     from .functions import Function
     from .testing import FakeContainer, FakeOptions, VirtualClock
 
@@ -65,11 +66,15 @@ class FakeContainerFactory(Protocol):
     """
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Function[P, R, object], /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[P, R]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
+        self, function: OneInput[P, R], /, **options: Unpack[FakeOptions]
+    ) -> FakeContainer[P, R]: ...
+    @overload
+    def __call__(
         self, function: PartialFunction[P, R, object], /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[P, R]: ...
     @overload
@@ -82,7 +87,7 @@ class FakeContainerFactory(Protocol):
     ) -> FakeContainer[P, R]: ...
     @overload
     def __call__(
-        self, function: object, /, **options: Unpack[FakeOptions]
+        self, function: NotAFunction, /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[..., Any]: ...
 
 
