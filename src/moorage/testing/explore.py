@@ -7,8 +7,8 @@ functions from a thread that takes part in no clock.  Begin at `explore`, then `
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -92,15 +92,16 @@ def _run(test: Callable[[], Any], seed: int, preempt: int) -> int:
         return probes[-1]
 
     clock.observe = observe
+    preemption: AbstractContextManager[object] = nullcontext()
     if preempt:
         participants = clock.participants
-        participants.preemption = Preemption(choices, preempt, participants.switch)
-    traced = sys.gettrace()
+        preemption = participants.preemption = Preemption(choices, preempt, participants)
     try:
         if Real.iscoroutinefunction(test):
-            clock.run(test())
+            with clock.patch_time(), preemption:
+                clock.run(test())
         else:
-            with clock:
+            with clock.patch_time(), preemption, clock:
                 test()
     except NO_FAILURES:
         raise
@@ -111,7 +112,4 @@ def _run(test: Callable[[], Any], seed: int, preempt: int) -> int:
         note = f"failed with {options}: moorage.testing.replay({name}, {options}) runs it again"
         error.add_note("\n".join([note, *timelines]))
         raise
-    finally:
-        if preempt:
-            sys.settrace(traced)
     return choices.order

@@ -5,16 +5,28 @@ a TaskGroup its children, ``asyncio.wait`` what it waits for, the loop's clean-u
 are left.  A plain task is hashed by its address, so the order in which these cancel or wake tasks
 differs from run to run.  The hash of a numbered task is its number, in the order in which the
 tasks of one clock were made.  ``virtual_loop.py`` makes them.
+
+A set promises no order.  So with a seed the hash is mixed with the salt of the clock's choices
+(`in_set`): another seed, another order.
 """
 
 from __future__ import annotations
 
 import asyncio
 import weakref
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 from .choices import Choices
+
+
+def in_set(number: int, loop: Any) -> int:
+    """Return the hash of the task or future `number` of `loop`: its place in a set."""
+    choices: Choices | None = loop.clock.participants.choices
+    if choices is None:
+        return number
+    return zlib.crc32(b"%d" % number, choices.salt)
 
 
 class NumberedTask(asyncio.Task[Any]):
@@ -23,10 +35,11 @@ class NumberedTask(asyncio.Task[Any]):
     def __init__(self, coroutine: Any, *, loop: Any, name: str | None = None, **more: Any) -> None:
         # Before the constructor, which puts the task in a set.
         self.number: int = loop.next_number()
+        self._hash = in_set(self.number, loop)
         super().__init__(coroutine, loop=loop, name=name or f"Task-{self.number}", **more)
 
     def __hash__(self) -> int:
-        return self.number
+        return self._hash
 
 
 class NumberedFuture(asyncio.Future[Any]):
@@ -34,10 +47,11 @@ class NumberedFuture(asyncio.Future[Any]):
 
     def __init__(self, *, loop: Any) -> None:
         self.number: int = loop.next_number()
+        self._hash = in_set(self.number, loop)
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:
-        return self.number
+        return self._hash
 
 
 class ChosenTimer(asyncio.TimerHandle):
@@ -50,6 +64,7 @@ class ChosenTimer(asyncio.TimerHandle):
 
     # `asyncio.TimerHandle` has slots; this class has a dict.
     choices: Choices
+    number: int
     tie: int
     put_off: int = 0  # how often
 
@@ -59,11 +74,25 @@ class ChosenTimer(asyncio.TimerHandle):
         return super().__lt__(other)
 
     def _run(self) -> None:
-        if self.put_off < 3 and self.choices.one_in(3):
-            self.put_off += 1
-            loop: Any = getattr(self, "_loop")  # noqa: B009
-            loop._ready.append(self)
+        choices = self.choices
+        loop: Any = getattr(self, "_loop")  # noqa: B009
+        late: list[ChosenTimer] = loop._put_off
+        if late and late[0].cancelled():
+            late.clear()  # the loop drops a cancelled timer without a call of this method
+        if late and late[0] is not self and late[0].when() < self.when():
+            loop._ready.append(self)  # a timer of an earlier time goes first
             return
+        if self.put_off < 3 and (not late or late[0] is self):
+            # Else nothing could come before the timer.
+            others = loop._ready or loop.clock.participants.turns.is_contended
+            if others and choices.one_in(3):
+                self.put_off += 1
+                late[:] = [self]
+                loop._ready.append(self)
+                return
+        if late and late[0] is self:
+            late.clear()
+        choices.note(self.number)
         super()._run()
 
 

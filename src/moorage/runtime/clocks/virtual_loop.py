@@ -129,6 +129,9 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         self.thread: threading.Thread | None = None
         # Raised in the loop when it wakes from its idle state.
         self.error: ClockStuckError | None = None
+        self._timers_made = 0  # with a seed
+        # With a seed: the timer that was put off within its instant, if there is one.
+        self._put_off: list[ChosenTimer] = []
         self._jobs: set[Job] = set()
         # Set while `shutdown_default_executor` waits for the next job to end.
         self._jobs_end: asyncio.Future[None] | None = None
@@ -155,7 +158,9 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
             return super().call_at(when, callback, *args, context=context)
         self._check_closed()
         timer = ChosenTimer(when, callback, args, self, context)
-        timer.choices, timer.tie = choices, choices.pick(1 << 30)
+        timer.choices, timer.tie = choices, choices.draw(1 << 30)
+        self._timers_made += 1
+        timer.number = self._timers_made
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
