@@ -294,12 +294,11 @@ async def a_memory_stream():
                 got.append(n)
                 await anyio.sleep(n % 2)
 
-    async with anyio.create_task_group() as group:
-        async with send, receive:
-            group.start_soon(give, send.clone(), 0)
-            group.start_soon(give, send.clone(), 10)
-            group.start_soon(take, receive.clone())
-            group.start_soon(take, receive.clone())
+    async with anyio.create_task_group() as group, send, receive:
+        group.start_soon(give, send.clone(), 0)
+        group.start_soon(give, send.clone(), 10)
+        group.start_soon(take, receive.clone())
+        group.start_soon(take, receive.clone())
     assert sorted(got) == [0, 1, 2, 3, 10, 11, 12, 13]
 
 
@@ -474,7 +473,7 @@ async def cancelled_in_each_state():
         results = await asyncio.gather(*(c.get.aio() for c in calls), return_exceptions=True)
     assert results[0] is None
     assert results[3] is None
-    assert [0, 3] == [n for n in ran if n in (0, 3)]
+    assert [n for n in ran if n in (0, 3)] == [0, 3]
     assert not set(ran) & set(undone)
 
 

@@ -15,14 +15,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import _pytest.runner
 import pytest
-from _pytest.runner import call_and_report, show_test_item
 
 from ..exception import InvalidError
 from ..runtime.clocks.virtual_clock import VirtualClock
 from .explore import NO_FAILURES, Explored, SeededRun, check_numbers
 
 MARKER: Final = "moorage_explore"
+
+# One phase of a test; not public, but what plugins that run tests again are built from.
+_call_and_report: Any = getattr(_pytest.runner, "call_and_report")  # noqa: B009
 
 
 class _Exploration:
@@ -60,6 +63,11 @@ class _Exploration:
                 "the seed chooses the order in virtual time, and this test uses real time; "
                 f"write virtual_clock among its arguments: def {name}(virtual_clock)"
             )
+
+    def end_run(self) -> None:
+        if self.run is not None:
+            self.orders.add(self.run.order)
+            self.run = None
 
     def told(self) -> Explored:
         return Explored(self.runs, len(self.orders), self.preempt)
@@ -156,12 +164,10 @@ def _explore(
     last = exploration.seed + exploration.runs - 1
     while True:
         item._report_sections[:], item.user_properties[:] = sections, properties
-        exploration.run = None
         is_last = exploration.seed >= last
         reports, ended = _run_once(item, nextitem, is_last)
         seconds += sum(report.duration for report in reports)
-        if exploration.run is not None:
-            exploration.orders.add(exploration.run.order)
+        exploration.end_run()
         if ended or is_last:
             break
         exploration.seed += 1
@@ -187,24 +193,22 @@ def _run_once(
     if not item._request:
         item._initrequest()
         if item.cls is not None:  # each run has an instance of its own, as each test has
-            vars(item).pop("_instance", None)
-            vars(item).pop("_obj", None)
+            for name in ("_instance", "_obj"):
+                if name in item.__dict__:
+                    delattr(item, name)
     option, session = item.config.getoption, item.session
     try:
-        reports = [call_and_report(item, "setup", log=False)]
+        reports: list[pytest.TestReport] = [_call_and_report(item, "setup", log=False)]
         setup_only: bool = option("setuponly", False)
-        if reports[0].passed:
-            if option("setupshow", False):
-                show_test_item(item)
-            if not setup_only:
-                reports.append(call_and_report(item, "call", log=False))
+        if reports[0].passed and not setup_only:
+            reports.append(_call_and_report(item, "call", log=False))
         stops = bool(session.shouldfail or session.shouldstop)
         ends = is_last or setup_only or stops or not all(map(_has_passed, reports))
         after = (None if stops else nextitem) if ends else item.parent
-        reports.append(call_and_report(item, "teardown", log=False, nextitem=after))
+        reports.append(_call_and_report(item, "teardown", log=False, nextitem=after))
         if not ends and not reports[-1].passed:
             ends = True
-            again = call_and_report(item, "teardown", log=False, nextitem=nextitem)
+            again = _call_and_report(item, "teardown", log=False, nextitem=nextitem)
             if not again.passed:
                 reports.append(again)
     finally:
@@ -219,4 +223,4 @@ def _has_passed(report: pytest.TestReport) -> bool:
 
 
 def _quoted(text: str) -> str:
-    return f"'{text}'" if set(text) & set(" []()&;|<>*?$\"`") else text
+    return f"'{text}'" if set(text) & set(' []()&;|<>*?$"`') else text

@@ -1,10 +1,11 @@
 """Numbered tasks and futures: what loops of a virtual clock make.
 
-Owns `NumberedTask`, `NumberedFuture`, `InOrder` and `ChosenTimer`.  asyncio keeps tasks in sets:
-a TaskGroup its children, ``asyncio.wait`` what it waits for, the loop's clean-up all tasks that
-are left.  A plain task is hashed by its address, so the order in which these cancel or wake tasks
-differs from run to run.  The hash of a numbered task is its number, in the order in which the
-tasks of one clock were made.  ``virtual_loop.py`` makes them.
+Owns `NumberedTask`, `NumberedFuture`, `InOrder`, `ChosenTimer` and `number_scopes`.  asyncio
+keeps tasks in sets: a TaskGroup its children, ``asyncio.wait`` what it waits for, the loop's
+clean-up all tasks that are left.  A plain task is hashed by its address, so the order in which
+these cancel or wake tasks differs from run to run.  The hash of a numbered task is its number, in
+the order in which the tasks of one clock were made.  ``virtual_loop.py`` makes them.  The same
+holds for the cancel scopes of anyio.
 
 A set promises no order.  So with a seed the hash is mixed with the salt of the clock's choices
 (`in_set`): another seed, another order.
@@ -16,8 +17,9 @@ import asyncio
 import weakref
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
+from ..real import Real
 from .choices import Choices
 
 
@@ -36,10 +38,17 @@ class NumberedTask(asyncio.Task[Any]):
         # Before the constructor, which puts the task in a set.
         self.number: int = loop.next_number()
         self._hash = in_set(self.number, loop)
+        self._choices: Choices | None = loop.clock.participants.choices
         super().__init__(coroutine, loop=loop, name=name or f"Task-{self.number}", **more)
 
     def __hash__(self) -> int:
         return self._hash
+
+    def cancel(self, msg: Any = None) -> bool:
+        # With a seed, the order in which a set of tasks is cancelled is a part of the order.
+        if self._choices is not None and not self.done():
+            self._choices.note(self.number)
+        return super().cancel(msg)
 
 
 class NumberedFuture(asyncio.Future[Any]):
@@ -94,6 +103,42 @@ class ChosenTimer(asyncio.TimerHandle):
             late.clear()
         choices.note(self.number)
         super()._run()
+
+
+def number_scopes() -> None:
+    """Make anyio hash the cancel scopes of loops with numbered tasks by numbers, too.
+
+    A cancel scope keeps its child scopes in a set, and cancels them in the order of that set.
+    The method is set once, on anyio's class; a scope of any other loop keeps the hash that it
+    had.
+    """
+    from anyio._backends import _asyncio
+
+    scope: Any = getattr(_asyncio, "CancelScope", None)
+    if getattr(scope, "__hash__", None) is _PLAIN_HASH:
+        scope.__hash__ = _hash_of_scope
+
+
+_PLAIN_HASH: Final[Any] = object.__hash__
+
+
+def _hash_of_scope(scope: Any) -> int:
+    """Return the hash of a scope: the same for its whole life, also off its loop."""
+    key = id(scope)
+    known = _scopes.get(key)
+    if known is not None:
+        return known[1]
+    loop: Any = Real._get_running_loop()
+    if not hasattr(loop, "next_number"):
+        number = object.__hash__(scope)
+    else:
+        number = in_set(loop.next_number(), loop)
+    _scopes[key] = weakref.ref(scope, lambda _: _scopes.pop(key, None)), number
+    return number
+
+
+# The hash of each scope that lives and was hashed, by its id: a scope takes no attributes.
+_scopes: dict[int, tuple[weakref.ref[Any], int]] = {}
 
 
 class InOrder:

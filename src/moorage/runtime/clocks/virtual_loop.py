@@ -22,7 +22,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from ..real import Real
-from .numbered import ChosenTimer, InOrder, NumberedFuture, NumberedTask
+from .numbered import ChosenTimer, InOrder, NumberedFuture, NumberedTask, number_scopes
 from .participants import LoopPart
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         super().__init__(selector)
         selector.loop = self
         self._asyncgens = InOrder()
+        number_scopes()
 
     @property
     def waits_for_ever(self) -> bool:
