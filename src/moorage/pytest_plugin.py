@@ -154,10 +154,10 @@ _ACTIONS: Final[dict[str, Callable[[pytest.Config], None]]] = {
 
 def clock_of_test(request: pytest.FixtureRequest) -> Generator[VirtualClock]:
     """The fixture ``virtual_clock``."""
-    from .testing import VirtualClock
+    from .testing.explore_marker import clock_of_run
 
     _refuse_real_loops(request)
-    with VirtualClock() as clock:
+    with clock_of_run(request.node) as clock:
         if "anyio_backend" in request.fixturenames and _is_async(request.node):
             with _runner_of_anyio(request.getfixturevalue("anyio_backend"), clock):
                 yield clock
@@ -259,6 +259,14 @@ def install_virtual_time(config: pytest.Config) -> None:
     """From now on, make the event loops of tests that use ``virtual_clock`` from that clock."""
     if not config.pluginmanager.has_plugin(_VIRTUAL_TIME):
         config.pluginmanager.register(VirtualTime(), _VIRTUAL_TIME)
+
+
+def install_exploring(config: pytest.Config) -> None:
+    """From now on, run tests marked with ``moorage_explore`` once for each seed."""
+    from .testing.explore_marker import ExploreMarker
+
+    if not config.pluginmanager.has_plugin("moorage-explore"):
+        config.pluginmanager.register(ExploreMarker(), "moorage-explore")
 
 
 _VIRTUAL_TIME: Final = "moorage-virtual-time"

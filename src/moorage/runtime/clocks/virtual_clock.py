@@ -693,17 +693,21 @@ class VirtualClock:
     def _choose_timers(self, choices: Choices) -> list[Callback]:
         """With a seed: choose a timer that is due, and perhaps others that fire with it.
 
-        A timer that was set within this instant fires alone: it may be a rest, which waits until
-        all other participants wait.
+        The rests of several containers may end together.  Any other timer that was set within
+        this instant fires alone: it may be a ``sleep(0)``, which waits until all other
+        participants wait.
         """
-        chosen = self._timers.pop_chosen(self._now, choices.pick)
-        due: list[Callback] = []
-        while chosen is not None:
-            due.append(chosen)
-            chosen = None
-            if choices.one_in(2):
-                chosen = self._timers.pop_chosen(self._now, choices.pick, self._instant)
-        return due
+        due = self._timers.due(self._now)
+        rests = [entry for entry in due if entry[0][0] == BEFORE_ALL]
+        left = rests or due
+        chosen: list[Callback] = []
+        while left and (not chosen or choices.also()):
+            _, timer = left.pop(choices.pick(len(left)))
+            callback = self._timers.pop(timer)
+            if callback is not None:
+                chosen.append(callback)
+            left = [entry for entry in left if entry[0][0] <= self._instant]
+        return chosen
 
     def _lend_turn(self, asleep: Asleep, *, even_if_it_computes: bool) -> bool:
         """Give the turn to another, if the holder blocks in something real, or polls for it."""
