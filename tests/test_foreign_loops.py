@@ -393,3 +393,32 @@ def test_a_fixture_of_a_wider_scope_keeps_real_time(pytester):
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+# -- loops that moorage makes for the user's code ------------------------------------------
+
+
+@app.cls()
+class Kettle:
+    @moorage.enter()
+    async def heat(self):
+        await asyncio.sleep(20)
+
+    @moorage.method()
+    def brew(self):
+        return "tea"
+
+
+def test_async_hooks_of_a_local_instance_take_virtual_time(virtual_clock):
+    assert Kettle().brew.local() == "tea"
+    assert virtual_clock.now() == 20
+
+
+@pytest.mark.asyncio
+async def test_async_hooks_of_a_local_instance_also_on_a_loop(virtual_clock):
+    other = asyncio.create_task(asyncio.sleep(15))
+    await asyncio.sleep(0)
+    assert Kettle().brew.local() == "tea"  # blocks this loop, but not time
+    assert virtual_clock.now() == 20
+    await other
+    assert virtual_clock.now() == 20

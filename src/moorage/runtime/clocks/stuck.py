@@ -72,8 +72,8 @@ def why_busy(stuck: Stuck) -> str:
     advice = "wait with clock.sleep() or asyncio.sleep(), or leave the clock"
     if any(_runs_real_loop(frames.get(ident)) for _, ident in stuck.busy):
         advice = f"one of them runs an event loop in real time; {ON_ITS_LOOP}"
-    elif stuck.foreign:
-        advice = _about_foreign(stuck.foreign, frames)
+    if stuck.foreign:
+        advice = f"{advice}; {_about_foreign(stuck.foreign, frames)}"
     return (
         f"virtual time stands at {stuck.now:g} s: for {stuck.after:g} real seconds "
         f"{' and '.join(lines)} ran without waiting in moorage; {advice}"
