@@ -18,7 +18,6 @@ from __future__ import annotations
 import platform
 import threading
 from collections import deque
-from types import CodeType
 from typing import Final, NamedTuple
 
 from ..real import Real
@@ -29,6 +28,10 @@ from ..stacks import current_frames
 # any fault of the test.
 LOOK_EVERY: Final = 0.02
 LOOKS: Final = 10
+
+# At how many looks a thread that takes no part must be asleep, until virtual time goes on without
+# it: 1 s.  Long, because such a thread may wait for a server.
+LOOKS_FOR_QUIET: Final = 50
 
 # At how many of these looks a thread that polls must be asleep.
 POLLS_AT: Final = 5
@@ -42,18 +45,8 @@ _UNKNOWN: Final = "?"
 # The number of the system call `futex`, in which a thread also waits for the GIL.
 _FUTEX: Final = {"x86_64": "202", "aarch64": "98"}.get(platform.machine())
 
-# The code of ``threading`` that waits with a timeout, at its own lock.
-_WAITS: Final[frozenset[CodeType]] = frozenset(
-    code
-    for code in (
-        getattr(function, "__code__", None)
-        for function in (
-            threading.Condition.wait,
-            getattr(threading.Thread, "_wait_for_tstate_lock", None),
-        )
-    )
-    if code is not None
-)
+# The file of ``threading``, whose code waits with a timeout at a lock of its own.
+_THREADING: Final = threading.Condition.wait.__code__.co_filename
 
 
 class _Look(NamedTuple):
@@ -93,6 +86,24 @@ class Asleep:
         return sum(each.waits for each in self._looks) >= POLLS_AT
 
 
+class Quiet:
+    """Looks at several threads, which take no part, again and again."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[int, _Look]] = []
+        self._looks = 0  # how many looks in a row were equal
+
+    def since_long(self, idents: list[int]) -> bool:
+        """Look at the threads; whether they all have slept at the last `LOOKS_FOR_QUIET` looks."""
+        if not idents:
+            return True
+        seen = [(ident, _look_at(ident)) for ident in idents]
+        if seen != self._seen or any(look.state is None for _, look in seen):
+            self._seen, self._looks = seen, 0
+        self._looks += 1
+        return self._looks > LOOKS_FOR_QUIET
+
+
 def _look_at(ident: int) -> _Look:
     frame = current_frames().get(ident)
     if frame is None:
@@ -101,7 +112,7 @@ def _look_at(ident: int) -> _Look:
     kernel = _UNKNOWN if native is None else _kernel_view(native)
     if kernel is None:
         return _Look(None, False)
-    waits = frame.f_code in _WAITS or _sleeps_not_for_the_gil(native)
+    waits = frame.f_code.co_filename == _THREADING or _sleeps_not_for_the_gil(native)
     return _Look((id(frame), frame.f_lasti, kernel), waits)
 
 

@@ -4,7 +4,7 @@ Owns the wording of these messages, and finds the places where participants run 
 ``virtual_clock.py`` calls this file without a lock.  No user code runs here, except what a
 waiter's `about` runs.
 
-Begin at `why_busy` and `why_for_ever`.
+Begin at `why_busy` and `why_for_ever`, then `why_blocked`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import FrameType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..places import place_in_stack, place_in_task, place_of_caller, place_of_thread
 from ..real import Real
 from ..stacks import current_frames
+from .held import why_it_blocks
 
 # The most waits that an error names.
 WAITS_SHOWN: Final = 10
@@ -70,6 +71,17 @@ def why_busy(stuck: Stuck) -> str:
     frames = current_frames()
     lines = [f"{name}{_place_of(frames.get(ident))}" for name, ident in stuck.busy]
     advice = "wait with clock.sleep() or asyncio.sleep(), or leave the clock"
+    calls = [why_it_blocks(frames.get(ident), frames) for _, ident in stuck.busy]
+    blocked = [
+        f"{name} is blocked in {call}"
+        for (name, _), call in zip(stuck.busy, calls, strict=True)
+        if call
+    ]
+    if blocked:
+        advice = (
+            f"{'; '.join(blocked)}; write `with clock.patch_time():`, in which such calls wait in "
+            "virtual time, or leave the clock"
+        )
     if any(_runs_real_loop(frames.get(ident)) for _, ident in stuck.busy):
         advice = f"one of them runs an event loop in real time; {ON_ITS_LOOP}"
     if stuck.foreign:
@@ -148,6 +160,17 @@ def why_for_ever(stuck: Stuck) -> str:
         "or wait with a timeout; if it waits for something real, "
         "write VirtualClock(stuck_after=None)"
     )
+
+
+def why_blocked(waiter: Any, ident: int) -> str | None:
+    """Return a note for an input that ran out of time while it was blocked in a lock or queue.
+
+    None for another wait.  `ident` is that of the input's thread, which waits at `waiter`.
+    """
+    if getattr(waiter, "blocked", None) is None or waiter.about is None:
+        return None
+    place = place_of_caller(current_frames().get(ident))
+    return f"it waited for {waiter.about()}{f' in {place}' if place else ''}"
 
 
 def _tasks_of(loop: asyncio.AbstractEventLoop) -> list[tuple[str, object]]:

@@ -36,11 +36,12 @@ from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
 from . import anyio_threads, loops_here
-from .asleep import LOOK_EVERY, Asleep
+from .asleep import LOOK_EVERY, Asleep, Quiet
 from .choices import Choices
 from .foreign import ForeignWait
 from .participants import BEFORE_ALL, Participants
 from .patched_time import patched
+from .started import at_work
 from .stuck import Stuck, StuckForeign, StuckLoop, StuckWait, why_busy, why_for_ever
 from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
 from .turns import Gate
@@ -62,6 +63,7 @@ class VirtualWaiter:
     __slots__ = (
         "_clock",
         "about",
+        "blocked",
         "error",
         "fired",
         "key",
@@ -80,6 +82,9 @@ class VirtualWaiter:
         # If set, returns what the thread waits for, for an error message; called with no
         # lock held.
         self.about: Callable[[], str] | None = None
+        # What a blocking call of users' code waits for; None for the waits of moorage.  See
+        # ``blocking.py``.
+        self.blocked: Any = None
         # The clock's lock guards the fields below.
         self.fired: bool = False  # the wait has ended, or will not begin
         self.timed_out: bool = False
@@ -111,6 +116,10 @@ REST_WITHIN: Final = 0.25
 # the others go on.  It may be a loop that looks again and again at what another participant does.
 LENDS_AT: Final = 0.8
 
+# Real seconds after which the clock first looks again whether a thread that takes no part has
+# released a lock; the pauses become longer, up to `LOOK_EVERY`.
+FIRST_POLL: Final = 0.001
+
 # Real seconds for which a thread whose wait was interrupted (Ctrl-C) waits for its turn.  Then
 # it goes on without the turn: the participant that has the turn may never rest.
 INTERRUPTED_WAITS: Final = 0.25
@@ -131,6 +140,9 @@ class _Keeping:
     def rest(self) -> None:
         clock = self._clock
         clock._wait(VirtualWaiter(clock), 0.0, rests=True)
+
+    def fire(self, waiter: VirtualWaiter) -> None:
+        self._clock._fire(waiter)
 
     def watch(self) -> None:
         self._clock._start()
@@ -459,6 +471,8 @@ class VirtualClock:
         timer: Timer | None = None
         try:
             with uninterruptible, self._lock:
+                if waiter.blocked is not None and waiter.blocked.is_free():
+                    self._fire(waiter)
                 if not waiter.fired:
                     waiter.waiting = True
                     waiter.thread = Real.get_ident()
@@ -479,6 +493,8 @@ class VirtualClock:
                             self._ring()
                     self.participants.idle(waiter.key)
                     self._start()
+                    if waiter.blocked is not None:
+                        self.participants.block(waiter)
             seen = self.participants.changes
             while not waiter.lock.acquire(
                 timeout=REST_WITHIN if rests and not waiter.fired else -1.0
@@ -544,6 +560,7 @@ class VirtualClock:
         if waiter.waiting:
             waiter.waiting = False
             self._waiting.discard(waiter)
+            self.participants.blocked.pop(waiter, None)
             # The participant may have ended while its thread waited, for example because
             # another thread left the scope.
             if (
@@ -605,12 +622,14 @@ class VirtualClock:
         participants = self.participants
         # The last time at which something had changed, in real time, and the changes by then.
         changed_at, seen = Real.monotonic(), -1
-        asleep = Asleep()
+        asleep, quiet = Asleep(), Quiet()
+        pause = FIRST_POLL
         while True:
             callback: Callback | None = None
             due: list[Callback] = []
-            watches = looks = False
+            watches = looks = polls = False
             limit = self._stuck_after
+            at_work = self._started_threads_work(quiet, changed_at)
             with self._lock:
                 self._sleeps = False
                 turns = participants.turns
@@ -621,9 +640,17 @@ class VirtualClock:
                 pending = self._timers.next_when()
                 if participants.changes != seen:
                     changed_at, seen = Real.monotonic(), participants.changes
+                    pause = FIRST_POLL
+                if participants.blocked and turns.holder is None:
+                    if participants.look():
+                        continue  # a thread that takes no part has released a lock
+                    polls = True
                 if participants.busy or participants.awaited:
-                    looks = turns.is_wanted
-                    watches = pending is not None or looks
+                    watches = pending is not None or turns.is_wanted
+                    looks = turns.is_wanted or participants.has_busy_started
+                    looks = looks or (not polls and bool(participants.blocked))
+                elif pending is not None and pending > self._now and at_work:
+                    pass
                 elif pending is not None:
                     if pending > self._now:
                         self._instant = self._rests
@@ -641,17 +668,20 @@ class VirtualClock:
                         turns.hold(me)
                 else:
                     watches = self._somebody_waits_for_ever()
-                self._sleeps = not due and not looks
+                self._sleeps = not due and not looks and not polls
             if due:
                 while due:
                     run_timer([due.pop()])
                 continue
-            if pending is not None and not watches:
+            if pending is not None and not watches and not polls:
                 continue  # the timer was cancelled just now: look again
             left = math.inf
             if watches and limit is not None:
                 left = max(0.0, changed_at + limit - Real.monotonic())
             wait = min(left, LOOK_EVERY) if looks else left
+            if polls:
+                wait = min(left, pause)
+                pause = min(2 * pause, LOOK_EVERY)
             rang = bell.acquire(timeout=-1.0 if wait > threading.TIMEOUT_MAX else wait)
             if rang:
                 continue
@@ -666,17 +696,21 @@ class VirtualClock:
     def _choose_timers(self, choices: Choices) -> list[Callback]:
         """With a seed: choose a timer that is due, and perhaps others that fire with it.
 
-        A timer that was set within this instant fires alone: it may be a rest, which waits until
-        all other participants wait.
+        The rests of several containers may end together.  Any other timer that was set within
+        this instant fires alone: it may be a ``sleep(0)``, which waits until all other
+        participants wait.
         """
-        chosen = self._timers.pop_chosen(self._now, choices.pick)
-        due: list[Callback] = []
-        while chosen is not None:
-            due.append(chosen)
-            chosen = None
-            if choices.one_in(2):
-                chosen = self._timers.pop_chosen(self._now, choices.pick, self._instant)
-        return due
+        due = self._timers.due(self._now)
+        rests = [entry for entry in due if entry[0][0] == BEFORE_ALL]
+        left = rests or due
+        chosen: list[Callback] = []
+        while left and (not chosen or choices.also()):
+            _, timer = left.pop(choices.pick(len(left)))
+            callback = self._timers.pop(timer)
+            if callback is not None:
+                chosen.append(callback)
+            left = [entry for entry in left if entry[0][0] <= self._instant]
+        return chosen
 
     def _lend_turn(self, asleep: Asleep, *, even_if_it_computes: bool) -> bool:
         """Give the turn to another, if the holder blocks in something real, or polls for it."""
@@ -686,21 +720,40 @@ class VirtualClock:
         if not asleep.gives_way(given, ident) and not even_if_it_computes:
             return False
         with self._lock:
-            if not (turns.given == given and turns.thread == ident and turns.is_wanted):
+            if not (turns.given == given and turns.thread == ident):
                 return False
-            if turns.holder is self._thread:
+            self.participants.look()
+            key = turns.holder
+            if key is self._thread:
                 return False
-            turns.lend()
-        return True
+            if turns.is_wanted:
+                turns.lend()
+        if even_if_it_computes:
+            return True
+        # Time does not wait for the real I/O of threads that users' code started.
+        return self.participants.let_started_go(key) or turns.holder is not key
+
+    def _started_threads_work(self, quiet: Quiet, since: float) -> bool:
+        """Whether threads that users' code started may be at work for a blocked participant.
+
+        Not if they all have slept for a while, and not for longer than the wait of a stuck clock.
+        """
+        participants = self.participants
+        if not participants.blocked or not participants.others:
+            return False
+        limit = math.inf if self._stuck_after is None else LENDS_AT * self._stuck_after
+        if Real.monotonic() - since > limit:
+            return False
+        return not quiet.since_long(at_work(self))
 
     def _somebody_waits_for_ever(self) -> bool:
         """Whether a participant waits; without timers, nothing in this clock can end the wait.
 
         A container's loop does not count: to wait for inputs is its normal state.
         """
-        return any(waiter.key is not None for waiter in self._waiting) or any(
-            not loop.owned for loop in self._idle_loops
-        )
+        return any(
+            waiter.key is not None and not _is_background(waiter) for waiter in self._waiting
+        ) or any(not loop.owned for loop in self._idle_loops)
 
     def _report_if_stuck(self, seen: int) -> None:
         """End all stuck waits with `ClockStuckError`, if nothing has changed since `seen`."""
@@ -716,6 +769,7 @@ class VirtualClock:
             ]
             busy += [(name, 0) for name in list(self.participants.awaited.values())]
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
+            waiters = [w for w in waiters if not _is_background(w)]
             loops = list(self._idle_loops)
             foreign = self._foreign_waits() if busy else []
             threads_out = [wait for wait in foreign if isinstance(wait, VirtualWaiter)]
@@ -857,6 +911,10 @@ class VirtualClock:
             self._idle_loops.discard(loop)
             self.participants.busy[loop] = f"event loop of {Real.current_thread().name}"
         self.participants.take_turn(loop)
+
+
+def _is_background(waiter: VirtualWaiter) -> bool:
+    return waiter.blocked is not None and waiter.blocked.background
 
 
 def _stuck_foreign(wait: VirtualWaiter | ForeignWait) -> StuckForeign:
