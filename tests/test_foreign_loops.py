@@ -129,7 +129,7 @@ def test_a_wait_that_only_virtual_time_ends_is_told(way, who):
         assert isinstance(foreign.error, ClockStuckError), foreign.result
     message = str(foreign.error)
     assert who in message
-    assert "takes no part in the clock; " in message
+    assert "outside of the clock, " in message
     assert "tests/test_foreign_loops.py" in message
 
 
