@@ -422,3 +422,18 @@ async def test_async_hooks_of_a_local_instance_also_on_a_loop(virtual_clock):
     assert virtual_clock.now() == 20
     await other
     assert virtual_clock.now() == 20
+
+
+def test_a_task_that_asks_again_and_again_puts_nothing_off():
+    clock = VirtualClock(stuck_after=STUCK_AFTER)
+
+    async def asks():
+        call = await work.spawn.aio()
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                return await asyncio.wait_for(call.get.aio(), STUCK_AFTER / 4)
+
+    with clock, app.run(clock=clock):
+        foreign = Started(lambda: asyncio.run(asks()))
+        foreign.thread.join(60)
+        assert isinstance(foreign.error, ClockStuckError)
