@@ -129,7 +129,7 @@ def test_a_wait_that_only_virtual_time_ends_is_told(way, who):
         assert isinstance(foreign.error, ClockStuckError), foreign.result
     message = str(foreign.error)
     assert who in message
-    assert "takes no part in the clock; " in message
+    assert "outside of the clock, " in message
     assert "tests/test_foreign_loops.py" in message
 
 
@@ -393,3 +393,47 @@ def test_a_fixture_of_a_wider_scope_keeps_real_time(pytester):
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+# -- loops that moorage makes for the user's code ------------------------------------------
+
+
+@app.cls()
+class Kettle:
+    @moorage.enter()
+    async def heat(self):
+        await asyncio.sleep(20)
+
+    @moorage.method()
+    def brew(self):
+        return "tea"
+
+
+def test_async_hooks_of_a_local_instance_take_virtual_time(virtual_clock):
+    assert Kettle().brew.local() == "tea"
+    assert virtual_clock.now() == 20
+
+
+@pytest.mark.asyncio
+async def test_async_hooks_of_a_local_instance_also_on_a_loop(virtual_clock):
+    other = asyncio.create_task(asyncio.sleep(15))
+    await asyncio.sleep(0)
+    assert Kettle().brew.local() == "tea"  # blocks this loop, but not time
+    assert virtual_clock.now() == 20
+    await other
+    assert virtual_clock.now() == 20
+
+
+def test_a_task_that_asks_again_and_again_puts_nothing_off():
+    clock = VirtualClock(stuck_after=STUCK_AFTER)
+
+    async def asks():
+        call = await work.spawn.aio()
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                return await asyncio.wait_for(call.get.aio(), STUCK_AFTER / 4)
+
+    with clock, app.run(clock=clock):
+        foreign = Started(lambda: asyncio.run(asks()))
+        foreign.thread.join(60)
+        assert isinstance(foreign.error, ClockStuckError)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import anyio
@@ -346,3 +347,13 @@ def test_an_endpoint_that_blocks_is_named():
         let_go.set()
         runner.get_loop().run_until_complete(task)
     assert "in endpoint (tests/" in str(caught.value)
+
+
+def test_threads_that_share_a_client_are_told():
+    with VirtualClock(stuck_after=0.6), app.run(), TestClient(make_api()) as client:
+        asks = partial(client.get, "/coroutine")
+        with ThreadPoolExecutor(3) as pool:
+            told = pytest.raises(ClockStuckError, match="outside of the clock, ThreadPool")
+            with told as caught:
+                [future.result() for future in [pool.submit(asks) for _ in range(3)]]
+    assert "write `with clock:` in that thread" in str(caught.value)

@@ -125,7 +125,9 @@ class Probe:
             try:
                 if condition():
                     return
-                await wait_in(self._clock(), waiter)
+                # Before the first call of a run it is not known which clock the run has.
+                clock = self._pool.clock if self._pool is not None else system_clock
+                await wait_in(clock, waiter)
             finally:
                 self._remove(waiter.wake)
 

@@ -1,7 +1,7 @@
 """Threads of anyio: in virtual time what ``anyio.to_thread`` and blocking portals start.
 
 Owns what moorage changes in anyio.  ``virtual_clock.py`` calls `install` once, when it is
-imported; in real time nothing changes.  Begin at `install`, then `_JobQueue`, then `PortalThread`.
+imported; in real time nothing changes.  Begin at `install`, then `_JobQueue`, then `_of_portals`.
 
 anyio has a hook for neither, so two of its names are replaced:
     1. The constructor of ``WorkerThread``.  A worker of a loop of a virtual clock gets a queue
@@ -19,20 +19,15 @@ import functools
 import queue
 import threading
 from collections.abc import Callable
-from concurrent import futures
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...exception import InvalidError
 from ..real import Real
 from ..thread_state import thread_state
 from .awaited_futures import add_callback_of, mark
 from .clock_of_here import clock_of_here
+from .participant_thread import ParticipantThread
 from .participants import LoopPart, Participants
-
-if TYPE_CHECKING:
-    Thread = threading.Thread
-else:
-    Thread = Real.Thread
 
 
 def install() -> None:
@@ -122,7 +117,8 @@ def _of_portals(make: Callable[..., threading.Thread]) -> Callable[..., threadin
         cells = zip(names, target.__closure__ or (), strict=True)
         portal = {name: cell.cell_contents for name, cell in cells}
         _refuse_real_portal(portal.get("backend"), portal.get("backend_options"))
-        return PortalThread(clock, portal.get("future"), options)
+        mark(portal.get("future"), clock)
+        return ParticipantThread(clock, "the thread of a portal", **options)
 
     return thread_of_portal
 
@@ -156,41 +152,3 @@ def _refuse_real_portal(backend: object, options: Any) -> None:
         "this thread takes part in virtual time, which stands still while the thread waits for "
         f"that loop; leave {what.partition('=')[0]} out, or test this part without a virtual clock"
     )
-
-
-class PortalThread(Thread):
-    """The thread of a portal that a participant has started: itself a participant."""
-
-    def __init__(self, clock: Any, portal: object, options: dict[str, Any]) -> None:
-        super().__init__(**options)
-        self._participants: Participants = clock.participants
-        self._key = object()
-        self._ended: futures.Future[None] = futures.Future()
-        mark(self._ended, clock)
-        mark(portal, clock)
-
-    def start(self) -> None:
-        # The portal keeps the clock open: its user may leave the clock first.
-        self._participants.begin_scope(self._key, "the thread of a portal")
-        try:
-            super().start()
-        except BaseException:
-            self._participants.end_scope(self._key)
-            raise
-
-    def run(self) -> None:
-        self._participants.bind_thread(self._key)
-        try:
-            super().run()
-        finally:
-            self._ended.set_result(None)
-            self._participants.end_scope(self._key)
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait until the thread has ended; a participant of its clock waits in virtual time."""
-        if self.ident is not None:
-            try:
-                self._ended.result(timeout)
-            except futures.TimeoutError:
-                return
-        super().join(timeout)

@@ -11,7 +11,6 @@ then `AwaitedFuture.result`.  ``anyio_portals.py`` calls `mark` directly.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from types import CodeType
@@ -24,7 +23,7 @@ from .parking import park
 from .patched_time import VirtualTime, current_virtual_clock
 
 if TYPE_CHECKING:
-    Event = threading.Event
+    from threading import Event
 else:
     Event = Real.Event
 

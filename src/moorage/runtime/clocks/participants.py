@@ -119,7 +119,7 @@ class Participants:
         # and busy, so time stands still meanwhile.
         self.awaited: dict[object, str] = {}
         self.turns: Turns = Turns(self.awaited, keeping.watch, choices)
-        # The waits of tasks on loops that take no part.
+        # The waits of tasks on loops that take no part.  Removed from without the lock.
         self.foreign: set[ForeignWait] = set()
         # The participant as which a thread waits, by the thread's ident.
         self.key_of_thread: dict[int, object] = {}
@@ -558,17 +558,15 @@ class Participants:
             return None
         wait = ForeignWait(wake)
         with uninterruptible, self.lock:
+            # Not a change of the clock: a task that waits again and again, with a limit, must
+            # not put off that others are told that time is stuck.
             self.foreign.add(wait)
-            self.changes += 1
             self._keeping.watch()
         return wait
 
-    @uninterruptible
     def forget_foreign(self, wait: ForeignWait) -> None:
-        """End `note_foreign`."""
-        with self.lock:
-            self.foreign.discard(wait)
-            self.changes += 1
+        """End `note_foreign`.  Takes no lock: the garbage collector may close the coroutine."""
+        self.foreign.discard(wait)
 
     def refuse_await(self) -> None:
         """Refuse an await on a loop in real time that would wait for virtual time to pass.

@@ -84,8 +84,8 @@ def why_busy(stuck: Stuck) -> str:
         )
     if any(_runs_real_loop(frames.get(ident)) for _, ident in stuck.busy):
         advice = f"one of them runs an event loop in real time; {ON_ITS_LOOP}"
-    elif stuck.foreign:
-        advice = _about_foreign(stuck.foreign, frames)
+    if stuck.foreign:
+        advice = f"{advice}; {_about_foreign(stuck.foreign, frames)}"
     return (
         f"virtual time stands at {stuck.now:g} s: for {stuck.after:g} real seconds "
         f"{' and '.join(lines)} ran without waiting in moorage; {advice}"
@@ -123,16 +123,23 @@ def _about_foreign(foreign: list[StuckForeign], frames: dict[int, FrameType]) ->
         )
     else:
         advice = "write `with clock:` in that thread, or use asyncio.to_thread"
-    return f"{'; '.join(waits)}, and takes no part in the clock; {advice}"
+    return f"outside of the clock, {'; '.join(waits)}; {advice}"
+
+
+# The module and the name of the functions that such threads run.
+_THREADS_OF_ANYIO: Final = frozenset(
+    {
+        ("anyio.from_thread", "start_blocking_portal.<locals>.run_blocking_portal"),
+        ("anyio._backends._asyncio", "WorkerThread.run"),
+    }
+)
 
 
 def _is_of_anyio(frame: FrameType | None) -> bool:
     """Whether anyio has started a thread: for a blocking portal, as of TestClient, or a worker."""
     while frame is not None:
-        name = frame.f_globals.get("__name__")
-        if name == "anyio.from_thread" or (
-            name == "anyio._backends._asyncio" and "WorkerThread" in frame.f_code.co_qualname
-        ):
+        place = (frame.f_globals.get("__name__"), frame.f_code.co_qualname)
+        if place in _THREADS_OF_ANYIO:
             return True
         frame = frame.f_back
     return False

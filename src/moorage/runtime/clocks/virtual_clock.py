@@ -172,9 +172,11 @@ class VirtualClock:
     which the containers and inputs of these participants began; the timers of the
     test's thread fire last.
 
-    The clock does not see real I/O on an event loop, threads that the user's code
-    starts, and what ``anyio.to_thread`` runs: time does not wait for them, and may
-    jump meanwhile.  The clock sees ``asyncio.to_thread`` and ``run_in_executor``.
+    The clock does not see real I/O on an event loop, and threads that the user's code
+    starts: time does not wait for them, and may jump meanwhile.  The clock sees
+    ``asyncio.to_thread``, ``run_in_executor`` and ``anyio.to_thread``, and the portal of
+    a ``TestClient``.  Event loops that a thread of the clock makes (``asyncio.run``) are
+    loops of the clock.
 
     A participant that waits for something real (``Event.wait``, ``queue.get``,
     ``Thread.join``, ``Future.result``, a real ``time.sleep``) counts as busy.  After
@@ -188,7 +190,8 @@ class VirtualClock:
 
     Raises:
         ClockStuckError: in threads and event loops that wait for time to pass, if a
-            participant is busy for `stuck_after` seconds; in those that wait for ever,
+            participant is busy for `stuck_after` seconds, also in those that take no
+            part; in participants that wait for ever,
             if no participant is busy and no timer is left that could end a wait.  Also
             in threads that still wait when the clock is closed.
         InvalidError: if `stuck_after` is not a number above 0, or `seed` is no whole number.
