@@ -405,7 +405,7 @@ class _BoundAnew:
         try:
             bound: Any = condition.__dict__[self._name]
         except KeyError:
-            original = _of_conditions.get(self._name)
+            original = _OF_CONDITIONS.get(self._name)
             if original is None:
                 raise AttributeError(self._name) from None
             return original.__get__(condition)
@@ -469,21 +469,19 @@ def _forget_lookups(*kinds: type) -> None:
 # Filled by the first `install`.  The replacements, and what they replace, by type.
 _replaced: Final[dict[type, dict[str, Method]]] = {}
 _originals: Final[dict[type, dict[str, Method]]] = {}
-_of_conditions: Final[dict[str, Any]] = {
+_OF_CONDITIONS: Final[dict[str, Any]] = {
     "_acquire_restore": vars(threading.Condition)["_acquire_restore"]
 }
-_bound_anew: Final = {name: _BoundAnew(name) for name in ("acquire", "_acquire_restore")}
+_BOUND_ANEW: Final = {name: _BoundAnew(name) for name in ("acquire", "_acquire_restore")}
 # What `_time` of ``threading`` and `time` of ``queue`` were.
 _readers: Final[dict[tuple[Any, str], Any]] = {}
 _installed = False
-_tried = False
 
 
 def install(monotonic: Callable[[], float]) -> None:
     """Put the replacements in place; `monotonic` is that of the clock of users' calls."""
-    global _installed, _tried
-    if not _tried:
-        _tried = True
+    global _installed
+    if not _replaced:
         _replaced.update(_make())
         for kind, made in _replaced.items():
             _originals[kind] = {name: vars(kind)[name] for name in made}
@@ -495,7 +493,7 @@ def install(monotonic: Callable[[], float]) -> None:
         assert methods is not None
         methods.update(made)
     _forget_lookups(*_replaced)
-    for name, descriptor in _bound_anew.items():
+    for name, descriptor in _BOUND_ANEW.items():
         setattr(threading.Condition, name, descriptor)
     for module, name in ((threading, "_time"), (queue, "time")):
         _readers[module, name] = getattr(module, name)
@@ -513,10 +511,10 @@ def uninstall() -> None:
     for (module, name), original in _readers.items():
         setattr(module, name, original)
     _readers.clear()
-    for name, descriptor in _bound_anew.items():
+    for name, descriptor in _BOUND_ANEW.items():
         if vars(threading.Condition).get(name) is descriptor:
-            if name in _of_conditions:
-                setattr(threading.Condition, name, _of_conditions[name])
+            if name in _OF_CONDITIONS:
+                setattr(threading.Condition, name, _OF_CONDITIONS[name])
             else:
                 delattr(threading.Condition, name)
     for kind, originals in _originals.items():

@@ -201,10 +201,10 @@ def _start_taking_part(thread: Any, clock: VirtualTime) -> None:
 
 
 _NAMES: Final = ("start", "join")
-_virtual: Final[dict[str, Callable[..., None]]] = {"start": _start, "join": _join}
+_VIRTUAL: Final[dict[str, Callable[..., None]]] = {"start": _start, "join": _join}
 _real: Final[dict[str, Callable[..., None]]] = {}
 
-for _name, _function in _virtual.items():
+for _name, _function in _VIRTUAL.items():
     _function.__name__, _function.__qualname__ = _name, f"Thread.{_name}"
     _function.__doc__ = vars(threading.Thread)[_name].__doc__
     _real[_name] = vars(threading.Thread)[_name]
@@ -214,11 +214,11 @@ def install() -> None:
     """Replace the two methods; called by ``blocking.py``."""
     for name in _NAMES:
         _real[name] = vars(threading.Thread)[name]
-        setattr(threading.Thread, name, _virtual[name])
+        setattr(threading.Thread, name, _VIRTUAL[name])
 
 
 def uninstall() -> None:
     """Undo `install`."""
     for name in _NAMES:
-        if vars(threading.Thread).get(name) is _virtual[name]:
+        if vars(threading.Thread).get(name) is _VIRTUAL[name]:
             setattr(threading.Thread, name, _real[name])
