@@ -18,6 +18,7 @@ from __future__ import annotations
 import platform
 import threading
 from collections import deque
+from threading import Thread
 from types import CodeType
 from typing import Final, NamedTuple
 
@@ -53,7 +54,7 @@ _WAITS: Final[frozenset[CodeType]] = frozenset(
         getattr(function, "__code__", None)
         for function in (
             threading.Condition.wait,
-            getattr(threading.Thread, "_wait_for_tstate_lock", None),
+            getattr(Thread, "_wait_for_tstate_lock", None),
         )
     )
     if code is not None

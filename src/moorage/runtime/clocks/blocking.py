@@ -31,6 +31,8 @@ import re
 import sys
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Condition, Lock, RLock
 from types import BuiltinMethodType, CodeType, FrameType, MethodType
 from typing import Any, Final, cast
 
@@ -56,7 +58,7 @@ READERS: Final = frozenset(
 # must not decide which participant goes first.
 HELD_BY_OTHERS: Final = 0.05
 
-_CONDITION_WAIT: Final[CodeType] = threading.Condition.wait.__code__
+_CONDITION_WAIT: Final[CodeType] = Condition.wait.__code__
 
 
 class Blocked:
@@ -430,8 +432,8 @@ class _BoundAnew:
 
 # -- the patch ---------------------------------------------------------------------------
 
-_LOCKS: Final[tuple[type, ...]] = (type(threading.Lock()),)
-_RLOCKS: Final[tuple[type, ...]] = (type(threading.RLock()),)
+_LOCKS: Final[tuple[type, ...]] = (type(Lock()),)
+_RLOCKS: Final[tuple[type, ...]] = (type(RLock()),)
 ALL_LOCKS: Final = (*_LOCKS, *_RLOCKS)
 
 
@@ -444,7 +446,7 @@ def _dict_of(kind: type) -> dict[str, Any] | None:
 
 def _make() -> dict[type, dict[str, Method]]:
     """Make all replacements, by type; none where the types cannot be changed."""
-    kinds: tuple[type, ...] = (*_LOCKS, *_RLOCKS, queue.SimpleQueue)
+    kinds: tuple[type, ...] = (*_LOCKS, *_RLOCKS, SimpleQueue)
     if type(Real.Lock()) in kinds or sys.implementation.name != "cpython":
         return {}
     try:
@@ -454,7 +456,7 @@ def _make() -> dict[type, dict[str, Method]]:
     if any(_dict_of(kind) is None for kind in kinds):
         return {}
     made: dict[type, dict[str, Method]] = {k: _methods_of(k) for k in (*_LOCKS, *_RLOCKS)}
-    made[queue.SimpleQueue] = _methods_of_queue(queue.SimpleQueue)
+    made[SimpleQueue] = _methods_of_queue(SimpleQueue)
     return made
 
 
@@ -469,9 +471,7 @@ def _forget_lookups(*kinds: type) -> None:
 # Filled by the first `install`.  The replacements, and what they replace, by type.
 _replaced: Final[dict[type, dict[str, Method]]] = {}
 _originals: Final[dict[type, dict[str, Method]]] = {}
-_OF_CONDITIONS: Final[dict[str, Any]] = {
-    "_acquire_restore": vars(threading.Condition)["_acquire_restore"]
-}
+_OF_CONDITIONS: Final[dict[str, Any]] = {"_acquire_restore": vars(Condition)["_acquire_restore"]}
 _BOUND_ANEW: Final = {name: _BoundAnew(name) for name in ("acquire", "_acquire_restore")}
 # What `_time` of ``threading`` and `time` of ``queue`` were.
 _readers: Final[dict[tuple[Any, str], Any]] = {}
@@ -494,7 +494,7 @@ def install(monotonic: Callable[[], float]) -> None:
         methods.update(made)
     _forget_lookups(*_replaced)
     for name, descriptor in _BOUND_ANEW.items():
-        setattr(threading.Condition, name, descriptor)
+        setattr(Condition, name, descriptor)
     for module, name in ((threading, "_time"), (queue, "time")):
         _readers[module, name] = getattr(module, name)
         setattr(module, name, monotonic)
@@ -512,11 +512,11 @@ def uninstall() -> None:
         setattr(module, name, original)
     _readers.clear()
     for name, descriptor in _BOUND_ANEW.items():
-        if vars(threading.Condition).get(name) is descriptor:
+        if vars(Condition).get(name) is descriptor:
             if name in _OF_CONDITIONS:
-                setattr(threading.Condition, name, _OF_CONDITIONS[name])
+                setattr(Condition, name, _OF_CONDITIONS[name])
             else:
-                delattr(threading.Condition, name)
+                delattr(Condition, name)
     for kind, originals in _originals.items():
         methods = _dict_of(kind)
         assert methods is not None

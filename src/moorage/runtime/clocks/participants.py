@@ -555,8 +555,7 @@ class Participants:
 
     def idle(self, key: object) -> None:
         """Count `key` as not busy."""
-        if self.blocked:
-            self.look()
+        self.look()
         self.changes += 1
         was_busy = self.busy.pop(key, None) is not None
         self.turns.give_up(key)
@@ -582,6 +581,8 @@ class Participants:
         Of several that wait for one lock, the first is woken, or the one that a seed chooses.  The
         next is woken when that one has tried.
         """
+        if not self.blocked:
+            return False
         found = False
         by_lock: dict[int, list[Any]] = {}
         for waiter in self.blocked:

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from threading import Thread
 from types import FrameType
 from typing import Any, Final
 
@@ -206,19 +207,19 @@ _real: Final[dict[str, Callable[..., None]]] = {}
 
 for _name, _function in _VIRTUAL.items():
     _function.__name__, _function.__qualname__ = _name, f"Thread.{_name}"
-    _function.__doc__ = vars(threading.Thread)[_name].__doc__
-    _real[_name] = vars(threading.Thread)[_name]
+    _function.__doc__ = vars(Thread)[_name].__doc__
+    _real[_name] = vars(Thread)[_name]
 
 
 def install() -> None:
     """Replace the two methods; called by ``blocking.py``."""
     for name in _NAMES:
-        _real[name] = vars(threading.Thread)[name]
-        setattr(threading.Thread, name, _VIRTUAL[name])
+        _real[name] = vars(Thread)[name]
+        setattr(Thread, name, _VIRTUAL[name])
 
 
 def uninstall() -> None:
     """Undo `install`."""
     for name in _NAMES:
-        if vars(threading.Thread).get(name) is _VIRTUAL[name]:
-            setattr(threading.Thread, name, _real[name])
+        if vars(Thread).get(name) is _VIRTUAL[name]:
+            setattr(Thread, name, _real[name])
