@@ -7,6 +7,7 @@ or a thread that takes part.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import os
@@ -329,6 +330,23 @@ def test_threads_that_take_no_part_block_for_real():
         thread.join()
         assert seen == ["lock", (1, True)]
         assert clock.now() == 10
+
+
+@pytest.mark.parametrize("begin", [0, 0.1, 0.7, 1 / 3, 1e6 + 0.1])
+def test_a_limit_that_is_reached_to_the_instant_ends_the_wait(begin):
+    condition, never = threading.Condition(), Future()
+    with patch_time() as clock:
+        time.sleep(begin)
+        with condition:
+            assert not condition.wait_for(lambda: False, 5.1)
+        assert not threading.Semaphore(0).acquire(timeout=0.3)
+        with pytest.raises(queue.Empty):
+            queue.Queue().get(timeout=0.7)
+        with pytest.raises(TimeoutError):
+            list(concurrent.futures.as_completed([never], timeout=5))
+        with pytest.raises(TimeoutError):
+            never.result(1.1)
+        assert clock.now() == pytest.approx(begin + 12.2)
 
 
 # -- what is refused, and what is left ------------------------------------------------------
@@ -734,6 +752,27 @@ def executors():
 
 def test_executors_and_timers_of_an_explored_test():
     explore(executors, runs=40)
+
+
+async def users_pool_on_a_loop():
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as pool:
+        assert await asyncio.wrap_future(pool.submit(int, "3")) == 3
+        await loop.run_in_executor(pool, time.sleep, 2)
+        await asyncio.gather(*(loop.run_in_executor(pool, time.sleep, 1) for _ in range(3)))
+        assert time.monotonic() == 5
+
+
+def test_a_pool_whose_threads_take_part_works_for_a_loop():
+    explore(users_pool_on_a_loop, runs=10)
+
+
+def test_a_pool_that_outlives_an_explored_test_goes_on_working():
+    with ThreadPoolExecutor(2) as pool:
+        results = []
+        explore(lambda: results.append(list(pool.map(str, range(3)))), runs=3)
+        assert results == [["0", "1", "2"]] * 3
+        assert pool.submit(int, "7").result(timeout=60) == 7
 
 
 def lost_update():

@@ -26,6 +26,7 @@ calls are real, as without `patch_time`.
 from __future__ import annotations
 
 import gc
+import math
 import queue
 import re
 import sys
@@ -106,6 +107,11 @@ def _note(lock: object, frame: FrameType) -> None:
     _holders[id(lock)] = Holder(Real.get_ident(), (user.f_code, user.f_lineno or 0))
 
 
+# When a wait of a thread last ran out, in virtual time, and the time that the thread last read
+# there, by the thread's ident.
+_ran_out: Final[dict[int, tuple[float, float]]] = {}
+
+
 # -- the wait -----------------------------------------------------------------------
 
 
@@ -119,6 +125,30 @@ def _clock_here(frame: FrameType) -> VirtualTime | None:
 def clock_of_reader(frame: FrameType) -> VirtualTime | None:
     """As `_clock_here`, for a reading of the time by one of `READERS`; None if not in force."""
     return _clock_here(frame) if _installed else None
+
+
+def read(clock: VirtualTime) -> float:
+    """Return the time of `clock` for one of `READERS`.
+
+    Just after the instant at which a wait of this thread ran out, and later at each reading:
+    ``as_completed`` looks whether its limit has passed, and would wait for 0 s for ever at the
+    very instant of its limit.
+    """
+    now, ident = clock.now(), Real.get_ident()
+    at, last = _ran_out.get(ident, (-1.0, now))
+    if at != now:
+        return now
+    last = math.nextafter(last, math.inf)
+    _ran_out[ident] = (now, last)
+    return last
+
+
+def end_of(clock: VirtualTime, timeout: float | None) -> float | None:
+    """Return when a wait ends that begins now; later than now, or ``wait_for`` would spin."""
+    if timeout is None:
+        return None
+    now = clock.now()
+    return max(now + timeout, math.nextafter(now, math.inf))
 
 
 def _rest(
@@ -154,6 +184,8 @@ def _rest(
         if attempt():
             return True
         if not came:
+            now = clock.now()
+            _ran_out[Real.get_ident()] = (now, now)
             return False
 
 
@@ -255,7 +287,7 @@ def _take(
     clock = _clock_here(frame)
     if clock is None:
         return None
-    until = None if timeout is None else clock.now() + timeout
+    until = end_of(clock, timeout)
     if frame.f_code is not _CONDITION_WAIT:
         holder = _holder_of(lock)
         takes_part = holder is not None and holder.ident in clock.participants.key_of_thread
@@ -373,7 +405,7 @@ def _methods_of_queue(kind: type) -> dict[str, Method]:
         call = _call_of("SimpleQueue.get", frame)
         blocked.about = lambda: call
         blocked.background = started.is_background(clock, frame)
-        until = None if timeout is None else clock.now() + timeout
+        until = end_of(clock, timeout)
         try:
             came = _rest(clock, blocked, attempt, until)
         except ClockStuckError as error:
@@ -523,3 +555,4 @@ def uninstall() -> None:
         methods.update(originals)
     _forget_lookups(*_originals)
     _holders.clear()
+    _ran_out.clear()

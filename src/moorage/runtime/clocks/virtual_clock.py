@@ -587,6 +587,7 @@ class VirtualClock:
     def _shut(self) -> threading.Thread | None:
         """Close the clock; return its thread, which the caller joins without the lock."""
         self.participants.closed = True
+        self.participants.free_started()
         thread, self._thread = self._thread, None
         for waiter in list(self._waiting):
             waiter.error = ClockStuckError(
