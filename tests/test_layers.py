@@ -61,6 +61,7 @@ def is_above(imported, name):
 UPWARD_FOR_TYPES = {
     # What a method of an app's class is, for whoever reads `obj.method`.
     ("declaring.partial", "functions"),
+    ("declaring.batch_types", "functions"),
     ("running.entrypoint", "app"),
 }
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
-from types import GeneratorType
+from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..exception import InvalidError
 from ..frames import hide_our_frames
 from ..runtime import forking
+from ..runtime.by_hand import ByHand
 from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.parking import park
 from ..runtime.clocks.patched_time import current_virtual_clock
@@ -28,7 +29,7 @@ from ..runtime.labels import shown_call, type_name
 from ..runtime.pools.batching import members_of
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import make_async_waiter
+from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
 from ..with_aio import with_aio
 from .events import Event, EventKind, Events, Timeline
 from .gates import POINTS, Gate, GatePoint
@@ -124,7 +125,7 @@ class Probe:
             try:
                 if condition():
                     return
-                await waiter.wait()
+                await wait_in(self._clock(), waiter)
             finally:
                 self._remove(waiter.wake)
 
@@ -419,18 +420,22 @@ class _GatedInput:
 class _HeldAtFirst:
     """Awaits `coroutine`, and awaits `gate` when `coroutine` waits for the first time.
 
-    `__await__` drives the coroutine by hand, because the gate must run between the moment
-    in which the coroutine yields its first future and the moment in which the task sees it.
+    `_drive` drives the coroutine by hand, because the gate must run between the moment in
+    which the coroutine yields its first future and the moment in which the task sees it.
     """
 
     def __init__(self, coroutine: Awaitable[Any], gate: Coroutine[Any, Any, None]) -> None:
         self._coroutine = coroutine
         self._gate = gate
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> ByHand:
         steps: Any = self._coroutine
-        if not isinstance(steps, GeneratorType):  # else a coroutine of `types.coroutine`
-            steps = steps.__await__()
+        if isinstance(steps, GeneratorType):  # a coroutine of `types.coroutine`
+            return ByHand(self._drive(steps), steps)
+        driven = steps.__await__()
+        return ByHand(self._drive(driven), steps if isinstance(steps, CoroutineType) else driven)
+
+    def _drive(self, steps: Any) -> Generator[Any, Any, Any]:
         send: Callable[[Any], Any] = getattr(steps, "send", lambda _: next(steps))
         step: Callable[[], Any] = partial(send, None)
         was_held = False

@@ -18,8 +18,6 @@ from __future__ import annotations
 import platform
 import threading
 from collections import deque
-from threading import Thread
-from types import CodeType
 from typing import Final, NamedTuple
 
 from ..real import Real
@@ -47,18 +45,8 @@ _UNKNOWN: Final = "?"
 # The number of the system call `futex`, in which a thread also waits for the GIL.
 _FUTEX: Final = {"x86_64": "202", "aarch64": "98"}.get(platform.machine())
 
-# The code of ``threading`` that waits with a timeout, at its own lock.
-_WAITS: Final[frozenset[CodeType]] = frozenset(
-    code
-    for code in (
-        getattr(function, "__code__", None)
-        for function in (
-            threading.Condition.wait,
-            getattr(Thread, "_wait_for_tstate_lock", None),
-        )
-    )
-    if code is not None
-)
+# The file of ``threading``, whose code waits with a timeout at a lock of its own.
+_THREADING: Final = threading.Condition.wait.__code__.co_filename
 
 
 class _Look(NamedTuple):
@@ -124,7 +112,7 @@ def _look_at(ident: int) -> _Look:
     kernel = _UNKNOWN if native is None else _kernel_view(native)
     if kernel is None:
         return _Look(None, False)
-    waits = frame.f_code in _WAITS or _sleeps_not_for_the_gil(native)
+    waits = frame.f_code.co_filename == _THREADING or _sleeps_not_for_the_gil(native)
     return _Look((id(frame), frame.f_lasti, kernel), waits)
 
 

@@ -28,10 +28,12 @@ from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
 from .choices import Choices
+from .foreign import ForeignWait
 from .preemption import Preemption
 from .reach import VirtualTime
 from .stuck import ON_ITS_LOOP
 from .turns import Gate, Turns
+from .unfit_loops import advice_for_test_case, forget_loop
 
 # The order of timers that are due at the same time and were set within one instant, that is,
 # between two moments at which all participants wait.  Timers of participants that the engine
@@ -117,6 +119,8 @@ class Participants:
         # and busy, so time stands still meanwhile.
         self.awaited: dict[object, str] = {}
         self.turns: Turns = Turns(self.awaited, keeping.watch, choices)
+        # The waits of tasks on loops that take no part.
+        self.foreign: set[ForeignWait] = set()
         # The participant as which a thread waits, by the thread's ident.
         self.key_of_thread: dict[int, object] = {}
         # The rank of each participant: (INSIDE or OUTSIDE, number of its arrival).
@@ -151,6 +155,7 @@ class Participants:
         self.lock = Real.Lock()
         self.busy = {} if key is None else {key: Real.current_thread().name}
         self.awaited = {}
+        self.foreign = set()
         self.turns = Turns(self.awaited, self._keeping.watch, self.choices)
         if key is not None:
             self.turns.hold(key)
@@ -236,6 +241,20 @@ class Participants:
                     self._unbind(ident, key)
             self.orders.pop(key, None)
             self.idle(key)
+
+    def begin_scope(self, key: object, name: str) -> None:
+        """As `begin`; `key` also keeps the clock open, until `end_scope`."""
+        with uninterruptible, self.lock:
+            self.keep_open()
+        self.begin(key, name)
+
+    def end_scope(self, key: object) -> None:
+        """Undo `begin_scope`; close the clock after its last scope."""
+        self.end(key)
+        with uninterruptible, self.lock:
+            thread = self.stop_keeping_open()
+        if thread is not None:
+            thread.join()
 
     @uninterruptible
     def runs(self, key: object) -> bool:
@@ -377,9 +396,16 @@ class Participants:
         `written` is the user's code that led here, as the error quotes it.
 
         Raises:
-            InvalidError: on an event loop that runs in real time.
+            InvalidError: on an event loop that runs in real time, or in ``setUp`` of a test case
+                that has made such a loop.
         """
         self.refuse_real_loop(written)
+        advice = advice_for_test_case(in_set_up=True)
+        if advice is not None and not self.has_this_thread:
+            raise InvalidError(
+                f"`{written}` was written in setUp, but the test's event loop was made before, "
+                f"in real time: {advice}"
+            )
         return self.enter_scope()
 
     def enter_scope(self, name: str | None = None, *, opens: bool = True) -> int:
@@ -439,8 +465,11 @@ class Participants:
                     self._end_part(ident, part)
             if opens:
                 thread = self.stop_keeping_open()
+            is_out = part is not None and not part.depth and ident == Real.get_ident()
         if thread is not None:
             thread.join()
+        if is_out:
+            forget_loop()
 
     def _end_part(self, ident: int, part: _Part) -> None:
         if ident == Real.get_ident() and ident not in self.key_of_thread:
@@ -527,6 +556,30 @@ class Participants:
             self.idle(key)
         return found
 
+    # -- tasks that take no part, see ``foreign.py`` ----------------------------------------
+
+    def note_foreign(self, wake: Callable[[], object]) -> ForeignWait | None:
+        """Note that the calling task waits until `wake`; None on a loop of this clock.
+
+        The caller calls `forget_foreign` afterwards, and raises the `error` of the wait.
+        """
+        loop: object = Real._get_running_loop()
+        if isinstance(loop, LoopPart) and loop.clock is self._clock:
+            return None
+        wait = ForeignWait(wake)
+        with uninterruptible, self.lock:
+            self.foreign.add(wait)
+            self.changes += 1
+            self._keeping.watch()
+        return wait
+
+    @uninterruptible
+    def forget_foreign(self, wait: ForeignWait) -> None:
+        """End `note_foreign`."""
+        with self.lock:
+            self.foreign.discard(wait)
+            self.changes += 1
+
     def refuse_await(self) -> None:
         """Refuse an await on a loop in real time that would wait for virtual time to pass.
 
@@ -547,9 +600,10 @@ class Participants:
                 what = "an event loop of another clock"
             elif loop is not None:
                 what = "an event loop that runs in real time"
+            advice = advice_for_test_case(in_set_up=False) or ON_ITS_LOOP
             raise InvalidError(
                 f"`{written}` was written on {what}, which does not take part in this clock, "
-                f"so virtual time would stand still while this loop waits; {ON_ITS_LOOP}"
+                f"so virtual time would stand still while this loop waits; {advice}"
             )
 
     # -- for the clock and its loops, all under the lock ---------------------------------

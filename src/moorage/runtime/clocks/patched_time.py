@@ -158,7 +158,9 @@ def patched(clock: VirtualTime, modules: tuple[ModuleType, ...]) -> Generator[No
 def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> None:
     global _installed, _everywhere
     with _lock:
+        were_everywhere = _everywhere
         _installed += 1
+        _everywhere += not reach
         clock._patches = (*clock._patches, reach)
         begun.append(True)
         if _installed == 1:
@@ -166,9 +168,8 @@ def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> No
                 _real[name] = getattr(time, name)
                 setattr(time, name, _virtual[name])
             blocking.install(_virtual["monotonic"])
-        if not _everywhere:  # otherwise all modules are patched already
+        if not were_everywhere:  # otherwise all modules are patched already
             _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
-        _everywhere += not reach
 
 
 @uninterruptible
@@ -181,7 +182,7 @@ def _uninstall(clock: VirtualTime, reach: frozenset[str]) -> None:
         if not patches:
             clock.participants.let_started_go()
         _installed -= 1
-        _everywhere = min(_everywhere - (not reach), _installed)
+        _everywhere -= not reach
         if _installed:
             return
         blocking.uninstall()

@@ -45,6 +45,16 @@ class StuckLoop(NamedTuple):
     thread_name: str
 
 
+class StuckForeign(NamedTuple):
+    """A thread, or a task of a loop, that takes no part in the clock, and waits."""
+
+    thread_name: str
+    thread: int
+    about: Callable[[], str] | None
+    coroutine: object  # of the task
+    runs: str  # what the thread runs, as the error says it; "" if the thread itself waits
+
+
 class Stuck(NamedTuple):
     """A snapshot of the participants, taken when time could not go on."""
 
@@ -53,6 +63,7 @@ class Stuck(NamedTuple):
     busy: list[tuple[str, int]]  # the name of each participant, and its thread's ident or 0
     waits: list[StuckWait]
     loops: list[StuckLoop]
+    foreign: list[StuckForeign]
 
 
 def why_busy(stuck: Stuck) -> str:
@@ -73,10 +84,58 @@ def why_busy(stuck: Stuck) -> str:
         )
     if any(_runs_real_loop(frames.get(ident)) for _, ident in stuck.busy):
         advice = f"one of them runs an event loop in real time; {ON_ITS_LOOP}"
+    elif stuck.foreign:
+        advice = _about_foreign(stuck.foreign, frames)
     return (
         f"virtual time stands at {stuck.now:g} s: for {stuck.after:g} real seconds "
         f"{' and '.join(lines)} ran without waiting in moorage; {advice}"
     )
+
+
+def _about_foreign(foreign: list[StuckForeign], frames: dict[int, FrameType]) -> str:
+    """Return who waits without taking part in the clock, and what to write."""
+    waits: list[str] = []
+    for each in foreign[:WAITS_SHOWN]:
+        frame = frames.get(each.thread)
+        place = (
+            place_in_task(each.coroutine, frame)
+            if each.coroutine is not None
+            else place_of_caller(frame) or place_of_thread(frame)
+        )
+        about = f" for {each.about()}" if each.about is not None else ""
+        who = each.thread_name
+        if each.runs:
+            who = f"{each.runs}, on thread {who},"
+        waits.append(f"{who} waits{about}{f' in {place}' if place else ''}")
+    first = foreign[0]
+    if _is_of_anyio(frames.get(first.thread)):
+        advice = (
+            "enter the TestClient, or start the portal or loop, where the clock is entered: "
+            "inside `with clock:`, or in pytest in a fixture that requests virtual_clock; or name "
+            "virtual_clock before client among the arguments of the test"
+        )
+    elif first.runs.startswith("trio"):
+        advice = "run that code on asyncio, on a loop of the clock, or test it in real time"
+    elif first.runs:
+        advice = (
+            "run that loop in virtual time: Runner(loop_factory=clock.new_event_loop), or "
+            "`with clock:` in its thread before asyncio.run(...)"
+        )
+    else:
+        advice = "write `with clock:` in that thread, or use asyncio.to_thread"
+    return f"{'; '.join(waits)}, and takes no part in the clock; {advice}"
+
+
+def _is_of_anyio(frame: FrameType | None) -> bool:
+    """Whether anyio has started a thread: for a blocking portal, as of TestClient, or a worker."""
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if name == "anyio.from_thread" or (
+            name == "anyio._backends._asyncio" and "WorkerThread" in frame.f_code.co_qualname
+        ):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def why_for_ever(stuck: Stuck) -> str:

@@ -114,9 +114,9 @@ class Turns:
             self._contended()
 
     def stand_again(self, key: object) -> None:
-        """Put the holder `key` at the end of the line; the next in line gets the turn."""
-        self._line[key] = None
+        """Put the holder `key` at the end of the line; another in line gets the turn."""
         self._free()
+        self._line[key] = None
 
     def step_back(self, key: object) -> None:
         """Put the holder `key` in the second line; the next in line gets the turn."""

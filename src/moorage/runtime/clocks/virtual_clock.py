@@ -35,12 +35,14 @@ from ..outcome import user_frames
 from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
+from . import anyio_threads, loops_here
 from .asleep import LOOK_EVERY, Asleep, Quiet
 from .choices import Choices
+from .foreign import ForeignWait
 from .participants import BEFORE_ALL, Participants
 from .patched_time import patched
 from .started import at_work
-from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
+from .stuck import Stuck, StuckForeign, StuckLoop, StuckWait, why_busy, why_for_ever
 from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
 from .turns import Gate
 from .virtual_loop import Line, VirtualLoop
@@ -699,17 +701,21 @@ class VirtualClock:
     def _choose_timers(self, choices: Choices) -> list[Callback]:
         """With a seed: choose a timer that is due, and perhaps others that fire with it.
 
-        A timer that was set within this instant fires alone: it may be a rest, which waits until
-        all other participants wait.
+        The rests of several containers may end together.  Any other timer that was set within
+        this instant fires alone: it may be a ``sleep(0)``, which waits until all other
+        participants wait.
         """
-        chosen = self._timers.pop_chosen(self._now, choices.pick)
-        due: list[Callback] = []
-        while chosen is not None:
-            due.append(chosen)
-            chosen = None
-            if choices.one_in(2):
-                chosen = self._timers.pop_chosen(self._now, choices.pick, self._instant)
-        return due
+        due = self._timers.due(self._now)
+        rests = [entry for entry in due if entry[0][0] == BEFORE_ALL]
+        left = rests or due
+        chosen: list[Callback] = []
+        while left and (not chosen or choices.also()):
+            _, timer = left.pop(choices.pick(len(left)))
+            callback = self._timers.pop(timer)
+            if callback is not None:
+                chosen.append(callback)
+            left = [entry for entry in left if entry[0][0] <= self._instant]
+        return chosen
 
     def _lend_turn(self, asleep: Asleep, *, even_if_it_computes: bool) -> bool:
         """Give the turn to another, if the holder blocks in something real, or polls for it."""
@@ -770,10 +776,9 @@ class VirtualClock:
             waiters = [w for w in self._waiting if w.key is not None or w.timed]
             waiters = [w for w in waiters if not _is_background(w)]
             loops = list(self._idle_loops)
-            if busy and not waiters and all(loop.owned for loop in loops):
-                # Only threads that are not participants wait.  End their waits too: the busy
-                # participant may wait, in real time, for one of these threads.
-                waiters = list(self._waiting)
+            foreign = self._foreign_waits() if busy else []
+            threads_out = [wait for wait in foreign if isinstance(wait, VirtualWaiter)]
+            waiters += [wait for wait in threads_out if not wait.timed]
             now = self._now
         assert self._stuck_after is not None
         stuck = Stuck(
@@ -782,6 +787,7 @@ class VirtualClock:
             busy,
             [StuckWait(w.name, w.thread, w.about) for w in waiters],
             [StuckLoop(loop, loop.thread.name if loop.thread else "") for loop in loops],
+            [_stuck_foreign(wait) for wait in foreign],
         )
         # Without the lock, because `about` of a waiter may call the engine.
         message = why_busy(stuck) if busy else why_for_ever(stuck)
@@ -791,6 +797,9 @@ class VirtualClock:
             for waiter in waiters:
                 waiter.error = ClockStuckError(message)
                 self._fire(waiter)
+            tasks = [wait for wait in foreign if isinstance(wait, ForeignWait)]
+            for wait in tasks:
+                wait.error = ClockStuckError(message)
             loops = [loop for loop in loops if not loop.owned]
             # Those whose wait has ended, and that only wait for their turn.
             for key, gate in self.participants.turns.release():
@@ -806,6 +815,18 @@ class VirtualClock:
                 loop.error = ClockStuckError(message)
         for loop in loops:
             loop.ring()
+        for wait in tasks:
+            wait.wake()
+
+    def _foreign_waits(self) -> list[VirtualWaiter | ForeignWait]:
+        """Return the waits of threads and loops that take no part, in their order.
+
+        A busy participant may wait, in real time, for one of these.  They do not hear that a
+        wait has no timer: somebody who takes no part may end it.
+        """
+        threads = [waiter for waiter in self._waiting if waiter.key is None]
+        tasks = list(self.participants.foreign)
+        return sorted([*threads, *tasks], key=lambda wait: wait.thread)
 
     # -- loops ----------------------------------------------------------------
 
@@ -901,6 +922,13 @@ def _is_background(waiter: VirtualWaiter) -> bool:
     return waiter.blocked is not None and waiter.blocked.background
 
 
+def _stuck_foreign(wait: VirtualWaiter | ForeignWait) -> StuckForeign:
+    if isinstance(wait, VirtualWaiter):
+        return StuckForeign(wait.name, wait.thread, wait.about, None, "")
+    runs = f"{wait.loop} in real time" if wait.clock is None else f"{wait.loop} of another clock"
+    return StuckForeign(wait.thread_name, wait.thread, None, wait.coroutine, runs)
+
+
 def _check_seconds(seconds: float) -> None:
     if not _is_number(seconds) or seconds != seconds:
         raise InvalidError(f"seconds must be a number, got {seconds!r}; write clock.sleep(1.5)")
@@ -908,3 +936,7 @@ def _check_seconds(seconds: float) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+anyio_threads.install()
+loops_here.install()

@@ -22,7 +22,8 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from ..real import Real
-from .numbered import ChosenTimer, InOrder, NumberedFuture, NumberedTask
+from .awaited_futures import find_futures
+from .numbered import ChosenTimer, InOrder, NumberedFuture, NumberedTask, number_scopes
 from .participants import LoopPart
 
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         self.thread: threading.Thread | None = None
         # Raised in the loop when it wakes from its idle state.
         self.error: ClockStuckError | None = None
+        self._timers_made = 0  # with a seed
+        # With a seed: the timer that was put off within its instant, if there is one.
+        self._put_off: list[ChosenTimer] = []
         self._jobs: set[Job] = set()
         # Set while `shutdown_default_executor` waits for the next job to end.
         self._jobs_end: asyncio.Future[None] | None = None
@@ -136,6 +140,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         super().__init__(selector)
         selector.loop = self
         self._asyncgens = InOrder()
+        number_scopes()
 
     @property
     def waits_for_ever(self) -> bool:
@@ -155,7 +160,9 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
             return super().call_at(when, callback, *args, context=context)
         self._check_closed()
         timer = ChosenTimer(when, callback, args, self, context)
-        timer.choices, timer.tie = choices, choices.pick(1 << 30)
+        timer.choices, timer.tie = choices, choices.draw(1 << 30)
+        self._timers_made += 1
+        timer.number = self._timers_made
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
@@ -245,6 +252,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
+        find_futures(callback, self.clock)
         self.mark_busy()
         try:
             return super().call_soon_threadsafe(callback, *args, context=context)

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 from .. import forking
 from ..captured import capture
 from ..clocks.choices import Choices
+from ..clocks.clock import Clock
 from ..clocks.participants import LoopPart
 from ..containers.offload import LoopExecutor
 from ..real import Real
@@ -134,6 +135,25 @@ def make_async_waiter() -> AsyncioWaiter | TrioWaiter:
     """Return a waiter for the calling task, on asyncio or trio."""
     loop = Real._get_running_loop()
     return TrioWaiter() if loop is None else AsyncioWaiter(loop)
+
+
+async def wait_in(clock: Clock, waiter: AsyncWaiter) -> None:
+    """Wait by ``waiter.wait()`` for what happens in the time of `clock`.
+
+    Raises:
+        ClockStuckError: if virtual time is stuck, and this task is on a loop in real time.
+    """
+    participants = clock.participants
+    wait = None if participants is None else participants.note_foreign(waiter.wake)
+    if participants is None or wait is None:
+        await waiter.wait()
+        return
+    try:
+        await waiter.wait()
+    finally:
+        participants.forget_foreign(wait)
+    if wait.error is not None:
+        raise wait.error
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:
