@@ -7,6 +7,7 @@ or a thread that takes part.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import os
@@ -44,7 +45,7 @@ def nothing_is_left():
 
 
 @contextmanager
-def patched(stuck_after=2):
+def patch_time(stuck_after=2):
     """A clock in which this thread takes part, and whose calls are patched."""
     with VirtualClock(stuck_after=stuck_after) as clock, clock.patch_time():
         yield clock
@@ -164,7 +165,7 @@ def test_a_wait_is_virtual(name, timeout, sides, get):
     def run(it):
         return first() if it == "first" else second()
 
-    with patched() as clock:
+    with patch_time() as clock:
         if sides == "inputs":
             with FakeContainer(run, max_inputs=2) as container:
                 _, result = list(container.map(["first", "second"]))
@@ -209,7 +210,7 @@ def test_a_full_queue_is_waited_for(name, get):
         it.put(2)
         return at, time.monotonic()
 
-    with patched(), FakeContainer(run, max_inputs=2) as container:
+    with patch_time(), FakeContainer(run, max_inputs=2) as container:
         assert list(container.map(["take", "put"])) == [(1, 2, 4), (3, 4)]
 
 
@@ -222,7 +223,7 @@ def test_queue_join_and_several_waiters_in_their_order():
         time.sleep(2)
         jobs.task_done()
 
-    with patched() as clock, FakeContainer(run, max_inputs=3) as container:
+    with patch_time() as clock, FakeContainer(run, max_inputs=3) as container:
         container.submit(1), container.submit(2), container.submit(3)
         time.sleep(1)
         for job in "abc":
@@ -241,7 +242,7 @@ def test_conditions_wake_in_the_order_in_which_they_wait():
             order.append((number, time.monotonic()))
             time.sleep(1)
 
-    with patched(), FakeContainer(run, max_inputs=3) as container:
+    with patch_time(), FakeContainer(run, max_inputs=3) as container:
         handles = [container.submit(number) for number in (1, 2, 3)]
         time.sleep(1)
         with condition:
@@ -267,13 +268,13 @@ def test_an_rlock_is_taken_as_often_as_before_a_wait():
                 condition.notify()
         return not condition._lock._is_owned()
 
-    with patched(), FakeContainer(run, max_inputs=2) as container:
+    with patch_time(), FakeContainer(run, max_inputs=2) as container:
         assert list(container.map(["wait", "notify"])) == [True, True]
 
 
 @pytest.mark.parametrize("timed", [False, True])
 def test_join_of_a_thread_that_takes_part(timed):
-    with patched() as clock:
+    with patch_time() as clock:
         here = threading.Event()
 
         def other():
@@ -304,7 +305,7 @@ def test_a_pool_of_the_code_works_while_time_stands():
         with ThreadPoolExecutor(2) as pool:
             return list(pool.map(slow, range(x))), time.monotonic()
 
-    with patched(5) as clock, FakeContainer(run, max_inputs=2, timeout=10) as container:
+    with patch_time(5) as clock, FakeContainer(run, max_inputs=2, timeout=10) as container:
         assert list(container.map([3, 4])) == [([0, 2, 4], 0), ([0, 2, 4, 6], 0)]
         assert clock.now() == 0
 
@@ -315,10 +316,10 @@ def test_threads_that_take_no_part_block_for_real():
     def other():
         with lock:
             seen.append("lock")
-        seen.append((box.get(), lock.acquire(timeout=0.001)))
+        seen.append((box.get(), lock.acquire(timeout=60)))
         lock.release()
 
-    with patched() as clock:
+    with patch_time() as clock:
         lock.acquire()
         thread = threading.Thread(target=other)
         thread.start()
@@ -331,6 +332,23 @@ def test_threads_that_take_no_part_block_for_real():
         assert clock.now() == 10
 
 
+@pytest.mark.parametrize("begin", [0, 0.1, 0.7, 1 / 3, 1e6 + 0.1])
+def test_a_limit_that_is_reached_to_the_instant_ends_the_wait(begin):
+    condition, never = threading.Condition(), Future()
+    with patch_time() as clock:
+        time.sleep(begin)
+        with condition:
+            assert not condition.wait_for(lambda: False, 5.1)
+        assert not threading.Semaphore(0).acquire(timeout=1.3)
+        with pytest.raises(queue.Empty):
+            queue.Queue().get(timeout=0.7)
+        with pytest.raises(TimeoutError):
+            list(concurrent.futures.as_completed([never], timeout=5))
+        with pytest.raises(TimeoutError):
+            never.result(1.1)
+        assert clock.now() == pytest.approx(begin + 13.2)
+
+
 # -- what is refused, and what is left ------------------------------------------------------
 
 
@@ -341,7 +359,7 @@ def test_threads_that_take_no_part_block_for_real():
 def test_acquire_refuses_what_the_real_one_refuses(lock, args):
     with pytest.raises(Exception) as real:
         lock.acquire(*args)
-    with patched():
+    with patch_time():
         with pytest.raises(type(real.value)):
             lock.acquire(*args)
         assert lock.acquire(False)
@@ -358,19 +376,19 @@ def test_acquire_refuses_what_the_real_one_refuses(lock, args):
 def test_simple_queue_refuses_what_the_real_one_refuses(args):
     with pytest.raises(Exception) as real:
         queue.SimpleQueue().get(*args)
-    with patched(), pytest.raises(type(real.value)):
+    with patch_time(), pytest.raises(type(real.value)):
         queue.SimpleQueue().get(*args)
 
 
 def test_the_replacements_have_the_names_and_docs_of_the_originals():
-    with patched():
+    with patch_time():
         assert threading.Lock().acquire.__name__ == "acquire"
         assert threading.RLock().acquire.__doc__ == BEFORE[RLOCK]["acquire"].__doc__
         assert threading.Thread.join.__name__ == "join"
 
 
 def test_a_condition_made_inside_has_nothing_of_the_patch_afterwards():
-    with patched():
+    with patch_time():
         made_inside = threading.Condition()
     bound = [v for v in vars(made_inside).values() if callable(v)]
     assert bound
@@ -381,13 +399,13 @@ def test_moorages_own_locks_are_not_touched():
     assert type(Real.Lock()) is not LOCK
     assert type(Real.RLock()) is not RLOCK
     before = dict(vars(type(Real.Lock())))
-    with patched():
+    with patch_time():
         assert dict(vars(type(Real.Lock()))) == before
 
 
 def test_patches_nest_and_two_clocks_have_their_own():
     lock = threading.Lock()
-    with patched() as clock:
+    with patch_time() as clock:
         with clock.patch_time(), VirtualClock().patch_time():
             pass
         with lock:
@@ -421,6 +439,7 @@ def test_a_patch_that_fails_half_way_is_undone(monkeypatch):
 
 def test_without_types_that_can_be_changed_calls_are_real(monkeypatch):
     monkeypatch.setattr(blocking, "_replaced", {})
+    monkeypatch.setattr(blocking, "_make", dict)
     lock = threading.Lock()
     with VirtualClock() as clock, clock.patch_time(), lock:
         assert not lock.acquire(timeout=0.001)
@@ -434,7 +453,7 @@ def test_without_types_that_can_be_changed_calls_are_real(monkeypatch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_leaves_the_patch_too():
     lock = threading.Lock()
-    with patched():
+    with patch_time():
         child = os.fork()
         if child == 0:
             code = 1
@@ -455,7 +474,7 @@ def test_logging_goes_on_working(caplog):
             logging.getLogger("users").warning("at %s", time.monotonic())
 
     lock = threading.Lock()
-    with patched(), FakeContainer(run, max_inputs=3) as container:
+    with patch_time(), FakeContainer(run, max_inputs=3) as container:
         list(container.map([1, 2, 3]))
     assert [r.getMessage() for r in caplog.records] == ["at 1.0", "at 2.0", "at 3.0"]
 
@@ -473,7 +492,7 @@ def test_a_timeout_ends_a_blocked_input_at_its_time_and_loses_no_lock():
         finally:
             ended.append((x, time.monotonic()))
 
-    with patched(), FakeContainer(run, max_inputs=2, timeout=8) as container:
+    with patch_time(), FakeContainer(run, max_inputs=2, timeout=8) as container:
         first, second = container.submit(6), container.submit(7)
         third = None
         first.result()
@@ -496,7 +515,7 @@ def test_a_cancel_ends_a_blocked_input():
     def run():
         event.wait()
 
-    with patched() as clock, FakeContainer(run) as container:
+    with patch_time() as clock, FakeContainer(run) as container:
         handle = container.submit()
         time.sleep(3)
         handle.cancel()
@@ -550,7 +569,7 @@ def a_run():
         return got
 
     with (
-        patched(5) as clock,
+        patch_time(5) as clock,
         FakeContainer(make, max_inputs=4) as makers,
         FakeContainer(take) as takers,
     ):
@@ -575,7 +594,7 @@ def test_each_run_is_the_same():
 def stuck(function, *args):
     """Run threads that block for ever; return the one error that each of them gets."""
     errors = []
-    with patched(0.3) as clock:
+    with patch_time(0.3) as clock:
 
         def run(arg):
             with clock:
@@ -628,7 +647,7 @@ def test_an_input_that_times_out_while_it_is_blocked_says_for_what_it_waited():
         with lock:
             time.sleep(x)
 
-    with patched() as clock, FakeContainer(run, max_inputs=3, timeout=20) as container:
+    with patch_time() as clock, FakeContainer(run, max_inputs=3, timeout=20) as container:
         first, second, third = (container.submit(x) for x in (100, 1, 0))
         errors = []
         for handle in (first, second, third):
@@ -667,7 +686,10 @@ def test_a_wait_for_ever_names_the_call(call, name):
 
 
 def test_the_waiting_participant_itself_gets_the_error():
-    with patched(0.3), pytest.raises(ClockStuckError, match=r"MainThread waits for Queue\.get in "):
+    with (
+        patch_time(0.3),
+        pytest.raises(ClockStuckError, match=r"MainThread waits for Queue\.get in "),
+    ):
         queue.Queue().get()
 
 
@@ -730,6 +752,27 @@ def executors():
 
 def test_executors_and_timers_of_an_explored_test():
     explore(executors, runs=40)
+
+
+async def users_pool_on_a_loop():
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as pool:
+        assert await asyncio.wrap_future(pool.submit(int, "3")) == 3
+        await loop.run_in_executor(pool, time.sleep, 2)
+        await asyncio.gather(*(loop.run_in_executor(pool, time.sleep, 1) for _ in range(3)))
+        assert time.monotonic() == 5
+
+
+def test_a_pool_whose_threads_take_part_works_for_a_loop():
+    explore(users_pool_on_a_loop, runs=10)
+
+
+def test_a_pool_that_outlives_an_explored_test_goes_on_working():
+    with ThreadPoolExecutor(2) as pool:
+        results = []
+        explore(lambda: results.append(list(pool.map(str, range(3)))), runs=3)
+        assert results == [["0", "1", "2"]] * 3
+        assert pool.submit(int, "7").result(timeout=60) == 7
 
 
 def lost_update():

@@ -45,6 +45,20 @@ ALLOWED = {
     # That real time passes is what is tested: of a clock, and of waits that are not virtual.
     "test_patched_standard_library.py::"
     "test_asyncio_sleep_passes_in_a_container_while_time_is_frozen": "the sleep must end",
+    "test_blocking.py::test_patches_nest_and_two_clocks_have_their_own": "the limit stays real",
+    "test_blocking.py::test_only_the_modules_that_are_given": "the limit stays real",
+    "test_blocking.py::test_without_types_that_can_be_changed_calls_are_real": (
+        "the limits stay real"
+    ),
+    "test_blocking.py::hold": "called in virtual time only",
+    "test_blocking.py::test_a_deadlock_names_the_calls_the_lines_and_the_holders": (
+        "called in virtual time only"
+    ),
+    "test_blocking.py::users_pool_on_a_loop": "a program that `explore` runs in virtual time",
+    "test_blocking.py::worker_pool": "a program that `explore` runs in virtual time",
+    "test_blocking.py::test_a_started_thread_that_does_real_io_does_not_stop_an_explored_test": (
+        "a program that `explore` runs in virtual time"
+    ),
     "test_patched_time.py::test_the_standard_library_keeps_real_time": "the limit stays real",
     "test_regressions.py::test_time_stands_still_while_an_exit_hook_is_busy_though_its_stop_came_"
     "early": "busy in real time, while virtual time must not move",

@@ -26,11 +26,14 @@ calls are real, as without `patch_time`.
 from __future__ import annotations
 
 import gc
+import math
 import queue
 import re
 import sys
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Condition, Lock, RLock
 from types import BuiltinMethodType, CodeType, FrameType, MethodType
 from typing import Any, Final, cast
 
@@ -56,7 +59,7 @@ READERS: Final = frozenset(
 # must not decide which participant goes first.
 HELD_BY_OTHERS: Final = 0.05
 
-_CONDITION_WAIT: Final[CodeType] = threading.Condition.wait.__code__
+_CONDITION_WAIT: Final[CodeType] = Condition.wait.__code__
 
 
 class Blocked:
@@ -104,6 +107,11 @@ def _note(lock: object, frame: FrameType) -> None:
     _holders[id(lock)] = Holder(Real.get_ident(), (user.f_code, user.f_lineno or 0))
 
 
+# When a wait of a thread last ran out, in virtual time, and the time that the thread last read
+# there, by the thread's ident.
+_ran_out: Final[dict[int, tuple[float, float]]] = {}
+
+
 # -- the wait -----------------------------------------------------------------------
 
 
@@ -117,6 +125,30 @@ def _clock_here(frame: FrameType) -> VirtualTime | None:
 def clock_of_reader(frame: FrameType) -> VirtualTime | None:
     """As `_clock_here`, for a reading of the time by one of `READERS`; None if not in force."""
     return _clock_here(frame) if _installed else None
+
+
+def read(clock: VirtualTime) -> float:
+    """Return the time of `clock` for one of `READERS`.
+
+    Just after the instant at which a wait of this thread ran out, and later at each reading:
+    ``as_completed`` looks whether its limit has passed, and would wait for 0 s for ever at the
+    very instant of its limit.
+    """
+    now, ident = clock.now(), Real.get_ident()
+    at, last = _ran_out.get(ident, (-1.0, now))
+    if at != now:
+        return now
+    last = math.nextafter(last, math.inf)
+    _ran_out[ident] = (now, last)
+    return last
+
+
+def end_of(clock: VirtualTime, timeout: float | None) -> float | None:
+    """Return when a wait ends that begins now; later than now, or ``wait_for`` would spin."""
+    if timeout is None:
+        return None
+    now = clock.now()
+    return max(now + timeout, math.nextafter(now, math.inf))
 
 
 def _rest(
@@ -152,6 +184,8 @@ def _rest(
         if attempt():
             return True
         if not came:
+            now = clock.now()
+            _ran_out[Real.get_ident()] = (now, now)
             return False
 
 
@@ -253,7 +287,7 @@ def _take(
     clock = _clock_here(frame)
     if clock is None:
         return None
-    until = None if timeout is None else clock.now() + timeout
+    until = end_of(clock, timeout)
     if frame.f_code is not _CONDITION_WAIT:
         holder = _holder_of(lock)
         takes_part = holder is not None and holder.ident in clock.participants.key_of_thread
@@ -371,7 +405,7 @@ def _methods_of_queue(kind: type) -> dict[str, Method]:
         call = _call_of("SimpleQueue.get", frame)
         blocked.about = lambda: call
         blocked.background = started.is_background(clock, frame)
-        until = None if timeout is None else clock.now() + timeout
+        until = end_of(clock, timeout)
         try:
             came = _rest(clock, blocked, attempt, until)
         except ClockStuckError as error:
@@ -405,7 +439,7 @@ class _BoundAnew:
         try:
             bound: Any = condition.__dict__[self._name]
         except KeyError:
-            original = _of_conditions.get(self._name)
+            original = _OF_CONDITIONS.get(self._name)
             if original is None:
                 raise AttributeError(self._name) from None
             return original.__get__(condition)
@@ -430,8 +464,8 @@ class _BoundAnew:
 
 # -- the patch ---------------------------------------------------------------------------
 
-_LOCKS: Final[tuple[type, ...]] = (type(threading.Lock()),)
-_RLOCKS: Final[tuple[type, ...]] = (type(threading.RLock()),)
+_LOCKS: Final[tuple[type, ...]] = (type(Lock()),)
+_RLOCKS: Final[tuple[type, ...]] = (type(RLock()),)
 ALL_LOCKS: Final = (*_LOCKS, *_RLOCKS)
 
 
@@ -444,7 +478,7 @@ def _dict_of(kind: type) -> dict[str, Any] | None:
 
 def _make() -> dict[type, dict[str, Method]]:
     """Make all replacements, by type; none where the types cannot be changed."""
-    kinds: tuple[type, ...] = (*_LOCKS, *_RLOCKS, queue.SimpleQueue)
+    kinds: tuple[type, ...] = (*_LOCKS, *_RLOCKS, SimpleQueue)
     if type(Real.Lock()) in kinds or sys.implementation.name != "cpython":
         return {}
     try:
@@ -454,7 +488,7 @@ def _make() -> dict[type, dict[str, Method]]:
     if any(_dict_of(kind) is None for kind in kinds):
         return {}
     made: dict[type, dict[str, Method]] = {k: _methods_of(k) for k in (*_LOCKS, *_RLOCKS)}
-    made[queue.SimpleQueue] = _methods_of_queue(queue.SimpleQueue)
+    made[SimpleQueue] = _methods_of_queue(SimpleQueue)
     return made
 
 
@@ -469,21 +503,17 @@ def _forget_lookups(*kinds: type) -> None:
 # Filled by the first `install`.  The replacements, and what they replace, by type.
 _replaced: Final[dict[type, dict[str, Method]]] = {}
 _originals: Final[dict[type, dict[str, Method]]] = {}
-_of_conditions: Final[dict[str, Any]] = {
-    "_acquire_restore": vars(threading.Condition)["_acquire_restore"]
-}
-_bound_anew: Final = {name: _BoundAnew(name) for name in ("acquire", "_acquire_restore")}
+_OF_CONDITIONS: Final[dict[str, Any]] = {"_acquire_restore": vars(Condition)["_acquire_restore"]}
+_BOUND_ANEW: Final = {name: _BoundAnew(name) for name in ("acquire", "_acquire_restore")}
 # What `_time` of ``threading`` and `time` of ``queue`` were.
 _readers: Final[dict[tuple[Any, str], Any]] = {}
 _installed = False
-_tried = False
 
 
 def install(monotonic: Callable[[], float]) -> None:
     """Put the replacements in place; `monotonic` is that of the clock of users' calls."""
-    global _installed, _tried
-    if not _tried:
-        _tried = True
+    global _installed
+    if not _replaced:
         _replaced.update(_make())
         for kind, made in _replaced.items():
             _originals[kind] = {name: vars(kind)[name] for name in made}
@@ -495,8 +525,8 @@ def install(monotonic: Callable[[], float]) -> None:
         assert methods is not None
         methods.update(made)
     _forget_lookups(*_replaced)
-    for name, descriptor in _bound_anew.items():
-        setattr(threading.Condition, name, descriptor)
+    for name, descriptor in _BOUND_ANEW.items():
+        setattr(Condition, name, descriptor)
     for module, name in ((threading, "_time"), (queue, "time")):
         _readers[module, name] = getattr(module, name)
         setattr(module, name, monotonic)
@@ -513,15 +543,16 @@ def uninstall() -> None:
     for (module, name), original in _readers.items():
         setattr(module, name, original)
     _readers.clear()
-    for name, descriptor in _bound_anew.items():
-        if vars(threading.Condition).get(name) is descriptor:
-            if name in _of_conditions:
-                setattr(threading.Condition, name, _of_conditions[name])
+    for name, descriptor in _BOUND_ANEW.items():
+        if vars(Condition).get(name) is descriptor:
+            if name in _OF_CONDITIONS:
+                setattr(Condition, name, _OF_CONDITIONS[name])
             else:
-                delattr(threading.Condition, name)
+                delattr(Condition, name)
     for kind, originals in _originals.items():
         methods = _dict_of(kind)
         assert methods is not None
         methods.update(originals)
     _forget_lookups(*_originals)
     _holders.clear()
+    _ran_out.clear()

@@ -503,6 +503,12 @@ class Participants:
         key = self.key_of_thread.get(ident)
         return key is not None and key in self._started.values()
 
+    def has_any_of(self, executor: Any) -> bool:
+        """Whether a thread of a ``ThreadPoolExecutor`` takes part as one of these."""
+        return bool(self._started) and any(
+            id(thread) in self._started for thread in list(executor._threads)
+        )
+
     @property
     def has_busy_started(self) -> bool:
         """Whether a thread that a participant started is busy.  Under the lock."""
@@ -529,21 +535,25 @@ class Participants:
 
         Their blocking calls go on for real.  False if there is no such thread.
         """
-        found = False
         with self.lock:
-            for number, key in list(self._started.items()):
-                if only is not None and key is not only:
-                    continue
-                del self._started[number]
-                found = True
-                for ident, bound in list(self.key_of_thread.items()):
-                    if bound is key:
-                        del self.key_of_thread[ident]
-                self.orders.pop(key, None)
-                for waiter in [w for w in self.blocked if w.key is key]:
-                    self._keeping.fire(waiter)
-                self.turns.let_go(key)
-                self.idle(key)
+            return self.free_started(only)
+
+    def free_started(self, only: object = None) -> bool:
+        """As `let_started_go`, under the lock."""
+        found = False
+        for number, key in list(self._started.items()):
+            if only is not None and key is not only:
+                continue
+            del self._started[number]
+            found = True
+            for ident, bound in list(self.key_of_thread.items()):
+                if bound is key:
+                    del self.key_of_thread[ident]
+            self.orders.pop(key, None)
+            for waiter in [w for w in self.blocked if w.key is key]:
+                self._keeping.fire(waiter)
+            self.turns.let_go(key)
+            self.idle(key)
         return found
 
     # -- tasks that take no part, see ``foreign.py`` ----------------------------------------
@@ -607,8 +617,7 @@ class Participants:
 
     def idle(self, key: object) -> None:
         """Count `key` as not busy."""
-        if self.blocked:
-            self.look()
+        self.look()
         self.changes += 1
         was_busy = self.busy.pop(key, None) is not None
         self.turns.give_up(key)
@@ -634,6 +643,8 @@ class Participants:
         Of several that wait for one lock, the first is woken, or the one that a seed chooses.  The
         next is woken when that one has tried.
         """
+        if not self.blocked:
+            return False
         found = False
         by_lock: dict[int, list[Any]] = {}
         for waiter in self.blocked:

@@ -84,10 +84,13 @@ def _reader(name: str, start: int, unit: int) -> Callable[[], float]:
     if unit == 1:
 
         def read() -> float:
-            clock = _clock_of(sys._getframe(1))
+            caller = sys._getframe(1)
+            clock = _clock_of(caller)
             if clock is None:
                 seconds: float = _real[name]()
                 return seconds
+            if module_of(caller) in blocking.READERS:
+                return start + blocking.read(clock)
             return start + clock.now()
 
     else:

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from threading import Thread
 from types import FrameType
 from typing import Any, Final
 
@@ -201,24 +202,24 @@ def _start_taking_part(thread: Any, clock: VirtualTime) -> None:
 
 
 _NAMES: Final = ("start", "join")
-_virtual: Final[dict[str, Callable[..., None]]] = {"start": _start, "join": _join}
+_VIRTUAL: Final[dict[str, Callable[..., None]]] = {"start": _start, "join": _join}
 _real: Final[dict[str, Callable[..., None]]] = {}
 
-for _name, _function in _virtual.items():
+for _name, _function in _VIRTUAL.items():
     _function.__name__, _function.__qualname__ = _name, f"Thread.{_name}"
-    _function.__doc__ = vars(threading.Thread)[_name].__doc__
-    _real[_name] = vars(threading.Thread)[_name]
+    _function.__doc__ = vars(Thread)[_name].__doc__
+    _real[_name] = vars(Thread)[_name]
 
 
 def install() -> None:
     """Replace the two methods; called by ``blocking.py``."""
     for name in _NAMES:
-        _real[name] = vars(threading.Thread)[name]
-        setattr(threading.Thread, name, _virtual[name])
+        _real[name] = vars(Thread)[name]
+        setattr(Thread, name, _VIRTUAL[name])
 
 
 def uninstall() -> None:
     """Undo `install`."""
     for name in _NAMES:
-        if vars(threading.Thread).get(name) is _virtual[name]:
-            setattr(threading.Thread, name, _real[name])
+        if vars(Thread).get(name) is _VIRTUAL[name]:
+            setattr(Thread, name, _real[name])

@@ -178,9 +178,10 @@ class VirtualClock:
     a ``TestClient``.  Event loops that a thread of the clock makes (``asyncio.run``) are
     loops of the clock.
 
-    A participant that waits for something real (``Event.wait``, ``queue.get``,
-    ``Thread.join``, ``Future.result``, a real ``time.sleep``) counts as busy.  After
-    0.2 real seconds another participant goes on meanwhile, because it may end that wait.
+    A participant that waits for something real (a socket, a real ``time.sleep``) counts
+    as busy.  After 0.2 real seconds another participant goes on meanwhile, because it may
+    end that wait.  Locks, events, queues and results of threads are real, too, except in
+    ``with clock.patch_time():``.
 
     Args:
         stuck_after: real seconds without any change after which waits end with
@@ -328,7 +329,7 @@ class VirtualClock:
         return VirtualLoop(self)
 
     def patch_time(self, *modules: ModuleType) -> AbstractContextManager[None]:
-        """Make ``time.sleep`` and the clocks of ``time`` virtual: ``with clock.patch_time():``.
+        """Make ``time`` and the waits of threads virtual: ``with clock.patch_time():``.
 
         The patched functions are ``sleep``, ``monotonic``, ``perf_counter``, ``time`` and
         the ``_ns`` variants, in threads that take part in this clock.  Other threads,
@@ -339,8 +340,14 @@ class VirtualClock:
         under any name, and restores it afterwards.  The patch does not find the real
         function in a default argument or in an attribute of a class.
 
-        Calls from the standard library and from test tools (pytest, pluggy, anyio,
-        trio, hypothesis) stay real, because this code waits for real things.
+        Calls of ``time`` from the standard library, and all calls from test tools (pytest,
+        pluggy, anyio, trio, hypothesis) stay real, because this code waits for real things.
+
+        A thread that takes part, and blocks in a lock, condition, event, barrier, semaphore
+        or ``join`` of ``threading``, in a queue of ``queue``, or for a result of
+        ``concurrent.futures``, waits in virtual time: others go on, and a timeout is in
+        virtual seconds.  So it is for objects made before the patch, too.  Needs CPython; on
+        another interpreter these calls stay real.
 
         If a sync input is cancelled or runs out of time, its virtual sleep ends at once,
         at the virtual time of the cancellation; a real sleep would first run to its end.
@@ -585,6 +592,7 @@ class VirtualClock:
     def _shut(self) -> threading.Thread | None:
         """Close the clock; return its thread, which the caller joins without the lock."""
         self.participants.closed = True
+        self.participants.free_started()
         thread, self._thread = self._thread, None
         for waiter in list(self._waiting):
             waiter.error = ClockStuckError(

@@ -275,7 +275,9 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
             chosen = executor
         threads = executor if isinstance(executor, ThreadPoolExecutor) else None
         name = f"a thread that runs {getattr(func, '__name__', func)!s}"
-        job = Job(name, threads is not None)
+        # A worker that users' code started stands in line itself, and then begins the job.
+        in_line = threads is not None and not self.clock.participants.has_any_of(threads)
+        job = Job(name, in_line)
         with self.clock._lock:
             job.line = self.clock._line_of(executor)
             self._jobs.add(job)
@@ -407,7 +409,9 @@ class Job:
 
     def __init__(self, name: str, in_threads: bool) -> None:
         self.name: str = name
-        self.in_threads: bool = in_threads  # else in other processes
+        # Whether a thread that takes no part will come for the job, so that the job may have
+        # the turn before; else it runs in another process, or a participant begins it.
+        self.in_threads: bool = in_threads
         self.has_thread: bool = False  # counted in `Line._running`
         self.started: bool = False  # its thread has begun it
         self.ended: bool = False  # its thread has ended it, or will not begin it
