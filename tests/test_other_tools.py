@@ -25,8 +25,8 @@ def double(x):
 
 
 @app.function()
-async def double_async(x):
-    await asyncio.sleep(1)
+async def double_async(x, seconds=1):
+    await asyncio.sleep(seconds)
     y = x + x
     return y
 

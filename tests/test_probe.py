@@ -842,3 +842,20 @@ def test_a_deadlock_of_tasks_is_found_under_a_probe(way, clock, caplog):
     with app.run(clock=clock, probe=Probe()), pytest.raises((DeadlockError, ExceptionGroup)):
         again.remote(1)
     assert clock.now() < 60
+
+
+def test_waiting_callers_are_woken_without_the_lock_of_the_pool(clock):
+    held = []
+
+    async def main():
+        async with FakeContainer(sleeps, max_inputs=2, max_backlog=1, on_full="wait") as container:
+            pool = container._pool
+            container._probe._add(lambda: held.append(pool.lock.locked()))
+            submissions = [await container.submit.aio(1) for _ in range(5)]
+            await container.wait_running.aio(2)
+            submissions[1].cancel()
+            await container.wait_idle.aio()
+
+    clock.run(main())
+    assert held
+    assert not any(held)

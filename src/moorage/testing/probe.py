@@ -1,9 +1,10 @@
 """The probe: records what happens in the pools of a run, and holds inputs at gates.
 
 Owns `Probe`.  The pools and executors of a run call it by the protocol `Probing` of
-``runtime/pools/probing.py``.  They call `note` mostly under a pool's lock, so that the
-events are recorded in the order in which they happened.  Tests call the other public
-methods, from any thread.
+``runtime/pools/probing.py``.  They call `note` under a pool's lock, so that the events are
+recorded in the order in which they happened, and conditions of waiting callers see each state of
+the pool.  `note` returns the wake-ups of those callers as effects, because waking a task may run
+code of its event loop.  Tests call the other public methods, from any thread.
 
 Begin at `Probe.note`, then `_record`, then `around` and `_GatedInput`.
 """
@@ -23,6 +24,7 @@ from ..runtime.by_hand import ByHand
 from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.parking import park
 from ..runtime.clocks.patched_time import current_virtual_clock
+from ..runtime.effects import Effect, carry_out
 from ..runtime.input import Input, InputState, Target
 from ..runtime.kinds import is_awaitable, refusal, unfinished
 from ..runtime.labels import shown_call, type_name
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 Watch = Callable[[Any], Callable[[], object] | None]
 """Called with a pool, under the pool's lock; returns the waker of a waiting caller, or None.
 
-A watch that returned a waker is removed, and the waker is called.
+A watch that returned a waker is removed, and the waker is called when the lock is released.
 """
 
 
@@ -191,8 +193,11 @@ class Probe:
         input: Input | None = None,
         container: Container | None = None,
         error: BaseException | None = None,
-    ) -> None:
-        """Record one event, and wake the callers that wait for it; see `Probing.note`."""
+    ) -> list[Effect]:
+        """Record one event; return what wakes the callers that wait for it.
+
+        See `Probing.note`.
+        """
         if what == "failed":
             # Keep the first error.  Replacing it would drop an error under the pool's lock,
             # and dropping an error may run users' destructors.
@@ -206,10 +211,7 @@ class Probe:
                     self._record(what, pool, member, container, error)
         elif what != "released":
             self._record(what, pool, input, container, error)
-        if self._watches:
-            self._run_watches(pool)
-        for wake in self._wakes:
-            wake()
+        return [*self._run_watches(pool), *self._wakes]
 
     def around(
         self, pool: Probed, input: Input, function: Callable[..., Any]
@@ -265,10 +267,12 @@ class Probe:
 
     def watch(self, pool: Probed, watch: Watch) -> None:
         """Call `watch` with `pool` now and after each event, until it returns a waker."""
-        with uninterruptible, pool.lock:
-            with self._lock:
-                self._watches = (*self._watches, watch)
-            self._run_watches(pool)
+        with uninterruptible:
+            with pool.lock:
+                with self._lock:
+                    self._watches = (*self._watches, watch)
+                wakes = self._run_watches(pool)
+            carry_out(wakes)
 
     def unwatch(self, watch: Watch) -> None:
         """Call `watch` no more.  If it was removed already, this does nothing."""
@@ -282,14 +286,19 @@ class Probe:
         for gate in gates:
             gate.open()
 
-    def _run_watches(self, pool: Probed) -> None:
-        """Call every watch, and remove those that return a waker.  Under the pool's lock."""
+    def _run_watches(self, pool: Probed) -> list[Effect]:
+        """Call every watch; remove those that return a waker, and return the wakers.
+
+        Under the pool's lock.
+        """
+        wakes: list[Effect] = []
         for watch in self._watches:
             wake = watch(pool)
             if wake is not None:
                 with self._lock:
                     self._watches = tuple(each for each in self._watches if each is not watch)
-                wake()
+                wakes.append(wake)
+        return wakes
 
 
 def _runs_on(input: Input | None) -> bool:
@@ -344,10 +353,14 @@ class _GatedInput:
 
     def _started(self) -> None:
         """Record the start of the code, for each member that has no outcome yet."""
-        with uninterruptible, self._pool.lock:
-            for member in self._members:
-                if member.outcome is None:
-                    self._probe.note("started", self._pool, member, self._input.container)
+        with uninterruptible:
+            wakes: list[Effect] = []
+            with self._pool.lock:
+                for member in self._members:
+                    if member.outcome is None:
+                        container = self._input.container
+                        wakes += self._probe.note("started", self._pool, member, container)
+            carry_out(wakes)
 
     def _end(self) -> None:
         del self._input, self._members
