@@ -19,11 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from explorations.correct import CORRECT  # noqa: E402
-from explorations.racy import RACY  # noqa: E402
-from explorations.report import first_failure  # noqa: E402
-
-from moorage.testing import explore  # noqa: E402
+from explorations.correct import CORRECT
+from explorations.racy import RACY
+from explorations.report import first_failure
+from moorage.testing import explore
 
 
 def replayed(name: str, seed: int, preempt: int, number: int) -> str:
