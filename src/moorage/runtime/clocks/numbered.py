@@ -21,7 +21,6 @@ from typing import Any, Final
 from ..real import Real
 from .choices import Choices
 
-
 _64_BITS: Final = (1 << 64) - 1
 
 
