@@ -185,6 +185,18 @@ async def a_refill_that_was_seen():
     assert taken == [0, 1], f"taken by {taken}"
 
 
+async def who_wins():
+    """Any of five may win, also the last; one timer that is late is not enough for that."""
+    order = []
+
+    async def run(n):
+        await asyncio.sleep(1)
+        order.append(n)
+
+    await asyncio.gather(*(run(n) for n in range(5)))
+    assert order[0] != 4, "the last wins"
+
+
 # -- across containers ----------------------------------------------------------------------
 
 
@@ -390,6 +402,24 @@ async def a_batch_at_its_time_or_its_size():
     assert batches == [[0, 1]], f"batches {batches}"
 
 
+async def told_in_the_order_of_their_ends():
+    app, ended, told = moorage.App(), [], []
+
+    @app.function(max_containers=1)
+    @moorage.concurrent(max_inputs=3)
+    async def ask(n):
+        await asyncio.sleep(n % 2)
+        ended.append(n)
+        return n
+
+    async def note(n):
+        told.append(await ask.remote.aio(n))
+
+    async with app.run():
+        await asyncio.gather(*(note(n) for n in range(3)))
+    assert told == ended, f"ended {ended}, told {told}"
+
+
 def members_of_a_batch():
     app, batches = moorage.App(), []
 
@@ -560,6 +590,139 @@ def flag_before_its_value():
             call.get()
 
 
+# -- orders within one instant -----------------------------------------------------------------
+
+
+async def timers_of_one_instant():
+    ready = []
+
+    async def fill():
+        await asyncio.sleep(1)
+        ready.append(1)
+
+    async def use():
+        await asyncio.sleep(1)
+        assert ready, "used before it was filled"
+
+    await asyncio.gather(fill(), use())
+
+
+def starts_on_one_loop():
+    app, ready = moorage.App(), []
+
+    @app.function(max_containers=1)
+    @moorage.concurrent(max_inputs=4)
+    async def step(n):
+        if n:
+            assert ready, f"step {n} before step 0"
+        ready.append(n)
+
+    with app.run():
+        list(step.map(range(4)))
+
+
+def starts_on_threads():
+    app, ready = moorage.App(), []
+
+    @app.function(max_containers=1)
+    @moorage.concurrent(max_inputs=4)
+    def step(n):
+        if n:
+            assert ready, f"step {n} before step 0"
+        ready.append(n)
+
+    with app.run():
+        list(step.map(range(4)))
+
+
+def two_functions():
+    app, stock = moorage.App(), {}
+
+    @app.function()
+    async def fill():
+        stock["book"] = 1
+
+    @app.function()
+    async def sell():
+        stock["book"] -= 1
+
+    with app.run():
+        calls = [fill.spawn(), sell.spawn()]
+        for call in calls:
+            call.get()
+
+
+def two_functions_that_are_warm():
+    app, stock = moorage.App(), {"book": 1}
+
+    @app.function()
+    async def fill():
+        stock["book"] = 1
+
+    @app.function()
+    async def sell():
+        stock["book"] -= 1
+
+    with app.run():
+        fill.remote()
+        sell.remote()
+        del stock["book"]
+        calls = [fill.spawn(), sell.spawn()]
+        for call in calls:
+            call.get()
+
+
+async def results_of_one_instant():
+    app, order = moorage.App(), []
+
+    @app.function(max_containers=3)
+    async def ask(n):
+        await asyncio.sleep(1)
+        return n
+
+    async def note(n):
+        order.append(await ask.remote.aio(n))
+
+    async with app.run():
+        await asyncio.gather(*(note(n) for n in range(3)))
+    assert order == [0, 1, 2], f"order {order}"
+
+
+def oversold_across_containers():
+    app, stock = moorage.App(), {"book": 1}
+
+    @app.function(max_containers=2)
+    async def sell(n):
+        await asyncio.sleep(1)
+        if stock["book"]:
+            await asyncio.sleep(0)
+            stock["book"] -= 1
+
+    with app.run():
+        list(sell.map(range(2)))
+    assert stock["book"] == 0, f"{stock['book']} left"
+
+
+async def a_cancel_and_a_result():
+    app, paid = moorage.App(), []
+
+    @app.function()
+    async def pay():
+        await asyncio.sleep(1)
+        paid.append(1)
+        await asyncio.sleep(0)
+
+    async with app.run():
+        call = await pay.spawn.aio()
+        await asyncio.sleep(1)
+        if not paid:
+            call.cancel()
+        try:
+            await call.get.aio()
+        except moorage.exception.InputCancelledError:
+            raise AssertionError("cancelled at the instant of its payment") from None
+
+
 # Each program, and how many lines of it are switched at.
 RACY = {
     check_then_act: 0,
@@ -575,6 +738,7 @@ RACY = {
     a_ticker_and_a_reader: 0,
     threads_in_order: 0,
     a_refill_that_was_seen: 0,
+    who_wins: 0,
     a_shared_dict: 0,
     spawned_in_order: 0,
     map_without_order: 0,
@@ -586,7 +750,16 @@ RACY = {
     a_timeout_of_an_input: 0,
     cancelled_as_the_batch_fills: 0,
     a_batch_at_its_time_or_its_size: 0,
+    told_in_the_order_of_their_ends: 0,
     members_of_a_batch: 0,
+    timers_of_one_instant: 0,
+    starts_on_one_loop: 0,
+    starts_on_threads: 0,
+    two_functions: 0,
+    two_functions_that_are_warm: 0,
+    results_of_one_instant: 0,
+    oversold_across_containers: 0,
+    a_cancel_and_a_result: 0,
     lost_update_of_threads: 2,
     check_then_act_of_threads: 2,
     double_checked_init: 2,
@@ -596,3 +769,21 @@ RACY = {
     changed_while_it_is_read: 2,
     flag_before_its_value: 2,
 }
+
+# These pass in the order of a clock without a seed.
+IN_PLAIN_ORDER = [
+    children_of_a_group,
+    threads_in_order,
+    a_shared_dict,
+    spawned_in_order,
+    map_without_order,
+    first_container_first,
+    members_of_a_batch,
+    timers_of_one_instant,
+    starts_on_one_loop,
+    two_functions,
+    lost_update_of_threads,
+]
+
+# These block in ``threading``.
+BLOCKING = {lock_in_the_wrong_place}

@@ -208,9 +208,14 @@ def _run_once(
         reports.append(_call_and_report(item, "teardown", log=False, nextitem=after))
         if not ends and not reports[-1].passed:
             ends = True
-            again = _call_and_report(item, "teardown", log=False, nextitem=nextitem)
-            if not again.passed:
-                reports.append(again)
+            # The wider fixtures are left; the hooks of the teardown have run for this item.
+            call = pytest.CallInfo[None].from_call(
+                lambda: session._setupstate.teardown_exact(nextitem),
+                when="teardown",
+                reraise=(pytest.exit.Exception, KeyboardInterrupt),
+            )
+            if call.excinfo is not None:
+                reports.append(item.ihook.pytest_runtest_makereport(item=item, call=call))
     finally:
         item._request = False
         item.funcargs = None

@@ -29,7 +29,7 @@ from typing import Any
 class Choices:
     """The choices of one virtual clock."""
 
-    __slots__ = ("_random", "_together", "order", "salt")
+    __slots__ = ("_random", "order", "salt", "together")
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -40,7 +40,7 @@ class Choices:
         self.salt: int = self.draw(1 << 32)
         # How probable it is that timers of one instant fire together, in quarters: some races
         # need that everything runs at once, others that each step runs to its end.
-        self._together = self.draw(5)
+        self.together: int = self.draw(5)
 
     def pick(self, count: int) -> int:
         """Choose one of `count` things, which is done first; return its index."""
@@ -60,7 +60,7 @@ class Choices:
 
     def also(self) -> bool:
         """Return whether one more timer of an instant fires together with those before it."""
-        also = self.draw(4) < self._together
+        also = self.draw(4) < self.together
         self.note(also)
         return also
 

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-import zlib
 from collections.abc import Iterator
 from typing import Any, Final
 
 from ..real import Real
 from .choices import Choices
+
+_64_BITS: Final = (1 << 64) - 1
 
 
 def in_set(number: int, loop: Any) -> int:
@@ -28,7 +29,11 @@ def in_set(number: int, loop: Any) -> int:
     choices: Choices | None = loop.clock.participants.choices
     if choices is None:
         return number
-    return zlib.crc32(b"%d" % number, choices.salt)
+    # The steps of splitmix64.  A checksum would not do: with another salt, it changes the same
+    # bits of all numbers.
+    mixed = (number + choices.salt) * 0x9E3779B97F4A7C15 & _64_BITS
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _64_BITS
+    return (mixed ^ mixed >> 27) >> 4
 
 
 class NumberedTask(asyncio.Task[Any]):

@@ -6,8 +6,8 @@ the lines of the user's files are seen: by ``sys.monitoring`` from Python 3.12 o
 on each thread that begins to take part.  Begin at `Preemption.at_line`.
 
 Only lines of the user's own files count: no line of the standard library, of installed packages
-or of moorage.  So no lock of these is held at a switch.  No line of a module's own code counts
-either: it runs under the lock of the import.
+or of moorage.  So no lock of these is held at a switch.  Code that runs wherever it happens to,
+also while such a lock is held, does not count either: see `_ANYWHERE`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ _NOT_THE_USERS: Final = tuple(
     }
 )
 
+# The names of code that is not switched: a module's own code runs under the lock of the import, a
+# finalizer wherever an object dies, and a descriptor wherever an attribute is read or set.
+_ANYWHERE: Final = frozenset({"<module>", "__del__", "__get__", "__set__", "__delete__"})
+
 # A point is one of the first n lines that run while another participant could go on, or one of
 # the first n places in the code, for an n of these: short and long programs, and narrow
 # races in loops, are all switched somewhere.
@@ -66,6 +70,8 @@ class Preemption:
         self._lines: set[int] = set()
         # The numbers of the places before which a switch is due, and at which time.
         self._places: dict[int, int] = {}
+        if choices.draw(4):
+            choices.together = 4  # a switch needs another participant that could go on
         if choices.draw(2):
             most = _LINES[choices.draw(len(_LINES))]
             self._lines = {choices.draw(most) + 1 for _ in range(count)}
@@ -132,7 +138,7 @@ class Preemption:
             # Generated code ("<string>") is no file: dataclasses run such code in moorage too.
             is_users = not file.startswith(("<", *_NOT_THE_USERS))
             self._is_users[file] = is_users
-        return is_users and code.co_name != "<module>"
+        return is_users and code.co_name not in _ANYWHERE
 
     # -- sys.settrace ------------------------------------------------------------------------
 
