@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 
 # Where real time passes: ``file::function``, and why it must.
 ALLOWED = {
+    "test_other_tools.py::double_async": "an app, which a suite calls in virtual time only",
     "differential/programs/more_functions.py::f": "runs on Modal too; cancelled, never slept out",
     "differential/programs/more_functions.py::main": "a limit that passes is what is compared",
     "errors/mistakes/blocking_get_on_loop.py::main": "ends a wait that nothing else can end",
