@@ -349,6 +349,49 @@ def test_a_limit_that_is_reached_to_the_instant_ends_the_wait(begin):
         assert clock.now() == pytest.approx(begin + 13.2)
 
 
+def test_async_code_blocks_its_loop_in_virtual_time_only():
+    lock = threading.Lock()
+
+    async def hold_lock():
+        with lock:
+            await asyncio.sleep(5)
+        return time.monotonic()
+
+    async def take(x):
+        await asyncio.sleep(1)
+        if x:
+            with lock:
+                return time.monotonic()
+        await asyncio.sleep(1)
+        return time.monotonic()  # its loop was blocked meanwhile
+
+    with patch_time(), FakeContainer(hold_lock) as one, FakeContainer(take, max_inputs=2) as two:
+        held, taken = one.submit(), two.submit(1)
+        assert two.call(0) >= 5
+        assert (held.result(), taken.result()) == (5, 5)
+
+
+def test_threads_that_work_for_a_loop_of_the_clock():
+    box = queue.Queue()
+
+    async def main():
+        async def answer():
+            await asyncio.sleep(4)
+            return time.monotonic()
+
+        def ask():
+            return asyncio.run_coroutine_threadsafe(answer(), loop).result()
+
+        loop = asyncio.get_running_loop()
+        loop.call_later(3, box.put, "x")
+        assert await asyncio.to_thread(box.get) == "x"
+        assert await asyncio.to_thread(ask) == 7
+
+    clock = VirtualClock(stuck_after=2)
+    with clock.patch_time():
+        clock.run(main())
+
+
 # -- what is refused, and what is left ------------------------------------------------------
 
 

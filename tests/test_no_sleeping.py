@@ -51,6 +51,9 @@ ALLOWED = {
     "test_blocking.py::test_without_types_that_can_be_changed_calls_are_real": (
         "the limits stay real"
     ),
+    "test_blocking.py::test_async_code_blocks_its_loop_in_virtual_time_only": (
+        "called in virtual time only"
+    ),
     "test_blocking.py::hold": "called in virtual time only",
     "test_blocking.py::test_a_deadlock_names_the_calls_the_lines_and_the_holders": (
         "called in virtual time only"
