@@ -74,7 +74,7 @@ def test_a_failure_has_its_assertion_its_seed_its_timeline_and_what_to_write(run
 @pytest.mark.moorage_explore
 def test_one_book(virtual_clock, run_app):
     stock["book"] = 1
-    print("one run")
+    print("one", "run")
     run_app(app)
     assert sum(sell.map("ab")) == 1
 

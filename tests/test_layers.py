@@ -61,7 +61,6 @@ def is_above(imported, name):
 UPWARD_FOR_TYPES = {
     # What a method of an app's class is, for whoever reads `obj.method`.
     ("declaring.partial", "functions"),
-    ("declaring.batch_types", "functions"),
     ("running.entrypoint", "app"),
 }
 
@@ -70,7 +69,7 @@ THIRD_PARTY = {"anyio", "typing_extensions"}
 # Only inside functions: whoever does not use it need not have it.
 LAZY_THIRD_PARTY = {"anyio", "trio"}
 # Those that only pytest's plugin imports.
-FOR_PYTEST = {"pytest_plugin", "testing.explore_marker", "testing.leak_check"}
+FOR_PYTEST = {"testing.explore_marker", "pytest_plugin", "testing.leak_check"}
 # The plugin that mypy imports.
 FOR_MYPY = {"mypy_plugin"}
 

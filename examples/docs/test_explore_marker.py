@@ -1,3 +1,5 @@
+"""A pytest test that is run in many orders, each with fresh fixtures."""
+
 import asyncio
 
 import pytest

@@ -11,11 +11,11 @@ Begin at `ExploreMarker.pytest_runtest_protocol`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import _pytest.runner
 import pytest
 
 from ..exception import InvalidError
@@ -24,8 +24,11 @@ from .explore import NO_FAILURES, Explored, SeededRun, check_numbers
 
 MARKER: Final = "moorage_explore"
 
-# One phase of a test; not public, but what plugins that run tests again are built from.
-_call_and_report: Any = getattr(_pytest.runner, "call_and_report")  # noqa: B009
+
+def _call_and_report(item: Any, when: str, **options: Any) -> pytest.TestReport:
+    """Run one phase of a test: not public, but what plugins that run tests again are built from."""
+    report: pytest.TestReport = sys.modules["_pytest.runner"].call_and_report(item, when, **options)
+    return report
 
 
 class _Exploration:
