@@ -34,6 +34,7 @@ stress: $(VENV)/.installed-test
 # pass 2,000 seeds; and programs that are the same in 200 runs.  About 30 minutes.
 explorations: $(VENV)/.installed-test
 	$(BIN)/python -m tests.explorations
+	MOORAGE_SAME_RUNS=200 $(BIN)/python -m pytest -q tests/test_same_every_run.py
 
 # Breaks the pool at one call of `_settle_down` after the other: its model must find each.  Then
 # at one step inside it after the other, for information.

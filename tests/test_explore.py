@@ -18,11 +18,9 @@ import pytest
 
 from explorations import racy
 from explorations.correct import (
-    BLOCKING,
     CORRECT,
     a_group_that_fails,
     a_pipeline,
-    a_starlette_app,
     callbacks_stay_in_order,
     each_its_own_key,
     producers_and_consumers,
@@ -37,7 +35,7 @@ from moorage.runtime.clocks.choices import Choices
 from moorage.testing import VirtualClock, explore, replay
 
 RUNS = int(os.environ.get("MOORAGE_EXPLORE_RUNS", "20"))
-NAMES = {test.__name__: test for test in RACY if test not in racy.BLOCKING}
+NAMES = {test.__name__: test for test in RACY}
 
 
 @pytest.fixture(autouse=True)
@@ -83,21 +81,14 @@ def test_races_are_replayed_in_fresh_processes_and_beside_busy_threads():
         assert done.stdout == "".join(f"{report}\n" for _, report in found.values())
 
 
-# `BLOCKING` waits for the blocking calls of ``threading`` and ``queue`` under ``patch_time``.
-@pytest.mark.parametrize("test", [test for test in CORRECT if test not in BLOCKING])
+@pytest.mark.parametrize("test", CORRECT)
 def test_a_correct_program_passes(test):
-    if test is a_starlette_app:
-        pytest.importorskip("starlette")
     explored = explore(test, runs=RUNS, preempt=CORRECT[test])
     assert explored.runs == RUNS
 
 
 @pytest.mark.parametrize("test", [*racy.IN_PLAIN_ORDER, *CORRECT])
 def test_without_a_seed_the_order_is_the_plain_one(test):
-    if test in BLOCKING:
-        pytest.skip("blocks for real")
-    if test is a_starlette_app:
-        pytest.importorskip("starlette")
     clock = VirtualClock()
     with clock.patch_time():
         if asyncio.iscoroutinefunction(test):

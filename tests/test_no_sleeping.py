@@ -58,7 +58,6 @@ ALLOWED = {
     "test_blocking.py::test_a_deadlock_names_the_calls_the_lines_and_the_holders": (
         "called in virtual time only"
     ),
-    "test_blocking.py::users_pool_on_a_loop": "a program that `explore` runs in virtual time",
     "test_blocking.py::worker_pool": "a program that `explore` runs in virtual time",
     "test_blocking.py::test_a_started_thread_that_does_real_io_does_not_stop_an_explored_test": (
         "a program that `explore` runs in virtual time"

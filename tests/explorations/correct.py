@@ -659,5 +659,3 @@ CORRECT = {
     a_worker_pool: 3,
     a_queue_of_threads: 3,
 }
-# These block in ``threading`` and ``queue``.
-BLOCKING = {a_count_under_a_lock, a_locked_singleton, a_worker_pool, a_queue_of_threads}

@@ -784,6 +784,3 @@ IN_PLAIN_ORDER = [
     two_functions,
     lost_update_of_threads,
 ]
-
-# These block in ``threading``.
-BLOCKING = {lock_in_the_wrong_place}
