@@ -78,11 +78,11 @@ FOR_MYPY = {"mypy_plugin"}
 TIME_OWNERS = {
     "runtime.background",
     "runtime.clocks.clock",
+    "runtime.clocks.clock_thread",
     "runtime.clocks.first_look",
     "runtime.clocks.participants",
     "runtime.clocks.patched_time",
     "runtime.clocks.timekeeper",
-    "runtime.clocks.virtual_clock",
     "runtime.real",
 }
 

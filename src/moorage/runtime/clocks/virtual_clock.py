@@ -1,10 +1,11 @@
 """Virtual time: a clock that jumps.
 
-Owns the virtual time, its timers, and the thread that fires them.  The participants are in
-``participants.py``, the event loops in ``virtual_loop.py``.  The engine uses this clock through
-the `Clock` protocol of ``clock.py``; tests use `VirtualClock` directly.
+Owns the virtual time, its timers, and the waits.  The thread that moves the time and fires the
+timers is in ``clock_thread.py``, the participants are in ``participants.py``, the event loops in
+``virtual_loop.py``.  The engine uses this clock through the `Clock` protocol of ``clock.py``; tests
+use `VirtualClock` directly.
 
-Begin at `VirtualClock._run`, which moves the time, then `_wait` and `_fire`.
+Begin at `VirtualClock.wait` and `VirtualClock.call_at`, then `_fire`.
 
 Virtual time stands still while any *participant* is busy, and jumps to the next timer when
 all participants wait in moorage.  Of the busy participants one runs at a time: see
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator
@@ -30,22 +30,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ...exception import ClockStuckError, InvalidError
 from ...with_aio import with_aio
 from .. import forking
-from ..background import keep_time
 from ..outcome import user_frames
 from ..real import Real
-from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
 from . import anyio_threads, loops_here
-from .asleep import LOOK_EVERY, Asleep, Quiet
 from .choices import Choices
-from .foreign import ForeignWait
+from .clock_thread import ClockThread
 from .participants import BEFORE_ALL, Participants
 from .patched_time import patched
-from .started import at_work
-from .stuck import Stuck, StuckForeign, StuckLoop, StuckWait, why_busy, why_for_ever
-from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
+from .timekeeper import Callback, Rank, Timer, TimerQueue
 from .turns import Gate
 from .virtual_loop import Line, VirtualLoop
+from .virtual_waiter import VirtualWaiter as VirtualWaiter
 
 if TYPE_CHECKING:
     from .clock import Waiter
@@ -53,72 +49,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class VirtualWaiter:
-    """A waiter of a virtual clock.
-
-    The waker marks the waiting participant busy before that participant's thread can run, so
-    time cannot move between the two.
-    """
-
-    __slots__ = (
-        "_clock",
-        "about",
-        "blocked",
-        "error",
-        "fired",
-        "key",
-        "lock",
-        "name",
-        "thread",
-        "timed",
-        "timed_out",
-        "waiting",
-    )
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
-        self.lock: threading.Lock = Real.Lock()
-        self.lock.acquire()
-        # If set, returns what the thread waits for, for an error message; called with no
-        # lock held.
-        self.about: Callable[[], str] | None = None
-        # What a blocking call of users' code waits for; None for the waits of moorage.  See
-        # ``blocking.py``.
-        self.blocked: Any = None
-        # The clock's lock guards the fields below.
-        self.fired: bool = False  # the wait has ended, or will not begin
-        self.timed_out: bool = False
-        self.timed: bool = False  # the wait has a timeout
-        # Invariant: true while this waiter is in `VirtualClock._waiting`.
-        self.waiting: bool = False
-        # The waiting participant; None if the thread is not a participant.
-        self.key: object = None
-        self.name: str = ""  # of the waiting thread
-        self.thread: int = 0  # its ident
-        self.error: ClockStuckError | None = None  # raised at the end of the wait
-
-    def wake(self) -> None:
-        with self._clock._lock:
-            self._clock._fire(self)
-
-    def time_out(self) -> None:
-        with self._clock._lock:
-            if not self.fired:
-                self.timed_out = True
-                self._clock._fire(self)
-
-
 # Real seconds without any change after which `rest` stops waiting for busy participants: one
 # of them may itself wait in real time for what the caller does after the rest.
 REST_WITHIN: Final = 0.25
-
-# The part of `stuck_after` after which a holder of the turn that computes, and rests never, lets
-# the others go on.  It may be a loop that looks again and again at what another participant does.
-LENDS_AT: Final = 0.8
-
-# Real seconds after which the clock first looks again whether a thread that takes no part has
-# released a lock; the pauses become longer, up to `LOOK_EVERY`.
-FIRST_POLL: Final = 0.001
 
 # Real seconds for which a thread whose wait was interrupted (Ctrl-C) waits for its turn.  Then
 # it goes on without the turn: the participant that has the turn may never rest.
@@ -585,7 +518,10 @@ class VirtualClock:
     def _start(self) -> None:
         if self._thread is None and not self.participants.closed:
             self._thread = Real.Thread(
-                target=self._run, args=(self._bell,), name="moorage-virtual-clock", daemon=True
+                target=ClockThread(self).run,
+                args=(self._bell,),
+                name="moorage-virtual-clock",
+                daemon=True,
             )
             self._thread.start()
 
@@ -612,324 +548,6 @@ class VirtualClock:
         if line is None:
             line = self._lines[executor] = Line(executor)
         return line
-
-    # -- the clock's own thread -----------------------------------------------
-
-    def _run(self, bell: threading.Lock) -> None:
-        """Move the time and fire timers until the clock is closed.
-
-        This thread has the turn while it runs a timer's callback.
-
-        If time cannot move although a thread or loop waits (`watches`), sleep for at most
-        `stuck_after` seconds, and report if nothing has changed by then.  While a participant
-        waits for its turn, look every `LOOK_EVERY` seconds whether the holder is blocked or polls.
-        """
-        me = Real.current_thread()
-        expects = self.participants.expected
-        keep_time(lambda work: expects(work, "a log record", optional=True))
-        participants = self.participants
-        # The last time at which something had changed, in real time, and the changes by then.
-        changed_at, seen = Real.monotonic(), -1
-        asleep, quiet = Asleep(), Quiet()
-        pause = FIRST_POLL
-        while True:
-            callback: Callback | None = None
-            due: list[Callback] = []
-            watches = looks = polls = False
-            limit = self._stuck_after
-            at_work = self._started_threads_work(quiet, changed_at)
-            with self._lock:
-                self._sleeps = False
-                turns = participants.turns
-                if turns.holder is me:
-                    turns.give_up(me)
-                if self._thread is not me:
-                    return  # the clock is closed, and may be open again with another thread
-                pending = self._timers.next_when()
-                if participants.changes != seen:
-                    changed_at, seen = Real.monotonic(), participants.changes
-                    pause = FIRST_POLL
-                if participants.blocked and turns.holder is None:
-                    if participants.look():
-                        continue  # a thread that takes no part has released a lock
-                    polls = True
-                if participants.busy or participants.awaited:
-                    watches = pending is not None or turns.is_wanted
-                    looks = turns.is_wanted or participants.has_busy_started
-                    looks = looks or (not polls and bool(participants.blocked))
-                elif pending is not None and pending > self._now and at_work:
-                    pass
-                elif pending is not None:
-                    if pending > self._now:
-                        self._instant = self._rests
-                    self._now = max(self._now, pending)
-                    callback = self._bystanders.pop_due(self._now)
-                    if callback is None and self._choices is not None:
-                        due = self._choose_timers(self._choices)
-                    elif callback is None:
-                        callback = self._timers.pop_due(self._now)
-                    self._rests += 1
-                    if callback is not None:
-                        due.append(callback)
-                        callback = None
-                    if due:
-                        turns.hold(me)
-                else:
-                    watches = self._somebody_waits_for_ever()
-                self._sleeps = not due and not looks and not polls
-            if due:
-                while due:
-                    run_timer([due.pop()])
-                continue
-            if pending is not None and not watches and not polls:
-                continue  # the timer was cancelled just now: look again
-            left = math.inf
-            if watches and limit is not None:
-                left = max(0.0, changed_at + limit - Real.monotonic())
-            wait = min(left, LOOK_EVERY) if looks else left
-            if polls:
-                wait = min(left, pause)
-                pause = min(2 * pause, LOOK_EVERY)
-            rang = bell.acquire(timeout=-1.0 if wait > threading.TIMEOUT_MAX else wait)
-            if rang:
-                continue
-            if looks:
-                long = limit is not None and left <= (1 - LENDS_AT) * limit
-                if self._lend_turn(asleep, even_if_it_computes=long):
-                    continue
-            if left <= wait:
-                self._report_if_stuck(seen)
-                changed_at = Real.monotonic()
-
-    def _choose_timers(self, choices: Choices) -> list[Callback]:
-        """With a seed: choose a timer that is due, and perhaps others that fire with it.
-
-        The rests of several containers may end together.  Any other timer that was set within
-        this instant fires alone: it may be a ``sleep(0)``, which waits until all other
-        participants wait.
-        """
-        due = self._timers.due(self._now)
-        rests = [entry for entry in due if entry[0][0] == BEFORE_ALL]
-        left = rests or due
-        chosen: list[Callback] = []
-        while left and (not chosen or choices.also()):
-            _, timer = left.pop(choices.pick(len(left)))
-            callback = self._timers.pop(timer)
-            if callback is not None:
-                chosen.append(callback)
-            left = [entry for entry in left if entry[0][0] <= self._instant]
-        return chosen
-
-    def _lend_turn(self, asleep: Asleep, *, even_if_it_computes: bool) -> bool:
-        """Give the turn to another, if the holder blocks in something real, or polls for it."""
-        with self._lock:
-            turns = self.participants.turns
-            given, ident = turns.given, turns.thread
-        if not asleep.gives_way(given, ident) and not even_if_it_computes:
-            return False
-        with self._lock:
-            if not (turns.given == given and turns.thread == ident):
-                return False
-            self.participants.look()
-            key = turns.holder
-            if key is self._thread:
-                return False
-            if turns.is_wanted:
-                turns.lend()
-        if even_if_it_computes:
-            return True
-        # Time does not wait for the real I/O of threads that users' code started.
-        return self.participants.let_started_go(key) or turns.holder is not key
-
-    def _started_threads_work(self, quiet: Quiet, since: float) -> bool:
-        """Whether threads that users' code started may be at work for a blocked participant.
-
-        Not if they all have slept for a while, and not for longer than the wait of a stuck clock.
-        """
-        participants = self.participants
-        if not participants.blocked or not participants.others:
-            return False
-        limit = math.inf if self._stuck_after is None else LENDS_AT * self._stuck_after
-        if Real.monotonic() - since > limit:
-            return False
-        return not quiet.since_long(at_work(self))
-
-    def _somebody_waits_for_ever(self) -> bool:
-        """Whether a participant waits; without timers, nothing in this clock can end the wait.
-
-        A container's loop does not count: to wait for inputs is its normal state.
-        """
-        return any(
-            waiter.key is not None and not _is_background(waiter) for waiter in self._waiting
-        ) or any(not loop.owned for loop in self._idle_loops)
-
-    def _report_if_stuck(self, seen: int) -> None:
-        """End all stuck waits with `ClockStuckError`, if nothing has changed since `seen`."""
-        with self._lock:
-            if self.participants.changes != seen:
-                return
-            threads = {key: ident for ident, key in self.participants.key_of_thread.items()}
-            # Those that wait for their turn do not hold up the time.
-            busy = [
-                (name, threads.get(key, 0))
-                for key, name in self.participants.busy.items()
-                if not self.participants.turns.waits(key)
-            ]
-            busy += [(name, 0) for name in list(self.participants.awaited.values())]
-            waiters = [w for w in self._waiting if w.key is not None or w.timed]
-            waiters = [w for w in waiters if not _is_background(w)]
-            loops = list(self._idle_loops)
-            foreign = self._foreign_waits() if busy else []
-            threads_out = [wait for wait in foreign if isinstance(wait, VirtualWaiter)]
-            waiters += [wait for wait in threads_out if not wait.timed]
-            now = self._now
-        assert self._stuck_after is not None
-        stuck = Stuck(
-            now,
-            self._stuck_after,
-            busy,
-            [StuckWait(w.name, w.thread, w.about) for w in waiters],
-            [StuckLoop(loop, loop.thread.name if loop.thread else "") for loop in loops],
-            [_stuck_foreign(wait) for wait in foreign],
-        )
-        # Without the lock, because `about` of a waiter may call the engine.
-        message = why_busy(stuck) if busy else why_for_ever(stuck)
-        with self._lock:
-            if self.participants.changes != seen:
-                return  # there was progress meanwhile
-            for waiter in waiters:
-                waiter.error = ClockStuckError(message)
-                self._fire(waiter)
-            tasks = [wait for wait in foreign if isinstance(wait, ForeignWait)]
-            for wait in tasks:
-                wait.error = ClockStuckError(message)
-            loops = [loop for loop in loops if not loop.owned]
-            # Those whose wait has ended, and that only wait for their turn.
-            for key, gate in self.participants.turns.release():
-                if gate.waiter is not None:
-                    gate.waiter.error = ClockStuckError(message)
-                    gate.open()
-                elif isinstance(key, VirtualLoop) and not key.owned:
-                    loops.append(key)
-                    gate.open()
-                else:
-                    self.participants.turns.want_at(key, gate)
-            for loop in loops:
-                loop.error = ClockStuckError(message)
-        for loop in loops:
-            loop.ring()
-        for wait in tasks:
-            wait.wake()
-
-    def _foreign_waits(self) -> list[VirtualWaiter | ForeignWait]:
-        """Return the waits of threads and loops that take no part, in their order.
-
-        A busy participant may wait, in real time, for one of these.  They do not hear that a
-        wait has no timer: somebody who takes no part may end it.
-        """
-        threads = [waiter for waiter in self._waiting if waiter.key is None]
-        tasks = list(self.participants.foreign)
-        return sorted([*threads, *tasks], key=lambda wait: wait.thread)
-
-    # -- loops ----------------------------------------------------------------
-
-    def _loop_begins(self, loop: VirtualLoop) -> None:
-        """Make `loop` the participant of this thread, which begins to run the loop."""
-        me = Real.get_ident()
-        with self._lock:
-            loop.thread = Real.current_thread()
-            loop.outer = key = self.participants.key_of_thread.get(me)
-            loop.owned = key is not None and me not in self.participants.parts
-            if not loop.owned and not loop.counted:
-                loop.counted = True
-                self.participants.keep_open()
-            # The loop replaces the thread as a participant.  Otherwise the thread would
-            # count as busy, and stop the time, while its loop is idle.
-            self.participants.busy[loop] = f"event loop of {loop.thread.name}"
-            self.participants.busy.pop(key, None)
-            self.participants.key_of_thread[me] = loop
-            if key is not None:
-                self.participants.turns.hand_over(key, loop)
-        loop.before, thread_state.clock = thread_state.clock, self
-        self.participants.take_turn(loop)
-
-    def _loop_ends(self, loop: VirtualLoop) -> None:
-        """Undo `_loop_begins`, on the same thread: `run_forever` returns."""
-        me = Real.get_ident()
-        with self._lock:
-            key, loop.outer = loop.outer, None
-            loop.error = None
-            if key is not None:
-                self.participants.busy[key] = Real.current_thread().name
-                self.participants.key_of_thread[me] = key
-                self.participants.turns.hand_over(loop, key)
-            else:
-                self.participants.key_of_thread.pop(me, None)
-            self.participants.idle(loop)
-        thread_state.clock = self if key is not None else loop.before
-        loop.before = None
-
-    def _loop_closes(self, loop: VirtualLoop) -> None:
-        """Close the clock if `loop` was the last that kept it open."""
-        thread: threading.Thread | None = None
-        with self._lock:
-            if loop.counted:
-                loop.counted = False
-                thread = self.participants.stop_keeping_open()
-        if thread is not None:
-            thread.join()
-
-    def _loop_idle(self, loop: VirtualLoop, seen: int, timeout: float | None) -> Timer | None:
-        """Count the loop as idle, unless it was rung since `seen`; return its timer.
-
-        None if the loop stays busy.
-        """
-        with self._lock:
-            if loop.rung != seen:
-                return None
-            if loop.sending:
-                # A wake-up is being sent:
-                #     1. the sender marks the loop busy,
-                #     2. the loop looks here, and has found no wake-up yet,
-                #     3. the sender sends the wake-up, and then waits.
-                # If the loop became idle in step 2, time would move before the loop wakes.
-                # So the loop stays busy, and `mark_sent` makes the loop look once more.
-                loop.looks_again = True
-                return None
-            timer = Timer(
-                self._now + (timeout if timeout is not None else 0.0),
-                loop.ring,
-            )
-            if timeout is not None and loop.waits_for_ever:
-                timeout = None  # ``anyio.sleep_forever()`` sets a timer at infinity
-            if timeout is not None:
-                if self._timers.push(timer, self._rank(loop)):
-                    self._ring()
-                self._start()
-            elif not loop.owned:
-                self._start()  # the clock's thread reports a loop that idles for ever
-            self._idle_loops.add(loop)
-            self.participants.idle(loop)
-            return timer
-
-    def _loop_busy(self, loop: VirtualLoop) -> None:
-        """Undo `_loop_idle`: the loop runs again, when its turn comes."""
-        with self._lock:
-            self.participants.changes += 1
-            self._idle_loops.discard(loop)
-            self.participants.busy[loop] = f"event loop of {Real.current_thread().name}"
-        self.participants.take_turn(loop)
-
-
-def _is_background(waiter: VirtualWaiter) -> bool:
-    return waiter.blocked is not None and waiter.blocked.background
-
-
-def _stuck_foreign(wait: VirtualWaiter | ForeignWait) -> StuckForeign:
-    if isinstance(wait, VirtualWaiter):
-        return StuckForeign(wait.name, wait.thread, wait.about, None, "")
-    runs = f"{wait.loop} in real time" if wait.clock is None else f"{wait.loop} of another clock"
-    return StuckForeign(wait.thread_name, wait.thread, None, wait.coroutine, runs)
 
 
 def _check_seconds(seconds: float) -> None:

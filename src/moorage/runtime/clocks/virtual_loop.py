@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from ..real import Real
 from .awaited_futures import find_futures
+from .loop_parts import loop_begins, loop_busy, loop_closes, loop_ends, loop_idle
 from .numbered import ChosenTimer, InOrder, NumberedFuture, NumberedTask, number_scopes
 from .participants import LoopPart
 
@@ -69,11 +70,11 @@ class VirtualSelector(DefaultSelector):
                 self._clock.participants.may_switch(loop)
                 events = super().select(0)
             return self._in_order(events)
-        timer = self._clock._loop_idle(loop, seen, timeout)
+        timer = loop_idle(self._clock, loop, seen, timeout)
         try:
             super().select(None)
         finally:
-            self._clock._loop_busy(loop)
+            loop_busy(self._clock, loop)
             if timer is not None:
                 timer.cancel()
         # Again, because more may have come until it was the turn of this loop.
@@ -204,18 +205,18 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         return self.clock.now()
 
     def run_forever(self) -> None:
-        self.clock._loop_begins(self)
+        loop_begins(self.clock, self)
         try:
             super().run_forever()
         finally:
-            self.clock._loop_ends(self)
+            loop_ends(self.clock, self)
 
     def close(self) -> None:
         super().close()
         # A closed loop does not hear of the end of its jobs.
         for job in list(self._jobs):
             self._answer(job)
-        self.clock._loop_closes(self)
+        loop_closes(self.clock, self)
 
     def mark_busy(self) -> None:
         """Count the loop as busy, before the wake-up is sent; then call `mark_sent`."""
