@@ -83,6 +83,7 @@ TIME_OWNERS = {
     "runtime.clocks.participants",
     "runtime.clocks.patched_time",
     "runtime.clocks.timekeeper",
+    "runtime.clocks.virtual_clock",
     "runtime.real",
 }
 
