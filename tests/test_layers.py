@@ -60,6 +60,7 @@ def is_above(imported, name):
 # For type checkers only, and each with its reason.
 UPWARD_FOR_TYPES = {
     # What a method of an app's class is, for whoever reads `obj.method`.
+    ("declaring.batch_types", "functions"),
     ("declaring.partial", "functions"),
     ("running.entrypoint", "app"),
 }
@@ -71,7 +72,7 @@ LAZY_THIRD_PARTY = {"anyio", "trio"}
 # What an extra installs, imported inside the functions of the one file that uses it.
 OF_EXTRAS = {"web.fastapi_app": {"fastapi"}}
 # Those that only pytest's plugin imports.
-FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
+FOR_PYTEST = {"pytest_plugin", "testing.explore_marker", "testing.leak_check"}
 # The plugin that mypy imports.
 FOR_MYPY = {"mypy_plugin"}
 
@@ -79,6 +80,7 @@ FOR_MYPY = {"mypy_plugin"}
 TIME_OWNERS = {
     "runtime.background",
     "runtime.clocks.clock",
+    "runtime.clocks.clock_thread",
     "runtime.clocks.first_look",
     "runtime.clocks.participants",
     "runtime.clocks.patched_time",

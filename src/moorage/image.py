@@ -539,7 +539,7 @@ class Image(Object):
                 type.
         """
         example = "write run_function(download) for a function named download"
-        if not callable(unchecked(raw_f)) or getattr(raw_f, "_moorage_registered", False):
+        if not callable(unchecked(raw_f)) or getattr(raw_f, "_moorage_registered", False) is True:
             raise InvalidError(f"run_function() takes a plain function, got {raw_f!r}; {example}")
         if isinstance(raw_f, LambdaType) and raw_f.__name__ == "<lambda>":
             raise InvalidError(f"run_function() takes a function with a name; {example}")

@@ -77,7 +77,10 @@ def _check_batched(name: str, function: Callable[..., Any], kind: Kind, is_metho
             f"the batched function {name} is a generator; "
             "write one that returns a list, with one element for each input"
         )
-    parameters = list(Real.signature(function).parameters.values())
+    try:
+        parameters = list(Real.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return  # a function in C, which does not say its parameters
     defaults = [
         parameter.name
         for parameter in parameters

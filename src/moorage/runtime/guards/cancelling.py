@@ -116,7 +116,7 @@ def cooperative(*functions: Any) -> Any:
         return cooperative
     function = functions[0]
     raw: Any = getattr(function, "raw", function)
-    if getattr(function, "_moorage_registered", False):
+    if getattr(function, "_moorage_registered", False) is True:
         raise InvalidError(
             f"cooperative stands above the app's decorator on {getattr(raw, '__name__', raw)}; "
             "swap the two: write @app.function() first, @moorage.cooperative below it"
