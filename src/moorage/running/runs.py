@@ -38,6 +38,8 @@ from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter
 from ..runtime.waiting.unread import report_all
 from ..serialize.serializing import check_installed
+from ..web.http_loop import process_http
+from ..web.sites import Sites
 
 logger: Final = logging.getLogger("moorage")
 
@@ -78,6 +80,8 @@ class Run:
         self.pools: dict[Hashable, Pool] = {}
         # What outlives the pools: counts and what the autoscaler learned.  Guarded by the lock.
         self._memory = Memory()
+        # The web functions that have a URL.
+        self.sites: Sites = Sites()
         # Both are set under the lock, and never reset.
         self._draining = False
         self._closed = False
@@ -366,7 +370,9 @@ class _Closing:
     def begin(self) -> list[Callable[[], object]]:
         """Return the steps that close the pools of the run, one step per pool."""
         cancels = not self._run.ambient
-        return [partial(pool.close, cancel_running=cancels) for pool in self.pools]
+        closes = [partial(pool.close, cancel_running=cancels) for pool in self.pools]
+        # The sites first: a request that comes later is refused, and not answered with an error.
+        return [self._run.sites.refuse, *closes]
 
     def wait_a_moment(self) -> None:
         """Wait `LAST_JOIN` seconds at most until every container has stopped."""
@@ -400,6 +406,7 @@ class _Closing:
                 run.grace,
                 "; ".join(shown),
             )
+        run.sites.close()
         with run._lock:
             run.pools.clear()
         _open_runs.pop(run, None)
@@ -457,6 +464,7 @@ def _end_open_runs() -> None:
         text = "ending the runs that were open at exit failed"
         log(logger, logging.ERROR, text, exc_info=error)
     finally:
+        process_http.stop(LAST_JOIN)
         process_timekeeper.stop()
         # After the end of the inputs, which may fail until then.
         report_all()

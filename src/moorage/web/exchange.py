@@ -334,8 +334,11 @@ class Exchange(Shown):
                 freed += self._weight(message)
                 if self._gone is not None:
                     continue
-                if message["type"].endswith("response.start"):
+                kind = message["type"]
+                if kind.endswith("response.start"):
                     self.status = message["status"]
+                elif kind == "websocket.accept":
+                    self.status = 101
                 await send(message)
                 self.sent += _length(message)
                 self.answered = self._is_last(message)
