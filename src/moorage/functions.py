@@ -59,7 +59,6 @@ from .exception import (
     InvalidArgumentsError,
     InvalidError,
     NotFoundError,
-    UnimplementedError,
 )
 from .frames import hide_our_frames, warn, without_our_frames
 from .old.names import OldMethod, accept_old_spelling

@@ -80,13 +80,12 @@ class ClassEndpoint:
         self._make_service = make_service
         # The services of values that came lately, which cost more to make than a request.
         # Used on the loop of the front only.
-        self._services: dict[tuple[object, ...], Service] = {}
+        self._services: dict[tuple[tuple[str, str], ...], Service] = {}
 
     def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
         """See `Endpoint.submit`."""
         values = values_of(scope["query_string"], self._declared)
-        # With the types, because True == 1.
-        key = tuple((name, type(value), value) for name, value in values.items())
+        key = tuple((name, repr(value)) for name, value in values.items())
         service = self._services.get(key)
         if service is None:
             service = self._make_service(values)

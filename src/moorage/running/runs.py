@@ -25,6 +25,7 @@ from ..runtime import forking
 from ..runtime.background import flush, log
 from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.timekeeper import process_timekeeper
+from ..runtime.containers.residents import is_visit
 from ..runtime.guards.interrupts import interrupts
 from ..runtime.places import shown_step, users_step
 from ..runtime.pools.autoscaler import Limits
@@ -244,6 +245,7 @@ class Draining:
             pools = list(run.pools.values())
         for pool in pools:
             pool.drain()
+            _dismiss_visits(pool, run.grace)
         # When to log, by the run's clock; None after that.
         self._report_at: float | None = run.clock.now() + DRAIN_SILENCE
 
@@ -372,7 +374,10 @@ class _Closing:
         cancels = not self._run.ambient
         closes = [partial(pool.close, cancel_running=cancels) for pool in self.pools]
         # The sites first: a request that comes later is refused, and not answered with an error.
-        return [self._run.sites.refuse, *closes]
+        steps: list[Callable[[], object]] = [self._run.sites.refuse, *closes]
+        if not cancels:
+            steps += [partial(_dismiss_visits, pool, self._run.grace / 2) for pool in self.pools]
+        return steps
 
     def wait_a_moment(self) -> None:
         """Wait `LAST_JOIN` seconds at most until every container has stopped."""
@@ -411,6 +416,13 @@ class _Closing:
             run.pools.clear()
         _open_runs.pop(run, None)
         give_sigint_back()
+
+
+def _dismiss_visits(pool: Pool, seconds: float) -> None:
+    """End the WebSockets and the streams of events of a pool, within `seconds`."""
+    for input in pool.unsettled_inputs():
+        if is_visit(input.call.target):
+            input.args[0].dismiss(seconds)
 
 
 def give_sigint_back() -> None:

@@ -31,7 +31,7 @@ from ..runtime.outcome import Cancelled, Failure, Outcome
 from ..runtime.pools.pool import Pool
 from ..runtime.uninterruptible import uninterruptible
 from .answers import answer
-from .exchange import Exchange, Receive, Scope, Send
+from .exchange import GOES_AWAY, Exchange, Receive, Scope, Send
 
 logger: Final = logging.getLogger("moorage")
 
@@ -173,6 +173,8 @@ class Bridge:
             raise
         if outcome is not None and not exchange.has_left:
             await _answer(exchange, _status_of(outcome), receive, send)
+        elif exchange.is_websocket and exchange.dismissed is not None:
+            await _answer(exchange, 503, receive, send)
 
 
 def _left(exchange: Exchange, pool: Pool, input: Input) -> None:
@@ -185,7 +187,8 @@ def _left(exchange: Exchange, pool: Pool, input: Input) -> None:
         if exchange.outcome is None:
             pool.cancel(input)
 
-    exchange.front.loop.call_later(LEAVES_AFTER, cancel)
+    seconds = LEAVES_AFTER if exchange.dismissed is None else exchange.dismissed
+    exchange.front.loop.call_later(seconds, cancel)
 
 
 def _status_of(outcome: Outcome) -> int:
@@ -212,8 +215,9 @@ async def _answer(
         if not exchange.is_websocket:
             raise BrokenOff
         # If the application has just returned, the rest is the server's.
-        if isinstance(exchange.outcome, (Cancelled, Failure)):
-            code = 1012 if isinstance(exchange.outcome, Cancelled) else 1011
+        is_left = exchange.dismissed is not None or isinstance(exchange.outcome, Cancelled)
+        if is_left or isinstance(exchange.outcome, Failure):
+            code = GOES_AWAY if is_left else 1011
             try:
                 await send({"type": "websocket.close", "code": code, "reason": ""})
             except OSError:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -70,10 +70,8 @@ class Gate:
         """Pass the request on to its site, or refuse it."""
         headers: Headers = {}
         for name, value in scope["headers"]:
-            if name in _READ:
-                if name == b"host" and headers.get(name, value) != value:
-                    return answer(scope, send, 400, "Two Host headers came; send one.\n")
-                headers[name] = value
+            if name in _READ and headers.setdefault(name, value) != value:
+                return answer(scope, send, 400, f"Send one header {name.decode()}.\n")
         try:
             site = self._site(headers.get(b"host"), scope)
             if not config.open_cors:
@@ -107,14 +105,15 @@ class Gate:
                 return self._own
             known = ", ".join(sorted(self._labels())) or "none"
             raise _Refused(404, f"No web function has the label {label!a}; labels: {known}\n")
-        if self._is_loopback or config.allowed_hosts:
-            if not is_in(host, value.decode("latin-1"), config.allowed_hosts):
-                raise _Refused(
-                    421,
-                    f"The Host {host!a} is not this machine's; allow it with "
-                    "moorage.config.allowed_hosts.\n",
-                )
-        return self._own
+        if not self._is_loopback and not config.allowed_hosts:
+            return self._own  # other machines know this one by any name
+        if is_in(host, value.decode("latin-1"), config.allowed_hosts):
+            return self._own
+        raise _Refused(
+            421,
+            f"The Host {host!a} is not this machine's; allow it with "
+            "moorage.config.allowed_hosts.\n",
+        )
 
     def _check_page(self, headers: Headers, scope: Scope) -> None:
         """Refuse the request of a web page from elsewhere.
@@ -165,11 +164,10 @@ def _without_port(host: str) -> str:
     return _PORT.sub("", host.strip().lower()).removesuffix(".")
 
 
-def is_in(host: str, with_port: str, allowed: object) -> bool:
+def is_in(host: str, with_port: str, allowed: Iterable[str]) -> bool:
     """Whether `allowed` has the host: by its name, with its port, or as ``*.name``."""
-    names = [allowed] if isinstance(allowed, str) else list(allowed)  # type: ignore[call-overload]
-    for name in names:
-        wanted = str(name).lower()
+    for name in (allowed,) if isinstance(allowed, str) else allowed:
+        wanted = name.lower()
         if wanted in (host, with_port.strip().lower()):
             return True
         if wanted.startswith("*.") and host.endswith(wanted[1:]):

@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from importlib import import_module
 from typing import Any, Final
 
 from ..exception import ExecutionError
@@ -100,11 +101,11 @@ class HttpLoop:
 
 def _new_loop() -> asyncio.AbstractEventLoop:
     try:
-        import uvloop
+        uvloop: Any = import_module("uvloop")
     except ImportError:
         return Real.new_event_loop()
-    fast: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return fast
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
@@ -116,9 +117,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _log_error(loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
-    error = details.get("exception")
-    if isinstance(error, OSError) and not isinstance(details.get("socket"), object):
-        return
+    error: BaseException | None = details.get("exception")
     log(logger, logging.ERROR, "the HTTP thread: %s", details.get("message"), exc_info=error)
 
 

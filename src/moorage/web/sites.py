@@ -17,7 +17,6 @@ import socket
 from collections.abc import Callable, Hashable
 from typing import Final
 
-from .. import config
 from ..exception import ConflictError, ExecutionError, InvalidError
 from ..runtime import forking
 from ..runtime.background import log
@@ -80,7 +79,7 @@ class Site:
             )
         self.application: Application = Bridge(endpoint)
         self.connections: Port = Port()
-        gate: Application = Gate(self, _labels.get, lambda: list(_labels))  # type: ignore[assignment]
+        gate: Application = Gate(self, _labels.get, lambda: list(_labels))
         self._make_protocol = protocol_factory(gate, self.connections)
         self._socket = _listen(endpoint.name, host, port)
         self.port: int = self._socket.getsockname()[1]
@@ -166,9 +165,7 @@ class Sites:
         self._is_closed = False
 
     @uninterruptible
-    def open(
-        self, key: Hashable, make: Callable[[], Site], *, takes_label: bool
-    ) -> Site:
+    def open(self, key: Hashable, make: Callable[[], Site], *, takes_label: bool) -> Site:
         """Return the site of `key`; make it if there is none.
 
         Args:

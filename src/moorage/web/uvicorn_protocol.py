@@ -12,6 +12,10 @@ Uvicorn's loggers stay silent: an error is logged once, by the bridge.
 Begin at `protocol_factory`, then `HttpProtocol.data_received` and `.on_headers_complete`.
 """
 
+# Which classes uvicorn has is known at run time only.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -189,7 +193,8 @@ def protocol_factory(application: Application, port: Port) -> Callable[[], async
             f"this version of uvicorn has no {', '.join(missing)}, which moorage uses; "
             "write: pip install 'uvicorn>=0.54,<0.60'"
         )
-    http, websocket = _subclasses(loaded.http_protocol_class, loaded.ws_protocol_class)
+    bases: tuple[Any, Any] = loaded.http_protocol_class, loaded.ws_protocol_class
+    http, websocket = _subclasses(*bases)
     state = _make_state(ServerState, loaded.encoded_headers, port)
     upgraded = functools.partial(websocket, port=port, application=application)
 
@@ -300,7 +305,7 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             """Answer in place of the application, and close the connection."""
             # Within the response of another request the text would be a part of that response.
             if not self._unfinished and not self.transport.is_closing():
-                headers = self.server_state.default_headers
+                headers: list[tuple[bytes, bytes]] = self.server_state.default_headers
                 self.transport.write(_refusal(status, _REFUSALS[status], headers))
             self._stop_head_timer()
             self.transport.close()
@@ -397,7 +402,7 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             self._port.busy(self)
             if not self.parser.should_upgrade():
                 # Trailers come after a body as headers do; the request has its headers.
-                self.headers = []
+                self.headers: list[tuple[bytes, bytes]] = []
 
         def on_body(self, body: bytes) -> None:
             self._moved = True
