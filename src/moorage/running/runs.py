@@ -421,8 +421,9 @@ class _Closing:
 def _dismiss_visits(pool: Pool, seconds: float) -> None:
     """End the WebSockets and the streams of events of a pool, within `seconds`."""
     for input in pool.unsettled_inputs():
-        if is_visit(input.call.target):
-            input.args[0].dismiss(seconds)
+        arguments = input.args  # dropped when the input is settled
+        if arguments and is_visit(input.call.target):
+            arguments[0].dismiss(seconds)
 
 
 def give_sigint_back() -> None:

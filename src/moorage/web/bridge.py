@@ -173,7 +173,7 @@ class Bridge:
             raise
         if outcome is not None and not exchange.has_left:
             await _answer(exchange, _status_of(outcome), receive, send)
-        elif exchange.is_websocket and exchange.dismissed is not None:
+        elif outcome is not None and exchange.is_websocket and exchange.dismissed is not None:
             await _answer(exchange, 503, receive, send)
 
 
