@@ -210,14 +210,14 @@ def test_without_tokens_one_warning_says_so(caplog: pytest.LogCaptureFixture) ->
     assert "MOORAGE_PROXY_TOKENS" in record.getMessage()
 
 
-@pytest.mark.parametrize("text", ["key", "key:", ":secret", "a:b,c"])
+@pytest.mark.parametrize("text", ["word", "word:", ":word", "a:b,word"])
 def test_malformed_tokens_are_named_and_not_shown(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOORAGE_PROXY_TOKENS", text)
     with pytest.raises(InvalidError, match="MOORAGE_PROXY_TOKENS must be") as caught:
         proxy_tokens()
-    assert text not in str(caught.value)
+    assert "word" not in str(caught.value)
 
 
 # -- other addresses ---------------------------------------------------------------------------------
