@@ -133,8 +133,15 @@ def bare_uvicorn(application: Any) -> Iterator[str]:
     listening.bind(("127.0.0.1", 0))
     listening.listen(100)
     settings = uvicorn.Config(
-        application, http="httptools", ws="websockets-sansio", loop="asyncio", log_config=None,
-        proxy_headers=False, access_log=True, ws_per_message_deflate=False, lifespan="off",
+        application,
+        http="httptools",
+        ws="websockets-sansio",
+        loop="asyncio",
+        log_config=None,
+        proxy_headers=False,
+        access_log=True,
+        ws_per_message_deflate=False,
+        lifespan="off",
     )
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

@@ -61,7 +61,9 @@ class App:
             while (await receive()).get("more_body", False):
                 pass
             after = b"|".join(name + b"=" + value for name, value in scope["headers"])
-            await start(200, (b"content-length", b"%d" % len(text)), (b"x-same", b"%d" % (text == after)))
+            await start(
+                200, (b"content-length", b"%d" % len(text)), (b"x-same", b"%d" % (text == after))
+            )
             await body(text)
         elif path.startswith("/status/"):
             await start(int(path.rpartition("/")[2]))

@@ -238,9 +238,10 @@ def test_hosts_name_the_endpoint_on_every_port(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("MODAL_DEV_SUFFIX", "mine")
     with app.run():
         function.get_web_url()
-        assert b"labels: shop-api-mine" in get(
-            function.get_web_url(), "/", "Host: nobody.localhost"
-        )[2]
+        assert (
+            b"labels: shop-api-mine"
+            in get(function.get_web_url(), "/", "Host: nobody.localhost")[2]
+        )
 
 
 def test_a_deployed_app_has_no_suffix_and_a_second_app_takes_the_label() -> None:

@@ -94,7 +94,7 @@ class Site:
         for descriptor in (self._socket.detach(), *self.connections.descriptors):
             if descriptor >= 0:
                 try:
-                    os.close(descriptor)
+                    Real.close(descriptor)
                 except OSError:
                     pass
         forking.keep(self)
