@@ -1,3 +1,5 @@
+"""A class with a parameter behind one URL: each set of values has its own containers."""
+
 import urllib.request
 
 import moorage

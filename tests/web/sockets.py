@@ -21,8 +21,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        assert parts.hostname and parts.port
-        self.socket = socket.create_connection((parts.hostname, parts.port), PATIENCE)
+        self.socket = socket.create_connection((parts.hostname or "", parts.port or 0), PATIENCE)
         self.buffer = b""
 
     def __enter__(self) -> Client:

@@ -67,6 +67,7 @@ def test_as_many_clients_as_slots_start_one_container() -> None:
     counted = Counted()
     with served(counted.make, max_inputs=64) as (function, url):
         assert asyncio.run(ask_many(url, 64, 157)) == 64 * 157  # some 10,000
+        until(lambda: function.statistics().running == 0)
         seen = function.statistics()
     assert seen.containers_started == 1
     assert counted.peaks[0] <= 64
@@ -77,6 +78,7 @@ def test_200_connections_on_two_containers() -> None:
     counted = Counted()
     with served(counted.make, max_inputs=100, max_containers=2) as (function, url):
         assert asyncio.run(ask_many(url, 200, 20)) == 4000
+        until(lambda: function.statistics().running == 0)
         seen = function.statistics()
     assert seen.succeeded == seen.accepted == 4000
     assert seen.refused == 0
@@ -159,13 +161,17 @@ def test_a_handler_that_blocks_its_container_blocks_no_other_and_no_refusal() ->
             await send({"type": "http.response.body"})
 
     options: dict[str, Any] = {"max_inputs": 1, "max_containers": 1, "max_backlog": 1}
-    with served(App) as (_, other), served(lambda: blocking, **options) as (function, url):
-        with Client(url) as client, Client(url) as queued:
-            client.ask("/")
-            assert began.wait(PATIENCE)
-            queued.ask("/")
-            until(lambda: function.statistics().queued == 1)
-            assert get(url)[0] == 503
-            assert get(other)[0] == 200
-            goes_on.set()
-            assert client.answer()[0] == queued.answer()[0] == 204
+    with (
+        served(App) as (_, other),
+        served(lambda: blocking, **options) as (function, url),
+        Client(url) as client,
+        Client(url) as queued,
+    ):
+        client.ask("/")
+        assert began.wait(PATIENCE)
+        queued.ask("/")
+        until(lambda: function.statistics().queued == 1)
+        assert get(url)[0] == 503
+        assert get(other)[0] == 200
+        goes_on.set()
+        assert client.answer()[0] == queued.answer()[0] == 204

@@ -151,7 +151,7 @@ def test_a_refused_upload_closes_the_connection() -> None:
         assert client.rest() == b""
 
 
-# -- tokens ------------------------------------------------------------------------------------------
+# -- tokens --------------------------------------------------------------------------------------
 
 
 def test_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +220,7 @@ def test_malformed_tokens_are_named_and_not_shown(
     assert "word" not in str(caught.value)
 
 
-# -- other addresses ---------------------------------------------------------------------------------
+# -- other addresses -----------------------------------------------------------------------------
 
 
 def test_other_addresses_need_tokens(monkeypatch: pytest.MonkeyPatch) -> None:

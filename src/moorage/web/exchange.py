@@ -45,9 +45,10 @@ MESSAGES_WINDOW: Final = 16
 # Seconds that the front waits with the last message of a response for the end of the input,
 # so that the client's next request finds the slot free.  The application mostly returns right
 # after that message.  It may also block its loop, and the client must not wait for that.
-# Ten times the interval after which Python switches threads: with 5 ms, a container's thread that
-# waits for the interpreter looks like a blocked loop, and the next request starts a container.
-HELD_AT_MOST: Final = 0.05
+# Many times the interval after which Python switches threads (5 ms): a container's thread that waits
+# for the interpreter, on a busy machine, must not look like a blocked loop, or the client's next
+# request starts a container.
+HELD_AT_MOST: Final = 0.1
 
 
 # The code with which a WebSocket is closed because its run is being left.
