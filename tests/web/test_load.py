@@ -115,6 +115,48 @@ def test_overload_is_exactly_what_is_beyond_the_bound() -> None:
     assert len(app.paths) == 7
 
 
+def test_an_upload_to_a_full_pool_is_not_read() -> None:
+    app = App()
+    with served(lambda: app, max_inputs=1, max_containers=1) as (function, url):
+        (site,) = function._service.current_run().sites._by_key.values()
+        with Client(url) as running, Client(url) as upload:
+            running.ask("/waits")
+            assert app.began.wait(PATIENCE)
+            body = b"x" * 20_000_000
+            upload.ask("/echo", f"Content-Length: {len(body)}", method="POST")
+            upload.socket.setblocking(False)
+            sent = 0
+
+            def held() -> int:
+                return max(
+                    len(connection.cycle.body)
+                    for connection in site.connections._connections
+                    if connection.cycle is not None
+                )
+
+            def is_stuck() -> bool:
+                """Whether the system takes no more, and the server has paused."""
+                nonlocal sent
+                try:
+                    sent += upload.socket.send(body[sent : sent + 1_000_000])
+                except BlockingIOError:
+                    return held() > 0
+                return False
+
+            until(is_stuck)
+            assert held() <= 512 * 1024
+            assert sent < len(body)
+            upload.socket.settimeout(PATIENCE)
+            app.goes_on.set()
+            answers: list[bytes] = []
+            reader = threading.Thread(target=lambda: answers.append(upload.answer()[2]))
+            reader.start()
+            upload.send(body[sent:])
+            reader.join(PATIENCE)
+            assert running.answer()[0] == 200
+            assert answers == [body]
+
+
 def test_a_request_that_waited_too_long_gets_503() -> None:
     app = App()
     options: dict[str, Any] = {"max_inputs": 1, "max_containers": 1, "queue_timeout": 0.05}

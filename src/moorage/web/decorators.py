@@ -1,4 +1,4 @@
-"""Web decorators: they mark functions and check their arguments.  Nothing is served yet.
+"""Web decorators: they mark functions and check their arguments.
 
 Owns ``fastapi_endpoint``, ``asgi_app``, ``wsgi_app``, ``web_server`` and the old name
 ``web_endpoint``.  Users call them, from ``partial_function.py``.  A marked function runs with
@@ -42,7 +42,7 @@ def fastapi_endpoint(
     docs: bool = False,
     requires_proxy_auth: bool = False,
 ) -> WebDecorator:
-    """Mark a function as one web endpoint.  This version does not serve it.
+    """Mark a function as one web endpoint: FastAPI reads its parameters from the request.
 
     Args:
         method: the HTTP method that the endpoint answers: GET, POST, PUT, PATCH, DELETE,

@@ -45,9 +45,9 @@ MESSAGES_WINDOW: Final = 16
 # Seconds that the front waits with the last message of a response for the end of the input,
 # so that the client's next request finds the slot free.  The application mostly returns right
 # after that message.  It may also block its loop, and the client must not wait for that.
-# Many times the interval after which Python switches threads (5 ms): a container's thread that waits
-# for the interpreter, on a busy machine, must not look like a blocked loop, or the client's next
-# request starts a container.
+# Many times the interval after which Python switches threads (5 ms): a container's thread that
+# waits for the interpreter, on a busy machine, must not look like a blocked loop, or the client's
+# next request starts a container.
 HELD_AT_MOST: Final = 0.1
 
 

@@ -109,7 +109,6 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)  # the protocols of uvicorn ask for it
     try:
         loop.run_forever()
     finally:
