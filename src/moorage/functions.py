@@ -59,14 +59,14 @@ from .exception import (
     InvalidArgumentsError,
     InvalidError,
     NotFoundError,
-    UnimplementedError,
 )
 from .frames import hide_our_frames, warn, without_our_frames
 from .old.names import OldMethod, accept_old_spelling
 from .retries import Retries
 from .running import deployments
-from .running.endpoints import FunctionEndpoint
+from .running.endpoints import FunctionEndpoint, Place
 from .running.services import Service
+from .running.urls import open_url
 from .runtime import forking
 from .runtime.input import Input, Target
 from .runtime.pools.autoscaler import Limits
@@ -164,6 +164,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         _service: Service
         _local: Callable[..., Any] | None
         _web: Web | None
+        _place: Place | None
     else:
         # A way refers to its function.  If a function kept its ways, each ``Model().run`` would
         # be a reference cycle, and stay until a garbage collection.  So only a function that
@@ -219,12 +220,14 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         *,
         shown: str | None = None,
         web: Web | None = None,
+        place: Place | None = None,
     ) -> Function[Any, Any, Any]:
         made: Function[Any, Any, Any] = cls.__new__(cls)
         made._target = target
         made._service = service
         made._local = local
         made._web = web
+        made._place = place
         made._shown = shown or f"Function({target.name})"
         made._name = target.name
         # What help() and inspect.signature() read.  `poses_as_function` and `__getattr__` find
@@ -354,19 +357,24 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
 
     @MethodWithAio
     def get_web_url(self) -> str | None:
-        """Return None: only a web endpoint has a URL.
+        """Return the URL of a web function, such as ``http://127.0.0.1:41234``; else None.
+
+        The function is served from the first call on, until its run ends.  That starts no
+        container.  The URL of ``Model(name="x").generate`` has the parameters as its query.
 
         Raises:
-            UnimplementedError: if the function is a web endpoint, because nothing serves it yet.
+            ExecutionError: if the run is ending; in strict mode, if the app does not run.
+            InvalidError: if the run has a virtual clock, in which there are no sockets, if the
+                label is wrong, or if the extra ``web`` is not installed.
         """
+        service = self._service
         if config.strict:
-            self._service.current_run()
-        if self._web is None:
+            service.current_run()
+        web = self._web
+        if web is None:
             return None
-        raise UnimplementedError(
-            f"{self._name} is a web endpoint, and nothing serves it yet; "
-            f"write {written(self._target)}.local() for what it returns"
-        )
+        place = self._place or Place(service.key, self._web_endpoint)
+        return open_url(self._target.name, web, service, place)
 
     def _web_endpoint(self) -> FunctionEndpoint:
         """Return what a bridge needs of this web function.
@@ -911,7 +919,7 @@ def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
 
 _UNCHANGED: Final = -1
 # The attributes that a function which is looked up by name takes from the found function.
-_FOUND: Final = ("_target", "_service", "_web", "__wrapped__")
+_FOUND: Final = ("_target", "_service", "_web", "_place", "__wrapped__")
 # Modal's attributes that only the cloud can have.
 _CLOUD_ONLY: Final = frozenset(
     {"_experimental_get_flash_urls", "client", "get_dashboard_url", "info", "logs", "metrics"}

@@ -77,7 +77,7 @@ _NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
     queue: ("SimpleQueue",),
     selectors: ("DefaultSelector",),
     signal: ("getsignal", "signal"),
-    socket: ("socketpair",),
+    socket: ("socket", "socketpair"),
 }
 
 
@@ -374,6 +374,7 @@ class Real:
     # time
     monotonic: Final = _plain(time.monotonic)
     sleep: Final = _plain(time.sleep)
+    wall_time: Final = _plain(time.time)
 
     # threading
     Thread: Final = _class_here(threading.Thread, _threading)
@@ -455,6 +456,7 @@ class Real:
     getsignal: Final = _plain(signal.getsignal)
     set_signal: Final = _plain(signal.signal)
     socketpair: Final = _plain(_same(socket.socketpair, _socket))
+    socket: Final = socket.socket
     if sys.platform != "win32":
         pthread_kill: Final = _plain(signal.pthread_kill)
     if sys.platform == "linux":

@@ -53,6 +53,13 @@ class FakeService:
         return self._inner.options
 
     @property
+    def is_variant(self) -> bool:
+        return self._inner.is_variant
+
+    def web_app(self) -> tuple[str | None, bool]:
+        return self._inner.web_app()
+
+    @property
     def mounts_volumes(self) -> bool:
         return self._inner.mounts_volumes
 

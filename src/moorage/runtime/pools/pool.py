@@ -1685,6 +1685,12 @@ class Pool:
         with self._step:
             self._cancel_all(self._inputs_with_slots(), LEFT)
 
+    def unsettled_inputs(self) -> list[Input]:
+        """Return the inputs that are accepted and not settled."""
+        with self.lock:
+            waiting = [*self.backlog.inputs(), *self.backlog.standing(), *self.attempts.inputs()]
+            return waiting + self._inputs_with_slots()
+
     def _inputs_with_slots(self) -> list[Input]:
         """Return the inputs that hold a slot, and the members of batches that hold a slot."""
         return [
