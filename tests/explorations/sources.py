@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from moorage.runtime.clocks import numbered, preemption, turns, virtual_clock
+from moorage.runtime.clocks import clock_thread, numbered, preemption, turns
 from moorage.runtime.clocks.choices import Choices
 from moorage.runtime.clocks.participants import Participants
 from moorage.runtime.containers import task_lane, thread_lane
@@ -28,10 +28,10 @@ def whether_a_loop_goes_on(monkeypatch):
 
 def which_timer_of_the_clock_is_first(monkeypatch):
     def first(self, choices):
-        callback = self._timers.pop_due(self._now)
+        callback = self.clock._timers.pop_due(self.clock._now)
         return [] if callback is None else [callback]
 
-    monkeypatch.setattr(virtual_clock.VirtualClock, "_choose_timers", first)
+    monkeypatch.setattr(clock_thread.ClockThread, "_choose_timers", first)
 
 
 def whether_timers_fire_together(monkeypatch):

@@ -27,6 +27,7 @@ from ..running.app_runs import AnyRuns, AppRuns
 from ..running.runs import Run, open_runs
 from ..runtime import forking
 from ..runtime.clocks.clock import join_threads
+from ..runtime.clocks.clock_thread import ClockThread
 from ..runtime.clocks.virtual_clock import VirtualClock
 from ..runtime.containers.local import LocalContainer
 from ..runtime.places import (
@@ -152,8 +153,8 @@ class LeakWatch:
     ) -> None:
         frame = sys._getframe(2)
         # Of the thread of a clock, the owner of the clock.
-        clock = getattr(getattr(thread, "_target", None), "__self__", None)
-        maker = self._clocks.get(clock) if type(clock) is VirtualClock else None
+        target = getattr(getattr(thread, "_target", None), "__self__", None)
+        maker = self._clocks.get(target.clock) if type(target) is ClockThread else None
         self._threads[thread] = _Started(
             self._owner_here() if maker is None or maker.ended else maker,
             users_step(frame),

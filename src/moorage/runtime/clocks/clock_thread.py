@@ -42,7 +42,7 @@ class ClockThread:
     """What the thread of one clock does."""
 
     def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
+        self.clock = clock
 
     def run(self, bell: threading.Lock) -> None:
         """Move the time and fire timers until the clock is closed.
@@ -54,9 +54,9 @@ class ClockThread:
         waits for its turn, look every `LOOK_EVERY` seconds whether the holder is blocked or polls.
         """
         me = Real.current_thread()
-        expects = self._clock.participants.expected
+        expects = self.clock.participants.expected
         keep_time(lambda work: expects(work, "a log record", optional=True))
-        participants = self._clock.participants
+        participants = self.clock.participants
         # The last time at which something had changed, in real time, and the changes by then.
         changed_at, seen = Real.monotonic(), -1
         asleep, quiet = Asleep(), Quiet()
@@ -65,16 +65,16 @@ class ClockThread:
             callback: Callback | None = None
             due: list[Callback] = []
             watches = looks = polls = False
-            limit = self._clock._stuck_after
+            limit = self.clock._stuck_after
             at_work = self._started_threads_work(quiet, changed_at)
-            with self._clock._lock:
-                self._clock._sleeps = False
+            with self.clock._lock:
+                self.clock._sleeps = False
                 turns = participants.turns
                 if turns.holder is me:
                     turns.give_up(me)
-                if self._clock._thread is not me:
+                if self.clock._thread is not me:
                     return  # the clock is closed, and may be open again with another thread
-                pending = self._clock._timers.next_when()
+                pending = self.clock._timers.next_when()
                 if participants.changes != seen:
                     changed_at, seen = Real.monotonic(), participants.changes
                     pause = FIRST_POLL
@@ -86,18 +86,18 @@ class ClockThread:
                     watches = pending is not None or turns.is_wanted
                     looks = turns.is_wanted or participants.has_busy_started
                     looks = looks or (not polls and bool(participants.blocked))
-                elif pending is not None and pending > self._clock._now and at_work:
+                elif pending is not None and pending > self.clock._now and at_work:
                     pass
                 elif pending is not None:
-                    if pending > self._clock._now:
-                        self._clock._instant = self._clock._rests
-                    self._clock._now = max(self._clock._now, pending)
-                    callback = self._clock._bystanders.pop_due(self._clock._now)
-                    if callback is None and self._clock._choices is not None:
-                        due = self._choose_timers(self._clock._choices)
+                    if pending > self.clock._now:
+                        self.clock._instant = self.clock._rests
+                    self.clock._now = max(self.clock._now, pending)
+                    callback = self.clock._bystanders.pop_due(self.clock._now)
+                    if callback is None and self.clock._choices is not None:
+                        due = self._choose_timers(self.clock._choices)
                     elif callback is None:
-                        callback = self._clock._timers.pop_due(self._clock._now)
-                    self._clock._rests += 1
+                        callback = self.clock._timers.pop_due(self.clock._now)
+                    self.clock._rests += 1
                     if callback is not None:
                         due.append(callback)
                         callback = None
@@ -105,7 +105,7 @@ class ClockThread:
                         turns.hold(me)
                 else:
                     watches = self._somebody_waits_for_ever()
-                self._clock._sleeps = not due and not looks and not polls
+                self.clock._sleeps = not due and not looks and not polls
             if due:
                 while due:
                     run_timer([due.pop()])
@@ -137,53 +137,51 @@ class ClockThread:
         this instant fires alone: it may be a ``sleep(0)``, which waits until all other
         participants wait.
         """
-        due = self._clock._timers.due(self._clock._now)
+        due = self.clock._timers.due(self.clock._now)
         rests = [entry for entry in due if entry[0][0] == BEFORE_ALL]
         left = rests or due
         chosen: list[Callback] = []
         while left and (not chosen or choices.also()):
             _, timer = left.pop(choices.pick(len(left)))
-            callback = self._clock._timers.pop(timer)
+            callback = self.clock._timers.pop(timer)
             if callback is not None:
                 chosen.append(callback)
-            left = [entry for entry in left if entry[0][0] <= self._clock._instant]
+            left = [entry for entry in left if entry[0][0] <= self.clock._instant]
         return chosen
 
     def _lend_turn(self, asleep: Asleep, *, even_if_it_computes: bool) -> bool:
         """Give the turn to another, if the holder blocks in something real, or polls for it."""
-        with self._clock._lock:
-            turns = self._clock.participants.turns
+        with self.clock._lock:
+            turns = self.clock.participants.turns
             given, ident = turns.given, turns.thread
         if not asleep.gives_way(given, ident) and not even_if_it_computes:
             return False
-        with self._clock._lock:
+        with self.clock._lock:
             if not (turns.given == given and turns.thread == ident):
                 return False
-            self._clock.participants.look()
+            self.clock.participants.look()
             key = turns.holder
-            if key is self._clock._thread:
+            if key is self.clock._thread:
                 return False
             if turns.is_wanted:
                 turns.lend()
         if even_if_it_computes:
             return True
         # Time does not wait for the real I/O of threads that users' code started.
-        return self._clock.participants.let_started_go(key) or turns.holder is not key
+        return self.clock.participants.let_started_go(key) or turns.holder is not key
 
     def _started_threads_work(self, quiet: Quiet, since: float) -> bool:
         """Whether threads that users' code started may be at work for a blocked participant.
 
         Not if they all have slept for a while, and not for longer than the wait of a stuck clock.
         """
-        participants = self._clock.participants
+        participants = self.clock.participants
         if not participants.blocked or not participants.others:
             return False
-        limit = (
-            math.inf if self._clock._stuck_after is None else LENDS_AT * self._clock._stuck_after
-        )
+        limit = math.inf if self.clock._stuck_after is None else LENDS_AT * self.clock._stuck_after
         if Real.monotonic() - since > limit:
             return False
-        return not quiet.since_long(at_work(self._clock))
+        return not quiet.since_long(at_work(self.clock))
 
     def _somebody_waits_for_ever(self) -> bool:
         """Whether a participant waits; without timers, nothing in this clock can end the wait.
@@ -191,33 +189,33 @@ class ClockThread:
         A container's loop does not count: to wait for inputs is its normal state.
         """
         return any(
-            waiter.key is not None and not _is_background(waiter) for waiter in self._clock._waiting
-        ) or any(not loop.owned for loop in self._clock._idle_loops)
+            waiter.key is not None and not _is_background(waiter) for waiter in self.clock._waiting
+        ) or any(not loop.owned for loop in self.clock._idle_loops)
 
     def _report_if_stuck(self, seen: int) -> None:
         """End all stuck waits with `ClockStuckError`, if nothing has changed since `seen`."""
-        with self._clock._lock:
-            if self._clock.participants.changes != seen:
+        with self.clock._lock:
+            if self.clock.participants.changes != seen:
                 return
-            threads = {key: ident for ident, key in self._clock.participants.key_of_thread.items()}
+            threads = {key: ident for ident, key in self.clock.participants.key_of_thread.items()}
             # Those that wait for their turn do not hold up the time.
             busy = [
                 (name, threads.get(key, 0))
-                for key, name in self._clock.participants.busy.items()
-                if not self._clock.participants.turns.waits(key)
+                for key, name in self.clock.participants.busy.items()
+                if not self.clock.participants.turns.waits(key)
             ]
-            busy += [(name, 0) for name in list(self._clock.participants.awaited.values())]
-            waiters = [w for w in self._clock._waiting if w.key is not None or w.timed]
+            busy += [(name, 0) for name in list(self.clock.participants.awaited.values())]
+            waiters = [w for w in self.clock._waiting if w.key is not None or w.timed]
             waiters = [w for w in waiters if not _is_background(w)]
-            loops = list(self._clock._idle_loops)
+            loops = list(self.clock._idle_loops)
             foreign = self._foreign_waits() if busy else []
             threads_out = [wait for wait in foreign if isinstance(wait, VirtualWaiter)]
             waiters += [wait for wait in threads_out if not wait.timed]
-            now = self._clock._now
-        assert self._clock._stuck_after is not None
+            now = self.clock._now
+        assert self.clock._stuck_after is not None
         stuck = Stuck(
             now,
-            self._clock._stuck_after,
+            self.clock._stuck_after,
             busy,
             [StuckWait(w.name, w.thread, w.about) for w in waiters],
             [StuckLoop(loop, loop.thread.name if loop.thread else "") for loop in loops],
@@ -225,18 +223,18 @@ class ClockThread:
         )
         # Without the lock, because `about` of a waiter may call the engine.
         message = why_busy(stuck) if busy else why_for_ever(stuck)
-        with self._clock._lock:
-            if self._clock.participants.changes != seen:
+        with self.clock._lock:
+            if self.clock.participants.changes != seen:
                 return  # there was progress meanwhile
             for waiter in waiters:
                 waiter.error = ClockStuckError(message)
-                self._clock._fire(waiter)
+                self.clock._fire(waiter)
             tasks = [wait for wait in foreign if isinstance(wait, ForeignWait)]
             for wait in tasks:
                 wait.error = ClockStuckError(message)
             loops = [loop for loop in loops if not loop.owned]
             # Those whose wait has ended, and that only wait for their turn.
-            for key, gate in self._clock.participants.turns.release():
+            for key, gate in self.clock.participants.turns.release():
                 if gate.waiter is not None:
                     gate.waiter.error = ClockStuckError(message)
                     gate.open()
@@ -244,7 +242,7 @@ class ClockThread:
                     loops.append(key)
                     gate.open()
                 else:
-                    self._clock.participants.turns.want_at(key, gate)
+                    self.clock.participants.turns.want_at(key, gate)
             for loop in loops:
                 loop.error = ClockStuckError(message)
         for loop in loops:
@@ -258,8 +256,8 @@ class ClockThread:
         A busy participant may wait, in real time, for one of these.  They do not hear that a
         wait has no timer: somebody who takes no part may end it.
         """
-        threads = [waiter for waiter in self._clock._waiting if waiter.key is None]
-        tasks = list(self._clock.participants.foreign)
+        threads = [waiter for waiter in self.clock._waiting if waiter.key is None]
+        tasks = list(self.clock.participants.foreign)
         return sorted([*threads, *tasks], key=lambda wait: wait.thread)
 
 
