@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import asynchronous, batched, memory, synchronous
+from . import asynchronous, batched, memory, synchronous, web
 from .harness import ROUNDS, Group, OpenGroup, Row, run_group
 from .idle import measure_idle
 from .plugin import measure_plugin
@@ -25,6 +25,10 @@ GROUPS: dict[str, OpenGroup] = {
     "one-sync": synchronous.single,
     "sleeping": synchronous.sleeping,
     "memory": memory.queued,
+    "web": web.served,
+    "web-cpu": web.served_cpu,
+    "web-socket": web.sockets,
+    "web-wsgi": web.wsgi,
 }
 
 
@@ -53,6 +57,7 @@ def main() -> int:
     print(format_legend(results))
     if not arguments.only:
         print()
+        print(web.measure_cold(1 if arguments.quick else ROUNDS))
         print(measure_idle(1.0 if arguments.quick else 10.0))
         print(measure_plugin(1 if arguments.quick else ROUNDS))
     return 0
