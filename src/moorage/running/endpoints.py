@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..runtime.clocks.clock import Clock
 from ..runtime.containers.residents import make_visit_target
 from ..runtime.input import Input, Target
 from ..runtime.pools.pool import Pool
@@ -25,11 +26,19 @@ class FunctionEndpoint:
         self.target: Target = make_visit_target(target.name, is_method=target.is_method)
         self._service = service
 
+    @property
+    def clock(self) -> Clock:
+        """The clock of the run that takes the next request."""
+        return self._service.current_run().clock
+
     def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
         """See `Endpoint.submit`."""
         service = self._service
         while True:
             run = service.current_run()
+            participants = run.clock.participants
+            if participants is not None:
+                participants.refuse_real_loop("asgi(f), or web_client(f),")
             pool = run.pools.get(service.key)
             if pool is None:
                 pool = run.pool(service.key, service.maker(run))

@@ -25,8 +25,17 @@ from .gates import GatePoint as GatePoint
 from .probe import Probe as Probe
 from .sequencer import Sequencer as Sequencer
 from .submission import Submission as Submission
+from .web_client import SyncWebClient as SyncWebClient
+from .web_client import WebClient as WebClient
+from .web_client import WebClientOptions as WebClientOptions
+from .web_client import web_client as web_client
+from .web_sockets import AsyncWebSocket as AsyncWebSocket
+from .web_sockets import WebSocket as WebSocket
+from .web_sockets import WebSocketClosed as WebSocketClosed
+from .web_sockets import WebSocketRefused as WebSocketRefused
 
 __all__ = [
+    "AsyncWebSocket",
     "Event",
     "EventKind",
     "Events",
@@ -40,8 +49,15 @@ __all__ = [
     "Probe",
     "Sequencer",
     "Submission",
+    "SyncWebClient",
     "Timeline",
     "VirtualClock",
+    "WebClient",
+    "WebClientOptions",
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketRefused",
     "explore",
     "replay",
+    "web_client",
 ]

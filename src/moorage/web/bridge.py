@@ -23,15 +23,16 @@ from ..exception import (
     ExecutionError,
     FunctionTimeoutError,
     InvalidError,
+    InvalidUseError,
     QueueTimeoutError,
     ResourceExhaustedError,
 )
 from ..runtime.background import in_background, log
 from ..runtime.input import Input, InputState, Target, next_call_number
-from ..runtime.outcome import Cancelled, Failure, Outcome
+from ..runtime.outcome import Cancelled, Failure, Outcome, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.uninterruptible import uninterruptible
-from .exchange import Exchange, Receive, Scope, Send, has_body
+from .exchange import ClientLeft, Exchange, Receive, Scope, Send, has_body
 
 logger: Final = logging.getLogger("moorage")
 
@@ -46,7 +47,9 @@ CONNECTION: Final = "moorage.connection"
 # The extension of ASGI by which a WebSocket that is not accepted gets an HTTP response.
 _DENIAL: Final = "websocket.http.response"
 
-_NOT_STARTED: Final = frozenset({InputState.OUTSIDE, InputState.QUEUED, InputState.WAITING})
+
+# The status of a WebSocket that is open: see `Exchange.status`.
+SWITCHED: Final = 101
 
 
 class Connection(Protocol):
@@ -111,11 +114,23 @@ _EMPTY: Final = Context()
 
 
 def _tell_failure(exchange: Exchange, outcome: Failure, input_id: str, name: str) -> None:
-    error = outcome.error
-    if not isinstance(error, (QueueTimeoutError, FunctionTimeoutError)):
+    if is_failure_of_the_application(outcome) and not (
+        exchange.has_left and type(outcome.error).__name__ in _SAY_THAT_A_CLIENT_LEFT
+    ):
         text, shown = "%s of %s failed (%s)", exchange.shown
         log(logger, logging.ERROR, text, shown, name, input_id, exc_info=outcome.exception())
     exchange.settled()
+
+
+def is_failure_of_the_application(outcome: Failure) -> bool:
+    """Whether the application, or the start of its container, raised an error of its own."""
+    ours = (QueueTimeoutError, FunctionTimeoutError, ClientLeft)
+    return not isinstance(outcome.error, ours)
+
+
+# What Starlette raises in an application that goes on after its client has left.  Most
+# applications do not catch these errors, and the end of a WebSocket is no failure to report.
+_SAY_THAT_A_CLIENT_LEFT: Final = frozenset({"WebSocketDisconnect", "ClientDisconnect"})
 
 
 class Bridge:
@@ -123,6 +138,10 @@ class Bridge:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint: Endpoint = endpoint
+
+    def make_call(self, exchange: Exchange, connection: Connection | None) -> WebCall:
+        """Return the call of a request."""
+        return WebCall(self.endpoint.target, exchange)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.  For the lifespan of a server: there is nothing to do."""
@@ -132,7 +151,7 @@ class Bridge:
         endpoint = self.endpoint
         connection: Connection | None = scope.pop(CONNECTION, None)
         exchange = Exchange(endpoint.resident, scope)
-        call = WebCall(endpoint.target, exchange)
+        call = self.make_call(exchange, connection)
         input = Input(call, 0, (exchange,), None)
         try:
             with uninterruptible:
@@ -143,6 +162,8 @@ class Bridge:
         except ExecutionError:
             await _answer(exchange, 503, receive, send)
             return
+        except InvalidUseError:
+            raise  # by the program that calls the bridge
         except InvalidError as error:
             await _answer(exchange, 400, receive, send, str(error))
             return
@@ -164,20 +185,28 @@ class Bridge:
             exchange.leave()  # as a client that leaves
             raise
         if outcome is not None and not exchange.has_left:
+            if type(outcome) is Value and exchange.status != SWITCHED:
+                text = "%s of %s returned without a complete response (%s)"
+                log(logger, logging.ERROR, text, exchange.shown, endpoint.name, input.input_id)
             await _answer(exchange, _status_of(outcome), receive, send)
 
 
 def _left(exchange: Exchange, pool: Pool, input: Input) -> None:
     """Cancel the input of a client that has left: at once if it waits, or else a little later."""
-    if input.state in _NOT_STARTED:
-        pool.cancel(input)
+    pool.cancel_waiting((input,))
+    if input.state is InputState.SETTLED:
         return
 
     def cancel() -> None:
         if exchange.outcome is None:
             pool.cancel(input)
 
-    exchange.front.loop.call_later(LEAVES_AFTER, cancel)
+    # Not a timer of the front's loop, which may end, or stop, before the timer is due.
+    clock = pool.clock
+    timer = clock.call_at(clock.now() + LEAVES_AFTER, cancel)
+    exchange.leaving = timer
+    if exchange.outcome is not None:
+        timer.cancel()  # the input ended meanwhile, and `settled` did not see the timer
 
 
 def _status_of(outcome: Outcome) -> int:
@@ -208,8 +237,13 @@ async def _answer(
         BrokenOff: if the response has begun.
     """
     began, scope = exchange.status, exchange.scope
-    if exchange.is_websocket and began:
-        await send({"type": "websocket.close", "code": 1011, "reason": ""})
+    if began == SWITCHED:
+        # As servers do, the end of the application closes its WebSocket.
+        code = 1000 if type(exchange.outcome) is Value else 1011
+        try:
+            await send({"type": "websocket.close", "code": code, "reason": ""})
+        except (OSError, RuntimeError):
+            pass  # the client has left
         return
     if began:
         raise BrokenOff

@@ -19,10 +19,12 @@ Begin at `Exchange.pay`, then `_send` and `_receive`; then `Exchange.relay`.
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from ..runtime.clocks.timekeeper import Timer
 from ..runtime.labels import Shown
 from ..runtime.outcome import Outcome
 from ..runtime.real import Real
@@ -51,6 +53,36 @@ class SendError(RuntimeError):
     """The application sent a message that may not come now."""
 
 
+class ClientLeft(OSError):
+    """The application sent a message of a WebSocket whose client has left."""
+
+
+class Phase(enum.Enum):
+    """What the application may send next."""
+
+    RESPONSE = "http.response.start"
+    BODY = "http.response.body"
+    HANDSHAKE = "websocket.accept"
+    MESSAGES = "websocket.send"
+    DENIAL = "websocket.http.response.body"
+    ENDED = "nothing: its last message was sent"
+
+
+# The messages that an application may send in each phase.
+_ALLOWED: Final = {
+    Phase.RESPONSE: ("http.response.start",),
+    Phase.BODY: ("http.response.body",),
+    Phase.HANDSHAKE: ("websocket.accept", "websocket.close", "websocket.http.response.start"),
+    Phase.MESSAGES: ("websocket.send", "websocket.close"),
+    Phase.DENIAL: ("websocket.http.response.body",),
+    Phase.ENDED: (),
+}
+
+# Extensions of ASGI that work through an exchange.  The application is shown no others that the
+# server may have: they would send messages of other types, or end a response in another way.
+_EXTENSIONS: Final = frozenset({"tls", "websocket.http.response"})
+
+
 class Exchange(Shown):
     """One request between its front and its back."""
 
@@ -59,17 +91,17 @@ class Exchange(Shown):
         "_back",
         "_back_loop",
         "_body_complete",
-        "_ended",
+        "_close",
         "_front_error",
         "_gone",
         "_inbox",
         "_let_go",
         "_lock",
         "_outbox",
+        "_phase",
         "_posted",
         "_readers",
         "_room",
-        "_started",
         "_turn_due",
         "_unread",
         "_unsent",
@@ -77,6 +109,7 @@ class Exchange(Shown):
         "answered",
         "front",
         "is_websocket",
+        "leaving",
         "on_left",
         "outcome",
         "received",
@@ -92,14 +125,23 @@ class Exchange(Shown):
         method = "WEBSOCKET" if self.is_websocket else scope["method"]
         super().__init__(f"{method} {scope['path']}")
         self.resident: str = resident  # the name of the application that answers
+        # A copy: the application changes its scope, on another thread than the server that made
+        # this one.  ``spec_version`` tells Starlette to look for a disconnect by `receive`.
+        scope = dict(scope)
         self.scope: Scope = scope
+        scope["asgi"] = {"version": "3.0", "spec_version": "2.3"}
+        if scope.get("extensions"):
+            known = scope["extensions"].items()
+            scope["extensions"] = {name: value for name, value in known if name in _EXTENSIONS}
         self.front: Mailbox = mailbox_here()
-        # How the input ended; None until then.  Written under the lock of the pool, read by both
-        # halves without it: the front looks at its queue once more after it has seen this.
+        # How the input ended; None until then.  Written under the lock of the pool, and read by
+        # both halves without that lock.  All messages of the application are in the queue by then.
         self.outcome: Outcome | None = None
+        # Cancels the input some time after the client has left; None if there is no such timer.
+        self.leaving: Timer | None = None
         # Of the front only:
         self.on_left: Callable[[], object] | None = None  # called once, when the client has left
-        self.status: int = 0  # of the response that began; 0 until then
+        self.status: int = 0  # of the response that began; 101 of a WebSocket; 0 until then
         self.answered: bool = False  # the last message has been sent
         self.sent: int = 0  # bytes of the response
         self.received: int = 0  # bytes of the body
@@ -108,7 +150,8 @@ class Exchange(Shown):
         # Of the back only:
         self._back: Mailbox | None = None
         self._back_loop: asyncio.AbstractEventLoop | None = None
-        self._started = self._ended = False  # the response
+        self._phase = Phase.HANDSHAKE if self.is_websocket else Phase.RESPONSE
+        self._close: Message | None = None  # the message by which the application closed
         self._turn_due = False  # `_turn` is scheduled
 
         self._lock = Real.Lock()
@@ -158,7 +201,7 @@ class Exchange(Shown):
                     self._unread -= self._size(message)
                     asks = self._has_room(before) is not self._has_room(self._unread)
                     break
-                if self._gone is not None or self._ended:
+                if self._gone is not None or self._phase is Phase.ENDED:
                     return dict(self._gone or self._disconnect())
                 assert self._back_loop is not None
                 reader = self._back_loop.create_future()
@@ -177,26 +220,29 @@ class Exchange(Shown):
         return message
 
     async def _send(self, message: Message) -> None:
-        self._check(message)
+        message = self._checked(message)
         size = self._weight(message)
+        ended = self._phase is Phase.ENDED
         with self._lock:
             if self._front_error is not None:
                 error, self._front_error = self._front_error, None
                 raise error
             if self._gone is not None:
+                if self.is_websocket:
+                    raise ClientLeft("the client of this WebSocket has left")
                 return  # nobody reads it: as servers do
             self._outbox.append(message)
             self._unsent += size
             posts = not self._posted
             is_full = self._unsent > RESPONSE_WINDOW
-            readers = self._take_readers() if self._ended else ()
+            readers = self._take_readers() if ended else ()
         for reader in readers:
             _finish(reader)
         if message["type"] == "http.response.start":
             # The first part of the body mostly follows at once, and takes this one along.
             self._at_next_turn()
             return
-        if self._ended:
+        if ended:
             self._at_next_turn()
         if posts:
             self._post()
@@ -209,27 +255,39 @@ class Exchange(Shown):
                 self._room.append(room)
             await room
 
-    def _check(self, message: Message) -> None:
-        """Refuse a message that may not come now, as a server does."""
-        kind = message["type"]
-        if self.is_websocket:
-            if not kind.startswith("websocket."):
-                raise SendError(f"expected a message of a WebSocket, got {kind!r}")
-            if kind == "websocket.close" or (
-                kind == "websocket.http.response.body" and not message.get("more_body", False)
-            ):
-                self._ended = True
-            return
-        if not self._started:
-            if kind != "http.response.start":
-                raise SendError(f"expected 'http.response.start', got {kind!r}")
-            self._started = True
-        elif self._ended:
-            raise SendError(f"the response is complete, got {kind!r}")
-        elif kind == "http.response.body":
-            self._ended = not message.get("more_body", False)
-        elif kind not in ("http.response.pathsend", "http.response.trailers"):
-            raise SendError(f"expected 'http.response.body', got {kind!r}")
+    def _checked(self, message: Message) -> Message:
+        """Return a copy of a message that may come now.
+
+        A copy, because the application may use the message, its headers and its buffer again as
+        soon as `send` has returned.
+
+        Raises:
+            SendError: if the message may not come now: in `send`, as servers do.
+        """
+        kind, phase = message["type"], self._phase
+        if kind not in _ALLOWED[phase]:
+            raise SendError(f"{kind!r} may not come now; expected {phase.value!r}")
+        message = dict(message)
+        if phase is Phase.BODY or phase is Phase.DENIAL:
+            body = message.get("body", b"")
+            if type(body) is not bytes:
+                message["body"] = bytes(memoryview(body))
+            if not message.get("more_body", False):
+                self._phase = Phase.ENDED
+        elif kind == "websocket.send":
+            data = message.get("bytes")
+            if data is not None and type(data) is not bytes:
+                message["bytes"] = bytes(memoryview(data))
+        elif kind == "websocket.close":
+            self._close, self._phase = message, Phase.ENDED
+        else:
+            message["headers"] = list(message.get("headers") or ())
+            if kind == "websocket.accept":
+                self._phase = Phase.MESSAGES
+            else:
+                message["status"] = int(message["status"])
+                self._phase = Phase.DENIAL if self.is_websocket else Phase.BODY
+        return message
 
     def _at_next_turn(self) -> None:
         if not self._turn_due:
@@ -243,8 +301,8 @@ class Exchange(Shown):
         if self.outcome is not None:
             return  # the input has ended, and the front knows
         with self._lock:
-            self._let_go = self._ended
-            posts = bool(self._outbox or self._ended) and not self._posted
+            self._let_go = ended = self._phase is Phase.ENDED
+            posts = bool(self._outbox or ended) and not self._posted
         if posts:
             self._post()
 
@@ -257,6 +315,8 @@ class Exchange(Shown):
 
     def settled(self) -> None:
         """Wake the front, which reads `outcome`.  On any thread, with no lock held."""
+        if self.leaving is not None:
+            self.leaving.cancel()
         self._post()
 
     # -- the front: on the loop that has the connection ----------------------------------
@@ -280,11 +340,15 @@ class Exchange(Shown):
         may_hold = True
         try:
             while True:
-                outcome = self.outcome
                 with self._lock:
                     self._posted = False
+                    # Not before `_posted` is reset: `settled` posts nothing while it is set.
+                    #     1. this loop reads `outcome`, which is None, 2. the input ends, and
+                    #     `_post` finds `_posted` set, 3. this loop resets `_posted`, and waits
+                    #     for a wake-up that nobody sends.
+                    outcome = self.outcome
                     messages, self._outbox = self._outbox, deque()
-                    reads = self._asked and self._has_room(self._unread)
+                    reads = self._has_room(self._unread) and (self._asked or self.is_websocket)
                     let_go = self._let_go
                 last = None
                 if (
@@ -334,7 +398,10 @@ class Exchange(Shown):
                 freed += self._weight(message)
                 if self._gone is not None:
                     continue
-                if message["type"].endswith("response.start"):
+                kind = message["type"]
+                if kind == "websocket.accept":
+                    self.status = 101
+                elif kind.endswith("response.start"):
                     self.status = message["status"]
                 await send(message)
                 self.sent += _length(message)
@@ -425,7 +492,10 @@ class Exchange(Shown):
 
     def _disconnect(self) -> Message:
         if self.is_websocket:
-            return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+            closed = self._close or {}
+            code = closed.get("code", 1000) if closed else 1006
+            reason = closed.get("reason") or ""
+            return {"type": "websocket.disconnect", "code": code, "reason": reason}
         return {"type": "http.disconnect"}
 
     def _size(self, message: Message) -> int:

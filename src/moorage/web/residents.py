@@ -17,8 +17,11 @@ from typing import Any
 from ..declaring.declarations import Declarations
 from ..declaring.marks import Web
 from ..exception import InvalidError
+from ..runtime.clocks.anyio_threads import count_threads_of_anyio
+from ..runtime.clocks.virtual_loop import VirtualLoop
 from ..runtime.containers.lifecycle import Lifecycle
 from ..runtime.kinds import is_awaitable
+from ..runtime.real import Real
 from .exchange import Application, Receive, Scope, Send
 from .lifespan import Lifespan
 
@@ -38,10 +41,8 @@ class Living:
         self.end: Callable[[], object] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.lifespan.state:
-            scope["state"] = dict(self.lifespan.state)
-        else:
-            scope.setdefault("state", {})
+        # Never the state of the server in front: its objects belong to that server's loop.
+        scope["state"] = dict(self.lifespan.state)
         await self.application(scope, receive, send)
 
 
@@ -92,6 +93,8 @@ class WebResident:
         # anyio's own bound would be the bound of sync handlers, and not `max_inputs`.
         limiter = anyio.to_thread.current_default_thread_limiter()
         limiter.total_tokens = max(limiter.total_tokens, THREADS, made.max_inputs)
+        if isinstance(Real.get_running_loop(), VirtualLoop):
+            count_threads_of_anyio()
         await made.lifespan.start()
 
     async def end(self, made: Living) -> None:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
-from ...exception import InvalidError
+from ...exception import InvalidUseError
 from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
@@ -442,7 +442,7 @@ class Participants:
                 what = "an event loop of another clock"
             elif loop is not None:
                 what = "an event loop that runs in real time"
-            raise InvalidError(
+            raise InvalidUseError(
                 f"`{written}` was written on {what}, which does not take part in this clock, "
                 f"so virtual time would stand still while this loop waits; {ON_ITS_LOOP}"
             )

@@ -16,8 +16,9 @@ import math
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
@@ -310,6 +311,30 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         running.add_done_callback(lambda _: self._end(job))
         return future
 
+    @contextmanager
+    def counted_job(self, func: Callable[..., T]) -> Generator[Callable[..., T]]:
+        """Count a job of a thread that anyio runs: gives the function for that thread.
+
+        See ``anyio_threads.py``.  The end of the context means that nobody waits for the job.
+        """
+        job = Job(f"a thread that runs {getattr(func, '__name__', func)!s}", in_threads=True)
+        with self.clock._lock:
+            job.line = Line(None)
+            self._jobs.add(job)
+            job.line.join(job, self.clock)
+
+        def work(*args: Any) -> T:
+            self._begin(job)
+            try:
+                return func(*args)
+            finally:
+                self._end(job)
+
+        try:
+            yield work
+        finally:
+            self._answer(job)
+
     def _begin(self, job: Job) -> None:
         """Note that the job runs from now on.  Called on the job's thread."""
         clock = self.clock
@@ -416,7 +441,7 @@ class Line:
 
     __slots__ = ("_most", "_running", "_waiting")
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor | None) -> None:
         most = getattr(executor, "most_threads", None) or getattr(executor, "_max_workers", None)
         self._most: float = most or float("inf")
         self._running = 0
