@@ -5,7 +5,7 @@ clock a participant of that clock, as ``asyncio.to_thread`` is.  Otherwise the l
 while such a thread runs, and time would jump to the next timeout.  On all other loops anyio runs
 its own code, unchanged.
 
-Begin at `count_threads_of_anyio`, then `VirtualLoop.counted_job` in ``virtual_loop.py``.
+Begin at `count_threads_of_anyio`, then `_Counted`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,34 @@ from collections.abc import Callable
 from typing import Any
 
 from ..real import Real
-from .virtual_loop import VirtualLoop
+from .virtual_loop import Job, VirtualLoop
+
+
+class _Counted:
+    """A limiter that counts a job from when anyio starts its thread until anyio has its result.
+
+    anyio gives the job to a thread right after it has entered the limiter, and awaits nothing in
+    between.  A job that was counted earlier would get the turn while it has no thread:
+        1. the job is counted, 2. the loop, which would start the thread, gives the turn to
+        the job, 3. nobody runs.
+    """
+
+    def __init__(self, loop: VirtualLoop, job: Job, limiter: Any) -> None:
+        self._loop = loop
+        self._job = job
+        self._limiter = limiter
+
+    async def __aenter__(self) -> None:
+        await self._limiter.__aenter__()
+        self._loop.join(self._job)
+
+    async def __aexit__(self, *error: object) -> None:
+        self._loop._answer(self._job)
+        await self._limiter.__aexit__(*error)
 
 
 def count_threads_of_anyio() -> None:
     """Count the threads of anyio from now on.  Called on an event loop of a virtual clock."""
-    from anyio import CapacityLimiter
     from anyio._backends._asyncio import AsyncIOBackend
 
     backend: Any = AsyncIOBackend
@@ -37,11 +59,17 @@ def count_threads_of_anyio() -> None:
         loop = Real._get_running_loop()
         if not isinstance(loop, VirtualLoop):
             return await run(func, args, abandon_on_cancel, limiter)
-        # The job begins when its thread is granted: a job that waits for the limiter, while the
-        # jobs before it sleep, must not count as busy.
-        async with limiter or cls.current_default_thread_limiter():
-            with loop.counted_job(func) as work:
-                return await run(work, args, abandon_on_cancel, CapacityLimiter(1))
+        job = Job(f"a thread that runs {getattr(func, '__name__', func)!s}", in_threads=True)
+
+        def work(*args: Any) -> Any:
+            loop._begin(job)
+            try:
+                return func(*args)
+            finally:
+                loop._end(job)
+
+        limiter = limiter or cls.current_default_thread_limiter()
+        return await run(work, args, abandon_on_cancel, _Counted(loop, job, limiter))
 
     run_sync_in_worker_thread.counts_for_moorage = True  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
     backend.run_sync_in_worker_thread = classmethod(run_sync_in_worker_thread)

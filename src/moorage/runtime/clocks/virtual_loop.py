@@ -16,9 +16,8 @@ import math
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
@@ -311,29 +310,12 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         running.add_done_callback(lambda _: self._end(job))
         return future
 
-    @contextmanager
-    def counted_job(self, func: Callable[..., T]) -> Generator[Callable[..., T]]:
-        """Count a job of a thread that anyio runs: gives the function for that thread.
-
-        See ``anyio_threads.py``.  The end of the context means that nobody waits for the job.
-        """
-        job = Job(f"a thread that runs {getattr(func, '__name__', func)!s}", in_threads=True)
+    def join(self, job: Job) -> None:
+        """Count a job whose thread anyio starts now: see ``anyio_threads.py``."""
         with self.clock._lock:
             job.line = Line(None)
             self._jobs.add(job)
             job.line.join(job, self.clock)
-
-        def work(*args: Any) -> T:
-            self._begin(job)
-            try:
-                return func(*args)
-            finally:
-                self._end(job)
-
-        try:
-            yield work
-        finally:
-            self._answer(job)
 
     def _begin(self, job: Job) -> None:
         """Note that the job runs from now on.  Called on the job's thread."""
