@@ -1,6 +1,8 @@
 """`moorage.testing.web_client`: its two forms, what it takes, and virtual time."""
 
 import asyncio
+import gc
+import io
 import threading
 
 import anyio
@@ -19,6 +21,7 @@ from moorage.testing import (
     WebSocketRefused,
     web_client,
 )
+from moorage.web.bridge import WebCall
 from moorage.web.exchange import Exchange
 
 app = moorage.App("testing the web client")
@@ -389,5 +392,101 @@ def test_an_input_that_ends_while_the_front_looks_is_not_missed():
             raise AssertionError
 
         assert type(await asyncio.wait_for(exchange.relay(never, never), 10)) is Value
+
+    asyncio.run(main())
+
+
+def test_statistics_and_description(clock):
+    async def main():
+        async with app.run(clock=clock), web_client(site) as client:
+            assert site.statistics() is None
+            assert (await client.post("/length", content=b"abc")).json() == 3
+            await client.get("/fails")
+            await client.get("/nothing")
+            async with client.websocket("/echo") as socket:
+                await socket.send_text('"x"')
+                await socket.receive_text()
+                nap = asyncio.create_task(client.get("/nap?seconds=10"))
+                await asyncio.sleep(2)
+                assert site.statistics().web.open_websockets == 1
+                text = described()
+                assert "site(GET /nap) from 127.0.0.1:50000 in-" in text
+                assert "for 2 s" in text
+                nap.cancel()
+                await asyncio.wait([nap])
+            await asyncio.sleep(5)
+            web = site.statistics().web
+            assert web.requests == (("1xx", 1), ("2xx", 1), ("4xx", 1), ("5xx", 1))
+            assert (web.left, web.open_websockets, web.total) == (1, 0, 5)
+            assert web.bytes_in == 3 + len('"x"')
+            assert web.count("2xx") == 1
+            assert web.count("3xx") == 0
+
+            async with web_client(Greeter().greet) as greeter:
+                await greeter.get("/?name=ada")
+            assert Greeter.statistics().web.requests == (("2xx", 1),)
+
+    def described():
+        file = io.StringIO()
+        moorage.describe(file)
+        return file.getvalue()
+
+    clock.run(main())
+
+
+def test_a_queued_request_is_described(clock):
+    async def main():
+        async with app.run(clock=clock), web_client(site) as client:
+            tasks = [asyncio.create_task(client.get("/nap?seconds=9")) for _ in range(10)]
+            await asyncio.sleep(1)
+            tasks.append(asyncio.create_task(client.get("/hello%0aforged")))
+            await asyncio.sleep(3)
+            file = io.StringIO()
+            moorage.describe(file)
+            assert (
+                "1 queued, the first site(GET /hello\\nforged) from 127.0.0.1:50000 for 3 s"
+                in file.getvalue()
+            )
+            await asyncio.gather(*tasks)
+
+    clock.run(main())
+
+
+def test_a_pool_without_a_web_function_has_no_web_statistics():
+    plain = moorage.App("plain")
+
+    @plain.function(serialized=True)
+    def f():
+        return 1
+
+    with plain.run():
+        f.remote()
+        assert f.statistics().web is None
+
+
+def test_requests_in_a_timeline(clock):
+    with FakeContainer(site, clock=clock) as container:
+        with web_client(container) as client:
+            client.get("/nap?seconds=3")
+        assert "site(GET /nap)" in str(container.timeline())
+
+
+def test_a_request_leaves_no_cycle():
+    async def main():
+        async with app.run(), web_client(site) as client:
+            await client.get("/hello")
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(5):
+                    await client.get("/hello")
+                    async with client.websocket("/counts") as socket:
+                        async for _ in socket:
+                            pass
+                    await asyncio.sleep(0)
+                left = [o for o in gc.get_objects() if type(o) in (Exchange, WebCall)]
+                assert left == []
+            finally:
+                gc.enable()
 
     asyncio.run(main())

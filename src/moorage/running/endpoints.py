@@ -42,6 +42,8 @@ class FunctionEndpoint:
             pool = run.pools.get(service.key)
             if pool is None:
                 pool = run.pool(service.key, service.maker(run))
+            for input in inputs:
+                input.args[0].counts = pool.tally.web
             if pool.submit(inputs):
                 return pool
             run.drop(service.key, pool)

@@ -148,6 +148,7 @@ class Served:
             self.error = error
         finally:
             self.is_over = True
+            self._on_lost = []  # an ``httpx.Response`` is in a cycle, and keeps this object
             self.changes.tell()
 
     # -- what the bridge calls ------------------------------------------------------------

@@ -156,39 +156,50 @@ class Bridge:
         try:
             with uninterruptible:
                 pool = endpoint.submit((input,), scope)
-        except ResourceExhaustedError:
-            await _answer(exchange, 503, receive, send)
-            return
-        except ExecutionError:
-            await _answer(exchange, 503, receive, send)
-            return
         except InvalidUseError:
             raise  # by the program that calls the bridge
-        except InvalidError as error:
-            await _answer(exchange, 400, receive, send, str(error))
-            return
-        except Exception as error:  # the pool cannot be made
-            log(logger, logging.ERROR, "%s has no pool", endpoint.name, exc_info=error)
-            await _answer(exchange, 500, receive, send)
+        except Exception as error:
+            status, text = _refusal(error, endpoint.name)
+            await _answer(exchange, status, receive, send, text)
+            exchange.count()
             return
         exchange.on_left = partial(_left, exchange, pool, input)
         if connection is not None:
             connection.when_lost(exchange.leave)
         try:
             outcome = await exchange.relay(receive, send, watches=connection is None)
+            if outcome is not None and not exchange.has_left:
+                if type(outcome) is Value and exchange.status != SWITCHED:
+                    text = "%s of %s returned without a complete response (%s)"
+                    log(logger, logging.ERROR, text, exchange.shown, endpoint.name, input.input_id)
+                await _answer(exchange, _status_of(outcome), receive, send)
         except GeneratorExit:
             # A garbage collection dropped the task, maybe while this thread holds some lock.  So
             # this code must take no lock.
-            in_background(partial(pool.cancel, input))
+            in_background(partial(_dropped, exchange, pool, input))
             raise
         except BaseException:
             exchange.leave()  # as a client that leaves
+            exchange.on_left = None
+            exchange.count()
             raise
-        if outcome is not None and not exchange.has_left:
-            if type(outcome) is Value and exchange.status != SWITCHED:
-                text = "%s of %s returned without a complete response (%s)"
-                log(logger, logging.ERROR, text, exchange.shown, endpoint.name, input.input_id)
-            await _answer(exchange, _status_of(outcome), receive, send)
+        exchange.on_left = None  # it refers to `exchange`
+        exchange.count()
+
+
+def _refusal(error: Exception, name: str) -> tuple[int, str | None]:
+    """Return the status, and perhaps a text, for a request that no pool has taken."""
+    if isinstance(error, (ResourceExhaustedError, ExecutionError)):
+        return 503, None
+    if isinstance(error, InvalidError):
+        return 400, str(error)
+    log(logger, logging.ERROR, "%s has no pool", name, exc_info=error)
+    return 500, None
+
+
+def _dropped(exchange: Exchange, pool: Pool, input: Input) -> None:
+    pool.cancel(input)
+    exchange.count()
 
 
 def _left(exchange: Exchange, pool: Pool, input: Input) -> None:

@@ -27,6 +27,7 @@ from typing import Any, Final
 from ..runtime.clocks.timekeeper import Timer
 from ..runtime.labels import Shown
 from ..runtime.outcome import Outcome
+from ..runtime.pools.web_tally import WebTally
 from ..runtime.real import Real
 from .mailbox import Mailbox, mailbox_here
 
@@ -47,6 +48,10 @@ MESSAGES_WINDOW: Final = 16
 # so that the client's next request finds the slot free.  The application mostly returns right
 # after that message.  It may also block its loop, and the client must not wait for that.
 HELD_AT_MOST: Final = 0.005
+
+
+# The most characters of a path that messages show.
+LONGEST_PATH: Final = 200
 
 
 class SendError(RuntimeError):
@@ -107,6 +112,7 @@ class Exchange(Shown):
         "_unsent",
         "_woken",
         "answered",
+        "counts",
         "front",
         "is_websocket",
         "leaving",
@@ -123,7 +129,10 @@ class Exchange(Shown):
         kind = scope["type"]
         self.is_websocket: bool = kind == "websocket"
         method = "WEBSOCKET" if self.is_websocket else scope["method"]
-        super().__init__(f"{method} {scope['path']}")
+        path: str = scope["path"]
+        if len(path) > LONGEST_PATH or not path.isprintable():
+            path = repr(path[:LONGEST_PATH])[1:-1]  # a line of a log stays one line
+        super().__init__(f"{method} {path}")
         self.resident: str = resident  # the name of the application that answers
         # A copy: the application changes its scope, on another thread than the server that made
         # this one.  ``spec_version`` tells Starlette to look for a disconnect by `receive`.
@@ -139,6 +148,7 @@ class Exchange(Shown):
         self.outcome: Outcome | None = None
         # Cancels the input some time after the client has left; None if there is no such timer.
         self.leaving: Timer | None = None
+        self.counts: WebTally | None = None  # of the pool; set before the request is submitted
         # Of the front only:
         self.on_left: Callable[[], object] | None = None  # called once, when the client has left
         self.status: int = 0  # of the response that began; 101 of a WebSocket; 0 until then
@@ -170,6 +180,11 @@ class Exchange(Shown):
         if kind == "http" and not has_body(scope):
             self._inbox.append({"type": "http.request", "body": b"", "more_body": False})
             self._body_complete = True
+
+    def count(self) -> None:
+        """Count the request, which is over.  Called once."""
+        if self.counts is not None:
+            self.counts.ended(self.status, self.received, self.sent)
 
     # -- the back: in a container -----------------------------------------------------
 
@@ -401,6 +416,8 @@ class Exchange(Shown):
                 kind = message["type"]
                 if kind == "websocket.accept":
                     self.status = 101
+                    if self.counts is not None:
+                        self.counts.opened()
                 elif kind.endswith("response.start"):
                     self.status = message["status"]
                 await send(message)
@@ -449,6 +466,12 @@ class Exchange(Shown):
             if self._body_complete or not goes_on:
                 self._wake()  # `relay` decides whether there is more to read
                 return
+
+    @property
+    def client(self) -> str:
+        """The address of the client; "" if the server does not say."""
+        address: Any = self.scope.get("client")
+        return f"{address[0]}:{address[1]}" if address else ""
 
     @property
     def has_left(self) -> bool:
