@@ -28,6 +28,7 @@ from ..running.endpoints import FunctionEndpoint
 from ..runtime.clocks.clock import Clock
 from ..runtime.real import Real
 from ..web.exchange import Message
+from ..web.mounted import endpoint_of
 from .fake_container import FakeContainer, FakeMethod
 from .web_requests import (
     AskedBody,
@@ -136,15 +137,7 @@ def _endpoint_of(function: Any) -> FunctionEndpoint:
         function = function._function()
     elif isinstance(function, FakeMethod):
         function = function._function
-    find = getattr(function, "_web_endpoint", None)
-    if find is None or isinstance(function, type):
-        shown = getattr(function, "__name__", None) or repr(function)
-        raise InvalidError(
-            f"web_client takes a web function, got {shown}; write @moorage.asgi_app(), or another "
-            "web decorator, below @app.function(), or give a method of an instance: Model().page"
-        )
-    endpoint: FunctionEndpoint = find()
-    return endpoint
+    return cast(FunctionEndpoint, endpoint_of(function, "web_client"))
 
 
 class _Classes(Protocol):

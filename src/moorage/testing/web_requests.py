@@ -212,6 +212,15 @@ class Served:
             with Raising() as error_of:
                 raise error_of(outcome)
 
+    def complete(self) -> None:
+        """Note that the application's last message has come."""
+        self.is_complete = True
+
+    def fail(self, error: BaseException) -> None:
+        """Leave, and raise `error` in the client."""
+        self.error = error
+        self.leave()
+
     def leave(self) -> None:
         """Close the connection, as a client that does not read the rest.
 
@@ -260,8 +269,7 @@ class ServedRequest(Served):
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                self.error = error
-                self.leave()
+                self.fail(error)
                 return {"type": "http.disconnect"}
             finally:
                 self._is_reading = False
@@ -294,7 +302,7 @@ class ServedRequest(Served):
         if kind == "http.response.body" and not message.get("more_body", False):
             if self._expected:
                 raise RuntimeError("Response content shorter than Content-Length")
-            self.is_complete = True
+            self.complete()
         self.messages.append(message)
         self._unread += len(body)
         self.changes.tell()
@@ -349,7 +357,8 @@ class ServedSocket(Served):
             raise OSError("the client has left")
         self._is_accepted = self._is_accepted or kind == "websocket.accept"
         is_last = kind == "websocket.http.response.body" and not message.get("more_body", False)
-        self.is_complete = is_last or kind == "websocket.close"
+        if is_last or kind == "websocket.close":
+            self.complete()
         self.messages.append(message)
         self.changes.tell()
         if not self.is_complete:

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..runtime.clocks.timekeeper import Timer
 from ..runtime.labels import Shown
@@ -30,6 +31,9 @@ from ..runtime.outcome import Outcome
 from ..runtime.pools.web_tally import WebTally
 from ..runtime.real import Real
 from .mailbox import Mailbox, mailbox_here
+
+if TYPE_CHECKING:
+    import anyio
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -197,11 +201,9 @@ class Exchange(Shown):
         Args:
             task: the task of the input.
         """
-        import anyio
-
         self._back = mailbox_here()
         self._back_loop = self._back.loop
-        with anyio.CancelScope() as scope:
+        with _scope_class()() as scope:
             task.cancels = scope.cancel
             await application(self.scope, self._receive, self._send)
         if scope.cancelled_caught:
@@ -539,6 +541,17 @@ class Exchange(Shown):
         if kind == "http.response.body" or kind == "websocket.http.response.body":
             return not message.get("more_body", False)
         return bool(kind == "websocket.close")
+
+
+@functools.cache
+def _scope_class() -> type[anyio.CancelScope]:
+    """Return the class of anyio's cancel scopes on asyncio.
+
+    ``anyio.CancelScope()`` finds the class anew, which takes as long as all else that a scope does.
+    """
+    import anyio
+
+    return type(anyio.CancelScope())
 
 
 def has_body(scope: Scope) -> bool:

@@ -93,8 +93,9 @@ class WebResident:
         # anyio's own bound would be the bound of sync handlers, and not `max_inputs`.
         limiter = anyio.to_thread.current_default_thread_limiter()
         limiter.total_tokens = max(limiter.total_tokens, THREADS, made.max_inputs)
-        if isinstance(Real.get_running_loop(), VirtualLoop):
-            count_threads_of_anyio()
+        loop = Real.get_running_loop()
+        if isinstance(loop, VirtualLoop):
+            count_threads_of_anyio(loop)
         await made.lifespan.start()
 
     async def end(self, made: Living) -> None:

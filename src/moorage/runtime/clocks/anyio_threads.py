@@ -1,6 +1,6 @@
 """Threads of anyio in virtual time: FastAPI and Starlette run sync handlers on these threads.
 
-Owns `count_threads_of_anyio`, which makes what ``anyio.to_thread`` runs for a loop of a virtual
+Owns `count_threads_of_anyio`, which makes what ``anyio.to_thread`` runs for one loop of a virtual
 clock a participant of that clock, as ``asyncio.to_thread`` is.  Otherwise the loop would be idle
 while such a thread runs, and time would jump to the next timeout.  On all other loops anyio runs
 its own code, unchanged.
@@ -40,8 +40,9 @@ class _Counted:
         await self._limiter.__aexit__(*error)
 
 
-def count_threads_of_anyio() -> None:
-    """Count the threads of anyio from now on.  Called on an event loop of a virtual clock."""
+def count_threads_of_anyio(loop: VirtualLoop) -> None:
+    """Count the threads that anyio runs for `loop` from now on."""
+    loop.counts_anyio = True
     from anyio._backends._asyncio import AsyncIOBackend
 
     backend: Any = AsyncIOBackend
@@ -57,7 +58,7 @@ def count_threads_of_anyio() -> None:
         limiter: Any = None,
     ) -> Any:
         loop = Real._get_running_loop()
-        if not isinstance(loop, VirtualLoop):
+        if not (isinstance(loop, VirtualLoop) and loop.counts_anyio):
             return await run(func, args, abandon_on_cancel, limiter)
         job = Job(f"a thread that runs {getattr(func, '__name__', func)!s}", in_threads=True)
 

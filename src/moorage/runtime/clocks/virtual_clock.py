@@ -160,7 +160,8 @@ class VirtualClock:
 
     The clock does not see real I/O on an event loop, threads that the user's code
     starts, and what ``anyio.to_thread`` runs: time does not wait for them, and may
-    jump meanwhile.  The clock sees ``asyncio.to_thread`` and ``run_in_executor``.
+    jump meanwhile.  The clock sees ``asyncio.to_thread`` and ``run_in_executor``, and
+    ``anyio.to_thread`` in containers of web functions.
 
     A participant that waits for something real (``Event.wait``, ``queue.get``,
     ``Thread.join``, ``Future.result``, a real ``time.sleep``) counts as busy.  After

@@ -127,6 +127,8 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         # its first run to its close.
         self.counted: bool = False
         self.thread: threading.Thread | None = None
+        # True if the threads that anyio runs for this loop take part: ``anyio_threads.py``.
+        self.counts_anyio: bool = False
         # Raised in the loop when it wakes from its idle state.
         self.error: ClockStuckError | None = None
         self._jobs: set[Job] = set()
