@@ -13,6 +13,7 @@ import moorage
 import moorage.web
 from moorage.exception import InvalidError
 from moorage.runtime.clocks.clock import system_clock
+from web_users import Mounted
 
 
 def inner(seen):
@@ -171,6 +172,30 @@ def test_the_cancel_of_a_client_that_left_outlives_the_loop_of_the_service():
         if pool.accepted_if_settled(waiter.wake) is None:
             assert system_clock.wait(waiter, 30)
         assert ended == [1]
+
+
+def test_a_server_that_refuses_a_message_breaks_the_connection_off(caplog):
+    app = moorage.App("too short")
+
+    @app.function(serialized=True, max_containers=1)
+    @moorage.asgi_app()
+    def short():
+        async def application(scope, receive, send):
+            if scope["type"] == "http":
+                headers = [(b"content-length", b"3")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": b"12"})
+
+        return application
+
+    async def test(client):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/")
+
+    user = Mounted()
+    user.http = "h11"  # believes that the response is complete
+    user.run(app, short, test)
+    assert "GET /mounted/ of short sent a response that the server refused" in caplog.text
 
 
 def test_what_it_refuses():

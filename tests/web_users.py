@@ -129,6 +129,7 @@ class Mounted(User):
     name = "mounted in a service"
     is_virtual = False
     over_sockets = True
+    http = "auto"
 
     def run(self, app, function, test):
         async def main():
@@ -136,7 +137,11 @@ class Mounted(User):
             listening = socket.create_server(("127.0.0.1", 0))
             port = listening.getsockname()[1]
             config = uvicorn.Config(
-                service, log_level="critical", lifespan="off", ws="websockets-sansio"
+                service,
+                http=self.http,
+                log_level="critical",
+                lifespan="off",
+                ws="websockets-sansio",
             )
             config.load()
             server = uvicorn.Server(config)

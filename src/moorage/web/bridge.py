@@ -168,6 +168,12 @@ class Bridge:
             connection.when_lost(exchange.leave)
         try:
             outcome = await exchange.relay(receive, send, watches=connection is None)
+            if exchange.refused is not None:
+                text = "%s of %s sent a response that the server refused: %s (%s)"
+                why = exchange.refused
+                log(logger, logging.ERROR, text, exchange.shown, endpoint.name, why, input.input_id)
+                # Some servers believe that the response is complete, and keep the connection.
+                raise BrokenOff from why
             if outcome is not None and not exchange.has_left:
                 if type(outcome) is Value and exchange.status != SWITCHED:
                     text = "%s of %s returned without a complete response (%s)"

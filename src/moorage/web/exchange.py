@@ -123,6 +123,7 @@ class Exchange(Shown):
         "on_left",
         "outcome",
         "received",
+        "refused",
         "resident",
         "scope",
         "sent",
@@ -156,6 +157,7 @@ class Exchange(Shown):
         # Of the front only:
         self.on_left: Callable[[], object] | None = None  # called once, when the client has left
         self.status: int = 0  # of the response that began; 101 of a WebSocket; 0 until then
+        self.refused: BaseException | None = None  # raised by the server, which took no message
         self.answered: bool = False  # the last message has been sent
         self.sent: int = 0  # bytes of the response
         self.received: int = 0  # bytes of the body
@@ -430,7 +432,8 @@ class Exchange(Shown):
         except Exception as error:  # the server refuses what the application sent
             with self._lock:
                 self._front_error = error
-            self.leave(error)
+            self.refused = error
+            self.leave()
         if freed and not self.answered:
             with self._lock:
                 before = self._unsent
@@ -480,11 +483,10 @@ class Exchange(Shown):
         """Whether the client has left."""
         return self._gone is not None
 
-    def leave(self, error: BaseException | None = None, *, message: Message | None = None) -> None:
+    def leave(self, *, message: Message | None = None) -> None:
         """Note that the client has left: the application receives a disconnect.
 
         Args:
-            error: raised by the application's next `send`; None if it sends in vain.
             message: the disconnect that the server gave.
         """
         with self._lock:
