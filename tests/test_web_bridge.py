@@ -230,6 +230,34 @@ def test_a_client_that_leaves_a_queued_request(user):
     user.run(app, web, test)
 
 
+def test_a_client_that_leaves_a_queued_websocket(user):
+    signals = Signals()
+
+    async def work(scope, receive, send):
+        signals.set(scope["type"])
+        await signals.wait("go on")
+        await respond(send, b"ok")
+
+    async def test(client):
+        async def connect():
+            async with client.websocket("/work"):
+                pass
+
+        first = asyncio.create_task(client.get("/work"))
+        await signals.wait("http")
+        second = asyncio.create_task(connect())
+        await user.until(lambda: web.statistics().queued)
+        second.cancel()
+        await asyncio.wait([second])
+        await user.until(lambda: not web.statistics().queued)
+        signals.set("go on")
+        assert (await first).text == "ok"
+        assert signals.seen == ["http", "go on"]
+
+    app, web = served({"/work": work})
+    user.run(app, web, test)
+
+
 def test_shield_defers_the_cancel_of_a_client_that_left(user):
     signals = Signals()
 
