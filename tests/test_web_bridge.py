@@ -71,6 +71,22 @@ def test_a_request_and_its_body(user):
     user.run(*served({"/echo": echo}), test)
 
 
+def test_a_large_response_in_one_message_gives_its_slot_back(user):
+    signals = Signals()
+
+    async def large(scope, receive, send):
+        await respond(send, b"x" * 1_000_000)
+        signals.set("sent")
+
+    async def test(client):
+        assert len((await client.get("/large")).content) == 1_000_000
+        await signals.wait("sent")
+        await user.until(lambda: not web.statistics().running)
+
+    app, web = served({"/large": large})
+    user.run(app, web, test)
+
+
 def test_a_body_that_is_streamed(user):
     signals = Signals()
 

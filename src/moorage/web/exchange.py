@@ -434,7 +434,9 @@ class Exchange(Shown):
                 self._front_error = error
             self.refused = error
             self.leave()
-        if freed and not self.answered:
+        # After the last message nothing is on its way.  Then the application still waits in `send`
+        # only if this pass freed what it waits for.
+        if freed > RESPONSE_WINDOW // 2 or (freed and not self.answered):
             with self._lock:
                 before = self._unsent
                 self._unsent -= freed
