@@ -20,7 +20,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/basedpyright --verifytypes moorage --ignoreexternal \
 		> $(VENV)/completeness.txt || { cat $(VENV)/completeness.txt; exit 1; }
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks

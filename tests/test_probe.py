@@ -345,6 +345,20 @@ def test_a_gate_holds_what_comes_to_it_after_it_was_made(clock):
         assert handle.result() == 5
 
 
+@pytest.mark.parametrize("point", ["start", "await", "settle"])
+def test_an_input_that_runs_out_of_time_at_a_gate_is_not_said_to_wait_elsewhere(
+    point, fake_container, virtual_clock
+):
+    async def nap():
+        await asyncio.sleep(1)
+
+    container = fake_container(nap, timeout=10)
+    with container.hold(point), pytest.raises(FunctionTimeoutError) as caught:
+        container.call()
+    assert virtual_clock.now() == 10
+    assert not hasattr(caught.value, "__notes__")
+
+
 def test_wrong_uses_of_a_gate_say_what_to_write(clock):
     with FakeContainer(sleeps, max_inputs=2, clock=clock) as container:
         with pytest.raises(InvalidError, match=r'write hold\("start"\)$'):

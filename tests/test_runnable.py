@@ -8,6 +8,7 @@ from unittest import mock
 import pytest
 
 import moorage
+from ids import stable
 from moorage import Retries
 from moorage.exception import InvalidError
 from moorage.testing import FakeContainer, VirtualClock
@@ -238,7 +239,7 @@ def test_it_runs_what_can_be_called(kind, options, fake_container, virtual_clock
         *(functools.partial(count), functools.partial(AsyncItems())),
         *(mock.Mock(side_effect=count), mock.Mock(wraps=count_async)),
     ],
-    ids=str,
+    ids=stable,
 )
 def test_what_yields_is_streamed(function, fake_container):
     for options in ({}, {"serialize": True}):
@@ -258,7 +259,7 @@ def test_what_yields_is_streamed(function, fake_container):
         (dict, (), {}),
         (operator.itemgetter(0), ("abc",), "a"),
     ],
-    ids=str,
+    ids=stable,
 )
 def test_functions_and_classes_in_c_are_run(function, args, result, fake_container):
     for options in ({}, {"serialize": True}, {"max_inputs": 2}):

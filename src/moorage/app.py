@@ -77,6 +77,7 @@ from .running.services import AppService
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.containers.residents import make_visit_target
+from .runtime.kinds import is_registered
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
 from .server import Server
@@ -385,7 +386,7 @@ class App:
                     f"app.function() decorates functions, got the class {raw.__name__}; "
                     "write @app.cls() instead"
                 )
-            if not callable(raw) or getattr(raw, "_moorage_registered", False) is True:
+            if not callable(raw) or is_registered(raw):
                 raise InvalidAttributeError(
                     f"app.function() decorates functions, got {raw!r}; "
                     "write it above a def, once and as the only decorator of an app"

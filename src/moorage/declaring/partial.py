@@ -27,6 +27,7 @@ from typing import (
 from .. import config
 from ..advice import CALLS, of_function
 from ..exception import InvalidArgumentsError, InvalidError
+from ..runtime.kinds import is_registered
 from ..with_aio import OF_A_FUNCTION, poses_as_function
 from .batch_types import BatchDecorator as BatchDecorator
 from .batch_types import BatchedPartial
@@ -189,7 +190,7 @@ def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, 
     Raises:
         InvalidError: if `decorator` cannot decorate `obj`, or does not go with its marks.
     """
-    registered = getattr(obj, "_moorage_registered", False) is True
+    registered = is_registered(obj)
     # Modal marks a local entrypoint without an error.
     if registered and not (config.strict and getattr(obj, "_moorage_is_entrypoint", False)):
         above = getattr(obj, "_moorage_registered_by", "@app.function()")

@@ -311,6 +311,7 @@ class AppService:
             retries=options.retries,
             batching=batching,
             variant=variant,
+            is_web=any(is_visit(target) for target in self._targets),
             sync_slots=(
                 limits.max_inputs if any(not target.is_async for target in self._targets) else 0
             ),

@@ -2,13 +2,14 @@
 
 Owns `ByHand`.  A coroutine that a generator of ours drives with ``send`` is not in the chain of
 awaits that the interpreter shows (``cr_await`` and its like): the chain ends at the generator.
-The files that follow awaits (``places.py``, ``waiting/awaited.py``) go on at `ByHand.awaited`.
+``places.py``, which wants the lines of a user, goes on at `ByHand.awaited`; ``waiting/awaited.py``,
+which asks what may wake the task, goes on at `ByHand.waits_in`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Self
+from typing import Any, Self, cast
 
 
 class ByHand:
@@ -19,6 +20,12 @@ class ByHand:
     def __init__(self, steps: Generator[Any, Any, Any], awaited: object) -> None:
         self._steps = steps
         self.awaited: object = awaited
+
+    @property
+    def waits_in(self) -> object:
+        """What is suspended: the awaited object, or what `steps` awaits beside it, as a gate."""
+        beside: object = cast(Any, self._steps).gi_yieldfrom
+        return self.awaited if beside is None else beside
 
     def __iter__(self) -> Self:
         return self

@@ -161,6 +161,11 @@ def _inside_mock(mock: Any) -> object | None:
 _BUILTIN: Final = (WrapperDescriptorType, BuiltinFunctionType, MethodDescriptorType)
 
 
+def is_registered(value: object) -> bool:
+    """Whether `value` is what an app made of a function or class.  A mock has any attribute."""
+    return getattr(value, "_moorage_registered", False) is True
+
+
 def is_mock(value: object) -> bool:
     """Whether `value` is a mock of `unittest.mock`, or of the package ``mock``.
 

@@ -8,10 +8,9 @@ and `replay` from a thread that takes part in no clock; the marker ``moorage_exp
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final, TypeGuard
 
 from ..exception import InvalidError
@@ -107,7 +106,7 @@ def _run(test: Callable[[], Any], seed: int, preempt: int) -> int:
     """Run the test once; return the sum of its choices."""
     run = SeededRun(seed, preempt)
     try:
-        with run:
+        with run.in_order():
             if Real.iscoroutinefunction(test):
                 run.clock.run(test())
             else:
@@ -117,23 +116,23 @@ def _run(test: Callable[[], Any], seed: int, preempt: int) -> int:
         raise
     except BaseException as error:
         name = getattr(test, "__name__", repr(test))
-        options = f"seed={seed}" + (f", preempt={preempt}" if preempt else "")
         error.add_note(
-            f"failed with {options}: moorage.testing.replay({name}, {options}) runs it again"
-            f"{run.timelines()}"
+            f"failed with {run.options}: moorage.testing.replay({name}, {run.options}) runs it "
+            f"again{run.timelines()}"
         )
         raise
     return run.order
 
 
 class SeededRun:
-    """One run of a test: while it is entered, code in its clock is in the order of its seed."""
+    """One run of a test, whose code in its clock is in the order of its seed."""
 
     def __init__(self, seed: int, preempt: int) -> None:
         self.clock: VirtualClock = VirtualClock(seed=seed)
+        # The arguments that make this run again, as they are written.
+        self.options: str = f"seed={seed}" + (f", preempt={preempt}" if preempt else "")
         self._probes: list[Probe] = []
         self.clock.observe = self._observe
-        self._stack = ExitStack()
         participants = self.clock.participants
         assert participants.choices is not None
         self._choices = participants.choices
@@ -141,21 +140,12 @@ class SeededRun:
         if preempt:
             participants.preemption = Preemption(self._choices, preempt, participants)
 
-    def __enter__(self) -> SeededRun:
-        with ExitStack() as stack:
-            stack.enter_context(self.clock.patch_time())
-            if self.clock.participants.preemption is not None:
-                stack.enter_context(self.clock.participants.preemption)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+    @contextmanager
+    def in_order(self) -> Generator[None]:
+        """In this context, the clock's time is patched, and lines are switched if asked for."""
+        preemption = self.clock.participants.preemption
+        with self.clock.patch_time(), nullcontext() if preemption is None else preemption.watch():
+            yield
 
     @property
     def order(self) -> int:

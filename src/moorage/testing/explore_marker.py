@@ -80,12 +80,10 @@ class _Exploration:
         run = self.run
         if run is None:
             return None
-        seed = run.clock.seed
-        options = f"seed={seed}" + (f", preempt={self.preempt}" if self.preempt else "")
+        command = f"pytest {_quoted(item.nodeid)} --moorage-seed={run.clock.seed}"
         return (
-            f"failed with {options}: pytest {_quoted(item.nodeid)} --moorage-seed={seed} runs this "
-            f"order again, and so does @pytest.mark.{MARKER}(runs=1, {options})"
-            f"{run.timelines()}"
+            f"failed with {run.options}: {command} runs this order again, and so does "
+            f"@pytest.mark.{MARKER}(runs=1, {run.options}){run.timelines()}"
         )
 
 
@@ -102,7 +100,7 @@ def clock_of_run(item: pytest.Item) -> Generator[VirtualClock]:
         return
     assert exploration.run is None
     run = exploration.run = SeededRun(exploration.seed, exploration.preempt)
-    with run, run.clock:
+    with run.in_order(), run.clock:
         yield run.clock
 
 

@@ -38,10 +38,8 @@ class Living:
         self.end: Callable[[], object] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.lifespan.state:
-            scope["state"] = dict(self.lifespan.state)
-        else:
-            scope.setdefault("state", {})
+        # Never the state of the server in front: its objects belong to that server's loop.
+        scope["state"] = dict(self.lifespan.state)
         await self.application(scope, receive, send)
 
 

@@ -1,6 +1,6 @@
 """Asleep: whether a thread is blocked in something real, or only polls for it.
 
-Owns `Asleep`, which looks at one thread again and again.  ``virtual_clock.py`` asks it about the
+Owns `Asleep`, which looks at one thread again and again.  ``clock_thread.py`` asks it about the
 participant that has the turn.  Begin at `Asleep.gives_way`.
 
 A thread that computes, waits for the interpreter (the GIL), or was not scheduled because the

@@ -6,7 +6,7 @@ thread a `concurrent.futures.Future`, and complete it on the loop.  A participan
 may be a rest: time would jump while a thread that takes no part computes the result.
 
 Begin at `find_futures`, which the loop calls for each callback that another thread gives it,
-then `AwaitedFuture.result`.  ``anyio_portals.py`` calls `mark` directly.
+then `AwaitedFuture.result`.  ``anyio_threads.py`` calls `mark` directly.
 """
 
 from __future__ import annotations

@@ -41,9 +41,10 @@ from ...exception import ClockStuckError
 from ..outcome import user_frames
 from ..places import Step, shown_step
 from ..real import Real
+from ..stacks import thread_name
 from ..thread_state import thread_state
 from . import started
-from .parking import park
+from .blocked import Blocked, wait_until_free
 from .reach import VirtualTime, clock_of_wait, is_standard, module_of
 
 Method = Callable[..., Any]
@@ -62,22 +63,6 @@ HELD_BY_OTHERS: Final = 0.05
 _CONDITION_WAIT: Final[CodeType] = Condition.wait.__code__
 
 
-class Blocked:
-    """What a blocking call waits for; the call may wait several times until it succeeds."""
-
-    __slots__ = ("about", "again", "background", "is_free", "what")
-
-    def __init__(self, what: object, is_free: Callable[[], bool]) -> None:
-        self.what: object = what
-        # Called under the clock's lock, so it runs nothing but C code.
-        self.is_free: Callable[[], bool] = is_free
-        self.about: Callable[[], str] = str
-        self.again: bool = False  # it was woken once already, and keeps its place in the line
-        # True for a thread that the code started, and that runs nothing but the standard
-        # library now: a worker of an executor without work.
-        self.background: bool = False
-
-
 class Holder:
     """Who took a lock last, and where."""
 
@@ -88,7 +73,7 @@ class Holder:
         self.step: Step | None = step  # None if it is not known
 
     def __str__(self) -> str:
-        name = next((t.name for t in Real.all_threads() if t.ident == self.ident), "a thread")
+        name = thread_name(self.ident)
         return f"{name} holds" if self.step is None else f"{name} took in {shown_step(self.step)}"
 
 
@@ -165,21 +150,10 @@ def _rest(
     if not lock.acquire(True, 1.0):
         return None  # a finalizer that runs in the clock's own code must not wait in the clock
     lock.release()
-    guard = thread_state.guard
     while True:
         if not clock._patches or not clock._has_this_thread:
             return None
-        waiter = clock.make_waiter()
-        waiter.blocked = blocked
-        waiter.about = blocked.about
-        left = None if until is None else max(0.0, until - clock.now())
-        try:
-            if guard is None or guard.may_strike():
-                came = park(clock, waiter, left)
-            else:
-                came = clock.wait(waiter, left)
-        finally:
-            clock.participants.look_again(blocked)
+        came = wait_until_free(clock, blocked, until)
         blocked.again = True
         if attempt():
             return True
@@ -216,11 +190,16 @@ def _about(lock: Any, kind: str, frame: FrameType) -> Callable[[], str]:
         return lambda: call
 
     def about() -> str:
-        holder = _holder_of(lock)
-        article = "an" if kind == "RLock" else "a"
-        return f"{call} of {article} {kind} that {holder}" if holder is not None else call
+        return acquire_of(call, kind, _holder_of(lock))
 
     return about
+
+
+def acquire_of(call: str, kind: str, holder: object) -> str:
+    """Return the text for a call that takes a lock of `kind`, and for who holds it, if known."""
+    if holder is None:
+        return call
+    return f"{call} of {'an' if kind == 'RLock' else 'a'} {kind} that {holder}"
 
 
 def _holder_of(lock: Any) -> Holder | None:
@@ -293,12 +272,14 @@ def _take(
         takes_part = holder is not None and holder.ident in clock.participants.key_of_thread
         if not takes_part and _try(lock, of.acquire, of.release, frame, HELD_BY_OTHERS):
             return True
-    if kind in _RLOCKS:
-        blocked = Blocked(lock, lambda: _shown(kind, lock).startswith("<unlocked"))
-    else:
-        blocked = Blocked(lock, lambda: not of.locked(lock))
-    blocked.about = _about(lock, of.name, frame)
-    blocked.background = started.is_background(clock, frame)
+
+    def is_free() -> bool:
+        if kind in _RLOCKS:
+            return _shown(kind, lock).startswith("<unlocked")
+        return not of.locked(lock)
+
+    about, background = _about(lock, of.name, frame), started.is_background(clock, frame)
+    blocked = Blocked(lock, is_free, about=about, background=background)
     try:
         return _rest(clock, blocked, lambda: _try(lock, of.acquire, of.release, frame, 0.0), until)
     except ClockStuckError as error:
@@ -401,10 +382,8 @@ def _methods_of_queue(kind: type) -> dict[str, Method]:
                 return False
             return True
 
-        blocked = Blocked(self, lambda: not empty(self))
-        call = _call_of("SimpleQueue.get", frame)
-        blocked.about = lambda: call
-        blocked.background = started.is_background(clock, frame)
+        call, background = _call_of("SimpleQueue.get", frame), started.is_background(clock, frame)
+        blocked = Blocked(self, lambda: not empty(self), about=lambda: call, background=background)
         until = end_of(clock, timeout)
         try:
             came = _rest(clock, blocked, attempt, until)

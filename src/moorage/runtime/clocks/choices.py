@@ -6,7 +6,7 @@ neither moorage nor asyncio promises an order:
 
 - which participant has the next turn (``turns.py``), and whether an event loop lets another
   participant go on between two rounds of its callbacks (``participants.py``);
-- which of the timers of one instant fires first (``virtual_clock.py``, and for the timers of one
+- which of the timers of one instant fires first (``clock_thread.py``, and for the timers of one
   event loop ``numbered.py``);
 - which of the inputs granted together starts first (the lanes);
 - which of the results that came together wakes its caller first (``waiting/async_waiters.py``);

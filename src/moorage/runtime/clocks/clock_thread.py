@@ -62,11 +62,10 @@ class ClockThread:
         asleep, quiet = Asleep(), Quiet()
         pause = FIRST_POLL
         while True:
-            callback: Callback | None = None
             due: list[Callback] = []
             watches = looks = polls = False
             limit = self.clock._stuck_after
-            at_work = self._started_threads_work(quiet, changed_at)
+            others_work = self._started_threads_work(quiet, changed_at)
             with self.clock._lock:
                 self.clock._sleeps = False
                 turns = participants.turns
@@ -86,25 +85,12 @@ class ClockThread:
                     watches = pending is not None or turns.is_wanted
                     looks = turns.is_wanted or participants.has_busy_started
                     looks = looks or (not polls and bool(participants.blocked))
-                elif pending is not None and pending > self.clock._now and at_work:
-                    pass
-                elif pending is not None:
-                    if pending > self.clock._now:
-                        self.clock._instant = self.clock._rests
-                    self.clock._now = max(self.clock._now, pending)
-                    callback = self.clock._bystanders.pop_due(self.clock._now)
-                    if callback is None and self.clock._choices is not None:
-                        due = self._choose_timers(self.clock._choices)
-                    elif callback is None:
-                        callback = self.clock._timers.pop_due(self.clock._now)
-                    self.clock._rests += 1
-                    if callback is not None:
-                        due.append(callback)
-                        callback = None
+                elif pending is None:
+                    watches = self._somebody_waits_for_ever()
+                elif pending <= self.clock._now or not others_work:
+                    due = self._move_time(pending)
                     if due:
                         turns.hold(me)
-                else:
-                    watches = self._somebody_waits_for_ever()
                 self.clock._sleeps = not due and not looks and not polls
             if due:
                 while due:
@@ -129,6 +115,22 @@ class ClockThread:
             if left <= wait:
                 self._report_if_stuck(seen)
                 changed_at = Real.monotonic()
+
+    def _move_time(self, when: float) -> list[Callback]:
+        """Move the time to `when`; return the callbacks to run now.  Under the lock."""
+        clock = self.clock
+        if when > clock._now:
+            clock._instant = clock._rests
+            clock._now = when
+        callback = clock._bystanders.pop_due(clock._now)
+        if callback is None and clock._choices is not None:
+            due = self._choose_timers(clock._choices)
+        else:
+            if callback is None:
+                callback = clock._timers.pop_due(clock._now)
+            due = [] if callback is None else [callback]
+        clock._rests += 1
+        return due
 
     def _choose_timers(self, choices: Choices) -> list[Callback]:
         """With a seed: choose a timer that is due, and perhaps others that fire with it.

@@ -2,7 +2,7 @@
 
 Owns `ForeignWait`.  Such a loop takes no part in the clock, so the clock sees its tasks only
 because they are noted here.  If time is stuck they get a `ClockStuckError`, as threads do.
-``async_waiters.py`` notes each wait (`Participants.note_foreign`); ``virtual_clock.py`` ends it.
+``async_waiters.py`` notes each wait (`Participants.note_foreign`); ``clock_thread.py`` ends it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from ..places import shown_step
 from ..real import Real
-from .blocking import ALL_LOCKS, call_in, owner_of, standard_caller
+from ..stacks import outwards, thread_name
+from .blocking import ALL_LOCKS, acquire_of, call_in, owner_of, standard_caller
 
 # The methods that block.
 _METHODS: Final = frozenset({"acquire", "acquire_lock", "__enter__"})
@@ -39,27 +40,20 @@ def why_it_blocks(frame: FrameType | None, frames: dict[int, FrameType]) -> str 
     if lock is None or call not in (None, "Condition.__enter__"):
         return call
     kind = "Lock" if owner_of(lock) is None else "RLock"
-    text = f"{kind}.acquire"
-    holder = _holder_of(lock, frame, frames)
-    if holder is None:
-        return text
-    return f"{text} of {'an' if kind == 'RLock' else 'a'} {kind} that {holder}"
+    return acquire_of(f"{kind}.acquire", kind, _holder_of(lock, frames))
 
 
-def _holder_of(lock: object, blocked: FrameType, frames: dict[int, FrameType]) -> str | None:
+def _holder_of(lock: object, frames: dict[int, FrameType]) -> str | None:
     owner = owner_of(lock)
     for ident, innermost in frames.items():
         if owner is not None and ident != owner:
             continue
-        name = next((t.name for t in Real.all_threads() if t.ident == ident), "a thread")
-        frame: FrameType | None = innermost
-        while frame is not None:
+        for frame in outwards(innermost):
             for taken, line in _locks_of_blocks(frame):
                 if taken is lock or _attribute(taken, "_lock") is lock:  # of a Condition
-                    return f"{name} took in {shown_step((frame.f_code, line))}"
-            frame = frame.f_back
+                    return f"{thread_name(ident)} took in {shown_step((frame.f_code, line))}"
         if owner is not None:
-            return f"{name} holds"
+            return f"{thread_name(ident)} holds"
     return None
 
 

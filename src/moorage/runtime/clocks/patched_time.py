@@ -24,10 +24,9 @@ from ...exception import ClockStuckError, InvalidArgumentsError
 from .. import forking
 from ..outcome import user_frames
 from ..real import Real
-from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
 from . import blocking
-from .parking import park
+from .parking import park_call
 from .reach import VirtualTime as VirtualTime
 from .reach import clock_of_call, is_within, keeps_real_time, module_of
 from .reach import current_virtual_clock as current_virtual_clock
@@ -69,12 +68,7 @@ def _sleep(seconds: float | SupportsIndex, /) -> None:
     if math.isinf(length):
         raise OverflowError("timestamp too large to convert to C PyTime_t")
     try:
-        guard = thread_state.guard
-        if guard is None or guard.may_strike():
-            # A cancellation may end this sleep at once.  `clock.wait` would run to its end.
-            park(clock, clock.make_waiter(), length)
-        else:
-            clock.wait(clock.make_waiter(), length)
+        park_call(clock, clock.make_waiter(), length)
     except ClockStuckError as error:
         raise error.with_traceback(user_frames(error.__traceback__))
 

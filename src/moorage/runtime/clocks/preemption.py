@@ -2,8 +2,8 @@
 
 Owns the points of one run at which the participant with the turn lets another one go on, and how
 the lines of the user's files are seen: by ``sys.monitoring`` from Python 3.12 on, else by
-``sys.settrace``.  ``explore`` enters a `Preemption` for each run; ``participants.py`` calls `begin`
-on each thread that begins to take part.  Begin at `Preemption.at_line`.
+``sys.settrace``.  ``explore`` enters `watch` in each run; ``participants.py`` calls `begin` on each
+thread that begins to take part.  Begin at `Preemption.at_line`.
 
 Only lines of the user's own files count: no line of the standard library, of installed packages
 or of moorage.  So no lock of these is held at a switch.  Code that runs wherever it happens to,
@@ -15,8 +15,9 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
-from types import CodeType, FrameType, TracebackType
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..real import Real
@@ -60,7 +61,7 @@ _TOOLS: Final = (4, 3)
 class Preemption:
     """Where the code of one virtual clock is switched.
 
-    Used by the holder of the turn only, except `begin`, `__enter__` and `__exit__`.
+    Used by the holder of the turn only, except `begin` and `watch`.
     """
 
     def __init__(self, choices: Choices, count: int, participants: Participants) -> None:
@@ -85,24 +86,20 @@ class Preemption:
         self._seen: dict[tuple[CodeType, int], list[int]] = {}
         self._is_users: dict[str, bool] = {}  # by file
         self._monitoring: _Monitoring | None = None
-        self._traced: Any = None  # the trace function of the thread that explores
 
-    def __enter__(self) -> Preemption:
+    @contextmanager
+    def watch(self) -> Generator[None]:
+        """In this context, see the lines of threads that call `begin`; called by who explores."""
         self._monitoring = _Monitoring.start(self._at_line_of)
-        self._traced = sys.gettrace()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._lines, self._places = set(), {}
-        if self._monitoring is not None:
-            self._monitoring.stop()
-        elif sys.gettrace() is not self._traced:
-            sys.settrace(self._traced)
+        traced = sys.gettrace()
+        try:
+            yield
+        finally:
+            self._lines, self._places = set(), {}
+            if self._monitoring is not None:
+                self._monitoring.stop()
+            elif sys.gettrace() is not traced:
+                sys.settrace(traced)
 
     def begin(self) -> None:
         """See the lines of the calling thread from now on."""

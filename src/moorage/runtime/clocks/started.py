@@ -23,8 +23,7 @@ from typing import Any, Final
 from ...exception import ClockStuckError
 from ..outcome import user_frames
 from ..real import Real
-from ..thread_state import thread_state
-from .parking import park
+from .blocked import Blocked, wait_until_free
 from .reach import REAL_PACKAGES, VirtualTime, clock_of_wait, module_of, users_frame
 
 # Real seconds for which `join` keeps the turn, after the joined thread has taken part: the thread
@@ -81,17 +80,14 @@ def is_background(clock: VirtualTime, frame: FrameType) -> bool:
     return clock.participants.is_started(Real.get_ident()) and users_frame(frame) is None
 
 
-class _Ends:
-    """What a `join` waits for: that a thread takes part no more."""
-
-    __slots__ = ("about", "again", "background", "is_free", "what")
-
-    def __init__(self, thread: threading.Thread, clock: VirtualTime, background: bool) -> None:
-        self.what: object = thread
-        self.is_free: Callable[[], bool] = lambda: not clock.participants.has_thread(thread)
-        self.about: Callable[[], str] = lambda: f"Thread.join of {thread.name}"
-        self.again = False
-        self.background = background
+def _end_of(thread: threading.Thread, clock: VirtualTime, background: bool) -> Blocked:
+    """Return what a `join` waits for: that `thread` takes part no more."""
+    return Blocked(
+        thread,
+        lambda: not clock.participants.has_thread(thread),
+        about=lambda: f"Thread.join of {thread.name}",
+        background=background,
+    )
 
 
 def _join(self: threading.Thread, timeout: float | None = None) -> None:
@@ -108,7 +104,8 @@ def _join(self: threading.Thread, timeout: float | None = None) -> None:
         try:
             while who.has_thread(self):
                 rested = True
-                if not _wait(clock, _Ends(self, clock, is_background(clock, frame)), until):
+                end = _end_of(self, clock, is_background(clock, frame))
+                if not wait_until_free(clock, end, until):
                     return
         except ClockStuckError as error:
             raise error.with_traceback(user_frames(error.__traceback__))
@@ -124,19 +121,6 @@ def _join(self: threading.Thread, timeout: float | None = None) -> None:
             _join_really(self, seconds)
         if left is not None:
             left -= seconds
-
-
-def _wait(clock: VirtualTime, ends: _Ends, until: float | None) -> bool:
-    waiter = clock.make_waiter()
-    waiter.blocked, waiter.about = ends, ends.about
-    left = None if until is None else max(0.0, until - clock.now())
-    guard = thread_state.guard
-    try:
-        if guard is None or guard.may_strike():
-            return park(clock, waiter, left)
-        return clock.wait(waiter, left)
-    finally:
-        clock.participants.look_again(ends)
 
 
 def _join_really(thread: threading.Thread, timeout: float | None) -> None:

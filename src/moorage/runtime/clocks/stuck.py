@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from ..places import place_in_stack, place_in_task, place_of_caller, place_of_thread
 from ..real import Real
-from ..stacks import current_frames
+from ..stacks import current_frames, outwards
 from .held import why_it_blocks
 
 # The most waits that an error names.
@@ -137,12 +137,10 @@ _THREADS_OF_ANYIO: Final = frozenset(
 
 def _is_of_anyio(frame: FrameType | None) -> bool:
     """Whether anyio has started a thread: for a blocking portal, as of TestClient, or a worker."""
-    while frame is not None:
-        place = (frame.f_globals.get("__name__"), frame.f_code.co_qualname)
-        if place in _THREADS_OF_ANYIO:
-            return True
-        frame = frame.f_back
-    return False
+    return any(
+        (each.f_globals.get("__name__"), each.f_code.co_qualname) in _THREADS_OF_ANYIO
+        for each in outwards(frame)
+    )
 
 
 def why_for_ever(stuck: Stuck) -> str:
@@ -196,11 +194,10 @@ def _runs_real_loop(frame: FrameType | None) -> bool:
 
     While a loop of the clock runs, that loop is the participant, and not its thread.
     """
-    while frame is not None:
-        if frame.f_code in _REAL_LOOPS or frame.f_globals.get("__name__") == "trio._core._run":
-            return True
-        frame = frame.f_back
-    return False
+    return any(
+        each.f_code in _REAL_LOOPS or each.f_globals.get("__name__") == "trio._core._run"
+        for each in outwards(frame)
+    )
 
 
 _REAL_LOOPS: Final = frozenset(

@@ -7,10 +7,10 @@ leaves its clock, and `advice_for_test_case`, when a thread enters a clock too l
 from __future__ import annotations
 
 import sys
-from types import FrameType
 from typing import Any
 
 from ..real import Real
+from ..stacks import outwards
 from ..thread_state import thread_state
 
 
@@ -41,20 +41,19 @@ def advice_for_test_case(*, in_set_up: bool) -> str | None:
     """
     if "unittest.async_case" not in sys.modules:
         return None
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_globals.get("__name__") == "unittest.async_case":
-            case: Any = frame.f_locals.get("self")
-            loop: object = getattr(getattr(case, "_asyncioRunner", None), "_loop", None)
-            if loop is None or getattr(loop, "clock", None) is not None:
-                return None
-            if in_set_up and frame.f_code.co_name != "_callSetUp":
-                return None
-            return (
-                f"{type(case).__qualname__} makes its event loop before setUp; enter the clock "
-                "before that: def run(self, result=None): with VirtualClock() as self.clock: "
-                "return super().run(result); or with pytest "
-                '@pytest.mark.usefixtures("virtual_clock") above the class'
-            )
-        frame = frame.f_back
-    return None
+    frames = outwards(sys._getframe(1))
+    frame = next((f for f in frames if f.f_globals.get("__name__") == "unittest.async_case"), None)
+    if frame is None:
+        return None
+    case: Any = frame.f_locals.get("self")
+    loop: object = getattr(getattr(case, "_asyncioRunner", None), "_loop", None)
+    if loop is None or getattr(loop, "clock", None) is not None:
+        return None
+    if in_set_up and frame.f_code.co_name != "_callSetUp":
+        return None
+    return (
+        f"{type(case).__qualname__} makes its event loop before setUp; enter the clock "
+        "before that: def run(self, result=None): with VirtualClock() as self.clock: "
+        "return super().run(result); or with pytest "
+        '@pytest.mark.usefixtures("virtual_clock") above the class'
+    )

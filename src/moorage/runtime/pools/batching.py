@@ -207,7 +207,7 @@ class Gathering:
     __slots__ = ("_more_names", "_more_positions", "_names", "_positional", "_required", "_shown")
 
     def __init__(self, target: Target) -> None:
-        parameters = _parameters_of(target.function)
+        parameters = parameters_of(target.function)
         if target.is_method:
             parameters = parameters[1:]
         self._shown = target.name
@@ -329,7 +329,8 @@ class Gathering:
         return f"{self._shown}.remote({', '.join(self._names)})"
 
 
-def _parameters_of(function: Callable[..., Any]) -> list[Parameter]:
+def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
+    """Return the parameters of a batched function; ``*args`` if it does not say them."""
     try:
         return list(Real.signature(function).parameters.values())
     except (TypeError, ValueError):  # a function in C, which does not say its parameters

@@ -289,7 +289,7 @@ def _next_of(awaiting: object) -> object:
     else:
         return None
     if type(following) is ByHand:
-        following = following.awaited
+        following = following.waits_in
     is_one = isinstance(following, _CHAINED) or type(following).__name__ in _WRAPPERS
     return cast(object, following) if is_one else None
 
