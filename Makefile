@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo search test bench stress explorations mutants differential clean
+.PHONY: demo search test bench stress load explorations mutants differential clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/stdlib_index.py
@@ -29,6 +29,11 @@ bench: $(VENV)/.installed-bench
 # last one.  SEED=... runs the same schedule of calls again.
 stress: $(VENV)/.installed-test
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED))
+
+# Gigabytes through web endpoints, beside slow clients: memory stays bounded, and a neighbour is
+# as quick as alone.  About two minutes.
+load: $(VENV)/.installed-test
+	$(BIN)/python -m tests.load
 
 # Racy programs, each found within 200 seeds and replayed by 20 processes, and correct ones, which
 # pass 2,000 seeds; and programs that are the same in 200 runs.  About 30 minutes.
