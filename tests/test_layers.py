@@ -69,7 +69,11 @@ THIRD_PARTY = {"anyio", "typing_extensions"}
 # Only inside functions: whoever does not use it need not have it.
 LAZY_THIRD_PARTY = {"anyio", "trio"}
 # What an extra installs, imported inside the functions of the one file that uses it.
-OF_EXTRAS = {"web.fastapi_app": {"fastapi"}}
+OF_EXTRAS = {
+    "web.fastapi_app": {"fastapi"},
+    "web.proxy": {"aiohttp"},
+    "web.wsgi": {"a2wsgi"},
+}
 # Those that only pytest's plugin imports.
 FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
 # The plugin that mypy imports.

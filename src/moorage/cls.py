@@ -537,6 +537,7 @@ class Values:
                 ),
                 hooks=declared.hooks,
                 residents=web_residents(declared) if declared.web else None,
+                has_errands=any(web.kind == "wsgi_app" for web in declared.web.values()),
             ),
             f"{declared.name}({shown})" if shown else declared.name,
             identity,

@@ -295,7 +295,10 @@ class AppService:
             batching=batching,
             variant=variant,
             sync_slots=(
-                limits.max_inputs if any(not target.is_async for target in self._targets) else 0
+                limits.max_inputs
+                if self._lifecycle.has_errands
+                or any(not target.is_async for target in self._targets)
+                else 0
             ),
         )
         container_options = ContainerOptions(

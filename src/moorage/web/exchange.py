@@ -448,6 +448,12 @@ class Exchange(Shown):
         return bool(kind == "websocket.close")
 
 
+def has_left(receive: Receive) -> bool:
+    """Whether the client has left whose request's messages `receive` gives.  On any thread."""
+    exchange = getattr(receive, "__self__", None)
+    return isinstance(exchange, Exchange) and exchange.has_left
+
+
 def has_body(scope: Scope) -> bool:
     """Whether the headers of an HTTP request announce a body."""
     for name, value in scope["headers"]:

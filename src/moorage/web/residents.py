@@ -106,7 +106,7 @@ class WebResident:
 def web_lifecycle(name: str, web: Web, function: Callable[..., Any]) -> Lifecycle:
     """Return the lifecycle of the containers of a web function."""
     resident = WebResident(name, web, lambda instance: function)
-    return Lifecycle(residents=lambda: (resident,))
+    return Lifecycle(residents=lambda: (resident,), has_errands=web.kind == "wsgi_app")
 
 
 def web_residents(declared: Declarations) -> Callable[[], list[WebResident]]:

@@ -15,7 +15,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from ...exception import InvalidError
@@ -56,12 +56,15 @@ class Lifecycle:
     exit: tuple[Hook, ...] = ()
     hooks: Callable[[], tuple[tuple[Hook, ...], tuple[Hook, ...]]] | None = None
     residents: Callable[[], Sequence[Resident]] | None = None
+    # Whether the residents run sync code on threads of the container: see ``errands.py``.
+    has_errands: bool = False
 
     def now(self) -> Lifecycle:
         """Return the lifecycle of a container that starts now."""
         if self.hooks is None:
             return self
-        return Lifecycle(self.construct, *self.hooks(), residents=self.residents)
+        enter, exit = self.hooks()
+        return replace(self, enter=enter, exit=exit, hooks=None)
 
     @property
     def needs_loop(self) -> bool:
