@@ -44,7 +44,7 @@ from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
 from .serialize.constructor_arguments import check_constructor_arguments
 from .types import FunctionAutoscalerSettings
-from .web.residents import web_residents
+from .web.residents import with_residents
 from .with_aio import Annotations, FunctionWithAio, MethodWithAio
 
 if TYPE_CHECKING:
@@ -527,17 +527,18 @@ class Values:
         identity = self._identity(values)
         return cls._make_service(
             cls._options,
-            Lifecycle(
-                # A partial, because ``serialize=True`` copies the arguments of the partial.
-                partial(
-                    Construction(cls, self.args, self.kwargs, identity),
-                    declared.init,
-                    self.args,
-                    self.kwargs,
+            with_residents(
+                Lifecycle(
+                    # A partial, because ``serialize=True`` copies the arguments of the partial.
+                    partial(
+                        Construction(cls, self.args, self.kwargs, identity),
+                        declared.init,
+                        self.args,
+                        self.kwargs,
+                    ),
+                    hooks=declared.hooks,
                 ),
-                hooks=declared.hooks,
-                residents=web_residents(declared) if declared.web else None,
-                has_errands=any(web.kind == "wsgi_app" for web in declared.web.values()),
+                declared,
             ),
             f"{declared.name}({shown})" if shown else declared.name,
             identity,

@@ -283,7 +283,7 @@ def test_parts_arrive_as_they_are_yielded_and_close_comes_at_the_end():
             pass
         await request.end()
         assert request.body == b"onetwo"
-        assert closed == [True]
+        await until(lambda: closed == [True])
 
     run(app, main)
 

@@ -90,6 +90,9 @@ class BrokenOff(Exception):
 class WebCall:
     """The call of one web request.  It has no result, and is found by no id."""
 
+    # The pool reports a failed start itself: the client gets no error.
+    is_web: Final = True
+
     __slots__ = ("context", "exchange", "number", "target")
 
     def __init__(self, target: Target, exchange: Exchange) -> None:
@@ -101,7 +104,7 @@ class WebCall:
     def settled(self, input: Input, /) -> Callable[[], object] | None:
         exchange, outcome = self.exchange, input.outcome
         exchange.outcome = outcome
-        if type(outcome) is Failure:
+        if type(outcome) is Failure and input.container is not None:
             return partial(_tell_failure, exchange, outcome, input.input_id, self.target.name)
         return exchange.settled
 

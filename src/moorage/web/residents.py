@@ -2,15 +2,17 @@
 
 Owns `WebResident`: how the function under a web decorator becomes an ASGI application when a
 container starts (``runtime/containers/residents.py``), its lifespan, and the scope that each of its
-requests gets.  ``fastapi_app.py``, ``wsgi.py`` and ``web_server.py`` make the applications of the
-other decorators; they import what their extra installs only here, in the container.
+requests gets.  ``fastapi_app.py`` and ``wsgi.py`` make the applications of two decorators; they
+import what their extra installs only in the container.  ``web_server.py`` has the resident of a
+server behind a port.
 
 Begin at `WebResident.make`, then `Living`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,9 +20,11 @@ from ..declaring.declarations import Declarations
 from ..declaring.marks import Web
 from ..exception import InvalidError
 from ..runtime.containers.lifecycle import Lifecycle
+from ..runtime.containers.residents import Resident
 from ..runtime.kinds import is_awaitable
 from .exchange import Application, Receive, Scope, Send
 from .lifespan import Lifespan
+from .web_server import ServerResident
 
 # anyio runs the sync handlers of an application on this many threads of a loop, by default.
 THREADS: int = 40
@@ -34,8 +38,6 @@ class Living:
         self.application: Application = application
         self.lifespan: Lifespan = Lifespan(name, application)
         self.max_inputs: int = max_inputs
-        # Ends what the application started outside of its lifespan; None if there is nothing.
-        self.end: Callable[[], object] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.lifespan.state:
@@ -53,6 +55,9 @@ class WebResident:
         self._web = web
         self._bind = bind  # returns the user's function, bound to the container's instance
 
+    def prepare(self) -> None:
+        """Do nothing: the application needs nothing before it is made.  See `Resident.prepare`."""
+
     def make(self, instance: Any, max_inputs: int) -> Living:
         """Make the application.  See `Resident.make`.
 
@@ -64,13 +69,6 @@ class WebResident:
             from .fastapi_app import make_fastapi
 
             return Living(self.name, make_fastapi(self.name, function, web), max_inputs)
-        if web.kind == "web_server":
-            from .web_server import start_web_server
-
-            application, end = start_web_server(self.name, function, web)
-            living = Living(self.name, application, max_inputs)
-            living.end = end
-            return living
         application = function()
         if is_awaitable(application) or not callable(application):
             what = "an ASGI application" if web.kind == "asgi_app" else "a WSGI application"
@@ -95,30 +93,44 @@ class WebResident:
         await made.lifespan.start()
 
     async def end(self, made: Living) -> None:
-        """Shut the lifespan down, then end what runs outside of it.  See `Resident.end`."""
-        try:
-            await made.lifespan.stop()
-        finally:
-            if made.end is not None:
-                made.end()
+        """Shut the lifespan down.  See `Resident.end`."""
+        await made.lifespan.stop()
+
+    def close(self) -> None:
+        """Do nothing: the application is freed with its container.  See `Resident.close`."""
 
 
 def web_lifecycle(name: str, web: Web, function: Callable[..., Any]) -> Lifecycle:
     """Return the lifecycle of the containers of a web function."""
-    resident = WebResident(name, web, lambda instance: function)
-    return Lifecycle(residents=lambda: (resident,), has_errands=web.kind == "wsgi_app")
+    resident = _resident(name, web, lambda instance: function)
+    return _with_needs(Lifecycle(residents=lambda: (resident,)), (web,))
 
 
-def web_residents(declared: Declarations) -> Callable[[], list[WebResident]]:
-    """Return the function that gives the web applications of a class as it is now."""
+def with_residents(lifecycle: Lifecycle, declared: Declarations) -> Lifecycle:
+    """Return `lifecycle` of a class, with the web applications that the class has as it starts."""
+    if not declared.web:
+        return lifecycle
 
-    def now() -> list[WebResident]:
+    def now() -> list[Resident]:
         return [
-            WebResident(declared.methods[name].name, web, partial(_bound, declared, name))
+            _resident(declared.methods[name].name, web, partial(_bound, declared, name))
             for name, web in declared.web.items()
         ]
 
-    return now
+    return _with_needs(replace(lifecycle, residents=now), declared.web.values())
+
+
+def _with_needs(lifecycle: Lifecycle, webs: Iterable[Web]) -> Lifecycle:
+    kinds = {web.kind for web in webs}
+    return replace(lifecycle, has_errands="wsgi_app" in kinds, is_alone="web_server" in kinds)
+
+
+def _resident(name: str, web: Web, bind: Callable[[Any], Callable[..., Any]]) -> Resident:
+    if web.kind != "web_server":
+        return WebResident(name, web, bind)
+    assert web.port is not None
+    assert web.startup_timeout is not None
+    return ServerResident(name, web.port, web.startup_timeout, bind)
 
 
 def _bound(declared: Declarations, name: str, instance: Any) -> Callable[..., Any]:

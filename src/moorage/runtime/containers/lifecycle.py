@@ -58,6 +58,8 @@ class Lifecycle:
     residents: Callable[[], Sequence[Resident]] | None = None
     # Whether the residents run sync code on threads of the container: see ``errands.py``.
     has_errands: bool = False
+    # Whether a pool has one container at most, because a resident needs a port of its own.
+    is_alone: bool = False
 
     def now(self) -> Lifecycle:
         """Return the lifecycle of a container that starts now."""
@@ -84,6 +86,8 @@ class Inside:
     residents: dict[str, Any] = field(default_factory=dict[str, Any])
     # What ends each of them, in the order in which they began.
     begun: list[Resident] = field(default_factory=list[Resident])
+    # What is closed after the exit hooks.
+    prepared: list[Resident] = field(default_factory=list[Resident])
 
 
 OpenLoop = Callable[[], asyncio.AbstractEventLoop]
@@ -141,10 +145,11 @@ class Start:
 def run_enter(
     lifecycle: Lifecycle, start: Start, open_loop: OpenLoop, max_inputs: int = 1
 ) -> Inside:
-    """Make the instance, run the enter hooks, make and begin the residents.
+    """Prepare the residents, make the instance, run the enter hooks, make and begin the residents.
 
-    All residents are made before the first one begins.  If one does not begin, those that have
-    begun are ended.
+    All residents are made before the first one begins.  If one cannot be made, or does not begin,
+    those that have begun are ended, and the exit hooks run, as for every container whose enter
+    hooks have succeeded.
 
     Raises:
         CancelledError: if another thread called `Start.give_up`, and async code was cancelled or
@@ -153,17 +158,24 @@ def run_enter(
     """
     context = hook_context()
     inside = Inside()
-    if lifecycle.construct is not None:
-        with UserCode():
-            inside.instance = context.run(lifecycle.construct)
-    for hook in lifecycle.enter:
-        _run(hook, inside.instance, open_loop, start)
     residents = () if lifecycle.residents is None else lifecycle.residents()
-    for resident in residents:
-        with UserCode():
-            made = hook_context().run(resident.make, inside.instance, max_inputs)
-        inside.residents[resident.name] = made
     try:
+        for resident in residents:
+            inside.prepared.append(resident)
+            resident.prepare()
+        if lifecycle.construct is not None:
+            with UserCode():
+                inside.instance = context.run(lifecycle.construct)
+        for hook in lifecycle.enter:
+            _run(hook, inside.instance, open_loop, start)
+    except BaseException:
+        close_residents(inside)
+        raise
+    try:
+        for resident in residents:
+            with UserCode():
+                made = hook_context().run(resident.make, inside.instance, max_inputs)
+            inside.residents[resident.name] = made
         for resident in residents:
             if start.given_up:
                 raise asyncio.CancelledError
@@ -171,13 +183,13 @@ def run_enter(
             _run_to_end(resident.begin(made), hook_context(), open_loop(), start)
             inside.begun.append(resident)
     except BaseException:
-        end_residents(inside, open_loop)
+        run_exit(lifecycle, inside, open_loop)
         raise
     return inside
 
 
 def run_exit(lifecycle: Lifecycle, inside: Inside, open_loop: OpenLoop) -> None:
-    """End the residents, then run every exit hook, also if an earlier one fails; log failures."""
+    """End the residents, run every exit hook, close the residents; log failures."""
     end_residents(inside, open_loop)
     for hook in lifecycle.exit:
         try:
@@ -185,6 +197,17 @@ def run_exit(lifecycle: Lifecycle, inside: Inside, open_loop: OpenLoop) -> None:
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: the remaining hooks must still run.
             _log_failure("exit hook %s failed", hook.name, error)
+    close_residents(inside)
+
+
+def close_residents(inside: Inside) -> None:
+    """Close the residents that have been prepared, in that order; log failures."""
+    prepared, inside.prepared = inside.prepared, []
+    for resident in prepared:
+        try:
+            resident.close()
+        except BaseException as error:
+            _log_failure("closing %s failed", resident.name, error)
 
 
 def end_residents(inside: Inside, open_loop: OpenLoop) -> None:
