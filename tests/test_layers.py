@@ -71,7 +71,7 @@ LAZY_THIRD_PARTY = {"anyio", "trio"}
 # What an extra installs, imported inside the functions of the one file that uses it.
 OF_EXTRAS = {
     "web.fastapi_app": {"fastapi"},
-    "web.proxy": {"aiohttp"},
+    "web.proxy": {"aiohttp", "multidict", "yarl"},
     "web.wsgi": {"a2wsgi"},
 }
 # Those that only pytest's plugin imports.

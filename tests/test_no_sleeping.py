@@ -66,6 +66,8 @@ ALLOWED = {
         "a loop that is blocked in real time"
     ),
     # Nothing tells when a process, a socket or a thread of another package has got so far.
+    "web/upstreams.py::Upstream": "the pace of a server's stream",
+    "web/upstreams.py::<module>": "a server of its own process, slow to start",
     "web/apps_front.py::until": "looks at counts, processes and sockets alike",
     # Never slept out, or virtual by what only a reader sees.
     "test_call_graph.py::test_a_call_of_a_task_that_outlived_its_input_begins_there": (

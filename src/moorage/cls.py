@@ -33,6 +33,7 @@ from .old.names import accept_old_spelling, old_call
 from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
+from .running.endpoints import ServerEndpoint
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
 from .running.services import Service
@@ -320,6 +321,21 @@ class Cls:
     def _nameless_service(self) -> Service:
         """Return a service of the class's app that has no pool, to ask for the app's run."""
         return self._make_service(self._options, Lifecycle(), self.__name__, object())
+
+    def _web_endpoint(self) -> ServerEndpoint:
+        """Return what a bridge needs of the server that the class starts in its enter hooks.
+
+        Raises:
+            InvalidError: if the class starts none.
+        """
+        declared = self._found()._declared
+        if declared.serves is None:
+            raise InvalidError(
+                f"{declared.name} is a class without a server of its own; pass a web method of an "
+                f"instance, such as {declared.name}().web"
+            )
+        service = self()._service
+        return ServerEndpoint(declared.server_target(), service, declared.serves.max_concurrency)
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:

@@ -14,7 +14,9 @@ import time
 import pytest
 
 import moorage
+from moorage.runtime.pools.pool import PoolState
 from moorage.web.children import Brood
+from onlooker import wait_until
 
 from .apps_front import LIMIT, Client, run, until
 
@@ -442,3 +444,187 @@ def test_parameter_sets_share_a_port_one_after_the_other():
         assert await pid_of(Model(size="m").web) != one
 
     run(app, main)
+
+
+# -- classes that start a server ----------------------------------------------------------
+
+
+def server_class(app, server, **options):
+    @app.server(port=server.port, **options)
+    class Site:
+        @moorage.enter()
+        def start(self):
+            server.start()
+
+        @moorage.exit()
+        def leave(self):
+            server.seen.append("left")
+
+    return Site
+
+
+def test_a_server_class_is_asked_through_the_proxy():
+    app = moorage.App("server-class")
+    with upstream() as server:
+        Site = server_class(app, server)
+
+        async def main():
+            client = Client(Site)
+            answer = await client.post("/echo?x=1", body=b"body")
+            assert (answer.status, answer.header("x-of-server")) == (200, "1")
+            found = await asyncio.gather(*(client.get("/echo") for _ in range(30)))
+            assert {one.status for one in found} == {200}
+            statistics = app_pool(Site).statistics()
+            await until(lambda: app_pool(Site).statistics().succeeded == 31)
+            assert statistics.containers_started == 1
+
+        run(app, main)
+        assert server.seen[-1] == "left"
+
+
+def app_pool(site):
+    service = site._web_endpoint()._service
+    return service.current_run().pools[service.key]
+
+
+def test_processes_of_enter_hooks_end_with_the_server():
+    port = free_port()
+    app = moorage.App("server-class")
+
+    @app.server(port=port)
+    class Site:
+        @moorage.enter()
+        def start(self):
+            subprocess.Popen(program(port, 0.2))
+
+    async def main():
+        return await pid_of(Site)
+
+    assert not lives(run(app, main))
+
+
+def test_more_requests_than_max_concurrency():
+    app = moorage.App("server-class")
+    with upstream() as server:
+        Site = server_class(app, server, max_concurrency=2)
+
+        async def main():
+            client = Client(Site)
+            open_ones = [client.start("GET", "/events", body=b"") for _ in range(2)]
+            for one in open_ones:
+                await one.begin()
+            answer = await client.get("/echo")
+            assert (answer.status, answer.text) == (429, "Too Many Requests")
+            assert answer.header("retry-after") == "1"
+            open_ones[0].leave()
+            await until(lambda: app_pool(Site).statistics().running == 1)
+            assert (await client.get("/echo")).status == 200
+            open_ones[1].leave()
+            await until(lambda: app_pool(Site).statistics().running == 0)
+            # Those that wait for the start count too.
+            return
+
+        run(app, main)
+
+
+def test_a_server_class_whose_port_never_answers(caplog):
+    app = moorage.App("server-class")
+    ended = []
+
+    @app.server(port=free_port(), startup_timeout=1)
+    class Site:
+        @moorage.enter()
+        def start(self):
+            pass
+
+        @moorage.exit()
+        def leave(self):
+            ended.append(True)
+
+    async def main():
+        return (await Client(Site).get()).status
+
+    assert run(app, main) == 500
+    assert "waited 1 s for port" in caplog.text
+    assert ended == [True]
+
+
+@pytest.mark.parametrize(("grace", "status"), [(30, 200), (0, 503)])
+def test_the_exit_grace_period(grace, status, in_threads):
+    app = moorage.App("server-class")
+    with upstream() as server:
+        Site = server_class(app, server, exit_grace_period=grace)
+
+        async def main():
+            with app.run(grace=20):
+                client = Client(Site)
+                assert (await client.get("/echo")).status == 200
+                request = client.start("GET", "/slow", body=b"")
+                await until(server.waits.is_set)
+                pool = app_pool(Site)
+
+                def go_on():
+                    wait_until(lambda: pool._state is not PoolState.OPEN)
+                    server.go_on.set()
+
+                leaving = in_threads(go_on)
+            leaving.result()
+            await request.whole()
+            return request.status
+
+        assert asyncio.run(main()) == status
+
+
+def test_http_server_serves_beside_methods():
+    app = moorage.App("http-server")
+    with upstream() as server:
+
+        @app.cls(serialized=True)
+        @moorage.concurrent(max_inputs=4)
+        @moorage.experimental.http_server(server.port, proxy_regions=["us-east"])
+        class Site:
+            @moorage.enter()
+            def start(self):
+                server.start()
+
+            @moorage.method()
+            def is_ready(self):
+                return True
+
+        async def main():
+            assert await Site().is_ready.remote.aio()
+            assert (await Client(Site).get("/echo")).status == 200
+            assert Site().is_ready.statistics().containers_started == 1
+
+        run(app, main)
+
+
+def test_http_server_without_methods():
+    app = moorage.App("http-server")
+    with upstream() as server:
+
+        @app.cls(serialized=True)
+        @moorage.experimental.http_server(server.port, proxy_regions=["us-east"])
+        class Site:
+            @moorage.enter()
+            def start(self):
+                server.start()
+
+        async def main():
+            found = await asyncio.gather(*(Client(Site).get("/echo") for _ in range(10)))
+            assert {one.status for one in found} == {200}
+
+        run(app, main)
+
+
+def test_a_class_without_a_server_has_no_endpoint():
+    app = moorage.App("no-server")
+
+    @app.cls(serialized=True)
+    class Model:
+        @moorage.method()
+        def f(self):
+            pass
+
+    with pytest.raises(moorage.exception.InvalidError, match="without a server"):
+        Client(Model)

@@ -27,7 +27,8 @@ class Upstream:
         self.seen = []  # what handlers noted
         self.connections = 0
         self.left = threading.Event()  # a client of a stream has left
-        self.go_on = threading.Event()
+        self.waits = threading.Event()  # a request of /slow is there
+        self.go_on = threading.Event()  # it may end
         self._loop = None
         self._stop = None
         self._thread = None
@@ -55,6 +56,7 @@ class Upstream:
         app.router.add_get("/breaks", self.breaks)
         app.router.add_get("/breaks-later", self.breaks_later)
         app.router.add_get("/nothing", self.nothing)
+        app.router.add_get("/slow", self.slow)
         app.router.add_get("/ws", self.ws)
         app.router.add_get("/ws-denied", self.denied)
         runner = web.AppRunner(
@@ -115,6 +117,11 @@ class Upstream:
         await answer.write(b"some")
         request.transport.close()
         return answer
+
+    async def slow(self, request):
+        self.waits.set()
+        await asyncio.to_thread(self.go_on.wait, 30)
+        return web.Response(text="slow")
 
     async def nothing(self, request):
         return web.Response(status=204)

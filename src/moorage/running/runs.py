@@ -366,7 +366,14 @@ class _Closing:
     def begin(self) -> list[Callable[[], object]]:
         """Return the steps that close the pools of the run, one step per pool."""
         cancels = not self._run.ambient
-        return [partial(pool.close, cancel_running=cancels) for pool in self.pools]
+        steps: list[Callable[[], object]] = []
+        for pool in self.pools:
+            grace = pool.options.exit_grace
+            steps.append(partial(pool.close, cancel_running=cancels and not grace))
+            if cancels and grace:
+                when = self._began + grace
+                steps.append(partial(pool.clock.call_at, when, pool.cancel_running))
+        return steps
 
     def wait_a_moment(self) -> None:
         """Wait `LAST_JOIN` seconds at most until every container has stopped."""

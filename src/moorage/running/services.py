@@ -301,6 +301,7 @@ class AppService:
             retries=options.retries,
             batching=batching,
             variant=variant,
+            exit_grace=self._lifecycle.exit_grace,
             sync_slots=(
                 limits.max_inputs
                 if self._lifecycle.has_errands

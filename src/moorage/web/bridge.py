@@ -14,6 +14,7 @@ Begin at `Bridge.__call__`, then `_answer`.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
@@ -83,6 +84,10 @@ class Endpoint(Protocol):
         ...
 
 
+class TooManyRequests(ResourceExhaustedError):
+    """The endpoint takes no more requests at a time: the client gets 429."""
+
+
 class BrokenOff(Exception):
     """The response began and cannot be completed: the server must close the connection."""
 
@@ -134,12 +139,17 @@ class Bridge:
             return
         endpoint = self.endpoint
         connection: Connection | None = scope.pop(CONNECTION, None)
+        if connection is None:
+            scope = dict(scope)  # the application changes it, and the caller goes on to use its own
         exchange = Exchange(endpoint.resident, scope)
         call = WebCall(endpoint.target, exchange)
         input = Input(call, 0, (exchange,), None)
         try:
             with uninterruptible:
                 pool = endpoint.submit((input,), scope)
+        except TooManyRequests:
+            await _answer(exchange, 429, receive, send)
+            return
         except ResourceExhaustedError:
             await _answer(exchange, 503, receive, send)
             return
@@ -167,7 +177,12 @@ class Bridge:
             exchange.leave()  # as a client that leaves
             raise
         if outcome is not None and not exchange.has_left:
-            await _answer(exchange, _status_of(outcome), receive, send)
+            status, retry_after = _status_of(outcome), 0
+            if isinstance(outcome, Failure) and input.container is None and status == 504:
+                status = 500  # no container has started in time
+            if status == 500 and input.container is None:
+                retry_after = math.ceil(pool.backs_off_for)
+            await _answer(exchange, status, receive, send, retry_after=retry_after)
 
 
 def _left(exchange: Exchange, pool: Pool, input: Input) -> None:
@@ -196,6 +211,7 @@ def _status_of(outcome: Outcome) -> int:
 
 
 _TEXTS: Final = {
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
     504: "Gateway Timeout",
@@ -203,7 +219,13 @@ _TEXTS: Final = {
 
 
 async def _answer(
-    exchange: Exchange, status: int, receive: Receive, send: Send, text: str | None = None
+    exchange: Exchange,
+    status: int,
+    receive: Receive,
+    send: Send,
+    text: str | None = None,
+    *,
+    retry_after: int = 0,
 ) -> None:
     """Answer in place of an application.  Nothing of an exception reaches the client.
 
@@ -222,8 +244,10 @@ async def _answer(
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
     ]
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
+    if status in (429, 503):
+        retry_after = 1
+    if retry_after:
+        headers.append((b"retry-after", b"%d" % retry_after))
     kind = "http.response"
     if exchange.is_websocket:
         if _DENIAL not in (scope.get("extensions") or {}):

@@ -26,7 +26,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from ..runtime import forking
 from ..runtime.clocks.clock import system_clock
@@ -282,13 +282,13 @@ def _hear(event: str, args: tuple[Any, ...]) -> None:
             started = frame.f_locals.get("self")
             frame = frame.f_back
         if isinstance(started, subprocess.Popen):
-            popen = cast("subprocess.Popen[Any]", started)
+            popen: subprocess.Popen[Any] = started  # pyright: ignore[reportUnknownVariableType]
             ident = Real.get_ident()
             for brood in list(_watching):
                 (brood._mine if brood.is_family(ident) else brood._others).append(popen)
     elif event in ("_thread.start_new_thread", "_thread.start_joinable_thread"):
-        thread = getattr(args[0], "__self__", None)
-        if isinstance(thread, threading.Thread):
+        thread: Any = getattr(args[0], "__self__", None)
+        if hasattr(thread, "ident"):
             ident = Real.get_ident()
             for brood in list(_watching):
                 if brood.is_family(ident):

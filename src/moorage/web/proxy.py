@@ -16,15 +16,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..exception import InvalidError
 from ..runtime.background import log
 from ..runtime.real import Real
 from .exchange import Message, Receive, Scope, Send, has_body
-
-if TYPE_CHECKING:
-    import aiohttp
 
 logger: Final = logging.getLogger("moorage")
 
@@ -65,7 +62,7 @@ class Proxy:
         self._base = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._port = port
         self._container = container
-        self._session: aiohttp.ClientSession | None = None
+        self._session: Any = None
 
     async def open(self) -> None:
         """Get ready.
@@ -203,9 +200,7 @@ class Proxy:
         finally:
             _abort(socket)
 
-    async def _relay(
-        self, socket: aiohttp.ClientWebSocketResponse, receive: Receive, send: Send
-    ) -> None:
+    async def _relay(self, socket: Any, receive: Receive, send: Send) -> None:
         import aiohttp
 
         await send({"type": "websocket.accept", "subprotocol": socket.protocol, "headers": []})
@@ -234,7 +229,7 @@ class Proxy:
             await Real.wait([up])
 
 
-async def _to_upstream(socket: aiohttp.ClientWebSocketResponse, receive: Receive) -> None:
+async def _to_upstream(socket: Any, receive: Receive) -> None:
     """Pass on what the client of a WebSocket sends, and its close."""
     while True:
         message = await receive()
@@ -258,7 +253,7 @@ async def _to_upstream(socket: aiohttp.ClientWebSocketResponse, receive: Receive
             return  # the reader of the socket sees its end
 
 
-async def _send_close(socket: aiohttp.ClientWebSocketResponse, payload: bytes) -> None:
+async def _send_close(socket: Any, payload: bytes) -> None:
     """Send a close frame with this payload.  aiohttp's own `close` always has a code."""
     import aiohttp
 
@@ -268,11 +263,11 @@ async def _send_close(socket: aiohttp.ClientWebSocketResponse, payload: bytes) -
         pass  # the connection is gone
 
 
-async def _answer_close(socket: aiohttp.ClientWebSocketResponse, code: int | None) -> None:
+async def _answer_close(socket: Any, code: int | None) -> None:
     await _send_close(socket, b"" if not code else int(code).to_bytes(2, "big"))
 
 
-def _abort(socket: aiohttp.ClientWebSocketResponse) -> None:
+def _abort(socket: Any) -> None:
     """Close the TCP connection of a WebSocket."""
     socket._response.close()
 

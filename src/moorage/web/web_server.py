@@ -22,6 +22,7 @@ from .. import config
 from ..exception import ExecutionError, InvalidError, TimeoutError
 from ..runtime.background import log
 from ..runtime.clocks.clock import Waiter, system_clock
+from ..runtime.context import hook_context
 from ..runtime.kinds import discard, unfinished
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
@@ -51,8 +52,15 @@ class Serving:
         self.brood: Brood = Brood()
         self.host: str = _HOSTS[0]
         self.proxy: Proxy | None = None
+        # Of a container that did not wait for its server: the wait, or why there is no server.
+        self.starting: asyncio.Task[None] | None = None
+        self.error: InvalidError | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.error is not None:
+            raise self.error
+        if self.starting is not None:
+            await Real.shield(self.starting)
         assert self.proxy is not None
         await self.proxy(scope, receive, send)
 
@@ -76,6 +84,8 @@ class ServerResident:
         # The servers of the containers that have one, by container.  Each container's thread T
         # touches its own entry only.
         self._serving: dict[Any, Serving] = {}
+        # False if the container starts without the server, and each request waits for it.
+        self.is_awaited: bool = True
 
     def prepare(self) -> None:
         """Take the port.  See `Resident.prepare`.
@@ -84,8 +94,13 @@ class ServerResident:
             InvalidError: if the port is taken.
         """
         container = thread_state.container
-        take_port(self._port, self.name, container)
         self._serving[container] = serving = Serving(self.name, container)
+        try:
+            take_port(self._port, self.name, container)
+        except InvalidError as error:
+            if self.is_awaited:
+                raise
+            serving.error = error
         if self._bind is None:
             serving.brood.begin()
 
@@ -132,6 +147,12 @@ class ServerResident:
             TimeoutError: if nothing listens on the port in time.
             ExecutionError: if the server's process has ended.
         """
+        if self.is_awaited:
+            await self._get_ready(made)
+        elif made.error is None:
+            made.starting = Real.create_task(self._get_ready(made), context=hook_context())
+
+    async def _get_ready(self, made: Serving) -> None:
         # On a thread, by real time: a server lives in real time, whatever the container's clock.
         loop = Real.get_running_loop()
         stop = _Stop()
@@ -184,6 +205,9 @@ class ServerResident:
 
     async def end(self, made: Serving) -> None:
         """Close the connections to the server.  See `Resident.end`."""
+        if made.starting is not None:
+            made.starting.cancel()
+            await Real.wait([made.starting])
         if made.proxy is not None:
             await made.proxy.close()
 

@@ -60,6 +60,8 @@ class Lifecycle:
     has_errands: bool = False
     # Whether a pool has one container at most, because a resident needs a port of its own.
     is_alone: bool = False
+    # Seconds that running inputs get to end by themselves when the run is left.
+    exit_grace: float = 0.0
 
     def now(self) -> Lifecycle:
         """Return the lifecycle of a container that starts now."""

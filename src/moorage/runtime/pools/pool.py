@@ -1548,6 +1548,12 @@ class Pool:
         self._effects.append(container.give_up)
         self._effects += self.capacity.free_room(self.options.sync_slots)
 
+    @property
+    def backs_off_for(self) -> float:
+        """Seconds until the next start after failed starts; a hint, read without the lock."""
+        scaling = self.scaling
+        return max(0.0, scaling.start_again_at - self._now()) if scaling.failed_starts else 0.0
+
     def start_hangs(self, container: Container, error: BaseException) -> None:
         """Give up `container`, if it still starts: `error` says what hangs."""
         failure = failure_of(error)
