@@ -90,17 +90,22 @@ def test_a_factory_runs_once_in_each_container():
 def test_a_factory_that_raises(caplog):
     app = moorage.App("factories")
     calls = []
+    all_wait = threading.Event()
 
     @app.function(serialized=True)
     @moorage.concurrent(max_inputs=10)
     @moorage.asgi_app()
     def web():
         calls.append(True)
+        all_wait.wait(LIMIT)
         raise ZeroDivisionError("secret of the user")
 
     async def main():
         client = Client(web)
-        found = await asyncio.gather(*(client.get() for _ in range(5)))
+        asked = [asyncio.ensure_future(client.get()) for _ in range(5)]
+        await until(lambda: (seen := web.statistics()) and seen.queued == 5)
+        all_wait.set()
+        found = await asyncio.gather(*asked)
         assert {one.status for one in found} == {500}
         assert {one.text for one in found} == {"Internal Server Error"}
         await until(lambda: errors(caplog))

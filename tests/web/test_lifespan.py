@@ -201,9 +201,12 @@ def test_the_state_of_another_server_is_not_the_applications():
         assert plain.text == "{}"
         outer = dict(plain_scope(), **scope)
         got = []
+        messages = [{"type": "http.request", "body": b"", "more_body": False}]
 
         async def receive():
-            return {"type": "http.request", "body": b"", "more_body": False}
+            while not messages:
+                await asyncio.get_running_loop().create_future()
+            return messages.pop()
 
         async def send(message):
             got.append(message)

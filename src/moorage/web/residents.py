@@ -24,7 +24,7 @@ from ..exception import InvalidError
 from ..runtime.background import log
 from ..runtime.containers.lifecycle import Lifecycle
 from ..runtime.containers.residents import Resident
-from ..runtime.kinds import is_awaitable
+from ..runtime.kinds import discard, is_awaitable, unfinished
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
 from .exchange import Application, Receive, Scope, Send
@@ -159,8 +159,11 @@ def _check(name: str, kind: str, application: Any) -> None:
     """
     what = "an ASGI application" if kind == "asgi_app" else "a WSGI application"
     if is_awaitable(application) or not callable(application):
+        shown = repr(application)
+        if unfinished(application):
+            discard(application)
         raise InvalidError(
-            f"{name} must return {what}, got {application!r}; "
+            f"{name} must return {what}, got {shown}; "
             "return the application itself, such as FastAPI()"
         )
     wanted = 3 if kind == "asgi_app" else 2
