@@ -28,7 +28,7 @@ from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
 from .children import Brood
 from .exchange import Receive, Scope, Send
-from .ports import give_port_back, is_loopback_only, pid_at, take_port
+from .server_ports import give_port_back, is_loopback_only, pid_at, take_port
 from .proxy import Proxy
 
 logger: Final = logging.getLogger("moorage")
