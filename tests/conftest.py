@@ -74,9 +74,11 @@ def _set_aside() -> None:
 
 def _threads() -> set[threading.Thread]:
     # Those of moorage are the process's; trio keeps its workers for a while.
-    of_the_process = ("moorage-timekeeper", "moorage-log", "moorage-cleanup", "Trio thread")
+    of_the_process = ("moorage-timekeeper", "moorage-log", "moorage-cleanup", "moorage-http")
     return {
-        thread for thread in threading.enumerate() if not thread.name.startswith(of_the_process)
+        thread
+        for thread in threading.enumerate()
+        if not thread.name.startswith((*of_the_process, "Trio thread"))
     }
 
 

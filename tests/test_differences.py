@@ -11,6 +11,8 @@ import logging
 import os
 import re
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -838,17 +840,69 @@ def local_limit() -> None:
 # -- not yet ----------------------------------------------------------------------------
 
 
-@shows("web-not-served")
-def web_not_served() -> None:
-    app = modal.App()
-
+def serve_hello(app: modal.App) -> Any:
     @app.function()
-    @modal.fastapi_endpoint()
+    @modal.fastapi_endpoint(label="hello")
     def hello() -> str:
         return "hello"
 
-    with app.run(), pytest.raises(UnimplementedError, match=r"hello\.local"):
-        hello.get_web_url()
+    return hello
+
+
+@shows("web-urls")
+def web_urls() -> None:
+    app = modal.App()
+    hello = serve_hello(app)
+    with app.run():
+        url = hello.get_web_url()
+        assert url.startswith("http://127.0.0.1:")
+        assert status_of(url, {}) == status_of(url, {"Host": "hello.localhost"}) == 200
+        assert status_of(url, {"Host": "nobody.localhost"}) == 404
+
+
+@shows("web-pages")
+def web_pages() -> None:
+    app = modal.App()
+    hello = serve_hello(app)
+    with app.run():
+        url = hello.get_web_url()
+        assert status_of(url, {"Origin": "https://example.com"}) == 403
+        assert status_of(url, {"Host": "example.com"}) == 421
+        with patch.object(config, "open_cors", True):
+            assert status_of(url, {"Origin": "https://example.com"}) == 200
+
+
+@shows("web-tokens")
+def web_tokens() -> None:
+    app = modal.App()
+
+    @app.function()
+    @modal.fastapi_endpoint(requires_proxy_auth=True)
+    def closed() -> str:
+        return "hello"
+
+    with app.run():
+        url = closed.get_web_url()
+        assert status_of(url, {}) == 200
+        with patch.object(config, "proxy_tokens", {"wk-1": "ws-1"}):
+            assert status_of(url, {}) == 401
+            assert status_of(url, {"Modal-Key": "wk-1", "Modal-Secret": "ws-1"}) == 200
+
+
+@shows("web-labels")
+def web_labels() -> None:
+    with pytest.raises(InvalidError, match="label must be"):
+        modal.asgi_app(label="My label")
+
+
+def status_of(url: str, headers: dict[str, str]) -> int:
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
 
 
 @shows("single-use")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Never, Self, Unpack, cast
 from . import config
 from .advice import CALLS, of_function
 from .declaring.declarations import Declarations
-from .declaring.marks import REQUIRED, Concurrency
+from .declaring.marks import REQUIRED, Concurrency, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
@@ -33,7 +33,13 @@ from .old.names import accept_old_spelling, old_call
 from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
-from .running.endpoints import ServerEndpoint
+from .running.endpoints import (
+    ClassEndpoint,
+    FunctionEndpoint,
+    Place,
+    ServerEndpoint,
+    query_of,
+)
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
 from .running.services import Service
@@ -644,16 +650,38 @@ class Values:
         shown = f"Method({target.name})"
         web = self.cls._declared.web.get(target.name.rpartition(".")[2])
         try:
-            return Function._make(target, self.service, local, shown=shown, web=web)
+            return self._made_function(target, local, shown, web)
         except TypeError:
             if not config.strict:
                 raise
         # In strict mode, as in Modal: only a use such as .remote() finds wrong parameters.
 
         def find() -> Function[Any, Any, Any]:
-            return Function._make(target, self.service, local, shown=shown, web=web)
+            return self._made_function(target, local, shown, web)
 
         return Function._named(target.name, shown, find, local)
+
+    def _made_function(
+        self, target: Target, local: Callable[..., Any], shown: str, web: Web | None
+    ) -> Function[Any, Any, Any]:
+        service = self.service
+        place = None if web is None else self._place(target, service)
+        return Function._make(target, service, local, shown=shown, web=web, place=place)
+
+    def _place(self, target: Target, service: Service) -> Place:
+        """Return how a web method is served: behind one port, whatever the parameters."""
+        cls, declared = self.cls, self.cls._declared
+        if not declared.types:
+            return Place((service.key, target.name), partial(FunctionEndpoint, target, service))
+
+        def service_of(values: dict[str, Any]) -> Service:
+            return cls(**values)._service
+
+        return Place(
+            (declared, cls._options, target.name),
+            partial(ClassEndpoint, target, declared, service_of),
+            query_of(declared.signature.bind_partial(*self.args, **self.kwargs).arguments),
+        )
 
     async def _enter_and_call(
         self, raw: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 from .client_config import USER_CONFIG_PATH, active_profile, read_profiles
@@ -57,6 +58,22 @@ slow_loop_seconds: float | None = None
 # Each of the two limits holds on its own.
 findable_seconds: float = 600.0
 findable_calls: int = 10_000
+
+# The address on which web functions are served.  Another address than one of this machine alone,
+# such as "0.0.0.0", lets other machines in.  Read when a web function gets its port.
+web_host: str = "127.0.0.1"
+
+# Names by which web functions may be called beside those of this machine, in the Host and in the
+# Origin of a request: "my-laptop.lan", "my-laptop.lan:8000" or "*.my-laptop.lan".  Read at each
+# request.
+allowed_hosts: Collection[str] = ()
+
+# Let web pages of all origins call web functions, as on Modal.  Read at each request.
+open_cors: bool = False
+
+# The tokens for functions with ``requires_proxy_auth=True``, as secrets by key.  None: those of
+# MOORAGE_PROXY_TOKENS=key:secret,...  Read at each request to such a function.
+proxy_tokens: Mapping[str, str] | None = None
 
 # -- the settings of Modal's client -------------------------------------------------------------
 

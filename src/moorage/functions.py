@@ -59,14 +59,14 @@ from .exception import (
     InvalidArgumentsError,
     InvalidError,
     NotFoundError,
-    UnimplementedError,
 )
 from .frames import hide_our_frames, warn, without_our_frames
 from .old.names import OldMethod, accept_old_spelling
 from .retries import Retries
 from .running import deployments
-from .running.endpoints import FunctionEndpoint
+from .running.endpoints import FunctionEndpoint, Place
 from .running.services import Service
+from .running.urls import open_url
 from .runtime import forking
 from .runtime.input import Input, Target
 from .runtime.pools.autoscaler import Limits
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from .volume import Volume
 
 P = ParamSpec("P")
+L = ParamSpec("L")
 R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)  # the type that the plain function returns
 Y = TypeVar("Y")
@@ -147,6 +148,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     __test__: Final = False  # pytest does not collect a function that is named test_...
 
     if TYPE_CHECKING:
+        # See `NotAFunction`.
+        __sizeof__: None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
         __signature__: inspect.Signature
         remote: Remote[P, R_co]
         map: Map[R_co]
@@ -161,6 +164,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         _service: Service
         _local: Callable[..., Any] | None
         _web: Web | None
+        _place: Place | None
     else:
         # A way refers to its function.  If a function kept its ways, each ``Model().run`` would
         # be a reference cycle, and stay until a garbage collection.  So only a function that
@@ -216,12 +220,14 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         *,
         shown: str | None = None,
         web: Web | None = None,
+        place: Place | None = None,
     ) -> Function[Any, Any, Any]:
         made: Function[Any, Any, Any] = cls.__new__(cls)
         made._target = target
         made._service = service
         made._local = local
         made._web = web
+        made._place = place
         made._shown = shown or f"Function({target.name})"
         made._name = target.name
         # What help() and inspect.signature() read.  `poses_as_function` and `__getattr__` find
@@ -351,19 +357,24 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
 
     @MethodWithAio
     def get_web_url(self) -> str | None:
-        """Return None: only a web endpoint has a URL.
+        """Return the URL of a web function, such as ``http://127.0.0.1:41234``; else None.
+
+        The function is served from the first call on, until its run ends.  That starts no
+        container.  The URL of ``Model(name="x").generate`` has the parameters as its query.
 
         Raises:
-            UnimplementedError: if the function is a web endpoint, because nothing serves it yet.
+            ExecutionError: if the run is ending; in strict mode, if the app does not run.
+            InvalidError: if the run has a virtual clock, in which there are no sockets, if the
+                label is wrong, or if the extra ``web`` is not installed.
         """
+        service = self._service
         if config.strict:
-            self._service.current_run()
-        if self._web is None:
+            service.current_run()
+        web = self._web
+        if web is None:
             return None
-        raise UnimplementedError(
-            f"{self._name} is a web endpoint, and nothing serves it yet; "
-            f"write {written(self._target)}.local() for what it returns"
-        )
+        place = self._place or Place(service.key, self._web_endpoint)
+        return open_url(self._target.name, web, service, place)
 
     def _web_endpoint(self) -> FunctionEndpoint:
         """Return what a bridge needs of this web function.
@@ -432,7 +443,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         cloud: str | None = None,
         routing_region: str | None = None,
         **old_names: Unpack[OldNames],
-    ) -> Function[P, R_co, O_co]:
+    ) -> Self:
         """Return the function with these options changed, and with a pool of its own.
 
         An argument that is not given changes nothing.  Two variants with equal options share
@@ -467,15 +478,14 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             "max_backlog": max_backlog,
             "on_full": on_full,
         }
-        return self._variant(
+        made: Self = self._variant(
             "options",
             lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
         )
+        return made
 
     @hide_our_frames
-    def with_concurrency(
-        self, *, max_inputs: int, target_inputs: int | None = None
-    ) -> Function[P, R_co, O_co]:
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Self:
         """Return the function with another input concurrency, and with a pool of its own.
 
         Args:
@@ -488,10 +498,13 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                 a method: the class has the options.
         """
         concurrency = Concurrency(max_inputs, target_inputs).checked()
-        return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
+        made: Self = self._variant(
+            "concurrency", lambda options: options.merged(concurrency=concurrency)
+        )
+        return made
 
     @hide_our_frames
-    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R_co, O_co]:
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Self:
         """Return the function with another dynamic batching, and with a pool of its own.
 
         This also makes a batched function of a function that takes lists and is not batched.
@@ -507,18 +520,18 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                 has the options.
         """
         batching: Batching = checked_batching(max_batch_size, wait_ms)
-        return self._variant("batching", lambda options: options.merged(batching=batching))
+        made: Self = self._variant("batching", lambda options: options.merged(batching=batching))
+        return made
 
-    def _variant(
-        self, what: str, change: Callable[[FunctionOptions], FunctionOptions]
-    ) -> Function[P, R_co, O_co]:
+    def _variant(self, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Any:
         shown = f"{self._shown}.with_{what}(...)"
         app_name = self.__dict__.get("_app_name")
         if app_name is not None:
             change(FunctionOptions())  # so that wrong options raise now, not at the first use
 
             def find() -> Function[Any, Any, Any]:
-                return self._find()._variant(what, change)
+                found: Function[Any, Any, Any] = self._find()._variant(what, change)
+                return found
 
             return self._looked_up(app_name, self._name, shown, find)
         target = self._target
@@ -803,6 +816,19 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             )
 
 
+if TYPE_CHECKING:
+
+    class BatchedFunction(Function[P, R_co, O_co], Generic[P, R_co, O_co, L]):
+        """A batched function: `local` takes lists, the other ways take one element of each.
+
+        For type checkers only, which see this class instead of `Function`.
+        """
+
+        def local(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+            self, *args: L.args, **kwargs: L.kwargs
+        ) -> O_co: ...
+
+
 class FunctionAutoscalerManager:
     """``Function.autoscaler``: the bounds of a pool, to read and to change."""
 
@@ -893,7 +919,7 @@ def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
 
 _UNCHANGED: Final = -1
 # The attributes that a function which is looked up by name takes from the found function.
-_FOUND: Final = ("_target", "_service", "_web", "__wrapped__")
+_FOUND: Final = ("_target", "_service", "_web", "_place", "__wrapped__")
 # Modal's attributes that only the cloud can have.
 _CLOUD_ONLY: Final = frozenset(
     {"_experimental_get_flash_urls", "client", "get_dashboard_url", "info", "logs", "metrics"}

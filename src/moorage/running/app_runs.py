@@ -148,6 +148,10 @@ class AppRuns(Generic[A]):
             self._begin(run := Run(self.shown, ambient=True))
             return run
 
+    def running(self) -> AppRuns[A]:
+        """Return the app that opened the run of this app; this app if there is none."""
+        return next((app for app in self._with_includers() if app.run is not None), self)
+
     def open_run(self) -> Run | None:
         """Return the run of this app, or of an app that includes it; None if there is none."""
         for app in self._with_includers():

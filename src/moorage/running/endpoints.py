@@ -1,22 +1,38 @@
 """Endpoints: how the requests of a web function come to its pool.
 
-Owns `FunctionEndpoint` and `ServerEndpoint`, which the bridge (``web/bridge.py``) asks.
-``functions.py``, ``server.py`` and ``cls.py`` make them.
+Owns `FunctionEndpoint`, `ClassEndpoint` and `ServerEndpoint`, which the bridge (``web/bridge.py``)
+asks, and `Place`, which says how one web function is served.  ``functions.py``, ``cls.py`` and
+``server.py`` make them.
 
-Begin at `FunctionEndpoint.submit`.
+Begin at `FunctionEndpoint.submit`, then `ClassEndpoint.submit`, then `values_of`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import base64
+import binascii
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote_plus, unquote_to_bytes
 
+from ..declaring.declarations import Declarations
+from ..declaring.marks import REQUIRED
 from ..runtime.containers.residents import make_visit_target
 from ..runtime.input import Input, Target
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
-from ..web.bridge import TooManyRequests
+from ..web.bridge import Endpoint, TooManyRequests, WrongQuery
 from .services import Service
+
+
+@dataclass(frozen=True)
+class Place:
+    """How one web function is served: behind which port of its run, and by which endpoint."""
+
+    key: Hashable  # web functions with equal keys have one port
+    make: Callable[[], Endpoint]
+    query: str = ""  # the parameters of an instance, for its URL
 
 
 class FunctionEndpoint:
@@ -74,3 +90,115 @@ def _submit(service: Service, inputs: Sequence[Input]) -> Pool:
         if pool.submit(inputs):
             return pool
         run.drop(service.key, pool)
+
+
+class ClassEndpoint:
+    """The endpoint of one web method of a class whose parameters come in the query.
+
+    Each set of values has its own pool.
+
+    Args:
+        make_service: makes the service of a set of values.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        declared: Declarations,
+        make_service: Callable[[dict[str, Any]], Service],
+    ) -> None:
+        self.name: str = target.name
+        self.resident: str = target.name
+        self.target: Target = make_visit_target(target.name, is_method=True)
+        self._declared = declared
+        self._make_service = make_service
+        # The services of values that came lately, which cost more to make than a request.
+        # Used on the loop of the front only.
+        self._services: dict[tuple[tuple[str, str], ...], Service] = {}
+
+    def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
+        """See `Endpoint.submit`."""
+        values = values_of(scope["query_string"], self._declared)
+        key = tuple((name, repr(value)) for name, value in values.items())
+        service = self._services.get(key)
+        if service is None:
+            service = self._make_service(values)
+            if len(self._services) >= KEPT:
+                self._services.clear()
+            self._services[key] = service
+        return _submit(service, inputs)
+
+
+# The most services that an endpoint keeps.
+KEPT: Final = 256
+
+
+def values_of(query: bytes, declared: Declarations) -> dict[str, Any]:
+    """Return the values that a query gives to the parameters of a class.
+
+    Other names are the application's.  If a name comes twice, the last value counts.
+
+    Raises:
+        WrongQuery: if a value cannot be read as its type, or is missing.
+    """
+    given: dict[str, Any] = {}
+    if query:
+        names = {name.encode(): name for name in declared.types}
+        for field in query.split(b"&"):
+            raw_name, _, value = field.partition(b"=")
+            name = names.get(raw_name)
+            if name is None and (b"%" in raw_name or b"+" in raw_name):
+                name = names.get(_unquote(raw_name))
+            if name is not None:
+                given[name] = _read(name, declared.types[name], _unquote(value))
+    for name in declared.types:
+        if name not in given and declared.parameters[name].default is REQUIRED:
+            raise WrongQuery(f"The parameter {name} is missing; write ?{name}=... in the URL.\n")
+    return given
+
+
+def _unquote(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
+_TRUE: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
+_FALSE: Final = frozenset({"false", "0", "no", "off", "f", "n"})
+
+
+def _read(name: str, wanted: type, value: bytes) -> str | int | bool | bytes:
+    try:
+        if wanted is bytes:
+            # Both alphabets; a "+" that was not quoted came as a space; "=" may be left out.
+            text = value.replace(b" ", b"+").replace(b"-", b"+").replace(b"_", b"/").rstrip(b"=")
+            return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+        shown = value.decode()
+        if wanted is int:
+            return int(shown)
+        if wanted is bool:
+            if shown.strip().lower() in _TRUE:
+                return True
+            if shown.strip().lower() in _FALSE:
+                return False
+            raise ValueError(shown)
+    except (ValueError, binascii.Error):
+        kind = {int: "a whole number", bool: "true or false", bytes: "bytes in base64"}
+        raise WrongQuery(
+            f"The parameter {name} must be {kind.get(wanted, 'text in UTF-8')}.\n"
+        ) from None
+    return shown
+
+
+def query_of(values: Mapping[str, Any]) -> str:
+    """Return the query that gives `values` to the parameters of a class."""
+    fields: list[str] = []
+    for name, value in values.items():
+        if value is None:
+            continue  # the default: see `Declarations.bind`
+        if isinstance(value, bytes):
+            text = base64.urlsafe_b64encode(value).decode()
+        elif isinstance(value, bool):
+            text = "true" if value else "false"
+        else:
+            text = str(value)
+        fields.append(f"{quote_plus(name)}={quote_plus(text)}")
+    return "&".join(fields)

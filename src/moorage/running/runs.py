@@ -25,6 +25,7 @@ from ..runtime import forking
 from ..runtime.background import flush, log
 from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.timekeeper import process_timekeeper
+from ..runtime.containers.residents import is_visit
 from ..runtime.guards.interrupts import interrupts
 from ..runtime.places import shown_step, users_step
 from ..runtime.pools.autoscaler import Limits
@@ -35,9 +36,11 @@ from ..runtime.pools.probing import Probing
 from ..runtime.pools.statistics import ClassStatistics, PoolStatistics, count_class, count_kept
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import make_async_waiter
+from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
 from ..runtime.waiting.unread import report_all
 from ..serialize.serializing import check_installed
+from ..web.http_loop import process_http
+from ..web.sites import Sites
 
 logger: Final = logging.getLogger("moorage")
 
@@ -78,6 +81,8 @@ class Run:
         self.pools: dict[Hashable, Pool] = {}
         # What outlives the pools: counts and what the autoscaler learned.  Guarded by the lock.
         self._memory = Memory()
+        # The web functions that have a URL.
+        self.sites: Sites = Sites()
         # Both are set under the lock, and never reset.
         self._draining = False
         self._closed = False
@@ -196,7 +201,7 @@ class Run:
             if silence is not None:
                 timer = self.clock.call_at(self.clock.now() + silence, waiter.wake)
             try:
-                await waiter.wait()
+                await wait_in(self.clock, waiter)
             finally:
                 if timer is not None:
                     timer.cancel()
@@ -240,6 +245,7 @@ class Draining:
             pools = list(run.pools.values())
         for pool in pools:
             pool.drain()
+            _dismiss_visits(pool, run.grace)
         # When to log, by the run's clock; None after that.
         self._report_at: float | None = run.clock.now() + DRAIN_SILENCE
 
@@ -366,13 +372,16 @@ class _Closing:
     def begin(self) -> list[Callable[[], object]]:
         """Return the steps that close the pools of the run, one step per pool."""
         cancels = not self._run.ambient
-        steps: list[Callable[[], object]] = []
+        # The sites first: a request that comes later is refused, and not answered with an error.
+        steps: list[Callable[[], object]] = [self._run.sites.refuse]
         for pool in self.pools:
             grace = pool.options.exit_grace
             steps.append(partial(pool.close, cancel_running=cancels and not grace))
             if cancels and grace:
                 when = self._began + grace
                 steps.append(partial(pool.clock.call_at, when, pool.cancel_running))
+        if not cancels:
+            steps += [partial(_dismiss_visits, pool, self._run.grace / 2) for pool in self.pools]
         return steps
 
     def wait_a_moment(self) -> None:
@@ -407,10 +416,19 @@ class _Closing:
                 run.grace,
                 "; ".join(shown),
             )
+        run.sites.close()
         with run._lock:
             run.pools.clear()
         _open_runs.pop(run, None)
         give_sigint_back()
+
+
+def _dismiss_visits(pool: Pool, seconds: float) -> None:
+    """End the WebSockets and the streams of events of a pool, within `seconds`."""
+    for input in pool.unsettled_inputs():
+        arguments = input.args  # dropped when the input is settled
+        if arguments and is_visit(input.call.target):
+            arguments[0].dismiss(seconds)
 
 
 def give_sigint_back() -> None:
@@ -464,6 +482,7 @@ def _end_open_runs() -> None:
         text = "ending the runs that were open at exit failed"
         log(logger, logging.ERROR, text, exc_info=error)
     finally:
+        process_http.stop(LAST_JOIN)
         process_timekeeper.stop()
         # After the end of the inputs, which may fail until then.
         report_all()

@@ -80,6 +80,15 @@ class Service(Protocol):
         """Return the function that makes the pool in `run`."""
         ...
 
+    @property
+    def is_variant(self) -> bool:
+        """Whether the options are not those of the declaration."""
+        ...
+
+    def web_app(self) -> tuple[str | None, bool]:
+        """Return the name of the app that runs, and whether that app is deployed."""
+        ...
+
     def with_options(self, options: FunctionOptions, /, *, variant: str | None = None) -> Service:
         """Return this service with other options, and so with another pool.
 
@@ -153,6 +162,14 @@ class AppService:
     @property
     def open_run(self) -> Run | None:
         return self._runs.open_run()
+
+    @property
+    def is_variant(self) -> bool:
+        return self._options != self._declared
+
+    def web_app(self) -> tuple[str | None, bool]:
+        running = self._runs.running()
+        return running.description, running.deployed
 
     def with_options(self, options: FunctionOptions, *, variant: str | None = None) -> AppService:
         return AppService(

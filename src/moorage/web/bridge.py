@@ -23,7 +23,6 @@ from typing import Final, Protocol
 from ..exception import (
     ExecutionError,
     FunctionTimeoutError,
-    InvalidError,
     QueueTimeoutError,
     ResourceExhaustedError,
 )
@@ -32,7 +31,8 @@ from ..runtime.input import Input, InputState, Target, next_call_number
 from ..runtime.outcome import Cancelled, Failure, Outcome
 from ..runtime.pools.pool import Pool
 from ..runtime.uninterruptible import uninterruptible
-from .exchange import Exchange, Receive, Scope, Send, has_body
+from .answers import answer
+from .exchange import GOES_AWAY, Exchange, Receive, Scope, Send
 
 logger: Final = logging.getLogger("moorage")
 
@@ -44,17 +44,18 @@ LEAVES_AFTER: Final = 1.0
 # server the bridge asks `receive`.
 CONNECTION: Final = "moorage.connection"
 
-# The extension of ASGI by which a WebSocket that is not accepted gets an HTTP response.
-_DENIAL: Final = "websocket.http.response"
-
 _NOT_STARTED: Final = frozenset({InputState.OUTSIDE, InputState.QUEUED, InputState.WAITING})
 
 
 class Connection(Protocol):
     """The connection of one request, as the bridge sees it."""
 
-    def when_lost(self, callback: Callable[[], object], /) -> None:
-        """Call `callback` on the loop when the client has left before the response was complete."""
+    def when_lost(self, callback: Callable[..., object], /) -> None:
+        """Call `callback` on the loop when the client has left before the response was complete.
+
+        The server of a WebSocket may give the disconnect that the application is to receive, as
+        ``callback(message=...)``.
+        """
         ...
 
 
@@ -77,7 +78,7 @@ class Endpoint(Protocol):
         """Submit to the pool that serves `scope`, and return the pool.
 
         Raises:
-            InvalidError: if the query does not give the parameters of the class.
+            WrongQuery: if the query does not give the parameters of the class.
             ExecutionError: if the run is ending, drains, or has ended.
             ResourceExhaustedError: if the backlog is full.
         """
@@ -86,6 +87,13 @@ class Endpoint(Protocol):
 
 class TooManyRequests(ResourceExhaustedError):
     """The endpoint takes no more requests at a time: the client gets 429."""
+
+
+class WrongQuery(Exception):
+    """The query of a request does not give the parameters of the class.
+
+    The text is for the client.  The text of no other exception reaches a client.
+    """
 
 
 class BrokenOff(Exception):
@@ -156,7 +164,7 @@ class Bridge:
         except ExecutionError:
             await _answer(exchange, 503, receive, send)
             return
-        except InvalidError as error:
+        except WrongQuery as error:
             await _answer(exchange, 400, receive, send, str(error))
             return
         except Exception as error:  # the pool cannot be made
@@ -183,6 +191,8 @@ class Bridge:
             if status == 500 and input.container is None:
                 retry_after = math.ceil(pool.backs_off_for)
             await _answer(exchange, status, receive, send, retry_after=retry_after)
+        elif outcome is not None and exchange.is_websocket and exchange.dismissed is not None:
+            await _answer(exchange, 503, receive, send)
 
 
 def _left(exchange: Exchange, pool: Pool, input: Input) -> None:
@@ -195,7 +205,8 @@ def _left(exchange: Exchange, pool: Pool, input: Input) -> None:
         if exchange.outcome is None:
             pool.cancel(input)
 
-    exchange.front.loop.call_later(LEAVES_AFTER, cancel)
+    seconds = LEAVES_AFTER if exchange.dismissed is None else exchange.dismissed
+    exchange.front.loop.call_later(seconds, cancel)
 
 
 def _status_of(outcome: Outcome) -> int:
@@ -210,14 +221,6 @@ def _status_of(outcome: Outcome) -> int:
     return 500
 
 
-_TEXTS: Final = {
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-}
-
-
 async def _answer(
     exchange: Exchange,
     status: int,
@@ -227,40 +230,28 @@ async def _answer(
     *,
     retry_after: int = 0,
 ) -> None:
-    """Answer in place of an application.  Nothing of an exception reaches the client.
+    """Answer in place of an application.
 
     Raises:
         BrokenOff: if the response has begun.
     """
-    began, scope = exchange.status, exchange.scope
-    if exchange.is_websocket and began:
-        await send({"type": "websocket.close", "code": 1011, "reason": ""})
+    if exchange.status:
+        if not exchange.is_websocket:
+            raise BrokenOff
+        # If the application has just returned, the rest is the server's.
+        is_left = exchange.dismissed is not None or isinstance(exchange.outcome, Cancelled)
+        if is_left or isinstance(exchange.outcome, Failure):
+            code = GOES_AWAY if is_left else 1011
+            try:
+                await send({"type": "websocket.close", "code": code, "reason": ""})
+            except OSError:
+                pass  # the client has left
         return
-    if began:
-        raise BrokenOff
     exchange.status = status
-    body = (text or _TEXTS[status]).encode()
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-    ]
-    if status in (429, 503):
-        retry_after = 1
-    if retry_after:
-        headers.append((b"retry-after", b"%d" % retry_after))
-    kind = "http.response"
-    if exchange.is_websocket:
-        if _DENIAL not in (scope.get("extensions") or {}):
-            await send({"type": "websocket.close", "code": 1011, "reason": ""})
-            return
-        kind = _DENIAL
-    elif has_body(scope) and not exchange.received:
-        headers.append((b"connection", b"close"))
-    try:
-        await send({"type": f"{kind}.start", "status": status, "headers": headers})
-        await send({"type": f"{kind}.body", "body": body, "more_body": False})
-    except OSError:
-        pass  # the client has left
+    later = [(b"retry-after", b"%d" % retry_after)] if retry_after else []
+    await answer(
+        exchange.scope, send, status, text, headers=later, body_unread=not exchange.received
+    )
 
 
 async def _no_lifespan(receive: Receive, send: Send) -> None:

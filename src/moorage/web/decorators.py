@@ -1,4 +1,4 @@
-"""Web decorators: they mark functions and check their arguments.  Nothing is served yet.
+"""Web decorators: they mark functions and check their arguments.
 
 Owns ``fastapi_endpoint``, ``asgi_app``, ``wsgi_app``, ``web_server`` and the old name
 ``web_endpoint``.  Users call them, from ``partial_function.py``.  A marked function runs with
@@ -30,6 +30,7 @@ from ..frames import (
 )
 from ..runtime.kinds import Kind, kind_of
 from ..runtime.real import Real
+from .labels import check_label
 
 
 @hide_our_frames_of_decorator("@moorage.fastapi_endpoint()")
@@ -41,7 +42,7 @@ def fastapi_endpoint(
     docs: bool = False,
     requires_proxy_auth: bool = False,
 ) -> WebDecorator:
-    """Mark a function as one web endpoint.  This version does not serve it.
+    """Mark a function as one web endpoint: FastAPI reads its parameters from the request.
 
     Args:
         method: the HTTP method that the endpoint answers: GET, POST, PUT, PATCH, DELETE,
@@ -59,7 +60,7 @@ def fastapi_endpoint(
         "fastapi_endpoint",
         method=method,
         docs=docs,
-        label=_check_text("label", label, "my-app"),
+        label=_checked_label(label),
         custom_domains=_checked_domains(custom_domains),
         requires_proxy_auth=requires_proxy_auth,
     )
@@ -212,7 +213,7 @@ def _app_mark(
         kind,
         port=port,
         startup_timeout=startup_timeout,
-        label=_check_text("label", label, "my-app"),
+        label=_checked_label(label),
         custom_domains=_checked_domains(custom_domains),
         requires_proxy_auth=requires_proxy_auth,
     )
@@ -244,6 +245,12 @@ def _check_text(name: str, text: str | None, example: str) -> str | None:
             f'{name} must be a string, got {text!r}; write {name}="{example}"'
         )
     return text
+
+
+def _checked_label(label: str | None) -> str | None:
+    _check_text("label", label, "my-app")
+    # Modal's service refuses a label later, when the function is served.
+    return label if label is None or config.strict else check_label(label)
 
 
 def _checked_domains(domains: Iterable[str] | None) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 from ..runtime.labels import Shown
@@ -44,7 +45,14 @@ MESSAGES_WINDOW: Final = 16
 # Seconds that the front waits with the last message of a response for the end of the input,
 # so that the client's next request finds the slot free.  The application mostly returns right
 # after that message.  It may also block its loop, and the client must not wait for that.
-HELD_AT_MOST: Final = 0.005
+# Many times the interval after which Python switches threads (5 ms): a container's thread that
+# waits for the interpreter, on a busy machine, must not look like a blocked loop, or the client's
+# next request starts a container.
+HELD_AT_MOST: Final = 0.1
+
+
+# The code with which a WebSocket is closed because its run is being left.
+GOES_AWAY: Final = 1012
 
 
 class SendError(RuntimeError):
@@ -58,6 +66,7 @@ class Exchange(Shown):
         "_asked",
         "_back",
         "_back_loop",
+        "_began",
         "_body_complete",
         "_ended",
         "_front_error",
@@ -75,6 +84,7 @@ class Exchange(Shown):
         "_unsent",
         "_woken",
         "answered",
+        "dismissed",
         "front",
         "is_websocket",
         "on_left",
@@ -101,6 +111,8 @@ class Exchange(Shown):
         self.on_left: Callable[[], object] | None = None  # called once, when the client has left
         self.status: int = 0  # of the response that began; 0 until then
         self.answered: bool = False  # the last message has been sent
+        self.dismissed: float | None = None  # see `dismiss`
+        self._began: Message | None = None  # the start of the response
         self.sent: int = 0  # bytes of the response
         self.received: int = 0  # bytes of the body
         self._woken: asyncio.Future[None] | None = None
@@ -334,8 +346,13 @@ class Exchange(Shown):
                 freed += self._weight(message)
                 if self._gone is not None:
                     continue
-                if message["type"].endswith("response.start"):
-                    self.status = message["status"]
+                kind = message["type"]
+                if kind.endswith("response.start"):
+                    self.status, self._began = message["status"], message
+                    if self.dismissed is not None:
+                        self._end_stream()
+                elif kind == "websocket.accept":
+                    self.status = 101
                 await send(message)
                 self.sent += _length(message)
                 self.answered = self._is_last(message)
@@ -404,6 +421,26 @@ class Exchange(Shown):
         self._wake_back()
         self._wake()
 
+    def dismiss(self, seconds: float) -> None:
+        """End what has no end of its own: the run is being left.  From any thread.
+
+        The application of a WebSocket, or of a stream of events, receives a disconnect, and its
+        input is cancelled `seconds` later.  Other requests go on.
+        """
+        self.front.post(partial(self._dismiss, seconds))
+
+    def _dismiss(self, seconds: float) -> None:
+        if self.dismissed is None:
+            self.dismissed = seconds
+            if self.is_websocket or self._began is not None:
+                self._end_stream()
+
+    def _end_stream(self) -> None:
+        if self.is_websocket:
+            self.leave(message={"type": "websocket.disconnect", "code": GOES_AWAY, "reason": ""})
+        elif self._began is not None and _is_stream_of_events(self._began):
+            self.leave()
+
     def _wake_back(self) -> None:
         back = self._back
         if back is not None:
@@ -459,6 +496,13 @@ def has_body(scope: Scope) -> bool:
     for name, value in scope["headers"]:
         if name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0"):
             return True
+    return False
+
+
+def _is_stream_of_events(start: Message) -> bool:
+    for name, value in start.get("headers") or ():
+        if name.lower() == b"content-type":
+            return bool(value.lower().startswith(b"text/event-stream"))
     return False
 
 

@@ -1,5 +1,6 @@
-# the URL of a web function
+# the URL of a web function in a run with a virtual clock
 import moorage as modal
+from moorage.testing import VirtualClock
 
 app = modal.App("shop")
 
@@ -10,5 +11,5 @@ def f():
     return "hello"
 
 
-with app.run():
+with app.run(clock=VirtualClock()):
     f.get_web_url()

@@ -112,6 +112,11 @@ class RealClock:
 system_clock: Final[Clock] = RealClock()
 
 
+def wall_seconds() -> int:
+    """Return the time of day, in whole seconds since 1970: for what people and clients read."""
+    return int(Real.wall_time())
+
+
 def acquire_in_turns(lock: threading.Lock) -> None:
     """Acquire a lock whose owners hold it very briefly, without starting a lock convoy.
 

@@ -71,6 +71,10 @@ class Visit(Protocol):
         """Visit `made`, which the resident's `make` gave; `task` is the task of the input."""
         ...
 
+    def dismiss(self, seconds: float, /) -> None:
+        """End a visit that has no end of its own, within `seconds`.  From any thread."""
+        ...
+
 
 async def _visit(visit: Visit) -> None:
     await visit.pay(thread_state.container.residents[visit.resident], Real.current_task())

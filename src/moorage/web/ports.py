@@ -1,0 +1,125 @@
+"""Ports: the connections of one listening socket, and how many there may be.
+
+Owns `Port`, which counts the connections of one port and closes the oldest idle one when there
+are too many.  ``uvicorn_protocol.py`` has the connections; ``sites.py`` has the ports.  Used on
+the HTTP loop only.
+
+Begin at `Port.admit`, then `Port.end`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from ..runtime.real import Real
+
+# The most connections of one port.
+MOST_CONNECTIONS: Final = 1000
+
+
+class Connected(Protocol):
+    """One connection of a port."""
+
+    def retire(self) -> None:
+        """Take no more requests: close now if idle, else after the response."""
+        ...
+
+    def abort(self) -> None:
+        """Close now, whatever is unsent."""
+        ...
+
+
+class Port:
+    """The connections of one listening socket."""
+
+    def __init__(self) -> None:
+        # In order of arrival.
+        self._connections: dict[Connected, None] = {}
+        # The connections without an unfinished request, the one that is idle longest first.
+        # Invariant: a subset of `_connections`.
+        self._idle: dict[Connected, None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.is_closed: bool = False
+        self._empty: asyncio.Future[None] | None = None
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """The tasks of the requests: the server adds and removes them."""
+        return self._tasks
+
+    @property
+    def connections(self) -> int:
+        """The number of connections."""
+        return len(self._connections)
+
+    def admit(self, connection: Connected) -> bool:
+        """Count a new connection, which is idle; return false if there is no room for it."""
+        if self.is_closed:
+            return False
+        if len(self._connections) >= MOST_CONNECTIONS:
+            if not self._idle:
+                return False
+            oldest = next(iter(self._idle))
+            self.remove(oldest)
+            oldest.abort()
+        self._connections[connection] = self._idle[connection] = None
+        return True
+
+    def replace(self, before: Connected, connection: Connected) -> None:
+        """Count `connection`, which became a WebSocket, in the place of `before`."""
+        if before in self._connections:
+            self.remove(before)
+            self._connections[connection] = None
+
+    def busy(self, connection: Connected) -> None:
+        """Note that `connection` has an unfinished request."""
+        self._idle.pop(connection, None)
+
+    def idle(self, connection: Connected) -> None:
+        """Note that `connection` has no unfinished request any more."""
+        if connection in self._connections:
+            self._idle[connection] = None
+
+    def remove(self, connection: Connected) -> None:
+        """Count `connection` no more.  A second call does nothing."""
+        self._connections.pop(connection, None)
+        self._idle.pop(connection, None)
+        if self._empty is not None and not self._connections and not self._empty.done():
+            self._empty.set_result(None)
+
+    def retire(self) -> None:
+        """Admit no more connections, and let those that there are close."""
+        self.is_closed = True
+        for connection in list(self._connections):
+            connection.retire()
+
+    async def end(self, seconds: float) -> None:
+        """Wait until all connections are closed; abort those that are left after `seconds`."""
+        loop = Real.get_running_loop()
+        if self._connections:
+            self._empty = loop.create_future()
+            timer = loop.call_later(seconds, self._abort)
+            await self._empty
+            timer.cancel()
+        tasks = [task for task in self._tasks if task is not Real.current_task()]
+        if tasks:
+            _, left = await Real.wait(tasks, timeout=seconds)
+            for task in left:
+                task.cancel()
+
+    def _abort(self) -> None:
+        for connection in list(self._connections):
+            self.remove(connection)
+            connection.abort()
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The sockets of the connections, for a forked child that closes its copies."""
+        found: list[int] = []
+        for connection in list(self._connections):
+            transport = getattr(connection, "transport", None)
+            socket = None if transport is None else transport.get_extra_info("socket")
+            if socket is not None and socket.fileno() >= 0:
+                found.append(socket.fileno())
+        return found

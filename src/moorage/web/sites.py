@@ -1,0 +1,235 @@
+"""Sites: the web functions of a run that have a URL.
+
+Owns `Site`, one web function behind one port, and `Sites`, those of one run: how a site begins,
+stops listening, and ends.  The sockets are bound in the thread that asks for a URL, so that errors
+come at once; the HTTP thread (``http_loop.py``) serves them.  ``running/urls.py`` asks.
+
+Begin at `Sites.open`, then `Site.begin`, then `Sites.close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from ..exception import ConflictError, ExecutionError, InvalidError
+from ..runtime import forking
+from ..runtime.background import log
+from ..runtime.real import Real
+from ..runtime.uninterruptible import uninterruptible
+from .bridge import Bridge, Endpoint
+from .exchange import Application
+from .gate import Gate, is_loopback_address, proxy_tokens
+from .http_loop import process_http
+from .ports import Port
+from .uvicorn_protocol import protocol_factory
+
+logger: Final = logging.getLogger("moorage")
+
+# The most connections that the system accepts before the HTTP thread takes them.
+BACKLOG: Final = 2048
+
+# Seconds that the connections of a run get to close, after the last input has ended.
+LAST_RESPONSES: Final = 1.0
+
+# Seconds that the HTTP thread, which never blocks, gets to close a listening socket.
+CLOSING: Final = 5.0
+
+
+class Site:
+    """One web function behind one port.
+
+    Args:
+        endpoint: submits the requests.
+        label: names the function in ``<label>.localhost``.
+        needs_token: whether the function has ``requires_proxy_auth=True``.
+        host: the address to bind to.
+        port: the port to bind to; 0 for one that the system chooses.
+
+    Raises:
+        ConflictError: if the port is taken.
+        InvalidError: if the address cannot be bound to, an extra is missing, or the address is
+            open to others and there are no tokens for a function that needs them.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, label: str, needs_token: bool, host: str, port: int = 0
+    ) -> None:
+        self.label: str = label
+        self.host: str = host
+        self.needs_token: bool = needs_token
+        if needs_token and not proxy_tokens():
+            if not is_loopback_address(host):
+                raise InvalidError(
+                    f"{endpoint.name} has requires_proxy_auth=True, and {host} is open to other "
+                    "machines, but there are no tokens; set the environment variable "
+                    'MOORAGE_PROXY_TOKENS="key:secret"'
+                )
+            log(
+                logger,
+                logging.WARNING,
+                "%s has requires_proxy_auth=True, and nothing is checked, because there are no "
+                "tokens; set MOORAGE_PROXY_TOKENS=key:secret",
+                endpoint.name,
+            )
+        self.application: Application = Bridge(endpoint)
+        self.connections: Port = Port()
+        gate: Application = Gate(self, _labels.get, lambda: list(_labels))
+        self._make_protocol = protocol_factory(gate, self.connections)
+        self._socket = _listen(endpoint.name, host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self._server: asyncio.Task[asyncio.AbstractServer] | None = None  # on the HTTP loop
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: close the child's copies of the sockets.
+
+        The parent's clients would otherwise wait for the child, too.
+        """
+        for descriptor in (self._socket.detach(), *self.connections.descriptors):
+            if descriptor >= 0:
+                try:
+                    Real.close(descriptor)
+                except OSError:
+                    pass
+        forking.keep(self)
+
+    @property
+    def url(self) -> str:
+        """The URL of the function."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host
+        if host == "::":
+            host = "::1"
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def begin(self) -> None:
+        """Serve.  Requests that came before are in the system's backlog."""
+        process_http.post(self._begin)
+
+    def _begin(self) -> None:
+        loop = Real.get_running_loop()
+        serving = loop.create_server(self._make_protocol, sock=self._socket, backlog=BACKLOG)
+        self._server = loop.create_task(serving)
+
+    async def refuse(self) -> None:
+        """Refuse connections from now on; close those without a request.  On the HTTP loop."""
+        self.connections.retire()
+        if self._server is None:
+            self._socket.close()
+        else:
+            (await self._server).close()
+
+    async def end(self) -> None:
+        """Close all connections.  On the HTTP loop."""
+        await self.connections.end(LAST_RESPONSES)
+
+
+def _listen(name: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol given, asyncio sets TCP_NODELAY on each accepted connection.
+    listening = Real.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
+            raise ConflictError(
+                f"{name} cannot be served on port {port} of {host}, because the port is taken; "
+                "stop what uses the port, or write another port"
+            ) from None
+        reason = "the port needs more rights" if number == errno.EACCES else str(error)
+        raise InvalidError(
+            f"{name} cannot be served on port {port} of {host}: {reason}; "
+            'write moorage.config.web_host = "127.0.0.1" and a port from 1024 to 65,535'
+        ) from None
+    return listening
+
+
+class Sites:
+    """The sites of one run.  Any thread may call the methods."""
+
+    def __init__(self) -> None:
+        self._lock = Real.Lock()
+        # Guarded by the lock.
+        self._by_key: dict[Hashable, Site] = {}
+        self._is_closed = False
+
+    @uninterruptible
+    def open(self, key: Hashable, make: Callable[[], Site], *, takes_label: bool) -> Site:
+        """Return the site of `key`; make it if there is none.
+
+        Args:
+            takes_label: whether the site answers for its label from now on, maybe in the place
+                of a site of another run.
+
+        Raises:
+            ExecutionError: if the run is ending or has ended.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise ExecutionError(
+                    "the run is ending or has ended, so it serves no web function; ask for the "
+                    "URL inside `with app.run():`"
+                )
+            site = self._by_key.get(key)
+            if site is None:
+                site = make()
+                site.begin()
+                self._by_key[key] = site
+                if takes_label:
+                    _labels[site.label] = site
+            return site
+
+    def holder(self, label: str) -> Hashable | None:
+        """Return the key of the site that has the label in this run; None if none has."""
+        with self._lock:
+            for key, site in self._by_key.items():
+                if site.label == label:
+                    return key
+        return None
+
+    def refuse(self) -> None:
+        """Open no more sites, and refuse connections at once."""
+        with self._lock:
+            self._is_closed = True
+            sites = list(self._by_key.values())
+        if not sites:
+            return
+        for site in sites:
+            if _labels.get(site.label) is site:
+                del _labels[site.label]
+
+        async def refuse() -> None:
+            for site in sites:
+                await site.refuse()
+
+        process_http.run(refuse, CLOSING)
+
+    def close(self) -> None:
+        """Close the connections that are left.  After `refuse`, and after the last input."""
+        with self._lock:
+            sites, self._by_key = list(self._by_key.values()), {}
+        if not sites:
+            return
+
+        async def end() -> None:
+            for ending in [asyncio.ensure_future(site.end()) for site in sites]:
+                await ending
+
+        process_http.run(end, CLOSING)
+
+
+# The sites by their labels, over all runs: a request finds its site by the Host.  Each operation
+# is atomic: no lock guards the table.
+_labels: Final[dict[str, Site]] = {}
+forking.in_child(_labels.clear)
