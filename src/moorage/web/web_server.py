@@ -28,8 +28,8 @@ from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
 from .children import Brood
 from .exchange import Receive, Scope, Send
-from .server_ports import give_port_back, is_loopback_only, pid_at, take_port
 from .proxy import Proxy
+from .server_ports import give_port_back, is_loopback_only, pid_at, take_port
 
 logger: Final = logging.getLogger("moorage")
 
