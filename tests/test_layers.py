@@ -71,6 +71,8 @@ THIRD_PARTY = {"anyio", "typing_extensions"}
 LAZY_THIRD_PARTY = {"anyio", "trio"}
 # What an extra installs, imported inside the functions of the one file that uses it.
 OF_EXTRAS = {
+    "testing.web_client": {"httpx"},
+    "testing.web_sockets": {"httpx"},  # for type checkers only
     "web.fastapi_app": {"fastapi"},
     "web.proxy": {"aiohttp", "multidict", "yarl"},
     "web.uvicorn_protocol": {"uvicorn"},
@@ -136,11 +138,11 @@ class Imports(ast.NodeVisitor):
             if alias.name.split(".")[0] == "moorage":
                 self._ours(alias.name.removeprefix("moorage").lstrip("."))
             else:
-                self.others.append((alias.name.split(".")[0], self._in_function))
+                self._other(alias.name)
 
     def visit_ImportFrom(self, node):
         if node.level == 0 and node.module.split(".")[0] != "moorage":
-            self.others.append((node.module.split(".")[0], self._in_function))
+            self._other(node.module)
             return
         if node.level == 0:
             base = node.module.split(".")[1:]
@@ -150,6 +152,10 @@ class Imports(ast.NodeVisitor):
         for alias in node.names:
             # `from . import config` names a module, `from .config import x` does not.
             self._ours(".".join([*base, alias.name]), fallback=".".join(base))
+
+    def _other(self, name):
+        # What only type checkers read is as late as what a function imports.
+        self.others.append((name.split(".")[0], self._in_function or self._typing))
 
     def _ours(self, name, fallback=""):
         for candidate in (name, fallback, f"{fallback}.__init__".lstrip(".")):

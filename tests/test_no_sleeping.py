@@ -68,6 +68,10 @@ ALLOWED = {
     "test_turns.py::gives_way": "whether a thread sleeps for real is what is looked at",
     "test_turns.py::test_a_thread_that_polls_gives_way": "a thread that polls for real",
     "test_turns.py::test_a_test_that_looks_again_and_again_sees_the_others_go_on": "it polls",
+    "test_web_bridge.py::test_shield_defers_the_cancel_of_a_client_that_left": (
+        "longer than the second that a client that left is waited for"
+    ),
+    "test_web_client.py::site": "those who let it nap are in virtual time",
     "test_virtual_clock.py::test_time_stands_until_what_was_dropped_is_closed": (
         "time in which virtual time must not move"
     ),

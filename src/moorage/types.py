@@ -46,6 +46,7 @@ from .runtime.pools.statistics import BatchStatistics as BatchStatistics
 from .runtime.pools.statistics import ClassStatistics as ClassStatistics
 from .runtime.pools.statistics import ContainerStatistics as ContainerStatistics
 from .runtime.pools.statistics import PoolStatistics as PoolStatistics
+from .runtime.pools.statistics import WebStatistics as WebStatistics
 
 LogSource: TypeAlias = Literal["stdout", "stderr", "system"]
 SandboxRuntime: TypeAlias = Literal["gvisor", "vm"]

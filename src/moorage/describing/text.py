@@ -31,6 +31,7 @@ from ..runtime.pools.snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
 from ..runtime.real import Real
 from ..runtime.stacks import current_frames
 from ..runtime.waiting.waits import Wait, waiting
+from ..web.bridge import WebCall
 
 T = TypeVar("T")
 
@@ -92,7 +93,10 @@ class _Describing:
         facts = [f"{held} running"]
         if seen.queued:
             facts.insert(0, f"{seen.queued} queued")
-            facts[0] += _since(seen.now, getattr(seen.first, "queued_at", None), ", the first ")
+            first = ", the first "
+            if seen.first is not None and isinstance(seen.first.call, WebCall):
+                first += f"{seen.first.shown}{_from_client(seen.first.call)} "
+            facts[0] += _since(seen.now, getattr(seen.first, "queued_at", None), first)
         if seen.outside:
             facts.append(f"{seen.outside} waiting for room in the backlog")
         if seen.waiting:
@@ -188,9 +192,11 @@ class _Describing:
             place = place_in_task(runner.get_coro(), self._stack(loop_thread))
             wait = self._waits.get(runner)
             shields = runner.shields
-        name = target.name
+        name = kind = input.shown
+        if isinstance(input.call, WebCall):
+            name += _from_client(input.call)
         if isinstance(input.call, BatchCall):
-            name = f"batch of {held.members} of {name}"
+            name = kind = f"batch of {held.members} of {name}"
             if held.settled and held.state is not InputState.ABANDONED:
                 facts.append(f"{held.settled} of them were cancelled; it runs on for the others")
         if held.state is InputState.GRANTED:
@@ -219,7 +225,7 @@ class _Describing:
             seconds,
             f"{where}{at}",
             shown,
-            (name, where.partition(" thread ")[0], place, *key),
+            (kind, where.partition(" thread ")[0], place, *key),
         )
 
     def _stack(self, ident: int | None) -> FrameType | None:
@@ -366,6 +372,11 @@ def _reader_of(input: Input) -> str:
         return ""
     by: Input | None = reader[1]
     return "" if by is None else f"; that is {by.call.target.name} ({by.input_id})"
+
+
+def _from_client(call: WebCall) -> str:
+    client = call.exchange.client
+    return f" from {client}" if client else ""
 
 
 def _since(now: float, since: float | None, before: str) -> str:

@@ -18,6 +18,9 @@ from urllib.parse import quote_plus, unquote_to_bytes
 
 from ..declaring.declarations import Declarations
 from ..declaring.marks import REQUIRED
+from ..exception import InvalidError, InvalidUseError
+from ..runtime.clocks.clock import Clock
+from ..runtime.clocks.participants import Participants
 from ..runtime.containers.residents import make_visit_target
 from ..runtime.input import Input, Target
 from ..runtime.pools.pool import Pool
@@ -43,6 +46,11 @@ class FunctionEndpoint:
         self.resident: str = target.name
         self.target: Target = make_visit_target(target.name, is_method=target.is_method)
         self._service = service
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the run that takes the next request."""
+        return self._service.current_run().clock
 
     def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
         """See `Endpoint.submit`."""
@@ -84,12 +92,29 @@ class ServerEndpoint:
 def _submit(service: Service, inputs: Sequence[Input]) -> Pool:
     while True:
         run = service.current_run()
+        participants = run.clock.participants
+        if participants is not None:
+            _refuse_real_loop(participants)
         pool = run.pools.get(service.key)
         if pool is None:
             pool = run.pool(service.key, service.maker(run))
+        for input in inputs:
+            input.args[0].counts = pool.tally.web
         if pool.submit(inputs):
             return pool
         run.drop(service.key, pool)
+
+
+def _refuse_real_loop(participants: Participants) -> None:
+    """Refuse a front on a loop in real time, whose program makes the mistake.
+
+    Raises:
+        InvalidUseError: which the bridge raises in that program.
+    """
+    try:
+        participants.refuse_real_loop("asgi(f), or web_client(f),")
+    except InvalidError as error:
+        raise InvalidUseError(str(error)) from None
 
 
 class ClassEndpoint:

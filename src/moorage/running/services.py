@@ -319,6 +319,7 @@ class AppService:
             batching=batching,
             variant=variant,
             exit_grace=self._lifecycle.exit_grace,
+            is_web=any(is_visit(target) for target in self._targets),
             sync_slots=(
                 limits.max_inputs
                 if self._lifecycle.has_errands

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from . import forking
 from .kinds import Kind as Kind
 from .kinds import is_marked_with
+from .labels import Shown
 from .outcome import Outcome
 from .real import Real
 
@@ -166,6 +167,14 @@ class Input:
         """The id of the call.  After this the user may look the call up by the id."""
         give_out: Callable[[], str] | None = getattr(self.call, "_give_out_id", None)
         return call_id(self.call.number) if give_out is None else give_out()
+
+    @property
+    def shown(self) -> str:
+        """The name of the function; of a web request also its method and path."""
+        name, args = self.call.target.name, self.args
+        if len(args) == 1 and Shown in type(args[0]).__mro__:
+            return f"{name}({args[0].shown})"
+        return name
 
     def __repr__(self) -> str:
         return f"<Input {self.input_id} of {self.call.target.name}: {self.state.value}>"

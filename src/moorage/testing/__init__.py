@@ -26,8 +26,17 @@ from .sequencer import Sequencer as Sequencer
 from .submission import Submission as Submission
 from .submitting import FakeMethod as FakeMethod
 from .submitting import Submit as Submit
+from .web_client import SyncWebClient as SyncWebClient
+from .web_client import WebClient as WebClient
+from .web_client import WebClientOptions as WebClientOptions
+from .web_client import web_client as web_client
+from .web_sockets import AsyncWebSocket as AsyncWebSocket
+from .web_sockets import WebSocket as WebSocket
+from .web_sockets import WebSocketClosed as WebSocketClosed
+from .web_sockets import WebSocketRefused as WebSocketRefused
 
 __all__ = [
+    "AsyncWebSocket",
     "Event",
     "EventKind",
     "Events",
@@ -42,8 +51,15 @@ __all__ = [
     "Sequencer",
     "Submission",
     "Submit",
+    "SyncWebClient",
     "Timeline",
     "VirtualClock",
+    "WebClient",
+    "WebClientOptions",
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketRefused",
     "explore",
     "replay",
+    "web_client",
 ]

@@ -1,4 +1,9 @@
-"""Web endpoints: the decorators that mark them.  This version does not serve them.
+"""Web functions: their decorators, their requests, and `asgi`, which mounts one in an app.
 
-Begin at ``decorators.py``.
+This file owns the public names of the package.  Begin at ``decorators.py`` for what a decorator
+says, and at ``bridge.py`` for how a request becomes an input of a pool.
 """
+
+from .mounted import asgi as asgi
+
+__all__ = ["asgi"]

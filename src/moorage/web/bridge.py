@@ -23,16 +23,17 @@ from typing import Final, Protocol
 from ..exception import (
     ExecutionError,
     FunctionTimeoutError,
+    InvalidUseError,
     QueueTimeoutError,
     ResourceExhaustedError,
 )
 from ..runtime.background import in_background, log
 from ..runtime.input import Input, InputState, Target, next_call_number
-from ..runtime.outcome import Cancelled, Failure, Outcome
+from ..runtime.outcome import Cancelled, Failure, Outcome, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.uninterruptible import uninterruptible
 from .answers import answer
-from .exchange import GOES_AWAY, Exchange, Receive, Scope, Send
+from .exchange import GOES_AWAY, ClientLeft, Exchange, Receive, Scope, Send
 
 logger: Final = logging.getLogger("moorage")
 
@@ -44,7 +45,8 @@ LEAVES_AFTER: Final = 1.0
 # server the bridge asks `receive`.
 CONNECTION: Final = "moorage.connection"
 
-_NOT_STARTED: Final = frozenset({InputState.OUTSIDE, InputState.QUEUED, InputState.WAITING})
+# The status of a WebSocket that is open: see `Exchange.status`.
+SWITCHED: Final = 101
 
 
 class Connection(Protocol):
@@ -127,11 +129,23 @@ _EMPTY: Final = Context()
 
 
 def _tell_failure(exchange: Exchange, outcome: Failure, input_id: str, name: str) -> None:
-    error = outcome.error
-    if not isinstance(error, (QueueTimeoutError, FunctionTimeoutError)):
+    if is_failure_of_the_application(outcome) and not (
+        exchange.has_left and type(outcome.error).__name__ in _SAY_THAT_A_CLIENT_LEFT
+    ):
         text, shown = "%s of %s failed (%s)", exchange.shown
         log(logger, logging.ERROR, text, shown, name, input_id, exc_info=outcome.exception())
     exchange.settled()
+
+
+def is_failure_of_the_application(outcome: Failure) -> bool:
+    """Whether the application, or the start of its container, raised an error of its own."""
+    ours = (QueueTimeoutError, FunctionTimeoutError, ClientLeft)
+    return not isinstance(outcome.error, ours)
+
+
+# What Starlette raises in an application that goes on after its client has left.  Most
+# applications do not catch these errors, and the end of a WebSocket is no failure to report.
+_SAY_THAT_A_CLIENT_LEFT: Final = frozenset({"WebSocketDisconnect", "ClientDisconnect"})
 
 
 class Bridge:
@@ -140,6 +154,10 @@ class Bridge:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint: Endpoint = endpoint
 
+    def make_call(self, exchange: Exchange, connection: Connection | None) -> WebCall:
+        """Return the call of a request."""
+        return WebCall(self.endpoint.target, exchange)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.  For the lifespan of a server: there is nothing to do."""
         if scope["type"] == "lifespan":
@@ -147,66 +165,89 @@ class Bridge:
             return
         endpoint = self.endpoint
         connection: Connection | None = scope.pop(CONNECTION, None)
-        if connection is None:
-            scope = dict(scope)  # the application changes it, and the caller goes on to use its own
         exchange = Exchange(endpoint.resident, scope)
-        call = WebCall(endpoint.target, exchange)
+        call = self.make_call(exchange, connection)
         input = Input(call, 0, (exchange,), None)
         try:
             with uninterruptible:
                 pool = endpoint.submit((input,), scope)
-        except TooManyRequests:
-            await _answer(exchange, 429, receive, send)
-            return
-        except ResourceExhaustedError:
-            await _answer(exchange, 503, receive, send)
-            return
-        except ExecutionError:
-            await _answer(exchange, 503, receive, send)
-            return
-        except WrongQuery as error:
-            await _answer(exchange, 400, receive, send, str(error))
-            return
-        except Exception as error:  # the pool cannot be made
-            log(logger, logging.ERROR, "%s has no pool", endpoint.name, exc_info=error)
-            await _answer(exchange, 500, receive, send)
+        except InvalidUseError:
+            raise  # by the program that calls the bridge
+        except Exception as error:
+            status, text = _refusal(error, endpoint.name)
+            await _answer(exchange, status, receive, send, text)
+            exchange.count()
             return
         exchange.on_left = partial(_left, exchange, pool, input)
         if connection is not None:
             connection.when_lost(exchange.leave)
         try:
             outcome = await exchange.relay(receive, send, watches=connection is None)
+            if exchange.refused is not None:
+                text = "%s of %s sent a response that the server refused: %s (%s)"
+                why = exchange.refused
+                log(logger, logging.ERROR, text, exchange.shown, endpoint.name, why, input.input_id)
+                # Some servers believe that the response is complete, and keep the connection.
+                raise BrokenOff from why
+            if outcome is not None and not exchange.has_left:
+                if type(outcome) is Value and exchange.status != SWITCHED:
+                    text = "%s of %s returned without a complete response (%s)"
+                    log(logger, logging.ERROR, text, exchange.shown, endpoint.name, input.input_id)
+                status, retry_after = _status_of(outcome), 0
+                if isinstance(outcome, Failure) and input.container is None and status != 503:
+                    status = 500  # no container has started
+                    retry_after = math.ceil(pool.backs_off_for)
+                await _answer(exchange, status, receive, send, retry_after=retry_after)
+            elif outcome is not None and exchange.is_websocket and exchange.dismissed is not None:
+                await _answer(exchange, 503, receive, send)
         except GeneratorExit:
             # A garbage collection dropped the task, maybe while this thread holds some lock.  So
             # this code must take no lock.
-            in_background(partial(pool.cancel, input))
+            in_background(partial(_dropped, exchange, pool, input))
             raise
         except BaseException:
             exchange.leave()  # as a client that leaves
+            exchange.on_left = None
+            exchange.count()
             raise
-        if outcome is not None and not exchange.has_left:
-            status, retry_after = _status_of(outcome), 0
-            if isinstance(outcome, Failure) and input.container is None and status == 504:
-                status = 500  # no container has started in time
-            if status == 500 and input.container is None:
-                retry_after = math.ceil(pool.backs_off_for)
-            await _answer(exchange, status, receive, send, retry_after=retry_after)
-        elif outcome is not None and exchange.is_websocket and exchange.dismissed is not None:
-            await _answer(exchange, 503, receive, send)
+        exchange.on_left = None  # it refers to `exchange`
+        exchange.count()
+
+
+def _refusal(error: Exception, name: str) -> tuple[int, str | None]:
+    """Return the status, and perhaps a text, for a request that no pool has taken."""
+    if isinstance(error, TooManyRequests):
+        return 429, None
+    if isinstance(error, (ResourceExhaustedError, ExecutionError)):
+        return 503, None
+    if isinstance(error, WrongQuery):
+        return 400, str(error)
+    log(logger, logging.ERROR, "%s has no pool", name, exc_info=error)
+    return 500, None
+
+
+def _dropped(exchange: Exchange, pool: Pool, input: Input) -> None:
+    pool.cancel(input)
+    exchange.count()
 
 
 def _left(exchange: Exchange, pool: Pool, input: Input) -> None:
     """Cancel the input of a client that has left: at once if it waits, or else a little later."""
-    if input.state in _NOT_STARTED:
-        pool.cancel(input)
+    pool.cancel_waiting((input,))
+    if input.state is InputState.SETTLED:
         return
 
     def cancel() -> None:
         if exchange.outcome is None:
             pool.cancel(input)
 
+    # Not a timer of the front's loop, which may end, or stop, before the timer is due.
     seconds = LEAVES_AFTER if exchange.dismissed is None else exchange.dismissed
-    exchange.front.loop.call_later(seconds, cancel)
+    clock = pool.clock
+    timer = clock.call_at(clock.now() + seconds, cancel)
+    exchange.leaving = timer
+    if exchange.outcome is not None:
+        timer.cancel()  # the input ended meanwhile, and `settled` did not see the timer
 
 
 def _status_of(outcome: Outcome) -> int:
@@ -235,18 +276,19 @@ async def _answer(
     Raises:
         BrokenOff: if the response has begun.
     """
-    if exchange.status:
-        if not exchange.is_websocket:
-            raise BrokenOff
-        # If the application has just returned, the rest is the server's.
-        is_left = exchange.dismissed is not None or isinstance(exchange.outcome, Cancelled)
-        if is_left or isinstance(exchange.outcome, Failure):
-            code = GOES_AWAY if is_left else 1011
-            try:
-                await send({"type": "websocket.close", "code": code, "reason": ""})
-            except OSError:
-                pass  # the client has left
+    if exchange.status == SWITCHED:
+        # As servers do, the end of the application closes its WebSocket.
+        if exchange.dismissed is not None or isinstance(exchange.outcome, Cancelled):
+            code = GOES_AWAY
+        else:
+            code = 1000 if type(exchange.outcome) is Value else 1011
+        try:
+            await send({"type": "websocket.close", "code": code, "reason": ""})
+        except (OSError, RuntimeError):
+            pass  # the client has left
         return
+    if exchange.status:
+        raise BrokenOff
     exchange.status = status
     later = [(b"retry-after", b"%d" % retry_after)] if retry_after else []
     await answer(

@@ -19,15 +19,22 @@ Begin at `Exchange.pay`, then `_send` and `_receive`; then `Exchange.relay`.
 from __future__ import annotations
 
 import asyncio
+import enum
+import functools
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ..runtime.clocks.timekeeper import Timer
 from ..runtime.labels import Shown
 from ..runtime.outcome import Outcome
+from ..runtime.pools.web_tally import WebTally
 from ..runtime.real import Real
 from .mailbox import Mailbox, mailbox_here
+
+if TYPE_CHECKING:
+    import anyio
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -55,8 +62,42 @@ HELD_AT_MOST: Final = 0.1
 GOES_AWAY: Final = 1012
 
 
+# The most characters of a path that messages show.
+LONGEST_PATH: Final = 200
+
+
 class SendError(RuntimeError):
     """The application sent a message that may not come now."""
+
+
+class ClientLeft(OSError):
+    """The application sent a message of a WebSocket whose client has left."""
+
+
+class Phase(enum.Enum):
+    """What the application may send next."""
+
+    RESPONSE = "http.response.start"
+    BODY = "http.response.body"
+    HANDSHAKE = "websocket.accept"
+    MESSAGES = "websocket.send"
+    DENIAL = "websocket.http.response.body"
+    ENDED = "nothing: its last message was sent"
+
+
+# The messages that an application may send in each phase.
+_ALLOWED: Final = {
+    Phase.RESPONSE: ("http.response.start",),
+    Phase.BODY: ("http.response.body",),
+    Phase.HANDSHAKE: ("websocket.accept", "websocket.close", "websocket.http.response.start"),
+    Phase.MESSAGES: ("websocket.send", "websocket.close"),
+    Phase.DENIAL: ("websocket.http.response.body",),
+    Phase.ENDED: (),
+}
+
+# Extensions of ASGI that work through an exchange.  The application is shown no others that the
+# server may have: they would send messages of other types, or end a response in another way.
+_EXTENSIONS: Final = frozenset({"tls", "websocket.http.response"})
 
 
 class Exchange(Shown):
@@ -68,28 +109,31 @@ class Exchange(Shown):
         "_back_loop",
         "_began",
         "_body_complete",
-        "_ended",
+        "_close",
         "_front_error",
         "_gone",
         "_inbox",
         "_let_go",
         "_lock",
         "_outbox",
+        "_phase",
         "_posted",
         "_readers",
         "_room",
-        "_started",
         "_turn_due",
         "_unread",
         "_unsent",
         "_woken",
         "answered",
+        "counts",
         "dismissed",
         "front",
         "is_websocket",
+        "leaving",
         "on_left",
         "outcome",
         "received",
+        "refused",
         "resident",
         "scope",
         "sent",
@@ -100,16 +144,30 @@ class Exchange(Shown):
         kind = scope["type"]
         self.is_websocket: bool = kind == "websocket"
         method = "WEBSOCKET" if self.is_websocket else scope["method"]
-        super().__init__(f"{method} {scope['path']}")
+        path: str = scope["path"]
+        if len(path) > LONGEST_PATH or not path.isprintable():
+            path = repr(path[:LONGEST_PATH])[1:-1]  # a line of a log stays one line
+        super().__init__(f"{method} {path}")
         self.resident: str = resident  # the name of the application that answers
+        # A copy: the application changes its scope, on another thread than the server that made
+        # this one.  ``spec_version`` tells Starlette to look for a disconnect by `receive`.
+        scope = dict(scope)
         self.scope: Scope = scope
+        scope["asgi"] = {"version": "3.0", "spec_version": "2.3"}
+        if scope.get("extensions"):
+            known = scope["extensions"].items()
+            scope["extensions"] = {name: value for name, value in known if name in _EXTENSIONS}
         self.front: Mailbox = mailbox_here()
-        # How the input ended; None until then.  Written under the lock of the pool, read by both
-        # halves without it: the front looks at its queue once more after it has seen this.
+        # How the input ended; None until then.  Written under the lock of the pool, and read by
+        # both halves without that lock.  All messages of the application are in the queue by then.
         self.outcome: Outcome | None = None
+        # Cancels the input some time after the client has left; None if there is no such timer.
+        self.leaving: Timer | None = None
+        self.counts: WebTally | None = None  # of the pool; set before the request is submitted
         # Of the front only:
         self.on_left: Callable[[], object] | None = None  # called once, when the client has left
-        self.status: int = 0  # of the response that began; 0 until then
+        self.status: int = 0  # of the response that began; 101 of a WebSocket; 0 until then
+        self.refused: BaseException | None = None  # raised by the server, which took no message
         self.answered: bool = False  # the last message has been sent
         self.dismissed: float | None = None  # see `dismiss`
         self._began: Message | None = None  # the start of the response
@@ -120,7 +178,8 @@ class Exchange(Shown):
         # Of the back only:
         self._back: Mailbox | None = None
         self._back_loop: asyncio.AbstractEventLoop | None = None
-        self._started = self._ended = False  # the response
+        self._phase = Phase.HANDSHAKE if self.is_websocket else Phase.RESPONSE
+        self._close: Message | None = None  # the message by which the application closed
         self._turn_due = False  # `_turn` is scheduled
 
         self._lock = Real.Lock()
@@ -140,6 +199,11 @@ class Exchange(Shown):
             self._inbox.append({"type": "http.request", "body": b"", "more_body": False})
             self._body_complete = True
 
+    def count(self) -> None:
+        """Count the request, which is over.  Called once."""
+        if self.counts is not None:
+            self.counts.ended(self.status, self.received, self.sent)
+
     # -- the back: in a container -----------------------------------------------------
 
     async def pay(self, application: Application, task: Any) -> None:
@@ -151,11 +215,9 @@ class Exchange(Shown):
         Args:
             task: the task of the input.
         """
-        import anyio
-
         self._back = mailbox_here()
         self._back_loop = self._back.loop
-        with anyio.CancelScope() as scope:
+        with _scope_class()() as scope:
             task.cancels = scope.cancel
             await application(self.scope, self._receive, self._send)
         if scope.cancelled_caught:
@@ -170,7 +232,7 @@ class Exchange(Shown):
                     self._unread -= self._size(message)
                     asks = self._has_room(before) is not self._has_room(self._unread)
                     break
-                if self._gone is not None or self._ended:
+                if self._gone is not None or self._phase is Phase.ENDED:
                     return dict(self._gone or self._disconnect())
                 assert self._back_loop is not None
                 reader = self._back_loop.create_future()
@@ -189,26 +251,29 @@ class Exchange(Shown):
         return message
 
     async def _send(self, message: Message) -> None:
-        self._check(message)
+        message = self._checked(message)
         size = self._weight(message)
+        ended = self._phase is Phase.ENDED
         with self._lock:
             if self._front_error is not None:
                 error, self._front_error = self._front_error, None
                 raise error
             if self._gone is not None:
+                if self.is_websocket:
+                    raise ClientLeft("the client of this WebSocket has left")
                 return  # nobody reads it: as servers do
             self._outbox.append(message)
             self._unsent += size
             posts = not self._posted
             is_full = self._unsent > RESPONSE_WINDOW
-            readers = self._take_readers() if self._ended else ()
+            readers = self._take_readers() if ended else ()
         for reader in readers:
             _finish(reader)
         if message["type"] == "http.response.start":
             # The first part of the body mostly follows at once, and takes this one along.
             self._at_next_turn()
             return
-        if self._ended:
+        if ended:
             self._at_next_turn()
         if posts:
             self._post()
@@ -221,27 +286,39 @@ class Exchange(Shown):
                 self._room.append(room)
             await room
 
-    def _check(self, message: Message) -> None:
-        """Refuse a message that may not come now, as a server does."""
-        kind = message["type"]
-        if self.is_websocket:
-            if not kind.startswith("websocket."):
-                raise SendError(f"expected a message of a WebSocket, got {kind!r}")
-            if kind == "websocket.close" or (
-                kind == "websocket.http.response.body" and not message.get("more_body", False)
-            ):
-                self._ended = True
-            return
-        if not self._started:
-            if kind != "http.response.start":
-                raise SendError(f"expected 'http.response.start', got {kind!r}")
-            self._started = True
-        elif self._ended:
-            raise SendError(f"the response is complete, got {kind!r}")
-        elif kind == "http.response.body":
-            self._ended = not message.get("more_body", False)
-        elif kind not in ("http.response.pathsend", "http.response.trailers"):
-            raise SendError(f"expected 'http.response.body', got {kind!r}")
+    def _checked(self, message: Message) -> Message:
+        """Return a copy of a message that may come now.
+
+        A copy, because the application may use the message, its headers and its buffer again as
+        soon as `send` has returned.
+
+        Raises:
+            SendError: if the message may not come now: in `send`, as servers do.
+        """
+        kind, phase = message["type"], self._phase
+        if kind not in _ALLOWED[phase]:
+            raise SendError(f"{kind!r} may not come now; expected {phase.value!r}")
+        message = dict(message)
+        if phase is Phase.BODY or phase is Phase.DENIAL:
+            body = message.get("body", b"")
+            if type(body) is not bytes:
+                message["body"] = bytes(memoryview(body))
+            if not message.get("more_body", False):
+                self._phase = Phase.ENDED
+        elif kind == "websocket.send":
+            data = message.get("bytes")
+            if data is not None and type(data) is not bytes:
+                message["bytes"] = bytes(memoryview(data))
+        elif kind == "websocket.close":
+            self._close, self._phase = message, Phase.ENDED
+        else:
+            message["headers"] = list(message.get("headers") or ())
+            if kind == "websocket.accept":
+                self._phase = Phase.MESSAGES
+            else:
+                message["status"] = int(message["status"])
+                self._phase = Phase.DENIAL if self.is_websocket else Phase.BODY
+        return message
 
     def _at_next_turn(self) -> None:
         if not self._turn_due:
@@ -255,8 +332,8 @@ class Exchange(Shown):
         if self.outcome is not None:
             return  # the input has ended, and the front knows
         with self._lock:
-            self._let_go = self._ended
-            posts = bool(self._outbox or self._ended) and not self._posted
+            self._let_go = ended = self._phase is Phase.ENDED
+            posts = bool(self._outbox or ended) and not self._posted
         if posts:
             self._post()
 
@@ -269,6 +346,8 @@ class Exchange(Shown):
 
     def settled(self) -> None:
         """Wake the front, which reads `outcome`.  On any thread, with no lock held."""
+        if self.leaving is not None:
+            self.leaving.cancel()
         self._post()
 
     # -- the front: on the loop that has the connection ----------------------------------
@@ -292,11 +371,15 @@ class Exchange(Shown):
         may_hold = True
         try:
             while True:
-                outcome = self.outcome
                 with self._lock:
                     self._posted = False
+                    # Not before `_posted` is reset: `settled` posts nothing while it is set.
+                    #     1. this loop reads `outcome`, which is None, 2. the input ends, and
+                    #     `_post` finds `_posted` set, 3. this loop resets `_posted`, and waits
+                    #     for a wake-up that nobody sends.
+                    outcome = self.outcome
                     messages, self._outbox = self._outbox, deque()
-                    reads = self._asked and self._has_room(self._unread)
+                    reads = self._has_room(self._unread) and (self._asked or self.is_websocket)
                     let_go = self._let_go
                 last = None
                 if (
@@ -353,6 +436,8 @@ class Exchange(Shown):
                         self._end_stream()
                 elif kind == "websocket.accept":
                     self.status = 101
+                    if self.counts is not None:
+                        self.counts.opened()
                 await send(message)
                 self.sent += _length(message)
                 self.answered = self._is_last(message)
@@ -361,8 +446,11 @@ class Exchange(Shown):
         except Exception as error:  # the server refuses what the application sent
             with self._lock:
                 self._front_error = error
-            self.leave(error)
-        if freed and not self.answered:
+            self.refused = error
+            self.leave()
+        # After the last message nothing is on its way.  Then the application still waits in `send`
+        # only if this pass freed what it waits for.
+        if freed > RESPONSE_WINDOW // 2 or (freed and not self.answered):
             with self._lock:
                 before = self._unsent
                 self._unsent -= freed
@@ -401,15 +489,20 @@ class Exchange(Shown):
                 return
 
     @property
+    def client(self) -> str:
+        """The address of the client; "" if the server does not say."""
+        address: Any = self.scope.get("client")
+        return f"{address[0]}:{address[1]}" if address else ""
+
+    @property
     def has_left(self) -> bool:
         """Whether the client has left."""
         return self._gone is not None
 
-    def leave(self, error: BaseException | None = None, *, message: Message | None = None) -> None:
+    def leave(self, *, message: Message | None = None) -> None:
         """Note that the client has left: the application receives a disconnect.
 
         Args:
-            error: raised by the application's next `send`; None if it sends in vain.
             message: the disconnect that the server gave.
         """
         with self._lock:
@@ -462,7 +555,10 @@ class Exchange(Shown):
 
     def _disconnect(self) -> Message:
         if self.is_websocket:
-            return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+            closed = self._close or {}
+            code = closed.get("code", 1000) if closed else 1006
+            reason = closed.get("reason") or ""
+            return {"type": "websocket.disconnect", "code": code, "reason": reason}
         return {"type": "http.disconnect"}
 
     def _size(self, message: Message) -> int:
@@ -489,6 +585,17 @@ def has_left(receive: Receive) -> bool:
     """Whether the client has left whose request's messages `receive` gives.  On any thread."""
     exchange = getattr(receive, "__self__", None)
     return isinstance(exchange, Exchange) and exchange.has_left
+
+
+@functools.cache
+def _scope_class() -> type[anyio.CancelScope]:
+    """Return the class of anyio's cancel scopes on asyncio.
+
+    ``anyio.CancelScope()`` finds the class anew, which takes as long as all else that a scope does.
+    """
+    import anyio
+
+    return type(anyio.CancelScope())
 
 
 def has_body(scope: Scope) -> bool:

@@ -47,6 +47,7 @@ class Living:
         self.max_inputs: int = max_inputs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Never the state of the server in front: its objects belong to that server's loop.
         scope["state"] = dict(self.lifespan.state)
         await self.application(scope, receive, send)
 

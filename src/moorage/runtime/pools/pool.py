@@ -76,6 +76,7 @@ from .verdicts import (
     started_too_slowly,
     waited_too_long,
 )
+from .web_tally import WebTally
 
 logger: Final = logging.getLogger("moorage")
 
@@ -208,6 +209,8 @@ class Pool:
         kept.in_use = True
         self.kept: Kept = kept
         self.tally: Tally = kept.tally
+        if options.is_web and self.tally.web is None:
+            self.tally.web = WebTally()
         self.scaling: Scaling = kept.scaling
         self.scaling.begin(options.limits)
         self.batches: Batches | None = (

@@ -41,6 +41,7 @@ class PoolOptions:
     batching: BatchOptions | None = None  # None: each input takes a slot of its own
     # How this pool differs from the other pools of its name: see `PoolStatistics.variant`.
     variant: str = ""
+    is_web: bool = False  # whether there are web requests among the inputs
 
     @property
     def label(self) -> str:

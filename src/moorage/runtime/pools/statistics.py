@@ -21,6 +21,7 @@ from .kept import Kept
 from .pool_options import PoolOptions
 from .scaling import Scaling
 from .tally import Tally
+from .web_tally import WebTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,28 @@ class BatchStatistics:
         """The mean number of members of a batch; 0 before the first batch."""
         members = sum(size * count for size, count in self.sizes)
         return members / self.granted if self.granted else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WebStatistics:
+    """The web requests of a pool.  Requests count when they are over at the client's side."""
+
+    # (class of the status, number of requests): ("2xx", 10).  "1xx" are WebSockets that were open
+    # and are closed.  Requests that were refused for want of room are among the "5xx".
+    requests: tuple[tuple[str, int], ...]
+    left: int  # requests whose clients left before a response began
+    bytes_in: int  # of bodies, and of messages of WebSockets
+    bytes_out: int
+    open_websockets: int
+
+    @property
+    def total(self) -> int:
+        """The number of requests that are over."""
+        return self.left + sum(count for _, count in self.requests)
+
+    def count(self, status_class: str) -> int:
+        """Return the number of requests of one class: ``count("5xx")``."""
+        return dict(self.requests).get(status_class, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +123,7 @@ class PoolStatistics:
     # number if that does not tell them apart.  "" for the function or class as declared.  No two
     # living pools of an app have the same `name` and `variant`.
     variant: str = ""
+    web: WebStatistics | None = None  # None unless the pool has a web function
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +143,7 @@ class ClassStatistics:
     containers_started: int
     busy_seconds: float  # slot-seconds: the time that each slot was held, summed over all slots
     start_seconds: float  # from boot to ready, summed over all containers that became ready
+    web: WebStatistics | None = None  # None unless the class has a web method that was used
 
 
 def count_class(name: str, tally: Tally) -> ClassStatistics:
@@ -135,6 +160,7 @@ def count_class(name: str, tally: Tally) -> ClassStatistics:
         # Adding and subtracting leaves small rounding errors, which may be negative.
         busy_seconds=max(0.0, tally.busy_seconds),
         start_seconds=tally.start_seconds,
+        web=_count_web(tally),
     )
 
 
@@ -191,6 +217,7 @@ def count_pool(
         start_seconds=tally.start_seconds,
         batches=_count_batches(options.batching, fleet, endings, tally),
         variant=options.variant,
+        web=_count_web(tally),
     )
 
 
@@ -201,6 +228,21 @@ def count_kept(kept: Kept, now: float) -> PoolStatistics | None:
         return None
     nothing = Backlog(), Fleet(), Attempts(None), Endings(), Scaling(options.limits)
     return count_pool(options, *nothing, kept.tally, now)
+
+
+def _count_web(tally: Tally) -> WebStatistics | None:
+    web = tally.web
+    if web is None:
+        return None
+    seen = WebTally()
+    seen.add(web, 1)  # a copy, of one moment
+    return WebStatistics(
+        requests=tuple((f"{n}xx", count) for n, count in enumerate(seen.by_class) if count),
+        left=seen.left,
+        bytes_in=seen.bytes_in,
+        bytes_out=seen.bytes_out,
+        open_websockets=seen.open_websockets,
+    )
 
 
 def _count_batches(

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..outcome import Failure, Outcome, Value
+from .web_tally import WebTally
 
 
 class Tally:
@@ -38,6 +39,7 @@ class Tally:
         "start_seconds",
         "starts",
         "succeeded",
+        "web",
     )
 
     def __init__(self) -> None:
@@ -60,6 +62,7 @@ class Tally:
         self.batches: dict[int, int] = {}  # size of batches -> number of batches
         self.batch_wait: float = 0.0  # seconds from first member to grant, summed over batches
         self.longest_batch_wait: float = 0.0
+        self.web: WebTally | None = None  # None: no web function
 
     def settled(self, outcome: Outcome) -> None:
         """Count one input that got its final outcome."""
@@ -94,6 +97,9 @@ class Tally:
         self._count(other, -1)
 
     def _count(self, other: Tally, sign: int) -> None:
+        if other.web is not None:
+            self.web = self.web or WebTally()
+            self.web.add(other.web, sign)
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + sign * getattr(other, name))
         for size, count in other.batches.items():

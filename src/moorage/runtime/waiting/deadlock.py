@@ -460,7 +460,7 @@ def _message(graph: WaitingGraph, cycle: set[Node], waits: list[Wait], victim: I
 
 def _caller_of(wait: Wait) -> str:
     if wait.caller is not None:
-        return wait.caller.call.target.name
+        return wait.caller.shown
     if wait.awaits or isinstance(wait.flow, (int, Cell)):
         return "a caller outside"
     return f"a hook of {cast('Pool', cast(Container, wait.flow).host).options.name}"
@@ -483,7 +483,7 @@ def _waiting_of(wait: Wait) -> str:
     if on is None:
         return f"{who} waits for room in the backlog of {wait.pool.options.name}"
     if isinstance(on, Input):
-        return f"{who} waits for {on.call.target.name} ({on.input_id}), which {_state_of(on)}"
+        return f"{who} waits for {on.shown} ({on.input_id}), which {_state_of(on)}"
     if isinstance(on, Sequence):
         return f"{who} waits for any of {len(on)} calls, of {on[0][1].call.target.name} first"
     return f"{who} waits for the results of a map over {on.target.name}"
