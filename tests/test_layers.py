@@ -74,7 +74,9 @@ OF_EXTRAS = {
     "testing.web_client": {"httpx"},
     "testing.web_sockets": {"httpx"},  # for type checkers only
     "web.fastapi_app": {"fastapi"},
+    "web.proxy": {"aiohttp", "multidict", "yarl"},
     "web.uvicorn_protocol": {"uvicorn"},
+    "web.wsgi": {"a2wsgi"},
 }
 # Those that only pytest's plugin imports.
 FOR_PYTEST = {"pytest_plugin", "testing.explore_marker", "testing.leak_check"}

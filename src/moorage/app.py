@@ -32,7 +32,7 @@ from .arguments import check_name
 from .cls import Cls
 from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from .declaring.declarations import Declarations
-from .declaring.marks import name_of
+from .declaring.marks import Concurrency, Serves, name_of
 from .declaring.options import (
     NOTHING,
     FunctionOptions,
@@ -81,6 +81,7 @@ from .runtime.kinds import is_registered
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
 from .server import Server
+from .web.proxy import MOST_CONNECTIONS
 from .web.residents import web_lifecycle
 from .web.servers import check_http_server, check_server_class, check_server_concurrency
 from .with_aio import MethodWithAio, Way, plain_function, with_aio
@@ -136,6 +137,10 @@ class EntrypointDecorator(Protocol):
     ) -> LocalEntrypoint[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> LocalEntrypoint[P, R]: ...
+
+
+# Seconds that a request to a server of ``app.server`` may take: as long as any input may.
+LONGEST_REQUEST: Final = 24 * 60 * 60
 
 
 class App:
@@ -554,21 +559,12 @@ class App:
             mine.check_queue_timeout()
             forking.know(declared)
 
-            def make_service(
-                options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
-            ) -> AppService:
-                return AppService(
-                    self._runs,
-                    shown,
-                    identity,
-                    options,
-                    declared.targets,
-                    lifecycle,
-                    mounts_volumes=bool(volumes or network_file_systems or self._volumes),
-                    declared=mine,
-                )
-
-            registered = Cls._make(declared, make_service, mine)
+            if marks.serves is not None:
+                declared.serve(marks.serves)
+                if mine.concurrency is None and not declared.methods:
+                    mine = mine.merged(concurrency=Concurrency(MOST_CONNECTIONS))
+            mounted = bool(volumes or network_file_systems or self._volumes)
+            registered = self._register_class(declared, mine, mounts_volumes=mounted)
             if raw.__name__ in self._classes:
                 logger.warning(
                     "class name %r is registered twice in %s; the last one counts",
@@ -583,6 +579,25 @@ class App:
             return registered
 
         return decorate
+
+    def _register_class(
+        self, declared: Declarations, options: FunctionOptions, *, mounts_volumes: bool
+    ) -> Cls:
+        def make_service(
+            changed: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
+        ) -> AppService:
+            return AppService(
+                self._runs,
+                shown,
+                identity,
+                changed,
+                declared.targets,
+                lifecycle,
+                mounts_volumes=mounts_volumes,
+                declared=options,
+            )
+
+        return Cls._make(declared, make_service, options)
 
     def _check_cloud(self, where: str, given: dict[str, object], *, decorating: bool) -> None:
         """Check the arguments for the cloud.
@@ -847,8 +862,8 @@ class App:
     ) -> Callable[[type[Any]], Server]:
         """Register a class whose enter hook starts an HTTP server.
 
-        This version does not serve it: the class is checked, and the operations of the `Server`
-        raise `UnimplementedError`.
+        Requests go to that server by a proxy.  A container is one server, and a port has one
+        server at a time: so there is at most one container.
 
         Args:
             port: the port that the server listens on, 1 to 65,535.
@@ -891,20 +906,30 @@ class App:
             },
             decorating=False,
         )
-        checked_options(
+        # A container runs as many requests as come, up to `max_concurrency`.
+        requests = Concurrency(max_concurrency or MOST_CONNECTIONS)
+        options = checked_options(
             "app.server",
             min_containers=min_containers,
             max_containers=max_containers,
             buffer_containers=buffer_containers,
             scaledown_window=scaledown_window,
-        )
+        ).merged(concurrency=requests, timeout=LONGEST_REQUEST)
+        serves = Serves(int(port), startup_timeout, exit_grace_period, max_concurrency or None)
 
         @hide_our_frames
         def decorate(user_class: Any) -> Server:
             raw, marks = raw_and_marks(user_class)
             check_server_class(raw, marks, snapshots=enable_memory_snapshot)
             refuse_nested(raw, serialized)
-            return Server._of_class(raw, name or raw.__name__)
+            shown = name or raw.__name__
+            declared = Declarations(raw, snapshots=enable_memory_snapshot)
+            declared.serve(serves)
+            forking.know(declared)
+            made = self._register_class(declared, options, mounts_volumes=bool(volumes))
+            service: Any = made()._service
+            self._runs.services[shown] = service
+            return Server._of_class(raw, shown, made._web_endpoint())
 
         return decorate
 

@@ -33,7 +33,13 @@ from .old.names import accept_old_spelling, old_call
 from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
-from .running.endpoints import ClassEndpoint, FunctionEndpoint, Place, query_of
+from .running.endpoints import (
+    ClassEndpoint,
+    FunctionEndpoint,
+    Place,
+    ServerEndpoint,
+    query_of,
+)
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
 from .running.services import Service
@@ -45,7 +51,7 @@ from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
 from .serialize.constructor_arguments import check_constructor_arguments
 from .types import FunctionAutoscalerSettings
-from .web.residents import web_residents
+from .web.residents import with_residents
 from .with_aio import Annotations, FunctionWithAio, MethodWithAio
 
 if TYPE_CHECKING:
@@ -322,6 +328,21 @@ class Cls:
         """Return a service of the class's app that has no pool, to ask for the app's run."""
         return self._make_service(self._options, Lifecycle(), self.__name__, object())
 
+    def _web_endpoint(self) -> ServerEndpoint:
+        """Return what a bridge needs of the server that the class starts in its enter hooks.
+
+        Raises:
+            InvalidError: if the class starts none.
+        """
+        declared = self._found()._declared
+        if declared.serves is None:
+            raise InvalidError(
+                f"{declared.name} is a class without a server of its own; pass a web method of an "
+                f"instance, such as {declared.name}().web"
+            )
+        service = self()._service
+        return ServerEndpoint(declared.server_target(), service, declared.serves.max_concurrency)
+
     @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:
         """Return the class itself: there is nothing to fetch.  In strict mode its app must run.
@@ -528,16 +549,18 @@ class Values:
         identity = self._identity(values)
         return cls._make_service(
             cls._options,
-            Lifecycle(
-                # A partial, because ``serialize=True`` copies the arguments of the partial.
-                partial(
-                    Construction(cls, self.args, self.kwargs, identity),
-                    declared.init,
-                    self.args,
-                    self.kwargs,
+            with_residents(
+                Lifecycle(
+                    # A partial, because ``serialize=True`` copies the arguments of the partial.
+                    partial(
+                        Construction(cls, self.args, self.kwargs, identity),
+                        declared.init,
+                        self.args,
+                        self.kwargs,
+                    ),
+                    hooks=declared.hooks,
                 ),
-                hooks=declared.hooks,
-                residents=web_residents(declared) if declared.web else None,
+                declared,
             ),
             f"{declared.name}({shown})" if shown else declared.name,
             identity,

@@ -1,17 +1,18 @@
-"""Servers: classes at Modal that listen on a port.
+"""Servers: classes whose enter hooks start a server that listens on a port.
 
 Owns `Server`, the handle of a server: ``@app.server()`` above a class makes it, and a deployed
-server can be named.  Nothing in this process serves it.
+server can be named.  ``web/web_server.py`` serves it.
 
 Begin at `Server`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .arguments import InvalidUseError, unimplemented
 from .client import Client
+from .exception import InvalidError
 from .types import ServerAutoscalerSettings, ServerInfo
 from .with_aio import MethodWithAio
 
@@ -19,17 +20,20 @@ _INSTEAD = "run the server on this machine, e.g. with asyncio.start_server"
 
 
 class Server:
-    """A server at Modal.  Here it is a name without effect: its operations raise an error."""
+    """A class whose enter hook starts an HTTP server; ``@app.server()`` makes it."""
 
     _moorage_registered: Final = True
     _moorage_registered_by = "@app.server()"
     # The class under ``@app.server()``; None for a server that was named.
     _user_class: type | None = None
+    # What a bridge needs of the server; None for a server that was named.
+    _endpoint: Any = None
 
     @classmethod
-    def _of_class(cls, user_class: type, name: str) -> Server:
+    def _of_class(cls, user_class: type, name: str, endpoint: Any = None) -> Server:
         made = cls()
         made._user_class = user_class
+        made._endpoint = endpoint
         made.__name__ = name
         made.__doc__ = user_class.__doc__
         made.__module__ = user_class.__module__
@@ -72,8 +76,23 @@ class Server:
     def info(self, *, refresh: bool = False) -> ServerInfo:
         raise unimplemented("Server.info", _INSTEAD)
 
+    def _web_endpoint(self) -> Any:
+        """Return what a bridge needs of the server: see `Endpoint` in ``web/bridge.py``.
+
+        Raises:
+            InvalidError: if the server is only named.
+        """
+        if self._endpoint is None:
+            raise InvalidError(
+                "a Server that is only named is not served here; write @app.server() above its "
+                "class"
+            )
+        return self._endpoint
+
     @MethodWithAio
     def get_url(self) -> str | None:
+        # The seam: the URL of `_web_endpoint()`, as `Function.get_web_url` makes that of a
+        # function's.
         raise unimplemented("Server.get_url", _INSTEAD)
 
     @MethodWithAio
@@ -94,8 +113,8 @@ class Server:
         def __call__(self, *args, **kwargs):
             name = self.__dict__.get("__name__", "the server")
             raise InvalidUseError(
-                f"{name} is a server: callers make no instances of its class, and it is not served "
-                "here yet; write @app.cls() above the class for a class with methods"
+                f"{name} is a server: callers make no instances of its class; "
+                "write @app.cls() above the class for a class with methods"
             )
 
         def __getattr__(self, name):

@@ -23,7 +23,7 @@ from ..runtime.containers.residents import make_visit_target
 from ..runtime.input import Target
 from ..runtime.kinds import inner_kind_of, kind_of
 from ..runtime.real import Real
-from .marks import REQUIRED, Batching, Web
+from .marks import REQUIRED, Batching, Serves, Web
 from .parameters import Parameter, parameter
 from .partial import PartialFunction
 from .patching import (
@@ -90,6 +90,8 @@ class Declarations:
         self.methods: dict[str, Target] = {}
         self.raw_methods: dict[str, Callable[..., Any]] = {}
         self.web: dict[str, Web] = {}
+        # Set once, by the decorator of the app: the class starts a server of its own.
+        self.serves: Serves | None = None
         self.parameters: dict[str, Parameter] = {}
         self._batched: dict[str, Batching] = {}
         self._hooks: dict[str, dict[str, Hook]] = {"snap": {}, "enter": {}, "exit": {}}
@@ -158,6 +160,7 @@ class Declarations:
             return
         with self._lock:
             fresh = Declarations(self.user_class, snapshots=self._snapshots, written=self.written)
+            fresh.serves = self.serves
             for name, target in fresh.methods.items():
                 known = self._known.setdefault(name, self.methods.get(name, target))
                 fresh.methods[name] = known
@@ -171,10 +174,22 @@ class Declarations:
 
     def _targets(self) -> list[Target]:
         """Return the methods' targets; those of web methods visit their application."""
-        return [
+        targets = [
             make_visit_target(target.name, is_method=True) if name in self.web else target
             for name, target in self.methods.items()
         ]
+        if self.serves is not None:
+            targets.append(self.server_target())
+        return targets
+
+    def serve(self, serves: Serves) -> None:
+        """Note that the enter hooks of the class start a server."""
+        self.serves = serves
+        self.targets[:] = self._targets()
+
+    def server_target(self) -> Target:
+        """Return the target of requests to the server of the class."""
+        return make_visit_target(self.name, is_method=True)
 
     def _after_fork(self) -> None:
         self._lock = Real.RLock()

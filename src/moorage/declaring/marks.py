@@ -96,6 +96,16 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True)
+class Serves:
+    """What a class says whose enter hooks start an HTTP server."""
+
+    port: int
+    startup_timeout: float = 30.0  # seconds
+    exit_grace_period: float | None = None  # seconds
+    max_concurrency: int | None = None  # requests at a time; None for no limit
+
+
+@dataclass(frozen=True, slots=True)
 class Marks:
     """Everything that decorators say about one function or class."""
 
@@ -108,6 +118,7 @@ class Marks:
     exit: bool = False
     cluster_size: int | None = None
     is_server: bool = False  # under experimental.http_server
+    serves: Serves | None = None  # the same
 
     @property
     def is_interface(self) -> bool:

@@ -1,7 +1,8 @@
 """Endpoints: how the requests of a web function come to its pool.
 
-Owns `FunctionEndpoint` and `ClassEndpoint`, which the bridge (``web/bridge.py``) asks, and
-`Place`, which says how one web function is served.  ``functions.py`` and ``cls.py`` make them.
+Owns `FunctionEndpoint`, `ClassEndpoint` and `ServerEndpoint`, which the bridge (``web/bridge.py``)
+asks, and `Place`, which says how one web function is served.  ``functions.py``, ``cls.py`` and
+``server.py`` make them.
 
 Begin at `FunctionEndpoint.submit`, then `ClassEndpoint.submit`, then `values_of`.
 """
@@ -23,7 +24,8 @@ from ..runtime.clocks.participants import Participants
 from ..runtime.containers.residents import make_visit_target
 from ..runtime.input import Input, Target
 from ..runtime.pools.pool import Pool
-from ..web.bridge import Endpoint, WrongQuery
+from ..runtime.real import Real
+from ..web.bridge import Endpoint, TooManyRequests, WrongQuery
 from .services import Service
 
 
@@ -53,6 +55,38 @@ class FunctionEndpoint:
     def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
         """See `Endpoint.submit`."""
         return _submit(self._service, inputs)
+
+
+class ServerEndpoint:
+    """The endpoint of a class whose enter hooks start a server.  See `Endpoint`."""
+
+    def __init__(self, target: Target, service: Service, max_concurrency: int | None) -> None:
+        self.name: str = target.name
+        self.resident: str = target.name
+        self.target: Target = target
+        self._service = service
+        self._most = max_concurrency
+        # Held while a request is counted and submitted, so that `_most` is never exceeded.
+        self._lock = Real.Lock()
+
+    def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
+        """See `Endpoint.submit`.
+
+        Raises:
+            TooManyRequests: if `max_concurrency` requests wait or run.
+        """
+        if not self._most:
+            return _submit(self._service, inputs)
+        with self._lock:
+            run = self._service.current_run()
+            pool = run.pools.get(self._service.key)
+            if pool is not None:
+                seen = pool.statistics()
+                if seen.queued + seen.running + len(inputs) > self._most:
+                    raise TooManyRequests(
+                        f"{self.name} has {self._most} requests already, its max_concurrency"
+                    )
+            return _submit(self._service, inputs)
 
 
 def _submit(service: Service, inputs: Sequence[Input]) -> Pool:

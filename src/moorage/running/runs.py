@@ -372,9 +372,14 @@ class _Closing:
     def begin(self) -> list[Callable[[], object]]:
         """Return the steps that close the pools of the run, one step per pool."""
         cancels = not self._run.ambient
-        closes = [partial(pool.close, cancel_running=cancels) for pool in self.pools]
         # The sites first: a request that comes later is refused, and not answered with an error.
-        steps: list[Callable[[], object]] = [self._run.sites.refuse, *closes]
+        steps: list[Callable[[], object]] = [self._run.sites.refuse]
+        for pool in self.pools:
+            grace = pool.options.exit_grace
+            steps.append(partial(pool.close, cancel_running=cancels and not grace))
+            if cancels and grace:
+                when = self._began + grace
+                steps.append(partial(pool.clock.call_at, when, pool.cancel_running))
         if not cancels:
             steps += [partial(_dismiss_visits, pool, self._run.grace / 2) for pool in self.pools]
         return steps

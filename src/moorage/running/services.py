@@ -215,7 +215,7 @@ class AppService:
             # `limits` was read first: a pool made after that already has these limits.
             pool = run.find(self.key)
             if pool is not None:
-                if not pool.set_limits(limits):
+                if not pool.set_limits(self._of_pool(limits)):
                     run.drop(self.key, pool)  # the pool has just retired: look for its successor
                     continue
                 check_all()
@@ -229,6 +229,13 @@ class AppService:
                 return
             # Another thread changed the limits, and may have set the pool's before this thread
             # did.  Set them again.
+
+    def _of_pool(self, limits: Limits) -> Limits:
+        """Return the limits of the pool: one container that has a port of its own, at most."""
+        if not self._lifecycle.is_alone:
+            return limits
+        least = min(limits.min_containers, 1)
+        return replace(limits, min_containers=least, max_containers=1, buffer_containers=0)
 
     def check_for_run(self) -> None:
         self._options.check_for_run()
@@ -247,7 +254,7 @@ class AppService:
             SerializationError: if the run serializes and the parameter values of the class do not
                 pickle.
         """
-        kept = run.kept(self.key, self.limits, self._family)
+        kept = run.kept(self.key, self._of_pool(self.limits), self._family)
         variant = self.key.variant if self._variant is None else self._variant
         if variant is None:
             changes = self._options.changes_from(self._declared)
@@ -288,7 +295,7 @@ class AppService:
         variant: str = "",
     ) -> Pool:
         """Make the pool from the options and the current limits.  See `MakePool`."""
-        options, limits = self._options, self.limits
+        options, limits = self._options, self._of_pool(self.limits)
         if self.key.limits is not None:
             self._runs.pool_keys.keep(self.key, self._identity)  # marks the key as the last used
         batching: BatchOptions | None = None
@@ -311,9 +318,13 @@ class AppService:
             retries=options.retries,
             batching=batching,
             variant=variant,
+            exit_grace=self._lifecycle.exit_grace,
             is_web=any(is_visit(target) for target in self._targets),
             sync_slots=(
-                limits.max_inputs if any(not target.is_async for target in self._targets) else 0
+                limits.max_inputs
+                if self._lifecycle.has_errands
+                or any(not target.is_async for target in self._targets)
+                else 0
             ),
         )
         container_options = ContainerOptions(

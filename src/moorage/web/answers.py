@@ -17,6 +17,7 @@ from .exchange import Scope, Send, has_body
 DENIAL: Final = "websocket.http.response"
 
 TEXTS: Final = {
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
     504: "Gateway Timeout",
@@ -46,7 +47,7 @@ async def answer(
         (b"content-length", b"%d" % len(body)),
         *headers,
     ]
-    if status == 503:
+    if status in (429, 503):
         every.append((b"retry-after", b"1"))
     kind = "http.response"
     if scope["type"] == "websocket":

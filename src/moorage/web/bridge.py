@@ -14,6 +14,7 @@ Begin at `Bridge.__call__`, then `_answer`.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
@@ -86,6 +87,10 @@ class Endpoint(Protocol):
         ...
 
 
+class TooManyRequests(ResourceExhaustedError):
+    """The endpoint takes no more requests at a time: the client gets 429."""
+
+
 class WrongQuery(Exception):
     """The query of a request does not give the parameters of the class.
 
@@ -100,6 +105,9 @@ class BrokenOff(Exception):
 class WebCall:
     """The call of one web request.  It has no result, and is found by no id."""
 
+    # The pool reports a failed start itself: the client gets no error.
+    is_web: Final = True
+
     __slots__ = ("context", "exchange", "number", "target")
 
     def __init__(self, target: Target, exchange: Exchange) -> None:
@@ -111,7 +119,7 @@ class WebCall:
     def settled(self, input: Input, /) -> Callable[[], object] | None:
         exchange, outcome = self.exchange, input.outcome
         exchange.outcome = outcome
-        if type(outcome) is Failure:
+        if type(outcome) is Failure and input.container is not None:
             return partial(_tell_failure, exchange, outcome, input.input_id, self.target.name)
         return exchange.settled
 
@@ -185,7 +193,11 @@ class Bridge:
                 if type(outcome) is Value and exchange.status != SWITCHED:
                     text = "%s of %s returned without a complete response (%s)"
                     log(logger, logging.ERROR, text, exchange.shown, endpoint.name, input.input_id)
-                await _answer(exchange, _status_of(outcome), receive, send)
+                status, retry_after = _status_of(outcome), 0
+                if isinstance(outcome, Failure) and input.container is None and status != 503:
+                    status = 500  # no container has started
+                    retry_after = math.ceil(pool.backs_off_for)
+                await _answer(exchange, status, receive, send, retry_after=retry_after)
             elif outcome is not None and exchange.is_websocket and exchange.dismissed is not None:
                 await _answer(exchange, 503, receive, send)
         except GeneratorExit:
@@ -204,6 +216,8 @@ class Bridge:
 
 def _refusal(error: Exception, name: str) -> tuple[int, str | None]:
     """Return the status, and perhaps a text, for a request that no pool has taken."""
+    if isinstance(error, TooManyRequests):
+        return 429, None
     if isinstance(error, (ResourceExhaustedError, ExecutionError)):
         return 503, None
     if isinstance(error, WrongQuery):
@@ -249,7 +263,13 @@ def _status_of(outcome: Outcome) -> int:
 
 
 async def _answer(
-    exchange: Exchange, status: int, receive: Receive, send: Send, text: str | None = None
+    exchange: Exchange,
+    status: int,
+    receive: Receive,
+    send: Send,
+    text: str | None = None,
+    *,
+    retry_after: int = 0,
 ) -> None:
     """Answer in place of an application.
 
@@ -270,7 +290,10 @@ async def _answer(
     if exchange.status:
         raise BrokenOff
     exchange.status = status
-    await answer(exchange.scope, send, status, text, body_unread=not exchange.received)
+    later = [(b"retry-after", b"%d" % retry_after)] if retry_after else []
+    await answer(
+        exchange.scope, send, status, text, headers=later, body_unread=not exchange.received
+    )
 
 
 async def _no_lifespan(receive: Receive, send: Send) -> None:

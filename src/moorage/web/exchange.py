@@ -581,6 +581,12 @@ class Exchange(Shown):
         return bool(kind == "websocket.close")
 
 
+def has_left(receive: Receive) -> bool:
+    """Whether the client has left whose request's messages `receive` gives.  On any thread."""
+    exchange = getattr(receive, "__self__", None)
+    return isinstance(exchange, Exchange) and exchange.has_left
+
+
 @functools.cache
 def _scope_class() -> type[anyio.CancelScope]:
     """Return the class of anyio's cancel scopes on asyncio.

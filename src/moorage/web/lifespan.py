@@ -9,16 +9,20 @@ Begin at `Lifespan.start`.
 from __future__ import annotations
 
 import asyncio
+import builtins
 import logging
-from contextvars import Context
 from typing import Any, Final
 
 from ..exception import ExecutionError
 from ..runtime.background import log
+from ..runtime.context import hook_context
 from ..runtime.real import Real
 from .exchange import Application, Message
 
 logger: Final = logging.getLogger("moorage")
+
+# Seconds that a cancelled lifespan gets to end.
+CANCEL_GRACE: Final = 1.0
 
 
 class Lifespan:
@@ -50,8 +54,7 @@ class Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
         }
-        running = self._application(scope, self._receive, self._send)
-        self._task = loop.create_task(_awaited(running), context=Context())
+        self._task = loop.create_task(self._run(scope), context=hook_context())
         self._task.add_done_callback(lambda _: self._look())
         self._put({"type": "lifespan.startup"})
         try:
@@ -78,11 +81,15 @@ class Lifespan:
             message = answer.get("message") or "no message"
             raise ExecutionError(f"the lifespan of {self._name} failed to start: {message}")
 
-    async def stop(self) -> None:
-        """Shut the application down.
+    async def _run(self, scope: dict[str, Any]) -> None:
+        await self._application(scope, self._receive, self._send)
+
+    async def stop(self, grace: float) -> None:
+        """Shut the application down, within `grace` seconds; then cancel its lifespan.
 
         Raises:
-            ExecutionError: if the application says that its shut-down failed.
+            ExecutionError: if the application says that its shut-down failed, or if the time is
+                over.
             BaseException: what the application raised meanwhile.
         """
         task = self._task
@@ -91,9 +98,17 @@ class Lifespan:
         self._phase, self._answer = "shutdown", None
         self._put({"type": "lifespan.shutdown"})
         try:
-            await self._wait()
-        finally:
+            await Real.wait_for(self._wait(), grace)
+        except builtins.TimeoutError:
             await self._end_task()
+            raise ExecutionError(
+                f"the lifespan of {self._name} did not shut down within {grace:g} s, and was "
+                "cancelled"
+            ) from None
+        except BaseException:
+            await self._end_task()
+            raise
+        await self._end_task()
         answer = self._answered()
         if answer is not None and answer["type"] == "lifespan.shutdown.failed":
             message = answer.get("message") or "no message"
@@ -115,8 +130,9 @@ class Lifespan:
         assert task is not None
         if not task.done():
             task.cancel()
-            await Real.wait([task])
-        if not task.cancelled():
+            await Real.wait([task], timeout=CANCEL_GRACE)
+        # A lifespan that ignores its cancellation is logged when the container closes its loop.
+        if task.done() and not task.cancelled():
             error = task.exception()
             if error is not None and self._phase == "shutdown":
                 raise error
@@ -146,7 +162,3 @@ class Lifespan:
     def _look(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
-
-
-async def _awaited(running: Any) -> None:
-    await running

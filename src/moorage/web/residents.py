@@ -2,25 +2,36 @@
 
 Owns `WebResident`: how the function under a web decorator becomes an ASGI application when a
 container starts (``runtime/containers/residents.py``), its lifespan, and the scope that each of its
-requests gets.  ``fastapi_app.py``, ``wsgi.py`` and ``web_server.py`` make the applications of the
-other decorators; they import what their extra installs only here, in the container.
+requests gets.  ``fastapi_app.py`` and ``wsgi.py`` make the applications of two decorators; they
+import what their extra installs only in the container.  ``web_server.py`` has the resident of a
+server behind a port.
 
 Begin at `WebResident.make`, then `Living`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from .. import config
 from ..declaring.declarations import Declarations
 from ..declaring.marks import Web
 from ..exception import InvalidError
+from ..runtime.background import log
 from ..runtime.containers.lifecycle import Lifecycle
-from ..runtime.kinds import is_awaitable
+from ..runtime.containers.residents import Resident
+from ..runtime.kinds import discard, is_awaitable, unfinished
+from ..runtime.real import Real
+from ..runtime.thread_state import thread_state
 from .exchange import Application, Receive, Scope, Send
 from .lifespan import Lifespan
+from .web_server import ServerResident
+
+logger: Final = logging.getLogger("moorage")
 
 # anyio runs the sync handlers of an application on this many threads of a loop, by default.
 THREADS: int = 40
@@ -34,8 +45,6 @@ class Living:
         self.application: Application = application
         self.lifespan: Lifespan = Lifespan(name, application)
         self.max_inputs: int = max_inputs
-        # Ends what the application started outside of its lifespan; None if there is nothing.
-        self.end: Callable[[], object] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Never the state of the server in front: its objects belong to that server's loop.
@@ -43,13 +52,62 @@ class Living:
         await self.application(scope, receive, send)
 
 
+class Shared:
+    """Finds that containers of one pool serve the same application object."""
+
+    def __init__(self) -> None:
+        self._lock = Real.Lock()
+        # Guarded by the lock: the applications of the containers that live, by the names of the
+        # web function and the container's object.
+        self._known: dict[tuple[str, Any], object] = {}
+        self._warned = False
+
+    def know(self, name: str, container: Any, application: object) -> None:
+        """Note what a container serves; warn once if another one serves the same object."""
+        with self._lock:
+            warns = (
+                not self._warned
+                and not config.strict
+                and any(
+                    other is application and of == name for (of, _), other in self._known.items()
+                )
+            )
+            self._warned = self._warned or warns
+            self._known[name, container] = application
+        if warns:
+            log(
+                logger,
+                logging.WARNING,
+                "two containers of %s serve the same application object, so its state and its "
+                "lifespan are shared; make the application inside of %s, or write "
+                "max_containers=1",
+                name,
+                name,
+            )
+
+    def forget(self, name: str, container: Any) -> None:
+        with self._lock:
+            gone = self._known.pop((name, container), None)
+        del gone  # not under the lock: this may run a destructor of the user's
+
+
 class WebResident:
     """How the application of one web function is made in each container: see `Resident`."""
 
-    def __init__(self, name: str, web: Web, bind: Callable[[Any], Callable[..., Any]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        web: Web,
+        bind: Callable[[Any], Callable[..., Any]],
+        shared: Shared,
+    ) -> None:
         self.name: str = name
         self._web = web
+        self._shared = shared
         self._bind = bind  # returns the user's function, bound to the container's instance
+
+    def prepare(self) -> None:
+        """Do nothing: the application needs nothing before it is made.  See `Resident.prepare`."""
 
     def make(self, instance: Any, max_inputs: int) -> Living:
         """Make the application.  See `Resident.make`.
@@ -62,20 +120,9 @@ class WebResident:
             from .fastapi_app import make_fastapi
 
             return Living(self.name, make_fastapi(self.name, function, web), max_inputs)
-        if web.kind == "web_server":
-            from .web_server import start_web_server
-
-            application, end = start_web_server(self.name, function, web)
-            living = Living(self.name, application, max_inputs)
-            living.end = end
-            return living
         application = function()
-        if is_awaitable(application) or not callable(application):
-            what = "an ASGI application" if web.kind == "asgi_app" else "a WSGI application"
-            raise InvalidError(
-                f"{self.name} must return {what}, got {application!r}; "
-                "return the application itself, such as FastAPI()"
-            )
+        _check(self.name, web.kind, application)
+        self._shared.know(self.name, thread_state.container, application)
         if web.kind == "wsgi_app":
             from .wsgi import from_wsgi
 
@@ -93,30 +140,106 @@ class WebResident:
         await made.lifespan.start()
 
     async def end(self, made: Living) -> None:
-        """Shut the lifespan down, then end what runs outside of it.  See `Resident.end`."""
-        try:
-            await made.lifespan.stop()
-        finally:
-            if made.end is not None:
-                made.end()
+        """Shut the lifespan down.  See `Resident.end`."""
+        # Half of the grace: the exit hooks come after this.
+        await made.lifespan.stop(thread_state.container.host.run.grace / 2)
+
+    def close(self) -> None:
+        """Forget the application, which is freed with its container.  See `Resident.close`."""
+        self._shared.forget(self.name, thread_state.container)
+
+
+_TAKES: Final = {2: "wsgi_app", 3: "asgi_app"}
+
+
+def _check(name: str, kind: str, application: Any) -> None:
+    """Check what the user's function returned.
+
+    Raises:
+        InvalidError: if it is no application of this kind.
+    """
+    what = "an ASGI application" if kind == "asgi_app" else "a WSGI application"
+    if is_awaitable(application) or not callable(application):
+        shown = repr(application)
+        if unfinished(application):
+            discard(application)
+        raise InvalidError(
+            f"{name} must return {what}, got {shown}; "
+            "return the application itself, such as FastAPI()"
+        )
+    wanted = 3 if kind == "asgi_app" else 2
+    fits = [count for count in (1, 2, 3) if _takes(application, count)]
+    if not fits or wanted in fits:
+        return
+    if kind == "asgi_app" and fits == [1]:
+        raise InvalidError(
+            f"{name} must return an ASGI 3 application, got {application!r}, which takes the scope "
+            "alone as ASGI 2 had it; return "
+            "asgiref.compatibility.guarantee_single_callable(application)"
+        )
+    other = _TAKES.get(fits[-1])
+    instead = f"write @moorage.{other}() above {name}" if other else "return another one"
+    raise InvalidError(
+        f"{name} must return {what}, got {application!r}, which takes {fits[-1]} arguments and "
+        f"not {wanted}; {instead}"
+    )
+
+
+def _takes(application: Any, count: int) -> bool:
+    try:
+        Real.signature(application).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # it has no signature, so nothing is known
+    return True
 
 
 def web_lifecycle(name: str, web: Web, function: Callable[..., Any]) -> Lifecycle:
     """Return the lifecycle of the containers of a web function."""
-    resident = WebResident(name, web, lambda instance: function)
-    return Lifecycle(residents=lambda: (resident,))
+    resident = _resident(name, web, lambda instance: function, Shared())
+    return _with_needs(Lifecycle(residents=lambda: (resident,)), (web,))
 
 
-def web_residents(declared: Declarations) -> Callable[[], list[WebResident]]:
-    """Return the function that gives the web applications of a class as it is now."""
+def with_residents(lifecycle: Lifecycle, declared: Declarations) -> Lifecycle:
+    """Return `lifecycle` of a class, with the web applications that the class has as it starts."""
+    serves = declared.serves
+    if not declared.web and serves is None:
+        return lifecycle
 
-    def now() -> list[WebResident]:
-        return [
-            WebResident(declared.methods[name].name, web, partial(_bound, declared, name))
+    shared = Shared()
+
+    def now() -> list[Resident]:
+        residents = [
+            _resident(declared.methods[name].name, web, partial(_bound, declared, name), shared)
             for name, web in declared.web.items()
         ]
+        if serves is not None:
+            server = ServerResident(declared.name, serves.port, serves.startup_timeout, None)
+            # A caller of a method need not wait for the server.
+            server.is_awaited = not declared.methods
+            residents.append(server)
+        return residents
 
-    return now
+    made = _with_needs(replace(lifecycle, residents=now), declared.web.values())
+    if serves is None:
+        return made
+    return replace(made, is_alone=True, exit_grace=serves.exit_grace_period or 0.0)
+
+
+def _with_needs(lifecycle: Lifecycle, webs: Iterable[Web]) -> Lifecycle:
+    kinds = {web.kind for web in webs}
+    return replace(lifecycle, has_errands="wsgi_app" in kinds, is_alone="web_server" in kinds)
+
+
+def _resident(
+    name: str, web: Web, bind: Callable[[Any], Callable[..., Any]], shared: Shared
+) -> Resident:
+    if web.kind != "web_server":
+        return WebResident(name, web, bind, shared)
+    assert web.port is not None
+    assert web.startup_timeout is not None
+    return ServerResident(name, web.port, web.startup_timeout, bind)
 
 
 def _bound(declared: Declarations, name: str, instance: Any) -> Callable[..., Any]:

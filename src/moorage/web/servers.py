@@ -1,7 +1,8 @@
-"""Servers: what may be decorated as one, and with which arguments.  Nothing is served yet.
+"""Servers: what may be decorated as one, and with which arguments.
 
 Owns ``experimental.http_server``, and the checks that it shares with `App.server`.  The checks are
-Modal's.
+Modal's.  ``web_server.py`` serves such a class: its enter hooks start a server, which is asked by
+the proxy.
 
 Begin at `http_server`, then `check_server_class`.
 """
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..declaring.declarations import Declarations
-from ..declaring.marks import Marks, name_of
+from ..declaring.marks import Marks, Serves, name_of
 from ..declaring.partial import Decorator, PartialFunction, mark
 from ..exception import InvalidArgumentsError, InvalidError
 from ..frames import hide_our_frames, positional_arguments
@@ -28,7 +29,7 @@ def http_server(
     exit_grace_period: int | None = None,
     h2_enabled: bool = False,
 ) -> Decorator:
-    """Mark a class whose enter hook starts an HTTP server.  This version does not serve it.
+    """Mark a class whose enter hook starts an HTTP server.
 
     Write the decorator below ``@app.cls()``.
 
@@ -62,7 +63,8 @@ def http_server(
                 f"http_server decorates a class, got {name_of(raw)}; "
                 f"write {example} above a class, below @app.cls()"
             )
-        return mark("http_server", obj, is_server=True)
+        serves = Serves(int(port), startup_timeout, exit_grace_period)
+        return mark("http_server", obj, is_server=True, serves=serves)
 
     return decorate
 

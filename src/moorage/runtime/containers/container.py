@@ -102,6 +102,10 @@ class Host(Protocol):
         """Report that the start failed: the container has ended and runs no exit hook."""
         ...
 
+    def start_hangs(self, container: Container, error: BaseException, /) -> None:
+        """Give up a container that starts, because of `error`.  On any thread."""
+        ...
+
     def container_stopped(self, container: Container, /) -> None:
         """Report that the exit hooks have ended, and the container with them."""
         ...

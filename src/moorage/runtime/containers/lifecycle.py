@@ -15,7 +15,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from ...exception import InvalidError
@@ -56,12 +56,19 @@ class Lifecycle:
     exit: tuple[Hook, ...] = ()
     hooks: Callable[[], tuple[tuple[Hook, ...], tuple[Hook, ...]]] | None = None
     residents: Callable[[], Sequence[Resident]] | None = None
+    # Whether the residents run sync code on threads of the container: see ``errands.py``.
+    has_errands: bool = False
+    # Whether a pool has one container at most, because a resident needs a port of its own.
+    is_alone: bool = False
+    # Seconds that running inputs get to end by themselves when the run is left.
+    exit_grace: float = 0.0
 
     def now(self) -> Lifecycle:
         """Return the lifecycle of a container that starts now."""
         if self.hooks is None:
             return self
-        return Lifecycle(self.construct, *self.hooks(), residents=self.residents)
+        enter, exit = self.hooks()
+        return replace(self, enter=enter, exit=exit, hooks=None)
 
     @property
     def needs_loop(self) -> bool:
@@ -81,6 +88,8 @@ class Inside:
     residents: dict[str, Any] = field(default_factory=dict[str, Any])
     # What ends each of them, in the order in which they began.
     begun: list[Resident] = field(default_factory=list[Resident])
+    # What is closed after the exit hooks.
+    prepared: list[Resident] = field(default_factory=list[Resident])
 
 
 OpenLoop = Callable[[], asyncio.AbstractEventLoop]
@@ -138,10 +147,11 @@ class Start:
 def run_enter(
     lifecycle: Lifecycle, start: Start, open_loop: OpenLoop, max_inputs: int = 1
 ) -> Inside:
-    """Make the instance, run the enter hooks, make and begin the residents.
+    """Prepare the residents, make the instance, run the enter hooks, make and begin the residents.
 
-    All residents are made before the first one begins.  If one does not begin, those that have
-    begun are ended.
+    All residents are made before the first one begins.  If one cannot be made, or does not begin,
+    those that have begun are ended, and the exit hooks run, as for every container whose enter
+    hooks have succeeded.
 
     Raises:
         CancelledError: if another thread called `Start.give_up`, and async code was cancelled or
@@ -150,17 +160,24 @@ def run_enter(
     """
     context = hook_context()
     inside = Inside()
-    if lifecycle.construct is not None:
-        with UserCode():
-            inside.instance = context.run(lifecycle.construct)
-    for hook in lifecycle.enter:
-        _run(hook, inside.instance, open_loop, start)
     residents = () if lifecycle.residents is None else lifecycle.residents()
-    for resident in residents:
-        with UserCode():
-            made = hook_context().run(resident.make, inside.instance, max_inputs)
-        inside.residents[resident.name] = made
     try:
+        for resident in residents:
+            inside.prepared.append(resident)
+            resident.prepare()
+        if lifecycle.construct is not None:
+            with UserCode():
+                inside.instance = context.run(lifecycle.construct)
+        for hook in lifecycle.enter:
+            _run(hook, inside.instance, open_loop, start)
+    except BaseException:
+        close_residents(inside)
+        raise
+    try:
+        for resident in residents:
+            with UserCode():
+                made = hook_context().run(resident.make, inside.instance, max_inputs)
+            inside.residents[resident.name] = made
         for resident in residents:
             if start.given_up:
                 raise asyncio.CancelledError
@@ -168,13 +185,13 @@ def run_enter(
             _run_to_end(resident.begin(made), hook_context(), open_loop(), start)
             inside.begun.append(resident)
     except BaseException:
-        end_residents(inside, open_loop)
+        run_exit(lifecycle, inside, open_loop)
         raise
     return inside
 
 
 def run_exit(lifecycle: Lifecycle, inside: Inside, open_loop: OpenLoop) -> None:
-    """End the residents, then run every exit hook, also if an earlier one fails; log failures."""
+    """End the residents, run every exit hook, close the residents; log failures."""
     end_residents(inside, open_loop)
     for hook in lifecycle.exit:
         try:
@@ -182,6 +199,17 @@ def run_exit(lifecycle: Lifecycle, inside: Inside, open_loop: OpenLoop) -> None:
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: the remaining hooks must still run.
             _log_failure("exit hook %s failed", hook.name, error)
+    close_residents(inside)
+
+
+def close_residents(inside: Inside) -> None:
+    """Close the residents that have been prepared, in that order; log failures."""
+    prepared, inside.prepared = inside.prepared, []
+    for resident in prepared:
+        try:
+            resident.close()
+        except BaseException as error:
+            _log_failure("closing %s failed", resident.name, error)
 
 
 def end_residents(inside: Inside, open_loop: OpenLoop) -> None:

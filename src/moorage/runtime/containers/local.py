@@ -26,6 +26,7 @@ from ..input import Input
 from ..real import Real
 from ..thread_state import thread_state
 from .container import ContainerOptions, ContainerState, Host
+from .errands import Errands
 from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
 from .slots import Slots
@@ -93,6 +94,16 @@ class LocalContainer:
             name=self._name,
             around=host.around,
         )
+        # The threads for sync code of async inputs; None if no resident needs any.
+        self.errands: Errands | None = None
+        if options.lifecycle.has_errands:
+            self.errands = Errands(
+                lock=host.lock,
+                clock=clock,
+                container=self,
+                limit=options.max_inputs,
+                name=self._name,
+            )
         forking.know(self)
 
     def _after_fork(self) -> None:
@@ -103,6 +114,8 @@ class LocalContainer:
         """
         here = self._thread.ident == Real.get_ident()
         self._threads._after_fork()
+        if self.errands is not None:
+            self.errands._after_fork()
         if self._tasks is not None:
             self._tasks._after_fork(here=here)
         elif here and self._loop is not None:
@@ -150,6 +163,8 @@ class LocalContainer:
             if self._virtual is not None and worker is not None and not worker.busy:
                 self._virtual.begin(self._stopping, self._name)
             effects = self._threads.stop()
+            if self.errands is not None:
+                effects += self.errands.stop()
         carry_out(effects)
         if self._tasks is not None:
             assert self._loop is not None
@@ -159,7 +174,8 @@ class LocalContainer:
                 pass  # the loop is closed: T has run the exit hooks
 
     def places(self) -> list[str]:
-        return self._threads.places()
+        places = self._threads.places()
+        return places if self.errands is None else places + self.errands.places()
 
     def give_up(self) -> None:
         self._start.give_up()
@@ -173,6 +189,8 @@ class LocalContainer:
 
     def _all_threads(self) -> list[threading.Thread]:
         threads = [self._thread, *self._threads.threads()]
+        if self.errands is not None:
+            threads += self.errands.threads()
         if self._executor is not None:
             threads += self._executor.threads
         return threads

@@ -19,11 +19,19 @@ from ..thread_state import thread_state
 
 
 class Resident(Protocol):
-    """How one object that lives in a container is made, begun and ended."""
+    """How one object that lives in a container is made, begun and ended.
+
+    The order in a container: `prepare`, the enter hooks, `make`, `begin`, the inputs, `end`, the
+    exit hooks, `close`.
+    """
 
     @property
     def name(self) -> str:
         """The name under which inputs find the object; unique in the container."""
+        ...
+
+    def prepare(self) -> None:
+        """Prepare the container for the object, on thread T, before anything of the user's runs."""
         ...
 
     def make(self, instance: Any, max_inputs: int, /) -> Any:
@@ -44,6 +52,10 @@ class Resident(Protocol):
 
         Only for an object whose `begin` returned.
         """
+        ...
+
+    def close(self) -> None:
+        """Undo `prepare` and `make`, on thread T, after the exit hooks; also of a failed start."""
         ...
 
 

@@ -118,6 +118,8 @@ class InputTask(asyncio.Task[None]):
     cancel_due: bool = False  # a cancellation came while a `shield` block was in force
     # Set by code of this package that the task runs: cancels that code in place of `cancel`.
     cancels: Callable[[], object] | None = None
+    # Stands for the code that the input has done on a thread: see ``errands.py``.
+    errand: Input | None = None
 
     def cancel(self, msg: object = None) -> bool:
         coroutine: Any = self.get_coro()

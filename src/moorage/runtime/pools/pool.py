@@ -1522,7 +1522,7 @@ class Pool:
         )
 
     def _start_failed(self, was_starting: bool, failure: Failure) -> bool:
-        """Delay further starts; fail the inputs that no container can serve; true if any.
+        """Delay further starts; fail the inputs that no container can serve; true if told.
 
         Args:
             was_starting: false if the pool had stopped the container before its start failed.
@@ -1536,7 +1536,8 @@ class Pool:
         # No other container exists or starts: these inputs waited for the failed one.
         waiting = [*self.backlog.inputs(), *self.backlog.standing()]
         self._cancel_all(waiting, failure)
-        return bool(waiting)
+        # A web request gets no error, so nobody would see why the start has failed.
+        return any(not getattr(input.call, "is_web", False) for input in waiting)
 
     def _fail_slow_starts(self) -> None:
         """Give up the containers whose start takes longer than `startup_timeout`.
@@ -1559,13 +1560,32 @@ class Pool:
         if not late:
             return
         for container in late:
-            self._move(container, STOPPING)
-            container.given_up = True
-            self._effects.append(container.give_up)
-            self._effects += self.capacity.free_room(self.options.sync_slots)
+            self._give_up_start(container)
         failure = started_too_slowly(self.options.name, timeout)
         if not self._start_failed(True, failure):
             self._effects += [partial(self._log_slow_start, container) for container in late]
+
+    def _give_up_start(self, container: Container) -> None:
+        self._move(container, STOPPING)
+        container.given_up = True
+        self._effects.append(container.give_up)
+        self._effects += self.capacity.free_room(self.options.sync_slots)
+
+    @property
+    def backs_off_for(self) -> float:
+        """Seconds until the next start after failed starts; a hint, read without the lock."""
+        scaling = self.scaling
+        return max(0.0, scaling.start_again_at - self._now()) if scaling.failed_starts else 0.0
+
+    def start_hangs(self, container: Container, error: BaseException) -> None:
+        """Give up `container`, if it still starts: `error` says what hangs."""
+        failure = failure_of(error)
+        with self._step:
+            if container.state is not STARTING:
+                return
+            self._give_up_start(container)
+            if not self._start_failed(True, failure):
+                self._effects.append(partial(self._log_failed_start, container, error))
 
     def _log_slow_start(self, container: Container) -> None:
         log(

@@ -36,6 +36,8 @@ class PoolOptions:
     waits_when_full: bool = False  # if the backlog is full: true, callers wait; false, refused
     sync_slots: int = 0  # the most threads for sync inputs that one container needs
     retries: RetryPolicy | None = None
+    # Seconds that running inputs get to end by themselves when the run is left.
+    exit_grace: float = 0.0
     batching: BatchOptions | None = None  # None: each input takes a slot of its own
     # How this pool differs from the other pools of its name: see `PoolStatistics.variant`.
     variant: str = ""

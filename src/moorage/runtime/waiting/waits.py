@@ -297,6 +297,9 @@ def blockers_of(input: Input) -> list[Blocker]:
             found.append(wait)
         if runner is not None:
             _add_tasks(runner, found)
+            errand: Input | None = getattr(runner, "errand", None)
+            if errand is not None:
+                found += blockers_of(errand)
     elif runner is not None:
         cell: Cell | None = getattr(runner, "cell", None)
         wait = waits_in_progress.get(cell)
