@@ -1,4 +1,4 @@
-"""Servers: what may be decorated as one, and with which arguments.  Nothing is served yet.
+"""Servers: what may be decorated as one, and with which arguments.
 
 Owns ``experimental.http_server``, and the checks that it shares with `App.server`.  The checks are
 Modal's.
