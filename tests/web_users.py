@@ -2,7 +2,7 @@
 
 Owns `USERS`: each is a way from an HTTP client to the pool of a web function.  A user gives an
 ``httpx.AsyncClient`` whose ``websocket`` is that of `moorage.testing.WebClient`, and runs the
-test on an event loop.  A further user, such as the HTTP thread, is one more class here.
+test on an event loop.  A further user is one more class here.
 
 Also `Signals`, by which a test and code in containers wait for each other, on any loop.
 """
@@ -60,6 +60,9 @@ class Signals:
 
 class User:
     """What the suite asks of a user."""
+
+    # The ports are closed when the run is left: a later client is refused by the system.
+    listens_for_the_run = False
 
     def wait_in_thread(self, event):
         """Wait, in a thread that runs a sync handler, until `event` is set."""
@@ -160,6 +163,24 @@ class Mounted(User):
         asyncio.run(asyncio.wait_for(main(), TOO_LONG))
 
 
+class HttpThread(User):
+    """The HTTP thread: the URL of the function, over sockets of loopback."""
+
+    name = "the HTTP thread"
+    is_virtual = False
+    over_sockets = True
+    listens_for_the_run = True
+
+    def run(self, app, function, test):
+        async def main():
+            async with app.run():
+                url = await function.get_web_url.aio()
+                async with SocketClient(base_url=url, timeout=TOO_LONG) as client:
+                    await test(client)
+
+        asyncio.run(asyncio.wait_for(main(), TOO_LONG))
+
+
 class SocketClient(httpx.AsyncClient):
     """A client over sockets, with the WebSockets of `web_client`."""
 
@@ -211,4 +232,4 @@ class SocketOverSocket:
             raise WebSocketClosed(code) from None
 
 
-USERS = [Virtual(), Real(), Mounted()]
+USERS = [Virtual(), Real(), Mounted(), HttpThread()]

@@ -203,3 +203,14 @@ def test_a_class_with_a_constructor_of_its_own() -> None:
         one, two = C("one").get.get_web_url(), C("two").get.get_web_url()
         assert get(one)[2] == b'"one"'
         assert get(two)[2] == b'"two"'
+
+
+def test_the_requests_of_each_set_of_values_are_counted() -> None:
+    app, made = model()
+    with app.run():
+        url = made(name="a").show.get_web_url().partition("?")[0]
+        for name in ("a", "b", "b"):
+            shown(url, f"?name={name}")
+        assert get(url)[0] == 400  # of no pool: the name is missing
+        until(lambda: made.statistics().web.total == 3)
+        assert made.statistics().web.requests == (("2xx", 3),)
