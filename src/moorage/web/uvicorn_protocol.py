@@ -50,6 +50,9 @@ MOST_PIPELINED: Final = 1000
 MESSAGE_BYTES: Final = 16 * 1024 * 1024
 MESSAGE_BYTES_STRICT: Final = 2 * 1024 * 1024
 
+# The most bytes of a body that are copied in order to be sent with the head of the response.
+JOINED_BYTES: Final = 64 * 1024
+
 # What this file uses of uvicorn, beside `Config`: for each class, its attributes.
 NEEDED: Final = {
     "Config": ("load", "http_protocol_class", "ws_protocol_class", "encoded_headers"),
@@ -129,6 +132,47 @@ class _Inbox(asyncio.Queue[Message]):
         if item["type"] != "websocket.disconnect":
             self.unread -= 1
         return item
+
+
+class _Writer:
+    """What uvicorn's object for one request writes to: sends head and body of a response at once.
+
+    Uvicorn writes the head as soon as the response starts.  Each write is a system call, in which
+    this thread lets go of the interpreter, and a container's thread may take it.  So the head
+    waits for the next write, or for the next turn of the loop.
+    """
+
+    __slots__ = ("_began", "_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._began = False
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if not self._began:
+            self._began, self._head = True, data
+            self._loop.call_soon(self._flush)
+            return
+        if self._head:
+            if len(data) > JOINED_BYTES:
+                self._flush()
+            else:
+                data, self._head = self._head + data, b""
+        self._transport.write(data)
+
+    def _flush(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 def _refusal(status: int, text: str, headers: list[tuple[bytes, bytes]]) -> bytes:
@@ -398,6 +442,7 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             if self.cycle is cycle:
                 return  # the handshake of a WebSocket: see `handle_websocket_upgrade`
             request.cycle = self.cycle
+            self.cycle.transport = _Writer(self.transport, self.loop)
             unfinished.append(request)
             self._port.busy(self)
             if not self.parser.should_upgrade():
