@@ -340,8 +340,8 @@ def client_config() -> None:
         del os.environ["MODAL_TOKEN_SECRET"], os.environ["MODAL_ENVIRONMENT"]
 
 
-@shows("servers-not-served")
-def servers_not_served() -> None:
+@shows("one-server")
+def one_server() -> None:
     app = modal.App()
 
     @app.server(port=8000)
@@ -349,8 +349,10 @@ def servers_not_served() -> None:
         @modal.enter()
         def start(self) -> None: ...
 
-    with app.run(), pytest.raises(UnimplementedError, match="run the server on this machine"):
-        Site.get_url()
+    with app.run():
+        assert Site.get_url().startswith("http://127.0.0.1:")
+        with pytest.raises(UnimplementedError, match="write min_containers="):
+            Site.update_autoscaler(max_containers=2)
 
     @app.cls()
     @modal.experimental.http_server(8000, proxy_regions=["us-east"])

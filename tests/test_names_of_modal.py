@@ -235,7 +235,7 @@ def started(**methods):
     return type("Site", (), {"start": modal.enter()(lambda self: None), **methods})
 
 
-def test_a_server_is_registered_and_not_served():
+def test_a_server_is_registered_and_has_a_url():
     app = App()
     server = app.server(port=8000, name="site", target_concurrency=1.5, max_concurrency=10)(
         started()
@@ -243,11 +243,12 @@ def test_a_server_is_registered_and_not_served():
     assert isinstance(server, modal.Server)
     assert repr(server) == "Server(site)"
     with app.run():
-        with pytest.raises(UnimplementedError, match=r"Server\.get_url"):
-            server.get_url()
+        assert server.get_url().startswith("http://127.0.0.1:")
+        with pytest.raises(UnimplementedError, match=r"Server\.update_autoscaler"):
+            server.update_autoscaler()
         with pytest.raises(InvalidError, match=r"site is a server.*write @app\.cls"):
             server()
-        with pytest.raises(AttributeError, match="not served"):
+        with pytest.raises(AttributeError, match=r"no autoscaler here.*get_url"):
             server.autoscaler
 
 

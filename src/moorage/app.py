@@ -190,6 +190,7 @@ class App:
         self._functions: dict[str, Function[..., Any, Any]] = {}
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
+        self._servers: dict[str, Server] = {}
         self._web_endpoints: list[str] = []
 
     # -- properties -----------------------------------------------------------------
@@ -248,6 +249,9 @@ class App:
 
     def _classes_by_name(self) -> dict[str, Cls]:
         return {n: c for app in self._all_apps() for n, c in app._classes.copy().items()}
+
+    def _servers_by_name(self) -> dict[str, Server]:
+        return {n: s for app in self._all_apps() for n, s in app._servers.copy().items()}
 
     def _all_apps(self) -> list[App]:
         """Return this app and all apps that it includes."""
@@ -869,7 +873,9 @@ class App:
             port: the port that the server listens on, 1 to 65,535.
             target_concurrency, max_concurrency: requests in one container, aimed at and at most.
             startup_timeout: seconds until the server must listen; above 0.
-            exit_grace_period: seconds for the last requests, 0 to 3,600.
+            exit_grace_period: seconds for the last requests, 0 to 3,600; at most half of the
+                run's ``grace``.
+            unauthenticated: whether requests need no token, if the configuration has tokens.
 
         Raises:
             InvalidError: if an argument is wrong; if the class has parameters, methods for
@@ -915,7 +921,13 @@ class App:
             buffer_containers=buffer_containers,
             scaledown_window=scaledown_window,
         ).merged(concurrency=requests, timeout=LONGEST_REQUEST)
-        serves = Serves(int(port), startup_timeout, exit_grace_period, max_concurrency or None)
+        serves = Serves(
+            int(port),
+            startup_timeout,
+            exit_grace_period,
+            max_concurrency or None,
+            needs_token=not unauthenticated,
+        )
 
         @hide_our_frames
         def decorate(user_class: Any) -> Server:
@@ -929,7 +941,8 @@ class App:
             made = self._register_class(declared, options, mounts_volumes=bool(volumes))
             service: Any = made()._service
             self._runs.services[shown] = service
-            return Server._of_class(raw, shown, made._web_endpoint())
+            self._servers[shown] = Server._of_class(raw, shown, made._web_endpoint())
+            return self._servers[shown]
 
         return decorate
 

@@ -43,6 +43,7 @@ from .running.endpoints import (
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
 from .running.services import Service
+from .running.urls import open_server_url
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target
@@ -341,7 +342,21 @@ class Cls:
                 f"instance, such as {declared.name}().web"
             )
         service = self()._service
-        return ServerEndpoint(declared.server_target(), service, declared.serves.max_concurrency)
+        return ServerEndpoint(declared.server_target(), service, declared.serves)
+
+    @MethodWithAio
+    def _experimental_get_flash_urls(self) -> list[str] | None:
+        """Return the URL of the server of a class under ``http_server``, as a list; else None.
+
+        The class is served from the first call on, until its run ends.  That starts no container.
+
+        Raises:
+            ExecutionError: if the run is ending; in strict mode, if the app does not run.
+            InvalidError: if the run has a virtual clock, or the extra ``web`` is not installed.
+        """
+        if self._found()._declared.serves is None:
+            return None
+        return [open_server_url(self._web_endpoint())]
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:

@@ -8,15 +8,25 @@ Begin at `Server`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Self
 
 from .arguments import InvalidUseError, unimplemented
 from .client import Client
-from .exception import InvalidError
+from .exception import InvalidError, NotFoundError
+from .running import deployments
+from .running.endpoints import ServerEndpoint
+from .running.urls import open_server_url
 from .types import ServerAutoscalerSettings, ServerInfo
 from .with_aio import MethodWithAio
 
-_INSTEAD = "run the server on this machine, e.g. with asyncio.start_server"
+_INSTEAD = "write min_containers= and scaledown_window= in @app.server()"
+
+
+def _unknown() -> ServerEndpoint:
+    raise InvalidError(
+        "a Server with an id of Modal's is not served here; write @app.server() above its class"
+    )
 
 
 class Server:
@@ -26,14 +36,13 @@ class Server:
     _moorage_registered_by = "@app.server()"
     # The class under ``@app.server()``; None for a server that was named.
     _user_class: type | None = None
-    # What a bridge needs of the server; None for a server that was named.
-    _endpoint: Any = None
+    _find_endpoint: Callable[[], ServerEndpoint] = staticmethod(_unknown)
 
     @classmethod
-    def _of_class(cls, user_class: type, name: str, endpoint: Any = None) -> Server:
+    def _of_class(cls, user_class: type, name: str, endpoint: ServerEndpoint) -> Server:
         made = cls()
         made._user_class = user_class
-        made._endpoint = endpoint
+        made._find_endpoint = lambda: endpoint
         made.__name__ = name
         made.__doc__ = user_class.__doc__
         made.__module__ = user_class.__module__
@@ -50,8 +59,20 @@ class Server:
         environment_name: str | None = None,
         client: Client | None = None,
     ) -> Self:
-        """Name a server of a deployed app."""
-        return cls()
+        """Name a server of an app that is deployed in this process."""
+
+        def find() -> ServerEndpoint:
+            servers: dict[str, Server] = deployments.find(app_name)._servers_by_name()
+            if name not in servers:
+                raise NotFoundError(
+                    f"the app {app_name!r} has no server {name!r}; "
+                    f"write the name of one it has: {', '.join(servers) or 'none'}"
+                )
+            return servers[name]._web_endpoint()
+
+        made = cls()
+        made._find_endpoint = find
+        return made
 
     @classmethod
     def from_id(cls, server_id: str, *, client: Client | None = None) -> Self:
@@ -74,26 +95,30 @@ class Server:
 
     @MethodWithAio
     def info(self, *, refresh: bool = False) -> ServerInfo:
-        raise unimplemented("Server.info", _INSTEAD)
+        raise unimplemented("Server.info", "write Server.get_url()")
 
-    def _web_endpoint(self) -> Any:
+    def _web_endpoint(self) -> ServerEndpoint:
         """Return what a bridge needs of the server: see `Endpoint` in ``web/bridge.py``.
 
         Raises:
-            InvalidError: if the server is only named.
+            InvalidError: if the server was named by an id of Modal's.
+            NotFoundError: if the server was named, and there is no such app or server.
         """
-        if self._endpoint is None:
-            raise InvalidError(
-                "a Server that is only named is not served here; write @app.server() above its "
-                "class"
-            )
-        return self._endpoint
+        return self._find_endpoint()
 
     @MethodWithAio
     def get_url(self) -> str | None:
-        # The seam: the URL of `_web_endpoint()`, as `Function.get_web_url` makes that of a
-        # function's.
-        raise unimplemented("Server.get_url", _INSTEAD)
+        """Return the URL of the server, such as ``http://127.0.0.1:41234``.
+
+        The server is served from the first call on, until its run ends.  That starts no container.
+
+        Raises:
+            ExecutionError: if the run is ending; in strict mode, if the app does not run.
+            InvalidError: if the run has a virtual clock, in which there are no sockets, or if the
+                extra ``web`` is not installed.
+            NotFoundError: if the server was named, and there is no such app or server.
+        """
+        return open_server_url(self._web_endpoint())
 
     @MethodWithAio
     def update_autoscaler(
@@ -119,7 +144,7 @@ class Server:
 
         def __getattr__(self, name):
             if name in ("autoscaler", "logs", "metrics", "sessions", "stats"):
-                raise AttributeError(f"Server has no {name} here, for it is not served; {_INSTEAD}")
+                raise AttributeError(f"Server has no {name} here; write Server.get_url()")
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 import moorage
+from moorage.web import bridge
 
 from .apps_front import LIMIT, Client, run, until
 
@@ -183,7 +184,14 @@ def test_a_dependency_that_yields_closes_after_the_response():
 
         return StreamingResponse(parts())
 
-    assert ask(handler).text == "part"
+    app, web = endpoint(handler)
+
+    async def main():
+        assert (await Client(web).get("/")).text == "part"
+        # The client may have its whole response before the dependency closes.
+        await until(lambda: len(order) == 4)
+
+    run(app, main)
     assert order[:2] == ["open", "value"]
     assert sorted(order[2:]) == ["close", "part"]
 
@@ -523,3 +531,39 @@ def test_a_client_that_leaves_a_sync_handler_keeps_the_slot():
         await until(lambda: web.statistics().running == 0)
 
     run(app, main)
+
+
+def test_a_client_that_left_a_sync_handler_does_not_cost_the_container(monkeypatch):
+    monkeypatch.setattr(bridge, "LEAVES_AFTER", 0.0)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def handler(first: bool = False):
+        if first:
+            begun.set()
+            assert go_on.wait(LIMIT)
+
+    app, web = endpoint(handler, max_inputs=1, options={"max_containers": 1})
+
+    async def main():
+        client = Client(web)
+        request = client.start(url="/?first=1", body=b"")
+        await until(begun.is_set)
+        request.leave()
+        await until(lambda: web.statistics().abandoned == 1)
+        endings, (container,) = inside(web)
+        (since,) = endings.abandoned.values()
+        # The input holds all slots, and a container that is given up after 1 s would be replaced.
+        assert endings.give_up_at(container, 30.0) == since + 30.0
+        waiting = client.start(url="/", body=b"")
+        await until(lambda: web.statistics().queued == 1)
+        go_on.set()
+        assert (await waiting.whole()).status == 200
+        assert web.statistics().containers_started == 1
+
+    run(app, main)
+
+
+def inside(function):
+    service = function._service
+    pool = service.current_run().pools[service.key]
+    return pool.endings, list(pool.fleet.containers)

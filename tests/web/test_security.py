@@ -206,7 +206,9 @@ def test_without_tokens_one_warning_says_so(caplog: pytest.LogCaptureFixture) ->
     with app.run(), caplog.at_level(logging.WARNING):
         assert get(function.get_web_url())[0] == 200
         assert get(function.get_web_url())[0] == 200
-    (record,) = caplog.records
+    # On a busy machine a second container may start, which serves the same application.
+    records = [one for one in caplog.records if "same application" not in one.getMessage()]
+    (record,) = records
     assert "MOORAGE_PROXY_TOKENS" in record.getMessage()
 
 

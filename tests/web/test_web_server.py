@@ -10,10 +10,13 @@ import sys
 import textwrap
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
 import moorage
+from moorage.exception import InvalidError
 from moorage.runtime.pools.pool import PoolState
 from moorage.web.children import Brood
 from onlooker import wait_until
@@ -483,7 +486,7 @@ def test_a_server_class_is_asked_through_the_proxy():
 
 
 def app_pool(site):
-    service = site._web_endpoint()._service
+    service = site._web_endpoint().service
     return service.current_run().pools[service.key]
 
 
@@ -628,3 +631,100 @@ def test_a_class_without_a_server_has_no_endpoint():
 
     with pytest.raises(moorage.exception.InvalidError, match="without a server"):
         Client(Model)
+
+
+# -- URLs ---------------------------------------------------------------------------------
+
+
+def body_at(url, **headers):
+    asked = urllib.request.Request(url, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    with urllib.request.urlopen(asked, timeout=LIMIT) as answer:
+        return answer.read()
+
+
+def test_a_server_has_a_url():
+    app = moorage.App("served")
+    with upstream() as server:
+        Site = server_class(app, server)
+        with app.run():
+            url = Site.get_url()
+            assert url != f"http://127.0.0.1:{server.port}"
+            assert Site.get_url() == url == asyncio.run(Site.get_url.aio())
+            assert app_pool_of(Site) is None  # no container is started
+            assert b"/echo?x=1" in body_at(f"{url}/echo?x=1")
+            host = "served-site-dev.localhost"
+            assert b"/echo" in body_at(f"{url}/echo", host=host)
+        with pytest.raises(OSError, match="refused|reset"):
+            body_at(url)
+
+
+def app_pool_of(site):
+    service = site._web_endpoint().service
+    return service.current_run().pools.get(service.key)
+
+
+def test_a_class_under_http_server_has_a_url():
+    app = moorage.App("served")
+    with upstream() as server:
+
+        @app.cls(serialized=True)
+        @moorage.experimental.http_server(server.port, proxy_regions=["us-east"])
+        class Site:
+            @moorage.enter()
+            def start(self):
+                server.start()
+
+        @app.cls(serialized=True)
+        class Plain:
+            @moorage.method()
+            def f(self):
+                pass
+
+        with app.run():
+            (url,) = Site._experimental_get_flash_urls()
+            assert b"/echo" in body_at(f"{url}/echo")
+            assert Plain._experimental_get_flash_urls() is None
+
+
+def test_tokens_of_a_server(monkeypatch):
+    monkeypatch.setattr(moorage.config, "proxy_tokens", {"wk-a": "ws-b"})
+    app = moorage.App("served")
+    with upstream() as server:
+        Site = server_class(app, server)
+        with app.run():
+            url = Site.get_url()
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                body_at(f"{url}/echo")
+            assert app_pool_of(Site) is None
+            assert b"/echo" in body_at(f"{url}/echo", Modal_Key="wk-a", Modal_Secret="ws-b")
+    with upstream() as server:
+        Open = server_class(app, server, unauthenticated=True, name="open")
+        with app.run():
+            assert b"/echo" in body_at(f"{Open.get_url()}/echo")
+
+
+def test_an_open_address_needs_tokens_for_a_server(monkeypatch):
+    monkeypatch.setattr(moorage.config, "web_host", "0.0.0.0")
+    app = moorage.App("served")
+    with upstream() as server:
+        Site = server_class(app, server)
+        with app.run(), pytest.raises(InvalidError, match="no unauthenticated=True.*TOKENS"):
+            Site.get_url()
+
+
+def test_a_server_by_its_name():
+    app = moorage.App("served-by-name")
+    with upstream() as server:
+        server_class(app, server)
+        named = moorage.Server.from_name("served-by-name", "Site")
+        with pytest.raises(moorage.exception.NotFoundError, match="served-by-name"):
+            named.get_url()
+        try:
+            app.deploy()
+            assert b"/echo" in body_at(f"{named.get_url()}/echo")
+            with pytest.raises(moorage.exception.NotFoundError, match="no server 'Other'.*Site"):
+                moorage.Server.from_name("served-by-name", "Other").get_url()
+        finally:
+            app.stop()
+    with pytest.raises(InvalidError, match="write @app.server"):
+        moorage.Server.from_id("sv-1").get_url()

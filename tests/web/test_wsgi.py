@@ -11,6 +11,7 @@ import pytest
 
 import moorage
 from moorage.exception import DeadlockError, InputCancellation
+from moorage.runtime.guards.cells import current_cell
 from moorage.web.wsgi import ClientLeft
 
 from .apps_front import LIMIT, Client, run, until
@@ -606,10 +607,11 @@ def test_leaving_the_run_ends_the_threads():
 
 def test_a_shield_defers_the_end():
     begun, go_on = threading.Event(), threading.Event()
-    done = []
+    done, cells = [], []
 
     def application(environ, start_response):
         with moorage.shield():
+            cells.append(current_cell())
             begun.set()
             assert go_on.wait(LIMIT)
             done.append(True)
@@ -623,6 +625,8 @@ def test_a_shield_defers_the_end():
         await request.begin()
         assert request.status == 504
         assert web.statistics().running == 1  # the slot is held
+        # The answer does not wait for the container's loop, which cancels the thread.
+        await until(lambda: cells[0].input.cancellation is not None)
         go_on.set()
         await until(lambda: web.statistics().running == 0, "the slot is back")
 

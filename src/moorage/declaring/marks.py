@@ -103,6 +103,7 @@ class Serves:
     startup_timeout: float = 30.0  # seconds
     exit_grace_period: float | None = None  # seconds
     max_concurrency: int | None = None  # requests at a time; None for no limit
+    needs_token: bool = False  # true without ``unauthenticated=True``
 
 
 @dataclass(frozen=True, slots=True)

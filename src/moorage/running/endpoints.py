@@ -17,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import quote_plus, unquote_to_bytes
 
 from ..declaring.declarations import Declarations
-from ..declaring.marks import REQUIRED
+from ..declaring.marks import REQUIRED, Serves
 from ..exception import InvalidError, InvalidUseError
 from ..runtime.clocks.clock import Clock
 from ..runtime.clocks.participants import Participants
@@ -60,12 +60,13 @@ class FunctionEndpoint:
 class ServerEndpoint:
     """The endpoint of a class whose enter hooks start a server.  See `Endpoint`."""
 
-    def __init__(self, target: Target, service: Service, max_concurrency: int | None) -> None:
+    def __init__(self, target: Target, service: Service, serves: Serves) -> None:
         self.name: str = target.name
         self.resident: str = target.name
         self.target: Target = target
-        self._service = service
-        self._most = max_concurrency
+        self.needs_token: bool = serves.needs_token
+        self.service: Service = service
+        self._most = serves.max_concurrency
         # Held while a request is counted and submitted, so that `_most` is never exceeded.
         self._lock = Real.Lock()
 
@@ -76,17 +77,17 @@ class ServerEndpoint:
             TooManyRequests: if `max_concurrency` requests wait or run.
         """
         if not self._most:
-            return _submit(self._service, inputs)
+            return _submit(self.service, inputs)
         with self._lock:
-            run = self._service.current_run()
-            pool = run.pools.get(self._service.key)
+            run = self.service.current_run()
+            pool = run.pools.get(self.service.key)
             if pool is not None:
                 seen = pool.statistics()
                 if seen.queued + seen.running + len(inputs) > self._most:
                     raise TooManyRequests(
                         f"{self.name} has {self._most} requests already, its max_concurrency"
                     )
-            return _submit(self._service, inputs)
+            return _submit(self.service, inputs)
 
 
 def _submit(service: Service, inputs: Sequence[Input]) -> Pool:

@@ -1,6 +1,7 @@
 """URLs: the address of a web function in the present run.
 
-Owns `open_url`, which begins to serve a web function at the first asking.  ``functions.py`` asks.
+Owns `open_url`, which begins to serve a web function at the first asking, and `open_server_url`,
+which does so for a class that starts a server.  ``functions.py``, ``server.py`` and ``cls.py`` ask.
 ``web/sites.py`` owns the ports.
 
 Begin at `open_url`.
@@ -12,15 +13,32 @@ from .. import config
 from ..declaring.marks import Web
 from ..exception import InvalidError
 from ..web.labels import check_label, label_of
-from ..web.sites import Site
-from .endpoints import Place
+from ..web.sites import AUTHENTICATED, NO_UNAUTHENTICATED, Site
+from .endpoints import Place, ServerEndpoint
 from .services import Service
 
 
-def open_url(name: str, web: Web, service: Service, place: Place) -> str:
+def open_server_url(endpoint: ServerEndpoint) -> str:
+    """Return the URL of a class that starts a server: see `open_url`."""
+    service = endpoint.service
+    web = Web("web_server", requires_proxy_auth=endpoint.needs_token)
+    place = Place((service.key, ServerEndpoint), lambda: endpoint)
+    return open_url(endpoint.name, web, service, place, why_token=NO_UNAUTHENTICATED)
+
+
+def open_url(
+    name: str, web: Web, service: Service, place: Place, *, why_token: str = AUTHENTICATED
+) -> str:
     """Return the URL of a web function; begin to serve the function if nobody has asked yet.
 
     No container is started.
+
+    Args:
+        name: the function as messages show it.
+        web: its decorator's arguments.
+        service: the service of its pool.
+        place: how the function is served.
+        why_token: the argument by which requests need a token: see `Site`.
 
     Raises:
         ConflictError: if the port is taken.
@@ -48,7 +66,8 @@ def open_url(name: str, web: Web, service: Service, place: Place) -> str:
             )
 
     def make() -> Site:
-        return Site(place.make(), label, web.requires_proxy_auth, config.web_host)
+        needs = web.requires_proxy_auth
+        return Site(place.make(), label, needs, config.web_host, why_token=why_token)
 
     site = sites.open(place.key, make, takes_label=not service.is_variant)
     return f"{site.url}/?{place.query}" if place.query else site.url

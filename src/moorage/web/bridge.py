@@ -116,6 +116,11 @@ class WebCall:
         self.context: Context = _EMPTY
         self.exchange: Exchange = exchange
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the client has left.  Read by the pool, under its lock: see `Endings`."""
+        return self.exchange.has_left
+
     def settled(self, input: Input, /) -> Callable[[], object] | None:
         exchange, outcome = self.exchange, input.outcome
         exchange.outcome = outcome

@@ -41,15 +41,21 @@ LAST_RESPONSES: Final = 1.0
 CLOSING: Final = 5.0
 
 
+# Why the requests of a function need a token: the program says so, or does not say otherwise.
+AUTHENTICATED: Final = "requires_proxy_auth=True"
+NO_UNAUTHENTICATED: Final = "no unauthenticated=True"
+
+
 class Site:
     """One web function behind one port.
 
     Args:
         endpoint: submits the requests.
         label: names the function in ``<label>.localhost``.
-        needs_token: whether the function has ``requires_proxy_auth=True``.
+        needs_token: whether requests need a token.
         host: the address to bind to.
         port: the port to bind to; 0 for one that the system chooses.
+        why_token: the argument by which requests need a token, as messages show it.
 
     Raises:
         ConflictError: if the port is taken.
@@ -58,7 +64,14 @@ class Site:
     """
 
     def __init__(
-        self, endpoint: Endpoint, label: str, needs_token: bool, host: str, port: int = 0
+        self,
+        endpoint: Endpoint,
+        label: str,
+        needs_token: bool,
+        host: str,
+        port: int = 0,
+        *,
+        why_token: str = AUTHENTICATED,
     ) -> None:
         self.label: str = label
         self.host: str = host
@@ -66,16 +79,17 @@ class Site:
         if needs_token and not proxy_tokens():
             if not is_loopback_address(host):
                 raise InvalidError(
-                    f"{endpoint.name} has requires_proxy_auth=True, and {host} is open to other "
+                    f"{endpoint.name} has {why_token}, and {host} is open to other "
                     "machines, but there are no tokens; set the environment variable "
                     'MOORAGE_PROXY_TOKENS="key:secret"'
                 )
             log(
                 logger,
-                logging.WARNING,
-                "%s has requires_proxy_auth=True, and nothing is checked, because there are no "
+                logging.WARNING if why_token == AUTHENTICATED else logging.INFO,
+                "%s has %s, and nothing is checked, because there are no "
                 "tokens; set MOORAGE_PROXY_TOKENS=key:secret",
                 endpoint.name,
+                why_token,
             )
         self.application: Application = Bridge(endpoint)
         self.connections: Port = Port()

@@ -92,6 +92,9 @@ class Endings:
     def give_up_at(self, container: Container, most_held: float) -> float | None:
         """Return when to give up `container`; None if it has no abandoned input.
 
+        An input whose client has left keeps all of its time: nobody waits for the input, and a
+        container in place of this one would be started for nothing.
+
         Args:
             most_held: seconds that an abandoned input may hold a slot.
         """
@@ -100,10 +103,16 @@ class Endings:
         if not since:
             return None
         when = min(since) + most_held
-        if len(since) >= container.slots.limit:
+        if len(since) >= container.slots.limit and not any(_was_left(holder) for holder in held):
             when = min(when, max(since) + ALL_ABANDONED)
         return when
 
     def abandoned_in(self, container: Container) -> int:
         """Return how many slots of `container` are held by abandoned inputs."""
         return sum(holder in self.abandoned for holder in container.slots.held)
+
+
+def _was_left(holder: object) -> bool:
+    """Whether `holder` is a web request whose client has left."""
+    call = getattr(holder, "call", None)  # a batch has none
+    return bool(getattr(call, "is_left", False))
