@@ -76,7 +76,10 @@ def test_as_many_clients_as_slots_start_one_container() -> None:
 
 def test_200_connections_on_two_containers() -> None:
     counted = Counted()
-    with served(counted.make, max_inputs=100, max_containers=2) as (function, url):
+    with served(counted.make, max_inputs=100, min_containers=2, max_containers=2) as (
+        function,
+        url,
+    ):
         assert asyncio.run(ask_many(url, 200, 20)) == 4000
         until(lambda: function.statistics().running == 0)
         seen = function.statistics()

@@ -637,7 +637,9 @@ def test_a_class_without_a_server_has_no_endpoint():
 
 
 def body_at(url, **headers):
-    asked = urllib.request.Request(url, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    asked = urllib.request.Request(
+        url, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
     with urllib.request.urlopen(asked, timeout=LIMIT) as answer:
         return answer.read()
 
