@@ -14,7 +14,8 @@ class Files:
     @moorage.enter()
     def start(self):
         command = [sys.executable, "-m", "http.server", "18432"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
 
     @moorage.exit()
     def stop(self):
