@@ -39,7 +39,7 @@ BESIDE = {
     },
     "surface": {
         *("__init__", "app", "as_modal", "cls", "experimental", "functions", "output"),
-        *("partial_function", "runner", "simulate"),
+        *("partial_function", "runner", "server", "simulate"),
     },
     "testing": {"mypy_plugin", "pytest_plugin"},
 }

@@ -637,9 +637,8 @@ def test_a_class_without_a_server_has_no_endpoint():
 
 
 def body_at(url, **headers):
-    asked = urllib.request.Request(
-        url, headers={k.replace("_", "-"): v for k, v in headers.items()}
-    )
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    asked = urllib.request.Request(url, headers=named)
     with urllib.request.urlopen(asked, timeout=LIMIT) as answer:
         return answer.read()
 
@@ -656,7 +655,7 @@ def test_a_server_has_a_url():
             assert b"/echo?x=1" in body_at(f"{url}/echo?x=1")
             host = "served-site-dev.localhost"
             assert b"/echo" in body_at(f"{url}/echo", host=host)
-        with pytest.raises(OSError, match="refused|reset"):
+        with pytest.raises(OSError, match=r"refused|reset"):
             body_at(url)
 
 
@@ -710,7 +709,7 @@ def test_an_open_address_needs_tokens_for_a_server(monkeypatch):
     app = moorage.App("served")
     with upstream() as server:
         Site = server_class(app, server)
-        with app.run(), pytest.raises(InvalidError, match="no unauthenticated=True.*TOKENS"):
+        with app.run(), pytest.raises(InvalidError, match=r"no unauthenticated=True.*TOKENS"):
             Site.get_url()
 
 
@@ -724,9 +723,9 @@ def test_a_server_by_its_name():
         try:
             app.deploy()
             assert b"/echo" in body_at(f"{named.get_url()}/echo")
-            with pytest.raises(moorage.exception.NotFoundError, match="no server 'Other'.*Site"):
+            with pytest.raises(moorage.exception.NotFoundError, match=r"no server 'Other'.*Site"):
                 moorage.Server.from_name("served-by-name", "Other").get_url()
         finally:
             app.stop()
-    with pytest.raises(InvalidError, match="write @app.server"):
+    with pytest.raises(InvalidError, match=r"write @app\.server"):
         moorage.Server.from_id("sv-1").get_url()

@@ -96,7 +96,7 @@ def _is_going(container: Any) -> bool:
 def _check_free(port: int, name: str) -> None:
     for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         try:
-            listener = socket.socket(family, socket.SOCK_STREAM)
+            listener = Real.socket(family, socket.SOCK_STREAM)
         except OSError:
             continue  # this machine has no IPv6
         with listener:
