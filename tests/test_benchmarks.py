@@ -15,6 +15,10 @@ GROUPS = (
     "one-sync",
     "sleeping",
     "memory",
+    "web",
+    "web-cpu",
+    "web-socket",
+    "web-wsgi",
 )
 
 
@@ -24,7 +28,7 @@ def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
     )
 
 
