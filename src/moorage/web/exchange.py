@@ -100,6 +100,15 @@ _ALLOWED: Final = {
 _EXTENSIONS: Final = frozenset({"tls", "websocket.http.response"})
 
 
+# What Starlette and FastAPI note in a scope while a service routes a request to us.  The
+# application would take the routes of the service for its own, and fail in `url_for`.
+_OF_A_SERVICE: Final = (
+    *("app", "app_root_path", "router", "route", "endpoint"),
+    *("starlette.exception_handlers", "fastapi_inner_astack", "fastapi_function_astack"),
+    "fastapi_middleware_astack",
+)
+
+
 class Exchange(Shown):
     """One request between its front and its back."""
 
@@ -154,6 +163,9 @@ class Exchange(Shown):
         # this one.  ``spec_version`` is as with uvicorn: 2.3 tells Starlette to look for the
         # disconnect of a client by `receive`.
         scope = dict(scope)
+        if "router" in scope:
+            for key in _OF_A_SERVICE:
+                scope.pop(key, None)
         self.scope: Scope = scope
         scope["asgi"] = {"version": "3.0", "spec_version": "2.4" if self.is_websocket else "2.3"}
         if scope.get("extensions"):
