@@ -407,6 +407,67 @@ def test_a_timeout_in_a_response_breaks_it_off(user):
     user.run(*served({"/slow": slow}, timeout=1), test)
 
 
+def test_a_response_to_a_timeout_is_none(user):
+    async def late(scope, receive, send):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await respond(send, b"as if nothing had happened")
+
+    async def test(client):
+        response = await client.get("/late")
+        assert response.status_code == 504
+        assert response.text == "Gateway Timeout"
+        assert web.statistics().failed == 1
+
+    app, web = served({"/late": late}, timeout=1)
+    user.run(app, web, test)
+
+
+def test_a_stream_that_catches_its_timeout_has_no_regular_end(user):
+    async def late(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def test(client):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/late")
+
+    user.run(*served({"/late": late}, timeout=1), test)
+
+
+def test_a_websocket_may_be_closed_at_its_timeout(user):
+    async def late(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await send({"type": "websocket.close", "code": 4008, "reason": "late"})
+            raise
+
+    async def never(scope, receive, send):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await send({"type": "websocket.accept"})
+
+    async def test(client):
+        async with client.websocket("/late") as socket:
+            with pytest.raises(WebSocketClosed) as closed:
+                await socket.receive_text()
+        assert closed.value.code == 4008
+        with pytest.raises(WebSocketRefused) as refused:
+            await client.websocket("/never").__aenter__()
+        assert refused.value.response.status_code == 504
+
+    user.run(*served({"/late": late, "/never": never}, timeout=1), test)
+
+
 @pytest.mark.parametrize("bound", ["max_backlog", "queue_timeout"])
 def test_a_request_without_room_is_503(user, bound):
     signals = Signals()
@@ -524,6 +585,43 @@ def test_a_response_longer_or_shorter_than_it_says(user):
         assert (await client.get("/quick")).text == "ok"
 
     user.run(*served({"/longer": longer, "/shorter": shorter, "/quick": quick}), test)
+
+
+@pytest.mark.parametrize(
+    ("status", "header"),
+    [
+        (200, ("x-text", "no bytes")),
+        (200, (b"x-split", b"1\r\nx-more: 2")),
+        (200, (b"x split", b"1")),
+        (999, (b"x-right", b"1")),
+    ],
+    ids=["text", "line end", "space", "status"],
+)
+def test_a_start_that_servers_refuse(user, status, header):
+    async def wrong(scope, receive, send):
+        await respond(send, b"never seen", status, [header])
+
+    async def quick(scope, receive, send):
+        await respond(send, b"ok")
+
+    async def test(client):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/wrong")
+        assert (await client.get("/quick")).text == "ok"
+
+    user.run(*served({"/wrong": wrong, "/quick": quick}), test)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_body_where_none_belongs_is_not_seen(user, status):
+    async def wrong(scope, receive, send):
+        await respond(send, b"never seen", status)
+
+    async def test(client):
+        response = await client.get("/wrong")
+        assert (response.status_code, response.content) == (status, b"")
+
+    user.run(*served({"/wrong": wrong}), test)
 
 
 def test_what_is_sent_may_be_used_again(user):

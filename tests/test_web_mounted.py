@@ -5,8 +5,9 @@ import contextlib
 
 import httpx
 import pytest
+from fastapi import FastAPI, Request
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 import moorage
@@ -67,6 +68,32 @@ def test_a_prefix_is_the_root_path():
     (scope,) = seen
     assert (scope["root_path"], scope["path"]) == ("/deep/er", "/deep/er/a b")
     assert scope["query_string"] == b"q=1"
+
+
+@pytest.mark.parametrize("framework", [Starlette, FastAPI])
+def test_an_application_finds_its_own_routes(framework):
+    app = moorage.App("inner")
+
+    @app.function(serialized=True)
+    @moorage.asgi_app()
+    def site():
+        def links(request: Request):
+            found = [str(request.url_for("links", word="b")), str(request.base_url)]
+            return JSONResponse([*found, request.path_params, request.app is made])
+
+        made = framework()
+        made.router.add_route("/links/{word}", links, name="links")
+        return made
+
+    service = FastAPI()
+    service.mount("/of/{user}", moorage.web.asgi(site))
+    with app.run():
+        (response,) = ask(service, "/of/me/links/a")
+    url, base, parameters, is_its_own = response.json()
+    assert base.endswith("/of/me/")
+    assert url == f"{base}links/b"
+    assert parameters == {"user": "me", "word": "a"}
+    assert is_its_own
 
 
 def test_the_service_and_the_application_share_no_state():

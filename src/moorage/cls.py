@@ -692,10 +692,14 @@ class Values:
         def service_of(values: dict[str, Any]) -> Service:
             return cls(**values)._service
 
+        given = declared.signature.bind_partial(*self.args, **self.kwargs).arguments
+        # None is the default: see `Declarations.bind`.
+        own = {name: value for name, value in given.items() if value is not None}
         return Place(
             (declared, cls._options, target.name),
             partial(ClassEndpoint, target, declared, service_of),
-            query_of(declared.signature.bind_partial(*self.args, **self.kwargs).arguments),
+            query_of(given),
+            partial(ClassEndpoint, target, declared, service_of, own),
         )
 
     async def _enter_and_call(

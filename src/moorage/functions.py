@@ -26,6 +26,7 @@ from typing import (
     Any,
     Final,
     Generic,
+    Never,
     ParamSpec,
     Self,
     TypeVar,
@@ -235,8 +236,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         made.__wrapped__ = function = target.function
         made.__module__ = getattr(function, "__module__", __name__)
         if web is not None:
+            site = service.key if place is None else place.key
             for name in ("remote", "spawn", "_experimental_spawn"):
-                made.__dict__[name] = Refused(name, target, service)
+                made.__dict__[name] = Refused(name, target, service, site)
         return made
 
     @classmethod
@@ -703,6 +705,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                         raise AttributeError(str(error)) from error
                     values = {attribute: getattr(found, attribute) for attribute in _FOUND}
                     self.__dict__.update(values)
+                    if values["_web"] is not None:
+                        # The way that asks is at work: only its submission can be refused.
+                        self.__dict__["_submit"] = found._refuse_submission()
                     if self._forgotten == seen:
                         return values[name]
                     # Another thread deployed the app meanwhile:
@@ -740,7 +745,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         """
         if "_find" in self.__dict__:
             self._forgotten = next(_numbers)  # before the attributes go: see `__getattr__`
-            for attribute in _FOUND:
+            for attribute in (*_FOUND, "_submit"):
                 self.__dict__.pop(attribute, None)
 
     def __repr__(self) -> str:
@@ -768,6 +773,21 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                 return pool
             # The pool was retired after it was looked up: it has left the run, or is about to.
             run.drop(key, pool)
+
+    def _refuse_submission(self) -> Callable[..., Never]:
+        """Return what stands for `_submit` where this web function is looked up by name.
+
+        What is returned refers to no function: see `Refused`.
+        """
+        site = self._service.key if self._place is None else self._place.key
+        remote = Refused("remote", self._target, self._service, site)
+        spawn = Refused("spawn", self._target, self._service, site)
+
+        def refuse(inputs: object, spawned: object = None) -> Never:
+            remote() if spawned is None else spawn()
+            raise AssertionError
+
+        return refuse
 
     def _open_map(self, kwargs: dict[str, Any], window: int | None = None) -> MapCall:
         service = self._service
@@ -802,7 +822,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                 "take it away, and return a list with one element for each input"
             )
         if self._web is not None:
-            Refused(way, self._target, self._service)()
+            site = self._service.key if self._place is None else self._place.key
+            Refused(way, self._target, self._service, site)()
         if self._target.is_generator is not (way == "remote_gen"):
             kind, instead = (
                 ("is a generator", ".remote_gen(...)")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 import moorage
+import moorage.web
+from moorage.testing import web_client
 
 from .sockets import get
 from .test_http import connect, until
@@ -56,6 +60,31 @@ def shown(url: str, query: str = "") -> Any:
     status, _, body = get(url, f"/{query}")
     assert status == 200, body
     return json.loads(body)
+
+
+def test_a_client_in_a_test_gives_parameters_as_behind_the_url() -> None:
+    app, cls = model()
+    with app.run():
+        with web_client(cls(name="a", size=3).show) as client:
+            assert client.get("/").json()[:2] == ["a", 3]
+            mine, other = client.get("/?mine=1").json(), client.get("/?name=b&fast=yes").json()
+            assert mine[4] == cls(name="a", size=3).me.remote()
+            assert other[:3] == ["b", 3, True]
+            assert other[4] == cls(name="b", size=3, fast=True).me.remote() != mine[4]
+            refused = client.get("/?size=large")
+            assert (refused.status_code, "size" in refused.text) == (400, True)
+            with client.websocket("/?name=c") as socket:
+                assert socket.receive_json()[:2] == ["c", 3]
+        shared = moorage.web.asgi(cls(name="a").show)
+
+    async def ask() -> Any:
+        async with app.run():
+            transport = httpx.ASGITransport(shared)
+            async with httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+                return (await client.get("/?name=b")).json()
+
+    # A service that mounts one instance does not let its clients choose another.
+    assert asyncio.run(ask())[:2] == ["a", 1]
 
 
 def test_each_set_of_values_has_its_own_instance() -> None:

@@ -116,6 +116,42 @@ def test_urls_by_name() -> None:
     assert refuses(url)
 
 
+def test_a_web_function_has_no_other_way() -> None:
+    app, function = app_with_endpoint()
+
+    @app.cls()
+    class C:
+        name: str = moorage.parameter(default="d")
+
+        @moorage.asgi_app()
+        def api(self) -> Any:
+            return plain
+
+    def refused(way: Any, *arguments: Any) -> str:
+        with pytest.raises(InvalidError) as caught:
+            asyncio.run(way.aio(*arguments))
+        with pytest.raises(InvalidError) as caught:
+            way(*arguments)
+        return str(caught.value)
+
+    assert "its URL, api.get_web_url(); write api.local(...)" in refused(function.remote)
+    try:
+        app.deploy()
+        for found in (function, moorage.Function.from_name("shop", "api")):
+            # The URL is not made only to be shown.
+            assert "has no .remote(): it is reached by its URL, http" not in refused(found.remote)
+        url = function.get_web_url()
+        for found in (function, moorage.Function.from_name("shop", "api")):
+            assert f"has no .remote(): it is reached by its URL, {url}; " in refused(found.remote)
+            assert "has no .spawn()" in refused(found.spawn)
+            assert "has no .spawn_map()" in refused(found.spawn_map, [1])
+        for method in (C().api, moorage.Cls.from_name("shop", "C")(name="x").api):
+            assert "C.api is a web endpoint and has no .remote()" in refused(method.remote)
+        assert function.statistics() is None
+    finally:
+        app.stop()
+
+
 def test_an_ambient_run_serves() -> None:
     app, function = app_with_endpoint()
     url = function.get_web_url()

@@ -17,6 +17,7 @@ import weakref
 from collections.abc import (
     AsyncIterable,
     Callable,
+    Hashable,
     Iterable,
     Mapping,
     Sequence,
@@ -818,21 +819,24 @@ class SpawnMapAndForget(WayOfFunction):
 class Refused:
     """Replaces a way that a web endpoint does not have: calling it raises `InvalidError`."""
 
-    __slots__ = ("_name", "_service", "_target")
+    __slots__ = ("_name", "_service", "_site", "_target")
 
     # Takes no reference to the function, because the function has this object as an attribute:
     # they would be a cycle.
-    def __init__(self, name: str, target: Target, service: Service) -> None:
+    def __init__(self, name: str, target: Target, service: Service, site: Hashable) -> None:
         self._name = name
         self._target = target
         self._service = service
+        self._site = site  # the key of the web function's site: see `Place.key`
 
     def __call__(self, *args: object, **kwargs: object) -> Never:
         if config.strict:
             self._service.current_run()
+        run, shown = self._service.open_run, written(self._target)
+        url = None if run is None else run.sites.url_of(self._site)
         raise InvalidError(
             f"{self._target.name} is a web endpoint and has no .{self._name}(): it is reached by "
-            f"its URL; write {written(self._target)}.local(...) to call it here"
+            f"its URL, {url or f'{shown}.get_web_url()'}; write {shown}.local(...) to call it here"
         )
 
     aio = __call__

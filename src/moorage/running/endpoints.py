@@ -36,6 +36,9 @@ class Place:
     key: Hashable  # web functions with equal keys have one port
     make: Callable[[], Endpoint]
     query: str = ""  # the parameters of an instance, for its URL
+    # Makes the endpoint of a client in a test, which has no URL: `query` holds for each parameter
+    # that the query of a request does not give.  None if the class has no parameters.
+    make_for_client: Callable[[], ClassEndpoint] | None = None
 
 
 class FunctionEndpoint:
@@ -125,6 +128,7 @@ class ClassEndpoint:
 
     Args:
         make_service: makes the service of a set of values.
+        given: values that hold if the query does not give others.
     """
 
     def __init__(
@@ -132,19 +136,26 @@ class ClassEndpoint:
         target: Target,
         declared: Declarations,
         make_service: Callable[[dict[str, Any]], Service],
+        given: Mapping[str, Any] | None = None,
     ) -> None:
         self.name: str = target.name
         self.resident: str = target.name
         self.target: Target = make_visit_target(target.name, is_method=True)
         self._declared = declared
         self._make_service = make_service
+        self._given = dict(given or {})
         # The services of values that came lately, which cost more to make than a request.
         # Used on the loop of the front only.
         self._services: dict[tuple[tuple[str, str], ...], Service] = {}
 
+    @property
+    def clock(self) -> Clock:
+        """The clock of the run that takes the next request."""
+        return self._make_service(self._given).current_run().clock
+
     def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
         """See `Endpoint.submit`."""
-        values = values_of(scope["query_string"], self._declared)
+        values = values_of(scope["query_string"], self._declared, self._given)
         key = tuple((name, repr(value)) for name, value in values.items())
         service = self._services.get(key)
         if service is None:
@@ -159,15 +170,18 @@ class ClassEndpoint:
 KEPT: Final = 256
 
 
-def values_of(query: bytes, declared: Declarations) -> dict[str, Any]:
+def values_of(
+    query: bytes, declared: Declarations, otherwise: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the values that a query gives to the parameters of a class.
 
-    Other names are the application's.  If a name comes twice, the last value counts.
+    Other names are the application's.  If a name comes twice, the last value counts.  `otherwise`
+    has values for parameters that the query does not give.
 
     Raises:
         WrongQuery: if a value cannot be read as its type, or is missing.
     """
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = dict(otherwise or {})
     if query:
         names = {name.encode(): name for name in declared.types}
         for field in query.split(b"&"):

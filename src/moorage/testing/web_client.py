@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, cas
 
 from ..exception import ExecutionError, InvalidError, InvalidUseError
 from ..frames import hide_our_frames, without_our_frames
-from ..running.endpoints import FunctionEndpoint
+from ..functions import Function
+from ..running.endpoints import ClassEndpoint, FunctionEndpoint
 from ..runtime.clocks.clock import Clock
 from ..runtime.real import Real
 from ..web.exchange import Message
@@ -133,11 +134,16 @@ def web_client(
     return client
 
 
-def _endpoint_of(function: Any) -> FunctionEndpoint:
+def _endpoint_of(function: Any) -> FunctionEndpoint | ClassEndpoint:
     if isinstance(function, FakeContainer):
         function = function._function()
     elif isinstance(function, FakeMethod):
         function = function._function
+    elif isinstance(function, Function) and function._place is not None:
+        # As behind its URL: the query gives the parameters of the class.
+        make = function._place.make_for_client
+        if make is not None:
+            return make()
     return cast(FunctionEndpoint, endpoint_of(function, "web_client"))
 
 
@@ -415,7 +421,7 @@ class SyncTransport:
         self._fronts: dict[tuple[int, Clock], SyncFront] = {}
 
     def front(self) -> SyncFront:
-        clock = cast("FunctionEndpoint", self._bridge.endpoint).clock
+        clock = cast("FunctionEndpoint | ClassEndpoint", self._bridge.endpoint).clock
         key = Real.get_ident(), clock
         found = self._fronts.get(key)
         if found is None:

@@ -11,6 +11,7 @@ Begin at `Served.run`, then `Served.next`, then `ServedRequest.receive`.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -41,6 +42,11 @@ BODY_PART: Final = 64 * 1024
 
 # The address of every client: the same in each run of a test.
 CLIENT: Final = ("127.0.0.1", 50000)
+
+
+# What no header of a response may have in its name, and in its value: as with uvicorn.
+_NO_NAME: Final = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
+_NO_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Body(Protocol):
@@ -253,6 +259,7 @@ class ServedRequest(Served):
         self._is_reading = False
         self._unread = 0  # bytes in `messages`
         self._expected: int | None = None  # bytes of the response that its headers announce
+        self._has_no_body = scope["method"] == "HEAD"  # the client expects none
 
     async def run(self) -> None:
         try:
@@ -292,7 +299,7 @@ class ServedRequest(Served):
         kind = message["type"]
         if kind == "http.response.start":
             self._expect(message)
-        elif self.scope["method"] == "HEAD":
+        elif self._has_no_body:
             message = {**message, "body": b""}
         body: bytes = message.get("body", b"")
         if self._expected is not None:
@@ -310,11 +317,20 @@ class ServedRequest(Served):
             await self.changes.until(lambda: self._unread < RESPONSE_BYTES or self.has_left)
 
     def _expect(self, message: Message) -> None:
-        if self.scope["method"] == "HEAD" or message["status"] in (204, 304):
-            return
+        """Read the start of a response, and refuse what servers refuse."""
+        if not 100 <= message["status"] < 600:
+            raise RuntimeError("Invalid HTTP status.")
+        length: int | None = None
         for name, value in message["headers"]:
+            if _NO_NAME.search(name):
+                raise RuntimeError("Invalid HTTP header name.")
+            if _NO_VALUE.search(value):
+                raise RuntimeError("Invalid HTTP header value.")
             if name.lower() == b"content-length":
-                self._expected = int(value)
+                length = int(value)
+        self._has_no_body = self._has_no_body or message["status"] in (204, 304)
+        if not self._has_no_body:
+            self._expected = length
 
     async def next(self) -> Message | None:
         message = await super().next()

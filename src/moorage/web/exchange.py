@@ -100,6 +100,15 @@ _ALLOWED: Final = {
 _EXTENSIONS: Final = frozenset({"tls", "websocket.http.response"})
 
 
+# What Starlette and FastAPI note in a scope while a service routes a request to us.  The
+# application would take the routes of the service for its own, and fail in `url_for`.
+_OF_A_SERVICE: Final = (
+    *("app", "app_root_path", "router", "route", "endpoint"),
+    *("starlette.exception_handlers", "fastapi_inner_astack", "fastapi_function_astack"),
+    "fastapi_middleware_astack",
+)
+
+
 class Exchange(Shown):
     """One request between its front and its back."""
 
@@ -115,6 +124,7 @@ class Exchange(Shown):
         "_inbox",
         "_let_go",
         "_lock",
+        "_muted",
         "_outbox",
         "_phase",
         "_posted",
@@ -150,10 +160,14 @@ class Exchange(Shown):
         super().__init__(f"{method} {path}")
         self.resident: str = resident  # the name of the application that answers
         # A copy: the application changes its scope, on another thread than the server that made
-        # this one.  ``spec_version`` tells Starlette to look for a disconnect by `receive`.
+        # this one.  ``spec_version`` is as with uvicorn: 2.3 tells Starlette to look for the
+        # disconnect of a client by `receive`.
         scope = dict(scope)
+        if "router" in scope:
+            for key in _OF_A_SERVICE:
+                scope.pop(key, None)
         self.scope: Scope = scope
-        scope["asgi"] = {"version": "3.0", "spec_version": "2.3"}
+        scope["asgi"] = {"version": "3.0", "spec_version": "2.4" if self.is_websocket else "2.3"}
         if scope.get("extensions"):
             known = scope["extensions"].items()
             scope["extensions"] = {name: value for name, value in known if name in _EXTENSIONS}
@@ -181,6 +195,8 @@ class Exchange(Shown):
         self._phase = Phase.HANDSHAKE if self.is_websocket else Phase.RESPONSE
         self._close: Message | None = None  # the message by which the application closed
         self._turn_due = False  # `_turn` is scheduled
+        # The input was cancelled, or ran out of time, and what the application sends is dropped.
+        self._muted = False
 
         self._lock = Real.Lock()
         # Guarded by `_lock`:
@@ -218,10 +234,20 @@ class Exchange(Shown):
         self._back = mailbox_here()
         self._back_loop = self._back.loop
         with _scope_class()() as scope:
-            task.cancels = scope.cancel
+            task.cancels = partial(self._cancel, scope)
             await application(self.scope, self._receive, self._send)
         if scope.cancelled_caught:
             raise asyncio.CancelledError
+
+    def _cancel(self, scope: anyio.CancelScope) -> None:
+        """Cancel the application.
+
+        The client gets 504 or 503, or a response that breaks off, also if the application catches
+        its cancellation and answers: else the end of the response would look like its regular end.
+        The application may still close a WebSocket, with a code of its own.
+        """
+        self._muted = self._phase is not Phase.MESSAGES
+        scope.cancel()
 
     async def _receive(self) -> Message:
         while True:
@@ -252,6 +278,8 @@ class Exchange(Shown):
 
     async def _send(self, message: Message) -> None:
         message = self._checked(message)
+        if self._muted:
+            return
         size = self._weight(message)
         ended = self._phase is Phase.ENDED
         with self._lock:
@@ -302,7 +330,7 @@ class Exchange(Shown):
         if phase is Phase.BODY or phase is Phase.DENIAL:
             body = message.get("body", b"")
             if type(body) is not bytes:
-                message["body"] = bytes(memoryview(body))
+                message["body"] = b"" if body is None else bytes(memoryview(body))
             if not message.get("more_body", False):
                 self._phase = Phase.ENDED
         elif kind == "websocket.send":

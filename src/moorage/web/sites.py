@@ -204,6 +204,12 @@ class Sites:
                     _labels[site.label] = site
             return site
 
+    def url_of(self, key: Hashable) -> str | None:
+        """Return the URL of the site of `key`; None if nobody has asked for it in this run."""
+        with self._lock:
+            site = self._by_key.get(key)
+        return None if site is None else site.url
+
     def holder(self, label: str) -> Hashable | None:
         """Return the key of the site that has the label in this run; None if none has."""
         with self._lock:
