@@ -33,6 +33,11 @@ ALLOWED = {
     "stress/program.py::perform": "plans that nap",
     "stress/program.py::perform_async": "plans that nap",
     "stress/run.py::_resize": "the pace at which bounds change",
+    # The load run is of real sockets in real time, for which its rates are the subject.
+    "load/__main__.py::download": "a reader of 1 MB/s",
+    "load/__main__.py::latencies": "the pace of the neighbour's requests",
+    "load/__main__.py::Memory": "the pace at which the server's memory is read",
+    "load/server.py::bulk": "an application that reads 1 MB/s",
     # Called by the tests through functions that do not know the clock.
     "test_foreign_loops.py::work": "runs in virtual time in each test",
     "test_foreign_loops.py::items": "runs in virtual time in each test",

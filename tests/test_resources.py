@@ -313,7 +313,6 @@ UNIMPLEMENTED = [
     (lambda: modal.Client.from_env(), "leave out client"),
     (lambda: modal.Workspace.from_context().settings.list(), "leave the workspace out"),
     (lambda: modal.Environment.from_name("e").members.list(), "leave environments out"),
-    (lambda: modal.Server.from_name("a", "b").get_url(), "on this machine"),
 ]
 
 

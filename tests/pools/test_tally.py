@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from moorage.runtime.outcome import Cancelled, Failure, Value
 from moorage.runtime.pools.tally import Tally
+from moorage.runtime.pools.web_tally import WebTally
 
 OUTCOMES = [Value(1), Failure(ValueError()), Cancelled("by hand")]
 PEAKS = {"peak_containers", "peak_inputs", "longest_batch_wait"}
@@ -56,7 +57,9 @@ def test_a_total_has_the_sums_of_its_parts_and_the_highest_of_their_peaks(parts)
     for part in parts:
         total.add(part)
     for name, value in values(total).items():
-        if name == "batches":
+        if name == "web":
+            assert value is None  # of web functions only
+        elif name == "batches":
             for size in range(1, 6):
                 assert value.get(size, 0) == sum(part.batches.get(size, 0) for part in parts)
         else:
@@ -74,3 +77,22 @@ def test_to_subtract_takes_an_add_back_but_for_the_peaks(tally, other):
         n: v for n, v in before.items() if n not in PEAKS
     }
     assert all(after[name] >= before[name] for name in PEAKS)
+
+
+@given(requests=st.lists(st.tuples(st.sampled_from([0, 101, 200, 404, 503]), st.integers(0, 9))))
+def test_web_requests_are_added_and_taken_back(requests):
+    total, part = Tally(), Tally()
+    part.web = WebTally()
+    for status, length in requests:
+        if status == 101:
+            part.web.opened()
+        part.web.ended(status, length, 2 * length)
+    total.add(part)
+    total.add(part)
+    assert total.web is not None
+    assert sum(total.web.by_class) + total.web.left == 2 * len(requests)
+    assert total.web.bytes_out == 2 * total.web.bytes_in == 4 * sum(n for _, n in requests)
+    assert total.web.open_websockets == 0
+    total.subtract(part)
+    assert total.web.by_class == part.web.by_class
+    assert (total.web.left, total.web.bytes_in) == (part.web.left, part.web.bytes_in)

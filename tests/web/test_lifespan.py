@@ -299,10 +299,19 @@ async def returns_later(scope, receive, send):
     ],
 )
 def test_a_start_that_fails(lifespan, text, caplog):
-    app, web = serve(application(lifespan))
+    all_wait = threading.Event()
+
+    async def fails_when_all_wait(scope, receive, send):
+        await asyncio.to_thread(all_wait.wait, LIMIT)
+        await lifespan(scope, receive, send)
+
+    app, web = serve(application(fails_when_all_wait))
 
     async def main():
-        found = await asyncio.gather(*(Client(web).get() for _ in range(5)))
+        asked = [asyncio.create_task(Client(web).get()) for _ in range(5)]
+        await until(lambda: web.statistics() is not None and web.statistics().accepted == 5)
+        all_wait.set()
+        found = await asyncio.gather(*asked)
         assert {one.status for one in found} == {500}
         assert {one.text for one in found} == {"Internal Server Error"}
 

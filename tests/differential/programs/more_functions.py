@@ -712,6 +712,7 @@ def f(x: int):
     return x
 print(f.local(1))
 # %% fastapi-label-bad
+# differs: lenient
 import modal
 app = modal.App("a")
 @app.function()
