@@ -82,7 +82,7 @@ class Phase(enum.Enum):
     HANDSHAKE = "websocket.accept"
     MESSAGES = "websocket.send"
     DENIAL = "websocket.http.response.body"
-    ENDED = "nothing: its last message was sent"
+    ENDED = "ended"
 
 
 # The messages that an application may send in each phase.
@@ -325,6 +325,8 @@ class Exchange(Shown):
         """
         kind, phase = message["type"], self._phase
         if kind not in _ALLOWED[phase]:
+            if phase is Phase.ENDED:
+                raise SendError(f"{kind!r} came after the last message; send nothing after it")
             raise SendError(f"{kind!r} may not come now; expected {phase.value!r}")
         message = dict(message)
         if phase is Phase.BODY or phase is Phase.DENIAL:
