@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
-from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +40,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Waits = tuple[asyncio.Future[None], ...]
 
 # Bytes of a response, or of a WebSocket's messages, that may be on their way to the front.
 RESPONSE_WINDOW: Final = 256 * 1024
@@ -200,10 +201,11 @@ class Exchange(Shown):
 
         self._lock = Real.Lock()
         # Guarded by `_lock`:
-        self._inbox: deque[Message] = deque()
-        self._outbox: deque[Message] = deque()
-        self._readers: list[asyncio.Future[None]] = []  # tasks of the back in `receive`
-        self._room: list[asyncio.Future[None]] = []  # tasks of the back in `send`
+        # Few objects for the garbage collector: it looks at those of all requests again and again.
+        self._inbox: list[Message] = []
+        self._outbox: list[Message] = []
+        self._readers: Waits = ()  # tasks of the back in `receive`
+        self._room: Waits = ()  # tasks of the back in `send`
         self._unread = 0  # bytes, or messages, that the application has not received
         self._unsent = 0  # bytes that the front has not sent
         self._asked = False  # the application has asked for the body
@@ -253,7 +255,7 @@ class Exchange(Shown):
         while True:
             with self._lock:
                 if self._inbox:
-                    message = self._inbox.popleft()
+                    message = self._inbox.pop(0)
                     before = self._unread
                     self._unread -= self._size(message)
                     asks = self._has_room(before) is not self._has_room(self._unread)
@@ -262,7 +264,7 @@ class Exchange(Shown):
                     return dict(self._gone or self._disconnect())
                 assert self._back_loop is not None
                 reader = self._back_loop.create_future()
-                self._readers.append(reader)
+                self._readers += (reader,)
                 asks, self._asked = not self._asked, True
             if asks:
                 self._post()
@@ -270,8 +272,7 @@ class Exchange(Shown):
                 await reader
             finally:
                 with self._lock:
-                    if reader in self._readers:
-                        self._readers.remove(reader)
+                    self._readers = tuple(other for other in self._readers if other is not reader)
         if asks:
             self._post()
         return message
@@ -311,7 +312,7 @@ class Exchange(Shown):
                 if self._unsent <= RESPONSE_WINDOW // 2 or self._gone is not None:
                     break
                 room = self._back_loop.create_future()
-                self._room.append(room)
+                self._room += (room,)
             await room
 
     def _checked(self, message: Message) -> Message:
@@ -408,7 +409,7 @@ class Exchange(Shown):
                     #     `_post` finds `_posted` set, 3. this loop resets `_posted`, and waits
                     #     for a wake-up that nobody sends.
                     outcome = self.outcome
-                    messages, self._outbox = self._outbox, deque()
+                    messages, self._outbox = self._outbox, []
                     reads = self._has_room(self._unread) and (self._asked or self.is_websocket)
                     let_go = self._let_go
                 last = None
@@ -425,7 +426,7 @@ class Exchange(Shown):
                     return None
                 if last is not None:
                     with self._lock:
-                        self._outbox.appendleft(last)
+                        self._outbox.insert(0, last)
                 elif outcome is not None and not messages:
                     return outcome
                 elif messages:
@@ -452,7 +453,7 @@ class Exchange(Shown):
             if reading is not None:
                 reading.cancel()
 
-    async def _pass_on(self, messages: deque[Message], send: Send) -> None:
+    async def _pass_on(self, messages: list[Message], send: Send) -> None:
         freed = 0
         try:
             for message in messages:
@@ -573,12 +574,12 @@ class Exchange(Shown):
         """Let the tasks of the application look at the exchange again.  On the back's loop."""
         with self._lock:
             readers = self._take_readers()
-            room, self._room = self._room, []
+            room, self._room = self._room, ()
         for waits in (*readers, *room):
             _finish(waits)
 
-    def _take_readers(self) -> list[asyncio.Future[None]]:
-        readers, self._readers = self._readers, []
+    def _take_readers(self) -> Waits:
+        readers, self._readers = self._readers, ()
         return readers
 
     # -- what the messages are -----------------------------------------------------------
