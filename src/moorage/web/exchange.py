@@ -35,13 +35,13 @@ from .mailbox import Mailbox, mailbox_here
 if TYPE_CHECKING:
     import anyio
 
+    Waits = tuple[asyncio.Future[None], ...]
+
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-Waits = tuple[asyncio.Future[None], ...]
 
 # Bytes of a response, or of a WebSocket's messages, that may be on their way to the front.
 RESPONSE_WINDOW: Final = 256 * 1024
