@@ -35,8 +35,6 @@ from .mailbox import Mailbox, mailbox_here
 if TYPE_CHECKING:
     import anyio
 
-    Waits = tuple[asyncio.Future[None], ...]
-
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -204,8 +202,8 @@ class Exchange(Shown):
         # Few objects for the garbage collector: it looks at those of all requests again and again.
         self._inbox: list[Message] = []
         self._outbox: list[Message] = []
-        self._readers: Waits = ()  # tasks of the back in `receive`
-        self._room: Waits = ()  # tasks of the back in `send`
+        self._readers: tuple[asyncio.Future[None], ...] = ()  # tasks of the back in `receive`
+        self._room: tuple[asyncio.Future[None], ...] = ()  # tasks of the back in `send`
         self._unread = 0  # bytes, or messages, that the application has not received
         self._unsent = 0  # bytes that the front has not sent
         self._asked = False  # the application has asked for the body
@@ -578,7 +576,7 @@ class Exchange(Shown):
         for waits in (*readers, *room):
             _finish(waits)
 
-    def _take_readers(self) -> Waits:
+    def _take_readers(self) -> tuple[asyncio.Future[None], ...]:
         readers, self._readers = self._readers, ()
         return readers
 
