@@ -58,6 +58,13 @@ slow_loop_seconds: float | None = None
 findable_seconds: float = 600.0
 findable_calls: int = 10_000
 
+# The directory of named objects: volumes, secrets, persisted dicts and queues.  None: the
+# directory for the data of this user's programs.  MOORAGE_HOME in the environment comes first.
+home: str | os.PathLike[str] | None = None
+
+# Whether named dicts and queues are kept in files of `home`, and outlive the process.
+persist: bool = False
+
 # -- the settings of Modal's client -------------------------------------------------------------
 
 # `config["environment"]`, and `config.get("environment")`.
