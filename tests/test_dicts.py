@@ -43,7 +43,7 @@ def store(request, monkeypatch, tmp_path):
 
 @pytest.fixture
 def d(store):
-    return modal.Dict.from_name("kv", create_if_missing=True)
+    return modal.Dict.from_name("kv", create_if_missing=True).hydrate()
 
 
 def lookup_error(action):

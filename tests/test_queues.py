@@ -47,7 +47,7 @@ def store(request, monkeypatch, tmp_path):
 
 @pytest.fixture
 def q(store):
-    return modal.Queue.from_name("q", create_if_missing=True)
+    return modal.Queue.from_name("q", create_if_missing=True).hydrate()
 
 
 def set_most(monkeypatch, most):
@@ -243,6 +243,7 @@ def test_handles_of_one_name_are_one_queue(q):
     q.put(2)
     by_id = modal.Queue.from_id(q.object_id)
     assert pickle.loads(pickle.dumps(by_id)).get() == 2
+    assert by_id.len() == 0
     assert by_id.object_id.startswith("qu-")
     with pytest.raises(NotFoundError):
         modal.Queue.from_name("other").len()
@@ -352,7 +353,10 @@ def test_an_abandoned_task_loses_no_item(q):
     task._log_destroy_pending = False
     del task, loop
     gc.collect()
-    assert q.get(timeout=60) == "b"
+    assert q.get(timeout=0) == "b"
+    with pytest.raises(queue.Empty):  # until the next wait, the thread refers to the closed loop
+        asyncio.run(q.get.aio(timeout=0.001))
+    gc.collect()
 
 
 def test_a_task_that_is_cancelled_with_an_item_puts_it_back_to_the_front(q):
@@ -439,13 +443,13 @@ def test_ctrl_c_ends_a_wait_and_loses_nothing(q):
 app = modal.App("queues")
 
 
-@app.function()
+@app.function(timeout=86400)
 @modal.concurrent(max_inputs=10)
 def get_sync(name, **options):
     return modal.Queue.from_name(name).get(**options)
 
 
-@app.function()
+@app.function(timeout=86400)
 @modal.concurrent(max_inputs=10)
 async def get_async(name, **options):
     return await modal.Queue.from_name(name).get.aio(**options)
@@ -458,15 +462,18 @@ def put_all(name, items):
 
 
 @pytest.mark.parametrize("function", [get_sync, get_async], ids=["sync", "async"])
-def test_a_cancelled_input_leaves_its_wait_at_once(q, function):
+def test_a_cancelled_input_leaves_its_wait_at_once(q, function, capsys):
     with testing.VirtualClock() as clock, app.run(clock=clock):
         call = function.spawn("q")
         clock.sleep(1)
         assert len(open_waits) == 1
-        assert "waits for an item of Queue 'q', which any code may end" in modal.describe()
+        modal.describe()
+        said = capsys.readouterr().err
+        assert "waits for an item of Queue 'q', which any code may put" in said
         call.cancel()
         with pytest.raises(InputCancelledError):
             call.get()
+        clock.sleep(0)  # the caller is answered before the code has ended
         assert clock.now() == 1
         assert not open_waits
         q.put(1)

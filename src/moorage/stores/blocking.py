@@ -234,5 +234,6 @@ def _has(waiting: Any) -> bool:
 
 def _said(waiting: Waiting, shown: Shown) -> str:
     partition = f", partition {waiting.key.decode()!r}" if waiting.key else ""
-    what = "room in" if isinstance(waiting, Putter) else "an item of"
-    return f"waits for {what} {shown()}{partition}, which any code may end"
+    if isinstance(waiting, Putter):
+        return f"waits for room in {shown()}{partition}, which any code may make"
+    return f"waits for an item of {shown()}{partition}, which any code may put"

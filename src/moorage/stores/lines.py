@@ -20,6 +20,7 @@ A putter that was let in and is then cancelled withdraws its items, if all of th
 
 from __future__ import annotations
 
+import asyncio
 import math
 import weakref
 from collections import OrderedDict
@@ -33,6 +34,7 @@ from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.timekeeper import Timer
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
+from ..runtime.waiting.async_waiters import AsyncioWaiter
 from .partitions import Item, Items
 
 # Seconds between two looks at all partitions for those that have expired, at least.  An access to
@@ -130,12 +132,15 @@ class Lines:
         self._lines: dict[bytes, Line] = {}
         self._sweep: Timer | None = None
         self._sweep_clock: Clock | None = None
+        # Tasks of asyncio that were served, and have not run since.  A loop may close meanwhile.
+        self._served: dict[Waiting, asyncio.AbstractEventLoop] = {}
         forking.know(self)
 
     def _after_fork(self) -> None:
         self._lock = Real.Lock()
         # The threads and loops that wait are the parent's.
-        forking.keep(self._lines, self._sweep)
+        forking.keep(self._lines, self._sweep, self._served)
+        self._served = {}
         for line in self._lines.values():
             line.getters = line.putters = line.watchers = line.room_timer = None
         self._sweep = self._sweep_clock = None
@@ -274,9 +279,11 @@ class Lines:
     def is_over(self, waiting: Waiting) -> bool:
         """Leave the line, unless the wait is over already: tell whether it is."""
         with self._lock:
+            self._served.pop(waiting, None)
+            woken: list[Waiting] = []
             if not waiting.over:
                 self._remove(waiting)
-            woken = self._settle(waiting.key)
+                woken = self._settle(waiting.key)
         self._wake(woken)
         return waiting.over
 
@@ -284,26 +291,32 @@ class Lines:
     def leave(self, waiting: Waiting) -> None:
         """Undo: leave the line, put back the items of a getter, withdraw those of a putter."""
         with self._lock:
-            if not waiting.over:
-                self._remove(waiting)
-            if self.gone:
-                return
-            if isinstance(waiting, Getter) and waiting.items:
-                items, waiting.items = waiting.items, []
-                self._items.put_back(waiting.key, items)
-            elif isinstance(waiting, Putter) and waiting.numbers:
-                numbers, waiting.numbers = waiting.numbers, []
-                self._items.withdraw(waiting.key, numbers)
-            woken = self._settle(waiting.key)
+            woken = self._undo(waiting)
         self._wake(woken)
 
     def _wake(self, waiting: Iterable[Waiting]) -> None:
         """Wake those who were served.  Called without the lock, at the end of a step."""
         for each in waiting:
-            if each.waiter is not None and each.waiter.wake() is False:
+            # Keep no reference to the task: if nobody else does, it must be freed.
+            waiter, each.waiter = each.waiter, None
+            if waiter is not None and waiter.wake() is False:
                 self.leave(each)  # its event loop closed meanwhile
 
     # -- under the lock --------------------------------------------------------------------
+
+    def _undo(self, waiting: Waiting) -> list[Waiting]:
+        self._served.pop(waiting, None)
+        if not waiting.over:
+            self._remove(waiting)
+        if self.gone:
+            return []
+        if isinstance(waiting, Getter) and waiting.items:
+            items, waiting.items = waiting.items, []
+            self._items.put_back(waiting.key, items)
+        elif isinstance(waiting, Putter) and waiting.numbers:
+            numbers, waiting.numbers = waiting.numbers, []
+            self._items.withdraw(waiting.key, numbers)
+        return self._settle(waiting.key)
 
     def _line(self, key: bytes) -> Line:
         line = self._lines.get(key)
@@ -313,16 +326,32 @@ class Lines:
 
     def _look(self, key: bytes) -> list[Waiting]:
         """Clear the partition if it has expired, and settle what others may have changed."""
+        woken = self._reclaim() if self._served else []
         line = self._lines.get(key)
         if line is None:
-            return []
+            return woken
         # A file has the time of the last put of any process; in virtual time this line has it.
         keeps_time = line.clock.virtual or not self._items.shared
         if keeps_time and line.expires_at <= line.clock.now():
             self._items.clear(key)
             line.expires_at = math.inf
-            return self._settle(key)
-        return self._settle(key) if self._items.shared else []
+            return woken + self._settle(key)
+        return woken + self._settle(key) if self._items.shared else woken
+
+    def _serve(self, waiting: Waiting, woken: list[Waiting]) -> None:
+        waiting.over = True
+        woken.append(waiting)
+        waiter = waiting.waiter
+        if isinstance(waiter, AsyncioWaiter):
+            self._served[waiting] = waiter.loop
+
+    def _reclaim(self) -> list[Waiting]:
+        """Take back what was given to tasks whose loop has closed before they ran."""
+        woken: list[Waiting] = []
+        for each, loop in list(self._served.items()):
+            if loop.is_closed():
+                woken += self._undo(each)
+        return woken
 
     def _let_in(self, putter: Putter) -> bool:
         """Put the items of `putter`, if there is room."""
@@ -352,8 +381,8 @@ class Lines:
                 getter = next(iter(getters))
                 if not getter.is_lost:
                     getter.items = items.take(key, getter.most)  # may raise, if in a file
-                    getter.over = moved = True
-                    woken.append(getter)
+                    moved = True
+                    self._serve(getter, woken)
                 del getters[getter]
             while putters:
                 putter = next(iter(putters))
@@ -362,7 +391,7 @@ class Lines:
                 elif self._let_in(putter):
                     del putters[putter]
                     moved = True
-                    woken.append(putter)
+                    self._serve(putter, woken)
                 else:
                     break
         if line.room_timer is not None and not putters:

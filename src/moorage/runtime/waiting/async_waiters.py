@@ -61,8 +61,12 @@ class AsyncioWaiter:
 
     @property
     def is_lost(self) -> bool:
-        loop: asyncio.AbstractEventLoop = self._mail.loop
-        return self.future.done() or loop.is_closed()
+        return self.future.done() or self.loop.is_closed()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        mail: _Mail = self._mail
+        return mail.loop
 
     def wake(self) -> bool:
         mail: _Mail = self._mail
