@@ -86,7 +86,9 @@ def test_errors_show_only_lines_of_the_user(d):
     while traceback is not None:
         frames.append(traceback.tb_frame.f_code.co_filename)
         traceback = traceback.tb_next
-    ours = [each for each in frames if "moorage/" in each.replace("\\", "/") and "tests" not in each]
+    ours = [
+        each for each in frames if "moorage/" in each.replace("\\", "/") and "tests" not in each
+    ]
     assert len(ours) <= 1
 
 
@@ -324,11 +326,11 @@ def test_update_is_one_step(d):
             seen.add(len(values))
             assert len(set(values)) <= 1
 
-    d.update({n: 0 for n in range(50)})
+    d.update(dict.fromkeys(range(50), 0))
     with ThreadPoolExecutor(4) as threads:
         lookers = [threads.submit(look) for _ in range(2)]
         for round_ in range(50):
-            d.update({n: round_ for n in range(50)})
+            d.update(dict.fromkeys(range(50), round_))
         stop.set()
         for each in lookers:
             each.result()
@@ -467,7 +469,7 @@ def test_limits_of_strict_mode(d, monkeypatch):
     with pytest.raises(RequestSizeError, match="Dict.put"):
         d.put("other", large)
     with pytest.raises(RequestSizeError, match="Dict.update"):
-        d.update({n: large[: 60 * 2**20] for n in range(2)})
+        d.update(dict.fromkeys(range(2), large[: 60 * 2**20]))
     assert "other" not in d
 
 
@@ -490,8 +492,12 @@ def test_old_spellings(store, monkeypatch):
 
 
 SIMPLE = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.0, 1.0, -1.0]),
-    st.text(max_size=2), st.binary(max_size=2),
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([0.0, 1.0, -1.0]),
+    st.text(max_size=2),
+    st.binary(max_size=2),
 )
 SOME_KEYS = st.one_of(SIMPLE, st.tuples(SIMPLE, SIMPLE))
 VALUES = st.recursive(SIMPLE, lambda inner: st.lists(inner, max_size=3), max_leaves=4)

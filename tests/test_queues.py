@@ -541,24 +541,49 @@ def test_producers_and_consumers_over_map(q):
     assert sorted(got) == [0, 1, 2, 3, 10, 11, 12, 13]
 
 
-@pytest.mark.parametrize("function", [get_sync, get_async], ids=["sync", "async"])
+taken = []
+
+
+@app.function()
+def keep_sync(name):
+    taken.append(modal.Queue.from_name(name).get())
+
+
+@app.function()
+async def keep_async(name):
+    taken.append(await modal.Queue.from_name(name).get.aio())
+
+
+@pytest.mark.parametrize("function", [keep_sync, keep_async], ids=["sync", "async"])
 def test_cancels_that_race_with_puts_lose_no_item(q, function):
-    races = 1000 if not modal.config.persist else 200
+    races = 200 if modal.config.persist else 1000
     kept = []
-    with app.run():
+    with app.run(), ThreadPoolExecutor(1) as other:
         for race in range(races):
             call = function.spawn("q")
-            with ThreadPoolExecutor(1) as other:
-                put = other.submit(q.put, race)
-                call.cancel()
-                put.result()
+            if race % 2:
+                while not open_waits and not taken:
+                    pass
+            put = other.submit(q.put, race)
+            call.cancel()
+            put.result()
             try:
-                kept.append(call.get())
+                call.get()
             except InputCancelledError:
-                # The input may still run: its caller was answered first.
-                kept.append(q.get(timeout=60))
+                pass  # the code may have taken the item, and may still run
+            while not taken:
+                try:
+                    kept.append(q.get(timeout=0.01))
+                    break
+                except queue.Empty:
+                    pass
+            else:
+                kept.append(taken.pop())
+            while open_waits:
+                pass
     assert kept == list(range(races))
     assert q.len() == 0
+    assert not taken
 
 
 def test_a_blocking_get_in_async_code_blocks_its_loop_only(q):
@@ -698,9 +723,12 @@ def test_threads_and_loops_race(q, monkeypatch):
                     await asyncio.sleep(0)
                     task.cancel()
                     try:
-                        mine.extend(await task)
+                        found = await task
                     except asyncio.CancelledError:
-                        pass
+                        continue
+                    mine.extend(item for item in found if item is not None)
+                    for _ in range(found.count(None)):
+                        await q.put.aio(None)
 
             other = asyncio.create_task(wavers())
             await consume()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from .. import config
-from .home import environment_of
+from .home import environment_of, home
 from .records import Record, already_exists, new_id
 from .sqlite_file import NOW, Database, database_of, known_databases
 
@@ -34,13 +34,16 @@ class SqliteCatalogue:
     def __init__(self, kind: str, prefix: str) -> None:
         self._kind = kind
         self._prefix = prefix
+        # The files of the objects that were found, by their ids.  Single operations, no lock.
+        self._places: dict[str, Database] = {}
 
     def find(self, environment: str, name: str) -> Record | None:
         database = database_of(environment)
         return self._one(database, "name = ?", name) if database.exists else None
 
     def of_id(self, object_id: str) -> Record | None:
-        for database in self._databases():
+        place = self._places.get(object_id)
+        for database in self._databases() if place is None else [place]:
             found = self._one(database, "id = ?", object_id)
             if found is not None:
                 return found
@@ -85,7 +88,8 @@ class SqliteCatalogue:
 
     def table(self, record: Record) -> Table:
         """Return the place of an object."""
-        for database in self._databases():
+        found = self._places.get(record.object_id)
+        for database in self._databases() if found is None else [found]:
             row = database.run(
                 lambda connection: connection.execute(
                     "SELECT number FROM objects WHERE id = ?", (record.object_id,)
@@ -98,12 +102,12 @@ class SqliteCatalogue:
     @staticmethod
     def _databases() -> list[Database]:
         """Return the databases in which an object with an id may be: it names no environment."""
-        known = [each for each in known_databases() if each.exists]
+        here = home()
+        found = [each for each in known_databases() if each.path.parent.parent == here]
         if config.persist:
-            here = database_of(environment_of(None))
-            if here not in known and here.exists:
-                known.append(here)
-        return known
+            current = database_of(environment_of(None))
+            found = [current, *(each for each in found if each is not current)]
+        return [each for each in found if each.exists]
 
     def _one(self, database: Database, where: str, value: str) -> Record | None:
         return next(iter(self._all(database, where, value)), None)
@@ -116,6 +120,8 @@ class SqliteCatalogue:
             ).fetchall()
         )
         environment = database.path.parent.name
+        for object_id, _, _ in rows:
+            self._places[object_id] = database
         return [
             Record(object_id, environment, name, datetime.fromtimestamp(created, UTC).astimezone())
             for object_id, name, created in rows
