@@ -65,7 +65,7 @@ def test_entries_come_and_go(d):
     assert list(d.items()) == [("x", 1), (2, "y"), ("z", 3)]
     assert (list(d.keys()), list(d.values())) == (["x", 2, "z"], [1, "y", 3])
     d["x"] = None
-    assert list(d.items())[0] == ("x", None)
+    assert next(d.items()) == ("x", None)
     assert d.get("x", 5) is None
     assert d.clear() is None
     assert list(d.items()) == []
@@ -466,9 +466,9 @@ def test_limits_of_strict_mode(d, monkeypatch):
     if not modal.config.persist:
         assert d.put("large", large)
     monkeypatch.setattr(modal.config, "strict", True)
-    with pytest.raises(RequestSizeError, match="Dict.put"):
+    with pytest.raises(RequestSizeError, match=r"Dict\.put"):
         d.put("other", large)
-    with pytest.raises(RequestSizeError, match="Dict.update"):
+    with pytest.raises(RequestSizeError, match=r"Dict\.update"):
         d.update(dict.fromkeys(range(2), large[: 60 * 2**20]))
     assert "other" not in d
 

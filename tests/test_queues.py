@@ -263,16 +263,14 @@ def test_iterate_reads_by_position_and_removes_nothing(q):
 def test_an_iterator_that_nobody_reads_warns(q):
     with pytest.warns(UserWarning, match="never read"):
         q.iterate()
-        gc.collect()
     with pytest.warns(UserWarning, match="never read"):
         q.iterate.aio()
-        gc.collect()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list(q.iterate()) == []
 
 
-# -- waits -----------------------------------------------------------------------------------------
+# -- waits ----------------------------------------------------------------------------------------
 
 
 def test_a_blocked_get_takes_what_is_put(q):
@@ -437,7 +435,7 @@ def test_ctrl_c_ends_a_wait_and_loses_nothing(q):
         assert q.get() == 1
 
 
-# -- in inputs ---------------------------------------------------------------------------------------
+# -- in inputs ------------------------------------------------------------------------------------
 
 
 app = modal.App("queues")
@@ -515,9 +513,12 @@ def test_tasks_of_a_virtual_loop_wait_in_its_time(q):
 
 
 def test_a_wait_that_nobody_ends_stops_virtual_time_and_says_so(q):
-    with testing.VirtualClock(stuck_after=0.2) as clock, app.run(clock=clock):
-        with pytest.raises(ClockStuckError):
-            q.get()
+    with (
+        testing.VirtualClock(stuck_after=0.2) as clock,
+        app.run(clock=clock),
+        pytest.raises(ClockStuckError),
+    ):
+        q.get()
     q.put(1)
     assert q.get() == 1
 
@@ -602,7 +603,7 @@ def test_a_blocking_get_in_async_code_blocks_its_loop_only(q):
         assert call.get() == 1
 
 
-# -- the end of partitions -----------------------------------------------------------------------------
+# -- the end of partitions ------------------------------------------------------------------------
 
 
 def test_a_partition_ends_after_its_last_put(store):
@@ -681,7 +682,7 @@ def test_iterate_waits_for_new_items(store):
         assert clock.now() == 7
 
 
-# -- races ------------------------------------------------------------------------------------------
+# -- races ----------------------------------------------------------------------------------------
 
 
 def test_threads_and_loops_race(q, monkeypatch):
@@ -757,7 +758,7 @@ def test_threads_and_loops_race(q, monkeypatch):
             assert numbers == sorted(numbers)
 
 
-# -- a model, in virtual time ------------------------------------------------------------------------
+# -- a model, in virtual time ---------------------------------------------------------------------
 
 MOST = 3
 

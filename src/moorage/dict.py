@@ -176,12 +176,18 @@ class Dict(Stored):
             UnpicklableError: if the key or the value cannot be pickled.
             RequestSizeError: in strict mode, above 100 MiB.
         """
+        return self._put(key, value, skip_if_exists)
+
+    def _put(self, key: object, value: object, skip_if_exists: bool = False) -> bool:
         entries = self._entries
         if entries is None or entries.gone:
             entries = self._open()
         hash(key)  # a TypeError for keys that a dict of Python does not take, as in Modal
         at = key_bytes(key)
-        data = self._dumped(key, value, entries)
+        try:
+            data = dumps(value, outlives=entries.outlives)
+        except UnpicklableError as error:
+            raise self._unpicklable(key, error) from error.__cause__
         if config.strict:
             _check_size("put", builtins.len(at) + builtins.len(data))
         if skip_if_exists:
@@ -218,7 +224,7 @@ class Dict(Stored):
 
     @after_a_turn
     def __setitem__(self, key: object, value: object) -> None:
-        self.put(key, value)
+        self._put(key, value)
 
     @after_a_turn
     def __delitem__(self, key: object) -> None:
@@ -291,9 +297,10 @@ class Dict(Stored):
         try:
             return dumps(value, outlives=entries.outlives)
         except UnpicklableError as error:
-            raise UnpicklableError(f"the value for key {key!r} of {self._called()}: {error}") from (
-                error.__cause__
-            )
+            raise self._unpicklable(key, error) from error.__cause__
+
+    def _unpicklable(self, key: object, error: UnpicklableError) -> UnpicklableError:
+        return UnpicklableError(f"the value for key {key!r} of {self._called()}: {error}")
 
     def _unreadable(self, error: Exception, key: object) -> Error:
         return unreadable(f"the value for key {key!r} of {self._called()}", error)

@@ -379,6 +379,8 @@ class Queue(Stored):
         """
         items = getter.items
         try:
+            if len(items) == 1:
+                return [loads(items[0][1])]
             return [loads(data) for _, data in items]
         except Exception:
             pass

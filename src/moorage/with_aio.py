@@ -189,6 +189,41 @@ class FunctionWithAio(PosesAsFunction, Generic[P, R_co]):
             raise without_our_frames(error, is_ours=True)
 
 
+if TYPE_CHECKING:
+    BoundWithAio = FunctionWithAio
+else:
+
+    class BoundWithAio(FunctionWithAio):
+        """A `FunctionWithAio` of a method and an instance: made at each access, so made fast."""
+
+        __slots__ = ("_instance", "_method")
+
+        @property
+        def _function(self):
+            return self._method._function.__get__(self._instance)
+
+        @property
+        def _aio(self):
+            aio = self._method._aio
+            return None if aio is None else aio.__get__(self._instance)
+
+        def __call__(self, *args, **kwargs):
+            try:
+                return self._method._function(self._instance, *args, **kwargs)
+            except _MEANT as error:
+                raise without_our_frames(error, is_ours=True)
+            except TypeError as error:
+                if not is_about_arguments(error):
+                    raise
+                name = shown_name(self._function)
+                raise wrong_arguments(self._function, name, args, kwargs) from None
+
+    _new_bound = BoundWithAio.__new__
+    # Past `__setattr__`, which refuses patches.
+    _set_instance = vars(BoundWithAio)["_instance"].__set__
+    _set_method = vars(BoundWithAio)["_method"].__set__
+
+
 class IterationWithAio(PosesAsFunction, Generic[P, T_co]):
     """A function for which ``for x in f(...)`` and ``async for x in f.aio(...)`` do the same."""
 
@@ -412,10 +447,12 @@ class MethodWithAio(_InAClass, Generic[S, P, R_co]):
         if instance is None:
             plain: FunctionWithAio[Concatenate[S, P], R_co] = self.plain
             return plain
-        function = _bound(self._function, instance, owner)
-        if self._aio is None:
-            return FunctionWithAio(function)
-        return FunctionWithAio(function, _bound(self._aio, instance, owner))
+        if TYPE_CHECKING:
+            return FunctionWithAio(_bound(self._function, instance, owner))
+        made = _new_bound(BoundWithAio)
+        _set_instance(made, instance)
+        _set_method(made, self)
+        return made
 
 
 def plain_method(bound: T, qualname: str) -> T:

@@ -213,8 +213,9 @@ class _Describing:
             key.append(kind)
         open_wait = self._open_waits.get(id(flow))
         if open_wait is not None and open_wait.is_of(input):
-            shown.append(open_wait.said)
-            key.append(open_wait.said)
+            said = open_wait.said()
+            shown.append(said)
+            key.append(said)
         if target.is_generator and stream_of(input.call).is_full:
             fact = "waits until its reader takes an item" + _reader_of(input)
             shown.append(fact)

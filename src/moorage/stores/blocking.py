@@ -106,7 +106,7 @@ def _wait(lines: Lines, waiting: Waiting, timeout: float | None, shown: Shown) -
         waiter = clock.make_waiter()
         waiting.waiter = waiter
         if lines.join(waiting):
-            park_openly(clock, waiter, timeout, _said(waiting, shown))
+            park_openly(clock, waiter, timeout, _saying(waiting, shown))
     _check(lines, waiting, timeout, shown)
 
 
@@ -142,9 +142,11 @@ async def put_async(
     lines: Lines, putter: Putter, block: bool, timeout: float | None, shown: Shown
 ) -> None:
     """As `put`, for asyncio and trio."""
-    if lines.put(putter):
-        return
     try:
+        with uninterruptible:
+            there = lines.put(putter)
+        if there:
+            return
         await _wait_async(lines, putter, timeout if block else 0.0, shown)
     except GeneratorExit:
         in_background(partial(lines.leave, putter))  # as in `get_async`
@@ -181,7 +183,7 @@ async def _wait_async(lines: Lines, waiting: Waiting, timeout: float | None, sho
                 clock = clock_here()
                 timer = clock.call_at(clock.now() + timeout, waiter.wake)
             try:
-                await wait_openly(waiter, _said(waiting, shown))
+                await wait_openly(waiter, _saying(waiting, shown))
             finally:
                 if timer is not None:
                     timer.cancel()
@@ -204,6 +206,8 @@ def _read(lines: Lines, getter: Getter, read: Callable[[Getter], T]) -> T:
 def _check(lines: Lines, waiting: Waiting, timeout: float | None, shown: Shown) -> None:
     """Raise unless `waiting` has got what it waited for."""
     is_over = lines.is_over(waiting)
+    if is_over and not lines.gone:
+        return
     if lines.gone and not _has(waiting):
         raise NotFoundError(
             f"{shown()} is gone: it was deleted, or its block has ended; "
@@ -232,8 +236,13 @@ def _has(waiting: Any) -> bool:
     )
 
 
-def _said(waiting: Waiting, shown: Shown) -> str:
-    partition = f", partition {waiting.key.decode()!r}" if waiting.key else ""
-    if isinstance(waiting, Putter):
+def _saying(waiting: Waiting, shown: Shown) -> Callable[[], str]:
+    # Without `waiting`, which refers to the task: a task on a closed loop must be freed.
+    return partial(_said, isinstance(waiting, Putter), waiting.key, shown)
+
+
+def _said(puts: bool, key: bytes, shown: Shown) -> str:
+    partition = f", partition {key.decode()!r}" if key else ""
+    if puts:
         return f"waits for room in {shown()}{partition}, which any code may make"
     return f"waits for an item of {shown()}{partition}, which any code may put"

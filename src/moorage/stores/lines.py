@@ -147,20 +147,22 @@ class Lines:
 
     # -- at once ---------------------------------------------------------------------
 
-    @uninterruptible
     def take(self, getter: Getter) -> bool:
-        """Give `getter` what is there; false if nothing is."""
+        """Give `getter` what is there; false if nothing is.  In an uninterruptible region."""
         with self._lock:
             woken = self._look(getter.key)
             getter.items = self._items.take(getter.key, getter.most)
             if getter.items:
                 woken += self._settle(getter.key)
-        self._wake(woken)
+        if woken:
+            self._wake(woken)
         return bool(getter.items)
 
-    @uninterruptible
     def put(self, putter: Putter) -> bool:
-        """Put the items of `putter`; false if there is no room, or others wait for room."""
+        """Put the items of `putter`; false if there is no room, or others wait for room.
+
+        In an uninterruptible region.
+        """
         with self._lock:
             if self.gone:
                 return False
@@ -170,7 +172,8 @@ class Lines:
             done = is_first and self._let_in(putter)
             if done:
                 woken += self._settle(putter.key)
-        self._wake(woken)
+        if woken:
+            self._wake(woken)
         return done
 
     @uninterruptible
@@ -278,6 +281,10 @@ class Lines:
     @uninterruptible
     def is_over(self, waiting: Waiting) -> bool:
         """Leave the line, unless the wait is over already: tell whether it is."""
+        if waiting.over:  # set under the lock, and never taken back
+            if self._served:
+                self._served.pop(waiting, None)
+            return True
         with self._lock:
             self._served.pop(waiting, None)
             woken: list[Waiting] = []
@@ -374,6 +381,8 @@ class Lines:
             return []
         woken: list[Waiting] = []
         items, getters, putters = self._items, line.getters, line.putters
+        if not (key or getters or putters or line.watchers or items.shared or line.room_timer):
+            return woken
         moved = True
         while moved and (getters or putters):
             moved = False

@@ -98,6 +98,10 @@ class MemoryItems:
         if len(items) + len(values) > MOST_ITEMS:
             return []
         number = self._number
+        if len(values) == 1:
+            self._number = number = number + 1
+            items.append((number, values[0]))
+            return [number]
         numbers = list(range(number + 1, number + 1 + len(values)))
         items.extend(zip(numbers, values, strict=True))
         self._number = number + len(values)

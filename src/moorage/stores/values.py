@@ -129,7 +129,10 @@ def key_bytes(key: object) -> bytes:
         UnpicklableError: if the key is not plain and cannot be pickled.
     """
     if type(key) is str:
-        return b"s" + key.encode("utf-8", "surrogatepass")
+        try:
+            return b"s" + key.encode()
+        except UnicodeEncodeError:
+            pass  # a lone surrogate: below
     found = _plain(key)
     return b"p" + dumps(key) if found is None else found
 

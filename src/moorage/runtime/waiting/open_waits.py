@@ -10,6 +10,7 @@ Begin at `park_openly`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from .. import forking
@@ -30,9 +31,10 @@ class OpenWait:
 
     __slots__ = ("_caller", "said")
 
-    def __init__(self, caller: Input | None, said: str) -> None:
+    def __init__(self, caller: Input | None, said: Callable[[], str]) -> None:
         self._caller = id(caller)
-        self.said: str = said  # as in "waits for an item of Queue 'jobs'"
+        # Returns what is waited for, as in "waits for an item of Queue 'jobs'".
+        self.said: Callable[[], str] = said
 
     def is_of(self, input: Input) -> bool:
         """Tell whether `input` waits.  Not for an input that has ended."""
@@ -53,7 +55,9 @@ def _after_fork() -> None:
 forking.in_child(_after_fork)
 
 
-def park_openly(clock: Clock, waiter: Waiter, timeout: float | None, said: str) -> bool:
+def park_openly(
+    clock: Clock, waiter: Waiter, timeout: float | None, said: Callable[[], str]
+) -> bool:
     """Block this thread until `waiter` is woken; false if `timeout` seconds pass first.
 
     Raises:
@@ -82,7 +86,7 @@ def park_openly(clock: Clock, waiter: Waiter, timeout: float | None, said: str) 
             unblock_loop()
 
 
-async def wait_openly(waiter: AsyncWaiter, said: str) -> None:
+async def wait_openly(waiter: AsyncWaiter, said: Callable[[], str]) -> None:
     """Wait, on asyncio or trio, until `waiter` is woken."""
     loop = Real._get_running_loop()
     if loop is None:
