@@ -184,13 +184,18 @@ def volumes_not_mounted() -> None:
 
 @shows("placeholders")
 def placeholders() -> None:
-    for use in (
-        lambda: modal.Dict.from_name("d").put("key", 1),
-        lambda: modal.Queue.from_name("q").get(),
-        lambda: modal.Volume.from_name("v").listdir("/"),
-    ):
+    for use in (lambda: modal.Volume.from_name("v").listdir("/"),):
         with pytest.raises(UnimplementedError, match="use"):
             use()
+
+
+@shows("stored")
+def stored() -> None:
+    with modal.Dict.ephemeral() as d, modal.Queue.ephemeral() as q:
+        d["key"] = bytes(2**20)
+        q.put(bytes(2**20))
+        assert d["key"] == q.get()
+        assert d.info().created_by is q.info().created_by is None
 
 
 @shows("schedules")

@@ -1,9 +1,9 @@
 """A dict of states, of which `skip_if_exists` makes a lock for each job."""
 
-import modal
+import moorage
 
-app = modal.App("jobs")
-states = modal.Dict.from_name("job-states", create_if_missing=True)
+app = moorage.App("jobs")
+states = moorage.Dict.from_name("job-states", create_if_missing=True)
 
 
 @app.function()

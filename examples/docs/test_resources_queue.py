@@ -2,21 +2,22 @@
 
 import queue
 
-import modal
 import pytest
 
-app = modal.App("workers")
+import moorage
+
+app = moorage.App("workers")
 
 
 @app.function()
-@modal.concurrent(max_inputs=10)
-def worker(jobs: modal.Queue) -> str:
+@moorage.concurrent(max_inputs=10)
+def worker(jobs: moorage.Queue) -> str:
     return jobs.get(timeout=60)
 
 
 def test_a_worker_waits_a_minute_for_a_job(run_app, virtual_clock):
     run_app(app)
-    with modal.Queue.ephemeral() as jobs:
+    with moorage.Queue.ephemeral() as jobs:
         call = worker.spawn(jobs)
         virtual_clock.sleep(59)
         jobs.put("job 1")

@@ -191,6 +191,9 @@ class FunctionWithAio(PosesAsFunction, Generic[P, R_co]):
 
 if TYPE_CHECKING:
     BoundWithAio = FunctionWithAio
+    _new_bound: Callable[[type], Any]
+    _set_instance: Callable[[object, object], None]
+    _set_method: Callable[[object, object], None]
 else:
 
     class BoundWithAio(FunctionWithAio):
@@ -447,9 +450,7 @@ class MethodWithAio(_InAClass, Generic[S, P, R_co]):
         if instance is None:
             plain: FunctionWithAio[Concatenate[S, P], R_co] = self.plain
             return plain
-        if TYPE_CHECKING:
-            return FunctionWithAio(_bound(self._function, instance, owner))
-        made = _new_bound(BoundWithAio)
+        made: FunctionWithAio[P, R_co] = _new_bound(BoundWithAio)
         _set_instance(made, instance)
         _set_method(made, self)
         return made
