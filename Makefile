@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo search test bench stress mutants differential clean
+.PHONY: demo search test bench stress explorations mutants differential clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/stdlib_index.py
@@ -29,6 +29,12 @@ bench: $(VENV)/.installed-bench
 # last one.  SEED=... runs the same schedule of calls again.
 stress: $(VENV)/.installed-test
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED))
+
+# Racy programs, each found within 200 seeds and replayed by 20 processes, and correct ones, which
+# pass 2,000 seeds; and programs that are the same in 200 runs.  About 30 minutes.
+explorations: $(VENV)/.installed-test
+	$(BIN)/python -m tests.explorations
+	MOORAGE_SAME_RUNS=200 $(BIN)/python -m pytest -q tests/test_same_every_run.py
 
 # Breaks the pool at one call of `_settle_down` after the other: its model must find each.  Then
 # at one step inside it after the other, for information.

@@ -40,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         parser.addini(name, what, type="bool", default=False)
         flag = "--" + name.replace("_", "-")
         group.addoption(flag, dest=name, action="store_true", default=None, help=what)
+    group.addoption(
+        "--moorage-seed",
+        type=int,
+        metavar="N",
+        help="run tests marked with moorage_explore once, in the order of seed N",
+    )
     parser.addini(
         "moorage_leaks_allowed",
         "names of threads and tasks that the leak check allows, with * and ?",
@@ -61,6 +67,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "moorage_leaks(*names): the leak check allows this test to leave things behind: "
         "threads and tasks of these names (with * and ?), or anything if no name is given",
     )
+    config.addinivalue_line(
+        "markers",
+        "moorage_explore(runs=200, seed=0, preempt=0): run this test, which uses virtual_clock, "
+        "once for each seed, each time in another order of its steps",
+    )
     # Again, for a plugin that is named in `pytest_plugins`: pytest loads it too late to
     # call the hook above.
     _turn_on(config)
@@ -71,6 +82,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from moorage.pytest_plugin import install_virtual_time
 
         install_virtual_time(session.config)
+    if any(item.get_closest_marker("moorage_explore") for item in session.items):
+        from moorage.pytest_plugin import install_exploring
+
+        install_exploring(session.config)
 
 
 def _turn_on(config: pytest.Config) -> None:

@@ -12,6 +12,7 @@ import pytest
 from moorage.exception import ClockStuckError
 from moorage.runtime import background
 from moorage.runtime.clocks import clock as clock_module
+from moorage.runtime.clocks import virtual_loop
 from moorage.runtime.clocks.clock import RealClock, system_clock
 from moorage.runtime.clocks.timekeeper import Timekeeper, TimerQueue
 from moorage.runtime.clocks.virtual_clock import VirtualClock
@@ -347,7 +348,7 @@ def test_repr_says_when_and_who():
 
 def test_time_stands_while_a_wake_up_is_on_its_way(monkeypatch):
     """A loop that looks between the mark and the wake-up itself must not rest."""
-    looked, idle = threading.Event(), VirtualClock._loop_idle
+    looked, idle = threading.Event(), virtual_loop.loop_idle
 
     def idle_and_tell(clock, loop, seen, timeout):
         timer = idle(clock, loop, seen, timeout)
@@ -355,7 +356,7 @@ def test_time_stands_while_a_wake_up_is_on_its_way(monkeypatch):
             looked.set()
         return timer
 
-    monkeypatch.setattr(VirtualClock, "_loop_idle", idle_and_tell)
+    monkeypatch.setattr(virtual_loop, "loop_idle", idle_and_tell)
     with VirtualClock() as clock:
         loop = clock.new_event_loop()
         thread = threading.Thread(target=loop.run_forever)

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 
 import moorage as modal
+from ids import stable
 from moorage.declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from moorage.exception import DeprecationError, InvalidError
 
@@ -70,7 +71,7 @@ ACCEPTED = [
 ]
 
 
-@pytest.mark.parametrize("given", ACCEPTED, ids=str)
+@pytest.mark.parametrize("given", ACCEPTED, ids=stable)
 @pytest.mark.parametrize("where", ["app.function", "app.cls"])
 def test_what_has_sense_is_accepted(where, given):
     assert refusal(where, **given) is None
@@ -115,7 +116,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "kind"), REFUSED, ids=str)
+@pytest.mark.parametrize(("given", "kind"), REFUSED, ids=stable)
 def test_what_modal_refuses_is_refused_in_strict_mode_too(given, kind, strict):
     assert issubclass(refusal("app.function", **given), kind)
 
@@ -154,12 +155,12 @@ LATER = [
 ]
 
 
-@pytest.mark.parametrize("given", LATER, ids=str)
+@pytest.mark.parametrize("given", LATER, ids=stable)
 def test_what_modal_finds_later_is_refused_at_once(given):
     assert refusal("app.function", **given) is InvalidError
 
 
-@pytest.mark.parametrize("given", LATER, ids=str)
+@pytest.mark.parametrize("given", LATER, ids=stable)
 def test_strict_mode_is_silent_where_modal_is(given, strict):
     assert refusal("app.function", **given) is None
 
@@ -181,7 +182,7 @@ def test_strict_mode_is_silent_where_modal_is(given, strict):
         ({"cpu": (1, 2, 3)}, type(None)),
         ({"region": 0}, type(None)),
     ],
-    ids=str,
+    ids=stable,
 )
 def test_with_options_looks_at_amounts_at_once(given, kind, strict):
     assert issubclass(refusal("with_options", **given) or type(None), kind)
@@ -206,7 +207,7 @@ def test_with_options_looks_at_amounts_at_once(given, kind, strict):
         # Looked into where a function takes it.
         ({"volumes": {"/x": modal.CloudBucketMount("b", requester_pays=True)}}, type(None)),
     ],
-    ids=str,
+    ids=stable,
 )
 def test_an_app_looks_at_the_members(given, kind, strict):
     assert issubclass(refusal("App", **given) or type(None), kind)
@@ -219,7 +220,7 @@ def test_an_iterator_of_secrets_is_not_used_up(strict):
 
 
 @pytest.mark.parametrize(
-    "given", [{"env": "KEY=hush"}, {"secrets": {"KEY": "hush"}}, {"secrets": ["hush"]}], ids=str
+    "given", [{"env": "KEY=hush"}, {"secrets": {"KEY": "hush"}}, {"secrets": ["hush"]}], ids=stable
 )
 def test_a_secret_in_the_wrong_place_is_not_shown(given):
     with pytest.raises(InvalidError) as caught:

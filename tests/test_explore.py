@@ -1,473 +1,134 @@
-"""Orders that a seed chooses: races are found and replayed, and correct programs pass."""
+"""Orders that a seed chooses: races are found and replayed, and correct programs pass.
+
+The programs are in ``explorations/``.  ``make explorations`` runs them at length.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import subprocess
 import sys
-from pathlib import Path
+import threading
+import time
 
-import anyio
 import pytest
 
-import moorage
+from explorations import racy
+from explorations.correct import (
+    CORRECT,
+    a_group_that_fails,
+    a_pipeline,
+    callbacks_stay_in_order,
+    each_its_own_key,
+    producers_and_consumers,
+    steps_of_tasks_alternate,
+)
+from explorations.racy import RACY
+from explorations.report import busy_threads as busy_threads
+from explorations.report import first_failure, report_of
+from explorations.sources import SOURCES
 from moorage.exception import InvalidError
 from moorage.runtime.clocks.choices import Choices
-from moorage.runtime.clocks.numbered import ChosenTimer
-from moorage.runtime.clocks.participants import Participants
 from moorage.testing import VirtualClock, explore, replay
 
-# -- programs with a race, each hidden in the order without a seed ----------------------
-
-
-async def timers_of_one_instant():
-    ready = []
-
-    async def fill():
-        await asyncio.sleep(1)
-        ready.append(1)
-
-    async def use():
-        await asyncio.sleep(1)
-        assert ready, "used before it was filled"
-
-    await asyncio.gather(fill(), use())
-
-
-def starts_on_one_loop():
-    app, ready = moorage.App(), []
-
-    @app.function(max_containers=1)
-    @moorage.concurrent(max_inputs=4)
-    async def step(n):
-        if n:
-            assert ready, f"step {n} before step 0"
-        ready.append(n)
-
-    with app.run():
-        list(step.map(range(4)))
-
-
-def starts_on_threads():
-    app, ready = moorage.App(), []
-
-    @app.function(max_containers=1)
-    @moorage.concurrent(max_inputs=4)
-    def step(n):
-        if n:
-            assert ready, f"step {n} before step 0"
-        ready.append(n)
-
-    with app.run():
-        list(step.map(range(4)))
-
-
-def two_functions():
-    app, stock = moorage.App(), {}
-
-    @app.function()
-    async def fill():
-        stock["book"] = 1
-
-    @app.function()
-    async def sell():
-        stock["book"] -= 1
-
-    with app.run():
-        calls = [fill.spawn(), sell.spawn()]
-        for call in calls:
-            call.get()
-
-
-def two_functions_that_are_warm():
-    app, stock = moorage.App(), {"book": 1}
-
-    @app.function()
-    async def fill():
-        stock["book"] = 1
-
-    @app.function()
-    async def sell():
-        stock["book"] -= 1
-
-    with app.run():
-        fill.remote()
-        sell.remote()
-        del stock["book"]
-        calls = [fill.spawn(), sell.spawn()]
-        for call in calls:
-            call.get()
-
-
-async def results_of_one_instant():
-    app, order = moorage.App(), []
-
-    @app.function(max_containers=3)
-    async def ask(n):
-        await asyncio.sleep(1)
-        return n
-
-    async def note(n):
-        order.append(await ask.remote.aio(n))
-
-    async with app.run():
-        await asyncio.gather(*(note(n) for n in range(3)))
-    assert order == [0, 1, 2], f"order {order}"
-
-
-def check_then_act_across_containers():
-    app, stock = moorage.App(), {"book": 1}
-
-    @app.function(max_containers=2)
-    async def sell(n):
-        await asyncio.sleep(1)
-        if stock["book"]:
-            await asyncio.sleep(0)
-            stock["book"] -= 1
-
-    with app.run():
-        list(sell.map(range(2)))
-    assert stock["book"] == 0, f"{stock['book']} left"
-
-
-async def a_cancel_and_a_result():
-    app, paid = moorage.App(), []
-
-    @app.function()
-    async def pay():
-        await asyncio.sleep(1)
-        paid.append(1)
-        await asyncio.sleep(0)
-
-    async with app.run():
-        call = await pay.spawn.aio()
-        await asyncio.sleep(1)
-        if not paid:
-            call.cancel()
-        try:
-            await call.get.aio()
-        except moorage.exception.InputCancelledError:
-            raise AssertionError("cancelled at the instant of its payment") from None
-
-
-RACES = [
-    timers_of_one_instant,
-    starts_on_one_loop,
-    starts_on_threads,
-    two_functions,
-    two_functions_that_are_warm,
-    results_of_one_instant,
-    check_then_act_across_containers,
-    a_cancel_and_a_result,
-]
-
-# -- programs that are correct in each order ----------------------------------------------
-
-
-async def a_queue():
-    queue, seen = asyncio.Queue(2), []
-
-    async def produce(start):
-        for n in range(start, start + 5):
-            await queue.put(n)
-            await asyncio.sleep(n % 2)
-
-    async def consume():
-        while (item := await queue.get()) is not None:
-            seen.append(item)
-
-    consumers = [asyncio.ensure_future(consume()) for _ in range(2)]
-    await asyncio.gather(produce(0), produce(10))
-    for _ in consumers:
-        await queue.put(None)
-    await asyncio.gather(*consumers)
-    assert sorted(seen) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
-    assert [n for n in seen if n < 10] == [0, 1, 2, 3, 4]
-
-
-async def a_lock():
-    lock, count = asyncio.Lock(), 0
-
-    async def add():
-        nonlocal count
-        async with lock:
-            before = count
-            await asyncio.sleep(1)
-            count = before + 1
-
-    await asyncio.gather(*(add() for _ in range(5)))
-    assert count == 5
-
-
-async def a_condition():
-    condition, items, got = asyncio.Condition(), [], []
-
-    async def take():
-        async with condition:
-            await condition.wait_for(lambda: items)
-            got.append(items.pop())
-
-    takers = [asyncio.ensure_future(take()) for _ in range(3)]
-    for n in range(3):
-        await asyncio.sleep(1)
-        async with condition:
-            items.append(n)
-            condition.notify()
-    await asyncio.gather(*takers)
-    assert sorted(got) == [0, 1, 2]
-
-
-async def callbacks_in_their_order():
-    loop, order = asyncio.get_running_loop(), []
-    done = asyncio.Event()
-
-    def first():
-        for n in range(5):
-            loop.call_soon(order.append, n)
-        loop.call_soon(done.set)
-
-    loop.call_later(1, first)
-    await done.wait()
-    assert order == [0, 1, 2, 3, 4]
-
-
-async def timers_of_different_times():
-    order = []
-
-    async def note(n):
-        await asyncio.sleep(n / 10)
-        order.append(n)
-
-    await asyncio.gather(*(note(n) for n in range(6)))
-    assert order == sorted(order)
-
-
-async def groups_of_anyio():
-    seen = []
-    with anyio.move_on_after(2.5) as scope:
-        async with anyio.create_task_group() as group:
-            for n in range(5):
-                group.start_soon(anyio.sleep, n)
-            group.start_soon(anyio.sleep, 100)
-            seen.append(1)
-    assert scope.cancelled_caught
-    assert seen == [1]
-
-
-def a_pipeline():
-    app = moorage.App()
-
-    @app.function(max_containers=2)
-    @moorage.batched(max_batch_size=3, wait_ms=100)
-    async def embed(ns):
-        return [n * 2 for n in ns]
-
-    @app.function(max_containers=2, retries=2)
-    @moorage.concurrent(max_inputs=3)
-    def fetch(n):
-        return n + 1
-
-    @app.function(max_containers=2)
-    @moorage.concurrent(max_inputs=3)
-    async def both(n):
-        return await embed.remote.aio(await fetch.remote.aio(n))
-
-    with app.run():
-        assert list(both.map(range(8))) == [2 * (n + 1) for n in range(8)]
-        assert sorted(both.map(range(8), order_outputs=False)) == [2 * (n + 1) for n in range(8)]
-
-
-async def threads_of_a_loop():
-    assert await asyncio.gather(*(asyncio.to_thread(int, n) for n in range(6))) == [*range(6)]
-
-
-# -- races between two lines of sync code --------------------------------------------------
-
-
-def a_lost_update():
-    app, counts = moorage.App(), {"sold": 0}
-
-    @app.function(max_containers=1)
-    @moorage.concurrent(max_inputs=3)
-    def sell(n):
-        before = counts["sold"]
-        counts["sold"] = before + 1
-
-    with app.run():
-        list(sell.map(range(3)))
-    assert counts["sold"] == 3, f"sold {counts['sold']}"
-
-
-def a_check_that_is_late():
-    app, made = moorage.App(), []
-
-    @app.cls(max_containers=1)
-    @moorage.concurrent(max_inputs=3)
-    class Model:
-        @moorage.enter()
-        def enter(self):
-            self.model = None
-
-        @moorage.method()
-        def use(self, n):
-            if self.model is None:
-                made.append(n)
-                self.model = "loaded"
-
-    with app.run():
-        list(Model().use.map(range(3)))
-    assert len(made) == 1, f"loaded {len(made)} times"
-
-
-SYNC_RACES = [a_lost_update, a_check_that_is_late]
-
-
-def sync_code_without_a_race():
-    app, counts = moorage.App(), {}
-
-    @app.function(max_containers=2)
-    @moorage.concurrent(max_inputs=3)
-    def count(n):
-        counts[n] = counts.get(n, 0) + 1
-        return counts[n]
-
-    with app.run():
-        assert list(count.map(range(8))) == [1] * 8
-
-
-CORRECT = [
-    a_queue,
-    a_lock,
-    a_condition,
-    callbacks_in_their_order,
-    timers_of_different_times,
-    groups_of_anyio,
-    a_pipeline,
-    threads_of_a_loop,
-]
-
-
-def found(test, preempt=0):
-    """The seed and the whole report of the first failure of `test`."""
-    with pytest.raises(Exception) as caught:
-        explore(test, preempt=preempt)
-    notes = "\n".join(caught.value.__notes__)
-    seed = int(notes.split("seed=")[1].split(":")[0].split(",")[0])
-    return seed, f"{caught.value!r}\n{notes}"
-
-
-@pytest.mark.parametrize("test", RACES)
-def test_a_race_is_found_and_replayed(test):
-    seed, report = found(test)
-    for _ in range(5):
-        with pytest.raises(Exception) as caught:
-            replay(test, seed=seed)
-        notes = "\n".join(caught.value.__notes__)
-        assert f"{caught.value!r}\n{notes}" == report
-
-
-@pytest.mark.parametrize("test", [starts_on_threads, results_of_one_instant])
-def test_a_race_is_replayed_in_fresh_processes(test):
-    seed, _ = found(test)
+RUNS = int(os.environ.get("MOORAGE_EXPLORE_RUNS", "20"))
+NAMES = {test.__name__: test for test in RACY}
+
+
+@pytest.fixture(autouse=True)
+def no_log():
+    """Errors of spawned calls that nobody reads are logged: here, by design."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_race_is_found_and_replayed(name):
+    test, preempt = NAMES[name], RACY[NAMES[name]]
+    seed, report = first_failure(test, preempt)
+    assert f"failed with seed={seed}" in report
+    for _ in range(3):
+        assert report_of(test, seed, preempt) == report
+
+
+def test_races_are_replayed_in_fresh_processes_and_beside_busy_threads():
+    """Three processes, each with its hash seed, its heap, and one of them with busy threads."""
+    names = ["spawned_in_order", "cancelled_children_of_a_group", "members_of_a_batch"]
+    names += ["lost_update_of_threads", "first_container_first"]
+    found = {name: first_failure(NAMES[name], RACY[NAMES[name]]) for name in names}
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        f"import test_explore as tests\n"
-        f"try: tests.replay(tests.{test.__name__}, seed={seed})\n"
-        "except Exception as error: print(repr(error)); print('\\n'.join(error.__notes__))"
+        "import sys; heap = [bytearray(n % 4000) for n in range(int(sys.argv[1]))]; del heap[::3]\n"
+        "import contextlib, logging; logging.disable()\n"
+        "from test_explore import NAMES, RACY, busy_threads, report_of\n"
+        "with busy_threads() if sys.argv[2] else contextlib.nullcontext():\n"
+        f"  for name, seed in {[(name, seed) for name, (seed, _) in found.items()]}:\n"
+        "    print(report_of(NAMES[name], seed, RACY[NAMES[name]]))\n"
     )
-    reports = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    for number, busy in enumerate(["", "busy", ""]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(number * 7000), busy],
+            env={**os.environ, "PYTHONHASHSEED": str(number), "PYTHONPATH": path},
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
-        ).stdout
-        for hash_seed in "123"
-    }
-    assert len(reports) == 1
-    assert f"failed with seed={seed}" in reports.pop()
+            timeout=120,
+        )
+        assert done.stdout == "".join(f"{report}\n" for _, report in found.values())
 
 
 @pytest.mark.parametrize("test", CORRECT)
 def test_a_correct_program_passes(test):
-    runs = int(os.environ.get("MOORAGE_EXPLORE_RUNS", "60"))
-    explored = explore(test, runs=runs)
-    assert explored.runs == runs
-    assert explored.distinct > 1 or test is callbacks_in_their_order
+    explored = explore(test, runs=RUNS, preempt=CORRECT[test])
+    assert explored.runs == RUNS
 
 
-@pytest.mark.parametrize("test", [*RACES[:-1], *CORRECT])
+@pytest.mark.parametrize("test", [*racy.IN_PLAIN_ORDER, *CORRECT])
 def test_without_a_seed_the_order_is_the_plain_one(test):
     clock = VirtualClock()
-    if asyncio.iscoroutinefunction(test):
-        clock.run(test())
-    else:
-        with clock:
-            test()
+    with clock.patch_time():
+        if asyncio.iscoroutinefunction(test):
+            clock.run(test())
+        else:
+            with clock:
+                test()
+
+
+# -- what is chosen ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_without_one_source_a_race_is_lost(source, monkeypatch):
+    test = SOURCES[source]
+    first_failure(test, RACY[test])
+    source(monkeypatch)
+    assert explore(test, runs=50, preempt=RACY[test]).runs == 50
 
 
 def test_the_same_seed_is_the_same_order():
-    def order(seed):
-        return explore(a_pipeline, runs=1, seed=seed)
-
     first, second = VirtualClock(seed=3), VirtualClock(seed=3)
     for clock in (first, second):
         with clock:
             a_pipeline()
     assert first.participants.choices.order == second.participants.choices.order != 0
-    assert str(order(3)).startswith("1 runs passed, in 1 different orders")
 
 
-@pytest.mark.parametrize("wrong", [0, -1, True, "5"])
-def test_what_is_no_number_of_runs_is_refused(wrong):
-    with pytest.raises(InvalidError, match="write runs=200"):
-        explore(a_queue, runs=wrong)
+def test_distinct_counts_orders_and_not_seeds():
+    async def sleeps():
+        for _ in range(5):
+            await asyncio.sleep(1)
+
+    assert explore(sleeps, runs=20).distinct == 1
+    assert explore(steps_of_tasks_alternate, runs=20).distinct == 1
+    assert 1 < explore(callbacks_stay_in_order, runs=60).distinct < 60
 
 
-@pytest.mark.parametrize("wrong", [True, "7", 1.5])
-def test_what_is_no_seed_is_refused(wrong):
-    with pytest.raises(InvalidError, match=r"write VirtualClock\(seed=7\)"):
-        VirtualClock(seed=wrong)
-
-
-# -- each source of choice finds a race that no other one finds -----------------------------
-
-
-def no_line(monkeypatch):
-    from moorage.runtime.clocks import turns
-
-    init = turns.Turns.__init__
-    monkeypatch.setattr(turns.Turns, "__init__", lambda self, e, c, _=None: init(self, e, c))
-    monkeypatch.setattr(Participants, "may_switch", lambda self, key: None)
-
-
-def no_ties(monkeypatch):
-    monkeypatch.setattr(ChosenTimer, "__lt__", asyncio.TimerHandle.__lt__)
-    monkeypatch.setattr(ChosenTimer, "_run", asyncio.TimerHandle._run)
-
-
-def no_starts(monkeypatch):
-    from moorage.runtime.containers import task_lane, thread_lane
-
-    for lane in (task_lane, thread_lane):
-        monkeypatch.setattr(lane, "move_to_front", lambda inputs, index: None)
-
-
-@pytest.mark.parametrize(
-    ("without", "test"),
-    [
-        (no_line, two_functions_that_are_warm),
-        (no_ties, timers_of_one_instant),
-        (no_starts, starts_on_one_loop),
-    ],
-)
-def test_without_one_source_a_race_is_lost(without, test, monkeypatch):
-    found(test)
-    without(monkeypatch)
-    assert explore(test, runs=100).runs == 100
+def test_the_order_in_which_a_group_is_cancelled_is_an_order():
+    assert explore(a_group_that_fails, runs=20).distinct > 10
 
 
 def test_choices_are_the_same_for_a_seed():
@@ -480,26 +141,145 @@ def test_choices_are_the_same_for_a_seed():
     assert Choices(1).pick(1) == 0
 
 
-@pytest.mark.parametrize("test", SYNC_RACES)
-def test_a_race_between_two_lines_is_found_with_preempt_only(test):
-    assert "sync code was not preempted" in str(explore(test, runs=50))
-    seed, report = found(test, preempt=2)
-    assert f"seed={seed}, preempt=2" in report
-    for _ in range(5):
-        with pytest.raises(AssertionError) as caught:
-            replay(test, seed=seed, preempt=2)
-        notes = "\n".join(caught.value.__notes__)
-        assert f"{caught.value!r}\n{notes}" == report
+def test_timers_of_different_times_keep_their_order_when_a_cancelled_one_was_put_off():
+    async def cancels():
+        order = []
+        loop = asyncio.get_running_loop()
+        for _ in range(20):
+            order.clear()
+            at = loop.time() + 1
+            late = [loop.call_at(at, order.append, n) for n in range(3)]
+            loop.call_at(at, late[0].cancel)
+            loop.call_at(at + 1e-10, order.append, 10)
+            loop.call_at(at + 2e-10, order.append, 11)
+            await asyncio.sleep(2)
+            assert [n for n in order if n > 9] == order[-2:] == [10, 11]
+
+    explore(cancels, runs=40)
 
 
-@pytest.mark.parametrize("test", [sync_code_without_a_race, *CORRECT])
+# -- time ------------------------------------------------------------------------------------------
+
+
+def test_time_is_patched_in_each_run():
+    times = []
+
+    def nap():
+        began = time.monotonic()
+        time.sleep(3600)
+        times.append(time.monotonic() - began)
+
+    explore(nap, runs=3)
+    replay(nap, seed=1)
+    assert times == [3600] * 4
+    assert time.sleep.__module__ == "time"
+
+
+# -- preempt ---------------------------------------------------------------------------------------
+
+
+def test_sync_code_is_not_preempted_without_preempt():
+    explored = explore(racy.lost_update_of_threads, runs=50)
+    assert str(explored).startswith("50 runs passed, in ")
+    assert "sync code was not preempted" in str(explored)
+
+
+@pytest.mark.parametrize("test", [each_its_own_key, producers_and_consumers, a_pipeline])
 def test_a_correct_program_passes_with_preempt(test):
-    explored = explore(test, runs=30, preempt=3)
-    assert str(explored).endswith("code was preempted at up to 3 lines")
-    assert sys.gettrace() is None or "coverage" in sys.modules
+    explored = explore(test, runs=RUNS, preempt=5)
+    assert str(explored).endswith("code was preempted at up to 5 lines")
+
+
+def test_the_trace_function_is_restored():
+    def trace(frame, event, arg):
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with contextlib.suppress(AssertionError):
+            explore(racy.lost_update_of_threads, preempt=2)
+        assert sys.gettrace() is trace
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
+def test_lines_are_seen_without_the_trace_function_from_312_on():
+    monitoring, traced = sys.monitoring, []
+
+    def sell():
+        traced.append((sys.gettrace(), [monitoring.get_tool(each) for each in range(6)]))
+
+    before = [monitoring.get_tool(each) for each in range(6)]
+    replay(sell, seed=0, preempt=2)
+    ((trace, tools),) = traced
+    assert trace is sys.gettrace()
+    assert "moorage.testing.explore" in tools
+    assert [monitoring.get_tool(each) for each in range(6)] == before
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
+def test_without_a_free_tool_the_trace_function_sees_the_same_lines():
+    monitoring = sys.monitoring
+    seed, report = first_failure(racy.lost_update_of_threads, 2)
+    taken = [each for each in range(6) if monitoring.get_tool(each) is None]
+    for each in taken:
+        monitoring.use_tool_id(each, "taken")
+    try:
+        assert first_failure(racy.lost_update_of_threads, 2) == (seed, report)
+    finally:
+        for each in taken:
+            monitoring.free_tool_id(each)
+
+
+def test_lines_of_a_module_are_not_switched(tmp_path, monkeypatch):
+    """They run under the lock of the import, for which another thread would wait."""
+    lines = "\n".join(f"line{n} = {n}" for n in range(50))
+    (tmp_path / "slow_to_import.py").write_text(lines)
+    monkeypatch.syspath_prepend(tmp_path)
+    import moorage
+
+    def program():
+        app, others = moorage.App(), []
+        sys.modules.pop("slow_to_import", None)
+
+        @app.function(max_containers=3)
+        def load(n):
+            others.append(n)
+            import slow_to_import
+
+            assert slow_to_import.line49 == 49
+            assert threading.current_thread() is not threading.main_thread()
+
+        with app.run():
+            list(load.map(range(3)))
+
+    began = time.monotonic()
+    explore(program, runs=30, preempt=5)
+    assert time.monotonic() - began < 60  # each switch under the lock would take 0.2 s
+    sys.modules.pop("slow_to_import", None)
+
+
+# -- wrong arguments -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, "5"])
+def test_what_is_no_number_of_runs_is_refused(wrong):
+    with pytest.raises(InvalidError, match="write runs=200"):
+        explore(steps_of_tasks_alternate, runs=wrong)
+
+
+@pytest.mark.parametrize("wrong", [True, "7", 1.5, None])
+def test_what_is_no_seed_is_refused(wrong):
+    with pytest.raises(InvalidError, match="write seed=0"):
+        explore(steps_of_tasks_alternate, seed=wrong)
+    if wrong is not None:
+        with pytest.raises(InvalidError, match=r"write VirtualClock\(seed=7\)"):
+            VirtualClock(seed=wrong)
 
 
 @pytest.mark.parametrize("wrong", [-1, True, "2"])
 def test_what_is_no_number_of_lines_is_refused(wrong):
     with pytest.raises(InvalidError, match="write preempt=2"):
-        replay(a_queue, seed=0, preempt=wrong)
+        replay(steps_of_tasks_alternate, seed=0, preempt=wrong)

@@ -3,7 +3,9 @@
 import asyncio
 import contextvars
 import functools
+import inspect
 import threading
+from unittest.mock import patch
 
 import anyio
 import pytest
@@ -593,11 +595,16 @@ def test_what_cannot_be_run_is_refused_at_once():
         @moorage.enter()
         def load(self): ...
 
-    class Plain: ...
+    class Undecorated:
+        @moorage.method()
+        def run(self): ...
 
     for wrong, advice in (
         (3, r"write FakeContainer\(function\)$"),
-        (Plain, r"write with @app.cls\(\) above it, FakeContainer\(Plain\(...\)\)$"),
+        (
+            Undecorated,
+            r"write with @app.cls\(\) above it, FakeContainer\(Undecorated\(...\)\)$",
+        ),
         (Model, r"write FakeContainer\(Model\(...\)\)$"),
         (Empty(), r"put @moorage.method\(\) above one$"),
     ):
@@ -619,3 +626,76 @@ def test_what_cannot_be_run_is_refused_at_once():
             container.wait_running(3)
         with pytest.raises(InvalidError, match="no autoscaler"):
             container._function().update_autoscaler(max_containers=2)
+
+
+# -- submitting from a task ------------------------------------------------------------------------
+
+
+def test_a_task_submits_without_blocking_its_loop(clock):
+    @moorage.concurrent(max_inputs=1)
+    async def one(seconds):
+        await asyncio.sleep(seconds)
+        return clock.now()
+
+    app = App()
+
+    @app.cls()
+    class Model:
+        @moorage.method()
+        async def wait(self, seconds):
+            await asyncio.sleep(seconds)
+            return clock.now()
+
+    async def main():
+        async with FakeContainer(one, max_backlog=1, on_full="wait") as container:
+            first = await container.submit.aio(10)
+            await container.wait_running.aio(1)
+            second = await container.submit.aio(10)
+            assert (first.state, second.state, clock.now()) == ("running", "queued", 0)
+            assert repr(second) == "<Submission one(10): queued>"
+            # The backlog is full: the task waits for room, and its loop goes on.
+            third = asyncio.create_task(container.submit.aio(seconds=10))
+            await asyncio.sleep(5)
+            assert not third.done()
+            assert (await (await third), clock.now()) == (30, 30)
+            assert [await first, await second] == [10, 20]
+        async with FakeContainer(Model()) as container:
+            assert await (await container.method("wait").submit.aio(3)) == 33
+        async with FakeContainer(one, max_backlog=1) as container:
+            await container.submit.aio(1)
+            await container.wait_running.aio(1)
+            await container.submit.aio(1)
+            with pytest.raises(ResourceExhaustedError):
+                await container.submit.aio(1)
+
+    clock.run(main())
+
+
+def test_the_cancellation_of_a_task_that_waits_for_room_takes_its_input_back(clock):
+    async def main():
+        async with FakeContainer(sleeps, max_backlog=1, on_full="wait") as container:
+            await container.submit.aio(10)
+            await container.wait_running.aio(1)
+            await container.submit.aio(10)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(3):
+                    await container.submit.aio(10)
+            await container.wait_idle.aio()
+            seen = container.statistics()
+            assert seen == FakeStatistics(finished=2, cancelled=1, peak=1, limit=1)
+
+    clock.run(main())
+
+
+def test_submit_looks_like_the_function(clock):
+    with FakeContainer(doubled) as container:
+        assert container.submit.__name__ == "submit"
+        assert (
+            str(inspect.signature(container.submit))
+            == "(x) -> moorage.testing.submission.Submission"
+        )
+        with patch.object(container.submit, "aio", return_value="replaced"):
+            assert clock.run(container.submit.aio(1)) == "replaced"
+        assert container.submit(1).result() == 2
+    with pytest.raises(ExecutionError, match="not in use"):
+        container.submit(1)

@@ -61,6 +61,7 @@ def is_above(imported, name):
 # For type checkers only, and each with its reason.
 UPWARD_FOR_TYPES = {
     # What a method of an app's class is, for whoever reads `obj.method`.
+    ("declaring.batch_types", "functions"),
     ("declaring.partial", "functions"),
     ("running.entrypoint", "app"),
 }
@@ -70,7 +71,7 @@ THIRD_PARTY = {"anyio", "typing_extensions"}
 # Only inside functions: whoever does not use it need not have it.
 LAZY_THIRD_PARTY = {"anyio", "trio"}
 # Those that only pytest's plugin imports.
-FOR_PYTEST = {"pytest_plugin", "testing.leak_check"}
+FOR_PYTEST = {"pytest_plugin", "testing.explore_marker", "testing.leak_check"}
 # The plugin that mypy imports.
 FOR_MYPY = {"mypy_plugin"}
 
@@ -78,6 +79,7 @@ FOR_MYPY = {"mypy_plugin"}
 TIME_OWNERS = {
     "runtime.background",
     "runtime.clocks.clock",
+    "runtime.clocks.clock_thread",
     "runtime.clocks.first_look",
     "runtime.clocks.participants",
     "runtime.clocks.patched_time",

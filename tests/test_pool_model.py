@@ -729,3 +729,21 @@ TestCrowded = checked(CrowdedMachine)
 TestLateCrowded = checked(LateCrowdedMachine)
 TestContinued = checked(ContinuedMachine)
 TestLateContinued = checked(LateContinuedMachine)
+
+
+def test_a_thread_in_a_container_that_stopped_by_force_is_still_counted():
+    """Found by `TestCrowded`: the count of abandoned threads left out stopped containers."""
+    machine = CrowdedMachine()
+    machine.begin()
+    machine.sync_ones_arrive(count=1, index=0, may_stand=False)
+    machine.end_all_starts()
+    machine.begin_all()
+    machine.cancel_call(index=0, queued_only=False)
+    machine.async_ones_arrive(count=1, index=0, may_stand=False)
+    for seconds in (0.0, 0.0, 0.0, 0.0, 0.0, 1.0):
+        machine.pass_time(seconds=seconds)
+    machine.leave(how="cancel", which=0)
+    machine.stop_by_force(index=0)
+    machine.end_stop(index=0)
+    machine.check()
+    machine.teardown()

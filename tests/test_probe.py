@@ -1,9 +1,11 @@
 """Probes: what they record, where they hold inputs, and that the engine does as ever."""
 
 import asyncio
+import io
 import os
 import random
 import threading
+import types
 
 import anyio
 import pytest
@@ -12,6 +14,7 @@ import moorage
 from moorage import App, Retries
 from moorage.exception import (
     ClockStuckError,
+    DeadlockError,
     FunctionTimeoutError,
     InputCancelledError,
     InvalidError,
@@ -772,3 +775,87 @@ def test_grants_and_containers_are_the_same_in_every_run_of_a_large_app(kind):
     assert len(first[0]) > 150
     for _ in range(3):
         assert once() == first
+
+
+# -- what awaits shows is not lost under a probe ---------------------------------------------------
+
+
+def described():
+    text = io.StringIO()
+    moorage.describe(text)
+    return text.getvalue()
+
+
+async def waits_inside(event):
+    await event.wait()
+
+
+@pytest.mark.parametrize("naps", [0, 1, 2])
+def test_the_place_of_an_input_that_awaits_is_shown(naps, clock):
+    async def work():
+        for _ in range(naps):
+            await asyncio.sleep(1)
+        await waits_inside(asyncio.Event())
+
+    with FakeContainer(work, clock=clock) as container:
+        container.submit()
+        clock.sleep(naps + 1)
+        assert f"in a task, at {waits_inside.__name__} (" in described()
+
+
+def test_the_place_of_an_input_at_a_gate_is_its_first_await(clock):
+    with FakeContainer(waits_inside, clock=clock) as container:
+        gate = container.hold("await")
+        container.submit(asyncio.Event())
+        gate.wait_held(1)
+        assert "in a task, at waits_inside (" in described()
+
+
+def test_the_place_of_a_coroutine_of_another_kind_is_shown(clock):
+    @types.coroutine
+    def work():
+        yield from waits_inside(asyncio.Event()).__await__()
+
+    with FakeContainer(work, clock=clock) as container:
+        container.submit()
+        clock.sleep(1)
+        assert "in a task, at waits_inside (" in described()
+
+
+@pytest.mark.parametrize("way", ["group", "wait", "gather"])
+def test_a_deadlock_of_tasks_is_found_under_a_probe(way, clock, caplog):
+    app = App()
+
+    @app.function(max_containers=1)
+    async def again(n):
+        if n == 0:
+            return 0
+        if way == "gather":
+            return sum(await asyncio.gather(again.remote.aio(n - 1)))
+        if way == "wait":
+            done, _ = await asyncio.wait([asyncio.create_task(again.remote.aio(n - 1))])
+            return done.pop().result()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(again.remote.aio(n - 1))
+        return task.result()
+
+    with app.run(clock=clock, probe=Probe()), pytest.raises((DeadlockError, ExceptionGroup)):
+        again.remote(1)
+    assert clock.now() < 60
+
+
+def test_waiting_callers_are_woken_without_the_lock_of_the_pool(clock):
+    held = []
+
+    async def main():
+        async with FakeContainer(sleeps, max_inputs=2, max_backlog=1, on_full="wait") as container:
+            pool = container._pool
+            container._probe._add(lambda: held.append(pool.lock.locked()))
+            submissions = [await container.submit.aio(1) for _ in range(5)]
+            await container.wait_running.aio(2)
+            submissions[1].cancel()
+            await container.wait_idle.aio()
+
+    clock.run(main())
+    assert held
+    assert not any(held)

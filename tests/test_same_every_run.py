@@ -8,16 +8,17 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 import moorage
+from explorations.report import busy_threads
 from moorage.testing import Probe, VirtualClock
 
-RUNS = 30
-PROCESSES = 5
+# ``make explorations`` sets this to 200.
+RUNS = int(os.environ.get("MOORAGE_SAME_RUNS", "30"))
+PROCESSES = max(5, RUNS // 10)
 
 
 class Story:
@@ -253,29 +254,11 @@ def test_runs_in_one_process_are_the_same(program):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_runs_beside_busy_threads_are_the_same(program):
-    first, stop, interval = told(program), threading.Event(), sys.getswitchinterval()
-
-    def spin():
-        while not stop.is_set():
-            sum(range(1000))
-
-    def stutter():
-        while not stop.is_set():
-            time.sleep(0.0005)
-
-    threads = [threading.Thread(target=each) for each in (spin, stutter)]
-    for thread in threads:
-        thread.start()
-    sys.setswitchinterval(1e-5)
-    try:
-        for _ in range(RUNS // 5):
+    first = told(program)
+    with busy_threads():
+        for _ in range(RUNS // 5 if RUNS < 200 else RUNS):
             again = told(program)
             assert again == first, difference(first, again)
-    finally:
-        sys.setswitchinterval(interval)
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

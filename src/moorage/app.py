@@ -76,6 +76,7 @@ from .running.run_method import RunMethod
 from .running.services import AppService
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
+from .runtime.kinds import is_registered
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
 from .server import Server
@@ -84,6 +85,8 @@ from .with_aio import MethodWithAio, Way, plain_function, with_aio
 
 if TYPE_CHECKING:
     from .cloud_bucket_mount import CloudBucketMount
+    from .declaring.batch_types import OneInputAndLocal
+    from .functions import BatchedFunction
     from .image import Image
     from .network_file_system import NetworkFileSystem
     from .proxy import Proxy
@@ -94,6 +97,7 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("moorage")
 
 P = ParamSpec("P")
+L = ParamSpec("L")
 R = TypeVar("R")
 O = TypeVar("O")  # noqa: E741 - what the undecorated function returns
 C = TypeVar("C", bound=type)
@@ -104,6 +108,10 @@ Path_ = str | PurePosixPath
 class FunctionDecorator(Protocol):
     """The decorator that ``app.function(...)`` returns.  It keeps the function's types."""
 
+    @overload
+    def __call__(
+        self, function: OneInputAndLocal[P, R, O, L], /
+    ) -> BatchedFunction[P, R, O, L]: ...
     @overload
     def __call__(self, function: PartialFunction[P, R, O], /) -> Function[P, R, O]: ...
     @overload
@@ -376,7 +384,7 @@ class App:
                     f"app.function() decorates functions, got the class {raw.__name__}; "
                     "write @app.cls() instead"
                 )
-            if not callable(raw) or getattr(raw, "_moorage_registered", False):
+            if not callable(raw) or is_registered(raw):
                 raise InvalidAttributeError(
                     f"app.function() decorates functions, got {raw!r}; "
                     "write it above a def, once and as the only decorator of an app"

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from .volume import Volume
 
 P = ParamSpec("P")
+L = ParamSpec("L")
 R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)  # the type that the plain function returns
 Y = TypeVar("Y")
@@ -146,6 +147,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     __test__: Final = False  # pytest does not collect a function that is named test_...
 
     if TYPE_CHECKING:
+        # See `NotAFunction`.
+        __sizeof__: None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
         __signature__: inspect.Signature
         remote: Remote[P, R_co]
         map: Map[R_co]
@@ -418,7 +421,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         cloud: str | None = None,
         routing_region: str | None = None,
         **old_names: Unpack[OldNames],
-    ) -> Function[P, R_co, O_co]:
+    ) -> Self:
         """Return the function with these options changed, and with a pool of its own.
 
         An argument that is not given changes nothing.  Two variants with equal options share
@@ -453,15 +456,14 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             "max_backlog": max_backlog,
             "on_full": on_full,
         }
-        return self._variant(
+        made: Self = self._variant(
             "options",
             lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
         )
+        return made
 
     @hide_our_frames
-    def with_concurrency(
-        self, *, max_inputs: int, target_inputs: int | None = None
-    ) -> Function[P, R_co, O_co]:
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Self:
         """Return the function with another input concurrency, and with a pool of its own.
 
         Args:
@@ -474,10 +476,13 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                 a method: the class has the options.
         """
         concurrency = Concurrency(max_inputs, target_inputs).checked()
-        return self._variant("concurrency", lambda options: options.merged(concurrency=concurrency))
+        made: Self = self._variant(
+            "concurrency", lambda options: options.merged(concurrency=concurrency)
+        )
+        return made
 
     @hide_our_frames
-    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R_co, O_co]:
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Self:
         """Return the function with another dynamic batching, and with a pool of its own.
 
         This also makes a batched function of a function that takes lists and is not batched.
@@ -493,18 +498,18 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                 has the options.
         """
         batching: Batching = checked_batching(max_batch_size, wait_ms)
-        return self._variant("batching", lambda options: options.merged(batching=batching))
+        made: Self = self._variant("batching", lambda options: options.merged(batching=batching))
+        return made
 
-    def _variant(
-        self, what: str, change: Callable[[FunctionOptions], FunctionOptions]
-    ) -> Function[P, R_co, O_co]:
+    def _variant(self, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Any:
         shown = f"{self._shown}.with_{what}(...)"
         app_name = self.__dict__.get("_app_name")
         if app_name is not None:
             change(FunctionOptions())  # so that wrong options raise now, not at the first use
 
             def find() -> Function[Any, Any, Any]:
-                return self._find()._variant(what, change)
+                found: Function[Any, Any, Any] = self._find()._variant(what, change)
+                return found
 
             return self._looked_up(app_name, self._name, shown, find)
         target = self._target
@@ -787,6 +792,19 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             raise InvalidError(
                 f"{name} {kind}, so it has no .{way}(); write {written(self._target)}{instead}"
             )
+
+
+if TYPE_CHECKING:
+
+    class BatchedFunction(Function[P, R_co, O_co], Generic[P, R_co, O_co, L]):
+        """A batched function: `local` takes lists, the other ways take one element of each.
+
+        For type checkers only, which see this class instead of `Function`.
+        """
+
+        def local(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+            self, *args: L.args, **kwargs: L.kwargs
+        ) -> O_co: ...
 
 
 class FunctionAutoscalerManager:

@@ -45,6 +45,7 @@ from .network_file_system import NetworkFileSystem
 from .object import Object
 from .old.names import OldMethod, accepting_gone
 from .resources import MountPath, check_amount, check_gpu, check_mounts
+from .runtime.kinds import is_registered
 from .scheduler_placement import check_regions
 from .secret import Secret, check_secrets
 from .volume import Volume
@@ -539,7 +540,7 @@ class Image(Object):
                 type.
         """
         example = "write run_function(download) for a function named download"
-        if not callable(unchecked(raw_f)) or getattr(raw_f, "_moorage_registered", False):
+        if not callable(unchecked(raw_f)) or is_registered(raw_f):
             raise InvalidError(f"run_function() takes a plain function, got {raw_f!r}; {example}")
         if isinstance(raw_f, LambdaType) and raw_f.__name__ == "<lambda>":
             raise InvalidError(f"run_function() takes a function with a name; {example}")

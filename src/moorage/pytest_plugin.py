@@ -36,11 +36,13 @@ import pytest
 
 from . import as_modal, config
 from .exception import ExecutionError
+from .runtime.clocks.loops_here import real_loops
 from .runtime.real import Real
 
 if TYPE_CHECKING:
     from .app import App
-    from .declaring.partial import PartialFunction
+    from .declaring.batch_types import OneInput
+    from .declaring.partial import NotAFunction, PartialFunction
     from .functions import Function
     from .testing import FakeContainer, FakeOptions, VirtualClock
 
@@ -64,11 +66,15 @@ class FakeContainerFactory(Protocol):
     """
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Function[P, R, object], /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[P, R]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
+        self, function: OneInput[P, R], /, **options: Unpack[FakeOptions]
+    ) -> FakeContainer[P, R]: ...
+    @overload
+    def __call__(
         self, function: PartialFunction[P, R, object], /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[P, R]: ...
     @overload
@@ -81,7 +87,7 @@ class FakeContainerFactory(Protocol):
     ) -> FakeContainer[P, R]: ...
     @overload
     def __call__(
-        self, function: object, /, **options: Unpack[FakeOptions]
+        self, function: NotAFunction, /, **options: Unpack[FakeOptions]
     ) -> FakeContainer[..., Any]: ...
 
 
@@ -148,10 +154,10 @@ _ACTIONS: Final[dict[str, Callable[[pytest.Config], None]]] = {
 
 def clock_of_test(request: pytest.FixtureRequest) -> Generator[VirtualClock]:
     """The fixture ``virtual_clock``."""
-    from .testing import VirtualClock
+    from .testing.explore_marker import clock_of_run
 
     _refuse_real_loops(request)
-    with VirtualClock() as clock:
+    with clock_of_run(request.node) as clock:
         if "anyio_backend" in request.fixturenames and _is_async(request.node):
             with _runner_of_anyio(request.getfixturevalue("anyio_backend"), clock):
                 yield clock
@@ -255,6 +261,14 @@ def install_virtual_time(config: pytest.Config) -> None:
         config.pluginmanager.register(VirtualTime(), _VIRTUAL_TIME)
 
 
+def install_exploring(config: pytest.Config) -> None:
+    """From now on, run tests marked with ``moorage_explore`` once for each seed."""
+    from .testing.explore_marker import ExploreMarker
+
+    if not config.pluginmanager.has_plugin("moorage-explore"):
+        config.pluginmanager.register(ExploreMarker(), "moorage-explore")
+
+
 _VIRTUAL_TIME: Final = "moorage-virtual-time"
 
 
@@ -267,8 +281,12 @@ class VirtualTime:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
-        if "virtual_clock" not in request.fixturenames or fixturedef.scope != "function":
+        if "virtual_clock" not in request.fixturenames:
             return (yield)
+        if fixturedef.scope != "function":
+            # It outlives the clock, so what it starts must be in real time.
+            with real_loops():
+                return (yield)
         if fixturedef.argname in _LOOP_FIXTURES:
             clock: VirtualClock = request.getfixturevalue("virtual_clock")
             if "_asyncio_loop_factory" in fixturedef.argnames:

@@ -3,7 +3,7 @@
 Checked by mypy and basedpyright, not run by pytest: see ``surface.py``.
 """
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from typing import Any, assert_type
 
 import moorage
@@ -194,3 +194,68 @@ async def batches() -> None:
     assert_type(Embedder().embed.local(["a"]), list[float])
     assert_type(endpoint.local(3), dict[str, int])
     assert_type(served.local(), object)
+
+
+# -- the arguments of batches ----------------------------------------------------------
+
+
+@app.function()
+@moorage.batched(max_batch_size=8, wait_ms=50)
+def scaled(words: list[str], factors: Sequence[int]) -> list[bytes]:
+    return [word.encode() * factor for word, factor in zip(words, factors, strict=True)]
+
+
+@app.function()
+@moorage.batched(max_batch_size=8, wait_ms=50)
+async def three(a: list[int], b: list[str], c: list[bytes]) -> list[float]:
+    return [0.0 for _ in a]
+
+
+@app.function()
+@moorage.batched(max_batch_size=8, wait_ms=50)
+def four(a: list[int], b: list[int], c: list[int], d: list[int]) -> list[float]:
+    return [0.0 for _ in a]
+
+
+@app.function()
+@moorage.batched(max_batch_size=8, wait_ms=50)
+async def variadic(*columns: list[int]) -> list[float]:
+    return [0.0 for _ in columns[0]]
+
+
+@app.cls()
+@moorage.concurrent(max_inputs=4)
+class Batching:
+    @moorage.batched(max_batch_size=8, wait_ms=50)
+    async def pair(self, texts: list[str], counts: list[int]) -> list[float]:
+        return [float(len(text)) for text in texts]
+
+
+async def arguments_of_batches() -> None:
+    assert_type(lengths.remote("a"), int)
+    assert_type(lengths.remote(words="a"), int)
+    assert_type(await lengths.remote.aio("a"), int)
+    assert_type(lengths.spawn("a").get(), int)
+    lengths.remote(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lengths.remote(words=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lengths.remote(["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lengths.remote("a", "b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await lengths.remote.aio(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lengths.spawn(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    drop(lengths.local("a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(lengths.with_options(timeout=3).remote("a"), int)
+    drop(assert_type(lengths.with_options(timeout=3).local(["a"]), Coroutine[Any, Any, list[int]]))
+    assert_type(scaled.remote("a", 3), bytes)
+    assert_type(scaled.remote("a", factors=3), bytes)
+    assert_type(scaled.local(["a"], [3]), list[bytes])
+    scaled.remote(3, "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await three.remote.aio(1, "b", b"c"), float)
+    three.remote("b", "b", b"c")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(four.remote(1, 2, 3, 4), float)
+    assert_type(await variadic.remote.aio(1, 2, 3), float)
+    assert_type(Embedder().embed.remote("a"), float)
+    assert_type(Embedder().embed.remote(texts="a"), float)
+    Embedder().embed.remote(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await Batching().pair.remote.aio("a", 1), float)
+    drop(assert_type(Batching().pair.local(["a"], [1]), Coroutine[Any, Any, list[float]]))
+    Batching().pair.remote("a", "b")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

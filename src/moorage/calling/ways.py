@@ -26,6 +26,7 @@ from functools import partial
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Final,
     Generic,
     Literal,
@@ -106,6 +107,9 @@ class WayOfFunction(PosesAsFunction):
     # `__weakref__` is for users' caches: a method of an object can be referred to weakly, too.
     __slots__ = ("__dict__", "__weakref__", "_function")
 
+    # The class of the handle that a call of this way returns; None if it returns the result.
+    _returns: ClassVar[type | None] = None
+
     def __init__(self, function: Called) -> None:
         _set_function(self, function)  # as ``self._function = function``, past `__setattr__`
 
@@ -153,7 +157,7 @@ def _signature_of_call(way: WayOfFunction) -> inspect.Signature | None:
         hints = get_type_hints(function.__wrapped__, include_extras=True)
     except Exception:  # of evaluating the user's annotations, or `signature` of a builtin
         return None
-    returned = FunctionCall if way._way == "spawn" else hints.get("return", signature.empty)
+    returned = way._returns or hints.get("return", signature.empty)
     return signature.replace(
         parameters=[
             each.replace(annotation=hints.get(name, each.annotation))
@@ -320,6 +324,7 @@ class Spawn(WayOfFunction, Generic[P, R_co]):
 
     __slots__ = ()
     _way = "spawn"
+    _returns = FunctionCall
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
         """Start the function in a container, and return a handle for its result at once.

@@ -122,8 +122,8 @@ class Marks:
 
 def is_written_in_a_class(function: object) -> bool:
     """Whether the function is defined in a class body, and so takes an instance."""
-    qualname: str = getattr(function, "__qualname__", "")
-    return "." in qualname.rpartition("<locals>.")[2]
+    qualname: object = getattr(function, "__qualname__", "")
+    return isinstance(qualname, str) and "." in qualname.rpartition("<locals>.")[2]
 
 
 def parameters_beside_self(function: Callable[..., object]) -> list[str]:

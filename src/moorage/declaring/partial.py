@@ -27,7 +27,10 @@ from typing import (
 from .. import config
 from ..advice import CALLS, of_function
 from ..exception import InvalidArgumentsError, InvalidError
+from ..runtime.kinds import is_registered
 from ..with_aio import OF_A_FUNCTION, poses_as_function
+from .batch_types import BatchDecorator as BatchDecorator
+from .batch_types import BatchedPartial
 from .marks import Marks, name_of
 from .static_methods import taking_instance
 
@@ -42,6 +45,19 @@ O = TypeVar("O")  # noqa: E741 - what the undecorated function returns
 R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)
 C = TypeVar("C", bound=type)
+BP = TypeVar("BP", bound=BatchedPartial)
+
+
+class NotAFunction(Protocol):
+    """For type checkers: any object but a `Function` and a `PartialFunction`.
+
+    The last of several overloads takes this, and not `object`.  The type of an async function
+    has an Any (``Coroutine[Any, Any, R]``).  If more than one overload fits an argument whose
+    type has an Any, mypy gives up and says Any.  The two classes say that they have no
+    ``__sizeof__``, which every other object has; nobody calls it.
+    """
+
+    def __sizeof__(self) -> int: ...
 
 
 @poses_as_function
@@ -49,6 +65,10 @@ class PartialFunction(Generic[P, R_co, O_co]):
     """A function or class with marks, before ``app.function`` or ``app.cls`` registers it."""
 
     __test__: Final = False  # pytest does not collect one that is named test_...
+
+    if TYPE_CHECKING:
+        # See `NotAFunction`.
+        __sizeof__: None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __init__(self, raw: Any, marks: Marks) -> None:
         self.raw: Any = raw
@@ -123,6 +143,8 @@ class Decorator(Protocol):
     @overload
     def __call__(self, obj: C, /) -> C: ...  # type: ignore[overload-overlap]
     @overload
+    def __call__(self, obj: BP, /) -> BP: ...
+    @overload
     def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
     @overload
     def __call__(
@@ -132,27 +154,11 @@ class Decorator(Protocol):
     def __call__(self, obj: Callable[P, R], /) -> PartialFunction[P, R, R]: ...
 
 
-class BatchDecorator(Protocol):
-    """The decorator of a batched function or method: a caller gives and gets one element.
-
-    The caller's parameter types are unknown (``...``): no type can derive them from the lists
-    that the function takes.
-    """
-
-    # Above another decorator, such as `concurrent`: the function still takes and gives lists.
-    @overload
-    def __call__(self, obj: PartialFunction[P, list[R], O], /) -> PartialFunction[..., R, O]: ...
-    @overload
-    def __call__(
-        self, obj: Callable[..., Coroutine[Any, Any, list[R]]], /
-    ) -> PartialFunction[..., R, Coroutine[Any, Any, list[R]]]: ...
-    @overload
-    def __call__(self, obj: Callable[..., list[R]], /) -> PartialFunction[..., R, list[R]]: ...
-
-
 class WebDecorator(Protocol):
     """The decorator of a web endpoint: a function or a method."""
 
+    @overload
+    def __call__(self, obj: BP, /) -> BP: ...
     @overload
     def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
     @overload
@@ -166,6 +172,8 @@ class WebDecorator(Protocol):
 class MethodDecorator(Protocol):
     """The decorator of a method; it keeps the types, without ``self``."""
 
+    @overload
+    def __call__(self, obj: BP, /) -> BP: ...
     @overload
     def __call__(self, obj: PartialFunction[P, R, O], /) -> PartialFunction[P, R, O]: ...
     @overload
@@ -182,7 +190,7 @@ def mark(decorator: str, obj: Any, **changes: Any) -> PartialFunction[Any, Any, 
     Raises:
         InvalidError: if `decorator` cannot decorate `obj`, or does not go with its marks.
     """
-    registered = getattr(obj, "_moorage_registered", False)
+    registered = is_registered(obj)
     # Modal marks a local entrypoint without an error.
     if registered and not (config.strict and getattr(obj, "_moorage_is_entrypoint", False)):
         above = getattr(obj, "_moorage_registered_by", "@app.function()")

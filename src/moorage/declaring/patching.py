@@ -16,12 +16,12 @@ Begin at `Patches`, then `replaced`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 from ..runtime.input import Kind, Target
+from ..runtime.posing import poses_as
 from ..runtime.real import Real
 from .parameters import Parameter
 from .partial import PartialFunction
@@ -138,13 +138,13 @@ def with_kind(target: Target, kind: Kind) -> Callable[..., Any]:
         return _generator(function, kind)
     if kind is Kind.ASYNC:
 
-        @functools.wraps(function)
+        @poses_as(function)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs)
 
         return run_async
 
-    @functools.wraps(function)
+    @poses_as(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
         return Real.run(result) if Real.iscoroutine(result) else result  # no loop runs here
@@ -159,7 +159,7 @@ def _generator(function: Callable[..., Any], kind: Kind) -> Callable[..., Any]:
         async def all_of(items: Any) -> list[Any]:
             return [item async for item in items]
 
-        @functools.wraps(function)
+        @poses_as(function)
         def run(*args: Any, **kwargs: Any) -> Any:
             result = function(*args, **kwargs)
             if Real.iscoroutine(result):
@@ -168,7 +168,7 @@ def _generator(function: Callable[..., Any], kind: Kind) -> Callable[..., Any]:
 
         return run
 
-    @functools.wraps(function)
+    @poses_as(function)
     async def run_async(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
         if Real.iscoroutine(result):

@@ -77,7 +77,7 @@ def refuse_nested(
     raw: object, serialized: bool, error: type[InvalidError] = LocalFunctionError
 ) -> None:
     """In strict mode, refuse an object inside a function, which Modal could not import."""
-    if config.strict and not serialized and "<locals>" in getattr(raw, "__qualname__", ""):
+    if config.strict and not serialized and "<locals>" in str(getattr(raw, "__qualname__", "")):
         raise error(
             f"{name_of(raw)} is defined inside a function, and Modal can only import from global "
             "scope; move it there, or write serialized=True"

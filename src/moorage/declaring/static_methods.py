@@ -74,4 +74,5 @@ def without_wrapper(function: Any) -> Any:
     if isinstance(function, staticmethod):
         found: Any = function.__func__
         return found
-    return getattr(function, "_moorage_static", function)
+    attributes: dict[str, Any] = getattr(function, "__dict__", {})  # a mock has any attribute
+    return attributes.get("_moorage_static", function)

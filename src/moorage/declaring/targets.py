@@ -16,7 +16,7 @@ from .. import config
 from ..exception import InvalidError
 from ..runtime.input import Target
 from ..runtime.kinds import Kind, inner_kind_of, kind_of
-from ..runtime.real import Real
+from ..runtime.pools.batching import parameters_of
 
 
 def make_target(
@@ -77,10 +77,9 @@ def _check_batched(name: str, function: Callable[..., Any], kind: Kind, is_metho
             f"the batched function {name} is a generator; "
             "write one that returns a list, with one element for each input"
         )
-    parameters = list(Real.signature(function).parameters.values())
     defaults = [
         parameter.name
-        for parameter in parameters
+        for parameter in parameters_of(function)
         if parameter.default is not inspect.Parameter.empty
     ]
     if defaults:

@@ -35,7 +35,7 @@ from ..runtime.pools.probing import Probing
 from ..runtime.pools.statistics import ClassStatistics, PoolStatistics, count_class, count_kept
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import make_async_waiter
+from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
 from ..runtime.waiting.unread import report_all
 from ..serialize.serializing import check_installed
 
@@ -196,7 +196,7 @@ class Run:
             if silence is not None:
                 timer = self.clock.call_at(self.clock.now() + silence, waiter.wake)
             try:
-                await waiter.wait()
+                await wait_in(self.clock, waiter)
             finally:
                 if timer is not None:
                     timer.cancel()

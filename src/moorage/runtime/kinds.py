@@ -78,6 +78,8 @@ def kind_of(function: object) -> Kind:
     if any(map(_is_marked, layers)):
         return Kind.ASYNC
     for layer in layers:
+        if is_mock(layer):
+            continue  # ``Mock(spec=f)`` poses as a function, and its code is a mock too
         if Real.isasyncgenfunction(layer):
             return Kind.ASYNC_GENERATOR
         if Real.iscoroutinefunction(layer):
@@ -122,6 +124,8 @@ def _layers(function: object, *, all_wrappers: bool = False) -> Iterator[object]
 
 def _inside(layer: object, all_wrappers: bool) -> object | None:
     """Return the callable that a call of `layer` calls; None if `layer` is the last."""
+    if is_mock(layer):
+        return _inside_mock(layer)
     if isinstance(layer, (MethodType, staticmethod, classmethod)):
         return cast("object", layer.__func__)
     if isinstance(layer, (functools.partial, functools.partialmethod)):
@@ -131,6 +135,8 @@ def _inside(layer: object, all_wrappers: bool) -> object | None:
     attributes: dict[str, object] = getattr(layer, "__dict__", {})
     wrapped = attributes.get("__wrapped__")
     if isinstance(layer, FunctionType):
+        if is_mock(attributes.get("mock")):  # made by `create_autospec`
+            return _inside_mock(layer)
         return wrapped if all_wrappers or id(layer.__globals__) in _PASSES_ON else None
     for owner in type(layer).__mro__:
         if "__call__" in vars(owner):
@@ -146,10 +152,38 @@ def _inside(layer: object, all_wrappers: bool) -> object | None:
     return None if is_builtin else call
 
 
+def _inside_mock(mock: Any) -> object | None:
+    """Return the function whose result a call of `mock` returns; None if there is none."""
+    effect: object = mock.side_effect
+    return effect if callable(effect) else getattr(mock, "_mock_wraps", None)
+
+
 _BUILTIN: Final = (WrapperDescriptorType, BuiltinFunctionType, MethodDescriptorType)
 
 
+def is_registered(value: object) -> bool:
+    """Whether `value` is what an app made of a function or class.  A mock has any attribute."""
+    return getattr(value, "_moorage_registered", False) is True
+
+
+def is_mock(value: object) -> bool:
+    """Whether `value` is a mock of `unittest.mock`, or of the package ``mock``.
+
+    Asks the class, because a mock has any attribute, and may pose as an object of any class.
+    """
+    return _has_base(type(value), "NonCallableMock")
+
+
+def _has_base(kind: type, name: str) -> bool:
+    return any(each.__name__ == name and each.__module__ in _MOCKS for each in kind.__mro__)
+
+
+_MOCKS: Final = ("unittest.mock", "mock.mock")
+
+
 def _is_marked(layer: object) -> bool:
+    if is_mock(layer):
+        return _has_base(type(layer), "AsyncMockMixin")
     if getattr(layer, "_is_coroutine", None) is _MARK:
         return True
     code = getattr(layer, "__code__", None) if isinstance(layer, FunctionType) else None

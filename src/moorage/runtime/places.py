@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, Final
 
+from .by_hand import ByHand
 from .outcome import PACKAGE
 from .real import Real
 
@@ -135,6 +136,9 @@ def _awaits(what: Any) -> Iterator[Step]:
         elif type(what).__name__ in _BETWEEN:
             kinds = (AsyncGeneratorType, CoroutineType)
             what = next((r for r in gc.get_referents(what) if isinstance(r, kinds)), None)
+            continue
+        elif type(what) is ByHand:
+            what = what.awaited
             continue
         else:
             return

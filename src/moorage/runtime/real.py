@@ -13,14 +13,20 @@ A function of the standard library that is written in Python looks up other name
 call: ``threading.Thread(...)`` makes an ``Event``, an ``Event`` makes a ``Condition``.  `Real`
 has copies of such functions, whose globals are copies too.
 
+The locks of moorage have a type of their own: the type of a second instance of the module
+``_thread``.  Under ``clock.patch_time()`` the methods of the locks that users make are replaced
+(``clocks/blocking.py``); moorage's locks stay as they are, and as fast.
+
 If a patch is active when this module is imported, `Real` would keep the patch for ever.  So
 the import raises an ImportError then.
 """
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextvars
+import importlib.util
 import inspect
 import logging
 import os
@@ -190,6 +196,28 @@ _CHANGE: Final = frozenset(
     | {"_SHUTTING_DOWN", "_shutdown_locks", "_shutdown_locks_lock"}
 )
 _threading: Final = _globals_of(threading, _CHANGE)
+
+
+def _second_thread_module() -> ModuleType:
+    """Return a new instance of the module ``_thread``, whose lock types are its own.
+
+    Returns ``_thread`` itself where the interpreter makes no second instance.
+    """
+    spec = importlib.util.find_spec("_thread")
+    try:
+        assert spec is not None and spec.loader is not None
+        made = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(made)
+        made.allocate_lock().acquire(False)
+        made.RLock().acquire(False)
+    except Exception:  # an interpreter that is not CPython
+        return _thread
+    return made
+
+
+_own: Final = _second_thread_module()
+_threading.update(_allocate_lock=_own.allocate_lock, Lock=_own.allocate_lock)
+_threading.update(_CRLock=_own.RLock, RLock=_own.RLock)
 for _name in ("Condition", "Semaphore", "Event", "Thread"):
     # In this order: a Semaphore and an Event make a Condition, a Thread makes an Event.
     _threading[_name] = _class_with(getattr(threading, _name), _threading)
@@ -350,8 +378,12 @@ class Real:
     # threading
     Thread: Final = _class_here(threading.Thread, _threading)
     Event: Final = _class_here(threading.Event, _threading)
-    Lock: Final = threading.Lock
-    RLock: Final = threading.RLock
+    if TYPE_CHECKING:
+        Lock: Final = threading.Lock
+        RLock: Final = threading.RLock
+    else:
+        Lock = _own.allocate_lock
+        RLock = _own.RLock
     current_thread: Final = _plain(_same(threading.current_thread, _threading))
     all_threads: Final = _plain(_same(threading.enumerate, _threading))
     get_ident: Final = _plain(threading.get_ident)
@@ -368,7 +400,9 @@ class Real:
     iscoroutine: Final = _plain(_is_coroutine)
     made_by_policy: Final = _plain(asyncio.new_event_loop)
     new_event_loop: Final = _plain(_new_event_loop)
+    policy: Final = _plain(_policy)
     run: Final = _plain(asyncio.run)
+    run_coroutine_threadsafe: Final = _plain(asyncio.run_coroutine_threadsafe)
     shield: Final = _plain(asyncio.shield)
     wait: Final = _plain(asyncio.wait)
     wait_for: Final = _plain(asyncio.wait_for)

@@ -1,6 +1,7 @@
 """Stacks: the current frame of each thread.
 
-Owns :func:`current_frames`, the only caller of ``sys._current_frames``.  Any file may call it.
+Owns :func:`current_frames`, the only caller of ``sys._current_frames``, and what names a thread and
+walks its frames.  Any file may call it.
 
 Begin at `current_frames`.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
@@ -46,6 +48,18 @@ def current_frames() -> dict[int, FrameType]:
         finally:
             if collects:
                 gc.enable()
+
+
+def outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield `frame` and the frames that called it, the innermost first."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def thread_name(ident: int) -> str:
+    """Return the name of a thread, for a message; "a thread" if the thread has ended."""
+    return next((t.name for t in Real.all_threads() if t.ident == ident), "a thread")
 
 
 def _after_fork() -> None:

@@ -65,6 +65,12 @@ class ThreadState(threading.local):
     # The virtual clock in which this thread last took part; the thread may have left it since.
     # Written by ``clocks/participants.py`` and ``clocks/virtual_clock.py``.
     clock: Any = None
+    # True while new event loops are real, whatever the clock.  Written by
+    # ``clocks/loops_here.py``.
+    makes_real_loops: bool = False
+    # The loop of a virtual clock that ``asyncio.get_event_loop()`` has made here.  Written by
+    # ``clocks/loops_here.py``, reset by ``clocks/unfit_loops.py``.
+    implicit_loop: Any = None
     # The mailbox of the event loop that last ran on this thread.  Written by
     # ``waiting/async_waiters.py``.
     mailbox: Any = None

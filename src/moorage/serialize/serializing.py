@@ -34,6 +34,7 @@ from ..runtime.input import Input, Target
 from ..runtime.kinds import NOT_RUN, Kind, is_awaitable, is_iterable, refusal, unfinished
 from ..runtime.labels import Shown, shown_argument
 from ..runtime.outcome import _CONTROL_FLOW, PACKAGE, frames_of_raise
+from ..runtime.posing import poses_as
 from .culprits import (
     PROTOCOL,
     Part,
@@ -277,7 +278,7 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
     function, name = target.function, _called(target)
     if target.kind.is_generator:
 
-        @functools.wraps(function)
+        @poses_as(function)
         def run_generator(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = _unpacked(name, args, kwargs)
             items = _guarded(name, lambda: target.function(*args, **kwargs))
@@ -289,7 +290,7 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
 
     if target.kind is Kind.ASYNC:
 
-        @functools.wraps(function)
+        @poses_as(function)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = _unpacked(name, args, kwargs)
             try:
@@ -311,7 +312,7 @@ def _around(target: Target, *, batched: bool) -> Callable[..., Any]:
 
         return run_async
 
-    @functools.wraps(function)
+    @poses_as(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         args, kwargs = _unpacked(name, args, kwargs)
         result = _guarded(name, lambda: target.function(*args, **kwargs))
@@ -589,7 +590,7 @@ def _hook(hook: Hook) -> Hook:
     """Return `hook`, changed so that its errors travel as those of inputs."""
     function, name = hook.function, f"{hook.name}()"
 
-    @functools.wraps(function)
+    @poses_as(function)
     def run(instance: Any) -> Any:
         made = _guarded(name, lambda: function(instance))
         return _guarded_async(name, made) if is_awaitable(made) else made

@@ -17,14 +17,15 @@ from .explore import Explored as Explored
 from .explore import explore as explore
 from .explore import replay as replay
 from .fake_container import FakeContainer as FakeContainer
-from .fake_container import FakeMethod as FakeMethod
-from .fake_container import FakeOptions as FakeOptions
-from .fake_container import FakeStatistics as FakeStatistics
+from .fake_options import FakeOptions as FakeOptions
+from .fake_statistics import FakeStatistics as FakeStatistics
 from .gates import Gate as Gate
 from .gates import GatePoint as GatePoint
 from .probe import Probe as Probe
 from .sequencer import Sequencer as Sequencer
 from .submission import Submission as Submission
+from .submitting import FakeMethod as FakeMethod
+from .submitting import Submit as Submit
 
 __all__ = [
     "Event",
@@ -40,6 +41,7 @@ __all__ = [
     "Probe",
     "Sequencer",
     "Submission",
+    "Submit",
     "Timeline",
     "VirtualClock",
     "explore",

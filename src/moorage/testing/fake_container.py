@@ -1,103 +1,64 @@
 """The fake container: one container around any function, controlled by a test.
 
-Owns `FakeContainer`, its counts (`FakeStatistics`) and the handles of its methods
-(`FakeMethod`).  A fake container opens its own run, with one pool that always has one
-container.  The engine runs the inputs; this file starts the run, waits for states of the
-pool, and reads the pool.  Tests use it directly or through the fixture
-``fake_container`` (``pytest_plugin.py``).
+Owns `FakeContainer`: how a test enters and leaves it, gives it inputs, looks at it and waits for
+it.  A fake container opens its own run, with one pool that always has one container.  The engine
+runs the inputs; this file starts the run, waits for states of the pool, and reads the pool.
+Tests use it directly or through the fixture ``fake_container`` (``pytest_plugin.py``).
+
+The parts: what can be run is in ``runnable.py``; the options in ``fake_options.py``; how inputs
+come to this container, and not to their app, in ``fake_service.py``; ``submit`` and the methods
+of a class in ``submitting.py``; the waits in ``watching.py``; the counts in
+``fake_statistics.py``.
 
 Begin at `FakeContainer.__enter__`, then `_begin`, then `_wait`.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import AsyncIterable, Callable, Coroutine, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Final, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
-from ..app import App
 from ..calling.waited import StreamReader
 from ..calling.ways import Map, Remote, Starmap
-from ..cls import Cls, Obj
-from ..declaring.marks import Concurrency
-from ..declaring.options import FunctionOptions, OnFull, changed_options
-from ..declaring.parameters import checked_batching
-from ..declaring.partial import PartialFunction
+from ..declaring.batch_types import OneInput
+from ..declaring.partial import NotAFunction, PartialFunction
 from ..declaring.targets import check_batched
 from ..exception import Error, ExecutionError, InvalidError
 from ..frames import hide_our_frames, without_our_frames
 from ..functions import Function
-from ..retries import Retries
-from ..running.runs import MakePool, Run, give_sigint_back
-from ..running.services import Service
-from ..runtime.clocks.clock import Clock, Waiter
+from ..running.runs import Run, give_sigint_back
 from ..runtime.clocks.clock_of_here import clock_of_here
-from ..runtime.clocks.parking import park
 from ..runtime.clocks.participants import Participants
-from ..runtime.clocks.virtual_clock import VirtualWaiter
-from ..runtime.containers.container import ContainerState
 from ..runtime.guards.interrupts import interrupts
-from ..runtime.labels import shown_call
 from ..runtime.outcome import Failure, Raising
-from ..runtime.pools.autoscaler import Limits
 from ..runtime.pools.pool import Pool
 from ..runtime.pools.statistics import PoolStatistics
-from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter, run_in_thread
+from ..runtime.waiting.async_waiters import run_in_thread
 from ..with_aio import with_aio
 from .events import Events, Timeline, seconds
+from .fake_options import FakeOptions, changed, check_names
+from .fake_service import FakeService, in_container
+from .fake_statistics import FakeStatistics, counted
 from .gates import Gate, GatePoint
-from .probe import Probe, Watch, check_point
-from .submission import Submission
-
-READY: Final = ContainerState.READY
-
-# Seconds from now to a start that must not happen.
-NEVER: Final = 1e9
+from .probe import Probe, check_point
+from .runnable import functions_of
+from .submitting import FakeMethod, Submit, submit_of
+from .watching import (
+    Condition,
+    has_started,
+    is_idle,
+    rest,
+    rest_async,
+    starts_once,
+    wait_for,
+    wait_for_async,
+)
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 Y = TypeVar("Y")
-
-
-class FakeOptions(TypedDict, total=False):
-    """The options of a `FakeContainer`, which describes them; each may be left out."""
-
-    max_inputs: int | None
-    target_inputs: int | None
-    max_batch_size: int | None
-    wait_ms: int | None
-    timeout: float | None
-    queue_timeout: float | None
-    max_backlog: int | None
-    on_full: OnFull | None
-    retries: int | Retries | None
-    clock: Clock | None
-    serialize: bool
-    grace: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class FakeStatistics:
-    """The counts of a `FakeContainer` at one moment.
-
-    The counts are exact, because they are taken together under the pool's lock.  A test
-    can compare them as a whole: ``FakeStatistics(running=2, queued=1, peak=2, limit=2)``
-    is equal to the statistics if all other counts are 0.
-    """
-
-    running: int = 0  # inputs that hold a slot, or share the slot of their batch
-    queued: int = 0  # inputs in the queue, and inputs outside of a full backlog
-    finished: int = 0  # inputs that have a result
-    failed: int = 0
-    cancelled: int = 0
-    peak: int = 0  # the most slots held at once; a batch holds one slot
-    limit: int = 0  # the slots of the container
-    waiting: int = 0  # inputs that failed and will be tried again
-    abandoned: int = 0  # running inputs whose caller was answered already
 
 
 class FakeContainer(Generic[P, R_co]):
@@ -139,6 +100,8 @@ class FakeContainer(Generic[P, R_co]):
         self, function: Function[P, R_co, object], /, **options: Unpack[FakeOptions]
     ) -> None: ...
     @overload
+    def __init__(self, function: OneInput[P, R_co], /, **options: Unpack[FakeOptions]) -> None: ...
+    @overload
     def __init__(
         self, function: PartialFunction[P, R_co, object], /, **options: Unpack[FakeOptions]
     ) -> None: ...
@@ -150,31 +113,26 @@ class FakeContainer(Generic[P, R_co]):
     def __init__(self, function: Callable[P, R_co], /, **options: Unpack[FakeOptions]) -> None: ...
     @overload
     def __init__(
-        self: FakeContainer[..., Any], function: object, /, **options: Unpack[FakeOptions]
+        self: FakeContainer[..., Any], function: NotAFunction, /, **options: Unpack[FakeOptions]
     ) -> None: ...
     @hide_our_frames
     def __init__(self, function: Any, /, **options: Unpack[FakeOptions]) -> None:
-        unknown = options.keys() - FakeOptions.__annotations__.keys()
-        if unknown:
-            raise InvalidError(
-                f"FakeContainer has no option {min(unknown)}; "
-                f"write one that it has: {', '.join(FakeOptions.__annotations__)}"
-            )
+        check_names(options)
         self._given_clock = options.get("clock")
         self._clock = self._given_clock  # the clock of the run; chosen by `_take_part`
         self._serialize = options.get("serialize", False)
         self._grace = options.get("grace")
         self._probe = Probe()
-        methods, service = _methods_and_service(function)
-        self._service = _FakeService(service, _changed(service.options, options), self._get_run)
+        functions, service = functions_of(function)
+        self._service = FakeService(service, changed(service.options, options), self._get_run)
         self._functions: dict[str, Function[Any, Any, Any]] = {
-            name: _in_container(method, self._service) for name, method in methods.items()
+            name: in_container(each, self._service) for name, each in functions.items()
         }
         if self._service.options.batching is not None:
-            for method in self._functions.values():
-                check_batched(method._target)
+            for each in self._functions.values():
+                check_batched(each._target)
         # The function that `call` and `submit` run; None if there are several.
-        self._only = next(iter(self._functions.values())) if len(methods) == 1 else None
+        self._only = next(iter(self._functions.values())) if len(functions) == 1 else None
         # The fields below are written only by the thread or task that enters and leaves.
         # Invariant: _run and _pool are both None while the container is not in use.
         self._run: Run | None = None
@@ -195,7 +153,7 @@ class FakeContainer(Generic[P, R_co]):
             self._take_part()
             with uninterruptible:
                 self._begin()
-            self._wait(_has_started)
+            self._wait(has_started)
             self._check_start()
         except BaseException as error:
             self._end()
@@ -217,7 +175,7 @@ class FakeContainer(Generic[P, R_co]):
             self._take_part()
             with uninterruptible:
                 self._begin()
-            await self._wait_async(_has_started)
+            await self._wait_async(has_started)
             self._check_start()
         except BaseException as error:
             await self._end_async()
@@ -261,7 +219,7 @@ class FakeContainer(Generic[P, R_co]):
             serialize=self._serialize,
         )
         self._pool = run.pool(self._service.key, self._service.maker(run))
-        self._probe.watch(self._pool, _starts_once)
+        self._probe.watch(self._pool, starts_once)
         self._pool.start_minimum()
 
     def _check_start(self) -> None:
@@ -290,10 +248,10 @@ class FakeContainer(Generic[P, R_co]):
     def _forget(self) -> None:
         """Keep the final counts, and drop all else that belongs to the run that was left."""
         if self._pool is not None:
-            self._last = _counted(self._pool)
+            self._last = counted(self._pool)
         self._run = self._pool = None
         self._probe.start_error = None
-        self._probe.unwatch(_starts_once)
+        self._probe.unwatch(starts_once)
         self._probe._open_gates()  # a gate holds inputs of one use only
         part, self._part = self._part, None
         if part is not None:
@@ -307,16 +265,13 @@ class FakeContainer(Generic[P, R_co]):
         """Run one input and return its result: ``call(...)`` or ``await call.aio(...)``."""
         return self._function().remote
 
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Submission[R_co]:
-        """Submit one input without waiting for it; return a handle to its state and result.
+    @property
+    def submit(self) -> Submit[P, R_co]:
+        """Submit one input without waiting: ``submit(...)`` or ``await submit.aio(...)``.
 
-        Raises:
-            ResourceExhaustedError: if ``max_backlog`` inputs wait already.
+        Returns a handle to the input's state and result, a `Submission`.
         """
-        try:
-            return _submit(self._function(), args, kwargs)
-        except Exception as error:
-            raise without_our_frames(error)
+        return submit_of(self._function())
 
     @property
     def map(self) -> Map[R_co]:
@@ -378,7 +333,7 @@ class FakeContainer(Generic[P, R_co]):
         """Return the counts of this moment; after the container was left, the final counts."""
         if self._pool is None and self._last is not None:
             return self._last
-        return _counted(self._pool_now)
+        return counted(self._pool_now)
 
     def pool_statistics(self) -> PoolStatistics:
         """Return all counts of the container's pool, as `Function.statistics` does."""
@@ -397,7 +352,7 @@ class FakeContainer(Generic[P, R_co]):
         name = self._service.name
         if self._pool is None:
             return f"<FakeContainer {name}: not in use>"
-        seen = _counted(self._pool)
+        seen = counted(self._pool)
         parts = [f"{seen.running} of {seen.limit} slots held"]
         for count, what in (
             (seen.queued, "queued"),
@@ -428,7 +383,7 @@ class FakeContainer(Generic[P, R_co]):
 
     async def _wait_running_async(self, count: int) -> None:
         await self._wait_async(self._enough(count))
-        await self._rest_async()
+        await rest_async(self._pool_now)
 
     @with_aio(_wait_running_async)
     def wait_running(self, count: int) -> None:
@@ -441,15 +396,15 @@ class FakeContainer(Generic[P, R_co]):
             InvalidError: if the container cannot run `count` inputs at once.
         """
         self._wait(self._enough(count), lambda: f"{count} running in {self!r}")
-        self._rest()
+        rest(self._pool_now)
 
     async def _wait_idle_async(self) -> None:
-        await self._wait_async(_is_idle)
+        await self._wait_async(is_idle)
 
     @with_aio(_wait_idle_async)
     def wait_idle(self) -> None:
         """Wait until no input is queued, runs, or waits for a retry."""
-        self._wait(_is_idle, lambda: f"the end of all inputs in {self!r}")
+        self._wait(is_idle, lambda: f"the end of all inputs in {self!r}")
 
     async def _wait_until_async(self, condition: Callable[[], object]) -> None:
         await self._probe.wait_until.aio(condition)
@@ -479,7 +434,7 @@ class FakeContainer(Generic[P, R_co]):
             for container in containers:
                 pool.resize(container, limit)
 
-    def _enough(self, count: int) -> Callable[[Pool], bool]:
+    def _enough(self, count: int) -> Condition:
         """Return the condition that at least `count` inputs run."""
         batching = self._service.options.batching
         most = self._service.limits.max_inputs * (batching.max_batch_size if batching else 1)
@@ -492,43 +447,18 @@ class FakeContainer(Generic[P, R_co]):
             )
         return lambda pool: pool.counted().running >= count
 
-    def _wait(
-        self, condition: Callable[[Pool], bool], about: Callable[[], str] | None = None
-    ) -> None:
-        """Wait until `condition`, which the probe checks under the pool's lock, is true.
-
-        Args:
-            about: says what the wait is for, if virtual time gets stuck.
+    def _wait(self, condition: Condition, about: Callable[[], str] | None = None) -> None:
+        """Wait until `condition` is true; see `wait_for`.
 
         Raises:
             ExecutionError: if the container is left meanwhile.
         """
-        pool = self._pool_now
-        waiter = pool.clock.make_waiter()
-        if isinstance(waiter, VirtualWaiter):
-            waiter.about = about
-        met: list[bool] = []
-        watch = _when(condition, waiter, met)
-        self._probe.watch(pool, watch)
-        try:
-            with uninterruptible:
-                park(pool.clock, waiter)
-        finally:
-            self._probe.unwatch(watch)
-        if not met:
+        if not wait_for(self._probe, self._pool_now, condition, about):
             raise without_our_frames(self._left())
 
-    async def _wait_async(self, condition: Callable[[Pool], bool]) -> None:
+    async def _wait_async(self, condition: Condition) -> None:
         """Wait as `_wait` does, in a task."""
-        waiter = make_async_waiter()
-        met: list[bool] = []
-        watch = _when(condition, waiter, met)
-        self._probe.watch(self._pool_now, watch)
-        try:
-            await waiter.wait()
-        finally:
-            self._probe.unwatch(watch)
-        if not met:
+        if not await wait_for_async(self._probe, self._pool_now, condition):
             raise without_our_frames(self._left())
 
     def _left(self) -> ExecutionError:
@@ -536,24 +466,6 @@ class FakeContainer(Generic[P, R_co]):
             f"the fake container of {self._service.name} was left while this call waited; "
             "wait inside `with FakeContainer(...) as container:`"
         )
-
-    def _rest(self) -> None:
-        """In virtual time, wait until all other participants wait."""
-        clock = self._pool_now.clock
-        if clock.virtual:
-            with uninterruptible:
-                park(clock, clock.make_waiter(), 0.0)
-
-    async def _rest_async(self) -> None:
-        """Wait as `_rest` does, in a task."""
-        clock = self._pool_now.clock
-        if clock.virtual:
-            waiter = make_async_waiter()
-            timer = clock.call_at(clock.now(), waiter.wake)
-            try:
-                await waiter.wait()
-            finally:
-                timer.cancel()
 
     @property
     def _pool_now(self) -> Pool:
@@ -569,239 +481,3 @@ class FakeContainer(Generic[P, R_co]):
 
     def _get_run(self) -> Run | None:
         return self._run
-
-
-class FakeMethod:
-    """One method of a class in a `FakeContainer`; see `FakeContainer.method`."""
-
-    def __init__(self, function: Function[..., Any, Any]) -> None:
-        self._function = function
-
-    @property
-    def call(self) -> Remote[..., Any]:
-        """Run one input and return its result: ``call(...)`` or ``await call.aio(...)``."""
-        return self._function.remote
-
-    def submit(self, *args: Any, **kwargs: Any) -> Submission[Any]:
-        """Submit one input without waiting for it; see `FakeContainer.submit`."""
-        try:
-            return _submit(self._function, args, kwargs)
-        except Exception as error:
-            raise without_our_frames(error)
-
-    @property
-    def map(self) -> Map[Any]:
-        """Run many inputs and return their results: ``map([...])``; see `Function.map`."""
-        return self._function.map
-
-    @property
-    def starmap(self) -> Starmap[Any]:
-        """Run many inputs as `map` does, each with the arguments of one row."""
-        return self._function.starmap
-
-    def stream(self, *args: Any, **kwargs: Any) -> StreamReader[Any]:
-        """Return the items of a generator; see `FakeContainer.stream`."""
-        try:
-            return self._function.remote_gen(*args, **kwargs)
-        except Exception as error:
-            raise without_our_frames(error)
-
-    def __repr__(self) -> str:
-        return f"<FakeMethod {self._function._name}>"
-
-
-class _FakeService:
-    """The service of a function as the fake container sees it.
-
-    The options are those of the fake container, and the current run is the fake
-    container's run, not a run of the app.  Everything else comes from the wrapped service.
-    """
-
-    def __init__(
-        self, service: Service, options: FunctionOptions, get_run: Callable[[], Run | None]
-    ) -> None:
-        # No variant: the options of a fake container are its own, and not a change.
-        self._inner: Service = service.with_options(options, variant="")
-        self._get_run = get_run
-
-    @property
-    def app(self) -> App:
-        app: App = self._inner.app
-        return app
-
-    @property
-    def name(self) -> str:
-        return self._inner.name
-
-    @property
-    def key(self) -> Hashable:
-        return self._inner.key
-
-    @property
-    def options(self) -> FunctionOptions:
-        return self._inner.options
-
-    @property
-    def mounts_volumes(self) -> bool:
-        return self._inner.mounts_volumes
-
-    @property
-    def limits(self) -> Limits:
-        return self._inner.limits
-
-    def current_run(self) -> Run:
-        run = self._get_run()
-        if run is None:
-            raise ExecutionError(
-                f"the fake container of {self.name} is not in use any more; "
-                "call its functions inside `with FakeContainer(...) as container:`"
-            )
-        return run
-
-    @property
-    def open_run(self) -> Run | None:
-        return self._get_run()
-
-    def maker(self, run: Run) -> MakePool:
-        return self._inner.maker(run)
-
-    def with_options(self, options: FunctionOptions, *, variant: str | None = None) -> _FakeService:
-        return _FakeService(self._inner, options, self._get_run)
-
-    def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
-        raise InvalidError(
-            "a fake container has no autoscaler; "
-            "call container.set_limit(...), or run the app: `with app.run(clock=clock):`"
-        )
-
-
-# -- what can be run ------------------------------------------------------------------------
-
-
-def _methods_and_service(function: Any) -> tuple[dict[str, Function[Any, Any, Any]], Service]:
-    """Return the functions that the container can run, by name, and their shared service."""
-    if isinstance(function, Function):
-        registered: Function[Any, Any, Any] = function
-        return {registered._name: registered}, registered._service
-    if isinstance(function, Obj):
-        declared = function._cls._declared
-        methods = {name: function._method(name) for name in declared.methods}
-        if not methods:
-            raise InvalidError(
-                f"{declared.name} has no method to run; put @moorage.method() above one"
-            )
-        return methods, function._service
-    if isinstance(function, (Cls, type)):
-        shown = function.__name__
-        registered_as = "" if isinstance(function, Cls) else "with @app.cls() above it, "
-        raise InvalidError(
-            f"a fake container runs an instance, got the class {shown}; "
-            f"write {registered_as}FakeContainer({shown}(...))"
-        )
-    if not isinstance(function, PartialFunction) and not callable(function):
-        raise InvalidError(
-            f"a fake container runs a function, or an instance of a class of an app, "
-            f"got {function!r}; write FakeContainer(function)"
-        )
-    name: str | None = None
-    if Real.ismethod(function):  # a bound method of an object that no app knows
-        name, function = function.__name__, functools.partial(function)
-    elif not isinstance(function, PartialFunction) and not hasattr(function, "__name__"):
-        # A functools.partial, or an object with __call__.
-        inner = getattr(function, "func", None)
-        name = str(getattr(inner, "__name__", type(function).__name__)).replace(
-            "<lambda>", "partial"
-        )
-    made: Function[Any, Any, Any] = App().function(serialized=True, name=name)(function)
-    return {made._name: made}, made._service
-
-
-def _changed(options: FunctionOptions, given: FakeOptions) -> FunctionOptions:
-    """Return `options`, changed by the fake container's options, for exactly one container."""
-    most, target = given.get("max_inputs"), given.get("target_inputs")
-    if most is not None or target is not None:
-        changed = Concurrency(options.max_inputs if most is None else most, target).checked()
-        options = options.merged(concurrency=changed)
-    size, wait_ms = given.get("max_batch_size"), given.get("wait_ms")
-    if size is not None or wait_ms is not None:
-        if size is None or wait_ms is None:
-            raise InvalidError(
-                f"a batch needs max_batch_size and wait_ms, got {size} and {wait_ms}; "
-                "write both, as max_batch_size=4, wait_ms=100"
-            )
-        options = options.merged(batching=checked_batching(size, wait_ms))
-    names = ("retries", "timeout", "queue_timeout", "max_backlog", "on_full")
-    options = changed_options(options, {}, {}, **{name: given.get(name) for name in names})
-    options.check_queue_timeout()
-    return options.merged(min_containers=1, max_containers=1, buffer_containers=0)
-
-
-def _in_container(function: Function[Any, Any, Any], service: Service) -> Function[Any, Any, Any]:
-    """Return a copy of `function` whose inputs run in the pool of `service`."""
-    return Function._make(
-        function._target, service, function._local, shown=repr(function), web=function._web
-    )
-
-
-def _submit(
-    function: Function[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Submission[Any]:
-    call = function.spawn(*args, **kwargs)
-    return Submission(call, shown_call(function._name, args, kwargs))
-
-
-# -- conditions and watches, called under the pool's lock -----------------------------------
-
-
-def _when(
-    condition: Callable[[Pool], bool], waiter: Waiter | AsyncWaiter, met: list[bool]
-) -> Watch:
-    """Return a watch that wakes `waiter` once `condition` is true or the container is left.
-
-    If `condition` is true, the watch adds True to `met`; if the container is left first,
-    `met` stays empty.
-    """
-
-    def watch(pool: Pool) -> Callable[[], object] | None:
-        if condition(pool):
-            met.append(True)
-        return waiter.wake if met or not pool.is_open else None
-
-    return watch
-
-
-def _has_started(pool: Pool) -> bool:
-    # Ask the fleet, not `tally.starts`: the watch runs while the pool moves the container
-    # to READY, and the pool counts the start only after that.
-    return pool.scaling.failed_starts > 0 or bool(pool.fleet.ready)
-
-
-def _starts_once(pool: Pool) -> None:
-    """Keep the pool from running the hooks again after a failed start.
-
-    The thread or task that enters the container gets the error of the first start.
-    """
-    if pool.scaling.failed_starts and not pool.tally.starts:
-        pool.scaling.start_again_at = pool.clock.now() + NEVER
-
-
-def _is_idle(pool: Pool) -> bool:
-    return not (
-        pool.backlog.queued or pool.fleet.running or pool.attempts.waiting or pool.backlog.outside
-    )
-
-
-def _counted(pool: Pool) -> FakeStatistics:
-    seen = pool.statistics()
-    limits = [c.limit for c in seen.containers if c.state.value == "ready"]
-    return FakeStatistics(
-        running=seen.running,
-        queued=seen.queued + seen.outside,
-        finished=seen.succeeded,
-        failed=seen.failed,
-        cancelled=seen.cancelled,
-        peak=seen.peak_inputs,
-        limit=limits[0] if limits else seen.max_inputs,
-        waiting=seen.waiting,
-        abandoned=seen.abandoned,
-    )

@@ -26,7 +26,7 @@ from ..runtime.clocks.virtual_clock import VirtualWaiter
 from ..runtime.input import Input
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter
+from ..runtime.waiting.async_waiters import AsyncWaiter, make_async_waiter, wait_in
 from ..with_aio import with_aio
 from .submission import Submission
 
@@ -95,7 +95,7 @@ class Gate:
         waiter = make_async_waiter()
         if self._add(count, waiter.wake):
             try:
-                await waiter.wait()
+                await wait_in(self._clock(), waiter)
             finally:
                 self._remove(waiter.wake)
             self._check_open()

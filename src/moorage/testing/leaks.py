@@ -27,6 +27,8 @@ from ..running.app_runs import AnyRuns, AppRuns
 from ..running.runs import Run, open_runs
 from ..runtime import forking
 from ..runtime.clocks.clock import join_threads
+from ..runtime.clocks.clock_thread import ClockThread
+from ..runtime.clocks.virtual_clock import VirtualClock
 from ..runtime.containers.local import LocalContainer
 from ..runtime.places import (
     Step,
@@ -92,6 +94,11 @@ class LeakWatch:
         # and all readers iterate over a copy.
         self._threads: dict[threading.Thread, _Started] = {}
         self._tasks: dict[int, tuple[weakref.ref[asyncio.Task[Any]], _Started]] = {}
+        # The owner that was current when a clock was made.  A clock starts its thread at its first
+        # use, so the clock of a wider fixture starts its thread in a test.
+        self._clocks: weakref.WeakKeyDictionary[VirtualClock, Owner | None] = (
+            weakref.WeakKeyDictionary()
+        )
         # The open runs and their owners.  An owner of None: never report the run (again).
         self._runs: dict[Run, Owner | None] = {}
         # Tasks that were not done when a test's loop was closed, which cancels them: the
@@ -114,6 +121,7 @@ class LeakWatch:
         self._wrap(Real.Thread, "start", self._starting_thread)
         self._wrap(asyncio.BaseEventLoop, "create_task", self._creating_task)
         self._wrap(asyncio.Runner, "close", self._closing_runner)
+        self._wrap(VirtualClock, "__init__", self._making_clock)
 
     def stop(self) -> None:
         """Restore the wrapped functions, and forget all records."""
@@ -144,8 +152,11 @@ class LeakWatch:
         self, start: Callable[[threading.Thread], None], thread: threading.Thread
     ) -> None:
         frame = sys._getframe(2)
+        # Of the thread of a clock, the owner of the clock.
+        target = getattr(getattr(thread, "_target", None), "__self__", None)
+        maker = self._clocks.get(target.clock) if type(target) is ClockThread else None
         self._threads[thread] = _Started(
-            self._owner_here(),
+            self._owner_here() if maker is None or maker.ended else maker,
             users_step(frame),
             Real.current_thread(),
             _loop_of_executor(frame),
@@ -155,6 +166,12 @@ class LeakWatch:
         except BaseException:
             self._threads.pop(thread, None)
             raise
+
+    def _making_clock(
+        self, make: Callable[..., None], clock: VirtualClock, *args: Any, **options: Any
+    ) -> None:
+        make(clock, *args, **options)
+        self._clocks[clock] = self._owner_here()
 
     def _creating_task(
         self,

@@ -1,9 +1,10 @@
 """The probe: records what happens in the pools of a run, and holds inputs at gates.
 
 Owns `Probe`.  The pools and executors of a run call it by the protocol `Probing` of
-``runtime/pools/probing.py``.  They call `note` mostly under a pool's lock, so that the
-events are recorded in the order in which they happened.  Tests call the other public
-methods, from any thread.
+``runtime/pools/probing.py``.  They call `note` under a pool's lock, so that the events are
+recorded in the order in which they happened, and conditions of waiting callers see each state of
+the pool.  `note` returns the wake-ups of those callers as effects, because waking a task may run
+code of its event loop.  Tests call the other public methods, from any thread.
 
 Begin at `Probe.note`, then `_record`, then `around` and `_GatedInput`.
 """
@@ -13,22 +14,24 @@ from __future__ import annotations
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
-from types import GeneratorType
+from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..exception import InvalidError
 from ..frames import hide_our_frames
 from ..runtime import forking
+from ..runtime.by_hand import ByHand
 from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.parking import park
 from ..runtime.clocks.patched_time import current_virtual_clock
+from ..runtime.effects import Effect, carry_out
 from ..runtime.input import Input, InputState, Target
 from ..runtime.kinds import is_awaitable, refusal, unfinished
 from ..runtime.labels import shown_call, type_name
 from ..runtime.pools.batching import members_of
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import make_async_waiter
+from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
 from ..with_aio import with_aio
 from .events import Event, EventKind, Events, Timeline
 from .gates import POINTS, Gate, GatePoint
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 Watch = Callable[[Any], Callable[[], object] | None]
 """Called with a pool, under the pool's lock; returns the waker of a waiting caller, or None.
 
-A watch that returned a waker is removed, and the waker is called.
+A watch that returned a waker is removed, and the waker is called when the lock is released.
 """
 
 
@@ -124,7 +127,9 @@ class Probe:
             try:
                 if condition():
                     return
-                await waiter.wait()
+                # Before the first call of a run it is not known which clock the run has.
+                clock = self._pool.clock if self._pool is not None else system_clock
+                await wait_in(clock, waiter)
             finally:
                 self._remove(waiter.wake)
 
@@ -188,8 +193,11 @@ class Probe:
         input: Input | None = None,
         container: Container | None = None,
         error: BaseException | None = None,
-    ) -> None:
-        """Record one event, and wake the callers that wait for it; see `Probing.note`."""
+    ) -> list[Effect]:
+        """Record one event; return what wakes the callers that wait for it.
+
+        See `Probing.note`.
+        """
         if what == "failed":
             # Keep the first error.  Replacing it would drop an error under the pool's lock,
             # and dropping an error may run users' destructors.
@@ -203,10 +211,7 @@ class Probe:
                     self._record(what, pool, member, container, error)
         elif what != "released":
             self._record(what, pool, input, container, error)
-        if self._watches:
-            self._run_watches(pool)
-        for wake in self._wakes:
-            wake()
+        return [*self._run_watches(pool), *self._wakes]
 
     def around(
         self, pool: Probed, input: Input, function: Callable[..., Any]
@@ -262,10 +267,12 @@ class Probe:
 
     def watch(self, pool: Probed, watch: Watch) -> None:
         """Call `watch` with `pool` now and after each event, until it returns a waker."""
-        with uninterruptible, pool.lock:
-            with self._lock:
-                self._watches = (*self._watches, watch)
-            self._run_watches(pool)
+        with uninterruptible:
+            with pool.lock:
+                with self._lock:
+                    self._watches = (*self._watches, watch)
+                wakes = self._run_watches(pool)
+            carry_out(wakes)
 
     def unwatch(self, watch: Watch) -> None:
         """Call `watch` no more.  If it was removed already, this does nothing."""
@@ -279,14 +286,19 @@ class Probe:
         for gate in gates:
             gate.open()
 
-    def _run_watches(self, pool: Probed) -> None:
-        """Call every watch, and remove those that return a waker.  Under the pool's lock."""
+    def _run_watches(self, pool: Probed) -> list[Effect]:
+        """Call every watch; remove those that return a waker, and return the wakers.
+
+        Under the pool's lock.
+        """
+        wakes: list[Effect] = []
         for watch in self._watches:
             wake = watch(pool)
             if wake is not None:
                 with self._lock:
                     self._watches = tuple(each for each in self._watches if each is not watch)
-                wake()
+                wakes.append(wake)
+        return wakes
 
 
 def _runs_on(input: Input | None) -> bool:
@@ -341,10 +353,14 @@ class _GatedInput:
 
     def _started(self) -> None:
         """Record the start of the code, for each member that has no outcome yet."""
-        with uninterruptible, self._pool.lock:
-            for member in self._members:
-                if member.outcome is None:
-                    self._probe.note("started", self._pool, member, self._input.container)
+        with uninterruptible:
+            wakes: list[Effect] = []
+            with self._pool.lock:
+                for member in self._members:
+                    if member.outcome is None:
+                        container = self._input.container
+                        wakes += self._probe.note("started", self._pool, member, container)
+            carry_out(wakes)
 
     def _end(self) -> None:
         del self._input, self._members
@@ -419,18 +435,22 @@ class _GatedInput:
 class _HeldAtFirst:
     """Awaits `coroutine`, and awaits `gate` when `coroutine` waits for the first time.
 
-    `__await__` drives the coroutine by hand, because the gate must run between the moment
-    in which the coroutine yields its first future and the moment in which the task sees it.
+    `_drive` drives the coroutine by hand, because the gate must run between the moment in
+    which the coroutine yields its first future and the moment in which the task sees it.
     """
 
     def __init__(self, coroutine: Awaitable[Any], gate: Coroutine[Any, Any, None]) -> None:
         self._coroutine = coroutine
         self._gate = gate
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> ByHand:
         steps: Any = self._coroutine
-        if not isinstance(steps, GeneratorType):  # else a coroutine of `types.coroutine`
-            steps = steps.__await__()
+        if isinstance(steps, GeneratorType):  # a coroutine of `types.coroutine`
+            return ByHand(self._drive(steps), steps)
+        driven = steps.__await__()
+        return ByHand(self._drive(driven), steps if isinstance(steps, CoroutineType) else driven)
+
+    def _drive(self, steps: Any) -> Generator[Any, Any, Any]:
         send: Callable[[Any], Any] = getattr(steps, "send", lambda _: next(steps))
         step: Callable[[], Any] = partial(send, None)
         was_held = False

@@ -1,8 +1,8 @@
 """Submissions: handles for the inputs that a test gives to a fake container.
 
 Owns `Submission`, which wraps a spawned call (`FunctionCall`) of exactly one input and
-has the methods of a future.  `FakeContainer.submit` and `FakeMethod.submit`
-(``fake_container.py``) make submissions.
+has the methods of a future.  `Submit` (``submitting.py``)
+makes submissions.
 
 Begin at `Submission.result`, then `Submission.exception`.
 """

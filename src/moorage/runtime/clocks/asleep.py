@@ -1,6 +1,6 @@
 """Asleep: whether a thread is blocked in something real, or only polls for it.
 
-Owns `Asleep`, which looks at one thread again and again.  ``virtual_clock.py`` asks it about the
+Owns `Asleep`, which looks at one thread again and again.  ``clock_thread.py`` asks it about the
 participant that has the turn.  Begin at `Asleep.gives_way`.
 
 A thread that computes, waits for the interpreter (the GIL), or was not scheduled because the
@@ -28,6 +28,10 @@ from ..stacks import current_frames
 # any fault of the test.
 LOOK_EVERY: Final = 0.02
 LOOKS: Final = 10
+
+# At how many looks a thread that takes no part must be asleep, until virtual time goes on without
+# it: 1 s.  Long, because such a thread may wait for a server.
+LOOKS_FOR_QUIET: Final = 50
 
 # At how many of these looks a thread that polls must be asleep.
 POLLS_AT: Final = 5
@@ -80,6 +84,24 @@ class Asleep:
         if look.state is not None and all(each.state == look.state for each in self._looks):
             return True
         return sum(each.waits for each in self._looks) >= POLLS_AT
+
+
+class Quiet:
+    """Looks at several threads, which take no part, again and again."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[int, _Look]] = []
+        self._looks = 0  # how many looks in a row were equal
+
+    def since_long(self, idents: list[int]) -> bool:
+        """Look at the threads; whether they all have slept at the last `LOOKS_FOR_QUIET` looks."""
+        if not idents:
+            return True
+        seen = [(ident, _look_at(ident)) for ident in idents]
+        if seen != self._seen or any(look.state is None for _, look in seen):
+            self._seen, self._looks = seen, 0
+        self._looks += 1
+        return self._looks > LOOKS_FOR_QUIET
 
 
 def _look_at(ident: int) -> _Look:

@@ -10,7 +10,7 @@ from typing import cast
 from ..real import Real
 from .clock import Clock
 from .participants import LoopPart, in_trio
-from .patched_time import current_virtual_clock
+from .reach import current_virtual_clock
 
 
 def clock_of_here() -> Clock | None:

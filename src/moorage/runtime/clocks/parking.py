@@ -1,7 +1,8 @@
 """Parking: the one way to block a thread on behalf of a caller.
 
-Owns :func:`park`.  Every blocking wait of a user's thread calls it, so that a cancellation
-and Ctrl-C can end the wait, in real and in virtual time.
+Owns :func:`park`, and `park_call` for calls of users' code.  Every blocking wait of a user's
+thread calls one of them, so that a cancellation and Ctrl-C can end the wait, in real and in virtual
+time.
 """
 
 from __future__ import annotations
@@ -45,3 +46,14 @@ def park(clock: CanWait, waiter: Any, timeout: float | None = None) -> bool:
         return clock.wait(waiter, timeout)
     finally:
         guard.end_wait()
+
+
+def park_call(clock: CanWait, waiter: Any, timeout: float | None = None) -> bool:
+    """As `park`, for a blocking call of the user's own code, such as ``time.sleep``.
+
+    Where no cancellation may strike the code, a cancellation does not end the wait either.
+    """
+    guard = thread_state.guard
+    if guard is None or guard.may_strike():
+        return park(clock, waiter, timeout)
+    return clock.wait(waiter, timeout)

@@ -28,10 +28,12 @@ from ..real import Real
 from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
 from .choices import Choices
-from .patched_time import VirtualTime
+from .foreign import ForeignWait
 from .preemption import Preemption
+from .reach import VirtualTime
 from .stuck import ON_ITS_LOOP
 from .turns import Gate, Turns
+from .unfit_loops import advice_for_test_case, forget_loop
 
 # The order of timers that are due at the same time and were set within one instant, that is,
 # between two moments at which all participants wait.  Timers of participants that the engine
@@ -85,6 +87,10 @@ class Timekeeping(Protocol):
         """Block this thread until all other participants wait."""
         ...
 
+    def fire(self, waiter: Any) -> None:
+        """End the wait of `waiter`.  Under the lock."""
+        ...
+
     def watch(self) -> None:
         """Watch the holder of the turn from now on, for another wants the turn.  Under the lock."""
         ...
@@ -113,6 +119,8 @@ class Participants:
         # and busy, so time stands still meanwhile.
         self.awaited: dict[object, str] = {}
         self.turns: Turns = Turns(self.awaited, keeping.watch, choices)
+        # The waits of tasks on loops that take no part.  Removed from without the lock.
+        self.foreign: set[ForeignWait] = set()
         # The participant as which a thread waits, by the thread's ident.
         self.key_of_thread: dict[int, object] = {}
         # The rank of each participant: (INSIDE or OUTSIDE, number of its arrival).
@@ -126,6 +134,19 @@ class Participants:
         # How many scopes and loops keep the clock open.  The clock closes when it becomes 0.
         self.open: int = 0
         self.closed: bool = False
+        # The waiters of participants that are blocked in a lock or queue of users' code, in the
+        # order in which they wait; each has `blocked`, see ``blocking.py``.
+        self.blocked: dict[Any, None] = {}
+        # The ids of the locks for which a waiter was woken that has not tried again yet.
+        self._coming: set[int] = set()
+        # Whether threads that participants start take part too; see ``started.py``.
+        self.brings_threads: bool = False
+        # The keys of such threads, by the id of the thread.
+        self._started: dict[int, object] = {}
+        # The keys of such threads that now run another participant, by that participant.
+        self._beneath: dict[object, object] = {}
+        # Threads that participants started, and that take no part.
+        self.others: dict[threading.Thread, None] = {}
 
     def after_fork(self) -> None:
         """Keep this thread only, in a forked child: the other participants are gone there."""
@@ -134,12 +155,16 @@ class Participants:
         self.lock = Real.Lock()
         self.busy = {} if key is None else {key: Real.current_thread().name}
         self.awaited = {}
+        self.foreign = set()
         self.turns = Turns(self.awaited, self._keeping.watch, self.choices)
         if key is not None:
             self.turns.hold(key)
         self.key_of_thread = {} if key is None else {me: key}
         self.orders = {}
         self.parts = {} if part is None else {me: part}
+        self.blocked, self._coming, self.others = {}, set(), {}
+        self._started = {of: own for of, own in self._started.items() if own is key}
+        self._beneath = {}
         self.open = 0 if part is None else part.depth
 
     # -- what the engine runs --------------------------------------------------------
@@ -170,7 +195,12 @@ class Participants:
         """
         thread_state.clock = self._clock
         with uninterruptible, self.lock:
-            self.key_of_thread[Real.get_ident()] = key
+            me = Real.get_ident()
+            outer = self.key_of_thread.get(me)
+            if outer is not None and outer in self._started.values():
+                self._beneath[key] = outer
+                self.idle(outer)
+            self.key_of_thread[me] = key
         self.take_turn(key)
         if self.preemption is not None:
             self.preemption.begin()
@@ -193,7 +223,14 @@ class Participants:
         me = Real.get_ident()
         with self.lock:
             if self.key_of_thread.get(me) is key:
-                del self.key_of_thread[me]
+                self._unbind(me, key)
+
+    def _unbind(self, ident: int, key: object) -> None:
+        outer = self._beneath.pop(key, None)
+        if outer is not None and outer in self._started.values():
+            self.key_of_thread[ident] = outer
+        else:
+            del self.key_of_thread[ident]
 
     @uninterruptible
     def end(self, key: object) -> None:
@@ -201,9 +238,23 @@ class Participants:
         with self.lock:
             for ident, bound in list(self.key_of_thread.items()):
                 if bound is key:
-                    del self.key_of_thread[ident]
+                    self._unbind(ident, key)
             self.orders.pop(key, None)
             self.idle(key)
+
+    def begin_scope(self, key: object, name: str) -> None:
+        """As `begin`; `key` also keeps the clock open, until `end_scope`."""
+        with uninterruptible, self.lock:
+            self.keep_open()
+        self.begin(key, name)
+
+    def end_scope(self, key: object) -> None:
+        """Undo `begin_scope`; close the clock after its last scope."""
+        self.end(key)
+        with uninterruptible, self.lock:
+            thread = self.stop_keeping_open()
+        if thread is not None:
+            thread.join()
 
     @uninterruptible
     def runs(self, key: object) -> bool:
@@ -239,6 +290,7 @@ class Participants:
             return
         with uninterruptible, self.lock:
             turns = self.turns
+            self.look()
             if turns.holder is not key or not turns.is_contended or choices.one_in(2):
                 return
             turns.stand_again(key)
@@ -249,6 +301,7 @@ class Participants:
         with uninterruptible, self.lock:
             turns = self.turns
             key = self.key_of_thread.get(Real.get_ident())
+            self.look()
             if key is None or turns.holder is not key or not turns.is_contended:
                 return False
             turns.stand_again(key)
@@ -267,6 +320,7 @@ class Participants:
             key = self.key_of_thread.get(Real.get_ident())
             takes_part = key is not None and self.turns.holder is key
             if takes_part:
+                self.look()
                 self.turns.step_back(key)
         try:
             yield
@@ -342,9 +396,16 @@ class Participants:
         `written` is the user's code that led here, as the error quotes it.
 
         Raises:
-            InvalidError: on an event loop that runs in real time.
+            InvalidError: on an event loop that runs in real time, or in ``setUp`` of a test case
+                that has made such a loop.
         """
         self.refuse_real_loop(written)
+        advice = advice_for_test_case(in_set_up=True)
+        if advice is not None and not self.has_this_thread:
+            raise InvalidError(
+                f"`{written}` was written in setUp, but the test's event loop was made before, "
+                f"in real time: {advice}"
+            )
         return self.enter_scope()
 
     def enter_scope(self, name: str | None = None, *, opens: bool = True) -> int:
@@ -404,8 +465,11 @@ class Participants:
                     self._end_part(ident, part)
             if opens:
                 thread = self.stop_keeping_open()
+            is_out = part is not None and not part.depth and ident == Real.get_ident()
         if thread is not None:
             thread.join()
+        if is_out:
+            forget_loop()
 
     def _end_part(self, ident: int, part: _Part) -> None:
         if ident == Real.get_ident() and ident not in self.key_of_thread:
@@ -421,6 +485,98 @@ class Participants:
                 thread_state.clock = part.before
         self.orders.pop(part.key, None)
         self.idle(part.key)
+
+    # -- threads that users' code starts, see ``started.py`` -----------------------------
+
+    @uninterruptible
+    def look_again(self, blocked: Any) -> None:
+        """Note that the waiter of `blocked` tries again now, or has given up."""
+        with self.lock:
+            self._coming.discard(id(blocked.what))
+
+    def has_thread(self, thread: threading.Thread) -> bool:
+        """Whether `thread` takes part."""
+        return id(thread) in self._started or thread.ident in self.key_of_thread
+
+    def is_started(self, ident: int) -> bool:
+        """Whether the thread `ident` takes part because a participant started it."""
+        key = self.key_of_thread.get(ident)
+        return key is not None and key in self._started.values()
+
+    def has_any_of(self, executor: Any) -> bool:
+        """Whether a thread of a ``ThreadPoolExecutor`` takes part as one of these."""
+        return bool(self._started) and any(
+            id(thread) in self._started for thread in list(executor._threads)
+        )
+
+    @property
+    def has_busy_started(self) -> bool:
+        """Whether a thread that a participant started is busy.  Under the lock."""
+        return bool(self._started) and any(key in self.busy for key in self._started.values())
+
+    @uninterruptible
+    def begin_started(self, thread: threading.Thread) -> object:
+        """Make `thread`, which this thread is about to start, a participant; return its key."""
+        key = object()
+        self._started[id(thread)] = key
+        self.begin(key, thread.name)
+        return key
+
+    @uninterruptible
+    def end_started(self, thread: threading.Thread) -> None:
+        """Undo `begin_started`, if the thread still takes part."""
+        key = self._started.pop(id(thread), None)
+        if key is not None:
+            self.end(key)
+
+    @uninterruptible
+    def let_started_go(self, only: object = None) -> bool:
+        """End the part of all threads that participants started, or of the one with this key.
+
+        Their blocking calls go on for real.  False if there is no such thread.
+        """
+        with self.lock:
+            return self.free_started(only)
+
+    def free_started(self, only: object = None) -> bool:
+        """As `let_started_go`, under the lock."""
+        found = False
+        for number, key in list(self._started.items()):
+            if only is not None and key is not only:
+                continue
+            del self._started[number]
+            found = True
+            for ident, bound in list(self.key_of_thread.items()):
+                if bound is key:
+                    del self.key_of_thread[ident]
+            self.orders.pop(key, None)
+            for waiter in [w for w in self.blocked if w.key is key]:
+                self._keeping.fire(waiter)
+            self.turns.let_go(key)
+            self.idle(key)
+        return found
+
+    # -- tasks that take no part, see ``foreign.py`` ----------------------------------------
+
+    def note_foreign(self, wake: Callable[[], object]) -> ForeignWait | None:
+        """Note that the calling task waits until `wake`; None on a loop of this clock.
+
+        The caller calls `forget_foreign` afterwards, and raises the `error` of the wait.
+        """
+        loop: object = Real._get_running_loop()
+        if isinstance(loop, LoopPart) and loop.clock is self._clock:
+            return None
+        wait = ForeignWait(wake)
+        with uninterruptible, self.lock:
+            # Not a change of the clock: a task that waits again and again, with a limit, must
+            # not put off that others are told that time is stuck.
+            self.foreign.add(wait)
+            self._keeping.watch()
+        return wait
+
+    def forget_foreign(self, wait: ForeignWait) -> None:
+        """End `note_foreign`.  Takes no lock: the garbage collector may close the coroutine."""
+        self.foreign.discard(wait)
 
     def refuse_await(self) -> None:
         """Refuse an await on a loop in real time that would wait for virtual time to pass.
@@ -442,9 +598,10 @@ class Participants:
                 what = "an event loop of another clock"
             elif loop is not None:
                 what = "an event loop that runs in real time"
+            advice = advice_for_test_case(in_set_up=False) or ON_ITS_LOOP
             raise InvalidError(
                 f"`{written}` was written on {what}, which does not take part in this clock, "
-                f"so virtual time would stand still while this loop waits; {ON_ITS_LOOP}"
+                f"so virtual time would stand still while this loop waits; {advice}"
             )
 
     # -- for the clock and its loops, all under the lock ---------------------------------
@@ -460,6 +617,7 @@ class Participants:
 
     def idle(self, key: object) -> None:
         """Count `key` as not busy."""
+        self.look()
         self.changes += 1
         was_busy = self.busy.pop(key, None) is not None
         self.turns.give_up(key)
@@ -470,6 +628,35 @@ class Participants:
         """Ring the clock if no participant is busy."""
         if not self.busy:
             self._keeping.ring()
+
+    def block(self, waiter: Any) -> None:
+        """Add the waiter of a participant that is blocked in a lock or queue of users' code."""
+        if waiter.blocked.again:
+            self.blocked = {waiter: None, **self.blocked}
+        else:
+            self.blocked[waiter] = None
+        self._keeping.watch()
+
+    def look(self) -> bool:
+        """Wake those whose lock or queue is free now; false if there is none.
+
+        Of several that wait for one lock, the first is woken, or the one that a seed chooses.  The
+        next is woken when that one has tried.
+        """
+        if not self.blocked:
+            return False
+        found = False
+        by_lock: dict[int, list[Any]] = {}
+        for waiter in self.blocked:
+            by_lock.setdefault(id(waiter.blocked.what), []).append(waiter)
+        for number, waiters in by_lock.items():
+            if number in self._coming or not waiters[0].blocked.is_free():
+                continue
+            pick = 0 if self.choices is None else self.choices.pick(len(waiters))
+            self._coming.add(number)
+            self._keeping.fire(waiters[pick])
+            found = True
+        return found
 
     def keep_open(self) -> None:
         """Count one more scope or loop that keeps the clock open."""

@@ -1,19 +1,15 @@
 """Patched time: ``time.sleep``, ``time.monotonic`` and others in virtual time.
 
-Owns `current_virtual_clock`, and the functions that replace those of ``time`` while any
-``clock.patch_time()`` block is open.  Outside of such blocks ``time`` is unchanged.
+Owns the functions that replace those of ``time`` while any ``clock.patch_time()`` block is open,
+and the beginning and end of such a block.  Outside of such blocks ``time`` is unchanged.
 
-Begin at `_clock_of`, then `_sleep` and `_reader`, then `patched`.
-
-Each replacement looks at its caller.  It uses virtual time if the calling thread takes part
-in a patched clock, and the calling code is outside of the standard library and of the test
-tools; otherwise it calls the real function.  For example, ``asyncio`` and
-``concurrent.futures`` would spin if their ``time.monotonic()`` stood still.
+Begin at `_sleep` and `_reader`, then `patched`.  Each replacement looks at its caller, and uses
+virtual time or calls the real function: see ``reach.py``.  The same block makes calls that block
+a thread virtual: see ``blocking.py``.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
 import sys
@@ -22,15 +18,18 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType, ModuleType
-from typing import Any, Final, Protocol, SupportsIndex
+from typing import Any, Final, SupportsIndex
 
 from ...exception import ClockStuckError, InvalidArgumentsError
 from .. import forking
 from ..outcome import user_frames
 from ..real import Real
-from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
-from .parking import park
+from . import blocking
+from .parking import park_call
+from .reach import VirtualTime as VirtualTime
+from .reach import clock_of_call, is_within, keeps_real_time, module_of
+from .reach import current_virtual_clock as current_virtual_clock
 
 # What `time.time()` counts from: 2020-01-01 00:00 UTC, when virtual time is 0.
 EPOCH: Final = 1577836800
@@ -45,64 +44,15 @@ NAMES: Final = (
     "time_ns",
 )
 
-# Packages whose calls keep real time, because they wait for real things, or measure tests.
-# moorage is not among them: its own code reads real time from `Real`.  If a file of moorage
-# calls `time.sleep`, that is a function that the user passed in
-# (``asyncio.to_thread(time.sleep, 5)``).
-REAL_PACKAGES: Final = frozenset(
-    {"_pytest", "anyio", "hypothesis", "pluggy", "pytest", "pytest_asyncio", "sniffio", "trio"}
-)
-
-
-class VirtualTime(Protocol):
-    """The part of a virtual clock that this file and ``participants.py`` need."""
-
-    virtual: bool
-    participants: Any
-    # Guarded by the `_lock` of this file; read without it.
-    _patches: tuple[frozenset[str], ...]
-
-    def now(self) -> float: ...
-    def call_at(self, when: float, callback: Callable[[], object]) -> Any: ...
-    def call_when_past(self, when: float, callback: Callable[[], object]) -> Any: ...
-    def make_waiter(self) -> Any: ...
-    def wait(self, waiter: Any, timeout: float | None = None) -> bool: ...
-    def new_event_loop(self) -> Any: ...
-    @property
-    def _has_this_thread(self) -> bool: ...
-
-
-def current_virtual_clock() -> VirtualTime | None:
-    """Return the virtual clock in which the calling thread takes part; None in real time."""
-    clock = thread_state.clock
-    return clock if clock is not None and clock._has_this_thread else None
-
 
 # -- the functions ---------------------------------------------------------------
 
 
-@functools.cache
-def _keeps_real_time(module: str) -> bool:
-    package = module.partition(".")[0]
-    return package in sys.stdlib_module_names or package in REAL_PACKAGES
-
-
-def _is_within(module: str, reach: frozenset[str]) -> bool:
-    return module in reach or any(module.startswith(f"{name}.") for name in reach)
-
-
 def _clock_of(caller: FrameType) -> VirtualTime | None:
-    """Return the virtual clock for a call from the frame `caller`; None for real time."""
-    clock = current_virtual_clock()
-    if clock is None or not clock._patches:
-        return None
-    module = str(caller.f_globals.get("__name__", ""))
-    if _keeps_real_time(module):
-        return None
-    for reach in clock._patches:
-        if not reach or _is_within(module, reach):
-            return clock
-    return None
+    """Return the virtual clock for a call in the frame `caller`; None for real time."""
+    if module_of(caller) in blocking.READERS:
+        return blocking.clock_of_reader(caller)
+    return clock_of_call(caller)
 
 
 def _sleep(seconds: float | SupportsIndex, /) -> None:
@@ -118,12 +68,7 @@ def _sleep(seconds: float | SupportsIndex, /) -> None:
     if math.isinf(length):
         raise OverflowError("timestamp too large to convert to C PyTime_t")
     try:
-        guard = thread_state.guard
-        if guard is None or guard.may_strike():
-            # A cancellation may end this sleep at once.  `clock.wait` would run to its end.
-            park(clock, clock.make_waiter(), length)
-        else:
-            clock.wait(clock.make_waiter(), length)
+        park_call(clock, clock.make_waiter(), length)
     except ClockStuckError as error:
         raise error.with_traceback(user_frames(error.__traceback__))
 
@@ -133,10 +78,13 @@ def _reader(name: str, start: int, unit: int) -> Callable[[], float]:
     if unit == 1:
 
         def read() -> float:
-            clock = _clock_of(sys._getframe(1))
+            caller = sys._getframe(1)
+            clock = _clock_of(caller)
             if clock is None:
                 seconds: float = _real[name]()
                 return seconds
+            if module_of(caller) in blocking.READERS:
+                return start + blocking.read(clock)
             return start + clock.now()
 
     else:
@@ -170,6 +118,8 @@ _virtual: Final = _stand_ins()
 _lock: threading.Lock = Real.Lock()
 # How many `patch_time` blocks are open, over all clocks.
 _installed = 0
+# How many of them patch all modules.
+_everywhere = 0
 
 
 def _after_fork() -> None:
@@ -200,28 +150,36 @@ def patched(clock: VirtualTime, modules: tuple[ModuleType, ...]) -> Generator[No
 
 @uninterruptible
 def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> None:
-    global _installed
+    global _installed, _everywhere
     with _lock:
-        if not _installed:
+        were_everywhere = _everywhere
+        _installed += 1
+        _everywhere += not reach
+        clock._patches = (*clock._patches, reach)
+        begun.append(True)
+        if _installed == 1:
             for name in NAMES:
                 _real[name] = getattr(time, name)
                 setattr(time, name, _virtual[name])
-        _installed += 1
-        begun.append(True)
-        clock._patches = (*clock._patches, reach)
-        _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
+            blocking.install(_virtual["monotonic"])
+        if not were_everywhere:  # otherwise all modules are patched already
+            _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
 
 
 @uninterruptible
 def _uninstall(clock: VirtualTime, reach: frozenset[str]) -> None:
-    global _installed
+    global _installed, _everywhere
     with _lock:
         patches = list(clock._patches)
         patches.remove(reach)
         clock._patches = tuple(patches)
+        if not patches:
+            clock.participants.let_started_go()
         _installed -= 1
+        _everywhere -= not reach
         if _installed:
             return
+        blocking.uninstall()
         for name in NAMES:
             # Otherwise another tool has patched this name since, and will restore it itself.
             if getattr(time, name) is _virtual[name]:
@@ -237,7 +195,7 @@ def _replace(by_id: dict[int, Callable[..., Any]], reach: frozenset[str]) -> Non
     ``__getattr__`` could import other modules.
     """
     for name, module in list(sys.modules.items()):
-        if name == "time" or _keeps_real_time(name) or (reach and not _is_within(name, reach)):
+        if name == "time" or keeps_real_time(name) or (reach and not is_within(name, reach)):
             continue
         if name == __name__ or not isinstance(module, ModuleType):  # pyright: ignore[reportUnnecessaryIsInstance]
             continue  # `sys.modules` may contain any object

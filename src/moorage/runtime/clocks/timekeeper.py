@@ -104,32 +104,16 @@ class TimerQueue:
             self.cancelled -= 1
         return None
 
-    def pop_chosen(
-        self, now: float, pick: Callable[[int], int], before: int | None = None
-    ) -> Callback | None:
-        """As `pop_due`, but `pick` chooses among the timers that are due first.
-
-        Timers whose rank begins with a negative number are still before all others.
-
-        Args:
-            before: choose only among timers whose rank begins with a number up to this one.
-        """
+    def due(self, now: float) -> list[tuple[Rank, Timer]]:
+        """Return the timers that are due first, all at the same time, in their order."""
         when = self.next_when()
         if when is None or when > now:
-            return None
-        first = self._heap[0][1]
-        due = sorted(
-            (rank, order, timer)
-            for at, rank, order, timer in self._heap
-            if at == when and timer.callback is not None
-        )
-        if first and first[0] < 0:
-            due = [entry for entry in due if entry[0][0] < 0]
-        if before is not None:
-            due = [entry for entry in due if 0 <= entry[0][0] <= before]
-        if not due:
-            return None
-        timer = due[pick(len(due))][2]
+            return []
+        due = sorted(entry for entry in self._heap if entry[0] == when)
+        return [(rank, timer) for _, rank, _, timer in due if timer.callback is not None]
+
+    def pop(self, timer: Timer) -> Callback | None:
+        """Remove `timer`, which is due; return its callback."""
         self._heap[:] = [entry for entry in self._heap if entry[3] is not timer]
         heapq.heapify(self._heap)
         callback, timer.callback = timer.callback, None

@@ -114,9 +114,9 @@ class Turns:
             self._contended()
 
     def stand_again(self, key: object) -> None:
-        """Put the holder `key` at the end of the line; the next in line gets the turn."""
-        self._line[key] = None
+        """Put the holder `key` at the end of the line; another in line gets the turn."""
         self._free()
+        self._line[key] = None
 
     def step_back(self, key: object) -> None:
         """Put the holder `key` in the second line; the next in line gets the turn."""
@@ -162,6 +162,13 @@ class Turns:
         self._gates.pop(key, None)
         if self.holder is key:
             self._free()
+
+    def let_go(self, key: object) -> None:
+        """As `give_up`; the thread of `key`, if it waits for the turn, goes on without it."""
+        gate = self._gates.get(key)
+        self.give_up(key)
+        if gate is not None:
+            gate.open()
 
     def lend(self) -> None:
         """Take the turn from the holder, which is blocked or absent, and give it to the next.

@@ -1,10 +1,11 @@
 """Virtual time: a clock that jumps.
 
-Owns the virtual time, its timers, and the thread that fires them.  The participants are in
-``participants.py``, the event loops in ``virtual_loop.py``.  The engine uses this clock through
-the `Clock` protocol of ``clock.py``; tests use `VirtualClock` directly.
+Owns the virtual time, its timers, and the waits.  The thread that moves the time and fires the
+timers is in ``clock_thread.py``, the participants are in ``participants.py``, the event loops in
+``virtual_loop.py``.  The engine uses this clock through the `Clock` protocol of ``clock.py``; tests
+use `VirtualClock` directly.
 
-Begin at `VirtualClock._run`, which moves the time, then `_wait` and `_fire`.
+Begin at `VirtualClock.wait` and `VirtualClock.call_at`, then `_fire`.
 
 Virtual time stands still while any *participant* is busy, and jumps to the next timer when
 all participants wait in moorage.  Of the busy participants one runs at a time: see
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator
@@ -30,19 +30,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ...exception import ClockStuckError, InvalidError
 from ...with_aio import with_aio
 from .. import forking
-from ..background import keep_time
 from ..outcome import user_frames
 from ..real import Real
-from ..thread_state import thread_state
 from ..uninterruptible import uninterruptible
-from .asleep import LOOK_EVERY, Asleep
+from . import anyio_threads, loops_here
 from .choices import Choices
+from .clock_thread import ClockThread
 from .participants import BEFORE_ALL, Participants
 from .patched_time import patched
-from .stuck import Stuck, StuckLoop, StuckWait, why_busy, why_for_ever
-from .timekeeper import Callback, Rank, Timer, TimerQueue, run_timer
+from .timekeeper import Callback, Rank, Timer, TimerQueue
 from .turns import Gate
 from .virtual_loop import Line, VirtualLoop
+from .virtual_waiter import VirtualWaiter as VirtualWaiter
 
 if TYPE_CHECKING:
     from .clock import Waiter
@@ -50,64 +49,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class VirtualWaiter:
-    """A waiter of a virtual clock.
-
-    The waker marks the waiting participant busy before that participant's thread can run, so
-    time cannot move between the two.
-    """
-
-    __slots__ = (
-        "_clock",
-        "about",
-        "error",
-        "fired",
-        "key",
-        "lock",
-        "name",
-        "thread",
-        "timed",
-        "timed_out",
-        "waiting",
-    )
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
-        self.lock: threading.Lock = Real.Lock()
-        self.lock.acquire()
-        # If set, returns what the thread waits for, for an error message; called with no
-        # lock held.
-        self.about: Callable[[], str] | None = None
-        # The clock's lock guards the fields below.
-        self.fired: bool = False  # the wait has ended, or will not begin
-        self.timed_out: bool = False
-        self.timed: bool = False  # the wait has a timeout
-        # Invariant: true while this waiter is in `VirtualClock._waiting`.
-        self.waiting: bool = False
-        # The waiting participant; None if the thread is not a participant.
-        self.key: object = None
-        self.name: str = ""  # of the waiting thread
-        self.thread: int = 0  # its ident
-        self.error: ClockStuckError | None = None  # raised at the end of the wait
-
-    def wake(self) -> None:
-        with self._clock._lock:
-            self._clock._fire(self)
-
-    def time_out(self) -> None:
-        with self._clock._lock:
-            if not self.fired:
-                self.timed_out = True
-                self._clock._fire(self)
-
-
 # Real seconds without any change after which `rest` stops waiting for busy participants: one
 # of them may itself wait in real time for what the caller does after the rest.
 REST_WITHIN: Final = 0.25
-
-# The part of `stuck_after` after which a holder of the turn that computes, and rests never, lets
-# the others go on.  It may be a loop that looks again and again at what another participant does.
-LENDS_AT: Final = 0.8
 
 # Real seconds for which a thread whose wait was interrupted (Ctrl-C) waits for its turn.  Then
 # it goes on without the turn: the participant that has the turn may never rest.
@@ -129,6 +73,9 @@ class _Keeping:
     def rest(self) -> None:
         clock = self._clock
         clock._wait(VirtualWaiter(clock), 0.0, rests=True)
+
+    def fire(self, waiter: VirtualWaiter) -> None:
+        self._clock._fire(waiter)
 
     def watch(self) -> None:
         self._clock._start()
@@ -158,13 +105,16 @@ class VirtualClock:
     which the containers and inputs of these participants began; the timers of the
     test's thread fire last.
 
-    The clock does not see real I/O on an event loop, threads that the user's code
-    starts, and what ``anyio.to_thread`` runs: time does not wait for them, and may
-    jump meanwhile.  The clock sees ``asyncio.to_thread`` and ``run_in_executor``.
+    The clock does not see real I/O on an event loop, and threads that the user's code
+    starts: time does not wait for them, and may jump meanwhile.  The clock sees
+    ``asyncio.to_thread``, ``run_in_executor`` and ``anyio.to_thread``, and the portal of
+    a ``TestClient``.  Event loops that a thread of the clock makes (``asyncio.run``) are
+    loops of the clock.
 
-    A participant that waits for something real (``Event.wait``, ``queue.get``,
-    ``Thread.join``, ``Future.result``, a real ``time.sleep``) counts as busy.  After
-    0.2 real seconds another participant goes on meanwhile, because it may end that wait.
+    A participant that waits for something real (a socket, a real ``time.sleep``) counts
+    as busy.  After 0.2 real seconds another participant goes on meanwhile, because it may
+    end that wait.  Locks, events, queues and results of threads are real, too, except in
+    ``with clock.patch_time():``.
 
     Args:
         stuck_after: real seconds without any change after which waits end with
@@ -174,7 +124,8 @@ class VirtualClock:
 
     Raises:
         ClockStuckError: in threads and event loops that wait for time to pass, if a
-            participant is busy for `stuck_after` seconds; in those that wait for ever,
+            participant is busy for `stuck_after` seconds, also in those that take no
+            part; in participants that wait for ever,
             if no participant is busy and no timer is left that could end a wait.  Also
             in threads that still wait when the clock is closed.
         InvalidError: if `stuck_after` is not a number above 0, or `seed` is no whole number.
@@ -311,7 +262,7 @@ class VirtualClock:
         return VirtualLoop(self)
 
     def patch_time(self, *modules: ModuleType) -> AbstractContextManager[None]:
-        """Make ``time.sleep`` and the clocks of ``time`` virtual: ``with clock.patch_time():``.
+        """Make ``time`` and the waits of threads virtual: ``with clock.patch_time():``.
 
         The patched functions are ``sleep``, ``monotonic``, ``perf_counter``, ``time`` and
         the ``_ns`` variants, in threads that take part in this clock.  Other threads,
@@ -322,8 +273,14 @@ class VirtualClock:
         under any name, and restores it afterwards.  The patch does not find the real
         function in a default argument or in an attribute of a class.
 
-        Calls from the standard library and from test tools (pytest, pluggy, anyio,
-        trio, hypothesis) stay real, because this code waits for real things.
+        Calls of ``time`` from the standard library, and all calls from test tools (pytest,
+        pluggy, anyio, trio, hypothesis) stay real, because this code waits for real things.
+
+        A thread that takes part, and blocks in a lock, condition, event, barrier, semaphore
+        or ``join`` of ``threading``, in a queue of ``queue``, or for a result of
+        ``concurrent.futures``, waits in virtual time: others go on, and a timeout is in
+        virtual seconds.  So it is for objects made before the patch, too.  Needs CPython; on
+        another interpreter these calls stay real.
 
         If a sync input is cancelled or runs out of time, its virtual sleep ends at once,
         at the virtual time of the cancellation; a real sleep would first run to its end.
@@ -454,6 +411,8 @@ class VirtualClock:
         timer: Timer | None = None
         try:
             with uninterruptible, self._lock:
+                if waiter.blocked is not None and waiter.blocked.is_free():
+                    self._fire(waiter)
                 if not waiter.fired:
                     waiter.waiting = True
                     waiter.thread = Real.get_ident()
@@ -474,6 +433,8 @@ class VirtualClock:
                             self._ring()
                     self.participants.idle(waiter.key)
                     self._start()
+                    if waiter.blocked is not None:
+                        self.participants.block(waiter)
             seen = self.participants.changes
             while not waiter.lock.acquire(
                 timeout=REST_WITHIN if rests and not waiter.fired else -1.0
@@ -539,6 +500,7 @@ class VirtualClock:
         if waiter.waiting:
             waiter.waiting = False
             self._waiting.discard(waiter)
+            self.participants.blocked.pop(waiter, None)
             # The participant may have ended while its thread waited, for example because
             # another thread left the scope.
             if (
@@ -556,13 +518,17 @@ class VirtualClock:
     def _start(self) -> None:
         if self._thread is None and not self.participants.closed:
             self._thread = Real.Thread(
-                target=self._run, args=(self._bell,), name="moorage-virtual-clock", daemon=True
+                target=ClockThread(self).run,
+                args=(self._bell,),
+                name="moorage-virtual-clock",
+                daemon=True,
             )
             self._thread.start()
 
     def _shut(self) -> threading.Thread | None:
         """Close the clock; return its thread, which the caller joins without the lock."""
         self.participants.closed = True
+        self.participants.free_started()
         thread, self._thread = self._thread, None
         for waiter in list(self._waiting):
             waiter.error = ClockStuckError(
@@ -583,261 +549,6 @@ class VirtualClock:
             line = self._lines[executor] = Line(executor)
         return line
 
-    # -- the clock's own thread -----------------------------------------------
-
-    def _run(self, bell: threading.Lock) -> None:
-        """Move the time and fire timers until the clock is closed.
-
-        This thread has the turn while it runs a timer's callback.
-
-        If time cannot move although a thread or loop waits (`watches`), sleep for at most
-        `stuck_after` seconds, and report if nothing has changed by then.  While a participant
-        waits for its turn, look every `LOOK_EVERY` seconds whether the holder is blocked or polls.
-        """
-        me = Real.current_thread()
-        expects = self.participants.expected
-        keep_time(lambda work: expects(work, "a log record", optional=True))
-        participants = self.participants
-        # The last time at which something had changed, in real time, and the changes by then.
-        changed_at, seen = Real.monotonic(), -1
-        asleep = Asleep()
-        while True:
-            callback: Callback | None = None
-            due: list[Callback] = []
-            watches = looks = False
-            limit = self._stuck_after
-            with self._lock:
-                self._sleeps = False
-                turns = participants.turns
-                if turns.holder is me:
-                    turns.give_up(me)
-                if self._thread is not me:
-                    return  # the clock is closed, and may be open again with another thread
-                pending = self._timers.next_when()
-                if participants.changes != seen:
-                    changed_at, seen = Real.monotonic(), participants.changes
-                if participants.busy or participants.awaited:
-                    looks = turns.is_wanted
-                    watches = pending is not None or looks
-                elif pending is not None:
-                    if pending > self._now:
-                        self._instant = self._rests
-                    self._now = max(self._now, pending)
-                    callback = self._bystanders.pop_due(self._now)
-                    if callback is None and self._choices is not None:
-                        due = self._choose_timers(self._choices)
-                    elif callback is None:
-                        callback = self._timers.pop_due(self._now)
-                    self._rests += 1
-                    if callback is not None:
-                        due.append(callback)
-                        callback = None
-                    if due:
-                        turns.hold(me)
-                else:
-                    watches = self._somebody_waits_for_ever()
-                self._sleeps = not due and not looks
-            if due:
-                while due:
-                    run_timer([due.pop()])
-                continue
-            if pending is not None and not watches:
-                continue  # the timer was cancelled just now: look again
-            left = math.inf
-            if watches and limit is not None:
-                left = max(0.0, changed_at + limit - Real.monotonic())
-            wait = min(left, LOOK_EVERY) if looks else left
-            rang = bell.acquire(timeout=-1.0 if wait > threading.TIMEOUT_MAX else wait)
-            if rang:
-                continue
-            if looks:
-                long = limit is not None and left <= (1 - LENDS_AT) * limit
-                if self._lend_turn(asleep, even_if_it_computes=long):
-                    continue
-            if left <= wait:
-                self._report_if_stuck(seen)
-                changed_at = Real.monotonic()
-
-    def _choose_timers(self, choices: Choices) -> list[Callback]:
-        """With a seed: choose a timer that is due, and perhaps others that fire with it.
-
-        A timer that was set within this instant fires alone: it may be a rest, which waits until
-        all other participants wait.
-        """
-        chosen = self._timers.pop_chosen(self._now, choices.pick)
-        due: list[Callback] = []
-        while chosen is not None:
-            due.append(chosen)
-            chosen = None
-            if choices.one_in(2):
-                chosen = self._timers.pop_chosen(self._now, choices.pick, self._instant)
-        return due
-
-    def _lend_turn(self, asleep: Asleep, *, even_if_it_computes: bool) -> bool:
-        """Give the turn to another, if the holder blocks in something real, or polls for it."""
-        with self._lock:
-            turns = self.participants.turns
-            given, ident = turns.given, turns.thread
-        if not asleep.gives_way(given, ident) and not even_if_it_computes:
-            return False
-        with self._lock:
-            if not (turns.given == given and turns.thread == ident and turns.is_wanted):
-                return False
-            if turns.holder is self._thread:
-                return False
-            turns.lend()
-        return True
-
-    def _somebody_waits_for_ever(self) -> bool:
-        """Whether a participant waits; without timers, nothing in this clock can end the wait.
-
-        A container's loop does not count: to wait for inputs is its normal state.
-        """
-        return any(waiter.key is not None for waiter in self._waiting) or any(
-            not loop.owned for loop in self._idle_loops
-        )
-
-    def _report_if_stuck(self, seen: int) -> None:
-        """End all stuck waits with `ClockStuckError`, if nothing has changed since `seen`."""
-        with self._lock:
-            if self.participants.changes != seen:
-                return
-            threads = {key: ident for ident, key in self.participants.key_of_thread.items()}
-            # Those that wait for their turn do not hold up the time.
-            busy = [
-                (name, threads.get(key, 0))
-                for key, name in self.participants.busy.items()
-                if not self.participants.turns.waits(key)
-            ]
-            busy += [(name, 0) for name in list(self.participants.awaited.values())]
-            waiters = [w for w in self._waiting if w.key is not None or w.timed]
-            loops = list(self._idle_loops)
-            if busy and not waiters and all(loop.owned for loop in loops):
-                # Only threads that are not participants wait.  End their waits too: the busy
-                # participant may wait, in real time, for one of these threads.
-                waiters = list(self._waiting)
-            now = self._now
-        assert self._stuck_after is not None
-        stuck = Stuck(
-            now,
-            self._stuck_after,
-            busy,
-            [StuckWait(w.name, w.thread, w.about) for w in waiters],
-            [StuckLoop(loop, loop.thread.name if loop.thread else "") for loop in loops],
-        )
-        # Without the lock, because `about` of a waiter may call the engine.
-        message = why_busy(stuck) if busy else why_for_ever(stuck)
-        with self._lock:
-            if self.participants.changes != seen:
-                return  # there was progress meanwhile
-            for waiter in waiters:
-                waiter.error = ClockStuckError(message)
-                self._fire(waiter)
-            loops = [loop for loop in loops if not loop.owned]
-            # Those whose wait has ended, and that only wait for their turn.
-            for key, gate in self.participants.turns.release():
-                if gate.waiter is not None:
-                    gate.waiter.error = ClockStuckError(message)
-                    gate.open()
-                elif isinstance(key, VirtualLoop) and not key.owned:
-                    loops.append(key)
-                    gate.open()
-                else:
-                    self.participants.turns.want_at(key, gate)
-            for loop in loops:
-                loop.error = ClockStuckError(message)
-        for loop in loops:
-            loop.ring()
-
-    # -- loops ----------------------------------------------------------------
-
-    def _loop_begins(self, loop: VirtualLoop) -> None:
-        """Make `loop` the participant of this thread, which begins to run the loop."""
-        me = Real.get_ident()
-        with self._lock:
-            loop.thread = Real.current_thread()
-            loop.outer = key = self.participants.key_of_thread.get(me)
-            loop.owned = key is not None and me not in self.participants.parts
-            if not loop.owned and not loop.counted:
-                loop.counted = True
-                self.participants.keep_open()
-            # The loop replaces the thread as a participant.  Otherwise the thread would
-            # count as busy, and stop the time, while its loop is idle.
-            self.participants.busy[loop] = f"event loop of {loop.thread.name}"
-            self.participants.busy.pop(key, None)
-            self.participants.key_of_thread[me] = loop
-            if key is not None:
-                self.participants.turns.hand_over(key, loop)
-        loop.before, thread_state.clock = thread_state.clock, self
-        self.participants.take_turn(loop)
-
-    def _loop_ends(self, loop: VirtualLoop) -> None:
-        """Undo `_loop_begins`, on the same thread: `run_forever` returns."""
-        me = Real.get_ident()
-        with self._lock:
-            key, loop.outer = loop.outer, None
-            loop.error = None
-            if key is not None:
-                self.participants.busy[key] = Real.current_thread().name
-                self.participants.key_of_thread[me] = key
-                self.participants.turns.hand_over(loop, key)
-            else:
-                self.participants.key_of_thread.pop(me, None)
-            self.participants.idle(loop)
-        thread_state.clock = self if key is not None else loop.before
-        loop.before = None
-
-    def _loop_closes(self, loop: VirtualLoop) -> None:
-        """Close the clock if `loop` was the last that kept it open."""
-        thread: threading.Thread | None = None
-        with self._lock:
-            if loop.counted:
-                loop.counted = False
-                thread = self.participants.stop_keeping_open()
-        if thread is not None:
-            thread.join()
-
-    def _loop_idle(self, loop: VirtualLoop, seen: int, timeout: float | None) -> Timer | None:
-        """Count the loop as idle, unless it was rung since `seen`; return its timer.
-
-        None if the loop stays busy.
-        """
-        with self._lock:
-            if loop.rung != seen:
-                return None
-            if loop.sending:
-                # A wake-up is being sent:
-                #     1. the sender marks the loop busy,
-                #     2. the loop looks here, and has found no wake-up yet,
-                #     3. the sender sends the wake-up, and then waits.
-                # If the loop became idle in step 2, time would move before the loop wakes.
-                # So the loop stays busy, and `mark_sent` makes the loop look once more.
-                loop.looks_again = True
-                return None
-            timer = Timer(
-                self._now + (timeout if timeout is not None else 0.0),
-                loop.ring,
-            )
-            if timeout is not None and loop.waits_for_ever:
-                timeout = None  # ``anyio.sleep_forever()`` sets a timer at infinity
-            if timeout is not None:
-                if self._timers.push(timer, self._rank(loop)):
-                    self._ring()
-                self._start()
-            elif not loop.owned:
-                self._start()  # the clock's thread reports a loop that idles for ever
-            self._idle_loops.add(loop)
-            self.participants.idle(loop)
-            return timer
-
-    def _loop_busy(self, loop: VirtualLoop) -> None:
-        """Undo `_loop_idle`: the loop runs again, when its turn comes."""
-        with self._lock:
-            self.participants.changes += 1
-            self._idle_loops.discard(loop)
-            self.participants.busy[loop] = f"event loop of {Real.current_thread().name}"
-        self.participants.take_turn(loop)
-
 
 def _check_seconds(seconds: float) -> None:
     if not _is_number(seconds) or seconds != seconds:
@@ -846,3 +557,7 @@ def _check_seconds(seconds: float) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+anyio_threads.install()
+loops_here.install()

@@ -22,12 +22,14 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from ..real import Real
-from .numbered import ChosenTimer, InOrder, NumberedFuture, NumberedTask
+from .awaited_futures import find_futures
+from .loop_parts import loop_begins, loop_busy, loop_closes, loop_ends, loop_idle
+from .numbered import ChosenTimer, InOrder, NumberedFuture, NumberedTask, number_scopes
 from .participants import LoopPart
 
 if TYPE_CHECKING:
     from ...exception import ClockStuckError
-    from .patched_time import VirtualTime
+    from .reach import VirtualTime
     from .virtual_clock import VirtualClock
 
 T = TypeVar("T")
@@ -68,11 +70,11 @@ class VirtualSelector(DefaultSelector):
                 self._clock.participants.may_switch(loop)
                 events = super().select(0)
             return self._in_order(events)
-        timer = self._clock._loop_idle(loop, seen, timeout)
+        timer = loop_idle(self._clock, loop, seen, timeout)
         try:
             super().select(None)
         finally:
-            self._clock._loop_busy(loop)
+            loop_busy(self._clock, loop)
             if timer is not None:
                 timer.cancel()
         # Again, because more may have come until it was the turn of this loop.
@@ -129,6 +131,9 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         self.thread: threading.Thread | None = None
         # Raised in the loop when it wakes from its idle state.
         self.error: ClockStuckError | None = None
+        self._timers_made = 0  # with a seed
+        # With a seed: the timer that was put off within its instant, if there is one.
+        self._put_off: list[ChosenTimer] = []
         self._jobs: set[Job] = set()
         # Set while `shutdown_default_executor` waits for the next job to end.
         self._jobs_end: asyncio.Future[None] | None = None
@@ -136,6 +141,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         super().__init__(selector)
         selector.loop = self
         self._asyncgens = InOrder()
+        number_scopes()
 
     @property
     def waits_for_ever(self) -> bool:
@@ -155,7 +161,9 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
             return super().call_at(when, callback, *args, context=context)
         self._check_closed()
         timer = ChosenTimer(when, callback, args, self, context)
-        timer.choices, timer.tie = choices, choices.pick(1 << 30)
+        timer.choices, timer.tie = choices, choices.draw(1 << 30)
+        self._timers_made += 1
+        timer.number = self._timers_made
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
@@ -197,18 +205,18 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
         return self.clock.now()
 
     def run_forever(self) -> None:
-        self.clock._loop_begins(self)
+        loop_begins(self.clock, self)
         try:
             super().run_forever()
         finally:
-            self.clock._loop_ends(self)
+            loop_ends(self.clock, self)
 
     def close(self) -> None:
         super().close()
         # A closed loop does not hear of the end of its jobs.
         for job in list(self._jobs):
             self._answer(job)
-        self.clock._loop_closes(self)
+        loop_closes(self.clock, self)
 
     def mark_busy(self) -> None:
         """Count the loop as busy, before the wake-up is sent; then call `mark_sent`."""
@@ -245,6 +253,7 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
+        find_futures(callback, self.clock)
         self.mark_busy()
         try:
             return super().call_soon_threadsafe(callback, *args, context=context)
@@ -267,7 +276,9 @@ class VirtualLoop(SelectorEventLoop, LoopPart):
             chosen = executor
         threads = executor if isinstance(executor, ThreadPoolExecutor) else None
         name = f"a thread that runs {getattr(func, '__name__', func)!s}"
-        job = Job(name, threads is not None)
+        # A worker that users' code started stands in line itself, and then begins the job.
+        in_line = threads is not None and not self.clock.participants.has_any_of(threads)
+        job = Job(name, in_line)
         with self.clock._lock:
             job.line = self.clock._line_of(executor)
             self._jobs.add(job)
@@ -399,7 +410,9 @@ class Job:
 
     def __init__(self, name: str, in_threads: bool) -> None:
         self.name: str = name
-        self.in_threads: bool = in_threads  # else in other processes
+        # Whether a thread that takes no part will come for the job, so that the job may have
+        # the turn before; else it runs in another process, or a participant begins it.
+        self.in_threads: bool = in_threads
         self.has_thread: bool = False  # counted in `Line._running`
         self.started: bool = False  # its thread has begun it
         self.ended: bool = False  # its thread has ended it, or will not begin it

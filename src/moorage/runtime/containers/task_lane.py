@@ -30,6 +30,7 @@ from ..captured import decimal_context, own_decimal_context
 from ..clocks.choices import Choices
 from ..clocks.clock import Clock, acquire_in_turns
 from ..clocks.first_look import FirstLook, WhyItWaits
+from ..clocks.numbered import in_set
 from ..context import running_input
 from ..effects import Around, Effect, Settle, carry_out, end_child
 from ..input import Input, InputState
@@ -146,11 +147,13 @@ class NumberedInputTask(InputTask):
     """The task of an input on a loop of a virtual clock: see ``clocks/numbered.py``."""
 
     def __init__(self, coroutine: Any, *, loop: Any, context: Context) -> None:
-        self.number: int = loop.next_number()  # first: the constructor puts this task in a set
+        # First: the constructor puts this task in a set.
+        self.number: int = loop.next_number()
+        self._hash = in_set(self.number, loop)
         super().__init__(coroutine, loop=loop, context=context, name=f"Task-{self.number}")
 
     def __hash__(self) -> int:
-        return self.number
+        return self._hash
 
 
 def stop_inherited(loop: asyncio.AbstractEventLoop) -> None:

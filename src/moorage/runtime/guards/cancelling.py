@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 from ...exception import InputCancellation, InvalidArgumentsError, InvalidError
 from ..context import current_input
 from ..input import Input
-from ..kinds import kind_of
+from ..kinds import is_registered, kind_of
 from .cells import Cell, current_cell
 
 F = TypeVar("F")
@@ -116,7 +116,7 @@ def cooperative(*functions: Any) -> Any:
         return cooperative
     function = functions[0]
     raw: Any = getattr(function, "raw", function)
-    if getattr(function, "_moorage_registered", False):
+    if is_registered(function):
         raise InvalidError(
             f"cooperative stands above the app's decorator on {getattr(raw, '__name__', raw)}; "
             "swap the two: write @app.function() first, @moorage.cooperative below it"

@@ -32,8 +32,10 @@ from ... import config
 from ...exception import InputCancellation
 from .. import forking
 from ..clocks.clock import Clock, Waiter, system_clock
+from ..clocks.stuck import why_blocked
 from ..clocks.timekeeper import Timer, process_timekeeper
 from ..input import Input
+from ..outcome import Failure
 from ..real import Real
 from ..thread_state import thread_state
 
@@ -144,6 +146,10 @@ class Cell:
         """
         grace = None if input.call.target.is_cooperative else config.cancel_grace
         participants = self._clock.participants
+        failure = input.cancellation
+        if participants is not None and isinstance(failure, Failure) and failure.note is None:
+            # Before the wake-up, after which the input's place is lost.
+            failure.note = why_blocked(self.waiter, self.ident)
         timer: Timer | None = None
         with self.lock:
             if self.input is not input:

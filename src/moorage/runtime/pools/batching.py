@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from dataclasses import dataclass
-from functools import wraps
+from inspect import Parameter
 from typing import Any, Final, cast
 
 from ...exception import InvalidError
@@ -24,6 +24,7 @@ from ..context import current_input
 from ..input import Input, InputState, Target
 from ..kinds import NOT_RUN, discard, is_awaitable, refusal, refused_part
 from ..outcome import Failure, Outcome, Value, failure_of
+from ..posing import poses_as
 from ..real import Real
 
 _POSITIONAL: Final = (
@@ -172,7 +173,7 @@ def batch_target(target: Target) -> Target:
 
     if target.is_async:
 
-        @wraps(function)
+        @poses_as(function)
         async def run_async(*bound_and_call: Any) -> list[Outcome]:
             *bound, call = bound_and_call
             outcomes, args, kwargs = gather(call)
@@ -186,7 +187,7 @@ def batch_target(target: Target) -> Target:
         run: Callable[..., Any] = run_async
     else:
 
-        @wraps(function)
+        @poses_as(function)
         def run_sync(*bound_and_call: Any) -> list[Outcome]:
             *bound, call = bound_and_call
             outcomes, args, kwargs = gather(call)
@@ -206,7 +207,7 @@ class Gathering:
     __slots__ = ("_more_names", "_more_positions", "_names", "_positional", "_required", "_shown")
 
     def __init__(self, target: Target) -> None:
-        parameters = list(Real.signature(target.function).parameters.values())
+        parameters = parameters_of(target.function)
         if target.is_method:
             parameters = parameters[1:]
         self._shown = target.name
@@ -326,6 +327,14 @@ class Gathering:
     def _call(self) -> str:
         """Return how to call the function for one input, for an error message."""
         return f"{self._shown}.remote({', '.join(self._names)})"
+
+
+def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
+    """Return the parameters of a batched function; ``*args`` if it does not say them."""
+    try:
+        return list(Real.signature(function).parameters.values())
+    except (TypeError, ValueError):  # a function in C, which does not say its parameters
+        return [Parameter("args", Parameter.VAR_POSITIONAL)]
 
 
 def _hand_out(target: Target, result: object, outcomes: list[Outcome | None]) -> None:

@@ -61,7 +61,7 @@ from .endings import ENDS_FOR_RETRY_WITHIN, ENDS_WITHIN, Endings
 from .fleet import Fleet
 from .kept import Kept
 from .pool_options import PoolOptions
-from .probing import Probing
+from .probing import Probing, What
 from .routing import emptiest_below_limit, fullest_below_target
 from .scaling import Scaling
 from .snapshot import PoolSnapshot, take_snapshot
@@ -196,6 +196,8 @@ class Pool:
         # Invariant: empty whenever no thread holds the lock: each event takes out the effects
         # that it put in.
         self._effects: list[Effect] = []
+        # How many effects at the beginning of `_effects` wake the callers that wait in a probe.
+        self._waking = 0
         # Settled inputs, whose arguments are freed after all effects, outside the lock,
         # because dropping them may run users' destructors.  Always the same list object,
         # because the backlog and the attempts append to it too.  A snapshot is not an event:
@@ -631,7 +633,26 @@ class Pool:
             dropped.clear()
         # The caller gets the list itself, so later effects need a new list.
         self._effects = []
+        self._waking = 0
         return after
+
+    def _note(
+        self,
+        what: What,
+        input: Input | None = None,
+        container: Container | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Report an event to the probe, which there is, at the moment of the event.
+
+        The probe wakes its callers after the lock is released, before all other effects, in the
+        order of the events.
+        """
+        assert self.probe is not None
+        wakes = self.probe.note(what, self, input, container, error)
+        if wakes:
+            self._effects[self._waking : self._waking] = wakes
+            self._waking += len(wakes)
 
     # -- granting -----------------------------------------------------------------------
 
@@ -698,7 +719,7 @@ class Pool:
             # One alarm, for the oldest input: deadlines pass in the order of the grants.
             self._execution.at(now + self._timeout)
         if self.probe is not None and self.batches is None:
-            self.probe.note("granted", self, input, container)
+            self._note("granted", input, container)
         effect = container.place(input)
         if effect is not None:
             self._effects.append(effect)
@@ -715,12 +736,11 @@ class Pool:
         if self.probe is not None:
             # After the grant: code that a probe runs must find each member queued or running.
             for input in members:
-                self.probe.note("granted", self, input, container)
+                self._note("granted", input, container)
 
     def _note_queued(self, inputs: Iterable[Input]) -> None:
-        assert self.probe is not None
         for input in inputs:
-            self.probe.note("queued", self, input)
+            self._note("queued", input)
 
     def _stamp(self, inputs: Iterable[Input]) -> None:
         """Note that `inputs` are queued from now on."""
@@ -772,7 +792,7 @@ class Pool:
                 if self._failed_before:
                     self._forget_attempts(input)
                 if self.probe is not None:
-                    self.probe.note("settled", self, input, container)
+                    self._note("settled", input, container)
             elif not self._retry_later(input, outcome):
                 wake = self._record(input, outcome)
         elif state is ABANDONED:
@@ -808,7 +828,7 @@ class Pool:
             if self._execution.timer is None and self._timeout is not None:
                 self._execution.at(now + self._timeout)
             if self.probe is not None:
-                self.probe.note("granted", self, following, container)
+                self._note("granted", following, container)
             if following.call.target.is_async is runs_async:
                 following.state = RUNNING
             else:
@@ -823,7 +843,7 @@ class Pool:
             self.fleet.release(container, input)
             tally.busy_seconds += self._now()
             if self.probe is not None:
-                self.probe.note("released", self, input, container)
+                self._note("released", input, container)
             if self._drain_wakes:
                 self._wake_if_settled()  # a success can be the last unsettled input only here
             self._settle_down(freed=container.state is READY)
@@ -855,7 +875,7 @@ class Pool:
             self._wake_if_settled()
         wake = input.call.settled(input)
         if self.probe is not None:
-            self.probe.note("settled", self, input, input.container)
+            self._note("settled", input, input.container)
         if self.attempts.errors:
             self._forget_attempts(input)
         return wake
@@ -883,7 +903,7 @@ class Pool:
         call.live = 0
         if ended:
             if self.probe is not None:
-                self.probe.note("ended", self, batch, batch.container)
+                self._note("ended", batch, batch.container)
             end_of_batch(batch)
 
         def wake_all() -> None:
@@ -926,7 +946,7 @@ class Pool:
         backlog.stand_outside(outside)
         if self.probe is not None:
             for input in outside:
-                self.probe.note("outside", self, input)
+                self._note("outside", input)
         return inputs[:room]
 
     def _let_in(self) -> bool:
@@ -962,7 +982,7 @@ class Pool:
             partial(self._log_retry, input, outcome.error, attempts.count(input), when - now)
         )
         if self.probe is not None:
-            self.probe.note("waiting", self, input, input.container, outcome.error)
+            self._note("waiting", input, input.container, outcome.error)
         input.container = input.runner = input.cancellation = None
         self.tally.retries += 1
         return True
@@ -1075,7 +1095,7 @@ class Pool:
         self.fleet.release(container, input)
         self.tally.busy_seconds += self._now()
         if self.probe is not None:
-            self.probe.note("released", self, input, container)
+            self._note("released", input, container)
 
     def _abandon(self, input: Input, outcome: Outcome) -> Effect | None:
         """Answer the callers of `input`; it holds its slot until the user's code has ended."""
@@ -1092,7 +1112,7 @@ class Pool:
         if not self.endings.abandoned:
             self.alarms.abandoned.only_at(None)
         if self.probe is not None:
-            self.probe.note("ended", self, input, container)
+            self._note("ended", input, container)
 
     def _expect_end(self, input: Input, outcome: Outcome) -> None:
         when = self._now() + ENDS_WITHIN
@@ -1321,7 +1341,7 @@ class Pool:
         container.started_at = now = self._now()
         self.fleet.add(container)
         if self.probe is not None:
-            self.probe.note("starting", self, None, container)
+            self._note("starting", None, container)
         if self.options.startup_timeout is not None and self.alarms.start.timer is None:
             self.alarms.start.at(now + self.options.startup_timeout)
         tally.peak_containers = max(tally.peak_containers, len(self.fleet.containers))
@@ -1353,7 +1373,7 @@ class Pool:
     def _move(self, container: Container, state: ContainerState) -> None:
         self.fleet.move(container, state)
         if self.probe is not None:
-            self.probe.note(state.value, self, None, container)
+            self._note(state.value, None, container)
 
     # -- deadlocks ------------------------------------------------------------------------
 
@@ -1507,7 +1527,7 @@ class Pool:
         self.scaling.start_failed(self._now())
         self._must_scale = True
         if self.probe is not None:
-            self.probe.note("failed", self, error=failure.error)
+            self._note("failed", error=failure.error)
         if not was_starting or self.fleet.count:
             return False
         # No other container exists or starts: these inputs waited for the failed one.
@@ -1576,7 +1596,7 @@ class Pool:
                 self._effects.append(wake)
             if self.probe is not None and self.batches is not None:
                 # A batch is answered member by member, so a probe hears of its end here.
-                self.probe.note("ended", self, input, container)
+                self._note("ended", input, container)
         if self.batches is not None:
             end_of_batch(input)
         self._discarded.append(input)

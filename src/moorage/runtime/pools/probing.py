@@ -10,7 +10,7 @@ Begin at `Probing`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..input import Input
@@ -18,6 +18,7 @@ from ..input import Input
 if TYPE_CHECKING:
     from ..clocks.clock import Clock
     from ..containers.container import Container
+    from ..effects import Effect
     from .pool_options import PoolOptions
 
 What = Literal[
@@ -60,10 +61,16 @@ class Probing(Protocol):
         input: Input | None = None,
         container: Container | None = None,
         error: BaseException | None = None,
-    ) -> None:
-        """Take note of the event `what`.
+    ) -> Sequence[Effect]:
+        """Take note of the event `what`; return effects to carry out after the lock is released.
 
-        Mostly called under the pool's lock: it must not wait and must not run user code.
+        Called under the pool's lock, at the moment of the event: it must not wait and must not
+        run user code.  It cannot be an effect itself:
+
+        1. Thread A ends a step that grants a slot, and releases the lock.
+        2. Thread B ends the input that had another slot, and carries out its effects.
+        3. Thread A carries out its effects: the grant would be recorded after the end, and a
+           caller that waits for two running inputs would never see the two.
         """
         ...
 

@@ -169,9 +169,8 @@ def count_pool(
         waiting=attempts.waiting,
         running=running,
         abandoned=abandoned,
-        abandoned_threads=sum(
-            endings.abandoned_in(container) for container in fleet.containers if container.given_up
-        ),
+        # Not by `fleet.containers`: a container that stopped by force may still hold slots.
+        abandoned_threads=sum(holder.container.given_up for holder in endings.abandoned),
         refused=tally.refused,
         accepted=tally.accepted,
         succeeded=tally.succeeded,

@@ -13,12 +13,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from .. import forking
 from ..captured import capture
 from ..clocks.choices import Choices
+from ..clocks.clock import Clock
+from ..clocks.participant_thread import ParticipantThread
 from ..clocks.participants import LoopPart
+from ..clocks.patched_time import current_virtual_clock
 from ..containers.offload import LoopExecutor
 from ..real import Real
 from ..thread_state import thread_state
@@ -161,6 +164,25 @@ def make_async_waiter() -> AsyncioWaiter | TrioWaiter:
     return TrioWaiter() if loop is None else AsyncioWaiter(loop)
 
 
+async def wait_in(clock: Clock, waiter: AsyncWaiter) -> None:
+    """Wait by ``waiter.wait()`` for what happens in the time of `clock`.
+
+    Raises:
+        ClockStuckError: if virtual time is stuck, and this task is on a loop in real time.
+    """
+    participants = clock.participants
+    wait = None if participants is None else participants.note_foreign(waiter.wake)
+    if participants is None or wait is None:
+        await waiter.wait()
+        return
+    try:
+        await waiter.wait()
+    finally:
+        participants.forget_foreign(wait)
+    if wait.error is not None:
+        raise wait.error
+
+
 async def run_in_thread(function: Callable[[], T]) -> T:
     """Run a blocking function of moorage in a thread, and return its result.
 
@@ -224,14 +246,26 @@ def run_to_end(awaitable: Awaitable[T]) -> T:
     """
     if Real._get_running_loop() is None:
         return Real.run(_awaited(awaitable))
-    executor = LoopExecutor("moorage-loop")
-    future = executor.submit(capture().run, Real.run, _awaited(awaitable))
-    executor.shutdown()
-    clock = thread_state.clock
+    clock = current_virtual_clock()
     if clock is None:
+        executor = LoopExecutor("moorage-loop")
+        future = executor.submit(capture().run, Real.run, _awaited(awaitable))
+        executor.shutdown()
         return future.result()
-    with clock.participants.out_of_turn():  # the awaitable may wait for participants
-        return future.result()
+    # Participants may have to run first, and the awaitable may sleep: so this is a wait in virtual
+    # time, for a thread that takes part.
+    context, done = capture(), Real.Future()
+
+    def run() -> None:
+        try:
+            done.set_result(context.run(Real.run, _awaited(awaitable)))
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = ParticipantThread(clock, "a loop of moorage", target=run, daemon=True)
+    thread.start()
+    thread.join()
+    return cast("T", done.result())
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:

@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType
 from typing import Any, Final, cast
 
+from ..by_hand import ByHand
 from ..context import running_input
 from ..input import Input
 from ..real import Real
@@ -276,7 +277,7 @@ def innermost(task: Task) -> tuple[object, object]:
 
 def _next_of(awaiting: object) -> object:
     """Return what `awaiting` awaits, if that is again some kind of coroutine; else None."""
-    following: object
+    following: Any
     if isinstance(awaiting, CoroutineType):
         following = awaiting.cr_await
     elif isinstance(awaiting, GeneratorType):
@@ -287,6 +288,8 @@ def _next_of(awaiting: object) -> object:
         return next((r for r in gc.get_referents(awaiting) if isinstance(r, _CHAINED)), None)
     else:
         return None
+    if type(following) is ByHand:
+        following = following.awaited
     is_one = isinstance(following, _CHAINED) or type(following).__name__ in _WRAPPERS
     return cast(object, following) if is_one else None
 

@@ -23,7 +23,7 @@ from ..input import Input
 from ..pools.pool import Pool
 from ..real import Real
 from ..thread_state import thread_state
-from .async_waiters import AsyncWaiter
+from .async_waiters import AsyncWaiter, wait_in
 from .deadlock import check_wait, task_wait_ended
 from .waits import On, Reader, TaskWaits, Wait, open_streams, task_waits_of, waits_in_progress
 
@@ -80,7 +80,7 @@ def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Aw
         participants.refuse_await()
     caller = current_input()
     if caller is None and not open_streams:
-        return waiter.wait()
+        return waiter.wait() if participants is None else wait_in(pool.clock, waiter)
     return _wait_for(pool, waiter, on, timed, caller)
 
 
@@ -98,7 +98,7 @@ async def _wait_for(
             # The task belongs to no input on this loop.  Its wait can hold up only a generator
             # whose stream it reads.
             if task is None or not open_streams:
-                await waiter.wait()
+                await wait_in(pool.clock, waiter)
                 return
             caller = None
     wait = Wait(task, caller, pool, on, timed, True, waiter)
@@ -114,7 +114,10 @@ async def _wait_for(
         if not timed and (tasks is None or not (tasks.is_watched or tasks.is_suspected)):
             check_wait(wait)
         tasks = None
-        await waiter.wait()
+        if pool.clock.participants is None:
+            await waiter.wait()
+        else:
+            await wait_in(pool.clock, waiter)
     except GeneratorExit:
         # The coroutine is closed, perhaps by the garbage collector on a thread that holds
         # some lock: take no lock below.
