@@ -260,10 +260,11 @@ def test_one_process_waits_and_others_get_what_is_there(q):
         q.put("a")
         print(q.get())
     """
+    assert q.len() == 0  # now the handle has its lines, which this thread looks at below
     with ThreadPoolExecutor(1) as other:
         call = other.submit(q.get)
         while q._lines._items._waits is None:
-            pass
+            os.sched_yield()
         said, got = run(program).communicate()[0].splitlines()
         assert "another process waits" in said
         assert got == "a"
