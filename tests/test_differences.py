@@ -184,7 +184,7 @@ def volumes_not_mounted() -> None:
 
 @shows("placeholders")
 def placeholders() -> None:
-    for use in (lambda: modal.Volume.from_name("v").listdir("/"),):
+    for use in (lambda: modal.Sandbox.create("echo", app=modal.App()),):
         with pytest.raises(UnimplementedError, match="use"):
             use()
 

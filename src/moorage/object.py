@@ -240,7 +240,7 @@ class Stored(Object):
             assert self._name is not None
             environment = environment_of(self._environment_name)
             if self._creates:
-                record = catalogue.create(environment, self._name)
+                record = self._create(environment, self._name)
             else:
                 record = catalogue.find(environment, self._name)
             if record is None:
@@ -251,6 +251,10 @@ class Stored(Object):
                 )
         self._record = record
         return record
+
+    def _create(self, environment: str, name: str) -> Record:
+        """Make the object of this handle, or return the one that is there."""
+        return self._catalogue().create(environment, name)
 
     def _not_found(self, why: str, advice: str = "") -> NotFoundError:
         return NotFoundError(f"{self!r} {why}; {advice or f'write {self._made_by}'}")

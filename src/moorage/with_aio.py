@@ -73,8 +73,12 @@ class _Doc:
         return None if wrapped is None else wrapped.__doc__
 
 
-# The errors that methods raise by intention: those of dicts and queues are the standard library's.
-_MEANT: Final = (Error, DeprecationError, KeyError, queue.Empty, queue.Full)
+# The errors that methods raise by intention: those of dicts, queues and volumes are the standard
+# library's.
+_MEANT: Final = (
+    *(Error, DeprecationError, KeyError, queue.Empty, queue.Full),
+    *(FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError),
+)
 
 C = TypeVar("C", bound=type)
 

@@ -24,9 +24,12 @@ def home() -> Path:
     """Return the directory that holds everything: absolute, perhaps not there yet.
 
     ``MOORAGE_HOME``, else ``config.home``, else the directory for the data of this user's
-    programs.
+    programs.  Under pytest the plugin sets ``MOORAGE_HOME`` to a temporary directory, and
+    ``MOORAGE_PYTEST_HOME`` to the same: then ``config.home`` comes first.
     """
-    chosen = os.environ.get("MOORAGE_HOME") or config.home
+    chosen: str | os.PathLike[str] | None = os.environ.get("MOORAGE_HOME")
+    if not chosen or (config.home and chosen == os.environ.get("MOORAGE_PYTEST_HOME")):
+        chosen = config.home
     if chosen:
         return Path(chosen).expanduser().absolute()
     if sys.platform == "darwin":
