@@ -33,6 +33,7 @@ from .cls import Cls
 from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from .declaring.declarations import Declarations
 from .declaring.marks import name_of
+from .declaring.needs import Needs, needs_of
 from .declaring.options import (
     NOTHING,
     FunctionOptions,
@@ -144,8 +145,9 @@ class App:
 
     Args:
         name: the name under which the app is deployed and shown.
-        tags, image, secrets, volumes, include_source: for the cloud; checked, without
-            effect here.
+        image, secrets: for all functions and classes of the app.  A function with an image of
+            its own does not have the app's; it has the app's secrets before its own.
+        tags, volumes, include_source: for the cloud; checked, without effect here.
 
     Raises:
         InvalidError: if `name` is not a str, or an argument for the cloud is wrong.
@@ -177,6 +179,8 @@ class App:
             },
         )
         self._name = name
+        self._image = image
+        self._secrets = tuple(secrets)
         self._volumes: Mapping[Path_, Volume] = volumes
         self._tags = dict(tags or {})
         self._runs: AppRuns[App] = AppRuns(self, name)
@@ -415,7 +419,12 @@ class App:
                 self._runs,
                 shown,
                 object(),
-                with_marks(options, marks, concurrent_inputs, shown),
+                with_marks(
+                    options.merged(needs=self._needs(image, secrets, env)),
+                    marks,
+                    concurrent_inputs,
+                    shown,
+                ),
                 [target],
                 Lifecycle(),
                 mounts_volumes=bool(volumes or network_file_systems or self._volumes),
@@ -542,7 +551,7 @@ class App:
             self._check_cloud("app.cls", cloud_arguments, decorating=True)
             declared = Declarations(raw, snapshots=enable_memory_snapshot)
             mine = with_marks(options, marks, concurrent_inputs, raw.__name__).merged(
-                batching=declared.batching
+                batching=declared.batching, needs=self._needs(image, secrets, env)
             )
             mine.check_queue_timeout()
             forking.know(declared)
@@ -593,6 +602,9 @@ class App:
             if self._volumes and isinstance(volumes, dict):
                 given = {**given, "volumes": {**self._volumes, **volumes}}
         check_cloud_arguments(where, given)
+
+    def _needs(self, image: Image | None, secrets: object, env: object) -> Needs | None:
+        return needs_of(self._image if image is None else image, self._secrets, secrets, env)
 
     def _know_default_pool(self, cls: Cls) -> None:
         """Register the pool of ``C()``: a run then checks its options and starts its minimum."""

@@ -425,9 +425,10 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         """Return the function with these options changed, and with a pool of its own.
 
         An argument that is not given changes nothing.  Two variants with equal options share
-        their pool, and so its containers.  The arguments of the cloud (``cpu``, ``memory``,
-        ``gpu``, ``env``, ``secrets``, ``volumes``, ``region``, ``cloud``, ``routing_region``) are
-        checked and have no effect.
+        their pool, and so its containers.  New `secrets` or `env` replace all the secrets and
+        variables that the function has, as in Modal.  The arguments of the cloud (``cpu``,
+        ``memory``, ``gpu``, ``volumes``, ``region``, ``cloud``, ``routing_region``) are checked
+        and have no effect.
 
         The arguments are those of `App.function`; all times are in seconds.
 
@@ -458,7 +459,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         }
         made: Self = self._variant(
             "options",
-            lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
+            lambda options: changed_options(
+                options, cloud_arguments, dict(old_names), secrets=secrets, **given
+            ),
         )
         return made
 

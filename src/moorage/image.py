@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import LambdaType
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
 
 from . import config
 from .arguments import (
@@ -48,6 +48,7 @@ from .resources import MountPath, check_amount, check_gpu, check_mounts
 from .runtime.kinds import is_registered
 from .scheduler_placement import check_regions
 from .secret import Secret, check_secrets
+from .variables import Variables
 from .volume import Volume
 from .with_aio import MethodWithAio, plain_function
 
@@ -79,6 +80,17 @@ class Image(Object):
 
     # True if files were added without `copy`: then no build step may follow.
     _has_mounts = False
+    # What `env` and `workdir` have set.  ``running/environment.py`` reads these three.
+    _env: Variables = Variables()
+    _workdir: str | None = None
+    # What the bodies of `imports` raised: raised again when a container with this image starts.
+    _import_errors: list[Exception]
+
+    @classmethod
+    def _new(cls, shown: str, name: str | None = None) -> Self:
+        made = super()._new(shown, name)
+        made._import_errors = []
+        return made
 
     # -- the beginning of an image ------------------------------------------------------
 
@@ -560,7 +572,10 @@ class Image(Object):
         return self._step("run_function", None, env, None)
 
     def env(self, vars: dict[str, str]) -> Image:
-        """Set environment variables in the image.  They are not set in this process.
+        """Set environment variables for the functions with this image.
+
+        They are set in this process while a run needs them: see ``running/environment.py``.
+        Secrets and ``env=`` of a function come before them.
 
         Raises:
             InvalidError: if a value is not a str; also an AttributeError if it is not a dict.
@@ -577,13 +592,22 @@ class Image(Object):
                     f"the values for env() must be str, got {type(value).__name__} for {key}; "
                     f"{advice}"
                 )
-        return self._step("env")
+        made = self._step("env")
+        new = {name: value for name, value in vars.items() if isinstance(unchecked(name), str)}
+        made._env = self._env | new
+        return made
 
     def workdir(self, path: str | PurePosixPath) -> Image:
-        """Set the directory in which containers start."""
+        """Set the directory in which containers start.
+
+        Functions with this image run in the directory of this process all the same, and a warning
+        says so.
+        """
         if not isinstance(unchecked(path), (str, PathLike)):
             lenient(f'workdir() takes a path as str, got {path!r}; write .workdir("/app")')
-        return self._step("workdir")
+        made = self._step("workdir")
+        made._workdir = str(path)
+        return made
 
     def entrypoint(self, entrypoint_commands: list[str]) -> Image:
         """Set the command with which containers start.
@@ -624,21 +648,30 @@ class Image(Object):
     def imports(self) -> Generator[None]:
         """Import modules that only the image has: ``with image.imports():``.
 
-        The body runs in this process, and the functions can use what it imports.  An error in
-        the body ends the body; it is logged and not raised, as in Modal when the program
-        starts, because another image may have the module.
+        The body runs in this process, and the functions can use what it imports.  An error ends
+        the body, and the program goes on, as in Modal when the program starts.  Containers of
+        functions with exactly this image fail with the error when they start; functions with
+        another image go on.
         """
         try:
             yield
         except ImportError as error:
+            self._import_errors.append(error)
+            missing = error.name or str(error)
+            error.add_note(
+                f"{missing!r} was not imported when the program began, in image.imports(), and "
+                "containers of this image run here; install it here, e.g. with pip"
+            )
             if config.strict:  # silent, as Modal is
                 return
             _log.warning(
-                "%r was not imported, and functions that use it will fail; install it here (%s)",
-                error.name or str(error),
+                "%r was not imported, and functions with this image will fail; install it here "
+                "(%s)",
+                missing,
                 error,
             )
         except Exception as error:
+            self._import_errors.append(error)
             warnings.warn(
                 f"the body of image.imports() failed: {error!r}; what it had not imported "
                 "by then is missing",
@@ -734,6 +767,7 @@ class Image(Object):
     def _derived(self, name: str) -> Image:
         made = Image._new(f"{self._shown}.{name}(...)")
         made._has_mounts = self._has_mounts
+        made._env, made._workdir = self._env, self._workdir
         return made
 
 

@@ -38,6 +38,7 @@ from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
 from ..runtime.waiting.unread import report_all
 from ..serialize.serializing import check_installed
+from .environment import RunEnvironment
 
 logger: Final = logging.getLogger("moorage")
 
@@ -78,6 +79,8 @@ class Run:
         self.pools: dict[Hashable, Pool] = {}
         # What outlives the pools: counts and what the autoscaler learned.  Guarded by the lock.
         self._memory = Memory()
+        # The variables that the functions of this run have set.
+        self.environment: RunEnvironment = RunEnvironment()
         # Both are set under the lock, and never reset.
         self._draining = False
         self._closed = False
@@ -380,7 +383,16 @@ class _Closing:
             pool.wait_stopped(self._began + self._run.grace * part)
 
     def finish(self) -> None:
-        """Join the threads, log the code that still runs, and drop the pools."""
+        """Join the threads, log the code that still runs, and drop the pools.
+
+        The variables that the run has set go last: exit hooks need them.
+        """
+        try:
+            self._join()
+        finally:
+            self._run.environment.end()
+
+    def _join(self) -> None:
         run = self._run
         left: list[str] = []
         for pool in self.pools:

@@ -32,6 +32,7 @@ from ..runtime.waiting.deadlock import check_all, check_pool
 from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
+from .environment import RunEnvironment
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
 
@@ -231,7 +232,9 @@ class AppService:
             changes = self._options.changes_from(self._declared)
             variant = self._runs.pool_keys.variant(self.key, self._name, changes)
         if not run.serialize:
-            return partial(self.make_pool, kept=kept, variant=variant)
+            return partial(
+                self.make_pool, kept=kept, variant=variant, environment=run.environment
+            )
         batched = self._options.batching is not None
         serializing = AppService(
             self._runs,
@@ -242,7 +245,13 @@ class AppService:
             serializing_lifecycle(self._lifecycle, self._name),
             mounts_volumes=self.mounts_volumes,
         )
-        return partial(serializing.make_pool, kept=kept, variant=variant)
+        return partial(
+            serializing.make_pool,
+            kept=kept,
+            variant=variant,
+            environment=run.environment,
+            key=self.key,
+        )
 
     @property
     def _family(self) -> str:
@@ -260,8 +269,18 @@ class AppService:
         probe: Probing | None = None,
         kept: Kept | None = None,
         variant: str = "",
+        environment: RunEnvironment | None = None,
+        key: PoolKey | None = None,
     ) -> Pool:
-        """Make the pool from the options and the current limits.  See `MakePool`."""
+        """Make the pool from the options and the current limits.  See `MakePool`.
+
+        Args:
+            clock, capacity, on_retired, probe: see `MakePool`.
+            kept: what an earlier pool has learned.
+            variant: the name of the variant.
+            environment: the variables of the run; None to set none.
+            key: the key of the pool; None for `self.key`.
+        """
         options, limits = self._options, self.limits
         if self.key.limits is not None:
             self._runs.pool_keys.keep(self.key, self._identity)  # marks the key as the last used
@@ -289,12 +308,18 @@ class AppService:
                 limits.max_inputs if any(not target.is_async for target in self._targets) else 0
             ),
         )
+        prepare: Callable[[], object] | None = None
+        if environment is not None and options.needs is not None:
+            prepare = partial(
+                environment.prepare, key or self.key, pool_options.label, options.needs
+            )
         container_options = ContainerOptions(
             name=pool_options.label,
             max_inputs=limits.max_inputs,
             has_async=any(target.is_async for target in self._targets),
             lifecycle=self._lifecycle,
             why_it_waits=why_it_waits,
+            prepare=prepare,
         )
 
         def factory(host: Host, number: int, target: int, limit: int) -> Container:
