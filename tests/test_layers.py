@@ -36,7 +36,7 @@ ROWS = [
 BESIDE = {
     "runtime": {
         *("account_types", "advice", "arguments", "client_config", "config", "exception"),
-        *("frames", "with_aio"),
+        *("frames", "variables", "with_aio"),
     },
     "surface": {
         *("__init__", "app", "as_modal", "cls", "experimental", "functions", "output"),

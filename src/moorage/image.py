@@ -10,6 +10,8 @@ Begin at `Image.debian_slim`, then `Image.pip_install`.
 
 from __future__ import annotations
 
+import difflib
+import functools
 import logging
 import re
 import warnings
@@ -17,8 +19,8 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path, PurePosixPath
-from types import LambdaType
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
+from types import FunctionType, LambdaType
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
 
 from . import config
 from .arguments import (
@@ -41,6 +43,7 @@ from .client import Client
 from .cloud_bucket_mount import CloudBucketMount
 from .exception import InvalidError
 from .file_pattern_matcher import NON_PYTHON_FILES
+from .frames import warn
 from .network_file_system import NetworkFileSystem
 from .object import Object
 from .old.names import OldMethod, accepting_gone
@@ -732,6 +735,32 @@ class Image(Object):
             on="instance",
         )
 
+    # -- methods of later versions --------------------------------------------------
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            """Take an unknown method for a step of the build, which has no effect here anyway."""
+            if config.strict or name.startswith("_") or hasattr(Image, name):
+                # The last: a property of the class raised an AttributeError, which is raised again.
+                return object.__getattribute__(self, name)
+
+            def step(*args, **kwargs):
+                near = difflib.get_close_matches(name, dir(Image), 1)
+                warn(
+                    f"Image has no method {name}(), which is taken for a step of the build without "
+                    f"effect; write {near[0] if near else 'a method that Modal 1.6.4 has'}"
+                    f"{'(...)' if near else ''}",
+                    UserWarning,
+                )
+                return self._derived(name)
+
+            return step
+
+    def __getstate__(self) -> dict[str, object]:
+        # Errors often do not pickle, and say what is missing on this machine.
+        return {**self.__dict__, "_import_errors": []}
+
     # -- what the methods share -----------------------------------------------------
 
     def _copied(self, name: str, local_path: object, remote_path: object) -> Image:
@@ -840,6 +869,25 @@ def _check_ignore(ignore: object, *, at_once: bool) -> None:
     elif not all(isinstance(each, str) for each in iterated("ignore", ignore, advice)):
         lenient(f"ignore must hold patterns as str, got {ignore!r}; {advice}")
 
+
+def _of_an_image(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `method`, which says what to write if it is called on the class."""
+
+    @functools.wraps(method)
+    def call(self: object, *args: object, **kwargs: object) -> object:
+        if not isinstance(self, Image):
+            raise InvalidAttributeError(
+                f"Image.{method.__name__}() is a method of an image, and was called on the class; "
+                f"write Image.debian_slim().{method.__name__}(...)"
+            )
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+for _name, _method in list(vars(Image).items()):
+    if isinstance(_method, FunctionType) and _name[0] != "_":
+        setattr(Image, _name, _of_an_image(_method))
 
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
     _Image = Image

@@ -62,7 +62,7 @@ class SecretManager(NamedObjects["Secret"]):
         return Secret
 
     @MethodWithAio
-    def create(  # pyright: ignore[reportIncompatibleVariableOverride]
+    def create(  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
         self,
         name: str,
         env_dict: Mapping[str, str],

@@ -10,7 +10,7 @@ Begin at `needs_of`, then `Needs.with_`.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, cast
+from typing import cast
 
 from ..image import Image
 from ..secret import Secret
@@ -70,7 +70,7 @@ def needs_of(
 
     Strict mode checks some arguments late, or not at all: what is no secret is left out.
     """
-    given = cast("Iterable[Any]", secrets) if isinstance(secrets, Iterable) else ()
+    given: Iterable[object] = secrets if isinstance(secrets, Iterable) else ()
     mine = [each for each in (*app_secrets, *given) if isinstance(each, Secret)]
     variables = Variables(cast("Mapping[str, str | None]", env) if env else None)
     if image is None and not mine and not variables:

@@ -178,7 +178,7 @@ class RunEnvironment:
                 raise copy_error(error)
             if image._workdir is not None:
                 self._warn(
-                    ("workdir", function),
+                    ("workdir", image._workdir),
                     f"{function} runs in the directory of this process, not in the one that "
                     f"Image.workdir({image._workdir!r}) names; write absolute paths",
                 )

@@ -244,7 +244,7 @@ def _replace(file: Path, data: bytes) -> None:
 
 # -- the text ----------------------------------------------------------------------------------
 
-_ESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "$": "\\$"}
+_ESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"}
 _MEANT: Final = {"n": "\n", "r": "\r", "t": "\t"}
 # A name, and what follows the "=".
 _NAME: Final = r"[^\s=#'\"]+"
