@@ -158,13 +158,68 @@ def cloud_arguments() -> None:
         cpu=64.0,
         memory=1_000_000,
         region="eu",
-        secrets=[modal.Secret.from_dict({"MOORAGE_TEST_SECRET": "x"})],
     )
-    def here() -> tuple[int, str | None]:
-        return os.getpid(), os.environ.get("MOORAGE_TEST_SECRET")
+    def here() -> int:
+        return os.getpid()
 
     with app.run():
-        assert here.remote() == (os.getpid(), None)
+        assert here.remote() == os.getpid()
+
+
+@shows("environment")
+def environment() -> None:
+    app = modal.App()
+    name = "MOORAGE_TEST_VARIABLE"
+
+    @app.function(env={name: "one"})
+    def one() -> str | None:
+        return os.environ.get(name)
+
+    @app.function(env={name: "two"})
+    def two() -> str | None:
+        return os.environ.get("MODAL_TASK_ID")
+
+    with app.run():
+        assert one.remote() == os.environ[name] == "one"
+        assert two.remote() is None
+        assert one.remote() == "two"
+    assert name not in os.environ
+
+
+@shows("secrets")
+def secrets() -> None:
+    app = modal.App()
+    modal.Secret.objects.create("differences", {"MOORAGE_TEST_SECRET": "x"})
+    named, missing = (modal.Secret.from_name(name) for name in ("differences", "nowhere"))
+    assert named.info().created_by is named.info().last_used is None
+
+    @app.function(secrets=[named, missing])
+    def read() -> str | None:
+        return os.environ.get("MOORAGE_TEST_SECRET")
+
+    with app.run():
+        assert read.remote() == "x"
+    modal.Secret.objects.delete("differences")
+
+
+@shows("imports")
+def imports() -> None:
+    app = modal.App()
+    image, other = modal.Image.debian_slim(), modal.Image.debian_slim()
+    with image.imports():
+        import no_such_module_anywhere  # noqa: F401
+
+    @app.function(image=image)
+    def fails() -> None: ...
+
+    @app.function(image=other)
+    def works() -> int:
+        return 1
+
+    with app.run():
+        with pytest.raises(ImportError):
+            fails.remote()
+        assert works.remote() == 1
 
 
 @shows("volumes-not-mounted")

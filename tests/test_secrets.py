@@ -230,7 +230,7 @@ def test_a_missing_secret_warns_once_for_each_run_and_goes_on(caplog):
         one.remote()
         two.remote()
     (text,) = messages(caplog)
-    assert "'missing'" in text and "'main'" in text and "Secret.objects.create" in text
+    assert all(part in text for part in ("'missing'", "'main'", "Secret.objects.create"))
 
 
 def test_a_missing_secret_whose_keys_are_exported_is_those(monkeypatch, caplog):
@@ -270,7 +270,8 @@ def test_a_required_key_that_is_nowhere(monkeypatch, caplog, there):
         found = values_in_a_function(made)
     assert found == {NAME: "exported", **({OTHER: "hunter2"} if there else {})}
     (text,) = messages(caplog)
-    assert "'half'" in text and "hunter2" not in text
+    assert "'half'" in text
+    assert "hunter2" not in text
     monkeypatch.setattr(modal.config, "strict", True)
     with pytest.raises(NotFoundError, match="'half'"):
         values_in_a_function(made)
@@ -283,7 +284,8 @@ def test_a_file_that_others_can_read_warns(home, caplog):
     with caplog.at_level(logging.WARNING, "moorage"):
         assert values_in_a_function(Secret.from_name("open")) == {NAME: "hunter2"}
     (text,) = messages(caplog)
-    assert f"chmod 600 {file}" in text and "hunter2" not in text
+    assert f"chmod 600 {file}" in text
+    assert "hunter2" not in text
 
 
 # -- dotenv files ----------------------------------------------------------------------------
@@ -383,7 +385,7 @@ def test_a_broken_file_fails_the_start(home):
     Secret.objects.create("broken", {})
     file = home / "main" / "secrets" / "broken.env"
     file.write_text("hunter2\n")
-    with pytest.raises(InvalidError, match="line 1 of .*broken.env"):
+    with pytest.raises(InvalidError, match=r"line 1 of .*broken\.env"):
         values_in_a_function(Secret.from_name("broken"))
 
 
@@ -436,7 +438,8 @@ def test_mistakes_say_what_to_write_and_show_no_value(use, home):
 def test_variables_show_their_names_only():
     made = Variables({"A": "hunter2", "B": None})
     assert repr(made) == "Variables([A])"
-    assert made == {"A": "hunter2"} and hash(made) == hash(Variables({"A": "hunter2"}))
+    assert made == {"A": "hunter2"}
+    assert hash(made) == hash(Variables({"A": "hunter2"}))
     assert repr(made | {"C": "hunter2"}) == "Variables([A, C])"
     with pytest.raises(KeyError):
         made["B"]

@@ -1,7 +1,8 @@
 """Images: the software that Modal would install in a container.
 
-Owns `Image`, a placeholder; users make it, and functions, classes and apps accept it.  An image
-builds nothing: functions run in this process, with what is installed here.  The arguments are
+Owns `Image`; users make images, and functions, classes and apps accept them.  An image builds
+nothing: functions run in this process, with what is installed here.  An image keeps its variables
+(`env`) and the errors of its `imports`, which ``running/environment.py`` reads.  The arguments are
 checked as in Modal.  A mistake that Modal finds only while building is refused here at once,
 except in strict mode.  Files need not exist, because nothing is uploaded.
 

@@ -24,7 +24,6 @@ from .arguments import (
     check_env,
     check_name,
     fs_path,
-    is_dict,
     iterated,
     lenient,
     string_list,
@@ -186,7 +185,13 @@ class Secret(Stored):
                     'write Secret.from_name("my-secret")'
                 )
             check_name(name, "Secret", 'Secret.from_name("my-secret")')
-            string_list("required_keys", list(required_keys) if not _is_text(required_keys) else 0)
+            given = unchecked(required_keys)
+            advice = 'write required_keys=["NAME"]'
+            if isinstance(given, str | Mapping):
+                # The value may be one by mistake, so the message shows only its type.
+                kind = type(required_keys).__name__
+                raise InvalidError(f"required_keys must be a list of str, got {kind}; {advice}")
+            string_list("required_keys", iterated("required_keys", given, advice))
         made = Secret._named(name, environment_name)
         made._environment_name = environment_name
         made._required = tuple(required_keys or ())
@@ -365,10 +370,6 @@ def _read_dotenv(where: _Dotenv) -> Variables:
         if above == directory:
             return Variables()
         directory = above
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) or is_dict(value)
 
 
 def check_secrets(where: str, secrets: object) -> None:

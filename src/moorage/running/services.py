@@ -232,9 +232,7 @@ class AppService:
             changes = self._options.changes_from(self._declared)
             variant = self._runs.pool_keys.variant(self.key, self._name, changes)
         if not run.serialize:
-            return partial(
-                self.make_pool, kept=kept, variant=variant, environment=run.environment
-            )
+            return partial(self.make_pool, kept=kept, variant=variant, environment=run.environment)
         batched = self._options.batching is not None
         serializing = AppService(
             self._runs,
