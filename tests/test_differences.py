@@ -176,8 +176,8 @@ def volumes_not_mounted() -> None:
     def look() -> bool:
         return os.path.exists("/no-such-directory-here")
 
-    with app.run():
-        assert look.remote() is False
+    with app.run(), pytest.raises(InvalidError, match="local_path"):
+        look.remote()
     with pytest.warns(UserWarning, match="volumes"):
         assert look.local() is False
 

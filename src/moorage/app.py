@@ -71,6 +71,7 @@ from .retries import Retries
 from .running import deployments
 from .running.app_runs import AppRuns
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
+from .running.mounts import Mount, mounts_from
 from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
 from .running.services import AppService
@@ -177,6 +178,7 @@ class App:
             },
         )
         self._name = name
+        self._image = image
         self._volumes: Mapping[Path_, Volume] = volumes
         self._tags = dict(tags or {})
         self._runs: AppRuns[App] = AppRuns(self, name)
@@ -411,6 +413,7 @@ class App:
                     f"app.function(retries=...) does not go with {kind}, got retries={retries!r}; "
                     f"take it away from {shown}"
                 )
+            mounts = self._mounts(image, volumes, network_file_systems)
             service = AppService(
                 self._runs,
                 shown,
@@ -418,7 +421,7 @@ class App:
                 with_marks(options, marks, concurrent_inputs, shown),
                 [target],
                 Lifecycle(),
-                mounts_volumes=bool(volumes or network_file_systems or self._volumes),
+                mounts=mounts,
             )
             registered = Function._make(target, service, raw, web=marks.web)
             registered._keep_ways()
@@ -430,6 +433,7 @@ class App:
                 )
             self._functions[shown] = registered
             self._runs.services[shown] = service
+            self._runs.mounts[shown] = mounts
             if marks.web is not None:
                 self._web_endpoints.append(shown)
             return registered
@@ -547,6 +551,8 @@ class App:
             mine.check_queue_timeout()
             forking.know(declared)
 
+            mounts = self._mounts(image, volumes, network_file_systems)
+
             def make_service(
                 options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
             ) -> AppService:
@@ -557,7 +563,7 @@ class App:
                     options,
                     declared.targets,
                     lifecycle,
-                    mounts_volumes=bool(volumes or network_file_systems or self._volumes),
+                    mounts=mounts,
                     declared=mine,
                 )
 
@@ -569,6 +575,7 @@ class App:
                     self._runs.shown,
                 )
             self._classes[raw.__name__] = registered
+            self._runs.mounts[raw.__name__] = mounts
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
             self._runs.services.pop(f"{raw.__name__}.*", None)  # of another class with this name
             if all(p.default is not inspect.Parameter.empty for p in given_parameters(declared)):
@@ -593,6 +600,10 @@ class App:
             if self._volumes and isinstance(volumes, dict):
                 given = {**given, "volumes": {**self._volumes, **volumes}}
         check_cloud_arguments(where, given)
+
+    def _mounts(self, image: Image | None, *mounts: Mapping[Path_, Any]) -> tuple[Mount, ...]:
+        """Return the mounts of a function: of its arguments, and of the app."""
+        return mounts_from(image or self._image, self._volumes, *mounts)
 
     def _know_default_pool(self, cls: Cls) -> None:
         """Register the pool of ``C()``: a run then checks its options and starts its minimum."""

@@ -15,8 +15,9 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from types import LambdaType
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
@@ -71,6 +72,14 @@ _GONE: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class AddedFiles:
+    """A file or directory of this machine that an image has at a path."""
+
+    local_path: str
+    remote_path: str  # absolute
+
+
 class Image(Object):
     """The description of an image.  Each method returns a new image, so calls can be chained."""
 
@@ -79,6 +88,8 @@ class Image(Object):
 
     # True if files were added without `copy`: then no build step may follow.
     _has_mounts = False
+    # The files that were added, for ``running/mounts.py``.
+    _files: tuple[AddedFiles, ...] = ()
 
     # -- the beginning of an image ------------------------------------------------------
 
@@ -212,8 +223,9 @@ class Image(Object):
             # Modal fails here, although it accepts such paths in other methods.
             message = f'remote_path must be a str, got {remote_path!r}; write "{remote_path}"'
             raise InvalidAttributeError(message)
-        fs_path("local_path", local_path)
-        return self._added("add_local_file", copy)
+        local = fs_path("local_path", local_path)
+        to = remote_path + PurePath(local).name if remote_path.endswith("/") else remote_path
+        return self._added("add_local_file", copy)._with_files(local, to)
 
     def add_local_dir(
         self,
@@ -229,9 +241,9 @@ class Image(Object):
             InvalidError: if `remote_path` is not absolute.
         """
         _check_remote("add_local_dir", remote_path)
-        fs_path("local_path", local_path)
+        local = fs_path("local_path", local_path)
         _check_ignore(ignore, at_once=True)
-        return self._added("add_local_dir", copy)
+        return self._added("add_local_dir", copy)._with_files(local, remote_path)
 
     def add_local_python_source(
         self, *modules: str, copy: bool = False, ignore: Ignore = NON_PYTHON_FILES
@@ -734,7 +746,13 @@ class Image(Object):
     def _derived(self, name: str) -> Image:
         made = Image._new(f"{self._shown}.{name}(...)")
         made._has_mounts = self._has_mounts
+        made._files = self._files
         return made
+
+    def _with_files(self, local_path: str, remote_path: object) -> Image:
+        path = PurePosixPath(fs_path("remote_path", remote_path)).as_posix()
+        self._files = (*self._files, AddedFiles(local_path, path))
+        return self
 
 
 def _from_registry(

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
 from ..exception import ExecutionError
+from ..image import AddedFiles
 from ..runtime.clocks.clock import Clock
 from ..runtime.containers.container import Container, ContainerOptions, Host
 from ..runtime.containers.lifecycle import Lifecycle
@@ -32,6 +33,7 @@ from ..runtime.waiting.deadlock import check_all, check_pool
 from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
+from .mounts import Mount, look_at_mounts
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
 
@@ -58,7 +60,7 @@ class Service(Protocol):
     def options(self) -> FunctionOptions: ...
     @property
     def mounts_volumes(self) -> bool:
-        """Whether `volumes` were given.  They are not mounted in this process."""
+        """Whether `volumes` were given that are not at their paths in this process."""
         ...
 
     @property
@@ -106,7 +108,7 @@ class AppService:
         targets: Sequence[Target],
         lifecycle: Lifecycle,
         *,
-        mounts_volumes: bool = False,
+        mounts: tuple[Mount, ...] = (),
         declared: FunctionOptions | None = None,
         variant: str | None = None,
     ) -> None:
@@ -121,7 +123,7 @@ class AppService:
         self._lifecycle = lifecycle
         # If false, a container's start runs no user code, and needs no timeout.
         self._starts_user_code = lifecycle.construct is not None or bool(lifecycle.enter)
-        self.mounts_volumes: bool = mounts_volumes
+        self._mounts = mounts
         # A plain attribute, not a property, because each input reads it.
         self.key: PoolKey = self._runs.pool_keys.key((identity, options))
 
@@ -146,6 +148,13 @@ class AppService:
         return self._runs.run or self._runs.current()
 
     @property
+    def mounts_volumes(self) -> bool:
+        return any(
+            not isinstance(mount.what, AddedFiles) and not mount.is_in_place()
+            for mount in self._mounts
+        )
+
+    @property
     def open_run(self) -> Run | None:
         return self._runs.open_run()
 
@@ -157,7 +166,7 @@ class AppService:
             options,
             self._targets,
             self._lifecycle,
-            mounts_volumes=self.mounts_volumes,
+            mounts=self._mounts,
             declared=self._declared,
             variant=variant,
         )
@@ -240,7 +249,7 @@ class AppService:
             self._options,
             [SerializingTarget(target, batched=batched) for target in self._targets],
             serializing_lifecycle(self._lifecycle, self._name),
-            mounts_volumes=self.mounts_volumes,
+            mounts=self._mounts,
         )
         return partial(serializing.make_pool, kept=kept, variant=variant)
 
@@ -289,11 +298,15 @@ class AppService:
                 limits.max_inputs if any(not target.is_async for target in self._targets) else 0
             ),
         )
+        lifecycle = self._lifecycle
+        if self._mounts:
+            look = partial(look_at_mounts, self._name, self._mounts, self._runs.warned)
+            lifecycle = replace(lifecycle, prepare=look)
         container_options = ContainerOptions(
             name=pool_options.label,
             max_inputs=limits.max_inputs,
             has_async=any(target.is_async for target in self._targets),
-            lifecycle=self._lifecycle,
+            lifecycle=lifecycle,
             why_it_waits=why_it_waits,
         )
 
