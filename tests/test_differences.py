@@ -182,6 +182,18 @@ def volumes_not_mounted() -> None:
         assert look.local() is False
 
 
+@shows("volumes")
+def volumes() -> None:
+    with modal.Volume.ephemeral() as volume:
+        assert volume.commit() is volume.reload() is None
+        (volume.local_path / "file").write_bytes(b"123")
+        assert [entry.path for entry in volume.listdir("/")] == ["file"]
+        assert volume.info().created_by is None
+        (volume.local_path / "link").symlink_to("/")
+        with pytest.raises(InvalidError, match="leads out"):
+            volume.listdir("link/tmp")
+
+
 @shows("placeholders")
 def placeholders() -> None:
     for use in (lambda: modal.Sandbox.create("echo", app=modal.App()),):
