@@ -95,14 +95,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def _give_home(config: pytest.Config) -> None:
     """Keep named objects of this session in a directory of its own, unless the user names one.
 
-    Nothing is made here: the directory is made when the first object needs it.  Each process of
-    pytest-xdist inherits the environment of the first one, and has a directory of its own.
+    Each process of pytest-xdist inherits the environment of the first one, and has a directory of
+    its own.
     """
     given = os.environ.get("MOORAGE_HOME")
     if given and given != os.environ.get("MOORAGE_PYTEST_HOME"):
         return
-    name = f"moorage-pytest-{os.getpid()}-{os.urandom(4).hex()}"
-    path = os.path.join(tempfile.gettempdir(), name)
+    path = tempfile.mkdtemp(prefix="moorage-pytest-")
     before = {key: os.environ.get(key) for key in ("MOORAGE_HOME", "MOORAGE_PYTEST_HOME")}
     os.environ.update(dict.fromkeys(before, path))
 

@@ -231,10 +231,22 @@ def volumes_not_mounted() -> None:
     def look() -> bool:
         return os.path.exists("/no-such-directory-here")
 
-    with app.run():
-        assert look.remote() is False
+    with app.run(), pytest.raises(InvalidError, match="local_path"):
+        look.remote()
     with pytest.warns(UserWarning, match="volumes"):
         assert look.local() is False
+
+
+@shows("volumes")
+def volumes() -> None:
+    with modal.Volume.ephemeral() as volume:
+        assert volume.commit() is volume.reload() is None
+        (volume.local_path / "file").write_bytes(b"123")
+        assert [entry.path for entry in volume.listdir("/")] == ["file"]
+        assert volume.info().created_by is None
+        (volume.local_path / "link").symlink_to("/")
+        with pytest.raises(InvalidError, match="leads out"):
+            volume.listdir("link/tmp")
 
 
 @shows("placeholders")

@@ -72,6 +72,7 @@ from .retries import Retries
 from .running import deployments
 from .running.app_runs import AppRuns
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
+from .running.mounts import Mount, mounts_from
 from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
 from .running.services import AppService
@@ -415,6 +416,7 @@ class App:
                     f"app.function(retries=...) does not go with {kind}, got retries={retries!r}; "
                     f"take it away from {shown}"
                 )
+            mounts = self._mounts(image, volumes, network_file_systems)
             service = AppService(
                 self._runs,
                 shown,
@@ -427,7 +429,7 @@ class App:
                 ),
                 [target],
                 Lifecycle(),
-                mounts_volumes=bool(volumes or network_file_systems or self._volumes),
+                mounts=mounts,
             )
             registered = Function._make(target, service, raw, web=marks.web)
             registered._keep_ways()
@@ -439,6 +441,7 @@ class App:
                 )
             self._functions[shown] = registered
             self._runs.services[shown] = service
+            self._runs.mounts[shown] = mounts
             if marks.web is not None:
                 self._web_endpoints.append(shown)
             return registered
@@ -556,6 +559,8 @@ class App:
             mine.check_queue_timeout()
             forking.know(declared)
 
+            mounts = self._mounts(image, volumes, network_file_systems)
+
             def make_service(
                 options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
             ) -> AppService:
@@ -566,7 +571,7 @@ class App:
                     options,
                     declared.targets,
                     lifecycle,
-                    mounts_volumes=bool(volumes or network_file_systems or self._volumes),
+                    mounts=mounts,
                     declared=mine,
                 )
 
@@ -578,6 +583,7 @@ class App:
                     self._runs.shown,
                 )
             self._classes[raw.__name__] = registered
+            self._runs.mounts[raw.__name__] = mounts
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
             self._runs.services.pop(f"{raw.__name__}.*", None)  # of another class with this name
             if all(p.default is not inspect.Parameter.empty for p in given_parameters(declared)):
@@ -605,6 +611,10 @@ class App:
 
     def _needs(self, image: Image | None, secrets: object, env: object) -> Needs | None:
         return needs_of(self._image if image is None else image, self._secrets, secrets, env)
+
+    def _mounts(self, image: Image | None, *mounts: Mapping[Path_, Any]) -> tuple[Mount, ...]:
+        """Return the mounts of a function: of its arguments, and of the app."""
+        return mounts_from(image or self._image, self._volumes, *mounts)
 
     def _know_default_pool(self, cls: Cls) -> None:
         """Register the pool of ``C()``: a run then checks its options and starts its minimum."""

@@ -62,6 +62,11 @@ findable_calls: int = 10_000
 # directory for the data of this user's programs.  MOORAGE_HOME in the environment comes first.
 home: str | os.PathLike[str] | None = None
 
+# What a container does at its start about the paths of its volumes.  "look": it does not start if a
+# path is not there (see ``running/mounts.py``).  "ignore": nothing; for programs that find their
+# files by `Volume.local_path`, or by the methods of `Volume` alone.
+mounts: str = "look"
+
 # Whether named dicts and queues are kept in files of `home`, and outlive the process.
 persist: bool = False
 

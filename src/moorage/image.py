@@ -18,8 +18,9 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from types import FunctionType, LambdaType
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
 
@@ -76,6 +77,14 @@ _GONE: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class AddedFiles:
+    """A file or directory of this machine that an image has at a path."""
+
+    local_path: str
+    remote_path: str  # absolute
+
+
 class Image(Object):
     """The description of an image.  Each method returns a new image, so calls can be chained."""
 
@@ -84,6 +93,8 @@ class Image(Object):
 
     # True if files were added without `copy`: then no build step may follow.
     _has_mounts = False
+    # The files that were added, for ``running/mounts.py``.
+    _files: tuple[AddedFiles, ...] = ()
     # What `env` and `workdir` have set.  ``running/environment.py`` reads these three.
     _env: Variables = Variables()
     _workdir: str | None = None
@@ -228,8 +239,9 @@ class Image(Object):
             # Modal fails here, although it accepts such paths in other methods.
             message = f'remote_path must be a str, got {remote_path!r}; write "{remote_path}"'
             raise InvalidAttributeError(message)
-        fs_path("local_path", local_path)
-        return self._added("add_local_file", copy)
+        local = fs_path("local_path", local_path)
+        to = remote_path + PurePath(local).name if remote_path.endswith("/") else remote_path
+        return self._added("add_local_file", copy)._with_files(local, to)
 
     def add_local_dir(
         self,
@@ -245,9 +257,9 @@ class Image(Object):
             InvalidError: if `remote_path` is not absolute.
         """
         _check_remote("add_local_dir", remote_path)
-        fs_path("local_path", local_path)
+        local = fs_path("local_path", local_path)
         _check_ignore(ignore, at_once=True)
-        return self._added("add_local_dir", copy)
+        return self._added("add_local_dir", copy)._with_files(local, remote_path)
 
     def add_local_python_source(
         self, *modules: str, copy: bool = False, ignore: Ignore = NON_PYTHON_FILES
@@ -798,7 +810,13 @@ class Image(Object):
         made = Image._new(f"{self._shown}.{name}(...)")
         made._has_mounts = self._has_mounts
         made._env, made._workdir = self._env, self._workdir
+        made._files = self._files
         return made
+
+    def _with_files(self, local_path: str, remote_path: object) -> Image:
+        path = PurePosixPath(fs_path("remote_path", remote_path)).as_posix()
+        self._files = (*self._files, AddedFiles(local_path, path))
+        return self
 
 
 def _from_registry(
@@ -887,7 +905,7 @@ def _of_an_image(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name, _method in list(vars(Image).items()):
-    if isinstance(_method, FunctionType) and _name[0] != "_":
+    if type(_method) is FunctionType and _name[0] != "_":  # others pose as functions
         setattr(Image, _name, _of_an_image(_method))
 
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations

@@ -194,7 +194,8 @@ class Secret(Stored):
             string_list("required_keys", iterated("required_keys", given, advice))
         made = Secret._named(name, environment_name)
         made._environment_name = environment_name
-        made._required = tuple(required_keys or ())
+        wanted = unchecked(required_keys)  # in strict mode anything, which counts for nothing
+        made._required = tuple(str(key) for key in wanted) if isinstance(wanted, Iterable) else ()
         return made
 
     @classmethod

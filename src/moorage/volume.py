@@ -320,7 +320,11 @@ class Volume(DirectoryObject):
         if read_only is not None:
             made._mounts_read_only = bool(read_only)
         if sub_path is not None:
-            made._sub_path = "/".join(parts_of(sub_path)) or None
+            try:
+                made._sub_path = "/".join(parts_of(sub_path)) or None
+            except InvalidError as error:
+                lenient(str(error))
+                made._sub_path = str(sub_path)  # refused when it is mounted
         return made
 
     def _copy(self) -> Volume:

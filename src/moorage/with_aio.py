@@ -73,10 +73,9 @@ class _Doc:
         return None if wrapped is None else wrapped.__doc__
 
 
-# The errors that methods raise by intention: those of dicts, queues and volumes are the standard
-# library's.
+# The errors of the standard library that methods of dicts, queues and volumes raise by intention.
 _MEANT: Final = (
-    *(Error, DeprecationError, KeyError, queue.Empty, queue.Full),
+    *(KeyError, queue.Empty, queue.Full),
     *(FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError),
 )
 
@@ -175,6 +174,8 @@ class FunctionWithAio(PosesAsFunction, Generic[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         try:
             return self._function(*args, **kwargs)
+        except (Error, DeprecationError) as error:
+            raise without_our_frames(error)
         except _MEANT as error:
             raise without_our_frames(error, is_ours=True)
         except TypeError as error:
@@ -189,6 +190,8 @@ class FunctionWithAio(PosesAsFunction, Generic[P, R_co]):
             if self._aio is None:  # nothing waits
                 return self._function(*args, **kwargs)
             return await self._aio(*args, **kwargs)
+        except (Error, DeprecationError) as error:
+            raise without_our_frames(error)
         except _MEANT as error:
             raise without_our_frames(error, is_ours=True)
 
@@ -217,6 +220,8 @@ else:
         def __call__(self, *args, **kwargs):
             try:
                 return self._method._function(self._instance, *args, **kwargs)
+            except (Error, DeprecationError) as error:
+                raise without_our_frames(error)
             except _MEANT as error:
                 raise without_our_frames(error, is_ours=True)
             except TypeError as error:

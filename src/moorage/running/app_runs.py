@@ -22,6 +22,7 @@ from ..runtime.pools.probing import Probing
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from . import deployments
+from .mounts import Mount, Warned
 from .pool_keys import PoolKeys
 from .runs import Run
 
@@ -70,6 +71,9 @@ class AppRuns(Generic[A]):
         # without arguments.
         self.services: Final[dict[str, Starts]] = {}
         self.pool_keys: Final[PoolKeys] = PoolKeys()
+        # The mounts of each function and class, and which warnings about them were given.
+        self.mounts: Final[dict[str, tuple[Mount, ...]]] = {}
+        self.warned: Final[Warned] = {}
         # Serializes changes of limits; see `AppService.update_autoscaler`.
         self.updating: threading.Lock = Real.Lock()
         forking.know(self)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
 from ..exception import ExecutionError
+from ..image import AddedFiles
 from ..runtime.clocks.clock import Clock
 from ..runtime.containers.container import Container, ContainerOptions, Host
 from ..runtime.containers.lifecycle import Lifecycle
@@ -33,6 +34,7 @@ from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
 from .environment import RunEnvironment
+from .mounts import Mount, look_at_mounts
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
 
@@ -59,7 +61,7 @@ class Service(Protocol):
     def options(self) -> FunctionOptions: ...
     @property
     def mounts_volumes(self) -> bool:
-        """Whether `volumes` were given.  They are not mounted in this process."""
+        """Whether `volumes` were given that are not at their paths in this process."""
         ...
 
     @property
@@ -107,7 +109,7 @@ class AppService:
         targets: Sequence[Target],
         lifecycle: Lifecycle,
         *,
-        mounts_volumes: bool = False,
+        mounts: tuple[Mount, ...] = (),
         declared: FunctionOptions | None = None,
         variant: str | None = None,
     ) -> None:
@@ -122,7 +124,7 @@ class AppService:
         self._lifecycle = lifecycle
         # If false, a container's start runs no user code, and needs no timeout.
         self._starts_user_code = lifecycle.construct is not None or bool(lifecycle.enter)
-        self.mounts_volumes: bool = mounts_volumes
+        self._mounts = mounts
         # A plain attribute, not a property, because each input reads it.
         self.key: PoolKey = self._runs.pool_keys.key((identity, options))
 
@@ -147,6 +149,13 @@ class AppService:
         return self._runs.run or self._runs.current()
 
     @property
+    def mounts_volumes(self) -> bool:
+        return any(
+            not isinstance(mount.what, AddedFiles) and not mount.is_in_place()
+            for mount in self._mounts
+        )
+
+    @property
     def open_run(self) -> Run | None:
         return self._runs.open_run()
 
@@ -158,7 +167,7 @@ class AppService:
             options,
             self._targets,
             self._lifecycle,
-            mounts_volumes=self.mounts_volumes,
+            mounts=self._mounts,
             declared=self._declared,
             variant=variant,
         )
@@ -241,7 +250,7 @@ class AppService:
             self._options,
             [SerializingTarget(target, batched=batched) for target in self._targets],
             serializing_lifecycle(self._lifecycle, self._name),
-            mounts_volumes=self.mounts_volumes,
+            mounts=self._mounts,
         )
         return partial(
             serializing.make_pool,
@@ -306,18 +315,22 @@ class AppService:
                 limits.max_inputs if any(not target.is_async for target in self._targets) else 0
             ),
         )
-        prepare: Callable[[], object] | None = None
+        steps: list[Callable[[], object]] = []
+        if self._mounts:
+            steps.append(partial(look_at_mounts, self._name, self._mounts, self._runs.warned))
         if environment is not None and options.needs is not None:
-            prepare = partial(
-                environment.prepare, key or self.key, pool_options.label, options.needs
+            steps.append(
+                partial(environment.prepare, key or self.key, pool_options.label, options.needs)
             )
+        lifecycle = self._lifecycle
+        if steps:
+            lifecycle = replace(lifecycle, prepare=steps[0] if len(steps) == 1 else _all(steps))
         container_options = ContainerOptions(
             name=pool_options.label,
             max_inputs=limits.max_inputs,
             has_async=any(target.is_async for target in self._targets),
-            lifecycle=self._lifecycle,
+            lifecycle=lifecycle,
             why_it_waits=why_it_waits,
-            prepare=prepare,
         )
 
         def factory(host: Host, number: int, target: int, limit: int) -> Container:
@@ -333,3 +346,13 @@ class AppService:
             on_retired=on_retired,
             probe=probe,
         )
+
+
+def _all(steps: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    """Return a function that takes all `steps`, in their order."""
+
+    def take() -> None:
+        for step in steps:
+            step()
+
+    return take

@@ -19,11 +19,9 @@ the notes, for other processes.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -121,6 +119,8 @@ class Directories:
 
     @uninterruptible
     def delete(self, record: Record) -> bool:
+        import shutil  # late, as in ``trees.py``
+
         found = self._of_id(record.object_id)
         if found is None:
             return False
@@ -226,6 +226,8 @@ class Directories:
 
     def _kept(self, base: Path, name: str | None, path: Path, object_id: str = "") -> _Kept | None:
         """Read a note; None if there is none that can be read."""
+        import json
+
         try:
             note: Any = json.loads(self._note_file(base, name, object_id).read_text("utf-8"))
             made = datetime.fromtimestamp(float(note["created_at"]), UTC).astimezone()
@@ -240,6 +242,8 @@ class Directories:
         self, base: Path, name: str | None, path: Path, object_id: str, version: int | None
     ) -> _Kept:
         """Write a note.  Under the lock."""
+        import json
+
         made = datetime.now(UTC)
         file = self._note_file(base, name, object_id)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -438,7 +438,7 @@ class Lines:
     def _expect_room(self, key: bytes, line: Line) -> None:
         """Have the end of a full partition let in who waits for room."""
         if line.expires_at != math.inf and line.room_timer is None:
-            expire = _weakly(self, partial(Lines._expire, key=key))
+            expire = _weakly(self, line.clock, partial(Lines._expire, key=key))
             line.room_timer = line.clock.call_at(line.expires_at, expire)
 
     @uninterruptible
@@ -461,7 +461,7 @@ class Lines:
         self._sweep_clock = clock
         when = clock.now() + max(seconds, SWEEP_EVERY)
         # Not `call_at`: virtual time does not jump to the end of a partition that nobody uses.
-        self._sweep = clock.call_when_past(when, _weakly(self, Lines._sweep_all))
+        self._sweep = clock.call_when_past(when, _weakly(self, clock, Lines._sweep_all))
 
     @uninterruptible
     def _sweep_all(self) -> None:
@@ -477,10 +477,11 @@ class Lines:
         self._wake(woken)
 
 
-def _weakly(lines: Lines, call: Callable[[Lines], None]) -> Callable[[], None]:
+def _weakly(lines: Lines, clock: Clock, call: Callable[[Lines], None]) -> Callable[[], None]:
     """Return a timer's callback that does not keep `lines` alive.
 
-    The work is done on another thread if the items are in a file: a timer must not block.
+    The work is done on another thread if the items are in a file: a timer must not block.  Virtual
+    time waits for that work: whoever waits for room gets it at the time of the timer.
     """
     reference = weakref.ref(lines)
 
@@ -488,7 +489,10 @@ def _weakly(lines: Lines, call: Callable[[Lines], None]) -> Callable[[], None]:
         found = reference()
         if found is not None:
             if found.outlives:
-                in_background(partial(call, found))
+                work: Callable[[], object] = partial(call, found)
+                if clock.participants is not None:
+                    work = clock.participants.expected(work, "the end of a partition")
+                in_background(work)
             else:
                 call(found)
 

@@ -11,6 +11,8 @@ front.  ``..`` may not climb above the directory.  A symlink inside may lead any
 code makes symlinks with `os.symlink`: a symlink is listed, removed and copied as a symlink, and
 read only if its target is inside.
 
+``shutil`` is imported where it is needed: `import moorage` shall be fast.
+
 No lock guards the files, as none guards those of any directory: user code changes them by its own
 means.  What changes the whole tree at once takes the lock of ``directories.py``.
 """
@@ -18,7 +20,6 @@ means.  What changes the whole tree at once takes the lock of ``directories.py``
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -220,6 +221,8 @@ class Tree:
         self._remove(place)
 
     def _remove(self, place: Path) -> None:
+        import shutil
+
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)  # follows no symlinks
         else:
@@ -233,6 +236,8 @@ class Tree:
         Raises:
             FileNotFoundError: if a source, or the directory to copy to, is not there.
         """
+        import shutil
+
         target = self.inside(to)
         into = target.is_dir()
         if not into:
@@ -283,6 +288,8 @@ class Tree:
 
     def _copy_directory(self, place: Path, end: Path) -> None:
         """Copy a directory into one that may be there; symlinks stay symlinks."""
+        import shutil
+
         end.mkdir(exist_ok=True)
         for entry in sorted(os.listdir(place)):
             source, target = place / entry, end / entry

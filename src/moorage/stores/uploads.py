@@ -19,7 +19,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -71,6 +70,8 @@ class Upload:
         Raises:
             FileExistsError: if a file is there already, and the batch does not force.
         """
+        import shutil  # late, as in ``trees.py``
+
         staging.mkdir(parents=True, mode=0o700)
         try:
             staged: dict[tuple[str, ...], Path] = {}
@@ -157,6 +158,8 @@ def _move(source: Path, to: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        import shutil
+
         near = to.with_name(f".{secrets.token_hex(8)}")
         try:
             shutil.copy2(source, near, follow_symlinks=False)
@@ -167,6 +170,8 @@ def _move(source: Path, to: Path) -> None:
 
 
 def _copy(file: _File, place: Path) -> None:
+    import shutil
+
     if isinstance(file.source, Path):
         with file.source.open("rb") as source, place.open("xb") as target:
             mode = stat.S_IMODE(os.fstat(source.fileno()).st_mode)

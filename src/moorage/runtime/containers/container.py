@@ -68,8 +68,6 @@ class ContainerOptions:
     # Called on the thread of the container's loop with the task of an input whose time is over;
     # returns a note for the error: see ``waiting/other_loops.py``.  None: no notes.
     why_it_waits: WhyItWaits | None = None
-    # Called on the container's thread before anything else of its start; an error fails the start.
-    prepare: Callable[[], object] | None = None
 
 
 class Host(Protocol):

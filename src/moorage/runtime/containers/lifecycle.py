@@ -15,7 +15,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from ...exception import InvalidError
@@ -46,18 +46,23 @@ class Hook:
 class Lifecycle:
     """How a container makes its instance, and the hooks in the order in which they run.
 
-    If `hooks` is given, it is called at the start of each container, and returns the enter and the
-    exit hooks: see `now`.
+    `prepare` is called before all user code of a container: code of moorage, which may refuse to
+    start.  If `hooks` is given, it is called at the start of each container, and returns the enter
+    and the exit hooks: see `now`.
     """
 
     construct: Callable[[], object] | None = None
     enter: tuple[Hook, ...] = ()
     exit: tuple[Hook, ...] = ()
     hooks: Callable[[], tuple[tuple[Hook, ...], tuple[Hook, ...]]] | None = None
+    prepare: Callable[[], object] | None = None
 
     def now(self) -> Lifecycle:
         """Return the lifecycle of a container that starts now."""
-        return self if self.hooks is None else Lifecycle(self.construct, *self.hooks())
+        if self.hooks is None:
+            return self
+        enter, exit = self.hooks()
+        return replace(self, enter=enter, exit=exit, hooks=None)
 
     @property
     def needs_loop(self) -> bool:
@@ -128,6 +133,8 @@ def run_enter(lifecycle: Lifecycle, start: Start, open_loop: OpenLoop) -> object
             cancelled or was next.
         BaseException: the exception of the constructor or hook that failed.
     """
+    if lifecycle.prepare is not None:
+        lifecycle.prepare()
     context = hook_context()
     instance = None
     if lifecycle.construct is not None:

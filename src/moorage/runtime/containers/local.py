@@ -194,8 +194,6 @@ class LocalContainer:
         options, host = self._options, self._host
         born = forking.process.number
         try:
-            if options.prepare is not None:
-                options.prepare()
             self._lifecycle = lifecycle = options.lifecycle.now()
             if options.has_async or lifecycle.needs_loop:
                 # Else a hook that gives an awaitable all the same opens the loop.

@@ -1,5 +1,7 @@
 """A package that only one image has."""
 
+import pytest
+
 import moorage
 
 app = moorage.App("imports")
@@ -20,10 +22,8 @@ def greet() -> str:
     return "hello"
 
 
-if __name__ == "__main__":
-    with app.run():
-        print(greet.remote())
-        try:
-            compute.remote()
-        except ImportError as error:
-            print(error)
+def test_only_functions_with_the_image_need_the_package(run_app):
+    run_app(app)
+    assert greet.remote() == "hello"
+    with pytest.raises(ImportError, match="no_such_package"):
+        compute.remote()
