@@ -1,9 +1,11 @@
 """The cloud's objects: they are made, chained and shown as in Modal, and pretend nothing."""
 
 import asyncio
+import copy
 import importlib
 import logging
 import os
+import pickle
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -449,3 +451,35 @@ def test_patterns_from_a_file_are_read_when_first_used(tmp_path):
 )
 def test_modules_have_modals_names(name):
     importlib.import_module(f"moorage.{name}")
+
+
+def test_unknown_methods_of_images_are_steps_with_one_warning(strict):
+    image = SLIM.env({"A": "1"})
+    if modal.config.strict:
+        with pytest.raises(AttributeError, match="pip_instal"):
+            image.pip_instal("numpy")
+        return
+    with pytest.warns(UserWarning, match=r"no method pip_instal\(\).*pip_install") as caught:
+        made = image.pip_instal("numpy", index_url="x").apt_install("git")
+    assert len(caught) == 1
+    assert repr(made) == "Image.debian_slim().env(...).pip_instal(...).apt_install(...)"
+    assert made._env == {"A": "1"}
+    # A look is no step, and what the class has is asked as before.
+    assert hasattr(image, "a_later_method")
+    assert not hasattr(image, "_private")
+    assert not hasattr(image, "object_id")
+    assert copy.deepcopy(pickle.loads(pickle.dumps(made)))._env == {"A": "1"}
+
+
+@pytest.mark.parametrize("name", ["pip_install", "apt_install", "env", "run_commands", "workdir"])
+def test_methods_of_images_are_not_called_on_the_class(name, strict):
+    with pytest.raises(InvalidError, match=rf"write Image\.debian_slim\(\)\.{name}\("):
+        getattr(modal.Image, name)("numpy")
+
+
+def test_an_image_with_failed_imports_pickles():
+    image = modal.Image.debian_slim()
+    with image.imports():
+        raise ImportError("not here")
+    assert pickle.loads(pickle.dumps(image))._import_errors == []
+    assert len(image._import_errors) == 1

@@ -354,7 +354,7 @@ def _read_dotenv(where: _Dotenv) -> Variables:
             "Secret.from_dotenv() needs python-dotenv, which is not installed; "
             'write pip install "moorage[resources]"'
         ) from None
-    given = os.getcwd() if where.path is None else fs_path("path", where.path)
+    given = "." if where.path is None else fs_path("path", where.path)
     path = os.path.abspath(given)
     if not given or not os.path.exists(path):
         raise FileNotFoundError(

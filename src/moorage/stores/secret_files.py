@@ -186,7 +186,7 @@ class SecretFiles:
                     fcntl.flock(file, fcntl.LOCK_EX)
                 yield
             finally:
-                os.close(file)
+                Real.close(file)
 
 
 def others_can_read(path: str) -> bool:
