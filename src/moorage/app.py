@@ -75,6 +75,7 @@ from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
 from .running.mounts import Mount, mounts_from
 from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
+from .running.schedules import Scheduled
 from .running.services import AppService
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
@@ -442,6 +443,9 @@ class App:
             self._functions[shown] = registered
             self._runs.services[shown] = service
             self._runs.mounts[shown] = mounts
+            self._runs.scheduled.pop(shown, None)
+            if schedule is not None:
+                self._runs.scheduled[shown] = Scheduled(shown, schedule, registered._spawn_soon)
             if marks.web is not None:
                 self._web_endpoints.append(shown)
             return registered

@@ -70,6 +70,10 @@ mounts: str = "look"
 # Whether named dicts and queues are kept in files of `home`, and outlive the process.
 persist: bool = False
 
+# Whether the schedules of functions (Period and Cron) call them while a run lasts.  Read when a run
+# begins.
+schedules: bool = True
+
 # -- the settings of Modal's client -------------------------------------------------------------
 
 # `config["environment"]`, and `config.get("environment")`.

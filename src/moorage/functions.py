@@ -750,6 +750,13 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             # The pool was retired after it was looked up: it has left the run, or is about to.
             run.drop(key, pool)
 
+    def _spawn_soon(self) -> object:
+        """Submit a call without arguments, as ``spawn()`` does, and never wait."""
+        self._expect("spawn")
+        call = FunctionCall._make(self._target, (), {})
+        self._submit(call._inputs, call)
+        return call
+
     def _open_map(self, kwargs: dict[str, Any], window: int | None = None) -> MapCall:
         service = self._service
         if window is None:

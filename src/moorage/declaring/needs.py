@@ -28,9 +28,9 @@ class Needs:
     def __init__(
         self, image: Image | None, secrets: Iterable[Secret], variables: Variables
     ) -> None:
-        self.image = image
+        self.image: Image | None = image
         self.secrets: tuple[Secret, ...] = tuple(secrets)
-        self.variables = variables
+        self.variables: Variables = variables
         self._key: Hashable = (image, tuple(each._key() for each in self.secrets), variables)
 
     def with_(self, new: Needs) -> Needs:

@@ -25,6 +25,7 @@ from . import deployments
 from .mounts import Mount, Warned
 from .pool_keys import PoolKeys
 from .runs import Run
+from .schedules import Scheduled
 
 A = TypeVar("A")
 
@@ -70,6 +71,8 @@ class AppRuns(Generic[A]):
         # run begins.  The key is the name of the function, or ``C.*`` for the pool of a class
         # without arguments.
         self.services: Final[dict[str, Starts]] = {}
+        # The functions with a schedule, by name.
+        self.scheduled: Final[dict[str, Scheduled]] = {}
         self.pool_keys: Final[PoolKeys] = PoolKeys()
         # The mounts of each function and class, and which warnings about them were given.
         self.mounts: Final[dict[str, tuple[Mount, ...]]] = {}
@@ -263,6 +266,9 @@ class AppRuns(Generic[A]):
                 service.check_for_run()
 
     def _start(self, run: Run) -> None:
+        run.schedules.start(
+            one for app in self.with_included() for one in app.scheduled.copy().values()
+        )
         for service in self._services():
             service.start_minimum(run)
 

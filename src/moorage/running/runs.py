@@ -39,6 +39,7 @@ from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
 from ..runtime.waiting.unread import report_all
 from ..serialize.serializing import check_installed
 from .environment import RunEnvironment
+from .schedules import RunSchedules
 
 logger: Final = logging.getLogger("moorage")
 
@@ -81,6 +82,7 @@ class Run:
         self._memory = Memory()
         # The variables that the functions of this run have set.
         self.environment: RunEnvironment = RunEnvironment()
+        self.schedules: RunSchedules = RunSchedules(self.clock)
         # Both are set under the lock, and never reset.
         self._draining = False
         self._closed = False
@@ -238,6 +240,7 @@ class Draining:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        run.schedules.end()
         with run._lock:
             run._draining = True
             pools = list(run.pools.values())
@@ -361,6 +364,7 @@ class _Closing:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        run.schedules.end()
         with run._lock:
             run._closed = True
             self.pools = list(run.pools.values())
