@@ -268,13 +268,16 @@ def stored() -> None:
 @shows("schedules")
 def schedules() -> None:
     app = modal.App()
+    times: list[float] = []
+    clock = VirtualClock()
 
-    @app.function(schedule=modal.Period(seconds=1))
-    def never() -> None:
-        raise AssertionError
+    @app.function(schedule=modal.Period(hours=1))
+    def hourly() -> None:
+        times.append(clock.now())
 
-    with app.run():
-        assert never.statistics() is None
+    with app.run(clock=clock):
+        clock.sleep(7201)
+    assert times == [3600, 7200]
 
 
 @shows("terminal")

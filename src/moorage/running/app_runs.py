@@ -173,6 +173,7 @@ class AppRuns(Generic[A]):
         probe: Probing | None = None,
         *,
         serialize: bool = False,
+        schedules: bool = True,
     ) -> Run:
         """Begin a run that the caller closes.  The run replaces an ambient run.
 
@@ -199,7 +200,7 @@ class AppRuns(Generic[A]):
             for before in [ambient, *self._take_over()]:
                 if before is not None:
                     before.close()
-            self._start(run)
+            self._start(run, schedules=schedules)
         except BaseException:  # also KeyboardInterrupt: the caller has no run to close
             self.close(run)
             raise
@@ -265,10 +266,11 @@ class AppRuns(Generic[A]):
             for service in self._services():
                 service.check_for_run()
 
-    def _start(self, run: Run) -> None:
-        run.schedules.start(
-            one for app in self.with_included() for one in app.scheduled.copy().values()
-        )
+    def _start(self, run: Run, *, schedules: bool = True) -> None:
+        if schedules:
+            run.schedules.start(
+                one for app in self.with_included() for one in app.scheduled.copy().values()
+            )
         for service in self._services():
             service.start_minimum(run)
 
