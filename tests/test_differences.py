@@ -160,13 +160,68 @@ def cloud_arguments() -> None:
         cpu=64.0,
         memory=1_000_000,
         region="eu",
-        secrets=[modal.Secret.from_dict({"MOORAGE_TEST_SECRET": "x"})],
     )
-    def here() -> tuple[int, str | None]:
-        return os.getpid(), os.environ.get("MOORAGE_TEST_SECRET")
+    def here() -> int:
+        return os.getpid()
 
     with app.run():
-        assert here.remote() == (os.getpid(), None)
+        assert here.remote() == os.getpid()
+
+
+@shows("environment")
+def environment() -> None:
+    app = modal.App()
+    name = "MOORAGE_TEST_VARIABLE"
+
+    @app.function(env={name: "one"})
+    def one() -> str | None:
+        return os.environ.get(name)
+
+    @app.function(env={name: "two"})
+    def two() -> str | None:
+        return os.environ.get("MODAL_TASK_ID")
+
+    with app.run():
+        assert one.remote() == os.environ[name] == "one"
+        assert two.remote() is None
+        assert one.remote() == "two"
+    assert name not in os.environ
+
+
+@shows("secrets")
+def secrets() -> None:
+    app = modal.App()
+    modal.Secret.objects.create("differences", {"MOORAGE_TEST_SECRET": "x"})
+    named, missing = (modal.Secret.from_name(name) for name in ("differences", "nowhere"))
+    assert named.info().created_by is named.info().last_used is None
+
+    @app.function(secrets=[named, missing])
+    def read() -> str | None:
+        return os.environ.get("MOORAGE_TEST_SECRET")
+
+    with app.run():
+        assert read.remote() == "x"
+    modal.Secret.objects.delete("differences")
+
+
+@shows("imports")
+def imports() -> None:
+    app = modal.App()
+    image, other = modal.Image.debian_slim(), modal.Image.debian_slim()
+    with image.imports():
+        import no_such_module_anywhere  # noqa: F401
+
+    @app.function(image=image)
+    def fails() -> None: ...
+
+    @app.function(image=other)
+    def works() -> int:
+        return 1
+
+    with app.run():
+        with pytest.raises(ImportError):
+            fails.remote()
+        assert works.remote() == 1
 
 
 @shows("volumes-not-mounted")
@@ -178,33 +233,53 @@ def volumes_not_mounted() -> None:
     def look() -> bool:
         return os.path.exists("/no-such-directory-here")
 
-    with app.run():
-        assert look.remote() is False
+    with app.run(), pytest.raises(InvalidError, match="local_path"):
+        look.remote()
     with pytest.warns(UserWarning, match="volumes"):
         assert look.local() is False
 
 
+@shows("volumes")
+def volumes() -> None:
+    with modal.Volume.ephemeral() as volume:
+        assert volume.commit() is volume.reload() is None
+        (volume.local_path / "file").write_bytes(b"123")
+        assert [entry.path for entry in volume.listdir("/")] == ["file"]
+        assert volume.info().created_by is None
+        (volume.local_path / "link").symlink_to("/")
+        with pytest.raises(InvalidError, match="leads out"):
+            volume.listdir("link/tmp")
+
+
 @shows("placeholders")
 def placeholders() -> None:
-    for use in (
-        lambda: modal.Dict.from_name("d").put("key", 1),
-        lambda: modal.Queue.from_name("q").get(),
-        lambda: modal.Volume.from_name("v").listdir("/"),
-    ):
+    for use in (lambda: modal.Sandbox.create("echo", app=modal.App()),):
         with pytest.raises(UnimplementedError, match="use"):
             use()
+
+
+@shows("stored")
+def stored() -> None:
+    with modal.Dict.ephemeral() as d, modal.Queue.ephemeral() as q:
+        d["key"] = bytes(2**20)
+        q.put(bytes(2**20))
+        assert d["key"] == q.get()
+        assert d.info().created_by is q.info().created_by is None
 
 
 @shows("schedules")
 def schedules() -> None:
     app = modal.App()
+    times: list[float] = []
+    clock = VirtualClock()
 
-    @app.function(schedule=modal.Period(seconds=1))
-    def never() -> None:
-        raise AssertionError
+    @app.function(schedule=modal.Period(hours=1))
+    def hourly() -> None:
+        times.append(clock.now())
 
-    with app.run():
-        assert never.statistics() is None
+    with app.run(clock=clock):
+        clock.sleep(7201)
+    assert times == [3600, 7200]
 
 
 @shows("terminal")

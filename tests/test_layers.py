@@ -20,6 +20,7 @@ ROWS = [
     "runtime/pools",
     "runtime/waiting",
     "old",
+    "stores",
     "cloud",
     "serialize",
     "simulator",
@@ -35,7 +36,7 @@ ROWS = [
 BESIDE = {
     "runtime": {
         *("account_types", "advice", "arguments", "client_config", "config", "exception"),
-        *("frames", "with_aio"),
+        *("frames", "variables", "with_aio"),
     },
     "surface": {
         *("__init__", "app", "as_modal", "cls", "experimental", "functions", "output"),
@@ -71,6 +72,8 @@ THIRD_PARTY = {"anyio", "typing_extensions"}
 LAZY_THIRD_PARTY = {"anyio", "trio"}
 # What an extra installs, imported inside the functions of the one file that uses it.
 OF_EXTRAS = {
+    "schedule": {"cronsim"},
+    "secret": {"dotenv"},
     "testing.web_client": {"httpx"},
     "testing.web_sockets": {"httpx"},  # for type checkers only
     "web.fastapi_app": {"fastapi"},

@@ -112,6 +112,8 @@ ALLOWED = {
     "test_deadlock_of_tasks.py::nap": "called in virtual time only",
     "test_layers.py::test_the_search_for_time_finds_code_and_nothing_else": "text to be found",
     "test_pytest_plugin.py::brew": "the suites that call it live in virtual time",
+    "test_queues.py::test_trio_tasks_wait_and_are_cancelled": "trio has no virtual loop here",
+    "test_queues.py::test_cancels_that_race_with_puts_lose_no_item": "races with real cancels",
     "test_pytest_plugin.py::test_leaks_may_be_allowed_by_mark_and_by_name": "a task is left",
     "test_pytest_plugin.py::test_leaks_of_each_kind_are_named_with_where_they_were_started": (
         "tasks are left"

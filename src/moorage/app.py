@@ -33,6 +33,7 @@ from .cls import Cls
 from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from .declaring.declarations import Declarations
 from .declaring.marks import Concurrency, Serves, name_of
+from .declaring.needs import Needs, needs_of
 from .declaring.options import (
     NOTHING,
     FunctionOptions,
@@ -71,8 +72,10 @@ from .retries import Retries
 from .running import deployments
 from .running.app_runs import AppRuns
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
+from .running.mounts import Mount, mounts_from
 from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
+from .running.schedules import Scheduled
 from .running.services import AppService
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
@@ -151,8 +154,9 @@ class App:
 
     Args:
         name: the name under which the app is deployed and shown.
-        tags, image, secrets, volumes, include_source: for the cloud; checked, without
-            effect here.
+        image, secrets: for all functions and classes of the app.  A function with an image of
+            its own does not have the app's; it has the app's secrets before its own.
+        tags, volumes, include_source: for the cloud; checked, without effect here.
 
     Raises:
         InvalidError: if `name` is not a str, or an argument for the cloud is wrong.
@@ -184,6 +188,8 @@ class App:
             },
         )
         self._name = name
+        self._image = image
+        self._secrets = tuple(secrets)
         self._volumes: Mapping[Path_, Volume] = volumes
         self._tags = dict(tags or {})
         self._runs: AppRuns[App] = AppRuns(self, name)
@@ -427,14 +433,20 @@ class App:
             else:
                 runs = make_visit_target(shown, is_method=False)
                 lifecycle = web_lifecycle(shown, marks.web, raw)
+            mounts = self._mounts(image, volumes, network_file_systems)
             service = AppService(
                 self._runs,
                 shown,
                 object(),
-                with_marks(options, marks, concurrent_inputs, shown),
+                with_marks(
+                    options.merged(needs=self._needs(image, secrets, env)),
+                    marks,
+                    concurrent_inputs,
+                    shown,
+                ),
                 [runs],
                 lifecycle,
-                mounts_volumes=bool(volumes or network_file_systems or self._volumes),
+                mounts=mounts,
             )
             registered = Function._make(target, service, raw, web=marks.web)
             registered._keep_ways()
@@ -446,6 +458,10 @@ class App:
                 )
             self._functions[shown] = registered
             self._runs.services[shown] = service
+            self._runs.mounts[shown] = mounts
+            self._runs.scheduled.pop(shown, None)
+            if schedule is not None:
+                self._runs.scheduled[shown] = Scheduled(shown, schedule, registered._spawn_soon)
             if marks.web is not None:
                 self._web_endpoints.append(shown)
             return registered
@@ -558,7 +574,7 @@ class App:
             self._check_cloud("app.cls", cloud_arguments, decorating=True)
             declared = Declarations(raw, snapshots=enable_memory_snapshot)
             mine = with_marks(options, marks, concurrent_inputs, raw.__name__).merged(
-                batching=declared.batching
+                batching=declared.batching, needs=self._needs(image, secrets, env)
             )
             mine.check_queue_timeout()
             forking.know(declared)
@@ -567,8 +583,8 @@ class App:
                 declared.serve(marks.serves)
                 if mine.concurrency is None and not declared.methods:
                     mine = mine.merged(concurrency=Concurrency(MOST_CONNECTIONS))
-            mounted = bool(volumes or network_file_systems or self._volumes)
-            registered = self._register_class(declared, mine, mounts_volumes=mounted)
+            mounts = self._mounts(image, volumes, network_file_systems)
+            registered = self._register_class(declared, mine, mounts=mounts)
             if raw.__name__ in self._classes:
                 logger.warning(
                     "class name %r is registered twice in %s; the last one counts",
@@ -576,6 +592,7 @@ class App:
                     self._runs.shown,
                 )
             self._classes[raw.__name__] = registered
+            self._runs.mounts[raw.__name__] = mounts
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
             self._runs.services.pop(f"{raw.__name__}.*", None)  # of another class with this name
             if all(p.default is not inspect.Parameter.empty for p in given_parameters(declared)):
@@ -585,7 +602,7 @@ class App:
         return decorate
 
     def _register_class(
-        self, declared: Declarations, options: FunctionOptions, *, mounts_volumes: bool
+        self, declared: Declarations, options: FunctionOptions, *, mounts: tuple[Mount, ...]
     ) -> Cls:
         def make_service(
             changed: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
@@ -597,7 +614,7 @@ class App:
                 changed,
                 declared.targets,
                 lifecycle,
-                mounts_volumes=mounts_volumes,
+                mounts=mounts,
                 declared=options,
             )
 
@@ -619,6 +636,13 @@ class App:
             if self._volumes and isinstance(volumes, dict):
                 given = {**given, "volumes": {**self._volumes, **volumes}}
         check_cloud_arguments(where, given)
+
+    def _needs(self, image: Image | None, secrets: object, env: object) -> Needs | None:
+        return needs_of(self._image if image is None else image, self._secrets, secrets, env)
+
+    def _mounts(self, image: Image | None, *mounts: Mapping[Path_, Any]) -> tuple[Mount, ...]:
+        """Return the mounts of a function: of its arguments, and of the app."""
+        return mounts_from(image or self._image, self._volumes, *mounts)
 
     def _know_default_pool(self, cls: Cls) -> None:
         """Register the pool of ``C()``: a run then checks its options and starts its minimum."""
@@ -938,9 +962,12 @@ class App:
             declared = Declarations(raw, snapshots=enable_memory_snapshot)
             declared.serve(serves)
             forking.know(declared)
-            made = self._register_class(declared, options, mounts_volumes=bool(volumes))
+            mounts = self._mounts(image, volumes)
+            mine = options.merged(needs=self._needs(image, secrets, env))
+            made = self._register_class(declared, mine, mounts=mounts)
             service: Any = made()._service
             self._runs.services[shown] = service
+            self._runs.mounts[shown] = mounts
             self._servers[shown] = Server._of_class(raw, shown, made._web_endpoint())
             return self._servers[shown]
 

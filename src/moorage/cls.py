@@ -238,7 +238,9 @@ class Cls:
             del cloud_arguments["secrets"]
         return self._variant(
             "options",
-            lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
+            lambda options: changed_options(
+                options, cloud_arguments, dict(old_names), secrets=secrets, **given
+            ),
         )
 
     @hide_our_frames

@@ -449,9 +449,10 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         """Return the function with these options changed, and with a pool of its own.
 
         An argument that is not given changes nothing.  Two variants with equal options share
-        their pool, and so its containers.  The arguments of the cloud (``cpu``, ``memory``,
-        ``gpu``, ``env``, ``secrets``, ``volumes``, ``region``, ``cloud``, ``routing_region``) are
-        checked and have no effect.
+        their pool, and so its containers.  New `secrets` or `env` replace all the secrets and
+        variables that the function has, as in Modal.  The arguments of the cloud (``cpu``,
+        ``memory``, ``gpu``, ``volumes``, ``region``, ``cloud``, ``routing_region``) are checked
+        and have no effect.
 
         The arguments are those of `App.function`; all times are in seconds.
 
@@ -482,7 +483,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         }
         made: Self = self._variant(
             "options",
-            lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
+            lambda options: changed_options(
+                options, cloud_arguments, dict(old_names), secrets=secrets, **given
+            ),
         )
         return made
 
@@ -788,6 +791,13 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             raise AssertionError
 
         return refuse
+
+    def _spawn_soon(self) -> object:
+        """Submit a call without arguments, as ``spawn()`` does, and never wait."""
+        self._expect("spawn")
+        call = FunctionCall._make(self._target, (), {})
+        self._submit(call._inputs, call)
+        return call
 
     def _open_map(self, kwargs: dict[str, Any], window: int | None = None) -> MapCall:
         service = self._service

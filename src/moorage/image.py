@@ -1,7 +1,8 @@
 """Images: the software that Modal would install in a container.
 
-Owns `Image`, a placeholder; users make it, and functions, classes and apps accept it.  An image
-builds nothing: functions run in this process, with what is installed here.  The arguments are
+Owns `Image`; users make images, and functions, classes and apps accept them.  An image builds
+nothing: functions run in this process, with what is installed here.  An image keeps its variables
+(`env`) and the errors of its `imports`, which ``running/environment.py`` reads.  The arguments are
 checked as in Modal.  A mistake that Modal finds only while building is refused here at once,
 except in strict mode.  Files need not exist, because nothing is uploaded.
 
@@ -10,15 +11,18 @@ Begin at `Image.debian_slim`, then `Image.pip_install`.
 
 from __future__ import annotations
 
+import difflib
+import functools
 import logging
 import re
 import warnings
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path, PurePosixPath
-from types import LambdaType
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+from pathlib import Path, PurePath, PurePosixPath
+from types import FunctionType, LambdaType
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
 
 from . import config
 from .arguments import (
@@ -41,6 +45,7 @@ from .client import Client
 from .cloud_bucket_mount import CloudBucketMount
 from .exception import InvalidError
 from .file_pattern_matcher import NON_PYTHON_FILES
+from .frames import warn
 from .network_file_system import NetworkFileSystem
 from .object import Object
 from .old.names import OldMethod, accepting_gone
@@ -48,6 +53,7 @@ from .resources import MountPath, check_amount, check_gpu, check_mounts
 from .runtime.kinds import is_registered
 from .scheduler_placement import check_regions
 from .secret import Secret, check_secrets
+from .variables import Variables
 from .volume import Volume
 from .with_aio import MethodWithAio, plain_function
 
@@ -71,6 +77,14 @@ _GONE: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class AddedFiles:
+    """A file or directory of this machine that an image has at a path."""
+
+    local_path: str
+    remote_path: str  # absolute
+
+
 class Image(Object):
     """The description of an image.  Each method returns a new image, so calls can be chained."""
 
@@ -79,6 +93,19 @@ class Image(Object):
 
     # True if files were added without `copy`: then no build step may follow.
     _has_mounts = False
+    # The files that were added, for ``running/mounts.py``.
+    _files: tuple[AddedFiles, ...] = ()
+    # What `env` and `workdir` have set.  ``running/environment.py`` reads these three.
+    _env: Variables = Variables()
+    _workdir: str | None = None
+    # What the bodies of `imports` raised: raised again when a container with this image starts.
+    _import_errors: list[Exception]
+
+    @classmethod
+    def _new(cls, shown: str, name: str | None = None) -> Self:
+        made = super()._new(shown, name)
+        made._import_errors = []
+        return made
 
     # -- the beginning of an image ------------------------------------------------------
 
@@ -212,8 +239,9 @@ class Image(Object):
             # Modal fails here, although it accepts such paths in other methods.
             message = f'remote_path must be a str, got {remote_path!r}; write "{remote_path}"'
             raise InvalidAttributeError(message)
-        fs_path("local_path", local_path)
-        return self._added("add_local_file", copy)
+        local = fs_path("local_path", local_path)
+        to = remote_path + PurePath(local).name if remote_path.endswith("/") else remote_path
+        return self._added("add_local_file", copy)._with_files(local, to)
 
     def add_local_dir(
         self,
@@ -229,9 +257,9 @@ class Image(Object):
             InvalidError: if `remote_path` is not absolute.
         """
         _check_remote("add_local_dir", remote_path)
-        fs_path("local_path", local_path)
+        local = fs_path("local_path", local_path)
         _check_ignore(ignore, at_once=True)
-        return self._added("add_local_dir", copy)
+        return self._added("add_local_dir", copy)._with_files(local, remote_path)
 
     def add_local_python_source(
         self, *modules: str, copy: bool = False, ignore: Ignore = NON_PYTHON_FILES
@@ -560,7 +588,10 @@ class Image(Object):
         return self._step("run_function", None, env, None)
 
     def env(self, vars: dict[str, str]) -> Image:
-        """Set environment variables in the image.  They are not set in this process.
+        """Set environment variables for the functions with this image.
+
+        They are set in this process while a run needs them: see ``running/environment.py``.
+        Secrets and ``env=`` of a function come before them.
 
         Raises:
             InvalidError: if a value is not a str; also an AttributeError if it is not a dict.
@@ -577,13 +608,22 @@ class Image(Object):
                     f"the values for env() must be str, got {type(value).__name__} for {key}; "
                     f"{advice}"
                 )
-        return self._step("env")
+        made = self._step("env")
+        new = {name: value for name, value in vars.items() if isinstance(unchecked(name), str)}
+        made._env = self._env | new
+        return made
 
     def workdir(self, path: str | PurePosixPath) -> Image:
-        """Set the directory in which containers start."""
+        """Set the directory in which containers start.
+
+        Functions with this image run in the directory of this process all the same, and a warning
+        says so.
+        """
         if not isinstance(unchecked(path), (str, PathLike)):
             lenient(f'workdir() takes a path as str, got {path!r}; write .workdir("/app")')
-        return self._step("workdir")
+        made = self._step("workdir")
+        made._workdir = str(path)
+        return made
 
     def entrypoint(self, entrypoint_commands: list[str]) -> Image:
         """Set the command with which containers start.
@@ -624,21 +664,30 @@ class Image(Object):
     def imports(self) -> Generator[None]:
         """Import modules that only the image has: ``with image.imports():``.
 
-        The body runs in this process, and the functions can use what it imports.  An error in
-        the body ends the body; it is logged and not raised, as in Modal when the program
-        starts, because another image may have the module.
+        The body runs in this process, and the functions can use what it imports.  An error ends
+        the body, and the program goes on, as in Modal when the program starts.  Containers of
+        functions with exactly this image fail with the error when they start; functions with
+        another image go on.
         """
         try:
             yield
         except ImportError as error:
+            self._import_errors.append(error)
+            missing = error.name or str(error)
+            error.add_note(
+                f"{missing!r} was not imported when the program began, in image.imports(), and "
+                "containers of this image run here; install it here, e.g. with pip"
+            )
             if config.strict:  # silent, as Modal is
                 return
             _log.warning(
-                "%r was not imported, and functions that use it will fail; install it here (%s)",
-                error.name or str(error),
+                "%r was not imported, and functions with this image will fail; install it here "
+                "(%s)",
+                missing,
                 error,
             )
         except Exception as error:
+            self._import_errors.append(error)
             warnings.warn(
                 f"the body of image.imports() failed: {error!r}; what it had not imported "
                 "by then is missing",
@@ -699,6 +748,32 @@ class Image(Object):
             on="instance",
         )
 
+    # -- methods of later versions --------------------------------------------------
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            """Take an unknown method for a step of the build, which has no effect here anyway."""
+            if config.strict or name.startswith("_") or hasattr(Image, name):
+                # The last: a property of the class raised an AttributeError, which is raised again.
+                return object.__getattribute__(self, name)
+
+            def step(*args, **kwargs):
+                near = difflib.get_close_matches(name, dir(Image), 1)
+                warn(
+                    f"Image has no method {name}(), which is taken for a step of the build without "
+                    f"effect; write {near[0] if near else 'a method that Modal 1.6.4 has'}"
+                    f"{'(...)' if near else ''}",
+                    UserWarning,
+                )
+                return self._derived(name)
+
+            return step
+
+    def __getstate__(self) -> dict[str, object]:
+        # Errors often do not pickle, and say what is missing on this machine.
+        return {**self.__dict__, "_import_errors": []}
+
     # -- what the methods share -----------------------------------------------------
 
     def _copied(self, name: str, local_path: object, remote_path: object) -> Image:
@@ -734,7 +809,14 @@ class Image(Object):
     def _derived(self, name: str) -> Image:
         made = Image._new(f"{self._shown}.{name}(...)")
         made._has_mounts = self._has_mounts
+        made._env, made._workdir = self._env, self._workdir
+        made._files = self._files
         return made
+
+    def _with_files(self, local_path: str, remote_path: object) -> Image:
+        path = PurePosixPath(fs_path("remote_path", remote_path)).as_posix()
+        self._files = (*self._files, AddedFiles(local_path, path))
+        return self
 
 
 def _from_registry(
@@ -806,6 +888,25 @@ def _check_ignore(ignore: object, *, at_once: bool) -> None:
     elif not all(isinstance(each, str) for each in iterated("ignore", ignore, advice)):
         lenient(f"ignore must hold patterns as str, got {ignore!r}; {advice}")
 
+
+def _of_an_image(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `method`, which says what to write if it is called on the class."""
+
+    @functools.wraps(method)
+    def call(self: object, *args: object, **kwargs: object) -> object:
+        if not isinstance(self, Image):
+            raise InvalidAttributeError(
+                f"Image.{method.__name__}() is a method of an image, and was called on the class; "
+                f"write Image.debian_slim().{method.__name__}(...)"
+            )
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+for _name, _method in list(vars(Image).items()):
+    if type(_method) is FunctionType and _name[0] != "_":  # others pose as functions
+        setattr(Image, _name, _of_an_image(_method))
 
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
     _Image = Image

@@ -22,8 +22,10 @@ from ..runtime.pools.probing import Probing
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from . import deployments
+from .mounts import Mount, Warned
 from .pool_keys import PoolKeys
 from .runs import Run
+from .schedules import Scheduled
 
 A = TypeVar("A")
 
@@ -69,7 +71,12 @@ class AppRuns(Generic[A]):
         # run begins.  The key is the name of the function, or ``C.*`` for the pool of a class
         # without arguments.
         self.services: Final[dict[str, Starts]] = {}
+        # The functions with a schedule, by name.
+        self.scheduled: Final[dict[str, Scheduled]] = {}
         self.pool_keys: Final[PoolKeys] = PoolKeys()
+        # The mounts of each function and class, and which warnings about them were given.
+        self.mounts: Final[dict[str, tuple[Mount, ...]]] = {}
+        self.warned: Final[Warned] = {}
         # Serializes changes of limits; see `AppService.update_autoscaler`.
         self.updating: threading.Lock = Real.Lock()
         forking.know(self)
@@ -170,6 +177,7 @@ class AppRuns(Generic[A]):
         probe: Probing | None = None,
         *,
         serialize: bool = False,
+        schedules: bool = True,
     ) -> Run:
         """Begin a run that the caller closes.  The run replaces an ambient run.
 
@@ -196,7 +204,7 @@ class AppRuns(Generic[A]):
             for before in [ambient, *self._take_over()]:
                 if before is not None:
                     before.close()
-            self._start(run)
+            self._start(run, schedules=schedules)
         except BaseException:  # also KeyboardInterrupt: the caller has no run to close
             self.close(run)
             raise
@@ -262,7 +270,11 @@ class AppRuns(Generic[A]):
             for service in self._services():
                 service.check_for_run()
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: Run, *, schedules: bool = True) -> None:
+        if schedules:
+            run.schedules.start(
+                one for app in self.with_included() for one in app.scheduled.copy().values()
+            )
         for service in self._services():
             service.start_minimum(run)
 

@@ -51,6 +51,7 @@ class RunMethod(PosesAsFunction, Generic[A]):
         drain: bool = False,
         serialize: bool = False,
         probe: Probing | None = None,
+        schedules: bool = True,
     ) -> AppRun[A]:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
 
@@ -75,6 +76,8 @@ class RunMethod(PosesAsFunction, Generic[A]):
                 as a remote container would.
             probe: records the events in the run's pools, and can hold inputs up; see
                 `moorage.testing.Probe`.
+            schedules: call the functions that have a `Period` or `Cron`; see also
+                `config.schedules`.
             client, detach, interactive, environment_name: for the cloud; accepted without
                 effect.
 
@@ -85,7 +88,7 @@ class RunMethod(PosesAsFunction, Generic[A]):
         """
         if grace is not None:
             _check_grace(grace)
-        return AppRun(self._runs, clock, grace, name, drain, serialize, probe)
+        return AppRun(self._runs, clock, grace, name, drain, serialize, probe, schedules)
 
     aio = __call__
 
@@ -135,7 +138,9 @@ class AppRun(Generic[A]):
         drain: bool = False,
         serialize: bool = False,
         probe: Probing | None = None,
+        schedules: bool = True,
     ) -> None:
+        self._schedules = schedules
         self._runs = runs
         self._clock = clock
         self._grace = grace
@@ -176,7 +181,12 @@ class AppRun(Generic[A]):
             interrupts.install()  # first: a Ctrl-C before this line leaves nothing behind
             with uninterruptible:
                 self._run = self._runs.open(
-                    clock, self._grace, self._name, self._probe, serialize=self._serialize
+                    clock,
+                    self._grace,
+                    self._name,
+                    self._probe,
+                    serialize=self._serialize,
+                    schedules=self._schedules,
                 )
         except BaseException:
             # The region may end with a Ctrl-C, after the run was opened.  `with` does not call

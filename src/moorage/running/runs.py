@@ -41,6 +41,8 @@ from ..runtime.waiting.unread import report_all
 from ..serialize.serializing import check_installed
 from ..web.http_loop import process_http
 from ..web.sites import Sites
+from .environment import RunEnvironment
+from .schedules import RunSchedules
 
 logger: Final = logging.getLogger("moorage")
 
@@ -83,6 +85,9 @@ class Run:
         self._memory = Memory()
         # The web functions that have a URL.
         self.sites: Sites = Sites()
+        # The variables that the functions of this run have set.
+        self.environment: RunEnvironment = RunEnvironment()
+        self.schedules: RunSchedules = RunSchedules(self.clock)
         # Both are set under the lock, and never reset.
         self._draining = False
         self._closed = False
@@ -240,6 +245,7 @@ class Draining:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        run.schedules.end()
         with run._lock:
             run._draining = True
             pools = list(run.pools.values())
@@ -364,6 +370,7 @@ class _Closing:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        run.schedules.end()
         with run._lock:
             run._closed = True
             self.pools = list(run.pools.values())
@@ -396,7 +403,16 @@ class _Closing:
             pool.wait_stopped(self._began + self._run.grace * part)
 
     def finish(self) -> None:
-        """Join the threads, log the code that still runs, and drop the pools."""
+        """Join the threads, log the code that still runs, and drop the pools.
+
+        The variables that the run has set go last: exit hooks need them.
+        """
+        try:
+            self._join()
+        finally:
+            self._run.environment.end()
+
+    def _join(self) -> None:
         run = self._run
         left: list[str] = []
         for pool in self.pools:

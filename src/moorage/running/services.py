@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
 from ..exception import ExecutionError
+from ..image import AddedFiles
 from ..runtime.clocks.clock import Clock
 from ..runtime.containers.container import Container, ContainerOptions, Host
 from ..runtime.containers.lifecycle import Lifecycle
@@ -33,6 +34,8 @@ from ..runtime.waiting.deadlock import check_all, check_pool
 from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
+from .environment import RunEnvironment
+from .mounts import Mount, look_at_mounts
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
 
@@ -59,7 +62,7 @@ class Service(Protocol):
     def options(self) -> FunctionOptions: ...
     @property
     def mounts_volumes(self) -> bool:
-        """Whether `volumes` were given.  They are not mounted in this process."""
+        """Whether `volumes` were given that are not at their paths in this process."""
         ...
 
     @property
@@ -116,7 +119,7 @@ class AppService:
         targets: Sequence[Target],
         lifecycle: Lifecycle,
         *,
-        mounts_volumes: bool = False,
+        mounts: tuple[Mount, ...] = (),
         declared: FunctionOptions | None = None,
         variant: str | None = None,
     ) -> None:
@@ -135,7 +138,7 @@ class AppService:
             or bool(lifecycle.enter)
             or lifecycle.residents is not None
         )
-        self.mounts_volumes: bool = mounts_volumes
+        self._mounts = mounts
         # A plain attribute, not a property, because each input reads it.
         self.key: PoolKey = self._runs.pool_keys.key((identity, options))
 
@@ -160,6 +163,13 @@ class AppService:
         return self._runs.run or self._runs.current()
 
     @property
+    def mounts_volumes(self) -> bool:
+        return any(
+            not isinstance(mount.what, AddedFiles) and not mount.is_in_place()
+            for mount in self._mounts
+        )
+
+    @property
     def open_run(self) -> Run | None:
         return self._runs.open_run()
 
@@ -179,7 +189,7 @@ class AppService:
             options,
             self._targets,
             self._lifecycle,
-            mounts_volumes=self.mounts_volumes,
+            mounts=self._mounts,
             declared=self._declared,
             variant=variant,
         )
@@ -260,7 +270,7 @@ class AppService:
             changes = self._options.changes_from(self._declared)
             variant = self._runs.pool_keys.variant(self.key, self._name, changes)
         if not run.serialize:
-            return partial(self.make_pool, kept=kept, variant=variant)
+            return partial(self.make_pool, kept=kept, variant=variant, environment=run.environment)
         batched = self._options.batching is not None
         serializing = AppService(
             self._runs,
@@ -273,9 +283,15 @@ class AppService:
                 for target in self._targets
             ],
             serializing_lifecycle(self._lifecycle, self._name),
-            mounts_volumes=self.mounts_volumes,
+            mounts=self._mounts,
         )
-        return partial(serializing.make_pool, kept=kept, variant=variant)
+        return partial(
+            serializing.make_pool,
+            kept=kept,
+            variant=variant,
+            environment=run.environment,
+            key=self.key,
+        )
 
     @property
     def _family(self) -> str:
@@ -293,8 +309,18 @@ class AppService:
         probe: Probing | None = None,
         kept: Kept | None = None,
         variant: str = "",
+        environment: RunEnvironment | None = None,
+        key: PoolKey | None = None,
     ) -> Pool:
-        """Make the pool from the options and the current limits.  See `MakePool`."""
+        """Make the pool from the options and the current limits.  See `MakePool`.
+
+        Args:
+            clock, capacity, on_retired, probe: see `MakePool`.
+            kept: what an earlier pool has learned.
+            variant: the name of the variant.
+            environment: the variables of the run; None to set none.
+            key: the key of the pool; None for `self.key`.
+        """
         options, limits = self._options, self._of_pool(self.limits)
         if self.key.limits is not None:
             self._runs.pool_keys.keep(self.key, self._identity)  # marks the key as the last used
@@ -327,11 +353,21 @@ class AppService:
                 else 0
             ),
         )
+        steps: list[Callable[[], object]] = []
+        if self._mounts:
+            steps.append(partial(look_at_mounts, self._name, self._mounts, self._runs.warned))
+        if environment is not None and options.needs is not None:
+            steps.append(
+                partial(environment.prepare, key or self.key, pool_options.label, options.needs)
+            )
+        lifecycle = self._lifecycle
+        if steps:
+            lifecycle = replace(lifecycle, prepare=steps[0] if len(steps) == 1 else _all(steps))
         container_options = ContainerOptions(
             name=pool_options.label,
             max_inputs=limits.max_inputs,
             has_async=any(target.is_async for target in self._targets),
-            lifecycle=self._lifecycle,
+            lifecycle=lifecycle,
             why_it_waits=why_it_waits,
         )
 
@@ -348,3 +384,13 @@ class AppService:
             on_retired=on_retired,
             probe=probe,
         )
+
+
+def _all(steps: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    """Return a function that takes all `steps`, in their order."""
+
+    def take() -> None:
+        for step in steps:
+            step()
+
+    return take

@@ -30,9 +30,7 @@ from .parking import park_call
 from .reach import VirtualTime as VirtualTime
 from .reach import clock_of_call, is_within, keeps_real_time, module_of
 from .reach import current_virtual_clock as current_virtual_clock
-
-# What `time.time()` counts from: 2020-01-01 00:00 UTC, when virtual time is 0.
-EPOCH: Final = 1577836800
+from .wall import EPOCH
 
 NAMES: Final = (
     "sleep",

@@ -1,0 +1,205 @@
+"""Mounts: where a function finds the files of its volumes.
+
+Owns `Mount`, one path that a function asks for; which mounts a function or app has; and what
+happens when a container starts, for each path:
+    1. The path is the volume's directory, or leads there: that is how it should be.
+    2. The path is something else that is there: it is left alone, with one warning for each run of
+       the program.
+    3. The path is not there: the container does not start, and the error says what to write.
+What puts a directory at a path, e.g. the command line, asks `mounts_of`; this file changes nothing
+on the disk but the directories of the home.
+
+``app.py`` makes the mounts of a function (`mounts_from`), ``services.py`` has them looked at.
+
+Begin at `look_at_mounts`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from .. import config
+from ..arguments import fs_path, is_dict
+from ..cloud_bucket_mount import CloudBucketMount
+from ..exception import Error, InvalidError
+from ..image import AddedFiles, Image
+from ..network_file_system import NetworkFileSystem
+from ..runtime.background import log
+from ..volume import Volume
+
+_log: Final = logging.getLogger("moorage")
+
+Mounted = Volume | NetworkFileSystem | CloudBucketMount | AddedFiles
+"""What a function asks for at a path."""
+
+# What the program asked for already had its warning, by path and object.  Single operations.
+Warned = dict[tuple[str, str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One path at which a function wants files."""
+
+    path: str  # absolute, as in the container
+    what: Mounted
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the function cannot write there, if something mounts it."""
+        if isinstance(self.what, Volume):
+            return self.what._mounts_read_only
+        if isinstance(self.what, CloudBucketMount):
+            return self.what.read_only
+        return isinstance(self.what, AddedFiles)
+
+    def source(self) -> Path:
+        """Return the directory or file of this machine to put at the path.
+
+        A directory of the home is made if it is not there.
+
+        Raises:
+            NotFoundError: if the volume is not there, and its handle does not make it.
+        """
+        if isinstance(self.what, CloudBucketMount):
+            return self.what.local_path
+        if isinstance(self.what, AddedFiles):
+            return Path(self.what.local_path).absolute()
+        return self.what._mounted()
+
+    @property
+    def shown(self) -> str:
+        """The object, for messages."""
+        if isinstance(self.what, CloudBucketMount):
+            return f"the bucket {self.what.bucket_name!r}"
+        if isinstance(self.what, AddedFiles):
+            return f"the local files {self.what.local_path!r}"
+        kind = "volume" if isinstance(self.what, Volume) else "file system"
+        name = self.what._record.name if self.what._record is not None else self.what._name
+        return f"the {kind} {name!r}" if name else f"a {kind} without a name"
+
+    def is_in_place(self) -> bool:
+        """Whether the path leads to the files already."""
+        if not os.path.exists(self.path):
+            return False  # so that no volume is made for a look
+        try:
+            return os.path.samefile(self.path, self.source())
+        except (OSError, Error):
+            return False
+
+
+def mounts_from(
+    image: Image | None, *mounts: Mapping[Any, Volume | CloudBucketMount | NetworkFileSystem]
+) -> tuple[Mount, ...]:
+    """Return the mounts of a function: of its image, and of its arguments, the later counting."""
+    found: dict[str, Mount] = {}
+    if isinstance(image, Image):
+        for files in image._files:
+            found[files.remote_path] = Mount(files.remote_path, files)
+    for each in mounts:
+        if is_dict(each):  # in strict mode, anything else is refused later
+            for given, what in each.items():
+                path = PurePosixPath(fs_path("a path in volumes", given)).as_posix()
+                if isinstance(what, Volume | NetworkFileSystem | CloudBucketMount):
+                    found[path] = Mount(path, what)
+    return tuple(found.values())
+
+
+def mounts_of(app: Any) -> dict[str, tuple[Mount, ...]]:
+    """Return the mounts of all functions and classes of an app, and of the apps it includes.
+
+    The keys are the names of the functions and classes; those without mounts are left out.
+    """
+    found: dict[str, tuple[Mount, ...]] = {}
+    for runs in app._runs.with_included():
+        found.update({name: mounts for name, mounts in runs.mounts.copy().items() if mounts})
+    return found
+
+
+def look_at_mounts(name: str, mounts: Iterable[Mount], warned: Warned) -> None:
+    """Look where the mounts of a function are.  Called when a container of it starts.
+
+    Args:
+        name: the function.
+        mounts: its mounts.
+        warned: the warnings that were given; those of this call are added.
+
+    Raises:
+        InvalidError: if a path of a volume is not there, or a volume is mounted twice.
+        NotFoundError: if a volume is not there, and its handle does not make it.
+    """
+    if config.mounts not in ("look", "ignore"):
+        raise InvalidError(
+            f'moorage.config.mounts must be "look" or "ignore", got {config.mounts!r}; '
+            'write moorage.config.mounts = "look"'
+        )
+    if config.mounts == "ignore":
+        return
+    seen: dict[str, str] = {}
+    for mount in mounts:
+        if isinstance(mount.what, Volume):
+            before = seen.setdefault(mount.what._found().object_id, mount.path)
+            if before != mount.path:
+                raise InvalidError(
+                    f"{name} mounts {mount.shown} twice, at {before!r} and {mount.path!r}; "
+                    "write one of the two paths"
+                )
+        _look(name, mount, warned)
+
+
+def _look(name: str, mount: Mount, warned: Warned) -> None:
+    source = mount.source()  # also where the path is something else: is the volume there?
+    is_there = os.path.lexists(mount.path)
+    is_volume = isinstance(mount.what, Volume | NetworkFileSystem)
+    if isinstance(mount.what, AddedFiles) and is_there:
+        return  # such as the program's own files at their own path
+    if mount.is_in_place():
+        if isinstance(mount.what, CloudBucketMount):
+            _warn(
+                warned,
+                mount,
+                "%s at %s is an empty directory of this machine, %s: the objects of the bucket "
+                "are not there",
+                mount.shown,
+                mount.path,
+                source,
+            )
+        return
+    if is_volume and not is_there:
+        raise InvalidError(
+            f"{name} mounts {mount.shown} at {mount.path!r}, and nothing is at that path of this "
+            f"machine; the files are in {str(source)!r}, which is volume.local_path: "
+            f"`moorage run` mounts it, `ln -s` makes the path lead there, or write "
+            f'moorage.config.mounts = "ignore" if the function does not use the path'
+        )
+    if is_there:
+        _warn(
+            warned,
+            mount,
+            "%s is to be mounted at %s, where this machine has something else, which %s uses: the "
+            "files of the volume are in %s; `moorage run` mounts them",
+            mount.shown,
+            mount.path,
+            name,
+            source,
+        )
+    else:
+        _warn(
+            warned,
+            mount,
+            "%s is to be at %s, which is not there; it is in %s: `moorage run` mounts it",
+            mount.shown,
+            mount.path,
+            source,
+        )
+
+
+def _warn(warned: Warned, mount: Mount, message: str, *args: object) -> None:
+    """Log a warning, once for a path and what belongs there."""
+    mark = object()
+    if warned.setdefault((mount.path, mount.shown), mark) is mark:
+        log(_log, logging.WARNING, message, *args)
