@@ -84,9 +84,9 @@ class Putter(Waiting):
 
     def __init__(self, key: bytes, values: Sequence[bytes], ttl: float, clock: Clock) -> None:
         super().__init__(key)
-        self.values = values
-        self.ttl = ttl
-        self.clock = clock
+        self.values: Sequence[bytes] = values
+        self.ttl: float = ttl
+        self.clock: Clock = clock
         self.numbers: list[int] = []
 
 
@@ -126,7 +126,7 @@ class Lines:
         self.outlives: bool = items.outlives
         self._lock = Real.Lock()
         # Guarded by the lock:
-        self.gone = False  # the queue was deleted
+        self.gone: bool = False  # the queue was deleted
         # A partition without items and without anybody who waits is not here, except the default
         # partition.
         self._lines: dict[bytes, Line] = {}
