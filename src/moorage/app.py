@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import (
     TYPE_CHECKING,
@@ -74,6 +74,7 @@ from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
 from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
 from .running.services import AppService
+from .running.urls import WebFunction
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.containers.residents import make_visit_target
@@ -252,6 +253,15 @@ class App:
 
     def _servers_by_name(self) -> dict[str, Server]:
         return {n: s for app in self._all_apps() for n, s in app._servers.copy().items()}
+
+    def _web_functions(self) -> Iterator[WebFunction]:
+        """Return the web functions of the app and of included apps."""
+        for function in self._functions_by_name().values():
+            web = function._web
+            if web is not None:
+                yield WebFunction(function._name, web, function._service, function._open_url)
+        for cls in self._classes_by_name().values():
+            yield from cls._web_functions()
 
     def _all_apps(self) -> list[App]:
         """Return this app and all apps that it includes."""

@@ -18,6 +18,7 @@ import pytest
 import moorage
 from moorage.exception import InvalidError
 from moorage.runtime.pools.pool import PoolState
+from moorage.testing import web_client
 from moorage.web.children import Brood
 from onlooker import wait_until
 
@@ -685,6 +686,38 @@ def test_a_class_under_http_server_has_a_url():
             (url,) = Site._experimental_get_flash_urls()
             assert b"/echo" in body_at(f"{url}/echo")
             assert Plain._experimental_get_flash_urls() is None
+
+
+def test_the_query_gives_the_parameters_of_a_class_under_http_server():
+    port, app = free_port(), moorage.App("served")
+
+    @app.cls(serialized=True)
+    @moorage.experimental.http_server(port, proxy_regions=["us-east"])
+    class Site:
+        name: str = moorage.parameter()
+
+        @moorage.enter()
+        def start(self):
+            answer = f"I am {self.name}"
+            code = (
+                "import http.server as s\n"
+                "class H(s.BaseHTTPRequestHandler):\n"
+                "    def do_GET(self):\n"
+                "        self.send_response(200); self.end_headers()\n"
+                f"        self.wfile.write(b'{answer}: ' + self.path.encode())\n"
+                "    def log_message(self, *_): pass\n"
+                f"s.ThreadingHTTPServer(('127.0.0.1', {port}), H).serve_forever()\n"
+            )
+            subprocess.Popen([sys.executable, "-c", code])
+
+    with app.run():
+        (url,) = Site._experimental_get_flash_urls()
+        assert body_at(f"{url}/x?name=one") == b"I am one: /x?name=one"
+        assert body_at(f"{url}/?name=two") == b"I am two: /?name=two"
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            body_at(url)
+        with web_client(Site) as client:
+            assert client.get("/?name=two").text == "I am two: /?name=two"
 
 
 def test_tokens_of_a_server(monkeypatch):
