@@ -10,11 +10,14 @@ import json
 import logging
 import os
 import re
+import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -343,25 +346,34 @@ def client_config() -> None:
 @shows("one-server")
 def one_server() -> None:
     app = modal.App()
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
 
-    @app.server(port=8000)
+    @app.server(port=port, target_concurrency=1)
     class Site:
         @modal.enter()
-        def start(self) -> None: ...
+        def start(self) -> None:
+            self.server = ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler)
+            threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+        @modal.exit()
+        def stop(self) -> None:
+            self.server.shutdown()
+            self.server.server_close()
 
     with app.run():
-        assert Site.get_url().startswith("http://127.0.0.1:")
-        with pytest.raises(UnimplementedError, match="write min_containers="):
-            Site.update_autoscaler(max_containers=2)
-
-    @app.cls()
-    @modal.experimental.http_server(8000, proxy_regions=["us-east"])
-    class Other:
-        @modal.enter()
-        def start(self) -> None: ...
-
-    with app.run():
-        assert Other() is not None
+        assert Site.update_autoscaler(max_containers=4).max_containers == 4
+        url = Site.get_url()
+        assert url is not None
+        with ThreadPoolExecutor(5) as clients:
+            statuses = list(clients.map(lambda _: status_of(url, {}), range(5)))
+        assert statuses == [501] * 5  # of the server: it has no GET
+        seen = Site.statistics()
+        assert seen is not None
+        assert (seen.peak_containers, seen.accepted) == (1, 5)
+        with pytest.raises(AttributeError, match="no sessions"):
+            _ = Site.sessions  # type: ignore[attr-defined]
 
 
 @shows("without-instance")

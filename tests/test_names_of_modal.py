@@ -244,12 +244,12 @@ def test_a_server_is_registered_and_has_a_url():
     assert repr(server) == "Server(site)"
     with app.run():
         assert server.get_url().startswith("http://127.0.0.1:")
-        with pytest.raises(UnimplementedError, match=r"Server\.update_autoscaler"):
-            server.update_autoscaler()
+        with pytest.raises(UnimplementedError, match=r"Server\.info.*get_url"):
+            server.info()
         with pytest.raises(InvalidError, match=r"site is a server.*write @app\.cls"):
             server()
-        with pytest.raises(AttributeError, match=r"no autoscaler here.*get_url"):
-            server.autoscaler
+        with pytest.raises(AttributeError, match=r"no sessions here.*get_url"):
+            server.sessions
 
 
 @pytest.mark.parametrize(

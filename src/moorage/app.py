@@ -84,7 +84,12 @@ from .runtime.waiting.async_waiters import run_in_thread
 from .server import Server
 from .web.proxy import MOST_CONNECTIONS
 from .web.residents import web_lifecycle
-from .web.servers import check_http_server, check_server_class, check_server_concurrency
+from .web.servers import (
+    check_http_server,
+    check_scaleup_window,
+    check_server_class,
+    check_server_concurrency,
+)
 from .with_aio import MethodWithAio, Way, plain_function, with_aio
 
 if TYPE_CHECKING:
@@ -895,11 +900,7 @@ class App:
             port, startup_timeout, exit_grace_period, "routing_region", routing_region, longest=3600
         )
         check_server_concurrency(target_concurrency, max_concurrency, experimental_options)
-        if scaleup_window is not None and scaleup_window <= 0:
-            raise InvalidError(
-                f"scaleup_window must be above 0 seconds, got {scaleup_window!r}; "
-                "write scaleup_window=10"
-            )
+        check_scaleup_window(scaleup_window)
         self._check_cloud(
             "app.server",
             {
@@ -937,6 +938,8 @@ class App:
             exit_grace_period,
             max_concurrency or None,
             needs_token=not unauthenticated,
+            target_concurrency=target_concurrency,
+            scaleup_window=scaleup_window,
         )
 
         @hide_our_frames

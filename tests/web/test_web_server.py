@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
@@ -744,6 +745,37 @@ def test_an_open_address_needs_tokens_for_a_server(monkeypatch):
         Site = server_class(app, server)
         with app.run(), pytest.raises(InvalidError, match=r"no unauthenticated=True.*TOKENS"):
             Site.get_url()
+
+
+def test_the_bounds_and_the_counts_of_a_server():
+    app = moorage.App("served")
+    with upstream() as server:
+        Site = server_class(app, server, target_concurrency=1.5, scaledown_window=30)
+        assert Site.statistics() is None
+        with app.run():
+            before = Site.autoscaler.settings()
+            assert (before.target_concurrency, before.scaledown_window) == (1.5, 30)
+            assert Site.statistics() is None
+            with pytest.raises(InvalidError, match="target_concurrency must be"):
+                Site.update_autoscaler(target_concurrency=-2)
+            with pytest.raises(InvalidError, match="scaleup_window must be"):
+                Site.autoscaler.update(scaleup_window=0)
+            with pytest.raises(InvalidError, match="min_containers"):
+                Site.update_autoscaler(min_containers=-3)
+            assert Site.autoscaler.settings() == before
+            # The first container starts at once.
+            after = Site.update_autoscaler(min_containers=1, scaleup_window=5, target_concurrency=4)
+            assert (after.min_containers, after.scaleup_window) == (1, 5)
+            assert (after.target_concurrency, after.scaledown_window) == (4, 30)
+            wait_until(lambda: Site.statistics() and Site.statistics().containers_started == 1)
+            assert asyncio.run(Site.autoscaler.update.aio(target_concurrency=None)) == replace(
+                after, target_concurrency=None
+            )
+            url = Site.get_url()
+            body_at(f"{url}/echo")
+            wait_until(lambda: Site.statistics().succeeded == 1)
+            assert Site.statistics().web.count("2xx") == 1
+            assert Site.statistics().peak_containers == 1
 
 
 def test_a_server_by_its_name():

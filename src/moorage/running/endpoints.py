@@ -81,6 +81,8 @@ class ServerEndpoint:
         self.resident: str = target.name
         self.target: Target = target
         self.needs_token: bool = serves.needs_token
+        self.target_concurrency: float | None = serves.target_concurrency
+        self.scaleup_window: int | None = serves.scaleup_window
         self._services = services if isinstance(services, ByQuery) else None
         self.service: Service = services.app_service if isinstance(services, ByQuery) else services
         self.key: Hashable = (self.service.key if key is None else key, ServerEndpoint)

@@ -136,6 +136,18 @@ def check_server_concurrency(
         )
 
 
+def check_scaleup_window(seconds: int | None) -> None:
+    """Check ``scaleup_window`` of `App.server`.
+
+    Raises:
+        InvalidError: if it is not above 0.
+    """
+    if seconds is not None and seconds <= 0:
+        raise InvalidError(
+            f"scaleup_window must be above 0 seconds, got {seconds!r}; write scaleup_window=10"
+        )
+
+
 def check_server_class(raw: Any, marks: Marks, *, snapshots: bool) -> None:
     """Check the class that `App.server` decorates.
 
