@@ -217,6 +217,38 @@ def test_the_old_spelling() -> None:
 
 
 @pytest.mark.parametrize(
+    ("package", "decorator", "says"),
+    [
+        ("fastapi", moorage.fastapi_endpoint(), "a fastapi_endpoint, and FastAPI is not"),
+        ("a2wsgi", moorage.wsgi_app(), "a wsgi_app, and a2wsgi is not"),
+        ("aiohttp", moorage.web_server(18439), "a web server, and aiohttp is not"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_at_once(
+    package: str, decorator: Any, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, served = app_with_endpoint()
+
+    @app.function(serialized=True)
+    @decorator
+    def page() -> None: ...
+
+    @app.server(port=18440, serialized=True)
+    class Site:
+        @moorage.enter()
+        def start(self) -> None: ...
+
+    monkeypatch.setitem(sys.modules, package, None)
+    with app.run():
+        with pytest.raises(InvalidError, match=rf"page is {says} .*'moorage\[web\]'"):
+            page.get_web_url()
+        if package == "aiohttp":
+            with pytest.raises(InvalidError, match=rf"Site is {says}"):
+                Site.get_url()
+        assert get(served.get_web_url())[0] == 200  # other functions do not need the package
+
+
+@pytest.mark.parametrize(
     ("app", "name", "label"),
     [
         ("shop", "api", "shop-api"),

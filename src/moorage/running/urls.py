@@ -18,6 +18,7 @@ from .. import config
 from ..declaring.marks import Web
 from ..exception import InvalidError
 from ..runtime.background import log
+from ..web.extras import check_installed
 from ..web.labels import check_label, label_of
 from ..web.sites import AUTHENTICATED, NO_UNAUTHENTICATED, Site
 from .endpoints import Place, ServerEndpoint
@@ -77,6 +78,7 @@ def open_url(
         )
 
     def make() -> Site:
+        check_installed(name, web.kind)
         needs, others = web.requires_proxy_auth, Others(app, run)
         return Site(place.make(), label, needs, config.web_host, why_token=why_token, others=others)
 
