@@ -278,7 +278,16 @@ def test_arguments_of_a_server_are_checked(arguments, text):
     [
         (lambda: len, "decorates classes"),
         (lambda: type("Site", (), {}), "no enter hook"),
-        (lambda: started(f=modal.method()(lambda self: 1)), r"modal\.method"),
+        (lambda: started(__init__=lambda self: None), r"constructor.*modal\.enter"),
+        (lambda: started(f=modal.method()(lambda self: 1)), r"modal\.method\(\), got f"),
+        (
+            lambda: started(f=modal.batched(max_batch_size=2, wait_ms=1)(lambda self, x: x)),
+            r"modal\.method\(\), got f",
+        ),
+        (
+            lambda: started(f=modal.fastapi_endpoint()(lambda self: 1)),
+            r"modal\.fastapi_endpoint\(\), got f",
+        ),
         (lambda: modal.concurrent(max_inputs=2)(started()), r"modal\.concurrent"),
         (
             lambda: modal.experimental.http_server(80, proxy_regions=["us"])(started()),
