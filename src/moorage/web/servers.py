@@ -180,9 +180,9 @@ def check_server_class(raw: Any, marks: Marks, *, snapshots: bool) -> None:
         )
     for method in declared.methods:
         web = declared.web.get(method)
-        decorator = "method" if web is None else web.kind
+        kind = "method" if web is None else web.kind
         raise InvalidError(
-            f"the server class {name} cannot have @modal.{decorator}(), got {method}; "
+            f"the server class {name} cannot have @modal.{kind}(), got {method}; "
             "write @app.cls() for a class with methods"
         )
     for is_marked, decorator, instead in (
