@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import io
@@ -10,11 +11,14 @@ import json
 import logging
 import os
 import re
+import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -39,6 +43,8 @@ from moorage.exception import (
     UnimplementedError,
 )
 from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.testing import web_client
+from onlooker import wait_until
 
 PAGE = Path(__file__).parents[1] / "docs" / "differences.md"
 
@@ -415,28 +421,48 @@ def client_config() -> None:
         del os.environ["MODAL_TOKEN_SECRET"], os.environ["MODAL_ENVIRONMENT"]
 
 
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def serve_on(port: int) -> ThreadingHTTPServer:
+    """Start a server on a thread.  It answers 501, because its handler has no methods."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
 @shows("one-server")
 def one_server() -> None:
     app = modal.App()
+    port = free_port()
 
-    @app.server(port=8000)
+    @app.server(port=port, target_concurrency=1)
     class Site:
         @modal.enter()
-        def start(self) -> None: ...
+        def start(self) -> None:
+            self.server = serve_on(port)
+
+        @modal.exit()
+        def stop(self) -> None:
+            self.server.shutdown()
+            self.server.server_close()
 
     with app.run():
-        assert Site.get_url().startswith("http://127.0.0.1:")
-        with pytest.raises(UnimplementedError, match="write min_containers="):
-            Site.update_autoscaler(max_containers=2)
-
-    @app.cls()
-    @modal.experimental.http_server(8000, proxy_regions=["us-east"])
-    class Other:
-        @modal.enter()
-        def start(self) -> None: ...
-
-    with app.run():
-        assert Other() is not None
+        assert Site.update_autoscaler(max_containers=4).max_containers == 4
+        url = Site.get_url()
+        assert url is not None
+        with ThreadPoolExecutor(5) as clients:
+            statuses = list(clients.map(lambda _: status_of(url, {}), range(5)))
+        assert statuses == [501] * 5  # of the server: it has no GET
+        seen = Site.statistics()
+        assert seen is not None
+        assert (seen.peak_containers, seen.accepted) == (1, 5)
+        with pytest.raises(AttributeError, match="no sessions"):
+            _ = Site.sessions  # type: ignore[attr-defined]
 
 
 @shows("without-instance")
@@ -964,6 +990,158 @@ def web_tokens() -> None:
         with patch.object(config, "proxy_tokens", {"wk-1": "ws-1"}):
             assert status_of(url, {}) == 401
             assert status_of(url, {"Modal-Key": "wk-1", "Modal-Secret": "ws-1"}) == 200
+
+
+@shows("web-shared-app")
+def web_shared_app() -> None:
+    app = modal.App()
+    served = plain_application(b"shared")
+
+    @app.function(max_containers=2, min_containers=2)
+    @modal.asgi_app()
+    def shared() -> Any:
+        return served
+
+    with logged() as texts, app.run():
+        wait_until(lambda: any("serve the same application object" in text for text in texts))
+
+
+@shows("web-threads")
+def web_threads() -> None:
+    app = modal.App()
+    meet = threading.Barrier(50)
+
+    @app.function(max_containers=1)
+    @modal.concurrent(max_inputs=50)
+    @modal.fastapi_endpoint()
+    def hello() -> int:
+        return meet.wait(30)
+
+    with app.run(), ThreadPoolExecutor(50) as clients:
+        url = hello.get_web_url()
+        assert list(clients.map(lambda _: status_of(url, {}), range(50))) == [200] * 50
+
+
+@shows("web-waits")
+def web_waits() -> None:
+    app = modal.App()
+    clock = VirtualClock()
+
+    @app.function(timeout=600)
+    @modal.concurrent(max_inputs=2)
+    @modal.fastapi_endpoint()
+    async def slow(seconds: int) -> int:
+        await asyncio.sleep(seconds)
+        return seconds
+
+    async def main() -> None:
+        async with app.run(clock=clock), web_client(slow) as client:
+            answer = await client.get("/?seconds=500")
+            assert (answer.status_code, clock.now()) == (200, 500)
+            assert (await client.get("/?seconds=601")).status_code == 504
+
+    clock.run(main())
+
+
+@shows("web-errors")
+def web_errors() -> None:
+    app = modal.App()
+
+    @app.function()
+    @modal.asgi_app()
+    def broken() -> Any:
+        raise ValueError("a secret")
+
+    @app.function(max_containers=1, queue_timeout=1)
+    @modal.fastapi_endpoint()
+    async def slow() -> None:
+        await asyncio.sleep(2)
+
+    async def main() -> None:
+        async with app.run(clock=clock):
+            async with web_client(broken) as client:
+                answer = await client.get("/")
+                assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+            async with web_client(slow) as client:
+                first, second = await asyncio.gather(client.get("/"), client.get("/"))
+                assert (first.status_code, second.status_code) == (200, 503)
+                assert second.headers["retry-after"] == "1"
+
+    clock = VirtualClock()
+    with logged():
+        clock.run(main())
+
+
+@shows("web-server-alone")
+def web_server_alone() -> None:
+    app, port = modal.App(), free_port()
+    servers: list[ThreadingHTTPServer] = []
+
+    @app.function(max_containers=4, min_containers=2)
+    @modal.web_server(port)
+    def site() -> None:
+        servers.append(serve_on(port))
+
+    try:
+        with app.run(), ThreadPoolExecutor(5) as clients:
+            url = site.get_web_url()
+            assert list(clients.map(lambda _: status_of(url, {}), range(5))) == [501] * 5
+            assert site.statistics().peak_containers == 1
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+    assert len(servers) == 1
+
+
+@shows("web-messages")
+def web_messages() -> None:
+    from websockets.sync.client import connect
+
+    app = modal.App()
+
+    @app.function()
+    @modal.asgi_app()
+    def sizes() -> Any:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "websocket":
+                return
+            await receive()
+            await send({"type": "websocket.accept"})
+            message = await receive()
+            await send({"type": "websocket.send", "text": str(len(message["bytes"]))})
+            await send({"type": "websocket.close"})
+
+        return application
+
+    with app.run():
+        url = sizes.get_web_url().replace("http", "ws")
+        with connect(url) as client:
+            client.send(bytes(3 * 2**20))
+            assert client.recv() == str(3 * 2**20)
+
+
+def plain_application(text: bytes) -> Any:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": text})
+
+    return application
+
+
+@contextlib.contextmanager
+def logged() -> Iterator[list[str]]:
+    """Gather the texts of the logger ``moorage``."""
+    texts: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("moorage")
+    logger.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
 
 
 @shows("web-labels")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import (
     TYPE_CHECKING,
@@ -77,6 +77,7 @@ from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
 from .running.schedules import Scheduled
 from .running.services import AppService
+from .running.urls import WebFunction
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.containers.residents import make_visit_target
@@ -86,7 +87,12 @@ from .runtime.waiting.async_waiters import run_in_thread
 from .server import Server
 from .web.proxy import MOST_CONNECTIONS
 from .web.residents import web_lifecycle
-from .web.servers import check_http_server, check_server_class, check_server_concurrency
+from .web.servers import (
+    check_http_server,
+    check_scaleup_window,
+    check_server_class,
+    check_server_concurrency,
+)
 from .with_aio import MethodWithAio, Way, plain_function, with_aio
 
 if TYPE_CHECKING:
@@ -258,6 +264,15 @@ class App:
 
     def _servers_by_name(self) -> dict[str, Server]:
         return {n: s for app in self._all_apps() for n, s in app._servers.copy().items()}
+
+    def _web_functions(self) -> Iterator[WebFunction]:
+        """Return the web functions of the app and of included apps."""
+        for function in self._functions_by_name().values():
+            web = function._web
+            if web is not None:
+                yield WebFunction(function._name, web, function._service, function._open_url)
+        for cls in self._classes_by_name().values():
+            yield from cls._web_functions()
 
     def _all_apps(self) -> list[App]:
         """Return this app and all apps that it includes."""
@@ -909,11 +924,7 @@ class App:
             port, startup_timeout, exit_grace_period, "routing_region", routing_region, longest=3600
         )
         check_server_concurrency(target_concurrency, max_concurrency, experimental_options)
-        if scaleup_window is not None and scaleup_window <= 0:
-            raise InvalidError(
-                f"scaleup_window must be above 0 seconds, got {scaleup_window!r}; "
-                "write scaleup_window=10"
-            )
+        check_scaleup_window(scaleup_window)
         self._check_cloud(
             "app.server",
             {
@@ -951,6 +962,8 @@ class App:
             exit_grace_period,
             max_concurrency or None,
             needs_token=not unauthenticated,
+            target_concurrency=target_concurrency,
+            scaleup_window=scaleup_window,
         )
 
         @hide_our_frames

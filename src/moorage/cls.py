@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Self, Unpack, cast
@@ -34,6 +34,7 @@ from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
 from .running.endpoints import (
+    ByQuery,
     ClassEndpoint,
     FunctionEndpoint,
     Place,
@@ -43,7 +44,7 @@ from .running.endpoints import (
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
 from .running.services import Service
-from .running.urls import open_server_url
+from .running.urls import SERVER, WebFunction, open_server_url
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target
@@ -170,14 +171,18 @@ class Cls:
 
         Raises:
             TypeError: if the arguments do not fit the parameters.  In strict mode, and for a
-                class that is looked up by name, this is raised at the first use.  Also raised,
-                in strict mode, if an argument does not pickle.
+                class that is looked up by name, this is raised at the first use; also for a
+                class with web methods and no argument at all, because the URLs of its web methods
+                need none.  Also raised, in strict mode, if an argument does not pickle.
             ValueError: in strict mode, if an argument does not pickle, as a lambda.
         """
         if not config.strict and "_find" not in self.__dict__:
             try:
                 values = self._declared.bind(args, kwargs, check_types=True)
             except Error as error:
+                if not args and not kwargs and self._declared.types and self._declared.web:
+                    # The query of each request gives the values.  Other uses raise the error.
+                    return Obj(self, Values(self, args, kwargs))
                 raise without_our_frames(error)
             return Obj(self, Values(self, args, kwargs, values=values))
         if config.strict:
@@ -346,19 +351,51 @@ class Cls:
         service = self()._service
         return ServerEndpoint(declared.server_target(), service, declared.serves)
 
+    def _server_by_query(self) -> ServerEndpoint | None:
+        """Return the endpoint of the class's server, whose requests give the class parameters.
+
+        None if the enter hooks of the class start no server.
+        """
+        found = self._found()
+        declared = found._declared
+        if declared.serves is None:
+            return None
+        if not declared.types:
+            return found._web_endpoint()
+        services = Values(found, (), {}).by_query()
+        key = (declared, found._options)
+        return ServerEndpoint(declared.server_target(), services, declared.serves, key)
+
     @MethodWithAio
     def _experimental_get_flash_urls(self) -> list[str] | None:
         """Return the URL of the server of a class under ``http_server``, as a list; else None.
 
-        The class is served from the first call on, until its run ends.  That starts no container.
+        The query of a request gives the parameters of the class, as for web methods.  The class
+        is served from the first call on, until its run ends.  That starts no container.
 
         Raises:
             ExecutionError: if the run is ending; in strict mode, if the app does not run.
             InvalidError: if the run has a virtual clock, or the extra ``web`` is not installed.
         """
-        if self._found()._declared.serves is None:
-            return None
-        return [open_server_url(self._web_endpoint())]
+        endpoint = self._server_by_query()
+        return None if endpoint is None else [open_server_url(endpoint)]
+
+    def _web_functions(self) -> Iterator[WebFunction]:
+        """Return the web methods of the class, and the server that its enter hooks start."""
+        declared, service = self._declared, self._nameless_service()
+
+        def open_url(name: str) -> object:
+            method: Function[Any, Any, Any] = getattr(self(), name)
+            return method._open_url()
+
+        def open_server() -> object:
+            endpoint = self._server_by_query()
+            return None if endpoint is None else open_server_url(endpoint)
+
+        for name, web in declared.web.items():
+            yield WebFunction(declared.methods[name].name, web, service, partial(open_url, name))
+        if declared.serves is not None:
+            yield WebFunction(declared.name, SERVER, service, open_server)
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:
@@ -412,9 +449,10 @@ class Cls:
             AttributeError: in strict mode, as Modal does.
         """
         if config.strict:
+            way = "get_web_url()" if name in self._declared.web else "remote(...)"
             raise AttributeError(
                 f"{self.__name__}.{name} belongs to the class, and callers need an instance; "
-                f"write {self.__name__}().{name}.remote(...)"
+                f"write {self.__name__}().{name}.{way}"
             )
         return getattr(self(), name)
 
@@ -669,40 +707,58 @@ class Values:
         try:
             return self._made_function(target, local, shown, web)
         except TypeError:
-            if not config.strict:
+            is_web = web is not None and not self.args and not self.kwargs
+            if not config.strict and not is_web:
                 raise
         # In strict mode, as in Modal: only a use such as .remote() finds wrong parameters.
 
         def find() -> Function[Any, Any, Any]:
             return self._made_function(target, local, shown, web)
 
-        return Function._named(target.name, shown, find, local)
+        made: Function[Any, Any, Any] = Function._named(target.name, shown, find, local)
+        if is_web:
+            # A URL needs no values: the query of each request gives them.
+            made._web, made._place = web, self._place(target)
+            made.__wrapped__ = target.function
+        return made
 
     def _made_function(
         self, target: Target, local: Callable[..., Any], shown: str, web: Web | None
     ) -> Function[Any, Any, Any]:
         service = self.service
-        place = None if web is None else self._place(target, service)
+        place = None if web is None else self._place(target)
         return Function._make(target, service, local, shown=shown, web=web, place=place)
 
-    def _place(self, target: Target, service: Service) -> Place:
+    def _place(self, target: Target) -> Place:
         """Return how a web method is served: behind one port, whatever the parameters."""
         cls, declared = self.cls, self.cls._declared
         if not declared.types:
+            service = self.service
             return Place((service.key, target.name), partial(FunctionEndpoint, target, service))
-
-        def service_of(values: dict[str, Any]) -> Service:
-            return cls(**values)._service
 
         given = declared.signature.bind_partial(*self.args, **self.kwargs).arguments
         # None is the default: see `Declarations.bind`.
         own = {name: value for name, value in given.items() if value is not None}
         return Place(
             (declared, cls._options, target.name),
-            partial(ClassEndpoint, target, declared, service_of),
+            lambda: ClassEndpoint(target, self.by_query()),
+            cls._nameless_service(),
             query_of(given),
-            partial(ClassEndpoint, target, declared, service_of, own),
+            lambda: ClassEndpoint(target, self.by_query(own)),
         )
+
+    def by_query(self, given: Mapping[str, Any] | None = None) -> ByQuery:
+        """Return the services of the class with the parameters that come in queries.
+
+        Args:
+            given: values that hold if a query does not give others.
+        """
+        cls = self.cls
+
+        def service_of(values: dict[str, Any]) -> Service:
+            return cls(**values)._service
+
+        return ByQuery(cls._declared, cls._nameless_service(), service_of, given)
 
     async def _enter_and_call(
         self, raw: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -369,14 +369,29 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             InvalidError: if the run has a virtual clock, in which there are no sockets, if the
                 label is wrong, or if the extra ``web`` is not installed.
         """
-        service = self._service
+        return self._open_url()
+
+    def _open_url(self) -> str | None:
+        """See `get_web_url`.  Also called on the HTTP thread."""
+        found = self._with_place()
+        web, place = found._web, found._place
+        service = found._service if place is None or place.service is None else place.service
         if config.strict:
             service.current_run()
-        web = self._web
         if web is None:
             return None
-        place = self._place or Place(service.key, self._web_endpoint)
-        return open_url(self._target.name, web, service, place)
+        place = place or Place(service.key, found._web_endpoint)
+        return open_url(found._name, web, service, place)
+
+    def _with_place(self) -> Function[Any, Any, Any]:
+        """Return the function that knows its `Place`: this one, or the one that is looked up.
+
+        The place of a web method needs no parameter values: the query of a request gives them.
+        """
+        found: Function[Any, Any, Any] = self
+        while "_place" not in found.__dict__ and "_find" in found.__dict__:
+            found = found._find()
+        return found
 
     def _web_endpoint(self) -> FunctionEndpoint:
         """Return what a bridge needs of this web function.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
@@ -38,6 +38,14 @@ from .environment import RunEnvironment
 from .mounts import Mount, look_at_mounts
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
+
+
+class RunningApp(NamedTuple):
+    """The app that runs a service: that of the service, or one that includes it."""
+
+    app: Any  # an `App`, which this file does not know
+    name: str | None
+    is_deployed: bool
 
 
 class Service(Protocol):
@@ -88,8 +96,8 @@ class Service(Protocol):
         """Whether the options are not those of the declaration."""
         ...
 
-    def web_app(self) -> tuple[str | None, bool]:
-        """Return the name of the app that runs, and whether that app is deployed."""
+    def web_app(self) -> RunningApp:
+        """Return the app that runs, for the labels of its web functions."""
         ...
 
     def with_options(self, options: FunctionOptions, /, *, variant: str | None = None) -> Service:
@@ -177,9 +185,9 @@ class AppService:
     def is_variant(self) -> bool:
         return self._options != self._declared
 
-    def web_app(self) -> tuple[str | None, bool]:
+    def web_app(self) -> RunningApp:
         running = self._runs.running()
-        return running.description, running.deployed
+        return RunningApp(running.app, running.description, running.deployed)
 
     def with_options(self, options: FunctionOptions, *, variant: str | None = None) -> AppService:
         return AppService(

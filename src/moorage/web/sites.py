@@ -14,8 +14,8 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Hashable
-from typing import Final
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final, Protocol
 
 from ..exception import ConflictError, ExecutionError, InvalidError
 from ..runtime import forking
@@ -46,6 +46,18 @@ AUTHENTICATED: Final = "requires_proxy_auth=True"
 NO_UNAUTHENTICATED: Final = "no unauthenticated=True"
 
 
+class Unopened(Protocol):
+    """What a site knows of the web functions of its run whose URLs nobody has asked for yet."""
+
+    def open(self, label: str, /) -> None:
+        """Open the site of the function with this label, if there is one.  Raises nothing."""
+        ...
+
+    def labels(self) -> list[str]:
+        """Return the labels of the functions."""
+        ...
+
+
 class Site:
     """One web function behind one port.
 
@@ -56,6 +68,7 @@ class Site:
         host: the address to bind to.
         port: the port to bind to; 0 for one that the system chooses.
         why_token: the argument by which requests need a token, as messages show it.
+        others: the other web functions of the run.
 
     Raises:
         ConflictError: if the port is taken.
@@ -72,6 +85,7 @@ class Site:
         port: int = 0,
         *,
         why_token: str = AUTHENTICATED,
+        others: Unopened | None = None,
     ) -> None:
         self.label: str = label
         self.host: str = host
@@ -93,7 +107,8 @@ class Site:
             )
         self.application: Application = Bridge(endpoint)
         self.connections: Port = Port()
-        gate: Application = Gate(self, _labels.get, lambda: list(_labels))
+        self._others = others
+        gate: Application = Gate(self, self._find, self._known_labels)
         self._make_protocol = protocol_factory(gate, self.connections)
         self._socket = _listen(endpoint.name, host, port)
         self.port: int = self._socket.getsockname()[1]
@@ -112,6 +127,18 @@ class Site:
                 except OSError:
                     pass
         forking.keep(self)
+
+    def _find(self, label: str) -> Site | None:
+        """Return the site with a label.  On the HTTP loop."""
+        found = _labels.get(label)
+        if found is None and self._others is not None:
+            self._others.open(label)
+            found = _labels.get(label)
+        return found
+
+    def _known_labels(self) -> Iterable[str]:
+        others = () if self._others is None else self._others.labels()
+        return {*_labels.copy(), *others}
 
     @property
     def url(self) -> str:
