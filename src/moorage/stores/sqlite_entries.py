@@ -49,7 +49,7 @@ class SqliteEntries:
         self._database: Database = table.database
         self._object = table.number
         self._id = table.object_id
-        self.gone = not table.number
+        self.gone: bool = not table.number
 
     def put(self, key: bytes, value: bytes) -> None:
         row = (self._object, key, value, checksum(_KIND, key, value))
