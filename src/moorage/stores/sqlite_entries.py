@@ -37,6 +37,9 @@ _POP: Final = (
     "DELETE FROM entries WHERE object = ? AND key = ? "
     f"RETURNING key, value, crc, {NOW} - used, number"
 )
+_EXPIRE: Final = (
+    f"DELETE FROM entries WHERE number = ? AND used < {NOW} - {EXPIRES_AFTER + NOTED_EVERY}"
+)
 _ALIVE: Final = f"object = ? AND used >= {NOW} - {EXPIRES_AFTER + NOTED_EVERY}"
 
 
@@ -84,7 +87,8 @@ class SqliteEntries:
             self._check(there, value, crc)
             if age > NOTED_EVERY:
                 if age > EXPIRES_AFTER + NOTED_EVERY:
-                    connection.execute("DELETE FROM entries WHERE number = ?", (number,))
+                    # Not by its number alone: another process may have put it again meanwhile.
+                    connection.execute(_EXPIRE, (number,))
                     return None
                 connection.execute(f"UPDATE entries SET used = {NOW} WHERE number = ?", (number,))
             found: bytes = value
