@@ -24,12 +24,23 @@ from .stores.entries import Entries, MemoryEntries
 from .stores.kept import Kept
 from .stores.records import Record
 from .stores.sqlite_entries import SqliteEntries
-from .stores.values import dumps, key_bytes, key_of, loads, unreadable
+from .stores.values import (
+    CANNOT,
+    PROTOCOL,
+    dumps,
+    key_bytes,
+    key_of,
+    loads,
+    plain_dumps,
+    unreadable,
+)
 from .types import DictInfo
 from .with_aio import (
     IteratorMethodWithAio,
     after_a_turn,
+    direct_after_a_turn,
     ending_context,
+    hidden,
 )
 
 # In strict mode, as in Modal: the most bytes of one `put` or `update`, and how far `len` counts.
@@ -119,19 +130,22 @@ class Dict(Stored):
         """Remove all entries."""
         self._open().clear()
 
-    @after_a_turn
+    @direct_after_a_turn
     def get(self, key: object, default: object = None) -> Any:
         """Return the value of `key`, or `default` if it is not there."""
-        entries = self._entries
-        if entries is None or entries.gone:
-            entries = self._open()
-        data = entries.get(key_bytes(key))
-        if data is None:
-            return default
         try:
-            return loads(data)
+            entries = self._entries
+            if entries is None or entries.gone:
+                entries = self._open()
+            data = entries.get(key_bytes(key))
+            if data is None:
+                return default
+            try:
+                return loads(data)
+            except Exception as error:
+                raise self._unreadable(error, key) from error
         except Exception as error:
-            raise self._unreadable(error, key) from error
+            raise hidden(error)
 
     @after_a_turn
     def contains(self, key: object) -> bool:
@@ -164,7 +178,7 @@ class Dict(Stored):
             _check_size("update", sum(map(builtins.len, [*data, *data.values()])))
         entries.update(data)
 
-    @after_a_turn
+    @direct_after_a_turn
     def put(self, key: object, value: object, *, skip_if_exists: bool = False) -> bool:
         """Put an entry; tell whether it was put.
 
@@ -176,24 +190,27 @@ class Dict(Stored):
             UnpicklableError: if the key or the value cannot be pickled.
             RequestSizeError: in strict mode, above 100 MiB.
         """
-        return self._put(key, value, skip_if_exists)
-
-    def _put(self, key: object, value: object, skip_if_exists: bool = False) -> bool:
-        entries = self._entries
-        if entries is None or entries.gone:
-            entries = self._open()
-        hash(key)  # a TypeError for keys that a dict of Python does not take, as in Modal
-        at = key_bytes(key)
         try:
-            data = dumps(value, outlives=entries.outlives)
-        except UnpicklableError as error:
-            raise self._unpicklable(key, error) from error.__cause__
-        if config.strict:
-            _check_size("put", builtins.len(at) + builtins.len(data))
-        if skip_if_exists:
-            return entries.put_new(at, data)
-        entries.put(at, data)
-        return True
+            entries = self._entries
+            if entries is None or entries.gone:
+                entries = self._open()
+            hash(key)  # a TypeError for keys that a dict of Python does not take, as in Modal
+            at = key_bytes(key)
+            if entries.outlives:
+                data = self._dumped(key, value, entries)
+            else:
+                try:
+                    data = plain_dumps(value, PROTOCOL)
+                except CANNOT:
+                    data = self._dumped(key, value, entries)
+            if config.strict:
+                _check_size("put", builtins.len(at) + builtins.len(data))
+            if skip_if_exists:
+                return entries.put_new(at, data)
+            entries.put(at, data)
+            return True
+        except Exception as error:
+            raise hidden(error)
 
     @after_a_turn
     def pop(self, key: object, default: object = _NO_DEFAULT) -> Any:
@@ -212,19 +229,42 @@ class Dict(Stored):
         except Exception as error:
             raise self._unreadable(error, key) from error
 
-    @after_a_turn
+    @direct_after_a_turn
     def __getitem__(self, key: object) -> Any:
-        data = self._open().get(key_bytes(key))
-        if data is None:
-            raise self._missing(key)
         try:
-            return loads(data)
+            entries = self._entries
+            if entries is None or entries.gone:
+                entries = self._open()
+            data = entries.get(key_bytes(key))
+            if data is None:
+                raise self._missing(key)
+            try:
+                return loads(data)
+            except Exception as error:
+                raise self._unreadable(error, key) from error
         except Exception as error:
-            raise self._unreadable(error, key) from error
+            raise hidden(error)
 
-    @after_a_turn
+    @direct_after_a_turn
     def __setitem__(self, key: object, value: object) -> None:
-        self._put(key, value)
+        try:
+            entries = self._entries
+            if entries is None or entries.gone:
+                entries = self._open()
+            hash(key)
+            at = key_bytes(key)
+            if entries.outlives:
+                data = self._dumped(key, value, entries)
+            else:
+                try:
+                    data = plain_dumps(value, PROTOCOL)
+                except CANNOT:
+                    data = self._dumped(key, value, entries)
+            if config.strict:
+                _check_size("put", builtins.len(at) + builtins.len(data))
+            entries.put(at, data)
+        except Exception as error:
+            raise hidden(error)
 
     @after_a_turn
     def __delitem__(self, key: object) -> None:

@@ -79,6 +79,12 @@ _MEANT: Final = (
     *(FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError),
 )
 
+
+def hidden(error: Exception) -> Exception:
+    """Return an error of a method for the caller to raise again, without frames of ours."""
+    return without_our_frames(error, is_ours=isinstance(error, _MEANT))
+
+
 C = TypeVar("C", bound=type)
 
 
@@ -198,42 +204,57 @@ class FunctionWithAio(PosesAsFunction, Generic[P, R_co]):
 
 if TYPE_CHECKING:
     BoundWithAio = FunctionWithAio
-    _new_bound: Callable[[type], Any]
-    _set_instance: Callable[[object, object], None]
-    _set_method: Callable[[object, object], None]
+    _new_bound: Callable[..., Any]
 else:
 
-    class BoundWithAio(FunctionWithAio):
-        """A `FunctionWithAio` of a method and an instance: made at each access, so made fast."""
+    class BoundWithAio(functools.partial, FunctionWithAio):
+        """A `FunctionWithAio` of a method and an instance: made at each access, so made fast.
 
-        __slots__ = ("_instance", "_method")
+        A partial, because the interpreter makes and calls a partial without running Python code:
+        that halves the time of ``d.get``.
+        """
+
+        __slots__ = ()
+
+        # Not those of partial, as for all else that it shares with a function with `aio`.
+        __setattr__ = FunctionWithAio.__setattr__
 
         @property
         def _function(self):
-            return self._method._function.__get__(self._instance)
+            return self.func.of_method._function.__get__(self.args[0])
 
         @property
         def _aio(self):
-            aio = self._method._aio
-            return None if aio is None else aio.__get__(self._instance)
+            aio = self.func.of_method._aio
+            return None if aio is None else aio.__get__(self.args[0])
 
-        def __call__(self, *args, **kwargs):
-            try:
-                return self._method._function(self._instance, *args, **kwargs)
-            except (Error, DeprecationError) as error:
-                raise without_our_frames(error)
-            except _MEANT as error:
-                raise without_our_frames(error, is_ours=True)
-            except TypeError as error:
-                if not is_about_arguments(error):
-                    raise
-                name = shown_name(self._function)
-                raise wrong_arguments(self._function, name, args, kwargs) from None
+        def __reduce__(self):
+            return getattr, (self.args[0], self.func.__name__)
 
-    _new_bound = BoundWithAio.__new__
-    # Past `__setattr__`, which refuses patches.
-    _set_instance = vars(BoundWithAio)["_instance"].__set__
-    _set_method = vars(BoundWithAio)["_method"].__set__
+        def __repr__(self):
+            return f"<bound method {self.__qualname__} of {self.args[0]!r}>"
+
+    _new_bound = functools.partial.__new__
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method whose errors leave it without frames of ours."""
+
+    def __call__(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(instance, *args, **kwargs)
+        except (Error, DeprecationError) as error:
+            raise without_our_frames(error)
+        except _MEANT as error:
+            raise without_our_frames(error, is_ours=True)
+        except TypeError as error:
+            if not is_about_arguments(error):
+                raise
+            bound = function.__get__(instance)
+            raise wrong_arguments(bound, shown_name(bound), args, kwargs) from None
+
+    __call__.__name__ = function.__name__  # in tracebacks it is `__call__`
+    return __call__
 
 
 class IterationWithAio(PosesAsFunction, Generic[P, T_co]):
@@ -434,16 +455,28 @@ class _InAClass:
 
 
 class MethodWithAio(_InAClass, Generic[S, P, R_co]):
-    """A method that becomes a `FunctionWithAio` when it is read from an instance."""
+    """A method that becomes a `FunctionWithAio` when it is read from an instance.
+
+    Args:
+        function: the method.
+        aio: its form for an event loop; None if nothing waits.
+        direct: call `function` itself, which hides the frames of ours in its errors.  For methods
+            in which each call counts; for wrong arguments they raise Python's own TypeError.
+    """
 
     def __init__(
         self,
         function: Callable[Concatenate[S, P], R_co],
         aio: Callable[Concatenate[S, P], Coroutine[Any, Any, R_co]] | None = None,
+        *,
+        direct: bool = False,
     ) -> None:
         self._function = function
         self._aio = aio
         self._posed = FunctionWithAio(function, aio)
+        called: Any = function if direct else _guarded(function)
+        called.of_method = self
+        self._called: Callable[..., Any] = called
         self.__doc__: str | None = function.__doc__
         self.__wrapped__: Callable[Concatenate[S, P], R_co] = function
 
@@ -459,9 +492,7 @@ class MethodWithAio(_InAClass, Generic[S, P, R_co]):
         if instance is None:
             plain: FunctionWithAio[Concatenate[S, P], R_co] = self.plain
             return plain
-        made: FunctionWithAio[P, R_co] = _new_bound(BoundWithAio)
-        _set_instance(made, instance)
-        _set_method(made, self)
+        made: FunctionWithAio[P, R_co] = _new_bound(BoundWithAio, self._called, instance)
         return made
 
 
@@ -563,6 +594,13 @@ def after_a_turn(
         return function(instance, *args, **kwargs)
 
     return MethodWithAio(function, aio)
+
+
+def direct_after_a_turn(
+    function: Callable[Concatenate[S, P], T],
+) -> MethodWithAio[S, P, T]:
+    """As `after_a_turn`, for a method that hides the frames of ours itself."""
+    return MethodWithAio(function, after_a_turn(function)._aio, direct=True)
 
 
 class Way(_InAClass):

@@ -10,7 +10,7 @@ Begin at `Entries`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 
 class Entries(Protocol):
@@ -51,12 +51,19 @@ class MemoryEntries:
     outlives = False
 
     def __init__(self) -> None:
-        self.gone = False
+        self.gone: bool = False
         self._entries: dict[bytes, bytes] = {}
         # The methods of the dict itself: one call less for each operation.
-        self.get = self._entries.get
-        self.has = self._entries.__contains__
-        self.put = self._entries.__setitem__
+        if not TYPE_CHECKING:
+            self.get = self._entries.get
+            self.has = self._entries.__contains__
+            self.put = self._entries.__setitem__
+
+    if TYPE_CHECKING:
+
+        def get(self, key: bytes, /) -> bytes | None: ...
+        def has(self, key: bytes, /) -> bool: ...
+        def put(self, key: bytes, value: bytes, /) -> None: ...
 
     def put_new(self, key: bytes, value: bytes) -> bool:
         # Each pickle is a new object, so `is` tells whether this call has put it.

@@ -97,7 +97,7 @@ class Watcher(Waiting):
 
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
-        self.number = 0
+        self.number: int = 0
         self.item: Item | None = None
 
 
@@ -112,7 +112,7 @@ class Line:
         self.putters: OrderedDict[Putter, None] | None = None
         self.watchers: OrderedDict[Watcher, None] | None = None
         # The partition expires at this time of this clock: that of the last put.
-        self.expires_at = math.inf
+        self.expires_at: float = math.inf
         self.clock: Clock = system_clock
         # Set while putters wait: the end of the partition makes room for them.
         self.room_timer: Timer | None = None

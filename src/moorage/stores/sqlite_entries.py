@@ -37,6 +37,9 @@ _POP: Final = (
     "DELETE FROM entries WHERE object = ? AND key = ? "
     f"RETURNING key, value, crc, {NOW} - used, number"
 )
+_EXPIRE: Final = (
+    f"DELETE FROM entries WHERE number = ? AND used < {NOW} - {EXPIRES_AFTER + NOTED_EVERY}"
+)
 _ALIVE: Final = f"object = ? AND used >= {NOW} - {EXPIRES_AFTER + NOTED_EVERY}"
 
 
@@ -49,7 +52,7 @@ class SqliteEntries:
         self._database: Database = table.database
         self._object = table.number
         self._id = table.object_id
-        self.gone = not table.number
+        self.gone: bool = not table.number
 
     def put(self, key: bytes, value: bytes) -> None:
         row = (self._object, key, value, checksum(_KIND, key, value))
@@ -84,7 +87,8 @@ class SqliteEntries:
             self._check(there, value, crc)
             if age > NOTED_EVERY:
                 if age > EXPIRES_AFTER + NOTED_EVERY:
-                    connection.execute("DELETE FROM entries WHERE number = ?", (number,))
+                    # Not by its number alone: another process may have put it again meanwhile.
+                    connection.execute(_EXPIRE, (number,))
                     return None
                 connection.execute(f"UPDATE entries SET used = {NOW} WHERE number = ?", (number,))
             found: bytes = value

@@ -53,6 +53,8 @@ WHOLE_CHECK: Final = 16 * 2**20
 # Seconds since 1970, of the machine, also while a test patches Python's time.
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 
+# The numbers of objects and items are never used again: AUTOINCREMENT.  For that sqlite writes one
+# page more in each transaction, which entries do without: their numbers only tell the order.
 _TABLES: Final = """
 CREATE TABLE objects (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -60,7 +62,7 @@ CREATE TABLE objects (
     UNIQUE (kind, name)
 );
 CREATE TABLE entries (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER PRIMARY KEY,
     object INTEGER NOT NULL REFERENCES objects ON DELETE CASCADE,
     key BLOB NOT NULL, value BLOB NOT NULL, crc INTEGER NOT NULL, used INTEGER NOT NULL,
     UNIQUE (object, key)

@@ -22,11 +22,11 @@ PROTOCOL: Final = 5
 
 # What pickle raises for a value that it cannot pickle.  The code of the value's class may raise
 # anything else, which then belongs to the user.
-_CANNOT: Final = (pickle.PicklingError, TypeError, AttributeError, RecursionError)
+CANNOT: Final = (pickle.PicklingError, TypeError, AttributeError, RecursionError)
 # A class of the user's main program, as a pickle names it.
 _OF_MAIN: Final = b"__main__"
 
-_dumps: Final[Callable[[object, int], bytes]] = pickle.dumps
+plain_dumps: Final[Callable[[object, int], bytes]] = pickle.dumps
 loads: Final[Callable[[bytes], Any]] = pickle.loads
 
 
@@ -44,19 +44,19 @@ def dumps(value: object, *, outlives: bool = False) -> bytes:
         UnpicklableError: if neither takes the value.
     """
     try:
-        data = _dumps(value, PROTOCOL)
+        data = plain_dumps(value, PROTOCOL)
         if not outlives or _OF_MAIN not in data:
             return data
-    except _CANNOT as error:
+    except CANNOT as error:
         failed: Exception = error
     else:
         try:
             return _cloudpickled(value) or data
-        except _CANNOT:
+        except CANNOT:
             return data
     try:
         found = _cloudpickled(value)
-    except _CANNOT as error:
+    except CANNOT as error:
         failed, found = error, None
     if found is not None:
         return found
