@@ -12,10 +12,11 @@ import pytest
 
 import moorage as modal
 from moorage.exception import InvalidError
-from moorage.runtime.clocks.wall import EPOCH
 from moorage.testing import VirtualClock
 
 DAY = 86400
+BEGINS = datetime(2020, 1, 1, tzinfo=UTC)
+EPOCH = BEGINS.timestamp()
 
 
 def scheduled(clock, schedule, seconds, **options):
@@ -33,7 +34,7 @@ def scheduled(clock, schedule, seconds, **options):
 
 @pytest.fixture
 def clock():
-    with VirtualClock() as clock:
+    with VirtualClock(at=BEGINS) as clock:
         yield clock
 
 
@@ -65,11 +66,10 @@ def test_a_month_of_cron(clock):
 
 
 def local_times(zone, line, begin, seconds):
-    clock = VirtualClock()
-    with clock:
-        clock.sleep(begin.timestamp() - EPOCH)
+    with VirtualClock(at=begin) as clock:
         found = scheduled(clock, modal.Cron(line, timezone=zone), seconds)
-    moments = (datetime.fromtimestamp(EPOCH + each, ZoneInfo(zone)) for each in found)
+    epoch = begin.timestamp()
+    moments = (datetime.fromtimestamp(epoch + each, ZoneInfo(zone)) for each in found)
     return [each.strftime("%d %H:%M %z") for each in moments]
 
 

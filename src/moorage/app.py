@@ -761,7 +761,7 @@ class App:
         client: object = None,
         strategy: str = "rolling",
     ) -> App:
-        return await run_in_thread(lambda: self._deploy(name=name, strategy=strategy))
+        return await run_in_thread(lambda: self._deploy(name, strategy, environment_name))
 
     @with_aio(_deploy_async)
     @hide_our_frames
@@ -782,15 +782,17 @@ class App:
         Args:
             name: the name to deploy under; by default the app's own name.
             strategy: ``"rolling"`` or ``"recreate"``, for the cloud; without effect.
-            environment_name, tag, client: for the cloud; accepted without effect.
+            environment_name: where ``from_name`` finds the app, and where its functions find
+                their named objects; see `run`.
+            tag, client: for the cloud; accepted without effect.
 
         Raises:
             InvalidError: if there is no name, inside ``with app.run():``, or for another
                 `strategy`.
         """
-        return self._deploy(name=name, strategy=strategy)
+        return self._deploy(name, strategy, environment_name)
 
-    def _deploy(self, *, name: str | None, strategy: str) -> App:
+    def _deploy(self, name: str | None, strategy: str, environment_name: str | None) -> App:
         if strategy not in ("rolling", "recreate"):
             raise InvalidError(
                 f"the deployment strategy must be 'rolling' or 'recreate', got {strategy!r}; "
@@ -802,7 +804,7 @@ class App:
                 'deploy needs a name; write app.deploy(name="some-name") or App("some-name")'
             )
         check_name(name, "App", 'app.deploy(name="my-app")')
-        self._runs.deploy(name)
+        self._runs.deploy(name, environment_name)
         return self
 
     async def _stop_async(self, *, client: object = None) -> None:
@@ -834,23 +836,24 @@ class App:
         environment_name: str | None = None,
         create_if_missing: bool = False,
     ) -> App:
-        """Return the app that is deployed in this process under `name`.
+        """Return the app that is deployed or runs in this process under `name`.
 
         Args:
-            create_if_missing: if no app is deployed under `name`, deploy an empty app.
-            client, environment_name: for the cloud; accepted without effect.
+            create_if_missing: if there is no such app, deploy an empty one.
+            environment_name: the environment of the app, as in `deploy`.
+            client: for the cloud; accepted without effect.
 
         Raises:
-            NotFoundError: if no app is deployed under `name`, without `create_if_missing`.
+            NotFoundError: if there is no such app, without `create_if_missing`.
         """
         with deployments.creating:
             try:
-                found: App = deployments.find(name)
+                found: App = deployments.find(name, environment_name)
                 return found
             except NotFoundError:
                 if not create_if_missing:
                     raise
-            return App(name)._deploy(name=name, strategy="rolling")
+            return App(name)._deploy(name, "rolling", environment_name)
 
     @MethodWithAio
     def get_tags(self, *, client: object = None) -> dict[str, str]:

@@ -305,22 +305,20 @@ class Cls:
         environment_name: str | None = None,
         client: object = None,
     ) -> Cls:
-        """Return a class of an app that is deployed in this process: see `Function.from_name`.
+        """Return a class of an app that is deployed or runs here: see `Function.from_name`.
 
         Raises:
             NotFoundError: at each use, if there is no such app or class.
         """
 
         def find() -> Cls:
-            classes: dict[str, Cls] = deployments.find(app_name)._classes_by_name()
-            if name not in classes:
-                raise NotFoundError(
-                    f"the app {app_name!r} has no class {name!r}; "
-                    f"write the name of one it has: {', '.join(classes) or 'none'}"
-                )
-            return classes[name]
+            found: Cls = deployments.of_app(
+                "Cls", app_name, name, environment_name, lambda app: app._classes_by_name()
+            )
+            return found
 
-        return cls._named(app_name, name, f"Cls.from_name({app_name!r}, {name!r})", find)
+        shown = deployments.shown("Cls", app_name, name, environment_name)
+        return cls._named(app_name, name, shown, find)
 
     if not TYPE_CHECKING:  # an old spelling
         lookup = old_names.from_name("Cls")

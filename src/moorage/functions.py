@@ -279,7 +279,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     _shown: str  # the text of `repr`
     _find: Callable[[], Function[Any, Any, Any]]  # set only by `_named`
     _forgotten: int  # changes whenever `_forget_found` drops what was found
-    _app_name: str  # the deployed app in which the function is looked up
+    _app_name: str  # the app in which the function is looked up
     _name: str  # as messages show it: ``f``, or ``Model.method``
     __name__: str
     __qualname__: str
@@ -620,15 +620,17 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         environment_name: str | None = None,
         client: object = None,
     ) -> Function[..., Any, Any]:
-        """Return a function of an app that is deployed in this process, by their names.
+        """Return a function of an app that is deployed or runs in this process, by their names.
 
         The function is looked up when it is used, so the app may be deployed later.  After a
         new deployment under the same name, the next use finds the new function.
 
         Args:
-            app_name: the name that `App.deploy` was given, or the app's name.
+            app_name: the name that `App.deploy` was given, or the app's name.  Of several apps
+                of one name that run, the last to begin is used, unless one is deployed.
             name: the name of the function; for a method see `Cls.from_name`.
-            version, environment_name, client: accepted; no effect, they are the cloud's.
+            environment_name: the environment in which the app was deployed or runs.
+            version, client: for the cloud; accepted without effect.
 
         Raises:
             InvalidError: if `name` is the name of a method.
@@ -641,26 +643,21 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             )
 
         def find() -> Function[Any, Any, Any]:
-            functions: dict[str, Function[Any, Any, Any]]
-            functions = deployments.find(app_name)._functions_by_name()
-            found = functions.get(name)
-            if found is None:
-                raise NotFoundError(
-                    f"the app {app_name!r} has no function {name!r}; "
-                    f"write the name of one it has: {', '.join(functions) or 'none'}"
-                )
-            return found
+            return deployments.of_app(
+                "Function", app_name, name, environment_name, lambda app: app._functions_by_name()
+            )
 
-        shown = f"modal.Function.from_name({app_name!r}, {name!r})"
+        shown = deployments.shown("modal.Function", app_name, name, environment_name)
         return cls._looked_up(app_name, name, shown, find)
 
     @classmethod
     def _looked_up(
         cls, app_name: str, name: str, shown: str, find: Callable[[], Function[Any, Any, Any]]
     ) -> Function[Any, Any, Any]:
-        """Make a function that is looked up in a deployed app.
+        """Make a function that is looked up in an app by its name.
 
-        The function is looked up anew after each deployment of `app_name`.
+        The function is looked up anew after each deployment of `app_name`, and when a run of an
+        app of this name begins or ends.
         """
         named: Function[Any, Any, Any] = cls._named(name, shown, find)
         named._app_name = app_name
@@ -927,13 +924,10 @@ if not TYPE_CHECKING:  # for an old spelling
         owner, _, method = name.partition(".")
 
         def find() -> Function[Any, Any, Any]:
-            classes: dict[str, Any] = deployments.find(app_name)._classes_by_name()
-            if owner not in classes:
-                raise NotFoundError(
-                    f"the app {app_name!r} has no class {owner!r}; "
-                    f"write the name of one it has: {', '.join(classes) or 'none'}"
-                )
-            found: Function[Any, Any, Any] = getattr(classes[owner](), method)
+            cls = deployments.of_app(
+                "Cls", app_name, owner, None, lambda app: app._classes_by_name()
+            )
+            found: Function[Any, Any, Any] = getattr(cls(), method)
             return found
 
         shown = f"modal.Cls.from_name({app_name!r}, {owner!r})().{method}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from . import config
 from .arguments import InvalidUseError, unimplemented
 from .client import Client
-from .exception import InvalidError, NotFoundError
+from .exception import InvalidError
 from .running import deployments
 from .running.endpoints import ServerEndpoint
 from .running.urls import open_server_url
@@ -61,16 +61,13 @@ class Server:
         environment_name: str | None = None,
         client: Client | None = None,
     ) -> Self:
-        """Name a server of an app that is deployed in this process."""
+        """Name a server of an app that is deployed or runs in this process."""
 
         def find() -> ServerEndpoint:
-            servers: dict[str, Server] = deployments.find(app_name)._servers_by_name()
-            if name not in servers:
-                raise NotFoundError(
-                    f"the app {app_name!r} has no server {name!r}; "
-                    f"write the name of one it has: {', '.join(servers) or 'none'}"
-                )
-            return servers[name]._web_endpoint()
+            found: Server = deployments.of_app(
+                "Server", app_name, name, environment_name, lambda app: app._servers_by_name()
+            )
+            return found._web_endpoint()
 
         made = cls()
         made._find_endpoint = find

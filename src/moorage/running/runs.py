@@ -63,6 +63,7 @@ class Run:
         ambient: bool = False,
         serialize: bool = False,
         probe: Probing | None = None,
+        environment_name: str | None = None,
     ) -> None:
         if serialize:
             check_installed()
@@ -71,6 +72,8 @@ class Run:
         self.ambient: bool = ambient
         # The user's line that opened the run, for reports about runs that were not left.
         self.opened_at: str = shown_step(users_step(sys._getframe()))
+        # The environment of objects that its functions look up, as it was given to the run.
+        self.environment_name: str | None = environment_name
         self.serialize: bool = serialize  # read by calls: see ``serialize/serializing.py``
         self.clock: Clock = system_clock if clock is None else clock
         observe = getattr(self.clock, "observe", None)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .. import config
 from ..exception import InvalidError
+from ..runtime.context import current_run
 
 # The environment of objects that name none.
 MAIN = "main"
@@ -41,18 +42,33 @@ def home() -> Path:
 
 
 def environment_of(name: str | None) -> str:
-    """Return the environment of an object: the given one, the configured one, or ``"main"``.
+    """Return the environment of an object that was given this name of an environment.
+
+    If none was given, the environment of the run in whose container this code runs
+    (``app.run(environment_name="dev")``), else the configured one (``MODAL_ENVIRONMENT``), else
+    ``"main"``.
 
     Raises:
         InvalidError: if the name is no possible name of an environment.
     """
-    chosen = name or config.config.get("environment") or MAIN
+    return configured_environment(name or environment_of_run())
+
+
+def configured_environment(given: str | None) -> str:
+    """As `environment_of`, but wherever the code runs."""
+    chosen = given or config.config.get("environment") or MAIN
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9\-_]{0,63}", str(chosen)):
         raise InvalidError(
             f"environment_name has 1 to 64 letters, digits, '-' or '_', and begins with a letter "
             f'or digit, got {chosen!r}; write environment_name="dev"'
         )
     return str(chosen)
+
+
+def environment_of_run() -> str | None:
+    """Return the environment that the run of this code was given; None outside of containers."""
+    found: str | None = getattr(current_run(), "environment_name", None)
+    return found
 
 
 def directory_of(environment: str) -> Path:
