@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Self, Unpack, cast
 
 from . import config
-from .advice import CALLS, of_function
+from .advice import CALLS, URLS, of_function
 from .declaring.declarations import Declarations
 from .declaring.marks import REQUIRED, Concurrency, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
@@ -958,6 +958,7 @@ _OF_METHODS: Final = frozenset(
     {"autoscaler", "get_current_stats", "statistics"}
     | {"with_batching", "with_concurrency", "with_options"}
     | CALLS
+    | URLS
 )
 
 
@@ -968,6 +969,8 @@ def _where(declared: Declarations, name: str) -> str:
     obj = f"{declared.name}(...)"
     if name == "update_autoscaler":
         return f"write {obj}.{name}(...) on an instance, which has the pool"
+    if name in URLS:
+        return f"write {obj}.{next(iter(declared.web), 'method')}.get_web_url()"
     called = "" if name == "autoscaler" else "()"
     method = next(iter(declared.methods), "method")
     if name in CALLS:
