@@ -24,7 +24,7 @@ from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, chang
 from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
 from .declaring.patching import MISSING, Patches
-from .declaring.targets import check_batched_class, make_target
+from .declaring.targets import check_batched_class, make_target, refuse_of_web
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
 from .functions import Function, FunctionAutoscalerManager
@@ -285,6 +285,8 @@ class Cls:
             return self._named(self._app_name, self.__name__, shown, find)
         options = change(self._options)
         options.check_queue_timeout()
+        for method in self._declared.web if options.batching is not None else ():
+            refuse_of_web(self._declared.methods[method].name, batched=True)
         return self._make(self._declared, self._make_service, options, shown)
 
     def _found(self) -> Cls:
