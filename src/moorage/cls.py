@@ -17,14 +17,14 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Self, Unpack, cast
 
 from . import config
-from .advice import CALLS, of_function
+from .advice import CALLS, URLS, of_function
 from .declaring.declarations import Declarations
 from .declaring.marks import REQUIRED, Concurrency, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
 from .declaring.patching import MISSING, Patches
-from .declaring.targets import check_batched_class, make_target
+from .declaring.targets import check_batched_class, make_target, refuse_of_web
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
 from .functions import Function, FunctionAutoscalerManager
@@ -287,6 +287,8 @@ class Cls:
             return self._named(self._app_name, self.__name__, shown, find)
         options = change(self._options)
         options.check_queue_timeout()
+        for method in self._declared.web if options.batching is not None else ():
+            refuse_of_web(self._declared.methods[method].name, batched=True)
         return self._make(self._declared, self._make_service, options, shown)
 
     def _found(self) -> Cls:
@@ -958,6 +960,7 @@ _OF_METHODS: Final = frozenset(
     {"autoscaler", "get_current_stats", "statistics"}
     | {"with_batching", "with_concurrency", "with_options"}
     | CALLS
+    | URLS
 )
 
 
@@ -968,6 +971,8 @@ def _where(declared: Declarations, name: str) -> str:
     obj = f"{declared.name}(...)"
     if name == "update_autoscaler":
         return f"write {obj}.{name}(...) on an instance, which has the pool"
+    if name in URLS:
+        return f"write {obj}.{next(iter(declared.web), 'method')}.get_web_url()"
     called = "" if name == "autoscaler" else "()"
     method = next(iter(declared.methods), "method")
     if name in CALLS:

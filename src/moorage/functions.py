@@ -53,7 +53,7 @@ from .calling.ways import (
 from .declaring.marks import Batching, Concurrency, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
-from .declaring.targets import check_batched
+from .declaring.targets import check_batched, refuse_of_web
 from .exception import (
     Error,
     ExecutionError,
@@ -562,6 +562,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             )
         options = change(self._service.options)
         options.check_queue_timeout()
+        if self._web is not None:
+            has_retries = options.retries is not None
+            refuse_of_web(self._name, batched=options.batching is not None, retried=has_retries)
         if options.batching is not None:
             check_batched(target)
         return self._make(

@@ -19,7 +19,7 @@ import pytest
 import moorage
 from moorage.exception import ConflictError, ExecutionError, InvalidError
 from moorage.runtime.clocks.clock import system_clock
-from moorage.testing import VirtualClock
+from moorage.testing import VirtualClock, web_client
 from moorage.web.http_loop import process_http
 from moorage.web.labels import check_label, label_of
 from moorage.web.sites import Site
@@ -697,3 +697,71 @@ def test_the_first_program_of_the_readme_serves_until_its_input_ends() -> None:
         assert httpx.get(f"{url}/?name=ann").text == '{"hello":"ann"}'
         rest, _ = serving.communicate(timeout=30)
     assert (serving.returncode, rest) == (0, "")
+
+
+def test_a_request_has_one_attempt_whatever_the_class_says() -> None:
+    app, calls = moorage.App(), []
+
+    @app.cls(serialized=True, retries=moorage.Retries(max_retries=3, initial_delay=0.0))
+    class Site:
+        @moorage.asgi_app()
+        def page(self) -> Any:
+            async def application(scope: Any, receive: Any, send: Any) -> None:
+                if scope["type"] == "lifespan":
+                    return
+                calls.append(scope["path"])
+                if scope["path"] == "/slow":
+                    await asyncio.sleep(100)
+                raise ValueError
+
+            return application
+
+        @moorage.method()
+        def method(self) -> int:
+            calls.append("method")
+            if calls.count("method") < 3:
+                raise ValueError
+            return 3
+
+    clock = VirtualClock()
+
+    async def main() -> None:
+        async with app.run(clock=clock), web_client(Site().page) as client:
+            assert (await client.get("/fails")).status_code == 500
+            await asyncio.sleep(100)
+            assert calls == ["/fails"]
+            assert await Site().method.remote.aio() == 3  # methods are tried again
+            seen = Site().page.statistics()
+            assert (seen.failed, seen.retries) == (1, 2)
+        async with (
+            app.run(clock=clock),
+            web_client(Site.with_options(timeout=5)().page) as client,
+        ):
+            assert (await client.get("/slow")).status_code == 504
+            await asyncio.sleep(100)
+            assert calls.count("/slow") == 1
+
+    clock.run(main())
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_variants_that_do_not_go_with_a_web_function(
+    strict: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, function = app_with_endpoint()
+
+    @app.cls(serialized=True)
+    class Site:
+        @moorage.asgi_app()
+        def page(self) -> Any:
+            return plain
+
+    monkeypatch.setattr(moorage.config, "strict", strict)
+    with app.run():
+        with pytest.raises(InvalidError, match=r"retries=.* web function api"):
+            function.with_options(retries=3)
+        with pytest.raises(InvalidError, match=r"with_batching.* web function api"):
+            function.with_batching(max_batch_size=2, wait_ms=10)
+        with pytest.raises(InvalidError, match=r"with_batching.* web function Site\.page"):
+            Site.with_batching(max_batch_size=2, wait_ms=10)().page.get_web_url()
+        assert get(function.with_options(timeout=60).get_web_url())[0] == 200
