@@ -72,7 +72,11 @@ class Getter(Waiting):
     __slots__ = ("items", "most")
 
     def __init__(self, key: bytes, most: int) -> None:
-        super().__init__(key)
+        # Not by `super()`, for an object is made at each call.
+        self.key: bytes = key
+        self.waiter: Wakes | None = None
+        self.over: bool = False
+        self.refused: bool = False
         self.most: int = most
         self.items: list[Item] = []
 
@@ -83,7 +87,10 @@ class Putter(Waiting):
     __slots__ = ("clock", "numbers", "ttl", "values")
 
     def __init__(self, key: bytes, values: Sequence[bytes], ttl: float, clock: Clock) -> None:
-        super().__init__(key)
+        self.key: bytes = key
+        self.waiter: Wakes | None = None
+        self.over: bool = False
+        self.refused: bool = False
         self.values: Sequence[bytes] = values
         self.ttl: float = ttl
         self.clock: Clock = clock
@@ -149,29 +156,31 @@ class Lines:
 
     def take(self, getter: Getter) -> bool:
         """Give `getter` what is there; false if nothing is.  In an uninterruptible region."""
+        key = getter.key
         with self._lock:
-            woken = self._look(getter.key)
-            getter.items = self._items.take(getter.key, getter.most)
-            if getter.items:
-                woken += self._settle(getter.key)
+            woken = self._look(key)
+            getter.items = items = self._items.take(key, getter.most)
+            if items:
+                woken += self._settle(key)
         if woken:
             self._wake(woken)
-        return bool(getter.items)
+        return bool(items)
 
     def put(self, putter: Putter) -> bool:
         """Put the items of `putter`; false if there is no room, or others wait for room.
 
         In an uninterruptible region.
         """
+        key = putter.key
         with self._lock:
             if self.gone:
                 return False
-            woken = self._look(putter.key)
-            line = self._lines.get(putter.key)
+            woken = self._look(key)
+            line = self._lines.get(key)
             is_first = line is None or not line.putters
-            done = is_first and self._let_in(putter)
+            done = is_first and self._let_in(putter, line)
             if done:
-                woken += self._settle(putter.key)
+                woken += self._settle(key)
         if woken:
             self._wake(woken)
         return done
@@ -241,11 +250,11 @@ class Lines:
 
     # -- waiting ------------------------------------------------------------------------
 
-    @uninterruptible
     def join(self, waiting: Waiting) -> bool:
         """Stand in line, with a waiter; false if there is nothing to wait for any more.
 
         Then what was wanted is there, as after `take`, `put` and `look`, or the queue is gone.
+        In an uninterruptible region.
         """
         with self._lock:
             if self.gone:
@@ -275,7 +284,8 @@ class Lines:
                 waiting.refused = True
             elif isinstance(waiting, Putter) and not waiting.over:
                 self._expect_room(key, line)
-        self._wake([each for each in woken if each is not waiting])
+        if woken:
+            self._wake([each for each in woken if each is not waiting])
         return not (waiting.over or waiting.refused)
 
     @uninterruptible
@@ -360,14 +370,15 @@ class Lines:
                 woken += self._undo(each)
         return woken
 
-    def _let_in(self, putter: Putter) -> bool:
+    def _let_in(self, putter: Putter, line: Line | None) -> bool:
         """Put the items of `putter`, if there is room."""
         numbers = self._items.add(putter.key, putter.values, putter.ttl)
         if not numbers:
             return False
         putter.numbers = numbers
         putter.over = True
-        line = self._line(putter.key)
+        if line is None:
+            line = self._line(putter.key)
         clock = putter.clock
         line.clock, line.expires_at = clock, clock.now() + putter.ttl
         if self._sweep_clock is not clock:
@@ -397,7 +408,7 @@ class Lines:
                 putter = next(iter(putters))
                 if putter.is_lost:
                     del putters[putter]
-                elif self._let_in(putter):
+                elif self._let_in(putter, line):
                     del putters[putter]
                     moved = True
                     self._serve(putter, woken)
