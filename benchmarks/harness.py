@@ -2,7 +2,8 @@
 
 Owns the order of the measurements and what is checked after each.  It knows no
 contender by name: the groups are made in ``asynchronous.py``, ``synchronous.py``,
-``memory.py``, ``resources.py`` and ``web.py``, what moorage's rows have to prove is in ``proof.py``.
+``memory.py``, ``resources.py`` and ``web.py``; what moorage's rows have to prove is in
+``proof.py``.
 """
 
 from __future__ import annotations

@@ -127,12 +127,10 @@ def gets(quick: bool) -> Iterator[Group]:
         jobs.update({f"job-{number}": state_of(number) for number in range(1000)})
 
         def get(numbers: Sequence[int]) -> None:
-            for number in numbers:
-                found.append(jobs.get(f"job-{number % 1000}")["number"])
+            found.extend(jobs.get(f"job-{number % 1000}")["number"] for number in numbers)
 
         def index(numbers: Sequence[int]) -> None:
-            for number in numbers:
-                found.append(jobs[f"job-{number % 1000}"]["number"])
+            found.extend(jobs[f"job-{number % 1000}"]["number"] for number in numbers)
 
         def read(numbers: Sequence[int]) -> list[Any]:
             taken, found[:] = found[:], []

@@ -177,10 +177,13 @@ class Lines:
                 return False
             woken = self._look(key)
             line = self._lines.get(key)
-            is_first = line is None or not line.putters
-            done = is_first and self._let_in(putter, line)
-            if done:
-                woken += self._settle(key)
+            if line is None or not line.putters:
+                done = self._hand_over(putter, line, woken)
+                if not done and self._let_in(putter, line):
+                    done = True
+                    woken += self._settle(key)
+            else:
+                done = False
         if woken:
             self._wake(woken)
         return done
@@ -264,9 +267,16 @@ class Lines:
             woken = self._look(key)
             line = self._line(key)
             if isinstance(waiting, Getter):
-                if line.getters is None:
-                    line.getters = OrderedDict()
-                line.getters[waiting] = None
+                if not self._items.shared:
+                    # As `_settle` would do, with less work for the usual case.
+                    waiting.items = self._items.take(key, waiting.most)
+                    waiting.over = bool(waiting.items)
+                if not waiting.over:
+                    if line.getters is None:
+                        line.getters = OrderedDict()
+                    line.getters[waiting] = None
+                    if not (self._items.shared or woken):
+                        return True
             elif isinstance(waiting, Putter):
                 if line.putters is None:
                     line.putters = OrderedDict()
@@ -375,15 +385,37 @@ class Lines:
         numbers = self._items.add(putter.key, putter.values, putter.ttl)
         if not numbers:
             return False
+        self._let_in_at(putter, self._line(putter.key) if line is None else line, numbers)
+        return True
+
+    def _let_in_at(self, putter: Putter, line: Line, numbers: list[int]) -> None:
+        """Note that the items of `putter` were put, as these numbers."""
         putter.numbers = numbers
         putter.over = True
-        if line is None:
-            line = self._line(putter.key)
         clock = putter.clock
         line.clock, line.expires_at = clock, clock.now() + putter.ttl
         if self._sweep_clock is not clock:
             self._sweep_by(clock, putter.ttl)
-        return True
+
+    def _hand_over(self, putter: Putter, line: Line | None, woken: list[Waiting]) -> bool:
+        """Give the one item of `putter` to the first getter that waits; false if none does.
+
+        As `_let_in` and `_settle` would do: with a getter in line, the partition is empty.
+        """
+        if line is None or not line.getters or self._items.shared or len(putter.values) != 1:
+            return False
+        getters = line.getters
+        while getters:
+            getter, _ = getters.popitem(last=False)
+            if not getter.is_lost:
+                number = self._items.next_number()
+                getter.items = [(number, putter.values[0])]
+                self._let_in_at(putter, line, [number])
+                self._serve(getter, woken)
+                if putter.key and not (getters or line.watchers):
+                    del self._lines[putter.key]
+                return True
+        return False
 
     def _settle(self, key: bytes) -> list[Waiting]:
         """Serve those who wait in a partition; return whom to wake after the lock is released."""
