@@ -282,7 +282,11 @@ class Cls:
             return self._named(self._app_name, self.__name__, shown, find)
         options = change(self._options)
         options.check_queue_timeout()
-        return self._make(self._declared, self._make_service, options, shown)
+        made = self._make(self._declared, self._make_service, options, shown)
+        if options.volumes is not None:
+            # Kept, so that `mounts_of` finds the volumes before there is an instance.
+            made.__dict__["_with_volumes"] = self._nameless_service().with_options(options)
+        return made
 
     def _found(self) -> Cls:
         """Return the class itself, or the class that is found by name now."""
