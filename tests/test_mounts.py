@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -242,3 +243,63 @@ def test_functions_without_mounts_do_not_look(monkeypatch):
     with app.run():
         assert look.remote() is None
     assert mounts_of(app) == {}
+
+
+def test_a_variant_has_its_own_volumes(volume, home, tmp_path, monkeypatch):
+    other = modal.Volume.from_name("other", create_if_missing=True)
+    (other.local_path / "other.txt").write_text("")
+    (volume.local_path / "data.txt").write_text("")
+    image = modal.Image.debian_slim().add_local_file("README", "/root/README")
+    app_wide = modal.Volume.from_name("third", create_if_missing=True)
+    app = modal.App(image=image, volumes={"/app": app_wide})
+    mine, others = tmp_path / "mine", tmp_path / "others"
+    others.symlink_to(other.local_path)
+
+    @app.function(volumes={mine: volume})
+    def look(path: Path):
+        return os.listdir(path)
+
+    @app.cls(volumes={mine: volume})
+    class C:
+        @modal.method()
+        def look(self, path: Path):
+            return os.listdir(path)
+
+    variant = look.with_options(volumes={others: other, "/b/": modal.CloudBucketMount("b")})
+    longer = variant.with_options(timeout=10)
+    big = C.with_options(volumes={f"{others}/": modal.Volume.from_name("other")})
+    unchanged = look.with_options(volumes={}, timeout=20)
+    found = mounts_of(app)
+    b = f"{{'{others}': 'other', '/b': 'b'}}"
+    assert list(found) == [
+        "look",
+        "C",
+        f"C.with_options(volumes={{'{others}': 'other'}})",
+        f"look.with_options(volumes={b})",
+    ]
+    assert [mount.path for mount in found["look"]] == ["/root/README", "/app", str(mine)]
+    assert [mount.path for mount in found[f"look.with_options(volumes={b})"]] == [
+        "/root/README",
+        str(others),
+        "/b",
+    ]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README").write_text("")
+    with app.run():
+        assert variant.remote(others) == ["other.txt"]
+        assert longer.remote(others) == ["other.txt"]
+        assert big().look.remote(others) == ["other.txt"]
+        for call in (look, unchanged, C().look):
+            with pytest.raises(InvalidError, match="nothing is at that path"):
+                call.remote(others)
+        same = look.with_options(volumes={others: modal.Volume.from_name("other")})
+        again = look.with_options(volumes={others: modal.Volume.from_name("other")})
+        again.remote(others)
+        same.remote(others)
+        assert same.statistics() == again.statistics()  # one pool
+        assert same.statistics().succeeded == 2
+        assert "volumes={" in repr(same.statistics())
+    del big, same, again
+    gc.collect()
+    assert len(mounts_of(app)) == 3
+    assert variant and longer

@@ -451,6 +451,111 @@ def test_a_rename_that_fails_takes_the_earlier_ones_back(volume, home, monkeypat
     assert paths(volume) == ["a", "c"]
 
 
+KILLED = """
+import io, os, shutil, signal, sys
+import moorage as modal
+from moorage.stores import directories, uploads
+
+steps, killed_at, other_disk = 0, None, sys.argv[1] == "other disk"
+
+def counted(function):
+    def step(*args, **kwargs):
+        global steps
+        if steps == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps += 1
+        return function(*args, **kwargs)
+    return step
+
+class Os:
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    @staticmethod
+    def replace(source, to):
+        if other_disk and ("staging" in str(source)) != ("staging" in str(to)):
+            raise OSError(18, "another disk")
+        return counted(os.replace)(source, to)
+
+    link, rename = staticmethod(counted(os.link)), staticmethod(counted(os.rename))
+
+def work():
+    uploads.os = directories.os = Os()
+    for name in ("copy2", "copyfile", "rmtree"):
+        setattr(shutil, name, counted(getattr(shutil, name)))
+    with modal.Volume.from_name("data").batch_upload(force=True) as batch:
+        for name in ("a", "b", "new/c"):
+            batch.put_file(io.BytesIO(b"new"), name)
+    modal.Volume.rename("data", "renamed")
+    if not other_disk:
+        modal.Volume.objects.delete("renamed")
+    os._exit(7)
+
+def put(volume):
+    with volume.batch_upload(force=True) as batch:
+        for name in ("a", "b"):
+            batch.put_file(io.BytesIO(b"old"), name)
+
+def files(volume):
+    return {e.path: b"".join(volume.read_file(e.path)) for e in volume.iterdir("/") if e.type == 1}
+
+for killed_at in range(100):
+    volume = modal.Volume.from_name("data", create_if_missing=True)
+    object_id = volume.hydrate().object_id
+    put(volume)
+    child = os.fork()
+    if not child:
+        work()
+    _, status = os.waitpid(child, 0)
+    names = sorted(each.name for each in modal.Volume.objects.list())
+    assert len(names) <= 1, names
+    if names:
+        found = modal.Volume.from_name(names[0])
+        there = files(found)
+        assert {"a", "b"} <= {*there} <= {"a", "b", "new/c"}, there
+        assert {*there.values()} <= {b"old", b"new"}, there
+        assert found.hydrate().object_id == object_id, names
+        if names == ["renamed"]:
+            modal.Volume.rename("renamed", "data")
+        put(modal.Volume.from_name("data"))
+        hidden = [n for n in os.listdir(found.local_path) if n.startswith(".")]
+        assert not hidden, hidden
+        modal.Volume.objects.delete("data")
+    # The next upload removes what was left.
+    put(modal.Volume.from_name("other", create_if_missing=True))
+    base = modal.Volume.from_name("other").local_path.parent.parent
+    assert os.listdir(base / "staging") == []
+    modal.Volume.objects.delete("other")
+    if os.WIFEXITED(status):
+        assert os.WEXITSTATUS(status) == 7, status
+        print("killed at", killed_at, "steps")
+        break
+"""
+
+
+@pytest.mark.parametrize("disk", ["this disk", "other disk"])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_a_process_that_is_killed_at_any_step_leaves_whole_files(home, disk):
+    command = [sys.executable, "-c", KILLED, disk]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[2]) > 8
+
+
+def test_uploads_of_others_stay_while_they_run(volume, home):
+    with volume.batch_upload() as outer:
+        outer.put_file(io.BytesIO(b"1"), "outer")
+
+        class Reads(io.BytesIO):
+            def read(self, *args):
+                put(volume, {"inner": "2"}, force=True)
+                return super().read(*args)
+
+        outer.put_file(Reads(b"3"), "late")
+    assert contents(volume) == {"outer": "1", "inner": "2", "late": "3"}
+    assert nothing_is_left(home)
+
+
 def test_mistakes_of_a_batch(volume, tmp_path):
     with volume.batch_upload() as batch:
         for path in ("/", "", "a/.."):

@@ -289,7 +289,11 @@ class Cls:
         options.check_queue_timeout()
         for method in self._declared.web if options.batching is not None else ():
             refuse_of_web(self._declared.methods[method].name, batched=True)
-        return self._make(self._declared, self._make_service, options, shown)
+        made = self._make(self._declared, self._make_service, options, shown)
+        if options.volumes is not None:
+            # Kept, so that `mounts_of` finds the volumes before there is an instance.
+            made.__dict__["_with_volumes"] = self._nameless_service().with_options(options)
+        return made
 
     def _found(self) -> Cls:
         """Return the class itself, or the class that is found by name now."""

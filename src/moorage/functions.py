@@ -465,9 +465,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
 
         An argument that is not given changes nothing.  Two variants with equal options share
         their pool, and so its containers.  New `secrets` or `env` replace all the secrets and
-        variables that the function has, as in Modal.  The arguments of the cloud (``cpu``,
-        ``memory``, ``gpu``, ``volumes``, ``region``, ``cloud``, ``routing_region``) are checked
-        and have no effect.
+        variables that the function has, and new `volumes` all its volumes, as in Modal.  The
+        arguments of the cloud (``cpu``, ``memory``, ``gpu``, ``region``, ``cloud``,
+        ``routing_region``) are checked and have no effect.
 
         The arguments are those of `App.function`; all times are in seconds.
 

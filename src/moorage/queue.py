@@ -27,6 +27,8 @@ from .frames import warn
 from .named_objects import NamedObjects
 from .object import Stored
 from .old import names as old_names
+from .runtime.clocks.clock import system_clock
+from .runtime.thread_state import thread_state
 from .stores.blocking import (
     clock_here,
     get,
@@ -46,6 +48,7 @@ from .types import QueueInfo
 from .with_aio import (
     after_a_turn,
     ending_context,
+    hidden,
     iteration_with_aio,
     one_turn,
     with_aio,
@@ -167,10 +170,15 @@ class Queue(Stored):
     async def _get_async(
         self, block: bool = True, timeout: float | None = None, *, partition: str | None = None
     ) -> Any:
-        found = await self._take_async(1, block, timeout, partition)
+        # As `_take_async`, with one coroutine less.
+        getter = self._getter(1, block, timeout, partition)
+        lines = self._open()
+        if not block:
+            await one_turn()
+        found = await get_async(lines, getter, block, timeout, self._called, self._values)
         return found[0] if found else None
 
-    @with_aio(_get_async)
+    @with_aio(_get_async, direct=True)
     def get(
         self, block: bool = True, timeout: float | None = None, *, partition: str | None = None
     ) -> Any:
@@ -184,8 +192,11 @@ class Queue(Stored):
         Raises:
             queue.Empty: of the standard library, if no item came within `timeout` seconds.
         """
-        found = self._take(1, block, timeout, partition)
-        return found[0] if found else None
+        try:
+            found = self._take(1, block, timeout, partition)
+            return found[0] if found else None
+        except Exception as error:
+            raise hidden(error)
 
     async def _get_many_async(
         self,
@@ -235,7 +246,7 @@ class Queue(Stored):
         putter = self._putter("put", [v], block, timeout, partition, partition_ttl)
         await put_async(self._open(), putter, block, timeout, self._called)
 
-    @with_aio(_put_async)
+    @with_aio(_put_async, direct=True)
     def put(
         self,
         v: object,
@@ -259,8 +270,11 @@ class Queue(Stored):
             UnpicklableError: if the item cannot be pickled.
             RequestSizeError: in strict mode, above 1 MiB.
         """
-        putter = self._putter("put", [v], block, timeout, partition, partition_ttl)
-        put(self._open(), putter, block, timeout, self._called)
+        try:
+            putter = self._putter("put", [v], block, timeout, partition, partition_ttl)
+            put(self._open(), putter, block, timeout, self._called)
+        except Exception as error:
+            raise hidden(error)
 
     async def _put_many_async(
         self,
@@ -351,6 +365,8 @@ class Queue(Stored):
     def _getter(
         self, n_values: int, block: bool, timeout: float | None, partition: str | None
     ) -> Getter:
+        if timeout is None and partition is None:
+            return Getter(b"", n_values)
         if timeout is not None:
             _check_timeout(timeout)
             if not block:
@@ -408,7 +424,7 @@ class Queue(Stored):
                 warn("`timeout` argument is ignored for non-blocking put.", UserWarning)
         if type(ttl) is not int or ttl <= 0:
             _check_ttl(ttl)
-        key = self.validate_partition_key(partition)
+        key = b"" if partition is None else self.validate_partition_key(partition)
         lines = self._open()
         try:
             values = [dumps(each, outlives=lines.outlives) for each in vs]
@@ -416,7 +432,8 @@ class Queue(Stored):
             raise UnpicklableError(f"an item for {self._called()}: {error}") from error.__cause__
         if config.strict:
             _check_sizes(method, values, lines, key)
-        return Putter(key, values, ttl, clock_here())
+        clock = system_clock if thread_state.clock is None else clock_here()
+        return Putter(key, values, ttl, clock)
 
     def _steps(self, partition: str | None, timeout: float) -> Generator[Any, None, None]:
         watcher = self._watcher(partition, timeout)

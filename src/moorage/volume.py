@@ -9,7 +9,7 @@ Begin at `Volume.from_name`, then `Volume.batch_upload`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -537,6 +537,13 @@ class Volume(DirectoryObject):
         place = tree.inside(self._sub_path)
         place.mkdir(parents=True, exist_ok=True)
         return place
+
+    def _key(self) -> Hashable:
+        """Return a value that is equal for handles that surely mount the same files."""
+        what: Hashable = (self._name, self._environment_name, self._version, self._creates)
+        if self._name is None:
+            what = self._asked_id if self._record is None else self._record.object_id
+        return what, self._mounts_read_only, self._sub_path
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = ("_version", "_is_read_only", "_has_options", "_mounts_read_only", "_sub_path")

@@ -228,6 +228,18 @@ else:
             aio = self.func.of_method._aio
             return None if aio is None else aio.__get__(self.args[0])
 
+        async def aio(self, *args, **kwargs):
+            """Do the same as a plain call, for asyncio and trio."""
+            method = self.func.of_method
+            try:
+                if method._aio is None:  # nothing waits
+                    return method._function(self.args[0], *args, **kwargs)
+                return await method._aio(self.args[0], *args, **kwargs)
+            except (Error, DeprecationError) as error:
+                raise without_our_frames(error)
+            except _MEANT as error:
+                raise without_our_frames(error, is_ours=True)
+
         def __reduce__(self):
             return getattr, (self.args[0], self.func.__name__)
 
@@ -520,9 +532,14 @@ def function_with_aio(
 
 def with_aio(
     aio: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+    *,
+    direct: bool = False,
 ) -> Callable[[Callable[Concatenate[S, P], T]], MethodWithAio[S, P, T]]:
-    """Decorate a method that waits; `aio` is its form for an event loop."""
-    return lambda function: MethodWithAio(function, aio)
+    """Decorate a method that waits; `aio` is its form for an event loop.
+
+    For `direct` see `MethodWithAio`.
+    """
+    return lambda function: MethodWithAio(function, aio, direct=direct)
 
 
 class IteratorMethodWithAio(_InAClass, Generic[S, P, T_co]):

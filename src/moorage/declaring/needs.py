@@ -2,7 +2,7 @@
 
 Owns `Needs`: an image, secrets and variables, from the arguments of ``app.function`` and its like.
 ``app.py`` and ``options.py`` make it, as a part of the options; ``running/environment.py`` meets
-it.
+it.  Owns `Volumes`, those of ``with_options``, for ``running/mounts.py``.
 
 Begin at `needs_of`, then `Needs.with_`.
 """
@@ -10,11 +10,47 @@ Begin at `needs_of`, then `Needs.with_`.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import cast
 
+from ..arguments import fs_path, is_dict
+from ..cloud_bucket_mount import CloudBucketMount
 from ..image import Image
 from ..secret import Secret
 from ..variables import Variables
+from ..volume import Volume
+
+
+class Volumes:
+    """The volumes and buckets of a variant, by their paths.
+
+    Two are equal if they surely have the same files at the same paths.
+    """
+
+    __slots__ = ("_key", "mounts")
+
+    def __init__(self, mounts: Mapping[str, Volume | CloudBucketMount]) -> None:
+        self.mounts: dict[str, Volume | CloudBucketMount] = dict(mounts)
+        self._key: Hashable = frozenset(
+            (path, each._key() if isinstance(each, Volume) else repr(each))
+            for path, each in self.mounts.items()
+        )
+
+    def __str__(self) -> str:
+        shown = [
+            f"{path!r}: {(each.name if isinstance(each, Volume) else each.bucket_name) or each!r}"
+            for path, each in self.mounts.items()
+        ]
+        return f"volumes={{{', '.join(shown)}}}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Volumes) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"Volumes({self.mounts!r})"
 
 
 class Needs:
@@ -76,3 +112,15 @@ def needs_of(
     if image is None and not mine and not variables:
         return None
     return Needs(image, mine, variables)
+
+
+def volumes_of(given: object) -> Volumes | None:
+    """Return the volumes of an argument ``volumes`` that was checked; None for none at all."""
+    if not is_dict(given):
+        return None
+    mounts = {
+        PurePosixPath(fs_path("a path in volumes", path)).as_posix(): each
+        for path, each in given.items()
+        if isinstance(each, Volume | CloudBucketMount)
+    }
+    return Volumes(mounts) if mounts else None

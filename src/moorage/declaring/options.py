@@ -24,7 +24,7 @@ from ..runtime.labels import shown_argument
 from ..runtime.pools.autoscaler import Limits
 from .cloud_arguments import check_cloud_arguments
 from .marks import Batching, Concurrency
-from .needs import Needs, needs_of
+from .needs import Needs, Volumes, needs_of, volumes_of
 
 OnFull = Literal["raise", "wait"]
 """What a call does when the backlog is full: ``"raise"`` at once, or ``"wait"`` for room."""
@@ -55,6 +55,7 @@ class FunctionOptions:
     concurrency: Concurrency | None = None
     batching: Batching | None = None
     needs: Needs | None = None
+    volumes: Volumes | None = None  # of ``with_options``: in the place of all that there were
 
     def merged(self, **changes: Any) -> FunctionOptions:
         """Return these options with the `changes` that are not None."""
@@ -102,13 +103,15 @@ class FunctionOptions:
         ]
         if self.needs is not None and self.needs != other.needs:
             changes += self.needs.changes_from(other.needs)
+        if self.volumes is not None and self.volumes != other.volumes:
+            changes.append(str(self.volumes))
         return ", ".join(changes)
 
     def _flat(self) -> dict[str, Any]:
         """Return the options under the names of the arguments that set them."""
         concurrency, batching = self.concurrency, self.batching
         flat: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        del flat["concurrency"], flat["batching"], flat["needs"]
+        del flat["concurrency"], flat["batching"], flat["needs"], flat["volumes"]
         return flat | {
             "retries": self.retries and self.retries.max_retries,
             "max_inputs": concurrency and concurrency.max_inputs,
@@ -393,6 +396,7 @@ def changed_options(
     new = needs_of(None, (), secrets, cloud.get("env"))
     if new is not None:
         changed = changed.merged(needs=new if options.needs is None else options.needs.with_(new))
+    changed = changed.merged(volumes=volumes_of(cloud.get("volumes")))
     if concurrent_inputs:  # 0 meant unset
         changed = changed.merged(concurrency=Concurrency(concurrent_inputs).checked())
     return changed

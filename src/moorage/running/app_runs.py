@@ -23,7 +23,7 @@ from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..stores.home import configured_environment, environment_of, environment_of_run
 from . import deployments
-from .mounts import Mount, Warned
+from .mounts import HasMounts, Mount, Warned
 from .pool_keys import PoolKeys
 from .runs import Run
 from .schedules import Scheduled
@@ -80,6 +80,8 @@ class AppRuns(Generic[A]):
         self.pool_keys: Final[PoolKeys] = PoolKeys()
         # The mounts of each function and class, and which warnings about them were given.
         self.mounts: Final[dict[str, tuple[Mount, ...]]] = {}
+        # The services of variants with volumes of their own.
+        self.with_volumes: Final[weakref.WeakSet[HasMounts]] = weakref.WeakSet()
         self.warned: Final[Warned] = {}
         # Serializes changes of limits; see `AppService.update_autoscaler`.
         self.updating: threading.Lock = Real.Lock()

@@ -21,11 +21,12 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from .. import config
 from ..arguments import fs_path, is_dict
 from ..cloud_bucket_mount import CloudBucketMount
+from ..declaring.needs import Volumes
 from ..exception import Error, InvalidError
 from ..image import AddedFiles, Image
 from ..network_file_system import NetworkFileSystem
@@ -92,6 +93,15 @@ class Mount:
             return False
 
 
+class HasMounts(Protocol):
+    """The service of a variant with volumes of its own."""
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]: ...
+    @property
+    def shown_with_volumes(self) -> str: ...
+
+
 def mounts_from(
     image: Image | None, *mounts: Mapping[Any, Volume | CloudBucketMount | NetworkFileSystem]
 ) -> tuple[Mount, ...]:
@@ -109,14 +119,35 @@ def mounts_from(
     return tuple(found.values())
 
 
+def mounts_with(mounts: tuple[Mount, ...], volumes: Volumes | None) -> tuple[Mount, ...]:
+    """Return the mounts of a variant: its own volumes in the place of those of the function.
+
+    The files of the image stay, and network file systems.
+    """
+    if volumes is None:
+        return mounts
+    found = {
+        mount.path: mount
+        for mount in mounts
+        if not isinstance(mount.what, Volume | CloudBucketMount)
+    }
+    return tuple(
+        (found | {path: Mount(path, what) for path, what in volumes.mounts.items()}).values()
+    )
+
+
 def mounts_of(app: Any) -> dict[str, tuple[Mount, ...]]:
     """Return the mounts of all functions and classes of an app, and of the apps it includes.
 
-    The keys are the names of the functions and classes; those without mounts are left out.
+    The keys are the names of the functions and classes; those without mounts are left out.  A
+    variant with volumes of its own that the program holds has a key such as
+    ``f.with_options(volumes={'/data': 'other'})``.
     """
     found: dict[str, tuple[Mount, ...]] = {}
     for runs in app._runs.with_included():
         found.update({name: mounts for name, mounts in runs.mounts.copy().items() if mounts})
+        variants = [(each.shown_with_volumes, each.mounts) for each in [*runs.with_volumes]]
+        found.update(sorted(variants, key=lambda each: each[0]))
     return found
 
 

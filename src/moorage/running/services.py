@@ -35,7 +35,7 @@ from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
 from .environment import RunEnvironment
-from .mounts import Mount, look_at_mounts
+from .mounts import Mount, look_at_mounts, mounts_with
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
 
@@ -146,7 +146,8 @@ class AppService:
             or bool(lifecycle.enter)
             or lifecycle.residents is not None
         )
-        self._mounts = mounts
+        self._declared_mounts = mounts
+        self.mounts: tuple[Mount, ...] = mounts_with(mounts, options.volumes)
         # A plain attribute, not a property, because each input reads it.
         self.key: PoolKey = self._runs.pool_keys.key((identity, options))
 
@@ -174,7 +175,7 @@ class AppService:
     def mounts_volumes(self) -> bool:
         return any(
             not isinstance(mount.what, AddedFiles) and not mount.is_in_place()
-            for mount in self._mounts
+            for mount in self.mounts
         )
 
     @property
@@ -190,17 +191,24 @@ class AppService:
         return RunningApp(running.app, running.description, running.deployed)
 
     def with_options(self, options: FunctionOptions, *, variant: str | None = None) -> AppService:
-        return AppService(
+        made = AppService(
             self._runs,
             self._name,
             self._identity,
             options,
             self._targets,
             self._lifecycle,
-            mounts=self._mounts,
+            mounts=self._declared_mounts,
             declared=self._declared,
             variant=variant,
         )
+        if options.volumes is not None:
+            self._runs.with_volumes.add(made)  # for `mounts_of`, as long as it is used
+        return made
+
+    @property
+    def shown_with_volumes(self) -> str:
+        return f"{self._name}.with_options({self._options.volumes})"
 
     def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
         """Change the limits of the pool, now and for later pools; None or 0 unsets a limit.
@@ -291,7 +299,7 @@ class AppService:
                 for target in self._targets
             ],
             serializing_lifecycle(self._lifecycle, self._name),
-            mounts=self._mounts,
+            mounts=self._declared_mounts,
         )
         return partial(
             serializing.make_pool,
@@ -362,8 +370,8 @@ class AppService:
             ),
         )
         steps: list[Callable[[], object]] = []
-        if self._mounts:
-            steps.append(partial(look_at_mounts, self._name, self._mounts, self._runs.warned))
+        if self.mounts:
+            steps.append(partial(look_at_mounts, self._name, self.mounts, self._runs.warned))
         if environment is not None and options.needs is not None:
             steps.append(
                 partial(environment.prepare, key or self.key, pool_options.label, options.needs)

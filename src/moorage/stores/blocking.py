@@ -102,11 +102,13 @@ def next_item(lines: Lines, watcher: Watcher, timeout: float, shown: Shown) -> b
 
 def _wait(lines: Lines, waiting: Waiting, timeout: float | None, shown: Shown) -> None:
     if timeout is None or timeout > 0:
-        clock = clock_here()
+        clock = system_clock if thread_state.clock is None else clock_here()
         waiter = clock.make_waiter()
         waiting.waiter = waiter
         if lines.join(waiting):
             park_openly(clock, waiter, timeout, _saying(waiting, shown))
+            if waiting.over and not lines.gone:
+                return
     _check(lines, waiting, timeout, shown)
 
 
@@ -178,7 +180,9 @@ async def _wait_async(lines: Lines, waiting: Waiting, timeout: float | None, sho
         waiter = make_async_waiter()
         waiting.waiter = waiter
         timer: Timer | None = None
-        if lines.join(waiting):
+        with uninterruptible:
+            is_in_line = lines.join(waiting)
+        if is_in_line:
             if timeout is not None:
                 clock = clock_here()
                 timer = clock.call_at(clock.now() + timeout, waiter.wake)

@@ -11,7 +11,8 @@ and nothing else is there.  What this file notes about the volume, such as its i
 the user may make, copy, link and remove directories by hand.  A note without a directory counts for
 nothing, and a directory without a note gets one.
 
-An ephemeral volume is ``<home>/main/ephemeral/<id>/``.
+An ephemeral volume is ``<home>/main/ephemeral/<id>/``.  Uploads are prepared in
+``<home>/main/staging/``; what a killed process leaves there is removed with the next upload.
 
 Two locks guard the notes and the names: one of this process, and one on the file ``lock`` beside
 the notes, for other processes.
@@ -27,7 +28,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..exception import InvalidError, NotFoundError
 from ..runtime import forking
@@ -94,14 +95,18 @@ class Directories:
         if found is None:
             with self._locked(base):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    path.mkdir()
-                except FileExistsError:
-                    if name not in os.listdir(path.parent) or not path.is_dir():
-                        raise _taken(self._kind, name, path) from None
-                    # Another process was first.
-                else:
+                if not os.path.lexists(path):
+                    # The note first: killed in between, the process leaves a note that counts for
+                    # nothing, and not a directory whose version is lost.
                     found = self._note(base, name, path, new_id(self._prefix), version)
+                    try:
+                        path.mkdir()
+                    except FileExistsError:  # made by hand since
+                        self._note_file(base, name).unlink(missing_ok=True)
+                        raise _taken(self._kind, name, path) from None
+                elif name not in os.listdir(path.parent) or not path.is_dir():
+                    raise _taken(self._kind, name, path)
+                # Else another process was first.
             if found is None:
                 return self.create(environment, name, allow_existing=allow_existing)
         elif not allow_existing:
@@ -125,8 +130,9 @@ class Directories:
         if found is None:
             return False
         base, _ = self._places[record.object_id]
-        gone = base / "staging" / f"gone-{secrets.token_hex(8)}"
+        gone = base / "staging" / f"{_GONE}{secrets.token_hex(8)}"
         with self._locked(base):
+            _remove_leftovers(base)
             try:
                 if found.path.is_symlink():
                     found.path.unlink()  # not the directory, which is the user's
@@ -157,6 +163,8 @@ class Directories:
             NotFoundError: if there is no object of the name `old`.
             AlreadyExistsError: if the name `new` is taken.
         """
+        import shutil  # late, as in ``trees.py``
+
         base = directory_of(environment)
         source, target = self._path(base, old), self._path(base, new)
         found = self._named(base, old)
@@ -169,8 +177,16 @@ class Directories:
             same = old != new and old.lower() == new.lower()  # on some disks also the same file
             if os.path.lexists(target) and not (same and new not in os.listdir(target.parent)):
                 raise already_exists(self._kind, new, environment)
+            note = self._note_file(base, old)
+            if not same:
+                # First a copy of the note: killed in between, the process leaves a volume with
+                # its id, under the one name or the other.
+                shutil.copyfile(note, self._note_file(base, new))
             os.rename(source, target)
-            os.replace(self._note_file(base, old), self._note_file(base, new))
+            if same:
+                os.replace(note, self._note_file(base, new))
+            else:
+                note.unlink(missing_ok=True)
 
     def path(self, record: Record) -> Path:
         """Return the directory of an object.
@@ -191,11 +207,31 @@ class Directories:
         found = self._of_id(record.object_id)
         return (None if found is None else found.version) or 1
 
-    def staging(self, record: Record) -> tuple[Path, AbstractContextManager[None]]:
-        """Return a directory to make for an upload, and the lock for its entry."""
+    def staging(
+        self, record: Record
+    ) -> tuple[AbstractContextManager[Path], AbstractContextManager[None]]:
+        """Return a new directory for an upload, removed at the end, and the lock for its entry."""
         known = self._places.get(record.object_id)
         base = directory_of(record.environment) if known is None else known[0]
-        return base / "staging" / secrets.token_hex(8), self._locked(base)
+        return self._staged(base), self._locked(base)
+
+    @contextmanager
+    def _staged(self, base: Path) -> Generator[Path]:
+        import shutil  # late, as in ``trees.py``
+
+        path = base / "staging" / secrets.token_hex(8)
+        held: int | None = None
+        try:
+            with uninterruptible, self._locked(base):
+                _remove_leftovers(base)
+                path.mkdir(parents=True, mode=0o700)
+                # As long as this process lives, others see that the directory is used.
+                held = _hold(path)
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            if held is not None:
+                Real.close(held)
 
     # -- parts ------------------------------------------------------------------------------------
 
@@ -294,6 +330,43 @@ class Directories:
                 yield
             finally:
                 Real.close(file)
+
+
+# How the directories begin that are being removed.
+_GONE: Final = "gone-"
+
+
+def _hold(path: Path) -> int | None:
+    """Lock a directory, and return its open file; None if another process has it."""
+    if fcntl is None:  # pragma: no cover - Windows
+        return None
+    file = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        Real.close(file)
+        return None
+    return file
+
+
+def _remove_leftovers(base: Path) -> None:
+    """Remove what processes that were killed have left in the staging directory.  Under a lock."""
+    import shutil
+
+    staging = base / "staging"
+    try:
+        names = os.listdir(staging)
+    except FileNotFoundError:
+        return
+    for name in names:
+        try:
+            held = _hold(staging / name)
+        except OSError:
+            continue  # gone since, or not ours
+        if held is not None or name.startswith(_GONE):
+            shutil.rmtree(staging / name, ignore_errors=True)
+        if held is not None:
+            Real.close(held)
 
 
 def _directories(folder: Path) -> list[str]:

@@ -72,7 +72,11 @@ class Getter(Waiting):
     __slots__ = ("items", "most")
 
     def __init__(self, key: bytes, most: int) -> None:
-        super().__init__(key)
+        # Not by `super()`, for an object is made at each call.
+        self.key: bytes = key
+        self.waiter: Wakes | None = None
+        self.over: bool = False
+        self.refused: bool = False
         self.most: int = most
         self.items: list[Item] = []
 
@@ -83,7 +87,10 @@ class Putter(Waiting):
     __slots__ = ("clock", "numbers", "ttl", "values")
 
     def __init__(self, key: bytes, values: Sequence[bytes], ttl: float, clock: Clock) -> None:
-        super().__init__(key)
+        self.key: bytes = key
+        self.waiter: Wakes | None = None
+        self.over: bool = False
+        self.refused: bool = False
         self.values: Sequence[bytes] = values
         self.ttl: float = ttl
         self.clock: Clock = clock
@@ -149,29 +156,34 @@ class Lines:
 
     def take(self, getter: Getter) -> bool:
         """Give `getter` what is there; false if nothing is.  In an uninterruptible region."""
+        key = getter.key
         with self._lock:
-            woken = self._look(getter.key)
-            getter.items = self._items.take(getter.key, getter.most)
-            if getter.items:
-                woken += self._settle(getter.key)
+            woken = self._look(key)
+            getter.items = items = self._items.take(key, getter.most)
+            if items:
+                woken += self._settle(key)
         if woken:
             self._wake(woken)
-        return bool(getter.items)
+        return bool(items)
 
     def put(self, putter: Putter) -> bool:
         """Put the items of `putter`; false if there is no room, or others wait for room.
 
         In an uninterruptible region.
         """
+        key = putter.key
         with self._lock:
             if self.gone:
                 return False
-            woken = self._look(putter.key)
-            line = self._lines.get(putter.key)
-            is_first = line is None or not line.putters
-            done = is_first and self._let_in(putter)
-            if done:
-                woken += self._settle(putter.key)
+            woken = self._look(key)
+            line = self._lines.get(key)
+            if line is None or not line.putters:
+                done = self._hand_over(putter, line, woken)
+                if not done and self._let_in(putter, line):
+                    done = True
+                    woken += self._settle(key)
+            else:
+                done = False
         if woken:
             self._wake(woken)
         return done
@@ -241,11 +253,11 @@ class Lines:
 
     # -- waiting ------------------------------------------------------------------------
 
-    @uninterruptible
     def join(self, waiting: Waiting) -> bool:
         """Stand in line, with a waiter; false if there is nothing to wait for any more.
 
         Then what was wanted is there, as after `take`, `put` and `look`, or the queue is gone.
+        In an uninterruptible region.
         """
         with self._lock:
             if self.gone:
@@ -255,9 +267,16 @@ class Lines:
             woken = self._look(key)
             line = self._line(key)
             if isinstance(waiting, Getter):
-                if line.getters is None:
-                    line.getters = OrderedDict()
-                line.getters[waiting] = None
+                if not self._items.shared:
+                    # As `_settle` would do, with less work for the usual case.
+                    waiting.items = self._items.take(key, waiting.most)
+                    waiting.over = bool(waiting.items)
+                if not waiting.over:
+                    if line.getters is None:
+                        line.getters = OrderedDict()
+                    line.getters[waiting] = None
+                    if not (self._items.shared or woken):
+                        return True
             elif isinstance(waiting, Putter):
                 if line.putters is None:
                     line.putters = OrderedDict()
@@ -275,7 +294,8 @@ class Lines:
                 waiting.refused = True
             elif isinstance(waiting, Putter) and not waiting.over:
                 self._expect_room(key, line)
-        self._wake([each for each in woken if each is not waiting])
+        if woken:
+            self._wake([each for each in woken if each is not waiting])
         return not (waiting.over or waiting.refused)
 
     @uninterruptible
@@ -360,19 +380,42 @@ class Lines:
                 woken += self._undo(each)
         return woken
 
-    def _let_in(self, putter: Putter) -> bool:
+    def _let_in(self, putter: Putter, line: Line | None) -> bool:
         """Put the items of `putter`, if there is room."""
         numbers = self._items.add(putter.key, putter.values, putter.ttl)
         if not numbers:
             return False
+        self._let_in_at(putter, self._line(putter.key) if line is None else line, numbers)
+        return True
+
+    def _let_in_at(self, putter: Putter, line: Line, numbers: list[int]) -> None:
+        """Note that the items of `putter` were put, as these numbers."""
         putter.numbers = numbers
         putter.over = True
-        line = self._line(putter.key)
         clock = putter.clock
         line.clock, line.expires_at = clock, clock.now() + putter.ttl
         if self._sweep_clock is not clock:
             self._sweep_by(clock, putter.ttl)
-        return True
+
+    def _hand_over(self, putter: Putter, line: Line | None, woken: list[Waiting]) -> bool:
+        """Give the one item of `putter` to the first getter that waits; false if none does.
+
+        As `_let_in` and `_settle` would do: with a getter in line, the partition is empty.
+        """
+        if line is None or not line.getters or self._items.shared or len(putter.values) != 1:
+            return False
+        getters = line.getters
+        while getters:
+            getter, _ = getters.popitem(last=False)
+            if not getter.is_lost:
+                number = self._items.next_number()
+                getter.items = [(number, putter.values[0])]
+                self._let_in_at(putter, line, [number])
+                self._serve(getter, woken)
+                if putter.key and not (getters or line.watchers):
+                    del self._lines[putter.key]
+                return True
+        return False
 
     def _settle(self, key: bytes) -> list[Waiting]:
         """Serve those who wait in a partition; return whom to wake after the lock is released."""
@@ -397,7 +440,7 @@ class Lines:
                 putter = next(iter(putters))
                 if putter.is_lost:
                     del putters[putter]
-                elif self._let_in(putter):
+                elif self._let_in(putter, line):
                     del putters[putter]
                     moved = True
                     self._serve(putter, woken)

@@ -37,6 +37,13 @@ class Items(Protocol):
         """
         ...
 
+    def next_number(self) -> int:
+        """Return the number of an item that is handed over without being added.
+
+        Not called if `shared`.
+        """
+        ...
+
     def take(self, key: bytes, most: int, /) -> list[Item]:
         """Remove up to `most` items from the front, and return them."""
         ...
@@ -106,6 +113,10 @@ class MemoryItems:
         items.extend(zip(numbers, values, strict=True))
         self._number = number + len(values)
         return numbers
+
+    def next_number(self) -> int:
+        self._number = number = self._number + 1
+        return number
 
     def take(self, key: bytes, most: int) -> list[Item]:
         items = self._partitions.get(key)

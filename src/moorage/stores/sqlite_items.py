@@ -76,6 +76,9 @@ class SqliteItems:
 
         return self._database.run(put)
 
+    def next_number(self) -> int:
+        raise NotImplementedError("each item is added to the file")
+
     def take(self, key: bytes, most: int) -> list[Item]:
         def take(connection: sqlite3.Connection) -> list[Item]:
             if not self._has(connection, key):

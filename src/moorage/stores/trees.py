@@ -33,6 +33,10 @@ from ..runtime.real import Real
 # The most bytes of one chunk, as in Modal.
 CHUNK: Final = 8 * 2**20
 
+# How the files begin that are copied into a volume on another disk, until they are whole.  A killed
+# process may leave such a file: it is no content, and the next upload to its directory removes it.
+PARTIAL: Final = ".moorage-partial-"
+
 # The names of the members of ``FileEntryType``.
 _TYPES: Final = {
     stat.S_IFREG: "FILE",
@@ -150,6 +154,8 @@ class Tree:
                 continue  # removed meanwhile
             below: list[tuple[Path, str]] = []
             for name in names:
+                if name.startswith(PARTIAL):
+                    continue
                 path = f"{prefix}/{name}" if prefix else name
                 found = _listed(path, place / name)
                 if found is None:
@@ -163,7 +169,8 @@ class Tree:
         """Yield the paths that match a pattern with ``*`` and ``**``, sorted."""
         for place in sorted(self.root.glob("/".join(parts_of(pattern)))):
             inside = Path(os.path.realpath(place.parent)).is_relative_to(self.root)
-            if inside and place != self.root:  # a pattern follows symlinks to directories
+            is_whole = not place.name.startswith(PARTIAL)
+            if inside and is_whole and place != self.root:  # a pattern follows symlinks to directories
                 found = _listed(place.relative_to(self.root).as_posix(), place)
                 if found is not None:
                     yield found
@@ -219,6 +226,16 @@ class Tree:
         if stat.S_ISDIR(kind) and not recursive:
             raise _needs_recursive("remove_file", path)
         self._remove(place)
+
+    def remove_partial(self, directory: Path) -> None:
+        """Remove what killed processes have left in a directory.  Under the lock of uploads."""
+        try:
+            names = os.listdir(directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # not made yet
+        for name in names:
+            if name.startswith(PARTIAL):
+                (directory / name).unlink(missing_ok=True)
 
     def _remove(self, place: Path) -> None:
         import shutil

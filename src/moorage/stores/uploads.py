@@ -11,7 +11,7 @@ Nothing happens in the volume before `finish`, which works in two steps:
     2. All paths are checked, then the staged files are renamed to their places.  If a rename fails,
        the earlier ones are taken back.
 Readers never see half of a file, because a file enters by a rename.  If the process is killed in
-the middle of step 2, a part of the files is there, each of them whole.
+the middle of step 2, a part of the files is new, each of them whole, and no old file is lost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import IO, Any, Final
 
 from ..arguments import InvalidArgumentsError, unchecked
 from ..runtime.uninterruptible import uninterruptible
-from .trees import Tree, parts_of
+from .trees import PARTIAL, Tree, parts_of
 
 _CHUNK: Final = 2**20
 
@@ -59,34 +59,36 @@ class Upload:
         parts = parts_of(to)
         self._files.append(lambda: _files_of(source, parts, recursive))
 
-    def finish(self, tree: Tree, staging: Path, lock: AbstractContextManager[Any]) -> None:
+    def finish(
+        self,
+        tree: Tree,
+        staging: AbstractContextManager[Path],
+        lock: AbstractContextManager[Any],
+    ) -> None:
         """Put the files into `tree`, all or none.
 
         Args:
             tree: the volume.
-            staging: a directory to make, on the disk of the volume.
+            staging: makes a directory, on the disk of the volume, and removes it.
             lock: held while the staged files enter.
 
         Raises:
             FileExistsError: if a file is there already, and the batch does not force.
         """
-        import shutil  # late, as in ``trees.py``
-
-        staging.mkdir(parents=True, mode=0o700)
-        try:
+        with staging as directory:
             staged: dict[tuple[str, ...], Path] = {}
             for number, file in enumerate(file for files in self._files for file in files()):
-                place = staging / f"new-{number}"
+                place = directory / f"new-{number}"
                 _copy(file, place)
                 staged[file.to] = place  # of two files for one path, the later counts
             with lock:
-                self._enter(tree, staged, staging)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+                self._enter(tree, staged, directory)
 
     @uninterruptible
     def _enter(self, tree: Tree, staged: dict[tuple[str, ...], Path], staging: Path) -> None:
         ends = [(self._place(tree, parts, staged), staged[parts]) for parts in sorted(staged)]
+        for directory in {end.parent for end, _ in ends}:
+            tree.remove_partial(directory)
         undo: list[Callable[[], object]] = []
         try:
             for number, (end, new) in enumerate(ends):
@@ -94,11 +96,15 @@ class Upload:
                     directory.mkdir()
                     undo.append(directory.rmdir)
                 if os.path.lexists(end):
+                    # The old file stays until the new one takes its place: killed in between,
+                    # the process leaves the one or the other.
                     old = staging / f"old-{number}"
-                    _move(end, old)
+                    _keep(end, old)
+                    _move(new, end)
                     undo.append(partial(_move, old, end))
-                _move(new, end)
-                undo.append(end.unlink)
+                else:
+                    _move(new, end)
+                    undo.append(end.unlink)
         except BaseException:
             for step in reversed(undo):
                 try:
@@ -160,13 +166,23 @@ def _move(source: Path, to: Path) -> None:
             raise
         import shutil
 
-        near = to.with_name(f".{secrets.token_hex(8)}")
+        near = to.with_name(f"{PARTIAL}{secrets.token_hex(8)}")
         try:
             shutil.copy2(source, near, follow_symlinks=False)
             os.replace(near, to)
         finally:
             near.unlink(missing_ok=True)
         source.unlink()
+
+
+def _keep(source: Path, to: Path) -> None:
+    """Give a file, or a symlink, a second name."""
+    try:
+        os.link(source, to, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # on another disk, or one without such names
+        import shutil
+
+        shutil.copy2(source, to, follow_symlinks=False)
 
 
 def _copy(file: _File, place: Path) -> None:

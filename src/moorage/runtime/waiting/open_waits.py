@@ -22,7 +22,7 @@ from ..guards.cells import current_cell
 from ..input import Input
 from ..real import Real
 from ..thread_state import thread_state
-from .async_waiters import AsyncWaiter
+from .async_waiters import AsyncioWaiter, AsyncWaiter
 from .callers import block_loop
 
 
@@ -95,7 +95,10 @@ async def wait_openly(waiter: AsyncWaiter, said: Callable[[], str]) -> None:
     flow = id(Real.current_task(loop))
     open_waits[flow] = OpenWait(current_input(), said)
     try:
-        await waiter.wait()
+        if isinstance(waiter, AsyncioWaiter):
+            await waiter.future  # one coroutine less
+        else:
+            await waiter.wait()
     finally:
         open_waits.pop(flow, None)
 
