@@ -300,7 +300,6 @@ UNIMPLEMENTED = [
     (lambda: modal.Sandbox.create("echo", app=modal.App("a")), "subprocess.run"),
     (lambda: modal.Sandbox.from_id("sb-1"), "subprocess.run"),
     (lambda: list(modal.Sandbox.list()), "subprocess.run"),
-    (lambda: modal.forward(8000).__enter__(), "http://localhost:8000"),
     (lambda: SLIM.publish("a"), "pip"),
     (lambda: modal.Client.from_env(), "leave out client"),
     (lambda: modal.Workspace.from_context().settings.list(), "leave the workspace out"),
@@ -320,7 +319,6 @@ def test_nothing_pretends_to_be_at_modal(use, instead, strict):
     [
         lambda: modal.Sandbox.create.aio("a", app=1),
         lambda: anext(aiter(modal.Sandbox.list.aio())),
-        lambda: modal.forward(1).__aenter__(),
     ],
 )
 def test_aio_raises_the_same(use):
