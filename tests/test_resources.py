@@ -304,6 +304,7 @@ UNIMPLEMENTED = [
     (lambda: modal.Client.from_env(), "leave out client"),
     (lambda: modal.Workspace.from_context().settings.list(), "leave the workspace out"),
     (lambda: modal.Environment.from_name("e").members.list(), "leave environments out"),
+    (lambda: modal.Sandbox.create("ls"), "a subprocess is no sandbox"),
 ]
 
 
@@ -480,3 +481,11 @@ def test_an_image_with_failed_imports_pickles():
         raise ImportError("not here")
     assert pickle.loads(pickle.dumps(image))._import_errors == []
     assert len(image._import_errors) == 1
+
+
+def test_an_environment_is_a_name(monkeypatch):
+    assert modal.Environment.from_name("dev").name == "dev"
+    assert modal.Environment.from_context().name == "main"
+    monkeypatch.setenv("MODAL_ENVIRONMENT", "staging")
+    assert modal.Environment.from_context().name == "staging"
+    assert modal.Environment.from_name("dev").name == "dev"

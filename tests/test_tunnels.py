@@ -53,9 +53,11 @@ def test_a_server_of_a_function_is_reached(call):
         with HTTPServer(("127.0.0.1", 0), Hello) as server:
             thread = threading.Thread(target=server.handle_request)
             thread.start()
-            with modal.forward(server.server_port) as tunnel:
-                with urllib.request.urlopen(tunnel.url, timeout=60) as answer:
-                    text = answer.read()
+            with (
+                modal.forward(server.server_port) as tunnel,
+                urllib.request.urlopen(tunnel.url, timeout=60) as answer,
+            ):
+                text = answer.read()
             thread.join()
         return text
 
@@ -66,10 +68,12 @@ def test_a_tcp_socket(call):
     def serve():
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-            with modal.forward(port, unencrypted=True) as tunnel:
-                with socket.create_connection(tunnel.tcp_socket, timeout=60) as client:
-                    server.accept()[0].close()
-                    return client.recv(1)
+            with (
+                modal.forward(port, unencrypted=True) as tunnel,
+                socket.create_connection(tunnel.tcp_socket, timeout=60) as client,
+            ):
+                server.accept()[0].close()
+                return client.recv(1)
 
     assert call(serve) == b""
 
