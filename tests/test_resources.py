@@ -304,7 +304,7 @@ UNIMPLEMENTED = [
     (lambda: modal.Client.from_env(), "leave out client"),
     (lambda: modal.Workspace.from_context().settings.list(), "leave the workspace out"),
     (lambda: modal.Environment.from_name("e").members.list(), "leave environments out"),
-    (lambda: modal.Sandbox.create("ls"), "a subprocess is no sandbox"),
+    (lambda: modal.Sandbox.from_id("sb-1"), "a subprocess is no sandbox"),
 ]
 
 
