@@ -489,3 +489,12 @@ def test_an_environment_is_a_name(monkeypatch):
     monkeypatch.setenv("MODAL_ENVIRONMENT", "staging")
     assert modal.Environment.from_context().name == "staging"
     assert modal.Environment.from_name("dev").name == "dev"
+
+
+@pytest.mark.parametrize("method", ["pip_install", "uv_pip_install"])
+def test_options_are_no_packages(method, strict):
+    install = getattr(SLIM, method)
+    for packages in (["-U", "numpy"], [["numpy", "--pre"]]):
+        with pytest.raises(InvalidError, match=r"option '-.*; write .*extra_options="):
+            install(*packages)
+    install("numpy", extra_options="--pre")
