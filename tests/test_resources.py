@@ -300,11 +300,11 @@ UNIMPLEMENTED = [
     (lambda: modal.Sandbox.create("echo", app=modal.App("a")), "subprocess.run"),
     (lambda: modal.Sandbox.from_id("sb-1"), "subprocess.run"),
     (lambda: list(modal.Sandbox.list()), "subprocess.run"),
-    (lambda: modal.forward(8000).__enter__(), "http://localhost:8000"),
     (lambda: SLIM.publish("a"), "pip"),
     (lambda: modal.Client.from_env(), "leave out client"),
     (lambda: modal.Workspace.from_context().settings.list(), "leave the workspace out"),
     (lambda: modal.Environment.from_name("e").members.list(), "leave environments out"),
+    (lambda: modal.Sandbox.from_id("sb-1"), "a subprocess is no sandbox"),
 ]
 
 
@@ -320,7 +320,6 @@ def test_nothing_pretends_to_be_at_modal(use, instead, strict):
     [
         lambda: modal.Sandbox.create.aio("a", app=1),
         lambda: anext(aiter(modal.Sandbox.list.aio())),
-        lambda: modal.forward(1).__aenter__(),
     ],
 )
 def test_aio_raises_the_same(use):
@@ -482,3 +481,20 @@ def test_an_image_with_failed_imports_pickles():
         raise ImportError("not here")
     assert pickle.loads(pickle.dumps(image))._import_errors == []
     assert len(image._import_errors) == 1
+
+
+def test_an_environment_is_a_name(monkeypatch):
+    assert modal.Environment.from_name("dev").name == "dev"
+    assert modal.Environment.from_context().name == "main"
+    monkeypatch.setenv("MODAL_ENVIRONMENT", "staging")
+    assert modal.Environment.from_context().name == "staging"
+    assert modal.Environment.from_name("dev").name == "dev"
+
+
+@pytest.mark.parametrize("method", ["pip_install", "uv_pip_install"])
+def test_options_are_no_packages(method, strict):
+    install = getattr(SLIM, method)
+    for packages in (["-U", "numpy"], [["numpy", "--pre"]]):
+        with pytest.raises(InvalidError, match=r"option '-.*; write .*extra_options="):
+            install(*packages)
+    install("numpy", extra_options="--pre")

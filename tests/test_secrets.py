@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import stat
+import subprocess
 import sys
 import threading
 
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import moorage as modal
+from moorage.declaring.needs import Needs
 from moorage.exception import AlreadyExistsError, InvalidError, NotFoundError
 from moorage.stores.secret_files import parse, text_of
 from moorage.variables import Variables
@@ -90,6 +92,31 @@ def test_secrets_pickle_with_what_they_need(monkeypatch):
         copy = pickle.loads(pickle.dumps(made))
         assert repr(copy) == repr(made)
         assert values_in_a_function(copy) == values_in_a_function(made) != {}
+
+
+def test_no_value_is_in_a_pickle_so_another_process_does_not_find_the_secret(tmp_path):
+    made, updated = Secret.from_dict({NAME: "hunter2"}), Secret.from_dotenv(tmp_path)
+    updated.update({NAME: "hunter2"})
+    for each in (made, updated):
+        assert b"hunter2" not in pickle.dumps(each)
+        assert pickle.loads(pickle.dumps(each)) is each
+    assert Needs(None, [made], Variables()) == Needs(
+        None, [Secret.from_dict({NAME: "hunter2"})], Variables()
+    )
+    program = (
+        "import pickle, sys\n"
+        "secret = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+        "try: secret.hydrate()\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, pickle.dumps(made).hex()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("NotFoundError")
+    assert "a pickle has no values" in done.stdout
 
 
 def test_update_of_a_secret_without_a_name():

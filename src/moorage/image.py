@@ -299,7 +299,9 @@ class Image(Object):
         Raises:
             InvalidError: if a package is not a str, or an argument has a wrong type.
         """
-        if not flat_strings("pip_install", "packages", packages):
+        found = flat_strings("pip_install", "packages", packages)
+        _check_packages("pip_install", found)
+        if not found:
             return self
         return self._step("pip_install", secrets, env, gpu)
 
@@ -395,6 +397,7 @@ class Image(Object):
             InvalidError: if a package is not a str, or `requirements` is not a list.
         """
         found = flat_strings("uv_pip_install", "packages", packages)
+        _check_packages("uv_pip_install", found)
         if requirements is not None and not is_list(requirements):
             string_list("requirements", requirements)
         for each in requirements or ():
@@ -759,7 +762,7 @@ class Image(Object):
                 return object.__getattribute__(self, name)
 
             def step(*args, **kwargs):
-                near = difflib.get_close_matches(name, dir(Image), 1)
+                near = difflib.get_close_matches(name, dir(Image), 1, 0.75)
                 warn(
                     f"Image has no method {name}(), which is taken for a step of the build without "
                     f"effect; write {near[0] if near else 'a method that Modal 1.6.4 has'}"
@@ -843,6 +846,15 @@ def _check_python(name: str, version: object) -> None:
         return
     if not isinstance(version, str) or not re.fullmatch(r"3\.\d+(\.\d+)?t?", version):
         lenient(f"{name} must be a version of Python 3 as str, got {version!r}; {_PYTHON}")
+
+
+def _check_packages(method: str, packages: list[str]) -> None:
+    for each in packages:
+        if each.startswith("-"):
+            raise InvalidError(
+                f"{method}() takes names of packages, got the option {each!r}; "
+                f'write {method}("numpy", extra_options={each!r})'
+            )
 
 
 def _check_step(name: str, secrets: object, env: object, gpu: object) -> None:

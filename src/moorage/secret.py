@@ -5,7 +5,8 @@ values, or says where they are: a file of the home (``stores/secret_files.py``),
 file.  They are looked up when a run starts the first container of a function, by
 ``running/environment.py``, which also puts them into this process's environment.
 
-No `repr`, error or log record has a value.
+No `repr`, error or log record has a value.  No pickle of a handle has one: the pickle of a secret
+without a name has an id, by which only this process finds the secret.
 
 Begin at `Secret.from_dict`, then `Secret.from_name`, then `Secret._resolved`.
 """
@@ -92,7 +93,8 @@ class Secret(Stored):
 
     # Where the values are.  None: in the secret that this handle names.
     _source: Variables | _Dotenv | None = None
-    _updates: Variables = Variables()  # what `update` set, of a secret without a name
+    _updates: Variables = Variables()  # what `update` set, of a secret in a ``.env`` file
+    _was_updated: bool = False
     _required: tuple[str, ...] = ()
 
     @classmethod
@@ -228,7 +230,11 @@ class Secret(Stored):
                 )
         record = self._found()
         if record.name is None:
-            self._updates = self._updates | Variables(given)
+            self._was_updated = True
+            if isinstance(self._source, Variables):
+                self._source = self._source | Variables(given)
+            else:
+                self._updates = self._updates | Variables(given)
             return
         try:
             _FILES.update(record.environment, record.name, Variables(given))
@@ -245,6 +251,11 @@ class Secret(Stored):
         return self._record
 
     def _not_found(self, why: str, advice: str = "") -> NotFoundError:
+        if self._asked_id is not None:
+            advice = (
+                "a pickle has no values, so make the secret in this process, or store it: "
+                'write Secret.objects.create("my-secret", {...}) and Secret.from_name("my-secret")'
+            )
         if self._name is not None:
             advice = f"write Secret.objects.create({self._name!r}, {{...}}) once"
         return super()._not_found(why, advice)
@@ -264,7 +275,7 @@ class Secret(Stored):
             InvalidError: if the file of a secret is broken.
         """
         if isinstance(self._source, Variables):
-            return self._source | self._updates
+            return self._source
         if isinstance(self._source, _Dotenv):
             return _read_dotenv(self._source) | self._updates
         record = self._found() if self._name is None else None
@@ -304,16 +315,17 @@ class Secret(Stored):
         """Return a value that is equal for secrets that are surely the same.  It has values."""
         if self._source is None and self._name is not None:
             return self._name, self._environment_name, self._required
-        if self._source is not None and self._record is None:  # `update` makes a record
+        if self._source is not None and not self._was_updated:
             return self._source
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        source = self._source
-        if isinstance(source, Variables):
-            return _unpickled_values, (dict(source | self._updates), self._shown)
-        if isinstance(source, _Dotenv):
-            return _unpickled_dotenv, (source, dict(self._updates))
+        if isinstance(self._source, _Dotenv) and not self._updates:
+            return _unpickled_dotenv, (self._source,)
+        if self._source is not None:
+            object_id = self._found().object_id
+            _pickled[object_id] = self
+            return _unpickled, (object_id,)
         if self._name is not None:
             return _unpickled_name, (self._name, self._environment_name, self._required)
         return super().__reduce__()
@@ -325,15 +337,18 @@ def _of(variables: Mapping[str, str | None]) -> Secret:
     return made
 
 
-def _unpickled_values(values: dict[str, str], shown: str) -> Secret:
-    made = Secret._new(shown)
-    made._source = Variables(values)
-    return made
+# The secrets without a name that were pickled, by id.  Single operations, no lock.
+_pickled: Final[dict[str, Secret]] = {}
 
 
-def _unpickled_dotenv(source: _Dotenv, updates: dict[str, str]) -> Secret:
+def _unpickled(object_id: str) -> Secret:
+    """Return the secret that was pickled; in another process one that is not found."""
+    return _pickled.get(object_id) or Secret._from_id(object_id)
+
+
+def _unpickled_dotenv(source: _Dotenv) -> Secret:
     made = Secret._new("Secret.from_dotenv()")
-    made._source, made._updates = source, Variables(updates)
+    made._source = source
     return made
 
 

@@ -375,6 +375,18 @@ def plain_context(function: Callable[P, T]) -> ContextWithAio[P, T]:
     return made
 
 
+def context_left_by(
+    leave: Callable[[T], object],
+) -> Callable[[Callable[P, T]], ContextWithAio[P, T]]:
+    """As `plain_context`; leaving the block calls `leave` with what the function returned."""
+
+    def decorate(function: Callable[P, T]) -> ContextWithAio[P, T]:
+        made: ContextWithAio[P, T] = _plain(ContextWithAio(function, leave), function)
+        return made
+
+    return decorate
+
+
 class Ends(Protocol):
     """An object that ends with the block that made it."""
 

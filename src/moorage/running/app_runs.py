@@ -301,7 +301,11 @@ class AppRuns(Generic[A]):
         """
         owner = self.running()
         run, began = owner.run, owner._began
-        if run is None or self.deployed or configured_environment(run.environment_name) != environment:
+        if (
+            run is None
+            or self.deployed
+            or configured_environment(run.environment_name) != environment
+        ):
             return None
         return began
 

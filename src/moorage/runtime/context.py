@@ -42,9 +42,14 @@ def current_input() -> Input | None:
 
 def current_run() -> Any:
     """Return the run in whose container this code runs, also a hook; None outside of containers."""
-    input = current_input()
-    container: Any = thread_state.container if input is None else input.container
+    container = current_container()
     return None if container is None else getattr(container.host, "run", None)
+
+
+def current_container() -> Any:
+    """Return the container in which this code runs, also a hook; None outside of containers."""
+    input = current_input()
+    return thread_state.container if input is None else input.container
 
 
 # In a child that was forked in a hook: the ident of the thread that forked.  Otherwise 0.
