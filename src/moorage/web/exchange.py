@@ -123,6 +123,7 @@ class Exchange(Shown):
         "_front_error",
         "_gone",
         "_inbox",
+        "_is_empty",
         "_let_go",
         "_lock",
         "_muted",
@@ -189,7 +190,7 @@ class Exchange(Shown):
         self.sent: int = 0  # bytes of the response
         self.received: int = 0  # bytes of the body
         self._woken: asyncio.Future[None] | None = None
-        self._body_complete = False  # the server has no more of the body
+        self._body_complete: bool  # the server has no more of the body
         # Of the back only:
         self._back: Mailbox | None = None
         self._back_loop: asyncio.AbstractEventLoop | None = None
@@ -213,9 +214,9 @@ class Exchange(Shown):
         self._posted = False  # the front will look at `_outbox`
         self._let_go = False  # the front need not wait for the end of the input
         self._front_error: BaseException | None = None  # raised by the front's `send`
-        if kind == "http" and not has_body(scope):
-            self._inbox.append({"type": "http.request", "body": b"", "more_body": False})
-            self._body_complete = True
+        # The application has not received the end of the body of a request without a body.
+        self._is_empty = kind == "http" and not has_body(scope)
+        self._body_complete = self._is_empty
 
     def count(self) -> None:
         """Count the request, which is over.  Called once."""
@@ -254,6 +255,9 @@ class Exchange(Shown):
     async def _receive(self) -> Message:
         while True:
             with self._lock:
+                if self._is_empty:
+                    self._is_empty = False
+                    return {"type": "http.request", "body": b"", "more_body": False}
                 if self._inbox:
                     message = self._inbox.pop(0)
                     before = self._unread

@@ -93,13 +93,22 @@ async def _no_app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class _Request:
-    """One unfinished request of a connection: the `Connection` of the bridge."""
+    """One unfinished request of a connection: the `Connection` of the bridge, and uvicorn's way out.
 
-    __slots__ = ("_callback", "cycle")
+    Uvicorn writes the head as soon as the response starts.  Each write is a system call, in which
+    this thread lets go of the interpreter, and a container's thread may take it.  So the head
+    waits for the next write, or for the next turn of the loop.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_began", "_callback", "_head", "_loop", "_transport", "cycle")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self.cycle: Any = None  # uvicorn's object for the request
         self._callback: Callable[..., object] | None = None
+        self._transport = transport
+        self._loop = loop
+        self._began = False
+        self._head = b""
 
     def when_lost(self, callback: Callable[..., object], /) -> None:
         self._callback = callback
@@ -111,44 +120,7 @@ class _Request:
         if callback is not None:
             callback()
 
-
-class _Inbox(asyncio.Queue[Message]):
-    """The messages of one WebSocket that nobody has received."""
-
-    def _init(self, maxsize: int) -> None:
-        super()._init(maxsize)
-        self.disconnect: Message | None = None  # the first one
-        self.unread = 0  # other messages
-
-    def _put(self, item: Message) -> None:
-        super()._put(item)
-        if item["type"] != "websocket.disconnect":
-            self.unread += 1
-        elif self.disconnect is None:
-            self.disconnect = item
-
-    def _get(self) -> Message:
-        item = super()._get()
-        if item["type"] != "websocket.disconnect":
-            self.unread -= 1
-        return item
-
-
-class _Writer:
-    """What uvicorn's object for one request writes to: sends head and body of a response at once.
-
-    Uvicorn writes the head as soon as the response starts.  Each write is a system call, in which
-    this thread lets go of the interpreter, and a container's thread may take it.  So the head
-    waits for the next write, or for the next turn of the loop.
-    """
-
-    __slots__ = ("_began", "_head", "_loop", "_transport")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._began = False
-        self._head = b""
+    # -- what uvicorn's object for the request calls ------------------------------------
 
     def write(self, data: bytes) -> None:
         if not self._began:
@@ -173,6 +145,28 @@ class _Writer:
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
+
+
+class _Inbox(asyncio.Queue[Message]):
+    """The messages of one WebSocket that nobody has received."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self.disconnect: Message | None = None  # the first one
+        self.unread = 0  # other messages
+
+    def _put(self, item: Message) -> None:
+        super()._put(item)
+        if item["type"] != "websocket.disconnect":
+            self.unread += 1
+        elif self.disconnect is None:
+            self.disconnect = item
+
+    def _get(self) -> Message:
+        item = super()._get()
+        if item["type"] != "websocket.disconnect":
+            self.unread -= 1
+        return item
 
 
 def _refusal(status: int, text: str, headers: list[tuple[bytes, bytes]]) -> bytes:
@@ -436,13 +430,13 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             unfinished, cycle = self._unfinished, self.cycle
             if len(unfinished) >= MOST_PIPELINED:
                 raise ValueError("too many requests in a row")
-            request = _Request()
+            request = _Request(self.transport, self.loop)
             self.scope[CONNECTION] = request
             super().on_headers_complete()
             if self.cycle is cycle:
                 return  # the handshake of a WebSocket: see `handle_websocket_upgrade`
             request.cycle = self.cycle
-            self.cycle.transport = _Writer(self.transport, self.loop)
+            self.cycle.transport = request
             unfinished.append(request)
             self._port.busy(self)
             if not self.parser.should_upgrade():
