@@ -41,8 +41,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-Waits = tuple[asyncio.Future[None], ...]
-
 # Bytes of a response, or of a WebSocket's messages, that may be on their way to the front.
 RESPONSE_WINDOW: Final = 256 * 1024
 
@@ -205,8 +203,8 @@ class Exchange(Shown):
         # Few objects for the garbage collector: it looks at those of all requests again and again.
         self._inbox: list[Message] = []
         self._outbox: list[Message] = []
-        self._readers: Waits = ()  # tasks of the back in `receive`
-        self._room: Waits = ()  # tasks of the back in `send`
+        self._readers: tuple[asyncio.Future[None], ...] = ()  # tasks of the back in `receive`
+        self._room: tuple[asyncio.Future[None], ...] = ()  # tasks of the back in `send`
         self._unread = 0  # bytes, or messages, that the application has not received
         self._unsent = 0  # bytes that the front has not sent
         self._asked = False  # the application has asked for the body
@@ -582,7 +580,7 @@ class Exchange(Shown):
         for waits in (*readers, *room):
             _finish(waits)
 
-    def _take_readers(self) -> Waits:
+    def _take_readers(self) -> tuple[asyncio.Future[None], ...]:
         readers, self._readers = self._readers, ()
         return readers
 
