@@ -20,6 +20,7 @@ import moorage
 from moorage.exception import ConflictError, ExecutionError, InvalidError
 from moorage.runtime.clocks.clock import system_clock
 from moorage.testing import VirtualClock
+from moorage.web.http_loop import process_http
 from moorage.web.labels import check_label, label_of
 from moorage.web.sites import Site
 
@@ -348,6 +349,28 @@ def test_the_port_of_a_run_that_was_left_is_free_again() -> None:
     site = Site(Endpoint(), "f", False, "127.0.0.1", port)
     assert site.url == url
     site._socket.close()
+
+
+def test_a_connection_that_is_accepted_as_its_port_closes_is_closed() -> None:
+    site = Site(Endpoint(), "f", False, "127.0.0.1")
+    site.begin()
+    until(lambda: site._server is not None and site._server.done())
+    at_it, go_on = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        at_it.set()
+        go_on.wait(PATIENCE)
+
+    refused: list[asyncio.Task[None]] = []
+    process_http.post(busy)
+    assert at_it.wait(PATIENCE)
+    # The loop finds both at once: it accepts, and then it closes the port.
+    with Client(site.url) as client:
+        process_http.post(lambda: refused.append(asyncio.ensure_future(site.refuse())))
+        go_on.set()
+        assert client.rest() == b""
+    assert refuses(site.url)
+    process_http.run(site.end, PATIENCE)
 
 
 # -- leaving -------------------------------------------------------------------------------------

@@ -625,8 +625,9 @@ def test_a_shield_defers_the_end():
         await request.begin()
         assert request.status == 504
         assert web.statistics().running == 1  # the slot is held
-        # The answer does not wait for the container's loop, which cancels the thread.
-        await until(lambda: cells[0].input.cancellation is not None)
+        # The answer does not wait for the container's loop, which cancels the thread: the strike
+        # comes later, and waits for the end of the shield.
+        await until(lambda: cells[0]._due, "the strike is due")
         go_on.set()
         await until(lambda: web.statistics().running == 0, "the slot is back")
 

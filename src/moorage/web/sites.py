@@ -135,8 +135,19 @@ class Site:
         self.connections.retire()
         if self._server is None:
             self._socket.close()
-        else:
-            (await self._server).close()
+            return
+        server = await self._server
+        # asyncio drops a connection that it has accepted, and leaves its socket open, if the
+        # server is closed in the one turn of the loop before the connection has its protocol.
+        loop = Real.get_running_loop()
+        try:
+            loop.remove_reader(self._socket)  # accept no more
+        except NotImplementedError:
+            pass  # a loop that is no selector loop
+        turn = loop.create_future()
+        loop.call_soon(turn.set_result, None)
+        await turn
+        server.close()
 
     async def end(self) -> None:
         """Close all connections.  On the HTTP loop."""
