@@ -10,9 +10,11 @@ Begin at `Port.admit`, then `Port.end`.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
 
 from ..runtime.real import Real
+from .driven import Driven
 
 # The most connections of one port.
 MOST_CONNECTIONS: Final = 1000
@@ -40,13 +42,26 @@ class Port:
         # Invariant: a subset of `_connections`.
         self._idle: dict[Connected, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._requests: set[Driven] = set()  # those that run in no task
+        self._last: asyncio.Future[None] | None = None
         self.is_closed: bool = False
         self._empty: asyncio.Future[None] | None = None
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
-        """The tasks of the requests: the server adds and removes them."""
+        """The tasks of the WebSockets: the server adds and removes them."""
         return self._tasks
+
+    def run(self, request: Driven, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Have `request` run `coroutine`, which starts when the caller resumes the request."""
+        self._requests.add(request)
+        request.begin(coroutine, self)
+
+    def ended(self, request: Driven) -> None:
+        """Note that the coroutine of `request` has ended."""
+        self._requests.discard(request)
+        if self._last is not None and not self._requests and not self._last.done():
+            self._last.set_result(None)
 
     @property
     def connections(self) -> int:
@@ -102,11 +117,22 @@ class Port:
             timer = loop.call_later(seconds, self._abort)
             await self._empty
             timer.cancel()
+        if self._requests:
+            self._last = loop.create_future()
+            timer = loop.call_later(seconds, self._cancel)
+            await self._last
+            timer.cancel()
         tasks = [task for task in self._tasks if task is not Real.current_task()]
         if tasks:
             _, left = await Real.wait(tasks, timeout=seconds)
             for task in left:
                 task.cancel()
+
+    def _cancel(self) -> None:
+        for request in list(self._requests):
+            request.cancel()
+        if self._last is not None and not self._last.done():
+            self._last.set_result(None)
 
     def _abort(self) -> None:
         for connection in list(self._connections):
