@@ -39,6 +39,7 @@ from moorage.stores.home import home as current_home
 from moorage.stores.trees import CHUNK, Tree, parts_of
 from moorage.volume import FileEntryType, VolumeUploadContextManager, VolumeUploadContextManager2
 
+EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "40"))  # of the models
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="symlinks and modes")
 
 
@@ -740,7 +741,9 @@ def test_objects_are_created_listed_renamed_and_deleted():
     info = a.info()
     assert (info.name, info.created_by, info.created_at.tzinfo is None) == ("a", None, False)
     before = a.object_id
+    handle = modal.Volume.from_name("a").hydrate()
     assert modal.Volume.rename("a", "new") is None
+    assert handle.info().name == "new"
     new = modal.Volume.from_name("new")
     assert contents(new) == contents(a) == {"x": "1"}  # the handle keeps to its volume
     assert new.object_id == before
@@ -1226,7 +1229,7 @@ def test_model(home):
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(
-        Model, settings=settings(max_examples=40, stateful_step_count=25, deadline=None)
+        Model, settings=settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None)
     )
 
 

@@ -272,7 +272,8 @@ class Stored(Object):
         """
         if self._record is None:
             raise AttributeError(
-                f"{self!r} has no object_id before it is looked up; write .hydrate().object_id"
+                f"Attempting to get object_id of unhydrated {self!r}, which is looked up at its "
+                "first use; write .hydrate().object_id"
             )
         return self._record.object_id
 

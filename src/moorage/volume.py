@@ -355,7 +355,8 @@ class Volume(DirectoryObject):
     @off_the_loop
     def info(self) -> VolumeInfo:
         """Return the name of the volume, and when it was made."""
-        record = self._found()
+        found = self._found()
+        record = _DIRECTORIES.of_id(found.object_id) or found  # it may have another name by now
         return VolumeInfo(record.name, record.created_at, None)
 
     # -- looking -------------------------------------------------------------------------------
