@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo search test bench stress load explorations mutants differential clean
+.PHONY: demo search test bench stress models load explorations mutants differential clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/stdlib_index.py
@@ -29,6 +29,12 @@ bench: $(VENV)/.installed-bench
 # last one.  SEED=... runs the same schedule of calls again.
 stress: $(VENV)/.installed-test
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED))
+
+# Dicts, queues and volumes against plain models, in thousands of random programs each.  About ten
+# minutes.
+models: $(VENV)/.installed-test
+	MOORAGE_EXAMPLES=3000 $(BIN)/python -m pytest -q -k model \
+		tests/test_dicts.py tests/test_queues.py tests/test_volumes.py
 
 # Gigabytes through web endpoints, beside slow clients: memory stays bounded, and a neighbour is
 # as quick as alone.  About two minutes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import importlib
+import os
 import pickle
 import subprocess
 import sys
@@ -29,6 +30,9 @@ from moorage.exception import (
 from moorage.stores.values import key_bytes, key_of
 
 trio = pytest.importorskip("trio")
+
+
+EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "40"))  # of the models
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -578,7 +582,7 @@ class FileModel(Model):
 def test_model_in_memory():
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(Model, settings=settings(max_examples=40, deadline=None))
+    run_state_machine_as_test(Model, settings=settings(max_examples=EXAMPLES, deadline=None))
 
 
 def test_model_in_a_file(tmp_path, monkeypatch):
@@ -586,7 +590,9 @@ def test_model_in_a_file(tmp_path, monkeypatch):
 
     monkeypatch.setenv("MOORAGE_HOME", str(tmp_path))
     monkeypatch.setattr(modal.config, "persist", False)
-    run_state_machine_as_test(FileModel, settings=settings(max_examples=25, deadline=None))
+    run_state_machine_as_test(
+        FileModel, settings=settings(max_examples=EXAMPLES // 2, deadline=None)
+    )
 
 
 def test_classes_of_a_main_program_are_read_by_another_one(tmp_path, monkeypatch):

@@ -302,4 +302,4 @@ def test_a_variant_has_its_own_volumes(volume, home, tmp_path, monkeypatch):
     del big, same, again
     gc.collect()
     assert len(mounts_of(app)) == 3
-    assert variant and longer
+    assert [variant, longer]

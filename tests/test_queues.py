@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import pickle
 import queue
 import signal
@@ -32,6 +33,9 @@ from moorage.runtime.waiting.open_waits import open_waits
 from moorage.stores import partitions, sqlite_items
 
 trio = pytest.importorskip("trio")
+
+
+EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "120"))  # of the models
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -623,6 +627,18 @@ def test_a_partition_ends_after_its_last_put(store):
         assert q.len() == 0
 
 
+def test_items_that_go_back_end_with_their_partition(store):
+    with testing.VirtualClock() as clock, modal.Queue.ephemeral() as q:
+        q.put_many([1, Fails(), 3], partition="a", partition_ttl=10)
+        with pytest.raises(DeserializationError):
+            q.get_many(3, partition="a")
+        assert q.len(partition="a") == 2
+        clock.sleep(9)
+        assert q.len(partition="a") == 2
+        clock.sleep(1)
+        assert q.len(partition="a") == 0
+
+
 def test_a_named_queue_keeps_the_time_of_the_run(q):
     with testing.VirtualClock() as clock:
         q.put(1, partition_ttl=10)
@@ -955,7 +971,7 @@ def check_against_the_reference(make, commands):
         lines.shutdown()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(COMMANDS)
 def test_model_in_memory(commands):
     with pytest.MonkeyPatch.context() as patch:
@@ -973,7 +989,7 @@ ENDS_WHILE_A_PUTTER_WAITS = [
 ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=EXAMPLES // 4, deadline=None)
 @given(COMMANDS)
 @example(ENDS_WHILE_A_PUTTER_WAITS)
 def test_model_in_a_file(tmp_path_factory, commands):

@@ -6,12 +6,14 @@ import asyncio
 import io
 import os
 import pickle
+import queue
 import shutil
 import socket
 import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -32,10 +34,12 @@ from moorage.exception import (
     UnimplementedError,
 )
 from moorage.stores import uploads
+from moorage.stores.directories import Directories
 from moorage.stores.home import home as current_home
-from moorage.stores.trees import CHUNK, parts_of
+from moorage.stores.trees import CHUNK, Tree, parts_of
 from moorage.volume import FileEntryType, VolumeUploadContextManager, VolumeUploadContextManager2
 
+EXAMPLES = int(os.environ.get("MOORAGE_EXAMPLES", "40"))  # of the models
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="symlinks and modes")
 
 
@@ -100,7 +104,8 @@ def test_the_home_of_a_suite_is_temporary(monkeypatch, tmp_path, pytester):
         import os
         from pathlib import Path
         import moorage as modal
-        from moorage.stores.home import home
+        from moorage.stores.directories import Directories
+from moorage.stores.home import home
 
         def test_home(monkeypatch, tmp_path):
             volume = modal.Volume.from_name("v", create_if_missing=True)
@@ -736,7 +741,9 @@ def test_objects_are_created_listed_renamed_and_deleted():
     info = a.info()
     assert (info.name, info.created_by, info.created_at.tzinfo is None) == ("a", None, False)
     before = a.object_id
+    handle = modal.Volume.from_name("a").hydrate()
     assert modal.Volume.rename("a", "new") is None
+    assert handle.info().name == "new"
     new = modal.Volume.from_name("new")
     assert contents(new) == contents(a) == {"x": "1"}  # the handle keeps to its volume
     assert new.object_id == before
@@ -885,6 +892,105 @@ def test_async_forms(volume):
 
     asyncio.run(use())
     trio.run(use)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, trio.run], ids=["asyncio", "trio"])
+def test_async_forms_do_not_block_their_loop(volume, monkeypatch, run):
+    """The work waits for a task of the loop: it would wait for ever if it blocked the loop."""
+    for name in ("listed", "read", "remove", "copy"):
+        monkeypatch.setattr(Tree, name, gated(getattr(Tree, name)))
+    for name in ("create", "rename", "delete", "create_ephemeral"):
+        monkeypatch.setattr(Directories, name, gated(getattr(Directories, name)))
+    monkeypatch.setattr(uploads.Upload, "finish", gated(uploads.Upload.finish))
+
+    async def work():
+        made = modal.Volume.from_name("made", create_if_missing=True)
+        assert await made.hydrate.aio() is made
+        async with made.batch_upload() as batch:
+            batch.put_file(io.BytesIO(b"1"), "a")
+            batch.put_file(io.BytesIO(b"2"), "b")
+        await made.copy_files.aio(["a"], "c")
+        await made.remove_file.aio("b")
+        assert [each.path async for each in made.iterdir.aio("/")] == ["a", "c"]
+        assert [each.path for each in await made.listdir.aio("/")] == ["a", "c"]
+        assert [chunk async for chunk in made.read_file.aio("c")] == [b"1"]
+        target = io.BytesIO()
+        assert await made.read_file_into_fileobj.aio("a", target) == 1
+        await modal.Volume.rename.aio("made", "other")
+        await modal.Volume.objects.create.aio("more")
+        await modal.Volume.objects.delete.aio("more")
+        async with modal.Volume.ephemeral() as short:
+            await short.commit.aio()
+
+    async def on_asyncio():
+        opening = asyncio.ensure_future(opens(asyncio.sleep))
+        await work()
+        opening.cancel()
+
+    async def on_trio():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(opens, trio.sleep)
+            await work()
+            nursery.cancel_scope.cancel()
+
+    if run is trio.run:
+        run(on_trio)
+    else:
+        run(on_asyncio())
+    assert gates.empty()
+
+
+gates: queue.Queue[threading.Event] = queue.Queue()
+
+
+def gated(function):
+    """`function`, which first waits until a task of the loop opens its gate."""
+
+    def wait(*args, **kwargs):
+        gate = threading.Event()
+        gates.put(gate)
+        assert gate.wait(20), "the loop is blocked"
+        return function(*args, **kwargs)
+
+    return wait
+
+
+async def opens(sleep):
+    while True:
+        await sleep(0)
+        try:
+            gates.get_nowait().set()
+        except queue.Empty:
+            pass
+
+
+def test_a_cancelled_task_ends_with_its_upload(volume):
+    """No work goes on unseen: the files are there when the task has ended."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, *args):
+            begun.set()
+            assert goes_on.wait(20)
+            return super().read(*args)
+
+    async def upload():
+        async with volume.batch_upload() as batch:
+            batch.put_file(Slow(b"1"), "slow")
+
+    async def main():
+        task = asyncio.ensure_future(upload())
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+        goes_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert contents(volume) == {"slow": "1"}
 
 
 def test_errors_show_only_lines_of_the_user(volume):
@@ -1123,7 +1229,7 @@ def test_model(home):
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(
-        Model, settings=settings(max_examples=40, stateful_step_count=25, deadline=None)
+        Model, settings=settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None)
     )
 
 

@@ -9,9 +9,8 @@ Begin at `DirectoryObject.local_path`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Final
 
 from .arguments import fs_path
 from .exception import InvalidError
@@ -21,13 +20,15 @@ from .stores.home import environment_of
 from .stores.records import Record
 from .stores.trees import Listed, Tree
 from .types import FileEntry, FileEntryType
-from .with_aio import one_turn
 
-T = TypeVar("T")
+# How many entries of a directory an async iterator reads at a time.
+ENTRIES: Final = 500
 
 
 class DirectoryObject(Stored):
     """An object that is a directory of this machine."""
+
+    _is_on_disk = True
 
     @classmethod
     def _catalogue(cls) -> Directories:
@@ -73,14 +74,3 @@ def local_directory(path: object, instead: str) -> Path:
 def entry(listed: Listed) -> FileEntry:
     """Return what was listed as Modal's type."""
     return FileEntry(listed.path, FileEntryType[listed.type], listed.mtime, listed.size)
-
-
-async def in_turns(steps: Iterator[T]) -> AsyncIterator[T]:
-    """Iterate over `steps`; let the other tasks of the loop run before each."""
-    while True:
-        await one_turn()
-        try:
-            step = next(steps)
-        except StopIteration:
-            return
-        yield step

@@ -15,8 +15,8 @@ from .arguments import InvalidArgumentsError, InvalidValueError, check_name, unc
 from .client import Client
 from .exception import InvalidError, NotFoundError
 from .object import Stored
+from .off_the_loop import off_the_loop
 from .stores.home import environment_of
-from .with_aio import MethodWithAio
 
 S = TypeVar("S", bound=Stored)
 
@@ -28,7 +28,7 @@ class NamedObjects(Generic[S]):
     def _kind(self) -> type[S]:
         raise NotImplementedError
 
-    @MethodWithAio
+    @off_the_loop
     def create(
         self,
         name: str,
@@ -47,7 +47,7 @@ class NamedObjects(Generic[S]):
         environment = environment_of(environment_name)
         kind._catalogue().create(environment, name, allow_existing=allow_existing)
 
-    @MethodWithAio
+    @off_the_loop
     def list(
         self,
         *,
@@ -82,7 +82,7 @@ class NamedObjects(Generic[S]):
             found.append(handle)
         return found
 
-    @MethodWithAio
+    @off_the_loop
     def delete(
         self,
         name: str,

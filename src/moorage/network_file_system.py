@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from .arguments import InvalidValueError, check_name, fs_path
 from .client import Client
-from .directory_objects import DirectoryObject, entry, in_turns, local_directory
+from .directory_objects import ENTRIES, DirectoryObject, entry, local_directory
 from .exception import DeprecationError, NotFoundError
 from .frames import warn
+from .off_the_loop import (
+    ending_off_the_loop,
+    function_off_the_loop,
+    off_the_loop,
+    steps_off_the_loop,
+)
 from .old import names as old_names
 from .stores.directories import Directories
 from .stores.home import environment_of
@@ -26,10 +32,7 @@ from .stores.trees import Listed, parts_of
 from .stores.uploads import Upload
 from .types import FileEntry
 from .with_aio import (
-    after_a_turn,
-    ending_context,
     iteration_with_aio,
-    plain_function,
 )
 
 _DIRECTORIES: Final = Directories("NetworkFileSystem", "st", "nfs")
@@ -66,7 +69,7 @@ class NetworkFileSystem(DirectoryObject):
         return made
 
     @staticmethod
-    @ending_context
+    @ending_off_the_loop
     def ephemeral(
         client: Client | None = None, environment_name: str | None = None
     ) -> NetworkFileSystem:
@@ -79,7 +82,7 @@ class NetworkFileSystem(DirectoryObject):
         return made
 
     @staticmethod
-    @plain_function
+    @function_off_the_loop
     def create_deployed(
         deployment_name: str, client: Client | None = None, environment_name: str | None = None
     ) -> str:
@@ -94,7 +97,7 @@ class NetworkFileSystem(DirectoryObject):
         return _DIRECTORIES.create(environment, deployment_name, allow_existing=False).object_id
 
     @staticmethod
-    @plain_function
+    @function_off_the_loop
     def delete(
         name: str, client: Client | None = None, environment_name: str | None = None
     ) -> None:
@@ -112,7 +115,7 @@ class NetworkFileSystem(DirectoryObject):
                 "write the name of one that is there"
             )
 
-    @after_a_turn
+    @off_the_loop
     def write_file(
         self,
         remote_path: str,
@@ -126,7 +129,7 @@ class NetworkFileSystem(DirectoryObject):
         return self._write(remote_path, fp, progress_cb)
 
     async def _read_file_async(self, path: str) -> AsyncIterator[bytes]:
-        async for chunk in in_turns(self._tree().read(path)):
+        async for chunk in steps_off_the_loop(lambda: self._tree().read(path), 1):
             yield chunk
 
     @iteration_with_aio(_read_file_async)
@@ -139,7 +142,7 @@ class NetworkFileSystem(DirectoryObject):
         yield from self._tree().read(path)
 
     async def _iterdir_async(self, path: str) -> AsyncIterator[FileEntry]:
-        async for each in in_turns(self._listed(path)):
+        async for each in steps_off_the_loop(lambda: self._listed(path), ENTRIES):
             yield entry(each)
 
     @iteration_with_aio(_iterdir_async)
@@ -151,12 +154,12 @@ class NetworkFileSystem(DirectoryObject):
         for each in self._listed(path):
             yield entry(each)
 
-    @after_a_turn
+    @off_the_loop
     def listdir(self, path: str) -> list[FileEntry]:
         """Return what a directory has, as `iterdir`."""
         return [entry(each) for each in self._listed(path)]
 
-    @after_a_turn
+    @off_the_loop
     def add_local_file(
         self,
         local_path: str | PathLike[str],
@@ -168,7 +171,7 @@ class NetworkFileSystem(DirectoryObject):
         with source.open("rb") as file:
             self._write(_remote(source, remote_path), file, progress_cb)
 
-    @after_a_turn
+    @off_the_loop
     def add_local_dir(
         self,
         local_path: str | PathLike[str],
@@ -185,7 +188,7 @@ class NetworkFileSystem(DirectoryObject):
         upload.add_directory(source, _remote(source, remote_path), recursive=True)
         self._finish(upload)
 
-    @after_a_turn
+    @off_the_loop
     def remove_file(self, path: str, recursive: bool = False) -> None:
         """Remove a file, or with `recursive` a directory.
 

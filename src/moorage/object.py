@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from .arguments import check_name, no_constructor, unimplemented
 from .client import Client
 from .exception import NotFoundError, UnimplementedError
+from .off_the_loop import in_thread
 from .stores.home import environment_of
 from .stores.records import Catalogue, Record
 from .with_aio import MethodWithAio, PosesAsFunction, Way
@@ -48,6 +49,8 @@ class Hydrate(PosesAsFunction, Generic[O]):
         return self._obj
 
     async def aio(self, client: Client | None = None) -> O:
+        if isinstance(self._obj, Stored) and self._obj._is_on_disk:
+            return await in_thread(self, client)
         return self(client)
 
 
@@ -185,6 +188,7 @@ class Stored(Object):
         """Return what the objects of this class are kept in."""
         raise NotImplementedError
 
+    _is_on_disk: ClassVar[bool] = False  # looking the object up reads and writes files
     _environment_name: str | None = None  # as it was given
     _creates: bool = False  # `create_if_missing`
     _asked_id: str | None = None  # as it was given to `from_id`
@@ -268,7 +272,8 @@ class Stored(Object):
         """
         if self._record is None:
             raise AttributeError(
-                f"{self!r} has no object_id before it is looked up; write .hydrate().object_id"
+                f"Attempting to get object_id of unhydrated {self!r}, which is looked up at its "
+                "first use; write .hydrate().object_id"
             )
         return self._record.object_id
 

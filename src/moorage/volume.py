@@ -10,6 +10,7 @@ Begin at `Volume.from_name`, then `Volume.batch_upload`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -27,9 +28,16 @@ from .arguments import (
     unimplemented,
 )
 from .client import Client
-from .directory_objects import DirectoryObject, entry, in_turns, local_directory
+from .directory_objects import ENTRIES, DirectoryObject, entry, local_directory
 from .exception import InvalidError
 from .named_objects import NamedObjects
+from .off_the_loop import (
+    ContextOffTheLoop,
+    ending_off_the_loop,
+    function_off_the_loop,
+    off_the_loop,
+    steps_off_the_loop,
+)
 from .old import names as old_names
 from .stores.directories import Directories
 from .stores.home import environment_of
@@ -43,11 +51,7 @@ from .types import VolumeInfo
 from .with_aio import (
     ContextWithAio,
     EitherContext,
-    MethodWithAio,
-    after_a_turn,
-    ending_context,
     iteration_with_aio,
-    plain_function,
 )
 
 _EXAMPLE = 'Volume.from_name("my-volume", create_if_missing=True)'
@@ -63,7 +67,7 @@ class VolumeManager(NamedObjects["Volume"]):
     def _kind(self) -> type[Volume]:
         return Volume
 
-    @MethodWithAio
+    @off_the_loop
     def create(  # pyright: ignore[reportIncompatibleVariableOverride]
         self,
         name: str,
@@ -150,7 +154,7 @@ class VolumeUploadContextManager2(AbstractVolumeUploadContextManager):
     """The type of ``batch`` for volumes of version 2."""
 
 
-class _BatchUpload(EitherContext[AbstractVolumeUploadContextManager]):
+class _BatchUpload(ContextOffTheLoop[AbstractVolumeUploadContextManager]):
     """The block of one batch.  An exception that leaves the block uploads nothing."""
 
     def __init__(
@@ -174,14 +178,6 @@ class _BatchUpload(EitherContext[AbstractVolumeUploadContextManager]):
         upload, batch._upload = batch._upload, None
         if kind is None and upload is not None:
             self._finish(upload)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
 
 
 class _BatchUploads(ContextWithAio[..., AbstractVolumeUploadContextManager]):
@@ -259,7 +255,7 @@ class Volume(DirectoryObject):
         return Volume._from_id(volume_id)
 
     @staticmethod
-    @ending_context
+    @ending_off_the_loop
     def ephemeral(
         client: Client | None = None,
         environment_name: str | None = None,
@@ -334,12 +330,12 @@ class Volume(DirectoryObject):
 
     # -- what Modal needs ------------------------------------------------------------------------
 
-    @after_a_turn
+    @off_the_loop
     def commit(self) -> None:
         """Do nothing: the files are on the disk, and all containers see them."""
         self._found()
 
-    @after_a_turn
+    @off_the_loop
     def reload(self) -> None:
         """Do nothing: files that other containers wrote are seen at once.
 
@@ -356,10 +352,11 @@ class Volume(DirectoryObject):
                     "close the files of the volume before reload()"
                 )
 
-    @after_a_turn
+    @off_the_loop
     def info(self) -> VolumeInfo:
         """Return the name of the volume, and when it was made."""
-        record = self._found()
+        found = self._found()
+        record = _DIRECTORIES.of_id(found.object_id) or found  # it may have another name by now
         return VolumeInfo(record.name, record.created_at, None)
 
     # -- looking -------------------------------------------------------------------------------
@@ -367,7 +364,8 @@ class Volume(DirectoryObject):
     async def _iterdir_async(
         self, path: str, *, recursive: bool = True
     ) -> AsyncIterator[FileEntry]:
-        async for each in in_turns(self._listed(path, recursive)):
+        listed = partial(self._listed, path, recursive)
+        async for each in steps_off_the_loop(listed, ENTRIES):
             yield entry(each)
 
     @iteration_with_aio(_iterdir_async)
@@ -380,13 +378,13 @@ class Volume(DirectoryObject):
         for each in self._listed(path, recursive):
             yield entry(each)
 
-    @after_a_turn
+    @off_the_loop
     def listdir(self, path: str, *, recursive: bool = False) -> list[FileEntry]:
         """Return what a directory has, as `iterdir`; without `recursive`, not what is below."""
         return [entry(each) for each in self._listed(path, recursive)]
 
     async def _read_file_async(self, path: str) -> AsyncIterator[bytes]:
-        async for chunk in in_turns(self._tree().read(path)):
+        async for chunk in steps_off_the_loop(lambda: self._tree().read(path), 1):
             yield chunk
 
     @iteration_with_aio(_read_file_async)
@@ -398,7 +396,7 @@ class Volume(DirectoryObject):
         """
         yield from self._tree().read(path)
 
-    @after_a_turn
+    @off_the_loop
     def read_file_into_fileobj(
         self,
         path: str,
@@ -420,7 +418,7 @@ class Volume(DirectoryObject):
 
     # -- changing ------------------------------------------------------------------------------
 
-    @after_a_turn
+    @off_the_loop
     def remove_file(self, path: str, recursive: bool = False) -> None:
         """Remove a file, or with `recursive` a directory.  A symlink is removed, not its target.
 
@@ -429,7 +427,7 @@ class Volume(DirectoryObject):
         """
         self._writable().remove(path, recursive=recursive)
 
-    @after_a_turn
+    @off_the_loop
     def copy_files(self, src_paths: Sequence[str], dst_path: str, recursive: bool = False) -> None:
         """Copy files within the volume, as ``cp`` does.
 
@@ -473,7 +471,7 @@ class Volume(DirectoryObject):
         return _BatchUploads(batch_upload, finish)
 
     @staticmethod
-    @plain_function
+    @function_off_the_loop
     def rename(
         old_name: str,
         new_name: str,

@@ -303,10 +303,14 @@ class ContextWithAio(PosesAsFunction, Generic[P, T]):
     """
 
     def __init__(
-        self, function: Callable[P, T], leave: Callable[[T], object] | None = None
+        self,
+        function: Callable[P, T],
+        leave: Callable[[T], object] | None = None,
+        kind: type[EitherContext[Any]] | None = None,
     ) -> None:
         self._function = function
         self._leave = leave
+        self._kind: type[EitherContext[Any]] = EitherContext if kind is None else kind
 
     def _called(self) -> Callable[P, T]:
         return self._function
@@ -314,7 +318,8 @@ class ContextWithAio(PosesAsFunction, Generic[P, T]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
         # Raises a TypeError for wrong arguments here, not at a `with` that may come later.
         Real.signature(self._function).bind(*args, **kwargs)
-        return EitherContext(lambda: self._function(*args, **kwargs), self._leave)
+        made: EitherContext[T] = self._kind(lambda: self._function(*args, **kwargs), self._leave)
+        return made
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
         return self(*args, **kwargs)
@@ -396,9 +401,16 @@ class Ends(Protocol):
 E = TypeVar("E", bound=Ends)
 
 
-def ending_context(function: Callable[P, E]) -> ContextWithAio[P, E]:
-    """As `plain_context`; leaving the block ends the object."""
-    made: ContextWithAio[P, E] = _plain(ContextWithAio(function, _end), function)
+def ending_context(
+    function: Callable[P, E], kind: type[EitherContext[Any]] | None = None
+) -> ContextWithAio[P, E]:
+    """As `plain_context`; leaving the block ends the object.
+
+    Args:
+        function: makes the object.
+        kind: the class of the context manager; `EitherContext` if None.
+    """
+    made: ContextWithAio[P, E] = _plain(ContextWithAio(function, _end, kind), function)
     return made
 
 

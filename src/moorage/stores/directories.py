@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -338,8 +339,9 @@ _GONE: Final = "gone-"
 
 def _hold(path: Path) -> int | None:
     """Lock a directory, and return its open file; None if another process has it."""
-    if fcntl is None:  # pragma: no cover - Windows
+    if sys.platform == "win32":  # a directory cannot be opened there
         return None
+    assert fcntl is not None
     file = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

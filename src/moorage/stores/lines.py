@@ -69,7 +69,7 @@ class Waiting:
 class Getter(Waiting):
     """One who wants items: up to `most`, at least one."""
 
-    __slots__ = ("items", "most")
+    __slots__ = ("items", "most", "until")
 
     def __init__(self, key: bytes, most: int) -> None:
         # Not by `super()`, for an object is made at each call.
@@ -79,6 +79,8 @@ class Getter(Waiting):
         self.refused: bool = False
         self.most: int = most
         self.items: list[Item] = []
+        # When its items expire, if they were the last ones of a partition with a key.
+        self.until: tuple[Clock, float] | None = None
 
 
 class Putter(Waiting):
@@ -161,6 +163,8 @@ class Lines:
             woken = self._look(key)
             getter.items = items = self._items.take(key, getter.most)
             if items:
+                if key:
+                    self._note_end(getter)
                 woken += self._settle(key)
         if woken:
             self._wake(woken)
@@ -271,6 +275,8 @@ class Lines:
                     # As `_settle` would do, with less work for the usual case.
                     waiting.items = self._items.take(key, waiting.most)
                     waiting.over = bool(waiting.items)
+                    if key and waiting.over:
+                        self._note_end(waiting)
                 if not waiting.over:
                     if line.getters is None:
                         line.getters = OrderedDict()
@@ -340,10 +346,19 @@ class Lines:
         if isinstance(waiting, Getter) and waiting.items:
             items, waiting.items = waiting.items, []
             self._items.put_back(waiting.key, items)
+            if waiting.until is not None:
+                line = self._line(waiting.key)
+                if line.expires_at == math.inf:
+                    line.clock, line.expires_at = waiting.until
         elif isinstance(waiting, Putter) and waiting.numbers:
             numbers, waiting.numbers = waiting.numbers, []
             self._items.withdraw(waiting.key, numbers)
         return self._settle(waiting.key)
+
+    def _note_end(self, getter: Getter) -> None:
+        line = self._lines.get(getter.key)
+        if line is not None:
+            getter.until = line.clock, line.expires_at
 
     def _line(self, key: bytes) -> Line:
         line = self._lines.get(key)
@@ -411,6 +426,8 @@ class Lines:
                 number = self._items.next_number()
                 getter.items = [(number, putter.values[0])]
                 self._let_in_at(putter, line, [number])
+                if putter.key:
+                    self._note_end(getter)
                 self._serve(getter, woken)
                 if putter.key and not (getters or line.watchers):
                     del self._lines[putter.key]
@@ -433,6 +450,8 @@ class Lines:
                 getter = next(iter(getters))
                 if not getter.is_lost:
                     getter.items = items.take(key, getter.most)  # may raise, if in a file
+                    if key:
+                        self._note_end(getter)
                     moved = True
                     self._serve(getter, woken)
                 del getters[getter]

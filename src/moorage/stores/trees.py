@@ -168,9 +168,10 @@ class Tree:
     def matching(self, pattern: str) -> Iterator[Listed]:
         """Yield the paths that match a pattern with ``*`` and ``**``, sorted."""
         for place in sorted(self.root.glob("/".join(parts_of(pattern)))):
-            inside = Path(os.path.realpath(place.parent)).is_relative_to(self.root)
-            is_whole = not place.name.startswith(PARTIAL)
-            if inside and is_whole and place != self.root:  # a pattern follows symlinks to directories
+            if place == self.root or place.name.startswith(PARTIAL):
+                continue
+            # A pattern follows symlinks to directories.
+            if Path(os.path.realpath(place.parent)).is_relative_to(self.root):
                 found = _listed(place.relative_to(self.root).as_posix(), place)
                 if found is not None:
                     yield found

@@ -56,14 +56,20 @@ class Mailbox:
 
     def _call_due(self) -> None:
         due, self._due = self._due, []
-        for callback in due:
-            callback()
+        self._call(due)
 
     def _deliver(self) -> None:
         with self._lock:
             posted, self._posted = self._posted, []
-        for callback in posted:
-            callback()
+        self._call(posted)
+
+    def _call(self, callbacks: list[Callable[[], object]]) -> None:
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception as error:  # of one request, and the others go on
+                details = {"message": "a request has failed", "exception": error}
+                self.loop.call_exception_handler(details)
 
 
 def mailbox_here() -> Mailbox:
