@@ -181,7 +181,9 @@ def test_functions_need_cloudpickle(d, monkeypatch):
     d["f"] = lambda x: x * factor
     assert d["f"](2) == 6
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
-    with pytest.raises(SerializationError, match="install cloudpickle") as caught:
+    with pytest.raises(
+        SerializationError, match=r"install cloudpickle.*moorage\[resources\]"
+    ) as caught:
         d["g"] = lambda x: x
     assert isinstance(caught.value, TypeError)
     assert "'g'" in str(caught.value)

@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import pickle
 import re
 import socket
 import threading
@@ -334,6 +335,37 @@ def from_name() -> None:
     app.stop()
     with pytest.raises(NotFoundError):
         found.remote()
+
+
+@shows("environments")
+def environments() -> None:
+    with modal.App("differences").run(environment_name="never-created"):
+        found = modal.App.lookup("differences", environment_name="never-created")
+        assert found.name == "differences"
+    assert modal.Environment.from_name("never-created").name == "never-created"
+    with pytest.raises(UnimplementedError):
+        modal.Environment.objects.list()
+
+
+@shows("forward")
+def forward() -> None:
+    app = modal.App()
+
+    @app.function()
+    def address() -> str:
+        with modal.forward(8000) as tunnel:
+            return tunnel.url
+
+    with app.run():
+        assert address.remote() == "http://127.0.0.1:8000"
+
+
+@shows("secrets-pickled")
+def secrets_pickled() -> None:
+    secret = modal.Secret.from_dict({"NAME": "hunter2"})
+    data = pickle.dumps(secret)
+    assert b"hunter2" not in data
+    assert pickle.loads(data) is secret
 
 
 @shows("from-id")

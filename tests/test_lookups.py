@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import pickle
 
 import pytest
 
@@ -272,6 +273,20 @@ def test_the_errors_say_what_to_write():
         assert "there: shop)" in text_of(modal.Function.from_name("show", "price").remote)
     with pytest.raises(InvalidError, match=r"Cls\.from_name"):
         modal.Function.from_name("shop", "Cart.total")
+
+
+def test_handles_pickle_by_their_names():
+    price = modal.Function.from_name("shop", "price", environment_name="dev")
+    cart = modal.Cls.from_name("shop", "Cart", environment_name="dev")
+    with shop("a").run(environment_name="dev"), modal.Dict.ephemeral() as handles:
+        assert price.remote() == "a x"
+        for copy in (pickle.loads(pickle.dumps(price)), handles.get("price", price)):
+            assert repr(copy) == repr(price)
+            assert copy.remote() == "a x"
+        handles["cart"] = cart
+        assert handles["cart"]().total.remote() == "a eve"
+    with pytest.raises((AttributeError, TypeError)):
+        pickle.dumps(shop("a")._functions["price"])
 
 
 def test_the_reprs_are_those_of_modal():

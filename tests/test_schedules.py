@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import moorage as modal
+from moorage import schedule
 from moorage.exception import InvalidError
 from moorage.testing import VirtualClock
 
@@ -201,6 +202,15 @@ def test_wrong_lines_of_cron(make, monkeypatch, clock):
     made = make()  # found when the run begins, as in Modal
     with pytest.raises(InvalidError, match="; write "):
         scheduled(clock, made, 1)
+
+
+def test_a_system_without_a_database_of_time_zones(monkeypatch, clock):
+    pytest.importorskip("cronsim")
+    monkeypatch.setattr(schedule, "available_timezones", set)
+    monkeypatch.setattr(schedule, "ZoneInfo", lambda name: (_ for _ in ()).throw(KeyError(name)))
+    assert scheduled(clock, modal.Cron("0 0 * * *"), DAY + 1) == [DAY]
+    with pytest.raises(InvalidError, match="pip install tzdata"):
+        modal.Cron("0 9 * * 1", timezone="Europe/Berlin")
 
 
 def test_strict_mode_accepts_periods_that_never_fire(clock, monkeypatch):

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Never, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, Unpack, cast
 
 from . import config
 from .advice import CALLS, URLS, of_function
@@ -117,7 +117,8 @@ class Cls:
     _shown: str  # the text of `repr`
     # `_named` sets these two.
     _find: Callable[[], Cls]
-    _app_name: str  # the deployed app in which the class is looked up
+    _app_name: str  # the app in which the class is looked up
+    _lookup: tuple[str, str, str | None]  # the arguments of `from_name`, which sets them
     # The service of a handle without arguments.  Only ``app.cls`` sets it; variants have none.
     _plain_service: Service
 
@@ -324,7 +325,9 @@ class Cls:
             return found
 
         shown = deployments.shown("Cls", app_name, name, environment_name)
-        return cls._named(app_name, name, shown, find)
+        named = cls._named(app_name, name, shown, find)
+        named._lookup = app_name, name, environment_name
+        return named
 
     if not TYPE_CHECKING:  # an old spelling
         lookup = old_names.from_name("Cls")
@@ -332,6 +335,12 @@ class Cls:
     def _get_user_cls(self) -> type[Any]:
         """Return the undecorated class, which tests of Modal programs use."""
         return self._found()._declared.user_class
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        lookup = self.__dict__.get("_lookup")
+        if lookup is not None:
+            return _looked_up_again, lookup
+        return super().__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a class
@@ -944,9 +953,15 @@ class Obj:
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
 
 
+def _looked_up_again(app_name: str, name: str, environment_name: str | None) -> Cls:
+    """Make the handle that `Cls.from_name` made, from its pickle."""
+    return Cls.from_name(app_name, name, environment_name=environment_name)
+
+
 # The attributes that a handle has itself.
 _OF_HANDLE: Final = frozenset(
     {"_declared", "_make_service", "_options", "_shown", "_find", "_app_name", "_plain_service"}
+    | {"_lookup"}
     | {"__name__", "__qualname__", "__module__", "__doc__"}
 )
 

@@ -29,6 +29,7 @@ from typing import (
     Never,
     ParamSpec,
     Self,
+    SupportsIndex,
     TypeVar,
     Unpack,
 )
@@ -209,6 +210,11 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             "Function.from_name(...) for one of a deployed app"
         )
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if self._lookup is not None:
+            return _looked_up_again, self._lookup
+        return super().__reduce_ex__(protocol)
+
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a function
 
@@ -280,6 +286,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     _find: Callable[[], Function[Any, Any, Any]]  # set only by `_named`
     _forgotten: int  # changes whenever `_forget_found` drops what was found
     _app_name: str  # the app in which the function is looked up
+    _lookup: tuple[str, str, str | None] | None = None  # the arguments of `from_name`
     _name: str  # as messages show it: ``f``, or ``Model.method``
     __name__: str
     __qualname__: str
@@ -651,7 +658,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             )
 
         shown = deployments.shown("modal.Function", app_name, name, environment_name)
-        return cls._looked_up(app_name, name, shown, find)
+        named = cls._looked_up(app_name, name, shown, find)
+        named._lookup = app_name, name, environment_name
+        return named
 
     @classmethod
     def _looked_up(
@@ -918,6 +927,13 @@ class FunctionAutoscalerManager:
         if config.strict:
             service.current_run()
         return service
+
+
+def _looked_up_again(
+    app_name: str, name: str, environment_name: str | None
+) -> Function[..., Any, Any]:
+    """Make the handle that `Function.from_name` made, from its pickle."""
+    return Function.from_name(app_name, name, environment_name=environment_name)
 
 
 if not TYPE_CHECKING:  # for an old spelling

@@ -13,7 +13,7 @@ import importlib
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, SupportsFloat, SupportsIndex
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from .arguments import InvalidArgumentsError, InvalidValueError, lenient, unchecked
 from .exception import InvalidError
@@ -86,11 +86,15 @@ class Cron(Schedule):
         if len(text.split()) != 5:  # cronsim takes six for seconds
             raise InvalidError(f"a line of cron has 5 fields, got {self.cron_string!r}; {_CRON}")
         try:
-            zone = ZoneInfo(self.timezone)
+            # UTC needs no database.
+            zone = UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
         except (OSError, ValueError, KeyError, TypeError):
+            advice = 'write timezone="Europe/Berlin"'
+            if not available_timezones():
+                advice = "this system has no such database, so write pip install tzdata"
             raise InvalidError(
                 f"timezone of Cron must be a name of the IANA database, got {self.timezone!r}; "
-                'write timezone="Europe/Berlin"'
+                f"{advice}"
             ) from None
         try:
             return cronsim.CronSim(text, datetime.fromtimestamp(wall, zone))

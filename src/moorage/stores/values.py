@@ -64,7 +64,7 @@ def dumps(value: object, *, outlives: bool = False) -> bytes:
         raise UnpicklableError(
             f"a {_type_name(value)} cannot be pickled: {type(failed).__name__}: {failed}; "
             "write a value of plain data, or install cloudpickle for functions and classes that "
-            "are made inside functions"
+            "are made inside functions: pip install 'moorage[resources]'"
         ) from failed
     finally:
         del failed  # else a cycle: the error -> its traceback -> this frame -> the error
