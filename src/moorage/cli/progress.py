@@ -104,6 +104,8 @@ class Output:
             return
         if self._timestamps:
             line = f"{datetime.fromtimestamp(wall_seconds()).isoformat(sep=' ')} {line}"
+        # Where stdout and stderr are one file, what the program has printed comes first.
+        _write(sys.stdout, "")
         with self._lock:
             self.live("")
             begun, self._is_begun = self._is_begun, False
