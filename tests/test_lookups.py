@@ -104,6 +104,26 @@ def test_async_runs_ambient_ones_and_those_of_run_app(run_async):
     app.stop()
 
 
+def test_an_app_whose_run_is_ending_is_not_found():
+    app, seen = shop("a"), []
+
+    @app.cls(serialized=True)
+    class Last:
+        @modal.method()
+        def work(self):
+            return 1
+
+        @modal.exit()
+        def close(self):
+            with pytest.raises(NotFoundError, match="there: none"):
+                modal.App.lookup("shop")
+            seen.append("not found")
+
+    with app.run():
+        Last().work.remote()
+    assert seen == ["not found"]
+
+
 def test_a_function_finds_its_own_app():
     app = shop("a")
 

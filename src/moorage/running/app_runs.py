@@ -301,17 +301,14 @@ class AppRuns(Generic[A]):
         """
         owner = self.running()
         run, began = owner.run, owner._began
-        if (
-            run is None
-            or self.deployed
-            or configured_environment(run.environment_name) != environment
-        ):
+        if run is None or run.closed or self.deployed:
             return None
-        return began
+        return began if configured_environment(run.environment_name) == environment else None
 
     def is_running(self) -> bool:
         """Whether the app has a run."""
-        return self.open_run() is not None
+        run = self.open_run()
+        return run is not None and not run.closed
 
     def _check_for_run(self) -> None:
         """In strict mode, check the options of all services, as Modal does when an app runs."""
