@@ -43,7 +43,7 @@ from .running.endpoints import (
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
 from .running.services import Service
-from .running.urls import open_server_url
+from .running.urls import WebFunction, open_server_url, server_function
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target
@@ -724,6 +724,40 @@ def _shown_value(value: object) -> str:
     except Exception:
         return f"<{type_name(type(value))}>"
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]}...{text[-1]}"
+
+
+def web_functions_of(cls: Cls) -> list[WebFunction]:
+    """Return the web methods of a class, and the server that its enter hooks start.
+
+    Raises:
+        InvalidError: if the class has any, and a constructor of its own that needs arguments.
+    """
+    declared = cls._declared
+    found: list[WebFunction] = []
+    parameters = declared.signature.parameters.values()
+    required = tuple(p.name for p in parameters if p.default is p.empty and p.kind not in _REST)
+    if required and not declared.types and (declared.web or declared.serves is not None):
+        raise InvalidError(
+            f"{declared.name} has web methods, and its __init__ needs {', '.join(required)}, which "
+            f"no URL can give; write `{required[0]}: str = moorage.parameter()` in the class"
+        )
+    values = Values(cls, (), {})
+    for name, web in declared.web.items():
+        target = declared.methods[name]
+        # With parameters, the values come with each request.
+        service = cls._nameless_service() if declared.types else values.service
+        place = values._place(target, service)
+        found.append(
+            WebFunction(target.name, web, service, place, own_port=web.port, required=required)
+        )
+    if declared.serves is not None:
+        endpoint = cls._web_endpoint()
+        found.append(server_function(declared.name, endpoint, declared.serves.port))
+    return found
+
+
+# Parameters that may be left out.
+_REST: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class Construction:

@@ -67,7 +67,7 @@ from .retries import Retries
 from .running import deployments
 from .running.endpoints import FunctionEndpoint, Place
 from .running.services import Service
-from .running.urls import open_url
+from .running.urls import WebFunction, open_url
 from .runtime import forking
 from .runtime.input import Input, Target
 from .runtime.pools.autoscaler import Limits
@@ -375,8 +375,18 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         web = self._web
         if web is None:
             return None
-        place = self._place or Place(service.key, self._web_endpoint)
-        return open_url(self._target.name, web, service, place)
+        return open_url(self._target.name, web, service, self._web_place())
+
+    def _web_place(self) -> Place:
+        return self._place or Place(self._service.key, self._web_endpoint)
+
+    def _as_web_function(self) -> WebFunction:
+        """Return the function, which is a web function, for a server of all of them."""
+        web = self._web
+        assert web is not None
+        return WebFunction(
+            self._target.name, web, self._service, self._web_place(), own_port=web.port
+        )
 
     def _web_endpoint(self) -> FunctionEndpoint:
         """Return what a bridge needs of this web function.

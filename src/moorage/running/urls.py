@@ -2,12 +2,17 @@
 
 Owns `open_url`, which begins to serve a web function at the first asking, and `open_server_url`,
 which does so for a class that starts a server.  ``functions.py``, ``server.py`` and ``cls.py`` ask.
+`WebFunction` is for a server of all web functions of an app, such as the command line's: it knows
+what can be served before there is a run, and is served at a port that the server chooses.
 ``web/sites.py`` owns the ports.
 
-Begin at `open_url`.
+Begin at `open_url`, then `WebFunction.open`.
 """
 
 from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
 
 from .. import config
 from ..declaring.marks import Web
@@ -18,16 +23,92 @@ from .endpoints import Place, ServerEndpoint
 from .services import Service
 
 
-def open_server_url(endpoint: ServerEndpoint) -> str:
-    """Return the URL of a class that starts a server: see `open_url`."""
+@dataclass(frozen=True)
+class Listening:
+    """A socket that listens, for one web function."""
+
+    host: str  # the address that it is bound to, as the user gave it
+    socket: socket.socket
+
+
+@dataclass(frozen=True)
+class WebFunction:
+    """One web function of an app, whether or not the app runs."""
+
+    name: str  # as messages show it: ``f``, ``Model.predict``
+    web: Web
+    service: Service
+    place: Place
+    # The port on which the program's own server listens; None if it starts none.
+    own_port: int | None = None
+    # The parameters of its class that a URL must give, because they have no default.
+    required: tuple[str, ...] = ()
+    why_token: str = AUTHENTICATED
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether requests need a token."""
+        return self.web.requires_proxy_auth
+
+    @property
+    def label(self) -> str:
+        """Its label in the run that there is, or in the run of its app that comes next."""
+        return _label_of(self.name, self.web, self.service)
+
+    def open(self, listening: Listening) -> str:
+        """Serve the function at a port, unless it has a URL already; return the URL.
+
+        Raises:
+            ExecutionError: if the run is ending, or in strict mode if there is none.
+            InvalidError: if it cannot be served: see `open_url`.
+        """
+        return open_url(
+            self.name,
+            self.web,
+            self.service,
+            self.place,
+            listening=listening,
+            why_token=self.why_token,
+        )
+
+
+def server_function(name: str, endpoint: ServerEndpoint, own_port: int) -> WebFunction:
+    """Return the web function for a class that starts a server."""
+    return WebFunction(
+        name,
+        *_parts_of(endpoint),
+        own_port=own_port,
+        why_token=NO_UNAUTHENTICATED,
+    )
+
+
+def _parts_of(endpoint: ServerEndpoint) -> tuple[Web, Service, Place]:
     service = endpoint.service
     web = Web("web_server", requires_proxy_auth=endpoint.needs_token)
-    place = Place((service.key, ServerEndpoint), lambda: endpoint)
-    return open_url(endpoint.name, web, service, place, why_token=NO_UNAUTHENTICATED)
+    return web, service, Place((service.key, ServerEndpoint), lambda: endpoint)
+
+
+def open_server_url(endpoint: ServerEndpoint) -> str:
+    """Return the URL of a class that starts a server: see `open_url`."""
+    return open_url(endpoint.name, *_parts_of(endpoint), why_token=NO_UNAUTHENTICATED)
+
+
+def _label_of(name: str, web: Web, service: Service) -> str:
+    if web.label is not None:
+        return check_label(web.label)
+    app, is_deployed = service.web_app()
+    suffix = "" if is_deployed else f"-{config.config.get('dev_suffix') or 'dev'}"
+    return label_of(app, name, suffix=suffix)
 
 
 def open_url(
-    name: str, web: Web, service: Service, place: Place, *, why_token: str = AUTHENTICATED
+    name: str,
+    web: Web,
+    service: Service,
+    place: Place,
+    *,
+    listening: Listening | None = None,
+    why_token: str = AUTHENTICATED,
 ) -> str:
     """Return the URL of a web function; begin to serve the function if nobody has asked yet.
 
@@ -38,6 +119,8 @@ def open_url(
         web: its decorator's arguments.
         service: the service of its pool.
         place: how the function is served.
+        listening: the socket to serve it at; if None, at `config.web_host` and a port that the
+            system chooses.
         why_token: the argument by which requests need a token: see `Site`.
 
     Raises:
@@ -53,21 +136,23 @@ def open_url(
             f"write moorage.testing.web_client({name}) instead"
         )
     sites = run.sites
-    if web.label is None:
-        app, is_deployed = service.web_app()
-        suffix = "" if is_deployed else f"-{config.config.get('dev_suffix') or 'dev'}"
-        label = label_of(app, name, suffix=suffix)
-    else:
-        label = check_label(web.label)
-        if sites.holder(label) not in (None, place.key) and not service.is_variant:
-            raise InvalidError(
-                f'the label "{label}" of {name} belongs to another web function of this run; '
-                "write another label="
-            )
+    label = _label_of(name, web, service)
+    if (
+        web.label is not None
+        and sites.holder(label) not in (None, place.key)
+        and not service.is_variant
+    ):
+        raise InvalidError(
+            f'the label "{label}" of {name} belongs to another web function of this run; '
+            "write another label="
+        )
 
     def make() -> Site:
         needs = web.requires_proxy_auth
-        return Site(place.make(), label, needs, config.web_host, why_token=why_token)
+        host, given = config.web_host, None
+        if listening is not None:
+            host, given = listening.host, listening.socket
+        return Site(place.make(), label, needs, host, listening=given, why_token=why_token)
 
     site = sites.open(place.key, make, takes_label=not service.is_variant)
     return f"{site.url}/?{place.query}" if place.query else site.url

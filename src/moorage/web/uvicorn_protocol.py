@@ -43,6 +43,10 @@ HEAD_SECONDS: Final = 10.0
 # Seconds that an idle connection is kept, as uvicorn does.
 KEEP_ALIVE: Final = 5
 
+# Seconds that an idle connection is kept while its port winds down: the client may have sent a
+# request already, and should see no close while the client sends the next one.
+LINGERS: Final = 0.25
+
 # The most requests of one connection that have no response yet.
 MOST_PIPELINED: Final = 1000
 
@@ -315,6 +319,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
                 else:
                     self._refuse(503)
                 return
+            if self._port.is_winding_down:
+                self.timeout_keep_alive = LINGERS
             self._wait_idle()  # until the client sends something
 
         def _wait_idle(self) -> None:
@@ -341,6 +347,16 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
                 request.cycle.keep_alive = False
             if not self._unfinished:
                 self.transport.close()
+
+        def wind_down(self) -> None:
+            for request in self._unfinished:
+                # The head of a response that has begun has promised to keep the connection.
+                if not request.cycle.response_started:
+                    request.cycle.keep_alive = False
+            self.timeout_keep_alive = LINGERS
+            if self.timeout_keep_alive_task is not None:  # nothing of a request has come
+                self._unset_keepalive_if_required()
+                self._wait_idle()
 
         def abort(self) -> None:
             self.transport.abort()
@@ -442,6 +458,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             if self.cycle is cycle:
                 return  # the handshake of a WebSocket: see `handle_websocket_upgrade`
             request.cycle = self.cycle
+            if self._port.is_winding_down:
+                self.cycle.keep_alive = False
             self.cycle.transport = _Writer(self.transport, self.loop)
             unfinished.append(request)
             self._port.busy(self)
@@ -528,6 +546,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
 
         def retire(self) -> None:
             """The end of its input closes it, with a code."""
+
+        wind_down = retire
 
         def abort(self) -> None:
             self.transport.abort()
