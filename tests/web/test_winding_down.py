@@ -237,19 +237,18 @@ def test_calls_go_on_while_a_drain_waits_for_their_callers() -> None:
 
 def test_connections_wait_in_a_socket_that_somebody_keeps_until_the_next_one_serves() -> None:
     kept = listen("api", "127.0.0.1", 0)
-    with kept, serving(Held(), kept.dup()) as (_, url), draining():
-        with Client(url) as before:  # nobody accepts now
-            before.ask("/")
-            second = moorage.App("second")
+    second = moorage.App("second")
 
-            def api() -> Any:
-                return Held()
+    def api() -> Any:
+        return Held()
 
-            second.function(serialized=True)(moorage.asgi_app()(api))
-            (function,) = second._web_functions()
-            with second.run():
-                function.open(Listening("127.0.0.1", kept.dup()))
-                assert before.answer()[2] == b"ok"
+    second.function(serialized=True)(moorage.asgi_app()(api))
+    (function,) = second._web_functions()
+    with kept, serving(Held(), kept.dup()) as (_, url), draining(), Client(url) as before:
+        before.ask("/")  # nobody accepts now
+        with second.run():
+            function.open(Listening("127.0.0.1", kept.dup()))
+            assert before.answer()[2] == b"ok"
 
 
 def test_a_port_that_is_taken_is_named() -> None:
