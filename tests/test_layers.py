@@ -31,6 +31,7 @@ ROWS = [
     "describing",
     "surface",
     "testing",
+    "cli",
 ]
 # Files beside the folders belong to three rows by their names; all others are "cloud".
 BESIDE = {
@@ -43,6 +44,7 @@ BESIDE = {
         *("partial_function", "runner", "server", "simulate"),
     },
     "testing": {"mypy_plugin", "pytest_plugin"},
+    "cli": {"__main__"},
 }
 
 
@@ -72,6 +74,8 @@ THIRD_PARTY = {"anyio", "typing_extensions"}
 LAZY_THIRD_PARTY = {"anyio", "trio"}
 # What an extra installs, imported inside the functions of the one file that uses it.
 OF_EXTRAS = {
+    "__main__": {"click"},
+    "cli.tracebacks": {"rich"},
     "schedule": {"cronsim"},
     "secret": {"dotenv"},
     "testing.web_client": {"httpx"},
@@ -83,6 +87,8 @@ OF_EXTRAS = {
 }
 # Those that only pytest's plugin imports.
 FOR_PYTEST = {"pytest_plugin", "testing.explore_marker", "testing.leak_check"}
+# The command line is nothing without click, so its files import it at their beginnings.
+FOR_CLICK = "cli."
 # The plugin that mypy imports.
 FOR_MYPY = {"mypy_plugin"}
 
@@ -220,6 +226,7 @@ def test_nothing_but_the_standard_library_and_two_packages_is_imported(name):
         allowed = THIRD_PARTY | (LAZY_THIRD_PARTY if in_function else set())
         allowed |= {"pytest"} if name in FOR_PYTEST else set()
         allowed |= {"mypy"} if name in FOR_MYPY else set()
+        allowed |= {"click"} if name.startswith(FOR_CLICK) else set()
         allowed |= OF_EXTRAS.get(name, set()) if in_function else set()
         assert package in sys.stdlib_module_names or package in allowed
 

@@ -80,6 +80,7 @@ class Site:
         listening: socket.socket | None = None,
         why_token: str = AUTHENTICATED,
     ) -> None:
+        self.name: str = endpoint.name
         self.label: str = label
         self.host: str = host
         self.needs_token: bool = needs_token
@@ -228,6 +229,8 @@ class Sites:
         # Guarded by the lock.
         self._by_key: dict[Hashable, Site] = {}
         self._is_closed = False
+        # Called, without the lock, with the name and the URL of each site that begins.
+        self.announce: Callable[[str, str], object] | None = None
 
     @uninterruptible
     def open(self, key: Hashable, make: Callable[[], Site], *, takes_label: bool) -> Site:
@@ -247,13 +250,16 @@ class Sites:
                     "URL inside `with app.run():`"
                 )
             site = self._by_key.get(key)
-            if site is None:
-                site = make()
-                site.begin()
-                self._by_key[key] = site
-                if takes_label:
-                    _labels[site.label] = site
-            return site
+            if site is not None:
+                return site
+            site = make()
+            site.begin()
+            self._by_key[key] = site
+            if takes_label:
+                _labels[site.label] = site
+        if self.announce is not None:
+            self.announce(site.name, site.url)
+        return site
 
     def url_of(self, key: Hashable) -> str | None:
         """Return the URL of the site of `key`; None if nobody has asked for it in this run."""
