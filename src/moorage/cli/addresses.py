@@ -1,9 +1,9 @@
 """The addresses of web functions: which port each has, and the sockets that listen there.
 
 Owns `Addresses`, which gives the ports 8000, 8001, ... to web functions in the order of their
-definition, and keeps the port of a function, by its label, while the program changes.  A port that is
-taken is an error that names it; no function silently gets another one.  The port of a server that
-the program itself starts (``web_server(8000)``) is left to that server.
+definition, and keeps the port of a function, by its label, while the program changes.  A port that
+is taken is an error that names it; no function silently gets another one.  The port of a server
+that the program itself starts (``web_server(8000)``) is left to that server.
 
 Begin at `Addresses.bind`.
 """
@@ -48,11 +48,8 @@ class Served:
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Served:
         """Read the fields that `vars` gives, after they went through JSON."""
-        return cls(**{**fields, "required": tuple(fields["required"])})
-
-    def fields(self) -> dict[str, Any]:
-        """Return what `read` takes."""
-        return {**vars(self)}
+        known: Any = {**fields, "required": tuple(fields["required"])}
+        return cls(**known)
 
 
 def check_served(functions: Sequence[Served], host: str) -> None:
@@ -100,7 +97,7 @@ class Addresses:
         Raises:
             CommandError: if a port is taken, or the address cannot be bound to.
         """
-        own = {one.own_port for one in functions}
+        own = {one.own_port for one in functions if one.own_port is not None}
         ports = {label: port for label, port in self._ports.items() if port not in own}
         made: dict[str, socket.socket] = {}
         bound: dict[str, socket.socket] = {}
@@ -129,11 +126,22 @@ class Addresses:
         for label in [label for label in self.sockets if label not in labels]:
             self.sockets.pop(label).close()
 
+    def take(self, functions: Sequence[Served]) -> list[socket.socket]:
+        """Like `bind`, for this process: the caller owns the sockets.  In order.
+
+        Raises:
+            CommandError: see `bind`.
+        """
+        bound = self.bind(functions)
+        for label in bound:
+            del self.sockets[label]
+        return [bound[one.label] for one in functions]
+
     def close(self) -> None:
         """Close all sockets."""
         self.keep_only(())
 
-    def _next(self, taken: set[int | None]) -> int:
+    def _next(self, taken: set[int]) -> int:
         if not self._first:
             return 0
         port = self._first

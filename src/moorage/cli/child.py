@@ -98,7 +98,7 @@ class _Child:
             self._channel.send(
                 {
                     "kind": "imported",
-                    "functions": [Served.of(one).fields() for one in functions],
+                    "functions": [vars(Served.of(one)) for one in functions],
                     "watched": self._watched(),
                 }
             )
@@ -157,6 +157,7 @@ class _Child:
         lost = _in_memory()
         if lost:
             self._channel.send({"kind": "lost", "names": lost})
+
         # On a thread, so that *stop* ends the wait.
         def drain() -> None:
             drain_runs([run], seconds)
@@ -211,13 +212,13 @@ class _Child:
             return {"files": [], "trees": [], "all_python": failed}
         root = self._root(wanted)
         if not wanted.is_module:
-            files |= _both(wanted.program)
+            files.update(_both(wanted.program))
         elif failed:
             files |= {os.path.join(root, "__init__.py")}
         for module in list(sys.modules.values()):
             file = _source_of(module)
             if file is not None and file.startswith(root + os.sep) and not _is_installed(file):
-                files |= _both(file)
+                files.update(_both(file))
         trees: set[str] = set()
         if self._app is not None:
             for mounts in mounts_of(self._app).values():
@@ -228,7 +229,7 @@ class _Child:
                     if os.path.isdir(path):
                         trees.add(os.path.abspath(path))
                     else:
-                        files |= _both(path)
+                        files.update(_both(path))
         watched = Watched(frozenset(files), frozenset(trees), failed)
         return {
             "files": sorted(watched.files),

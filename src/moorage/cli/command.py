@@ -16,9 +16,11 @@ from typing import Any, Final
 import click
 
 from ..exception import DeprecationError, Error
+from .deploy import deploy
 from .errors import INTERRUPTED, CommandError
 from .options import profile_option
 from .run import run
+from .serve import serve
 from .suggestions import did_you_mean, nearest
 
 # The release of Modal whose commands and names this version follows.
@@ -121,4 +123,5 @@ def moorage(profile: str | None) -> None:
     """
 
 
-moorage.add_command(run)
+for _command in (run, serve, deploy):
+    moorage.add_command(_command)

@@ -153,11 +153,11 @@ class _Deployment:
         served = [Served.of(one) for one in functions]
         self._functions += served
         check_served(self._functions, self._addresses.host)
-        self._addresses.bind(self._functions)  # nothing starts if a port is taken
+        sockets = self._addresses.take(served)  # nothing starts if a port is taken
         try:
             app.deploy(name=shown)
             self._apps[shown] = app
-            urls = open_sites(functions, self._addresses)
+            urls = open_sites(functions, self._addresses.host, sockets)
         except Error as error:
             raise CommandError(str(error)) from None
         except Exception as error:
@@ -185,12 +185,11 @@ class _Deployment:
             signals.restore()
 
     def _runs(self) -> Sequence[Run]:
-        runs = [app._runs.open_run() for app in self._apps.values()]
+        runs = dict.fromkeys(app._runs.open_run() for app in self._apps.values())
         return [run for run in runs if run is not None]
 
     def close(self) -> None:
         """End all runs, together; then the apps are deployed no more."""
-        self._addresses.close()
         try:
             close_runs(self._runs())
         finally:

@@ -28,7 +28,6 @@ from .serving import (
     Signals,
     lines_of,
     open_sites,
-    until_of,
     web_functions,
 )
 from .supervisor import Supervisor
@@ -124,9 +123,7 @@ def serve(
             "A program on the standard input does not change; write --no-reload, or give a file."
         )
     check_installed()
-    supervisor = Supervisor(
-        wanted, settings, addresses, name=name, timeout=timeout, say=output.say
-    )
+    supervisor = Supervisor(wanted, settings, addresses, name=name, timeout=timeout, say=output.say)
     sys.exit(supervisor.run())
 
 
@@ -146,26 +143,22 @@ def _serve_here(
     functions = web_functions(app)
     served = [Served.of(one) for one in functions]
     check_served(served, addresses.host)
-    sockets = addresses.bind(served)  # nothing starts if a port is taken
-    assert len(sockets) == len(served)
+    sockets = addresses.take(served)  # nothing starts if a port is taken
     try:
-        try:
-            run = app.run(name=name)
-            with run:
-                signals = Signals()
-                try:
-                    for line in lines_of(served, open_sites(functions, addresses)):
-                        output.say(line)
-                    output.say("Serving, without reloading. Ctrl-C stops the app.")
-                    event = signals.wait(until_of(timeout)())
-                finally:
-                    signals.restore()
-        except KeyboardInterrupt:
-            output.say("Stopped.")
-            raise click.exceptions.Exit(INTERRUPTED) from None
-        except Exception as error:
-            raise shown_error(error) from None
-    finally:
-        addresses.close()
+        with app.run(name=name):
+            signals = Signals()
+            try:
+                urls = open_sites(functions, addresses.host, sockets)
+                for line in lines_of(served, urls):
+                    output.say(line)
+                output.say("Serving, without reloading. Ctrl-C stops the app.")
+                event = signals.wait(timeout)
+            finally:
+                signals.restore()
+    except KeyboardInterrupt:
+        output.say("Stopped.")
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except Exception as error:
+        raise shown_error(error) from None
     if event is not None:
         raise click.exceptions.Exit(TERMINATED)

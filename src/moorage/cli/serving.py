@@ -1,7 +1,8 @@
 """Serving in this process: what a program serves, and how that ends.
 
 Owns the steps that ``serve --no-reload``, the children of ``serve`` and ``deploy`` have in common:
-the settings of the process (`Settings`), the lines about URLs, and the wait for a signal (`Signals`).
+the settings of the process (`Settings`), the lines about URLs, and the wait for a signal
+(`Signals`).
 
 Begin at `Settings`, then `Signals.wait`.
 """
@@ -9,21 +10,19 @@ Begin at `Settings`, then `Signals.wait`.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
-
-import click
 
 from .. import config
 from ..app import App
 from ..exception import Error
 from ..running.runs import Run, drain_runs
 from ..running.urls import Listening, WebFunction
-from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
-from .addresses import Addresses, Served
+from .addresses import Served
 from .errors import CommandError, shown_error
 from .loading import prepare
 
@@ -43,7 +42,8 @@ class Settings:
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Settings:
         """Read the fields that `vars` gives, after they went through JSON."""
-        return cls(**{**fields, "allowed_hosts": tuple(fields["allowed_hosts"])})
+        known: Any = {**fields, "allowed_hosts": tuple(fields["allowed_hosts"])}
+        return cls(**known)
 
     def apply(self) -> None:
         """Make this process one in which a program may be imported and served.
@@ -74,19 +74,21 @@ def web_functions(app: App) -> list[WebFunction]:
         raise shown_error(error) from None
 
 
-def open_sites(functions: Sequence[WebFunction], addresses: Addresses) -> dict[str, str]:
-    """Serve web functions at their addresses; return the URLs by the names of the functions.
+def open_sites(
+    functions: Sequence[WebFunction], host: str, sockets: Sequence[socket.socket]
+) -> dict[str, str]:
+    """Serve web functions, each at its socket; return the URLs by the names of the functions.
 
     Raises:
-        CommandError: if a port is taken, or something needed is missing.
+        CommandError: if something needed is missing.
     """
-    sockets = addresses.bind([Served.of(one) for one in functions])
-    urls: dict[str, str] = {}
-    for one in functions:
-        listening = Listening(addresses.host, sockets[one.label].dup())
-        urls[one.name] = open_site(one, listening)
-    addresses.close()  # the sites have their own
-    return urls
+    pairs = zip(functions, sockets, strict=True)
+    try:
+        return {one.name: open_site(one, Listening(host, given)) for one, given in pairs}
+    except BaseException:
+        for _, given in pairs:  # those that no site has
+            given.close()
+        raise
 
 
 def open_site(function: WebFunction, listening: Listening) -> str:
@@ -165,16 +167,3 @@ class Signals:
 
         Real.Thread(target=drain, name="moorage-drain", daemon=True).start()
         return self.wait() == "drained" and drained == [True]
-
-
-def until_of(timeout: float | None) -> Callable[[], float | None]:
-    """Return a function for the seconds that are left of `timeout`, which begins now."""
-    if timeout is None:
-        return lambda: None
-    until = system_clock.now() + timeout
-    return lambda: max(0.0, until - system_clock.now())
-
-
-def say(line: str) -> None:
-    """Write a line of ours: to stderr, because stdout is the program's."""
-    click.echo(line, err=True)

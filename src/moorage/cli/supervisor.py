@@ -466,5 +466,3 @@ def _shown_files(watched: Watched) -> str:
     shown += [f"{_shown_path(tree)}{os.sep}" for tree in sorted(watched.trees)]
     more = f" and {len(shown) - 5} more" if len(shown) > 6 else ""
     return ", ".join(shown[: 5 if more else 6]) + more
-
-
