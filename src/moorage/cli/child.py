@@ -210,14 +210,15 @@ class _Child:
         wanted = self._wanted
         if wanted is None:
             return {"files": [], "trees": [], "all_python": failed}
-        root = self._root(wanted)
+        roots = set(_both(self._root(wanted)))
         if not wanted.is_module:
-            files.update(_both(wanted.program))
+            files.update(_both(os.path.join(self._began_at, wanted.program)))
         elif failed:
-            files |= {os.path.join(root, "__init__.py")}
+            files.update(os.path.join(root, "__init__.py") for root in roots)
+        inside = tuple(root + os.sep for root in roots)
         for module in list(sys.modules.values()):
             file = _source_of(module)
-            if file is not None and file.startswith(root + os.sep) and not _is_installed(file):
+            if file is not None and file.startswith(inside) and not _is_installed(file):
                 files.update(_both(file))
         trees: set[str] = set()
         if self._app is not None:

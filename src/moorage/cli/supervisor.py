@@ -186,8 +186,9 @@ class Supervisor:
         """Serve until the end; return the exit code."""
         with ExitStack() as stack:
             for number in _CODES:
-                before = Real.set_signal(number, self._handle)
-                stack.callback(Real.set_signal, number, before)
+                if Real.getsignal(number) is not signal.SIG_IGN:  # such as by nohup
+                    before = Real.set_signal(number, self._handle)
+                    stack.callback(Real.set_signal, number, before)
             stack.callback(self._addresses.close)
             stack.callback(self._watcher.close)
             stack.callback(self._kill_all)
