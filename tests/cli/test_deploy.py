@@ -147,6 +147,15 @@ def test_ctrl_c_and_a_second_sigterm_do_not_wait(shell, deploy):
         assert "exit" in server.lines
 
 
+def test_sigterm_while_a_program_is_imported_stops_what_is_deployed(shell, deploy):
+    shell.write("slow.py", "print('importing', flush=True)\nimport signal\nsignal.pause()\n")
+    server = deploy("model.py", "slow.py")
+    server.until("importing")
+    assert server.end(signal.SIGTERM) == 143
+    assert "exit" in server.lines
+    assert "Traceback" not in server.text
+
+
 # -- in this process ---------------------------------------------------------------------------
 
 

@@ -88,8 +88,11 @@ class _Child:
         begin = received[0]
         sys.argv[:] = begin["argv"]
         atexit.register(self._end_orphans)  # first, and so called last
-        Real.Thread(target=self._receive, name="moorage-channel", daemon=True).start()
+        settings = Settings.read(begin["settings"])
+        self._host = settings.host
         try:
+            settings.apply()  # with one thread: a process with more gets no mount namespace
+            Real.Thread(target=self._receive, name="moorage-channel", daemon=True).start()
             try:
                 functions = self._import(begin)
             except BaseException:
@@ -111,12 +114,11 @@ class _Child:
             return error.exit_code
 
     def _import(self, begin: Message) -> list[WebFunction]:
-        settings = Settings.read(begin["settings"])
-        settings.apply()
-        self._host = settings.host
         self._wanted = Reference(**begin["reference"])
         self._is_importing = True
         try:
+            if not self._commands.empty():  # it came before it could interrupt
+                raise KeyboardInterrupt
             module = load(self._wanted)
         finally:
             self._is_importing = False

@@ -101,7 +101,8 @@ def deploy(
         raise click.UsageError("--name is for one app; leave it out, or deploy one file", ctx)
     output = Output(timestamps=timestamps)
     Settings(host, environment, allowed_hosts, open_cors).apply()
-    deployment = _Deployment(Addresses(host, port), output)
+    signals = Signals()
+    deployment = _Deployment(Addresses(host, port), output, signals)
     try:
         for each in wanted:
             deployment.add(each, name)
@@ -110,7 +111,10 @@ def deploy(
         output.say("Stopped.")
         raise click.exceptions.Exit(INTERRUPTED) from None
     finally:
-        deployment.close()
+        try:
+            deployment.close()
+        finally:
+            signals.restore()
     if not is_clean:
         output.say("Stopped before all of it was finished.")
         raise click.exceptions.Exit(TERMINATED)
@@ -120,12 +124,12 @@ def deploy(
 class _Deployment:
     """The apps of this process that the command has deployed."""
 
-    def __init__(self, addresses: Addresses, output: Output) -> None:
+    def __init__(self, addresses: Addresses, output: Output, signals: Signals) -> None:
+        self._signals = signals
         self._addresses = addresses
         self._output = output
         self._apps: dict[str, App] = {}
         self._functions: list[Served] = []
-        self._lines: list[str] = []
 
     def add(self, wanted: Reference, name: str | None) -> None:
         """Import a program, deploy its app, and serve its web functions.
@@ -135,7 +139,9 @@ class _Deployment:
                 cannot be served.
         """
         began = system_clock.now()
-        app = app_of(load(wanted), wanted)
+        with self._signals.importing():
+            module = load(wanted)
+        app = app_of(module, wanted)
         shown = name or app.name
         if not shown:
             raise CommandError(
@@ -175,14 +181,10 @@ class _Deployment:
         Raises:
             KeyboardInterrupt: at Ctrl-C.
         """
-        signals = Signals()
-        try:
-            self._output.say("Ctrl-C stops; SIGTERM finishes first what was accepted.")
-            signals.wait()
-            self._output.say(f"SIGTERM: finishing what was accepted, for {drain:g} s at most.")
-            return signals.drain(self._runs(), drain)
-        finally:
-            signals.restore()
+        self._output.say("Ctrl-C stops; SIGTERM finishes first what was accepted.")
+        self._signals.wait()
+        self._output.say(f"SIGTERM: finishing what was accepted, for {drain:g} s at most.")
+        return self._signals.drain(self._runs(), drain)
 
     def _runs(self) -> Sequence[Run]:
         runs = dict.fromkeys(app._runs.open_run() for app in self._apps.values())

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
@@ -120,16 +121,29 @@ def lines_of(functions: Sequence[Served], urls: dict[str, str]) -> list[str]:
 class Signals:
     """What ends a server: SIGTERM, an event, or the end of its time.  Ctrl-C is an exception.
 
-    Make it on the main thread, after the program was imported.
+    For the main thread.
     """
 
     def __init__(self) -> None:
         # Its `put` may interrupt itself, so a signal handler may call it.
         self._events: Any = Real.SimpleQueue()
+        self._is_importing = False
         self._before = Real.set_signal(signal.SIGTERM, self._handle)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._is_importing:
+            raise SystemExit(TERMINATED)
         self._events.put("terminated")
+
+    @contextmanager
+    def importing(self) -> Generator[None, None, None]:
+        """Let SIGTERM end the block, which imports a program, by SystemExit."""
+        self._is_importing = True
+        try:
+            yield
+        finally:
+            self._is_importing = False
+            Real.set_signal(signal.SIGTERM, self._handle)  # the program may have set another
 
     def restore(self) -> None:
         """Restore the handler of SIGTERM that was there before."""
