@@ -140,6 +140,7 @@ class Client:
         )
 
     def ask(self, path: str = "/") -> tuple[int, dict[str, str], str]:
+        """Ask once: a connection that was closed without a word is an error."""
         self._connection.request("GET", path)
         response = self._connection.getresponse()
         body = response.read().decode()

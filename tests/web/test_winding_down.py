@@ -340,3 +340,53 @@ def test_a_class_whose_constructor_needs_arguments_has_no_url() -> None:
         app.cls(serialized=True)(Model)
     with pytest.raises(InvalidError, match=r"Model has web methods.* needs name"):
         app._web_functions()
+
+
+# -- connections that are handed over -----------------------------------------------------------
+
+
+def test_idle_connections_are_handed_over_and_others_when_they_are_idle() -> None:
+    held = Held()
+    handed: list[tuple[str, int]] = []
+    came = threading.Semaphore(0)
+
+    def hand_over(label: str, descriptor: int) -> None:
+        handed.append((label, descriptor))
+        came.release()
+
+    with serving(held) as (_, url), Client(url) as idle, Client(url) as begun, Client(url) as new:
+        idle.ask("/")
+        idle.answer()
+        begun.ask("/begun")
+        assert held.came.acquire(timeout=PATIENCE)
+        (run,) = open_runs()
+        (site,) = run.sites._by_key.values()
+        until(lambda: site.connections.connections == 3)
+        returned: list[bool] = []
+        thread = threading.Thread(
+            target=lambda: returned.append(drain_runs([run], PATIENCE, hand_over))
+        )
+        thread.start()
+        for _ in range(2):
+            assert came.acquire(timeout=PATIENCE)
+        held.may_end.set()
+        assert "connection" not in begun.answer()[1]
+        assert came.acquire(timeout=PATIENCE)
+        thread.join()
+        assert returned == [True]
+        # What they ask now waits for whoever goes on with them.
+        for client in (idle, begun, new):
+            client.ask("/next")
+        app, _ = make(Held(), "second")
+        (function,) = app._web_functions()
+        with app.run():
+            function.open(Listening("127.0.0.1", listen("api", "127.0.0.1", 0)))
+            for label, descriptor in handed:
+                assert label == "shop-api-dev"
+                function.adopt(
+                    socket.socket(
+                        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptor
+                    )
+                )
+            for client in (idle, begun, new):
+                assert client.answer()[2] == b"ok"

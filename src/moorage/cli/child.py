@@ -3,9 +3,10 @@
 Owns the child's side of the messages.  The process that the user started (``supervisor.py``) owns
 the listening sockets, and starts a fresh child for each version of the program:
     1. The child imports the program, and says *imported*, with its web functions.
-    2. It gets a socket for each, and *serve*: it opens the run of the app.  No container has
-       started before that.
-    3. *drain*: it accepts no more connections, finishes what it has accepted, and ends.
+    2. It gets a socket for each, the idle connections of the child before, and *serve*: it opens
+       the run of the app.  No container has started before that.
+    3. *drain*: it accepts no more connections, hands over those that are idle, finishes what it has
+       accepted, and ends.
        *stop*: it leaves the run as at Ctrl-C, and ends.
 If the supervisor is gone, the child stops, and then kills what it has started.
 
@@ -73,7 +74,9 @@ class _Child:
         # does not look at the commands.
         self._is_importing = False
         self._is_orphaned = False
+        # By label; those that listen, and idle connections of the child before.
         self._sockets: dict[str, socket.socket] = {}
+        self._connections: list[tuple[str, socket.socket]] = []
         self._host = ""
         self._wanted: Reference | None = None
         self._app: App | None = None
@@ -144,6 +147,9 @@ class _Child:
                 for one in functions:
                     given = self._sockets.pop(one.label)
                     urls[one.name] = open_site(one, Listening(self._host, given))
+                by_label = {one.label: one for one in functions}
+                for label, connection in self._connections:
+                    by_label[label].adopt(connection)
                 self._channel.send({"kind": "serving", "urls": urls})
                 command = self._commands.get()
                 if command["kind"] == "drain":
@@ -160,13 +166,19 @@ class _Child:
         if lost:
             self._channel.send({"kind": "lost", "names": lost})
 
+        def hand_over(label: str, descriptor: int) -> None:
+            self._commands.put({"kind": "idle", "label": label, "descriptor": descriptor})
+
         # On a thread, so that *stop* ends the wait.
         def drain() -> None:
-            drain_runs([run], seconds)
+            drain_runs([run], seconds, hand_over)
             self._commands.put({"kind": "drained"})
 
         Real.Thread(target=drain, name="moorage-drain", daemon=True).start()
-        self._commands.get()
+        while (command := self._commands.get())["kind"] == "idle":
+            message = {"kind": "connection", "label": command["label"]}
+            self._channel.send(message, command["descriptor"])
+            os.close(command["descriptor"])
 
     # -- the channel: on a thread of its own -------------------------------------------------
 
@@ -176,12 +188,10 @@ class _Child:
             kind = message["kind"]
             if kind == "socket":
                 assert descriptor is not None
-                # The protocol is given: see `Site`.
-                family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-                given = socket.socket(
-                    family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor
-                )
-                self._sockets[message["label"]] = given
+                self._sockets[message["label"]] = self._socket(descriptor)
+            elif kind == "connection":
+                assert descriptor is not None
+                self._connections.append((message["label"], self._socket(descriptor)))
             elif kind == "look":
                 self._channel.send(
                     {"kind": "looked", "watched": self._watched(), "paths": message["paths"]}
@@ -194,6 +204,11 @@ class _Child:
         waiter = system_clock.make_waiter()
         system_clock.wait(waiter, ORPHANED)
         _kill_group()
+
+    def _socket(self, descriptor: int) -> socket.socket:
+        # With the protocol given, asyncio sets TCP_NODELAY.
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
 
     def _command(self, message: Message) -> None:
         self._commands.put(message)

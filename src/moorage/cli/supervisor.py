@@ -5,7 +5,8 @@ sockets that stay open here: so no connection is refused while one version of th
 the other.  A change of the program's files goes like this:
     1. The next child starts, and imports the program.  If that fails, the present child goes on.
     2. The next child has said *imported*.  The present one is to drain: it accepts no more
-       connections, answers those that it has, and ends.  New connections wait in the system.
+       connections, answers those that it has, and ends.  New connections wait in the system, and
+       idle ones here.
     3. The present child has ended.  The next one serves.  So two versions never have containers
        at the same time: a port, or a queue's items, go to one of them.
 
@@ -109,7 +110,7 @@ class Child:
 
     def _read(self) -> None:
         while (received := self.channel.receive()) is not None:
-            self._post(("said", self, received[0]))
+            self._post(("said", self, *received))
 
     def _wait(self) -> None:
         code = self._process.wait()
@@ -160,7 +161,7 @@ class Supervisor:
         self._addresses = addresses
         self._timeout = timeout
         self._say = say
-        # Events: ("said", child, message), ("ended", child, code), ("changed", paths),
+        # Events: ("said", child, message, descriptor), ("ended", child, code), ("changed", paths),
         # ("watching", watched), ("signal", number).  Signal handlers put some, too.
         self._events: Any = Real.SimpleQueue()
         self._watcher = Watcher(
@@ -171,6 +172,8 @@ class Supervisor:
         self._next: Child | None = None  # imports, or waits for the end of `_present`
         # All whose end was not seen.
         self._children: set[Child] = set()
+        # Idle connections that the present child has handed over, by label: descriptors.
+        self._idle: list[tuple[str, int]] = []
         self._changed_again = False  # while `_next` waited
         self._watched = Watched()
         self._shown: list[str] = []  # the lines about URLs
@@ -196,6 +199,8 @@ class Supervisor:
             while self._code is None:
                 self._step()
             self._addresses.close()  # refused from now on
+            for _, descriptor in self._take_idle():
+                os.close(descriptor)
             self._stop_all()
             return self._code
 
@@ -250,8 +255,11 @@ class Supervisor:
         child.channel.send(self._begin)
         return child
 
-    def _said(self, child: Child, message: Message) -> None:
+    def _said(self, child: Child, message: Message, descriptor: int | None) -> None:
         kind = message["kind"]
+        if descriptor is not None:
+            assert kind == "connection"
+            self._idle.append((message["label"], descriptor))
         if kind in ("imported", "failed", "looked"):
             child.watched = _watched_of(message["watched"])
         if kind == "imported":
@@ -301,7 +309,15 @@ class Supervisor:
         self._addresses.keep_only([one.label for one in child.functions])
         for label, one in sockets.items():
             child.channel.send({"kind": "socket", "label": label}, one.fileno())
+        for label, descriptor in self._take_idle():
+            if label in sockets:
+                child.channel.send({"kind": "connection", "label": label}, descriptor)
+            os.close(descriptor)
         child.channel.send({"kind": "serve"})
+
+    def _take_idle(self) -> list[tuple[str, int]]:
+        taken, self._idle = self._idle, []
+        return taken
 
     def _serves(self, child: Child, urls: dict[str, str]) -> None:
         lines = lines_of(child.functions, urls)

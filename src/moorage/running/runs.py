@@ -40,7 +40,7 @@ from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
 from ..runtime.waiting.unread import report_all
 from ..serialize.serializing import check_installed
 from ..web.http_loop import process_http
-from ..web.sites import Sites
+from ..web.sites import HandOver, Sites
 from .environment import RunEnvironment
 from .schedules import RunSchedules
 
@@ -289,18 +289,21 @@ class Draining:
             )
 
 
-def drain_runs(runs: Sequence[Run], seconds: float) -> bool:
+def drain_runs(runs: Sequence[Run], seconds: float, hand_over: HandOver | None = None) -> bool:
     """Let `runs` finish what they have accepted, for at most `seconds`; return whether they did.
 
     The sites accept no more connections; what is still asked on those that there are is answered,
     with ``Connection: close``.  WebSockets and streams of events get a disconnect.  Schedules end.
     Calls go on, because an input of one run may call another run: so the wait is for a moment in
     which no run has an unsettled input.  The caller closes the runs.
+
+    Args:
+        hand_over: takes idle connections: see `Sites.wind_down`.
     """
     until = system_clock.now() + seconds
     for run in runs:
         run.schedules.end()
-        run.sites.wind_down()
+        run.sites.wind_down(hand_over)
     for run in runs:
         for pool in list(run.pools.values()):
             _dismiss_visits(pool, seconds)

@@ -71,6 +71,10 @@ class WebFunction:
             why_token=self.why_token,
         )
 
+    def adopt(self, connection: socket.socket) -> None:
+        """Go on with a connection that another process has handed over.  After `open`."""
+        self.service.current_run().sites.adopt(self.place.key, connection)
+
 
 def server_function(name: str, endpoint: ServerEndpoint, own_port: int) -> WebFunction:
     """Return the web function for a class that starts a server."""

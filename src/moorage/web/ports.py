@@ -12,6 +12,7 @@ Begin at `Port.admit`, then `Port.end`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ..runtime.real import Real
@@ -28,7 +29,7 @@ class Connected(Protocol):
         ...
 
     def wind_down(self) -> None:
-        """Say ``Connection: close`` in the next response; close if none is asked for soon."""
+        """Say ``Connection: close`` in the next response; if idle, be handed over or close soon."""
         ...
 
     def abort(self) -> None:
@@ -49,6 +50,9 @@ class Port:
         self.is_closed: bool = False
         # Whether each response is the last one of its connection.
         self.is_winding_down: bool = False
+        # While it winds down: takes the descriptor of an idle connection, for another process that
+        # goes on with it.  None if there is none.
+        self.hand_over: Callable[[int], object] | None = None
         # Done when the last connection is closed; None while nobody waits for that.
         self._empty: asyncio.Future[None] | None = None
 
@@ -104,12 +108,14 @@ class Port:
         for connection in list(self._connections):
             connection.retire()
 
-    def wind_down(self) -> None:
+    def wind_down(self, hand_over: Callable[[int], object] | None) -> None:
         """Let each connection have one more response at most, which tells the client so.
 
-        Connections on which nothing is asked are closed after a moment.
+        Connections on which nothing is asked are handed over; without `hand_over` they are closed
+        after a moment.
         """
         self.is_winding_down = True
+        self.hand_over = hand_over
         for connection in list(self._connections):
             connection.wind_down()
 

@@ -50,6 +50,10 @@ AUTHENTICATED: Final = "requires_proxy_auth=True"
 NO_UNAUTHENTICATED: Final = "no unauthenticated=True"
 
 
+HandOver = Callable[[str, int], object]
+"""Takes the label of a site and the descriptor of an idle connection of it."""
+
+
 class Site:
     """One web function behind one port.
 
@@ -134,6 +138,17 @@ class Site:
         """Serve.  Requests that came before are in the system's backlog."""
         process_http.post(self._begin)
 
+    def adopt(self, connection: socket.socket) -> None:
+        """Go on with a connection that another process has handed over."""
+        connection.setblocking(False)
+        process_http.post(lambda: self._adopt(connection))
+
+    def _adopt(self, connection: socket.socket) -> None:
+        loop = Real.get_running_loop()
+        adopting = loop.create_task(loop.connect_accepted_socket(self._make_protocol, connection))
+        self.connections.tasks.add(adopting)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        adopting.add_done_callback(self.connections.tasks.discard)
+
     def _begin(self) -> None:
         loop = Real.get_running_loop()
         serving = loop.create_server(self._make_protocol, sock=self._socket, backlog=BACKLOG)
@@ -144,13 +159,15 @@ class Site:
         self.connections.retire()
         await self._stop_accepting()
 
-    async def wind_down(self) -> None:
+    async def wind_down(self, hand_over: HandOver | None) -> None:
         """Accept no more connections; answer what is asked on those that there are.
 
         Connections that the system has accepted are among these, unless the socket was given: then
         another process may accept them.  On the HTTP loop.
         """
-        self.connections.wind_down()
+        self.connections.wind_down(
+            None if hand_over is None else lambda descriptor: hand_over(self.label, descriptor)
+        )
         await self._stop_accepting(takes_the_rest=not self._is_inherited)
 
     async def _stop_accepting(self, *, takes_the_rest: bool = False) -> None:
@@ -292,10 +309,23 @@ class Sites:
 
         process_http.run(refuse, CLOSING)
 
-    def wind_down(self) -> None:
+    def adopt(self, key: Hashable, connection: socket.socket) -> None:
+        """Go on with a connection that another process has handed over, at the site of `key`."""
+        with self._lock:
+            site = self._by_key.get(key)
+        if site is None:
+            connection.close()
+        else:
+            site.adopt(connection)
+
+    def wind_down(self, hand_over: HandOver | None = None) -> None:
         """Accept no more connections, and answer what is still asked on those that there are.
 
         Each response says ``Connection: close``, so that no client loses a request.
+
+        Args:
+            hand_over: takes idle connections, for another process that goes on with them: the label
+                of the site, and a descriptor, which it closes.  Called on the HTTP thread.
         """
         with self._lock:
             sites = list(self._by_key.values())
@@ -304,7 +334,7 @@ class Sites:
 
         async def wind_down() -> None:
             for site in sites:
-                await site.wind_down()
+                await site.wind_down(hand_over)
 
         process_http.run(wind_down, CLOSING)
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
@@ -157,22 +158,23 @@ class _Writer:
     def write(self, data: bytes) -> None:
         if not self._began:
             self._began, self._head = True, data
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
             return
         if self._head:
             if len(data) > JOINED_BYTES:
-                self._flush()
+                self.flush()
             else:
                 data, self._head = self._head + data, b""
         self._transport.write(data)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what waits for the next write."""
         head, self._head = self._head, b""
         if head and not self._transport.is_closing():
             self._transport.write(head)
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def is_closing(self) -> bool:
@@ -357,6 +359,29 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             if self.timeout_keep_alive_task is not None:  # nothing of a request has come
                 self._unset_keepalive_if_required()
                 self._wait_idle()
+                self._hand_over()
+
+        def _hand_over(self) -> None:
+            """Give the connection to another process, if it is idle and there is one.
+
+            What the client sends from now on is in the system, for the other process.
+            """
+            hand_over = self._port.hand_over
+            if hand_over is None or self._unfinished or self._in_head or self._in_body:
+                return
+            if self.cycle is not None:
+                self.cycle.transport.flush()
+            if self.transport.is_closing() or self.transport.get_write_buffer_size():
+                return
+            self.transport.pause_reading()
+            try:
+                descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
+            except OSError:  # no more descriptors
+                self.transport.resume_reading()
+                return
+            self._unset_keepalive_if_required()
+            self.transport.abort()  # this process's copy: the client sees nothing
+            hand_over(descriptor)
 
         def abort(self) -> None:
             self.transport.abort()
@@ -484,6 +509,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             super().on_response_complete()
             if self._port.is_closed:
                 self.retire()
+            elif self._port.is_winding_down:
+                self._hand_over()
 
         def handle_websocket_upgrade(self) -> None:
             if self._unfinished:  # a pipelined handshake: nobody sends one
