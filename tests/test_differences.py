@@ -16,12 +16,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 import moorage as modal
+from cli.shells import shell_in
 from differential import harness
 from moorage import config
 from moorage.exception import (
@@ -471,6 +473,127 @@ def timeouts() -> None:
     config.strict = True
     with pytest.raises(TypeError, match="timeout"), app.run():
         pass
+
+
+# -- the command line ---------------------------------------------------------------------------
+
+
+@shows("command-exits")
+def command_exits() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            raise KeyboardInterrupt
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        assert shell("run", "prog.py").code == 130
+        code, out, err = shell("run", "prgo.py")
+        assert (code, out) == (1, "")
+        assert err == "Error: There is no file 'prgo.py'.\n\nDid you mean:\n    prog.py\n"
+
+
+@shows("command-help")
+def command_help() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.function()
+        def first(a: int, b: int = 3):
+            "Say something."
+
+        @app.function()
+        def second():
+            pass
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        shown = shell("run", "prog.py::first", "--help").out
+        assert "Say something." in shown
+        assert "[default: 3]" in shown
+        assert shown.index("--a INTEGER") < shown.index("--b INTEGER")
+        code, out, _ = shell("run", "prog.py", "--help")
+        assert code == 0
+        assert "first   Say something.\n  second\n" in out
+
+
+@shows("command-parameters")
+def command_parameters() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main(a: int, /):
+            print(a)
+
+        @app.local_entrypoint()
+        def items():
+            yield 1
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        assert shell("run", "prog.py::main", "--a", "3").out == "3\n"
+        code, _, err = shell("run", "prog.py::items")
+        assert code == 1
+        assert "not supported for generator functions" in err
+
+
+@shows("command-output")
+def command_output() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            print("mine")
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        _, out, err = shell("run", "prog.py")
+        assert out == "mine\n"
+        assert err.startswith("run prog: main\n")
+
+
+@shows("command-detach")
+def command_detach() -> None:
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", "import modal\napp = modal.App()\n@app.function()\ndef f(): ...\n")
+        code, _, err = shell("run", "--detach", "prog.py")
+        assert code == 0
+        assert "nothing outlives this process" in err
+
+
+@shows("command-types")
+def command_types() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main(xs: list[int]):
+            print(xs)
+
+        @app.local_entrypoint()
+        def anything(**kwargs):
+            print(kwargs)
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        assert shell("run", "prog.py::main", "--xs", "1", "--xs", "2").out == "[1, 2]\n"
+        assert shell("run", "prog.py::anything").code == 1
+        config.strict = True
+        try:
+            assert shell("run", "prog.py::main", "--xs", "1").code == 1
+            done = shell("run", "prog.py::anything", "--kwargs", "1")
+            assert done.out == "{'kwargs': '1'}\n"
+        finally:
+            config.strict = False
 
 
 # -- cancelling -------------------------------------------------------------------------

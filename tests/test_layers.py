@@ -75,7 +75,7 @@ LAZY_THIRD_PARTY = {"anyio", "trio"}
 # What an extra installs, imported inside the functions of the one file that uses it.
 OF_EXTRAS = {
     "__main__": {"click"},
-    "cli.tracebacks": {"rich"},
+    "cli.rich_output": {"rich"},
     "schedule": {"cronsim"},
     "secret": {"dotenv"},
     "testing.web_client": {"httpx"},

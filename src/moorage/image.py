@@ -95,6 +95,9 @@ class Image(Object):
     _has_mounts = False
     # The files that were added, for ``running/mounts.py``.
     _files: tuple[AddedFiles, ...] = ()
+    # The lines of a requirements.txt with what its steps install; what pip cannot install are
+    # comments.  For ``cli/requirements.py``.
+    _requirements: tuple[str, ...] = ()
     # What `env` and `workdir` have set.  ``running/environment.py`` reads these three.
     _env: Variables = Variables()
     _workdir: str | None = None
@@ -299,9 +302,11 @@ class Image(Object):
         Raises:
             InvalidError: if a package is not a str, or an argument has a wrong type.
         """
-        if not flat_strings("pip_install", "packages", packages):
+        found = flat_strings("pip_install", "packages", packages)
+        if not found:
             return self
-        return self._step("pip_install", secrets, env, gpu)
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        return self._step("pip_install", secrets, env, gpu)._with_requirements(lines)
 
     def pip_install_private_repos(
         self,
@@ -335,7 +340,10 @@ class Image(Object):
                 raise InvalidError(
                     f"a repository is one of github.com or gitlab.com, got {repository!r}; {advice}"
                 )
-        return self._step("pip_install_private_repos", secrets, env, gpu)
+        found = [f"git+https://{repository}" for repository in repositories]
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        made = self._step("pip_install_private_repos", secrets, env, gpu)
+        return made._with_requirements(lines)
 
     def pip_install_from_requirements(
         self,
@@ -353,7 +361,10 @@ class Image(Object):
     ) -> Image:
         """Install the packages of a requirements.txt.  The file is not read in this process."""
         _check_file("requirements_txt", requirements_txt)
-        return self._step("pip_install_from_requirements", secrets, env, gpu)
+        found = [f"-r {requirements_txt}"]
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        made = self._step("pip_install_from_requirements", secrets, env, gpu)
+        return made._with_requirements(lines)
 
     def pip_install_from_pyproject(
         self,
@@ -372,7 +383,11 @@ class Image(Object):
     ) -> Image:
         """Install the packages of a pyproject.toml.  The file is not read in this process."""
         _check_file("pyproject_toml", pyproject_toml)
-        return self._step("pip_install_from_pyproject", secrets, env, gpu)
+        groups = f", with {optional_dependencies}" if optional_dependencies else ""
+        found = [f"# the dependencies in {pyproject_toml}{groups}"]
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        made = self._step("pip_install_from_pyproject", secrets, env, gpu)
+        return made._with_requirements(lines)
 
     def uv_pip_install(
         self,
@@ -401,7 +416,9 @@ class Image(Object):
             _check_file("requirements", each)
         if not found and not requirements:
             return self
-        return self._step("uv_pip_install", secrets, env, gpu)
+        found += [f"-r {each}" for each in requirements or ()]
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        return self._step("uv_pip_install", secrets, env, gpu)._with_requirements(lines)
 
     def poetry_install_from_file(
         self,
@@ -421,7 +438,8 @@ class Image(Object):
     ) -> Image:
         """Install the packages of a poetry project.  Its files are not read in this process."""
         _check_file("poetry_pyproject_toml", poetry_pyproject_toml)
-        return self._step("poetry_install_from_file", secrets, env, gpu)
+        made = self._step("poetry_install_from_file", secrets, env, gpu)
+        return made._with_requirements([f"# poetry: {poetry_pyproject_toml}"])
 
     def uv_sync(
         self,
@@ -450,7 +468,8 @@ class Image(Object):
                 raise InvalidError(message)
             lenient(message)
         _check_file("uv_project_dir", uv_project_dir)
-        return self._step("uv_sync", secrets, env, gpu)
+        made = self._step("uv_sync", secrets, env, gpu)
+        return made._with_requirements([f"# uv sync: {uv_project_dir}"])
 
     def apt_install(
         self,
@@ -465,9 +484,11 @@ class Image(Object):
         Raises:
             InvalidError: if a package is not a str, or an argument has a wrong type.
         """
-        if not flat_strings("apt_install", "packages", packages):
+        found = flat_strings("apt_install", "packages", packages)
+        if not found:
             return self
-        return self._step("apt_install", secrets, env, gpu)
+        made = self._step("apt_install", secrets, env, gpu)
+        return made._with_requirements([f"# apt: {' '.join(found)}"])
 
     def micromamba_install(
         self,
@@ -489,7 +510,9 @@ class Image(Object):
             lenient(f'channels must be a list of str, got {channels!r}; write ["conda-forge"]')
         if not found and spec_file is None:
             return self
-        return self._step("micromamba_install", secrets, env, gpu)
+        found += [] if spec_file is None else [f"--file {spec_file}"]
+        made = self._step("micromamba_install", secrets, env, gpu)
+        return made._with_requirements([f"# micromamba: {' '.join(found)}"])
 
     @accepting_gone("Image", _GONE)
     def run_commands(
@@ -506,7 +529,8 @@ class Image(Object):
         Raises:
             InvalidError: if a command is not a str, or an argument has a wrong type.
         """
-        if not flat_strings("run_commands", "commands", commands):
+        found = flat_strings("run_commands", "commands", commands)
+        if not found:
             return self
         if volumes is not None:
             check_mounts("volumes", volumes)
@@ -516,7 +540,8 @@ class Image(Object):
                         f"run_commands() mounts Volume objects only, got {each!r}; "
                         'write volumes={"/data": modal.Volume.from_name("my-data")}'
                     )
-        return self._step("run_commands", secrets, env, gpu)
+        made = self._step("run_commands", secrets, env, gpu)
+        return made._with_requirements([f"# run: {each}" for each in found])
 
     @accepting_gone("Image", _GONE)
     def dockerfile_commands(
@@ -536,10 +561,12 @@ class Image(Object):
         Raises:
             InvalidError: if a line is not a str, or an argument has a wrong type.
         """
-        if not flat_strings("dockerfile_commands", "commands", dockerfile_commands):
+        found = flat_strings("dockerfile_commands", "commands", dockerfile_commands)
+        if not found:
             return self
         _check_ignore(ignore, at_once=False)
-        return self._step("dockerfile_commands", secrets, env, gpu)
+        made = self._step("dockerfile_commands", secrets, env, gpu)
+        return made._with_requirements([f"# Dockerfile: {each}" for each in found])
 
     @accepting_gone("Image", _GONE)
     def run_function(
@@ -810,8 +837,14 @@ class Image(Object):
         made = Image._new(f"{self._shown}.{name}(...)")
         made._has_mounts = self._has_mounts
         made._env, made._workdir = self._env, self._workdir
-        made._files = self._files
+        made._files, made._requirements = self._files, self._requirements
         return made
+
+    def _with_requirements(self, lines: Sequence[str]) -> Image:
+        # A comment must stay one.
+        flat = [" ".join(line.split()) if line.startswith("#") else line for line in lines]
+        self._requirements = (*self._requirements, *flat)
+        return self
 
     def _with_files(self, local_path: str, remote_path: object) -> Image:
         path = PurePosixPath(fs_path("remote_path", remote_path)).as_posix()
@@ -836,6 +869,23 @@ def _from_registry(
         )
     _check_python("add_python", add_python)
     return Image._new(f"Image.{where}({tag!r})")
+
+
+def _pip_lines(
+    packages: Sequence[str],
+    find_links: str | None,
+    index_url: str | None,
+    extra_index_url: str | None,
+    pre: bool,
+) -> list[str]:
+    """Return the lines of a requirements.txt that have packages installed as a step does."""
+    options = {
+        "--find-links": find_links,
+        "--index-url": index_url,
+        "--extra-index-url": extra_index_url,
+    }
+    lines = [f"{option} {value}" for option, value in options.items() if value]
+    return [*lines, *(["--pre"] if pre else []), *packages]
 
 
 def _check_python(name: str, version: object) -> None:

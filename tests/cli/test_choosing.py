@@ -235,6 +235,7 @@ def test_an_unknown_name(shell):
         ("MAIN", "main"),
         ("mai", "main"),
         ("app.mian", "app.main"),
+        ("m", "C.m"),
         ("xyz", None),
     ],
 )

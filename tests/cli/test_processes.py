@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import SRC
+from cli.shells import SRC
 
 HELLO = """
     import modal

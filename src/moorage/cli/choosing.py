@@ -227,10 +227,16 @@ def _suggestions(
     reference: Reference, candidates: Sequence[Candidate], *, has_arguments: bool
 ) -> list[str]:
     names = [name for candidate in candidates for name in candidate.names]
+    near = nearest(reference.name, names)
+    if not near:  # ``paint`` for ``Painter.paint``
+        last = {name.rpartition(".")[2]: name for name in reversed(names)}
+        near = [
+            last[name] for name in (reference.name, *nearest(reference.name, last)) if name in last
+        ]
     # Each candidate once, by the name that is nearest.
     found: list[str] = []
     seen: list[Candidate] = []
-    for name in nearest(reference.name, names):
+    for name in near:
         candidate = next(one for one in candidates if name in one.names)
         if candidate not in seen:
             seen.append(candidate)

@@ -1,97 +1,28 @@
-"""The command ``moorage``: its subcommands, and how the process ends.
+"""The command ``moorage``: what it has.
 
-Owns the group of all commands and the exit codes: 0; 1 for what is wrong in the program or its
-command line's meaning; 2 for wrong usage; 130 for Ctrl-C; and what the program itself exits with.
-
-Begin at `Commands.main`, then `moorage`.
+Owns the group of all commands.  Begin at `moorage`.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from importlib import metadata
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from ..exception import DeprecationError, Error
+from .commands import Commands
 from .deploy import deploy
-from .errors import INTERRUPTED, CommandError
+from .dicts import dict_
 from .options import profile_option
+from .queues import queue
+from .requirements import requirements
 from .run import run
+from .secrets import secret
 from .serve import serve
-from .suggestions import did_you_mean, nearest
+from .volumes import volume
 
 # The release of Modal whose commands and names this version follows.
 MODAL: Final = "1.6.4"
-
-# Commands of Modal that are about an account, or about what runs in the cloud.
-OF_THE_SERVICE: Final = frozenset(
-    (
-        *("app", "billing", "changelog", "config", "container", "curl", "dashboard", "endpoint"),
-        *("environment", "function", "image", "launch", "nfs", "profile", "server", "setup"),
-        *("skills", "token", "workspace"),
-    )
-)
-
-
-class Commands(click.Group):
-    """A group of commands, with the exit codes of this command line."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; say what was meant, or why it is not there."""
-        name = args[0]
-        if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
-            if name.startswith("-"):
-                return super().resolve_command(ctx, args)
-            raise self._unknown(ctx, name)
-        return super().resolve_command(ctx, args)
-
-    def _unknown(self, ctx: click.Context, name: str) -> click.UsageError:
-        if ctx.parent is None and name in OF_THE_SERVICE:
-            more = ""
-            if name == "app":
-                more = (
-                    " Apps live in the process that runs them; `kill -USR1 PID` shows what such a "
-                    "process does."
-                )
-            return click.UsageError(f"'{name}' needs Modal's service.{more}", ctx)
-        if ctx.parent is None and name.partition("::")[0].endswith(".py"):
-            return click.UsageError(
-                f"No such command '{name}'.\n\n{did_you_mean([f'{ctx.command_path} run {name}'])}",
-                ctx,
-            )
-        near = [f"{ctx.command_path} {each}" for each in nearest(name, self.list_commands(ctx))]
-        hint = f"\n\n{did_you_mean(near)}" if near else ""
-        return click.UsageError(f"No such command '{name}'.{hint}", ctx)
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
-        """Run the command line; unless `standalone_mode` is false, end with SystemExit."""
-        if not standalone_mode:
-            return super().main(args, prog_name, complete_var, standalone_mode, **extra)
-        try:
-            code: object = super().main(args, prog_name, complete_var, False, **extra)
-        except click.exceptions.Abort as error:
-            interrupted = isinstance(error.__cause__, KeyboardInterrupt)
-            click.echo("Aborted!", err=True)
-            code = INTERRUPTED if interrupted else 1
-        except click.ClickException as error:
-            error.show()
-            code = error.exit_code
-        except (Error, DeprecationError) as error:
-            CommandError(str(error)).show()
-            code = 1
-        sys.exit(code if isinstance(code, int) else 0)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -123,5 +54,5 @@ def moorage(profile: str | None) -> None:
     """
 
 
-for _command in (run, serve, deploy):
+for _command in (run, serve, deploy, requirements, volume, dict_, queue, secret):
     moorage.add_command(_command)

@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..app import App
+from ..runtime import forking
 from ..runtime.clocks.clock import system_clock, wall_seconds
 from ..runtime.pools.statistics import PoolStatistics
 from ..runtime.real import Real
@@ -45,11 +46,20 @@ class Output:
     def __init__(self, *, quiet: bool = False, timestamps: bool = False) -> None:
         self._quiet = quiet
         self._timestamps = timestamps
+        # Held while something is written to the terminal.
         self._lock = Real.RLock()
-        # Guarded by the lock.  Whether a live line is on the terminal, in the last line.
+        # Guarded by the lock.  Whether a live line is in the last line of the terminal; and
+        # whether the program has begun that line, and not ended it: then there is no live line.
         self._is_live = False
-        # The streams as they were; set while they are wrapped.
+        self._is_begun = False
+        # stderr as it was; set while the streams are wrapped.
         self._terminal: Any = None
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child: the parent says how its run gets on."""
+        self._lock = Real.RLock()
+        self._quiet, self._terminal, self._is_live = True, None, False
 
     @contextmanager
     def beside_the_program(self) -> Generator[None, None, None]:
@@ -94,10 +104,12 @@ class Output:
             return
         if self._timestamps:
             line = f"{datetime.fromtimestamp(wall_seconds()).isoformat(sep=' ')} {line}"
+        # Where stdout and stderr are one file, what the program has printed comes first.
+        _write(sys.stdout, "")
         with self._lock:
             self.live("")
-            stream = self._terminal or sys.stderr
-            _write(stream, f"{line}\n")
+            begun, self._is_begun = self._is_begun, False
+            _write(self._terminal or sys.stderr, f"\n{line}\n" if begun else f"{line}\n")
 
     @property
     def has_live_line(self) -> bool:
@@ -108,10 +120,10 @@ class Output:
         """Show `line` as the live line; remove the live line if `line` is empty."""
         with self._lock:
             terminal = self._terminal
-            if terminal is None or not (line or self._is_live):
+            if terminal is None or self._is_begun or not (line or self._is_live):
                 return
             width = shutil.get_terminal_size().columns - 1
-            # The cursor stays at the beginning: what others write goes over the line.
+            # The cursor goes back to the beginning: what a child process writes goes over it.
             _write(terminal, f"{_REMOVE_LINE}{line[:width]}\r" if line else _REMOVE_LINE)
             self._is_live = bool(line)
 
@@ -124,9 +136,12 @@ class _Passing:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        if self._output._is_live:
-            self._output.live("")
-        written: int = self._stream.write(text)
+        output = self._output
+        with output._lock:
+            output.live("")
+            written: int = self._stream.write(text)
+            if text:
+                output._is_begun = not text.endswith("\n")
         return written
 
     def writelines(self, lines: Iterable[str]) -> None:

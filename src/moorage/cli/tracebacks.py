@@ -21,6 +21,7 @@ import click
 from .. import config
 from ..runtime.error_copies import traceback_of
 from ..runtime.outcome import PACKAGE
+from .rich_output import show_traceback
 
 # Files whose frames are cut, wherever they are in the traceback.
 _OURS: Final = (
@@ -76,19 +77,6 @@ def _cut(error: BaseException) -> None:
 def print_traceback(error: BaseException, file: IO[Any] | None = None) -> None:
     """Write the traceback of `error` to stderr, or to `file`."""
     where = sys.stderr if file is None else file
-    if not (where.isatty() and _print_with_rich(error, where)):
+    if not (where.isatty() and show_traceback(error, where)):
         traceback.print_exception(error, file=where)
     where.flush()
-
-
-def _print_with_rich(error: BaseException, file: IO[Any]) -> bool:
-    """Write the traceback by rich; false if rich is not installed or fails."""
-    try:
-        from rich.console import Console
-        from rich.traceback import Traceback
-
-        shown = Traceback.from_exception(type(error), error, traceback_of(error))
-        Console(file=file).print(shown)
-    except Exception:  # the error itself must be seen, whatever its `__str__` or rich does
-        return False
-    return True

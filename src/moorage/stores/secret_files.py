@@ -112,9 +112,22 @@ class SecretFiles:
 
     @uninterruptible
     def put(
-        self, environment: str, name: str, values: Variables, *, allow_existing: bool
+        self,
+        environment: str,
+        name: str,
+        values: Variables,
+        *,
+        allow_existing: bool,
+        replaces: bool = False,
     ) -> Record:
-        """Write a new secret.  One that is there stays as it is.
+        """Write a new secret.  One that is there stays as it is, or gets new values.
+
+        Args:
+            environment: where the secret is.
+            name: its name.
+            values: all its variables.
+            allow_existing: whether the secret may be there.
+            replaces: whether a secret that is there then has `values` and nothing else.
 
         Raises:
             AlreadyExistsError: if the secret is there, and `allow_existing` is false.
@@ -127,6 +140,8 @@ class SecretFiles:
                 return self._note(environment, name)
             if not allow_existing:
                 raise already_exists(_KIND, name, environment)
+            if replaces:
+                _write(_file(environment, name), values)
             return self._noted(environment, name) or self._note(environment, name)
 
     @uninterruptible
