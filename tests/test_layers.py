@@ -20,6 +20,7 @@ ROWS = [
     "runtime/pools",
     "runtime/waiting",
     "old",
+    "mounting",
     "stores",
     "cloud",
     "serialize",

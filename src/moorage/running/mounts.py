@@ -2,14 +2,15 @@
 
 Owns `Mount`, one path that a function asks for; which mounts a function or app has; and what
 happens when a container starts, for each path:
-    1. The path is the volume's directory, or leads there: that is how it should be.
-    2. The path is something else that is there: it is left alone, with one warning for each run of
+    1. If the program has a helper that mounts (``mounting/place.py``), it is asked to mount.
+    2. The path is the volume's directory, or leads there: that is how it should be.
+    3. The path is something else that is there: it is left alone, with one warning for each run of
        the program.
-    3. The path is not there: the container does not start, and the error says what to write.
-What puts a directory at a path, e.g. the command line, asks `mounts_of`; this file changes nothing
-on the disk but the directories of the home.
+    4. The path is not there: the container does not start, and the error says what to write.
+Without a helper, this file changes nothing on the disk but the directories of the home.
 
-``app.py`` makes the mounts of a function (`mounts_from`), ``services.py`` has them looked at.
+``app.py`` makes the mounts of a function (`mounts_from`), ``services.py`` has them looked at.  The
+command line calls `mount_all` when it has imported a program.
 
 Begin at `look_at_mounts`.
 """
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -28,8 +30,12 @@ from ..arguments import fs_path, is_dict
 from ..cloud_bucket_mount import CloudBucketMount
 from ..exception import Error, InvalidError
 from ..image import AddedFiles, Image
+from ..mounting import place
+from ..mounting.place import Outcome, Wanted
 from ..network_file_system import NetworkFileSystem
 from ..runtime.background import log
+from ..runtime.real import Real
+from ..stores.home import home
 from ..volume import Volume
 
 _log: Final = logging.getLogger("moorage")
@@ -139,8 +145,10 @@ def look_at_mounts(name: str, mounts: Iterable[Mount], warned: Warned) -> None:
         )
     if config.mounts == "ignore":
         return
+    mounts = tuple(mounts)
+    outcomes = _put_in_place([(name, mount) for mount in mounts], warned)
     seen: dict[str, str] = {}
-    for mount in mounts:
+    for mount, outcome in zip(mounts, outcomes, strict=True):
         if isinstance(mount.what, Volume):
             before = seen.setdefault(mount.what._found().object_id, mount.path)
             if before != mount.path:
@@ -148,10 +156,113 @@ def look_at_mounts(name: str, mounts: Iterable[Mount], warned: Warned) -> None:
                     f"{name} mounts {mount.shown} twice, at {before!r} and {mount.path!r}; "
                     "write one of the two paths"
                 )
-        _look(name, mount, warned)
+        if outcome is None or outcome.how in ("mounted", "linked", "there", "failed"):
+            _look(name, mount, warned, _way_out(outcome))
+        else:
+            mount.source()  # is the volume there?  Of the path, the warning has been given
 
 
-def _look(name: str, mount: Mount, warned: Warned) -> None:
+def mount_all(app: Any) -> list[Outcome]:
+    """Have all paths of an app lead to their files, if this program has a helper that mounts.
+
+    Called when the program has been imported.  Paths that are known later only, e.g. by
+    `with_options`, are mounted when a container starts.  Returns what became of each path;
+    warnings have been given, and errors are those of the containers that do not start.
+    """
+    if config.mounts == "ignore":
+        return []
+    asked = [(name, mount) for name, mounts in mounts_of(app).items() for mount in mounts]
+    found = _put_in_place(asked, app._runs.warned)
+    return [outcome for outcome in found if outcome is not None]
+
+
+def _put_in_place(asked: Sequence[tuple[str, Mount]], warned: Warned) -> Sequence[Outcome | None]:
+    """Ask the helper to mount.  Returns None for what it was not asked for."""
+    outcomes: list[Outcome | None] = [None] * len(asked)
+    helper = place.current()
+    if helper is None:
+        return outcomes
+    numbers: list[int] = []
+    wanted: list[Wanted] = []
+    for number, (name, mount) in enumerate(asked):
+        try:
+            source = mount.source()
+        except (OSError, Error):
+            continue  # said when a container starts
+        added = isinstance(mount.what, AddedFiles)
+        if added and not source.exists():
+            continue
+        numbers.append(number)
+        shown = f"{mount.shown} of {name}"
+        wanted.append(Wanted(mount.path, str(source), mount.read_only, shown, not added))
+    try:
+        answers = helper.mount(wanted, records=str(home() / ".made"), keep=_needed())
+    except OSError as error:
+        answers = [Outcome(each.path, "failed", str(error)) for each in wanted]
+    for number, outcome in zip(numbers, answers, strict=True):
+        outcomes[number] = outcome
+        name, mount = asked[number]
+        if outcome.how == "taken":
+            _warn(
+                warned,
+                mount,
+                "%s mounts %s at %s, where %s is mounted: all functions of a program see the "
+                "same; write another path in one of them",
+                name,
+                mount.shown,
+                mount.path,
+                outcome.detail,
+            )
+        elif outcome.how == "needed":
+            _warn(
+                warned,
+                mount,
+                "%s is to be mounted at %s, which has files of this program (%s): the path is "
+                "left alone, and %s uses what is there; write another path",
+                mount.shown,
+                mount.path,
+                outcome.detail,
+                name,
+            )
+        elif outcome.how == "kept" and not isinstance(mount.what, AddedFiles):
+            _warn(
+                warned,
+                mount,
+                "%s is to be at %s, where this machine has something else, which %s uses: "
+                "symlinks replace nothing; the files of the volume are in %s",
+                mount.shown,
+                mount.path,
+                name,
+                mount.source(),
+            )
+    return outcomes
+
+
+def _needed() -> list[str]:
+    """Return the directories that this program would not run without."""
+    here = sys.modules.get("__main__")
+    try:
+        needed = [Real.getcwd()]
+    except OSError:
+        needed = []
+    main: str | None = getattr(here, "__file__", None)
+    needed += [] if main is None else [os.path.dirname(os.path.abspath(main))]
+    needed += [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.expanduser("~")]
+    needed += [sys.prefix, sys.base_prefix, sys.exec_prefix, str(home())]
+    needed += [path for path in sys.path if os.path.isabs(path)]
+    return [path for path in needed if os.path.isabs(path)]
+
+
+def _way_out(outcome: Outcome | None) -> str:
+    """Return who mounts a path, or why nobody does, for messages."""
+    if outcome is not None and outcome.how == "failed":
+        return f"it could not be mounted ({outcome.detail})"
+    if place.state.why_not is not None:
+        return place.state.why_not.text
+    return "`moorage run` mounts it"
+
+
+def _look(name: str, mount: Mount, warned: Warned, way_out: str) -> None:
     source = mount.source()  # also where the path is something else: is the volume there?
     is_there = os.path.lexists(mount.path)
     is_volume = isinstance(mount.what, Volume | NetworkFileSystem)
@@ -173,7 +284,7 @@ def _look(name: str, mount: Mount, warned: Warned) -> None:
         raise InvalidError(
             f"{name} mounts {mount.shown} at {mount.path!r}, and nothing is at that path of this "
             f"machine; the files are in {str(source)!r}, which is volume.local_path: "
-            f"`moorage run` mounts it, `ln -s` makes the path lead there, or write "
+            f"{way_out}, `ln -s` makes the path lead there, or write "
             f'moorage.config.mounts = "ignore" if the function does not use the path'
         )
     if is_there:
@@ -181,20 +292,22 @@ def _look(name: str, mount: Mount, warned: Warned) -> None:
             warned,
             mount,
             "%s is to be mounted at %s, where this machine has something else, which %s uses: the "
-            "files of the volume are in %s; `moorage run` mounts them",
+            "files of the volume are in %s; %s",
             mount.shown,
             mount.path,
             name,
             source,
+            way_out,
         )
     else:
         _warn(
             warned,
             mount,
-            "%s is to be at %s, which is not there; it is in %s: `moorage run` mounts it",
+            "%s is to be at %s, which is not there; it is in %s: %s",
             mount.shown,
             mount.path,
             source,
+            way_out,
         )
 
 
