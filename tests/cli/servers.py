@@ -12,7 +12,7 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from .conftest import SRC
+from cli.shells import SRC
 
 # Seconds after which a test that waits for a line or an end has failed.
 PATIENCE = 60.0

@@ -161,7 +161,7 @@ def test_sigterm_while_a_program_is_imported_stops_what_is_deployed(shell, deplo
 
 def test_an_app_needs_a_name(shell):
     shell.write("app.py", "import modal\napp = modal.App()\n")
-    outcome = shell("deploy", "app.py")
+    outcome = shell("deploy", "--no-mounts", "app.py")
     assert outcome.code == 1
     assert "moorage deploy app.py --name my-app" in outcome.err
     assert 'app = modal.App("my-app")' in outcome.err
@@ -170,7 +170,7 @@ def test_an_app_needs_a_name(shell):
 def test_two_apps_of_one_name(shell):
     for file in ("a.py", "b.py"):
         shell.write(file, "import modal\napp = modal.App('same')\n")
-    outcome = shell("deploy", "a.py", "b.py")
+    outcome = shell("deploy", "--no-mounts", "a.py", "b.py")
     assert outcome.code == 1
     assert "b.py has an app of the name 'same'" in outcome.err
 
@@ -179,7 +179,7 @@ def test_an_error_in_the_second_file_stops_the_first_app(shell):
     shell.write("helper.py", PLAIN)
     shell.write("model.py", MODEL.replace("Period(seconds=0.05)", "Period(days=1)"))
     shell.write("wrong.py", "raise ValueError('at import')\n")
-    outcome = shell("deploy", "--port", "0", "model.py", "wrong.py")
+    outcome = shell("deploy", "--no-mounts", "--port", "0", "model.py", "wrong.py")
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1] == "ValueError: at import"
 
@@ -191,7 +191,7 @@ def test_a_taken_port_is_named_and_nothing_is_started(shell):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        outcome = shell("deploy", "--port", str(port), "model.py")
+        outcome = shell("deploy", "--no-mounts", "--port", str(port), "model.py")
     assert outcome.code == 1
     assert f"Port {port} of 127.0.0.1 is taken, and status cannot be served there" in outcome.err
     assert "enter" not in outcome.out
@@ -208,6 +208,6 @@ def test_a_taken_port_is_named_and_nothing_is_started(shell):
     ],
 )
 def test_wrong_command_lines(shell, arguments, code, words):
-    outcome = shell("deploy", *arguments)
+    outcome = shell("deploy", *(["--no-mounts"] if arguments else []), *arguments)
     assert outcome.code == code
     assert words in outcome.err

@@ -43,6 +43,9 @@ class Model:
         return answers(lambda path: "model " + text)
 """
 
+# In the process of the test, which has threads, and so no mounts.
+HERE = ("serve", "--no-mounts", "--no-reload", "--port", "0")
+
 
 def helper(text: str) -> str:
     return f"{PLAIN}\ntext = {text!r}\n"
@@ -273,7 +276,9 @@ def test_after_its_timeout_it_ends_with_0_and_runs_exit_hooks(shell, serve):
     assert server.ended() == 0
     assert server.lines[-1] == "exit one"
     shell.write("app.py", program)
-    outcome = shell("serve", "--port", "0", "--timeout", "0.01", "--no-reload", "app.py")
+    outcome = shell(
+        "serve", "--no-mounts", "--port", "0", "--timeout", "0.01", "--no-reload", "app.py"
+    )
     assert outcome.code == 0
     assert outcome.out.splitlines()[-1] == "exit one"
 
@@ -382,7 +387,16 @@ def test_ports_in_order_from_the_first_and_around_the_programs_own(shell):
             return answers(lambda path: "b")
         """,
     )
-    command = ("serve", "--port", str(first), "--timeout", "0.01", "--no-reload", "app.py")
+    command = (
+        "serve",
+        "--no-mounts",
+        "--port",
+        str(first),
+        "--timeout",
+        "0.01",
+        "--no-reload",
+        "app.py",
+    )
     outcome = shell(*command)
     assert outcome.code == 0, outcome.err
     assert [line.split() for line in outcome.err.splitlines()[:3]] == [
@@ -401,7 +415,7 @@ def test_a_taken_port_is_named(shell, serve):
         port = taken.getsockname()[1]
         server = serve("app.py", port=port)
         assert server.ended() == 1
-        outcome = shell("serve", "--no-reload", "--port", str(port), "app.py")
+        outcome = shell(*HERE, "--port", str(port), "app.py")
         assert outcome.code == 1
     for text in (server.text, outcome.err):
         assert re.search(rf"Error: Port {port} of 127.0.0.1 is taken", text)
@@ -410,7 +424,7 @@ def test_a_taken_port_is_named(shell, serve):
 def test_what_is_wrong_at_the_first_import_ends_it(shell, serve):
     shell.write("helper.py", helper("one"))
     shell.write("app.py", SHOP + "\nraise ValueError('at import')\n")
-    outcome = shell("serve", "--no-reload", "app.py")
+    outcome = shell(*HERE, "app.py")
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1] == "ValueError: at import"
     assert outcome.err.count("  File ") == 1
@@ -422,7 +436,9 @@ def test_an_open_address_needs_tokens(shell):
     shell.write("helper.py", helper("one"))
     program = SHOP.replace("@modal.asgi_app()", "@modal.asgi_app(requires_proxy_auth=True)")
     shell.write("app.py", program)
-    outcome = shell("serve", "--no-reload", "--port", "0", "--host", "0.0.0.0", "app.py")
+    outcome = shell(
+        "serve", "--no-mounts", "--no-reload", "--port", "0", "--host", "0.0.0.0", "app.py"
+    )
     assert outcome.code == 1
     assert "MOORAGE_PROXY_TOKENS" in outcome.err
 
@@ -445,12 +461,14 @@ def test_wrong_references(shell, arguments, code, words):
     shell.write("app.py", SHOP)
     shell.write("helper.py", helper("one"))
     shell.write("two.py", "import modal\nfirst, second = modal.App(), modal.App()\n")
-    outcome = shell("serve", *arguments)
+    outcome = shell("serve", *(["--no-mounts"] if arguments else []), *arguments)
     assert outcome.code == code
     assert words in outcome.err
 
 
 def test_the_only_app_of_a_module_needs_no_name(shell):
     shell.write("web.py", "import modal\nweb = modal.App('web')\n")
-    outcome = shell("serve", "--no-reload", "--timeout", "0.01", "--port", "0", "web.py")
+    outcome = shell(
+        "serve", "--no-mounts", "--no-reload", "--timeout", "0.01", "--port", "0", "web.py"
+    )
     assert (outcome.code, outcome.out) == (0, "")

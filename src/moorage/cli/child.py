@@ -45,6 +45,7 @@ from .apps import app_of
 from .channel import Channel, Message
 from .errors import CommandError, shown_error
 from .loading import load
+from .mounts import mount
 from .reference import Reference
 from .serving import Settings, open_site, web_functions
 from .watching import Watched
@@ -57,7 +58,7 @@ def main() -> None:
     """Be a child.  The first argument is the descriptor of the channel."""
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
-    end = socket.socket(fileno=descriptor)
+    end = Real.socket(fileno=descriptor)
     os.register_at_fork(after_in_child=end.close)
     child = _Child(Channel(end))
     sys.exit(child.perform())
@@ -81,7 +82,7 @@ class _Child:
         self._wanted: Reference | None = None
         self._app: App | None = None
         # The folder that relative paths begin at; the program may change into another one.
-        self._began_at = os.getcwd()
+        self._began_at = Real.getcwd()
 
     def perform(self) -> int:
         """Serve until the end; return the exit code."""
@@ -94,7 +95,7 @@ class _Child:
         settings = Settings.read(begin["settings"])
         self._host = settings.host
         try:
-            settings.apply()  # with one thread: a process with more gets no mount namespace
+            settings.apply()
             Real.Thread(target=self._receive, name="moorage-channel", daemon=True).start()
             try:
                 functions = self._import(begin)
@@ -142,6 +143,7 @@ class _Child:
         if command["kind"] != "serve":
             return 0
         try:
+            mounted = mount(app)  # after the end of the child before: symlinks are on the disk
             with app.run(name=name):
                 urls: dict[str, str] = {}
                 for one in functions:
@@ -150,7 +152,7 @@ class _Child:
                 by_label = {one.label: one for one in functions}
                 for label, connection in self._connections:
                     by_label[label].adopt(connection)
-                self._channel.send({"kind": "serving", "urls": urls})
+                self._channel.send({"kind": "serving", "urls": urls, "mounted": mounted})
                 command = self._commands.get()
                 if command["kind"] == "drain":
                     self._drain(app, command["seconds"])
@@ -178,7 +180,7 @@ class _Child:
         while (command := self._commands.get())["kind"] == "idle":
             message = {"kind": "connection", "label": command["label"]}
             self._channel.send(message, command["descriptor"])
-            os.close(command["descriptor"])
+            Real.close(command["descriptor"])
 
     # -- the channel: on a thread of its own -------------------------------------------------
 
@@ -208,7 +210,7 @@ class _Child:
     def _socket(self, descriptor: int) -> socket.socket:
         # With the protocol given, asyncio sets TCP_NODELAY.
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
+        return Real.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
 
     def _command(self, message: Message) -> None:
         self._commands.put(message)

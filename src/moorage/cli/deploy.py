@@ -23,6 +23,7 @@ from .addresses import Addresses, Served, check_served
 from .apps import app_of, check_reference
 from .errors import INTERRUPTED, CommandError, shown_error
 from .loading import load
+from .mounts import mount, mounts_option
 from .options import environment_option, module_option, placement_option, profile_option
 from .progress import Output, duration
 from .reference import Reference
@@ -45,6 +46,7 @@ DRAIN = 8.0
     metavar="SECONDS",
     help="How long SIGTERM waits for what was accepted.",
 )
+@mounts_option
 @environment_option
 @click.option("--tag", default="", help="Accepted for Modal's sake: there are no versions.")
 @click.option(
@@ -73,6 +75,7 @@ def deploy(
     allowed_hosts: tuple[str, ...],
     open_cors: bool,
     drain: float,
+    mounts: str,
     environment: str | None,
     tag: str,
     strategy: str,
@@ -100,7 +103,7 @@ def deploy(
     if name is not None and len(wanted) > 1:
         raise click.UsageError("--name is for one app; leave it out, or deploy one file", ctx)
     output = Output(timestamps=timestamps)
-    Settings(host, environment, allowed_hosts, open_cors).apply()
+    Settings(host, environment, allowed_hosts, open_cors, mounts).apply()
     signals = Signals()
     deployment = _Deployment(Addresses(host, port), output, signals)
     try:
@@ -161,6 +164,7 @@ class _Deployment:
         check_served(self._functions, self._addresses.host)
         sockets = self._addresses.take(served)  # nothing starts if a port is taken
         try:
+            mounted = mount(app)
             app.deploy(name=shown)
             self._apps[shown] = app
             urls = open_sites(functions, self._addresses.host, sockets)
@@ -172,7 +176,7 @@ class _Deployment:
             self._output.say(f"Deployed here, until this process ends (pid {os.getpid()}):")
         took = duration(system_clock.now() - began)
         self._output.say(f"{shown}, of {wanted.shown}, after {took}")
-        for line in lines_of(served, urls):
+        for line in [*([f"  {mounted}"] if mounted else []), *lines_of(served, urls)]:
             self._output.say(line)
 
     def wait(self, drain: float) -> bool:

@@ -19,6 +19,7 @@ from .addresses import FIRST, Addresses, Served, check_served
 from .apps import app_of, check_reference
 from .errors import INTERRUPTED, CommandError, shown_error
 from .loading import load
+from .mounts import mount, mounts_option
 from .options import environment_option, module_option, placement_option, profile_option
 from .progress import Output
 from .reference import STDIN, Reference
@@ -72,6 +73,7 @@ def address_options(function: F) -> F:
 @click.option("--timeout", type=float, metavar="SECONDS", help="Stop after so long, with exit 0.")
 @address_options
 @click.option("--no-reload", is_flag=True, help="Serve in this process, for debuggers.")
+@mounts_option
 @environment_option
 @click.option("--timestamps", is_flag=True, help="Show the time before each line of ours.")
 @placement_option
@@ -89,6 +91,7 @@ def serve(
     allowed_hosts: tuple[str, ...],
     open_cors: bool,
     no_reload: bool,
+    mounts: str,
     environment: str | None,
     timestamps: bool,
     placement: str,
@@ -111,7 +114,7 @@ def serve(
     wanted = Reference.read(reference, is_module=is_module, command=ctx.command_path)
     check_reference(wanted)
     output = Output(timestamps=timestamps)
-    settings = Settings(host, environment, allowed_hosts, open_cors)
+    settings = Settings(host, environment, allowed_hosts, open_cors, mounts)
     if timeout is None:
         timeout = config.config.get("serve_timeout")
     addresses = Addresses(host, port)
@@ -145,6 +148,9 @@ def _serve_here(
     check_served(served, addresses.host)
     sockets = addresses.take(served)  # nothing starts if a port is taken
     try:
+        mounted = mount(app)
+        if mounted:
+            output.say(mounted)
         with app.run(name=name):
             signals = Signals()
             try:

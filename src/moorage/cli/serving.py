@@ -26,6 +26,7 @@ from ..runtime.real import Real
 from .addresses import Served
 from .errors import CommandError, shown_error
 from .loading import prepare
+from .mounts import OFF, enter
 
 # What a shell expects of a program that SIGTERM has ended: 128 + SIGTERM.
 TERMINATED: Final = 143
@@ -39,6 +40,7 @@ class Settings:
     environment: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     open_cors: bool = False
+    mounts: str = OFF  # see ``mounts.py``
 
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Settings:
@@ -49,11 +51,16 @@ class Settings:
     def apply(self) -> None:
         """Make this process one in which a program may be imported and served.
 
+        The process has one thread: with more it gets no mount namespace.
+
         Raises:
             CommandError: if it cannot be one: see `prepare`.
         """
         try:
+            enter(self.mounts)
             prepare(environment=self.environment)
+        except OSError as error:
+            raise CommandError(f"There are no mounts: {error}; write --no-mounts.") from None
         except Error as error:
             raise CommandError(str(error)) from None
         config.web_host = self.host

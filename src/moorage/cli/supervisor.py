@@ -22,7 +22,6 @@ import enum
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -82,7 +81,7 @@ class Child:
         # When to kill it; None while it may go on.
         self.until: float | None = None
         self._post = post
-        ours, its = socket.socketpair()
+        ours, its = Real.socketpair()
         with its:
             self._process = subprocess.Popen(
                 [sys.executable, *_flags(), "-c", _PROGRAM, str(its.fileno())],
@@ -200,7 +199,7 @@ class Supervisor:
                 self._step()
             self._addresses.close()  # refused from now on
             for _, descriptor in self._take_idle():
-                os.close(descriptor)
+                Real.close(descriptor)
             self._stop_all()
             return self._code
 
@@ -270,7 +269,7 @@ class Supervisor:
         elif kind == "failed":
             child.failed = True
         elif kind == "serving":
-            self._serves(child, message["urls"])
+            self._serves(child, message["urls"], message["mounted"])
         elif kind == "looked":
             known = [path for path in message["paths"] if child.watched.counts(path)]
             if known and child is self._present:
@@ -312,18 +311,20 @@ class Supervisor:
         for label, descriptor in self._take_idle():
             if label in sockets:
                 child.channel.send({"kind": "connection", "label": label}, descriptor)
-            os.close(descriptor)
+            Real.close(descriptor)
         child.channel.send({"kind": "serve"})
 
     def _take_idle(self) -> list[tuple[str, int]]:
         taken, self._idle = self._idle, []
         return taken
 
-    def _serves(self, child: Child, urls: dict[str, str]) -> None:
-        lines = lines_of(child.functions, urls)
+    def _serves(self, child: Child, urls: dict[str, str], mounted: str) -> None:
+        lines = lines_of(child.functions, urls) or ["  no web functions"]
+        if mounted:
+            lines.append(mounted)
         if lines != self._shown:
             self._shown = lines
-            for line in lines or ["  no web functions"]:
+            for line in lines:
                 self._say(line)
         if self._has_served:
             self._say("Reloaded.")
