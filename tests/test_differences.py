@@ -618,6 +618,45 @@ def command_output() -> None:
         assert err.startswith("run prog: main\n")
 
 
+@shows("command-serve")
+def command_serve() -> None:
+    # The order of two versions: tests/cli/test_serve.py.
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.function()
+        @modal.asgi_app()
+        def api(): ...
+    """
+    options = ("--no-reload", "--no-mounts", "--port", "0", "--timeout", "0.01")
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        code, _, err = shell("serve", *options, "prog.py")
+        assert code == 0
+        assert re.match(r"  api  http://127.0.0.1:\d+\n", err)
+
+
+@shows("command-deploy")
+def command_deploy() -> None:
+    program = """
+        import os, signal, modal
+        app = modal.App("shop")
+        sent = []
+
+        @app.function(schedule=modal.Period(seconds=0.01), max_containers=1)
+        def stop():
+            if not sent:
+                sent.append(os.kill(os.getpid(), signal.SIGTERM))
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        shell.write("other.py", "import modal\napp = modal.App('other')\n")
+        code, _, err = shell("deploy", "--no-mounts", "other.py", "prog.py")
+        assert code == 0
+        assert err.startswith("Deployed here, until this process ends (pid ")
+
+
 @shows("command-detach")
 def command_detach() -> None:
     with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:

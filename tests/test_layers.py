@@ -77,6 +77,7 @@ LAZY_THIRD_PARTY = {"anyio", "trio"}
 OF_EXTRAS = {
     "__main__": {"click"},
     "cli.rich_output": {"rich"},
+    "cli.watching": {"watchfiles"},
     "schedule": {"cronsim"},
     "secret": {"dotenv"},
     "testing.web_client": {"httpx"},

@@ -99,6 +99,11 @@ ALLOWED = {
     "web/upstreams.py::Upstream": "the pace of a server's stream",
     "web/upstreams.py::<module>": "a server of its own process, slow to start",
     "web/apps_front.py::until": "looks at counts, processes and sockets alike",
+    # Programs that are served by other processes, until the test writes a file.
+    "cli/test_deploy.py::greet": "a request that runs until the test has seen it run",
+    "cli/test_serve.py::test_a_request_that_runs_is_finished_by_the_old_version": (
+        "a request that runs until the test has seen it run"
+    ),
     # Never slept out, or virtual by what only a reader sees.
     "test_call_graph.py::test_a_call_of_a_task_that_outlived_its_input_begins_there": (
         "outlives its input; another loop's time"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import (
     TYPE_CHECKING,
@@ -29,7 +29,7 @@ from typing import (
 from . import config
 from .advice import no_attribute, of_app
 from .arguments import check_name
-from .cls import Cls
+from .cls import Cls, web_functions_of
 from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from .declaring.declarations import Declarations
 from .declaring.marks import Concurrency, Serves, name_of
@@ -77,7 +77,7 @@ from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
 from .running.schedules import Scheduled
 from .running.services import AppService
-from .running.urls import WebFunction
+from .running.urls import WebFunction, server_function
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.containers.residents import make_visit_target
@@ -204,6 +204,8 @@ class App:
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._servers: dict[str, Server] = {}
         self._web_endpoints: list[str] = []
+        # What has a URL, in the order of definition, by the name of the function or class.
+        self._served: dict[str, Callable[[], list[WebFunction]]] = {}
 
     # -- properties -----------------------------------------------------------------
 
@@ -265,14 +267,32 @@ class App:
     def _servers_by_name(self) -> dict[str, Server]:
         return {n: s for app in self._all_apps() for n, s in app._servers.copy().items()}
 
-    def _web_functions(self) -> Iterator[WebFunction]:
-        """Return the web functions of the app and of included apps."""
-        for function in self._functions_by_name().values():
-            web = function._web
-            if web is not None:
-                yield WebFunction(function._name, web, function._service, function._open_url)
-        for cls in self._classes_by_name().values():
-            yield from cls._web_functions()
+    def _web_functions(self, *, skip_wrong: bool = False) -> list[WebFunction]:
+        """Return the web functions and servers of this app, and then of the apps it includes.
+
+        Each app has them in the order of definition.
+
+        Args:
+            skip_wrong: leave out what cannot be served, instead of raising the error.
+
+        Raises:
+            InvalidError: if a class with web methods cannot be made without arguments.
+        """
+        found: dict[object, WebFunction] = {}
+        for app in self._all_apps():
+            for serve in app._served.copy().values():
+                try:
+                    found.update({one.place.key: one for one in serve()})
+                except InvalidError:
+                    if not skip_wrong:
+                        raise
+        return list(found.values())
+
+    def _serves(self, name: str, serve: Callable[[], list[WebFunction]] | None) -> None:
+        """Note what the function or class `name` serves, in the place of an older one."""
+        self._served.pop(name, None)
+        if serve is not None:
+            self._served[name] = serve
 
     def _all_apps(self) -> list[App]:
         """Return this app and all apps that it includes."""
@@ -479,6 +499,9 @@ class App:
                 self._runs.scheduled[shown] = Scheduled(shown, schedule, registered._spawn_soon)
             if marks.web is not None:
                 self._web_endpoints.append(shown)
+            self._serves(
+                shown, None if marks.web is None else lambda: [registered._as_web_function()]
+            )
             return registered
 
         return decorate
@@ -609,6 +632,7 @@ class App:
             self._classes[raw.__name__] = registered
             self._runs.mounts[raw.__name__] = mounts
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
+            self._serves(raw.__name__, lambda: web_functions_of(registered))
             self._runs.services.pop(f"{raw.__name__}.*", None)  # of another class with this name
             if all(p.default is not inspect.Parameter.empty for p in given_parameters(declared)):
                 self._know_default_pool(registered)
@@ -984,7 +1008,9 @@ class App:
             service: Any = made()._service
             self._runs.services[shown] = service
             self._runs.mounts[shown] = mounts
-            self._servers[shown] = Server._of_class(raw, shown, made._web_endpoint())
+            endpoint = made._web_endpoint()
+            self._servers[shown] = Server._of_class(raw, shown, endpoint)
+            self._serves(shown, lambda: [server_function(shown, endpoint, serves.port)])
             return self._servers[shown]
 
         return decorate

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, Unpack, cast
@@ -44,7 +44,7 @@ from .running.endpoints import (
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
 from .running.services import Service
-from .running.urls import SERVER, WebFunction, open_server_url
+from .running.urls import WebFunction, open_server_url, server_function
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target
@@ -392,23 +392,6 @@ class Cls:
         """
         endpoint = self._server_by_query()
         return None if endpoint is None else [open_server_url(endpoint)]
-
-    def _web_functions(self) -> Iterator[WebFunction]:
-        """Return the web methods of the class, and the server that its enter hooks start."""
-        declared, service = self._declared, self._nameless_service()
-
-        def open_url(name: str) -> object:
-            method: Function[Any, Any, Any] = getattr(self(), name)
-            return method._open_url()
-
-        def open_server() -> object:
-            endpoint = self._server_by_query()
-            return None if endpoint is None else open_server_url(endpoint)
-
-        for name, web in declared.web.items():
-            yield WebFunction(declared.methods[name].name, web, service, partial(open_url, name))
-        if declared.serves is not None:
-            yield WebFunction(declared.name, SERVER, service, open_server)
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:
@@ -793,6 +776,41 @@ def _shown_value(value: object) -> str:
     except Exception:
         return f"<{type_name(type(value))}>"
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]}...{text[-1]}"
+
+
+def web_functions_of(cls: Cls) -> list[WebFunction]:
+    """Return the web methods of a class, and the server that its enter hooks start.
+
+    Raises:
+        InvalidError: if the class has any, and a constructor of its own that needs arguments.
+    """
+    declared = cls._declared
+    found: list[WebFunction] = []
+    parameters = declared.signature.parameters.values()
+    required = tuple(p.name for p in parameters if p.default is p.empty and p.kind not in _REST)
+    if required and not declared.types and (declared.web or declared.serves is not None):
+        raise InvalidError(
+            f"{declared.name} has web methods, and its __init__ needs {', '.join(required)}, which "
+            f"no URL can give; write `{required[0]}: str = moorage.parameter()` in the class"
+        )
+    values = Values(cls, (), {})
+    for name, web in declared.web.items():
+        target = declared.methods[name]
+        place = values._place(target)
+        # With parameters, the values come with each request.
+        service = values.service if place.service is None else place.service
+        found.append(
+            WebFunction(target.name, web, service, place, own_port=web.port, required=required)
+        )
+    endpoint = cls._server_by_query()
+    if endpoint is not None and declared.serves is not None:
+        own = declared.serves.port
+        found.append(server_function(declared.name, endpoint, own, required))
+    return found
+
+
+# Parameters that may be left out.
+_REST: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class Construction:

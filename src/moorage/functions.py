@@ -68,7 +68,7 @@ from .retries import Retries
 from .running import deployments
 from .running.endpoints import FunctionEndpoint, Place
 from .running.services import Service
-from .running.urls import open_url
+from .running.urls import WebFunction, open_url
 from .runtime import forking
 from .runtime.input import Input, Target
 from .runtime.pools.autoscaler import Limits
@@ -399,6 +399,13 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         while "_place" not in found.__dict__ and "_find" in found.__dict__:
             found = found._find()
         return found
+
+    def _as_web_function(self) -> WebFunction:
+        """Return the function, which is a web function, for a server of all of them."""
+        web, service = self._web, self._service
+        assert web is not None
+        place = self._place or Place(service.key, self._web_endpoint)
+        return WebFunction(self._name, web, service, place, own_port=web.port)
 
     def _web_endpoint(self) -> FunctionEndpoint:
         """Return what a bridge needs of this web function.

@@ -24,5 +24,8 @@ def test_sessions(page: Path):
 
 def test_each_example_for_the_command_is_run_by_a_session():
     commands = " ".join(step.command for page in pages() for step in steps_of(page))
+    # Those of servers: see test_sessions.py.
+    guide = (ROOT / "docs/guides/command-line.md").read_text()
+    commands += " ".join(re.findall(r"^\$ moorage (?:serve|deploy) .*$", guide, re.M))
     for file in (ROOT / "examples/docs").glob("cli_*.py"):
         assert file.name in commands

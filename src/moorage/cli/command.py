@@ -11,12 +11,14 @@ from typing import Final
 import click
 
 from .commands import Commands
+from .deploy import deploy
 from .dicts import dict_
 from .options import profile_option
 from .queues import queue
 from .requirements import requirements
 from .run import run
 from .secrets import secret
+from .serve import serve
 from .volumes import volume
 
 # The release of Modal whose commands and names this version follows.
@@ -52,5 +54,5 @@ def moorage(profile: str | None) -> None:
     """
 
 
-for _command in (run, requirements, volume, dict_, queue, secret):
+for _command in (run, serve, deploy, requirements, volume, dict_, queue, secret):
     moorage.add_command(_command)

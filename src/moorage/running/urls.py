@@ -2,17 +2,20 @@
 
 Owns `open_url`, which begins to serve a web function at the first asking, and `open_server_url`,
 which does so for a class that starts a server.  ``functions.py``, ``server.py`` and ``cls.py`` ask.
+`WebFunction` is for a server of all web functions of an app, such as the command line's: it knows
+what can be served before there is a run, and is served at a port that the server chooses.
 ``web/sites.py`` owns the ports.
 
-Begin at `open_url`, then `Others`.
+Begin at `open_url`, then `WebFunction.open`, then `Others`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Final, NamedTuple
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
 
 from .. import config
 from ..declaring.marks import Web
@@ -31,16 +34,93 @@ logger: Final = logging.getLogger("moorage")
 SERVER: Final = Web("web_server")
 
 
+@dataclass(frozen=True)
+class Listening:
+    """A socket that listens, for one web function."""
+
+    host: str  # the address that it is bound to, as the user gave it
+    socket: socket.socket
+
+
+@dataclass(frozen=True)
+class WebFunction:
+    """One web function of an app, whether or not the app runs."""
+
+    name: str  # as messages show it: ``f``, ``Model.predict``
+    web: Web
+    service: Service
+    place: Place
+    # The port on which the program's own server listens; None if it starts none.
+    own_port: int | None = None
+    # The parameters of its class that a URL must give, because they have no default.
+    required: tuple[str, ...] = ()
+    why_token: str = AUTHENTICATED
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether requests need a token."""
+        return self.web.requires_proxy_auth
+
+    @property
+    def label(self) -> str:
+        """Its label in the run that there is, or in the run of its app that comes next."""
+        return _label(self.service.web_app(), self.name, self.web)
+
+    def open(self, listening: Listening | None = None) -> str:
+        """Serve the function, unless it has a URL already; return the URL.
+
+        Args:
+            listening: the socket to serve it at: see `open_url`.
+
+        Raises:
+            ExecutionError: if the run is ending, or in strict mode if there is none.
+            InvalidError: if it cannot be served: see `open_url`.
+        """
+        return open_url(
+            self.name,
+            self.web,
+            self.service,
+            self.place,
+            listening=listening,
+            why_token=self.why_token,
+        )
+
+    def adopt(self, connection: socket.socket) -> None:
+        """Go on with a connection that another process has handed over.  After `open`."""
+        self.service.current_run().sites.adopt(self.place.key, connection)
+
+
+def server_function(
+    name: str, endpoint: ServerEndpoint, own_port: int, required: tuple[str, ...] = ()
+) -> WebFunction:
+    """Return the web function for a class that starts a server."""
+    return WebFunction(
+        name,
+        *_parts_of(endpoint),
+        own_port=own_port,
+        required=required,
+        why_token=NO_UNAUTHENTICATED,
+    )
+
+
+def _parts_of(endpoint: ServerEndpoint) -> tuple[Web, Service, Place]:
+    web = replace(SERVER, requires_proxy_auth=endpoint.needs_token)
+    return web, endpoint.service, Place(endpoint.key, lambda: endpoint)
+
+
 def open_server_url(endpoint: ServerEndpoint) -> str:
     """Return the URL of a class that starts a server: see `open_url`."""
-    service = endpoint.service
-    web = replace(SERVER, requires_proxy_auth=endpoint.needs_token)
-    place = Place(endpoint.key, lambda: endpoint)
-    return open_url(endpoint.name, web, service, place, why_token=NO_UNAUTHENTICATED)
+    return open_url(endpoint.name, *_parts_of(endpoint), why_token=NO_UNAUTHENTICATED)
 
 
 def open_url(
-    name: str, web: Web, service: Service, place: Place, *, why_token: str = AUTHENTICATED
+    name: str,
+    web: Web,
+    service: Service,
+    place: Place,
+    *,
+    listening: Listening | None = None,
+    why_token: str = AUTHENTICATED,
 ) -> str:
     """Return the URL of a web function; begin to serve the function if nobody has asked yet.
 
@@ -51,6 +131,8 @@ def open_url(
         web: its decorator's arguments.
         service: the service of its pool.
         place: how the function is served.
+        listening: the socket to serve it at; if None, at `config.web_host` and a port that the
+            system chooses.
         why_token: the argument by which requests need a token: see `Site`.
 
     Raises:
@@ -80,7 +162,12 @@ def open_url(
     def make() -> Site:
         check_installed(name, web.kind)
         needs, others = web.requires_proxy_auth, Others(app, run)
-        return Site(place.make(), label, needs, config.web_host, why_token=why_token, others=others)
+        host, given = config.web_host, None
+        if listening is not None:
+            host, given = listening.host, listening.socket
+        return Site(
+            place.make(), label, needs, host, listening=given, why_token=why_token, others=others
+        )
 
     site = sites.open(place.key, make, takes_label=not service.is_variant)
     return f"{site.url}/?{place.query}" if place.query else site.url
@@ -116,7 +203,7 @@ class Others:
             # An app that runs no more would open an ambient run.
             if function.service.open_run is self._run:
                 try:
-                    function.open_url()
+                    function.open()
                 except Exception as error:
                     log(logger, logging.WARNING, "%s is not served: %s", function.name, error)
             return
@@ -126,7 +213,7 @@ class Others:
         return [label for label in map(self._label_of, self._functions()) if label]
 
     def _functions(self) -> Iterable[WebFunction]:
-        functions: Iterable[WebFunction] = self._app.app._web_functions()
+        functions: Iterable[WebFunction] = self._app.app._web_functions(skip_wrong=True)
         return functions
 
     def _label_of(self, function: WebFunction) -> str | None:
@@ -134,12 +221,3 @@ class Others:
             return _label(self._app, function.name, function.web)
         except InvalidError:
             return None
-
-
-class WebFunction(NamedTuple):
-    """A web function of an app, as the app lists it."""
-
-    name: str
-    web: Web
-    service: Service
-    open_url: Callable[[], object]

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
@@ -44,6 +45,10 @@ HEAD_SECONDS: Final = 10.0
 
 # Seconds that an idle connection is kept, as uvicorn does.
 KEEP_ALIVE: Final = 5
+
+# Seconds that an idle connection is kept while its port winds down: the client may have sent a
+# request already, and should see no close while the client sends the next one.
+LINGERS: Final = 0.25
 
 # The most requests of one connection that have no response yet.
 MOST_PIPELINED: Final = 1000
@@ -121,7 +126,7 @@ class _Request(Driven):
         super().resume(error=error)
         self._runs = False
         if self._head:
-            self._flush()
+            self.flush()
 
     def when_lost(self, callback: Callable[..., object], /) -> None:
         self._callback = callback
@@ -151,18 +156,19 @@ class _Request(Driven):
             return
         if self._head:
             if len(data) > JOINED_BYTES:
-                self._flush()
+                self.flush()
             else:
                 data, self._head = self._head + data, b""
         self._transport.write(data)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what waits for the next write."""
         head, self._head = self._head, b""
         if head and not self._transport.is_closing():
             self._transport.write(head)
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def is_closing(self) -> bool:
@@ -332,6 +338,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
                 else:
                     self._refuse(503)
                 return
+            if self._port.is_winding_down:
+                self.timeout_keep_alive = LINGERS
             self._wait_idle()  # until the client sends something
 
         def _wait_idle(self) -> None:
@@ -358,6 +366,39 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
                 request.cycle.keep_alive = False
             if not self._unfinished:
                 self.transport.close()
+
+        def wind_down(self) -> None:
+            for request in self._unfinished:
+                # The head of a response that has begun has promised to keep the connection.
+                if not request.cycle.response_started:
+                    request.cycle.keep_alive = False
+            self.timeout_keep_alive = LINGERS
+            if self.timeout_keep_alive_task is not None:  # nothing of a request has come
+                self._unset_keepalive_if_required()
+                self._wait_idle()
+                self._hand_over()
+
+        def _hand_over(self) -> None:
+            """Give the connection to another process, if it is idle and there is one.
+
+            What the client sends from now on is in the system, for the other process.
+            """
+            hand_over = self._port.hand_over
+            if hand_over is None or self._unfinished or self._in_head or self._in_body:
+                return
+            if self.cycle is not None:
+                self.cycle.transport.flush()
+            if self.transport.is_closing() or self.transport.get_write_buffer_size():
+                return
+            self.transport.pause_reading()
+            try:
+                descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
+            except OSError:  # no more descriptors
+                self.transport.resume_reading()
+                return
+            self._unset_keepalive_if_required()
+            self.transport.abort()  # this process's copy: the client sees nothing
+            hand_over(descriptor)
 
         def abort(self) -> None:
             self.transport.abort()
@@ -459,6 +500,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             if self.cycle is cycle:
                 return  # the handshake of a WebSocket: see `handle_websocket_upgrade`
             request.cycle = self.cycle
+            if self._port.is_winding_down:
+                self.cycle.keep_alive = False
             self.cycle.transport = request
             unfinished.append(request)
             self._port.busy(self)
@@ -489,6 +532,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             super().on_response_complete()
             if self._port.is_closed:
                 self.retire()
+            elif self._port.is_winding_down:
+                self._hand_over()
 
         def handle_websocket_upgrade(self) -> None:
             if self._unfinished:  # a pipelined handshake: nobody sends one
@@ -551,6 +596,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
 
         def retire(self) -> None:
             """The end of its input closes it, with a code."""
+
+        wind_down = retire
 
         def abort(self) -> None:
             self.transport.abort()
