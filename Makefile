@@ -46,12 +46,15 @@ explorations: $(VENV)/.installed-test
 mutants: $(VENV)/.installed-test
 	$(BIN)/python -m tests.mutations
 
-# Records the differential test's programs anew with the real package, in a venv of its own.
+# Records the differential test's programs, and command lines, anew with the real package, in a
+# venv of its own.
 differential: $(VENV)/.installed-test $(VENV)/modal/.installed
 	rm -rf $(VENV)/modal/recorded
 	$(BIN)/python -m tests.differential record \
 		--python $(VENV)/modal/bin/python --into $(VENV)/modal/recorded
 	diff -r tests/differential/recorded $(VENV)/modal/recorded
+	$(BIN)/python -m tests.cli.lines --python $(VENV)/modal/bin/python
+	git diff --exit-code tests/cli/recorded.json
 
 $(VENV)/modal/.installed: $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)/modal

@@ -123,7 +123,7 @@ def test_ctrl_c_during_a_map(shell, name):
         assert process.stdout.readline() == "begun\n"
         assert process.stdout.readline() == "waits\n"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "left\n")
     assert "Aborted!" in err
     assert f"run prog: {name} stopped after" in err
@@ -136,7 +136,7 @@ def test_ctrl_c_during_an_enter_hook(shell):
     with shell.started("run", "prog.py::maps") as process:
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
 
@@ -148,7 +148,7 @@ def test_ctrl_c_while_the_program_is_imported(shell):
     with shell.started("run", "prog.py") as process:
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
 

@@ -496,8 +496,9 @@ def test_all_frames_on_request(failing, monkeypatch):
 
 @pytest.mark.parametrize(("name", "code"), [("exits", 3), ("exits_async", 4)])
 def test_system_exit_passes_through(failing, name, code):
-    done = failing("run", "prog.py::" + name.replace("_", "_"))
+    done = failing("run", f"prog.py::{name}")
     assert (done.code, done.out) == (code, "")
+    assert f"run prog: {name} exited after " in done.err
     assert "Traceback" not in done.err
 
 
@@ -527,33 +528,45 @@ def test_the_run_is_left_before_the_exit(shell):
     assert tuple(shell("run", "-q", "prog.py")) == (5, "ran\nleft\n", "")
 
 
-def test_an_error_of_the_library_outside_of_user_code_is_one_line(failing):
-    """The function is called by the command itself: nobody's frame is in the error."""
-    failing.write(
-        "late.py",
+def test_an_error_of_the_library_outside_of_user_code_is_one_line(shell):
+    shell.write(
+        "prog.py",
         """
         import modal
-        app = modal.App()
+        app = modal.App("hello")
+        app.deploy()
 
-        @app.function(queue_timeout=0.01, max_containers=1, min_containers=0)
+        @app.function()
         def f():
             raise AssertionError
-
-        @app.cls()
-        class C:
-            size: int = modal.parameter(default=1)
-
-            @modal.method()
-            def run(self, x: int = 1):
-                import sys
-                sys.exit(7)
         """,
     )
-    code, _, err = failing("run", "-q", "late.py::C")
-    assert code == 1
-    assert err.splitlines()[-1].startswith("moorage.exception.RemoteError: ") or err.startswith(
-        "Error: "
+    try:
+        code, out, err = shell("run", "-q", "prog.py")
+        assert (code, out) == (1, "")
+        assert err.startswith("Error: the app 'hello' is deployed; app.stop() first")
+        assert len(err.splitlines()) == 1
+    finally:
+        moorage.App.lookup("hello").stop()
+
+
+def test_an_error_of_the_library_shows_the_users_exception_that_caused_it(shell):
+    shell.write(
+        "prog.py",
+        """
+        import modal, sys
+        app = modal.App()
+
+        @app.function()
+        def leaves():
+            sys.exit(7)
+        """,
     )
+    code, _, err = shell("run", "-q", "prog.py")
+    assert code == 1
+    assert frames(err) == ["leaves"]
+    assert "SystemExit: 7" in err
+    assert err.splitlines()[-1].startswith("moorage.exception.RemoteError: the input ended with")
 
 
 AT_IMPORT = [

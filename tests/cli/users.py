@@ -61,6 +61,13 @@ class User:
         self.room.chmod(0o755)
         self.home = self.room / "home"
         self.home.mkdir()
+        self.own(self.home)
+        self.path = os.pathsep.join([str(SRC), *(path for path in sys.path if path)])
+        if self.uid != os.geteuid():
+            self.path = str(self.room / "lib")
+            self._copy()
+
+    def _copy(self) -> None:
         (self.room / "lib").mkdir()
         shutil.copytree(SRC / "moorage", self.room / "lib" / "moorage")
         for name in NEEDED:
@@ -71,7 +78,6 @@ class User:
                     shutil.copytree(origin.parent, self.room / "lib" / name)
                 else:
                     shutil.copy2(origin, self.room / "lib")
-        self.own(self.home)
 
     def own(self, path: Path) -> Path:
         os.chown(path, self.uid, -1)
@@ -115,7 +121,7 @@ class User:
                 "PATH": os.environ.get("PATH", os.defpath),
                 "HOME": str(self.home),
                 "MOORAGE_HOME": str(self.home / "store"),
-                "PYTHONPATH": str(self.room / "lib"),
+                "PYTHONPATH": self.path,
                 "PYTHONUNBUFFERED": "1",
                 **environment,
             },

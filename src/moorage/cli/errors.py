@@ -56,12 +56,13 @@ class UserError(click.ClickException):
 def shown_error(error: Exception) -> click.ClickException:
     """Return how `error` is shown, which left the user's program or a call of this library.
 
-    An error of this library that was raised outside of the user's code is one line.  All others
-    have a traceback.
+    An error of this library that was raised outside of the user's code is one line, unless an
+    exception of the user's code is its cause.  All others have a traceback.
     """
     if isinstance(error, click.ClickException):
         return error
     keep_users_frames(error)
-    if isinstance(error, Error | DeprecationError) and traceback_of(error) is None:
+    is_ours = isinstance(error, Error | DeprecationError)
+    if is_ours and traceback_of(error) is None and error.__cause__ is None:
         return CommandError(str(error))
     return UserError(error)

@@ -284,6 +284,9 @@ class _Program:
         except Exception as error:
             ended = "failed"
             raise shown_error(error) from None
+        except SystemExit:
+            ended = "exited"
+            raise
         finally:
             output.say(f"{self._shown} {ended} after {duration(system_clock.now() - began)}")
         if options.write_result is not None:

@@ -61,10 +61,10 @@ class Links:
         path = wanted.path
         os.stat(wanted.source)  # a symlink to nothing helps nobody
         before = self._linked.get(path)
-        if os.path.exists(path) and os.path.samefile(path, wanted.source):
-            if before is None:
-                # Perhaps the symlink of another program, which ends before this one.
-                self._made.make(records, path, "link", wanted.source)
+        is_there = _leads_to(path, wanted.source)
+        # Perhaps the symlink of another program, which ends before this one.
+        self._made.join(records, path)
+        if is_there and _leads_to(path, wanted.source):
             return Outcome(path, "linked" if before is not None else "there")
         if before is not None:
             return Outcome(path, "taken", before.shown)
@@ -73,9 +73,9 @@ class Links:
         above = [each for at, each in self._linked.items() if path.startswith(at + "/")]
         if any(not each.may_hold for each in above):
             return Outcome(path, "failed", "the path is below files that the image adds")
-        parents: list[str] = []
         parent = os.path.dirname(path)
-        while not os.path.lexists(parent):
+        parents: list[str] = []
+        while not self._made.stays(records, parent):
             parents.append(parent)
             parent = os.path.dirname(parent)
         for parent in reversed(parents):
@@ -83,3 +83,7 @@ class Links:
         self._made.make(records, path, "link", wanted.source)
         self._linked[path] = wanted
         return Outcome(path, "linked")
+
+
+def _leads_to(path: str, source: str) -> bool:
+    return os.path.exists(path) and os.path.samefile(path, source)

@@ -9,7 +9,7 @@ Who can have the record for itself alone is the last one.  A program that finds 
 without a record leaves it alone: it belongs to the user.  A record that is left after a power
 failure makes the next program remove the thing.
 
-Begin at `Made.make`, then `Made.remove`.
+Begin at `Made.make`, then `Made.join` and `Made.remove`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,11 @@ Kind = Literal["directory", "file", "link"]
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """One thing that this process uses.  The lock on the record is shared."""
+    """One thing that this process uses.  What it is stands in the record."""
 
-    lock: int  # the open record
+    lock: int  # the open record; the lock is shared
     record: Path
     path: str
-    kind: Kind
-    target: str  # of a symlink
 
 
 class Made:
@@ -48,6 +46,27 @@ class Made:
     def __bool__(self) -> bool:
         return bool(self._held)
 
+    def join(self, records: str, path: str) -> None:
+        """Use what other programs have made at a path, and above the path, together with them.
+
+        It stays as long as this helper lives.
+        """
+        if not os.path.isdir(records):
+            return
+        parts = Path(path).parts
+        for length in range(2, len(parts) + 1):
+            self._use(records, os.path.join(*parts[:length]))
+
+    def stays(self, records: str, path: str) -> bool:
+        """Return whether something is at a path, and have it stay there."""
+        while True:
+            is_there = os.path.lexists(path)
+            self.join(records, path)
+            # 1. It was there.  2. The other program removed it, and its record.  3. We joined
+            # nobody.
+            if not is_there or os.path.lexists(path):
+                return is_there
+
     def make(self, records: str, path: str, kind: Kind, target: str = "") -> None:
         """Make something at a path, unless it is there.  Its parent is there.
 
@@ -57,28 +76,46 @@ class Made:
         Raises:
             OSError: if it cannot be made.
         """
-        record = Path(records) / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
-        if os.path.lexists(path) and not record.exists():
-            return  # the user's own
-        held = _Held(_locked(record), record, path, kind, target)
-        self._held.append(held)
         if os.path.lexists(path):
-            if _is_as_made(held) and _text_of(held) == os.pread(held.lock, 65536, 0):
-                return  # another program's, which runs, or was killed together with its helper
-            self._held.pop()
-            _give_up(held)
+            self._use(records, path)
             return
-        # The record is complete before anything is there: see the end of the file's docstring.
+        record = _record_of(records, path)
+        held = next((held for held in self._held if held.record == record), None)
+        if held is None:
+            held = _Held(_locked(record, os.O_CREAT), record, path)
+            self._held.append(held)
+        # The record is complete before anything is there: what is there without a record is the
+        # user's own.
+        text = json.dumps({"path": path, "kind": kind, "target": target}).encode()
         os.ftruncate(held.lock, 0)
-        os.pwrite(held.lock, _text_of(held), 0)
+        os.pwrite(held.lock, text, 0)
         try:
-            _make(held)
+            if kind == "link":
+                os.symlink(target, path)
+            elif kind == "directory":
+                os.mkdir(path, 0o755)
+            else:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                Real.close(os.open(path, flags, 0o644))
         except FileExistsError:
             pass  # another program was faster
+
+    def _use(self, records: str, path: str) -> None:
+        """Use what is at a path, if another program has made it."""
+        record = _record_of(records, path)
+        if not record.exists() or any(held.record == record for held in self._held):
+            return
+        try:
+            held = _Held(_locked(record), record, path)
         except OSError:
-            self._held.pop()
-            _give_up(held)
-            raise
+            return  # the other program has just removed it
+        if os.path.lexists(path) and not _is_as_made(held):
+            # The user has put something else there.
+            if _is_last(held):
+                _forget(held)
+            Real.close(held.lock)
+        else:
+            self._held.append(held)
 
     def remove(self) -> None:
         """Remove what was made, unless another program uses it, or it has changed."""
@@ -100,14 +137,25 @@ class Made:
                 pass  # other programs have records
 
 
-def _locked(record: Path) -> int:
-    """Open a record, and lock it together with others."""
+def _record_of(records: str, path: str) -> Path:
+    return Path(records) / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+
+
+def _locked(record: Path, flags: int = 0) -> int:
+    """Open a record, and lock it together with others.
+
+    Raises:
+        FileNotFoundError: if it is not there, and `flags` do not create it.
+    """
     while True:
-        record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if flags:
+            record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            lock = os.open(record, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(record, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
         except FileNotFoundError:
-            continue  # the directory went, with the last record of another program
+            if flags:
+                continue  # the directory went, with the last record of another program
+            raise
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)
         except OSError:
@@ -134,13 +182,6 @@ def _is_last(held: _Held) -> bool:
     return True
 
 
-def _give_up(held: _Held) -> None:
-    """Leave what is at the path to the user."""
-    if _is_last(held):
-        _forget(held)
-    Real.close(held.lock)
-
-
 def _forget(held: _Held) -> None:
     try:
         held.record.unlink()
@@ -148,35 +189,22 @@ def _forget(held: _Held) -> None:
         pass
 
 
-def _text_of(held: _Held) -> bytes:
-    made = {"path": held.path, "kind": held.kind, "target": held.target}
-    return json.dumps(made, sort_keys=True).encode()
-
-
-def _make(held: _Held) -> None:
-    if held.kind == "link":
-        os.symlink(held.target, held.path)
-    elif held.kind == "directory":
-        os.mkdir(held.path, 0o755)
-    else:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        Real.close(os.open(held.path, flags, 0o644))
-
-
 def _is_as_made(held: _Held) -> bool:
+    """Whether what is at the path is what the record says."""
     try:
+        said = json.loads(os.pread(held.lock, 65536, 0))
         found = os.lstat(held.path)
-        if held.kind == "link":
-            return stat.S_ISLNK(found.st_mode) and os.readlink(held.path) == held.target
-    except OSError:
-        return False
-    if held.kind == "directory":
-        return stat.S_ISDIR(found.st_mode)
+        if said["kind"] == "link":
+            return stat.S_ISLNK(found.st_mode) and os.readlink(held.path) == said["target"]
+        if said["kind"] == "directory":
+            return stat.S_ISDIR(found.st_mode)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False  # e.g. a program was killed before it wrote the record
     return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
 def _remove(held: _Held) -> None:
-    if held.kind == "directory":
-        os.rmdir(held.path)
-    else:
+    try:
         os.unlink(held.path)
+    except (IsADirectoryError, PermissionError):  # macOS says the latter of a directory
+        os.rmdir(held.path)

@@ -121,7 +121,7 @@ class Paths:
         if any(_is_below(path, each) for each in ("/proc", "/sys", "/dev")):
             raise _CannotBeDone("nothing is mounted below /dev, /proc and /sys")
         is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
-        if os.path.lexists(path):
+        if self._stays(path, records):
             if os.path.isdir(path) != is_directory:
                 what = "a directory" if is_directory else "a file"
                 raise _CannotBeDone(f"{path} is there, and is not {what}")
@@ -134,14 +134,19 @@ class Paths:
             _make_read_only(path)
         return Outcome(wanted.path, "mounted")
 
+    def _stays(self, path: str, records: str) -> bool:
+        """Return whether a path is there, and have it stay there if another program made it."""
+        real = self._on_the_disk(path)
+        # In a view of ours there may be what is not on the disk, and nobody removes that.
+        there = real is not None and self._made.stays(records, real)
+        return there or os.path.lexists(path)
+
     def _make(self, path: str, is_directory: bool, records: str) -> None:
         """Make a directory or empty file on which something can be mounted."""
-        there = path
-        missing: list[str] = []
-        while not os.path.lexists(there):
-            missing.append(os.path.basename(there))
+        there = os.path.dirname(path)
+        while not self._stays(there, records):
             there = os.path.dirname(there)
-        missing.reverse()
+        missing = os.path.relpath(path, there).split("/")
         if not os.path.isdir(there):
             raise _CannotBeDone(f"{there} is not a directory")
         if os.stat(there).st_dev not in self._ours:
