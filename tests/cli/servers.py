@@ -19,6 +19,14 @@ PATIENCE = 60.0
 
 # An application of text, without the time that a web framework takes to be imported.
 PLAIN = """
+import sys
+
+
+def note(text):
+    sys.stdout.write(f"{text}\\n")  # in one part: threads write at the same time
+    sys.stdout.flush()
+
+
 async def say(send, text):
     await send({"type": "http.response.start", "status": 200,
                 "headers": [(b"content-length", str(len(text)).encode())]})

@@ -13,7 +13,7 @@ from .servers import PLAIN, Server, ask, fetch, refuses
 
 MODEL = """
     import modal
-    from helper import answers
+    from helper import answers, note
 
     app = modal.App("model")
     frontend = modal.Function.from_name("web", "greet")
@@ -22,11 +22,11 @@ MODEL = """
     class Model:
         @modal.enter()
         def load(self):
-            print("enter", flush=True)
+            note("enter")
 
         @modal.exit()
         def free(self):
-            print("exit", flush=True)
+            note("exit")
 
         @modal.method()
         def predict(self, text):
@@ -39,13 +39,13 @@ MODEL = """
 
     @app.function(schedule=modal.Period(seconds=0.05))
     def tick():
-        print("tick", flush=True)
+        note("tick")
 """
 
 WEB = """
     import asyncio, os
     import modal
-    from helper import say
+    from helper import note, say
 
     app = modal.App("web")
 
@@ -58,7 +58,7 @@ WEB = """
             if scope["type"] != "http":
                 return
             if scope["path"] == "/held":
-                print("began", flush=True)
+                note("began")
                 while not os.path.exists("go"):
                     await asyncio.sleep(0.01)
             await say(send, await predict.remote.aio("hello"))

@@ -16,7 +16,7 @@ from .servers import PLAIN, Client, Server, ask, fetch, refuses
 SHOP = """
 import os
 import modal
-from helper import answers, text
+from helper import answers, note, text
 
 app = modal.App("shop")
 print(f"imported by {os.getpid()}", flush=True)
@@ -32,11 +32,11 @@ def greet():
 class Model:
     @modal.enter()
     def load(self):
-        print(f"enter {text}", flush=True)
+        note(f"enter {text}")
 
     @modal.exit()
     def free(self):
-        print(f"exit {text}", flush=True)
+        note(f"exit {text}")
 
     @modal.asgi_app()
     def web(self):

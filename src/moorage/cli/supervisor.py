@@ -35,7 +35,7 @@ from .addresses import Addresses, Served
 from .channel import Channel, Message
 from .errors import INTERRUPTED, CommandError
 from .reference import Reference
-from .serving import TERMINATED, Settings, lines_of
+from .serving import TERMINATED, Settings, lines_of, next_event
 from .watching import Watched, Watcher
 
 # Seconds that the present child gets for the requests that it has accepted.
@@ -230,10 +230,7 @@ class Supervisor:
         if self._until is not None:
             times.append(self._until)
         seconds = max(0.0, min(times) - system_clock.now()) if times else None
-        try:
-            event: tuple[Any, ...] = self._events.get(timeout=seconds)
-        except Exception:  # queue.Empty
-            return None
+        event: tuple[Any, ...] | None = next_event(self._events, seconds)
         return event
 
     def _look_at_times(self) -> None:
