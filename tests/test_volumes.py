@@ -104,8 +104,7 @@ def test_the_home_of_a_suite_is_temporary(monkeypatch, tmp_path, pytester):
         import os
         from pathlib import Path
         import moorage as modal
-        from moorage.stores.directories import Directories
-from moorage.stores.home import home
+        from moorage.stores.home import home
 
         def test_home(monkeypatch, tmp_path):
             volume = modal.Volume.from_name("v", create_if_missing=True)

@@ -51,21 +51,31 @@ class Made:
 
         It stays as long as this helper lives.
         """
-        if not os.path.isdir(records):
-            return
-        parts = Path(path).parts
-        for length in range(2, len(parts) + 1):
-            self._use(records, os.path.join(*parts[:length]))
+        if os.path.isdir(records):
+            self.stays(records, path)
 
     def stays(self, records: str, path: str) -> bool:
-        """Return whether something is at a path, and have it stay there."""
+        """Return whether something is at a path, and have it and what is above it stay there."""
+        parts = Path(path).parts
+        return all(
+            self._stays(records, os.path.join(*parts[:length]))
+            for length in range(2, len(parts) + 1)
+        )
+
+    def _stays(self, records: str, path: str) -> bool:
+        """Do the same, for a path whose parent stays."""
         while True:
-            is_there = os.path.lexists(path)
-            self.join(records, path)
-            # 1. It was there.  2. The other program removed it, and its record.  3. We joined
-            # nobody.
-            if not is_there or os.path.lexists(path):
-                return is_there
+            before = _identity(path)
+            if before is None:
+                return False
+            use = self._use(records, path)
+            if use == "together":
+                return os.path.lexists(path)
+            # Whoever removes a thing removes its record afterwards, and whoever makes a thing
+            # makes its record before.  So a thing that was there all the time, and had no record
+            # in between, is the user's.
+            if use == "alone" and _identity(path) == before:
+                return True
 
     def make(self, records: str, path: str, kind: Kind, target: str = "") -> None:
         """Make something at a path, unless it is there.  Its parent is there.
@@ -76,8 +86,7 @@ class Made:
         Raises:
             OSError: if it cannot be made.
         """
-        if os.path.lexists(path):
-            self._use(records, path)
+        if self._stays(records, path):
             return
         record = _record_of(records, path)
         held = next((held for held in self._held if held.record == record), None)
@@ -87,8 +96,9 @@ class Made:
         # The record is complete before anything is there: what is there without a record is the
         # user's own.
         text = json.dumps({"path": path, "kind": kind, "target": target}).encode()
-        os.ftruncate(held.lock, 0)
+        # Not cut to nothing before: another program that makes the same, or uses it, may read now.
         os.pwrite(held.lock, text, 0)
+        os.ftruncate(held.lock, len(text))
         try:
             if kind == "link":
                 os.symlink(target, path)
@@ -100,22 +110,29 @@ class Made:
         except FileExistsError:
             pass  # another program was faster
 
-    def _use(self, records: str, path: str) -> None:
-        """Use what is at a path, if another program has made it."""
+    def _use(self, records: str, path: str) -> Literal["together", "alone", "gone"]:
+        """Use what is at a path, if another program has made it.
+
+        Returns "together" if this object has its record now, "alone" if there is none, or the user
+        has put something else there, and "gone" if another program has just removed it.
+        """
         record = _record_of(records, path)
-        if not record.exists() or any(held.record == record for held in self._held):
-            return
+        if any(held.record == record for held in self._held):
+            return "together"
+        if not record.exists():
+            return "alone"
         try:
             held = _Held(_locked(record), record, path)
         except OSError:
-            return  # the other program has just removed it
+            return "gone"
         if os.path.lexists(path) and not _is_as_made(held):
             # The user has put something else there.
             if _is_last(held):
                 _forget(held)
             Real.close(held.lock)
-        else:
-            self._held.append(held)
+            return "alone"
+        self._held.append(held)
+        return "together"
 
     def remove(self) -> None:
         """Remove what was made, unless another program uses it, or it has changed."""
@@ -135,6 +152,15 @@ class Made:
                 directory.rmdir()
             except OSError:
                 pass  # other programs have records
+
+
+def _identity(path: str) -> tuple[int, int, int] | None:
+    """Return what tells the thing at a path from another one there later; None if none is there."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _record_of(records: str, path: str) -> Path:

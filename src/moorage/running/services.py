@@ -175,7 +175,7 @@ class AppService:
     def mounts_volumes(self) -> bool:
         return any(
             not isinstance(mount.what, AddedFiles) and not mount.is_in_place()
-            for mount in self.mounts
+            for mount in self._declared_mounts
         )
 
     @property
