@@ -17,6 +17,7 @@ from click.testing import CliRunner
 import moorage
 from moorage import as_modal, config
 from moorage.cli.command import moorage as command
+from moorage.mounting import namespace, place
 
 SRC = str(Path(moorage.__file__).parent.parent)
 
@@ -103,6 +104,9 @@ def shell_in(folder: Path) -> Iterator[Shell]:
         monkeypatch.setenv("COLUMNS", "100")
         monkeypatch.setattr(config, "persist", config.persist)
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        # The process of the tests enters no namespace; see ``test_shell.py``.
+        monkeypatch.setattr(namespace, "enter", namespace.stay_out)
+        monkeypatch.setattr(place.state, "why_not", place.state.why_not)
         was_there = as_modal.finder in sys.meta_path
         modal = sys.modules.get("modal")
         try:

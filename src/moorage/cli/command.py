@@ -19,6 +19,7 @@ from .requirements import requirements
 from .run import run
 from .secrets import secret
 from .serve import serve
+from .shell import mounts, shell
 from .volumes import volume
 
 # The release of Modal whose commands and names this version follows.
@@ -54,5 +55,5 @@ def moorage(profile: str | None) -> None:
     """
 
 
-for _command in (run, serve, deploy, requirements, volume, dict_, queue, secret):
+for _command in (run, serve, deploy, shell, mounts, requirements, volume, dict_, queue, secret):
     moorage.add_command(_command)

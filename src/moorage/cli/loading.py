@@ -21,15 +21,17 @@ from typing import Final
 
 from .. import config
 from ..as_modal import install_as_modal
+from ..exception import Error
 from ..stores.home import environment_of
 from .errors import CommandError, shown_error
+from .mounts import enter
 from .reference import STDIN, Reference
 from .suggestions import did_you_mean, nearest
 
 STDIN_MODULE: Final = "modal_stdin_app"
 
 
-def prepare(*, environment: str | None = None) -> None:
+def prepare(*, environment: str | None = None, mounts: str | None = None) -> None:
     """Make the process one in which a program may be imported.
 
     From here on ``import modal`` means moorage in this process and in its children, and named
@@ -37,16 +39,24 @@ def prepare(*, environment: str | None = None) -> None:
 
     Args:
         environment: the namespace of named objects; that of the configuration if None.
+        mounts: how paths of volumes lead to their files: see ``mounts.py``.  If None, the command
+            runs nothing that needs them.
 
     Raises:
-        ExecutionError: if the real modal is imported already.
-        InvalidError: if the environment cannot have such a name.
+        CommandError: if the real modal is imported already, the environment cannot have such a
+            name, or ``--mounts=link`` is not possible.
     """
-    if environment is not None:
-        config.config.override_locally("environment", environment_of(environment))
-    # Here the command enters a namespace of mounts of its own: nothing of the user's is imported
-    # yet, and the process has one thread.  See "Where the command line goes on" in docs/design.md.
-    install_as_modal()
+    try:
+        if environment is not None:
+            config.config.override_locally("environment", environment_of(environment))
+        if mounts is not None:
+            # Nothing of the user's is imported yet, and the process has one thread.
+            enter(mounts)
+        install_as_modal()
+    except OSError as error:
+        raise CommandError(f"There are no mounts: {error}; write --no-mounts.") from None
+    except Error as error:
+        raise CommandError(str(error)) from None
     os.environ["MOORAGE_AS_MODAL"] = "1"  # the children: see ``_moorage_as_modal.py``
     config.persist = True
 

@@ -20,7 +20,6 @@ import click
 
 from .. import config
 from ..app import LocalEntrypoint
-from ..exception import Error
 from ..runtime.clocks.clock import system_clock
 from ..runtime.kinds import Kind, kind_of
 from .choosing import (
@@ -34,6 +33,7 @@ from .choosing import (
 )
 from .errors import INTERRUPTED, CommandError, shown_error
 from .loading import load, prepare
+from .mounts import mount, mounts_option
 from .options import environment_option, module_option, placement_option, profile_option
 from .parameters import Parameters, hints_of, parameters_of
 from .progress import Output, duration
@@ -111,6 +111,7 @@ def _missing(ctx: click.Context) -> click.UsageError:
 )
 @environment_option
 @click.option("--timestamps", is_flag=True, help="Show the time before each line of progress.")
+@mounts_option
 @placement_option
 @profile_option
 @click.argument("reference", cls=_ReferenceArgument, required=False, default=None)
@@ -121,6 +122,7 @@ def run(
     /,
     is_module: bool,
     environment: str | None,
+    mounts: str,
     placement: str,
     profile: str | None,
     reference: str | None,
@@ -154,7 +156,7 @@ def run(
     output = Output(quiet=given.quiet, timestamps=given.timestamps)
     with output.beside_the_program():
         try:
-            _run(ctx, wanted, arguments, given, environment, output)
+            _run(ctx, wanted, arguments, given, environment, mounts, output)
         except KeyboardInterrupt:
             click.echo("Aborted! Ctrl-C stopped the program.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
@@ -166,12 +168,10 @@ def _run(
     arguments: Sequence[str],
     options: RunOptions,
     environment: str | None,
+    mounts: str,
     output: Output,
 ) -> None:
-    try:
-        prepare(environment=environment)
-    except Error as error:
-        raise CommandError(str(error)) from None
+    prepare(environment=environment, mounts=mounts)
     module = load(wanted)
     candidates = candidates_of(module)
     if _asks_for_help(arguments) and len(matching(candidates, wanted.name)) != 1:
@@ -278,6 +278,8 @@ class _Program:
         ended = "stopped"
         try:
             app = self.chosen.app
+            if mounted := mount(app):
+                output.say(mounted)
             with app.run(name=options.name), output.of_run(app, self._shown):
                 result = call()
             ended = "done"

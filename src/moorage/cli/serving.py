@@ -20,15 +20,14 @@ from typing import Any, Final
 
 from .. import config
 from ..app import App
-from ..exception import Error
 from ..running.runs import Run, drain_runs
 from ..running.urls import Listening, WebFunction
 from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
 from .addresses import Served
-from .errors import CommandError, shown_error
+from .errors import shown_error
 from .loading import prepare
-from .mounts import OFF, enter
+from .mounts import OFF
 
 # What a shell expects of a program that SIGTERM has ended: 128 + SIGTERM.
 TERMINATED: Final = 143
@@ -58,13 +57,7 @@ class Settings:
         Raises:
             CommandError: if it cannot be one: see `prepare`.
         """
-        try:
-            enter(self.mounts)
-            prepare(environment=self.environment)
-        except OSError as error:
-            raise CommandError(f"There are no mounts: {error}; write --no-mounts.") from None
-        except Error as error:
-            raise CommandError(str(error)) from None
+        prepare(environment=self.environment, mounts=self.mounts)
         config.web_host = self.host
         if self.allowed_hosts:
             config.allowed_hosts = self.allowed_hosts
