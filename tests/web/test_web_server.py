@@ -27,6 +27,7 @@ from .apps_front import LIMIT, Client, run, until
 
 pytest.importorskip("aiohttp")
 
+from .test_http import until as until_counted
 from .upstreams import free_port, program, upstream
 
 
@@ -773,8 +774,9 @@ def test_the_bounds_and_the_counts_of_a_server():
             )
             url = Site.get_url()
             body_at(f"{url}/echo")
-            wait_until(lambda: Site.statistics().succeeded == 1)
-            assert Site.statistics().web.count("2xx") == 1
+            # The HTTP thread counts, when it has sent the response.
+            until_counted(lambda: Site.statistics().web.count("2xx") == 1)
+            assert Site.statistics().succeeded == 1
             assert Site.statistics().peak_containers == 1
 
 
