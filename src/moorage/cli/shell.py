@@ -23,6 +23,7 @@ from ..app import LocalEntrypoint
 from ..declaring.needs import Needs
 from ..mounting import namespace
 from ..running.environment import RunEnvironment
+from ..runtime.real import Real
 from .choosing import Candidate, Method, candidates_of, choose
 from .errors import CommandError, shown_error
 from .loading import load, prepare
@@ -152,14 +153,14 @@ def _run(command: Sequence[str]) -> int:
     def leave_it_to_the_command(number: int, frame: FrameType | None) -> None:
         """Ctrl-C is meant for the command, which the terminal tells too."""
 
-    before = signal.signal(signal.SIGINT, leave_it_to_the_command)
+    before = Real.set_signal(signal.SIGINT, leave_it_to_the_command)
     try:
         code = subprocess.run(list(command), check=False).returncode
     except OSError as error:
         click.echo(f"{command[0]}: {error.strerror}", err=True)
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUN
     finally:
-        signal.signal(signal.SIGINT, before)
+        Real.set_signal(signal.SIGINT, before)
     return code if code >= 0 else ENDED_BY_SIGNAL - code
 
 
