@@ -21,6 +21,20 @@ from moorage.mounting import namespace, place
 
 SRC = str(Path(moorage.__file__).parent.parent)
 
+HELLO = """
+    import modal
+
+    app = modal.App("hello")
+
+    @app.function()
+    def double(x: int):
+        return 2 * x
+
+    @app.local_entrypoint()
+    def main(x: int = 3):
+        print(sum(double.map(range(x))))
+"""
+
 
 @dataclass
 class Outcome:

@@ -9,21 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.shells import SRC
-
-HELLO = """
-    import modal
-
-    app = modal.App("hello")
-
-    @app.function()
-    def double(x: int):
-        return 2 * x
-
-    @app.local_entrypoint()
-    def main(x: int = 3):
-        print(sum(double.map(range(x))))
-"""
+from cli.shells import HELLO, SRC
 
 
 def test_stdout_is_exactly_the_programs(shell):

@@ -6,21 +6,8 @@ import sys
 import pytest
 
 import moorage
+from cli.shells import HELLO
 from moorage import config
-
-HELLO = """
-    import modal
-
-    app = modal.App("hello")
-
-    @app.function()
-    def double(x: int):
-        return 2 * x
-
-    @app.local_entrypoint()
-    def main(x: int = 3):
-        print(sum(double.map(range(x))))
-"""
 
 
 def test_an_entrypoint_within_a_run(shell):

@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 import click
 
 from ..app import App
-from ..image import AddedFiles
 from ..mounting import links, namespace
 from ..mounting.place import line, state
-from ..running.mounts import mount_all, mounts_of
+from ..running.mounts import lacks_volumes, mount_all, mounts_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,14 +51,8 @@ def enter(mounts: str) -> None:
 def mount(app: App) -> str:
     """Mount what an app mounts; return a line to show, or nothing."""
     shown = line(mount_all(app))
-    if state.place is None and state.why_not is not None and _needs_mounts(app):
-        return str(state.why_not)
+    if state.place is None and state.why_not is not None:
+        wanted = (mount for mounts in mounts_of(app).values() for mount in mounts)
+        if lacks_volumes(wanted):
+            return str(state.why_not)
     return shown
-
-
-def _needs_mounts(app: App) -> bool:
-    return any(
-        not isinstance(mount.what, AddedFiles) and not mount.is_in_place()
-        for mounts in mounts_of(app).values()
-        for mount in mounts
-    )

@@ -117,8 +117,6 @@ def shell(
         if needs is not None:
             holder.prepare(holder, chosen.name, needs)
         code = _run(_command(cmd))
-    except click.exceptions.Exit:
-        raise
     except Exception as error:
         raise shown_error(error) from None
     finally:

@@ -99,6 +99,13 @@ class Mount:
             return False
 
 
+def lacks_volumes(mounts: Iterable[Mount]) -> bool:
+    """Whether a path of a volume or bucket does not lead to its files."""
+    return any(
+        not isinstance(mount.what, AddedFiles) and not mount.is_in_place() for mount in mounts
+    )
+
+
 class HasMounts(Protocol):
     """The service of a variant with volumes of its own."""
 

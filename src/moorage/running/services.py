@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
 from ..exception import ExecutionError
-from ..image import AddedFiles
 from ..runtime.clocks.clock import Clock
 from ..runtime.containers.container import Container, ContainerOptions, Host
 from ..runtime.containers.lifecycle import Lifecycle
@@ -35,7 +34,7 @@ from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
 from .environment import RunEnvironment
-from .mounts import Mount, look_at_mounts, mounts_with
+from .mounts import Mount, lacks_volumes, look_at_mounts, mounts_with
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
 
@@ -173,10 +172,7 @@ class AppService:
 
     @property
     def mounts_volumes(self) -> bool:
-        return any(
-            not isinstance(mount.what, AddedFiles) and not mount.is_in_place()
-            for mount in self._declared_mounts
-        )
+        return lacks_volumes(self._declared_mounts)
 
     @property
     def open_run(self) -> Run | None:

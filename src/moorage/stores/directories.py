@@ -35,6 +35,7 @@ from ..exception import InvalidError, NotFoundError
 from ..runtime import forking
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
+from .alone import alone
 from .home import directory_of, environment_of, home
 from .records import Record, already_exists, new_id
 
@@ -319,18 +320,8 @@ class Directories:
         found = self._kept(base, name, path, object_id)
         return found if found is not None and found.record.object_id == object_id else None
 
-    @contextmanager
-    def _locked(self, base: Path) -> Generator[None]:
-        records = base / "records" / self._folder
-        records.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            file = os.open(records / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                yield
-            finally:
-                Real.close(file)
+    def _locked(self, base: Path) -> AbstractContextManager[None]:
+        return alone(base / "records" / self._folder, self._lock)
 
 
 # How the directories begin that are being removed.

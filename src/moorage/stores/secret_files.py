@@ -16,8 +16,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -27,13 +27,9 @@ from ..runtime import forking
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..variables import Variables, checked
+from .alone import alone
 from .home import directory_of, environment_of, home
 from .records import Record, already_exists, new_id
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows: the lock of this process alone
-    fcntl = None  # type: ignore[assignment]
 
 _KIND: Final = "Secret"
 
@@ -190,18 +186,8 @@ class SecretFiles:
         self._places[record.object_id] = environment, name
         return record
 
-    @contextmanager
-    def _locked(self, environment: str) -> Generator[None]:
-        records = directory_of(environment) / "records" / "secrets"
-        records.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            file = os.open(records / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                yield
-            finally:
-                Real.close(file)
+    def _locked(self, environment: str) -> AbstractContextManager[None]:
+        return alone(directory_of(environment) / "records" / "secrets", self._lock)
 
 
 def others_can_read(path: str) -> bool:
