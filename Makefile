@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 
 .PHONY: demo search test bench stress models load explorations mutants differential clean
 
-demo: $(VENV)/.installed
-	$(BIN)/python examples/stdlib_index.py
+demo: $(VENV)/.installed-demo
+	$(BIN)/moorage run examples/stdlib_index.py
 
 # A search server with batches: what it finds, and how fast.  It makes its model the first time.
 search: $(VENV)/.installed-search
@@ -72,6 +72,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-demo: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cli]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

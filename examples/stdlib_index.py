@@ -1,6 +1,6 @@
-"""Index the standard library of the Python that runs this, through moorage.
+"""Index the standard library of the Python that runs this: a Modal program, run on this machine.
 
-What it shows, on real input, with nothing made up but the distance:
+The input is real, and only the distance is made up:
 
 - A file server on loopback stands for a remote: it answers each request 20 ms
   late.  It serves the source of the standard library, some 1,800 files.
@@ -12,19 +12,18 @@ What it shows, on real input, with nothing made up but the distance:
 - Results come through ``.map`` (here) and through ``.remote.aio`` (in `Indexer`).
 
 Afterwards a plain loop calls the same two functions for one file after the
-other.  The script exits with 1 if it found anything else than moorage did, or
-if more was in flight than the decorators allow.
+other.  The program exits with 1 if the loop found anything else than the
+containers did, or if more was in flight than the decorators allow.
 
-    python examples/stdlib_index.py [--limit N]
+    moorage run examples/stdlib_index.py [--limit N]
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
-import asyncio
 import http.client
 import http.server
+import secrets
 import socketserver
 import sys
 import sysconfig
@@ -32,18 +31,21 @@ import threading
 import time
 import urllib.parse
 import warnings
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import moorage
+import modal
 
 LATENCY = 0.020  # seconds that the server adds to each request
 
-app = moorage.App("stdlib-index")
-shares: list[int] = []  # how many files each container indexed, told by its exit hook
+MOST_REQUESTS = 24  # of `fetch`, at once
+MOST_FILES = 16  # of an `Indexer`, at once
+
+app = modal.App("stdlib-index")
 
 
 class Module(NamedTuple):
@@ -51,6 +53,14 @@ class Module(NamedTuple):
     lines: int
     functions: int
     classes: int
+
+
+class Indexed(NamedTuple):
+    """What one input of an `Indexer` found, and where it ran."""
+
+    module: Module | None
+    container: str
+    at_once: int  # inputs in the container when this one began, itself included
 
 
 def summarise(name: str, source: bytes) -> Module | None:
@@ -72,7 +82,7 @@ def summarise(name: str, source: bytes) -> Module | None:
 
 # The Indexers can ask for 2 x 16 files at once: some of that waits in the queue.
 @app.function(max_containers=1)
-@moorage.concurrent(max_inputs=24)
+@modal.concurrent(max_inputs=MOST_REQUESTS)
 def fetch(port: int, name: str) -> bytes:
     """Get one file from the server."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -89,61 +99,38 @@ def fetch(port: int, name: str) -> bytes:
 
 # A container should have 12 inputs, and takes 16 when no more containers can start.
 @app.cls(max_containers=2)
-@moorage.concurrent(max_inputs=16, target_inputs=12)
+@modal.concurrent(max_inputs=MOST_FILES, target_inputs=12)
 class Indexer:
-    @moorage.enter()
+    @modal.enter()
     def begin(self) -> None:
-        self.indexed = 0
+        self.name = secrets.token_hex(4)
+        self.running = self.indexed = 0
 
-    @moorage.method()
-    async def index(self, name: str, *, port: int) -> Module | None:
-        source = await fetch.remote.aio(port, name)
+    @modal.method()
+    async def index(self, name: str, *, port: int) -> Indexed:
+        self.running += 1
+        at_once = self.running
+        try:
+            source = await fetch.remote.aio(port, name)
+        finally:
+            self.running -= 1
         # Parsing holds up the loop, but a thread would gain nothing: it keeps the
         # GIL too.  The files of this container's other inputs come in meanwhile.
         module = summarise(name, source)
         self.indexed += 1
-        return module
+        return Indexed(module, self.name, at_once)
 
-    @moorage.exit()
+    @modal.exit()
     def end(self) -> None:
-        shares.append(self.indexed)
-
-
-class Usage(NamedTuple):
-    """How the containers of one function or class were used."""
-
-    label: str
-    peak: int  # inputs in flight in one container, at most
-    limit: int
-    containers: int  # at once, at most
-    started: int
-
-
-def usage(label: str, function: moorage.Function[..., Any, Any]) -> Usage:
-    seen = function.statistics()
-    assert seen is not None, f"{label} was never called"
-    limit = max(container.limit for container in seen.containers)
-    return Usage(label, seen.peak_inputs, limit, seen.peak_containers, seen.containers_started)
-
-
-async def index_with_moorage(
-    port: int, names: list[str]
-) -> tuple[list[Module | None], Usage, Usage]:
-    results: list[Module | None] = []
-    async with app.run():
-        index = Indexer().index
-        async for module in index.map.aio(names, kwargs={"port": port}):
-            results.append(module)
-            show_progress("with moorage", len(results), len(names))
-        # Asked within the run: the containers end with it.
-        return results, usage("fetch (threads)", fetch), usage("Indexer (event loops)", index)
+        # The line's end in the same write: two containers may end at once.
+        print(f"an Indexer ends after {self.indexed} files\n", end="", flush=True)
 
 
 def index_in_a_loop(port: int, names: list[str]) -> list[Module | None]:
     results: list[Module | None] = []
     for name in names:
         results.append(summarise(name, fetch.local(port, name)))
-        show_progress("plain loop", len(results), len(names))
+        show_progress(len(results), len(names))
     return results
 
 
@@ -162,7 +149,7 @@ def differences(ours: list[Module | None], plain: list[Module | None]) -> list[s
     """What the two ways disagree about; empty if they found the same."""
     ours_totals, plain_totals = totals(ours), totals(plain)
     found = [
-        f"{name}: {count:,} with moorage, {plain_totals[name]:,} in the plain loop"
+        f"{name}: {count:,} in the containers, {plain_totals[name]:,} in the plain loop"
         for name, count in ours_totals.items()
         if count != plain_totals[name]
     ]
@@ -209,9 +196,9 @@ def serving(directory: Path) -> Generator[Server, None, None]:
             thread.join()
 
 
-def show_progress(label: str, done: int, total: int) -> None:
-    """One line that is written over on a terminal, four plain lines elsewhere."""
-    text = f"{label:<12} {done:>6,} of {total:,} files"
+def show_progress(done: int, total: int) -> None:
+    """How far the plain loop is: one line that is written over on a terminal, else four lines."""
+    text = f"plain loop: {done:,}/{total:,} done"
     if sys.stdout.isatty():
         print(f"\r{text}", end="\n" if done == total else "", flush=True)
     elif done * 4 // total > (done - 1) * 4 // total:
@@ -236,52 +223,51 @@ def print_table(results: list[Module | None]) -> None:
         print(f"{m.name:<40} {m.lines:>9,} {m.functions:>9,} {m.classes:>9,}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Index the standard library through moorage.")
-    parser.add_argument("--limit", type=int, metavar="N", help="index only the first N files")
-    limit = parser.parse_args(arguments).limit
-    if limit is not None and limit < 1:
-        parser.error(f"--limit must be 1 or more, got {limit}")
+def excess(indexed: list[Indexed], server_peak: int) -> list[str]:
+    """What was more than the decorators allow; empty as it should be."""
+    found = []
+    if (peak := max(each.at_once for each in indexed)) > MOST_FILES:
+        found.append(f"{peak} inputs ran at once in an Indexer, over its limit")
+    if server_peak > MOST_REQUESTS:
+        found.append(f"the server had {server_peak} requests at once, over the limit of fetch")
+    return found
+
+
+@app.local_entrypoint()
+def main(limit: int = 0) -> None:
+    """Index the standard library, or only the first --limit files."""
+    if limit < 0:
+        sys.exit(f"--limit must be 1 or more, or 0 for all files, got {limit}")
     # The parser warns of each odd escape in old code: not what this is about.
     warnings.filterwarnings("ignore", category=SyntaxWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
     stdlib = Path(sysconfig.get_path("stdlib"))
-    names = find_sources(stdlib)[:limit]
-    shares.clear()
+    names = find_sources(stdlib)[: limit or None]
     version = ".".join(map(str, sys.version_info[:3]))
     print(f"Python {version}'s standard library: {len(names):,} files, {LATENCY * 1000:g} ms away")
     with serving(stdlib) as server:
         begin = time.perf_counter()
-        ours, *usages = asyncio.run(index_with_moorage(server.server_address[1], names))
+        indexed = list(Indexer().index.map(names, kwargs={"port": server.server_address[1]}))
         middle = time.perf_counter()
         server_peak = server.peak  # before the plain loop
         plain = index_in_a_loop(server.server_address[1], names)
         end = time.perf_counter()
+    ours = [each.module for each in indexed]
     print_table(ours)
 
-    problems = differences(ours, plain)
-    print(f"\n{'inputs in flight per container':<40} {'peak':>9} {'limit':>9}   containers")
-    for used in usages:
-        count = f"{used.containers} ({used.started} started)"
-        print(f"{used.label:<40} {used.peak:>9} {used.limit:>9}   {count}")
-        if used.peak > used.limit:
-            problems.append(f"{used.label}: {used.peak} inputs in flight, over its limit")
-    print(f"{'requests at once, the server says':<40} {server_peak:>9}")
-    if server_peak > usages[0].limit * usages[0].containers:
-        problems.append(f"the server had {server_peak} requests at once, over the limit of fetch")
-    print(f"files by each Indexer, from its exit hook: {', '.join(map(str, shares))}")
-    if sum(shares) != len(names):
-        problems.append(f"exit hooks told of {sum(shares)} files, not of {len(names)}")
+    shares = Counter(each.container for each in indexed)
+    peak = max(each.at_once for each in indexed)
+    print(f"\nat once in one Indexer       {peak:>3} of {MOST_FILES}")
+    print(f"at once at the file server   {server_peak:>3} of {MOST_REQUESTS}")
+    print(f"files by each Indexer        {', '.join(map(str, sorted(shares.values())))}")
 
     factor = (end - middle) / (middle - begin)
     print(f"\nwith moorage {middle - begin:>9.1f} s")
     print(f"plain loop   {end - middle:>9.1f} s   {factor:.1f} times as long")
-    print("the totals are the same" if not problems else "NOT the same:")
+    problems = differences(ours, plain) + excess(indexed, server_peak)
+    print("the totals are the same" if not problems else "NOT as it should be:")
     for problem in problems:
         print(f"  {problem}")
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    if problems:
+        sys.exit(1)

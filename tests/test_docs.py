@@ -26,6 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 
 
+# Programs that the README runs by the command.
+OF_THE_README = {"examples/hello.py", "examples/shop.py"}
+
+
 def table_of(moves: Mapping[enum.Enum, frozenset[enum.Enum]], module: object) -> str:
     """A state table in markdown: each state, the comment beside it in the code, its moves."""
     source = inspect.getsource(type(next(iter(moves))))
@@ -178,14 +182,8 @@ def test_examples_are_the_files_that_run(example: Example, tmp_path: Path):
         return
     if (ROOT / example.file).with_name("pytest.ini").exists():
         return  # of the suite beside it
-    if Path(example.file).name.startswith("cli_"):
-        return  # run by commands: see tests/cli/test_guide.py
-    if example.file == "examples/hello.py":
-        (tmp_path / "a.txt").write_text("a")
-        (tmp_path / "b.txt").write_text("b")
-        printed = run_example(example.file, str(tmp_path))
-        assert printed == "ca978112ca1bbdca a.txt\n3e23e8160039594a b.txt\n"
-        return
+    if Path(example.file).name.startswith("cli_") or example.file in OF_THE_README:
+        return  # run by commands: see tests/cli/test_guide.py and test_sessions.py
     printed = run_example(example.file)
     if example.prints is None:
         return
@@ -199,7 +197,7 @@ def test_every_example_of_the_documentation_stands_in_it():
     folder = ROOT / "examples/docs"
     paths = [path for kind in ("py", "ini") for path in folder.rglob(f"*.{kind}")]
     files = {str(path.relative_to(ROOT)) for path in paths}
-    assert files == {e.file for e in EXAMPLES} - {"examples/hello.py"}
+    assert files == {e.file for e in EXAMPLES} - OF_THE_README
 
 
 def test_settings_of_an_example_have_a_suite_beside_them():

@@ -1,8 +1,9 @@
-"""The examples run, as a user would run them, and notice when they are wrong."""
+"""The examples of the README run, as a user would run them, and notice when they are wrong."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -11,13 +12,32 @@ from types import ModuleType
 
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-STDLIB_INDEX = EXAMPLES / "stdlib_index.py"
+import moorage
+
+ROOT = Path(__file__).parent.parent
+
+
+def moorage_run(
+    *arguments: str, warnings: str = "error::ResourceWarning"
+) -> subprocess.CompletedProcess[str]:
+    """Run ``moorage run *arguments`` in the root of the repository."""
+    return subprocess.run(
+        [sys.executable, "-W", warnings, "-m", "moorage", "run", *arguments],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if "MOORAGE" not in name},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 @pytest.fixture
 def stdlib_index(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("stdlib_index", STDLIB_INDEX)
+    """The example as a module, in which ``import modal`` gives moorage."""
+    monkeypatch.setitem(sys.modules, "modal", moorage)
+    spec = importlib.util.spec_from_file_location("stdlib_index", ROOT / "examples/stdlib_index.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -30,12 +50,17 @@ def stdlib_index(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture(scope="module")
 def sixty_files() -> subprocess.CompletedProcess[str]:
     """One run of the example, as its users start it, that must leave nothing open."""
-    return subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", str(STDLIB_INDEX), "--limit", "60"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return moorage_run("-q", "examples/stdlib_index.py", "--limit", "60")
+
+
+def test_hello_digests_files_in_order(tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("b")
+    (tmp_path / "a.txt").write_text("a")
+
+    done = moorage_run("-q", "examples/hello.py", "--folder", str(tmp_path))
+
+    assert done.stdout == "ca978112ca1bbdca a.txt\n3e23e8160039594a b.txt\n"
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_stdlib_index_finds_what_the_plain_loop_finds(
@@ -53,22 +78,28 @@ def test_stdlib_index_finds_what_the_plain_loop_finds(
     assert counts["modules"] + counts["skipped"] == 60
     assert min(counts["lines"], counts["functions"], counts["classes"]) > 0
     assert "the ten largest modules" in shown
-    assert re.search(r"^with moorage +60 of 60 files$", shown, re.M)
-    assert re.search(r"^plain loop +60 of 60 files$", shown, re.M)
-    assert shown.endswith("the totals are the same\n")
+    assert re.search(r"^plain loop: 60/60 done$", shown, re.M)
+    assert "the totals are the same\n" in shown
 
 
 def test_stdlib_index_shows_peaks_within_its_limits(
     sixty_files: subprocess.CompletedProcess[str],
 ) -> None:
-    used = re.findall(
-        r"^(fetch|Indexer) \(.*\) +(\d+) +(\d+) +(\d+) \(\d+ started\)$", sixty_files.stdout, re.M
-    )
+    used = re.findall(r"^at once (.*?) +(\d+) of (\d+)$", sixty_files.stdout, re.M)
 
-    assert [name for name, *_ in used] == ["fetch", "Indexer"]
-    for _, peak, limit, containers in used:
+    assert [name for name, *_ in used] == ["in one Indexer", "at the file server"]
+    for _, peak, limit in used:
         assert 1 <= int(peak) <= int(limit)
-        assert int(containers) >= 1
+
+
+def test_stdlib_index_has_every_file_in_one_container(
+    sixty_files: subprocess.CompletedProcess[str],
+) -> None:
+    (shares,) = re.findall(r"^files by each Indexer +(.*)$", sixty_files.stdout, re.M)
+    told = re.findall(r"^an Indexer ends after (\d+) files$", sixty_files.stdout, re.M)
+
+    assert sorted(map(int, shares.split(", "))) == sorted(map(int, told))
+    assert sum(map(int, told)) == 60
 
 
 def test_stdlib_index_exits_with_1_when_the_plain_loop_finds_another_function(
@@ -84,10 +115,12 @@ def test_stdlib_index_exits_with_1_when_the_plain_loop_finds_another_function(
 
     monkeypatch.setattr(stdlib_index, "index_in_a_loop", miscounted)
 
-    assert stdlib_index.main(["--limit", "3"]) == 1
+    with stdlib_index.app.run(), pytest.raises(SystemExit) as left:
+        stdlib_index.main(limit=3)
+    assert left.value.code == 1
     shown = capsys.readouterr().out
     assert "the totals are the same" not in shown
-    assert re.search(r"functions: [\d,]+ with moorage, [\d,]+ in the plain loop", shown)
+    assert re.search(r"functions: [\d,]+ in the containers, [\d,]+ in the plain loop", shown)
 
 
 def test_stdlib_index_differences_name_each_total(stdlib_index: ModuleType) -> None:
@@ -95,11 +128,11 @@ def test_stdlib_index_differences_name_each_total(stdlib_index: ModuleType) -> N
 
     assert stdlib_index.differences([module, None], [module, None]) == []
     assert stdlib_index.differences([module, None], [module, module]) == [
-        "modules: 1 with moorage, 2 in the plain loop",
-        "lines: 10 with moorage, 20 in the plain loop",
-        "functions: 2 with moorage, 4 in the plain loop",
-        "classes: 1 with moorage, 2 in the plain loop",
-        "skipped: 1 with moorage, 0 in the plain loop",
+        "modules: 1 in the containers, 2 in the plain loop",
+        "lines: 10 in the containers, 20 in the plain loop",
+        "functions: 2 in the containers, 4 in the plain loop",
+        "classes: 1 in the containers, 2 in the plain loop",
+        "skipped: 1 in the containers, 0 in the plain loop",
     ]
 
 
@@ -108,4 +141,14 @@ def test_stdlib_index_differences_see_behind_equal_totals(stdlib_index: ModuleTy
 
     assert stdlib_index.differences([one, two], [two, one]) == [
         "the totals are the same, but not what they are made of"
+    ]
+
+
+def test_stdlib_index_tells_what_was_over_its_limits(stdlib_index: ModuleType) -> None:
+    indexed = [stdlib_index.Indexed(None, "one", at_once) for at_once in (3, 16, 17)]
+
+    assert stdlib_index.excess(indexed[:2], 24) == []
+    assert stdlib_index.excess(indexed, 25) == [
+        "17 inputs ran at once in an Indexer, over its limit",
+        "the server had 25 requests at once, over the limit of fetch",
     ]

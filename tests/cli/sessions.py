@@ -1,7 +1,8 @@
 """The sessions in the documentation: commands, and what they write.
 
 A page says ``<!-- runs -->`` before a block ``console``; each line that begins with ``$ `` is run
-in ``examples/docs``, one after the other, with a home of the page's own.  A page says
+in ``examples/docs``, or for the README in the root, one after the other, with a home of the page's
+own.  A page says
 ``<!-- runs, in one run -->`` for what has numbers of one machine.
 
     python -m tests.cli.sessions
@@ -49,8 +50,13 @@ def pages() -> list[Path]:
     return [page for page in PAGES if steps_of(page)]
 
 
-def outputs(steps: list[Step]) -> Iterator[str]:
-    """Run the commands, and yield what each writes."""
+def folder_of(page: Path) -> Path:
+    """Return the folder in which a reader of the page runs its commands."""
+    return ROOT if page.name == "README.md" else ROOT / "examples/docs"
+
+
+def outputs(steps: list[Step], where: Path) -> Iterator[str]:
+    """Run the commands in a folder, and yield what each writes."""
     with tempfile.TemporaryDirectory() as folder:
         bin_ = Path(folder) / "bin"
         bin_.mkdir()
@@ -69,7 +75,7 @@ def outputs(steps: list[Step]) -> Iterator[str]:
         for step in steps:
             done = subprocess.run(
                 ["sh", "-c", step.command],
-                cwd=ROOT / "examples/docs",
+                cwd=where,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -79,12 +85,12 @@ def outputs(steps: list[Step]) -> Iterator[str]:
                 check=False,
             )
             shown = done.stdout.replace(f"{folder}/home", "~/.local/share/moorage")
-            yield shown.replace(f"{ROOT / 'examples/docs'}/", "").strip("\n")
+            yield shown.replace(f"{where}/", "").strip("\n")
 
 
 def record(page: Path) -> None:
     """Write what the commands say now into the page."""
-    said = outputs(steps_of(page))
+    said = outputs(steps_of(page), folder_of(page))
 
     def with_output(block: re.Match[str]) -> str:
         head = block[0][: block.start("body") - block.start()]

@@ -1,4 +1,4 @@
-"""The sessions of ``moorage serve`` and ``moorage deploy`` in the guide are what happens."""
+"""The sessions of ``moorage serve`` and ``moorage deploy`` in the docs are what happens."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from .servers import PATIENCE, Server
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/guides/command-line.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
-def session(command: str) -> list[str]:
-    """Return the lines that a command writes, as the guide has them; and its command line."""
+def session(command: str, page: str = GUIDE) -> list[str]:
+    """Return the lines that a command writes, as a page has them; and its command line."""
     mark = f"<!-- a session of {command}: tests/cli/test_sessions.py -->\n```console\n"
-    block = GUIDE.partition(mark)[2].partition("```")[0]
+    block = page.partition(mark)[2].partition("```")[0]
     return [line for line in block.splitlines() if line != "^C"]
 
 
@@ -90,3 +91,18 @@ def test_the_session_of_deploy(shell, monkeypatch: pytest.MonkeyPatch):
         with urllib.request.urlopen(server.url("words"), timeout=PATIENCE) as response:
             assert json.load(response) == 2
         assert server.end(signal.SIGTERM) == 0
+
+
+def test_the_session_of_the_readme(shell, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MOORAGE_HOME", str(shell.folder / "home"))
+    first, *lines = session("serve", README)
+    assert first == "$ moorage serve examples/shop.py"
+    shell.write("examples/shop.py", (ROOT / "examples/shop.py").read_text())
+    asked, answer = re.findall(r"^\$ curl '(.*)' .*\n(.*)$", README, re.M)[0]
+    with Server(shell, "serve", "examples/shop.py", "--port", "0") as server:
+        server.until("Serving")
+        url = asked.replace("http://127.0.0.1:8000", server.url("greet"))
+        with urllib.request.urlopen(url, timeout=PATIENCE) as response:
+            assert response.read().decode() == answer
+        assert server.end() == 130
+        assert shown(server.lines) == shown(lines)

@@ -10,10 +10,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 import moorage
@@ -685,18 +683,6 @@ def test_a_program_ends_while_it_serves() -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "b'hello'\n", "")
     assert system_clock.participants is None
-
-
-def test_the_first_program_of_the_readme_serves_until_its_input_ends() -> None:
-    program = Path(__file__).parents[2] / "examples" / "docs" / "serving_first.py"
-    with subprocess.Popen(
-        [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as serving:
-        assert serving.stdout is not None
-        url = serving.stdout.readline().strip()
-        assert httpx.get(f"{url}/?name=ann").text == '{"hello":"ann"}'
-        rest, _ = serving.communicate(timeout=30)
-    assert (serving.returncode, rest) == (0, "")
 
 
 def test_a_request_has_one_attempt_whatever_the_class_says() -> None:
