@@ -1,13 +1,15 @@
-"""What the tests of the command line share."""
+"""What the tests of the command line share: a shell, and what may be skipped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.shells import Shell, shell_in
+from cli.users import KERNEL_REFUSES
 
 
 @pytest.fixture
@@ -15,3 +17,19 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     """A folder for programs, which is the working directory."""
     with shell_in(tmp_path) as shell:
         yield shell
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that is skipped on Linux, unless the kernel has refused what it needs."""
+    report = yield
+    # What is expected to fail is a skip, too.
+    if report.skipped and sys.platform == "linux" and not hasattr(report, "wasxfail"):
+        assert isinstance(report.longrepr, tuple)
+        reason = report.longrepr[2]
+        if KERNEL_REFUSES not in reason:
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} is skipped, and must run on Linux. {reason}"
+    return report

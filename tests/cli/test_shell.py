@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 
 import pytest
 
 from .test_namespace import until_removed
+from .users import User, skip_if_refused
 
 PROGRAM = """
     import modal
@@ -118,18 +118,12 @@ def test_mounts_needs_a_command(shell):
     assert shell("mounts").code == 2
 
 
-ENTERS = """
-from moorage.mounting import namespace
-print(namespace.enter())
-"""
-
-
 @pytest.fixture
 def _namespaces():
     """Skip where the kernel refuses namespaces."""
-    done = subprocess.run([sys.executable, "-c", ENTERS], capture_output=True, text=True)
-    if "Place" not in done.stdout:
-        pytest.skip(done.stdout)
+    user = User()
+    skip_if_refused(user)
+    user.remove()
 
 
 MOUNTED = """

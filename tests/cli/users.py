@@ -1,11 +1,13 @@
 """Programs of a user without privileges, each in a process of its own.
 
-Owns `User`.  Under root the programs run as a user whom nobody knows, with this interpreter and a
-copy of moorage that everybody may read.
+Owns `User`, and `skip_if_refused` for kernels that let no user make a namespace.  Under root the
+programs run as a user whom nobody knows, with this interpreter and a copy of moorage that everybody
+may read.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
@@ -16,10 +18,15 @@ import tempfile
 import textwrap
 from pathlib import Path
 
+import pytest
+
 import moorage
 
 SRC = Path(moorage.__file__).parent.parent
-NEEDED = ("anyio", "idna", "sniffio", "typing_extensions")
+NEEDED = ("anyio", "click", "idna", "sniffio", "typing_extensions")
+
+# As `nobody` has it.
+NOBODY = 65534
 
 # A number without a name: what belongs to others, also to `nobody`, can be told from its own.
 STRANGER = 54321
@@ -48,6 +55,16 @@ os.setgroups([])
 os.setgid(int(uid))
 os.setuid(int(uid))
 os.execv(python, [python, *arguments])
+"""
+
+
+# How the reason of each skip begins.
+KERNEL_REFUSES = "the kernel refuses namespaces"
+
+REFUSED = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+print(0 if libc.unshare(0x10020000) == 0 else ctypes.get_errno())
 """
 
 
@@ -146,3 +163,10 @@ class User:
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         return done.stdout
+
+
+def skip_if_refused(user: User) -> None:
+    """Skip a test where the kernel itself gives this user no namespaces."""
+    number = int(user.succeeds(REFUSED))
+    if number:
+        pytest.skip(f"{KERNEL_REFUSES}: unshare() gave {errno.errorcode[number]}")
