@@ -7,9 +7,16 @@ import re
 import signal
 import socket
 import threading
+import types
 from collections.abc import Callable, Iterator
 
 import pytest
+
+from moorage.cli import supervisor
+from moorage.cli.addresses import Addresses
+from moorage.cli.reference import Reference
+from moorage.cli.serving import Settings
+from moorage.cli.watching import Watched
 
 from .servers import PLAIN, Client, Server, ask, fetch, refuses
 
@@ -155,6 +162,42 @@ def test_an_error_keeps_the_version_from_before_until_it_is_mended(shell, serve)
     server.until("Reloaded")
     assert ask(url) == "two/"
     assert server.end() == 130
+
+
+def test_a_change_whose_import_failed_is_not_reported_again(tmp_path, monkeypatch):
+    """The watch begins anew after a failure, and looks for what changed since the last import."""
+    file = tmp_path / "app.py"
+    file.touch()
+    watched = Watched(frozenset({str(file)}))
+    began: list[int] = []
+
+    class Started:
+        def __init__(self, post: object) -> None:
+            self.began_at_ns = 1_000 * (1 + len(began))
+            began.append(self.began_at_ns)
+            self.channel = types.SimpleNamespace(send=lambda message: None)
+            self.kill = lambda: None
+
+    monkeypatch.setattr(supervisor, "Child", Started)
+    said: list[str] = []
+    one = supervisor.Supervisor(
+        Reference(str(file), "", False, "moorage serve"),
+        Settings(),
+        Addresses("127.0.0.1", 0),
+        name=None,
+        timeout=None,
+        say=said.append,
+    )
+    one._present = one._start()
+    one._watched = watched
+    os.utime(file, ns=(1_500, 1_500))
+    one._next = one._start()  # its import fails
+    one._next = None
+    one._watching(watched)
+    assert said == []
+    os.utime(file, ns=(2_500, 2_500))  # during that import
+    one._watching(watched)
+    assert [line.partition(":")[0] for line in said] == ["Changed"]
 
 
 def test_functions_come_and_go_and_keep_their_ports(shell, serve):

@@ -175,6 +175,8 @@ class Supervisor:
         self._idle: list[tuple[str, int]] = []
         self._changed_again = False  # while `_next` waited
         self._watched = Watched()
+        # When the last import began, whether it failed or not, in nanoseconds of the wall clock.
+        self._imported_at_ns = 0
         self._shown: list[str] = []  # the lines about URLs
         self._has_served = False
         self._told_lost = False
@@ -247,6 +249,7 @@ class Supervisor:
 
     def _start(self) -> Child:
         child = Child(self._events.put)
+        self._imported_at_ns = child.began_at_ns
         self._children.add(child)
         child.channel.send(self._begin)
         return child
@@ -392,9 +395,8 @@ class Supervisor:
 
     def _watching(self, watched: Watched) -> None:
         """Look for what changed between the start of the import and the beginning of the watch."""
-        child = self._next or self._present
-        if watched == self._watched and child is not None:
-            changed = watched.changed_since(child.began_at_ns)
+        if watched == self._watched:
+            changed = watched.changed_since(self._imported_at_ns)
             if changed:
                 self._reload(changed)
 
