@@ -3,7 +3,9 @@
 A page says ``<!-- runs -->`` before a block ``console``; each line that begins with ``$ `` is run
 in ``examples/docs``, or for the README in the root, one after the other, with a home of the page's
 own.  A page says
-``<!-- runs, in one run -->`` for what has numbers of one machine.
+``<!-- runs, in one run -->`` for what has numbers of one machine, and ``<!-- runs on a terminal, in
+one run -->`` for what a person at a terminal sees: the live line as it was last, before it was
+removed.
 
     python -m tests.cli.sessions
 
@@ -13,6 +15,7 @@ writes what the commands say now into the pages.
 from __future__ import annotations
 
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -24,7 +27,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(
-    r"<!-- runs(?P<once>, in one run)? -->\n```console\n(?P<body>.*?)^```$", re.M | re.S
+    r"<!-- runs(?P<terminal> on a terminal)?(?P<once>, in one run)? -->\n"
+    r"```console\n(?P<body>.*?)^```$",
+    re.M | re.S,
 )
 
 
@@ -35,6 +40,7 @@ class Step:
     command: str
     output: str
     in_one_run: bool
+    on_a_terminal: bool
 
 
 def steps_of(page: Path) -> list[Step]:
@@ -42,7 +48,8 @@ def steps_of(page: Path) -> list[Step]:
     for block in BLOCK.finditer(page.read_text()):
         for part in re.split(r"^\$ ", block["body"], flags=re.M)[1:]:
             command, _, output = part.partition("\n")
-            found.append(Step(command, output.strip("\n"), block["once"] is not None))
+            once, terminal = block["once"] is not None, block["terminal"] is not None
+            found.append(Step(command, output.strip("\n"), once, terminal))
     return found
 
 
@@ -53,6 +60,50 @@ def pages() -> list[Path]:
 def folder_of(page: Path) -> Path:
     """Return the folder in which a reader of the page runs its commands."""
     return ROOT if page.name == "README.md" else ROOT / "examples/docs"
+
+
+def with_pipes(command: str, where: Path, environment: dict[str, str]) -> str:
+    """Return what a command writes."""
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=where,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout
+
+
+def on_a_terminal(command: str, where: Path, environment: dict[str, str]) -> str:
+    """Return what a person sees while a command runs on a terminal."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        ["sh", "-c", command],
+        cwd=where,
+        env={**environment, "TERM": "xterm"},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+    ):
+        os.close(its)
+        data = b""
+        try:
+            while part := os.read(ours, 65536):
+                data += part
+        except OSError:
+            pass  # so Linux says that the other end is closed
+        os.close(ours)
+    seen: list[str] = []
+    for line in data.decode().replace("\r\n", "\n").split("\n"):
+        *removed, last = re.split(r"\r\x1b\[2K", line)
+        live = [each for each in removed if each.strip("\r")]
+        seen += [*live[-1:], last]
+    return "\n".join(re.sub(r"\x1b\[[\d;]*m|\r", "", line) for line in seen)
 
 
 def outputs(steps: list[Step], where: Path) -> Iterator[str]:
@@ -73,18 +124,9 @@ def outputs(steps: list[Step], where: Path) -> Iterator[str]:
             "PYTHONPATH": str(ROOT / "src"),
         }
         for step in steps:
-            done = subprocess.run(
-                ["sh", "-c", step.command],
-                cwd=where,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            shown = done.stdout.replace(f"{folder}/home", "~/.local/share/moorage")
+            run = on_a_terminal if step.on_a_terminal else with_pipes
+            shown = run(step.command, where, environment)
+            shown = shown.replace(f"{folder}/home", "~/.local/share/moorage")
             yield shown.replace(f"{where}/", "").strip("\n")
 
 
