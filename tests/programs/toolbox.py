@@ -2,6 +2,7 @@
 
     modal run toolbox.py::resize --width 80 --height 60.5 --no-keep
     modal run toolbox.py::Cutter.cut --size 3 --text "a long text"
+    modal run toolbox.py::app.cut-all --dry-run
     modal run toolbox.py::report --since 2024-02-29 --format csv
 """
 

@@ -11,13 +11,13 @@ from typing import List, Tuple
 import modal
 
 slim = modal.Image.debian_slim(python_version="3.11")
-heavy = (
+base = (
     slim.apt_install("libsndfile1", "ffmpeg")
     .pip_install("pydantic>=2", "httpx", extra_index_url="https://pypi.example.com/simple")
     .run_commands("echo built")
-    .add_local_python_source("heavy_features")
 )
-gpu_image = heavy.pip_install("torch", "sentence-transformers", gpu="T4")
+heavy = base.add_local_python_source("heavy_features")
+gpu_image = base.pip_install("torch", "sentence-transformers", gpu="T4")
 
 app = modal.App("example-image-imports", image=slim)
 
