@@ -591,6 +591,41 @@ for line in sys.stdin:
     assert (user.volumes / "both" / "file").read_text() == "one\ntwo\n"
 
 
+def test_programs_with_different_homes_share_what_was_made(user: User):
+    program = (
+        ENTER
+        + """
+path = os.getcwd() + "/both/data"
+
+@app.function(volumes={path: volume})
+def f():
+    pass
+
+assert [each.how for each in mount_all(app)] == ["mounted"]
+print("ready")
+for line in sys.stdin:
+    with open(path + "/file", "a") as file:
+        file.write(line)
+    print("written")
+"""
+    )
+    homes = [str(user.home / name) for name in ("one", "two")]
+    one, two = [user.start(program, MOORAGE_HOME=home) for home in homes]
+    try:
+        assert one.stdout.readline() == two.stdout.readline() == "ready\n"
+        for each in (one, two):  # the other one needs it, or it is the last one
+            out, err = each.communicate("text\n", timeout=60)
+            assert (out, err, each.returncode) == ("written\n", "", 0)
+    finally:
+        for each in (one, two):
+            if each.poll() is None:
+                each.kill()
+                each.communicate()
+    assert not (user.home / "both").exists()
+    for home in homes:
+        assert Path(home, "main/volumes/data/file").read_text() == "text\n"
+
+
 def test_a_directory_of_the_user_is_not_removed(user: User):
     empty = user.own_directory("empty")
     program = (

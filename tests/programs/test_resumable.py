@@ -1,14 +1,17 @@
 """A training that crashes and goes on, and a scraper: both with a Volume at an absolute path."""
 
+from __future__ import annotations
+
 import contextlib
 import json
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from .commands import HERE, Shell, skip_without_mounts
+from .commands import HERE, Shell, killed_if_it_hangs, skip_without_mounts
 
 
 def test_a_training_goes_on_where_it_crashed(tmp_path: Path) -> None:
@@ -49,6 +52,56 @@ def test_a_training_goes_on_where_it_crashed(tmp_path: Path) -> None:
     assert listed == [f"baseline/epoch-000{n}.json" for n in (2, 4, 6, 8)]
     saved = shell("volume", "get", "training-checkpoints", "baseline/epoch-0008.json", "-")
     assert json.loads(saved.well())["epoch"] == 8
+
+
+def test_two_programs_with_homes_of_their_own_need_one_path(tmp_path: Path) -> None:
+    """One ends while the other one trains: /checkpoints stays where it is."""
+    skip_without_mounts()
+
+    def start(name: str) -> Training:
+        return Training(Shell(tmp_path / name, HERE / "training"), name)
+
+    with start("one") as one, start("two") as two:
+        one.saves()
+        two.saves()
+        assert one.ends() == ""
+        for _ in range(3):
+            two.saves()
+        assert two.ends() == ""
+
+
+class Training:
+    """A training that saves now and then, until it is stopped."""
+
+    def __init__(self, shell: Shell, name: str) -> None:
+        self.name = name
+        self.process = shell.start(
+            *("run", "-q", "train.py::train", "--experiment", name),
+            *("--epochs", "10000000", "--save-every", "20000"),
+        )
+        self._killed_if_it_hangs = killed_if_it_hangs(self.process)
+
+    def __enter__(self) -> Training:
+        self._killed_if_it_hangs.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._killed_if_it_hangs.__exit__(*error)
+
+    def saves(self) -> None:
+        """Wait until it has saved once more."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(f"{self.name}: saved epoch"):
+                return
+        raise AssertionError(self.process.communicate()[1])
+
+    def ends(self) -> str:
+        """Press Ctrl-C; return what was said but for that."""
+        self.process.send_signal(signal.SIGINT)
+        _, err = self.process.communicate()
+        assert self.process.returncode == 130
+        return err.replace("Aborted! Ctrl-C stopped the program.\n", "")
 
 
 class Site:

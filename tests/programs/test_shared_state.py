@@ -26,27 +26,28 @@ def test_beats_of_a_deployed_schedule_and_a_term(shell: Shell) -> None:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate()
     ended = Ended(process.returncode, "".join(lines) + out, err)
-    assert ended.well() == (
-        "mailer connected\n"
-        "beat 1 begins\n"
-        "beat 1 ends, down: none\n"
-        "beat 2 begins\n"
-        "beat 2 ends, down: cache\n"
-        "mailer disconnected\n"
-    )
+    # On a slow machine, more beats have been accepted meanwhile.
+    beats = max(int(line.split()[1]) for line in ended.well().splitlines()[1:-1])
+    assert beats >= 2
+    expected = ["mailer connected"]
+    for beat in range(1, beats + 1):
+        down = "none" if beat % 2 else "cache"
+        expected += [f"beat {beat} begins", f"beat {beat} ends, down: {down}"]
+    assert ended.out.splitlines() == [*expected, "mailer disconnected"]
     assert "example-heartbeats, of heartbeats.py" in ended.err
     assert "Traceback" not in ended.err
 
     # The state is there for others.
-    assert shell("dict", "get", "heartbeats", "beat").well() == "2\n"
+    assert shell("dict", "get", "heartbeats", "beat").well() == f"{beats}\n"
     last = shell("dict", "get", "heartbeats", "last").well()
-    assert last == "{'api': True, 'db': True, 'cache': False}\n"
-    assert shell("queue", "len", "heartbeat-alerts").well() == "1\n"
+    assert last == f"{{'api': True, 'db': True, 'cache': {beats % 2 == 1}}}\n"
+    alerts = beats // 2
+    assert shell("queue", "len", "heartbeat-alerts").well() == f"{alerts}\n"
     assert "'service': 'cache'" in shell("queue", "peek", "heartbeat-alerts").well()
-    # One function alone, beside the container that is always kept: it takes the alert.
+    # One function alone, beside the container that is always kept: it takes the alerts.
     digest = shell("run", "heartbeats.py::morning_digest").well().splitlines()
     assert digest[0::2] == ["mailer connected", "mailer disconnected"]
-    assert digest[1].endswith(": 1 failures since yesterday")
+    assert digest[1].endswith(f": {alerts} failures since yesterday")
     assert shell("queue", "len", "heartbeat-alerts").well() == "0\n"
 
 

@@ -4,10 +4,11 @@ Owns `Made`.  A mount needs something to be mounted on, and ``--mounts=link`` ma
 of this is removed again when the program ends, by its helper (``helper.py``).
 
 Two programs may need the same path at the same time; the last one removes it.  So each thing has a
-record, a small file in the home.  A program that uses the thing holds a shared lock on the record.
-Who can have the record for itself alone is the last one.  A program that finds something at a path
-without a record leaves it alone: it belongs to the user.  A record that is left after a power
-failure makes the next program remove the thing.
+record, a small file in a directory that all programs of a user have in common, also those with
+different homes (`records_of_made` in ``stores/home.py``).  A program that uses the thing holds a
+shared lock on the record.  Who can have the record for itself alone is the last one.  A program
+that finds something at a path without a record leaves it alone: it belongs to the user.  A record
+that is left after a power failure makes the next program remove the thing.
 
 Begin at `Made.make`, then `Made.join` and `Made.remove`.
 """
