@@ -286,7 +286,8 @@ def _needed() -> list[str]:
     main: str | None = getattr(here, "__file__", None)
     needed += [] if main is None else [os.path.dirname(os.path.abspath(main))]
     needed += [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.expanduser("~")]
-    needed += [sys.prefix, sys.base_prefix, sys.exec_prefix, str(home()), str(records_of_made().parent)]
+    needed += [sys.prefix, sys.base_prefix, sys.exec_prefix]
+    needed += [str(home()), str(records_of_made().parent)]
     needed += [path for path in sys.path if os.path.isabs(path)]
     return [path for path in needed if os.path.isabs(path)]
 
