@@ -169,6 +169,18 @@ def test_network_file_systems_are_mounted_as_volumes(tmp_path):
         assert look.remote() == []
 
 
+def test_local_files_that_are_not_there(tmp_path, caplog, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image = modal.Image.debian_slim().add_local_dir("assets", "/missing/there")
+    image = image.add_local_file(tmp_path / "file", "/missing/file")
+    app, look = reads(tmp_path, image=image)
+    with app.run():
+        look.remote()
+    relative, absolute = sorted(warnings_of(caplog), key=len, reverse=True)
+    assert f"/missing/there, and there is no {tmp_path / 'assets'}: a relative path" in relative
+    assert absolute.endswith(f"/missing/file, and there is no {tmp_path / 'file'}")
+
+
 def test_buckets_and_local_files_warn_only(tmp_path, caplog):
     (tmp_path / "local").mkdir()
     image = modal.Image.debian_slim().add_local_dir(tmp_path / "local", "/missing/there")

@@ -44,6 +44,11 @@ _log: Final = logging.getLogger("moorage")
 Mounted = Volume | NetworkFileSystem | CloudBucketMount | AddedFiles
 """What a function asks for at a path."""
 
+RELATIVE: Final = (
+    ": a relative path begins at the current directory; write Path(__file__).parent / ... for "
+    "files beside the program"
+)
+
 # What the program asked for already had its warning, by path and object.  Single operations.
 Warned = dict[tuple[str, str], object]
 
@@ -337,6 +342,17 @@ def _look(name: str, mount: Mount, warned: Warned, way_out: str) -> None:
             name,
             source,
             way_out,
+        )
+    elif isinstance(mount.what, AddedFiles) and not source.exists():
+        is_relative = not os.path.isabs(mount.what.local_path)
+        _warn(
+            warned,
+            mount,
+            "%s is to be at %s, and there is no %s%s",
+            mount.shown,
+            mount.path,
+            source,
+            RELATIVE if is_relative else "",
         )
     else:
         _warn(
