@@ -1,11 +1,13 @@
-"""Programs of users of Modal, run as they stand by the command.
+"""Programs as users of Modal write them, and tests that run each of them as it stands.
 
-The folder owns programs that their authors wrote from Modal's and moorage's documentation alone,
-and the tests that run each of them by `python -m moorage` as a process of its own, with real
-clients, and compare what it does with what its author expected.
+The programs were written from the documentation alone, by authors who had not read the source.
+They import nothing but ``modal``, public packages and the standard library.  The tests start
+them by the command, as a user does, and assert what the author expects.
 
-A program is never changed to make its test pass, and never simplified: if moorage does something
-else than its author expected, moorage is wrong, or its documentation is.  A program is changed only
-if it would be wrong with the real Modal too.  Each fault that a program has found also has a
-test of its own beside the code that was wrong.
+A program must not be simplified, or changed in any other way, for the sake of a test: what is
+odd about a program is what users do.  A program that fails shows a fault of moorage or of its
+documentation, unless it fails with Modal, too.  The fault also has a test of its own, beside the
+code that was wrong.
+
+``commands.py`` runs the command; the other files without ``test_`` are programs.
 """
