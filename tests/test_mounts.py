@@ -14,6 +14,7 @@ import moorage as modal
 from moorage.exception import DeprecationError, InvalidError, NotFoundError
 from moorage.image import AddedFiles
 from moorage.running.mounts import Mount, mounts_of
+from moorage.stores.home import records_of_made
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="symlinks")
 
@@ -167,6 +168,30 @@ def test_network_file_systems_are_mounted_as_volumes(tmp_path):
             look.remote()
         path.symlink_to(nfs.local_path)
         assert look.remote() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the directory for data is another one")
+def test_records_of_what_is_made_are_one_for_all_homes(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MOORAGE_HOME", str(tmp_path / "store"))
+    assert records_of_made() == tmp_path / ".local/share/moorage/.made"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert records_of_made() == tmp_path / "data/moorage/.made"
+    (tmp_path / "data").touch()  # nobody can make a directory there
+    assert records_of_made() == tmp_path / "store/.made"
+
+
+def test_local_files_that_are_not_there(tmp_path, caplog, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image = modal.Image.debian_slim().add_local_dir("assets", "/missing/there")
+    image = image.add_local_file(tmp_path / "file", "/missing/file")
+    app, look = reads(tmp_path, image=image)
+    with app.run():
+        look.remote()
+    relative, absolute = sorted(warnings_of(caplog), key=len, reverse=True)
+    assert f"/missing/there, and there is no {tmp_path / 'assets'}: a relative path" in relative
+    assert absolute.endswith(f"/missing/file, and there is no {tmp_path / 'file'}")
 
 
 def test_buckets_and_local_files_warn_only(tmp_path, caplog):

@@ -17,11 +17,11 @@ class Model:
     @modal.enter()
     def load(self):
         self.words = {"tea": 3, "cake": 5}
-        print("the model is loaded", flush=True)
+        print("the model is loaded")
 
     @modal.exit()
     def free(self):
-        print("the model is freed", flush=True)
+        print("the model is freed")
 
     @modal.fastapi_endpoint(method="POST")
     def price(self, order: list[str]):

@@ -88,7 +88,9 @@ assert os.readlink(here + "/a/b/c") == str(volume.local_path)
     assert "symlinks replace nothing" in done.stderr
     assert "all functions of a program see the same" in done.stderr
     assert done.stdout.startswith(f"linked: {user.home}")
-    assert sorted(os.listdir(user.home)) == ["mine", "right", "store"]
+    # The records of what is made for a while are in the directory for data, and gone.
+    assert sorted(os.listdir(user.home)) == [".local", "mine", "right", "store"]
+    assert os.listdir(user.home / ".local/share/moorage") == []
     assert os.listdir(user.home / "mine") == ["own"]
     assert sorted(os.listdir(user.volumes / "data")) == ["file", "x"]
 

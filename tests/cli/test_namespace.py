@@ -464,12 +464,12 @@ sys.stdin.read()
     try:
         parent, helper = map(int, process.stdout.readline().split())
         links = [os.readlink(each) for each in Path(f"/proc/{helper}/fd").iterdir()]
-        # Its socket, the program's pidfd, and a locked record.
+        # Its socket, the program's pidfd, and the locks of a record and of what was made.
         assert sum(link.endswith("/null") for link in links) == 3, links
         assert sum(link.startswith("socket:") for link in links) == 1, links
         assert sum("pidfd" in link for link in links) == 1, links
         assert sum("/.made/" in link for link in links) == 1, links
-        assert len(links) == 6, links
+        assert len(links) == 7, links
         assert os.readlink(f"/proc/{helper}/cwd") == "/"
         assert os.getsid(helper) != os.getsid(parent)
     finally:
@@ -569,6 +569,83 @@ for line in sys.stdin:
                 each.communicate()
     assert not (user.home / "both").exists()
     assert (user.volumes / "both" / "file").read_text() == "one\ntwo\n"
+
+
+def test_programs_with_different_homes_share_what_was_made(user: User):
+    program = (
+        ENTER
+        + """
+path = os.getcwd() + "/both/data"
+
+@app.function(volumes={path: volume})
+def f():
+    pass
+
+assert [each.how for each in mount_all(app)] == ["mounted"]
+print("ready")
+for line in sys.stdin:
+    with open(path + "/file", "a") as file:
+        file.write(line)
+    print("written")
+"""
+    )
+    homes = [str(user.home / name) for name in ("one", "two")]
+    one, two = [user.start(program, MOORAGE_HOME=home) for home in homes]
+    try:
+        assert one.stdout.readline() == two.stdout.readline() == "ready\n"
+        for each in (one, two):  # the other one needs it, or it is the last one
+            out, err = each.communicate("text\n", timeout=60)
+            assert (out, err, each.returncode) == ("written\n", "", 0)
+    finally:
+        for each in (one, two):
+            if each.poll() is None:
+                each.kill()
+                each.communicate()
+    assert not (user.home / "both").exists()
+    for home in homes:
+        assert Path(home, "main/volumes/data/file").read_text() == "text\n"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs two users")
+def test_programs_of_two_users_need_one_path(user: User):
+    program = (
+        ENTER
+        + """
+path = sys.argv[1]
+outcomes = entered.mount([Wanted(path, str(volume.local_path))], records=os.getcwd() + "/.made")
+assert [each.how for each in outcomes] == ["mounted"], outcomes
+print("ready")
+for line in sys.stdin:
+    with open(path + "/file", "a") as file:
+        file.write(line)
+"""
+    )
+    root = User()
+    path = str(user.home / "both" / "data")
+    try:
+        of_root, of_user = root.start(program, path), None
+        try:
+            assert of_root.stdout.readline() == "ready\n"
+            of_user = user.start(program, path)
+            assert of_user.stdout.readline() == "ready\n"
+            for process in (of_root, of_user):
+                out, err = process.communicate("text\n", timeout=60)
+                assert (out, err, process.returncode) == ("", "", 0)
+        finally:
+            for process in (of_root, of_user):
+                if process is not None and process.poll() is None:
+                    process.kill()
+                    process.communicate()
+        for each in (root, user):
+            assert (each.volumes / "data" / "file").read_text() == "text\n"
+        # The user could not remove it, and root's next program does.
+        assert root.left != []
+        assert os.path.isdir(path)
+        assert root.succeeds(program, path) == "ready\n"
+        assert root.left == []
+        assert not (user.home / "both").exists()
+    finally:
+        root.remove()
 
 
 def test_a_directory_of_the_user_is_not_removed(user: User):

@@ -102,6 +102,40 @@ WAITS = """
 """
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "prog.py"),
+        ("deploy", "prog.py"),
+        ("serve", "prog.py"),
+        ("serve", "--no-reload", "prog.py"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_printed_to_a_pipe_comes_line_by_line(shell, monkeypatch, command):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    shell.write(
+        "prog.py",
+        """
+        import modal, threading
+        app = modal.App("prog")
+
+        @app.function(schedule=modal.Period(seconds=0.05))
+        def tick():
+            print("tick")
+
+        @app.local_entrypoint()
+        def main():
+            threading.Event().wait()
+        """,
+    )
+    with shell.started(*command) as process:
+        assert [process.stdout.readline() for _ in range(3)] == ["tick\n"] * 3
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
 @pytest.mark.parametrize("name", ["maps", "maps_async"])
 def test_ctrl_c_during_a_map(shell, name):
     shell.write("prog.py", WAITS.replace("START_WAITS", "False"))

@@ -129,6 +129,52 @@ def test_no_live_line_in_a_line_that_the_program_has_begun(shell, terminal):
     assert "work:" not in run.text.partition("typed")[0]
 
 
+LINES = """
+    import modal, sys, threading
+    import moorage.cli.progress as progress
+
+    progress.LIVE_AFTER = progress.LIVE_EVERY = 0.01
+    app = modal.App()
+    turns = {"a": threading.Event(), "b": threading.Event()}
+
+    @app.function(max_containers=2)
+    def talk(name, other, stream):
+        for part in ("the ", "line ", "of ", f"{name}\\n"):
+            turns[name].wait()
+            turns[name].clear()
+            getattr(sys, stream).write(part)
+            turns[other].set()
+
+    @app.local_entrypoint()
+    def main():
+        for stream in ("stdout", "stderr"):
+            calls = [talk.spawn("a", "b", stream), talk.spawn("b", "a", stream)]
+            turns["a"].set()
+            modal.FunctionCall.gather(*calls)
+            turns["a"].clear()
+        print("begun", end="")
+"""
+
+
+def test_lines_of_threads_that_print_at_once_are_whole(shell, terminal, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    shell.write("prog.py", LINES)
+    run = terminal("run", "prog.py")
+    assert run.end() == 0
+    seen = [line for line in lines_of(run.text) if line and "talk:" not in line]
+    assert seen[1:5] == ["the line of a", "the line of b"] * 2
+    assert seen[5] == "begun"
+
+
+def test_an_unbuffered_stream_holds_nothing_back(shell, terminal, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    shell.write("prog.py", PROGRAM.replace('print("begins")', 'print("name: ", end="")'))
+    run = terminal("run", "prog.py::main")
+    run.until("name: ")
+    run.type("\n")
+    assert run.end() == 0
+
+
 def test_quiet_has_no_live_line(shell, terminal):
     shell.write("prog.py", PROGRAM)
     run = terminal("run", "-q", "prog.py::main")

@@ -116,7 +116,7 @@ class User:
     @property
     def left(self) -> list[str]:
         """The records of what was made on the disk, which go with what was made."""
-        return sorted(map(str, (self.home / "store").glob(".made*")))
+        return sorted(map(str, self.home.rglob(".made*")))
 
     def start(
         self, program: str, *arguments: str, cwd: Path | None = None, **environment: str

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import importlib.util
+import io
 import os
 import shutil
 import sys
@@ -35,7 +36,8 @@ def prepare(*, environment: str | None = None, mounts: str | None = None) -> Non
     """Make the process one in which a program may be imported.
 
     From here on ``import modal`` means moorage in this process and in its children, and named
-    objects are kept on disk.
+    objects are kept on disk.  If the command runs the program, what the program prints is written
+    line by line.
 
     Args:
         environment: the namespace of named objects; that of the configuration if None.
@@ -52,6 +54,7 @@ def prepare(*, environment: str | None = None, mounts: str | None = None) -> Non
         if mounts is not None:
             # Nothing of the user's is imported yet, and the process has one thread.
             enter(mounts)
+            _write_lines_at_once()
         install_as_modal()
     except OSError as error:
         raise CommandError(f"There are no mounts: {error}; write --no-mounts.") from None
@@ -59,6 +62,16 @@ def prepare(*, environment: str | None = None, mounts: str | None = None) -> Non
         raise CommandError(str(error)) from None
     os.environ["MOORAGE_AS_MODAL"] = "1"  # the children: see ``_moorage_as_modal.py``
     config.persist = True
+
+
+def _write_lines_at_once() -> None:
+    """Write what is printed at the end of each line, also to a file or a pipe.
+
+    Python keeps it back until there are 8 kB.  Then the log of a server, whose functions print a
+    line now and then, stays empty for hours, and a kill loses what it had.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not None, and nothing that a test put there
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def load(reference: Reference) -> ModuleType:

@@ -32,6 +32,9 @@ LIVE_EVERY: Final = 0.2
 # Seconds after which a run gets a live line.
 LIVE_AFTER: Final = 1.0
 
+# Characters of a begun line above which the line is written though it has not ended.
+LONGEST_HELD: Final = 8192
+
 _REMOVE_LINE: Final = "\r\x1b[2K"
 
 
@@ -74,6 +77,8 @@ class Output:
         try:
             yield
         finally:
+            for stream in wrapped:
+                stream.end()
             self.live("")
             # Not if the program has put streams of its own there.
             if sys.stdout is wrapped[0]:
@@ -129,24 +134,58 @@ class Output:
 
 
 class _Passing:
-    """A stream of the program: what is written removes the live line first."""
+    """A stream of the program: what is written removes the live line first.
+
+    Lines of threads that print at once stay whole: `print` writes a line in several parts.  A part
+    of a line is written when the line ends, or at a `flush`, as by a stream of Python's.  Whoever
+    wants unbuffered streams (``python -u``) gets them.
+    """
 
     def __init__(self, output: Output, stream: Any) -> None:
         self._output = output
         self._stream = stream
+        # The lines that threads have begun, by the thread.  Guarded by the output's lock.
+        self._begun: dict[int, str] = {}
 
     def write(self, text: str) -> int:
         output = self._output
         with output._lock:
-            output.live("")
-            written: int = self._stream.write(text)
-            if text:
-                output._is_begun = not text.endswith("\n")
-        return written
+            line = self._begun.pop(Real.get_ident(), "") + text
+            whole = line[: max(line.rfind("\n"), line.rfind("\r")) + 1]
+            if len(line) - len(whole) > LONGEST_HELD or not self._holds:
+                whole = line
+            if whole != line:
+                self._begun[Real.get_ident()] = line[len(whole) :]
+            self._pass(whole)
+        return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
+
+    def flush(self) -> None:
+        """Write what this thread has begun, too."""
+        with self._output._lock:
+            self._pass(self._begun.pop(Real.get_ident(), ""))
+        self._stream.flush()
+
+    def end(self) -> None:
+        """Write all that was begun."""
+        with self._output._lock:
+            self._pass("".join(self._begun.values()))
+            self._begun.clear()
+
+    @property
+    def _holds(self) -> bool:
+        is_unbuffered = getattr(self._stream, "write_through", False)
+        return not is_unbuffered and self._output._terminal is not None
+
+    def _pass(self, text: str) -> None:
+        if not text:
+            return
+        self._output.live("")
+        self._stream.write(text)
+        self._output._is_begun = not text.endswith("\n")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -4,12 +4,18 @@ Owns `Made`.  A mount needs something to be mounted on, and ``--mounts=link`` ma
 of this is removed again when the program ends, by its helper (``helper.py``).
 
 Two programs may need the same path at the same time; the last one removes it.  So each thing has a
-record, a small file in the home.  A program that uses the thing holds a shared lock on the record.
-Who can have the record for itself alone is the last one.  A program that finds something at a path
-without a record leaves it alone: it belongs to the user.  A record that is left after a power
-failure makes the next program remove the thing.
+record, a small file in a directory that all programs of a user have in common, also those with
+different homes (`records_of_made` in ``stores/home.py``).  A program that uses the thing holds a
+shared lock on the record.  Who can have the record for itself alone is the last one.  A program
+that finds something at a path without a record leaves it alone: it belongs to the user.  A record
+that is left after a power failure makes the next program remove the thing.
 
-Begin at `Made.make`, then `Made.join` and `Made.remove`.
+A program of another user does not see the records.  It may mount on what was made, and the kernel
+drops a mount when the thing below it is removed.  So whoever mounts on an empty thing holds a
+shared lock on the thing itself (`Made.hold`), and whoever removes the thing needs that lock alone.
+Otherwise the thing and its record stay, for the next program that needs the path.
+
+Begin at `Made.make`, then `Made.join`, `Made.hold` and `Made.remove`.
 """
 
 from __future__ import annotations
@@ -42,6 +48,8 @@ class Made:
 
     def __init__(self) -> None:
         self._held: Final[list[_Held]] = []
+        # By path: the open things on which something is mounted; the locks are shared.
+        self._things: Final[dict[str, int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._held)
@@ -110,6 +118,38 @@ class Made:
         except FileExistsError:
             pass  # another program was faster
 
+    def hold(self, path: str) -> bool:
+        """Have the thing at a path stay there, though a program of another user may have made it.
+
+        Call it before something is mounted there.  Returns false if nothing is there any more.
+        """
+        if path in self._things:
+            return True
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            thing = os.open(path, flags)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # what was made can be opened
+        is_there = True
+        try:
+            if _is_empty(thing):
+                # Not with a wait: who locks a directory of the user's own would stop the program.
+                fcntl.flock(thing, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                # 1. This program opened it.  2. Another one removed it.  3. This one got the lock.
+                is_there = os.path.samestat(os.fstat(thing), os.lstat(path))
+                if is_there:
+                    self._things[path] = thing
+        except FileNotFoundError:
+            is_there = False
+        except OSError:
+            pass  # it is locked by others, or cannot be locked here
+        finally:
+            if path not in self._things:
+                Real.close(thing)
+        return is_there
+
     def _use(self, records: str, path: str) -> Literal["together", "alone", "gone"]:
         """Use what is at a path, if another program has made it.
 
@@ -137,16 +177,23 @@ class Made:
     def remove(self) -> None:
         """Remove what was made, unless another program uses it, or it has changed."""
         records = {held.record.parent for held in self._held}
+        in_use: list[str] = []  # by programs of other users
         while self._held:
-            held = self._held.pop()
+            held = self._held.pop()  # what is in a directory comes before the directory
             if _is_last(held):
-                try:
-                    if _is_as_made(held):
-                        _remove(held)
-                except OSError:
-                    pass  # the user put something into the directory
-                _forget(held)
+                has_more = any(path.startswith(held.path + os.sep) for path in in_use)
+                if has_more or not _is_alone(self._things.get(held.path)):
+                    in_use.append(held.path)
+                else:
+                    try:
+                        if _is_as_made(held):
+                            _remove(held)
+                    except OSError:
+                        pass  # the user put something into the directory
+                    _forget(held)
             Real.close(held.lock)
+        while self._things:
+            Real.close(self._things.popitem()[1])
         for directory in records:
             try:
                 directory.rmdir()
@@ -206,6 +253,26 @@ def _is_last(held: _Held) -> bool:
     except OSError:
         pass  # see `_locked`
     return True
+
+
+def _is_alone(thing: int | None) -> bool:
+    """Whether nobody else has something mounted on a thing; `thing` is None if nobody here has."""
+    if thing is None:
+        return True
+    try:
+        fcntl.flock(thing, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True
+
+
+def _is_empty(thing: int) -> bool:
+    found = os.fstat(thing)
+    if stat.S_ISDIR(found.st_mode):
+        return not os.listdir(thing)
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
 def _forget(held: _Held) -> None:

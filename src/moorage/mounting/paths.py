@@ -121,12 +121,9 @@ class Paths:
         if any(_is_below(path, each) for each in ("/proc", "/sys", "/dev")):
             raise _CannotBeDone("nothing is mounted below /dev, /proc and /sys")
         is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
-        if self._stays(path, records):
-            if os.path.isdir(path) != is_directory:
-                what = "a directory" if is_directory else "a file"
-                raise _CannotBeDone(f"{path} is there, and is not {what}")
-        else:
-            self._make(path, is_directory, records)
+        self._have(path, is_directory, records)
+        while not self._hold(path):
+            self._have(path, is_directory, records)  # a program of another user has removed it
         sys_.mount(f"/proc/self/fd/{source}", path, None, sys_.MS_BIND | sys_.MS_REC)
         self._mounted.append(path)
         self._bound[path] = _Bound(path, wanted, wanted.read_only)
@@ -134,12 +131,31 @@ class Paths:
             _make_read_only(path)
         return Outcome(wanted.path, "mounted")
 
+    def _have(self, path: str, is_directory: bool, records: str) -> None:
+        """Have a directory or a file at a path."""
+        if not self._stays(path, records):
+            self._make(path, is_directory, records)
+        elif os.path.isdir(path) != is_directory:
+            what = "a directory" if is_directory else "a file"
+            raise _CannotBeDone(f"{path} is there, and is not {what}")
+
     def _stays(self, path: str, records: str) -> bool:
         """Return whether a path is there, and have it stay there if another program made it."""
         real = self._on_the_disk(path)
         # In a view of ours there may be what is not on the disk, and nobody removes that.
         there = real is not None and self._made.stays(records, real)
         return there or os.path.lexists(path)
+
+    def _hold(self, path: str) -> bool:
+        """Have what is at a path stay there; return false if it is not there any more."""
+        real = self._on_the_disk(path)
+        try:
+            # In a view of ours nobody else removes anything.
+            if real is None or os.lstat(path).st_dev in self._ours:
+                return True
+        except FileNotFoundError:
+            return False
+        return self._made.hold(real)
 
     def _make(self, path: str, is_directory: bool, records: str) -> None:
         """Make a directory or empty file on which something can be mounted."""

@@ -36,13 +36,18 @@ from ..mounting.place import Outcome, Wanted
 from ..network_file_system import NetworkFileSystem
 from ..runtime.background import log
 from ..runtime.real import Real
-from ..stores.home import home
+from ..stores.home import home, records_of_made
 from ..volume import Volume
 
 _log: Final = logging.getLogger("moorage")
 
 Mounted = Volume | NetworkFileSystem | CloudBucketMount | AddedFiles
 """What a function asks for at a path."""
+
+RELATIVE: Final = (
+    ": a relative path begins at the current directory; write Path(__file__).parent / ... for "
+    "files beside the program"
+)
 
 # What the program asked for already had its warning, by path and object.  Single operations.
 Warned = dict[tuple[str, str], object]
@@ -234,7 +239,7 @@ def _put_in_place(asked: Sequence[tuple[str, Mount]], warned: Warned) -> Sequenc
         shown = f"{mount.shown} of {name}"
         wanted.append(Wanted(mount.path, str(source), mount.read_only, shown, not added))
     try:
-        answers = helper.mount(wanted, records=str(home() / ".made"), keep=_needed())
+        answers = helper.mount(wanted, records=str(records_of_made()), keep=_needed())
     except OSError as error:
         answers = [Outcome(each.path, "failed", str(error)) for each in wanted]
     for number, outcome in zip(numbers, answers, strict=True):
@@ -286,7 +291,8 @@ def _needed() -> list[str]:
     main: str | None = getattr(here, "__file__", None)
     needed += [] if main is None else [os.path.dirname(os.path.abspath(main))]
     needed += [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.expanduser("~")]
-    needed += [sys.prefix, sys.base_prefix, sys.exec_prefix, str(home())]
+    needed += [sys.prefix, sys.base_prefix, sys.exec_prefix]
+    needed += [str(home()), str(records_of_made().parent)]
     needed += [path for path in sys.path if os.path.isabs(path)]
     return [path for path in needed if os.path.isabs(path)]
 
@@ -336,6 +342,17 @@ def _look(name: str, mount: Mount, warned: Warned, way_out: str) -> None:
             name,
             source,
             way_out,
+        )
+    elif isinstance(mount.what, AddedFiles) and not source.exists():
+        is_relative = not os.path.isabs(mount.what.local_path)
+        _warn(
+            warned,
+            mount,
+            "%s is to be at %s, and there is no %s%s",
+            mount.shown,
+            mount.path,
+            source,
+            RELATIVE if is_relative else "",
         )
     else:
         _warn(

@@ -3,7 +3,7 @@
 Owns where the files are: ``<home>/<environment>/...``.  Nothing is made before it is needed.
 ``records.py`` and the public files (``volume.py``, ``secret.py``) ask it.
 
-Begin at `home` and `environment_of`.
+Begin at `home` and `environment_of`.  `records_of_made` is for mounts.
 """
 
 from __future__ import annotations
@@ -33,6 +33,27 @@ def home() -> Path:
         chosen = config.home
     if chosen:
         return Path(chosen).expanduser().absolute()
+    return _data_of_user()
+
+
+def records_of_made() -> Path:
+    """Return the directory for the records of what programs make on the disk to mount on.
+
+    It is one for all programs of this user, whatever home they have: what they make is not in a
+    home, and two programs of different homes may need the same path (see ``mounting/made.py``).
+    It is in the home if this user has no directory for data.
+    """
+    try:
+        data = there = _data_of_user()
+    except RuntimeError:  # nobody knows where this user is at home
+        return home() / ".made"
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return (data if os.access(there, os.W_OK | os.X_OK) else home()) / ".made"
+
+
+def _data_of_user() -> Path:
+    """Return the directory for the data of this user's programs."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "moorage"
     data = os.environ.get("XDG_DATA_HOME")
