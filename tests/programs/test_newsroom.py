@@ -1,0 +1,56 @@
+"""A package with relative imports, run as a module and by paths."""
+
+from pathlib import Path
+
+import pytest
+
+from programs.running import HERE, Shell
+
+
+@pytest.fixture
+def newsroom(tmp_path: Path) -> Shell:
+    return Shell(tmp_path / "home", HERE / "newsroom")
+
+
+SATURDAY = """\
+Saturday, 31 January
+1. Ajax beats Porto
+2. Lens beats Roma
+3. Blue: 2 stars for polka
+"""
+
+
+def test_a_package_is_run_as_a_module_and_a_script_beside_it_by_its_path(newsroom: Shell):
+    edition = ("run", "-q", "-m", "newsroom.edition::publish", "--day")
+    assert newsroom.run(*edition, "2026-01-31").stdout == SATURDAY
+    friday = newsroom.run(*edition, "2026-01-30", "--matches", "como-nice")
+    assert friday.stdout.splitlines()[:2] == ["Friday, 30 January", "1. Como beats Nice"]
+    issues = newsroom.run("run", "-q", "-m", "newsroom.edition::issues")
+    assert issues.stdout == "2026-01-30\n2026-01-31\n"
+
+    printed = newsroom.run("run", "-q", "print_edition.py", "--day", "2026-01-31")
+    expected = "1. AJAX BEATS PORTO\nComo beats Nice\nKind of Blue: 5 stars for jazz\n"
+    assert (printed.stdout, printed.stderr) == (expected, "")
+    # From another directory, the folder of the script is where the package is found.
+    elsewhere = Shell(newsroom.home, newsroom.home)
+    script = str(HERE / "newsroom" / "print_edition.py")
+    assert elsewhere.run("run", "-q", script, "--day", "2026-01-31").stdout == expected
+    one = newsroom.run("run", "-q", "print_edition.py::make_headline", "--day", "2026-01-30")
+    assert one.stdout == ""
+
+
+def test_the_exit_code_of_a_script_is_that_of_the_command(newsroom: Shell):
+    newsroom.run("run", "-q", "-m", "newsroom.edition::publish", "--day", "2026-01-01")
+    newsroom.run("run", "-q", "print_edition.py", "--day", "2026-01-01", code=3)
+
+
+def test_a_module_with_two_entrypoints_says_what_there_is(newsroom: Shell):
+    done = newsroom.run("run", "-m", "newsroom.edition", code=1)
+    for name in ("publish", "issues"):
+        assert name in done.stderr
+
+
+def test_a_module_of_the_package_by_its_path_says_how_to_run_it(newsroom: Shell):
+    done = newsroom.run("run", "newsroom/edition.py::publish", "--day", "2026-01-31", code=1)
+    assert "relative imports" in done.stderr
+    assert "moorage run -m newsroom.edition::publish" in done.stderr
