@@ -28,7 +28,7 @@ SOURCE = HERE.parents[1] / "src"
 # Seconds after which a program that hangs is killed.
 HANGS_AFTER = 60.0
 
-_URL = re.compile(r"^ +(\S+) +(http://\S+)$")
+_URL = re.compile(r"^ +(\S+) +(http://\S+)(  \(needs a token\))?$")
 
 _UNSHARE = """
 import ctypes, sys
