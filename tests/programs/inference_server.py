@@ -27,7 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         prompt = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompt"]
         self.answer(json.dumps({"text": prompt[::-1], "model": sys.argv[2]}).encode())
     def log_message(self, *args): pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+http.server.ThreadingHTTPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
 """
 
 app = modal.App("inference-server")

@@ -155,6 +155,10 @@ class Served:
     def end(self, number: signal.Signals = signal.SIGINT, code: int = 130) -> None:
         """Send a signal; expect an exit code, and that nothing listens any more."""
         self.process.send_signal(number)
+        self.ended(code)
+
+    def ended(self, code: int) -> None:
+        """Wait for the end of the process; see `end`."""
         returned = self.process.wait(HANGS_AFTER)
         for reader in self._readers:
             reader.join(HANGS_AFTER)

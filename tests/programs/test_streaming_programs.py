@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import signal
 
 import httpx
+import pytest
 
 from programs.running import Shell, needs_mounts
 
@@ -54,6 +56,35 @@ def test_a_story_is_streamed_to_clients(shell: Shell):
         for number, text in enumerate(asyncio.run(many())):
             assert text.count(f'"n{number}"') == 5
             assert text.endswith("[DONE]\n\n")
+
+
+def test_a_deployment_that_is_ended_finishes_the_stories_that_have_an_end(shell: Shell):
+    with shell.serving("deploy", "story.py", "--port", "0", "--drain", "30") as served:
+        asked = {"prompt": "the sea", "count": 40}
+        url = served.url("web") + "/story"
+        with httpx.stream("GET", url, params=asked, timeout=60) as response:
+            lines = response.iter_lines()
+            assert next(lines) == "id: 1"
+            served.process.send_signal(signal.SIGTERM)
+            served.wait_for("SIGTERM: finishing what was accepted")
+            rest = list(lines)
+        assert rest[-3:] == ["event: done", "data: [DONE]", ""]
+        assert "id: 40" in rest
+        served.ended(0)
+
+
+def test_a_deployment_does_not_wait_for_a_story_without_an_end(shell: Shell):
+    with shell.serving("deploy", "story.py", "--port", "0", "--drain", "3") as served:
+        asked = {"prompt": "for ever", "count": 1_000_000}
+        url = served.url("web") + "/story"
+        with httpx.stream("GET", url, params=asked, timeout=60) as response:
+            lines = response.iter_lines()
+            assert next(lines) == "id: 1"
+            served.process.send_signal(signal.SIGTERM)
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(lines)
+        served.ended(0)
+    assert "a story of 'for ever' has ended" in served.stdout
 
 
 def question(words: str, stream: bool) -> dict:

@@ -196,7 +196,7 @@ class Signals:
         drained: list[bool] = []
 
         def drain() -> None:
-            drained.append(drain_runs(runs, seconds))
+            drained.append(drain_runs(runs, seconds, finishes_streams=True))
             self.post("drained")
 
         Real.Thread(target=drain, name="moorage-drain", daemon=True).start()
