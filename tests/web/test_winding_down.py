@@ -77,9 +77,7 @@ def serving(application: Any, listening: socket.socket | None = None) -> Iterato
 
 
 @contextlib.contextmanager
-def draining(
-    seconds: float = PATIENCE, *, finishes_streams: bool = False
-) -> Iterator[list[bool]]:
+def draining(seconds: float = PATIENCE, *, finishes_streams: bool = False) -> Iterator[list[bool]]:
     """Drain the open runs while the block goes on; what it returned is in the list then."""
     (run,) = open_runs()
     returned: list[bool] = []
