@@ -65,7 +65,6 @@ class Shell:
             **kept,
             "PATH": active,
             "PYTHONPATH": str(SOURCE),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "MOORAGE_HOME": str(home),
             **variables,
         }
