@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 HERE = Path(__file__).parent
@@ -142,6 +143,10 @@ class Served:
     def url(self, name: str) -> str:
         """The URL of a web function, by the name that the command prints."""
         return self._wait(lambda: self.urls.get(name), f"no URL of {name}")
+
+    def client(self, name: str) -> httpx.Client:
+        """A client of a web function."""
+        return httpx.Client(base_url=self.url(name), timeout=HANGS_AFTER)
 
     def wait_for(self, text: str) -> str:
         """The first line with a text, on stdout or stderr."""

@@ -11,10 +11,12 @@ from programs.running import Served, Shell
 
 @pytest.fixture
 def client(shell: Shell):
-    with shell.serving("serve", "job_api.py", "--port", "0") as served:
-        with httpx.Client(base_url=served.url("api"), timeout=60) as client:
-            client.served = served
-            yield client
+    with (
+        shell.serving("serve", "job_api.py", "--port", "0") as served,
+        served.client("api") as client,
+    ):
+        client.served = served
+        yield client
 
 
 def submit(client: httpx.Client, name: str, content: bytes) -> str:

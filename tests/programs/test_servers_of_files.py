@@ -21,23 +21,25 @@ def runs(pid: int) -> bool:
 def test_a_server_of_another_program(shell: Shell):
     needs_mounts()
     boat = (HERE / "gallery" / "pictures" / "boat.svg").read_bytes()
-    with shell.serving("serve", "gallery/gallery.py", "--port", "0") as served:
-        with httpx.Client(base_url=served.url("gallery"), timeout=60) as client:
-            listing = client.get("/").json()
-            assert listing["title"] == "Harbour"
-            assert listing["pictures"] == {"boat.svg": len(boat), "buoy.svg": 62}
-            picture = client.get("/boat.svg")
-            assert (picture.content, picture.headers["content-type"]) == (boat, "image/svg+xml")
-            head = client.head("/boat.svg")
-            assert (head.content, head.headers["content-length"]) == (b"", str(len(boat)))
-            moved = client.get("/moved")
-            assert (moved.status_code, moved.headers["location"]) == (302, "/boat.svg")
-            assert client.get("/plane.svg").status_code == 404
-            large = bytes(range(256)) * 4096
-            assert client.post("/", content=large).content == large[::-1]
-            with ThreadPoolExecutor(20) as pool:
-                answers = pool.map(lambda _: client.get("/").json()["pid"], range(60))
-                assert set(answers) == {listing["pid"]}, "one server for all"
+    with (
+        shell.serving("serve", "gallery/gallery.py", "--port", "0") as served,
+        served.client("gallery") as client,
+    ):
+        listing = client.get("/").json()
+        assert listing["title"] == "Harbour"
+        assert listing["pictures"] == {"boat.svg": len(boat), "buoy.svg": 62}
+        picture = client.get("/boat.svg")
+        assert (picture.content, picture.headers["content-type"]) == (boat, "image/svg+xml")
+        head = client.head("/boat.svg")
+        assert (head.content, head.headers["content-length"]) == (b"", str(len(boat)))
+        moved = client.get("/moved")
+        assert (moved.status_code, moved.headers["location"]) == (302, "/boat.svg")
+        assert client.get("/plane.svg").status_code == 404
+        large = bytes(range(256)) * 4096
+        assert client.post("/", content=large).content == large[::-1]
+        with ThreadPoolExecutor(20) as pool:
+            answers = pool.map(lambda _: client.get("/").json()["pid"], range(60))
+            assert set(answers) == {listing["pid"]}, "one server for all"
     assert_nothing_listens(18741)
     assert not runs(listing["pid"])
     assert served.stdout == ["python /root/server.py --port 18741 --folder /pictures"]
@@ -48,39 +50,42 @@ def test_a_dashboard_whose_files_are_on_a_volume(shell: Shell):
     done = shell.run("run", "-q", "dashboard.py", "--values", "20.5,21.5")
     assert (done.stdout, done.stderr) == ("kitchen: 2 measurements\n", "")
 
-    with shell.serving("serve", "dashboard.py", "--port", "0") as served:
-        with httpx.Client(base_url=served.url("dashboard"), timeout=60) as client:
-            page = client.get("/", params={"title": "Home & garden"})
-            assert page.text == (
-                "<!doctype html><h1>Home &amp; garden</h1>"
-                "<table><tr><td>kitchen<td>2<td>21.00</table>"
-            )
+    with (
+        shell.serving("serve", "dashboard.py", "--port", "0") as served,
+        served.client("dashboard") as client,
+    ):
+        page = client.get("/", params={"title": "Home & garden"})
+        assert page.text == (
+            "<!doctype html><h1>Home &amp; garden</h1><table><tr><td>kitchen<td>2<td>21.00</table>"
+        )
 
-            def post(number: int) -> httpx.Response:
-                return client.post("/record", data={"sensor": "garden", "value": number})
+        def post(number: int) -> httpx.Response:
+            return client.post("/record", data={"sensor": "garden", "value": number})
 
-            with ThreadPoolExecutor(10) as pool:
-                answers = list(pool.map(post, range(30)))
-            assert {answer.status_code for answer in answers} == {303}
-            counts = sorted(int(answer.headers["x-count"]) for answer in answers)
-            assert counts == list(range(1, 31))
-            wrong = client.post("/record", data={"sensor": "attic", "value": "warm"})
-            assert wrong.status_code == 400
-            assert wrong.text == "ValueError: could not convert string to float: 'warm'\n"
-            lines = client.get("/export.csv").text.split("\r\n")
-            assert lines[0] == "sensor,value"
-            assert sorted(lines[1:-1]) == sorted(
-                [*(f"garden,{float(n)}" for n in range(30)), "kitchen,20.5", "kitchen,21.5"]
-            )
-            missing = client.get("/attic?x=1")
-            assert missing.status_code == 404
-            assert missing.text == f"nothing at {served.url('dashboard')}/attic?x=1\n"
+        with ThreadPoolExecutor(10) as pool:
+            answers = list(pool.map(post, range(30)))
+        assert {answer.status_code for answer in answers} == {303}
+        counts = sorted(int(answer.headers["x-count"]) for answer in answers)
+        assert counts == list(range(1, 31))
+        wrong = client.post("/record", data={"sensor": "attic", "value": "warm"})
+        assert wrong.status_code == 400
+        assert wrong.text == "ValueError: could not convert string to float: 'warm'\n"
+        lines = client.get("/export.csv").text.split("\r\n")
+        assert lines[0] == "sensor,value"
+        assert sorted(lines[1:-1]) == sorted(
+            [*(f"garden,{float(n)}" for n in range(30)), "kitchen,20.5", "kitchen,21.5"]
+        )
+        missing = client.get("/attic?x=1")
+        assert missing.status_code == 404
+        assert missing.text == f"nothing at {served.url('dashboard')}/attic?x=1\n"
     assert served.stdout == []
     assert not any("Traceback" in line or "AssertionError" in line for line in served.stderr)
 
     volume = shell.home / "main" / "volumes" / "dashboard-measurements"
     lines = (volume / "garden.jsonl").read_text().splitlines()
-    assert sorted(json.loads(line)["value"] for line in lines) == [float(number) for number in range(30)]
+    assert sorted(json.loads(line)["value"] for line in lines) == [
+        float(number) for number in range(30)
+    ]
     listed = shell.run("volume", "ls", "dashboard-measurements").stdout.split()
     assert sorted(listed) == ["garden.jsonl", "kitchen.jsonl"]
     assert not Path("/data/kitchen.jsonl").exists()

@@ -12,49 +12,51 @@ from programs.running import HERE, Shell, needs_mounts
 
 def test_a_frontend_an_api_and_photos_on_a_volume(shell: Shell):
     needs_mounts()
-    with shell.serving("serve", "photo_site/backend.py", "--port", "0") as served:
-        with httpx.Client(base_url=served.url("Site.web"), timeout=60) as client:
-            frontend = HERE / "photo_site" / "frontend"
-            assert client.get("/").content == (frontend / "index.html").read_bytes()
-            css = client.get("/css/site.css")
-            assert css.headers["content-type"].startswith("text/css")
-            unchanged = client.get("/css/site.css", headers={"If-None-Match": css.headers["etag"]})
-            assert unchanged.status_code == 304
-            assert client.get("/nothing.html").status_code == 404
+    with (
+        shell.serving("serve", "photo_site/backend.py", "--port", "0") as served,
+        served.client("Site.web") as client,
+    ):
+        frontend = HERE / "photo_site" / "frontend"
+        assert client.get("/").content == (frontend / "index.html").read_bytes()
+        css = client.get("/css/site.css")
+        assert css.headers["content-type"].startswith("text/css")
+        unchanged = client.get("/css/site.css", headers={"If-None-Match": css.headers["etag"]})
+        assert unchanged.status_code == 304
+        assert client.get("/nothing.html").status_code == 404
 
-            photo = bytes(range(256)) * 10_000
+        photo = bytes(range(256)) * 10_000
 
-            def chunks(number: int):
-                yield bytes([number])
-                for start in range(0, len(photo), 65_536):
-                    yield photo[start : start + 65_536]
+        def chunks(number: int):
+            yield bytes([number])
+            for start in range(0, len(photo), 65_536):
+                yield photo[start : start + 65_536]
 
-            def upload(number: int) -> dict:
-                return client.put(f"/api/photos/{number}.jpg", content=chunks(number)).json()
+        def upload(number: int) -> dict:
+            return client.put(f"/api/photos/{number}.jpg", content=chunks(number)).json()
 
-            with ThreadPoolExecutor(8) as pool:
-                answers = list(pool.map(upload, range(8)))
-            for number, answer in enumerate(answers):
-                small = bytes([number]) + photo[:9]
-                assert answer == {
-                    "size": len(photo) + 1,
-                    "thumbnail": hashlib.md5(small).hexdigest(),
-                }
-            assert client.get("/api/photos/3.jpg").content == b"\3" + photo
-            small = client.get("/api/photos/3.jpg", params={"small": True})
-            assert small.content == b"\3" + photo[:9]
-            assert small.headers["content-disposition"] == 'attachment; filename="3.jpg"'
-            part = client.get("/api/photos/3.jpg", headers={"Range": "bytes=1-4"})
-            assert (part.status_code, part.content) == (206, photo[:4])
-            assert part.headers["content-range"] == f"bytes 1-4/{len(photo) + 1}"
-            assert client.get("/api/photos/9.jpg").status_code == 404
-            assert client.get("/api/share?people=4").json() == {"photos": 2.0}
-            share = client.get("/api/share")
-            assert (share.status_code, share.text) == (418, "nothing to share")
-            names = sorted(f"{number}.jpg" for number in range(8))
-            while sorted((status := client.get("/api/status").json())["tidied"]) != names:
-                pass
-            assert sorted(status["uploads"]) == names
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(upload, range(8)))
+        for number, answer in enumerate(answers):
+            small = bytes([number]) + photo[:9]
+            assert answer == {
+                "size": len(photo) + 1,
+                "thumbnail": hashlib.md5(small).hexdigest(),
+            }
+        assert client.get("/api/photos/3.jpg").content == b"\3" + photo
+        small = client.get("/api/photos/3.jpg", params={"small": True})
+        assert small.content == b"\3" + photo[:9]
+        assert small.headers["content-disposition"] == 'attachment; filename="3.jpg"'
+        part = client.get("/api/photos/3.jpg", headers={"Range": "bytes=1-4"})
+        assert (part.status_code, part.content) == (206, photo[:4])
+        assert part.headers["content-range"] == f"bytes 1-4/{len(photo) + 1}"
+        assert client.get("/api/photos/9.jpg").status_code == 404
+        assert client.get("/api/share?people=4").json() == {"photos": 2.0}
+        share = client.get("/api/share")
+        assert (share.status_code, share.text) == (418, "nothing to share")
+        names = sorted(f"{number}.jpg" for number in range(8))
+        while sorted((status := client.get("/api/status").json())["tidied"]) != names:
+            pass
+        assert sorted(status["uploads"]) == names
     listed = shell.run("volume", "ls", "photo-site-photos", "original").stdout.split()
     assert sorted(listed) == [f"original/{name}" for name in names]
 

@@ -14,7 +14,10 @@ def test_a_story_is_streamed_to_the_terminal(shell: Shell):
     done = shell.run("run", "-q", "story.py")
     # The function and its caller print to one terminal: their lines may meet in any order.
     said = done.stdout
-    for ended in ("a story of 'the old man and the sea' has ended\n", "a story of 'endless' has ended\n"):
+    for ended in (
+        "a story of 'the old man and the sea' has ended\n",
+        "a story of 'endless' has ended\n",
+    ):
         assert said.count(ended) == 1
         said = said.replace(ended, "")
     assert said == (
