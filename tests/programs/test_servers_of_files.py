@@ -1,6 +1,8 @@
 """Programs that serve files: by a server of their own, and by WSGI from a volume."""
 
 import json
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +15,7 @@ def runs(pid: int) -> bool:
     """Whether a process is there that has not ended; what nobody has reaped has ended."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
 
@@ -40,9 +42,16 @@ def test_a_server_of_another_program(shell: Shell):
         with ThreadPoolExecutor(20) as pool:
             answers = pool.map(lambda _: client.get("/").json()["pid"], range(60))
             assert set(answers) == {listing["pid"]}, "one server for all"
+        # A server that dies is started again, and once only.
+        os.kill(listing["pid"], signal.SIGKILL)
+        while runs(listing["pid"]):
+            pass
+        assert client.get("/").status_code == 502
+        listing = client.get("/").json()
+        assert listing["title"] == "Harbour"
     assert_nothing_listens(18741)
     assert not runs(listing["pid"])
-    assert served.stdout == ["python /root/server.py --port 18741 --folder /pictures"]
+    assert served.stdout == ["python /root/server.py --port 18741 --folder /pictures"] * 2
 
 
 def test_a_dashboard_whose_files_are_on_a_volume(shell: Shell):
