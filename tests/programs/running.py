@@ -161,12 +161,12 @@ class Served:
         self.process.send_signal(number)
         self.ended(code)
 
-    def ended(self, code: int) -> None:
-        """Wait for the end of the process; see `end`."""
+    def ended(self, *codes: int) -> None:
+        """Wait for the end of the process, with one of the exit codes; see `end`."""
         returned = self.process.wait(HANGS_AFTER)
         for reader in self._readers:
             reader.join(HANGS_AFTER)
-        assert returned == code, "\n".join([*self.stdout, "---", *self.stderr])
+        assert returned in codes, "\n".join([*self.stdout, "---", *self.stderr])
         for url in self.urls.values():
             assert_nothing_listens(urlsplit(url).port)
 

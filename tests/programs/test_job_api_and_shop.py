@@ -114,4 +114,5 @@ def test_one_app_alone_says_what_it_does_not_find(shell: Shell):
     with shell.serving("serve", "shop/orders.py", "--port", "0") as served:
         answer = httpx.post(served.url("web") + "/orders", json={"article": "tea"}, timeout=60)
         assert answer.status_code == 500
-        served.wait_for("NotFoundError")
+        said = served.wait_for("NotFoundError")
+        assert "name the files of both apps in one `moorage deploy`" in said

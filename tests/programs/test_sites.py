@@ -91,6 +91,15 @@ def test_web_hooks_are_signed_handled_and_called_back(shell: Shell):
         assert (forgotten.status_code, forgotten.cookies["forgotten"]) == (202, "yes")
         assert httpx.post(served.url("callback"), json={}).status_code == 422
     assert not any("Traceback" in line for line in served.stderr), served.stderr
+    assert sum("(needs a token)" in line for line in served.stderr) == 1
+
+
+def test_without_tokens_no_url_claims_to_need_one(shell: Shell):
+    with shell.serving("serve", "webhooks.py", "--port", "0") as served:
+        answer = httpx.get(served.url("admin"), timeout=60)
+        assert answer.json() == {"done": [], "verbose": False}
+    assert not any("(needs a token)" in line for line in served.stderr)
+    assert any("nothing is checked" in line for line in served.stderr)
 
 
 def test_notes_of_teams_by_flask_stay_on_a_volume(shell: Shell):

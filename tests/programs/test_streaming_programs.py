@@ -86,7 +86,7 @@ def test_a_deployment_does_not_wait_for_a_story_without_an_end(shell: Shell):
             served.process.send_signal(signal.SIGTERM)
             with pytest.raises(httpx.RemoteProtocolError):
                 list(lines)
-        served.ended(0)
+        served.ended(0, 143)  # 143 if the machine is too slow to end the story in the last second
     assert "a story of 'for ever' has ended" in served.stdout
 
 
