@@ -32,9 +32,15 @@ HANGS_AFTER = 60.0
 _URL = re.compile(r"^ +(\S+) +(http://\S+)(  \(needs a token\))?$")
 
 _UNSHARE = """
-import ctypes, sys
+import ctypes, os, sys
+user = os.geteuid()
 libc = ctypes.CDLL(None, use_errno=True)
-sys.exit(ctypes.get_errno() if libc.unshare(0x10020000) else 0)  # CLONE_NEWUSER | CLONE_NEWNS
+if libc.unshare(0x10020000):  # CLONE_NEWUSER | CLONE_NEWNS
+    sys.exit(ctypes.get_errno())
+try:  # refused to root without capabilities
+    os.write(os.open("/proc/self/uid_map", os.O_WRONLY), f"{user} {user} 1".encode())
+except OSError as error:
+    sys.exit(error.errno)
 """
 
 
