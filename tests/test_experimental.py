@@ -321,7 +321,18 @@ def test_a_container_may_serve_one_input_each():
     with app.run():
         for _ in range(10):
             Once().work.remote()
-    assert served[:10] == [1] * 10
+    assert served == [1] * 10, "no container was started that then had no work"
+
+
+def test_no_container_starts_for_inputs_that_end_where_they_are():
+    app, obj, log = make_leaving()
+    with VirtualClock() as clock, app.run(clock=clock):
+        calls = [obj.work.spawn(10.0), obj.work.spawn(5.0, leave=True)]
+        clock.sleep(9.0)
+        assert log == ["enter"]
+        assert [call.get() for call in calls] == [2, 2]
+        clock.sleep(1.0)
+        assert log == ["enter", "exit"]
 
 
 def test_minimum_containers_are_replaced_when_one_stops_fetching():

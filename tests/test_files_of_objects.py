@@ -395,3 +395,28 @@ def test_an_interrupted_change_is_rolled_back(d):
     assert d["a"] == 1
     with pytest.raises(queue.Empty):
         modal.Queue.from_name("q", create_if_missing=True).get(timeout=0)
+
+
+def _make_bucket():
+    return modal.CloudBucketMount("bucket").local_path
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: modal.Dict.from_name("x", create_if_missing=True).put("key", 1),
+        lambda: modal.Queue.from_name("x", create_if_missing=True).put(1),
+        lambda: modal.Volume.from_name("x", create_if_missing=True).listdir("/"),
+        lambda: modal.Secret.objects.create("x", {"KEY": "value"}),
+        _make_bucket,
+    ],
+    ids=["dict", "queue", "volume", "secret", "bucket"],
+)
+def test_a_home_that_cannot_be_made_is_named(make, home, monkeypatch):
+    (home / "file").touch()
+    wrong = home / "file" / "home"
+    monkeypatch.setenv("MOORAGE_HOME", str(wrong))
+    with pytest.raises(NotADirectoryError) as raised:
+        make()
+    assert f"its home {str(wrong)!r}: let MOORAGE_HOME name" in str(raised.value)
+    assert raised.value.__context__ is None

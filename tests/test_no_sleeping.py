@@ -226,7 +226,7 @@ def takes_real_time(call: ast.Call, is_virtual: bool, is_patched: bool) -> bool:
 # Programs that `explore` runs in virtual time.
 PROGRAMS = ("explorations/correct", "explorations/racy")
 # Of the folder of users' programs, which run in real time as they stand, these files are ours.
-OURS = ("programs/commands.py", "programs/running.py", "programs/test_")
+OURS = ("programs/conftest.py", "programs/running.py", "programs/test_")
 
 
 def of_users(file: str) -> bool:

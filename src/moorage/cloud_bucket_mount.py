@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from .arguments import InvalidArgumentsError, InvalidValueError, unchecked
 from .secret import Secret
-from .stores.home import directory_of, environment_of
+from .stores.home import directory_of, environment_of, make_folder
 from .stores.trees import parts_of
 
 
@@ -55,7 +55,7 @@ class CloudBucketMount:
         name = quote(self.bucket_name, safe="").replace("%", "_").strip(".") or "_"
         bucket = directory_of(environment_of(None)) / "buckets" / name
         found = bucket.joinpath(*parts_of(self.key_prefix or ""))
-        found.mkdir(parents=True, exist_ok=True)
+        make_folder(found)
         return found
 
     def check(self) -> None:

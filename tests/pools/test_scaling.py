@@ -191,6 +191,14 @@ def test_what_drains_counts_as_warm_unless_it_takes_no_more():
     assert observe(2.0, fleet, Backlog(), Tally(), LIMITS).draining == 0
 
 
+def test_inputs_of_a_container_that_takes_no_more_are_no_load():
+    fleet, busy, _ = two_with_one_idle()
+    fleet.move(busy, ContainerState.DRAINING)
+    assert observe(2.0, fleet, Backlog(), Tally(), LIMITS).running == 2
+    busy.takes_no_more = True
+    assert observe(2.0, fleet, Backlog(), Tally(), LIMITS).running == 0
+
+
 @given(outcomes=st.lists(st.tuples(st.booleans(), st.floats(0.0, 60.0)), max_size=30))
 def test_the_back_off_depends_on_the_failures_since_the_last_success_only(outcomes):
     scaling, now, failures, again = Scaling(LIMITS), 0.0, 0, 0.0

@@ -9,5 +9,5 @@ odd about a program is what users do.  A program that fails shows a fault of moo
 documentation, unless it fails with Modal, too.  The fault also has a test of its own, beside the
 code that was wrong.
 
-``commands.py`` runs the command; the other files without ``test_`` are programs.
+``running.py`` runs the command; the other files without ``test_`` are programs.
 """

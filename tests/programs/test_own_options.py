@@ -1,16 +1,8 @@
 """Programs that are commands: their options, their codes, their help."""
 
 import json
-from pathlib import Path
 
-import pytest
-
-from .commands import Shell
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+from .running import Shell
 
 
 def test_an_entrypoint_with_argparse(shell: Shell) -> None:

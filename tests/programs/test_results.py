@@ -6,14 +6,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
-
-from .commands import HERE, Shell, skip_without_mounts
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+from .running import HERE, Shell, needs_mounts
 
 
 def test_maps_in_maps(shell: Shell) -> None:
@@ -68,7 +61,7 @@ def test_a_search_whose_trials_fail_and_hang(shell: Shell) -> None:
 
 
 def test_a_report_of_documents(shell: Shell, tmp_path: Path) -> None:
-    skip_without_mounts()
+    needs_mounts()
     report = tmp_path / "report.json"
     ended = shell("run", "-w", str(report), "documents/pipeline.py", "--minimum", "2")
     lines = ended.well().splitlines()
@@ -89,7 +82,7 @@ def test_a_report_of_documents(shell: Shell, tmp_path: Path) -> None:
     }
 
     # One method by itself, in the folder of the program.
-    inside = Shell(tmp_path, HERE / "documents")
+    inside = Shell(shell.home, HERE / "documents")
     read = inside("run", "pipeline.py::Reader.read", "--path", "letters/ada.txt")
     assert read.well() == "a reader read some documents\n"
     # Only text and bytes can be written.

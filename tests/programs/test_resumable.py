@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from .commands import HERE, Shell, killed_if_it_hangs, skip_without_mounts
+from .running import HERE, Shell, killed_if_it_hangs, needs_mounts
 
 
 def test_a_training_goes_on_where_it_crashed(tmp_path: Path) -> None:
-    skip_without_mounts()
+    needs_mounts()
     shell = Shell(tmp_path, HERE / "training")
 
     first = shell("run", "train.py", "--experiment", "baseline", "--crash-at", "5")
@@ -56,7 +56,7 @@ def test_a_training_goes_on_where_it_crashed(tmp_path: Path) -> None:
 
 def test_two_programs_with_homes_of_their_own_need_one_path(tmp_path: Path) -> None:
     """One ends while the other one trains: /checkpoints stays where it is."""
-    skip_without_mounts()
+    needs_mounts()
 
     def start(name: str) -> Training:
         return Training(Shell(tmp_path / name, HERE / "training"), name)
@@ -171,7 +171,7 @@ def served(site: Site) -> Iterator[str]:
 
 
 def test_a_scraper_asks_again_and_writes_to_its_volume(tmp_path: Path) -> None:
-    skip_without_mounts()
+    needs_mounts()
     shell = Shell(tmp_path, HERE / "scraper")
     site = Site()
     with served(site) as url:

@@ -3,14 +3,7 @@
 import signal
 from pathlib import Path
 
-import pytest
-
-from .commands import HERE, Ended, Shell, killed_if_it_hangs
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+from .running import HERE, Ended, Shell, killed_if_it_hangs
 
 
 def test_beats_of_a_deployed_schedule_and_a_term(shell: Shell) -> None:
@@ -89,7 +82,7 @@ def test_keys_of_a_dotenv_and_of_a_stored_secret(shell: Shell, tmp_path: Path) -
     # From elsewhere: the .env file is that beside the program.
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    away = Shell(tmp_path, elsewhere, LAPTOP_ONLY="yes")
+    away = Shell(shell.home, elsewhere, LAPTOP_ONLY="yes")
     program = str(HERE / "credentials" / "keys.py")
     ended = away("run", f"{program}::dotenv_only")
     assert ended.well() == (

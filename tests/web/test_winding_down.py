@@ -77,11 +77,15 @@ def serving(application: Any, listening: socket.socket | None = None) -> Iterato
 
 
 @contextlib.contextmanager
-def draining(seconds: float = PATIENCE) -> Iterator[list[bool]]:
+def draining(seconds: float = PATIENCE, *, finishes_streams: bool = False) -> Iterator[list[bool]]:
     """Drain the open runs while the block goes on; what it returned is in the list then."""
     (run,) = open_runs()
     returned: list[bool] = []
-    thread = threading.Thread(target=lambda: returned.append(drain_runs([run], seconds)))
+    thread = threading.Thread(
+        target=lambda: returned.append(
+            drain_runs([run], seconds, finishes_streams=finishes_streams)
+        )
+    )
     thread.start()
     (site,) = run.sites._by_key.values()
     until(lambda: site.connections.is_winding_down)
@@ -203,6 +207,73 @@ def test_a_stream_of_events_is_ended_by_a_drain() -> None:
         client.until(b"data: 1\n\n")
         with draining() as returned:
             assert left.wait(PATIENCE)
+        assert returned == [True]
+
+
+class Events:
+    """An application whose stream of events goes on until the test or a disconnect ends it."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.left = threading.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        import asyncio
+
+        await receive()
+        start = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": start})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        leaving = asyncio.ensure_future(receive())
+        ending = asyncio.get_running_loop().run_in_executor(None, self.may_end.wait, PATIENCE)
+        done, _ = await asyncio.wait((leaving, ending), return_when=asyncio.FIRST_COMPLETED)
+        if leaving in done:
+            assert leaving.result()["type"] == "http.disconnect"
+            self.left.set()
+            self.may_end.set()
+            return
+        leaving.cancel()
+        await send({"type": "http.response.body", "body": b"data: 2\n\n"})
+
+
+def test_a_drain_that_finishes_streams_lets_a_stream_of_events_come_to_its_end() -> None:
+    events = Events()
+    with serving(events) as (_, url), Client(url) as client:
+        client.ask("/")
+        client.until(b"data: 1\n\n")
+        with draining(finishes_streams=True) as returned:
+            assert not events.left.is_set()
+            events.may_end.set()
+            assert b"data: 2\n\n" in client.rest()
+        assert returned == [True]
+        assert not events.left.is_set()
+
+
+def test_a_stream_without_an_end_gets_its_disconnect_before_the_drain_is_over() -> None:
+    events = Events()
+    with serving(events) as (_, url), Client(url) as client:
+        client.ask("/")
+        client.until(b"data: 1\n\n")
+        with draining(1.0, finishes_streams=True):
+            assert events.left.wait(PATIENCE)
+
+
+def test_a_drain_that_finishes_streams_closes_websockets_at_once() -> None:
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        assert (await receive())["type"] == "websocket.disconnect"
+
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    with serving(echo) as (_, url), connect(url.replace("http", "ws")) as socket:
+        with draining(finishes_streams=True) as returned, pytest.raises(ConnectionClosed):
+            socket.recv(timeout=PATIENCE)
         assert returned == [True]
 
 

@@ -24,6 +24,7 @@ from ..running.runs import Run, drain_runs
 from ..running.urls import Listening, WebFunction
 from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
+from ..web.gate import proxy_tokens
 from .addresses import Served
 from .errors import shown_error
 from .loading import prepare
@@ -115,7 +116,8 @@ def lines_of(functions: Sequence[Served], urls: dict[str, str]) -> list[str]:
         url = urls[one.name].partition("?")[0].rstrip("/")
         if one.required:
             url += "/?" + "&".join(f"{name}=..." for name in one.required)
-        key = "  (needs a token)" if one.needs_token else ""
+        # Without tokens nothing is checked, as a warning says.
+        key = "  (needs a token)" if one.needs_token and proxy_tokens() else ""
         lines.append(f"  {one.name:<{width}}  {url}{key}")
     return lines
 
@@ -196,7 +198,7 @@ class Signals:
         drained: list[bool] = []
 
         def drain() -> None:
-            drained.append(drain_runs(runs, seconds))
+            drained.append(drain_runs(runs, seconds, finishes_streams=True))
             self.post("drained")
 
         Real.Thread(target=drain, name="moorage-drain", daemon=True).start()

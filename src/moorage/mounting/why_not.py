@@ -12,7 +12,7 @@ import os
 from .place import WhyNot
 
 # What is left to those who cannot change the machine.
-_ELSE = "--mounts=link, which makes symlinks, or --no-mounts"
+_ELSE = "--mounts=link, which makes symlinks, or --no-mounts, which leaves all paths as they are"
 
 _SETTINGS = "/proc/sys/"
 _APPARMOR = "kernel/apparmor_restrict_unprivileged_userns"

@@ -83,7 +83,8 @@ def find(name: str, environment_name: str | None = None) -> Any:
     raise NotFoundError(
         f"no app runs or is deployed as {name!r}{_in(environment)} in this process "
         f"(there: {there}); write App({name!r}) and app.deploy() first, "
-        f'or app.deploy(name="{name}")'
+        f'or app.deploy(name="{name}"); apps of other processes are not found, so name the files '
+        "of both apps in one `moorage deploy`"
     )
 
 

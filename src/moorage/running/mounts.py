@@ -89,7 +89,7 @@ class Mount:
         if isinstance(self.what, CloudBucketMount):
             return f"the bucket {self.what.bucket_name!r}"
         if isinstance(self.what, AddedFiles):
-            return f"the local files {self.what.local_path!r}"
+            return f"what the image adds from {self.what.local_path!r}"
         kind = "volume" if isinstance(self.what, Volume) else "file system"
         name = self.what._record.name if self.what._record is not None else self.what._name
         return f"the {kind} {name!r}" if name else f"a {kind} without a name"
@@ -328,7 +328,7 @@ def _look(name: str, mount: Mount, warned: Warned, way_out: str) -> None:
         raise InvalidError(
             f"{name} mounts {mount.shown} at {mount.path!r}, and nothing is at that path of this "
             f"machine; the files are in {str(source)!r}, which is volume.local_path: "
-            f"{way_out}, `ln -s` makes the path lead there, or write "
+            f"{way_out}. Without mounts, `ln -s` makes the path lead there; write "
             f'moorage.config.mounts = "ignore" if the function does not use the path'
         )
     if is_there:

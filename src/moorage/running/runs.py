@@ -25,7 +25,7 @@ from ..runtime import forking
 from ..runtime.background import flush, log
 from ..runtime.clocks.clock import Clock, system_clock
 from ..runtime.clocks.timekeeper import process_timekeeper
-from ..runtime.containers.residents import is_visit
+from ..runtime.containers.residents import Visit, is_visit
 from ..runtime.guards.interrupts import interrupts
 from ..runtime.places import shown_step, users_step
 from ..runtime.pools.autoscaler import Limits
@@ -292,7 +292,13 @@ class Draining:
             )
 
 
-def drain_runs(runs: Sequence[Run], seconds: float, hand_over: HandOver | None = None) -> bool:
+def drain_runs(
+    runs: Sequence[Run],
+    seconds: float,
+    hand_over: HandOver | None = None,
+    *,
+    finishes_streams: bool = False,
+) -> bool:
     """Let `runs` finish what they have accepted, for at most `seconds`; return whether they did.
 
     The sites accept no more connections; what is still asked on those that there are is answered,
@@ -302,14 +308,24 @@ def drain_runs(runs: Sequence[Run], seconds: float, hand_over: HandOver | None =
 
     Args:
         hand_over: takes idle connections: see `Sites.wind_down`.
+        finishes_streams: give streams of events their disconnect `STREAMS_GET` seconds before the
+            end, or at half of a short time.  A stream may have an end of its own, such as the
+            answer of a language model, and nobody can see which stream has none.
     """
     until = system_clock.now() + seconds
     for run in runs:
         run.schedules.end()
         run.sites.wind_down(hand_over)
-    for run in runs:
-        for pool in list(run.pools.values()):
-            _dismiss_visits(pool, seconds)
+    if finishes_streams:
+        _dismiss_all(runs, seconds, only_websockets=True)
+        if _wait_finished(runs, until - min(STREAMS_GET, seconds / 2)):
+            return True
+    _dismiss_all(runs, max(0.0, until - system_clock.now()))
+    return _wait_finished(runs, until)
+
+
+def _wait_finished(runs: Sequence[Run], until: float) -> bool:
+    """Wait until no connection is left and all inputs are settled; false if the time comes."""
     for run in runs:
         if not run.sites.wait_emptied(max(0.0, until - system_clock.now())):
             return False
@@ -481,12 +497,20 @@ class _Closing:
         give_sigint_back()
 
 
-def _dismiss_visits(pool: Pool, seconds: float) -> None:
+def _dismiss_all(runs: Sequence[Run], seconds: float, *, only_websockets: bool = False) -> None:
+    for run in runs:
+        for pool in list(run.pools.values()):
+            _dismiss_visits(pool, seconds, only_websockets=only_websockets)
+
+
+def _dismiss_visits(pool: Pool, seconds: float, *, only_websockets: bool = False) -> None:
     """End the WebSockets and the streams of events of a pool, within `seconds`."""
     for input in pool.unsettled_inputs():
         arguments = input.args  # dropped when the input is settled
         if arguments and is_visit(input.call.target):
-            arguments[0].dismiss(seconds)
+            visit: Visit = arguments[0]
+            if visit.is_websocket or not only_websockets:
+                visit.dismiss(seconds)
 
 
 def give_sigint_back() -> None:
@@ -500,6 +524,9 @@ PLACES_SHOWN: Final = 5
 
 # Seconds after which leaving with drain=True logs what it waits for.
 DRAIN_SILENCE: Final = 10.0
+
+# Seconds before the end of a drain at which streams of events get their disconnect.
+STREAMS_GET: Final = 1.0
 
 # Seconds that threads of stopped containers, and exit hooks after a Ctrl-C, get to end.
 LAST_JOIN: Final = 1.0

@@ -36,7 +36,7 @@ from ..runtime import forking
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from .alone import alone
-from .home import directory_of, environment_of, home
+from .home import directory_of, environment_of, home, make_folder
 from .records import Record, already_exists, new_id
 
 try:
@@ -96,7 +96,7 @@ class Directories:
         found = self._named(base, name)
         if found is None:
             with self._locked(base):
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 if not os.path.lexists(path):
                     # The note first: killed in between, the process leaves a note that counts for
                     # nothing, and not a directory whose version is lost.
@@ -120,7 +120,7 @@ class Directories:
         base = directory_of(environment)
         object_id = new_id(self._prefix)
         path = base / "ephemeral" / object_id
-        path.mkdir(parents=True, mode=0o700)
+        make_folder(path, 0o700)
         with self._locked(base):
             return self._note(base, None, path, object_id, version).record
 
@@ -284,7 +284,7 @@ class Directories:
 
         made = datetime.now(UTC)
         file = self._note_file(base, name, object_id)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         new = file.with_name(f"{secrets.token_hex(8)}.new")
         note = {"id": object_id, "created_at": made.timestamp(), "version": version}
         new.write_text(json.dumps(note), "utf-8")

@@ -62,6 +62,29 @@ def _data_of_user() -> Path:
     return base / "moorage"
 
 
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder of the home, and those above it.  Does nothing if it is there.
+
+    Args:
+        mode: of the folder, and not of those above it.
+
+    Raises:
+        OSError: of the class that the system raised, with a text that says who wants the folder.
+    """
+    refused: OSError | None = None
+    try:
+        os.makedirs(path, mode, exist_ok=True)
+    except OSError as error:
+        refused = error
+    # Not in the handler: the caller needs no chain of all folders above.
+    if refused is not None:
+        what = (
+            f"{refused.strerror}; moorage keeps named objects in its home {str(home())!r}: let "
+            "MOORAGE_HOME name a directory in which you may write"
+        )
+        raise type(refused)(refused.errno, what, refused.filename)
+
+
 def environment_of(name: str | None) -> str:
     """Return the environment of an object that was given this name of an environment.
 

@@ -28,7 +28,7 @@ from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..variables import Variables, checked
 from .alone import alone
-from .home import directory_of, environment_of, home
+from .home import directory_of, environment_of, home, make_folder
 from .records import Record, already_exists, new_id
 
 _KIND: Final = "Secret"
@@ -226,7 +226,7 @@ def _environments() -> list[str]:
 
 
 def _write(file: Path, values: Mapping[str, str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(file.parent, 0o700)
     _replace(file, text_of(values).encode("utf-8", "surrogateescape"))
 
 

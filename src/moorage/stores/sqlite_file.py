@@ -33,7 +33,7 @@ from ..exception import DataLossError, NotFoundError, ServiceError
 from ..runtime import forking
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from .home import directory_of
+from .home import directory_of, make_folder
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ class Database:
 
     def _make(self) -> None:
         """Make an empty database, in one step: another process may do the same."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         new = self.path.with_name(f".{FILE}.{secrets.token_hex(8)}")
         try:
             # Only for this user: who writes pickles into the file makes this program run code.

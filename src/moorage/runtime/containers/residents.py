@@ -68,6 +68,11 @@ class Visit(Protocol):
         """The name of the resident."""
         ...
 
+    @property
+    def is_websocket(self) -> bool:
+        """Whether the visit is a conversation, which lasts until a side ends it."""
+        ...
+
     async def pay(self, made: Any, task: Any, /) -> None:
         """Visit `made`, which the resident's `make` gave; `task` is the task of the input."""
         ...

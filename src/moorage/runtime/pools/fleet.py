@@ -210,13 +210,15 @@ class Fleet:
         return [c for c in self.containers if c.state is DRAINING and not c.takes_no_more]
 
     def lost(self) -> int:
-        """Return the number of slots held in containers that were given up.
+        """Return the number of slots held in containers that take no more inputs for good.
 
-        The policy does not count them as load, because they may never be released.
+        The policy does not count them as load.  Those of a container that was given up may never
+        be released.  The others are released where they are, so they need no further container: a
+        container that was started for them would have no work, and would be stopped in its start.
         """
         if len(self.containers) == self.count:
             return 0
-        return sum(len(c.slots.held) for c in self.containers if c.given_up)
+        return sum(len(c.slots.held) for c in self.containers if c.given_up or c.takes_no_more)
 
     def holders(self) -> Iterator[Hashable]:
         """Yield the holders of slots, container by container, in the order of the grants."""
