@@ -136,6 +136,7 @@ def test_refused_annotations(shell, annotation):
         ("mode: Literal['r', 'w']", ["--mode", "--a"], "'--a' is not one of 'r', 'w'."),
         ("mode: str", ["--mod", "r"], "No such option '--mod'. Did you mean '--mode'?"),
         ("bogey: int = 1", ["--bogus"], "No such option '--bogus'. Did you mean '--bogey'?"),
+        ("a: int", ["--a"], "Option '--a' requires an argument."),
         ("a: int = 1", ["pos"], "Got unexpected extra argument (pos)"),
         ("a: datetime.datetime", ["--a", "tomorrow"], "'tomorrow' does not match the formats"),
         ("a: Colour", ["--a", "BLUE"], "'BLUE' is not one of 'RED', 'GREEN'."),

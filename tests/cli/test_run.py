@@ -127,6 +127,8 @@ def test_a_module_of_a_package(shell):
         (["prog.py:main"], "Did you mean '::' instead of ':'?"),
         (["prog"], "must be specified with the -m flag. Use `moorage run -m prog` instead."),
         (["-m", "prog.py"], "Use `moorage run prog.py` instead."),
+        (["-m", ""], "-m takes the full path of a module"),
+        (["-m", ".prog"], "-m takes the full path of a module"),
         (["-m", "nope.prog"], "There is no module 'nope'"),
         (["my.dotted.py"], "cannot contain additional period characters"),
         (["none.py"], "There is no file 'none.py'."),
@@ -206,6 +208,27 @@ def test_the_name_of_the_run(shell):
     code, out, err = shell("run", "--name", "nightly", "prog.py")
     assert (code, out) == (0, "nightly\n")
     assert err.startswith("run prog: main (nightly)\n")
+
+
+def test_the_description_of_an_app_without_a_name_is_the_command_line(shell):
+    shell.write(
+        "prog.py",
+        """
+        import modal
+        app, named = modal.App(), modal.App("named")
+
+        @app.local_entrypoint()
+        def main(x: int = 1):
+            print(app.description)
+
+        @named.local_entrypoint()
+        def other():
+            print(named.description)
+        """,
+    )
+    assert shell("run", "-q", "prog.py::main", "--x", "3").out == "prog.py::main --x 3\n"
+    assert shell("run", "-q", "-n", "mine", "prog.py::main").out == "mine\n"
+    assert shell("run", "-q", "prog.py::other").out == "named\n"
 
 
 def test_detach_says_once_that_nothing_outlives_the_process(shell):
@@ -425,6 +448,21 @@ FAILING = """
     def wrong_use():
         modal.Dict.from_name("not there!")
 
+    class NoException(BaseException):
+        pass
+
+    @app.local_entrypoint()
+    def raises_no_exception():
+        raise NoException("of the program")
+
+    @app.function()
+    def remote_no_exception():
+        raise NoException("of the program")
+
+    @app.local_entrypoint()
+    def raises_a_group():
+        raise BaseExceptionGroup("many", [KeyboardInterrupt(), ValueError()])
+
     @app.local_entrypoint()
     def exits():
         raise SystemExit(3)
@@ -455,6 +493,8 @@ def frames(err):
         ("remote_one", ["remote_one", "divide"]),
         ("there", ["remote_one", "divide", "there"]),
         ("wrong_use", ["wrong_use"]),
+        ("raises_no_exception", ["raises_no_exception"]),
+        ("remote_no_exception", ["remote_no_exception"]),
     ],
 )
 def test_tracebacks_have_the_users_frames(failing, name, expected):
@@ -464,6 +504,13 @@ def test_tracebacks_have_the_users_frames(failing, name, expected):
         frame for frame in expected if frame != "there"
     ]
     assert f"in {expected[0]}" in err
+    assert "moorage/" not in err.replace(str(failing.folder), "")
+
+
+def test_a_group_that_is_no_exception_has_the_users_frames(failing):
+    code, _, err = failing("run", "prog.py::raises_a_group")
+    assert code == 1
+    assert "BaseExceptionGroup: many (2 sub-exceptions)" in err
     assert "moorage/" not in err.replace(str(failing.folder), "")
 
 
@@ -562,6 +609,7 @@ AT_IMPORT = [
     ("import helper_that_fails\n", 1, "ValueError: in the helper"),
     ("import no_such_module\n", 1, "ModuleNotFoundError: No module named 'no_such_module'"),
     ("import modal\nmodal.App(3)\n", 1, 'write App("my-app")'),
+    ("class E(BaseException): pass\nraise E('mine')\n", 1, "prog.E: mine"),
     ("raise SystemExit(6)\n", 6, ""),
     ("import sys\nsys.exit()\n", 0, ""),
 ]

@@ -41,7 +41,7 @@ from ..running.urls import Listening, WebFunction
 from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
 from .addresses import Served, check_served
-from .apps import app_of
+from .apps import app_of, describe
 from .channel import Channel, Message
 from .errors import CommandError, shown_error
 from .loading import load
@@ -129,6 +129,7 @@ class _Child:
         self._app = app = app_of(module, self._wanted)
         if begin["name"] is not None:
             app._runs.description = begin["name"]
+        describe(app, self._wanted)
         functions = web_functions(app)
         try:
             served = [Served.of(one) for one in functions]

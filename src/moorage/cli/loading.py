@@ -22,6 +22,7 @@ from typing import Final
 from .. import config
 from ..as_modal import install_as_modal
 from ..exception import Error
+from ..runtime.real import Real
 from ..stores.home import environment_of
 from .errors import CommandError, shown_error
 from .mounts import enter
@@ -90,6 +91,10 @@ def load(reference: Reference) -> ModuleType:
 
 def _load_module(reference: Reference) -> ModuleType:
     name = reference.program
+    if not all(name.split(".")):
+        raise CommandError(
+            f"-m takes the full path of a module, such as package.module, got {name!r}."
+        )
     if name.endswith(".py"):
         raise CommandError(
             f"-m takes the path of a module, got the file {name}. "
@@ -102,15 +107,27 @@ def _load_module(reference: Reference) -> ModuleType:
         if missing and (name == missing or name.startswith(f"{missing}.")):
             raise CommandError(
                 f"There is no module {missing!r}; the path begins at the working directory, "
-                f"{Path.cwd()}, or at a folder of PYTHONPATH."
+                f"{_here()}, or at a folder of PYTHONPATH."
             ) from None
         raise shown_error(error) from None
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         raise shown_error(error) from None
+
+
+def _here() -> str:
+    try:
+        return Real.getcwd()
+    except OSError:
+        return "which is not there any more"
 
 
 def _load_file(reference: Reference, path: Path) -> ModuleType:
-    full = path.resolve()
+    try:
+        full = path.resolve()
+    except OSError as error:  # the working directory was deleted; or symlinks in a circle
+        raise CommandError(f"The file {str(path)!r} cannot be found: {error.strerror}.") from None
     stem = full.name.removesuffix(".py")
     if "." in stem:
         raise CommandError(
@@ -132,7 +149,9 @@ def _load_file(reference: Reference, path: Path) -> ModuleType:
     sys.modules[stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         if isinstance(error, ImportError) and "no known parent package" in str(error):
             raise _relative_import(reference, path) from None
         raise shown_error(error) from None
@@ -170,9 +189,16 @@ def _write_stdin() -> Path:
         raise CommandError(
             "No program was piped on the standard input; write `cat app.py | moorage run -`."
         )
-    source = sys.stdin.read()
+    source = _bytes_of_stdin()
     folder = tempfile.mkdtemp(prefix="moorage-stdin-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder) / f"{STDIN_MODULE}.py"
-    path.write_text(source)
+    path.write_bytes(source)
     return path
+
+
+def _bytes_of_stdin() -> bytes:
+    """Read the standard input as Python reads a file: the program may say how it is coded."""
+    binary = getattr(sys.stdin, "buffer", None)
+    found: bytes = sys.stdin.read().encode() if binary is None else binary.read()
+    return found

@@ -16,7 +16,7 @@ import click
 
 from .. import config
 from .addresses import FIRST, Addresses, Served, check_served
-from .apps import app_of, check_reference
+from .apps import app_of, check_reference, describe
 from .errors import INTERRUPTED, CommandError, shown_error
 from .loading import load
 from .mounts import mount, mounts_option
@@ -143,6 +143,7 @@ def _serve_here(
     app = app_of(load(wanted), wanted)
     if name is not None:
         app._runs.description = name
+    describe(app, wanted)
     functions = web_functions(app)
     served = [Served.of(one) for one in functions]
     check_served(served, addresses.host)

@@ -76,7 +76,9 @@ def _cut(error: BaseException) -> None:
 
 def print_traceback(error: BaseException, file: IO[Any] | None = None) -> None:
     """Write the traceback of `error` to stderr, or to `file`."""
-    where = sys.stderr if file is None else file
+    where: Any = sys.stderr if file is None else file
+    if where is None or where.closed:
+        return
     if not (where.isatty() and show_traceback(error, where)):
         traceback.print_exception(error, file=where)
     where.flush()
