@@ -134,7 +134,8 @@ def test_a_drain_that_was_too_short_is_143_and_exit_hooks_run(shell, deploy):
 
 
 def test_ctrl_c_and_a_second_sigterm_do_not_wait(shell, deploy):
-    for first, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+    """Nor does SIGHUP, by which a terminal says that it is closed."""
+    for first, code in ((signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGTERM, 143)):
         server = deploy("model.py", "web.py", "--drain", "1000")
         server.until("Ctrl-C stops")
         thread, _ = held(server, server.url("greet"))

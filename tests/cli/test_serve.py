@@ -294,6 +294,12 @@ def test_without_reloading_it_serves_in_its_own_process(shell, serve):
     assert server.end() == 130
     assert server.lines[-2:] == ["exit one", "Stopped."]
     assert refuses(url)
+    for number, code in ((signal.SIGHUP, 129), (signal.SIGTERM, 143)):
+        server = serve("app.py", "--no-reload")
+        server.until("Serving, without reloading")
+        assert ask(server.url("Model.web")) == "model one"
+        assert server.end(number) == code
+        assert "exit one" in server.lines[-2:]
 
 
 def test_ctrl_c_while_the_program_is_imported(shell, serve):

@@ -21,7 +21,8 @@ from ..running.runs import Run, close_runs
 from ..runtime.clocks.clock import system_clock
 from .addresses import Addresses, Served, check_served
 from .apps import app_of, check_reference
-from .errors import INTERRUPTED, CommandError, shown_error
+from .ending import EndingSignals
+from .errors import CommandError, shown_error
 from .loading import load
 from .mounts import mount, mounts_option
 from .options import environment_option, module_option, placement_option, profile_option
@@ -106,13 +107,15 @@ def deploy(
     Settings(host, environment, allowed_hosts, open_cors, mounts).apply()
     signals = Signals()
     deployment = _Deployment(Addresses(host, port), output, signals)
+    ending = EndingSignals("SIGHUP")
     try:
-        for each in wanted:
-            deployment.add(each, name)
-        is_clean = deployment.wait(drain)
+        with ending.taken():
+            for each in wanted:
+                deployment.add(each, name)
+            is_clean = deployment.wait(drain)
     except KeyboardInterrupt:
         output.say("Stopped.")
-        raise click.exceptions.Exit(INTERRUPTED) from None
+        raise click.exceptions.Exit(ending.code) from None
     finally:
         try:
             deployment.close()

@@ -1,6 +1,6 @@
-"""SIGTERM and SIGHUP end a program of ``moorage run`` as Ctrl-C does: the run is left properly.
+"""SIGTERM and SIGHUP end a program as Ctrl-C does: the run is left properly.
 
-Owns `EndingSignals`, which turns these signals into the KeyboardInterrupt of Ctrl-C, on the main
+Owns `EndingSignals`, which turns signals into the KeyboardInterrupt of Ctrl-C, on the main
 thread.  A second signal kills the process, as it would have without this file.
 
 Begin at `EndingSignals._handle`.
@@ -24,9 +24,14 @@ ENDED_BY_SIGNAL: Final = 128
 
 
 class EndingSignals:
-    """What has ended the program, if it ends by a KeyboardInterrupt."""
+    """What has ended the program, if it ends by a KeyboardInterrupt.
 
-    def __init__(self) -> None:
+    Args:
+        names: the signals beside Ctrl-C.  A system need not have them.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._known = [getattr(signal, name) for name in names if hasattr(signal, name)]
         self._process = os.getpid()
         self._number: int | None = None  # of the signal that came; None for none, or for Ctrl-C
 
@@ -45,9 +50,8 @@ class EndingSignals:
         """Take the signals until the block ends, except those that somebody else takes."""
         numbers: list[int] = []
         if Real.current_thread() is Real.main_thread():
-            known = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
             # Not what is ignored, as nohup does with SIGHUP.
-            numbers = [each for each in known if Real.getsignal(each) is signal.SIG_DFL]
+            numbers = [each for each in self._known if Real.getsignal(each) is signal.SIG_DFL]
         for number in numbers:
             Real.set_signal(number, self._handle)
         try:

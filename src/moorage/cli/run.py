@@ -156,7 +156,7 @@ def run(
         )
     wanted = Reference.read(reference, is_module=is_module, command=ctx.command_path)
     output = Output(quiet=given.quiet, timestamps=given.timestamps)
-    ending = EndingSignals()
+    ending = EndingSignals("SIGTERM", "SIGHUP")
     with ending.taken(), output.beside_the_program():
         try:
             _run(ctx, wanted, arguments, given, environment, mounts, output)

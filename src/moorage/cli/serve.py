@@ -17,7 +17,8 @@ import click
 from .. import config
 from .addresses import FIRST, Addresses, Served, check_served
 from .apps import app_of, check_reference, describe
-from .errors import INTERRUPTED, CommandError, shown_error
+from .ending import EndingSignals
+from .errors import CommandError, shown_error
 from .loading import load
 from .mounts import mount, mounts_option
 from .options import environment_option, module_option, placement_option, profile_option
@@ -148,11 +149,12 @@ def _serve_here(
     served = [Served.of(one) for one in functions]
     check_served(served, addresses.host)
     sockets = addresses.take(served)  # nothing starts if a port is taken
+    ending = EndingSignals("SIGHUP")
     try:
         mounted = mount(app)
         if mounted:
             output.say(mounted)
-        with app.run(name=name):
+        with ending.taken(), app.run(name=name):
             signals = Signals()
             try:
                 urls = open_sites(functions, addresses.host, sockets)
@@ -164,7 +166,7 @@ def _serve_here(
                 signals.restore()
     except KeyboardInterrupt:
         output.say("Stopped.")
-        raise click.exceptions.Exit(INTERRUPTED) from None
+        raise click.exceptions.Exit(ending.code) from None
     except Exception as error:
         raise shown_error(error) from None
     if event is not None:

@@ -34,8 +34,9 @@ from ..runtime.real import Real
 from .addresses import Addresses, Served
 from .channel import Channel, Message
 from .errors import INTERRUPTED, CommandError
+from .events import Events
 from .reference import Reference
-from .serving import TERMINATED, Settings, lines_of, next_event
+from .serving import TERMINATED, Settings, lines_of
 from .watching import Watched, Watcher
 
 # Seconds that the present child gets for the requests that it has accepted.
@@ -162,7 +163,7 @@ class Supervisor:
         self._say = say
         # Events: ("said", child, message, descriptor), ("ended", child, code), ("changed", paths),
         # ("watching", watched), ("signal", number).  Signal handlers put some, too.
-        self._events: Any = Real.SimpleQueue()
+        self._events = Events()
         self._watcher = Watcher(
             lambda paths: self._events.put(("changed", paths)),
             lambda watched: self._events.put(("watching", watched)),
@@ -187,6 +188,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until the end; return the exit code."""
         with ExitStack() as stack:
+            stack.callback(self._events.close)
             for number in _CODES:
                 if Real.getsignal(number) is not signal.SIG_IGN:  # such as by nohup
                     before = Real.set_signal(number, self._handle)
@@ -230,7 +232,7 @@ class Supervisor:
         if self._until is not None:
             times.append(self._until)
         seconds = max(0.0, min(times) - system_clock.now()) if times else None
-        event: tuple[Any, ...] | None = next_event(self._events, seconds)
+        event: tuple[Any, ...] | None = self._events.next(seconds)
         return event
 
     def _look_at_times(self) -> None:
