@@ -24,7 +24,7 @@ from .suggestions import did_you_mean, nearest
 OF_THE_SERVICE: Final = frozenset(
     (
         *("app", "billing", "changelog", "config", "container", "curl", "dashboard", "endpoint"),
-        *("environment", "function", "image", "launch", "nfs", "profile", "server", "setup"),
+        *("environment", "function", "image", "launch", "profile", "server", "setup"),
         *("skills", "token", "workspace"),
     )
 )
@@ -45,7 +45,8 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def _unknown(self, ctx: click.Context, name: str) -> click.UsageError:
-        if ctx.parent is None and name in OF_THE_SERVICE:
+        # Also `moorage volume dashboard`.
+        if (ctx.parent is None and name in OF_THE_SERVICE) or name == "dashboard":
             more = ""
             if name == "app":
                 more = (
