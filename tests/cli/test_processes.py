@@ -254,6 +254,7 @@ def test_programs_are_read_as_python_reads_files(shell, monkeypatch, program):
         @app.local_entrypoint()
         def main():
             print(ascii(TEXT))
+            return TEXT
     """)
     (shell.folder / "a prog \xe9.py").write_bytes(program + rest.encode())
     for name, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
@@ -262,7 +263,8 @@ def test_programs_are_read_as_python_reads_files(shell, monkeypatch, program):
         process = shell.started("run", "-q", "-", stdin=file)
     with process:
         assert process.communicate(timeout=60) == ("'\\xe9'\n", "")
-    assert shell.process("run", "-q", "a prog \xe9.py").out == "'\\xe9'\n"
+    assert shell.process("run", "-q", "-w", "out", "a prog \xe9.py").out == "'\\xe9'\n"
+    assert (shell.folder / "out").read_bytes() == b"\xc3\xa9"
 
 
 def test_ctrl_c_during_an_enter_hook(shell):
@@ -286,6 +288,22 @@ def test_ctrl_c_while_the_program_is_imported(shell):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
+
+
+def test_the_name_of_the_command_with_python_and_m(shell):
+    shell.write(
+        "prog.py",
+        """
+        import modal, sys
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            print(*sys.argv)
+        """,
+    )
+    out = shell.process("run", "-q", "prog.py").out
+    assert out.split("/")[-1] == "moorage run -q prog.py\n"
 
 
 def test_the_same_with_python_and_the_variable(shell):
@@ -380,3 +398,11 @@ def test_completion_does_not_import_the_program(shell):
     assert "plain,--quiet" in completed("run", "--qu")
     assert completed("run", "pr") == ["file,pr"]
     assert completed("run", "prog.py", "x") == []
+    for command in (
+        ["serve"],
+        ["deploy", "a.py"],
+        ["shell"],
+        ["requirements"],
+        ["volume", "put", "v"],
+    ):
+        assert completed(*command, "pr") == ["file,pr"]

@@ -628,6 +628,14 @@ def test_errors_at_import(shell, text, code, last):
     assert "moorage/" not in done.err.replace(str(shell.folder), "")
 
 
+def test_errors_at_the_import_of_a_module(shell):
+    shell.write("pkg/__init__.py", "")
+    shell.write("pkg/helper.py", "1 / 0\n")
+    shell.write("pkg/prog.py", "from . import helper\n")
+    code, _, err = shell("run", "-m", "pkg.prog")
+    assert (code, frames(err)) == (1, ["<module>", "<module>"])
+
+
 # -- the group of commands ------------------------------------------------------------------------
 
 

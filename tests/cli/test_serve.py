@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 
@@ -150,6 +151,9 @@ def test_an_error_keeps_the_version_from_before_until_it_is_mended(shell, serve)
     server.until("No module named 'later'")
     server.until("the version from before goes on")
     assert ask(url) == "one/"
+    shell.write("later.py", "raise SystemExit(3)\n")
+    server.until("The server process ended: exit code 3.")
+    server.until("the version from before goes on")
     shell.write("later.py", "")
     assert pid_of(server) != pid
     server.until("Reloaded")
@@ -294,6 +298,11 @@ def test_without_reloading_it_serves_in_its_own_process(shell, serve):
     assert server.end() == 130
     assert server.lines[-2:] == ["exit one", "Stopped."]
     assert refuses(url)
+    # Nor is a program reloaded that is no file.
+    arguments = ("serve", "--no-mounts", "--port", "0", "--timeout", "0.01", "-")
+    code, _, err = shell(*arguments, input=textwrap.dedent(SHOP))
+    assert code == 0
+    assert "Serving, without reloading" in err
     for number, code in ((signal.SIGHUP, 129), (signal.SIGTERM, 143)):
         server = serve("app.py", "--no-reload")
         server.until("Serving, without reloading")
@@ -459,7 +468,6 @@ def test_an_open_address_needs_tokens(shell):
         (["--no-reload", "two.py"], 1, "moorage serve two.py::first"),
         (["--no-reload", "nothing.py"], 1, "There is no file 'nothing.py'"),
         (["--no-reload", "app"], 1, "-m app"),
-        (["-"], 1, "write --no-reload"),
         (["--port", "70000", "app.py"], 2, "70000"),
     ],
 )

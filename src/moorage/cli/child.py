@@ -99,8 +99,10 @@ class _Child:
             Real.Thread(target=self._receive, name="moorage-channel", daemon=True).start()
             try:
                 functions = self._import(begin)
-            except BaseException:
-                self._channel.send({"kind": "failed", "watched": self._watched(failed=True)})
+            except BaseException as error:
+                said = not isinstance(error, SystemExit)
+                failed = {"kind": "failed", "said": said, "watched": self._watched(failed=True)}
+                self._channel.send(failed)
                 raise
             self._channel.send(
                 {

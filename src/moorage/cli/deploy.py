@@ -25,7 +25,13 @@ from .ending import EndingSignals
 from .errors import CommandError, shown_error
 from .loading import load
 from .mounts import mount, mounts_option
-from .options import environment_option, module_option, placement_option, profile_option
+from .options import (
+    complete_files,
+    environment_option,
+    module_option,
+    placement_option,
+    profile_option,
+)
 from .progress import Output, duration
 from .reference import Reference
 from .serve import address_options
@@ -64,7 +70,9 @@ DRAIN = 8.0
 @click.option("--timestamps", is_flag=True, help="Show the time before each line of ours.")
 @placement_option
 @profile_option
-@click.argument("references", metavar="APP_REF...", nargs=-1, required=True)
+@click.argument(
+    "references", metavar="APP_REF...", nargs=-1, required=True, shell_complete=complete_files
+)
 @click.pass_context
 def deploy(
     ctx: click.Context,

@@ -36,7 +36,13 @@ from .ending import EndingSignals
 from .errors import CommandError, shown_error
 from .loading import load, prepare
 from .mounts import mount, mounts_option
-from .options import environment_option, module_option, placement_option, profile_option
+from .options import (
+    complete_files,
+    environment_option,
+    module_option,
+    placement_option,
+    profile_option,
+)
 from .parameters import Parameters, hints_of, parameters_of
 from .progress import Output, duration
 from .reference import STDIN, Reference
@@ -59,12 +65,6 @@ class _ReferenceArgument(click.Argument):
 
     def get_usage_pieces(self, ctx: click.Context) -> list[str]:
         return []
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        # The shell completes the names of files.
-        return [CompletionItem(incomplete, type="file")] if self.name == "reference" else []
 
 
 class _RunCommand(click.Command):
@@ -116,7 +116,13 @@ def _missing(ctx: click.Context) -> click.UsageError:
 @mounts_option
 @placement_option
 @profile_option
-@click.argument("reference", cls=_ReferenceArgument, required=False, default=None)
+@click.argument(
+    "reference",
+    cls=_ReferenceArgument,
+    required=False,
+    default=None,
+    shell_complete=complete_files,
+)
 @click.argument("arguments", cls=_ReferenceArgument, nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(
@@ -309,7 +315,7 @@ class _Program:
             raise shown_error(error) from None
         finally:
             output.say(f"{self._shown} {ended} after {duration(system_clock.now() - began)}")
-        if options.write_result is not None:
+        if options.write_result:
             _write_result(options.write_result, result)
 
     def _call(self, rest: Sequence[str], values: dict[str, Any]) -> Callable[[], object]:
@@ -357,7 +363,8 @@ def _write_result(path: str, result: object) -> None:
         )
     try:
         if isinstance(result, str):
-            Path(path).write_text(result)
+            # Whatever the locale: the run is over, and its result must not be lost.
+            Path(path).write_text(result, "utf-8", "surrogateescape")
         else:
             Path(path).write_bytes(result)
     except OSError as error:

@@ -23,7 +23,7 @@ from .errors import CommandError
 from .objects import ObjectCommands, add_management, environment_option, taken
 
 
-@click.group(cls=ObjectCommands, no_args_is_help=True)
+@click.group(cls=ObjectCommands, short_help="Write and delete secrets.", no_args_is_help=True)
 def secret() -> None:
     """Write and delete secrets, which are files that only you can read."""
 

@@ -76,7 +76,7 @@ class Child:
         self.phase: Phase = Phase.IMPORTING
         self.functions: list[Served] = []
         self.watched: Watched = Watched()
-        self.failed: bool = False  # the import failed, and the child has shown why
+        self.said_why: bool = False  # the import failed, and the child has shown why
         self.began_at: float = system_clock.now()
         self.began_at_ns: int = int(Real.wall_time() * 1e9)
         # When to kill it; None while it may go on.
@@ -266,7 +266,7 @@ class Supervisor:
             if child is self._next:
                 self._imported(child)
         elif kind == "failed":
-            child.failed = True
+            child.said_why = message["said"]
         elif kind == "serving":
             self._serves(child, message["urls"], message["mounted"])
         elif kind == "looked":
@@ -356,7 +356,7 @@ class Supervisor:
 
     def _import_ended(self, child: Child, code: int) -> None:
         """The next child has ended without having served."""
-        if not child.failed:
+        if not child.said_why:
             self._say(f"The server process ended: {_shown_code(code)}.")
         if not self._has_served:
             self._code = code if code >= 0 else 1

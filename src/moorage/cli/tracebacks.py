@@ -9,6 +9,7 @@ Begin at `keep_users_frames`, then `print_traceback`.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 import traceback
@@ -30,8 +31,11 @@ _OURS: Final = (
     "<frozen importlib",
     "<frozen runpy",
 )
-# Files whose frames are cut in front of the user's first frame: they run an async entrypoint.
-_IN_FRONT: Final = str(Path(asyncio.__file__).parent) + os.sep
+# Files whose frames are cut in front of the user's first frame: they run an async entrypoint, and
+# import a module.
+_IN_FRONT: Final = tuple(
+    str(Path(module.__file__ or "").parent) + os.sep for module in (asyncio, importlib)
+)
 
 
 def keep_users_frames(error: BaseException) -> None:

@@ -34,6 +34,7 @@ from .objects import (
     text_of,
     yes_option,
 )
+from .options import complete_files
 
 _KINDS: Final = {
     FileEntryType.DIRECTORY: "dir",
@@ -43,7 +44,12 @@ _KINDS: Final = {
 }
 
 
-@click.group(cls=ObjectCommands, no_args_is_help=True, context_settings={"obj": Volume})
+@click.group(
+    cls=ObjectCommands,
+    short_help="Read and change volumes.",
+    no_args_is_help=True,
+    context_settings={"obj": Volume},
+)
 def volume() -> None:
     """Read and change volumes, which are directories of this machine."""
 
@@ -89,7 +95,7 @@ def rename(old_name: str, new_name: str, yes: bool, environment: str | None) -> 
     Volume.rename(old_name, new_name, environment_name=environment)
 
 
-@volume.command(no_args_is_help=True)
+@volume.command(no_args_is_help=True, short_help="List the files and directories at a path.")
 @click.argument("name", metavar="VOLUME")
 @click.argument("path", default="/")
 @json_option
@@ -183,7 +189,7 @@ def _check_ends(to: Path, path: PurePosixPath, ends: Sequence[Path], *, force: b
 
 @volume.command(no_args_is_help=True)
 @click.argument("name", metavar="VOLUME")
-@click.argument("local", metavar="LOCAL")
+@click.argument("local", metavar="LOCAL", shell_complete=complete_files)
 @click.argument("remote", metavar="[REMOTE]", default="/")
 @click.option("-f", "--force", is_flag=True, help="Overwrite files that are there.")
 @environment_option
