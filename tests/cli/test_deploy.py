@@ -176,6 +176,17 @@ def test_two_apps_of_one_name(shell):
     assert "b.py has an app of the name 'same'" in outcome.err
 
 
+def test_two_programs_with_a_module_of_one_name(shell):
+    """The second would silently get that of the first."""
+    for folder in ("a", "b"):
+        shell.write(f"{folder}/prog.py", f"import modal, common\napp = modal.App('{folder}')\n")
+    shell.write("a/common.py", "")
+    shell.write("b/common.py", "")
+    outcome = shell("deploy", "--no-mounts", "a/prog.py", "b/prog.py")
+    assert outcome.code == 1
+    assert f"would get {shell.folder}/a/common.py and not {shell.folder}/b/common.py" in outcome.err
+
+
 def test_an_error_in_the_second_file_stops_the_first_app(shell):
     shell.write("helper.py", PLAIN)
     shell.write("model.py", MODEL.replace("Period(seconds=0.05)", "Period(days=1)"))

@@ -324,6 +324,16 @@ def test_refused_parameters_of_a_class(shell, name, error):
     assert error in err
 
 
+def test_a_default_that_can_be_called_is_not(shell):
+    shell.write("prog.py", program("a=len, b=dict, c=Colour, d=lambda: 3, ctx=1, self=2"))
+    out = shell("run", "-q", "prog.py").out
+    assert out.startswith("<built-in function len> <class 'dict'> <enum 'Colour'> <function ")
+    assert out.endswith("1 2\n")
+    out = shell("run", "-q", "prog.py", "--a", "x", "--d", "y").out
+    assert out.startswith("'x' <class 'dict'>")
+    assert "--a ANY     [default: (len)]" in shell("run", "prog.py", "--help").out
+
+
 def test_help_has_the_options_in_order_with_defaults(shell):
     shell.write("prog.py", program("zebra: str, apple: int = 3, flag: bool = True, empty=None"))
     code, out, err = shell("run", "prog.py", "--help")

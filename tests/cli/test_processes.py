@@ -173,8 +173,7 @@ def test_a_forked_child_ends_by_sigterm_as_ever(shell):
     assert (done.code, done.out) == (0, "-15\n")
 
 
-@pytest.mark.parametrize("count", [1, 100_000])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("count", "unbuffered"), [(1, ""), (1, "1"), (100_000, "")])
 def test_nothing_is_said_of_a_pipe_that_nobody_reads(shell, monkeypatch, count, unbuffered):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     shell.write(

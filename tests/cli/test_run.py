@@ -132,6 +132,7 @@ def test_a_module_of_a_package(shell):
         (["-m", "nope.prog"], "There is no module 'nope'"),
         (["my.dotted.py"], "cannot contain additional period characters"),
         (["none.py"], "There is no file 'none.py'."),
+        (["circle.py"], "'circle.py'"),
         (["porg.py"], "Did you mean:\n    prog.py"),
         (["-q", "-i", "prog.py"], "To use interactive mode, remove the --quiet flag"),
         (["-i", "-"], "To use interactive mode, give a file"),
@@ -142,6 +143,7 @@ def test_a_module_of_a_package(shell):
 def test_wrong_references(shell, arguments, error):
     shell.write("prog.py", HELLO)
     shell.write("my.dotted.py", HELLO)
+    (shell.folder / "circle.py").symlink_to("circle.py")
     code, out, err = shell("run", *arguments)
     assert (code, out) == (1, "")
     assert err.startswith("Error: ")

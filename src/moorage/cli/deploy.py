@@ -23,7 +23,7 @@ from .addresses import Addresses, Served, check_served
 from .apps import app_of, check_reference
 from .ending import EndingSignals
 from .errors import CommandError, shown_error
-from .loading import load
+from .loading import check_imports, load
 from .mounts import mount, mounts_option
 from .options import (
     complete_files,
@@ -153,6 +153,8 @@ class _Deployment:
                 cannot be served.
         """
         began = system_clock.now()
+        if self._apps:
+            check_imports(wanted)
         with self._signals.importing():
             module = load(wanted)
         app = app_of(module, wanted)

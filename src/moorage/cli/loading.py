@@ -8,6 +8,7 @@ Begin at `prepare`, then `load`.
 
 from __future__ import annotations
 
+import ast
 import atexit
 import importlib
 import importlib.util
@@ -126,8 +127,10 @@ def _here() -> str:
 def _load_file(reference: Reference, path: Path) -> ModuleType:
     try:
         full = path.resolve()
-    except OSError as error:  # the working directory was deleted; or symlinks in a circle
-        raise CommandError(f"The file {str(path)!r} cannot be found: {error.strerror}.") from None
+    except (OSError, RuntimeError) as error:
+        # The working directory was deleted; or symlinks form a circle, a RuntimeError before 3.13.
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise CommandError(f"The file {str(path)!r} cannot be found: {why}.") from None
     stem = full.name.removesuffix(".py")
     if "." in stem:
         raise CommandError(
@@ -156,6 +159,48 @@ def _load_file(reference: Reference, path: Path) -> ModuleType:
             raise _relative_import(reference, path) from None
         raise shown_error(error) from None
     return module
+
+
+def check_imports(reference: Reference) -> None:
+    """Refuse a file that would get a module of another program of this process for its own.
+
+    A process has one module of a name.  Only what the file itself imports is looked at.
+
+    Raises:
+        CommandError: if the file's folder has a module that it imports, and another folder's module
+            of that name is imported already.
+    """
+    path = Path(reference.program)
+    if reference.is_module or reference.program == STDIN or not path.is_file():
+        return
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (OSError, ValueError, SyntaxError):
+        return  # the import shows what is wrong
+    names = [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+    names += [
+        node.module
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+    ]
+    folder = path.resolve().parent
+    for name in dict.fromkeys(each.partition(".")[0] for each in names):
+        own = next(
+            (
+                file
+                for file in (folder / name / "__init__.py", folder / f"{name}.py")
+                if file.exists()
+            ),
+            None,
+        )
+        imported = getattr(sys.modules.get(name), "__file__", None)
+        if own in (None, path.resolve()) or imported is None or own == Path(imported).resolve():
+            continue
+        raise CommandError(
+            f"{reference.program} imports {name!r}, and would get {imported} and not {own}: a "
+            "process has one module of a name. Give one of the two another name, or deploy the "
+            "programs by commands of their own."
+        )
 
 
 def _relative_import(reference: Reference, path: Path) -> CommandError:

@@ -84,7 +84,7 @@ class Mount:
         if isinstance(self.what, CloudBucketMount):
             return f"the bucket {self.what.bucket_name!r}"
         if isinstance(self.what, AddedFiles):
-            return f"the local files {self.what.local_path!r}"
+            return f"the local path {self.what.local_path!r}"
         kind = "volume" if isinstance(self.what, Volume) else "file system"
         name = self.what._record.name if self.what._record is not None else self.what._name
         return f"the {kind} {name!r}" if name else f"a {kind} without a name"
@@ -336,6 +336,16 @@ def _look(name: str, mount: Mount, warned: Warned, way_out: str) -> None:
             name,
             source,
             way_out,
+        )
+    elif isinstance(mount.what, AddedFiles) and not source.exists():
+        _warn(
+            warned,
+            mount,
+            "%s is to be at %s, but there is no %s; write the path in full, or start the program "
+            "in the folder that has it",
+            mount.shown,
+            mount.path,
+            source,
         )
     else:
         _warn(
