@@ -196,6 +196,26 @@ def test_nothing_is_said_of_a_pipe_that_nobody_reads(shell, monkeypatch, count, 
     assert (process.returncode, err) == (1, "")
 
 
+def test_streams_that_the_program_has_replaced(shell):
+    shell.write(
+        "prog.py",
+        """
+        import io, modal, sys
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            sys.stdout, sys.stderr = io.StringIO(), None
+            print("lost")
+            raise ValueError("shown")
+        """,
+    )
+    code, out, err = shell.process("run", "prog.py")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[1].startswith("run prog: main failed after")
+    assert err.splitlines()[-1] == "ValueError: shown"
+
+
 def test_without_stderr_the_exit_code_tells(shell):
     shell.write(
         "prog.py",
@@ -221,8 +241,10 @@ def test_a_working_directory_that_is_gone(shell):
         (["-q", "../prog.py"], 1, "Error: The file '../prog.py' cannot be found"),
         (["-m", "nope"], 1, "Error: There is no module 'nope'"),
         (["-q", str(shell.folder / "prog.py")], 0, ""),
+        (["--timeout", "0", "--port", "0", str(shell.folder / "prog.py")], 0, "Serving."),
     ):
-        command = [sys.executable, "-c", "from moorage.__main__ import main; main()", "run"]
+        name = "serve" if "--port" in arguments else "run"
+        command = [sys.executable, "-c", "from moorage.__main__ import main; main()", name]
         done = subprocess.run(
             ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *command, *arguments],
             cwd=folder,

@@ -8,6 +8,7 @@ import pytest
 import moorage
 from cli.shells import HELLO
 from moorage import config
+from moorage.cli.tracebacks import print_traceback
 
 
 def test_an_entrypoint_within_a_run(shell):
@@ -57,6 +58,18 @@ def test_parts_of_modal_that_are_not_here(shell, name):
     code, _, err = shell("run", "prog.py")
     assert code == 1
     assert f"ModuleNotFoundError: No module named '{name}'; " in err
+
+
+def test_a_stderr_of_the_programs_own_may_only_write(monkeypatch):
+    written = []
+
+    class Stream:
+        def write(self, text):
+            written.append(text)
+
+    monkeypatch.setattr(sys, "stderr", Stream())
+    print_traceback(ValueError("shown"))
+    assert "".join(written) == "ValueError: shown\n"
 
 
 def test_the_real_modal_is_imported_already(shell, monkeypatch):

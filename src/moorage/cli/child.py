@@ -82,7 +82,7 @@ class _Child:
         self._wanted: Reference | None = None
         self._app: App | None = None
         # The folder that relative paths begin at; the program may change into another one.
-        self._began_at = Real.getcwd()
+        self._began_at = _working_directory()
 
     def perform(self) -> int:
         """Serve until the end; return the exit code."""
@@ -269,6 +269,13 @@ class _Child:
         if file is None or not (rest or os.path.basename(file) == "__init__.py"):
             return self._began_at
         return os.path.dirname(file)
+
+
+def _working_directory() -> str:
+    try:
+        return Real.getcwd()
+    except OSError:  # it was deleted
+        return os.sep
 
 
 def _source_of(module: ModuleType | None) -> str | None:

@@ -472,7 +472,10 @@ def _shown_code(code: int) -> str:
 
 
 def _shown_path(path: str) -> str:
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # the working directory was deleted; or it is on another drive
+        return path
     return path if relative.startswith("..") else relative
 
 

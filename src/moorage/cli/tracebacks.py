@@ -81,8 +81,13 @@ def _cut(error: BaseException) -> None:
 def print_traceback(error: BaseException, file: IO[Any] | None = None) -> None:
     """Write the traceback of `error` to stderr, or to `file`."""
     where: Any = sys.stderr if file is None else file
+    if where is None or getattr(where, "closed", False):  # as the program has left it
+        where = sys.__stderr__
     if where is None or where.closed:
         return
-    if not (where.isatty() and show_traceback(error, where)):
+    # A stream of the program's own may have `write` alone.
+    is_terminal = getattr(where, "isatty", lambda: False)()
+    if not (is_terminal and show_traceback(error, where)):
         traceback.print_exception(error, file=where)
-    where.flush()
+    if hasattr(where, "flush"):
+        where.flush()
