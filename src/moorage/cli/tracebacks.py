@@ -80,11 +80,12 @@ def _cut(error: BaseException) -> None:
 
 def print_traceback(error: BaseException, file: IO[Any] | None = None) -> None:
     """Write the traceback of `error` to stderr, or to `file`."""
-    where: Any = sys.stderr if file is None else file
-    if where is None or getattr(where, "closed", False):  # as the program has left it
-        where = sys.__stderr__
-    if where is None or where.closed:
+    # The program may have closed stderr, or put something else in its place.
+    streams: list[Any] = [sys.stderr, sys.__stderr__] if file is None else [file]
+    open_ones = [one for one in streams if one is not None and not getattr(one, "closed", False)]
+    if not open_ones:
         return
+    where = open_ones[0]
     # A stream of the program's own may have `write` alone.
     is_terminal = getattr(where, "isatty", lambda: False)()
     if not (is_terminal and show_traceback(error, where)):
