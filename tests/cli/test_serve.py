@@ -287,6 +287,16 @@ def test_after_its_timeout_it_ends_with_0_and_runs_exit_hooks(shell, serve):
     assert outcome.out.splitlines()[-1] == "exit one"
 
 
+def test_modules_of_the_folder_do_not_hide_those_of_the_command(shell):
+    shell.write("app.py", SHOP)
+    shell.write("helper.py", helper("one"))
+    for name in ("click.py", "json.py", "socket.py"):
+        shell.write(name, "raise AssertionError('of the folder')\n")
+    code, _, err = shell("serve", "--no-mounts", "--port", "0", "--timeout", "0.01", "app.py")
+    assert code == 0
+    assert "Serving." in err
+
+
 def test_without_reloading_it_serves_in_its_own_process(shell, serve):
     shell.write("app.py", SHOP + "\nmine = 3\n")
     shell.write("helper.py", helper("one"))

@@ -26,10 +26,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from ..runtime.clocks.clock import join_threads, system_clock
+from ..runtime.outcome import PACKAGE
 from ..runtime.real import Real
 from .addresses import Addresses, Served
 from .channel import Channel, Message
@@ -85,7 +87,8 @@ class Child:
         ours, its = Real.socketpair()
         with its:
             self._process = subprocess.Popen(
-                [sys.executable, *_flags(), "-c", _PROGRAM, str(its.fileno())],
+                # -P: the modules of the working directory must not hide those that moorage needs.
+                [sys.executable, *_flags(), "-P", "-c", _PROGRAM, str(its.fileno())],
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 process_group=0,
@@ -121,7 +124,12 @@ class Child:
         self._post(("ended", self, code))
 
 
-_PROGRAM: Final = "from moorage.cli.child import main; main()"
+# The child finds moorage also where this process found it in the working directory.
+_FOUND_IN: Final = str(Path(PACKAGE).parent)
+_PROGRAM: Final = (
+    f"import sys; {_FOUND_IN!r} in sys.path or sys.path.append({_FOUND_IN!r}); "
+    "from moorage.cli.child import main; main()"
+)
 
 
 def _flags() -> list[str]:
