@@ -244,7 +244,9 @@ def test_a_working_directory_that_is_gone(shell):
         (["--timeout", "0", "--port", "0", str(shell.folder / "prog.py")], 0, "Serving."),
     ):
         name = "serve" if "--port" in arguments else "run"
-        command = [sys.executable, "-c", "from moorage.__main__ import main; main()", name]
+        # With the working directory on its path, Python 3.13.0 imports nothing.
+        program = "from moorage.__main__ import main; main()"
+        command = [sys.executable, "-P", "-c", program, name]
         done = subprocess.run(
             ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *command, *arguments],
             cwd=folder,
