@@ -666,6 +666,18 @@ def command_detach() -> None:
         assert "nothing outlives this process" in err
 
 
+@shows("command-secrets")
+def command_secrets() -> None:
+    with (
+        TemporaryDirectory() as folder,
+        shell_in(Path(folder)) as shell,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("MOORAGE_HOME", folder)
+        assert shell("secret", "create", "s", "KEY=-", input="hidden\n").code == 0
+        assert (Path(folder) / "main/secrets/s.env").read_text() == 'KEY="hidden"\n'
+
+
 @shows("command-types")
 def command_types() -> None:
     program = """

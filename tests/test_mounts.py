@@ -218,6 +218,12 @@ def test_buckets_and_local_files_warn_only(tmp_path, caplog):
     with app.run():
         assert look.remote() == []
     assert "not there" in warnings_of(caplog)[0]  # the objects of the bucket
+    caplog.clear()
+    image = modal.Image.debian_slim().add_local_dir("nowhere", "/missing/there")
+    app, look = reads(tmp_path, image=image)
+    with app.run():
+        look.remote()
+    assert f"there is no {Path('nowhere').absolute()}" in warnings_of(caplog)[0]
 
 
 def test_the_mounts_of_an_app_can_be_asked_for(volume, home, tmp_path):

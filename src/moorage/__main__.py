@@ -5,6 +5,7 @@ Owns only the message for a missing extra.  ``cli/command.py`` owns the commands
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -23,6 +24,9 @@ def main() -> None:
         raise SystemExit(1) from None
     from .cli.command import moorage
 
+    if os.path.basename(sys.argv[0]) == "__main__.py":  # python -m moorage
+        # Programs see the command, as they do without -m.
+        sys.argv[0] = os.path.join(os.path.dirname(sys.executable), "moorage")
     moorage.main(prog_name="moorage")
 
 

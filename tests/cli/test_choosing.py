@@ -188,6 +188,29 @@ def test_nothing_to_run(shell):
     assert err.startswith("Error: The 'empty.py' file has no entrypoints.")
 
 
+def test_the_standard_input_has_no_names(shell):
+    code, out, err = shell("run", "-", input="import modal\napp = modal.App()\n")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: The program on the standard input has no entrypoints.")
+    two = """if True:
+        import modal
+        app = modal.App()
+
+        @app.function()
+        def one(): pass
+
+        @app.function()
+        def two(): pass
+    """
+    code, out, err = shell("run", "-", input=two)
+    assert (code, out) == (1, "")
+    assert "must have one local entrypoint, or only one function" in err
+    assert "moorage run app.py::one [..args]" in err
+    code, out, _ = shell("run", "-", "--help", input=two)
+    assert code == 0
+    assert out.splitlines()[1:3] == ["  one", "  two"]
+
+
 def test_web_functions_are_never_candidates(shell):
     shell.write(
         "prog.py",

@@ -134,7 +134,8 @@ def test_a_drain_that_was_too_short_is_143_and_exit_hooks_run(shell, deploy):
 
 
 def test_ctrl_c_and_a_second_sigterm_do_not_wait(shell, deploy):
-    for first, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+    """Nor does SIGHUP, by which a terminal says that it is closed."""
+    for first, code in ((signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGTERM, 143)):
         server = deploy("model.py", "web.py", "--drain", "1000")
         server.until("Ctrl-C stops")
         thread, _ = held(server, server.url("greet"))
@@ -173,6 +174,17 @@ def test_two_apps_of_one_name(shell):
     outcome = shell("deploy", "--no-mounts", "a.py", "b.py")
     assert outcome.code == 1
     assert "b.py has an app of the name 'same'" in outcome.err
+
+
+def test_two_programs_with_a_module_of_one_name(shell):
+    """The second would silently get that of the first."""
+    for folder in ("a", "b"):
+        shell.write(f"{folder}/prog.py", f"import modal, common\napp = modal.App('{folder}')\n")
+    shell.write("a/common.py", "")
+    shell.write("b/common.py", "")
+    outcome = shell("deploy", "--no-mounts", "a/prog.py", "b/prog.py")
+    assert outcome.code == 1
+    assert f"would get {shell.folder}/a/common.py and not {shell.folder}/b/common.py" in outcome.err
 
 
 def test_an_error_in_the_second_file_stops_the_first_app(shell):

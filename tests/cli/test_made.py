@@ -77,6 +77,29 @@ def test_a_damaged_record_removes_nothing(tmp_path: Path, records: str, text: by
     assert not os.path.exists(records)
 
 
+def test_the_records_go_while_they_are_made(tmp_path: Path, records: str, monkeypatch):
+    """Another program removes the directory after `mkdir` has seen it."""
+    os.mkdir(records)
+    is_dir = Path.is_dir
+
+    def is_gone(path: Path) -> bool:
+        if str(path) == records and is_dir(path):
+            monkeypatch.setattr(Path, "is_dir", is_dir)
+            os.rmdir(records)
+            return False
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_gone)
+    made = Made()
+    made.make(records, str(tmp_path / "made"), "directory")
+    assert Path.is_dir is is_dir
+    made.remove()
+    assert os.listdir(tmp_path) == []
+    Path(records).write_text("no directory")
+    with pytest.raises(FileExistsError):
+        made.make(records, str(tmp_path / "made"), "directory")
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.usefixtures("often_switching")
 def test_many_come_and_go(tmp_path: Path, records: str, seed: int, in_threads):

@@ -163,6 +163,97 @@ def test_get_a_directory(shell, volume):
     assert shell("volume", "get", "v", "/", "all", "--force").code == 0
 
 
+def test_get_with_force_replaces_what_the_volume_has(shell, volume):
+    """As in Modal: below the directory itself, a directory is replaced with all that it has."""
+    shell.write("mine/logs/kept.txt", "mine")
+    shell.write("mine/logs/deep/old.txt", "mine")
+    (shell.folder / "mine/logs/one.txt").mkdir()
+    outside = shell.write("outside.txt", "outside")
+    assert shell("volume", "get", "v", "logs", "mine").code == 2
+    assert shell("volume", "get", "v", "logs", "mine", "--force").code == 0
+    assert (shell.folder / "mine/logs/one.txt").read_text() == "one"
+    assert (shell.folder / "mine/logs/kept.txt").read_text() == "mine"
+    assert [each.name for each in (shell.folder / "mine/logs/deep").iterdir()] == ["two.txt"]
+    shell.write("logs", "a file where a directory goes")
+    assert shell("volume", "get", "v", "logs", "--force").code == 0
+    assert (shell.folder / "logs/deep/two.txt").read_text() == "two"
+    # A symlink is replaced, and not written through.
+    (shell.folder / "a.txt").symlink_to(outside)
+    assert shell("volume", "get", "v", "a.txt", "--force").code == 0
+    assert (shell.folder / "a.txt").read_text() == "a"
+    assert outside.read_text() == "outside"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["put", "v", "source/a.txt"], "'a.txt' is in the volume already; write --force (-f)"),
+        (["rm", "v", "logs"], "'logs' is a directory of the volume; write --recursive (-r)"),
+        (["cp", "v", "logs", "x"], "'logs' is a directory of the volume; write --recursive (-r)"),
+        (["cp", "v", "logs", "x", "-r"], "create one with --version 2"),
+        (["rm", "v", "x"], "there is no file 'x' in the volume; `ls` shows what is there"),
+        (["ls", "v", "x"], "there is no 'x' in the volume; `ls` shows what is there"),
+        (["rename", "v", "v", "-y"], "there is a Volume 'v' in the environment 'main' already"),
+        (["create", "a b"], "a name has 1 to 64 letters"),
+        (["delete", "a b", "-y"], "a name has 1 to 64 letters"),
+        (["dashboard", "v"], "'dashboard' needs Modal's service."),
+    ],
+)
+def test_advice_is_for_the_command_line(shell, volume, arguments, words):
+    code, out, err = shell("volume", *arguments)
+    assert code in (1, 2)
+    assert out == ""
+    assert words in err
+    assert "=True" not in err
+    assert "objects." not in err
+
+
+def test_network_file_systems_have_the_commands_of_volumes(shell, home):
+    assert shell("nfs", "create", "n").out == (
+        f"Created NetworkFileSystem 'n' at {home / 'main/nfs/n'}\n"
+    )
+    assert shell("nfs", "create", "n").code == 1
+    shell.write("logs/one.txt", "one")
+    assert shell("nfs", "put", "n", "logs").code == 0
+    shell.write("logs/one.txt", "two")
+    assert shell("nfs", "put", "n", "logs").code == 0  # without --force, as in Modal
+    assert shell("nfs", "ls", "n", "logs").out == "logs/one.txt\n"
+    assert shell("nfs", "get", "n", "logs/one.txt", "-").out == "two"
+    assert shell("nfs", "get", "n", "logs", "copy").code == 0
+    assert (shell.folder / "copy/one.txt").read_text() == "two"
+    assert shell("nfs", "list").out.splitlines()[1].startswith("n ")
+    assert shell("volume", "list").out == "Name  Created at\n"
+    assert shell("nfs", "rm", "n", "logs").code == 1
+    assert shell("nfs", "rm", "n", "logs", "-r").code == 0
+    assert shell("nfs", "ls", "n").out == ""
+    code, _, err = shell("nfs", "ls", "none")
+    assert code == 1
+    assert "There is no NetworkFileSystem 'none' in the environment 'main'" in err
+    assert "write `moorage nfs create none`" in err
+    assert shell("nfs", "delete", "n", "-y").code == 0
+    assert shell("nfs", "delete", "n", "-y").code == 1
+    assert "nfs" not in shell("--help").out
+
+
+@pytest.mark.filterwarnings("ignore:NetworkFileSystem is on its way out")
+def test_network_file_systems_of_programs(shell, home):
+    shell("nfs", "create", "n")
+    shell.write(
+        "prog.py",
+        """
+        import io, modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            files = modal.NetworkFileSystem.from_name("n")
+            files.write_file("a.txt", io.BytesIO(b"of a program"))
+        """,
+    )
+    assert shell("run", "-q", "prog.py").code == 0
+    assert shell("nfs", "get", "n", "a.txt", "-").out == "of a program"
+
+
 def test_get_what_is_not_there(shell, volume):
     code, out, err = shell("volume", "get", "v", "nope")
     assert (code, out) == (1, "")
@@ -277,6 +368,18 @@ def test_queue_peek_len_and_clear(shell, home, monkeypatch):
     assert "`moorage queue create qq`" in shell("queue", "len", "qq").err
 
 
+def test_wrong_numbers_and_partitions(shell, home):
+    shell("queue", "create", "q")
+    for arguments, code, words in (
+        (["peek", "q", "--", "-1"], 2, "-1 is not in the range"),
+        (["len", "q", "-p", "x", "--total"], 1, "--total is about all partitions"),
+        (["clear", "q", "-p", "x", "--all", "-y"], 1, "--all is about all partitions"),
+    ):
+        done = shell("queue", *arguments)
+        assert (done.code, done.out) == (code, "")
+        assert words in done.err
+
+
 def test_what_a_program_kept_is_seen(shell, home):
     shell.write(
         "prog.py",
@@ -334,11 +437,30 @@ def test_secrets_of_files(shell, home):
     assert shell("run", "-q", "prog.py").out == "1 two words 3\n"
 
 
-def test_a_secret_is_asked_for(shell, home):
-    code, out, _ = shell("secret", "create", "s", "TOKEN=-", input="hidden\n")
-    assert code == 0
-    assert "hidden" not in out
-    assert "hidden" in (home / "main/secrets/s.env").read_text()
+def test_a_secret_of_the_standard_input(shell, home):
+    shown = "Created the Secret 's' with the key 'TOKEN'\n"
+    assert tuple(shell("secret", "create", "s", "TOKEN=-", input="hidden\n")) == (0, shown, "")
+    assert (home / "main/secrets/s.env").read_text() == 'TOKEN="hidden"\n'
+    assert shell("secret", "create", "two", "A=-", "B=x", "C=-", input="1\n2\n").code == 0
+    assert shell("secret", "create", "long", "KEY=-", input="first\nsecond\n").code == 0
+    shell.write(
+        "prog.py",
+        """
+        import modal, os
+        app = modal.App()
+
+        @app.function(secrets=[modal.Secret.from_name("two"), modal.Secret.from_name("long")])
+        def f():
+            print([os.environ[key] for key in ("A", "B", "C", "KEY")])
+        """,
+    )
+    assert shell("run", "-q", "prog.py").out == "['1', 'x', '2', 'first\\nsecond']\n"
+
+
+def test_there_is_no_value_for_a_secret(shell, home):
+    code, out, err = shell("secret", "create", "s", "A=-", "TOKEN=-", input="1\n")
+    assert (code, out) == (1, "")
+    assert "There is no value for TOKEN on the standard input" in err
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ def test_refused_annotations(shell, annotation):
         ("mode: Literal['r', 'w']", ["--mode", "--a"], "'--a' is not one of 'r', 'w'."),
         ("mode: str", ["--mod", "r"], "No such option '--mod'. Did you mean '--mode'?"),
         ("bogey: int = 1", ["--bogus"], "No such option '--bogus'. Did you mean '--bogey'?"),
+        ("a: int", ["--a"], "Option '--a' requires an argument."),
         ("a: int = 1", ["pos"], "Got unexpected extra argument (pos)"),
         ("a: datetime.datetime", ["--a", "tomorrow"], "'tomorrow' does not match the formats"),
         ("a: Colour", ["--a", "BLUE"], "'BLUE' is not one of 'RED', 'GREEN'."),
@@ -321,6 +322,16 @@ def test_refused_parameters_of_a_class(shell, name, error):
     code, _, err = shell("run", f"prog.py::{name}")
     assert code == 1
     assert error in err
+
+
+def test_a_default_that_can_be_called_is_not(shell):
+    shell.write("prog.py", program("a=len, b=dict, c=Colour, d=lambda: 3, ctx=1, self=2"))
+    out = shell("run", "-q", "prog.py").out
+    assert out.startswith("<built-in function len> <class 'dict'> <enum 'Colour'> <function ")
+    assert out.endswith("1 2\n")
+    out = shell("run", "-q", "prog.py", "--a", "x", "--d", "y").out
+    assert out.startswith("'x' <class 'dict'>")
+    assert "--a ANY     [default: (len)]" in shell("run", "prog.py", "--help").out
 
 
 def test_help_has_the_options_in_order_with_defaults(shell):

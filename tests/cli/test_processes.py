@@ -150,6 +150,180 @@ def test_ctrl_c_during_a_map(shell, name):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("name", ["maps", "maps_async"])
+def test_other_signals_leave_the_run_too(shell, name, number):
+    shell.write("prog.py", WAITS.replace("START_WAITS", "False"))
+    with shell.started("run", f"prog.py::{name}") as process:
+        assert process.stdout.readline() == "begun\n"
+        assert process.stdout.readline() == "waits\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (128 + number, "left\n")
+    assert f"Aborted! {number.name} stopped the program." in err
+    assert "Traceback" not in err
+
+
+def test_sigterm_of_a_command_in_the_background_of_a_script(shell):
+    """Such a command ignores Ctrl-C."""
+    shell.write("prog.py", WAITS.replace("START_WAITS", "False"))
+
+    def ignore():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    with shell.started("run", "prog.py::maps", preexec_fn=ignore) as process:
+        assert process.stdout.readline() == "begun\n"
+        assert process.stdout.readline() == "waits\n"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "left\n")
+
+
+def test_a_forked_child_ends_by_sigterm_as_ever(shell):
+    shell.write(
+        "prog.py",
+        """
+        import modal, multiprocessing, signal
+        app = modal.App()
+
+        def child(end):
+            end.send("begun")
+            signal.pause()
+
+        @app.local_entrypoint()
+        def main():
+            fork = multiprocessing.get_context("fork")
+            ours, its = fork.Pipe()
+            process = fork.Process(target=child, args=[its])
+            process.start()
+            ours.recv()
+            process.terminate()
+            process.join()
+            print(process.exitcode)
+        """,
+    )
+    done = shell.process("run", "-q", "prog.py")
+    assert (done.code, done.out) == (0, "-15\n")
+
+
+@pytest.mark.parametrize(("count", "unbuffered"), [(1, ""), (1, "1"), (100_000, "")])
+def test_nothing_is_said_of_a_pipe_that_nobody_reads(shell, monkeypatch, count, unbuffered):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    shell.write(
+        "prog.py",
+        f"""
+        import modal
+        app = modal.App()
+
+        @app.function()
+        def f():
+            input()  # until nobody reads
+            for number in range({count}):
+                print(number)
+        """,
+    )
+    with shell.started("run", "-q", "prog.py", stdin=subprocess.PIPE) as process:
+        process.stdout.close()
+        process.stdout = None
+        _, err = process.communicate("go on\n", timeout=60)
+    assert (process.returncode, err) == (1, "")
+
+
+def test_streams_that_the_program_has_replaced(shell):
+    shell.write(
+        "prog.py",
+        """
+        import io, modal, sys
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            sys.stdout, sys.stderr = io.StringIO(), None
+            print("lost")
+            raise ValueError("shown")
+        """,
+    )
+    code, out, err = shell.process("run", "prog.py")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[1].startswith("run prog: main failed after")
+    assert err.splitlines()[-1] == "ValueError: shown"
+
+
+def test_without_stderr_the_exit_code_tells(shell):
+    shell.write(
+        "prog.py",
+        """
+        import modal, sys
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            sys.stderr.close()
+            print("still here")
+            raise ValueError
+        """,
+    )
+    assert tuple(shell.process("run", "prog.py"))[:2] == (1, "still here\n")
+
+
+def test_a_working_directory_that_is_gone(shell):
+    shell.write("prog.py", HELLO)
+    folder = shell.folder / "gone"
+    folder.mkdir()
+    for arguments, code, word in (
+        (["-q", "../prog.py"], 1, "Error: The file '../prog.py' cannot be found"),
+        (["-m", "nope"], 1, "Error: There is no module 'nope'"),
+        (["-q", str(shell.folder / "prog.py")], 0, ""),
+        (["--timeout", "0", "--port", "0", str(shell.folder / "prog.py")], 0, "Serving."),
+    ):
+        name = "serve" if "--port" in arguments else "run"
+        # With the working directory on its path, Python 3.13.0 imports nothing.
+        program = "from moorage.__main__ import main; main()"
+        command = [sys.executable, "-P", "-c", program, name]
+        done = subprocess.run(
+            ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *command, *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": SRC},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        folder.mkdir()
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"# -*- coding: latin-1 -*-\nTEXT = '\xe9'\n",
+        b"\xef\xbb\xbfTEXT = '\xc3\xa9'\n",
+        b"TEXT = '\xc3\xa9'\r\n",
+    ],
+)
+def test_programs_are_read_as_python_reads_files(shell, monkeypatch, program):
+    rest = textwrap.dedent("""
+        import modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            print(ascii(TEXT))
+            return TEXT
+    """)
+    (shell.folder / "a prog \xe9.py").write_bytes(program + rest.encode())
+    for name, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
+        monkeypatch.setenv(name, value)
+    with (shell.folder / "a prog \xe9.py").open("rb") as file:
+        process = shell.started("run", "-q", "-", stdin=file)
+    with process:
+        assert process.communicate(timeout=60) == ("'\\xe9'\n", "")
+    assert shell.process("run", "-q", "-w", "out", "a prog \xe9.py").out == "'\\xe9'\n"
+    assert (shell.folder / "out").read_bytes() == b"\xc3\xa9"
+
+
 def test_ctrl_c_during_an_enter_hook(shell):
     text = "import moorage\nmoorage.config.exit_grace = 0.1\n" + textwrap.dedent(WAITS)
     shell.write("prog.py", text.replace("START_WAITS", "True"))
@@ -171,6 +345,22 @@ def test_ctrl_c_while_the_program_is_imported(shell):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
+
+
+def test_the_name_of_the_command_with_python_and_m(shell):
+    shell.write(
+        "prog.py",
+        """
+        import modal, sys
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            print(*sys.argv)
+        """,
+    )
+    out = shell.process("run", "-q", "prog.py").out
+    assert out.split("/")[-1] == "moorage run -q prog.py\n"
 
 
 def test_the_same_with_python_and_the_variable(shell):
@@ -265,3 +455,11 @@ def test_completion_does_not_import_the_program(shell):
     assert "plain,--quiet" in completed("run", "--qu")
     assert completed("run", "pr") == ["file,pr"]
     assert completed("run", "prog.py", "x") == []
+    for command in (
+        ["serve"],
+        ["deploy", "a.py"],
+        ["shell"],
+        ["requirements"],
+        ["volume", "put", "v"],
+    ):
+        assert completed(*command, "pr") == ["file,pr"]

@@ -8,6 +8,7 @@ import pytest
 import moorage
 from cli.shells import HELLO
 from moorage import config
+from moorage.cli.tracebacks import print_traceback
 
 
 def test_an_entrypoint_within_a_run(shell):
@@ -57,6 +58,18 @@ def test_parts_of_modal_that_are_not_here(shell, name):
     code, _, err = shell("run", "prog.py")
     assert code == 1
     assert f"ModuleNotFoundError: No module named '{name}'; " in err
+
+
+def test_a_stderr_of_the_programs_own_may_only_write(monkeypatch):
+    written = []
+
+    class Stream:
+        def write(self, text):
+            written.append(text)
+
+    monkeypatch.setattr(sys, "stderr", Stream())
+    print_traceback(ValueError("shown"))
+    assert "".join(written) == "ValueError: shown\n"
 
 
 def test_the_real_modal_is_imported_already(shell, monkeypatch):
@@ -127,9 +140,12 @@ def test_a_module_of_a_package(shell):
         (["prog.py:main"], "Did you mean '::' instead of ':'?"),
         (["prog"], "must be specified with the -m flag. Use `moorage run -m prog` instead."),
         (["-m", "prog.py"], "Use `moorage run prog.py` instead."),
+        (["-m", ""], "-m takes the full path of a module"),
+        (["-m", ".prog"], "-m takes the full path of a module"),
         (["-m", "nope.prog"], "There is no module 'nope'"),
         (["my.dotted.py"], "cannot contain additional period characters"),
         (["none.py"], "There is no file 'none.py'."),
+        (["circle.py"], "'circle.py'"),
         (["porg.py"], "Did you mean:\n    prog.py"),
         (["-q", "-i", "prog.py"], "To use interactive mode, remove the --quiet flag"),
         (["-i", "-"], "To use interactive mode, give a file"),
@@ -140,6 +156,7 @@ def test_a_module_of_a_package(shell):
 def test_wrong_references(shell, arguments, error):
     shell.write("prog.py", HELLO)
     shell.write("my.dotted.py", HELLO)
+    (shell.folder / "circle.py").symlink_to("circle.py")
     code, out, err = shell("run", *arguments)
     assert (code, out) == (1, "")
     assert err.startswith("Error: ")
@@ -206,6 +223,27 @@ def test_the_name_of_the_run(shell):
     code, out, err = shell("run", "--name", "nightly", "prog.py")
     assert (code, out) == (0, "nightly\n")
     assert err.startswith("run prog: main (nightly)\n")
+
+
+def test_the_description_of_an_app_without_a_name_is_the_command_line(shell):
+    shell.write(
+        "prog.py",
+        """
+        import modal
+        app, named = modal.App(), modal.App("named")
+
+        @app.local_entrypoint()
+        def main(x: int = 1):
+            print(app.description)
+
+        @named.local_entrypoint()
+        def other():
+            print(named.description)
+        """,
+    )
+    assert shell("run", "-q", "prog.py::main", "--x", "3").out == "prog.py::main --x 3\n"
+    assert shell("run", "-q", "-n", "mine", "prog.py::main").out == "mine\n"
+    assert shell("run", "-q", "prog.py::other").out == "named\n"
 
 
 def test_detach_says_once_that_nothing_outlives_the_process(shell):
@@ -425,6 +463,21 @@ FAILING = """
     def wrong_use():
         modal.Dict.from_name("not there!")
 
+    class NoException(BaseException):
+        pass
+
+    @app.local_entrypoint()
+    def raises_no_exception():
+        raise NoException("of the program")
+
+    @app.function()
+    def remote_no_exception():
+        raise NoException("of the program")
+
+    @app.local_entrypoint()
+    def raises_a_group():
+        raise BaseExceptionGroup("many", [KeyboardInterrupt(), ValueError()])
+
     @app.local_entrypoint()
     def exits():
         raise SystemExit(3)
@@ -455,6 +508,8 @@ def frames(err):
         ("remote_one", ["remote_one", "divide"]),
         ("there", ["remote_one", "divide", "there"]),
         ("wrong_use", ["wrong_use"]),
+        ("raises_no_exception", ["raises_no_exception"]),
+        ("remote_no_exception", ["remote_no_exception"]),
     ],
 )
 def test_tracebacks_have_the_users_frames(failing, name, expected):
@@ -464,6 +519,13 @@ def test_tracebacks_have_the_users_frames(failing, name, expected):
         frame for frame in expected if frame != "there"
     ]
     assert f"in {expected[0]}" in err
+    assert "moorage/" not in err.replace(str(failing.folder), "")
+
+
+def test_a_group_that_is_no_exception_has_the_users_frames(failing):
+    code, _, err = failing("run", "prog.py::raises_a_group")
+    assert code == 1
+    assert "BaseExceptionGroup: many (2 sub-exceptions)" in err
     assert "moorage/" not in err.replace(str(failing.folder), "")
 
 
@@ -562,6 +624,7 @@ AT_IMPORT = [
     ("import helper_that_fails\n", 1, "ValueError: in the helper"),
     ("import no_such_module\n", 1, "ModuleNotFoundError: No module named 'no_such_module'"),
     ("import modal\nmodal.App(3)\n", 1, 'write App("my-app")'),
+    ("class E(BaseException): pass\nraise E('mine')\n", 1, "prog.E: mine"),
     ("raise SystemExit(6)\n", 6, ""),
     ("import sys\nsys.exit()\n", 0, ""),
 ]
@@ -578,6 +641,14 @@ def test_errors_at_import(shell, text, code, last):
         assert "prog.py" in done.err
     assert "importlib" not in done.err
     assert "moorage/" not in done.err.replace(str(shell.folder), "")
+
+
+def test_errors_at_the_import_of_a_module(shell):
+    shell.write("pkg/__init__.py", "")
+    shell.write("pkg/helper.py", "1 / 0\n")
+    shell.write("pkg/prog.py", "from . import helper\n")
+    code, _, err = shell("run", "-m", "pkg.prog")
+    assert (code, frames(err)) == (1, ["<module>", "<module>"])
 
 
 # -- the group of commands ------------------------------------------------------------------------

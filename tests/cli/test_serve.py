@@ -6,9 +6,11 @@ import os
 import re
 import signal
 import socket
+import textwrap
 import threading
 import types
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -157,6 +159,9 @@ def test_an_error_keeps_the_version_from_before_until_it_is_mended(shell, serve)
     server.until("No module named 'later'")
     server.until("the version from before goes on")
     assert ask(url) == "one/"
+    shell.write("later.py", "raise SystemExit(3)\n")
+    server.until("The server process ended: exit code 3.")
+    server.until("the version from before goes on")
     shell.write("later.py", "")
     assert pid_of(server) != pid
     server.until("Reloaded")
@@ -326,6 +331,16 @@ def test_after_its_timeout_it_ends_with_0_and_runs_exit_hooks(shell, serve):
     assert outcome.out.splitlines()[-1] == "exit one"
 
 
+def test_modules_of_the_folder_do_not_hide_those_of_the_command(shell):
+    shell.write("app.py", SHOP)
+    shell.write("helper.py", helper("one"))
+    for name in ("click.py", "json.py", "socket.py"):
+        shell.write(name, "raise AssertionError('of the folder')\n")
+    code, _, err = shell("serve", "--no-mounts", "--port", "0", "--timeout", "0.01", "app.py")
+    assert code == 0
+    assert "Serving." in err
+
+
 def test_without_reloading_it_serves_in_its_own_process(shell, serve):
     shell.write("app.py", SHOP + "\nmine = 3\n")
     shell.write("helper.py", helper("one"))
@@ -337,6 +352,17 @@ def test_without_reloading_it_serves_in_its_own_process(shell, serve):
     assert server.end() == 130
     assert server.lines[-2:] == ["exit one", "Stopped."]
     assert refuses(url)
+    # Nor is a program reloaded that is no file.
+    arguments = ("serve", "--no-mounts", "--port", "0", "--timeout", "0.01", "-")
+    code, _, err = shell(*arguments, input=textwrap.dedent(SHOP))
+    assert code == 0
+    assert "Serving, without reloading" in err
+    for number, code in ((signal.SIGHUP, 129), (signal.SIGTERM, 143)):
+        server = serve("app.py", "--no-reload")
+        server.until("Serving, without reloading")
+        assert ask(server.url("Model.web")) == "model one"
+        assert server.end(number) == code
+        assert "exit one" in server.lines[-2:]
 
 
 def test_ctrl_c_while_the_program_is_imported(shell, serve):
@@ -401,12 +427,22 @@ def test_a_package_its_local_files_and_late_modules_are_watched_and_named_object
 # -- before anything is served -----------------------------------------------------------------
 
 
+def three_free_ports() -> int:
+    """Return the first of three ports that are free now: not of those that the system gives out."""
+    for first in range(20_000, 30_000, 3):
+        with ExitStack() as stack:
+            try:
+                for port in range(first, first + 3):
+                    one = stack.enter_context(socket.socket())
+                    one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no ports are free")
+
+
 def test_ports_in_order_from_the_first_and_around_the_programs_own(shell):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        first = free.getsockname()[1]
-    if first > 65000:
-        first = 20000
+    first = three_free_ports()
     shell.write("helper.py", helper("one"))
     shell.write(
         "app.py",
@@ -496,7 +532,6 @@ def test_an_open_address_needs_tokens(shell):
         (["--no-reload", "two.py"], 1, "moorage serve two.py::first"),
         (["--no-reload", "nothing.py"], 1, "There is no file 'nothing.py'"),
         (["--no-reload", "app"], 1, "-m app"),
-        (["-"], 1, "write --no-reload"),
         (["--port", "70000", "app.py"], 2, "70000"),
     ],
 )

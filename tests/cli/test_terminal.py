@@ -209,6 +209,16 @@ def test_tables_by_rich(shell, terminal, monkeypatch, tmp_path):
     assert "│ a.txt" in text
 
 
+def test_a_secret_is_asked_for_and_not_shown(shell, terminal, monkeypatch, tmp_path):
+    monkeypatch.setenv("MOORAGE_HOME", str(tmp_path / "home"))
+    run = terminal("secret", "create", "s", "TOKEN=-")
+    run.until("TOKEN: ")
+    run.type("hidden\n")
+    assert run.end() == 0
+    assert "hidden" not in run.text
+    assert (tmp_path / "home/main/secrets/s.env").read_text() == 'TOKEN="hidden"\n'
+
+
 def test_a_question_before_something_is_deleted(shell, terminal, monkeypatch, tmp_path):
     monkeypatch.setenv("MOORAGE_HOME", str(tmp_path / "home"))
     shell("volume", "create", "v")

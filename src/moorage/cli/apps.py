@@ -5,6 +5,7 @@ Begin at `app_of`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Final
 
@@ -30,6 +31,12 @@ def check_reference(wanted: Reference) -> None:
             f"{wanted.name!r} is no name of an app; write the name of one variable, as in "
             f"{wanted.to(DEFAULT).shown}"
         )
+
+
+def describe(app: App, wanted: Reference, arguments: Sequence[str] = ()) -> None:
+    """Give an app without a name the command line as its description, as Modal does."""
+    if app.description is None:
+        app._runs.description = " ".join([wanted.shown, *arguments])
 
 
 def app_of(module: ModuleType, wanted: Reference) -> App:

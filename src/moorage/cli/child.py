@@ -41,7 +41,7 @@ from ..running.urls import Listening, WebFunction
 from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
 from .addresses import Served, check_served
-from .apps import app_of
+from .apps import app_of, describe
 from .channel import Channel, Message
 from .errors import CommandError, shown_error
 from .loading import load
@@ -82,7 +82,7 @@ class _Child:
         self._wanted: Reference | None = None
         self._app: App | None = None
         # The folder that relative paths begin at; the program may change into another one.
-        self._began_at = Real.getcwd()
+        self._began_at = _working_directory()
 
     def perform(self) -> int:
         """Serve until the end; return the exit code."""
@@ -99,8 +99,10 @@ class _Child:
             Real.Thread(target=self._receive, name="moorage-channel", daemon=True).start()
             try:
                 functions = self._import(begin)
-            except BaseException:
-                self._channel.send({"kind": "failed", "watched": self._watched(failed=True)})
+            except BaseException as error:
+                said = not isinstance(error, SystemExit)
+                failed = {"kind": "failed", "said": said, "watched": self._watched(failed=True)}
+                self._channel.send(failed)
                 raise
             self._channel.send(
                 {
@@ -129,6 +131,7 @@ class _Child:
         self._app = app = app_of(module, self._wanted)
         if begin["name"] is not None:
             app._runs.description = begin["name"]
+        describe(app, self._wanted)
         functions = web_functions(app)
         try:
             served = [Served.of(one) for one in functions]
@@ -266,6 +269,13 @@ class _Child:
         if file is None or not (rest or os.path.basename(file) == "__init__.py"):
             return self._began_at
         return os.path.dirname(file)
+
+
+def _working_directory() -> str:
+    try:
+        return Real.getcwd()
+    except OSError:  # it was deleted
+        return os.sep
 
 
 def _source_of(module: ModuleType | None) -> str | None:

@@ -18,7 +18,7 @@ from ..app import App, LocalEntrypoint
 from ..cls import Cls
 from ..functions import Function
 from .errors import CommandError, shown_error
-from .reference import Reference
+from .reference import STDIN, Reference
 from .suggestions import did_you_mean, nearest
 
 
@@ -160,16 +160,23 @@ def choose(
     found = matching(candidates, reference.name)
     if len(found) == 1:
         return found[0]
-    where = f"the '{reference.program}' {reference.kind}"
+    where = reference.where
     if not candidates:
         raise CommandError(
-            f"The '{reference.program}' {reference.kind} has no entrypoints. "
+            f"{_capital(where)} has no entrypoints. "
             "Write @app.local_entrypoint() or @app.function() above a def."
         )
     if not found:
         raise CommandError(
             f"Could not find '{reference.name}' in {where}.\n{listing(reference, candidates)}",
             did_you_mean(_suggestions(reference, candidates, has_arguments=has_arguments)),
+        )
+    if reference.program == STDIN:
+        raise CommandError(
+            "A program on the standard input must have one local entrypoint, or only one "
+            f"function.\n{listing(reference, candidates)}\n\n"
+            "Write one @app.local_entrypoint(), or save the program to a file and specify the "
+            f"entrypoint, e.g.:\n    {reference.command} app.py::{candidates[0].name} [..args]"
         )
     if reference.name:
         named = [candidate for candidate in candidates if candidate.is_named(reference.name)]
@@ -189,19 +196,27 @@ def choose(
 def listing(reference: Reference, candidates: Sequence[Candidate]) -> str:
     """Return the lines that list what a program has to run."""
     lines = [f"- {' / '.join(candidate.names)}" for candidate in candidates]
-    where = f"'{reference.program}' {reference.kind}"
-    return "\n".join([f"The {where} has the following options:", *lines])
+    return "\n".join([f"{_capital(reference.where)} has the following options:", *lines])
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def show_listing(reference: Reference, candidates: Sequence[Candidate]) -> None:
     """Write what a program has to run to stdout, each with the first line of its docstring."""
     rows = [(candidate.name, _summary(candidate.runnable)) for candidate in candidates]
     width = max(len(name) for name, _ in rows)
-    click.echo(f"Usage: {reference.call}::NAME [ARGS]...\n")
-    click.echo(f"The '{reference.program}' {reference.kind} has the following options:")
+    is_file = reference.program != STDIN  # the standard input has no names
+    if is_file:
+        click.echo(f"Usage: {reference.call}::NAME [ARGS]...\n")
+    click.echo(f"{_capital(reference.where)} has the following options:")
     for name, summary in rows:
         click.echo(f"  {name:{width}}  {summary}".rstrip())
-    click.echo(f"\nWrite `{reference.to(rows[0][0]).call} --help` for the options of one.")
+    if is_file:
+        click.echo(f"\nWrite `{reference.to(rows[0][0]).call} --help` for the options of one.")
+    else:
+        click.echo("\nSave the program to a file to run one of these.")
 
 
 def documentation_of(runnable: Runnable) -> str:

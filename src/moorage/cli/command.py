@@ -13,6 +13,7 @@ import click
 from .commands import Commands
 from .deploy import deploy
 from .dicts import dict_
+from .network_file_systems import nfs
 from .options import profile_option
 from .queues import queue
 from .requirements import requirements
@@ -55,5 +56,8 @@ def moorage(profile: str | None) -> None:
     """
 
 
-for _command in (run, serve, deploy, shell, mounts, requirements, volume, dict_, queue, secret):
+for _command in (
+    *(run, serve, deploy, shell, mounts, requirements),
+    *(volume, dict_, queue, secret, nfs),
+):
     moorage.add_command(_command)

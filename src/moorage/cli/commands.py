@@ -9,6 +9,7 @@ Begin at `Commands.main`, then `Commands.resolve_command`.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,14 +17,14 @@ from typing import Any, Final
 import click
 
 from ..exception import DeprecationError, Error
-from .errors import INTERRUPTED, CommandError
+from .errors import INTERRUPTED, CommandError, shown_error
 from .suggestions import did_you_mean, nearest
 
 # Commands of Modal that are about an account, or about what runs in the cloud.
 OF_THE_SERVICE: Final = frozenset(
     (
         *("app", "billing", "changelog", "config", "container", "curl", "dashboard", "endpoint"),
-        *("environment", "function", "image", "launch", "nfs", "profile", "server", "setup"),
+        *("environment", "function", "image", "launch", "profile", "server", "setup"),
         *("skills", "token", "workspace"),
     )
 )
@@ -44,7 +45,8 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def _unknown(self, ctx: click.Context, name: str) -> click.UsageError:
-        if ctx.parent is None and name in OF_THE_SERVICE:
+        # Also `moorage volume dashboard`.
+        if (ctx.parent is None and name in OF_THE_SERVICE) or name == "dashboard":
             more = ""
             if name == "app":
                 more = (
@@ -79,9 +81,36 @@ class Commands(click.Group):
             click.echo("Aborted!", err=True)
             code = INTERRUPTED if interrupted else 1
         except click.ClickException as error:
-            error.show()
-            code = error.exit_code
+            code = _show(error)
         except (Error, DeprecationError) as error:
-            CommandError(str(error)).show()
-            code = 1
-        sys.exit(code if isinstance(code, int) else 0)
+            code = _show(CommandError(str(error)))
+        except SystemExit:
+            _flushed(0)
+            raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a fault of ours, or what no program should raise
+            code = _show(shown_error(error))
+        sys.exit(_flushed(code if isinstance(code, int) else 0))
+
+
+def _show(error: click.ClickException) -> int:
+    """Show an error, if there is a stderr to show it on; return the exit code."""
+    try:
+        error.show()
+    except (OSError, ValueError):  # nobody reads stderr, or the program has closed it
+        pass
+    return error.exit_code
+
+
+def _flushed(code: int) -> int:
+    """Write what is left of the standard output; return the exit code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # As `head -1` does.  The interpreter will flush once more, and must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 1
+    except (AttributeError, OSError, ValueError):  # the program has closed or replaced it
+        pass
+    return code

@@ -21,10 +21,17 @@ from ..running.runs import Run, close_runs
 from ..runtime.clocks.clock import system_clock
 from .addresses import Addresses, Served, check_served
 from .apps import app_of, check_reference
-from .errors import INTERRUPTED, CommandError, shown_error
-from .loading import load
+from .ending import EndingSignals
+from .errors import CommandError, shown_error
+from .loading import check_imports, load
 from .mounts import mount, mounts_option
-from .options import environment_option, module_option, placement_option, profile_option
+from .options import (
+    complete_files,
+    environment_option,
+    module_option,
+    placement_option,
+    profile_option,
+)
 from .progress import Output, duration
 from .reference import Reference
 from .serve import address_options
@@ -63,7 +70,9 @@ DRAIN = 8.0
 @click.option("--timestamps", is_flag=True, help="Show the time before each line of ours.")
 @placement_option
 @profile_option
-@click.argument("references", metavar="APP_REF...", nargs=-1, required=True)
+@click.argument(
+    "references", metavar="APP_REF...", nargs=-1, required=True, shell_complete=complete_files
+)
 @click.pass_context
 def deploy(
     ctx: click.Context,
@@ -106,13 +115,15 @@ def deploy(
     Settings(host, environment, allowed_hosts, open_cors, mounts).apply()
     signals = Signals()
     deployment = _Deployment(Addresses(host, port), output, signals)
+    ending = EndingSignals("SIGHUP")
     try:
-        for each in wanted:
-            deployment.add(each, name)
-        is_clean = deployment.wait(drain)
+        with ending.taken():
+            for each in wanted:
+                deployment.add(each, name)
+            is_clean = deployment.wait(drain)
     except KeyboardInterrupt:
         output.say("Stopped.")
-        raise click.exceptions.Exit(INTERRUPTED) from None
+        raise click.exceptions.Exit(ending.code) from None
     finally:
         try:
             deployment.close()
@@ -142,6 +153,8 @@ class _Deployment:
                 cannot be served.
         """
         began = system_clock.now()
+        if self._apps:
+            check_imports(wanted)
         with self._signals.importing():
             module = load(wanted)
         app = app_of(module, wanted)

@@ -58,7 +58,7 @@ def get(name: str, key: str, environment: str | None) -> None:
 
 @dict_.command(no_args_is_help=True)
 @click.argument("name")
-@click.argument("n", type=int, default=20, metavar="[N]")
+@click.argument("n", type=click.IntRange(0), default=20, metavar="[N]")
 @click.option("-a", "--all", "shows_all", is_flag=True, help="All entries, however many.")
 @click.option("-r", "--repr", "uses_repr", is_flag=True, help="Show what repr() gives.")
 @json_option

@@ -1,14 +1,16 @@
 """The errors of the command line, and how each is shown.
 
 Owns `CommandError`: one line on stderr, exit code 1.  `UserError` is an exception of the user's
-program, shown as a traceback of the user's frames.  Wrong usage is click's `UsageError`, exit
-code 2.
+program, shown as a traceback of the user's frames.  `NobodyReads` is a broken pipe, of which
+nothing is shown.  Wrong usage is click's `UsageError`, exit code 2.
 
 Begin at `CommandError`, then `UserError`.
 """
 
 from __future__ import annotations
 
+import select
+import sys
 from typing import IO, Any, Final
 
 import click
@@ -53,7 +55,28 @@ class UserError(click.ClickException):
         print_traceback(self.error, file)
 
 
-def shown_error(error: Exception) -> click.ClickException:
+class NobodyReads(click.ClickException):
+    """The program writes, and nobody reads: ``moorage run app.py | head -1``.  Nothing is shown."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody reads the standard output")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Show nothing."""
+
+
+def is_unread() -> bool:
+    """Whether the standard output is a pipe that nobody reads."""
+    stdout: Any = sys.__stdout__
+    try:
+        poll = select.poll()
+        poll.register(stdout.fileno(), 0)  # it tells of errors in any case
+        return any(events & select.POLLERR for _, events in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # Windows; closed; or not there
+        return False
+
+
+def shown_error(error: BaseException) -> click.ClickException:
     """Return how `error` is shown, which left the user's program or a call of this library.
 
     An error of this library that was raised outside of the user's code is one line, unless an
@@ -61,6 +84,8 @@ def shown_error(error: Exception) -> click.ClickException:
     """
     if isinstance(error, click.ClickException):
         return error
+    if isinstance(error, BrokenPipeError) and is_unread():
+        return NobodyReads()
     keep_users_frames(error)
     is_ours = isinstance(error, Error | DeprecationError)
     if is_ours and traceback_of(error) is None and error.__cause__ is None:

@@ -8,6 +8,7 @@ Begin at `prepare`, then `load`.
 
 from __future__ import annotations
 
+import ast
 import atexit
 import importlib
 import importlib.util
@@ -23,6 +24,7 @@ from typing import Final
 from .. import config
 from ..as_modal import install_as_modal
 from ..exception import Error
+from ..runtime.real import Real
 from ..stores.home import environment_of
 from .errors import CommandError, shown_error
 from .mounts import enter
@@ -103,6 +105,10 @@ def load(reference: Reference) -> ModuleType:
 
 def _load_module(reference: Reference) -> ModuleType:
     name = reference.program
+    if not all(name.split(".")):
+        raise CommandError(
+            f"-m takes the full path of a module, such as package.module, got {name!r}."
+        )
     if name.endswith(".py"):
         raise CommandError(
             f"-m takes the path of a module, got the file {name}. "
@@ -115,15 +121,29 @@ def _load_module(reference: Reference) -> ModuleType:
         if missing and (name == missing or name.startswith(f"{missing}.")):
             raise CommandError(
                 f"There is no module {missing!r}; the path begins at the working directory, "
-                f"{Path.cwd()}, or at a folder of PYTHONPATH."
+                f"{_here()}, or at a folder of PYTHONPATH."
             ) from None
         raise shown_error(error) from None
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         raise shown_error(error) from None
+
+
+def _here() -> str:
+    try:
+        return Real.getcwd()
+    except OSError:
+        return "which is not there any more"
 
 
 def _load_file(reference: Reference, path: Path) -> ModuleType:
-    full = path.resolve()
+    try:
+        full = path.resolve()
+    except (OSError, RuntimeError) as error:
+        # The working directory was deleted; or symlinks form a circle, a RuntimeError before 3.13.
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise CommandError(f"The file {str(path)!r} cannot be found: {why}.") from None
     stem = full.name.removesuffix(".py")
     if "." in stem:
         raise CommandError(
@@ -145,11 +165,55 @@ def _load_file(reference: Reference, path: Path) -> ModuleType:
     sys.modules[stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         if isinstance(error, ImportError) and "no known parent package" in str(error):
             raise _relative_import(reference, path) from None
         raise shown_error(error) from None
     return module
+
+
+def check_imports(reference: Reference) -> None:
+    """Refuse a file that would get a module of another program of this process for its own.
+
+    A process has one module of a name.  Only what the file itself imports is looked at.
+
+    Raises:
+        CommandError: if the file's folder has a module that it imports, and another folder's module
+            of that name is imported already.
+    """
+    path = Path(reference.program)
+    if reference.is_module or reference.program == STDIN or not path.is_file():
+        return
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (OSError, ValueError, SyntaxError):
+        return  # the import shows what is wrong
+    names = [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+    names += [
+        node.module
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+    ]
+    folder = path.resolve().parent
+    for name in dict.fromkeys(each.partition(".")[0] for each in names):
+        own = next(
+            (
+                file
+                for file in (folder / name / "__init__.py", folder / f"{name}.py")
+                if file.exists()
+            ),
+            None,
+        )
+        imported = getattr(sys.modules.get(name), "__file__", None)
+        if own in (None, path.resolve()) or imported is None or own == Path(imported).resolve():
+            continue
+        raise CommandError(
+            f"{reference.program} imports {name!r}, and would get {imported} and not {own}: a "
+            "process has one module of a name. Give one of the two another name, or deploy the "
+            "programs by commands of their own."
+        )
 
 
 def _relative_import(reference: Reference, path: Path) -> CommandError:
@@ -183,9 +247,16 @@ def _write_stdin() -> Path:
         raise CommandError(
             "No program was piped on the standard input; write `cat app.py | moorage run -`."
         )
-    source = sys.stdin.read()
+    source = _bytes_of_stdin()
     folder = tempfile.mkdtemp(prefix="moorage-stdin-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder) / f"{STDIN_MODULE}.py"
-    path.write_text(source)
+    path.write_bytes(source)
     return path
+
+
+def _bytes_of_stdin() -> bytes:
+    """Read the standard input as Python reads a file: the program may say how it is coded."""
+    binary = getattr(sys.stdin, "buffer", None)
+    found: bytes = sys.stdin.read().encode() if binary is None else binary.read()
+    return found

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -31,6 +31,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=Stored)
 
 
+# Groups that are not named like the class.
+_GROUPS: Final = {"NetworkFileSystem": "nfs"}
+
+
 class ObjectCommands(Commands):
     """The commands for one kind of named objects, whose contents are on disk."""
 
@@ -40,15 +44,32 @@ class ObjectCommands(Commands):
         try:
             return super().invoke(ctx)
         except (Error, OSError, ValueError) as error:
-            raise CommandError(_text(error)) from None
+            raise CommandError(text_of(error)) from None
         finally:
             config.persist = before
 
 
-def _text(error: Exception) -> str:
+# How errors advise programs, and what to write on the command line.
+_ADVICE: Final = (
+    (r"write \w+\(\.\.\., recursive=True\)$", "write --recursive (-r)"),
+    (r"write batch_upload\(force=True\)", "write --force (-f)"),
+    (r'listdir\("/", recursive=True\) shows', "`ls` shows"),
+    (
+        r"^copy_files\(recursive=True\) is for volumes of version 2; .*",
+        "--recursive (-r) is for volumes of version 2; create one with --version 2",
+    ),
+    (r"; write [\w.]+[=(].*", ""),
+)
+
+
+def text_of(error: Exception) -> str:
+    """Return the message of an error, with advice for the command line."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    text = str(error)
+    for pattern, advice in _ADVICE:
+        text = re.sub(pattern, advice, text)
+    return text
 
 
 def named(kind: type[S], name: str, environment: str | None) -> S:
@@ -62,7 +83,8 @@ def named(kind: type[S], name: str, environment: str | None) -> S:
     if catalogue.find(where, name) is None:
         names = [record.name for record in catalogue.named(where) if record.name is not None]
         near = did_you_mean(nearest(name, names))
-        command = f"`moorage {kind.__name__.lower()} create {name}`"
+        group = _GROUPS.get(kind.__name__, kind.__name__.lower())
+        command = f"`moorage {group} create {name}`"
         raise CommandError(_missing(kind.__name__, name, where) + f"; write {command}.", near)
     return kind._from_name(name, environment)
 

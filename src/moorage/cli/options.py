@@ -1,6 +1,7 @@
 """Options that several commands have.
 
-Owns `-m`, `-e`, `--placement` and `--profile`, which mean the same everywhere.
+Owns `-m`, `-e`, `--placement` and `--profile`, which mean the same everywhere, and how the shell
+completes programs.
 """
 
 from __future__ import annotations
@@ -13,10 +14,17 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def complete_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Have the shell complete the names of files, for an argument that is a program."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
 def module_option(function: F) -> F:
     """``-m``: the reference is the path of a module."""
     return click.option(
-        "-m", "is_module", is_flag=True, help="FUNC_REF is the path of a module, not of a file."
+        "-m", "is_module", is_flag=True, help="The program is the path of a module, not a file."
     )(function)
 
 

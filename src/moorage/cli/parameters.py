@@ -140,8 +140,13 @@ def _option(parameter: inspect.Parameter, hint: Any, of_batch: bool) -> click.Op
     if parameter.default is _EMPTY:
         more["required"] = True
     elif not kind.is_list:
-        more["default"] = parameter.default
-        more["show_default"] = parameter.default is not None
+        default = parameter.default
+        more["default"] = default
+        more["show_default"] = default is not None
+        if callable(default) and not config.strict:
+            # click calls such a default, and takes what is returned.
+            more["default"] = lambda: default
+            more["show_default"] = getattr(default, "__qualname__", None) or repr(default)
     elif parameter.default:
         more["show_default"] = ", ".join(map(str, parameter.default))
     if kind.type is click.UNPROCESSED:

@@ -55,7 +55,9 @@ class Output:
         # whether the program has begun that line, and not ended it: then there is no live line.
         self._is_live = False
         self._is_begun = False
-        # stderr as it was; set while the streams are wrapped.
+        # As it was when the command began: the program may put a stream of its own there.
+        self._stderr: Any = sys.stderr
+        # The same; set while the streams are wrapped.
         self._terminal: Any = None
         forking.know(self)
 
@@ -114,7 +116,7 @@ class Output:
         with self._lock:
             self.live("")
             begun, self._is_begun = self._is_begun, False
-            _write(self._terminal or sys.stderr, f"\n{line}\n" if begun else f"{line}\n")
+            _write(self._terminal or self._stderr, f"\n{line}\n" if begun else f"{line}\n")
 
     @property
     def has_live_line(self) -> bool:
@@ -282,5 +284,5 @@ def _write(stream: Any, text: str) -> None:
     try:
         stream.write(text)
         stream.flush()
-    except (OSError, ValueError):  # nobody reads it, or it is closed
+    except (AttributeError, OSError, ValueError):  # there is none, or nobody reads, or it is closed
         pass

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from ..queue import Queue
+from .errors import CommandError
 from .objects import ObjectCommands, add_management, confirm, environment_option, named, yes_option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +34,11 @@ def _partition_option(function: F) -> F:
     )(function)
 
 
+def _check_one(partition: str | None, of_all: str) -> None:
+    if partition is not None and of_all:
+        raise CommandError(f"{of_all} is about all partitions; leave --partition out.")
+
+
 @queue.command(no_args_is_help=True)
 @click.argument("name")
 @_partition_option
@@ -41,13 +47,14 @@ def _partition_option(function: F) -> F:
 @environment_option
 def clear(name: str, partition: str | None, all_: bool, yes: bool, environment: str | None) -> None:
     """Delete the items of a queue: of one partition, or of all."""
+    _check_one(partition, "--all" if all_ else "")
     confirm(f"Delete the items of the Queue '{name}'?", yes)
     named(Queue, name, environment).clear(partition=partition, all=all_)
 
 
 @queue.command(no_args_is_help=True)
 @click.argument("name")
-@click.argument("n", type=int, default=1, metavar="[N]")
+@click.argument("n", type=click.IntRange(0), default=1, metavar="[N]")
 @_partition_option
 @environment_option
 def peek(name: str, n: int, partition: str | None, environment: str | None) -> None:
@@ -64,5 +71,6 @@ def peek(name: str, n: int, partition: str | None, environment: str | None) -> N
 @environment_option
 def len_(name: str, partition: str | None, total: bool, environment: str | None) -> None:
     """Print how many items a queue has: one partition, or all."""
+    _check_one(partition, "--total" if total else "")
     found = named(Queue, name, environment)
     click.echo(found.len(partition=partition, total=total))

@@ -60,6 +60,13 @@ class Reference:
         """``file`` or ``module``, for messages."""
         return "module" if self.is_module else "file"
 
+    @property
+    def where(self) -> str:
+        """What has the names, for messages."""
+        if self.program == STDIN:
+            return "the program on the standard input"
+        return f"the '{self.program}' {self.kind}"
+
     def to(self, name: str) -> Reference:
         """Return the reference to another name in the same program."""
         return replace(self, name=name)

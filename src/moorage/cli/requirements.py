@@ -19,7 +19,7 @@ from ..image import Image
 from .choosing import apps_of
 from .errors import CommandError
 from .loading import load, prepare
-from .options import environment_option, module_option, profile_option
+from .options import complete_files, environment_option, module_option, profile_option
 from .reference import Reference
 
 
@@ -27,7 +27,7 @@ from .reference import Reference
 @module_option
 @environment_option
 @profile_option
-@click.argument("program", metavar="FILE")
+@click.argument("program", metavar="FILE", shell_complete=complete_files)
 @click.pass_context
 def requirements(
     ctx: click.Context,

@@ -22,6 +22,7 @@ from .. import config
 from ..app import LocalEntrypoint
 from ..runtime.clocks.clock import system_clock
 from ..runtime.kinds import Kind, kind_of
+from .apps import describe
 from .choosing import (
     Candidate,
     Method,
@@ -31,10 +32,17 @@ from .choosing import (
     matching,
     show_listing,
 )
-from .errors import INTERRUPTED, CommandError, shown_error
+from .ending import EndingSignals
+from .errors import CommandError, shown_error
 from .loading import load, prepare
 from .mounts import mount, mounts_option
-from .options import environment_option, module_option, placement_option, profile_option
+from .options import (
+    complete_files,
+    environment_option,
+    module_option,
+    placement_option,
+    profile_option,
+)
 from .parameters import Parameters, hints_of, parameters_of
 from .progress import Output, duration
 from .reference import STDIN, Reference
@@ -57,12 +65,6 @@ class _ReferenceArgument(click.Argument):
 
     def get_usage_pieces(self, ctx: click.Context) -> list[str]:
         return []
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        # The shell completes the names of files.
-        return [CompletionItem(incomplete, type="file")] if self.name == "reference" else []
 
 
 class _RunCommand(click.Command):
@@ -114,7 +116,13 @@ def _missing(ctx: click.Context) -> click.UsageError:
 @mounts_option
 @placement_option
 @profile_option
-@click.argument("reference", cls=_ReferenceArgument, required=False, default=None)
+@click.argument(
+    "reference",
+    cls=_ReferenceArgument,
+    required=False,
+    default=None,
+    shell_complete=complete_files,
+)
 @click.argument("arguments", cls=_ReferenceArgument, nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(
@@ -154,12 +162,13 @@ def run(
         )
     wanted = Reference.read(reference, is_module=is_module, command=ctx.command_path)
     output = Output(quiet=given.quiet, timestamps=given.timestamps)
-    with output.beside_the_program():
+    ending = EndingSignals("SIGTERM", "SIGHUP")
+    with ending.taken(), output.beside_the_program():
         try:
             _run(ctx, wanted, arguments, given, environment, mounts, output)
         except KeyboardInterrupt:
-            click.echo("Aborted! Ctrl-C stopped the program.", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
+            click.echo(f"Aborted! {ending.name} stopped the program.", err=True)
+            raise click.exceptions.Exit(ending.code) from None
 
 
 def _run(
@@ -180,6 +189,7 @@ def _run(
             show_listing(wanted, named)
             return
     chosen = choose(wanted, candidates, has_arguments=bool(arguments))
+    describe(chosen.app, wanted, arguments)
     program = _Program(chosen, module.__name__, options, output)
     command = program_command(program)
     with command.make_context(wanted.shown, list(arguments), parent=ctx) as inner:
@@ -204,13 +214,25 @@ def program_command(program: _Program) -> click.Command:
     def perform(ctx: click.Context, /, **values: Any) -> None:
         program.perform(ctx.args, values)
 
-    return click.Command(
+    return _ProgramCommand(
         None,
         callback=perform,
         params=list(program.options),
         help=documentation_of(program.chosen.runnable) or None,
         context_settings={"allow_interspersed_args": True, **more},
     )
+
+
+class _ProgramCommand(click.Command):
+    """The command with the options of the program."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            # Some of click's errors have no context, and would get that of `moorage run`.
+            error.ctx = error.ctx or ctx
+            raise
 
 
 class _Program:
@@ -283,15 +305,17 @@ class _Program:
             with app.run(name=options.name), output.of_run(app, self._shown):
                 result = call()
             ended = "done"
-        except Exception as error:
-            ended = "failed"
-            raise shown_error(error) from None
+        except KeyboardInterrupt:
+            raise
         except SystemExit:
             ended = "exited"
             raise
+        except BaseException as error:
+            ended = "failed"
+            raise shown_error(error) from None
         finally:
             output.say(f"{self._shown} {ended} after {duration(system_clock.now() - began)}")
-        if options.write_result is not None:
+        if options.write_result:
             _write_result(options.write_result, result)
 
     def _call(self, rest: Sequence[str], values: dict[str, Any]) -> Callable[[], object]:
@@ -339,7 +363,8 @@ def _write_result(path: str, result: object) -> None:
         )
     try:
         if isinstance(result, str):
-            Path(path).write_text(result)
+            # Whatever the locale: the run is over, and its result must not be lost.
+            Path(path).write_text(result, "utf-8", "surrogateescape")
         else:
             Path(path).write_bytes(result)
     except OSError as error:

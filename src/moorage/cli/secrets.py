@@ -8,6 +8,7 @@ Begin at `create`.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from ..exception import AlreadyExistsError
 from ..secret import Secret
 from ..stores.home import environment_of
 from ..variables import Variables
+from .errors import CommandError
 from .objects import ObjectCommands, add_management, environment_option, taken
 
 
-@click.group(cls=ObjectCommands, no_args_is_help=True)
+@click.group(cls=ObjectCommands, short_help="Write and delete secrets.", no_args_is_help=True)
 def secret() -> None:
     """Write and delete secrets, which are files that only you can read."""
 
@@ -46,15 +48,21 @@ def create(
 ) -> None:
     """Write a secret.
 
-    The value "-" is asked for, and not shown: `moorage secret create my-keys TOKEN=-`.
+    \b
+        moorage secret create my-keys USER=me TOKEN=-
+        moorage secret create my-keys KEY=- < key.pem
+
+    The value "-" is asked for on a terminal, and not shown. Otherwise the value is the standard
+    input; with several such values, one line each.
     """
     values: dict[str, Any] = {}
+    asked = sum(pair.partition("=")[2] == "-" for pair in pairs)
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             # The text is not repeated: it may be a value.
             raise click.UsageError('Each item is KEY=VALUE, such as TOKEN="$TOKEN", or TOKEN=-.')
-        values[key] = click.prompt(key, hide_input=True) if value == "-" else value
+        values[key] = _ask(key, alone=asked == 1) if value == "-" else value
     if from_dotenv is not None:
         values.update(_read_dotenv(from_dotenv))
     if from_json is not None:
@@ -79,6 +87,20 @@ def create(
     plural = "" if len(values) == 1 else "s"
     keys = ", ".join(repr(key) for key in values)
     click.echo(f"Created the Secret '{name}' with the key{plural} {keys}")
+
+
+def _ask(key: str, *, alone: bool) -> str:
+    """Return a value from the terminal, or from the standard input."""
+    if sys.stdin is None or sys.stdin.isatty():
+        asked: str = click.prompt(key, hide_input=True)
+        return asked
+    value = sys.stdin.read() if alone else sys.stdin.readline()
+    if not value:
+        raise CommandError(
+            f"There is no value for {key} on the standard input; pipe it to the command, or start "
+            "the command on a terminal."
+        )
+    return value.removesuffix("\n").removesuffix("\r")
 
 
 def _read_dotenv(path: Path) -> dict[str, str | None]:

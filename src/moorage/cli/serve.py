@@ -16,11 +16,18 @@ import click
 
 from .. import config
 from .addresses import FIRST, Addresses, Served, check_served
-from .apps import app_of, check_reference
-from .errors import INTERRUPTED, CommandError, shown_error
+from .apps import app_of, check_reference, describe
+from .ending import EndingSignals
+from .errors import shown_error
 from .loading import load
 from .mounts import mount, mounts_option
-from .options import environment_option, module_option, placement_option, profile_option
+from .options import (
+    complete_files,
+    environment_option,
+    module_option,
+    placement_option,
+    profile_option,
+)
 from .progress import Output
 from .reference import STDIN, Reference
 from .serving import (
@@ -78,7 +85,7 @@ def address_options(function: F) -> F:
 @click.option("--timestamps", is_flag=True, help="Show the time before each line of ours.")
 @placement_option
 @profile_option
-@click.argument("reference", metavar="APP_REF")
+@click.argument("reference", metavar="APP_REF", shell_complete=complete_files)
 @click.pass_context
 def serve(
     ctx: click.Context,
@@ -118,13 +125,9 @@ def serve(
     if timeout is None:
         timeout = config.config.get("serve_timeout")
     addresses = Addresses(host, port)
-    if no_reload:
+    if no_reload or wanted.program == STDIN:  # what does not change
         _serve_here(wanted, settings, addresses, name, timeout, output)
         return
-    if wanted.program == STDIN:
-        raise CommandError(
-            "A program on the standard input does not change; write --no-reload, or give a file."
-        )
     check_installed()
     supervisor = Supervisor(wanted, settings, addresses, name=name, timeout=timeout, say=output.say)
     sys.exit(supervisor.run())
@@ -143,15 +146,17 @@ def _serve_here(
     app = app_of(load(wanted), wanted)
     if name is not None:
         app._runs.description = name
+    describe(app, wanted)
     functions = web_functions(app)
     served = [Served.of(one) for one in functions]
     check_served(served, addresses.host)
     sockets = addresses.take(served)  # nothing starts if a port is taken
+    ending = EndingSignals("SIGHUP")
     try:
         mounted = mount(app)
         if mounted:
             output.say(mounted)
-        with app.run(name=name):
+        with ending.taken(), app.run(name=name):
             signals = Signals()
             try:
                 urls = open_sites(functions, addresses.host, sockets)
@@ -163,7 +168,7 @@ def _serve_here(
                 signals.restore()
     except KeyboardInterrupt:
         output.say("Stopped.")
-        raise click.exceptions.Exit(INTERRUPTED) from None
+        raise click.exceptions.Exit(ending.code) from None
     except Exception as error:
         raise shown_error(error) from None
     if event is not None:

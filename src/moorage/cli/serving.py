@@ -14,7 +14,6 @@ import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import Empty
 from types import FrameType
 from typing import Any, Final
 
@@ -22,11 +21,11 @@ from .. import config
 from ..app import App
 from ..running.runs import Run, drain_runs
 from ..running.urls import Listening, WebFunction
-from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
 from ..web.gate import proxy_tokens
 from .addresses import Served
 from .errors import shown_error
+from .events import Events
 from .loading import prepare
 from .mounts import OFF
 
@@ -122,27 +121,6 @@ def lines_of(functions: Sequence[Served], urls: dict[str, str]) -> list[str]:
     return lines
 
 
-# Seconds between two looks of a main thread that waits.  A signal does not end a wait that is about
-# to begin: 1. the thread has released the interpreter, and has not gone to sleep yet, 2. the signal
-# comes, and is noted, 3. the thread sleeps.  Python calls the handler when the thread wakes.
-LOOK: Final = 0.5
-
-
-def next_event(events: Any, seconds: float | None) -> Any:
-    """Return the next item of a queue, for the main thread; None if `seconds` pass first.
-
-    Handlers of signals, which put items too, are called in time.
-    """
-    until = None if seconds is None else system_clock.now() + seconds
-    while True:
-        left = LOOK if until is None else min(LOOK, max(0.0, until - system_clock.now()))
-        try:
-            return events.get(timeout=left)
-        except Empty:
-            if until is not None and system_clock.now() >= until:
-                return None
-
-
 class Signals:
     """What ends a server: SIGTERM, an event, or the end of its time.  Ctrl-C is an exception.
 
@@ -150,8 +128,7 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        # Its `put` may interrupt itself, so a signal handler may call it.
-        self._events: Any = Real.SimpleQueue()
+        self._events = Events()
         self._is_importing = False
         self._before = Real.set_signal(signal.SIGTERM, self._handle)
 
@@ -171,8 +148,9 @@ class Signals:
             Real.set_signal(signal.SIGTERM, self._handle)  # the program may have set another
 
     def restore(self) -> None:
-        """Restore the handler of SIGTERM that was there before."""
+        """Restore the handler of SIGTERM that was there before.  Nobody waits any more."""
         Real.set_signal(signal.SIGTERM, self._before)
+        self._events.close()
 
     def post(self, event: str) -> None:
         """End a wait with `event`.  Any thread may call."""
@@ -184,7 +162,7 @@ class Signals:
         Raises:
             KeyboardInterrupt: at Ctrl-C.
         """
-        event: str | None = next_event(self._events, seconds)
+        event: str | None = self._events.next(seconds)
         return event
 
     def drain(self, runs: Sequence[Run], seconds: float) -> bool:

@@ -28,7 +28,7 @@ from .choosing import Candidate, Method, candidates_of, choose
 from .errors import CommandError, shown_error
 from .loading import load, prepare
 from .mounts import mount, mounts_option
-from .options import environment_option, module_option, profile_option
+from .options import complete_files, environment_option, module_option, profile_option
 from .progress import Output
 from .reference import STDIN, Reference
 
@@ -70,7 +70,7 @@ def _options_of_the_cloud(command: click.Command) -> click.Command:
 @mounts_option
 @click.option("--pty/--no-pty", default=None, help="Accepted for Modal's sake.")
 @profile_option
-@click.argument("reference", metavar="[FUNC_REF]", required=False)
+@click.argument("reference", metavar="[FUNC_REF]", required=False, shell_complete=complete_files)
 @click.pass_context
 def shell(
     ctx: click.Context,

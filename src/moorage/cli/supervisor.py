@@ -26,16 +26,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from ..runtime.clocks.clock import join_threads, system_clock
+from ..runtime.outcome import PACKAGE
 from ..runtime.real import Real
 from .addresses import Addresses, Served
 from .channel import Channel, Message
 from .errors import INTERRUPTED, CommandError
+from .events import Events
 from .reference import Reference
-from .serving import TERMINATED, Settings, lines_of, next_event
+from .serving import TERMINATED, Settings, lines_of
 from .watching import Watched, Watcher
 
 # Seconds that the present child gets for the requests that it has accepted.
@@ -75,7 +78,7 @@ class Child:
         self.phase: Phase = Phase.IMPORTING
         self.functions: list[Served] = []
         self.watched: Watched = Watched()
-        self.failed: bool = False  # the import failed, and the child has shown why
+        self.said_why: bool = False  # the import failed, and the child has shown why
         self.began_at: float = system_clock.now()
         self.began_at_ns: int = int(Real.wall_time() * 1e9)
         # When to kill it; None while it may go on.
@@ -84,7 +87,8 @@ class Child:
         ours, its = Real.socketpair()
         with its:
             self._process = subprocess.Popen(
-                [sys.executable, *_flags(), "-c", _PROGRAM, str(its.fileno())],
+                # -P: the modules of the working directory must not hide those that moorage needs.
+                [sys.executable, *_flags(), "-P", "-c", _PROGRAM, str(its.fileno())],
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 process_group=0,
@@ -120,7 +124,12 @@ class Child:
         self._post(("ended", self, code))
 
 
-_PROGRAM: Final = "from moorage.cli.child import main; main()"
+# The child finds moorage also where this process found it in the working directory.
+_FOUND_IN: Final = str(Path(PACKAGE).parent)
+_PROGRAM: Final = (
+    f"import sys; {_FOUND_IN!r} in sys.path or sys.path.append({_FOUND_IN!r}); "
+    "from moorage.cli.child import main; main()"
+)
 
 
 def _flags() -> list[str]:
@@ -162,7 +171,7 @@ class Supervisor:
         self._say = say
         # Events: ("said", child, message, descriptor), ("ended", child, code), ("changed", paths),
         # ("watching", watched), ("signal", number).  Signal handlers put some, too.
-        self._events: Any = Real.SimpleQueue()
+        self._events = Events()
         self._watcher = Watcher(
             lambda paths: self._events.put(("changed", paths)),
             lambda watched: self._events.put(("watching", watched)),
@@ -189,6 +198,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until the end; return the exit code."""
         with ExitStack() as stack:
+            stack.callback(self._events.close)
             for number in _CODES:
                 if Real.getsignal(number) is not signal.SIG_IGN:  # such as by nohup
                     before = Real.set_signal(number, self._handle)
@@ -232,7 +242,7 @@ class Supervisor:
         if self._until is not None:
             times.append(self._until)
         seconds = max(0.0, min(times) - system_clock.now()) if times else None
-        event: tuple[Any, ...] | None = next_event(self._events, seconds)
+        event: tuple[Any, ...] | None = self._events.next(seconds)
         return event
 
     def _look_at_times(self) -> None:
@@ -267,7 +277,7 @@ class Supervisor:
             if child is self._next:
                 self._imported(child)
         elif kind == "failed":
-            child.failed = True
+            child.said_why = message["said"]
         elif kind == "serving":
             self._serves(child, message["urls"], message["mounted"])
         elif kind == "looked":
@@ -357,7 +367,7 @@ class Supervisor:
 
     def _import_ended(self, child: Child, code: int) -> None:
         """The next child has ended without having served."""
-        if not child.failed:
+        if not child.said_why:
             self._say(f"The server process ended: {_shown_code(code)}.")
         if not self._has_served:
             self._code = code if code >= 0 else 1
@@ -472,7 +482,10 @@ def _shown_code(code: int) -> str:
 
 
 def _shown_path(path: str) -> str:
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # the working directory was deleted; or it is on another drive
+        return path
     return path if relative.startswith("..") else relative
 
 

@@ -9,6 +9,7 @@ Begin at `keep_users_frames`, then `print_traceback`.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 import traceback
@@ -30,8 +31,11 @@ _OURS: Final = (
     "<frozen importlib",
     "<frozen runpy",
 )
-# Files whose frames are cut in front of the user's first frame: they run an async entrypoint.
-_IN_FRONT: Final = str(Path(asyncio.__file__).parent) + os.sep
+# Files whose frames are cut in front of the user's first frame: they run an async entrypoint, and
+# import a module.
+_IN_FRONT: Final = tuple(
+    str(Path(module.__file__ or "").parent) + os.sep for module in (asyncio, importlib)
+)
 
 
 def keep_users_frames(error: BaseException) -> None:
@@ -76,7 +80,15 @@ def _cut(error: BaseException) -> None:
 
 def print_traceback(error: BaseException, file: IO[Any] | None = None) -> None:
     """Write the traceback of `error` to stderr, or to `file`."""
-    where = sys.stderr if file is None else file
-    if not (where.isatty() and show_traceback(error, where)):
+    # The program may have closed stderr, or put something else in its place.
+    streams: list[Any] = [sys.stderr, sys.__stderr__] if file is None else [file]
+    open_ones = [one for one in streams if one is not None and not getattr(one, "closed", False)]
+    if not open_ones:
+        return
+    where = open_ones[0]
+    # A stream of the program's own may have `write` alone.
+    is_terminal = getattr(where, "isatty", lambda: False)()
+    if not (is_terminal and show_traceback(error, where)):
         traceback.print_exception(error, file=where)
-    where.flush()
+    if hasattr(where, "flush"):
+        where.flush()

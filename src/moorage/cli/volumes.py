@@ -1,6 +1,7 @@
 """``moorage volume``: the volumes of this user, and the files in them.
 
 Owns the commands.  They call the methods of `Volume`, so a path never leaves its volume.
+``network_file_systems.py`` has some of them in another group, for objects of another kind.
 
 Begin at `volume`, then `get` and `put`.
 """
@@ -8,6 +9,7 @@ Begin at `volume`, then `get` and `put`.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,8 +31,10 @@ from .objects import (
     named,
     show_table,
     taken,
+    text_of,
     yes_option,
 )
+from .options import complete_files
 
 _KINDS: Final = {
     FileEntryType.DIRECTORY: "dir",
@@ -40,12 +44,28 @@ _KINDS: Final = {
 }
 
 
-@click.group(cls=ObjectCommands, no_args_is_help=True)
+@click.group(
+    cls=ObjectCommands,
+    short_help="Read and change volumes.",
+    no_args_is_help=True,
+    context_settings={"obj": Volume},
+)
 def volume() -> None:
     """Read and change volumes, which are directories of this machine."""
 
 
 add_management(volume, "Volume", Volume.objects, creates=False)
+
+
+def _found(name: str, environment: str | None) -> Volume:
+    """Return the object of this name, of the kind that the command's group is for."""
+    kind: type[Volume] = click.get_current_context().obj
+    return named(kind, name, environment)
+
+
+def _replaces_only_by_force() -> bool:
+    """Whether `put` leaves files that are there: of volumes, as in Modal."""
+    return bool(click.get_current_context().obj is Volume)
 
 
 @volume.command(no_args_is_help=True)
@@ -75,14 +95,14 @@ def rename(old_name: str, new_name: str, yes: bool, environment: str | None) -> 
     Volume.rename(old_name, new_name, environment_name=environment)
 
 
-@volume.command(no_args_is_help=True)
+@volume.command(no_args_is_help=True, short_help="List the files and directories at a path.")
 @click.argument("name", metavar="VOLUME")
 @click.argument("path", default="/")
 @json_option
 @environment_option
 def ls(name: str, path: str, as_json: bool, environment: str | None) -> None:
     """List the files and directories at a path; one path a line, unless it is a terminal."""
-    entries = named(Volume, name, environment).listdir(path)
+    entries = _found(name, environment).listdir(path)
     if not as_json and not sys.stdout.isatty():
         for entry in entries:
             click.echo(entry.path)
@@ -104,15 +124,16 @@ def ls(name: str, path: str, as_json: bool, environment: str | None) -> None:
 @click.argument("name", metavar="VOLUME")
 @click.argument("remote", metavar="REMOTE")
 @click.argument("local", metavar="[LOCAL]", default=".", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option("--force", is_flag=True, help="Replace files and directories that are there.")
 @environment_option
 def get(name: str, remote: str, local: Path, force: bool, environment: str | None) -> None:
     """Copy a file or directory out of a volume.
 
-    A directory is copied with all that it has.  If LOCAL is a directory, the copy goes into it.
+    A directory is copied with all that it has.  If LOCAL is a directory, the copy goes into it;
+    with --force, a directory that is there keeps what the copy has no file or directory for.
     With "-" as LOCAL the contents of the file go to stdout.
     """
-    found = named(Volume, name, environment)
+    found = _found(name, environment)
     entries = list(found.iterdir(remote, recursive=True))
     path = PurePosixPath("/", remote).relative_to("/")
     is_file = [entry.path for entry in entries] == [str(path)] and (
@@ -128,16 +149,27 @@ def get(name: str, remote: str, local: Path, force: bool, environment: str | Non
     ends = [(entry, to if is_file else to / _below(entry, path)) for entry in entries]
     _check_ends(to, path, [end for _, end in ends], force=force)
     if not is_file:
+        if not to.is_dir():
+            _remove(to)
         to.mkdir(parents=True, exist_ok=True)
     for entry, end in ends:
+        _remove(end)
         if entry.type is FileEntryType.DIRECTORY:
-            end.mkdir(parents=True, exist_ok=True)
+            end.mkdir(parents=True)
         elif entry.type is FileEntryType.FILE:
             end.parent.mkdir(parents=True, exist_ok=True)
             with end.open("wb") as file:
                 found.read_file_into_fileobj(entry.path, file)
         else:
             click.echo(f"left out: {entry.path} ({_KINDS[entry.type]})", err=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove what `get --force` replaces: a directory with all that it has, as in Modal."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _below(entry: FileEntry, path: PurePosixPath) -> PurePosixPath:
@@ -157,7 +189,7 @@ def _check_ends(to: Path, path: PurePosixPath, ends: Sequence[Path], *, force: b
 
 @volume.command(no_args_is_help=True)
 @click.argument("name", metavar="VOLUME")
-@click.argument("local", metavar="LOCAL")
+@click.argument("local", metavar="LOCAL", shell_complete=complete_files)
 @click.argument("remote", metavar="[REMOTE]", default="/")
 @click.option("-f", "--force", is_flag=True, help="Overwrite files that are there.")
 @environment_option
@@ -166,9 +198,10 @@ def put(name: str, local: str, remote: str, force: bool, environment: str | None
 
     If REMOTE ends with "/", the copy goes into that directory.  Directories are made as needed.
     """
-    found = named(Volume, name, environment)
+    found = _found(name, environment)
     if remote.endswith("/"):
         remote += os.path.basename(local)
+    force = force or not _replaces_only_by_force()
     is_directory = os.path.isdir(local)
     if not is_directory and "*" in local:
         raise click.UsageError("Glob uploads are currently not supported; write a loop.")
@@ -179,7 +212,7 @@ def put(name: str, local: str, remote: str, force: bool, environment: str | None
             else:
                 batch.put_file(local, remote)
     except FileExistsError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(text_of(error)) from None
 
 
 @volume.command(no_args_is_help=True)
@@ -192,7 +225,7 @@ def cp(name: str, paths: tuple[str, ...], recursive: bool, environment: str | No
     *sources, to = paths
     if not sources:
         raise click.UsageError("Missing argument 'DESTINATION'.")
-    named(Volume, name, environment).copy_files(sources, to, recursive)
+    _found(name, environment).copy_files(sources, to, recursive)
 
 
 @volume.command(no_args_is_help=True)
@@ -202,7 +235,7 @@ def cp(name: str, paths: tuple[str, ...], recursive: bool, environment: str | No
 @environment_option
 def rm(name: str, path: str, recursive: bool, environment: str | None) -> None:
     """Delete a file or directory of a volume."""
-    named(Volume, name, environment).remove_file(path, recursive=recursive)
+    _found(name, environment).remove_file(path, recursive=recursive)
 
 
 def size_of(count: int) -> str:

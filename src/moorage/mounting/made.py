@@ -221,8 +221,8 @@ def _locked(record: Path, flags: int = 0) -> int:
         FileNotFoundError: if it is not there, and `flags` do not create it.
     """
     while True:
-        if flags:
-            record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if flags and not _has_directory(record.parent):
+            continue
         try:
             lock = os.open(record, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
         except FileNotFoundError:
@@ -241,6 +241,26 @@ def _locked(record: Path, flags: int = 0) -> int:
         except FileNotFoundError:
             pass
         Real.close(lock)
+
+
+def _has_directory(path: Path) -> bool:
+    """Make a directory; return false if another program has removed it in between.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    try:
+        # 1. The directory is there: FileExistsError.  2. Another program removes it.  3. `mkdir`
+        # finds no directory, and raises the error although `exist_ok` is true.
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except FileExistsError:
+        try:
+            is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
+        except FileNotFoundError:
+            return False
+        if not is_directory:
+            raise
+    return True
 
 
 def _is_last(held: _Held) -> bool:

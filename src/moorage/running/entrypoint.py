@@ -109,7 +109,7 @@ class LocalEntrypoint(PosesAsFunction, Generic[P, R_co]):
         """The function itself, ``info.raw_f``, and where it is defined."""
         return FunctionSourceInfo(self._function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function and return its result.
 
         An async function is run to its end, also behind a plain decorator: on a new event loop;

@@ -487,7 +487,8 @@ class _Closing:
                 logging.WARNING,
                 "%s was left while this still ran, after %g s: %s",
                 run.name,
-                run.grace,
+                # Ctrl-C may have ended the wait.
+                min(run.grace, round(run.clock.now() - self._began, 1)),
                 "; ".join(shown),
             )
         run.sites.close()

@@ -103,6 +103,10 @@ class Interrupts:
                 return
         raise KeyboardInterrupt
 
+    def interrupt(self, frame: FrameType | None) -> None:
+        """Do what Ctrl-C does, from the handler of another signal that interrupted `frame`."""
+        self._handle(signal.SIGINT, frame)
+
     # -- the guard ----------------------------------------------------------------
 
     def enter(self) -> None:

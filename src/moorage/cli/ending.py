@@ -1,0 +1,75 @@
+"""SIGTERM and SIGHUP end a program as Ctrl-C does: the run is left properly.
+
+Owns `EndingSignals`, which turns signals into the KeyboardInterrupt of Ctrl-C, on the main
+thread.  A second signal kills the process, as it would have without this file.
+
+Begin at `EndingSignals._handle`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from ..runtime.guards.interrupts import interrupts
+from ..runtime.real import Real
+from .errors import INTERRUPTED
+
+# What a shell expects of a program that a signal has ended: 128 and the signal's number.
+ENDED_BY_SIGNAL: Final = 128
+
+
+class EndingSignals:
+    """What has ended the program, if it ends by a KeyboardInterrupt.
+
+    Args:
+        names: the signals beside Ctrl-C.  A system need not have them.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        self._process = os.getpid()
+        self._number: int | None = None  # of the signal that came; None for none, or for Ctrl-C
+
+    @property
+    def code(self) -> int:
+        """The exit code of the command."""
+        return INTERRUPTED if self._number is None else ENDED_BY_SIGNAL + self._number
+
+    @property
+    def name(self) -> str:
+        """The signal's name, for a message."""
+        return "Ctrl-C" if self._number is None else signal.Signals(self._number).name
+
+    @contextmanager
+    def taken(self) -> Generator[None, None, None]:
+        """Take the signals until the block ends, except those that somebody else takes."""
+        numbers: list[int] = []
+        if Real.current_thread() is Real.main_thread():
+            # Not what is ignored, as nohup does with SIGHUP.
+            numbers = [each for each in self._known if Real.getsignal(each) is signal.SIG_DFL]
+        for number in numbers:
+            Real.set_signal(number, self._handle)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                if Real.getsignal(number) == self._handle:
+                    Real.set_signal(number, signal.SIG_DFL)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._number is not None or os.getpid() != self._process:
+            # The second signal; or a forked child, which ends as programs end by a signal.
+            Real.set_signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self._number = number
+        on_ctrl_c = Real.getsignal(signal.SIGINT)
+        if callable(on_ctrl_c):
+            on_ctrl_c(signal.SIGINT, frame)  # Python's, the engine's, asyncio's, or the program's
+        else:  # Ctrl-C is ignored, as in a command behind which a script has written "&"
+            interrupts.interrupt(frame)
