@@ -29,6 +29,7 @@ from .serving import (
     Signals,
     lines_of,
     open_sites,
+    reserve,
     web_functions,
 )
 from .supervisor import Supervisor
@@ -151,6 +152,7 @@ def _serve_here(
         mounted = mount(app)
         if mounted:
             output.say(mounted)
+        reserve(app, functions, addresses.host, sockets)
         with app.run(name=name):
             signals = Signals()
             try:
