@@ -9,12 +9,14 @@ import importlib
 import pickle
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 
 import moorage as modal
 from moorage import App, config
 from moorage.exception import DeprecationError, InvalidError, NotFoundError
+from moorage.running.mounts import mounts_of
 
 
 @pytest.fixture
@@ -90,6 +92,33 @@ def test_an_old_program_imports_and_runs():
     assert len(seen) >= 9
     with stub.run():
         assert double.remote(4) == 8
+
+
+def test_the_files_of_old_mounts_are_at_their_paths():
+    with warned("is gone"):
+        mount = modal.Mount
+        pages = mount.from_local_dir("site", remote_path="/assets", condition=lambda path: True)
+        pages = pages.add_local_file("style.css", remote_path="/assets/style.css")
+        app = App("old", mounts=[mount.from_local_file("all.toml", remote_path="/all.toml")])
+
+        @app.function(mounts=[pages, mount.from_local_dir("some/data/")])
+        def page():
+            pass
+
+        @app.cls(mounts=(mount.from_local_file("x/a.txt", "b.txt"),))
+        class Page:
+            pass
+
+    found = {
+        name: {each.path: each.source().relative_to(Path.cwd()) for each in mounts}
+        for name, mounts in mounts_of(app).items()
+    }
+    everywhere = {"/all.toml": Path("all.toml")}
+    of_page = {"/assets": "site", "/assets/style.css": "style.css", "/root/data": "some/data"}
+    assert found == {
+        "page": everywhere | {path: Path(local) for path, local in of_page.items()},
+        "Page": everywhere | {"/root/b.txt": Path("x/a.txt")},
+    }
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,9 @@ class FunctionOptions:
                 )
 
 
-def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
+def check_concurrency(
+    concurrency: Concurrency | None, name: str, *, is_server: bool = False
+) -> None:
     """Check what is known of ``concurrent`` only when the app registers the function.
 
     Several ``concurrent`` decorators of one function are merged before.
@@ -176,6 +178,8 @@ def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
     if concurrency is None:
         return
     if concurrency.max_inputs is None:
+        if is_server and concurrency.target_inputs is not None:
+            return  # the number of requests is not bounded: see `App.cls`
         raise InvalidArgumentsError(
             f"concurrent on {name} needs max_inputs, got none; "
             "write @moorage.concurrent(max_inputs=10)"

@@ -115,9 +115,7 @@ class HasMounts(Protocol):
     def shown_with_volumes(self) -> str: ...
 
 
-def mounts_from(
-    image: Image | None, *mounts: Mapping[Any, Volume | CloudBucketMount | NetworkFileSystem]
-) -> tuple[Mount, ...]:
+def mounts_from(image: Image | None, *mounts: Mapping[Any, Mounted]) -> tuple[Mount, ...]:
     """Return the mounts of a function: of its image, and of its arguments, the later counting."""
     found: dict[str, Mount] = {}
     if isinstance(image, Image):
@@ -127,7 +125,7 @@ def mounts_from(
         if is_dict(each):  # in strict mode, anything else is refused later
             for given, what in each.items():
                 path = PurePosixPath(fs_path("a path in volumes", given)).as_posix()
-                if isinstance(what, Volume | NetworkFileSystem | CloudBucketMount):
+                if isinstance(what, Volume | NetworkFileSystem | CloudBucketMount | AddedFiles):
                     found[path] = Mount(path, what)
     return tuple(found.values())
 
