@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import importlib
+import os
 import pickle
 import re
 import warnings
@@ -119,6 +120,27 @@ def test_the_files_of_old_mounts_are_at_their_paths():
         "page": everywhere | {path: Path(local) for path, local in of_page.items()},
         "Page": everywhere | {"/root/b.txt": Path("x/a.txt")},
     }
+
+
+def test_an_old_secret_and_old_shared_volumes_count(monkeypatch):
+    app = App("old")
+    monkeypatch.delenv("OLD_KEY", raising=False)
+    with warned("secret of app.function is gone"):
+
+        @app.function(secret=modal.Secret.from_dict({"OLD_KEY": "1"}))
+        def key():
+            return os.environ.get("OLD_KEY")
+
+    with warned("shared_volumes of app.cls is gone"):
+        shared = modal.SharedVolume().persist("old-files")
+
+        @app.cls(shared_volumes={"/old": shared}, secret=modal.Secret.from_dict({}))
+        class Model:
+            pass
+
+    assert [each.path for each in mounts_of(app)["Model"]] == ["/old"]
+    with app.run():
+        assert key.remote() == "1"
 
 
 @pytest.mark.parametrize(

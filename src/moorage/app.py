@@ -403,7 +403,12 @@ class App:
             dict(old_names),
             lambda: Real.signature(App.function).parameters,
         )
-        old_files = files_of(dict(old_names).get("mounts"))
+        old: dict[str, Any] = dict(old_names)
+        old_files = files_of(old.get("mounts"))
+        if old.get("secret") is not None:
+            secrets = [*(secrets or ()), old["secret"]]
+        if old.get("shared_volumes"):
+            network_file_systems = {**(network_file_systems or {}), **old["shared_volumes"]}
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {
             "image": image,
@@ -577,7 +582,12 @@ class App:
         concurrent_inputs = accept_old_names(
             "app.cls", shared, dict(old_names), lambda: Real.signature(App.cls).parameters
         )
-        old_files = files_of(dict(old_names).get("mounts"))
+        old: dict[str, Any] = dict(old_names)
+        old_files = files_of(old.get("mounts"))
+        if old.get("secret") is not None:
+            secrets = [*(secrets or ()), old["secret"]]
+        if old.get("shared_volumes"):
+            network_file_systems = {**(network_file_systems or {}), **old["shared_volumes"]}
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {
             "image": image,

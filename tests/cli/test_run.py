@@ -227,13 +227,14 @@ async def last(item):
     print("last", item)
 
 @app.function(max_containers=1)
-async def first(item, seconds):
-    await asyncio.sleep(seconds)
+async def first(item, waits):
+    if waits:
+        await asyncio.Event().wait()
     await last.spawn.aio(item)
 
 @app.local_entrypoint()
-def main(seconds: float = 0.0):
-    first.spawn_map(range(3), [seconds] * 3)
+def main(waits: bool = False):
+    first.spawn_map(range(3), [waits] * 3)
 """
 
 
@@ -247,10 +248,10 @@ def test_detach_waits_for_all_that_was_spawned(shell):
 
 def test_without_detach_a_line_says_what_is_cancelled(shell):
     shell.write("prog.py", STEPS)
-    code, out, err = shell("run", "prog.py", "--seconds", "3600")
+    code, out, err = shell("run", "prog.py", "--waits")
     assert (code, out) == (0, "")
     assert "3 of first. Write --detach" in err
-    assert shell("run", "-q", "prog.py", "--seconds", "3600").err == ""
+    assert shell("run", "-q", "prog.py", "--waits").err == ""
 
 
 def test_interactive_is_accepted(shell):

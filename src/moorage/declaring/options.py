@@ -418,7 +418,8 @@ RENAMED: Final[Mapping[str, str]] = {
     "concurrency_limit": "max_containers",
     "container_idle_timeout": "scaledown_window",
 }
-# Arguments that Modal 1.6.4 has no longer and refuses, and that had no effect in one process.
+# Arguments that Modal 1.6.4 has no longer and refuses.  `mounts`, `secret` and `shared_volumes`
+# count (see `App.function`); the others have no effect in one process.
 GONE: Final[Mapping[str, str]] = {
     "mounts": "write image=image.add_local_dir(...) for files, or add_local_python_source(...)",
     "interactive": "take it away, and write modal.interact() in the function",

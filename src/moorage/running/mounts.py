@@ -230,7 +230,9 @@ def _put_in_place(asked: Sequence[tuple[str, Mount]], warned: Warned) -> Sequenc
             continue
         numbers.append(number)
         shown = f"{mount.shown} of {name}"
-        wanted.append(Wanted(mount.path, str(source), mount.read_only, shown, not added))
+        wanted.append(
+            Wanted(mount.path, str(source), mount.read_only, shown, not added, is_copy=added)
+        )
     try:
         answers = helper.mount(wanted, records=str(home() / ".made"), keep=_needed())
     except OSError as error:
