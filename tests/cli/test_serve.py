@@ -523,7 +523,7 @@ import os
 import urllib.request
 
 import modal
-from plain import answers
+from plain import answers, note
 
 inner = modal.App("model")
 
@@ -543,7 +543,7 @@ class Shop:
     @modal.enter()
     def start(self):
         self.url = tokens.get_web_url()
-        print("asked for", self.url, flush=True)
+        note(f"asked for {self.url}")
 
     @modal.asgi_app()
     def web(self):
