@@ -258,3 +258,22 @@ def test_no_advice_names_a_word_that_is_there():
 def test_a_copy_is_made_before_its_attributes_are_there():
     assert copy.copy(f).remote is not None
     assert copy.copy(app).name == "advice"
+
+
+@app.function()
+def counting():
+    yield 1
+
+
+@app.function()
+async def counting_async():
+    yield 1
+
+
+@pytest.mark.parametrize("of", [counting, counting_async])
+def test_generators_are_read(of):
+    name = of.__name__
+    with pytest.raises(AttributeError, match=rf"write {name}\.remote_gen\(...\)"):
+        of.call
+    with pytest.raises(AttributeError, match=rf"write async for ... in {name}\.remote_gen\.aio"):
+        of.acall

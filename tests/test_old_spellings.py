@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import copy
 import importlib
+import os
 import pickle
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 
 import moorage as modal
 from moorage import App, config
 from moorage.exception import DeprecationError, InvalidError, NotFoundError
+from moorage.running.mounts import mounts_of
 
 
 @pytest.fixture
@@ -90,6 +93,54 @@ def test_an_old_program_imports_and_runs():
     assert len(seen) >= 9
     with stub.run():
         assert double.remote(4) == 8
+
+
+def test_the_files_of_old_mounts_are_at_their_paths():
+    with warned("is gone"):
+        mount = modal.Mount
+        pages = mount.from_local_dir("site", remote_path="/assets", condition=lambda path: True)
+        pages = pages.add_local_file("style.css", remote_path="/assets/style.css")
+        app = App("old", mounts=[mount.from_local_file("all.toml", remote_path="/all.toml")])
+
+        @app.function(mounts=[pages, mount.from_local_dir("some/data/")])
+        def page():
+            pass
+
+        @app.cls(mounts=(mount.from_local_file("x/a.txt", "b.txt"),))
+        class Page:
+            pass
+
+    found = {
+        name: {each.path: each.source().relative_to(Path.cwd()) for each in mounts}
+        for name, mounts in mounts_of(app).items()
+    }
+    everywhere = {"/all.toml": Path("all.toml")}
+    of_page = {"/assets": "site", "/assets/style.css": "style.css", "/root/data": "some/data"}
+    assert found == {
+        "page": everywhere | {path: Path(local) for path, local in of_page.items()},
+        "Page": everywhere | {"/root/b.txt": Path("x/a.txt")},
+    }
+
+
+def test_an_old_secret_and_old_shared_volumes_count(monkeypatch):
+    app = App("old")
+    monkeypatch.delenv("OLD_KEY", raising=False)
+    with warned("secret of app.function is gone"):
+
+        @app.function(secret=modal.Secret.from_dict({"OLD_KEY": "1"}))
+        def key():
+            return os.environ.get("OLD_KEY")
+
+    with warned("shared_volumes of app.cls is gone"):
+        shared = modal.SharedVolume().persist("old-files")
+
+        @app.cls(shared_volumes={"/old": shared}, secret=modal.Secret.from_dict({}))
+        class Model:
+            pass
+
+    assert [each.path for each in mounts_of(app)["Model"]] == ["/old"]
+    with app.run():
+        assert key.remote() == "1"
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,15 @@ def test_a_missing_secret_warns_once_for_each_run_and_goes_on(caplog):
         two.remote()
     (text,) = messages(caplog)
     assert all(part in text for part in ("'missing'", "'main'", "Secret.objects.create"))
+    assert "`moorage secret create missing KEY=...`" in text
+
+
+def test_a_missing_secret_says_by_which_command_it_is_made(caplog):
+    made = Secret.from_name("half", required_keys=["NO_A", "NO_B"], environment_name="dev")
+    with caplog.at_level(logging.WARNING, "moorage"):
+        values_in_a_function(made)
+    (text,) = messages(caplog)
+    assert "`moorage secret create -e dev half NO_A=... NO_B=...`" in text
 
 
 def test_a_missing_secret_whose_keys_are_exported_is_those(monkeypatch, caplog):

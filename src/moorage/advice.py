@@ -200,12 +200,18 @@ _MANY: Final = {
 }
 
 
-def of_function(function: str, name: str, known: Iterable[str]) -> str:
-    """Return what to write instead of ``function.name``; "" if the name is like no other."""
+def of_function(function: str, name: str, known: Iterable[str], *, yields: bool = False) -> str:
+    """Return what to write instead of ``function.name``; "" if the name is like no other.
+
+    Args:
+        yields: the function is a generator.
+    """
     if name in _START:
         return f"write {function}.spawn(...), and .get() on what it returns"
     if name in _RUN:
-        return f"write {function}.remote(...)"
+        return f"write {function}.{'remote_gen' if yields else 'remote'}(...)"
+    if name in _AWAIT and yields:
+        return f"write async for ... in {function}.remote_gen.aio(...)"
     if name in _AWAIT:
         return f"write await {function}.remote.aio(...)"
     if name in _MANY:

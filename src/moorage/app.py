@@ -67,6 +67,7 @@ from .frames import (
     warn,
 )
 from .functions import Function
+from .mount import files_of
 from .partial_function import parameter
 from .retries import Retries
 from .running import deployments
@@ -197,6 +198,7 @@ class App:
         self._image = image
         self._secrets = tuple(secrets)
         self._volumes: Mapping[Path_, Volume] = volumes
+        self._old_files = files_of(dict(old_names).get("mounts"))
         self._tags = dict(tags or {})
         self._runs: AppRuns[App] = AppRuns(self, name)
         self._functions: dict[str, Function[..., Any, Any]] = {}
@@ -401,6 +403,12 @@ class App:
             dict(old_names),
             lambda: Real.signature(App.function).parameters,
         )
+        old: dict[str, Any] = dict(old_names)
+        old_files = files_of(old.get("mounts"))
+        if old.get("secret") is not None:
+            secrets = [*(secrets or ()), old["secret"]]
+        if old.get("shared_volumes"):
+            network_file_systems = {**(network_file_systems or {}), **old["shared_volumes"]}
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {
             "image": image,
@@ -468,7 +476,7 @@ class App:
             else:
                 runs = make_visit_target(shown, is_method=False)
                 lifecycle = web_lifecycle(shown, marks.web, raw)
-            mounts = self._mounts(image, volumes, network_file_systems)
+            mounts = self._mounts(image, old_files, volumes, network_file_systems)
             service = AppService(
                 self._runs,
                 shown,
@@ -574,6 +582,12 @@ class App:
         concurrent_inputs = accept_old_names(
             "app.cls", shared, dict(old_names), lambda: Real.signature(App.cls).parameters
         )
+        old: dict[str, Any] = dict(old_names)
+        old_files = files_of(old.get("mounts"))
+        if old.get("secret") is not None:
+            secrets = [*(secrets or ()), old["secret"]]
+        if old.get("shared_volumes"):
+            network_file_systems = {**(network_file_systems or {}), **old["shared_volumes"]}
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {
             "image": image,
@@ -619,9 +633,11 @@ class App:
 
             if marks.serves is not None:
                 declared.serve(marks.serves)
-                if mine.concurrency is None and not declared.methods:
-                    mine = mine.merged(concurrency=Concurrency(MOST_CONNECTIONS))
-            mounts = self._mounts(image, volumes, network_file_systems)
+                asked = mine.concurrency or Concurrency()
+                if asked.max_inputs is None and (asked.target_inputs or not declared.methods):
+                    most = max(MOST_CONNECTIONS, asked.target_inputs or 0)
+                    mine = mine.merged(concurrency=Concurrency(most, asked.target_inputs))
+            mounts = self._mounts(image, old_files, volumes, network_file_systems)
             registered = self._register_class(declared, mine, mounts=mounts)
             if raw.__name__ in self._classes:
                 logger.warning(
@@ -679,9 +695,9 @@ class App:
     def _needs(self, image: Image | None, secrets: object, env: object) -> Needs | None:
         return needs_of(self._image if image is None else image, self._secrets, secrets, env)
 
-    def _mounts(self, image: Image | None, *mounts: Mapping[Path_, Any]) -> tuple[Mount, ...]:
+    def _mounts(self, image: Image | None, *mounts: Mapping[Any, Any]) -> tuple[Mount, ...]:
         """Return the mounts of a function: of its arguments, and of the app."""
-        return mounts_from(image or self._image, self._volumes, *mounts)
+        return mounts_from(image or self._image, self._old_files, self._volumes, *mounts)
 
     def _know_default_pool(self, cls: Cls) -> None:
         """Register the pool of ``C()``: a run then checks its options and starts its minimum."""

@@ -767,7 +767,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             if not name.startswith("_"):  # not for a copy, whose own attributes are not there yet
                 owner, _, last = self._name.rpartition(".")
                 function = f"{owner}(...).{last}" if owner else last
-                instead = of_function(function, name, dir(Function))
+                target = self.__dict__.get("_target")
+                yields = target is not None and target.kind.is_generator
+                instead = of_function(function, name, dir(Function), yields=yields)
                 if instead:
                     raise no_attribute(self._shown, name, instead)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

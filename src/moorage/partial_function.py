@@ -32,8 +32,9 @@ F = TypeVar("F", bound="Callable[..., object] | PartialFunction[..., object, obj
 
 # Overloads, because the implementation accepts more than type checkers should: wrong calls get
 # our own error at run time.  `target_inputs` alone is for a second `concurrent` on the same
-# function.  `dataclass_transform` says that a class takes its `parameter`s by name; it is written
-# here too, because mypy ignores it on a method such as `app.cls`.
+# function, and for a class with a server (`http_server`).  `dataclass_transform` says that a class
+# takes its `parameter`s by name; it is written here too, because mypy ignores it on a method such
+# as `app.cls`.
 @overload
 @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
 def concurrent(*, max_inputs: int) -> Decorator: ...

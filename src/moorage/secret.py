@@ -289,7 +289,12 @@ class Secret(Stored):
         if found is None:
             values = Variables()
             what = f"is not in the environment {environment!r}"
-            advice = f"write Secret.objects.create({name!r}, {{...}}) once"
+            keys = " ".join(f"{key}=..." for key in self._required) or "KEY=..."
+            where = "" if environment == "main" else f"-e {environment} "
+            advice = (
+                f"write Secret.objects.create({name!r}, {{...}}) once, "
+                f"or `moorage secret create {where}{name} {keys}`"
+            )
         else:
             values, path = found
             if others_can_read(path):

@@ -253,6 +253,45 @@ def test_detach_says_once_that_nothing_outlives_the_process(shell):
     assert err.count("nothing outlives this process") == 1
 
 
+# What a job queue does: the program ends as soon as it has spawned the first step.
+STEPS = """
+import asyncio
+import modal
+
+app = modal.App("steps")
+
+@app.function()
+async def last(item):
+    print("last", item)
+
+@app.function(max_containers=1)
+async def first(item, waits):
+    if waits:
+        await asyncio.Event().wait()
+    await last.spawn.aio(item)
+
+@app.local_entrypoint()
+def main(waits: bool = False):
+    first.spawn_map(range(3), [waits] * 3)
+"""
+
+
+def test_detach_waits_for_all_that_was_spawned(shell):
+    shell.write("prog.py", STEPS)
+    code, out, err = shell("run", "--detach", "prog.py")
+    assert code == 0
+    assert sorted(out.splitlines()) == ["last 0", "last 1", "last 2"]
+    assert "cancelled" not in err
+
+
+def test_without_detach_a_line_says_what_is_cancelled(shell):
+    shell.write("prog.py", STEPS)
+    code, out, err = shell("run", "prog.py", "--waits")
+    assert (code, out) == (0, "")
+    assert "3 of first. Write --detach" in err
+    assert shell("run", "-q", "prog.py", "--waits").err == ""
+
+
 def test_interactive_is_accepted(shell):
     shell.write("prog.py", HELLO)
     assert shell("run", "-i", "prog.py").out == "6\n"

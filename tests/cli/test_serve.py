@@ -550,3 +550,51 @@ def test_the_only_app_of_a_module_needs_no_name(shell):
         "serve", "--no-mounts", "--no-reload", "--timeout", "0.01", "--port", "0", "web.py"
     )
     assert (outcome.code, outcome.out) == (0, "")
+
+
+# An app that includes another one, and asks for the URL of its function before anybody else can.
+INCLUDES = """
+import os
+import urllib.request
+
+import modal
+from plain import answers, note
+
+inner = modal.App("model")
+
+
+@inner.function()
+@modal.asgi_app()
+def tokens():
+    return answers(lambda path: "a token")
+
+
+app = modal.App("shop")
+app.include(inner)
+
+
+@app.cls(min_containers=1)
+class Shop:
+    @modal.enter()
+    def start(self):
+        self.url = tokens.get_web_url()
+        note(f"asked for {self.url}")
+
+    @modal.asgi_app()
+    def web(self):
+        return answers(lambda path: urllib.request.urlopen(self.url).read().decode())
+"""
+
+
+@pytest.mark.parametrize("how", ["serve", "serve --no-reload", "deploy"])
+def test_the_url_that_a_first_hook_asks_for_is_the_one_that_is_served(shell, monkeypatch, how):
+    monkeypatch.setenv("MOORAGE_HOME", str(shell.folder / "home"))
+    shell.write("plain.py", PLAIN)
+    shell.write("prog.py", INCLUDES)
+    with Server(shell, *how.split(), "prog.py", "--port", "0") as server:
+        asked = server.until("asked for").split()[-1]
+        if "Ctrl-C stops" not in server.text:
+            server.until("Ctrl-C stops")
+        assert asked == server.url("tokens")
+        assert [fetch(server.url(name))[2] for name in ("tokens", "Shop.web")] == ["a token"] * 2
+        assert server.end() == 130

@@ -623,6 +623,32 @@ def test_http_server_without_methods():
         run(app, main)
 
 
+def test_http_server_may_have_a_target_alone():
+    app = moorage.App("http-server")
+    with upstream() as server:
+
+        @app.cls(serialized=True)
+        @moorage.experimental.http_server(server.port, proxy_regions=["us-east"])
+        @moorage.concurrent(target_inputs=100)
+        class Site:
+            @moorage.enter()
+            def start(self):
+                server.start()
+
+        async def main():
+            found = await asyncio.gather(*(Client(Site).get("/echo") for _ in range(10)))
+            assert {one.status for one in found} == {200}
+
+        run(app, main)
+
+    with pytest.raises(TypeError, match=r"needs max_inputs, got none; write"):
+
+        @app.cls(serialized=True)
+        @moorage.concurrent(target_inputs=100)
+        class NoSite:
+            pass
+
+
 def test_a_class_without_a_server_has_no_endpoint():
     app = moorage.App("no-server")
 

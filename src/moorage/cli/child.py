@@ -37,7 +37,7 @@ from ..image import AddedFiles
 from ..queue import Queue
 from ..running.mounts import mounts_of
 from ..running.runs import drain_runs
-from ..running.urls import Listening, WebFunction
+from ..running.urls import WebFunction
 from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
 from .addresses import Served, check_served
@@ -47,7 +47,7 @@ from .errors import CommandError, shown_error
 from .loading import load
 from .mounts import mount
 from .reference import Reference
-from .serving import Settings, open_site, web_functions
+from .serving import Settings, open_sites, reserve, web_functions
 from .watching import Watched
 
 # Seconds that the child gets to end after its supervisor has gone.
@@ -81,6 +81,7 @@ class _Child:
         self._host = ""
         self._wanted: Reference | None = None
         self._app: App | None = None
+        self._labels: list[str] = []  # of its web functions, before the run
         # The folder that relative paths begin at; the program may change into another one.
         self._began_at = _working_directory()
 
@@ -138,6 +139,7 @@ class _Child:
         except Error as error:  # a label that no host can have
             raise CommandError(str(error)) from None
         check_served(served, self._host)
+        self._labels = [one.label for one in served]
         return functions
 
     def _serve(self, app: App, functions: list[WebFunction], name: str | None) -> int:
@@ -147,11 +149,12 @@ class _Child:
             return 0
         try:
             mounted = mount(app)  # after the end of the child before: symlinks are on the disk
+            # By the labels that the supervisor was told: the functions of an included app have
+            # other labels in the run of `app`.
+            sockets = [self._sockets.pop(label) for label in self._labels]
+            reserve(app, functions, self._host, sockets)
             with app.run(name=name):
-                urls: dict[str, str] = {}
-                for one in functions:
-                    given = self._sockets.pop(one.label)
-                    urls[one.name] = open_site(one, Listening(self._host, given))
+                urls = open_sites(functions, self._host, sockets)
                 by_label = {one.label: one for one in functions}
                 for label, connection in self._connections:
                     by_label[label].adopt(connection)

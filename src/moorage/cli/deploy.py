@@ -35,7 +35,7 @@ from .options import (
 from .progress import Output, duration
 from .reference import Reference
 from .serve import address_options
-from .serving import TERMINATED, Settings, Signals, lines_of, open_sites, web_functions
+from .serving import TERMINATED, Settings, Signals, lines_of, open_sites, reserve, web_functions
 
 # Seconds that SIGTERM gives to what was accepted.
 DRAIN = 8.0
@@ -178,6 +178,7 @@ class _Deployment:
         sockets = self._addresses.take(served)  # nothing starts if a port is taken
         try:
             mounted = mount(app)
+            reserve(app, functions, self._addresses.host, sockets)
             app.deploy(name=shown)
             self._apps[shown] = app
             urls = open_sites(functions, self._addresses.host, sockets)

@@ -103,7 +103,7 @@ def _missing(ctx: click.Context) -> click.UsageError:
     "-d",
     "--detach",
     is_flag=True,
-    help="Accepted for Modal's sake: nothing outlives this process.",
+    help="When the program has ended, wait for what it has spawned.",
 )
 @click.option(
     "-i",
@@ -291,8 +291,8 @@ class _Program:
         call = self._call(rest, values)
         if options.detach:
             output.say(
-                "Note: --detach has no effect here; nothing outlives this process, and the app "
-                "stops with it."
+                "Note: nothing outlives this process. With --detach the command waits for what the "
+                "program has spawned; Ctrl-C cancels the rest."
             )
         named = f" ({options.name})" if options.name else ""
         output.say(f"{self._shown}{named}")
@@ -304,6 +304,15 @@ class _Program:
                 output.say(mounted)
             with app.run(name=options.name), output.of_run(app, self._shown):
                 result = call()
+                run = app._runs.open_run()
+                if run is not None and options.detach:
+                    run.drain()
+                elif run is not None and (left := run.unsettled()):
+                    output.say(
+                        f"Note: the program has ended, and these inputs, which it did not wait "
+                        f"for, are cancelled: {left}. Write --detach to wait for all that is "
+                        "spawned, or .get() in the program."
+                    )
             ended = "done"
         except KeyboardInterrupt:
             raise

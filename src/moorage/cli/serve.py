@@ -36,6 +36,7 @@ from .serving import (
     Signals,
     lines_of,
     open_sites,
+    reserve,
     web_functions,
 )
 from .supervisor import Supervisor
@@ -156,6 +157,7 @@ def _serve_here(
         mounted = mount(app)
         if mounted:
             output.say(mounted)
+        reserve(app, functions, addresses.host, sockets)
         with ending.taken(), app.run(name=name):
             signals = Signals()
             try:

@@ -77,6 +77,17 @@ def web_functions(app: App) -> list[WebFunction]:
         raise shown_error(error) from None
 
 
+def reserve(
+    app: App, functions: Sequence[WebFunction], host: str, sockets: Sequence[socket.socket]
+) -> None:
+    """Keep a socket for each web function, before the run of `app` begins.
+
+    A hook of a container of `min_containers` may ask for a URL before `open_sites` is called.
+    """
+    pairs = zip(functions, sockets, strict=True)
+    app._runs.listening.update({one.place.key: (host, given) for one, given in pairs})
+
+
 def open_sites(
     functions: Sequence[WebFunction], host: str, sockets: Sequence[socket.socket]
 ) -> dict[str, str]:

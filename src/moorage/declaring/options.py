@@ -164,7 +164,9 @@ class FunctionOptions:
                 )
 
 
-def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
+def check_concurrency(
+    concurrency: Concurrency | None, name: str, *, is_server: bool = False
+) -> None:
     """Check what is known of ``concurrent`` only when the app registers the function.
 
     Several ``concurrent`` decorators of one function are merged before.
@@ -176,6 +178,8 @@ def check_concurrency(concurrency: Concurrency | None, name: str) -> None:
     if concurrency is None:
         return
     if concurrency.max_inputs is None:
+        if is_server and concurrency.target_inputs is not None:
+            return  # the number of requests is not bounded: see `App.cls`
         raise InvalidArgumentsError(
             f"concurrent on {name} needs max_inputs, got none; "
             "write @moorage.concurrent(max_inputs=10)"
@@ -414,7 +418,8 @@ RENAMED: Final[Mapping[str, str]] = {
     "concurrency_limit": "max_containers",
     "container_idle_timeout": "scaledown_window",
 }
-# Arguments that Modal 1.6.4 has no longer and refuses, and that had no effect in one process.
+# Arguments that Modal 1.6.4 has no longer and refuses.  `mounts`, `secret` and `shared_volumes`
+# count (see `App.function`); the others have no effect in one process.
 GONE: Final[Mapping[str, str]] = {
     "mounts": "write image=image.add_local_dir(...) for files, or add_local_python_source(...)",
     "interactive": "take it away, and write modal.interact() in the function",

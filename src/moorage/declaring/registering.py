@@ -48,7 +48,7 @@ def with_marks(
     if concurrent_inputs:
         old = Concurrency(concurrent_inputs).checked()
         concurrency = old if concurrency is None else concurrency.merged(old, name)
-    check_concurrency(concurrency, name)
+    check_concurrency(concurrency, name, is_server=marks.is_server)
     joined = options.merged(concurrency=concurrency, batching=marks.batching)
     joined.check_queue_timeout()
     return joined

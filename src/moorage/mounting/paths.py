@@ -4,6 +4,8 @@ Owns `Paths`: what is mounted where, and how a path that is not there comes to b
 
 - In a directory that the program may write to, missing directories are made on the disk, and are
   removed when the program ends (``made.py``).
+- A directory that an image adds is the lower part of an overlay: what the program writes there is
+  in a tmpfs, and the user's own files stay as they are.
 - Another directory is shadowed: a tmpfs is mounted over it, with all that it had bound into it.
   Then the missing directories are made in the tmpfs.  The root is such a tmpfs mostly
   (``namespace.py``).  Nobody can write into a shadow, as nobody could into the directory: what is
@@ -124,6 +126,12 @@ class Paths:
         self._have(path, is_directory, records)
         while not self._hold(path):
             self._have(path, is_directory, records)  # a program of another user has removed it
+        if wanted.is_copy and is_directory and self._overlay(source, path):
+            self._mounted.append(path)
+            self._bound[path] = _Bound(path, wanted, is_read_only=False)
+            # Directories for paths below this one are made in the overlay, and go with it.
+            self._ours[os.stat(path).st_dev] = (path, False)
+            return Outcome(wanted.path, "mounted")
         sys_.mount(f"/proc/self/fd/{source}", path, None, sys_.MS_BIND | sys_.MS_REC)
         self._mounted.append(path)
         self._bound[path] = _Bound(path, wanted, wanted.read_only)
@@ -138,6 +146,45 @@ class Paths:
         elif os.path.isdir(path) != is_directory:
             what = "a directory" if is_directory else "a file"
             raise _CannotBeDone(f"{path} is there, and is not {what}")
+
+    def _overlay(self, source: int, path: str) -> bool:
+        """Mount a directory at a path so that what is written there is kept in memory, apart.
+
+        The directory must not be mounted itself already.  Returns False if the system cannot do
+        that, e.g. Linux before 5.11 without root.
+        """
+        place = os.readlink(f"/proc/self/fd/{source}")
+        if any(point != place and _is_below(point, place) for point in mount_points()):
+            return False  # an overlay would not have what is mounted below
+        with self._stage() as stage:
+            try:
+                # Memory is used for what is written only.  The overlay keeps the tmpfs.
+                sys_.mount("moorage", stage, "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, "mode=0755")
+            except OSError:
+                return False
+            try:
+                upper, work, made = (
+                    os.path.join(stage, name) for name in ("upper", "work", "made")
+                )
+                for each in (upper, work, made):
+                    os.mkdir(each)
+                # The attributes of the upper directory are those of the whole.  It stays this
+                # user's own if the source belongs to a user or group that is not known here.
+                found = os.fstat(source)
+                os.chmod(upper, stat.S_IMODE(found.st_mode))
+                try:
+                    os.chown(upper, found.st_uid, found.st_gid)
+                except OSError:
+                    pass
+                lower = f"lowerdir=/proc/self/fd/{source},upperdir={upper},workdir={work}"
+                flags = sys_.MS_NOSUID | sys_.MS_NODEV
+                sys_.mount("moorage", made, "overlay", flags, f"{lower},userxattr")
+                sys_.mount(made, path, None, sys_.MS_MOVE)
+            except OSError:
+                return False
+            finally:
+                sys_.umount(stage)
+        return True
 
     def _stays(self, path: str, records: str) -> bool:
         """Return whether a path is there, and have it stay there if another program made it."""

@@ -43,6 +43,9 @@ class Wanted:
     shown: str = ""  # for messages
     # Whether directories may be made in the source, for paths below this one.
     may_hold: bool = True
+    # What is written at the path goes with the program, and the source stays as it is.  Where the
+    # system cannot do that, the path is read-only.
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ Begin at `AppRuns.open`, then `AppRuns.current`, then `AppRuns.close`.
 
 from __future__ import annotations
 
+import socket
 import threading
 import weakref
+from collections.abc import Hashable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from .. import config
@@ -75,6 +77,8 @@ class AppRuns(Generic[A]):
         # run begins.  The key is the name of the function, or ``C.*`` for the pool of a class
         # without arguments.
         self.services: Final[dict[str, Starts]] = {}
+        # What `Sites.reserved` of a run of this app gets.  Written before the run begins.
+        self.listening: Final[dict[Hashable, tuple[str, socket.socket]]] = {}
         # The functions with a schedule, by name.
         self.scheduled: Final[dict[str, Scheduled]] = {}
         self.pool_keys: Final[PoolKeys] = PoolKeys()
@@ -317,6 +321,7 @@ class AppRuns(Generic[A]):
                 service.check_for_run()
 
     def _start(self, run: Run, *, schedules: bool = True) -> None:
+        run.sites.reserved.update(self.listening)
         if schedules:
             run.schedules.start(
                 one for app in self.with_included() for one in app.scheduled.copy().values()

@@ -82,9 +82,9 @@ def find(name: str, environment_name: str | None = None) -> Any:
     there = ", ".join(_there()) or "none"
     raise NotFoundError(
         f"no app runs or is deployed as {name!r}{_in(environment)} in this process "
-        f"(there: {there}); write App({name!r}) and app.deploy() first, "
-        f'or app.deploy(name="{name}"); apps of other processes are not found, so name the files '
-        "of both apps in one `moorage deploy`"
+        f"(there: {there}), and apps of other processes are not found; write App({name!r}) and "
+        f'app.deploy() first, or app.deploy(name="{name}"), or deploy the files of both apps by '
+        "one `moorage deploy`"
     )
 
 

@@ -120,9 +120,7 @@ class HasMounts(Protocol):
     def shown_with_volumes(self) -> str: ...
 
 
-def mounts_from(
-    image: Image | None, *mounts: Mapping[Any, Volume | CloudBucketMount | NetworkFileSystem]
-) -> tuple[Mount, ...]:
+def mounts_from(image: Image | None, *mounts: Mapping[Any, Mounted]) -> tuple[Mount, ...]:
     """Return the mounts of a function: of its image, and of its arguments, the later counting."""
     found: dict[str, Mount] = {}
     if isinstance(image, Image):
@@ -132,7 +130,7 @@ def mounts_from(
         if is_dict(each):  # in strict mode, anything else is refused later
             for given, what in each.items():
                 path = PurePosixPath(fs_path("a path in volumes", given)).as_posix()
-                if isinstance(what, Volume | NetworkFileSystem | CloudBucketMount):
+                if isinstance(what, Volume | NetworkFileSystem | CloudBucketMount | AddedFiles):
                     found[path] = Mount(path, what)
     return tuple(found.values())
 
@@ -237,7 +235,9 @@ def _put_in_place(asked: Sequence[tuple[str, Mount]], warned: Warned) -> Sequenc
             continue
         numbers.append(number)
         shown = f"{mount.shown} of {name}"
-        wanted.append(Wanted(mount.path, str(source), mount.read_only, shown, not added))
+        wanted.append(
+            Wanted(mount.path, str(source), mount.read_only, shown, not added, is_copy=added)
+        )
     try:
         answers = helper.mount(wanted, records=str(records_of_made()), keep=_needed())
     except OSError as error:

@@ -234,6 +234,12 @@ class Run:
         """Whether the run drains: it takes calls from its own inputs and hooks only."""
         return self._draining and not self._closed
 
+    def unsettled(self) -> str:
+        """Return how many inputs of which function are not settled, for messages."""
+        pools = list(self.pools.values())
+        counts = [(pool.unsettled, pool.options.label) for pool in pools]
+        return ", ".join(f"{count} of {label}" for count, label in counts if count)
+
     @property
     def queued(self) -> int:
         """The number of queued inputs over all pools."""
@@ -275,11 +281,7 @@ class Draining:
     def report(self) -> None:
         """Log which inputs the drain still waits for."""
         self._report_at = None
-        left = [
-            f"{count} of {pool.options.label}"
-            for pool in list(self._run.pools.values())
-            if (count := pool.unsettled)
-        ]
+        left = self._run.unsettled()
         if left:
             log(
                 logger,
@@ -288,7 +290,7 @@ class Draining:
                 "Ctrl-C cancels them",
                 self._run.name,
                 DRAIN_SILENCE,
-                ", ".join(left),
+                left,
             )
 
 

@@ -162,7 +162,8 @@ def open_url(
     def make() -> Site:
         check_installed(name, web.kind)
         needs, others = web.requires_proxy_auth, Others(app, run)
-        host, given = config.web_host, None
+        # Reserved sockets are used up also if `listening` is one of them.
+        host, given = sites.reserved.pop(place.key, (config.web_host, None))
         if listening is not None:
             host, given = listening.host, listening.socket
         return Site(

@@ -275,6 +275,9 @@ class Sites:
         self._is_closed = False
         # Called, without the lock, with the name and the URL of each site that begins.
         self.announce: Callable[[str, str], object] | None = None
+        # The address and the socket that each site gets, by its key, also if the program asks for
+        # the URL first.  Filled before the first container starts.  Single operations.
+        self.reserved: Final[dict[Hashable, tuple[str, socket.socket]]] = {}
 
     @uninterruptible
     def open(self, key: Hashable, make: Callable[[], Site], *, takes_label: bool) -> Site:
