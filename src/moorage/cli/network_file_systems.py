@@ -7,6 +7,8 @@ Begin at `nfs`.
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from ..exception import AlreadyExistsError
@@ -36,7 +38,7 @@ class _Objects(NamedObjects[NetworkFileSystem]):
         return NetworkFileSystem
 
 
-_objects = _Objects()
+_OBJECTS: Final = _Objects()
 
 
 @click.group(
@@ -49,7 +51,7 @@ def nfs() -> None:
     """Read and change network file systems, which Modal gives up: use volumes."""
 
 
-add_management(nfs, "NetworkFileSystem", _objects, creates=False)
+add_management(nfs, "NetworkFileSystem", _OBJECTS, creates=False)
 
 
 @nfs.command(no_args_is_help=True)
@@ -58,7 +60,7 @@ add_management(nfs, "NetworkFileSystem", _objects, creates=False)
 def create(name: str, environment: str | None) -> None:
     """Create a named network file system."""
     try:
-        _objects.create(name, environment_name=environment)
+        _OBJECTS.create(name, environment_name=environment)
     except AlreadyExistsError:
         advice = "use that one, or delete it first"
         raise taken("NetworkFileSystem", name, environment, advice) from None
