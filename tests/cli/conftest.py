@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -17,6 +18,17 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     """A folder for programs, which is the working directory."""
     with shell_in(tmp_path) as shell:
         yield shell
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_not_ignored() -> Iterator[None]:
+    """Let commands begin as on a terminal, where SIGHUP counts, also if nohup runs these tests."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -48,6 +49,15 @@ class Outcome:
         return iter((self.code, self.out, self.err))
 
 
+class Started(subprocess.Popen[str]):
+    """A command that runs; a test that fails does not wait for its end."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *rest)
+
+
 class Shell:
     """Runs commands in a folder."""
 
@@ -77,13 +87,13 @@ class Shell:
             raise done.exception
         return Outcome(done.exit_code, done.stdout, done.stderr)
 
-    def started(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
+    def started(self, *arguments: str, **options: Any) -> Started:
         """Start ``python -m moorage *arguments`` as a process of its own."""
         environment = {
             **{name: value for name, value in os.environ.items() if "MOORAGE_AS" not in name},
             "PYTHONPATH": SRC,
         }
-        return subprocess.Popen(
+        return Started(
             [sys.executable, "-W", "error", "-m", "moorage", *arguments],
             cwd=self.folder,
             env=environment,
