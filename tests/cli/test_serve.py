@@ -203,6 +203,7 @@ def test_a_change_whose_import_failed_is_not_reported_again(tmp_path, monkeypatc
     os.utime(file, ns=(2_500, 2_500))  # during that import
     one._watching(watched)
     assert [line.partition(":")[0] for line in said] == ["Changed"]
+    one._events.close()
 
 
 def test_functions_come_and_go_and_keep_their_ports(shell, serve):

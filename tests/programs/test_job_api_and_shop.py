@@ -115,4 +115,4 @@ def test_one_app_alone_says_what_it_does_not_find(shell: Shell):
         answer = httpx.post(served.url("web") + "/orders", json={"article": "tea"}, timeout=60)
         assert answer.status_code == 500
         said = served.wait_for("NotFoundError")
-        assert "name the files of both apps in one `moorage deploy`" in said
+        assert "deploy the files of both apps by one `moorage deploy`" in said
