@@ -42,6 +42,7 @@ class Stream:
         "_clock",
         "_closed",
         "_ended",
+        "_has_begun",
         "_items",
         "_lock",
         "_on_full",
@@ -71,6 +72,7 @@ class Stream:
         self._reader: Wake | None = None
         self._ended = False  # no further item comes; once true, it stays true
         self._closed = False  # the reader reads no more; once true, it stays true
+        self._has_begun = False  # an item has come; once true, it stays true
 
     # -- the reader's side ----------------------------------------------------
 
@@ -102,6 +104,11 @@ class Stream:
     @property
     def ended(self) -> bool:
         return self._ended
+
+    @property
+    def has_begun(self) -> bool:
+        """True if any item has come, whether or not the reader has taken it."""
+        return self._has_begun
 
     @property
     def has_items(self) -> bool:
@@ -145,6 +152,7 @@ class Stream:
             if self._closed or self._ended:
                 return False
             self._items.append(item)
+            self._has_begun = True
             reader, self._reader = self._reader, None
         if reader is not None:
             reader()

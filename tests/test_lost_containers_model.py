@@ -1,0 +1,157 @@
+"""Pools whose containers die at any step, against the model of ``test_pool_model.py``.
+
+`LosingMachine` has every step of the pool's model, and one more: a container dies, in any state
+and between any two events.  ``PoolWorld.lose`` says what must become of its inputs; that nothing
+runs twice that has ended, that lost inputs come first in the order of their grants, and that only
+what ran alone is blamed, is checked with all other promises after each step.
+
+Begin reading at `Losing`, then ``PoolWorld.lose``.  `test_the_model_finds_a_mutant` breaks the pool at
+one place at a time, and the model must find each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+
+import pool_world
+from moorage.runtime.containers.container import ContainerState, Loss
+from moorage.runtime.input import Input, InputState, Kind
+from moorage.runtime.pools.autoscaler import Limits
+from moorage.runtime.pools.backlog import Backlog
+from moorage.runtime.pools.pool import Pool
+from moorage.runtime.pools.probation import Probation
+from pool_world import WINDOW, Setting
+from test_pool_model import (
+    RETRIES,
+    BatchedMachine,
+    ManySidedMachine,
+    PoolMachine,
+    checked,
+    indices,
+    nth,
+    takes_its_time,
+)
+
+__all__ = ["takes_its_time"]
+
+LIVE = tuple(state for state in ContainerState if state is not ContainerState.STOPPED)
+
+GENERATORS = (Kind.SYNC_GENERATOR, Kind.ASYNC_GENERATOR)
+
+
+class Losing(ManySidedMachine):
+    """The steps in which containers are lost."""
+
+    @precondition(lambda self: self.containers(*LIVE))
+    @rule(index=indices, counts=st.sampled_from([True, True, True, False]))
+    def lose(self, index: int, counts: bool) -> None:
+        world, container = nth(index, self.containers(*LIVE))
+        world.lose(container, "it was killed", counts=counts)
+
+    @precondition(lambda self: self.containers(ContainerState.READY, ContainerState.DRAINING))
+    @rule(index=indices, sent=st.integers(1, 4), times=st.integers(1, 4))
+    def lose_again_and_again(self, index: int, sent: int, times: int) -> None:
+        """What is lost begins again, in containers that die again."""
+        runs = (ContainerState.READY, ContainerState.DRAINING)
+        for _ in range(times):
+            found = [(w, c) for w, c in self.containers(*runs) if c.slots.held]
+            if found:
+                world, container = nth(index, found)
+                granted = [h for h in container.inputs if h.state is InputState.GRANTED]
+                for holder in granted[:sent]:
+                    if world.goes_on(holder):
+                        world.begin_code(holder)
+                world.lose(container, "it was killed", counts=True)
+                self.check()
+            self.end_all_starts()
+            self.check()
+
+    @precondition(lambda self: self.starting())
+    @rule(index=indices, times=st.integers(1, 4), seconds=st.sampled_from([0.0, 0.1, 1.0]))
+    def lose_while_they_start(self, index: int, times: int, seconds: float) -> None:
+        for _ in range(times):
+            starting = self.containers(ContainerState.STARTING)
+            if starting:
+                world, container = nth(index, starting)
+                world.lose(container, "its import crashed", counts=True)
+                self.check()
+            self.clock.sleep(seconds)
+            self.check()
+
+    @precondition(lambda self: self.holders(InputState.GRANTED))
+    @rule(index=indices)
+    def begin_unwritten(self, index: int) -> None:
+        """The container makes an input RUNNING, and nothing of it leaves the process yet."""
+        world, input = nth(index, self.holders(InputState.GRANTED))
+        world.begin_code(input)
+        input.container.unwritten.add(input)
+
+
+class LosingMachine(Losing):
+    """Async, sync and generator inputs, one slot and several, bounds, retries."""
+
+    @initialize(waits=st.booleans(), retries=st.sampled_from([(0, 1), (1, 0)]))
+    def begin(self, waits: bool, retries: tuple[int, int]) -> None:
+        self.add_pools(
+            Setting(
+                Limits(2, 3, 0, 2, 0, WINDOW),
+                waits_when_full=waits,
+                retries=RETRIES if retries[0] else None,
+            ),
+            Setting(
+                Limits(1, 1, 0, 2, 0, WINDOW),
+                max_backlog=None,
+                queue_timeout=None,
+                retries=RETRIES if retries[1] else None,
+            ),
+            Setting(
+                Limits(2, 2, 0, 1, 0, WINDOW),
+                waits_when_full=not waits,
+                retries=RETRIES if retries[1] else None,
+                nonpreemptible=not waits,
+                retires=True,
+            ),
+        )
+
+    @precondition(lambda self: self.open_worlds())
+    @rule(index=indices, kind=st.sampled_from(GENERATORS), may_stand=st.booleans())
+    def generators_arrive(self, index: int, kind: Kind, may_stand: bool) -> None:
+        self.arrive(nth(index, self.open_worlds()), 1, kind.is_async, may_stand, kind)
+
+    @precondition(lambda self: self.generators())
+    @rule(index=indices)
+    def yield_an_item(self, index: int) -> None:
+        input = nth(index, self.generators())
+        input.call.stream.has_begun = True
+
+    def generators(self) -> list[Input]:
+        return [
+            input
+            for world, input in self.holders(InputState.RUNNING)
+            if input.call.target.is_generator and input not in input.container.unwritten
+        ]
+
+
+class LosingBatchedMachine(Losing, BatchedMachine):
+    """Batches: each member goes back by itself."""
+
+
+class LateLosingMachine(LosingMachine):
+    late = True
+
+
+class LateLosingBatchedMachine(LosingBatchedMachine):
+    late = True
+    sizes = (2, 5)
+
+
+TestLosing = checked(LosingMachine)
+TestLateLosing = checked(LateLosingMachine)
+TestLosingBatched = checked(LosingBatchedMachine)
+TestLateLosingBatched = checked(LateLosingBatchedMachine)
