@@ -869,7 +869,8 @@ class PoolWorld:
         now = self.clock.now() - 1e-9
         if self.setting.queue_timeout is not None:
             for input in self.inputs:
-                if input.state is InputState.QUEUED and input not in self.exempt:
+                exempt = input in self.exempt or self.must_run_alone(input)
+                if input.state is InputState.QUEUED and not exempt:
                     assert input.queued_at + self.setting.queue_timeout > now
         abandoned = pool_inside.abandoned(self.pool)
         for container in self.containers:

@@ -11,27 +11,28 @@ one place at a time, and the model must find each.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-import pool_world
 from moorage.runtime.containers.container import ContainerState, Loss
 from moorage.runtime.input import Input, InputState, Kind
 from moorage.runtime.pools.autoscaler import Limits
 from moorage.runtime.pools.backlog import Backlog
+from moorage.runtime.pools.capacity import Capacity
+from moorage.runtime.pools.fleet import Fleet
 from moorage.runtime.pools.pool import Pool
 from moorage.runtime.pools.probation import Probation
 from pool_world import WINDOW, Setting
 from test_pool_model import (
+    EXAMPLES_OF_EACH,
     RETRIES,
+    RUNS,
     BatchedMachine,
     ManySidedMachine,
-    PoolMachine,
     checked,
     indices,
     nth,
@@ -54,23 +55,42 @@ class Losing(ManySidedMachine):
         world, container = nth(index, self.containers(*LIVE))
         world.lose(container, "it was killed", counts=counts)
 
-    @precondition(lambda self: self.containers(ContainerState.READY, ContainerState.DRAINING))
-    @rule(index=indices, sent=st.integers(1, 4), times=st.integers(1, 4))
-    def lose_again_and_again(self, index: int, sent: int, times: int) -> None:
-        """What is lost begins again, in containers that die again."""
-        runs = (ContainerState.READY, ContainerState.DRAINING)
+    @precondition(lambda self: self.open_worlds())
+    @rule(
+        index=indices,
+        kinds=st.lists(st.booleans(), max_size=4),
+        sent=st.integers(0, 4),
+        unwritten=st.booleans(),
+        counts=st.sampled_from([True, True, True, False]),
+        times=st.integers(1, 4),
+    )
+    def lose_again_and_again(
+        self,
+        index: int,
+        kinds: list[bool],
+        sent: int,
+        unwritten: bool,
+        counts: bool,
+        times: int,
+    ) -> None:
+        """Inputs come; what is lost begins again, in containers that die again."""
+        world = nth(index, self.open_worlds())
+        for is_async in kinds:
+            self.arrive(world, 1, is_async, True)
         for _ in range(times):
-            found = [(w, c) for w, c in self.containers(*runs) if c.slots.held]
+            self.end_all_starts()
+            self.check()
+            found = [c for c in world.in_state(*RUNS) if c.slots.held]
             if found:
-                world, container = nth(index, found)
+                container = nth(index, found)
                 granted = [h for h in container.inputs if h.state is InputState.GRANTED]
                 for holder in granted[:sent]:
                     if world.goes_on(holder):
                         world.begin_code(holder)
-                world.lose(container, "it was killed", counts=True)
+                        if unwritten and holder is granted[0]:
+                            container.unwritten.add(holder)
+                world.lose(container, "it was killed", counts=counts)
                 self.check()
-            self.end_all_starts()
-            self.check()
 
     @precondition(lambda self: self.starting())
     @rule(index=indices, times=st.integers(1, 4), seconds=st.sampled_from([0.0, 0.1, 1.0]))
@@ -155,3 +175,88 @@ TestLosing = checked(LosingMachine)
 TestLateLosing = checked(LateLosingMachine)
 TestLosingBatched = checked(LosingBatchedMachine)
 TestLateLosingBatched = checked(LateLosingBatchedMachine)
+
+
+# -- mutants ----------------------------------------------------------------------------------
+
+AfterLoss = Callable[..., bool]
+
+after_loss: AfterLoss = Pool._after_loss
+SOME_LOSS = Loss("it was killed")
+
+
+def forget_granted_ones(pool: Pool, input: Input, loss: Loss | None, *, alone: bool) -> bool:
+    """Inputs that are granted and not begun do not go back."""
+    return loss is not None and after_loss(pool, input, loss, alone=alone)
+
+
+def count_unwritten_ones(pool: Pool, input: Input, loss: Loss | None, *, alone: bool) -> bool:
+    """Inputs of which nothing has left the process count a loss."""
+    return after_loss(pool, input, loss or SOME_LOSS, alone=alone)
+
+
+def count_blameless_losses(pool: Pool, input: Input, loss: Loss | None, *, alone: bool) -> bool:
+    """Losses that no input can have caused count."""
+    return after_loss(pool, input, loss and SOME_LOSS, alone=alone)
+
+
+def blame_neighbours(pool: Pool, input: Input, loss: Loss | None, *, alone: bool) -> bool:
+    """Whatever is lost twice is blamed."""
+    return after_loss(pool, input, loss, alone=True)
+
+
+def blame_nobody(pool: Pool, input: Input, loss: Loss | None, *, alone: bool) -> bool:
+    """What is lost alone runs again, for ever."""
+    return after_loss(pool, input, loss, alone=False)
+
+
+def put_back_in_reverse(backlog: Backlog, inputs: list[Input]) -> None:
+    real_put_back(backlog, inputs[::-1])
+
+
+def put_at_the_end(backlog: Backlog, inputs: list[Input]) -> None:
+    for input in inputs:
+        backlog.put([input])
+
+
+def take_what_comes(probation: Probation, fleet: object, container: object) -> None:
+    """The container on probation keeps its limit."""
+    limit = container.slots.limit
+    real_begin(probation, fleet, container)
+    fleet.resize(container, limit)
+
+
+real_put_back = Backlog.put_back
+real_begin = Probation.begin
+
+MUTANTS = {
+    "granted inputs do not go back": (Pool, "_after_loss", forget_granted_ones),
+    "unwritten inputs count a loss": (Pool, "_after_loss", count_unwritten_ones),
+    "losses of nobody's fault count": (Pool, "_after_loss", count_blameless_losses),
+    "neighbours are blamed": (Pool, "_after_loss", blame_neighbours),
+    "nobody is blamed": (Pool, "_after_loss", blame_nobody),
+    "inputs go back in reverse": (Backlog, "put_back", put_back_in_reverse),
+    "inputs go to the end": (Backlog, "put_back", put_at_the_end),
+    "the container on probation takes more": (Probation, "begin", take_what_comes),
+    "inputs on probation are forgotten": (Pool, "_serve_probation", lambda pool: None),
+    "loops of lost containers stay blocked": (Fleet, "forget_loop", lambda *_: None),
+    "a lost container keeps its room": (Capacity, "free_room", lambda *_: []),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_model_finds_a_mutant(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(*MUTANTS[name])
+    with pytest.raises(BaseException) as found:
+        run_state_machine_as_test(
+            LosingMachine,
+            settings=settings(
+                EXAMPLES_OF_EACH,
+                max_examples=400,
+                stateful_step_count=15,
+                derandomize=True,
+                database=None,
+                phases=(Phase.generate,),
+            ),
+        )
+    assert isinstance(found.value, (AssertionError, ExceptionGroup)) or found.value.args

@@ -1816,13 +1816,19 @@ class Pool:
             if container.given_up or (container.state is not READY and holder is None):
                 probation.end(fleet)
                 container = None
-        if container is None and probation.waiting:
-            container = self._choose_for_probation()
-            if container is not None:
+        if holder is None and probation.waiting and not self._is_empty_for_probation(container):
+            better = self._choose_for_probation(container)
+            if better is not container:
+                probation.end(fleet)
+                assert better is not None
+                container = better
                 probation.begin(fleet, container)
                 self._must_scale = self._may_starve = True
                 if self.endings.abandoned:
                     self._give_up_abandoned()
+                if container.given_up:  # at its lower limit, abandoned inputs hold all slots
+                    self._serve_probation()
+                    return
         if container is not None and container.state is READY and not container.slots.held:
             if not probation.waiting:
                 probation.end(fleet)
@@ -1833,13 +1839,25 @@ class Pool:
                     self._grant_alone(container, input)
         self._judge_simple()
 
-    def _choose_for_probation(self) -> Container | None:
-        """Return the container that becomes the one on probation; None if one is to come."""
+    def _is_empty_for_probation(self, container: Container | None) -> bool:
+        """Return true if `container` could run the first input that must run alone, now."""
+        if container is None or container.state is not READY or container.slots.held:
+            return False
+        input = next(iter(self.probation.waiting))
+        return container not in self.fleet.blocked or not input.call.target.is_async
+
+    def _choose_for_probation(self, present: Container | None) -> Container | None:
+        """Return the container that should be the one on probation; None if one is to come.
+
+        Args:
+            present: the container on probation, which the first input still waits for.
+        """
         fleet = self.fleet
-        sync_only = self.probation.first(sync_only=False) is self.probation.first(sync_only=True)
         for container in fleet.ready:
-            if not container.slots.held and (sync_only or container not in fleet.blocked):
+            if self._is_empty_for_probation(container):
                 return container
+        if present is not None:
+            return present
         if fleet.starting > 0:
             return None
         if not self._is_capped() and not self.scaling.backs_off(self._now()):
