@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import checked_moves
 import pool_inside
 from moorage import Retries, config
-from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.exception import ContainerLostError
+from moorage.runtime.clocks.virtual_clock import VirtualClock
 from moorage.runtime.containers.container import (
     CONTAINER_MOVES,
     ContainerState,

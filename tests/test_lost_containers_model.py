@@ -5,8 +5,8 @@ and between any two events.  ``PoolWorld.lose`` says what must become of its inp
 runs twice that has ended, that lost inputs come first in the order of their grants, and that only
 what ran alone is blamed, is checked with all other promises after each step.
 
-Begin reading at `Losing`, then ``PoolWorld.lose``.  `test_the_model_finds_a_mutant` breaks the pool at
-one place at a time, and the model must find each.
+Begin reading at `Losing`, then ``PoolWorld.lose``.  `test_the_model_finds_a_mutant` breaks the
+pool at one place at a time, and the model must find each.
 """
 
 from __future__ import annotations
