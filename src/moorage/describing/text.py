@@ -97,6 +97,8 @@ class _Describing:
             if seen.first is not None and isinstance(seen.first.call, WebCall):
                 first += f"{seen.first.shown}{_from_client(seen.first.call)} "
             facts[0] += _since(seen.now, getattr(seen.first, "queued_at", None), first)
+        if seen.must_run_alone:
+            facts[0] += f", {seen.must_run_alone} of them to run alone"
         if seen.outside:
             facts.append(f"{seen.outside} waiting for room in the backlog")
         if seen.waiting:
@@ -145,7 +147,9 @@ class _Describing:
             age = _since(pool.now, seen.idle_since, ", idle ")
         elif state is ContainerState.DRAINING or seen.takes_no_more:
             said += ", takes no more"
-        if seen.limit != pool.limits.max_inputs:
+        if seen.is_on_probation:
+            said += ", on probation: it runs one at a time of the inputs that were lost twice"
+        elif seen.limit != pool.limits.max_inputs:
             said += f" (its limit was set to {seen.limit})"
         wait = self._waits.get(seen.container)
         blocked = kind = ""

@@ -586,8 +586,10 @@ class Pool:
                 backlog.put(came)
         if self._waiting_for_room and not self._needs_room():
             self._leave_line()
-        if not self._simple and self.probation.is_active:
-            self._serve_probation()  # before the queue: these inputs came before all others
+        if not self._simple:
+            probation = self.probation
+            if probation.waiting or probation.container is not None:
+                self._serve_probation()  # before the queue: these inputs came before all others
         if backlog.queued or backlog.outside:
             self._serve(asks=not freed)
             if self._waiting_for_room and not self._needs_room():
