@@ -11,6 +11,7 @@ pool at one place at a time, and the model must find each.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -171,10 +172,17 @@ class LateLosingBatchedMachine(LosingBatchedMachine):
     sizes = (2, 5)
 
 
-TestLosing = checked(LosingMachine)
-TestLateLosing = checked(LateLosingMachine)
-TestLosingBatched = checked(LosingBatchedMachine)
-TestLateLosingBatched = checked(LateLosingBatchedMachine)
+def with_fewer_steps(machine: type[Losing]) -> type:
+    """One step of these machines does more than one of the others."""
+    case = checked(machine)
+    case.settings = settings(EXAMPLES_OF_EACH, stateful_step_count=30)
+    return case
+
+
+TestLosing = with_fewer_steps(LosingMachine)
+TestLateLosing = with_fewer_steps(LateLosingMachine)
+TestLosingBatched = with_fewer_steps(LosingBatchedMachine)
+TestLateLosingBatched = with_fewer_steps(LateLosingBatchedMachine)
 
 
 # -- mutants ----------------------------------------------------------------------------------
@@ -244,12 +252,18 @@ MUTANTS = {
 }
 
 
+class BrokenMachine(LosingMachine):
+    def teardown(self) -> None:
+        with contextlib.suppress(Exception):  # the first error counts
+            super().teardown()
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_model_finds_a_mutant(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*MUTANTS[name])
-    with pytest.raises(BaseException) as found:
+    with pytest.raises(AssertionError):
         run_state_machine_as_test(
-            LosingMachine,
+            BrokenMachine,
             settings=settings(
                 EXAMPLES_OF_EACH,
                 max_examples=400,
@@ -259,4 +273,3 @@ def test_the_model_finds_a_mutant(name: str, monkeypatch: pytest.MonkeyPatch) ->
                 phases=(Phase.generate,),
             ),
         )
-    assert isinstance(found.value, (AssertionError, ExceptionGroup)) or found.value.args

@@ -33,8 +33,7 @@ class ContainerState(enum.Enum):
     READY = "ready"  # the container takes inputs
     DRAINING = "draining"  # takes no new inputs, finishes its own; may become ready again
     STOPPING = "stopping"  # runs its exit hooks, or first finishes its enter hooks
-    # The container is lost, or its thread is about to end; its room in the capacity is free.
-    STOPPED = "stopped"
+    STOPPED = "stopped"  # lost, or its thread is about to end; its room in the capacity is free
 
 
 CONTAINER_MOVES: Final[Mapping[ContainerState, frozenset[ContainerState]]] = {
