@@ -277,6 +277,25 @@ def test_who_waits_for_a_container_to_become_empty_takes_one_that_is_empty_befor
     assert states(long) == ["running"] * 3
 
 
+def test_a_given_up_container_on_probation_is_followed_by_another_one(make):
+    """Found by `TestLosingBatched`: nobody was to come for the input that waited."""
+    world = make(slots=2)
+    suspects = world.come(2)
+    for _ in range(2):
+        world.start_all()
+        world.begin_all()
+        world.die(world.containers[-1])
+    world.start_all()
+    world.begin_all()
+    world.pool.cancel(suspects[0])
+    assert states(suspects) == ["abandoned", "queued"]
+    world.clock.sleep(1.0)
+    assert suspects[0].container.given_up
+    world.rest()
+    world.start_all()
+    assert states(suspects) == ["abandoned", "granted"]
+
+
 def test_a_limit_that_is_set_on_probation_holds_afterwards(make):
     world = make(slots=4)
     suspects = world.come(2)

@@ -93,6 +93,13 @@ class Losing(ManySidedMachine):
                 world.lose(container, "it was killed", counts=counts)
                 self.check()
 
+    @precondition(lambda self: self.open_worlds())
+    @rule(index=indices, kinds=st.lists(st.booleans(), min_size=2, max_size=3))
+    def lose_neighbours_until_they_must_run_alone(self, index: int, kinds: list[bool]) -> None:
+        self.lose_again_and_again(
+            index, kinds, sent=4, unwritten=False, counts=True, times=2 + index % 3
+        )
+
     @precondition(lambda self: self.starting())
     @rule(index=indices, times=st.integers(1, 4), seconds=st.sampled_from([0.0, 0.1, 1.0]))
     def lose_while_they_start(self, index: int, times: int, seconds: float) -> None:

@@ -1817,7 +1817,7 @@ class Pool:
             # A given up container takes no further input, so `holder` stays alone in it.
             if container.given_up or (container.state is not READY and holder is None):
                 probation.end(fleet)
-                container = None
+                container = holder = None
         if holder is None and probation.waiting and not self._is_empty_for_probation(container):
             better = self._choose_for_probation(container)
             if better is not container:
