@@ -772,10 +772,11 @@ class PoolWorld:
                     assert len(container.slots.held) == 1, "has a neighbour"
                     assert self.code_of(holder) == 1, "is in a batch with others"
                     running.append(container)
-        assert sum(not c.given_up for c in running) <= 1, "two containers are on probation"
+        used = [c for c in running if not c.given_up]
+        assert len(used) <= 1, "two containers are on probation"
         waiting = [i for i in self.queued() if self.must_run_alone(i)]
         for container in self.idle():
-            if not (running and not running[0].given_up):
+            if not used:
                 for input in waiting:
                     assert not self.can_run(container, input.is_async), f"{input!r} waits"
 
