@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo search test bench stress load explorations mutants differential clean
+.PHONY: demo search test bench stress models load explorations mutants differential clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/stdlib_index.py
@@ -30,6 +30,12 @@ bench: $(VENV)/.installed-bench
 stress: $(VENV)/.installed-test
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED))
 
+# Dicts, queues and volumes against plain models, in thousands of random programs each.  About ten
+# minutes.
+models: $(VENV)/.installed-test
+	MOORAGE_EXAMPLES=3000 $(BIN)/python -m pytest -q -k model \
+		tests/test_dicts.py tests/test_queues.py tests/test_volumes.py
+
 # Gigabytes through web endpoints, beside slow clients: memory stays bounded, and a neighbour is
 # as quick as alone.  About two minutes.
 load: $(VENV)/.installed-test
@@ -46,12 +52,15 @@ explorations: $(VENV)/.installed-test
 mutants: $(VENV)/.installed-test
 	$(BIN)/python -m tests.mutations
 
-# Records the differential test's programs anew with the real package, in a venv of its own.
+# Records the differential test's programs, and command lines, anew with the real package, in a
+# venv of its own.
 differential: $(VENV)/.installed-test $(VENV)/modal/.installed
 	rm -rf $(VENV)/modal/recorded
 	$(BIN)/python -m tests.differential record \
 		--python $(VENV)/modal/bin/python --into $(VENV)/modal/recorded
 	diff -r tests/differential/recorded $(VENV)/modal/recorded
+	$(BIN)/python -m tests.cli.lines --python $(VENV)/modal/bin/python
+	git diff --exit-code tests/cli/recorded.json
 
 $(VENV)/modal/.installed: $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)/modal

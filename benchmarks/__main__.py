@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import asynchronous, batched, memory, synchronous, web
+from . import asynchronous, batched, memory, resources, synchronous, web
 from .harness import ROUNDS, Group, OpenGroup, Row, run_group
 from .idle import measure_idle
 from .plugin import measure_plugin
@@ -25,6 +25,11 @@ GROUPS: dict[str, OpenGroup] = {
     "one-sync": synchronous.single,
     "sleeping": synchronous.sleeping,
     "memory": memory.queued,
+    "dict-put": resources.puts,
+    "dict-get": resources.gets,
+    "sqlite": resources.file_puts,
+    "queue-threads": resources.threads,
+    "queue-loops": resources.loops,
     "web": web.served,
     "web-cpu": web.served_cpu,
     "web-socket": web.sockets,

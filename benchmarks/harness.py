@@ -1,8 +1,9 @@
 """The harness: runs the contenders of a group in turns, checks them, takes medians.
 
 Owns the order of the measurements and what is checked after each.  It knows no
-contender by name: the groups are made in ``asynchronous.py``, ``synchronous.py``
-and ``memory.py``, what moorage's rows have to prove is in ``proof.py``.
+contender by name: the groups are made in ``asynchronous.py``, ``synchronous.py``,
+``memory.py``, ``resources.py`` and ``web.py``; what moorage's rows have to prove is in
+``proof.py``.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Group:
     contenders: list[Contender]
     exact_peak: bool = False  # whether moorage must reach the limit, too
     notes: list[Any] = field(default_factory=list)  # shown beneath the rows, as text
-    remote: bool = False  # the body runs in other processes, which check themselves
+    remote: bool = False  # the body runs in other processes, which check themselves, or nowhere
 
 
 OpenGroup = Callable[[bool], AbstractContextManager[Group]]

@@ -4,13 +4,16 @@ Owns the names of the options, of the marker and of the fixtures; their bodies a
 ``moorage/pytest_plugin.py``, imported when the first option or fixture is used.
 This file is beside the package ``moorage``, not in it: the import of any module of the
 package imports all of moorage, and a suite that does not use moorage must not pay for
-that import.  For the same reason, this file imports only pytest.
+that import.  For the same reason, this file imports only pytest, and what pytest imports.
 
 Begin at `pytest_addoption`, then `_turn_on`, then `virtual_clock`.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -75,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Again, for a plugin that is named in `pytest_plugins`: pytest loads it too late to
     # call the hook above.
     _turn_on(config)
+    _give_home(config)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -86,6 +90,31 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from moorage.pytest_plugin import install_exploring
 
         install_exploring(session.config)
+
+
+def _give_home(config: pytest.Config) -> None:
+    """Keep named objects of this session in a directory of its own, unless the user names one.
+
+    Each process of pytest-xdist inherits the environment of the first one, and has a directory of
+    its own.
+    """
+    given = os.environ.get("MOORAGE_HOME")
+    if given and given != os.environ.get("MOORAGE_PYTEST_HOME"):
+        return
+    path = tempfile.mkdtemp(prefix="moorage-pytest-")
+    before = {key: os.environ.get(key) for key in ("MOORAGE_HOME", "MOORAGE_PYTEST_HOME")}
+    os.environ.update(dict.fromkeys(before, path))
+
+    def restore() -> None:
+        for key, value in before.items():
+            if os.environ.get(key) == path:
+                if value is None:
+                    del os.environ[key]
+                else:
+                    os.environ[key] = value
+        shutil.rmtree(path, ignore_errors=True)
+
+    config.add_cleanup(restore)
 
 
 def _turn_on(config: pytest.Config) -> None:

@@ -190,9 +190,42 @@ def test_names_of_other_frameworks_on_an_app():
         ("call", "f.remote(...)"),
         ("shutdown", "app.stop()"),
         ("functions", "app.registered_functions"),
+        ("get", "@moorage.fastapi_endpoint() below @app.function()"),
+        ("webhook", "@moorage.fastapi_endpoint() below @app.function()"),
+        ("asgi", "@moorage.asgi_app() below @app.function()"),
+        ("wsgi_app", "@moorage.wsgi_app() below @app.function()"),
+        ("web_server", "@moorage.web_server(8000) below @app.function()"),
         ("fuction", "app.function"),
     ):
         says(lambda name=name: getattr(app, name), text)
+
+
+def test_names_of_a_url():
+    served = App("advice-of-urls")
+
+    @served.function(serialized=True)
+    @moorage.asgi_app()
+    def page(): ...
+
+    @served.cls(serialized=True)
+    class Site:
+        @moorage.method()
+        def plain(self): ...
+
+        @moorage.asgi_app()
+        def page(self): ...
+
+    for name in ("url", "get_url", "address"):
+        says(lambda name=name: getattr(page, name), r"write page.get_web_url()")
+    for name in ("url", "get_web_url", "web_url"):
+        for of in (Site, Site()):
+            says(lambda of=of, name=name: getattr(of, name), "write Site(...).page.get_web_url()")
+
+    @served.cls(serialized=True)
+    class Own:
+        url = "mine"
+
+    assert (Own.url, Own().url) == ("mine", "mine")
 
 
 def test_marked_functions_know_the_words_too():

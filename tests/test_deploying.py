@@ -99,13 +99,15 @@ def test_looking_up_is_lazy_so_the_app_may_come_later():
     ],
 )
 def test_what_is_not_deployed_is_not_found_on_any_use(use):
-    with pytest.raises(NotFoundError, match=r"no app is deployed as 'nowhere'.*app\.deploy\(\)"):
+    with pytest.raises(
+        NotFoundError, match=r"no app runs or is deployed as 'nowhere'.*app\.deploy\(\)"
+    ):
         use(Function.from_name("nowhere", "f"))
 
 
 def test_not_found_says_what_there_is():
     make_app("old")[0].deploy()
-    with pytest.raises(NotFoundError, match=r"'nowhere' in this process \(deployed: shop\)"):
+    with pytest.raises(NotFoundError, match=r"'nowhere' in this process \(there: shop\)"):
         Function.from_name("nowhere", "price").remote()
     with pytest.raises(NotFoundError, match=r"'shop' has no function 'prize'.*it has: price"):
         Function.from_name("shop", "prize").remote()

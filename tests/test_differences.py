@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import io
 import json
 import logging
 import os
+import pickle
 import re
+import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 import moorage as modal
+from cli.shells import shell_in
 from differential import harness
 from moorage import config
 from moorage.exception import (
@@ -39,6 +46,8 @@ from moorage.exception import (
     UnimplementedError,
 )
 from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.testing import web_client
+from onlooker import wait_until
 
 PAGE = Path(__file__).parents[1] / "docs" / "differences.md"
 
@@ -160,13 +169,68 @@ def cloud_arguments() -> None:
         cpu=64.0,
         memory=1_000_000,
         region="eu",
-        secrets=[modal.Secret.from_dict({"MOORAGE_TEST_SECRET": "x"})],
     )
-    def here() -> tuple[int, str | None]:
-        return os.getpid(), os.environ.get("MOORAGE_TEST_SECRET")
+    def here() -> int:
+        return os.getpid()
 
     with app.run():
-        assert here.remote() == (os.getpid(), None)
+        assert here.remote() == os.getpid()
+
+
+@shows("environment")
+def environment() -> None:
+    app = modal.App()
+    name = "MOORAGE_TEST_VARIABLE"
+
+    @app.function(env={name: "one"})
+    def one() -> str | None:
+        return os.environ.get(name)
+
+    @app.function(env={name: "two"})
+    def two() -> str | None:
+        return os.environ.get("MODAL_TASK_ID")
+
+    with app.run():
+        assert one.remote() == os.environ[name] == "one"
+        assert two.remote() is None
+        assert one.remote() == "two"
+    assert name not in os.environ
+
+
+@shows("secrets")
+def secrets() -> None:
+    app = modal.App()
+    modal.Secret.objects.create("differences", {"MOORAGE_TEST_SECRET": "x"})
+    named, missing = (modal.Secret.from_name(name) for name in ("differences", "nowhere"))
+    assert named.info().created_by is named.info().last_used is None
+
+    @app.function(secrets=[named, missing])
+    def read() -> str | None:
+        return os.environ.get("MOORAGE_TEST_SECRET")
+
+    with app.run():
+        assert read.remote() == "x"
+    modal.Secret.objects.delete("differences")
+
+
+@shows("imports")
+def imports() -> None:
+    app = modal.App()
+    image, other = modal.Image.debian_slim(), modal.Image.debian_slim()
+    with image.imports():
+        import no_such_module_anywhere  # noqa: F401
+
+    @app.function(image=image)
+    def fails() -> None: ...
+
+    @app.function(image=other)
+    def works() -> int:
+        return 1
+
+    with app.run():
+        with pytest.raises(ImportError):
+            fails.remote()
+        assert works.remote() == 1
 
 
 @shows("volumes-not-mounted")
@@ -178,33 +242,53 @@ def volumes_not_mounted() -> None:
     def look() -> bool:
         return os.path.exists("/no-such-directory-here")
 
-    with app.run():
-        assert look.remote() is False
+    with app.run(), pytest.raises(InvalidError, match="local_path"):
+        look.remote()
     with pytest.warns(UserWarning, match="volumes"):
         assert look.local() is False
 
 
+@shows("volumes")
+def volumes() -> None:
+    with modal.Volume.ephemeral() as volume:
+        assert volume.commit() is volume.reload() is None
+        (volume.local_path / "file").write_bytes(b"123")
+        assert [entry.path for entry in volume.listdir("/")] == ["file"]
+        assert volume.info().created_by is None
+        (volume.local_path / "link").symlink_to("/")
+        with pytest.raises(InvalidError, match="leads out"):
+            volume.listdir("link/tmp")
+
+
 @shows("placeholders")
 def placeholders() -> None:
-    for use in (
-        lambda: modal.Dict.from_name("d").put("key", 1),
-        lambda: modal.Queue.from_name("q").get(),
-        lambda: modal.Volume.from_name("v").listdir("/"),
-    ):
+    for use in (lambda: modal.Sandbox.create("echo", app=modal.App()),):
         with pytest.raises(UnimplementedError, match="use"):
             use()
+
+
+@shows("stored")
+def stored() -> None:
+    with modal.Dict.ephemeral() as d, modal.Queue.ephemeral() as q:
+        d["key"] = bytes(2**20)
+        q.put(bytes(2**20))
+        assert d["key"] == q.get()
+        assert d.info().created_by is q.info().created_by is None
 
 
 @shows("schedules")
 def schedules() -> None:
     app = modal.App()
+    times: list[float] = []
+    clock = VirtualClock()
 
-    @app.function(schedule=modal.Period(seconds=1))
-    def never() -> None:
-        raise AssertionError
+    @app.function(schedule=modal.Period(hours=1))
+    def hourly() -> None:
+        times.append(clock.now())
 
-    with app.run():
-        assert never.statistics() is None
+    with app.run(clock=clock):
+        clock.sleep(7201)
+    assert times == [3600, 7200]
 
 
 @shows("terminal")
@@ -253,6 +337,37 @@ def from_name() -> None:
     app.stop()
     with pytest.raises(NotFoundError):
         found.remote()
+
+
+@shows("environments")
+def environments() -> None:
+    with modal.App("differences").run(environment_name="never-created"):
+        found = modal.App.lookup("differences", environment_name="never-created")
+        assert found.name == "differences"
+    assert modal.Environment.from_name("never-created").name == "never-created"
+    with pytest.raises(UnimplementedError):
+        modal.Environment.objects.list()
+
+
+@shows("forward")
+def forward() -> None:
+    app = modal.App()
+
+    @app.function()
+    def address() -> str:
+        with modal.forward(8000) as tunnel:
+            return tunnel.url
+
+    with app.run():
+        assert address.remote() == "http://127.0.0.1:8000"
+
+
+@shows("secrets-pickled")
+def secrets_pickled() -> None:
+    secret = modal.Secret.from_dict({"NAME": "hunter2"})
+    data = pickle.dumps(secret)
+    assert b"hunter2" not in data
+    assert pickle.loads(data) is secret
 
 
 @shows("from-id")
@@ -340,28 +455,48 @@ def client_config() -> None:
         del os.environ["MODAL_TOKEN_SECRET"], os.environ["MODAL_ENVIRONMENT"]
 
 
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def serve_on(port: int) -> ThreadingHTTPServer:
+    """Start a server on a thread.  It answers 501, because its handler has no methods."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
 @shows("one-server")
 def one_server() -> None:
     app = modal.App()
+    port = free_port()
 
-    @app.server(port=8000)
+    @app.server(port=port, target_concurrency=1)
     class Site:
         @modal.enter()
-        def start(self) -> None: ...
+        def start(self) -> None:
+            self.server = serve_on(port)
+
+        @modal.exit()
+        def stop(self) -> None:
+            self.server.shutdown()
+            self.server.server_close()
 
     with app.run():
-        assert Site.get_url().startswith("http://127.0.0.1:")
-        with pytest.raises(UnimplementedError, match="write min_containers="):
-            Site.update_autoscaler(max_containers=2)
-
-    @app.cls()
-    @modal.experimental.http_server(8000, proxy_regions=["us-east"])
-    class Other:
-        @modal.enter()
-        def start(self) -> None: ...
-
-    with app.run():
-        assert Other() is not None
+        assert Site.update_autoscaler(max_containers=4).max_containers == 4
+        url = Site.get_url()
+        assert url is not None
+        with ThreadPoolExecutor(5) as clients:
+            statuses = list(clients.map(lambda _: status_of(url, {}), range(5)))
+        assert statuses == [501] * 5  # of the server: it has no GET
+        seen = Site.statistics()
+        assert seen is not None
+        assert (seen.peak_containers, seen.accepted) == (1, 5)
+        with pytest.raises(AttributeError, match="no sessions"):
+            _ = Site.sessions  # type: ignore[attr-defined]
 
 
 @shows("without-instance")
@@ -396,6 +531,166 @@ def timeouts() -> None:
     config.strict = True
     with pytest.raises(TypeError, match="timeout"), app.run():
         pass
+
+
+# -- the command line ---------------------------------------------------------------------------
+
+
+@shows("command-exits")
+def command_exits() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            raise KeyboardInterrupt
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        assert shell("run", "prog.py").code == 130
+        code, out, err = shell("run", "prgo.py")
+        assert (code, out) == (1, "")
+        assert err == "Error: There is no file 'prgo.py'.\n\nDid you mean:\n    prog.py\n"
+
+
+@shows("command-help")
+def command_help() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.function()
+        def first(a: int, b: int = 3):
+            "Say something."
+
+        @app.function()
+        def second():
+            pass
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        shown = shell("run", "prog.py::first", "--help").out
+        assert "Say something." in shown
+        assert "[default: 3]" in shown
+        assert shown.index("--a INTEGER") < shown.index("--b INTEGER")
+        code, out, _ = shell("run", "prog.py", "--help")
+        assert code == 0
+        assert "first   Say something.\n  second\n" in out
+
+
+@shows("command-parameters")
+def command_parameters() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main(a: int, /):
+            print(a)
+
+        @app.local_entrypoint()
+        def items():
+            yield 1
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        assert shell("run", "prog.py::main", "--a", "3").out == "3\n"
+        code, _, err = shell("run", "prog.py::items")
+        assert code == 1
+        assert "not supported for generator functions" in err
+
+
+@shows("command-output")
+def command_output() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main():
+            print("mine")
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        _, out, err = shell("run", "prog.py")
+        assert out == "mine\n"
+        assert err.startswith("run prog: main\n")
+
+
+@shows("command-serve")
+def command_serve() -> None:
+    # The order of two versions: tests/cli/test_serve.py.
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.function()
+        @modal.asgi_app()
+        def api(): ...
+    """
+    options = ("--no-reload", "--no-mounts", "--port", "0", "--timeout", "0.01")
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        code, _, err = shell("serve", *options, "prog.py")
+        assert code == 0
+        assert re.match(r"  api  http://127.0.0.1:\d+\n", err)
+
+
+@shows("command-deploy")
+def command_deploy() -> None:
+    program = """
+        import os, signal, modal
+        app = modal.App("shop")
+        sent = []
+
+        @app.function(schedule=modal.Period(seconds=0.01), max_containers=1)
+        def stop():
+            if not sent:
+                sent.append(os.kill(os.getpid(), signal.SIGTERM))
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        shell.write("other.py", "import modal\napp = modal.App('other')\n")
+        code, _, err = shell("deploy", "--no-mounts", "other.py", "prog.py")
+        assert code == 0
+        assert err.startswith("Deployed here, until this process ends (pid ")
+
+
+@shows("command-detach")
+def command_detach() -> None:
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", "import modal\napp = modal.App()\n@app.function()\ndef f(): ...\n")
+        code, _, err = shell("run", "--detach", "prog.py")
+        assert code == 0
+        assert "nothing outlives this process" in err
+
+
+@shows("command-types")
+def command_types() -> None:
+    program = """
+        import modal
+        app = modal.App()
+
+        @app.local_entrypoint()
+        def main(xs: list[int]):
+            print(xs)
+
+        @app.local_entrypoint()
+        def anything(**kwargs):
+            print(kwargs)
+    """
+    with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
+        shell.write("prog.py", program)
+        assert shell("run", "prog.py::main", "--xs", "1", "--xs", "2").out == "[1, 2]\n"
+        assert shell("run", "prog.py::anything").code == 1
+        config.strict = True
+        try:
+            assert shell("run", "prog.py::main", "--xs", "1").code == 1
+            done = shell("run", "prog.py::anything", "--kwargs", "1")
+            assert done.out == "{'kwargs': '1'}\n"
+        finally:
+            config.strict = False
 
 
 # -- cancelling -------------------------------------------------------------------------
@@ -889,6 +1184,158 @@ def web_tokens() -> None:
         with patch.object(config, "proxy_tokens", {"wk-1": "ws-1"}):
             assert status_of(url, {}) == 401
             assert status_of(url, {"Modal-Key": "wk-1", "Modal-Secret": "ws-1"}) == 200
+
+
+@shows("web-shared-app")
+def web_shared_app() -> None:
+    app = modal.App()
+    served = plain_application(b"shared")
+
+    @app.function(max_containers=2, min_containers=2)
+    @modal.asgi_app()
+    def shared() -> Any:
+        return served
+
+    with logged() as texts, app.run():
+        wait_until(lambda: any("serve the same application object" in text for text in texts))
+
+
+@shows("web-threads")
+def web_threads() -> None:
+    app = modal.App()
+    meet = threading.Barrier(50)
+
+    @app.function(max_containers=1)
+    @modal.concurrent(max_inputs=50)
+    @modal.fastapi_endpoint()
+    def hello() -> int:
+        return meet.wait(30)
+
+    with app.run(), ThreadPoolExecutor(50) as clients:
+        url = hello.get_web_url()
+        assert list(clients.map(lambda _: status_of(url, {}), range(50))) == [200] * 50
+
+
+@shows("web-waits")
+def web_waits() -> None:
+    app = modal.App()
+    clock = VirtualClock()
+
+    @app.function(timeout=600)
+    @modal.concurrent(max_inputs=2)
+    @modal.fastapi_endpoint()
+    async def slow(seconds: int) -> int:
+        await asyncio.sleep(seconds)
+        return seconds
+
+    async def main() -> None:
+        async with app.run(clock=clock), web_client(slow) as client:
+            answer = await client.get("/?seconds=500")
+            assert (answer.status_code, clock.now()) == (200, 500)
+            assert (await client.get("/?seconds=601")).status_code == 504
+
+    clock.run(main())
+
+
+@shows("web-errors")
+def web_errors() -> None:
+    app = modal.App()
+
+    @app.function()
+    @modal.asgi_app()
+    def broken() -> Any:
+        raise ValueError("a secret")
+
+    @app.function(max_containers=1, queue_timeout=1)
+    @modal.fastapi_endpoint()
+    async def slow() -> None:
+        await asyncio.sleep(2)
+
+    async def main() -> None:
+        async with app.run(clock=clock):
+            async with web_client(broken) as client:
+                answer = await client.get("/")
+                assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+            async with web_client(slow) as client:
+                first, second = await asyncio.gather(client.get("/"), client.get("/"))
+                assert (first.status_code, second.status_code) == (200, 503)
+                assert second.headers["retry-after"] == "1"
+
+    clock = VirtualClock()
+    with logged():
+        clock.run(main())
+
+
+@shows("web-server-alone")
+def web_server_alone() -> None:
+    app, port = modal.App(), free_port()
+    servers: list[ThreadingHTTPServer] = []
+
+    @app.function(max_containers=4, min_containers=2)
+    @modal.web_server(port)
+    def site() -> None:
+        servers.append(serve_on(port))
+
+    try:
+        with app.run(), ThreadPoolExecutor(5) as clients:
+            url = site.get_web_url()
+            assert list(clients.map(lambda _: status_of(url, {}), range(5))) == [501] * 5
+            assert site.statistics().peak_containers == 1
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+    assert len(servers) == 1
+
+
+@shows("web-messages")
+def web_messages() -> None:
+    from websockets.sync.client import connect
+
+    app = modal.App()
+
+    @app.function()
+    @modal.asgi_app()
+    def sizes() -> Any:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "websocket":
+                return
+            await receive()
+            await send({"type": "websocket.accept"})
+            message = await receive()
+            await send({"type": "websocket.send", "text": str(len(message["bytes"]))})
+            await send({"type": "websocket.close"})
+
+        return application
+
+    with app.run():
+        url = sizes.get_web_url().replace("http", "ws")
+        with connect(url) as client:
+            client.send(bytes(3 * 2**20))
+            assert client.recv() == str(3 * 2**20)
+
+
+def plain_application(text: bytes) -> Any:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": text})
+
+    return application
+
+
+@contextlib.contextmanager
+def logged() -> Iterator[list[str]]:
+    """Gather the texts of the logger ``moorage``."""
+    texts: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("moorage")
+    logger.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
 
 
 @shows("web-labels")

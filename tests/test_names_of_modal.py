@@ -244,12 +244,12 @@ def test_a_server_is_registered_and_has_a_url():
     assert repr(server) == "Server(site)"
     with app.run():
         assert server.get_url().startswith("http://127.0.0.1:")
-        with pytest.raises(UnimplementedError, match=r"Server\.update_autoscaler"):
-            server.update_autoscaler()
+        with pytest.raises(UnimplementedError, match=r"Server\.info.*get_url"):
+            server.info()
         with pytest.raises(InvalidError, match=r"site is a server.*write @app\.cls"):
             server()
-        with pytest.raises(AttributeError, match=r"no autoscaler here.*get_url"):
-            server.autoscaler
+        with pytest.raises(AttributeError, match=r"no sessions here.*get_url"):
+            server.sessions
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,16 @@ def test_arguments_of_a_server_are_checked(arguments, text):
     [
         (lambda: len, "decorates classes"),
         (lambda: type("Site", (), {}), "no enter hook"),
-        (lambda: started(f=modal.method()(lambda self: 1)), r"modal\.method"),
+        (lambda: started(__init__=lambda self: None), r"constructor.*modal\.enter"),
+        (lambda: started(f=modal.method()(lambda self: 1)), r"modal\.method\(\), got f"),
+        (
+            lambda: started(f=modal.batched(max_batch_size=2, wait_ms=1)(lambda self, x: x)),
+            r"modal\.method\(\), got f",
+        ),
+        (
+            lambda: started(f=modal.fastapi_endpoint()(lambda self: 1)),
+            r"modal\.fastapi_endpoint\(\), got f",
+        ),
         (lambda: modal.concurrent(max_inputs=2)(started()), r"modal\.concurrent"),
         (
             lambda: modal.experimental.http_server(80, proxy_regions=["us"])(started()),

@@ -99,6 +99,11 @@ ALLOWED = {
     "web/upstreams.py::Upstream": "the pace of a server's stream",
     "web/upstreams.py::<module>": "a server of its own process, slow to start",
     "web/apps_front.py::until": "looks at counts, processes and sockets alike",
+    # Programs that are served by other processes, until the test writes a file.
+    "cli/test_deploy.py::greet": "a request that runs until the test has seen it run",
+    "cli/test_serve.py::test_a_request_that_runs_is_finished_by_the_old_version": (
+        "a request that runs until the test has seen it run"
+    ),
     # Never slept out, or virtual by what only a reader sees.
     "test_call_graph.py::test_a_call_of_a_task_that_outlived_its_input_begins_there": (
         "outlives its input; another loop's time"
@@ -112,6 +117,8 @@ ALLOWED = {
     "test_deadlock_of_tasks.py::nap": "called in virtual time only",
     "test_layers.py::test_the_search_for_time_finds_code_and_nothing_else": "text to be found",
     "test_pytest_plugin.py::brew": "the suites that call it live in virtual time",
+    "test_queues.py::test_trio_tasks_wait_and_are_cancelled": "trio has no virtual loop here",
+    "test_queues.py::test_cancels_that_race_with_puts_lose_no_item": "races with real cancels",
     "test_pytest_plugin.py::test_leaks_may_be_allowed_by_mark_and_by_name": "a task is left",
     "test_pytest_plugin.py::test_leaks_of_each_kind_are_named_with_where_they_were_started": (
         "tasks are left"

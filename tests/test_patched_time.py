@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import types
+from datetime import UTC, date, datetime
 from time import monotonic as tick
 from time import sleep
 
@@ -18,18 +19,22 @@ from moorage.runtime.clocks import patched_time
 from moorage.testing import VirtualClock
 
 REAL = {name: getattr(time, name) for name in patched_time.NAMES}
+REAL_DATES = [vars(datetime)["now"], vars(datetime)["utcnow"], vars(date)["today"]]
+BEGINS = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left():
     yield
     assert {name: getattr(time, name) for name in REAL} == REAL
+    now = [vars(datetime)["now"], vars(datetime)["utcnow"], vars(date)["today"]]
+    assert all(a is b for a, b in zip(now, REAL_DATES, strict=True))
     assert tick is REAL["monotonic"]
     assert sleep is REAL["sleep"]
 
 
 def test_the_functions_of_time_are_virtual_in_a_thread_that_takes_part():
-    with VirtualClock() as clock, clock.patch_time():
+    with VirtualClock(at=BEGINS) as clock, clock.patch_time():
         time.sleep(90)
         sleep(0.5)
         assert time.monotonic() == tick() == time.perf_counter() == clock.now() == 90.5
@@ -172,7 +177,7 @@ def test_what_somebody_else_patched_is_put_back(monkeypatch):
 
 
 def test_code_of_containers_is_virtual_and_runs_at_once():
-    app, clock = moorage.App(), VirtualClock()
+    app, clock = moorage.App(), VirtualClock(at=BEGINS)
 
     @app.function()
     def sync(seconds):
@@ -184,7 +189,7 @@ def test_code_of_containers_is_virtual_and_runs_at_once():
         await asyncio.sleep(seconds)
         await asyncio.to_thread(time.sleep, seconds)
         time.sleep(seconds)
-        return time.time() - 1577836800
+        return time.time() - BEGINS.timestamp()
 
     @app.cls()
     class Slow:
@@ -311,3 +316,5 @@ def test_lazy_modules_are_left_alone_and_a_failed_entry_is_undone(monkeypatch):
         with pytest.raises(ZeroDivisionError):
             entry.__enter__()
     assert {name: getattr(time, name) for name in REAL} == REAL
+    now = [vars(datetime)["now"], vars(datetime)["utcnow"], vars(date)["today"]]
+    assert all(a is b for a, b in zip(now, REAL_DATES, strict=True))

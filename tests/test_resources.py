@@ -1,9 +1,11 @@
 """The cloud's objects: they are made, chained and shown as in Modal, and pretend nothing."""
 
 import asyncio
+import copy
 import importlib
 import logging
 import os
+import pickle
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -19,13 +21,13 @@ from moorage.stream_type import StreamType
 
 SLIM = modal.Image.debian_slim()
 VOLUME = modal.Volume.from_name("v")
-DICT = modal.Dict.from_name("d")
-QUEUE = modal.Queue.from_name("q")
+DICT = modal.Dict.from_name("d", create_if_missing=True)
+QUEUE = modal.Queue.from_name("q", create_if_missing=True)
 
 
 def network_file_system():
     with pytest.warns(DeprecationError, match=r"write modal\.Volume"):
-        return modal.NetworkFileSystem.from_name("n")
+        return modal.NetworkFileSystem.from_name("n", create_if_missing=True)
 
 
 @pytest.fixture(params=[True, False], ids=["strict", "lenient"])
@@ -38,6 +40,10 @@ def mark(name):
     return f"an image for {name}"
 
 
+def made_volume():
+    return modal.Volume.from_name("v", create_if_missing=True)
+
+
 class Registered:
     _moorage_registered = True
 
@@ -45,19 +51,23 @@ class Registered:
         pass
 
 
+def made_secret(environment=None, **more):
+    modal.Secret.objects.create("s", {}, allow_existing=True, environment_name=environment)
+    return modal.Secret.from_name("s", environment_name=environment, **more)
+
+
 MADE = [
-    (lambda: modal.Secret.from_name("s"), "modal.Secret.from_name('s')"),
+    (made_secret, "modal.Secret.from_name('s')"),
     (
-        lambda: modal.Secret.from_name("s", environment_name="e", required_keys=["A"]),
+        lambda: made_secret("e", required_keys=["A"]),
         "modal.Secret.from_name('s', environment_name='e')",
     ),
     (lambda: modal.Secret.from_dict({"A": "1", "B": None}), "Secret.from_dict([A, B])"),
     (lambda: modal.Secret.from_local_environ(["PATH"]), "Secret.from_dict([PATH])"),
-    (lambda: modal.Secret.from_dotenv("/nowhere", filename="x"), "Secret.from_dotenv()"),
-    (lambda: VOLUME, "modal.Volume.from_name('v')"),
-    (lambda: modal.Volume.from_id("vo-1"), "Volume.from_id('vo-1')"),
-    (lambda: VOLUME.read_only(), "Volume()"),
-    (lambda: VOLUME.with_mount_options(read_only=True, sub_path="a"), "Volume()"),
+    (lambda: modal.Secret.from_dotenv("/", filename="x"), "Secret.from_dotenv()"),
+    (made_volume, "modal.Volume.from_name('v')"),
+    (lambda: made_volume().read_only(), "Volume()"),
+    (lambda: made_volume().with_mount_options(read_only=True, sub_path="a"), "Volume()"),
     (lambda: DICT, "modal.Dict.from_name('d')"),
     (lambda: QUEUE, "modal.Queue.from_name('q')"),
     (network_file_system, "NetworkFileSystem()"),
@@ -287,32 +297,14 @@ def test_imports_runs_its_body_and_outlives_what_is_missing(caplog):
 
 # What would need Modal's servers, and what there is instead.
 UNIMPLEMENTED = [
-    (lambda: DICT["a"], "plain dict"),
-    (lambda: DICT.__setitem__("a", 1), "plain dict"),
-    (lambda: "a" in DICT, "plain dict"),
-    (lambda: DICT.get("a", 1), "plain dict"),
-    (lambda: DICT.put("a", 1), "plain dict"),
-    (lambda: list(DICT), "plain dict"),
-    (lambda: list(DICT.keys()), "plain dict"),
-    (lambda: QUEUE.get(timeout=1), "queue.Queue"),
-    (lambda: QUEUE.put(1, partition="a"), "queue.Queue"),
-    (lambda: list(QUEUE.iterate()), "queue.Queue"),
-    (lambda: VOLUME.listdir("/"), "pathlib.Path"),
-    (lambda: b"".join(VOLUME.read_file("a")), "pathlib.Path"),
-    (lambda: VOLUME.batch_upload(force=True).__enter__(), "pathlib.Path"),
-    (lambda: modal.Volume.rename("a", "b"), "pathlib.Path"),
-    (lambda: modal.Volume.objects.list(), "pathlib.Path"),
-    (lambda: network_file_system().listdir("/"), "pathlib.Path"),
-    (lambda: modal.Secret.from_name("s").info(), "os.environ"),
-    (lambda: modal.Secret.objects.delete("s"), "os.environ"),
     (lambda: modal.Sandbox.create("echo", app=modal.App("a")), "subprocess.run"),
     (lambda: modal.Sandbox.from_id("sb-1"), "subprocess.run"),
     (lambda: list(modal.Sandbox.list()), "subprocess.run"),
-    (lambda: modal.forward(8000).__enter__(), "http://localhost:8000"),
     (lambda: SLIM.publish("a"), "pip"),
     (lambda: modal.Client.from_env(), "leave out client"),
     (lambda: modal.Workspace.from_context().settings.list(), "leave the workspace out"),
     (lambda: modal.Environment.from_name("e").members.list(), "leave environments out"),
+    (lambda: modal.Sandbox.from_id("sb-1"), "a subprocess is no sandbox"),
 ]
 
 
@@ -326,16 +318,8 @@ def test_nothing_pretends_to_be_at_modal(use, instead, strict):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda: DICT.get.aio("a"),
-        lambda: DICT.__getitem__.aio("a"),
-        lambda: QUEUE.put.aio(1),
-        lambda: VOLUME.listdir.aio("/"),
         lambda: modal.Sandbox.create.aio("a", app=1),
-        lambda: anext(aiter(DICT.keys.aio())),
-        lambda: anext(aiter(VOLUME.read_file.aio("a"))),
         lambda: anext(aiter(modal.Sandbox.list.aio())),
-        lambda: modal.forward(1).__aenter__(),
-        lambda: modal.Volume.listdir.aio(VOLUME, "/"),
     ],
 )
 def test_aio_raises_the_same(use):
@@ -355,7 +339,7 @@ def test_commit_and_reload_have_nothing_to_do():
     asyncio.run(main())
     with modal.Dict.ephemeral() as found:
         assert isinstance(found, modal.Dict)
-    assert VOLUME.commit() is VOLUME.reload() is None
+    assert made_volume().commit() is made_volume().reload() is None
     with pytest.raises(TypeError):
         modal.Dict.ephemeral({"a": 1})
 
@@ -465,3 +449,52 @@ def test_patterns_from_a_file_are_read_when_first_used(tmp_path):
 )
 def test_modules_have_modals_names(name):
     importlib.import_module(f"moorage.{name}")
+
+
+def test_unknown_methods_of_images_are_steps_with_one_warning(strict):
+    image = SLIM.env({"A": "1"})
+    if modal.config.strict:
+        with pytest.raises(AttributeError, match="pip_instal"):
+            image.pip_instal("numpy")
+        return
+    with pytest.warns(UserWarning, match=r"no method pip_instal\(\).*pip_install") as caught:
+        made = image.pip_instal("numpy", index_url="x").apt_install("git")
+    assert len(caught) == 1
+    assert repr(made) == "Image.debian_slim().env(...).pip_instal(...).apt_install(...)"
+    assert made._env == {"A": "1"}
+    # A look is no step, and what the class has is asked as before.
+    assert hasattr(image, "a_later_method")
+    assert not hasattr(image, "_private")
+    assert not hasattr(image, "object_id")
+    assert copy.deepcopy(pickle.loads(pickle.dumps(made)))._env == {"A": "1"}
+
+
+@pytest.mark.parametrize("name", ["pip_install", "apt_install", "env", "run_commands", "workdir"])
+def test_methods_of_images_are_not_called_on_the_class(name, strict):
+    with pytest.raises(InvalidError, match=rf"write Image\.debian_slim\(\)\.{name}\("):
+        getattr(modal.Image, name)("numpy")
+
+
+def test_an_image_with_failed_imports_pickles():
+    image = modal.Image.debian_slim()
+    with image.imports():
+        raise ImportError("not here")
+    assert pickle.loads(pickle.dumps(image))._import_errors == []
+    assert len(image._import_errors) == 1
+
+
+def test_an_environment_is_a_name(monkeypatch):
+    assert modal.Environment.from_name("dev").name == "dev"
+    assert modal.Environment.from_context().name == "main"
+    monkeypatch.setenv("MODAL_ENVIRONMENT", "staging")
+    assert modal.Environment.from_context().name == "staging"
+    assert modal.Environment.from_name("dev").name == "dev"
+
+
+@pytest.mark.parametrize("method", ["pip_install", "uv_pip_install"])
+def test_options_are_no_packages(method, strict):
+    install = getattr(SLIM, method)
+    for packages in (["-U", "numpy"], [["numpy", "--pre"]]):
+        with pytest.raises(InvalidError, match=r"option '-.*; write .*extra_options="):
+            install(*packages)
+    install("numpy", extra_options="--pre")

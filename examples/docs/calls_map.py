@@ -12,7 +12,7 @@ app = moorage.App("calls")
 def weigh(ton: float, factor: float = 1.0) -> float:
     if ton < 0:
         raise ValueError(f"a weight of {ton}")
-    time.sleep(ton / 20)
+    time.sleep(ton / 5)
     return ton * factor
 
 

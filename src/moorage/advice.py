@@ -210,8 +210,15 @@ def of_function(function: str, name: str, known: Iterable[str]) -> str:
         return f"write await {function}.remote.aio(...)"
     if name in _MANY:
         return f"write {_MANY[name].format(f=function)}"
+    if name in URLS:
+        return f"write {function}.get_web_url(), for a web function"
     return _near(function, name, known)
 
+
+# The names of the URL of a web function.
+URLS: Final = frozenset(
+    {"address", "base_url", "endpoint", "get_url", "get_web_url", "url", "web_url"}
+)
 
 # The names of the ways to call a function, and of what other libraries call them.
 CALLS: Final = frozenset(
@@ -293,6 +300,14 @@ _OF_APP: Final = (
     ({"enter", "exit", "method"}, "@moorage.{0}() above a method, and @app.cls() above its class"),
     ({"concurrent"}, "@moorage.concurrent(max_inputs=10) below @app.function()"),
     ({"batched"}, "@moorage.batched(max_batch_size=8, wait_ms=50) below @app.function()"),
+    (
+        {"api_route", "endpoint", "get", "patch", "post", "put", "route"}
+        | {"fastapi_endpoint", "web_endpoint", "webhook"},
+        "@moorage.fastapi_endpoint() below @app.function()",
+    ),
+    ({"asgi", "asgi_app"}, "@moorage.asgi_app() below @app.function()"),
+    ({"wsgi", "wsgi_app"}, "@moorage.wsgi_app() below @app.function()"),
+    ({"web_server"}, "@moorage.web_server(8000) below @app.function()"),
     (
         {"apply", "call", "map", "remote", "spawn", "starmap", "submit"},
         "f.{1}(...), for a function f of the app",

@@ -29,10 +29,11 @@ from typing import (
 from . import config
 from .advice import no_attribute, of_app
 from .arguments import check_name
-from .cls import Cls
+from .cls import Cls, web_functions_of
 from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from .declaring.declarations import Declarations
 from .declaring.marks import Concurrency, Serves, name_of
+from .declaring.needs import Needs, needs_of
 from .declaring.options import (
     NOTHING,
     FunctionOptions,
@@ -71,9 +72,12 @@ from .retries import Retries
 from .running import deployments
 from .running.app_runs import AppRuns
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
+from .running.mounts import Mount, mounts_from
 from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
+from .running.schedules import Scheduled
 from .running.services import AppService
+from .running.urls import WebFunction, server_function
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.containers.residents import make_visit_target
@@ -83,7 +87,12 @@ from .runtime.waiting.async_waiters import run_in_thread
 from .server import Server
 from .web.proxy import MOST_CONNECTIONS
 from .web.residents import web_lifecycle
-from .web.servers import check_http_server, check_server_class, check_server_concurrency
+from .web.servers import (
+    check_http_server,
+    check_scaleup_window,
+    check_server_class,
+    check_server_concurrency,
+)
 from .with_aio import MethodWithAio, Way, plain_function, with_aio
 
 if TYPE_CHECKING:
@@ -151,8 +160,9 @@ class App:
 
     Args:
         name: the name under which the app is deployed and shown.
-        tags, image, secrets, volumes, include_source: for the cloud; checked, without
-            effect here.
+        image, secrets: for all functions and classes of the app.  A function with an image of
+            its own does not have the app's; it has the app's secrets before its own.
+        tags, volumes, include_source: for the cloud; checked, without effect here.
 
     Raises:
         InvalidError: if `name` is not a str, or an argument for the cloud is wrong.
@@ -184,6 +194,8 @@ class App:
             },
         )
         self._name = name
+        self._image = image
+        self._secrets = tuple(secrets)
         self._volumes: Mapping[Path_, Volume] = volumes
         self._tags = dict(tags or {})
         self._runs: AppRuns[App] = AppRuns(self, name)
@@ -192,6 +204,8 @@ class App:
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._servers: dict[str, Server] = {}
         self._web_endpoints: list[str] = []
+        # What has a URL, in the order of definition, by the name of the function or class.
+        self._served: dict[str, Callable[[], list[WebFunction]]] = {}
 
     # -- properties -----------------------------------------------------------------
 
@@ -252,6 +266,33 @@ class App:
 
     def _servers_by_name(self) -> dict[str, Server]:
         return {n: s for app in self._all_apps() for n, s in app._servers.copy().items()}
+
+    def _web_functions(self, *, skip_wrong: bool = False) -> list[WebFunction]:
+        """Return the web functions and servers of this app, and then of the apps it includes.
+
+        Each app has them in the order of definition.
+
+        Args:
+            skip_wrong: leave out what cannot be served, instead of raising the error.
+
+        Raises:
+            InvalidError: if a class with web methods cannot be made without arguments.
+        """
+        found: dict[object, WebFunction] = {}
+        for app in self._all_apps():
+            for serve in app._served.copy().values():
+                try:
+                    found.update({one.place.key: one for one in serve()})
+                except InvalidError:
+                    if not skip_wrong:
+                        raise
+        return list(found.values())
+
+    def _serves(self, name: str, serve: Callable[[], list[WebFunction]] | None) -> None:
+        """Note what the function or class `name` serves, in the place of an older one."""
+        self._served.pop(name, None)
+        if serve is not None:
+            self._served[name] = serve
 
     def _all_apps(self) -> list[App]:
         """Return this app and all apps that it includes."""
@@ -427,14 +468,20 @@ class App:
             else:
                 runs = make_visit_target(shown, is_method=False)
                 lifecycle = web_lifecycle(shown, marks.web, raw)
+            mounts = self._mounts(image, volumes, network_file_systems)
             service = AppService(
                 self._runs,
                 shown,
                 object(),
-                with_marks(options, marks, concurrent_inputs, shown),
+                with_marks(
+                    options.merged(needs=self._needs(image, secrets, env)),
+                    marks,
+                    concurrent_inputs,
+                    shown,
+                ),
                 [runs],
                 lifecycle,
-                mounts_volumes=bool(volumes or network_file_systems or self._volumes),
+                mounts=mounts,
             )
             registered = Function._make(target, service, raw, web=marks.web)
             registered._keep_ways()
@@ -446,8 +493,15 @@ class App:
                 )
             self._functions[shown] = registered
             self._runs.services[shown] = service
+            self._runs.mounts[shown] = mounts
+            self._runs.scheduled.pop(shown, None)
+            if schedule is not None:
+                self._runs.scheduled[shown] = Scheduled(shown, schedule, registered._spawn_soon)
             if marks.web is not None:
                 self._web_endpoints.append(shown)
+            self._serves(
+                shown, None if marks.web is None else lambda: [registered._as_web_function()]
+            )
             return registered
 
         return decorate
@@ -558,7 +612,7 @@ class App:
             self._check_cloud("app.cls", cloud_arguments, decorating=True)
             declared = Declarations(raw, snapshots=enable_memory_snapshot)
             mine = with_marks(options, marks, concurrent_inputs, raw.__name__).merged(
-                batching=declared.batching
+                batching=declared.batching, needs=self._needs(image, secrets, env)
             )
             mine.check_queue_timeout()
             forking.know(declared)
@@ -567,8 +621,8 @@ class App:
                 declared.serve(marks.serves)
                 if mine.concurrency is None and not declared.methods:
                     mine = mine.merged(concurrency=Concurrency(MOST_CONNECTIONS))
-            mounted = bool(volumes or network_file_systems or self._volumes)
-            registered = self._register_class(declared, mine, mounts_volumes=mounted)
+            mounts = self._mounts(image, volumes, network_file_systems)
+            registered = self._register_class(declared, mine, mounts=mounts)
             if raw.__name__ in self._classes:
                 logger.warning(
                     "class name %r is registered twice in %s; the last one counts",
@@ -576,7 +630,9 @@ class App:
                     self._runs.shown,
                 )
             self._classes[raw.__name__] = registered
+            self._runs.mounts[raw.__name__] = mounts
             self._web_endpoints += [f"{raw.__name__}.{name}" for name in declared.web]
+            self._serves(raw.__name__, lambda: web_functions_of(registered))
             self._runs.services.pop(f"{raw.__name__}.*", None)  # of another class with this name
             if all(p.default is not inspect.Parameter.empty for p in given_parameters(declared)):
                 self._know_default_pool(registered)
@@ -585,7 +641,7 @@ class App:
         return decorate
 
     def _register_class(
-        self, declared: Declarations, options: FunctionOptions, *, mounts_volumes: bool
+        self, declared: Declarations, options: FunctionOptions, *, mounts: tuple[Mount, ...]
     ) -> Cls:
         def make_service(
             changed: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Any
@@ -597,7 +653,7 @@ class App:
                 changed,
                 declared.targets,
                 lifecycle,
-                mounts_volumes=mounts_volumes,
+                mounts=mounts,
                 declared=options,
             )
 
@@ -619,6 +675,13 @@ class App:
             if self._volumes and isinstance(volumes, dict):
                 given = {**given, "volumes": {**self._volumes, **volumes}}
         check_cloud_arguments(where, given)
+
+    def _needs(self, image: Image | None, secrets: object, env: object) -> Needs | None:
+        return needs_of(self._image if image is None else image, self._secrets, secrets, env)
+
+    def _mounts(self, image: Image | None, *mounts: Mapping[Path_, Any]) -> tuple[Mount, ...]:
+        """Return the mounts of a function: of its arguments, and of the app."""
+        return mounts_from(image or self._image, self._volumes, *mounts)
 
     def _know_default_pool(self, cls: Cls) -> None:
         """Register the pool of ``C()``: a run then checks its options and starts its minimum."""
@@ -722,7 +785,7 @@ class App:
         client: object = None,
         strategy: str = "rolling",
     ) -> App:
-        return await run_in_thread(lambda: self._deploy(name=name, strategy=strategy))
+        return await run_in_thread(lambda: self._deploy(name, strategy, environment_name))
 
     @with_aio(_deploy_async)
     @hide_our_frames
@@ -743,15 +806,17 @@ class App:
         Args:
             name: the name to deploy under; by default the app's own name.
             strategy: ``"rolling"`` or ``"recreate"``, for the cloud; without effect.
-            environment_name, tag, client: for the cloud; accepted without effect.
+            environment_name: where ``from_name`` finds the app, and where its functions find
+                their named objects; see `run`.
+            tag, client: for the cloud; accepted without effect.
 
         Raises:
             InvalidError: if there is no name, inside ``with app.run():``, or for another
                 `strategy`.
         """
-        return self._deploy(name=name, strategy=strategy)
+        return self._deploy(name, strategy, environment_name)
 
-    def _deploy(self, *, name: str | None, strategy: str) -> App:
+    def _deploy(self, name: str | None, strategy: str, environment_name: str | None) -> App:
         if strategy not in ("rolling", "recreate"):
             raise InvalidError(
                 f"the deployment strategy must be 'rolling' or 'recreate', got {strategy!r}; "
@@ -763,7 +828,7 @@ class App:
                 'deploy needs a name; write app.deploy(name="some-name") or App("some-name")'
             )
         check_name(name, "App", 'app.deploy(name="my-app")')
-        self._runs.deploy(name)
+        self._runs.deploy(name, environment_name)
         return self
 
     async def _stop_async(self, *, client: object = None) -> None:
@@ -795,23 +860,24 @@ class App:
         environment_name: str | None = None,
         create_if_missing: bool = False,
     ) -> App:
-        """Return the app that is deployed in this process under `name`.
+        """Return the app that is deployed or runs in this process under `name`.
 
         Args:
-            create_if_missing: if no app is deployed under `name`, deploy an empty app.
-            client, environment_name: for the cloud; accepted without effect.
+            create_if_missing: if there is no such app, deploy an empty one.
+            environment_name: the environment of the app, as in `deploy`.
+            client: for the cloud; accepted without effect.
 
         Raises:
-            NotFoundError: if no app is deployed under `name`, without `create_if_missing`.
+            NotFoundError: if there is no such app, without `create_if_missing`.
         """
         with deployments.creating:
             try:
-                found: App = deployments.find(name)
+                found: App = deployments.find(name, environment_name)
                 return found
             except NotFoundError:
                 if not create_if_missing:
                     raise
-            return App(name)._deploy(name=name, strategy="rolling")
+            return App(name)._deploy(name, "rolling", environment_name)
 
     @MethodWithAio
     def get_tags(self, *, client: object = None) -> dict[str, str]:
@@ -885,11 +951,7 @@ class App:
             port, startup_timeout, exit_grace_period, "routing_region", routing_region, longest=3600
         )
         check_server_concurrency(target_concurrency, max_concurrency, experimental_options)
-        if scaleup_window is not None and scaleup_window <= 0:
-            raise InvalidError(
-                f"scaleup_window must be above 0 seconds, got {scaleup_window!r}; "
-                "write scaleup_window=10"
-            )
+        check_scaleup_window(scaleup_window)
         self._check_cloud(
             "app.server",
             {
@@ -927,6 +989,8 @@ class App:
             exit_grace_period,
             max_concurrency or None,
             needs_token=not unauthenticated,
+            target_concurrency=target_concurrency,
+            scaleup_window=scaleup_window,
         )
 
         @hide_our_frames
@@ -938,10 +1002,15 @@ class App:
             declared = Declarations(raw, snapshots=enable_memory_snapshot)
             declared.serve(serves)
             forking.know(declared)
-            made = self._register_class(declared, options, mounts_volumes=bool(volumes))
+            mounts = self._mounts(image, volumes)
+            mine = options.merged(needs=self._needs(image, secrets, env))
+            made = self._register_class(declared, mine, mounts=mounts)
             service: Any = made()._service
             self._runs.services[shown] = service
-            self._servers[shown] = Server._of_class(raw, shown, made._web_endpoint())
+            self._runs.mounts[shown] = mounts
+            endpoint = made._web_endpoint()
+            self._servers[shown] = Server._of_class(raw, shown, endpoint)
+            self._serves(shown, lambda: [server_function(shown, endpoint, serves.port)])
             return self._servers[shown]
 
         return decorate

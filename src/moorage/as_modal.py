@@ -35,6 +35,12 @@ MODULES: Final = frozenset(
     )
 )
 
+# What programs find in Modal's package that this library does not have, and why.
+_NOT_HERE: Final = {
+    "modal.cli": "the commands are those of moorage: write `moorage --help`",
+    "modal_proto": "it describes the messages of Modal's service, which moorage does not need",
+}
+
 # Modules of the inside of Modal that programs import, and the modules of this package that have
 # the same names.
 INNER: Final = {
@@ -84,6 +90,9 @@ class _Finder:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
+        if fullname in _NOT_HERE:
+            why = f"No module named {fullname!r}; {_NOT_HERE[fullname]}"
+            raise ModuleNotFoundError(why, name=fullname)
         if fullname != "modal" and not fullname.startswith("modal."):
             return None
         own = _own_name(fullname)

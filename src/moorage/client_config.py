@@ -1,9 +1,9 @@
 """The settings of Modal's client, for programs that read them: ``modal.config.config``.
 
 Owns `Config`: a setting comes from the environment (``MODAL_ENVIRONMENT``), else from the active
-profile of ``~/.modal.toml``, else it has Modal's default.  No setting has an effect in this
-process, and nothing is written to the file.  Users find the names in ``config.py``, beside the
-settings of this library.
+profile of ``~/.modal.toml``, else it has Modal's default.  Only ``environment`` has an effect in
+this process (``stores/home.py``), and nothing is written to the file.  Users find the names in
+``config.py``, beside the settings of this library.
 
 Begin at `Config.get`.
 """

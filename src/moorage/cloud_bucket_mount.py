@@ -1,16 +1,21 @@
 """Buckets of other clouds, mounted as directories.
 
-Owns `CloudBucketMount`.  Functions accept it where they accept a volume; it is not mounted in this
-process.  As in Modal, its arguments are checked when a function takes it: see `check`.
+Owns `CloudBucketMount`.  Functions accept it where they accept a volume.  In this process an empty
+directory of the home is in the place of the bucket: see `local_path`, and ``running/mounts.py``.
+As in Modal, the arguments are checked when a function takes the mount: see `check`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from .arguments import InvalidArgumentsError, InvalidValueError, unchecked
 from .secret import Secret
+from .stores.home import directory_of, environment_of
+from .stores.trees import parts_of
 
 
 @dataclass
@@ -36,6 +41,22 @@ class CloudBucketMount:
     read_only: bool = False
     requester_pays: bool = False
     force_path_style: bool = False
+
+    @property
+    def local_path(self) -> Path:
+        """The directory of this machine in the place of the bucket.  It is made if need be.
+
+        moorage's own: Modal has no such attribute.  The directory does not have the objects of the
+        bucket, and what is written there does not reach the bucket.
+
+        Raises:
+            InvalidError: if the `key_prefix` leaves the bucket.
+        """
+        name = quote(self.bucket_name, safe="").replace("%", "_").strip(".") or "_"
+        bucket = directory_of(environment_of(None)) / "buckets" / name
+        found = bucket.joinpath(*parts_of(self.key_prefix or ""))
+        found.mkdir(parents=True, exist_ok=True)
+        return found
 
     def check(self) -> None:
         """Check that the arguments go together.  Called when a function takes the mount.

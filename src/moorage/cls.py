@@ -14,17 +14,17 @@ import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Never, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, Unpack, cast
 
 from . import config
-from .advice import CALLS, of_function
+from .advice import CALLS, URLS, of_function
 from .declaring.declarations import Declarations
 from .declaring.marks import REQUIRED, Concurrency, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
 from .declaring.patching import MISSING, Patches
-from .declaring.targets import check_batched_class, make_target
+from .declaring.targets import check_batched_class, make_target, refuse_of_web
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
 from .functions import Function, FunctionAutoscalerManager
@@ -34,6 +34,7 @@ from .partial_function import parameter as parameter
 from .retries import Retries
 from .running import deployments
 from .running.endpoints import (
+    ByQuery,
     ClassEndpoint,
     FunctionEndpoint,
     Place,
@@ -43,7 +44,7 @@ from .running.endpoints import (
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
 from .running.services import Service
-from .running.urls import open_server_url
+from .running.urls import WebFunction, open_server_url, server_function
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.input import Kind, Target
@@ -116,7 +117,8 @@ class Cls:
     _shown: str  # the text of `repr`
     # `_named` sets these two.
     _find: Callable[[], Cls]
-    _app_name: str  # the deployed app in which the class is looked up
+    _app_name: str  # the app in which the class is looked up
+    _lookup: tuple[str, str, str | None]  # the arguments of `from_name`, which sets them
     # The service of a handle without arguments.  Only ``app.cls`` sets it; variants have none.
     _plain_service: Service
 
@@ -170,14 +172,18 @@ class Cls:
 
         Raises:
             TypeError: if the arguments do not fit the parameters.  In strict mode, and for a
-                class that is looked up by name, this is raised at the first use.  Also raised,
-                in strict mode, if an argument does not pickle.
+                class that is looked up by name, this is raised at the first use; also for a
+                class with web methods and no argument at all, because the URLs of its web methods
+                need none.  Also raised, in strict mode, if an argument does not pickle.
             ValueError: in strict mode, if an argument does not pickle, as a lambda.
         """
         if not config.strict and "_find" not in self.__dict__:
             try:
                 values = self._declared.bind(args, kwargs, check_types=True)
             except Error as error:
+                if not args and not kwargs and self._declared.types and self._declared.web:
+                    # The query of each request gives the values.  Other uses raise the error.
+                    return Obj(self, Values(self, args, kwargs))
                 raise without_our_frames(error)
             return Obj(self, Values(self, args, kwargs, values=values))
         if config.strict:
@@ -238,7 +244,9 @@ class Cls:
             del cloud_arguments["secrets"]
         return self._variant(
             "options",
-            lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
+            lambda options: changed_options(
+                options, cloud_arguments, dict(old_names), secrets=secrets, **given
+            ),
         )
 
     @hide_our_frames
@@ -280,7 +288,13 @@ class Cls:
             return self._named(self._app_name, self.__name__, shown, find)
         options = change(self._options)
         options.check_queue_timeout()
-        return self._make(self._declared, self._make_service, options, shown)
+        for method in self._declared.web if options.batching is not None else ():
+            refuse_of_web(self._declared.methods[method].name, batched=True)
+        made = self._make(self._declared, self._make_service, options, shown)
+        if options.volumes is not None:
+            # Kept, so that `mounts_of` finds the volumes before there is an instance.
+            made.__dict__["_with_volumes"] = self._nameless_service().with_options(options)
+        return made
 
     def _found(self) -> Cls:
         """Return the class itself, or the class that is found by name now."""
@@ -298,22 +312,22 @@ class Cls:
         environment_name: str | None = None,
         client: object = None,
     ) -> Cls:
-        """Return a class of an app that is deployed in this process: see `Function.from_name`.
+        """Return a class of an app that is deployed or runs here: see `Function.from_name`.
 
         Raises:
             NotFoundError: at each use, if there is no such app or class.
         """
 
         def find() -> Cls:
-            classes: dict[str, Cls] = deployments.find(app_name)._classes_by_name()
-            if name not in classes:
-                raise NotFoundError(
-                    f"the app {app_name!r} has no class {name!r}; "
-                    f"write the name of one it has: {', '.join(classes) or 'none'}"
-                )
-            return classes[name]
+            found: Cls = deployments.of_app(
+                "Cls", app_name, name, environment_name, lambda app: app._classes_by_name()
+            )
+            return found
 
-        return cls._named(app_name, name, f"Cls.from_name({app_name!r}, {name!r})", find)
+        shown = deployments.shown("Cls", app_name, name, environment_name)
+        named = cls._named(app_name, name, shown, find)
+        named._lookup = app_name, name, environment_name
+        return named
 
     if not TYPE_CHECKING:  # an old spelling
         lookup = old_names.from_name("Cls")
@@ -321,6 +335,12 @@ class Cls:
     def _get_user_cls(self) -> type[Any]:
         """Return the undecorated class, which tests of Modal programs use."""
         return self._found()._declared.user_class
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        lookup = self.__dict__.get("_lookup")
+        if lookup is not None:
+            return _looked_up_again, lookup
+        return super().__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a class
@@ -344,19 +364,34 @@ class Cls:
         service = self()._service
         return ServerEndpoint(declared.server_target(), service, declared.serves)
 
+    def _server_by_query(self) -> ServerEndpoint | None:
+        """Return the endpoint of the class's server, whose requests give the class parameters.
+
+        None if the enter hooks of the class start no server.
+        """
+        found = self._found()
+        declared = found._declared
+        if declared.serves is None:
+            return None
+        if not declared.types:
+            return found._web_endpoint()
+        services = Values(found, (), {}).by_query()
+        key = (declared, found._options)
+        return ServerEndpoint(declared.server_target(), services, declared.serves, key)
+
     @MethodWithAio
     def _experimental_get_flash_urls(self) -> list[str] | None:
         """Return the URL of the server of a class under ``http_server``, as a list; else None.
 
-        The class is served from the first call on, until its run ends.  That starts no container.
+        The query of a request gives the parameters of the class, as for web methods.  The class
+        is served from the first call on, until its run ends.  That starts no container.
 
         Raises:
             ExecutionError: if the run is ending; in strict mode, if the app does not run.
             InvalidError: if the run has a virtual clock, or the extra ``web`` is not installed.
         """
-        if self._found()._declared.serves is None:
-            return None
-        return [open_server_url(self._web_endpoint())]
+        endpoint = self._server_by_query()
+        return None if endpoint is None else [open_server_url(endpoint)]
 
     @MethodWithAio
     def hydrate(self, client: object = None) -> Cls:
@@ -410,9 +445,10 @@ class Cls:
             AttributeError: in strict mode, as Modal does.
         """
         if config.strict:
+            way = "get_web_url()" if name in self._declared.web else "remote(...)"
             raise AttributeError(
                 f"{self.__name__}.{name} belongs to the class, and callers need an instance; "
-                f"write {self.__name__}().{name}.remote(...)"
+                f"write {self.__name__}().{name}.{way}"
             )
         return getattr(self(), name)
 
@@ -667,40 +703,58 @@ class Values:
         try:
             return self._made_function(target, local, shown, web)
         except TypeError:
-            if not config.strict:
+            is_web = web is not None and not self.args and not self.kwargs
+            if not config.strict and not is_web:
                 raise
         # In strict mode, as in Modal: only a use such as .remote() finds wrong parameters.
 
         def find() -> Function[Any, Any, Any]:
             return self._made_function(target, local, shown, web)
 
-        return Function._named(target.name, shown, find, local)
+        made: Function[Any, Any, Any] = Function._named(target.name, shown, find, local)
+        if is_web:
+            # A URL needs no values: the query of each request gives them.
+            made._web, made._place = web, self._place(target)
+            made.__wrapped__ = target.function
+        return made
 
     def _made_function(
         self, target: Target, local: Callable[..., Any], shown: str, web: Web | None
     ) -> Function[Any, Any, Any]:
         service = self.service
-        place = None if web is None else self._place(target, service)
+        place = None if web is None else self._place(target)
         return Function._make(target, service, local, shown=shown, web=web, place=place)
 
-    def _place(self, target: Target, service: Service) -> Place:
+    def _place(self, target: Target) -> Place:
         """Return how a web method is served: behind one port, whatever the parameters."""
         cls, declared = self.cls, self.cls._declared
         if not declared.types:
+            service = self.service
             return Place((service.key, target.name), partial(FunctionEndpoint, target, service))
-
-        def service_of(values: dict[str, Any]) -> Service:
-            return cls(**values)._service
 
         given = declared.signature.bind_partial(*self.args, **self.kwargs).arguments
         # None is the default: see `Declarations.bind`.
         own = {name: value for name, value in given.items() if value is not None}
         return Place(
             (declared, cls._options, target.name),
-            partial(ClassEndpoint, target, declared, service_of),
+            lambda: ClassEndpoint(target, self.by_query()),
+            cls._nameless_service(),
             query_of(given),
-            partial(ClassEndpoint, target, declared, service_of, own),
+            lambda: ClassEndpoint(target, self.by_query(own)),
         )
+
+    def by_query(self, given: Mapping[str, Any] | None = None) -> ByQuery:
+        """Return the services of the class with the parameters that come in queries.
+
+        Args:
+            given: values that hold if a query does not give others.
+        """
+        cls = self.cls
+
+        def service_of(values: dict[str, Any]) -> Service:
+            return cls(**values)._service
+
+        return ByQuery(cls._declared, cls._nameless_service(), service_of, given)
 
     async def _enter_and_call(
         self, raw: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -722,6 +776,41 @@ def _shown_value(value: object) -> str:
     except Exception:
         return f"<{type_name(type(value))}>"
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]}...{text[-1]}"
+
+
+def web_functions_of(cls: Cls) -> list[WebFunction]:
+    """Return the web methods of a class, and the server that its enter hooks start.
+
+    Raises:
+        InvalidError: if the class has any, and a constructor of its own that needs arguments.
+    """
+    declared = cls._declared
+    found: list[WebFunction] = []
+    parameters = declared.signature.parameters.values()
+    required = tuple(p.name for p in parameters if p.default is p.empty and p.kind not in _REST)
+    if required and not declared.types and (declared.web or declared.serves is not None):
+        raise InvalidError(
+            f"{declared.name} has web methods, and its __init__ needs {', '.join(required)}, which "
+            f"no URL can give; write `{required[0]}: str = moorage.parameter()` in the class"
+        )
+    values = Values(cls, (), {})
+    for name, web in declared.web.items():
+        target = declared.methods[name]
+        place = values._place(target)
+        # With parameters, the values come with each request.
+        service = values.service if place.service is None else place.service
+        found.append(
+            WebFunction(target.name, web, service, place, own_port=web.port, required=required)
+        )
+    endpoint = cls._server_by_query()
+    if endpoint is not None and declared.serves is not None:
+        own = declared.serves.port
+        found.append(server_function(declared.name, endpoint, own, required))
+    return found
+
+
+# Parameters that may be left out.
+_REST: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class Construction:
@@ -882,9 +971,15 @@ class Obj:
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
 
 
+def _looked_up_again(app_name: str, name: str, environment_name: str | None) -> Cls:
+    """Make the handle that `Cls.from_name` made, from its pickle."""
+    return Cls.from_name(app_name, name, environment_name=environment_name)
+
+
 # The attributes that a handle has itself.
 _OF_HANDLE: Final = frozenset(
     {"_declared", "_make_service", "_options", "_shown", "_find", "_app_name", "_plain_service"}
+    | {"_lookup"}
     | {"__name__", "__qualname__", "__module__", "__doc__"}
 )
 
@@ -902,6 +997,7 @@ _OF_METHODS: Final = frozenset(
     {"autoscaler", "get_current_stats", "statistics"}
     | {"with_batching", "with_concurrency", "with_options"}
     | CALLS
+    | URLS
 )
 
 
@@ -912,6 +1008,8 @@ def _where(declared: Declarations, name: str) -> str:
     obj = f"{declared.name}(...)"
     if name == "update_autoscaler":
         return f"write {obj}.{name}(...) on an instance, which has the pool"
+    if name in URLS:
+        return f"write {obj}.{next(iter(declared.web), 'method')}.get_web_url()"
     called = "" if name == "autoscaler" else "()"
     method = next(iter(declared.methods), "method")
     if name in CALLS:

@@ -75,6 +75,22 @@ open_cors: bool = False
 # MOORAGE_PROXY_TOKENS=key:secret,...  Read at each request to such a function.
 proxy_tokens: Mapping[str, str] | None = None
 
+# The directory of named objects: volumes, secrets, persisted dicts and queues.  None: the
+# directory for the data of this user's programs.  MOORAGE_HOME in the environment comes first.
+home: str | os.PathLike[str] | None = None
+
+# What a container does at its start about the paths of its volumes.  "look": it does not start if a
+# path is not there (see ``running/mounts.py``).  "ignore": nothing; for programs that find their
+# files by `Volume.local_path`, or by the methods of `Volume` alone.
+mounts: str = "look"
+
+# Whether named dicts and queues are kept in files of `home`, and outlive the process.
+persist: bool = False
+
+# Whether the schedules of functions (Period and Cron) call them while a run lasts.  Read when a run
+# begins.
+schedules: bool = True
+
 # -- the settings of Modal's client -------------------------------------------------------------
 
 # `config["environment"]`, and `config.get("environment")`.

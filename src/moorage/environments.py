@@ -1,7 +1,8 @@
-"""Environments: the parts of a workspace at Modal.
+"""Environments: names under which apps and named objects are kept apart.
 
-Owns `Environment`, a placeholder, which can be named.  Its members and apps are at Modal: an
-operation on them raises `UnimplementedError`.
+Owns `Environment`, which is such a name.  An environment is there as soon as something is in it
+(``stores/home.py``), so it is not created.  Its members and costs are at Modal: an operation on
+them raises `UnimplementedError`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from .billing import BillingReportItem
 from .client import Client
 from .exception import InvalidError
 from .object import Object, Part
+from .stores.home import environment_of
 from .types import EnvironmentBillingSummary
 from .with_aio import MethodWithAio, plain_function
 
-_INSTEAD = "leave environments out, for there is one process and no account"
+_INSTEAD = (
+    "leave environments out of that, for there is no account; "
+    'environment_name="dev" needs no environment that was created'
+)
 
 
 class EnvironmentManager:
@@ -47,7 +52,7 @@ class EnvironmentManager:
 
 
 class Environment(Object):
-    """A part of a workspace at Modal.  Here it is a name without effect."""
+    """The name of a part of a workspace: apps and named objects of two environments are apart."""
 
     _made_by = 'Environment.from_name("main")'
     _instead = _INSTEAD
@@ -57,13 +62,13 @@ class Environment(Object):
         raise InvalidUseError(f"Environment() makes nothing by itself; write {self._made_by}")
 
     @property
-    def name(self) -> str | None:
-        """The name given to `from_name`; None for an object made in another way."""
-        return self._name
+    def name(self) -> str:
+        """The name given to `from_name`; of `from_context` the configured one, or ``"main"``."""
+        return environment_of(self._name)
 
     @staticmethod
     def from_context(*, client: Client | None = None) -> Environment:
-        """Return the configured environment: one without a name, because none is configured."""
+        """Return the environment of objects that name none: see `MODAL_ENVIRONMENT`."""
         return Environment._new("Environment.from_context()")
 
     @staticmethod

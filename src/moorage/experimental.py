@@ -112,29 +112,29 @@ def clustered(
 async def _stop_app_async(
     name: str, *, environment_name: str | None = None, client: object = None
 ) -> None:
-    await deployments.find(name).stop.aio()
+    await deployments.find(name, environment_name).stop.aio()
 
 
 @function_with_aio(_stop_app_async)
 def stop_app(name: str, *, environment_name: str | None = None, client: object = None) -> None:
-    """Stop the app that is deployed in this process under `name`.
+    """Stop the app that is deployed or runs in this process under `name`.
 
     Raises:
-        NotFoundError: if no app is deployed under `name`.
+        NotFoundError: if there is no such app.
     """
-    deployments.find(name).stop()
+    deployments.find(name, environment_name).stop()
 
 
 @plain_function
 def get_app_objects(
     app_name: str, *, environment_name: str | None = None, client: object = None
 ) -> dict[str, Any]:
-    """Return the functions and classes of the app that is deployed under `app_name`, by name.
+    """Return the functions and classes of the app of this name, by their names.
 
     Raises:
-        NotFoundError: if no app is deployed under `app_name`.
+        NotFoundError: if no app of this name is deployed or runs in this process.
     """
-    app = deployments.find(app_name)
+    app = deployments.find(app_name, environment_name)
     return {**app._functions_by_name(), **app._classes_by_name()}
 
 

@@ -35,16 +35,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E", bound=BaseException)
 
 
-def without_our_frames(error: E) -> E:
+def without_our_frames(error: E, *, is_ours: bool = False) -> E:
     """Return `error` without its leading frames of ours, for the caller to raise again.
 
-    An error keeps all its frames if it is not one of this library's errors, has no frame of
+    An error keeps all its frames if it is not one of this library's errors (`is_ours` tells that
+    an error of the standard library was raised by intention), has no frame of
     the user's, and was raised deeper than in the frame that raises it again: then it is a bug
     of this library, and the frames show where.
     """
     traceback = traceback_of(error)
     frames = user_frames(traceback)
-    if frames is not None or isinstance(error, (Error, DeprecationError)):
+    if frames is not None or is_ours or isinstance(error, (Error, DeprecationError)):
         BaseException.with_traceback(error, frames)
         return error
     if traceback is not None and traceback.tb_next is None:

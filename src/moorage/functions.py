@@ -29,6 +29,7 @@ from typing import (
     Never,
     ParamSpec,
     Self,
+    SupportsIndex,
     TypeVar,
     Unpack,
 )
@@ -53,7 +54,7 @@ from .calling.ways import (
 from .declaring.marks import Batching, Concurrency, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
-from .declaring.targets import check_batched
+from .declaring.targets import check_batched, refuse_of_web
 from .exception import (
     Error,
     ExecutionError,
@@ -67,7 +68,7 @@ from .retries import Retries
 from .running import deployments
 from .running.endpoints import FunctionEndpoint, Place
 from .running.services import Service
-from .running.urls import open_url
+from .running.urls import WebFunction, open_url
 from .runtime import forking
 from .runtime.input import Input, Target
 from .runtime.pools.autoscaler import Limits
@@ -209,6 +210,11 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             "Function.from_name(...) for one of a deployed app"
         )
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if self._lookup is not None:
+            return _looked_up_again, self._lookup
+        return super().__reduce_ex__(protocol)
+
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a function
 
@@ -279,7 +285,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     _shown: str  # the text of `repr`
     _find: Callable[[], Function[Any, Any, Any]]  # set only by `_named`
     _forgotten: int  # changes whenever `_forget_found` drops what was found
-    _app_name: str  # the deployed app in which the function is looked up
+    _app_name: str  # the app in which the function is looked up
+    _lookup: tuple[str, str, str | None] | None = None  # the arguments of `from_name`
     _name: str  # as messages show it: ``f``, or ``Model.method``
     __name__: str
     __qualname__: str
@@ -369,14 +376,36 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             InvalidError: if the run has a virtual clock, in which there are no sockets, if the
                 label is wrong, or if the extra ``web`` is not installed.
         """
-        service = self._service
+        return self._open_url()
+
+    def _open_url(self) -> str | None:
+        """See `get_web_url`.  Also called on the HTTP thread."""
+        found = self._with_place()
+        web, place = found._web, found._place
+        service = found._service if place is None or place.service is None else place.service
         if config.strict:
             service.current_run()
-        web = self._web
         if web is None:
             return None
+        place = place or Place(service.key, found._web_endpoint)
+        return open_url(found._name, web, service, place)
+
+    def _with_place(self) -> Function[Any, Any, Any]:
+        """Return the function that knows its `Place`: this one, or the one that is looked up.
+
+        The place of a web method needs no parameter values: the query of a request gives them.
+        """
+        found: Function[Any, Any, Any] = self
+        while "_place" not in found.__dict__ and "_find" in found.__dict__:
+            found = found._find()
+        return found
+
+    def _as_web_function(self) -> WebFunction:
+        """Return the function, which is a web function, for a server of all of them."""
+        web, service = self._web, self._service
+        assert web is not None
         place = self._place or Place(service.key, self._web_endpoint)
-        return open_url(self._target.name, web, service, place)
+        return WebFunction(self._name, web, service, place, own_port=web.port)
 
     def _web_endpoint(self) -> FunctionEndpoint:
         """Return what a bridge needs of this web function.
@@ -449,9 +478,10 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         """Return the function with these options changed, and with a pool of its own.
 
         An argument that is not given changes nothing.  Two variants with equal options share
-        their pool, and so its containers.  The arguments of the cloud (``cpu``, ``memory``,
-        ``gpu``, ``env``, ``secrets``, ``volumes``, ``region``, ``cloud``, ``routing_region``) are
-        checked and have no effect.
+        their pool, and so its containers.  New `secrets` or `env` replace all the secrets and
+        variables that the function has, and new `volumes` all its volumes, as in Modal.  The
+        arguments of the cloud (``cpu``, ``memory``, ``gpu``, ``region``, ``cloud``,
+        ``routing_region``) are checked and have no effect.
 
         The arguments are those of `App.function`; all times are in seconds.
 
@@ -482,7 +512,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         }
         made: Self = self._variant(
             "options",
-            lambda options: changed_options(options, cloud_arguments, dict(old_names), **given),
+            lambda options: changed_options(
+                options, cloud_arguments, dict(old_names), secrets=secrets, **given
+            ),
         )
         return made
 
@@ -544,6 +576,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             )
         options = change(self._service.options)
         options.check_queue_timeout()
+        if self._web is not None:
+            has_retries = options.retries is not None
+            refuse_of_web(self._name, batched=options.batching is not None, retried=has_retries)
         if options.batching is not None:
             check_batched(target)
         return self._make(
@@ -602,15 +637,17 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         environment_name: str | None = None,
         client: object = None,
     ) -> Function[..., Any, Any]:
-        """Return a function of an app that is deployed in this process, by their names.
+        """Return a function of an app that is deployed or runs in this process, by their names.
 
         The function is looked up when it is used, so the app may be deployed later.  After a
         new deployment under the same name, the next use finds the new function.
 
         Args:
-            app_name: the name that `App.deploy` was given, or the app's name.
+            app_name: the name that `App.deploy` was given, or the app's name.  Of several apps
+                of one name that run, the last to begin is used, unless one is deployed.
             name: the name of the function; for a method see `Cls.from_name`.
-            version, environment_name, client: accepted; no effect, they are the cloud's.
+            environment_name: the environment in which the app was deployed or runs.
+            version, client: for the cloud; accepted without effect.
 
         Raises:
             InvalidError: if `name` is the name of a method.
@@ -623,26 +660,23 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             )
 
         def find() -> Function[Any, Any, Any]:
-            functions: dict[str, Function[Any, Any, Any]]
-            functions = deployments.find(app_name)._functions_by_name()
-            found = functions.get(name)
-            if found is None:
-                raise NotFoundError(
-                    f"the app {app_name!r} has no function {name!r}; "
-                    f"write the name of one it has: {', '.join(functions) or 'none'}"
-                )
-            return found
+            return deployments.of_app(
+                "Function", app_name, name, environment_name, lambda app: app._functions_by_name()
+            )
 
-        shown = f"modal.Function.from_name({app_name!r}, {name!r})"
-        return cls._looked_up(app_name, name, shown, find)
+        shown = deployments.shown("modal.Function", app_name, name, environment_name)
+        named = cls._looked_up(app_name, name, shown, find)
+        named._lookup = app_name, name, environment_name
+        return named
 
     @classmethod
     def _looked_up(
         cls, app_name: str, name: str, shown: str, find: Callable[[], Function[Any, Any, Any]]
     ) -> Function[Any, Any, Any]:
-        """Make a function that is looked up in a deployed app.
+        """Make a function that is looked up in an app by its name.
 
-        The function is looked up anew after each deployment of `app_name`.
+        The function is looked up anew after each deployment of `app_name`, and when a run of an
+        app of this name begins or ends.
         """
         named: Function[Any, Any, Any] = cls._named(name, shown, find)
         named._app_name = app_name
@@ -789,6 +823,13 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
 
         return refuse
 
+    def _spawn_soon(self) -> object:
+        """Submit a call without arguments, as ``spawn()`` does, and never wait."""
+        self._expect("spawn")
+        call = FunctionCall._make(self._target, (), {})
+        self._submit(call._inputs, call)
+        return call
+
     def _open_map(self, kwargs: dict[str, Any], window: int | None = None) -> MapCall:
         service = self._service
         if window is None:
@@ -895,6 +936,13 @@ class FunctionAutoscalerManager:
         return service
 
 
+def _looked_up_again(
+    app_name: str, name: str, environment_name: str | None
+) -> Function[..., Any, Any]:
+    """Make the handle that `Function.from_name` made, from its pickle."""
+    return Function.from_name(app_name, name, environment_name=environment_name)
+
+
 if not TYPE_CHECKING:  # for an old spelling
 
     def _method_named(app_name: str, name: str) -> Any:
@@ -902,13 +950,10 @@ if not TYPE_CHECKING:  # for an old spelling
         owner, _, method = name.partition(".")
 
         def find() -> Function[Any, Any, Any]:
-            classes: dict[str, Any] = deployments.find(app_name)._classes_by_name()
-            if owner not in classes:
-                raise NotFoundError(
-                    f"the app {app_name!r} has no class {owner!r}; "
-                    f"write the name of one it has: {', '.join(classes) or 'none'}"
-                )
-            found: Function[Any, Any, Any] = getattr(classes[owner](), method)
+            cls = deployments.of_app(
+                "Cls", app_name, owner, None, lambda app: app._classes_by_name()
+            )
+            found: Function[Any, Any, Any] = getattr(cls(), method)
             return found
 
         shown = f"modal.Cls.from_name({app_name!r}, {owner!r})().{method}"

@@ -1,7 +1,8 @@
 """Images: the software that Modal would install in a container.
 
-Owns `Image`, a placeholder; users make it, and functions, classes and apps accept it.  An image
-builds nothing: functions run in this process, with what is installed here.  The arguments are
+Owns `Image`; users make images, and functions, classes and apps accept them.  An image builds
+nothing: functions run in this process, with what is installed here.  An image keeps its variables
+(`env`) and the errors of its `imports`, which ``running/environment.py`` reads.  The arguments are
 checked as in Modal.  A mistake that Modal finds only while building is refused here at once,
 except in strict mode.  Files need not exist, because nothing is uploaded.
 
@@ -10,15 +11,18 @@ Begin at `Image.debian_slim`, then `Image.pip_install`.
 
 from __future__ import annotations
 
+import difflib
+import functools
 import logging
 import re
 import warnings
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path, PurePosixPath
-from types import LambdaType
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+from pathlib import Path, PurePath, PurePosixPath
+from types import FunctionType, LambdaType
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeAlias, TypeVar
 
 from . import config
 from .arguments import (
@@ -41,6 +45,7 @@ from .client import Client
 from .cloud_bucket_mount import CloudBucketMount
 from .exception import InvalidError
 from .file_pattern_matcher import NON_PYTHON_FILES
+from .frames import warn
 from .network_file_system import NetworkFileSystem
 from .object import Object
 from .old.names import OldMethod, accepting_gone
@@ -48,6 +53,7 @@ from .resources import MountPath, check_amount, check_gpu, check_mounts
 from .runtime.kinds import is_registered
 from .scheduler_placement import check_regions
 from .secret import Secret, check_secrets
+from .variables import Variables
 from .volume import Volume
 from .with_aio import MethodWithAio, plain_function
 
@@ -71,6 +77,14 @@ _GONE: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class AddedFiles:
+    """A file or directory of this machine that an image has at a path."""
+
+    local_path: str
+    remote_path: str  # absolute
+
+
 class Image(Object):
     """The description of an image.  Each method returns a new image, so calls can be chained."""
 
@@ -79,6 +93,22 @@ class Image(Object):
 
     # True if files were added without `copy`: then no build step may follow.
     _has_mounts = False
+    # The files that were added, for ``running/mounts.py``.
+    _files: tuple[AddedFiles, ...] = ()
+    # The lines of a requirements.txt with what its steps install; what pip cannot install are
+    # comments.  For ``cli/requirements.py``.
+    _requirements: tuple[str, ...] = ()
+    # What `env` and `workdir` have set.  ``running/environment.py`` reads these three.
+    _env: Variables = Variables()
+    _workdir: str | None = None
+    # What the bodies of `imports` raised: raised again when a container with this image starts.
+    _import_errors: list[Exception]
+
+    @classmethod
+    def _new(cls, shown: str, name: str | None = None) -> Self:
+        made = super()._new(shown, name)
+        made._import_errors = []
+        return made
 
     # -- the beginning of an image ------------------------------------------------------
 
@@ -212,8 +242,9 @@ class Image(Object):
             # Modal fails here, although it accepts such paths in other methods.
             message = f'remote_path must be a str, got {remote_path!r}; write "{remote_path}"'
             raise InvalidAttributeError(message)
-        fs_path("local_path", local_path)
-        return self._added("add_local_file", copy)
+        local = fs_path("local_path", local_path)
+        to = remote_path + PurePath(local).name if remote_path.endswith("/") else remote_path
+        return self._added("add_local_file", copy)._with_files(local, to)
 
     def add_local_dir(
         self,
@@ -229,9 +260,9 @@ class Image(Object):
             InvalidError: if `remote_path` is not absolute.
         """
         _check_remote("add_local_dir", remote_path)
-        fs_path("local_path", local_path)
+        local = fs_path("local_path", local_path)
         _check_ignore(ignore, at_once=True)
-        return self._added("add_local_dir", copy)
+        return self._added("add_local_dir", copy)._with_files(local, remote_path)
 
     def add_local_python_source(
         self, *modules: str, copy: bool = False, ignore: Ignore = NON_PYTHON_FILES
@@ -271,9 +302,12 @@ class Image(Object):
         Raises:
             InvalidError: if a package is not a str, or an argument has a wrong type.
         """
-        if not flat_strings("pip_install", "packages", packages):
+        found = flat_strings("pip_install", "packages", packages)
+        _check_packages("pip_install", found)
+        if not found:
             return self
-        return self._step("pip_install", secrets, env, gpu)
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        return self._step("pip_install", secrets, env, gpu)._with_requirements(lines)
 
     def pip_install_private_repos(
         self,
@@ -307,7 +341,10 @@ class Image(Object):
                 raise InvalidError(
                     f"a repository is one of github.com or gitlab.com, got {repository!r}; {advice}"
                 )
-        return self._step("pip_install_private_repos", secrets, env, gpu)
+        found = [f"git+https://{repository}" for repository in repositories]
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        made = self._step("pip_install_private_repos", secrets, env, gpu)
+        return made._with_requirements(lines)
 
     def pip_install_from_requirements(
         self,
@@ -325,7 +362,10 @@ class Image(Object):
     ) -> Image:
         """Install the packages of a requirements.txt.  The file is not read in this process."""
         _check_file("requirements_txt", requirements_txt)
-        return self._step("pip_install_from_requirements", secrets, env, gpu)
+        found = [f"-r {requirements_txt}"]
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        made = self._step("pip_install_from_requirements", secrets, env, gpu)
+        return made._with_requirements(lines)
 
     def pip_install_from_pyproject(
         self,
@@ -344,7 +384,11 @@ class Image(Object):
     ) -> Image:
         """Install the packages of a pyproject.toml.  The file is not read in this process."""
         _check_file("pyproject_toml", pyproject_toml)
-        return self._step("pip_install_from_pyproject", secrets, env, gpu)
+        groups = f", with {optional_dependencies}" if optional_dependencies else ""
+        found = [f"# the dependencies in {pyproject_toml}{groups}"]
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        made = self._step("pip_install_from_pyproject", secrets, env, gpu)
+        return made._with_requirements(lines)
 
     def uv_pip_install(
         self,
@@ -367,13 +411,16 @@ class Image(Object):
             InvalidError: if a package is not a str, or `requirements` is not a list.
         """
         found = flat_strings("uv_pip_install", "packages", packages)
+        _check_packages("uv_pip_install", found)
         if requirements is not None and not is_list(requirements):
             string_list("requirements", requirements)
         for each in requirements or ():
             _check_file("requirements", each)
         if not found and not requirements:
             return self
-        return self._step("uv_pip_install", secrets, env, gpu)
+        found += [f"-r {each}" for each in requirements or ()]
+        lines = _pip_lines(found, find_links, index_url, extra_index_url, pre)
+        return self._step("uv_pip_install", secrets, env, gpu)._with_requirements(lines)
 
     def poetry_install_from_file(
         self,
@@ -393,7 +440,8 @@ class Image(Object):
     ) -> Image:
         """Install the packages of a poetry project.  Its files are not read in this process."""
         _check_file("poetry_pyproject_toml", poetry_pyproject_toml)
-        return self._step("poetry_install_from_file", secrets, env, gpu)
+        made = self._step("poetry_install_from_file", secrets, env, gpu)
+        return made._with_requirements([f"# poetry: {poetry_pyproject_toml}"])
 
     def uv_sync(
         self,
@@ -422,7 +470,8 @@ class Image(Object):
                 raise InvalidError(message)
             lenient(message)
         _check_file("uv_project_dir", uv_project_dir)
-        return self._step("uv_sync", secrets, env, gpu)
+        made = self._step("uv_sync", secrets, env, gpu)
+        return made._with_requirements([f"# uv sync: {uv_project_dir}"])
 
     def apt_install(
         self,
@@ -437,9 +486,11 @@ class Image(Object):
         Raises:
             InvalidError: if a package is not a str, or an argument has a wrong type.
         """
-        if not flat_strings("apt_install", "packages", packages):
+        found = flat_strings("apt_install", "packages", packages)
+        if not found:
             return self
-        return self._step("apt_install", secrets, env, gpu)
+        made = self._step("apt_install", secrets, env, gpu)
+        return made._with_requirements([f"# apt: {' '.join(found)}"])
 
     def micromamba_install(
         self,
@@ -461,7 +512,9 @@ class Image(Object):
             lenient(f'channels must be a list of str, got {channels!r}; write ["conda-forge"]')
         if not found and spec_file is None:
             return self
-        return self._step("micromamba_install", secrets, env, gpu)
+        found += [] if spec_file is None else [f"--file {spec_file}"]
+        made = self._step("micromamba_install", secrets, env, gpu)
+        return made._with_requirements([f"# micromamba: {' '.join(found)}"])
 
     @accepting_gone("Image", _GONE)
     def run_commands(
@@ -478,7 +531,8 @@ class Image(Object):
         Raises:
             InvalidError: if a command is not a str, or an argument has a wrong type.
         """
-        if not flat_strings("run_commands", "commands", commands):
+        found = flat_strings("run_commands", "commands", commands)
+        if not found:
             return self
         if volumes is not None:
             check_mounts("volumes", volumes)
@@ -488,7 +542,8 @@ class Image(Object):
                         f"run_commands() mounts Volume objects only, got {each!r}; "
                         'write volumes={"/data": modal.Volume.from_name("my-data")}'
                     )
-        return self._step("run_commands", secrets, env, gpu)
+        made = self._step("run_commands", secrets, env, gpu)
+        return made._with_requirements([f"# run: {each}" for each in found])
 
     @accepting_gone("Image", _GONE)
     def dockerfile_commands(
@@ -508,10 +563,12 @@ class Image(Object):
         Raises:
             InvalidError: if a line is not a str, or an argument has a wrong type.
         """
-        if not flat_strings("dockerfile_commands", "commands", dockerfile_commands):
+        found = flat_strings("dockerfile_commands", "commands", dockerfile_commands)
+        if not found:
             return self
         _check_ignore(ignore, at_once=False)
-        return self._step("dockerfile_commands", secrets, env, gpu)
+        made = self._step("dockerfile_commands", secrets, env, gpu)
+        return made._with_requirements([f"# Dockerfile: {each}" for each in found])
 
     @accepting_gone("Image", _GONE)
     def run_function(
@@ -560,7 +617,10 @@ class Image(Object):
         return self._step("run_function", None, env, None)
 
     def env(self, vars: dict[str, str]) -> Image:
-        """Set environment variables in the image.  They are not set in this process.
+        """Set environment variables for the functions with this image.
+
+        They are set in this process while a run needs them: see ``running/environment.py``.
+        Secrets and ``env=`` of a function come before them.
 
         Raises:
             InvalidError: if a value is not a str; also an AttributeError if it is not a dict.
@@ -577,13 +637,22 @@ class Image(Object):
                     f"the values for env() must be str, got {type(value).__name__} for {key}; "
                     f"{advice}"
                 )
-        return self._step("env")
+        made = self._step("env")
+        new = {name: value for name, value in vars.items() if isinstance(unchecked(name), str)}
+        made._env = self._env | new
+        return made
 
     def workdir(self, path: str | PurePosixPath) -> Image:
-        """Set the directory in which containers start."""
+        """Set the directory in which containers start.
+
+        Functions with this image run in the directory of this process all the same, and a warning
+        says so.
+        """
         if not isinstance(unchecked(path), (str, PathLike)):
             lenient(f'workdir() takes a path as str, got {path!r}; write .workdir("/app")')
-        return self._step("workdir")
+        made = self._step("workdir")
+        made._workdir = str(path)
+        return made
 
     def entrypoint(self, entrypoint_commands: list[str]) -> Image:
         """Set the command with which containers start.
@@ -624,21 +693,30 @@ class Image(Object):
     def imports(self) -> Generator[None]:
         """Import modules that only the image has: ``with image.imports():``.
 
-        The body runs in this process, and the functions can use what it imports.  An error in
-        the body ends the body; it is logged and not raised, as in Modal when the program
-        starts, because another image may have the module.
+        The body runs in this process, and the functions can use what it imports.  An error ends
+        the body, and the program goes on, as in Modal when the program starts.  Containers of
+        functions with exactly this image fail with the error when they start; functions with
+        another image go on.
         """
         try:
             yield
         except ImportError as error:
+            self._import_errors.append(error)
+            missing = error.name or str(error)
+            error.add_note(
+                f"{missing!r} was not imported when the program began, in image.imports(), and "
+                "containers of this image run here; install it here, e.g. with pip"
+            )
             if config.strict:  # silent, as Modal is
                 return
             _log.warning(
-                "%r was not imported, and functions that use it will fail; install it here (%s)",
-                error.name or str(error),
+                "%r was not imported, and functions with this image will fail; install it here "
+                "(%s)",
+                missing,
                 error,
             )
         except Exception as error:
+            self._import_errors.append(error)
             warnings.warn(
                 f"the body of image.imports() failed: {error!r}; what it had not imported "
                 "by then is missing",
@@ -699,6 +777,32 @@ class Image(Object):
             on="instance",
         )
 
+    # -- methods of later versions --------------------------------------------------
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            """Take an unknown method for a step of the build, which has no effect here anyway."""
+            if config.strict or name.startswith("_") or hasattr(Image, name):
+                # The last: a property of the class raised an AttributeError, which is raised again.
+                return object.__getattribute__(self, name)
+
+            def step(*args, **kwargs):
+                near = difflib.get_close_matches(name, dir(Image), 1, 0.75)
+                warn(
+                    f"Image has no method {name}(), which is taken for a step of the build without "
+                    f"effect; write {near[0] if near else 'a method that Modal 1.6.4 has'}"
+                    f"{'(...)' if near else ''}",
+                    UserWarning,
+                )
+                return self._derived(name)
+
+            return step
+
+    def __getstate__(self) -> dict[str, object]:
+        # Errors often do not pickle, and say what is missing on this machine.
+        return {**self.__dict__, "_import_errors": []}
+
     # -- what the methods share -----------------------------------------------------
 
     def _copied(self, name: str, local_path: object, remote_path: object) -> Image:
@@ -734,7 +838,20 @@ class Image(Object):
     def _derived(self, name: str) -> Image:
         made = Image._new(f"{self._shown}.{name}(...)")
         made._has_mounts = self._has_mounts
+        made._env, made._workdir = self._env, self._workdir
+        made._files, made._requirements = self._files, self._requirements
         return made
+
+    def _with_requirements(self, lines: Sequence[str]) -> Image:
+        # A comment must stay one.
+        flat = [" ".join(line.split()) if line.startswith("#") else line for line in lines]
+        self._requirements = (*self._requirements, *flat)
+        return self
+
+    def _with_files(self, local_path: str, remote_path: object) -> Image:
+        path = PurePosixPath(fs_path("remote_path", remote_path)).as_posix()
+        self._files = (*self._files, AddedFiles(local_path, path))
+        return self
 
 
 def _from_registry(
@@ -756,11 +873,37 @@ def _from_registry(
     return Image._new(f"Image.{where}({tag!r})")
 
 
+def _pip_lines(
+    packages: Sequence[str],
+    find_links: str | None,
+    index_url: str | None,
+    extra_index_url: str | None,
+    pre: bool,
+) -> list[str]:
+    """Return the lines of a requirements.txt that have packages installed as a step does."""
+    options = {
+        "--find-links": find_links,
+        "--index-url": index_url,
+        "--extra-index-url": extra_index_url,
+    }
+    lines = [f"{option} {value}" for option, value in options.items() if value]
+    return [*lines, *(["--pre"] if pre else []), *packages]
+
+
 def _check_python(name: str, version: object) -> None:
     if version is None:
         return
     if not isinstance(version, str) or not re.fullmatch(r"3\.\d+(\.\d+)?t?", version):
         lenient(f"{name} must be a version of Python 3 as str, got {version!r}; {_PYTHON}")
+
+
+def _check_packages(method: str, packages: list[str]) -> None:
+    for each in packages:
+        if each.startswith("-"):
+            raise InvalidError(
+                f"{method}() takes names of packages, got the option {each!r}; "
+                f'write {method}("numpy", extra_options={each!r})'
+            )
 
 
 def _check_step(name: str, secrets: object, env: object, gpu: object) -> None:
@@ -806,6 +949,25 @@ def _check_ignore(ignore: object, *, at_once: bool) -> None:
     elif not all(isinstance(each, str) for each in iterated("ignore", ignore, advice)):
         lenient(f"ignore must hold patterns as str, got {ignore!r}; {advice}")
 
+
+def _of_an_image(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `method`, which says what to write if it is called on the class."""
+
+    @functools.wraps(method)
+    def call(self: object, *args: object, **kwargs: object) -> object:
+        if not isinstance(self, Image):
+            raise InvalidAttributeError(
+                f"Image.{method.__name__}() is a method of an image, and was called on the class; "
+                f"write Image.debian_slim().{method.__name__}(...)"
+            )
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+for _name, _method in list(vars(Image).items()):
+    if type(_method) is FunctionType and _name[0] != "_":  # others pose as functions
+        setattr(Image, _name, _of_an_image(_method))
 
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
     _Image = Image

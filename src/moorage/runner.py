@@ -23,11 +23,11 @@ def run_app(
     deployment_strategy: str = "rolling",
     stream_output: bool = True,
 ) -> AppRun[App]:
-    """Return ``app.run(name=name)``: ``with run_app(app):`` is ``with app.run():``.
+    """Return ``app.run(name=name, environment_name=environment_name)``.
 
     The other arguments are for the cloud; accepted without effect.
     """
-    return app.run(name=name)
+    return app.run(name=name, environment_name=environment_name)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,10 @@ async def _deploy_app_async(
     client: object = None,
     staged: bool = False,
 ) -> DeployResult:
-    return _result(await app.deploy.aio(name=name, strategy=deployment_strategy))
+    deployed = await app.deploy.aio(
+        name=name, environment_name=environment_name, strategy=deployment_strategy
+    )
+    return _result(deployed)
 
 
 @function_with_aio(_deploy_app_async)
@@ -66,12 +69,14 @@ def deploy_app(
 ) -> DeployResult:
     """Deploy `app`: ``deploy_app(app)`` is ``app.deploy()``.
 
-    `environment_name`, `tag`, `client` and `staged` are for the cloud; accepted without effect.
+    `tag`, `client` and `staged` are for the cloud; accepted without effect.
 
     Raises:
         InvalidError: as `App.deploy`.
     """
-    return _result(app.deploy(name=name, strategy=deployment_strategy))
+    return _result(
+        app.deploy(name=name, environment_name=environment_name, strategy=deployment_strategy)
+    )
 
 
 def _result(app: App) -> DeployResult:

@@ -1,8 +1,9 @@
 """Sandboxes: containers at Modal that run any command.
 
-Owns `Sandbox` and its parts, for programs that name them.  There are no sandboxes in this process:
-their arguments are checked, and then `UnimplementedError` is raised.  `Probe` is a value that
-works.
+Owns `Sandbox` and its parts, for programs that name them.  There are no sandboxes here: their
+arguments are checked, and then `UnimplementedError` is raised.  The reason: programs trust a
+sandbox with code that nobody has read, such as that of a language model.  A subprocess has all
+rights of the user, so it would be worse than an error.  `Probe` is a value that works.
 
 Begin at `Sandbox.create`.
 """
@@ -34,7 +35,10 @@ from .types import SandboxConnectCredentials
 from .volume import Volume
 from .with_aio import MethodWithAio, plain_function, plain_iteration
 
-_INSTEAD: Final = "use subprocess.run([...]), which runs a command on this machine"
+_INSTEAD: Final = (
+    "a subprocess is no sandbox, because it has all your rights on this machine; "
+    "for a command that you trust, use subprocess.run([...])"
+)
 _ROOM: Final = 65536  # bytes that Linux accepts as arguments of a command
 
 

@@ -8,19 +8,21 @@ Begin at `Server`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Self
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from . import config
 from .arguments import InvalidUseError, unimplemented
 from .client import Client
-from .exception import InvalidError, NotFoundError
+from .exception import InvalidError
 from .running import deployments
 from .running.endpoints import ServerEndpoint
 from .running.urls import open_server_url
+from .runtime.pools.statistics import PoolStatistics
 from .types import ServerAutoscalerSettings, ServerInfo
+from .web.servers import check_scaleup_window, check_server_concurrency
 from .with_aio import MethodWithAio
-
-_INSTEAD = "write min_containers= and scaledown_window= in @app.server()"
 
 
 def _unknown() -> ServerEndpoint:
@@ -59,16 +61,13 @@ class Server:
         environment_name: str | None = None,
         client: Client | None = None,
     ) -> Self:
-        """Name a server of an app that is deployed in this process."""
+        """Name a server of an app that is deployed or runs in this process."""
 
         def find() -> ServerEndpoint:
-            servers: dict[str, Server] = deployments.find(app_name)._servers_by_name()
-            if name not in servers:
-                raise NotFoundError(
-                    f"the app {app_name!r} has no server {name!r}; "
-                    f"write the name of one it has: {', '.join(servers) or 'none'}"
-                )
-            return servers[name]._web_endpoint()
+            found: Server = deployments.of_app(
+                "Server", app_name, name, environment_name, lambda app: app._servers_by_name()
+            )
+            return found._web_endpoint()
 
         made = cls()
         made._find_endpoint = find
@@ -131,7 +130,36 @@ class Server:
         scaleup_window: int | None = None,
         scaledown_window: int | None = None,
     ) -> ServerAutoscalerSettings:
-        raise unimplemented("Server.update_autoscaler", _INSTEAD)
+        """Change the bounds of the server's pool, and return the bounds after the change.
+
+        None changes nothing.  There is at most one container, whatever the bounds say.
+
+        Raises:
+            InvalidError: if a value is out of its range.
+        """
+        given: dict[str, float | None] = {
+            "target_concurrency": target_concurrency,
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaleup_window": scaleup_window,
+            "scaledown_window": scaledown_window,
+        }
+        return self.autoscaler._change({k: v for k, v in given.items() if v is not None})
+
+    @property
+    def autoscaler(self) -> ServerAutoscalerManager:
+        """The bounds of the server's pool, to read and to change."""
+        return ServerAutoscalerManager(self._web_endpoint)
+
+    def statistics(self) -> PoolStatistics | None:
+        """Return the exact counts of the server's pool at this moment: see `Function.statistics`.
+
+        Each request is an input.  None outside of a run, and before the first request.
+        """
+        service = self._web_endpoint().service
+        run = service.open_run
+        return None if run is None else run.statistics(service.key)
 
     if not TYPE_CHECKING:
 
@@ -143,13 +171,82 @@ class Server:
             )
 
         def __getattr__(self, name):
-            if name in ("autoscaler", "logs", "metrics", "sessions", "stats"):
+            if name in ("logs", "metrics", "sessions", "stats"):
                 raise AttributeError(f"Server has no {name} here; write Server.get_url()")
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         name = self.__dict__.get("__name__")
         return "Server()" if name is None else f"Server({name})"
+
+
+class ServerAutoscalerManager:
+    """``Server.autoscaler``: the bounds of a server's pool, to read and to change."""
+
+    def __init__(self, find: Callable[[], ServerEndpoint]) -> None:
+        self._find = find
+
+    @MethodWithAio
+    def settings(self) -> ServerAutoscalerSettings:
+        """Return the present bounds."""
+        return self._change({})
+
+    @MethodWithAio
+    def update(
+        self,
+        *,
+        target_concurrency: float | None = -1,
+        min_containers: int | None = -1,
+        max_containers: int | None = -1,
+        buffer_containers: int | None = -1,
+        scaledown_window: int | None = -1,
+        scaleup_window: int | None = -1,
+    ) -> ServerAutoscalerSettings:
+        """Change the bounds for the present pool and later ones, and return the new bounds.
+
+        -1 changes nothing.  None removes the bound, so that the default holds.  There is at most
+        one container, whatever the bounds say; `target_concurrency` and `scaleup_window` are kept
+        without effect.
+
+        Raises:
+            InvalidError: if a value is out of its range.
+        """
+        given = {
+            "target_concurrency": target_concurrency,
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+            "scaleup_window": scaleup_window,
+        }
+        return self._change({name: value for name, value in given.items() if value != -1})
+
+    def _change(self, changes: Mapping[str, Any]) -> ServerAutoscalerSettings:
+        endpoint = self._find()
+        service = endpoint.service
+        if config.strict:
+            service.current_run()
+        target = changes.get("target_concurrency", endpoint.target_concurrency)
+        window = changes.get("scaleup_window", endpoint.scaleup_window)
+        check_server_concurrency(target, None, None)
+        check_scaleup_window(window)
+        bounds = {name: value for name, value in changes.items() if name in _BOUNDS}
+        limits = service.update_autoscaler(bounds) if bounds else service.limits
+        endpoint.target_concurrency, endpoint.scaleup_window = target or None, window
+        seconds = limits.scaledown_window
+        return ServerAutoscalerSettings(
+            target_concurrency=endpoint.target_concurrency,
+            min_containers=limits.min_containers,
+            max_containers=limits.max_containers,
+            buffer_containers=limits.buffer_containers,
+            scaleup_window=window,
+            scaledown_window=None if seconds is None else math.ceil(seconds),
+        )
+
+
+_BOUNDS: Final = frozenset(
+    {"min_containers", "max_containers", "buffer_containers", "scaledown_window"}
+)
 
 
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations

@@ -16,8 +16,9 @@ Begin at `PosesAsFunction`, then `FunctionWithAio`, then `MethodWithAio`, then `
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from types import FunctionType, TracebackType
+import queue
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
+from types import FunctionType, TracebackType, coroutine
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -27,6 +28,7 @@ from typing import (
     Generic,
     NoReturn,
     ParamSpec,
+    Protocol,
     TypeVar,
     cast,
     overload,
@@ -69,6 +71,18 @@ class _Doc:
             return self._of_class
         wrapped = getattr(instance, "__wrapped__", None)
         return None if wrapped is None else wrapped.__doc__
+
+
+# The errors of the standard library that methods of dicts, queues and volumes raise by intention.
+_MEANT: Final = (
+    *(KeyError, queue.Empty, queue.Full),
+    *(FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError),
+)
+
+
+def hidden(error: Exception) -> Exception:
+    """Return an error of a method for the caller to raise again, without frames of ours."""
+    return without_our_frames(error, is_ours=isinstance(error, _MEANT))
 
 
 C = TypeVar("C", bound=type)
@@ -168,6 +182,8 @@ class FunctionWithAio(PosesAsFunction, Generic[P, R_co]):
             return self._function(*args, **kwargs)
         except (Error, DeprecationError) as error:
             raise without_our_frames(error)
+        except _MEANT as error:
+            raise without_our_frames(error, is_ours=True)
         except TypeError as error:
             if not is_about_arguments(error):
                 raise
@@ -182,13 +198,87 @@ class FunctionWithAio(PosesAsFunction, Generic[P, R_co]):
             return await self._aio(*args, **kwargs)
         except (Error, DeprecationError) as error:
             raise without_our_frames(error)
+        except _MEANT as error:
+            raise without_our_frames(error, is_ours=True)
+
+
+if TYPE_CHECKING:
+    BoundWithAio = FunctionWithAio
+    _new_bound: Callable[..., Any]
+else:
+
+    class BoundWithAio(functools.partial, FunctionWithAio):
+        """A `FunctionWithAio` of a method and an instance: made at each access, so made fast.
+
+        A partial, because the interpreter makes and calls a partial without running Python code:
+        that halves the time of ``d.get``.
+        """
+
+        __slots__ = ()
+
+        # Not those of partial, as for all else that it shares with a function with `aio`.
+        __setattr__ = FunctionWithAio.__setattr__
+
+        @property
+        def _function(self):
+            return self.func.of_method._function.__get__(self.args[0])
+
+        @property
+        def _aio(self):
+            aio = self.func.of_method._aio
+            return None if aio is None else aio.__get__(self.args[0])
+
+        async def aio(self, *args, **kwargs):
+            """Do the same as a plain call, for asyncio and trio."""
+            method = self.func.of_method
+            try:
+                if method._aio is None:  # nothing waits
+                    return method._function(self.args[0], *args, **kwargs)
+                return await method._aio(self.args[0], *args, **kwargs)
+            except (Error, DeprecationError) as error:
+                raise without_our_frames(error)
+            except _MEANT as error:
+                raise without_our_frames(error, is_ours=True)
+
+        def __reduce__(self):
+            return getattr, (self.args[0], self.func.__name__)
+
+        def __repr__(self):
+            return f"<bound method {self.__qualname__} of {self.args[0]!r}>"
+
+    _new_bound = functools.partial.__new__
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method whose errors leave it without frames of ours."""
+
+    def __call__(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(instance, *args, **kwargs)
+        except (Error, DeprecationError) as error:
+            raise without_our_frames(error)
+        except _MEANT as error:
+            raise without_our_frames(error, is_ours=True)
+        except TypeError as error:
+            if not is_about_arguments(error):
+                raise
+            bound = function.__get__(instance)
+            raise wrong_arguments(bound, shown_name(bound), args, kwargs) from None
+
+    __call__.__name__ = function.__name__  # in tracebacks it is `__call__`
+    return __call__
 
 
 class IterationWithAio(PosesAsFunction, Generic[P, T_co]):
     """A function for which ``for x in f(...)`` and ``async for x in f.aio(...)`` do the same."""
 
-    def __init__(self, function: Callable[P, Iterator[T_co]]) -> None:
+    def __init__(
+        self,
+        function: Callable[P, Iterator[T_co]],
+        aio: Callable[P, AsyncIterator[T_co]] | None = None,
+    ) -> None:
         self._function = function
+        self._aio = aio
 
     def _called(self) -> Callable[P, Iterator[T_co]]:
         return self._function
@@ -196,19 +286,31 @@ class IterationWithAio(PosesAsFunction, Generic[P, T_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[T_co]:
         return self._function(*args, **kwargs)
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T_co]:
-        for each in self._function(*args, **kwargs):
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T_co]:
+        if self._aio is not None:
+            return self._aio(*args, **kwargs)
+        return self._steps(*args, **kwargs)
+
+    async def _steps(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T_co]:
+        for each in self._function(*args, **kwargs):  # nothing waits
             yield each
 
 
 class ContextWithAio(PosesAsFunction, Generic[P, T]):
     """A function for which ``with f(...)`` and ``async with f(...)`` do the same.
 
-    ``f.aio(...)`` is ``f(...)``.
+    ``f.aio(...)`` is ``f(...)``.  Leaving the block calls `leave` with the object, if it is given.
     """
 
-    def __init__(self, function: Callable[P, T]) -> None:
+    def __init__(
+        self,
+        function: Callable[P, T],
+        leave: Callable[[T], object] | None = None,
+        kind: type[EitherContext[Any]] | None = None,
+    ) -> None:
         self._function = function
+        self._leave = leave
+        self._kind: type[EitherContext[Any]] = EitherContext if kind is None else kind
 
     def _called(self) -> Callable[P, T]:
         return self._function
@@ -216,7 +318,8 @@ class ContextWithAio(PosesAsFunction, Generic[P, T]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
         # Raises a TypeError for wrong arguments here, not at a `with` that may come later.
         Real.signature(self._function).bind(*args, **kwargs)
-        return EitherContext(lambda: self._function(*args, **kwargs))
+        made: EitherContext[T] = self._kind(lambda: self._function(*args, **kwargs), self._leave)
+        return made
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> EitherContext[T]:
         return self(*args, **kwargs)
@@ -277,31 +380,83 @@ def plain_context(function: Callable[P, T]) -> ContextWithAio[P, T]:
     return made
 
 
-class EitherContext(Generic[T]):
-    """A context manager for ``with`` and ``async with``; leaving it does nothing."""
+def context_left_by(
+    leave: Callable[[T], object],
+) -> Callable[[Callable[P, T]], ContextWithAio[P, T]]:
+    """As `plain_context`; leaving the block calls `leave` with what the function returned."""
 
-    def __init__(self, enter: Callable[[], T]) -> None:
+    def decorate(function: Callable[P, T]) -> ContextWithAio[P, T]:
+        made: ContextWithAio[P, T] = _plain(ContextWithAio(function, leave), function)
+        return made
+
+    return decorate
+
+
+class Ends(Protocol):
+    """An object that ends with the block that made it."""
+
+    def _end(self) -> object: ...
+
+
+E = TypeVar("E", bound=Ends)
+
+
+def ending_context(
+    function: Callable[P, E], kind: type[EitherContext[Any]] | None = None
+) -> ContextWithAio[P, E]:
+    """As `plain_context`; leaving the block ends the object.
+
+    Args:
+        function: makes the object.
+        kind: the class of the context manager; `EitherContext` if None.
+    """
+    made: ContextWithAio[P, E] = _plain(ContextWithAio(function, _end, kind), function)
+    return made
+
+
+def _end(made: Ends) -> None:
+    made._end()
+
+
+class EitherContext(Generic[T]):
+    """A context manager for ``with`` and ``async with``.
+
+    Leaving it calls `leave` with the object that was entered, and does nothing without `leave`.
+    """
+
+    def __init__(self, enter: Callable[[], T], leave: Callable[[T], object] | None = None) -> None:
         self._enter = enter
+        self._leave = leave
+        self._entered: list[T] = []
 
     def __enter__(self) -> T:
-        return self._enter()
+        entered = self._enter()
+        if self._leave is not None:
+            self._entered.append(entered)
+        return entered
+
+    def _end(self) -> None:
+        if self._leave is not None and self._entered:
+            self._leave(self._entered.pop())
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self._end()
 
     async def __aenter__(self) -> T:
-        return self._enter()
+        return self.__enter__()
 
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self._end()
 
 
 class _InAClass:
@@ -336,16 +491,28 @@ class _InAClass:
 
 
 class MethodWithAio(_InAClass, Generic[S, P, R_co]):
-    """A method that becomes a `FunctionWithAio` when it is read from an instance."""
+    """A method that becomes a `FunctionWithAio` when it is read from an instance.
+
+    Args:
+        function: the method.
+        aio: its form for an event loop; None if nothing waits.
+        direct: call `function` itself, which hides the frames of ours in its errors.  For methods
+            in which each call counts; for wrong arguments they raise Python's own TypeError.
+    """
 
     def __init__(
         self,
         function: Callable[Concatenate[S, P], R_co],
         aio: Callable[Concatenate[S, P], Coroutine[Any, Any, R_co]] | None = None,
+        *,
+        direct: bool = False,
     ) -> None:
         self._function = function
         self._aio = aio
         self._posed = FunctionWithAio(function, aio)
+        called: Any = function if direct else _guarded(function)
+        called.of_method = self
+        self._called: Callable[..., Any] = called
         self.__doc__: str | None = function.__doc__
         self.__wrapped__: Callable[Concatenate[S, P], R_co] = function
 
@@ -361,10 +528,8 @@ class MethodWithAio(_InAClass, Generic[S, P, R_co]):
         if instance is None:
             plain: FunctionWithAio[Concatenate[S, P], R_co] = self.plain
             return plain
-        function = _bound(self._function, instance, owner)
-        if self._aio is None:
-            return FunctionWithAio(function)
-        return FunctionWithAio(function, _bound(self._aio, instance, owner))
+        made: FunctionWithAio[P, R_co] = _new_bound(BoundWithAio, self._called, instance)
+        return made
 
 
 def plain_method(bound: T, qualname: str) -> T:
@@ -391,17 +556,27 @@ def function_with_aio(
 
 def with_aio(
     aio: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+    *,
+    direct: bool = False,
 ) -> Callable[[Callable[Concatenate[S, P], T]], MethodWithAio[S, P, T]]:
-    """Decorate a method that waits; `aio` is its form for an event loop."""
-    return lambda function: MethodWithAio(function, aio)
+    """Decorate a method that waits; `aio` is its form for an event loop.
+
+    For `direct` see `MethodWithAio`.
+    """
+    return lambda function: MethodWithAio(function, aio, direct=direct)
 
 
 class IteratorMethodWithAio(_InAClass, Generic[S, P, T_co]):
     """A method that becomes an `IterationWithAio` when it is read from an instance."""
 
-    def __init__(self, function: Callable[Concatenate[S, P], Iterator[T_co]]) -> None:
+    def __init__(
+        self,
+        function: Callable[Concatenate[S, P], Iterator[T_co]],
+        aio: Callable[Concatenate[S, P], AsyncIterator[T_co]] | None = None,
+    ) -> None:
         self._function = function
-        self._posed = IterationWithAio(function)
+        self._aio = aio
+        self._posed = IterationWithAio(function, aio)
         self.__doc__: str | None = function.__doc__
         self.__wrapped__: Callable[Concatenate[S, P], Iterator[T_co]] = function
 
@@ -417,7 +592,56 @@ class IteratorMethodWithAio(_InAClass, Generic[S, P, T_co]):
         if instance is None:
             plain: IterationWithAio[Concatenate[S, P], T_co] = self.plain
             return plain
-        return IterationWithAio(_bound(self._function, instance, owner))
+        function = _bound(self._function, instance, owner)
+        if self._aio is None:
+            return IterationWithAio(function)
+        return IterationWithAio(function, _bound(self._aio, instance, owner))
+
+
+def iteration_with_aio(
+    aio: Callable[Concatenate[S, P], AsyncIterator[T]],
+) -> Callable[[Callable[Concatenate[S, P], Iterator[T]]], IteratorMethodWithAio[S, P, T]]:
+    """Decorate a method that yields and waits; `aio` is its form for an event loop."""
+    return lambda function: IteratorMethodWithAio(function, aio)
+
+
+@coroutine
+def _one_turn() -> Generator[None, None, None]:
+    yield  # asyncio runs the task again in its next turn
+
+
+async def one_turn() -> None:
+    """Let the other tasks of the loop run once, on asyncio and trio."""
+    if Real._get_running_loop() is not None:
+        await _one_turn()
+    else:
+        import trio
+
+        await trio.lowlevel.checkpoint()
+
+
+def after_a_turn(
+    function: Callable[Concatenate[S, P], T],
+) -> MethodWithAio[S, P, T]:
+    """Decorate a method in which nothing waits; ``.aio`` first lets the other tasks run.
+
+    So a task that asks again and again does not hold up its loop.  The method runs after that:
+    a task that is cancelled there has changed nothing.
+    """
+
+    @functools.wraps(function)
+    async def aio(instance: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        await one_turn()
+        return function(instance, *args, **kwargs)
+
+    return MethodWithAio(function, aio)
+
+
+def direct_after_a_turn(
+    function: Callable[Concatenate[S, P], T],
+) -> MethodWithAio[S, P, T]:
+    """As `after_a_turn`, for a method that hides the frames of ours itself."""
+    return MethodWithAio(function, after_a_turn(function)._aio, direct=True)
 
 
 class Way(_InAClass):

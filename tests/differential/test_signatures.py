@@ -41,7 +41,7 @@ ABSENT = {
 }
 
 # Modules of the inside of the client, or of its command line.
-ABSENT_MODULES = {"cli", "parallel_map", "running_app", "serving", "token_flow"}
+ABSENT_MODULES = {"parallel_map", "running_app", "serving", "token_flow"}
 
 app = moorage.App("signatures")
 

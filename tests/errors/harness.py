@@ -25,7 +25,7 @@ MISTAKES = HERE / "mistakes"
 GOLDEN = HERE / "golden"
 
 # Seconds for all of them together.
-ALL_GET = 120.0
+ALL_GET = 400.0
 
 STDLIB = "  ... frames of the standard library ..."
 

@@ -243,3 +243,48 @@ def test_the_requests_of_each_set_of_values_are_counted() -> None:
         assert get(url)[0] == 400  # of no pool: the name is missing
         until(lambda: made.statistics().web.total == 3)
         assert made.statistics().web.requests == (("2xx", 3),)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_url_needs_no_parameters(strict: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moorage.config, "strict", strict)
+    app = moorage.App("parametrized")
+    cls = app.cls(serialized=True)(Model)
+    missing = pytest.raises(TypeError, match="missing a required argument: 'name'")
+    with app.run():
+        url = cls().show.get_web_url()
+        assert url == cls(name="a").show.get_web_url().partition("/?")[0]
+        assert shown(url, "?name=b")[0] == "b"
+        assert get(url)[0] == 400
+        assert repr(cls().show) == "Method(Model.show)"
+        with web_client(cls().show) as client:
+            assert client.get("/?name=c").json()[0] == "c"
+            assert client.get("/").status_code == 400
+        # What needs the values says that they are missing.
+        with missing:
+            moorage.web.asgi(cls().show)
+        with missing:
+            cls().me.remote()
+        with missing:
+            cls().show.update_autoscaler(min_containers=1)
+    app.deploy()
+    try:
+        named = moorage.Cls.from_name("parametrized", "Model")
+        url = named().show.get_web_url()
+        assert named(name="d").show.get_web_url() == f"{url}/?name=d"
+        assert shown(url, "?name=d")[0] == "d"
+        with web_client(named().show) as client:
+            assert client.get("/?name=e").json()[0] == "e"
+        with missing:
+            named().me.remote()
+    finally:
+        app.stop()
+
+
+def test_a_method_of_the_class_names_the_way_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, cls = model()
+    monkeypatch.setattr(moorage.config, "strict", True)
+    with pytest.raises(AttributeError, match=r"write Model\(\)\.show\.get_web_url\(\)"):
+        cls.show.get_web_url()
+    with pytest.raises(AttributeError, match=r"write Model\(\)\.me\.remote\(\.\.\.\)"):
+        cls.me.get_web_url()

@@ -19,7 +19,7 @@ import pytest
 import moorage
 from moorage.exception import ConflictError, ExecutionError, InvalidError
 from moorage.runtime.clocks.clock import system_clock
-from moorage.testing import VirtualClock
+from moorage.testing import VirtualClock, web_client
 from moorage.web.http_loop import process_http
 from moorage.web.labels import check_label, label_of
 from moorage.web.sites import Site
@@ -217,6 +217,38 @@ def test_the_old_spelling() -> None:
 
 
 @pytest.mark.parametrize(
+    ("package", "decorator", "says"),
+    [
+        ("fastapi", moorage.fastapi_endpoint(), "a fastapi_endpoint, and FastAPI is not"),
+        ("a2wsgi", moorage.wsgi_app(), "a wsgi_app, and a2wsgi is not"),
+        ("aiohttp", moorage.web_server(18439), "a web server, and aiohttp is not"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_at_once(
+    package: str, decorator: Any, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, served = app_with_endpoint()
+
+    @app.function(serialized=True)
+    @decorator
+    def page() -> None: ...
+
+    @app.server(port=18440, serialized=True)
+    class Site:
+        @moorage.enter()
+        def start(self) -> None: ...
+
+    monkeypatch.setitem(sys.modules, package, None)
+    with app.run():
+        with pytest.raises(InvalidError, match=rf"page is {says} .*'moorage\[web\]'"):
+            page.get_web_url()
+        if package == "aiohttp":
+            with pytest.raises(InvalidError, match=rf"Site is {says}"):
+                Site.get_url()
+        assert get(served.get_web_url())[0] == 200  # other functions do not need the package
+
+
+@pytest.mark.parametrize(
     ("app", "name", "label"),
     [
         ("shop", "api", "shop-api"),
@@ -278,9 +310,66 @@ def test_hosts_name_the_endpoint_on_every_port(monkeypatch: pytest.MonkeyPatch) 
     with app.run():
         function.get_web_url()
         assert (
-            b"labels: shop-api-mine"
+            b"labels: other, shop-api-mine"
             in get(function.get_web_url(), "/", "Host: nobody.localhost")[2]
         )
+
+
+def test_a_host_names_functions_whose_url_nobody_has_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app, function = app_with_endpoint()
+    other = moorage.App("other")
+
+    @other.function(serialized=True)
+    @moorage.asgi_app()
+    def included() -> Any:
+        return plain
+
+    @app.cls(serialized=True)
+    class Model:
+        size: int = moorage.parameter()
+
+        @moorage.fastapi_endpoint()
+        def page(self) -> int:
+            return self.size
+
+    @app.function(serialized=True)
+    @moorage.web_server(1, label="server")
+    def server() -> None: ...
+
+    app.include(other)
+    labels = b"labels: server, shop-api-dev, shop-included-dev, shop-model-page-dev\n"
+    with app.run():
+        url = function.get_web_url()
+        status, _, body = get(url, "/", "Host: nobody.localhost")
+        assert (status, body.partition(b"; ")[2]) == (404, labels)
+        assert get(url, "/", "Host: shop-included-dev.localhost")[0] == 200
+        found = get(url, "/?size=3", "Host: shop-model-page-dev.localhost")
+        assert (found[0], found[2]) == (200, b"3")
+        # The function has one port, also for a program that asks later.
+        assert included.get_web_url() != url
+        assert included.get_web_url() == included.get_web_url()
+        assert function.statistics() is None  # no container of the own function
+    assert not [record for record in caplog.records if record.levelname != "INFO"]
+
+
+def test_a_host_opens_no_function_that_needs_a_token_on_an_open_address(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, function = app_with_endpoint()
+
+    @app.function(serialized=True)
+    @moorage.asgi_app(requires_proxy_auth=True)
+    def closed() -> Any:
+        return plain
+
+    monkeypatch.setattr(moorage.config, "web_host", "0.0.0.0")
+    with app.run():
+        port = function.get_web_url().rpartition(":")[2]
+        host = "Host: shop-closed-dev.localhost"
+        assert get(f"http://127.0.0.1:{port}", "/", host)[0] == 404
+    assert "closed is not served: closed has requires_proxy_auth=True" in caplog.text
 
 
 def test_a_deployed_app_has_no_suffix_and_a_second_app_takes_the_label() -> None:
@@ -608,3 +697,71 @@ def test_the_first_program_of_the_readme_serves_until_its_input_ends() -> None:
         assert httpx.get(f"{url}/?name=ann").text == '{"hello":"ann"}'
         rest, _ = serving.communicate(timeout=30)
     assert (serving.returncode, rest) == (0, "")
+
+
+def test_a_request_has_one_attempt_whatever_the_class_says() -> None:
+    app, calls = moorage.App(), []
+
+    @app.cls(serialized=True, retries=moorage.Retries(max_retries=3, initial_delay=0.0))
+    class Site:
+        @moorage.asgi_app()
+        def page(self) -> Any:
+            async def application(scope: Any, receive: Any, send: Any) -> None:
+                if scope["type"] == "lifespan":
+                    return
+                calls.append(scope["path"])
+                if scope["path"] == "/slow":
+                    await asyncio.sleep(100)
+                raise ValueError
+
+            return application
+
+        @moorage.method()
+        def method(self) -> int:
+            calls.append("method")
+            if calls.count("method") < 3:
+                raise ValueError
+            return 3
+
+    clock = VirtualClock()
+
+    async def main() -> None:
+        async with app.run(clock=clock), web_client(Site().page) as client:
+            assert (await client.get("/fails")).status_code == 500
+            await asyncio.sleep(100)
+            assert calls == ["/fails"]
+            assert await Site().method.remote.aio() == 3  # methods are tried again
+            seen = Site().page.statistics()
+            assert (seen.failed, seen.retries) == (1, 2)
+        async with (
+            app.run(clock=clock),
+            web_client(Site.with_options(timeout=5)().page) as client,
+        ):
+            assert (await client.get("/slow")).status_code == 504
+            await asyncio.sleep(100)
+            assert calls.count("/slow") == 1
+
+    clock.run(main())
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_variants_that_do_not_go_with_a_web_function(
+    strict: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, function = app_with_endpoint()
+
+    @app.cls(serialized=True)
+    class Site:
+        @moorage.asgi_app()
+        def page(self) -> Any:
+            return plain
+
+    monkeypatch.setattr(moorage.config, "strict", strict)
+    with app.run():
+        with pytest.raises(InvalidError, match=r"retries=.* web function api"):
+            function.with_options(retries=3)
+        with pytest.raises(InvalidError, match=r"with_batching.* web function api"):
+            function.with_batching(max_batch_size=2, wait_ms=10)
+        with pytest.raises(InvalidError, match=r"with_batching.* web function Site\.page"):
+            Site.with_batching(max_batch_size=2, wait_ms=10)().page.get_web_url()
+        assert get(function.with_options(timeout=60).get_web_url())[0] == 200

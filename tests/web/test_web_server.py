@@ -12,12 +12,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
 import moorage
 from moorage.exception import InvalidError
 from moorage.runtime.pools.pool import PoolState
+from moorage.testing import web_client
 from moorage.web.children import Brood
 from onlooker import wait_until
 
@@ -25,6 +27,7 @@ from .apps_front import LIMIT, Client, run, until
 
 pytest.importorskip("aiohttp")
 
+from .test_http import until as until_counted
 from .upstreams import free_port, program, upstream
 
 
@@ -687,6 +690,38 @@ def test_a_class_under_http_server_has_a_url():
             assert Plain._experimental_get_flash_urls() is None
 
 
+def test_the_query_gives_the_parameters_of_a_class_under_http_server():
+    port, app = free_port(), moorage.App("served")
+
+    @app.cls(serialized=True)
+    @moorage.experimental.http_server(port, proxy_regions=["us-east"])
+    class Site:
+        name: str = moorage.parameter()
+
+        @moorage.enter()
+        def start(self):
+            answer = f"I am {self.name}"
+            code = (
+                "import http.server as s\n"
+                "class H(s.BaseHTTPRequestHandler):\n"
+                "    def do_GET(self):\n"
+                "        self.send_response(200); self.end_headers()\n"
+                f"        self.wfile.write(b'{answer}: ' + self.path.encode())\n"
+                "    def log_message(self, *_): pass\n"
+                f"s.ThreadingHTTPServer(('127.0.0.1', {port}), H).serve_forever()\n"
+            )
+            subprocess.Popen([sys.executable, "-c", code])
+
+    with app.run():
+        (url,) = Site._experimental_get_flash_urls()
+        assert body_at(f"{url}/x?name=one") == b"I am one: /x?name=one"
+        assert body_at(f"{url}/?name=two") == b"I am two: /?name=two"
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            body_at(url)
+        with web_client(Site) as client:
+            assert client.get("/?name=two").text == "I am two: /?name=two"
+
+
 def test_tokens_of_a_server(monkeypatch):
     monkeypatch.setattr(moorage.config, "proxy_tokens", {"wk-a": "ws-b"})
     app = moorage.App("served")
@@ -711,6 +746,38 @@ def test_an_open_address_needs_tokens_for_a_server(monkeypatch):
         Site = server_class(app, server)
         with app.run(), pytest.raises(InvalidError, match=r"no unauthenticated=True.*TOKENS"):
             Site.get_url()
+
+
+def test_the_bounds_and_the_counts_of_a_server():
+    app = moorage.App("served")
+    with upstream() as server:
+        Site = server_class(app, server, target_concurrency=1.5, scaledown_window=30)
+        assert Site.statistics() is None
+        with app.run():
+            before = Site.autoscaler.settings()
+            assert (before.target_concurrency, before.scaledown_window) == (1.5, 30)
+            assert Site.statistics() is None
+            with pytest.raises(InvalidError, match="target_concurrency must be"):
+                Site.update_autoscaler(target_concurrency=-2)
+            with pytest.raises(InvalidError, match="scaleup_window must be"):
+                Site.autoscaler.update(scaleup_window=0)
+            with pytest.raises(InvalidError, match="min_containers"):
+                Site.update_autoscaler(min_containers=-3)
+            assert Site.autoscaler.settings() == before
+            # The first container starts at once.
+            after = Site.update_autoscaler(min_containers=1, scaleup_window=5, target_concurrency=4)
+            assert (after.min_containers, after.scaleup_window) == (1, 5)
+            assert (after.target_concurrency, after.scaledown_window) == (4, 30)
+            wait_until(lambda: Site.statistics() and Site.statistics().containers_started == 1)
+            assert asyncio.run(Site.autoscaler.update.aio(target_concurrency=None)) == replace(
+                after, target_concurrency=None
+            )
+            url = Site.get_url()
+            body_at(f"{url}/echo")
+            # The HTTP thread counts, when it has sent the response.
+            until_counted(lambda: Site.statistics().web.count("2xx") == 1)
+            assert Site.statistics().succeeded == 1
+            assert Site.statistics().peak_containers == 1
 
 
 def test_a_server_by_its_name():

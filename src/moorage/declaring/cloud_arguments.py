@@ -1,9 +1,10 @@
 """The arguments for the cloud, which functions, classes and apps accept.
 
-Owns the checks of these arguments; ``app.py``, ``cls.py`` and `options.py` call them.  None of
-the arguments has an effect in this process.  A mistake that Modal 1.6.4 refuses when the program
-starts is refused here with the same class of error.  A mistake that Modal finds only when the
-program runs is refused here at once, except in strict mode, which is silent where Modal is.
+Owns the checks of these arguments; ``app.py``, ``cls.py`` and `options.py` call them.  Only
+``image``, ``secrets`` and ``env`` have an effect here: see ``needs.py``.  A mistake that Modal
+1.6.4 refuses when the program starts is refused here with the same class of error.  A mistake that
+Modal finds only when the program runs is refused here at once, except in strict mode, which is
+silent where Modal is.
 
 Begin at `check_cloud_arguments`, then `_CHECKS`.
 """

@@ -104,6 +104,9 @@ class Serves:
     exit_grace_period: float | None = None  # seconds
     max_concurrency: int | None = None  # requests at a time; None for no limit
     needs_token: bool = False  # true without ``unauthenticated=True``
+    # What Modal's autoscaler aims at.  Without effect here: a port has one server.
+    target_concurrency: float | None = None
+    scaleup_window: int | None = None  # seconds
 
 
 @dataclass(frozen=True, slots=True)

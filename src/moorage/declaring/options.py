@@ -24,6 +24,7 @@ from ..runtime.labels import shown_argument
 from ..runtime.pools.autoscaler import Limits
 from .cloud_arguments import check_cloud_arguments
 from .marks import Batching, Concurrency
+from .needs import Needs, Volumes, needs_of, volumes_of
 
 OnFull = Literal["raise", "wait"]
 """What a call does when the backlog is full: ``"raise"`` at once, or ``"wait"`` for room."""
@@ -53,6 +54,8 @@ class FunctionOptions:
     single_use_containers: bool = False
     concurrency: Concurrency | None = None
     batching: Batching | None = None
+    needs: Needs | None = None
+    volumes: Volumes | None = None  # of ``with_options``: in the place of all that there were
 
     def merged(self, **changes: Any) -> FunctionOptions:
         """Return these options with the `changes` that are not None."""
@@ -93,17 +96,22 @@ class FunctionOptions:
     def changes_from(self, other: FunctionOptions) -> str:
         """Return what differs from `other`, such as ``timeout=1, max_inputs=4``; "" if nothing."""
         before, after = other._flat(), self._flat()
-        return ", ".join(
+        changes = [
             f"{name}={shown_argument(value)}"
             for name, value in after.items()
             if (type(value), value) != (type(before[name]), before[name])
-        )
+        ]
+        if self.needs is not None and self.needs != other.needs:
+            changes += self.needs.changes_from(other.needs)
+        if self.volumes is not None and self.volumes != other.volumes:
+            changes.append(str(self.volumes))
+        return ", ".join(changes)
 
     def _flat(self) -> dict[str, Any]:
         """Return the options under the names of the arguments that set them."""
         concurrency, batching = self.concurrency, self.batching
         flat: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        del flat["concurrency"], flat["batching"]
+        del flat["concurrency"], flat["batching"], flat["needs"], flat["volumes"]
         return flat | {
             "retries": self.retries and self.retries.max_retries,
             "max_inputs": concurrency and concurrency.max_inputs,
@@ -355,14 +363,23 @@ def changed_options(
     options: FunctionOptions,
     cloud: Mapping[str, object],
     old_names: Mapping[str, Any],
+    *,
+    secrets: object = None,
     **given: Any,
 ) -> FunctionOptions:
     """Return `options` with the arguments of ``with_options``; None changes nothing.
 
+    Args:
+        options: the options.
+        cloud: the arguments for the cloud that are checked now.
+        old_names: arguments with old names.
+        secrets: the argument ``secrets``, which strict mode may check later.
+        given: the other arguments.
+
     Raises:
         InvalidError: for an argument that is wrong.
     """
-    names = given.keys() | cloud.keys()
+    names = given.keys() | cloud.keys() | {"secrets"}
     concurrent_inputs = accept_old_names("with_options", given, old_names, lambda: names)
     check_cloud_arguments("with_options", cloud)
     if config.strict:  # the others are checked when the app runs
@@ -376,6 +393,10 @@ def changed_options(
         )
         least, most = changed.min_containers, changed.max_containers
         checked_autoscaler(min_containers=least, max_containers=most)
+    new = needs_of(None, (), secrets, cloud.get("env"))
+    if new is not None:
+        changed = changed.merged(needs=new if options.needs is None else options.needs.with_(new))
+    changed = changed.merged(volumes=volumes_of(cloud.get("volumes")))
     if concurrent_inputs:  # 0 meant unset
         changed = changed.merged(concurrency=Concurrency(concurrent_inputs).checked())
     return changed

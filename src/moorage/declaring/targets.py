@@ -54,6 +54,23 @@ def check_batched(target: Target) -> None:
     _check_batched(target.name, target.function, target.kind, target.is_method)
 
 
+def refuse_of_web(name: str, *, batched: bool = False, retried: bool = False) -> None:
+    """Refuse what does not go with the web function `name`: batches, and further attempts.
+
+    Raises:
+        InvalidError: if it has one of them.
+    """
+    for is_so, way, why in (
+        (batched, "with_batching(...)", "call a batched function in it"),
+        (retried, "with_options(retries=...)", "write the attempts in its code"),
+    ):
+        if is_so:
+            raise InvalidError(
+                f"{way} does not go with the web function {name}, each of whose requests is "
+                f"answered once; {why}"
+            )
+
+
 def check_batched_class(name: str, targets: Sequence[Target]) -> None:
     """Refuse a class that ``with_batching`` cannot batch.
 

@@ -30,6 +30,7 @@ from ..runtime.pools.pool_options import labelled
 from ..runtime.pools.snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
 from ..runtime.real import Real
 from ..runtime.stacks import current_frames
+from ..runtime.waiting.open_waits import OpenWait, open_waits
 from ..runtime.waiting.waits import Wait, waiting
 from ..web.bridge import WebCall
 
@@ -65,6 +66,7 @@ class _Describing:
         # The threads that were described together with their container or input.
         self._ours: set[int | None] = set()
         self._waits = {wait.flow: wait for wait in waiting()}
+        self._open_waits: dict[int, OpenWait] = open_waits.copy()
 
     def lines(self) -> list[str]:
         open_runs = runs.open_runs()
@@ -181,9 +183,11 @@ class _Describing:
         place: str | None = None
         where = ""
         wait: Wait | None = None
+        flow: object = runner
         shields = 0
         if isinstance(runner, Worker):
             cell: Cell = runner.cell
+            flow = cell
             self._ours.add(cell.ident)
             where = f", in thread {self._names.get(cell.ident, cell.ident)}"
             place = place_in_stack(self._stack(cell.ident))
@@ -217,6 +221,11 @@ class _Describing:
             for_what, kind = _waits_for(wait, pool.now)
             shown.append(for_what)
             key.append(kind)
+        open_wait = self._open_waits.get(id(flow))
+        if open_wait is not None and open_wait.is_of(input):
+            said = open_wait.said()
+            shown.append(said)
+            key.append(said)
         if target.is_generator and stream_of(input.call).is_full:
             fact = "waits until its reader takes an item" + _reader_of(input)
             shown.append(fact)

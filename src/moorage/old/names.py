@@ -108,6 +108,8 @@ def new(kind: str) -> OldMethod:
     """Return the old ``new`` of a `kind`, which made an object without a name."""
 
     def run(owner: Any, *args: Any, **kwargs: Any) -> Any:
+        if hasattr(owner, "_ephemeral"):  # holds something in this process
+            return owner._ephemeral(None)
         return owner._new(f"{kind}.new()", None)
 
     return OldMethod(f"write {kind}.from_name(..., create_if_missing=True)", run, on="class")

@@ -21,9 +21,12 @@ from ..runtime.input import call_id, next_call_number
 from ..runtime.pools.probing import Probing
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
+from ..stores.home import configured_environment, environment_of, environment_of_run
 from . import deployments
+from .mounts import HasMounts, Mount, Warned
 from .pool_keys import PoolKeys
 from .runs import Run
+from .schedules import Scheduled
 
 A = TypeVar("A")
 
@@ -59,6 +62,9 @@ class AppRuns(Generic[A]):
         # that app's field.  Each call reads the field without the lock.
         self.run: Run | None = None
         self._app_id: str | None = None
+        # The environment that the deployment was given; None also if the app is not deployed.
+        self._environment_name: str | None = None
+        self._began = 0  # the number of the run, which is higher for later runs
         self.deployed: bool = False
         # `included` and `includers` are replaced as whole tuples, under the lock, because
         # calls iterate over them without the lock.
@@ -69,10 +75,19 @@ class AppRuns(Generic[A]):
         # run begins.  The key is the name of the function, or ``C.*`` for the pool of a class
         # without arguments.
         self.services: Final[dict[str, Starts]] = {}
+        # The functions with a schedule, by name.
+        self.scheduled: Final[dict[str, Scheduled]] = {}
         self.pool_keys: Final[PoolKeys] = PoolKeys()
+        # The mounts of each function and class, and which warnings about them were given.
+        self.mounts: Final[dict[str, tuple[Mount, ...]]] = {}
+        # The services of variants with volumes of their own.
+        self.with_volumes: Final[weakref.WeakSet[HasMounts]] = weakref.WeakSet()
+        self.warned: Final[Warned] = {}
         # Serializes changes of limits; see `AppService.update_autoscaler`.
         self.updating: threading.Lock = Real.Lock()
         forking.know(self)
+        if name is not None:
+            deployments.meet(name, self)
 
     def _after_fork(self) -> None:
         """In a forked child: the app has no run until the child calls or runs the app."""
@@ -145,8 +160,10 @@ class AppRuns(Generic[A]):
                 return run
             if config.strict:
                 raise ExecutionError(f"{self.shown} does not run; call inside `with app.run():`")
-            self._begin(run := Run(self.shown, ambient=True))
-            return run
+            run = Run(self.shown, ambient=True, environment_name=self._environment_name)
+            self._begin(run)
+        self._tell_handles()
+        return run
 
     def running(self) -> AppRuns[A]:
         """Return the app that opened the run of this app; this app if there is none."""
@@ -170,12 +187,15 @@ class AppRuns(Generic[A]):
         probe: Probing | None = None,
         *,
         serialize: bool = False,
+        schedules: bool = True,
+        environment_name: str | None = None,
     ) -> Run:
         """Begin a run that the caller closes.  The run replaces an ambient run.
 
         Raises:
             InvalidError: if the app runs already, or is deployed.
         """
+        environment_name = environment_name or environment_of_run()
         with self.lock:
             if self.run is not None and (not self.run.ambient or self.deployed):
                 what = "is deployed" if self.deployed else "runs already"
@@ -188,15 +208,23 @@ class AppRuns(Generic[A]):
             # The scoped run replaces the ambient run in one step under the lock: no other run,
             # scoped or ambient, may begin between the two.
             ambient = self.run
-            run = Run(self.shown, clock=clock, grace=grace, probe=probe, serialize=serialize)
+            run = Run(
+                self.shown,
+                clock=clock,
+                grace=grace,
+                probe=probe,
+                serialize=serialize,
+                environment_name=environment_name,
+            )
             self._begin(run)
             if name is not None:
                 self.description = name
+        self._tell_handles()
         try:
             for before in [ambient, *self._take_over()]:
                 if before is not None:
                     before.close()
-            self._start(run)
+            self._start(run, schedules=schedules)
         except BaseException:  # also KeyboardInterrupt: the caller has no run to close
             self.close(run)
             raise
@@ -207,7 +235,7 @@ class AppRuns(Generic[A]):
         runs = [app.run for app in self.with_included()]
         return any(run is not None and run.ambient for run in runs)
 
-    def deploy(self, name: str) -> None:
+    def deploy(self, name: str, environment_name: str | None = None) -> None:
         """Keep the app running, under `name`, until `stop`.
 
         Another app that was deployed under `name`, and has no other name, is stopped.
@@ -215,20 +243,21 @@ class AppRuns(Generic[A]):
         Raises:
             InvalidError: inside ``with app.run():``.
         """
+        environment = environment_of(environment_name)
         self._check_for_run()
         with self.lock:
             if self.run is not None and not self.run.ambient:
                 raise InvalidError(
                     f"{self.shown} runs already; leave `with app.run():` first, then deploy it"
                 )
-            if self.run is None:
-                self._begin(Run(self.shown, ambient=True))
+            run = self.run
+            if run is None:
+                self._begin(run := Run(self.shown, ambient=True))
+            run.environment_name = self._environment_name = environment_name or environment_of_run()
             self.deployed = True
             self.description = name
-            run = self.run
-        assert run is not None
         self._start(run)
-        before = deployments.put(name, self)
+        before = deployments.put(name, environment, self)
         if before is not None:
             before.stop()
 
@@ -237,7 +266,7 @@ class AppRuns(Generic[A]):
         run = self.run
         deployments.remove(self)
         if run is None:
-            self.deployed = False
+            self.deployed, self._environment_name = False, None
         else:
             self.close(run)
 
@@ -250,11 +279,36 @@ class AppRuns(Generic[A]):
             with self.lock:
                 if self.run is run:
                     self.run = None
-                    self.deployed = False
+                    self.deployed, self._environment_name = False, None
+            self._tell_handles()
 
     def _begin(self, run: Run) -> None:
         self.run = run
-        self._app_id = call_id(next_call_number()).replace("fc-", "ap-", 1)
+        number = next_call_number()
+        self._app_id, self._began = call_id(number).replace("fc-", "ap-", 1), number
+
+    def _tell_handles(self) -> None:
+        """Tell the handles of these apps, which were looked up by name, that a run began or ended.
+
+        Without the lock of the app.
+        """
+        deployments.forget([app.name for app in self.with_included()])
+
+    def runs_in(self, environment: str) -> int | None:
+        """Return when the app's run began, in an order of all runs; None if none is in there.
+
+        None for a deployed app too: it is found by the name of its deployment.
+        """
+        owner = self.running()
+        run, began = owner.run, owner._began
+        if run is None or run.closed or self.deployed:
+            return None
+        return began if configured_environment(run.environment_name) == environment else None
+
+    def is_running(self) -> bool:
+        """Whether the app has a run."""
+        run = self.open_run()
+        return run is not None and not run.closed
 
     def _check_for_run(self) -> None:
         """In strict mode, check the options of all services, as Modal does when an app runs."""
@@ -262,7 +316,11 @@ class AppRuns(Generic[A]):
             for service in self._services():
                 service.check_for_run()
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: Run, *, schedules: bool = True) -> None:
+        if schedules:
+            run.schedules.start(
+                one for app in self.with_included() for one in app.scheduled.copy().values()
+            )
         for service in self._services():
             service.start_minimum(run)
 

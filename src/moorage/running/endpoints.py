@@ -35,6 +35,8 @@ class Place:
 
     key: Hashable  # web functions with equal keys have one port
     make: Callable[[], Endpoint]
+    # A service of the app, to ask for its run.  None: that of the function.
+    service: Service | None = None
     query: str = ""  # the parameters of an instance, for its URL
     # Makes the endpoint of a client in a test, which has no URL: `query` holds for each parameter
     # that the query of a request does not give.  None if the class has no parameters.
@@ -61,36 +63,58 @@ class FunctionEndpoint:
 
 
 class ServerEndpoint:
-    """The endpoint of a class whose enter hooks start a server.  See `Endpoint`."""
+    """The endpoint of a class whose enter hooks start a server.  See `Endpoint`.
 
-    def __init__(self, target: Target, service: Service, serves: Serves) -> None:
+    Args:
+        services: one service, or the services of the parameters in the query.
+        key: the endpoint's place in its run; None for the key of the service.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        services: Service | ByQuery,
+        serves: Serves,
+        key: Hashable | None = None,
+    ) -> None:
         self.name: str = target.name
         self.resident: str = target.name
         self.target: Target = target
         self.needs_token: bool = serves.needs_token
-        self.service: Service = service
+        self.target_concurrency: float | None = serves.target_concurrency
+        self.scaleup_window: int | None = serves.scaleup_window
+        self._services = services if isinstance(services, ByQuery) else None
+        self.service: Service = services.app_service if isinstance(services, ByQuery) else services
+        self.key: Hashable = (self.service.key if key is None else key, ServerEndpoint)
         self._most = serves.max_concurrency
         # Held while a request is counted and submitted, so that `_most` is never exceeded.
         self._lock = Real.Lock()
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the run that takes the next request."""
+        return self.service.current_run().clock
 
     def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
         """See `Endpoint.submit`.
 
         Raises:
             TooManyRequests: if `max_concurrency` requests wait or run.
+            WrongQuery: if the query does not give the parameters of the class.
         """
+        service = self.service if self._services is None else self._services.find(scope)
         if not self._most:
-            return _submit(self.service, inputs)
+            return _submit(service, inputs)
         with self._lock:
-            run = self.service.current_run()
-            pool = run.pools.get(self.service.key)
+            run = service.current_run()
+            pool = run.pools.get(service.key)
             if pool is not None:
                 seen = pool.statistics()
                 if seen.queued + seen.running + len(inputs) > self._most:
                     raise TooManyRequests(
                         f"{self.name} has {self._most} requests already, its max_concurrency"
                     )
-            return _submit(self.service, inputs)
+            return _submit(service, inputs)
 
 
 def _submit(service: Service, inputs: Sequence[Input]) -> Pool:
@@ -121,26 +145,24 @@ def _refuse_real_loop(participants: Participants) -> None:
         raise InvalidUseError(str(error)) from None
 
 
-class ClassEndpoint:
-    """The endpoint of one web method of a class whose parameters come in the query.
-
-    Each set of values has its own pool.
+class ByQuery:
+    """The services of a class whose parameters come in the query, one for each set of values.
 
     Args:
+        declared: what the class declares.
+        app_service: any service of the class's app, to ask for its run.
         make_service: makes the service of a set of values.
         given: values that hold if the query does not give others.
     """
 
     def __init__(
         self,
-        target: Target,
         declared: Declarations,
+        app_service: Service,
         make_service: Callable[[dict[str, Any]], Service],
         given: Mapping[str, Any] | None = None,
     ) -> None:
-        self.name: str = target.name
-        self.resident: str = target.name
-        self.target: Target = make_visit_target(target.name, is_method=True)
+        self.app_service: Service = app_service
         self._declared = declared
         self._make_service = make_service
         self._given = dict(given or {})
@@ -148,13 +170,12 @@ class ClassEndpoint:
         # Used on the loop of the front only.
         self._services: dict[tuple[tuple[str, str], ...], Service] = {}
 
-    @property
-    def clock(self) -> Clock:
-        """The clock of the run that takes the next request."""
-        return self._make_service(self._given).current_run().clock
+    def find(self, scope: Any) -> Service:
+        """Return the service of a request.
 
-    def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
-        """See `Endpoint.submit`."""
+        Raises:
+            WrongQuery: if the query does not give the parameters of the class.
+        """
         values = values_of(scope["query_string"], self._declared, self._given)
         key = tuple((name, repr(value)) for name, value in values.items())
         service = self._services.get(key)
@@ -163,7 +184,29 @@ class ClassEndpoint:
             if len(self._services) >= KEPT:
                 self._services.clear()
             self._services[key] = service
-        return _submit(service, inputs)
+        return service
+
+
+class ClassEndpoint:
+    """The endpoint of one web method of a class whose parameters come in the query.
+
+    Each set of values has its own pool.
+    """
+
+    def __init__(self, target: Target, services: ByQuery) -> None:
+        self.name: str = target.name
+        self.resident: str = target.name
+        self.target: Target = make_visit_target(target.name, is_method=True)
+        self._services = services
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the run that takes the next request."""
+        return self._services.app_service.current_run().clock
+
+    def submit(self, inputs: Sequence[Input], scope: Any) -> Pool:
+        """See `Endpoint.submit`."""
+        return _submit(self._services.find(scope), inputs)
 
 
 # The most services that an endpoint keeps.

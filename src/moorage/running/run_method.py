@@ -21,6 +21,7 @@ from ..runtime.guards.interrupts import interrupts
 from ..runtime.pools.probing import Probing
 from ..runtime.uninterruptible import begins_uninterruptible, uninterruptible
 from ..runtime.waiting.async_waiters import run_in_thread
+from ..stores.home import environment_of
 from ..with_aio import PosesAsFunction, refuse_patch
 from .app_runs import AppRuns
 from .runs import Run, give_sigint_back
@@ -51,6 +52,7 @@ class RunMethod(PosesAsFunction, Generic[A]):
         drain: bool = False,
         serialize: bool = False,
         probe: Probing | None = None,
+        schedules: bool = True,
     ) -> AppRun[A]:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
 
@@ -75,17 +77,26 @@ class RunMethod(PosesAsFunction, Generic[A]):
                 as a remote container would.
             probe: records the events in the run's pools, and can hold inputs up; see
                 `moorage.testing.Probe`.
-            client, detach, interactive, environment_name: for the cloud; accepted without
-                effect.
+            schedules: call the functions that have a `Period` or `Cron`; see also
+                `config.schedules`.
+            environment_name: where ``from_name`` finds the app, and where the functions of the
+                run find their secrets, volumes and other named objects, unless these name an
+                environment themselves; `MODAL_ENVIRONMENT` or ``"main"`` if None.
+            client, detach, interactive: for the cloud; accepted without effect.
 
         Raises:
-            InvalidError: if `grace` is not a number from 0 up.  On entering: if the app
+            InvalidError: if `grace` is not a number from 0 up, or `environment_name` is no
+                possible name.  On entering: if the app
                 runs already, if a virtual clock is entered on an event loop in real time, or
                 if `serialize` is true and cloudpickle is not installed.
         """
         if grace is not None:
             _check_grace(grace)
-        return AppRun(self._runs, clock, grace, name, drain, serialize, probe)
+        if environment_name:
+            environment_of(environment_name)  # refuses impossible names
+        return AppRun(
+            self._runs, clock, grace, name, drain, serialize, probe, schedules, environment_name
+        )
 
     aio = __call__
 
@@ -135,7 +146,11 @@ class AppRun(Generic[A]):
         drain: bool = False,
         serialize: bool = False,
         probe: Probing | None = None,
+        schedules: bool = True,
+        environment_name: str | None = None,
     ) -> None:
+        self._schedules = schedules
+        self._environment_name = environment_name
         self._runs = runs
         self._clock = clock
         self._grace = grace
@@ -176,7 +191,13 @@ class AppRun(Generic[A]):
             interrupts.install()  # first: a Ctrl-C before this line leaves nothing behind
             with uninterruptible:
                 self._run = self._runs.open(
-                    clock, self._grace, self._name, self._probe, serialize=self._serialize
+                    clock,
+                    self._grace,
+                    self._name,
+                    self._probe,
+                    serialize=self._serialize,
+                    schedules=self._schedules,
+                    environment_name=self._environment_name,
                 )
         except BaseException:
             # The region may end with a Ctrl-C, after the run was opened.  `with` does not call

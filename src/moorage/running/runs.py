@@ -40,7 +40,9 @@ from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
 from ..runtime.waiting.unread import report_all
 from ..serialize.serializing import check_installed
 from ..web.http_loop import process_http
-from ..web.sites import Sites
+from ..web.sites import HandOver, Sites
+from .environment import RunEnvironment
+from .schedules import RunSchedules
 
 logger: Final = logging.getLogger("moorage")
 
@@ -61,6 +63,7 @@ class Run:
         ambient: bool = False,
         serialize: bool = False,
         probe: Probing | None = None,
+        environment_name: str | None = None,
     ) -> None:
         if serialize:
             check_installed()
@@ -69,6 +72,8 @@ class Run:
         self.ambient: bool = ambient
         # The user's line that opened the run, for reports about runs that were not left.
         self.opened_at: str = shown_step(users_step(sys._getframe()))
+        # The environment of objects that its functions look up, as it was given to the run.
+        self.environment_name: str | None = environment_name
         self.serialize: bool = serialize  # read by calls: see ``serialize/serializing.py``
         self.clock: Clock = system_clock if clock is None else clock
         observe = getattr(self.clock, "observe", None)
@@ -83,6 +88,9 @@ class Run:
         self._memory = Memory()
         # The web functions that have a URL.
         self.sites: Sites = Sites()
+        # The variables that the functions of this run have set.
+        self.environment: RunEnvironment = RunEnvironment()
+        self.schedules: RunSchedules = RunSchedules(self.clock)
         # Both are set under the lock, and never reset.
         self._draining = False
         self._closed = False
@@ -240,6 +248,7 @@ class Draining:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        run.schedules.end()
         with run._lock:
             run._draining = True
             pools = list(run.pools.values())
@@ -254,22 +263,7 @@ class Draining:
 
         Otherwise `wake` is called when a pool has settled its inputs: check again then.
         """
-        # One pass over the pools is not enough, because an input of one pool may call another:
-        # 1. this thread checks pool B: all is settled, 2. an input of A calls B and ends,
-        # 3. this thread checks A: all is settled.  The input of B is missed.  So there are two
-        # passes: if no pool accepted an input between them, then there was a moment between
-        # the two when no pool had an unsettled input.
-        accepted: dict[Pool, int] | None = None
-        while True:
-            seen: dict[Pool, int] = {}
-            for pool in list(self._run.pools.values()):
-                count = pool.accepted_if_settled(wake)
-                if count is None:
-                    return False
-                seen[pool] = count
-            if seen == accepted:
-                return True
-            accepted = seen
+        return _all_settled((self._run,), wake)
 
     @property
     def silence(self) -> float | None:
@@ -296,6 +290,60 @@ class Draining:
                 DRAIN_SILENCE,
                 ", ".join(left),
             )
+
+
+def drain_runs(runs: Sequence[Run], seconds: float, hand_over: HandOver | None = None) -> bool:
+    """Let `runs` finish what they have accepted, for at most `seconds`; return whether they did.
+
+    The sites accept no more connections; what is still asked on those that there are is answered,
+    with ``Connection: close``.  WebSockets and streams of events get a disconnect.  Schedules end.
+    Calls go on, because an input of one run may call another run: so the wait is for a moment in
+    which no run has an unsettled input.  The caller closes the runs.
+
+    Args:
+        hand_over: takes idle connections: see `Sites.wind_down`.
+    """
+    until = system_clock.now() + seconds
+    for run in runs:
+        run.schedules.end()
+        run.sites.wind_down(hand_over)
+    for run in runs:
+        for pool in list(run.pools.values()):
+            _dismiss_visits(pool, seconds)
+    for run in runs:
+        if not run.sites.wait_emptied(max(0.0, until - system_clock.now())):
+            return False
+    while True:
+        waiter = system_clock.make_waiter()
+        if _all_settled(runs, waiter.wake):
+            return True
+        left = until - system_clock.now()
+        if left <= 0 or not system_clock.wait(waiter, left):
+            return False
+
+
+def _all_settled(runs: Sequence[Run], wake: Callable[[], object]) -> bool:
+    """Return whether there was a moment in which no input of `runs` was unsettled.
+
+    Otherwise `wake` is called when a pool has settled its inputs: check again then.
+    """
+    # One pass over the pools is not enough, because an input of one pool may call another:
+    # 1. this thread checks pool B: all is settled, 2. an input of A calls B and ends,
+    # 3. this thread checks A: all is settled.  The input of B is missed.  So there are two passes:
+    # if no pool accepted an input between them, then there was a moment between the two when no
+    # pool had an unsettled input.
+    accepted: dict[Pool, int] | None = None
+    while True:
+        seen: dict[Pool, int] = {}
+        for run in runs:
+            for pool in list(run.pools.values()):
+                count = pool.accepted_if_settled(wake)
+                if count is None:
+                    return False
+                seen[pool] = count
+        if seen == accepted:
+            return True
+        accepted = seen
 
 
 @uninterruptible
@@ -364,6 +412,7 @@ class _Closing:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        run.schedules.end()
         with run._lock:
             run._closed = True
             self.pools = list(run.pools.values())
@@ -396,7 +445,16 @@ class _Closing:
             pool.wait_stopped(self._began + self._run.grace * part)
 
     def finish(self) -> None:
-        """Join the threads, log the code that still runs, and drop the pools."""
+        """Join the threads, log the code that still runs, and drop the pools.
+
+        The variables that the run has set go last: exit hooks need them.
+        """
+        try:
+            self._join()
+        finally:
+            self._run.environment.end()
+
+    def _join(self) -> None:
         run = self._run
         left: list[str] = []
         for pool in self.pools:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
@@ -33,8 +33,18 @@ from ..runtime.waiting.deadlock import check_all, check_pool
 from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
+from .environment import RunEnvironment
+from .mounts import Mount, lacks_volumes, look_at_mounts, mounts_with
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
+
+
+class RunningApp(NamedTuple):
+    """The app that runs a service: that of the service, or one that includes it."""
+
+    app: Any  # an `App`, which this file does not know
+    name: str | None
+    is_deployed: bool
 
 
 class Service(Protocol):
@@ -59,7 +69,7 @@ class Service(Protocol):
     def options(self) -> FunctionOptions: ...
     @property
     def mounts_volumes(self) -> bool:
-        """Whether `volumes` were given.  They are not mounted in this process."""
+        """Whether `volumes` were given that are not at their paths in this process."""
         ...
 
     @property
@@ -85,8 +95,8 @@ class Service(Protocol):
         """Whether the options are not those of the declaration."""
         ...
 
-    def web_app(self) -> tuple[str | None, bool]:
-        """Return the name of the app that runs, and whether that app is deployed."""
+    def web_app(self) -> RunningApp:
+        """Return the app that runs, for the labels of its web functions."""
         ...
 
     def with_options(self, options: FunctionOptions, /, *, variant: str | None = None) -> Service:
@@ -116,7 +126,7 @@ class AppService:
         targets: Sequence[Target],
         lifecycle: Lifecycle,
         *,
-        mounts_volumes: bool = False,
+        mounts: tuple[Mount, ...] = (),
         declared: FunctionOptions | None = None,
         variant: str | None = None,
     ) -> None:
@@ -135,7 +145,8 @@ class AppService:
             or bool(lifecycle.enter)
             or lifecycle.residents is not None
         )
-        self.mounts_volumes: bool = mounts_volumes
+        self._declared_mounts = mounts
+        self.mounts: tuple[Mount, ...] = mounts_with(mounts, options.volumes)
         # A plain attribute, not a property, because each input reads it.
         self.key: PoolKey = self._runs.pool_keys.key((identity, options))
 
@@ -160,6 +171,10 @@ class AppService:
         return self._runs.run or self._runs.current()
 
     @property
+    def mounts_volumes(self) -> bool:
+        return lacks_volumes(self._declared_mounts)
+
+    @property
     def open_run(self) -> Run | None:
         return self._runs.open_run()
 
@@ -167,22 +182,29 @@ class AppService:
     def is_variant(self) -> bool:
         return self._options != self._declared
 
-    def web_app(self) -> tuple[str | None, bool]:
+    def web_app(self) -> RunningApp:
         running = self._runs.running()
-        return running.description, running.deployed
+        return RunningApp(running.app, running.description, running.deployed)
 
     def with_options(self, options: FunctionOptions, *, variant: str | None = None) -> AppService:
-        return AppService(
+        made = AppService(
             self._runs,
             self._name,
             self._identity,
             options,
             self._targets,
             self._lifecycle,
-            mounts_volumes=self.mounts_volumes,
+            mounts=self._declared_mounts,
             declared=self._declared,
             variant=variant,
         )
+        if options.volumes is not None:
+            self._runs.with_volumes.add(made)  # for `mounts_of`, as long as it is used
+        return made
+
+    @property
+    def shown_with_volumes(self) -> str:
+        return f"{self._name}.with_options({self._options.volumes})"
 
     def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
         """Change the limits of the pool, now and for later pools; None or 0 unsets a limit.
@@ -260,7 +282,7 @@ class AppService:
             changes = self._options.changes_from(self._declared)
             variant = self._runs.pool_keys.variant(self.key, self._name, changes)
         if not run.serialize:
-            return partial(self.make_pool, kept=kept, variant=variant)
+            return partial(self.make_pool, kept=kept, variant=variant, environment=run.environment)
         batched = self._options.batching is not None
         serializing = AppService(
             self._runs,
@@ -273,9 +295,15 @@ class AppService:
                 for target in self._targets
             ],
             serializing_lifecycle(self._lifecycle, self._name),
-            mounts_volumes=self.mounts_volumes,
+            mounts=self._declared_mounts,
         )
-        return partial(serializing.make_pool, kept=kept, variant=variant)
+        return partial(
+            serializing.make_pool,
+            kept=kept,
+            variant=variant,
+            environment=run.environment,
+            key=self.key,
+        )
 
     @property
     def _family(self) -> str:
@@ -293,8 +321,18 @@ class AppService:
         probe: Probing | None = None,
         kept: Kept | None = None,
         variant: str = "",
+        environment: RunEnvironment | None = None,
+        key: PoolKey | None = None,
     ) -> Pool:
-        """Make the pool from the options and the current limits.  See `MakePool`."""
+        """Make the pool from the options and the current limits.  See `MakePool`.
+
+        Args:
+            clock, capacity, on_retired, probe: see `MakePool`.
+            kept: what an earlier pool has learned.
+            variant: the name of the variant.
+            environment: the variables of the run; None to set none.
+            key: the key of the pool; None for `self.key`.
+        """
         options, limits = self._options, self._of_pool(self.limits)
         if self.key.limits is not None:
             self._runs.pool_keys.keep(self.key, self._identity)  # marks the key as the last used
@@ -327,11 +365,21 @@ class AppService:
                 else 0
             ),
         )
+        steps: list[Callable[[], object]] = []
+        if self.mounts:
+            steps.append(partial(look_at_mounts, self._name, self.mounts, self._runs.warned))
+        if environment is not None and options.needs is not None:
+            steps.append(
+                partial(environment.prepare, key or self.key, pool_options.label, options.needs)
+            )
+        lifecycle = self._lifecycle
+        if steps:
+            lifecycle = replace(lifecycle, prepare=steps[0] if len(steps) == 1 else _all(steps))
         container_options = ContainerOptions(
             name=pool_options.label,
             max_inputs=limits.max_inputs,
             has_async=any(target.is_async for target in self._targets),
-            lifecycle=self._lifecycle,
+            lifecycle=lifecycle,
             why_it_waits=why_it_waits,
         )
 
@@ -348,3 +396,13 @@ class AppService:
             on_retired=on_retired,
             probe=probe,
         )
+
+
+def _all(steps: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    """Return a function that takes all `steps`, in their order."""
+
+    def take() -> None:
+        for step in steps:
+            step()
+
+    return take

@@ -1,6 +1,6 @@
 """The current input: which input the running code belongs to.
 
-Owns the context variable `running_input`, and the public functions that read it.  The lanes
+Owns the context variable `running_input`, and the functions that read it.  The lanes
 set the variable in the new context of each attempt.  Lifecycle hooks run in an empty context
 in which the variable is None: in a container, but in no input.  Any code may call this file.
 
@@ -10,7 +10,7 @@ Begin at `running_input`, then `current_input`.
 from __future__ import annotations
 
 from contextvars import Context, ContextVar
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from . import forking
 from .input import Input, is_of_this_process
@@ -38,6 +38,18 @@ def current_input() -> Input | None:
     """
     input = running_input.get(None)
     return input if input is not None and is_of_this_process(input) else None
+
+
+def current_run() -> Any:
+    """Return the run in whose container this code runs, also a hook; None outside of containers."""
+    container = current_container()
+    return None if container is None else getattr(container.host, "run", None)
+
+
+def current_container() -> Any:
+    """Return the container in which this code runs, also a hook; None outside of containers."""
+    input = current_input()
+    return thread_state.container if input is None else input.container
 
 
 # In a child that was forked in a hook: the ident of the thread that forked.  Otherwise 0.

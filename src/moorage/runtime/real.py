@@ -373,6 +373,7 @@ class Real:
 
     # time
     monotonic: Final = _plain(time.monotonic)
+    wall: Final = _plain(time.time)
     sleep: Final = _plain(time.sleep)
     wall_time: Final = _plain(time.time)
 

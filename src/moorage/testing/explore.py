@@ -16,6 +16,7 @@ from typing import Any, Final, TypeGuard
 from ..exception import InvalidError
 from ..runtime.clocks.preemption import Preemption
 from ..runtime.clocks.virtual_clock import VirtualClock
+from ..runtime.clocks.wall import SAME_EVERY_RUN
 from ..runtime.real import Real
 from .probe import Probe
 
@@ -49,7 +50,8 @@ def explore(
     tasks is.  It never changes the order of ``call_soon``.
 
     Each run has a `VirtualClock` of its own, with ``clock.patch_time()`` in force: ``time.sleep``
-    takes no real time.
+    takes no real time.  The wall time begins at 2020-01-01 00:00 UTC, so that a seed is the same
+    run on another day.
 
     Args:
         test: a function, or a coroutine function, which runs on an event loop of the clock.
@@ -128,7 +130,7 @@ class SeededRun:
     """One run of a test, whose code in its clock is in the order of its seed."""
 
     def __init__(self, seed: int, preempt: int) -> None:
-        self.clock: VirtualClock = VirtualClock(seed=seed)
+        self.clock: VirtualClock = VirtualClock(at=SAME_EVERY_RUN, seed=seed)
         # The arguments that make this run again, as they are written.
         self.options: str = f"seed={seed}" + (f", preempt={preempt}" if preempt else "")
         self._probes: list[Probe] = []

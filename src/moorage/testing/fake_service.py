@@ -17,7 +17,7 @@ from ..declaring.options import FunctionOptions
 from ..exception import ExecutionError, InvalidError
 from ..functions import Function
 from ..running.runs import MakePool, Run
-from ..running.services import Service
+from ..running.services import RunningApp, Service
 from ..runtime.pools.autoscaler import Limits
 
 
@@ -56,7 +56,7 @@ class FakeService:
     def is_variant(self) -> bool:
         return self._inner.is_variant
 
-    def web_app(self) -> tuple[str | None, bool]:
+    def web_app(self) -> RunningApp:
         return self._inner.web_app()
 
     @property

@@ -22,10 +22,11 @@ from contextlib import (
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, cast
 
+from ..cls import Cls
 from ..exception import ExecutionError, InvalidError, InvalidUseError
 from ..frames import hide_our_frames, without_our_frames
 from ..functions import Function
-from ..running.endpoints import ClassEndpoint, FunctionEndpoint
+from ..running.endpoints import ClassEndpoint, FunctionEndpoint, ServerEndpoint
 from ..runtime.clocks.clock import Clock
 from ..runtime.real import Real
 from ..web.exchange import Message
@@ -61,6 +62,7 @@ else:
     _AsyncClient = _SyncClient = object
 
 T = TypeVar("T")
+AnyEndpoint = FunctionEndpoint | ClassEndpoint | ServerEndpoint
 
 # What a handshake of a WebSocket needs.  The key is the example of RFC 6455: no client checks the
 # answer, and texts are the same in each run.
@@ -134,17 +136,21 @@ def web_client(
     return client
 
 
-def _endpoint_of(function: Any) -> FunctionEndpoint | ClassEndpoint:
+def _endpoint_of(function: Any) -> AnyEndpoint:
     if isinstance(function, FakeContainer):
         function = function._function()
     elif isinstance(function, FakeMethod):
         function = function._function
-    elif isinstance(function, Function) and function._place is not None:
+    elif isinstance(function, Function):
         # As behind its URL: the query gives the parameters of the class.
-        make = function._place.make_for_client
-        if make is not None:
-            return make()
-    return cast(FunctionEndpoint, endpoint_of(function, "web_client"))
+        place = function._with_place()._place
+        if place is not None and place.make_for_client is not None:
+            return place.make_for_client()
+    elif isinstance(function, Cls):
+        server = function._server_by_query()
+        if server is not None:
+            return server
+    return cast(AnyEndpoint, endpoint_of(function, "web_client"))
 
 
 class _Classes(Protocol):
@@ -421,7 +427,7 @@ class SyncTransport:
         self._fronts: dict[tuple[int, Clock], SyncFront] = {}
 
     def front(self) -> SyncFront:
-        clock = cast("FunctionEndpoint | ClassEndpoint", self._bridge.endpoint).clock
+        clock = cast("AnyEndpoint", self._bridge.endpoint).clock
         key = Real.get_ident(), clock
         found = self._fronts.get(key)
         if found is None:

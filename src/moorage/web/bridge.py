@@ -33,6 +33,7 @@ from ..runtime.outcome import Cancelled, Failure, Outcome, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.uninterruptible import uninterruptible
 from .answers import answer
+from .driven import Driven
 from .exchange import GOES_AWAY, ClientLeft, Exchange, Receive, Scope, Send
 
 logger: Final = logging.getLogger("moorage")
@@ -54,6 +55,8 @@ class Connection(Protocol):
 
     def when_lost(self, callback: Callable[..., object], /) -> None:
         """Call `callback` on the loop when the client has left before the response was complete.
+
+        A connection that is `Driven` also runs the bridge.
 
         The server of a WebSocket may give the disconnect that the application is to receive, as
         ``callback(message=...)``.
@@ -108,13 +111,20 @@ class WebCall:
     # The pool reports a failed start itself: the client gets no error.
     is_web: Final = True
 
-    __slots__ = ("context", "exchange", "number", "target")
+    __slots__ = ("context", "exchange", "input", "number", "pool", "target")
 
     def __init__(self, target: Target, exchange: Exchange) -> None:
         self.number: int = next_call_number()
         self.target: Target = target
         self.context: Context = _EMPTY
         self.exchange: Exchange = exchange
+        # Set when the pool has taken the request.
+        self.pool: Pool
+        self.input: Input
+
+    def left(self) -> None:
+        """Cancel the input of a client that has left: see `_left`."""
+        _left(self.exchange, self.pool, self.input)
 
     @property
     def is_left(self) -> bool:
@@ -171,6 +181,9 @@ class Bridge:
         endpoint = self.endpoint
         connection: Connection | None = scope.pop(CONNECTION, None)
         exchange = Exchange(endpoint.resident, scope)
+        front: object = connection
+        if isinstance(front, Driven):
+            exchange.driven = front  # this coroutine runs in no task
         call = self.make_call(exchange, connection)
         input = Input(call, 0, (exchange,), None)
         try:
@@ -183,7 +196,7 @@ class Bridge:
             await _answer(exchange, status, receive, send, text)
             exchange.count()
             return
-        exchange.on_left = partial(_left, exchange, pool, input)
+        call.pool, call.input, exchange.call = pool, input, call
         if connection is not None:
             connection.when_lost(exchange.leave)
         try:
@@ -212,10 +225,13 @@ class Bridge:
             raise
         except BaseException:
             exchange.leave()  # as a client that leaves
-            exchange.on_left = None
+            exchange.call = None
+            del call.input  # which refers to `call`
             exchange.count()
             raise
-        exchange.on_left = None  # it refers to `exchange`
+        # Nothing is left to the garbage collector: see `HttpProtocol`.
+        exchange.call = None  # which refers to `exchange`
+        del call.input  # which refers to `call`
         exchange.count()
 
 

@@ -47,10 +47,11 @@ def fastapi_endpoint(
     Args:
         method: the HTTP method that the endpoint answers: GET, POST, PUT, PATCH, DELETE,
             HEAD or OPTIONS.
-        label: the part of the URL that names the endpoint.
+        label: names the endpoint in its URL, ``http://<label>.localhost:PORT``.
         custom_domains: a list of names, for the cloud; without effect.
         docs: whether to serve interactive documentation.
-        requires_proxy_auth: for the cloud; accepted without effect.
+        requires_proxy_auth: whether requests need a token of ``config.proxy_tokens``, or of the
+            environment variable ``MOORAGE_PROXY_TOKENS``.
 
     Raises:
         InvalidError: if an argument is wrong, or the decorated object is a class.

@@ -23,13 +23,14 @@ import enum
 import functools
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..runtime.clocks.timekeeper import Timer
 from ..runtime.labels import Shown
 from ..runtime.outcome import Outcome
 from ..runtime.pools.web_tally import WebTally
 from ..runtime.real import Real
+from .driven import Driven
 from .mailbox import Mailbox, mailbox_here
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ RESPONSE_WINDOW: Final = 256 * 1024
 # Bytes of a request's body, and messages of a WebSocket, that the application has not received.
 BODY_WINDOW: Final = 64 * 1024
 MESSAGES_WINDOW: Final = 16
+
+# The least that a message of a WebSocket takes of `RESPONSE_WINDOW`.
+SHARE: Final = RESPONSE_WINDOW // MESSAGES_WINDOW
 
 # Seconds that the front waits with the last message of a response for the end of the input,
 # so that the client's next request finds the slot free.  The application mostly returns right
@@ -84,14 +88,18 @@ class Phase(enum.Enum):
     ENDED = "ended"
 
 
-# The messages that an application may send in each phase.
+# The messages that an application may send in each phase, by the phase's value.
 _ALLOWED: Final = {
-    Phase.RESPONSE: ("http.response.start",),
-    Phase.BODY: ("http.response.body",),
-    Phase.HANDSHAKE: ("websocket.accept", "websocket.close", "websocket.http.response.start"),
-    Phase.MESSAGES: ("websocket.send", "websocket.close"),
-    Phase.DENIAL: ("websocket.http.response.body",),
-    Phase.ENDED: (),
+    Phase.RESPONSE.value: ("http.response.start",),
+    Phase.BODY.value: ("http.response.body",),
+    Phase.HANDSHAKE.value: (
+        "websocket.accept",
+        "websocket.close",
+        "websocket.http.response.start",
+    ),
+    Phase.MESSAGES.value: ("websocket.send", "websocket.close"),
+    Phase.DENIAL.value: ("websocket.http.response.body",),
+    Phase.ENDED.value: (),
 }
 
 # Extensions of ASGI that work through an exchange.  The application is shown no others that the
@@ -108,6 +116,12 @@ _OF_A_SERVICE: Final = (
 )
 
 
+class CanBeLeft(Protocol):
+    """The call of a request, as its exchange sees it."""
+
+    def left(self) -> object: ...
+
+
 class Exchange(Shown):
     """One request between its front and its back."""
 
@@ -117,10 +131,12 @@ class Exchange(Shown):
         "_back_loop",
         "_began",
         "_body_complete",
+        "_cancels",
         "_close",
         "_front_error",
         "_gone",
         "_inbox",
+        "_is_empty",
         "_let_go",
         "_lock",
         "_muted",
@@ -134,12 +150,13 @@ class Exchange(Shown):
         "_unsent",
         "_woken",
         "answered",
+        "call",
         "counts",
         "dismissed",
+        "driven",
         "front",
         "is_websocket",
         "leaving",
-        "on_left",
         "outcome",
         "received",
         "refused",
@@ -166,7 +183,10 @@ class Exchange(Shown):
             for key in _OF_A_SERVICE:
                 scope.pop(key, None)
         self.scope: Scope = scope
-        scope["asgi"] = {"version": "3.0", "spec_version": "2.4" if self.is_websocket else "2.3"}
+        version = "2.4" if self.is_websocket else "2.3"
+        asgi: dict[str, str] = {"version": "3.0", "spec_version": version}
+        if scope.get("asgi") != asgi:  # else one object less
+            scope["asgi"] = asgi
         if scope.get("extensions"):
             known = scope["extensions"].items()
             scope["extensions"] = {name: value for name, value in known if name in _EXTENSIONS}
@@ -178,7 +198,7 @@ class Exchange(Shown):
         self.leaving: Timer | None = None
         self.counts: WebTally | None = None  # of the pool; set before the request is submitted
         # Of the front only:
-        self.on_left: Callable[[], object] | None = None  # called once, when the client has left
+        self.call: CanBeLeft | None = None  # `left` is called once, when the client has left
         self.status: int = 0  # of the response that began; 101 of a WebSocket; 0 until then
         self.refused: BaseException | None = None  # raised by the server, which took no message
         self.answered: bool = False  # the last message has been sent
@@ -186,22 +206,25 @@ class Exchange(Shown):
         self._began: Message | None = None  # the start of the response
         self.sent: int = 0  # bytes of the response
         self.received: int = 0  # bytes of the body
-        self._woken: asyncio.Future[None] | None = None
-        self._body_complete = False  # the server has no more of the body
+        self.driven: Driven | None = None  # runs `relay`; None if a task does
+        # What `relay` waits for: a future of a task, or `driven`.
+        self._woken: asyncio.Future[None] | Driven | None = None
+        self._body_complete: bool  # the server has no more of the body
         # Of the back only:
         self._back: Mailbox | None = None
         self._back_loop: asyncio.AbstractEventLoop | None = None
         self._phase = Phase.HANDSHAKE if self.is_websocket else Phase.RESPONSE
         self._close: Message | None = None  # the message by which the application closed
         self._turn_due = False  # `_turn` is scheduled
+        self._cancels: anyio.CancelScope | None = None  # around the application, while it runs
         # The input was cancelled, or ran out of time, and what the application sends is dropped.
         self._muted = False
 
         self._lock = Real.Lock()
         # Guarded by `_lock`:
         # Few objects for the garbage collector: it looks at those of all requests again and again.
-        self._inbox: list[Message] = []
-        self._outbox: list[Message] = []
+        self._inbox: list[Message] | None = None  # or no list, if there are none
+        self._outbox: list[Message] | None = None  # or no list, if there are none
         self._readers: tuple[asyncio.Future[None], ...] = ()  # tasks of the back in `receive`
         self._room: tuple[asyncio.Future[None], ...] = ()  # tasks of the back in `send`
         self._unread = 0  # bytes, or messages, that the application has not received
@@ -211,9 +234,9 @@ class Exchange(Shown):
         self._posted = False  # the front will look at `_outbox`
         self._let_go = False  # the front need not wait for the end of the input
         self._front_error: BaseException | None = None  # raised by the front's `send`
-        if kind == "http" and not has_body(scope):
-            self._inbox.append({"type": "http.request", "body": b"", "more_body": False})
-            self._body_complete = True
+        # The application has not received the end of the body of a request without a body.
+        self._is_empty = kind == "http" and not has_body(scope)
+        self._body_complete = self._is_empty
 
     def count(self) -> None:
         """Count the request, which is over.  Called once."""
@@ -234,12 +257,13 @@ class Exchange(Shown):
         self._back = mailbox_here()
         self._back_loop = self._back.loop
         with _scope_class()() as scope:
-            task.cancels = partial(self._cancel, scope)
+            self._cancels, task.cancels = scope, self
             await application(self.scope, self._receive, self._send)
+        self._cancels = None
         if scope.cancelled_caught:
             raise asyncio.CancelledError
 
-    def _cancel(self, scope: anyio.CancelScope) -> None:
+    def cancel(self) -> None:
         """Cancel the application.
 
         The client gets 504 or 503, or a response that breaks off, also if the application catches
@@ -247,11 +271,15 @@ class Exchange(Shown):
         The application may still close a WebSocket, with a code of its own.
         """
         self._muted = self._phase is not Phase.MESSAGES
-        scope.cancel()
+        if self._cancels is not None:
+            self._cancels.cancel()
 
     async def _receive(self) -> Message:
         while True:
             with self._lock:
+                if self._is_empty:
+                    self._is_empty = False
+                    return {"type": "http.request", "body": b"", "more_body": False}
                 if self._inbox:
                     message = self._inbox.pop(0)
                     before = self._unread
@@ -289,7 +317,10 @@ class Exchange(Shown):
                 if self.is_websocket:
                     raise ClientLeft("the client of this WebSocket has left")
                 return  # nobody reads it: as servers do
-            self._outbox.append(message)
+            if self._outbox is None:
+                self._outbox = [message]
+            else:
+                self._outbox.append(message)
             self._unsent += size
             posts = not self._posted
             is_full = self._unsent > RESPONSE_WINDOW
@@ -323,7 +354,7 @@ class Exchange(Shown):
             SendError: if the message may not come now: in `send`, as servers do.
         """
         kind, phase = message["type"], self._phase
-        if kind not in _ALLOWED[phase]:
+        if kind not in _ALLOWED[phase._value_]:  # the hash of an enum's member is a call
             if phase is Phase.ENDED:
                 raise SendError(f"{kind!r} came after the last message; send nothing after it")
             raise SendError(f"{kind!r} may not come now; expected {phase.value!r}")
@@ -352,18 +383,29 @@ class Exchange(Shown):
     def _at_next_turn(self) -> None:
         if not self._turn_due:
             self._turn_due = True
-            assert self._back_loop is not None
-            self._back_loop.call_soon(self._turn)
+            assert self._back is not None
+            self._back.soon(self._turn)
 
     def _turn(self) -> None:
-        """Make the front send what it has, one turn of the loop after the application sent it."""
+        """Make the front send what it has, after the callback in which the application sent it."""
         self._turn_due = False
         if self.outcome is not None:
             return  # the input has ended, and the front knows
+        if self._phase is Phase.ENDED:
+            # Not yet: `soon` calls this maybe in the same turn of the loop.
+            assert self._back_loop is not None
+            self._back_loop.call_soon(self._let_front_go)
+            return
         with self._lock:
-            self._let_go = ended = self._phase is Phase.ENDED
-            posts = bool(self._outbox or ended) and not self._posted
+            posts = bool(self._outbox) and not self._posted
         if posts:
+            self._post()
+
+    def _let_front_go(self) -> None:
+        """Have the front send the last message: the application has had a turn, and goes on."""
+        if self.outcome is None:
+            with self._lock:
+                self._let_go = True
             self._post()
 
     def _post(self) -> None:
@@ -382,8 +424,20 @@ class Exchange(Shown):
     # -- the front: on the loop that has the connection ----------------------------------
 
     def _wake(self) -> None:
+        """Let `relay` look at the exchange again.  Called by the loop, in no task."""
         woken = self._woken
-        if woken is not None:
+        if isinstance(woken, Driven):
+            self._woken = None
+            woken.resume()
+        elif woken is not None:
+            _finish(woken)
+
+    def _wake_soon(self) -> None:
+        """Do the same, within code of the front that must not be entered again."""
+        woken = self._woken
+        if isinstance(woken, Driven):
+            self.front.soon(self._wake)
+        elif woken is not None:
             _finish(woken)
 
     async def relay(self, receive: Receive, send: Send, *, watches: bool = False) -> Outcome | None:
@@ -407,7 +461,7 @@ class Exchange(Shown):
                     #     `_post` finds `_posted` set, 3. this loop resets `_posted`, and waits
                     #     for a wake-up that nobody sends.
                     outcome = self.outcome
-                    messages, self._outbox = self._outbox, []
+                    messages, self._outbox = self._outbox, None
                     reads = self._has_room(self._unread) and (self._asked or self.is_websocket)
                     let_go = self._let_go
                 last = None
@@ -419,12 +473,13 @@ class Exchange(Shown):
                     and self._is_last(messages[-1])
                 ):
                     last = messages.pop()
-                await self._pass_on(messages, send)
+                if messages:
+                    await self._pass_on(messages, send)
                 if self.answered:
                     return None
                 if last is not None:
                     with self._lock:
-                        self._outbox.insert(0, last)
+                        self._outbox = [last, *(self._outbox or ())]
                 elif outcome is not None and not messages:
                     return outcome
                 elif messages:
@@ -438,10 +493,10 @@ class Exchange(Shown):
                 with self._lock:
                     if self._posted:
                         continue
-                    self._woken = woken = loop.create_future()
-                timer = None if last is None else loop.call_later(HELD_AT_MOST, _finish, woken)
+                    self._woken = self.driven or loop.create_future()
+                timer = None if last is None else loop.call_later(HELD_AT_MOST, self._wake)
                 try:
-                    await woken
+                    await self._woken
                 finally:
                     self._woken = None
                     if timer is not None:
@@ -455,7 +510,8 @@ class Exchange(Shown):
         freed = 0
         try:
             for message in messages:
-                freed += self._weight(message)
+                length = _length(message)
+                freed += max(length, SHARE) if self.is_websocket else length
                 if self._gone is not None:
                     continue
                 kind = message["type"]
@@ -468,7 +524,7 @@ class Exchange(Shown):
                     if self.counts is not None:
                         self.counts.opened()
                 await send(message)
-                self.sent += _length(message)
+                self.sent += length
                 self.answered = self._is_last(message)
         except OSError:  # the client has left: as servers say
             self.leave()
@@ -509,12 +565,15 @@ class Exchange(Shown):
             if kind == "http.request":
                 self._body_complete = not message.get("more_body", False)
             with self._lock:
-                self._inbox.append(message)
+                if self._inbox is None:
+                    self._inbox = [message]
+                else:
+                    self._inbox.append(message)
                 self._unread += self._size(message)
                 goes_on = self._has_room(self._unread)
             self._wake_back()
             if self._body_complete or not goes_on:
-                self._wake()  # `relay` decides whether there is more to read
+                self._wake_soon()  # `relay` decides whether there is more to read
                 return
 
     @property
@@ -538,10 +597,10 @@ class Exchange(Shown):
             is_first, self._gone = self._gone is None, self._gone or message or self._disconnect()
         if not is_first or self.answered:
             return
-        if self.on_left is not None:
-            self.on_left()
+        if self.call is not None:
+            self.call.left()
         self._wake_back()
-        self._wake()
+        self._wake_soon()
 
     def dismiss(self, seconds: float) -> None:
         """End what has no end of its own: the run is being left.  From any thread.
@@ -600,7 +659,7 @@ class Exchange(Shown):
     def _weight(self, message: Message) -> int:
         """What a message takes of `RESPONSE_WINDOW`."""
         if self.is_websocket:
-            return max(_length(message), RESPONSE_WINDOW // MESSAGES_WINDOW)
+            return max(_length(message), SHARE)
         return _length(message)
 
     def _is_last(self, message: Message) -> bool:
@@ -643,6 +702,8 @@ def _is_stream_of_events(start: Message) -> bool:
 
 
 def _length(message: Message) -> int:
+    if message["type"] == "http.response.start":
+        return 0
     body = message.get("body") or message.get("bytes") or message.get("text") or b""
     return len(body)
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from ..declaring.marks import Web
-from ..exception import InvalidError
 from .exchange import Application
+from .extras import not_installed
 
 
 def make_fastapi(name: str, function: Callable[..., Any], web: Web) -> Application:
@@ -26,10 +26,7 @@ def make_fastapi(name: str, function: Callable[..., Any], web: Web) -> Applicati
         from fastapi import FastAPI
         from fastapi.middleware.cors import CORSMiddleware
     except ImportError as error:
-        raise InvalidError(
-            f"{name} is a fastapi_endpoint, and FastAPI is not installed; "
-            "write pip install 'moorage[web]'"
-        ) from error
+        raise not_installed(name, "fastapi_endpoint") from error
     application = FastAPI(openapi_url="/openapi.json" if web.docs else None)
     application.add_middleware(
         CORSMiddleware,

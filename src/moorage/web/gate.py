@@ -60,7 +60,7 @@ class Gate:
         self,
         own: Guarded,
         find: Callable[[str], Guarded | None],
-        labels: Callable[[], list[str]],
+        labels: Callable[[], Iterable[str]],
     ) -> None:
         self._own = own
         self._find = find

@@ -1,9 +1,10 @@
 """Mailboxes: how other threads wake what runs on an event loop, one wake-up for many.
 
 Owns `Mailbox`, one for each loop, and `mailbox_here`.  The exchanges of a loop's requests post
-themselves; the loop is woken once, and calls all that were posted.
+themselves; the loop is woken once, and calls all that were posted.  What the loop's own thread
+calls soon is gathered in the same way.
 
-Begin at `Mailbox.post`.
+Begin at `Mailbox.post`, then `Mailbox.soon`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..runtime.thread_state import thread_state
 class Mailbox:
     """What is to be called on one loop."""
 
-    __slots__ = ("_lock", "_posted", "loop")
+    __slots__ = ("_due", "_lock", "_posted", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
@@ -28,6 +29,8 @@ class Mailbox:
         # Guarded by `_lock`.  Invariant: if not empty, `_deliver` is scheduled, or the thread
         # that found the list empty is about to schedule it.
         self._posted: list[Callable[[], object]] = []
+        # Touched on the loop only.  Invariant: if not empty, `_call_due` is scheduled.
+        self._due: list[Callable[[], object]] = []
 
     def post(self, callback: Callable[[], object]) -> None:
         """Call `callback` on the loop, soon; from any thread.  Dropped if the loop is closed."""
@@ -41,11 +44,32 @@ class Mailbox:
         except RuntimeError:
             pass  # the loop is closed: nothing waits there any more
 
+    def soon(self, callback: Callable[[], object]) -> None:
+        """Call `callback` after the present callback of the loop, in this turn or in the next.
+
+        On the loop's thread only.  As `call_soon`, which makes two objects for each callback.
+        """
+        due = self._due
+        due.append(callback)
+        if len(due) == 1:
+            self.loop.call_soon(self._call_due, context=Context())
+
+    def _call_due(self) -> None:
+        due, self._due = self._due, []
+        self._call(due)
+
     def _deliver(self) -> None:
         with self._lock:
             posted, self._posted = self._posted, []
-        for callback in posted:
-            callback()
+        self._call(posted)
+
+    def _call(self, callbacks: list[Callable[[], object]]) -> None:
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception as error:  # of one request, and the others go on
+                details = {"message": "a request has failed", "exception": error}
+                self.loop.call_exception_handler(details)
 
 
 def mailbox_here() -> Mailbox:

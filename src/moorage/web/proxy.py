@@ -18,10 +18,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextvars import Context
 from typing import Any, Final
 
-from ..exception import InvalidError
 from ..runtime.background import log
 from ..runtime.real import Real
 from .exchange import Message, Receive, Scope, Send, has_body
+from .extras import not_installed
 
 logger: Final = logging.getLogger("moorage")
 
@@ -73,10 +73,7 @@ class Proxy:
         try:
             import aiohttp
         except ImportError as error:
-            raise InvalidError(
-                f"{self._name} is a web server, and aiohttp is not installed; "
-                "write pip install 'moorage[web]'"
-            ) from error
+            raise not_installed(self._name, "web_server") from error
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),

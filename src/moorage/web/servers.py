@@ -136,6 +136,18 @@ def check_server_concurrency(
         )
 
 
+def check_scaleup_window(seconds: int | None) -> None:
+    """Check ``scaleup_window`` of `App.server`.
+
+    Raises:
+        InvalidError: if it is not above 0.
+    """
+    if seconds is not None and seconds <= 0:
+        raise InvalidError(
+            f"scaleup_window must be above 0 seconds, got {seconds!r}; write scaleup_window=10"
+        )
+
+
 def check_server_class(raw: Any, marks: Marks, *, snapshots: bool) -> None:
     """Check the class that `App.server` decorates.
 
@@ -147,6 +159,12 @@ def check_server_class(raw: Any, marks: Marks, *, snapshots: bool) -> None:
             f"app.server() decorates classes, got {name_of(raw)}; write it above a class"
         )
     name = raw.__name__
+    constructor: object = raw.__init__
+    if constructor is not object.__init__:
+        raise InvalidError(
+            f"the server class {name} cannot have a constructor (__init__) of its own; "
+            "do its work in a method under @modal.enter()"
+        )
     declared = Declarations(raw, snapshots=snapshots)
     if declared.parameters:
         raise InvalidError(
@@ -160,10 +178,12 @@ def check_server_class(raw: Any, marks: Marks, *, snapshots: bool) -> None:
             f"the server class {name} has no enter hook that starts its server; "
             "write one, under @modal.enter()"
         )
-    if declared.methods:
+    for method in declared.methods:
+        web = declared.web.get(method)
+        kind = "method" if web is None else web.kind
         raise InvalidError(
-            f"the server class {name} cannot have @modal.method(), got "
-            f"{', '.join(declared.methods)}; write @app.cls() for a class with methods"
+            f"the server class {name} cannot have @modal.{kind}(), got {method}; "
+            "write @app.cls() for a class with methods"
         )
     for is_marked, decorator, instead in (
         (marks.concurrency is not None, "concurrent", "write target_concurrency=10"),

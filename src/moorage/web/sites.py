@@ -4,6 +4,10 @@ Owns `Site`, one web function behind one port, and `Sites`, those of one run: ho
 stops listening, and ends.  The sockets are bound in the thread that asks for a URL, so that errors
 come at once; the HTTP thread (``http_loop.py``) serves them.  ``running/urls.py`` asks.
 
+A site may be given a socket that listens already.  Another process may have the same socket, and
+then the site's end is not the socket's end: connections that nobody has accepted wait in the
+system for the next process that accepts.
+
 Begin at `Sites.open`, then `Site.begin`, then `Sites.close`.
 """
 
@@ -14,8 +18,8 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Hashable
-from typing import Final
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final, Protocol
 
 from ..exception import ConflictError, ExecutionError, InvalidError
 from ..runtime import forking
@@ -46,6 +50,22 @@ AUTHENTICATED: Final = "requires_proxy_auth=True"
 NO_UNAUTHENTICATED: Final = "no unauthenticated=True"
 
 
+HandOver = Callable[[str, int], object]
+"""Takes the label of a site and the descriptor of an idle connection of it."""
+
+
+class Unopened(Protocol):
+    """What a site knows of the web functions of its run whose URLs nobody has asked for yet."""
+
+    def open(self, label: str, /) -> None:
+        """Open the site of the function with this label, if there is one.  Raises nothing."""
+        ...
+
+    def labels(self) -> list[str]:
+        """Return the labels of the functions."""
+        ...
+
+
 class Site:
     """One web function behind one port.
 
@@ -55,7 +75,10 @@ class Site:
         needs_token: whether requests need a token.
         host: the address to bind to.
         port: the port to bind to; 0 for one that the system chooses.
+        listening: a socket that listens at `host` already, in the place of `port`.  The site closes
+            the socket at its end.
         why_token: the argument by which requests need a token, as messages show it.
+        others: the other web functions of the run.
 
     Raises:
         ConflictError: if the port is taken.
@@ -71,8 +94,11 @@ class Site:
         host: str,
         port: int = 0,
         *,
+        listening: socket.socket | None = None,
         why_token: str = AUTHENTICATED,
+        others: Unopened | None = None,
     ) -> None:
+        self.name: str = endpoint.name
         self.label: str = label
         self.host: str = host
         self.needs_token: bool = needs_token
@@ -93,9 +119,11 @@ class Site:
             )
         self.application: Application = Bridge(endpoint)
         self.connections: Port = Port()
-        gate: Application = Gate(self, _labels.get, lambda: list(_labels))
+        self._others = others
+        gate: Application = Gate(self, self._find, self._known_labels)
         self._make_protocol = protocol_factory(gate, self.connections)
-        self._socket = _listen(endpoint.name, host, port)
+        self._is_inherited = listening is not None
+        self._socket = listen(endpoint.name, host, port) if listening is None else listening
         self.port: int = self._socket.getsockname()[1]
         self._server: asyncio.Task[asyncio.AbstractServer] | None = None  # on the HTTP loop
         forking.know(self)
@@ -113,6 +141,18 @@ class Site:
                     pass
         forking.keep(self)
 
+    def _find(self, label: str) -> Site | None:
+        """Return the site with a label.  On the HTTP loop."""
+        found = _labels.get(label)
+        if found is None and self._others is not None:
+            self._others.open(label)
+            found = _labels.get(label)
+        return found
+
+    def _known_labels(self) -> Iterable[str]:
+        others = () if self._others is None else self._others.labels()
+        return {*_labels.copy(), *others}
+
     @property
     def url(self) -> str:
         """The URL of the function."""
@@ -125,6 +165,17 @@ class Site:
         """Serve.  Requests that came before are in the system's backlog."""
         process_http.post(self._begin)
 
+    def adopt(self, connection: socket.socket) -> None:
+        """Go on with a connection that another process has handed over."""
+        connection.setblocking(False)
+        process_http.post(lambda: self._adopt(connection))
+
+    def _adopt(self, connection: socket.socket) -> None:
+        loop = Real.get_running_loop()
+        adopting = loop.create_task(loop.connect_accepted_socket(self._make_protocol, connection))
+        self.connections.tasks.add(adopting)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        adopting.add_done_callback(self.connections.tasks.discard)
+
     def _begin(self) -> None:
         loop = Real.get_running_loop()
         serving = loop.create_server(self._make_protocol, sock=self._socket, backlog=BACKLOG)
@@ -133,10 +184,26 @@ class Site:
     async def refuse(self) -> None:
         """Refuse connections from now on; close those without a request.  On the HTTP loop."""
         self.connections.retire()
-        if self._server is None:
+        await self._stop_accepting()
+
+    async def wind_down(self, hand_over: HandOver | None) -> None:
+        """Accept no more connections; answer what is asked on those that there are.
+
+        Connections that the system has accepted are among these, unless the socket was given: then
+        another process may accept them.  On the HTTP loop.
+        """
+        self.connections.wind_down(
+            None if hand_over is None else lambda descriptor: hand_over(self.label, descriptor)
+        )
+        await self._stop_accepting(takes_the_rest=not self._is_inherited)
+
+    async def _stop_accepting(self, *, takes_the_rest: bool = False) -> None:
+        """Close the listening socket.  A second call does nothing."""
+        task, self._server = self._server, None
+        if task is None:
             self._socket.close()
             return
-        server = await self._server
+        server = await task
         # asyncio drops a connection that it has accepted, and leaves its socket open, if the
         # server is closed in the one turn of the loop before the connection has its protocol.
         loop = Real.get_running_loop()
@@ -147,14 +214,32 @@ class Site:
         turn = loop.create_future()
         loop.call_soon(turn.set_result, None)
         await turn
+        if takes_the_rest:
+            while (accepted := self._accept()) is not None:
+                await loop.connect_accepted_socket(self._make_protocol, accepted)
         server.close()
+
+    def _accept(self) -> socket.socket | None:
+        """Return the next connection that waits in the system; None if there is none."""
+        try:
+            accepted, _ = self._socket.accept()
+        except OSError:  # mostly that there is none
+            return None
+        accepted.setblocking(False)
+        return accepted
 
     async def end(self) -> None:
         """Close all connections.  On the HTTP loop."""
         await self.connections.end(LAST_RESPONSES)
 
 
-def _listen(name: str, host: str, port: int) -> socket.socket:
+def listen(name: str, host: str, port: int) -> socket.socket:
+    """Return a socket that listens, for the web function `name`.
+
+    Raises:
+        ConflictError: if the port is taken.
+        InvalidError: if the address cannot be bound to.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol given, asyncio sets TCP_NODELAY on each accepted connection.
     listening = Real.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -188,6 +273,8 @@ class Sites:
         # Guarded by the lock.
         self._by_key: dict[Hashable, Site] = {}
         self._is_closed = False
+        # Called, without the lock, with the name and the URL of each site that begins.
+        self.announce: Callable[[str, str], object] | None = None
 
     @uninterruptible
     def open(self, key: Hashable, make: Callable[[], Site], *, takes_label: bool) -> Site:
@@ -207,13 +294,16 @@ class Sites:
                     "URL inside `with app.run():`"
                 )
             site = self._by_key.get(key)
-            if site is None:
-                site = make()
-                site.begin()
-                self._by_key[key] = site
-                if takes_label:
-                    _labels[site.label] = site
-            return site
+            if site is not None:
+                return site
+            site = make()
+            site.begin()
+            self._by_key[key] = site
+            if takes_label:
+                _labels[site.label] = site
+        if self.announce is not None:
+            self.announce(site.name, site.url)
+        return site
 
     def url_of(self, key: Hashable) -> str | None:
         """Return the URL of the site of `key`; None if nobody has asked for it in this run."""
@@ -245,6 +335,51 @@ class Sites:
                 await site.refuse()
 
         process_http.run(refuse, CLOSING)
+
+    def adopt(self, key: Hashable, connection: socket.socket) -> None:
+        """Go on with a connection that another process has handed over, at the site of `key`."""
+        with self._lock:
+            site = self._by_key.get(key)
+        if site is None:
+            connection.close()
+        else:
+            site.adopt(connection)
+
+    def wind_down(self, hand_over: HandOver | None = None) -> None:
+        """Accept no more connections, and answer what is still asked on those that there are.
+
+        Each response says ``Connection: close``, so that no client loses a request.
+
+        Args:
+            hand_over: takes idle connections, for another process that goes on with them: the label
+                of the site, and a descriptor, which it closes.  Called on the HTTP thread.
+        """
+        with self._lock:
+            sites = list(self._by_key.values())
+        if not sites:
+            return
+
+        async def wind_down() -> None:
+            for site in sites:
+                await site.wind_down(hand_over)
+
+        process_http.run(wind_down, CLOSING)
+
+    def wait_emptied(self, seconds: float) -> bool:
+        """Wait until all connections are closed; false if `seconds` pass first."""
+        with self._lock:
+            sites = list(self._by_key.values())
+        if not sites:
+            return True
+        emptied: list[bool] = []
+
+        async def wait() -> None:
+            waits = [asyncio.ensure_future(site.connections.emptied(seconds)) for site in sites]
+            for waiting in waits:
+                emptied.append(await waiting)  # noqa: PERF401 - the tasks run at the same time
+
+        process_http.run(wait, seconds + CLOSING)
+        return len(emptied) == len(sites) and all(emptied)
 
     def close(self) -> None:
         """Close the connections that are left.  After `refuse`, and after the last input."""

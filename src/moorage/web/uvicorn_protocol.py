@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
@@ -31,7 +32,9 @@ from ..exception import InvalidError
 from ..runtime.clocks.clock import wall_seconds
 from ..runtime.real import Real
 from .bridge import CONNECTION
+from .driven import Driven
 from .exchange import Application, Message, Receive, Scope, Send
+from .mailbox import mailbox_here
 from .ports import Port
 
 # The most bytes of the head of a request.
@@ -42,6 +45,10 @@ HEAD_SECONDS: Final = 10.0
 
 # Seconds that an idle connection is kept, as uvicorn does.
 KEEP_ALIVE: Final = 5
+
+# Seconds that an idle connection is kept while its port winds down: the client may have sent a
+# request already, and should see no close while the client sends the next one.
+LINGERS: Final = 0.25
 
 # The most requests of one connection that have no response yet.
 MOST_PIPELINED: Final = 1000
@@ -61,7 +68,7 @@ NEEDED: Final = {
         *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade"),
         *("on_message_begin", "on_headers_complete", "on_body", "on_message_complete"),
         *("on_response_complete", "send_400_response", "timeout_keep_alive_handler"),
-        *("_unset_keepalive_if_required",),
+        *("_unset_keepalive_if_required", "_start_asgi_task"),
     ),
     "ws_protocol_class": ("connection_made", "connection_lost", "run_asgi", "shutdown"),
 }
@@ -92,24 +99,80 @@ async def _no_app(scope: Scope, receive: Receive, send: Send) -> None:
     """What uvicorn's `Config` gets; the protocols get their application from us."""
 
 
-class _Request:
-    """One unfinished request of a connection: the `Connection` of the bridge."""
+class _Request(Driven):
+    """One unfinished request of a connection: the bridge's `Connection`, and uvicorn's way out.
 
-    __slots__ = ("_callback", "cycle")
+    It runs what is the request's task in uvicorn.
 
-    def __init__(self) -> None:
+    Uvicorn writes the head as soon as the response starts.  Each write is a system call, in which
+    this thread lets go of the interpreter, and a container's thread may take it.  So the head
+    waits for the next write, or until the request waits.
+    """
+
+    __slots__ = ("_began", "_callback", "_head", "_is_lost", "_runs", "_transport", "cycle")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
         self.cycle: Any = None  # uvicorn's object for the request
         self._callback: Callable[..., object] | None = None
+        self._is_lost = False
+        self._transport = transport
+        self._runs = False  # within `resume`
+        self._began = False
+        self._head = b""
+
+    def resume(self, _: object = None, *, error: BaseException | None = None) -> None:
+        self._runs = True
+        super().resume(error=error)
+        self._runs = False
+        if self._head:
+            self.flush()
 
     def when_lost(self, callback: Callable[..., object], /) -> None:
         self._callback = callback
-        if self.cycle is not None and self.cycle.disconnected:
+        if self._is_lost:
             self.lost()
 
     def lost(self) -> None:
-        callback, self._callback = self._callback, None
+        self._is_lost = True
+        callback = self._callback
+        self.end()
         if callback is not None:
             callback()
+
+    def end(self) -> None:
+        """Forget the request, which is over.
+
+        This object and uvicorn's refer to each other.  Left to the garbage collector, the objects
+        of many requests would live until a full collection, which takes a multiple of its time.
+        """
+        self.cycle = self._callback = None
+
+    # -- what uvicorn's object for the request calls ------------------------------------
+
+    def write(self, data: bytes) -> None:
+        if not self._began and self._runs:  # else it is the 100 of "Expect: 100-continue"
+            self._began, self._head = True, data
+            return
+        if self._head:
+            if len(data) > JOINED_BYTES:
+                self.flush()
+            else:
+                data, self._head = self._head + data, b""
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send what waits for the next write."""
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class _Inbox(asyncio.Queue[Message]):
@@ -132,47 +195,6 @@ class _Inbox(asyncio.Queue[Message]):
         if item["type"] != "websocket.disconnect":
             self.unread -= 1
         return item
-
-
-class _Writer:
-    """What uvicorn's object for one request writes to: sends head and body of a response at once.
-
-    Uvicorn writes the head as soon as the response starts.  Each write is a system call, in which
-    this thread lets go of the interpreter, and a container's thread may take it.  So the head
-    waits for the next write, or for the next turn of the loop.
-    """
-
-    __slots__ = ("_began", "_head", "_loop", "_transport")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._began = False
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        if not self._began:
-            self._began, self._head = True, data
-            self._loop.call_soon(self._flush)
-            return
-        if self._head:
-            if len(data) > JOINED_BYTES:
-                self._flush()
-            else:
-                data, self._head = self._head + data, b""
-        self._transport.write(data)
-
-    def _flush(self) -> None:
-        head, self._head = self._head, b""
-        if head and not self._transport.is_closing():
-            self._transport.write(head)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
 
 
 def _refusal(status: int, text: str, headers: list[tuple[bytes, bytes]]) -> bytes:
@@ -292,6 +314,7 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             self.access_log = False
             self.ws_protocol_class = upgraded
             self._port = port
+            self._mailbox = mailbox_here()
             # The requests whose response is not complete, in their order.  The first one runs.
             self._unfinished: deque[_Request] = deque()
             # Where the parser is.
@@ -315,6 +338,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
                 else:
                     self._refuse(503)
                 return
+            if self._port.is_winding_down:
+                self.timeout_keep_alive = LINGERS
             self._wait_idle()  # until the client sends something
 
         def _wait_idle(self) -> None:
@@ -341,6 +366,39 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
                 request.cycle.keep_alive = False
             if not self._unfinished:
                 self.transport.close()
+
+        def wind_down(self) -> None:
+            for request in self._unfinished:
+                # The head of a response that has begun has promised to keep the connection.
+                if not request.cycle.response_started:
+                    request.cycle.keep_alive = False
+            self.timeout_keep_alive = LINGERS
+            if self.timeout_keep_alive_task is not None:  # nothing of a request has come
+                self._unset_keepalive_if_required()
+                self._wait_idle()
+                self._hand_over()
+
+        def _hand_over(self) -> None:
+            """Give the connection to another process, if it is idle and there is one.
+
+            What the client sends from now on is in the system, for the other process.
+            """
+            hand_over = self._port.hand_over
+            if hand_over is None or self._unfinished or self._in_head or self._in_body:
+                return
+            if self.cycle is not None:
+                self.cycle.transport.flush()
+            if self.transport.is_closing() or self.transport.get_write_buffer_size():
+                return
+            self.transport.pause_reading()
+            try:
+                descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
+            except OSError:  # no more descriptors
+                self.transport.resume_reading()
+                return
+            self._unset_keepalive_if_required()
+            self.transport.abort()  # this process's copy: the client sees nothing
+            hand_over(descriptor)
 
         def abort(self) -> None:
             self.transport.abort()
@@ -436,18 +494,26 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
             unfinished, cycle = self._unfinished, self.cycle
             if len(unfinished) >= MOST_PIPELINED:
                 raise ValueError("too many requests in a row")
-            request = _Request()
+            request = _Request(self.transport)
             self.scope[CONNECTION] = request
             super().on_headers_complete()
             if self.cycle is cycle:
                 return  # the handshake of a WebSocket: see `handle_websocket_upgrade`
             request.cycle = self.cycle
-            self.cycle.transport = _Writer(self.transport, self.loop)
+            if self._port.is_winding_down:
+                self.cycle.keep_alive = False
+            self.cycle.transport = request
             unfinished.append(request)
             self._port.busy(self)
             if not self.parser.should_upgrade():
                 # Trailers come after a body as headers do; the request has its headers.
                 self.headers: list[tuple[bytes, bytes]] = []
+
+        def _start_asgi_task(self, cycle: Any, app: Application) -> None:
+            request: _Request = cycle.scope[CONNECTION]
+            self._port.run(request, cycle.run_asgi(app))
+            # Not at once: the parser is in the middle of the request.
+            self._mailbox.soon(request.resume)
 
         def on_body(self, body: bytes) -> None:
             self._moved = True
@@ -460,12 +526,14 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
 
         def on_response_complete(self) -> None:
             if self._unfinished:
-                self._unfinished.popleft()
+                self._unfinished.popleft().end()
                 if not self._unfinished:
                     self._port.idle(self)
             super().on_response_complete()
             if self._port.is_closed:
                 self.retire()
+            elif self._port.is_winding_down:
+                self._hand_over()
 
         def handle_websocket_upgrade(self) -> None:
             if self._unfinished:  # a pipelined handshake: nobody sends one
@@ -528,6 +596,8 @@ def _subclasses(http_base: Any, websocket_base: Any) -> tuple[Any, Any]:
 
         def retire(self) -> None:
             """The end of its input closes it, with a code."""
+
+        wind_down = retire
 
         def abort(self) -> None:
             self.transport.abort()

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final
 
-from ..exception import ExecutionError, InvalidError
+from ..exception import ExecutionError
 from ..runtime.clocks.clock import Waiter
 from ..runtime.clocks.parking import park
 from ..runtime.containers.errands import Errand, Errands
@@ -33,6 +33,7 @@ from ..runtime.outcome import Cancelled, Failure
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from .exchange import Application, Message, Receive, Scope, Send, has_left
+from .extras import not_installed
 
 # The thread waits if the loop has so much of the response that it has not sent.
 WINDOW: Final = 64 * 1024
@@ -52,9 +53,7 @@ def from_wsgi(name: str, application: Any) -> Application:
     try:
         responder = _responder_type()
     except ImportError as error:
-        raise InvalidError(
-            f"{name} is a wsgi_app, and a2wsgi is not installed; write pip install 'moorage[web]'"
-        ) from error
+        raise not_installed(name, "wsgi_app") from error
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

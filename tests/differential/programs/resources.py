@@ -29,6 +29,7 @@ modal.Image.debian_slim().pip_install(3)
 import modal
 print(type(modal.Image.debian_slim().pip_install(["a", "b"])).__name__)
 # %% image-unknown-method
+# differs: lenient
 import modal
 modal.Image.debian_slim().brew_install("git")
 # %% image-old-copy

@@ -479,6 +479,27 @@ def _forget_lookups(*kinds: type) -> None:
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
 
 
+def change_types(old: dict[type, dict[str, Any]], new: dict[type, dict[str, Any]]) -> None:
+    """Replace the methods `old` of immutable types by `new`, where they are there.
+
+    Changes nothing if this interpreter does not let the types be changed.
+    """
+    if sys.implementation.name != "cpython":
+        return
+    for kind, methods in new.items():
+        there = _dict_of(kind)
+        if there is None:
+            continue
+        try:
+            _forget_lookups()
+        except (ImportError, AttributeError):
+            return
+        for name, method in methods.items():
+            if there.get(name) is old[kind][name]:
+                there[name] = method
+        _forget_lookups(kind)
+
+
 # Filled by the first `install`.  The replacements, and what they replace, by type.
 _replaced: Final[dict[type, dict[str, Method]]] = {}
 _originals: Final[dict[type, dict[str, Method]]] = {}

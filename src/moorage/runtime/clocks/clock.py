@@ -36,6 +36,8 @@ class Clock(Protocol):
     """What the engine needs of a clock, real or virtual."""
 
     virtual: bool
+    # The wall time when `now` is 0, in nanoseconds since 1970.  Of virtual clocks: see ``wall.py``.
+    begins_ns: int
 
     @property
     def participants(self) -> Participants | None:
@@ -87,6 +89,7 @@ class RealClock:
     """The real clock: monotonic time, and the timekeeper of the process."""
 
     virtual = False
+    begins_ns = 0
     participants: Participants | None = None
     now: staticmethod[[], float] = staticmethod(Real.monotonic)
     make_waiter = RealWaiter

@@ -1,4 +1,4 @@
-"""Patched time: ``time.sleep``, ``time.monotonic`` and others in virtual time.
+"""Patched time: ``time.sleep``, ``time.monotonic``, ``time.time`` and others in virtual time.
 
 Owns the functions that replace those of ``time`` while any ``clock.patch_time()`` block is open,
 and the beginning and end of such a block.  Outside of such blocks ``time`` is unchanged.
@@ -27,15 +27,12 @@ from ..real import Real
 from ..uninterruptible import uninterruptible
 from . import blocking
 from .parking import park_call
+from .patched_dates import Dates
 from .reach import VirtualTime as VirtualTime
 from .reach import clock_of_call, is_within, keeps_real_time, module_of
 from .reach import current_virtual_clock as current_virtual_clock
 
-# What `time.time()` counts from: 2020-01-01 00:00 UTC, when virtual time is 0.
-EPOCH: Final = 1577836800
-
-NAMES: Final = (
-    "sleep",
+_CLOCKS: Final = (
     "monotonic",
     "monotonic_ns",
     "perf_counter",
@@ -43,6 +40,9 @@ NAMES: Final = (
     "time",
     "time_ns",
 )
+# Those that read the time if they are called without one.
+_DATES: Final = ("gmtime", "localtime", "ctime", "asctime", "strftime")
+NAMES: Final = ("sleep", *_CLOCKS, *_DATES)
 
 
 # -- the functions ---------------------------------------------------------------
@@ -73,8 +73,9 @@ def _sleep(seconds: float | SupportsIndex, /) -> None:
         raise error.with_traceback(user_frames(error.__traceback__))
 
 
-def _reader(name: str, start: int, unit: int) -> Callable[[], float]:
+def _reader(name: str, unit: int) -> Callable[[], float]:
     """Make the replacement of one clock; `unit` is how many of its units are one second."""
+    by_the_wall = name.startswith("time")
     if unit == 1:
 
         def read() -> float:
@@ -83,9 +84,8 @@ def _reader(name: str, start: int, unit: int) -> Callable[[], float]:
             if clock is None:
                 seconds: float = _real[name]()
                 return seconds
-            if module_of(caller) in blocking.READERS:
-                return start + blocking.read(clock)
-            return start + clock.now()
+            now = blocking.read(clock) if module_of(caller) in blocking.READERS else clock.now()
+            return clock.begins_ns / 10**9 + now if by_the_wall else now
 
     else:
 
@@ -94,25 +94,49 @@ def _reader(name: str, start: int, unit: int) -> Callable[[], float]:
             if clock is None:
                 units: int = _real[name]()
                 return units
-            return start * unit + round(clock.now() * unit)
+            units = round(clock.now() * unit)
+            return clock.begins_ns + units if by_the_wall else units
 
     return read
 
 
+def _wall_of(caller: FrameType) -> float | None:
+    """Return the virtual wall time for a call in the frame `caller`; None for real time."""
+    clock = clock_of_call(caller)
+    return None if clock is None else clock.begins_ns / 10**9 + clock.now()
+
+
+def _dated(name: str) -> Callable[..., Any]:
+    """Make the replacement of a function that reads the time if its caller gives none."""
+    of_struct = name in ("asctime", "strftime")
+    given = 1 if name == "strftime" else 0  # arguments before the time
+
+    def convert(*args: Any) -> Any:
+        missing = len(args) == given or (not of_struct and args == (None,))
+        wall = _wall_of(sys._getframe(1)) if missing else None
+        if wall is None:
+            return _real[name](*args)
+        return _real[name](*args[:given], _real["localtime"](wall) if of_struct else wall)
+
+    return convert
+
+
 def _stand_ins() -> dict[str, Callable[..., Any]]:
     made: dict[str, Callable[..., Any]] = {"sleep": _sleep}
-    for name in NAMES[1:]:
-        start = EPOCH if name.startswith("time") else 0
-        made[name] = _reader(name, start, 10**9 if name.endswith("_ns") else 1)
+    made |= {name: _reader(name, 10**9 if name.endswith("_ns") else 1) for name in _CLOCKS}
+    made |= {name: _dated(name) for name in _DATES}
     for name, function in made.items():
         function.__name__ = function.__qualname__ = name
         function.__doc__ = getattr(time, name).__doc__
-    return made
+    # Formatters of ``logging`` take such a function as an attribute of their class.  It must not
+    # become a method there.
+    return made | {name: staticmethod(made[name]) for name in _DATES}
 
 
 # The functions of the interpreter, or of another tool that patched `time` before us.
 _real: Final[dict[str, Callable[..., Any]]] = {name: getattr(time, name) for name in NAMES}
 _virtual: Final = _stand_ins()
+_dates: Final = Dates(_wall_of, lambda: _real["time"]())
 
 # Guards `_installed`, `_real` and the `_patches` of all clocks.  No user code runs under it.
 _lock: threading.Lock = Real.Lock()
@@ -161,6 +185,7 @@ def _install(clock: VirtualTime, reach: frozenset[str], begun: list[bool]) -> No
             for name in NAMES:
                 _real[name] = getattr(time, name)
                 setattr(time, name, _virtual[name])
+            _dates.install()
             blocking.install(_virtual["monotonic"])
         if not were_everywhere:  # otherwise all modules are patched already
             _replace({id(_real[name]): _virtual[name] for name in NAMES}, reach)
@@ -180,6 +205,7 @@ def _uninstall(clock: VirtualTime, reach: frozenset[str]) -> None:
         if _installed:
             return
         blocking.uninstall()
+        _dates.uninstall()
         for name in NAMES:
             # Otherwise another tool has patched this name since, and will restore it itself.
             if getattr(time, name) is _virtual[name]:

@@ -32,6 +32,7 @@ class VirtualTime(Protocol):
     """What the patches and ``participants.py`` need of a virtual clock."""
 
     virtual: bool
+    begins_ns: int
     participants: Any
     # One set of module names for each `patch_time` in force; an empty set means all modules.
     # Guarded by the `_lock` of ``patched_time.py``; read without it.

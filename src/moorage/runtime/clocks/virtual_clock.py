@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -42,6 +43,7 @@ from .timekeeper import Callback, Rank, Timer, TimerQueue
 from .turns import Gate
 from .virtual_loop import Line, VirtualLoop
 from .virtual_waiter import VirtualWaiter as VirtualWaiter
+from .wall import beginning
 
 if TYPE_CHECKING:
     from .clock import Waiter
@@ -117,6 +119,10 @@ class VirtualClock:
     ``with clock.patch_time():``.
 
     Args:
+        at: the wall time at which virtual time begins: what ``time.time()`` and
+            ``datetime.now()`` say in ``with clock.patch_time():``, and what `Cron` and the
+            calendar parts of `Period` go by.  A datetime without a time zone is in the time zone
+            of this computer.  None: the present time, without a fraction of a second.
         stuck_after: real seconds without any change after which waits end with
             `ClockStuckError`; None for never, for example while a debugger stops a thread.
         seed: choose by this number what is first within an instant, wherever no order is
@@ -128,12 +134,20 @@ class VirtualClock:
             part; in participants that wait for ever,
             if no participant is busy and no timer is left that could end a wait.  Also
             in threads that still wait when the clock is closed.
-        InvalidError: if `stuck_after` is not a number above 0, or `seed` is no whole number.
+        InvalidError: if `at` is no datetime, `stuck_after` is not a number above 0, or `seed` is
+            no whole number.
     """
 
     virtual: bool = True
 
-    def __init__(self, *, stuck_after: float | None = 5.0, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        at: datetime | None = None,
+        stuck_after: float | None = 5.0,
+        seed: int | None = None,
+    ) -> None:
+        self.begins_ns: int = beginning(at)
         # Not written as `stuck_after <= 0`: NaN compares false, and would be accepted.
         if stuck_after is not None and not (_is_number(stuck_after) and stuck_after > 0):
             raise InvalidError(
@@ -262,16 +276,20 @@ class VirtualClock:
         return VirtualLoop(self)
 
     def patch_time(self, *modules: ModuleType) -> AbstractContextManager[None]:
-        """Make ``time`` and the waits of threads virtual: ``with clock.patch_time():``.
+        """Make ``time``, dates and the waits of threads virtual: ``with clock.patch_time():``.
 
         The patched functions are ``sleep``, ``monotonic``, ``perf_counter``, ``time`` and
-        the ``_ns`` variants, in threads that take part in this clock.  Other threads,
-        also those of another clock, keep their functions.  ``time.time()`` counts from
-        2020-01-01 00:00 UTC.  ``datetime.now()`` and other clocks stay real.
+        the ``_ns`` variants, ``localtime``, ``gmtime``, ``ctime``, ``asctime`` and ``strftime``
+        of the present time, ``datetime.now``, ``datetime.utcnow``, ``datetime.today`` and
+        ``date.today``, in threads that take part in this clock.  Other threads, also those of
+        another clock, keep their functions.  The wall time is what the clock was made with
+        (``VirtualClock(at=...)``), or the time at which the clock was made, and goes on with
+        virtual time.
 
         The patch also replaces what ``from time import sleep`` has bound in a module,
         under any name, and restores it afterwards.  The patch does not find the real
-        function in a default argument or in an attribute of a class.
+        function in a default argument or in an attribute of a class, nor a method that was
+        bound before, as in ``field(default_factory=datetime.now)``.
 
         Calls of ``time`` from the standard library, and all calls from test tools (pytest,
         pluggy, anyio, trio, hypothesis) stay real, because this code waits for real things.

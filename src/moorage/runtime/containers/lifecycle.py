@@ -47,8 +47,9 @@ class Hook:
 class Lifecycle:
     """How a container makes its instance, and the hooks in the order in which they run.
 
-    If `hooks` is given, it is called at the start of each container, and returns the enter and the
-    exit hooks: see `now`.  The same holds for `residents`.
+    `prepare` is called before all user code of a container: code of moorage, which may refuse to
+    start.  If `hooks` is given, it is called at the start of each container, and returns the enter
+    and the exit hooks: see `now`.  The same holds for `residents`.
     """
 
     construct: Callable[[], object] | None = None
@@ -62,6 +63,7 @@ class Lifecycle:
     is_alone: bool = False
     # Seconds that running inputs get to end by themselves when the run is left.
     exit_grace: float = 0.0
+    prepare: Callable[[], object] | None = None
 
     def now(self) -> Lifecycle:
         """Return the lifecycle of a container that starts now."""
@@ -158,6 +160,8 @@ def run_enter(
             was next.
         BaseException: the exception of the constructor, hook or resident that failed.
     """
+    if lifecycle.prepare is not None:
+        lifecycle.prepare()
     context = hook_context()
     inside = Inside()
     residents = () if lifecycle.residents is None else lifecycle.residents()

@@ -10,11 +10,12 @@ Begin at `Resident`, then `Visit`.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
+from ..context import running_input
 from ..input import Target
 from ..kinds import Kind
-from ..real import Real
 from ..thread_state import thread_state
 
 
@@ -76,12 +77,14 @@ class Visit(Protocol):
         ...
 
 
-async def _visit(visit: Visit) -> None:
-    await visit.pay(thread_state.container.residents[visit.resident], Real.current_task())
+def _visit(visit: Visit) -> Awaitable[None]:
+    container, input = thread_state.container, running_input.get()
+    assert input is not None
+    return visit.pay(container.residents[visit.resident], input.runner)
 
 
-async def _visit_as_method(instance: object, visit: Visit) -> None:
-    await visit.pay(thread_state.container.residents[visit.resident], Real.current_task())
+def _visit_as_method(instance: object, visit: Visit) -> Awaitable[None]:
+    return _visit(visit)
 
 
 def make_visit_target(name: str, *, is_method: bool) -> Target:

@@ -21,7 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from ... import config
 from ...exception import ExecutionError
@@ -100,6 +100,12 @@ class Bell:
                 end.close()
 
 
+class Cancels(Protocol):
+    """Ends the code that a task runs."""
+
+    def cancel(self) -> object: ...
+
+
 class InputTask(asyncio.Task[None]):
     """The task of one input.  The task settles the input, however the task ends.
 
@@ -117,7 +123,9 @@ class InputTask(asyncio.Task[None]):
     shields: int = 0  # `shield` blocks in force, which defer the input's cancellation
     cancel_due: bool = False  # a cancellation came while a `shield` block was in force
     # Set by code of this package that the task runs: cancels that code in place of `cancel`.
-    cancels: Callable[[], object] | None = None
+    # In a slot, because the first attribute would make a dict for each task.
+    __slots__ = ("cancels",)
+    cancels: Cancels
     # Stands for the code that the input has done on a thread: see ``errands.py``.
     errand: Input | None = None
 
@@ -130,10 +138,11 @@ class InputTask(asyncio.Task[None]):
 
     def cancel_input(self) -> None:
         """Cancel the input that this task runs.  On the loop's thread."""
-        if self.cancels is None:
+        cancels: Cancels | None = getattr(self, "cancels", None)
+        if cancels is None:
             self.cancel()
         else:
-            self.cancels()
+            cancels.cancel()
 
     def drop_shield(self, lock: threading.Lock) -> None:
         """End a `shield` block; if it was the last one, cancel now if a cancellation is due."""

@@ -56,6 +56,8 @@ class Attempts:
         policy = self._policy
         if policy is None or type(outcome) is not Failure or input.call.target.is_generator:
             return False
+        if getattr(input.call, "is_web", False):
+            return False  # the client has a part of the response, or all of it
         return len(self.errors.get(input, ())) < policy.max_retries
 
     def returned(self, input: Input) -> None:

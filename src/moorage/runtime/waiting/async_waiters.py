@@ -32,8 +32,16 @@ T = TypeVar("T")
 class AsyncWaiter(Protocol):
     """The place where one task waits, once."""
 
-    def wake(self) -> None:
-        """Wake the task.  On any thread.
+    @property
+    def is_lost(self) -> bool:
+        """True if the task is woken or cancelled already, or its loop has closed.
+
+        On any thread.  False on trio, which does not say.
+        """
+        ...
+
+    def wake(self) -> bool:
+        """Wake the task; false if its loop has closed.  On any thread.
 
         A second call is harmless, and so is a call after the loop has closed.
         """
@@ -54,8 +62,18 @@ class AsyncioWaiter:
             thread_state.mailbox = mail = _Mail(loop)
         self._mail = mail
 
-    def wake(self) -> None:
-        self._mail.post(self.future)
+    @property
+    def is_lost(self) -> bool:
+        return self.future.done() or self.loop.is_closed()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        mail: _Mail = self._mail
+        return mail.loop
+
+    def wake(self) -> bool:
+        mail: _Mail = self._mail
+        return mail.post(self.future)
 
     async def wait(self) -> None:
         await self.future
@@ -79,18 +97,20 @@ class _Mail:
         # that found the list empty is about to schedule it.
         self._due: list[asyncio.Future[None]] = []
 
-    def post(self, future: asyncio.Future[None]) -> None:
+    def post(self, future: asyncio.Future[None]) -> bool:
+        """Set the result of `future` on its loop, soon; false if the loop is closed."""
         with self._lock:
             due = self._due
             due.append(future)
             if len(due) > 1:
-                return
+                return not self.loop.is_closed()
         try:
             # In an empty context: the loop would keep this thread's context alive until
             # the callback runs.
             self.loop.call_soon_threadsafe(self._deliver, context=Context())
         except RuntimeError:
-            pass  # the caller's loop is closed: no task waits any more
+            return False  # the caller's loop is closed: no task waits any more
+        return True
 
     def _deliver(self) -> None:
         with self._lock:
@@ -123,11 +143,16 @@ class TrioWaiter:
         self._token = trio.lowlevel.current_trio_token()
         self._closed = trio.RunFinishedError
 
-    def wake(self) -> None:
+    @property
+    def is_lost(self) -> bool:
+        return False
+
+    def wake(self) -> bool:
         try:
             self._token.run_sync_soon(self._event.set)
         except self._closed:
-            pass  # the caller's trio run has ended: no task waits any more
+            return False  # the caller's trio run has ended: no task waits any more
+        return True
 
     async def wait(self) -> None:
         await self._event.wait()

@@ -1,0 +1,49 @@
+"""Options that several commands have.
+
+Owns `-m`, `-e`, `--placement` and `--profile`, which mean the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def module_option(function: F) -> F:
+    """``-m``: the reference is the path of a module."""
+    return click.option(
+        "-m", "is_module", is_flag=True, help="FUNC_REF is the path of a module, not of a file."
+    )(function)
+
+
+def environment_option(function: F) -> F:
+    """``-e``: the namespace of named objects."""
+    return click.option(
+        "-e",
+        "--env",
+        "environment",
+        metavar="NAME",
+        help="Environment: the namespace of named volumes, dicts, queues and secrets.",
+    )(function)
+
+
+def placement_option(function: F) -> F:
+    """``--placement``: where containers run."""
+    return click.option(
+        "--placement",
+        type=click.Choice(["thread"]),
+        default="thread",
+        show_default=True,
+        help="Where containers run: in threads of this process.",
+    )(function)
+
+
+def profile_option(function: F) -> F:
+    """``--profile``: for Modal's sake."""
+    return click.option(
+        "--profile", metavar="NAME", help="Accepted for Modal's sake: there are no accounts."
+    )(function)
