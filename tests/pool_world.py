@@ -99,6 +99,7 @@ class ModelCall:
         self.target = Target("f", lambda: None, kind)
         self.context = Context()
         self.stream = ModelStream()
+        self.is_under_way = False  # a web request that cannot run again
         self.woken: list[Input] = []
         self.times_settled: dict[Input, int] = {}
 
@@ -602,9 +603,10 @@ class PoolWorld:
                     self.losses[input] = self.losses.get(input, 0) + counts
                     alone = written == [holder] and self.code_of(holder) == 1
                     again = self.must_run_alone(input) and alone and counts
-                    if self.setting.nonpreemptible or input.call.stream.has_begun or again:
+                    once = self.setting.nonpreemptible or input.call.is_under_way
+                    if once or input.call.stream.has_begun or again:
                         error = Failure(ContainerLostError())
-                        is_final = self.setting.nonpreemptible
+                        is_final = once
                         self.blamed[input] = self.blamed.get(input, 0) + 1
                         assert self.losses[input] <= self.most_losses(input), "run too often"
                 if error is None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import pytest
 
+import moorage
 import pool_inside
 from moorage import Retries
 from moorage.exception import ContainerLostError, InternalFailure, RemoteError
@@ -357,6 +358,44 @@ def test_a_generator_runs_again_only_before_its_first_item(make):
     world.die(world.containers[0])
     assert states([silent, begun]) == ["queued", "settled"]
     assert "because it has yielded items already" in str(error_of(begun))
+
+
+def test_a_web_request_runs_again_only_while_nothing_of_it_has_passed(make):
+    world = make(slots=2, most=1)
+    untouched, under_way = world.come(1)[0], world.come(1)[0]
+    world.start_all()
+    world.begin_all()
+    untouched.call.is_under_way = False
+    under_way.call.is_under_way = True
+    world.die(world.containers[0])
+    assert states([untouched, under_way]) == ["queued", "settled"]
+    assert "because its response or its body is under way" in str(error_of(under_way))
+
+
+@pytest.mark.parametrize("declare", ["function", "cls"])
+@pytest.mark.parametrize("nonpreemptible", [True, False])
+def test_the_decorators_say_whether_inputs_may_run_twice(declare, nonpreemptible):
+    app = moorage.App()
+    if declare == "function":
+
+        @app.function(nonpreemptible=nonpreemptible, serialized=True)
+        def f():
+            return None
+
+        call = f.remote
+    else:
+
+        @app.cls(nonpreemptible=nonpreemptible, serialized=True)
+        class C:
+            @moorage.method()
+            def f(self):
+                return None
+
+        call = C().f.remote
+    with app.run():
+        call()
+        (pool,) = app._runs.run.pools.values()
+        assert pool.options.nonpreemptible is nonpreemptible
 
 
 def test_a_stream_says_whether_an_item_has_come():

@@ -158,6 +158,13 @@ class LosingMachine(Losing):
         input = nth(index, self.generators())
         input.call.stream.has_begun = True
 
+    @precondition(lambda self: self.holders(InputState.RUNNING))
+    @rule(index=indices)
+    def respond(self, index: int) -> None:
+        """Something of a web request has passed that passes only once."""
+        _, input = nth(index, self.holders(InputState.RUNNING))
+        input.call.is_under_way = True
+
     def generators(self) -> list[Input]:
         return [
             input

@@ -357,6 +357,7 @@ class AppService:
             batching=batching,
             variant=variant,
             exit_grace=self._lifecycle.exit_grace,
+            nonpreemptible=options.nonpreemptible,
             is_web=any(is_visit(target) for target in self._targets),
             sync_slots=(
                 limits.max_inputs

@@ -1743,6 +1743,9 @@ class Pool:
             elif input.call.target.is_generator and stream_of(input.call).has_begun:
                 why = "it has yielded items already"
                 failure = lost_and_not_run_again(name, loss.how, losses, why)
+            elif getattr(input.call, "is_under_way", False):
+                why = "its response or its body is under way"
+                failure = lost_and_not_run_again(name, loss.how, losses, why)
             elif alone and loss.counts and losses >= LOSSES_BEFORE_PROBATION:
                 failure = lost_in_a_row(name, loss.how, losses)
                 if self._retry_later(input, failure):
