@@ -137,14 +137,15 @@ class _Describing:
     def _container(self, seen: ContainerSnapshot, pool: PoolSnapshot) -> _Block:
         state = seen.state
         thread = seen.container.thread
-        self._ours.add(thread.ident)
+        ident = None if thread is None else thread.ident
+        self._ours.add(ident)
         said = f"{state.value}, {len(seen.held)} of {seen.limit} slots held"
         age = ""
         if state is ContainerState.STARTING:
-            said = "starting" + self._at(place_in_stack(self._stack(thread.ident)))
+            said = "starting" + self._at(place_in_stack(self._stack(ident)))
             age = _since(pool.now, seen.started_at, ", ")
         elif state is ContainerState.STOPPING:
-            said = "stopping" + self._at(place_in_stack(self._stack(thread.ident)))
+            said = "stopping" + self._at(place_in_stack(self._stack(ident)))
         elif seen.idle_since is not None:
             age = _since(pool.now, seen.idle_since, ", idle ")
         elif state is ContainerState.DRAINING or seen.takes_no_more:
@@ -162,7 +163,7 @@ class _Describing:
             blocked = kind = "  its event loop is in a blocking call of moorage"
         lines = [f"container {seen.container.number}: {said}{age}", *([blocked] * bool(blocked))]
         keys: list[Hashable] = [said, kind]
-        holders = [self._holder(held, pool, thread.ident) for held in seen.held]
+        holders = [self._holder(held, pool, ident) for held in seen.held]
         kinds = _grouped(holders, lambda holder: holder.key)
         for first, like in kinds[:SHOWN]:
             lines.append(f"  {first.name} {first.id}{first.age}{first.where}")

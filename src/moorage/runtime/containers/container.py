@@ -187,8 +187,8 @@ class Container(Protocol):
         ...
 
     @property
-    def thread(self) -> threading.Thread:
-        """The thread that runs the hooks and the loop."""
+    def thread(self) -> threading.Thread | None:
+        """The thread that runs the hooks and the loop; None if it is in another process."""
         ...
 
     def boot(self) -> None:

@@ -1009,13 +1009,13 @@ class Pool:
             return False
         assert type(outcome) is Failure
         now = self._now()
-        when = attempts.failed(input, outcome.error, now)
+        when = attempts.failed(input, outcome.unread, now)
         self.alarms.retry.at(when)
         self._effects.append(
-            partial(self._log_retry, input, outcome.error, attempts.count(input), when - now)
+            partial(self._log_retry, input, outcome.unread, attempts.count(input), when - now)
         )
         if self.probe is not None:
-            self._note("waiting", input, input.container, outcome.error)
+            self._note("waiting", input, input.container, outcome.unread)
         input.container = input.runner = input.cancellation = None
         self.tally.retries += 1
         return True
