@@ -113,21 +113,21 @@ class ContainerProcess:
 
     # -- what the container asks ------------------------------------------------------------
 
-    def start(self, container: Any) -> Channel:
+    def start(self, container: Any) -> None:
         self._container = container
         setup = self._setup()
         mine, self._its = Real.socketpair()
         self._channel = Channel(mine, process_post, container.received, self._socket_ended)
         self._crash = crash_file()
-        self._channel.begin()
+        container.connect(self._channel)
         self._channel.send(setup)
+        self._channel.begin()
         try:
             self._source.launch(self, [self._its.fileno(), self._crash])
         except BaseException:
             self._ended = True
             self._close_all()
             raise
-        return self._channel
 
     def kill(self) -> None:
         """End the process at once, whatever it does."""

@@ -123,12 +123,8 @@ class Processes:
     def source(self) -> Zygotes | Spawner:
         """Return what starts the processes."""
         if self.start == "spawn" or not can_fork():
-            return spawner
-        with _lock:
-            found = _zygotes.get(self.preload)
-            if found is None:
-                found = _zygotes[self.preload] = Zygotes(self.preload)
-            return found
+            return Spawner()
+        return process_zygotes.of(self.preload)
 
 
 # Bytes of memory that a container is thought to take, at least: its interpreter and some data.
@@ -152,18 +148,6 @@ def can_fork() -> bool:
     if sys.platform != "linux":
         return False
     return hasattr(os, "pidfd_open") and Path("/proc/self/task").is_dir()
-
-
-_lock = Real.Lock()
-_zygotes: Final[dict[Sequence[str], Zygotes]] = {}
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = Real.Lock()
-
-
-forking.in_child(_after_fork)
 
 
 # -- fresh interpreters ----------------------------------------------------------------------
@@ -248,9 +232,6 @@ class Spawner:
         process.died(-code_ if code_ < 0 else code_ << 8)
 
 
-spawner: Final = Spawner()
-
-
 # -- the zygote --------------------------------------------------------------------------------
 
 
@@ -297,7 +278,7 @@ class Zygotes:
                     return  # whoever put the first one there starts them all
             pause = self._pause()
         if spawns:
-            spawner.launch(process, descriptors)
+            Spawner().launch(process, descriptors)
         elif pause > 0:
             when = system_clock.now() + pause
             system_clock.call_at(when, lambda: _in_thread(self._launch_waiting))
@@ -369,7 +350,7 @@ class Zygotes:
                 "anything (a debugger, or a sitecustomize), so it must not fork: each container "
                 'is a new interpreter, as with Processes(start="spawn")',
             )
-        spawner.launch(process, descriptors)
+        Spawner().launch(process, descriptors)
 
     def close(self) -> None:
         """End the zygote, and wait for its end."""
@@ -544,9 +525,32 @@ _RETRY: Final = 0.01
 _ENDS_WITHIN: Final = 2000  # milliseconds
 
 
-def _close_zygotes() -> None:
-    for zygotes in list(_zygotes.values()):
-        zygotes.close()
+class AllZygotes:
+    """The zygotes of this process, by the modules that they preload."""
+
+    def __init__(self) -> None:
+        self._lock = Real.Lock()
+        self._by_preload: dict[Sequence[str], Zygotes] = {}  # guarded by the lock
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        self._lock = Real.Lock()  # each `Zygotes` begins anew itself
+
+    def of(self, preload: Sequence[str]) -> Zygotes:
+        """Return the zygotes that preload these modules."""
+        with self._lock:
+            found = self._by_preload.get(preload)
+            if found is None:
+                found = self._by_preload[preload] = Zygotes(preload)
+            return found
+
+    def close(self) -> None:
+        """End all zygotes, and wait for their ends."""
+        with self._lock:
+            all = list(self._by_preload.values())
+        for zygotes in all:
+            zygotes.close()
 
 
-atexit.register(_close_zygotes)
+process_zygotes: Final = AllZygotes()
+atexit.register(process_zygotes.close)
