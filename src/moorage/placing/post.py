@@ -77,6 +77,10 @@ class Postman:
         self._do(lambda: self._register(fileno, READ, ended), 1)
         return lambda: self._do(lambda: self._forget(fileno))
 
+    def do(self, work: Callable[[], object]) -> None:
+        """Do `work` on the thread."""
+        self._do(work)
+
     # -- the thread ---------------------------------------------------------------------
 
     def _do(self, work: Callable[[], object], more: int = 0) -> None:

@@ -155,6 +155,11 @@ class RemoteContainer:
         return self._host
 
     @property
+    def has_ended_well(self) -> bool:
+        """Whether the child has said that it has ended."""
+        return self._ended_well
+
+    @property
     def thread(self) -> None:
         """None: no thread of this process runs the hooks."""
         return None
@@ -219,12 +224,14 @@ class RemoteContainer:
 
     def join(self, timeout: float) -> list[str]:
         """Wait for the child's end; kill the child if that takes too long."""
+        if self._ended_well:
+            timeout = max(timeout, LEAVES_WITHIN)
         if self._is_gone.wait(timeout):
             return []
-        if self.state is ContainerState.STOPPED:
-            self.kill()
-            if self._is_gone.wait(KILLED_WITHIN):
-                return []
+        places = self.places()
+        self.kill()
+        if self._is_gone.wait(KILLED_WITHIN):
+            return [f"{place}, whose process was killed" for place in places]
         return [f"{self.name}, a process that has not ended"]
 
     def __repr__(self) -> str:
@@ -445,6 +452,9 @@ class RemoteContainer:
                     after += self._host.settle(self, input, LOST, None)[1]
         carry_out(after)
 
+
+# Seconds that a child whose container has ended gets to leave: ``atexit``, the flush of files.
+LEAVES_WITHIN: Final = 6.0
 
 # Seconds after which a killed child that has not gone is reported as left.
 KILLED_WITHIN: Final = 5.0

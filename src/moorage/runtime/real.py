@@ -34,6 +34,7 @@ import queue
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -376,6 +377,7 @@ class Real:
     wall: Final = _plain(time.time)
     sleep: Final = _plain(time.sleep)
     wall_time: Final = _plain(time.time)
+    tzset: Final = _plain(getattr(time, "tzset", lambda: None))  # none on Windows
 
     # threading
     Thread: Final = _class_here(threading.Thread, _threading)
@@ -458,6 +460,7 @@ class Real:
     set_signal: Final = _plain(signal.signal)
     socketpair: Final = _plain(_same(socket.socketpair, _socket))
     socket: Final = socket.socket
+    Popen: Final = subprocess.Popen
     if sys.platform != "win32":
         pthread_kill: Final = _plain(signal.pthread_kill)
     if sys.platform == "linux":

@@ -43,6 +43,7 @@ class PoolOptions:
     variant: str = ""
     # True if an input is never run a second time because its container was lost.
     nonpreemptible: bool = False
+    is_placed: bool = False  # whether the containers are in other processes
     is_web: bool = False  # whether there are web requests among the inputs
 
     @property
