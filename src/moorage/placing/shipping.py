@@ -19,7 +19,8 @@ import importlib
 import io
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from types import CodeType
 from typing import Any, Final
 
 from ..exception import DeserializationError, InvalidError, UnpicklableError
@@ -36,7 +37,8 @@ PROTOCOL: Final = 5
 # classes.
 _PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
 
-Opens = Callable[[Any], Any]
+# The file of code that cloudpickle writes.
+_NO_FILE: Final = "<dynamic-code>"
 
 
 class Packed(Shown):
@@ -117,6 +119,12 @@ def _pickler_class() -> Any:
     def reducer_override(self: Any, value: Any) -> Any:
         if isinstance(value, BaseException):
             return reduced_error(value)
+        if type(value) is CodeType:
+            make, args, *rest = self.dispatch_table[CodeType](value)
+            # cloudpickle writes a name that says that the code was dynamic.  With the name of the
+            # file, a traceback shows the lines.
+            named = tuple(value.co_filename if each == _NO_FILE else each for each in args)
+            return make, named, *rest
         return base.reducer_override(self, value)
 
     return type("Pickler", (base,), {"reducer_override": reducer_override})
