@@ -1,4 +1,4 @@
-"""Frames and channels: what is written comes out on the other side, and nobody waits for anybody."""
+"""Frames and channels: what is written comes out on the other side, and nobody waits."""
 
 from __future__ import annotations
 
