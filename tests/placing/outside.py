@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -94,3 +95,13 @@ def children_of(pid):
                 if int(fields[1]) == pid:
                     found.append(int(name))
     return found
+
+
+def wait_for(condition):
+    """Ask until `condition()` is true."""
+    pause = threading.Event()
+    for _ in range(int(PATIENCE / 0.005)):
+        if condition():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it did not come to be so")

@@ -76,6 +76,23 @@ def fail(text):
     raise SpecialError(text, code=7)
 
 
+@app.function(single_use_containers=True)
+def once(x):
+    return os.getpid()
+
+
+@app.function(max_containers=1)
+@moorage.concurrent(max_inputs=4)
+def note(path, name):
+    """Note that the code has begun; the first time, wait until the process is killed."""
+    with open(path, "a") as file:
+        file.write(f"{name} {os.getpid()}\n")
+    with open(path) as file:
+        if name == "endless" or len({line.split()[1] for line in file}) == 1:
+            threading.Event().wait()
+    return os.getpid()
+
+
 @app.function()
 def end_with(code):
     os._exit(code)

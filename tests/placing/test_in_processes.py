@@ -12,6 +12,7 @@ from moorage.exception import ContainerLostError, InvalidError
 from moorage.testing import Probe, VirtualClock
 
 from . import served
+from .outside import Watched, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
 
@@ -149,9 +150,9 @@ def test_what_code_refers_to_and_does_not_pickle_is_named():
         with lock:
             return 1
 
-    with app.run(placement="process"):
-        with pytest.raises(InvalidError, match=r"lock, used by take, is of the type _thread.lock"):
-            take.remote()
+    said = r"lock, used by take, is of the type _thread.lock"
+    with app.run(placement="process"), pytest.raises(InvalidError, match=said):
+        take.remote()
 
 
 # -- choosing ---------------------------------------------------------------------------------
@@ -198,9 +199,8 @@ def test_the_environment_and_the_configuration_choose(how, monkeypatch):
     ],
 )
 def test_what_does_not_go_is_refused(options, said):
-    with pytest.raises(InvalidError, match=said):
-        with served.app.run(**options):
-            pass
+    with pytest.raises(InvalidError, match=said), served.app.run(**options):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_call_that_ends_its_container_fails_with_how(app, call, said):
 
 
 def test_a_death_in_an_enter_hook_fails_what_waits(app):
-    with pytest.raises(ContainerLostError, match="while they start.*it exited with code 4"):
+    with pytest.raises(ContainerLostError, match=r"while they start.*it exited with code 4"):
         served.CrashesAtStart().run.remote()
 
 
@@ -253,12 +253,29 @@ def test_the_neighbours_of_a_poison_input_finish(forked, tmp_path):
     results = list(
         served.poisoned.starmap([(x, str(path)) for x in range(20)], return_exceptions=True)
     )
-    assert [x for x in results if not isinstance(x, Exception)] == [
-        x for x in range(20) if x != 13
-    ]
+    assert [x for x in results if not isinstance(x, Exception)] == [x for x in range(20) if x != 13]
     assert isinstance(results[13], ContainerLostError)
     ran = path.read_text().split()
     assert max(ran.count(str(x)) for x in range(20)) <= 3
+
+
+def test_a_container_of_single_use_runs_one_input(forked):
+    pids = list(served.once.map(range(6)))
+    assert len(set(pids)) == 6
+
+
+def test_cancel_with_terminate_containers_kills_and_the_neighbours_run_again(forked, tmp_path):
+    path = tmp_path / "ran"
+    endless = served.note.spawn(str(path), "endless")
+    neighbour = served.note.spawn(str(path), "neighbour")
+    wait_for(lambda: path.exists() and len(path.read_text().splitlines()) == 2)
+    first = int(path.read_text().split()[1])
+    with Watched(first) as child:
+        endless.cancel(terminate_containers=True)
+        assert child.is_gone()
+    with pytest.raises(moorage.exception.InputCancelledError):
+        endless.get()
+    assert neighbour.get() != first
 
 
 def test_a_kill_from_outside_runs_the_input_again(forked):

@@ -15,7 +15,7 @@ from moorage.exception import ContainerLostError, ExecutionError
 from moorage.placing.processes import process_zygotes
 
 from . import served
-from .outside import PATIENCE, Program, Watched
+from .outside import Program, Watched, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
 
@@ -134,7 +134,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("how", ["killed", "ended"])
 def test_what_a_container_has_started_ends_with_the_driver(how, tmp_path):
     with Program(tmp_path, GRANDCHILDREN, arguments=[how]) as program:
-        child, near, far = map(int, program.said().split())
+        _, near, far = map(int, program.said().split())
         with Watched(near) as near, Watched(far) as far:
             if how == "killed":
                 program.kill()
@@ -174,7 +174,7 @@ def test_three_deaths_of_the_zygote_fail_what_waits(zygotes):
                 zygote.send(signal.SIGKILL)
                 assert zygote.is_gone()
             wait_for(lambda: zygotes.pid is None)
-        with pytest.raises(ExecutionError, match="died 3 times within 60 s.*SIGKILL"):
+        with pytest.raises(ExecutionError, match=r"died 3 times within 60 s.*SIGKILL"):
             served.where.remote()
 
 
@@ -185,16 +185,6 @@ def zygotes():
     zygotes._deaths.clear()
     yield zygotes
     zygotes._deaths.clear()
-
-
-def wait_for(condition):
-    """Ask until `condition()` is true."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.005)):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it did not come to be so")
 
 
 def test_a_stopped_child_is_killed_when_the_run_is_left():
@@ -388,7 +378,7 @@ def test_a_zygote_with_threads_spawns(tmp_path):
         ("missing", None, "missing, which preload= names, cannot be imported"),
         (
             "threaded",
-            "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
+            "import threading as t\nt.Thread(target=t.Event().wait, daemon=True).start()",
             "threaded, which preload= names, starts threads",
         ),
     ],
@@ -397,9 +387,9 @@ def test_a_preload_that_does_not_work_is_said(name, source, said, tmp_path, monk
     if source is not None:
         (tmp_path / f"{name}.py").write_text(source)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    with served.app.run(placement=moorage.Processes(preload=[name])):
-        with pytest.raises((ExecutionError, ContainerLostError), match=said):
-            served.where.remote()
+    placement = moorage.Processes(preload=[name])
+    with served.app.run(placement=placement), pytest.raises(ContainerLostError, match=said):
+        served.where.remote()
 
 
 def test_a_preload_is_imported_once(tmp_path, monkeypatch):
