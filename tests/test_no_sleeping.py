@@ -42,6 +42,9 @@ ALLOWED = {
     "test_foreign_loops.py::work": "runs in virtual time in each test",
     "test_foreign_loops.py::items": "runs in virtual time in each test",
     "test_web_in_virtual_time.py::work": "runs in virtual time in each test",
+    # Real processes, which end when the system says so.
+    "placing/served.py::with_grandchild": "a program that is killed, never slept out",
+    "placing/outside.py::wait_for": "looks from outside: no event tells",
     # A real Ctrl-C.
     "test_interrupts.py::until_main_thread_waits": "nothing tells that a thread sleeps in C",
     "test_interrupts_anywhere.py::get_in_time": "a limit that passes, cut at every line",

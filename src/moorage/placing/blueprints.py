@@ -21,7 +21,7 @@ import pickle
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..exception import ExecutionError, InvalidError
@@ -140,6 +140,10 @@ def _code_pickler() -> Any:
                 _go_by_value(self, value)
             elif hasattr(value, "_moorage_by_value"):
                 return value._moorage_by_value()
+        elif isinstance(value, CodeType):
+            # cloudpickle drops the file, of which tracebacks show lines.
+            _, parts = self.dispatch_table[CodeType](value)
+            return _code_of_file, (parts, value.co_filename)
         return base.reducer_override(self, value)
 
     return type("CodePickler", (base,), {"reducer_override": reducer_override})
@@ -251,6 +255,10 @@ _OF_SURFACE: Final = (
     *(b"code_at", b"handle_at"),
     *(f"{_PACKAGE}.{name}".encode() for name in ("app", "cls", "functions", "declaring")),
 )
+
+
+def _code_of_file(parts: tuple[Any, ...], filename: str) -> CodeType:
+    return CodeType(*parts).replace(co_filename=filename)
 
 
 # -- in the child ------------------------------------------------------------------------

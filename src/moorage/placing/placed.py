@@ -46,6 +46,7 @@ class Placing:
         targets: Sequence[str],
         *,
         is_batched: bool,
+        is_single_use: bool,
         prepare: Callable[[], object] | None,
         environment: Callable[[], Surroundings],
     ) -> ContainerFactory:
@@ -55,6 +56,7 @@ class Placing:
             options: their options.
             targets: the names of the pool's targets, in the order of the blueprint.
             is_batched: whether the pool makes batches.
+            is_single_use: whether each input (or batch) gets a new container.
             prepare: called in this process before a container starts; may refuse the start.
             environment: called then too: returns what the process has around it.
         """
@@ -89,6 +91,7 @@ class Placing:
                 targets=by_name,
                 setup=None,
                 process=process,
+                is_single_use=is_single_use,
             )
 
         return factory

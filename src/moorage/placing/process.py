@@ -186,7 +186,8 @@ class ContainerProcess:
 
     def _note_death(self, status: int | None, cause: str | None, counts: bool) -> None:
         if not self._is_dead:
-            self._status, self._cause, self._counts = status, cause, counts
+            self._status, self._counts = status, counts
+            self._cause = self._cause or cause
             self._is_dead = True
             self._look()
 

@@ -93,6 +93,7 @@ class RemoteContainer:
         targets: the index of each target's name among those of the child.
         setup: the frame SETUP: what the child is to be.
         process: starts and kills the child.
+        is_single_use: the container gets no input after its first one.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class RemoteContainer:
         targets: dict[str, int],
         setup: Callable[[RemoteContainer], list[Buffer]] | None,
         process: Process,
+        is_single_use: bool = False,
     ) -> None:
         self.number = number
         self.state = ContainerState.STARTING
@@ -123,6 +125,7 @@ class RemoteContainer:
         self._targets = targets
         self._setup = setup
         self._process = process
+        self._is_single_use = is_single_use
         self._carrier: Carrier | None = None  # set by `connect`
         self._outbox: Outbox[Post] = Outbox(self._write)
         # Guarded by the pool's lock:
@@ -256,6 +259,9 @@ class RemoteContainer:
                 run, mark = self._begin(run)
                 if not run:
                     continue
+                if self._is_single_use:
+                    # Before the input can end, and its slot can be given to another one.
+                    self._host.stop_fetching(self)
             if self._carrier is not None:
                 self._carrier.send(encode(kind, run), mark)
 

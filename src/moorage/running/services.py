@@ -267,12 +267,15 @@ class AppService:
     def _of_pool(self, limits: Limits, processes: Processes | None = None) -> Limits:
         """Return the limits of the pool: one container that has a port of its own, at most.
 
-        Of processes there are at most as many as `processes` says, or as memory has room for.
+        Of processes there are at most as many as `processes` says, or as memory has room for; one
+        that is used once has one slot.
         """
         most = None if processes is None else processes.most
         if most is not None and most < (limits.max_containers or most + 1):
             least = min(limits.min_containers, most)
             limits = replace(limits, min_containers=least, max_containers=most)
+        if processes is not None and self._options.single_use_containers:
+            limits = replace(limits, max_inputs=1, target_inputs=1)
         if not self._lifecycle.is_alone:
             return limits
         least = min(limits.min_containers, 1)
@@ -431,6 +434,7 @@ class AppService:
                 container_options,
                 [target.name for target in self._targets],
                 is_batched=batching is not None,
+                is_single_use=options.single_use_containers,
                 prepare=partial(look_at_mounts, self._name, mounts, warned) if mounts else None,
                 environment=partial(
                     environment_of_process, environment, pool_options.label, options.needs

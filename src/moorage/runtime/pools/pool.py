@@ -452,6 +452,16 @@ class Pool:
                 self._drain(container)
                 self._must_scale = self._may_starve = True
 
+    def containers_of(self, inputs: Iterable[Input]) -> list[Container]:
+        """Return the containers in which the code of some of `inputs` runs."""
+        with self._step:
+            running = {
+                input.container: None
+                for input in inputs
+                if input.container is not None and input.state in (GRANTED, RUNNING, ABANDONED)
+            }
+        return list(running)
+
     @uninterruptible
     def set_limits(self, limits: Limits) -> bool:
         """Change the autoscaler's limits; return false if the pool was retired.

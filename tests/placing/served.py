@@ -1,0 +1,195 @@
+"""An app whose containers are processes: this module is imported anew in each."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import moorage
+
+app = moorage.App("served")
+
+WAS_LOCAL = moorage.is_local()
+LOCK = threading.Lock()  # does not pickle: each process has its own
+count = 0
+
+
+@app.function()
+def where(x=0):
+    global count
+    with LOCK:
+        count += 1
+    return {
+        "x": x,
+        "pid": os.getpid(),
+        "count": count,
+        "was_local": WAS_LOCAL,
+        "is_local": moorage.is_local(),
+        "is_main": threading.current_thread() is threading.main_thread(),
+        "directory": os.getcwd(),
+        "environ": dict(os.environ),
+        "input": moorage.current_input_id(),
+        "call": moorage.current_function_call_id(),
+        "argv": sys.argv,
+        "group": os.getpgid(0),
+    }
+
+
+@app.function(
+    env={"COLOR": "red"},
+    secrets=[moorage.Secret.from_dict({"PASSWORD": "secret"})],
+    image=moorage.Image.debian_slim().env({"SHAPE": "round"}).workdir("/"),
+)
+def surrounded():
+    return dict(os.environ), os.getcwd()
+
+
+@app.function()
+@moorage.concurrent(max_inputs=100)
+async def double(x):
+    await asyncio.sleep(0)
+    return 2 * x
+
+
+@app.function()
+def numbers(n):
+    yield from range(n)
+
+
+@app.function()
+@moorage.batched(max_batch_size=4, wait_ms=5)
+def add_one(xs):
+    return [x + 1 for x in xs]
+
+
+class SpecialError(Exception):
+    def __init__(self, text, *, code):
+        super().__init__(text)
+        self.code = code
+
+
+@app.function()
+def fail(text):
+    raise SpecialError(text, code=7)
+
+
+@app.function(single_use_containers=True)
+def once(x):
+    return os.getpid()
+
+
+@app.function(max_containers=1)
+@moorage.concurrent(max_inputs=4)
+def note(path, name):
+    """Note that the code has begun; the first time, wait until the process is killed."""
+    with open(path, "a") as file:
+        file.write(f"{name} {os.getpid()}\n")
+    with open(path) as file:
+        if name == "endless" or len({line.split()[1] for line in file}) == 1:
+            threading.Event().wait()
+    return os.getpid()
+
+
+@app.function()
+def end_with(code):
+    os._exit(code)
+
+
+@app.function()
+def crash():
+    ctypes.string_at(0)
+
+
+@app.function()
+def kill_itself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.function()
+def close_everything():
+    os.closerange(3, 4096)
+    threading.Event().wait()
+
+
+@app.function()
+def run_again():
+    with app.run():
+        pass
+
+
+@app.function(max_containers=1)
+@moorage.concurrent(max_inputs=20)
+def poisoned(x, path):
+    """One input ends the process, while its neighbours wait for it to have begun."""
+    with open(path, "a") as file:
+        file.write(f"{x}\n")
+    if x == 13:
+        os._exit(3)
+    return x
+
+
+@app.function()
+def with_grandchild():
+    """Start a program that holds all that it can of this process, and give its pid."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(1000)"], close_fds=False
+    )
+    return os.getpid(), child.pid
+
+
+@app.cls()
+class Model:
+    size: int = moorage.parameter(default=1)
+    path: str = moorage.parameter(default="")
+
+    @moorage.enter()
+    def load(self):
+        self.pid = os.getpid()
+        self.heard = 0
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, self.hear)
+
+    def hear(self, number, frame):
+        self.heard += 1
+
+    @moorage.method()
+    def run(self, x):
+        if signal.getsignal(signal.SIGUSR1) == self.hear:
+            signal.raise_signal(signal.SIGUSR1)
+        return self.size * x, self.pid, self.heard
+
+    @moorage.exit()
+    def leave(self):
+        if self.path:
+            with open(self.path, "a") as file:
+                file.write(f"left {self.size}\n")
+
+
+@app.cls()
+class Broken:
+    @moorage.enter()
+    def load(self):
+        raise SpecialError("no model", code=9)
+
+    @moorage.method()
+    def run(self):
+        pass
+
+
+@app.cls()
+class CrashesAtStart:
+    @moorage.enter()
+    def load(self):
+        os._exit(4)
+
+    @moorage.method()
+    def run(self):
+        pass
+
+
+@app.function()
+def printing(text):
+    print(text)
