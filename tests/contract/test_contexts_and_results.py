@@ -12,13 +12,13 @@ import moorage
 from moorage.exception import RemoteError
 
 from .ways import Counts
-from .work import Door, Mine, in_every_shape, in_every_shape_and_both_times, shaped
+from .work import Mine, in_every_shape, in_every_shape_and_both_times, shaped
 
 
 @in_every_shape_and_both_times
 def test_each_input_has_its_own_copy_of_its_callers_context_and_its_own_ids(way, shape, world):
     name = contextvars.ContextVar("name", default="nobody")
-    door = Door(world)
+    door = world.door()
     seen = {}
 
     async def body(x):
@@ -101,6 +101,7 @@ def test_arguments_and_results_pass_by_reference_or_as_copies(way, shape, world)
             assert thing == [1]
 
 
+@pytest.mark.elsewhere
 @in_every_shape_and_both_times
 def test_an_error_keeps_its_type_attributes_and_user_frames_and_the_container_is_used_on(
     way, shape, world
@@ -143,9 +144,10 @@ class Stop(BaseException):
 CONTROL_FLOW = [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError]
 
 
+@pytest.mark.elsewhere
 @in_every_shape_and_both_times
 def test_control_flow_arrives_as_a_remote_error_and_harms_no_neighbour(way, shape, world):
-    door = Door(world)
+    door = world.door()
 
     async def body(x):
         with world.at_work(x):

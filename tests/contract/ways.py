@@ -126,9 +126,11 @@ class InApp:
 
     by_value = False
 
-    def __init__(self, name: str, *, probed: bool) -> None:
+    def __init__(self, name: str, *, probed: bool, placement: Any = "thread") -> None:
         self.name = name
         self._probed = probed
+        self._placement = placement
+        self.by_value = placement != "thread"
 
     @contextlib.contextmanager
     def open(
@@ -142,7 +144,11 @@ class InApp:
     ) -> Iterator[OpenApp]:
         app, made = registered(code, max_inputs, batch, **options)
         probe = Probe() if self._probed else None
-        with app.run(clock=clock, probe=probe):
+        if self._placement == "thread":
+            run = app.run(clock=clock, probe=probe)
+        else:
+            run = app.run(placement=self._placement)
+        with run:
             container = OpenApp(app, made, probe)
             try:
                 yield container
@@ -488,3 +494,6 @@ WAYS = [
     Bare("bare", LocalContainer),
     Placed("placed"),
 ]
+
+# For the tests that are marked so: see ``conftest.py``.
+elsewhere = InApp("process", probed=False, placement="process")
