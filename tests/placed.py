@@ -58,7 +58,9 @@ class OverASocket:
         self.child_end.close_when_written()
 
     def kill(self) -> None:
+        """As if the process were killed; its threads stay, and end when their code does."""
         self.child_end.close()
+        self.child.gone()
 
 
 class OverALoop:

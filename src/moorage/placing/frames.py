@@ -217,7 +217,9 @@ class FrameReader:
                     self._body[: end - start] = view[start:]
                     return
                 break
-            yield kind, words, view[start : start + length]
+            body = view[start : start + length]
+            # A frame that may have large blobs gets memory of its own, which may be written to.
+            yield kind, words, body if length < LARGE else memoryview(bytearray(body))
             at = start + length
         if at < end:
             self._head += view[at:]

@@ -55,6 +55,10 @@ Post = tuple[Kind, Message]
 
 NOTHING: Final[Message] = ((), ())
 
+# How long, in seconds, a result may wait for others, and how many wait.
+HELD_FOR: Final = 0.0005
+HELD_AT_MOST: Final = 32
+
 
 class ChildCall:
     """The call of an input in a child: nobody waits for it here."""
@@ -141,6 +145,11 @@ class ChildHost:
         self._seqs: dict[Input, int] = {}  # the same, the other way round
         self._is_ready = False
         self._must_stop = False
+        self._wrote_at = -1.0  # when a result was last written at once
+        # Whether the results that wait are written when the turn of the loop is over, and when
+        # the timer fires.  Invariant: if a result waits, one of them is true, or a thread writes.
+        self._turn_comes = False
+        self._timer_comes = False
         self.container: LocalContainer = LocalContainer(self, number, limit, limit, options)
 
     def connect(self, carrier: Carrier) -> None:
@@ -256,14 +265,67 @@ class ChildHost:
         del self._inputs[seq]
         input.state, input.outcome = SETTLED, outcome
         if type(outcome) is Value and type(outcome.value) is Packed:
-            blobs = outcome.value.blobs
-            effect = self._outbox.put((Kind.RESULTS, ((seq, VALUE), blobs)))
-            return None, () if effect is None else (effect,)
+            message = (Kind.RESULTS, ((seq, VALUE), outcome.value.blobs))
+            return None, self._put_result(message, input.call.target.is_async, runs_async is None)
         if type(outcome) is Cancelled and self._batched is None:
             blobs = [outcome.reason.encode()]
             effect = self._outbox.put((Kind.RESULTS, ((seq, CANCELLED), blobs)))
             return None, () if effect is None else (effect,)
         return None, (partial(self._send_outcome, seq, input.call, outcome),)
+
+    def _put_result(self, message: Post, is_async: bool, is_followed: bool) -> Sequence[Effect]:
+        """Write a result soon: a frame with many costs each of them little.
+
+        The results of one turn of the loop go out together.  A result of sync code waits only while
+        further inputs are ready to run, and not for long: a timer sees to that if the next input
+        runs for long.  The first one after a pause does not wait.
+
+        Args:
+            is_followed: whether the thread of the input has another one to run.
+        """
+        if is_async:
+            self._outbox.put_later(message)
+            if self._turn_comes:
+                return ()
+            self._turn_comes = True
+            return (self._at_next_turn,)
+        if not is_followed or self.clock.virtual:
+            effect = self._outbox.put(message)
+            return () if effect is None else (effect,)
+        now = self.clock.now()
+        if now - self._wrote_at > HELD_FOR:
+            self._wrote_at = now
+            effect = self._outbox.put(message)
+            return () if effect is None else (effect,)
+        count = self._outbox.put_later(message)
+        if count >= HELD_AT_MOST:
+            self._wrote_at = now
+            return (self._outbox.send_held,)
+        if not self._timer_comes:
+            self._timer_comes = True
+            return (self._set_timer,)
+        return ()
+
+    def _at_next_turn(self) -> None:
+        """Write what has ended in this turn of the loop when the turn is over."""
+        loop = Real._get_running_loop()
+        if loop is None:
+            self._turn_is_over()
+        else:
+            loop.call_soon(self._turn_is_over, context=Context())
+
+    def _turn_is_over(self) -> None:
+        with self.lock:
+            self._turn_comes = False
+        self._outbox.send_held()
+
+    def _set_timer(self) -> None:
+        self.clock.call_at(self.clock.now() + HELD_FOR, self._time_is_over)
+
+    def _time_is_over(self) -> None:
+        with self.lock:
+            self._timer_comes = False
+        self._outbox.send_held()
 
     def _send_outcome(self, seq: int, call: Any, outcome: Outcome) -> None:
         """Pack and write an outcome that is an error or of a batch.  No lock held."""

@@ -62,7 +62,8 @@ class Postman:
 
     def add(self, channel: Channel) -> None:
         """Read for `channel` from now on."""
-        self._do(lambda: self._register(channel.fileno(), READ, channel), 1)
+        # Also what it has written before and the kernel has not taken.
+        self._do(lambda: self._register(channel.fileno(), READ | WRITE, channel), 1)
 
     def wants_to_write(self, channel: Channel) -> None:
         """Write the rest of what `channel` has to write as soon as there is room."""

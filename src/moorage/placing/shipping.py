@@ -19,7 +19,8 @@ import importlib
 import io
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from types import CodeType
 from typing import Any, Final
 
 from ..exception import DeserializationError, InvalidError, UnpicklableError
@@ -36,7 +37,8 @@ PROTOCOL: Final = 5
 # classes.
 _PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
 
-Opens = Callable[[Any], Any]
+# The file of code that cloudpickle writes.
+_NO_FILE: Final = "<dynamic-code>"
 
 
 class Packed(Shown):
@@ -52,8 +54,7 @@ class Packed(Shown):
     @staticmethod
     def of(blobs: Sequence[Buffer]) -> Packed:
         """Return the value whose blobs have come."""
-        # The first is copied, and small, if it is a part of a frame: the frame is freed.
-        return Packed(bytes(blobs[0]), blobs[1:])
+        return Packed(_own(blobs[0]), blobs[1:])
 
     @property
     def blobs(self) -> list[Buffer]:
@@ -61,10 +62,8 @@ class Packed(Shown):
 
     def load(self) -> Any:
         """Return a copy of the value.  Runs user code."""
-        if self.buffers:
-            # Copies, so that each reader may write into its arrays.
-            return pickle.loads(self.data, buffers=[bytearray(each) for each in self.buffers])
-        return pickle.loads(self.data)
+        # The buffers are those that have come, which nobody else has: the reader may write to them.
+        return pickle.loads(self.data, buffers=self.buffers)
 
 
 class Received(Packed):
@@ -73,7 +72,7 @@ class Received(Packed):
     __slots__ = ("name", "what")
 
     def __init__(self, blobs: Sequence[Buffer], what: str, name: str) -> None:
-        super().__init__(bytes(blobs[0]), blobs[1:])
+        super().__init__(_own(blobs[0]), blobs[1:])
         self.what: str = what  # "result" or "item"
         self.name: str = name  # of the function
 
@@ -84,10 +83,7 @@ class Received(Packed):
             DeserializationError: if the value cannot be read back.
         """
         try:
-            if self.buffers:
-                # Each buffer is memory of its own, which nobody else has.
-                return pickle.loads(self.data, buffers=self.buffers)
-            return pickle.loads(self.data)
+            return self.load()
         except Exception as error:
             refusal = DeserializationError(
                 f"the {self.what} of {self.name}() cannot be read back at the caller: "
@@ -98,6 +94,11 @@ class Received(Packed):
             raise refusal
         finally:
             del refusal
+
+
+def _own(blob: Buffer) -> Buffer:
+    """Return a blob that does not keep the frame that it came in, unless it is most of it."""
+    return blob if len(blob) >= LARGE else bytes(blob)
 
 
 # -- pickling ------------------------------------------------------------------------
@@ -117,6 +118,12 @@ def _pickler_class() -> Any:
     def reducer_override(self: Any, value: Any) -> Any:
         if isinstance(value, BaseException):
             return reduced_error(value)
+        if type(value) is CodeType:
+            make, args, *rest = self.dispatch_table[CodeType](value)
+            # cloudpickle writes a name that says that the code was dynamic.  With the name of the
+            # file, a traceback shows the lines.
+            named = tuple(value.co_filename if each == _NO_FILE else each for each in args)
+            return make, named, *rest
         return base.reducer_override(self, value)
 
     return type("Pickler", (base,), {"reducer_override": reducer_override})
@@ -165,13 +172,13 @@ def pack(value: Any, shown: str = "") -> Packed:
         file: io.BytesIO = io.BytesIO()
         buffers: list[pickle.PickleBuffer] = []
         _new_pickler(file, buffers).dump(value)
-        return Packed(file.getvalue(), [buffer.raw() for buffer in buffers], shown)
+        return Packed(file.getvalue(), _copies(buffers), shown)
     reused.is_used = True
     file, buffers, pickler = reused.file, reused.buffers, reused.pickler
     try:
         pickler.dump(value)
         data = file.getvalue()
-        return Packed(data, [buffer.raw() for buffer in buffers], shown)
+        return Packed(data, _copies(buffers), shown)
     finally:
         # Nothing of the value is kept, and the next value shares nothing with this one.
         pickler.clear_memo()
@@ -179,6 +186,11 @@ def pack(value: Any, shown: str = "") -> Packed:
         file.seek(0)
         file.truncate()
         reused.is_used = False
+
+
+def _copies(buffers: list[pickle.PickleBuffer]) -> list[Buffer]:
+    """Copy buffers, because user code may change its array before it is written."""
+    return [bytes(buffer.raw()) for buffer in buffers]
 
 
 @functools.cache
