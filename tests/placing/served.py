@@ -191,6 +191,11 @@ class CrashesAtStart:
 
 
 @app.function()
+def stop_here():
+    breakpoint()
+
+
+@app.function()
 def printing(text):
     print(text)
 
