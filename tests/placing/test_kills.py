@@ -5,6 +5,7 @@ Each test that kills the driver is a program of its own.
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -425,3 +426,48 @@ def test_a_system_without_pidfds_spawns_and_leaves_nothing(tmp_path):
     with Program(tmp_path, FORKING, env={"PYTHONPATH": path}) as program:
         code, out, err = program.end()
     assert (code, out.splitlines()[-1]) == (0, "all"), err
+
+
+MEASURED = """
+import os
+import moorage
+
+app = moorage.App("measured")
+
+@app.function()
+def f(x):
+    if x == 4:
+        return x * 2
+    os._exit(3)
+"""
+
+MEASURING = """
+import sys
+import moorage
+from measured import app, f
+
+if __name__ == "__main__":
+    with app.run(placement=moorage.Processes(start=sys.argv[1], max_processes=1)):
+        f.remote(4)
+        try:
+            f.remote(5)
+        except moorage.exception.ContainerLostError:
+            print("lost")
+"""
+
+
+@pytest.mark.parametrize("start", ["zygote", "spawn"])
+def test_coverage_measures_what_containers_run(start, tmp_path):
+    coverage = pytest.importorskip("coverage")
+    (tmp_path / ".coveragerc").write_text(
+        "[run]\nparallel = true\nsource = .\npatch = subprocess, _exit\n"
+    )
+    (tmp_path / "measured.py").write_text(MEASURED)
+    (tmp_path / "measuring.py").write_text(MEASURING)
+    command = [sys.executable, "-m", "coverage", "run", "measuring.py", start]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "lost\n"), done.stderr
+    measured = coverage.Coverage(data_file=str(tmp_path / ".coverage"), config_file=False)
+    measured.combine([str(tmp_path)])
+    _, _, missing, _ = measured.analysis(str(tmp_path / "measured.py"))
+    assert missing == []
