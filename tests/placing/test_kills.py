@@ -5,6 +5,7 @@ Each test that kills the driver is a program of its own.
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -268,7 +269,7 @@ import moorage
 
 app = moorage.App("program")
 
-@app.function()
+@app.function(max_containers=2)
 def double(x):
     return 2 * x
 
@@ -401,3 +402,72 @@ def test_a_preload_is_imported_once(tmp_path, monkeypatch):
         os.kill(pids.pop(), signal.SIGKILL)
         served.where.remote()
     assert path.read_text() == "import\n"
+
+
+WITHOUT = """
+import os
+for name in ("pidfd_open", "memfd_create", "waitid"):
+    if hasattr(os, name):
+        delattr(os, name)
+"""
+
+
+def test_a_system_without_pidfds_spawns_and_leaves_nothing(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    source = DRIVER.format(start="zygote")
+    with Program(tmp_path, source, env={"PYTHONPATH": path}, arguments=["sleep"]) as program:
+        said = [program.said(), program.said()]
+        pid = next(int(each) for each in said if each.isdigit())
+        assert parent_of(pid) == program.process.pid
+        with Watched(pid) as child:
+            program.kill()
+            assert child.is_gone()
+    with Program(tmp_path, FORKING, env={"PYTHONPATH": path}) as program:
+        code, out, err = program.end()
+    assert (code, out.splitlines()[-1]) == (0, "all"), err
+
+
+MEASURED = """
+import os
+import moorage
+
+app = moorage.App("measured")
+
+@app.function()
+def f(x):
+    if x == 4:
+        return x * 2
+    os._exit(3)
+"""
+
+MEASURING = """
+import sys
+import moorage
+from measured import app, f
+
+if __name__ == "__main__":
+    with app.run(placement=moorage.Processes(start=sys.argv[1], max_processes=1)):
+        f.remote(4)
+        try:
+            f.remote(5)
+        except moorage.exception.ContainerLostError:
+            print("lost")
+"""
+
+
+@pytest.mark.parametrize("start", ["zygote", "spawn"])
+def test_coverage_measures_what_containers_run(start, tmp_path):
+    coverage = pytest.importorskip("coverage")
+    (tmp_path / ".coveragerc").write_text(
+        "[run]\nparallel = true\nsource = .\npatch = subprocess, _exit\n"
+    )
+    (tmp_path / "measured.py").write_text(MEASURED)
+    (tmp_path / "measuring.py").write_text(MEASURING)
+    command = [sys.executable, "-m", "coverage", "run", "measuring.py", start]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "lost\n"), done.stderr
+    measured = coverage.Coverage(data_file=str(tmp_path / ".coverage"), config_file=False)
+    measured.combine([str(tmp_path)])
+    _, _, missing, _ = measured.analysis(str(tmp_path / "measured.py"))
+    assert missing == []
