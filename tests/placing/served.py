@@ -265,3 +265,9 @@ def slowly(path, id):
     threading.Event().wait(0.005)
     bear_witness(path, "end", id)
     return id
+
+
+@app.function(max_containers=1)
+@moorage.concurrent(max_inputs=40)
+async def echo(data):
+    return data

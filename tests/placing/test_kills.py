@@ -13,10 +13,11 @@ import pytest
 
 import moorage
 from moorage.exception import ContainerLostError, ExecutionError
+from moorage.placing.post import process_post
 from moorage.placing.processes import process_zygotes
 
 from . import served
-from .outside import Program, Watched, wait_for
+from .outside import Program, Watched, children_of, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
 
@@ -471,3 +472,55 @@ def test_coverage_measures_what_containers_run(start, tmp_path):
     measured.combine([str(tmp_path)])
     _, _, missing, _ = measured.analysis(str(tmp_path / "measured.py"))
     assert missing == []
+
+
+HELD_BY_A_FORK = """
+import os, sys, threading
+import moorage
+
+app = moorage.App("program")
+
+@app.function()
+def pids():
+    return os.getpid(), os.getppid()
+
+if __name__ == "__main__":
+    with app.run(placement="process"):
+        found = pids.remote()
+        fork = os.fork()
+        if fork == 0:
+            threading.Event().wait()
+        os.write(1, (" ".join(map(str, [*found, fork])) + "\\n").encode())
+        threading.Event().wait()
+"""
+
+
+def test_a_fork_of_a_killed_driver_keeps_nobody_alive(tmp_path):
+    # The fork holds the driver's ends of all sockets, so their ends never come.
+    with Program(tmp_path, HELD_BY_A_FORK) as program:
+        child, zygote, fork = map(Watched, map(int, program.said().split()))
+        with child, zygote, fork:
+            program.kill()
+            assert child.is_gone()
+            assert zygote.is_gone()
+            assert not fork.is_gone(0)
+
+
+LARGE = [bytes([x]) * 2_000_000 for x in range(20)]
+
+
+def test_a_driver_that_does_not_read_and_a_child_that_does_not_read():
+    gate = threading.Event()
+    with served.app.run(placement="process"):
+        served.echo.remote(b"")
+        try:
+            process_post.do(gate.wait)
+            calls = [served.echo.spawn(data) for data in LARGE]
+        finally:
+            gate.set()
+        assert [call.get() for call in calls] == LARGE
+        with Watched(children_of(process_zygotes.of(()).pid)[0]) as child:
+            child.send(signal.SIGSTOP)
+            calls = [served.echo.spawn(data) for data in LARGE]
+            child.send(signal.SIGCONT)
+            assert [call.get() for call in calls] == LARGE
