@@ -50,7 +50,7 @@ from ..context import running_input
 from ..effects import Around, Effect, carry_out
 from ..input import IllegalMove, Input, InputState, call_id
 from ..loop_notes import explained, with_advice
-from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
+from ..outcome import Cancelled, Failure, Outcome, UnreadError, Value, failure_of
 from ..real import Real
 from ..uninterruptible import uninterruptible
 from .alarms import Alarms, Cause
@@ -2088,7 +2088,7 @@ def _write_retry(
         call,
         name,
         pause,
-        "".join(traceback.format_exception_only(error)).strip(),
+        error if isinstance(error, UnreadError) else _text_of(error),
     )
 
 
@@ -2101,6 +2101,10 @@ def _is_alone(holder: Input) -> bool:
     """Return true unless `holder` is a batch whose code had several inputs."""
     call = holder.call
     return not isinstance(call, BatchCall) or len(call.ran or call.members) == 1
+
+
+def _text_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(error)).strip()
 
 
 _NOWHERE: Final = cast(Input, object())
