@@ -348,7 +348,7 @@ def test_ctrl_c_in_a_terminal_is_one_interrupt_and_runs_exit_hooks(tmp_path):
     text = seen.decode()
     assert code == -signal.SIGINT, text
     assert text.count("Traceback") == 1, text
-    assert text.rstrip().endswith("KeyboardInterrupt"), text
+    assert "KeyboardInterrupt" in text.rstrip().splitlines()[-1], text
     assert text.count("exit hook") == 1, text
 
 
