@@ -74,7 +74,10 @@ def _set_aside() -> None:
 
 def _threads() -> set[threading.Thread]:
     # Those of moorage are the process's; trio keeps its workers for a while.
-    of_the_process = ("moorage-timekeeper", "moorage-log", "moorage-cleanup", "moorage-http")
+    of_the_process = {
+        *("moorage-timekeeper", "moorage-log", "moorage-cleanup", "moorage-http"),
+        "moorage-post",  # as long as there is a zygote
+    }
     return {
         thread
         for thread in threading.enumerate()

@@ -19,8 +19,14 @@ from dataclasses import dataclass
 import checked_moves
 import pool_inside
 from moorage import Retries, config
+from moorage.exception import ContainerLostError
 from moorage.runtime.clocks.virtual_clock import VirtualClock
-from moorage.runtime.containers.container import CONTAINER_MOVES, ContainerState, Effect
+from moorage.runtime.containers.container import (
+    CONTAINER_MOVES,
+    ContainerState,
+    Effect,
+    Loss,
+)
 from moorage.runtime.containers.slots import Slots
 from moorage.runtime.input import Input, InputState, Kind, Target, next_call_number
 from moorage.runtime.outcome import Failure, Value
@@ -29,6 +35,7 @@ from moorage.runtime.pools.batching import BatchCall, BatchOptions, members_of
 from moorage.runtime.pools.capacity import Capacity
 from moorage.runtime.pools.pool import Pool
 from moorage.runtime.pools.pool_options import PoolOptions
+from moorage.runtime.pools.verdicts import LEFT
 
 TIMEOUT = 50.0
 QUEUE_TIMEOUT = 35.0
@@ -52,7 +59,14 @@ TOTALS = (
     "peak_containers",
     "peak_inputs",
     "start_seconds",
+    "lost_containers",
+    "returned_inputs",
 )
+
+# How often an input is lost with neighbours, or as the first of all losses, before it must run
+# alone; and how many starts in a row are lost before those fail that wait for them.
+LOSSES_BEFORE_ALONE = 2
+LOST_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -66,8 +80,15 @@ class Setting:
     retries: Retries | None = None
     batching: BatchOptions | None = None
     sync_slots: int = 1
+    nonpreemptible: bool = False
     # Whether the pool retires when it is unused, so that a new one takes its place.
     retires: bool = False
+
+
+class ModelStream:
+    """Knows whether an item has come."""
+
+    has_begun = False
 
 
 class ModelCall:
@@ -77,6 +98,8 @@ class ModelCall:
         self.number = next_call_number()
         self.target = Target("f", lambda: None, kind)
         self.context = Context()
+        self.stream = ModelStream()
+        self.is_under_way = False  # a web request that cannot run again
         self.woken: list[Input] = []
         self.times_settled: dict[Input, int] = {}
 
@@ -116,7 +139,7 @@ class ModelInput(Input):
             before = None
         Input.state.__set__(self, state)
         if state is InputState.QUEUED and before is not None:
-            self.joined = next(self.world.order)
+            self.joined = self.world.place_in_line(self, before)
             if before is InputState.OUTSIDE:
                 self.world.check_let_in(self)
 
@@ -144,6 +167,7 @@ class ModelContainer:
         self.told_to_take_no_more = False
         self.stop_asked = 0
         self.inputs: list[Input] = []  # placed here, their code not ended
+        self.unwritten: set[Input] = set()  # RUNNING, and yet their code cannot have begun
 
     @property
     def given_up(self) -> bool:
@@ -169,6 +193,8 @@ class ModelContainer:
     def stop(self) -> None:
         self.stop_asked += 1
         assert self.stop_asked == 1, "stopped twice"
+
+    def kill(self) -> None: ...
 
     def give_up(self) -> None:
         assert self.state is not ContainerState.STARTING
@@ -221,6 +247,13 @@ class PoolWorld:
         self.asked_settled = 0
         self.open_calls = 0
         self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0)
+        self.losses: dict[Input, int] = {}  # that count
+        self.returns: dict[Input, int] = {}  # how often each went back to the queue
+        self.blamed: dict[Input, int] = {}  # how often each failed because it was lost
+        self.exempt: set[Input] = set()  # went back since it came into the queue as others do
+        self.places: dict[Input, int] = {}  # in the line, of those that go back in this step
+        self.front = 0  # the least place in the line that was given out
+        self.lost_containers = 0
         # Starts that failed since the last one that did not, and when the next may come.
         self.failed_starts = 0
         self.failed_at = -1.0
@@ -244,6 +277,7 @@ class PoolWorld:
                 sync_slots=setting.sync_slots,
                 retries=setting.retries,
                 batching=setting.batching,
+                nonpreemptible=setting.nonpreemptible,
             ),
             self.make,
             clock=self.clock,
@@ -314,7 +348,7 @@ class PoolWorld:
         most = self.setting.max_backlog
         if most is None:
             return None
-        queued = self.pool.statistics().queued
+        queued = sum(not self.must_run_alone(i) for i in self.queued())
         free = self.free_slots(is_async)
         if self.batching is not None:  # queued ones have their place in the batches to come
             return most - queued + free * self.size
@@ -379,15 +413,29 @@ class PoolWorld:
                     below = min(other.target, other.slots.limit)
                     assert len(other.slots.held) >= below, "burst while another is below target"
 
+    def check_may_run(self, container: ModelContainer, input: Input) -> None:
+        ended = self.failures.get(input, 0) + self.returns.get(input, 0)
+        assert self.placed.get(input, 0) <= ended, "run twice"
+        assert input.outcome is None, "run after its end"
+        holders = list(container.slots.held)
+        alone = [i for h in holders if isinstance(h, Input) for i in self.suspects_in(h)]
+        assert not alone or len(holders) == 1, "one that must run alone has a neighbour"
+
+    def suspects_in(self, holder: Input) -> list[Input]:
+        return [i for i in members_of(holder) if self.must_run_alone(i)]
+
     def check_grant(self, container: ModelContainer, input: ModelInput) -> None:
         """First in, first out; but around those that cannot use the slot."""
-        assert self.placed.get(input, 0) <= self.failures.get(input, 0), "run twice"
+        self.check_may_run(container, input)
+        alone = self.must_run_alone(input)
         for other in self.inputs:
             if not self.can_run(container, other.is_async):
                 continue
+            if self.must_run_alone(other) is not alone:
+                continue  # two lines
             if other.state is InputState.QUEUED and other.joined < input.joined:
                 raise AssertionError(f"{input!r} goes around {other!r}")
-            if other.state is InputState.OUTSIDE and not self.failures.get(input):
+            if other.state is InputState.OUTSIDE and self.is_new(input):
                 # One that is tried again is accepted already, and goes before those outside.
                 assert input.arrived < other.arrived, f"{input!r} goes around {other!r}, outside"
 
@@ -408,16 +456,23 @@ class PoolWorld:
         members = call.members
         assert 1 <= len(members) <= options.max_batch_size, "a batch that is too large, or empty"
         assert call.live == len(members)
-        if len(members) < options.max_batch_size:
+        alone = any(self.must_run_alone(member) for member in members)
+        assert not alone or len(members) == 1, "one that must run alone is in a batch with others"
+        if len(members) < options.max_batch_size and not alone:
             now = self.clock.now()
-            assert members[0].queued_at + options.wait <= now, "neither full nor due"
+            was_due = members[0] in self.exempt
+            assert was_due or members[0].queued_at + options.wait <= now, "neither full nor due"
             assert not pool_inside.queued(self.pool), "left one behind that had its place in it"
             assert not pool_inside.outside(self.pool), "one outside had its place in it"
-        new = [member for member in members if not self.failures.get(member)]
+        new = [member for member in members if member not in self.placed]
         waiting = [i for i in self.inputs if i not in self.placed and i.outcome is None]
         assert new == waiting[: len(new)], "not the first in line, or in another order"
+        places = [self.place_of(member) for member in members]
+        assert places == sorted(places), "not in the order in which they came or went back"
+        behind = [i.joined for i in self.queued() if self.must_run_alone(i) is alone]
+        assert not behind or not self.returns or places[0] < min(behind), "goes around others"
         for member in members:
-            assert self.placed.get(member, 0) <= self.failures.get(member, 0), "run twice"
+            self.check_may_run(batch.container, member)
             assert member.state is InputState.RUNNING
             assert member.runner is batch
 
@@ -455,6 +510,7 @@ class PoolWorld:
             again[member] = runs and self.is_tried_again(member, got)
             self.failures[member] = self.failures.get(member, 0) + isinstance(got, Failure)
         members = list(call.members)
+        container.unwritten.discard(batch)
         with self.pool.lock:
             container.inputs.remove(batch)
             following, effects = self.pool.settle(container, batch, outcome, None)
@@ -476,6 +532,7 @@ class PoolWorld:
             if input.state is InputState.GRANTED:
                 input.state = InputState.RUNNING
             outcome = Value(1) if good else Failure(ValueError())
+            container.unwritten.discard(input)
             container.inputs.remove(input)
             got = input.cancellation or outcome
             again = input.state is InputState.RUNNING and self.is_tried_again(input, got)
@@ -492,10 +549,133 @@ class PoolWorld:
     def is_tried_again(self, input: Input, got: object) -> bool:
         return (
             isinstance(got, Failure)
+            and not input.call.target.is_generator
             and self.retries is not None
             and self.failures.get(input, 0) < self.retries.max_retries
             and not self.closing
         )
+
+    # -- lost containers ----------------------------------------------------------------
+
+    def queued(self) -> list[ModelInput]:
+        return [i for i in self.inputs if i.state is InputState.QUEUED]
+
+    def place_of(self, input: Input) -> int:
+        assert isinstance(input, ModelInput)
+        return input.joined
+
+    def is_new(self, input: Input) -> bool:
+        """Whether it comes to a slot for the first time: others are beyond the bound."""
+        return not self.failures.get(input) and not self.returns.get(input)
+
+    def must_run_alone(self, input: Input) -> bool:
+        return self.losses.get(input, 0) >= LOSSES_BEFORE_ALONE
+
+    def place_in_line(self, input: ModelInput, before: InputState) -> int:
+        """`input` is queued again: the place it must have among those that are queued."""
+        if before in (InputState.GRANTED, InputState.RUNNING):
+            if input not in self.places:
+                self.fault(f"{input!r} goes back, and should not")
+                return next(self.order)
+            return self.places[input]
+        self.exempt.discard(input)
+        return next(self.order)
+
+    def lose(self, container: ModelContainer, how: str, *, counts: bool) -> None:
+        """`container` dies: its inputs go back in the order of their grants, or end."""
+        pool = container.pool
+        holders = [holder for holder in container.slots.held if isinstance(holder, Input)]
+        on_probation = pool.probation.container is container
+        written = [
+            holder
+            for holder in holders
+            if holder.state is not InputState.GRANTED and holder not in container.unwritten
+        ]
+        back: list[ModelInput] = []
+        tried_again: list[Input] = []
+        ended: dict[Input, type] = {}
+        for holder in holders:
+            living = [i for i in members_of(holder) if i.outcome is None]
+            got = holder.cancellation or (LEFT if self.closing else None)
+            for input in living:
+                assert isinstance(input, ModelInput)
+                error: object = got
+                is_final = False
+                if got is None and holder in written:
+                    self.losses[input] = self.losses.get(input, 0) + counts
+                    alone = written == [holder] and self.code_of(holder) == 1
+                    again = self.must_run_alone(input) and alone and counts
+                    once = self.setting.nonpreemptible or input.call.is_under_way
+                    if once or input.call.stream.has_begun or again:
+                        error = Failure(ContainerLostError())
+                        is_final = once
+                        self.blamed[input] = self.blamed.get(input, 0) + 1
+                        assert self.losses[input] <= self.most_losses(input), "run too often"
+                if error is None:
+                    back.append(input)
+                elif self.is_tried_again(input, error) and not is_final:
+                    tried_again.append(input)
+                else:
+                    ended[input] = type(error)
+                if isinstance(error, Failure):
+                    self.failures[input] = self.failures.get(input, 0) + 1
+        self.line_up(back, on_probation=on_probation)
+        queued = [i for i in self.inputs if i.state in (InputState.QUEUED, InputState.OUTSIDE)]
+        if container.state is ContainerState.STARTING:
+            self.note_failed_start()
+        live = (ContainerState.READY, ContainerState.STARTING)
+        give_up = (
+            container.state is ContainerState.STARTING
+            and self.failed_starts >= LOST_STARTS
+            and [c for c in self.containers if c.state in live] == [container]
+        )
+        unwritten = frozenset(container.unwritten)
+        self.lost_containers += 1
+        container.inputs.clear()
+        container.unwritten.clear()
+        self.held_loops = [c for c in self.held_loops if c is not container]
+        pool.container_lost(container, Loss(how, unwritten, counts))
+        self.places.clear()
+        assert container.state is ContainerState.STOPPED
+        assert not container.slots.held
+        for input, kind in ended.items():
+            assert input.state is InputState.SETTLED, repr(input)
+            assert isinstance(input.outcome, kind), repr(input)
+            if self.blamed.get(input) and kind is Failure:
+                assert isinstance(input.outcome, Failure)
+                error = input.outcome.error
+                assert not isinstance(error, ContainerLostError) or error.how == how
+        for input in tried_again:
+            assert input.outcome is None, "it may be tried again"
+        if not give_up:
+            for input in (*back, *queued):
+                assert input.outcome is None, f"{input!r} did not run to its end"
+        else:
+            for input in queued:
+                assert isinstance(input.outcome, Failure), "no container comes for it"
+                assert isinstance(input.outcome.error, ContainerLostError)
+
+    def code_of(self, holder: Input) -> int:
+        """Of how many inputs the code of `holder` is."""
+        call = holder.call
+        return len(call.ran or call.members) if isinstance(call, BatchCall) else 1
+
+    def most_losses(self, input: Input) -> int:
+        """How often it may have been lost when it fails for it: once more for each attempt."""
+        if self.setting.nonpreemptible:
+            return 1
+        neighbours = self.limits.max_inputs > 1 or self.size > 1
+        return (3 if neighbours else 2) + self.blamed[input] - 1
+
+    def line_up(self, back: list[ModelInput], *, on_probation: bool) -> None:
+        """Say which places in the line those get that go back."""
+        self.front -= len(back)
+        for place, input in enumerate(back, self.front):
+            self.places[input] = place
+            if self.must_run_alone(input) and not on_probation:
+                self.places[input] = next(self.order)  # behind those that must run alone, too
+            self.returns[input] = self.returns.get(input, 0) + 1
+            self.exempt.add(input)
 
     def end_start(self, container: ModelContainer, good: bool) -> None:
         pool = container.pool
@@ -529,6 +709,8 @@ class PoolWorld:
         states = [i.state for i in self.inputs]
         assert s.accepted + s.outside == len(self.inputs)
         assert s.refused == self.refused
+        assert s.lost_containers == self.lost_containers
+        assert s.returned_inputs == sum(self.returns.values())
         assert s.outside == states.count(InputState.OUTSIDE)
         assert s.queued == states.count(InputState.QUEUED)
         assert s.running == sum(states.count(state) for state in IN_CONTAINER)
@@ -576,12 +758,31 @@ class PoolWorld:
                 assert holder.state in IN_CONTAINER
                 if isinstance(holder.call, BatchCall):
                     self.check_batch(holder, holder.call)
+        self.check_alone()
         ready = [c for c in self.containers if c.state is ContainerState.READY]
         assert sorted(map(id, ready)) == sorted(map(id, pool_inside.ready(self.pool)))
         for c in ready:
             assert (c.idle_since is not None) == (not c.slots.held)
         held_loops = {c: self.held_loops.count(c) for c in self.held_loops}
         assert pool_inside.held_loops(self.pool) == held_loops
+
+    def check_alone(self) -> None:
+        """Those that must run alone do; one at a time; and none waits while it could run."""
+        running: list[ModelContainer] = []
+        for container in self.containers:
+            for holder in container.slots.held:
+                assert isinstance(holder, Input)
+                if self.suspects_in(holder):
+                    assert len(container.slots.held) == 1, "has a neighbour"
+                    assert self.code_of(holder) == 1, "is in a batch with others"
+                    running.append(container)
+        used = [c for c in running if not c.given_up]
+        assert len(used) <= 1, "two containers are on probation"
+        waiting = [i for i in self.queued() if self.must_run_alone(i)]
+        for container in self.idle():
+            if not used:
+                for input in waiting:
+                    assert not self.can_run(container, input.is_async), f"{input!r} waits"
 
     def check_batch(self, batch: Input, call: BatchCall) -> None:
         members = call.members
@@ -602,21 +803,21 @@ class PoolWorld:
     def check_backlog(self) -> None:
         """The bound is kept, and nobody stands outside while there is room."""
         most = self.setting.max_backlog
-        queued = [i for i in self.inputs if i.state is InputState.QUEUED]
+        queued = [i for i in self.queued() if not self.must_run_alone(i)]
         outside = [i for i in self.inputs if i.state is InputState.OUTSIDE]
         assert not (self.closing and (queued or outside)), "waits in a pool that is closed"
         assert not outside or most is not None
         if most is None:
             return
         assert not outside or len(queued) >= most, "outside while there is room"
-        new = [i for i in queued if not self.failures.get(i)]
+        new = [i for i in queued if self.is_new(i)]
         if outside and new and self.batching is None:
             # One goes around another only into a slot: see `check_let_in`.
             assert new[-1].arrived < outside[0].arrived, "in the queue before one outside"
         # One batch may form for a slot that is free, however small the bound.
         tried_again = len(queued) - len(new)
         assert len(queued) <= max(most, self.size - 1) + tried_again, (
-            "only a further attempt comes beyond the bound"
+            "only a further attempt, or one that went back, comes beyond the bound"
         )
 
     def check_grants(self) -> None:
@@ -627,7 +828,7 @@ class PoolWorld:
         for is_async in (True, False):
             if self.free_slots(is_async):
                 for i in self.inputs:
-                    if i.is_async is is_async:
+                    if i.is_async is is_async and not self.must_run_alone(i):
                         assert i.state is not InputState.QUEUED, f"{i!r}, a slot is free for it"
                         assert i.state is not InputState.OUTSIDE, f"{i!r}, a slot is free for it"
 
@@ -636,6 +837,7 @@ class PoolWorld:
         queued = pool_inside.queued(self.pool)
         if queued and self.free_slots(self.batching.target.is_async):
             assert len(queued) < self.size, "a full batch does not go"
+            assert queued[0] not in self.exempt, "one that went back waits for others"
             due = queued[0].queued_at + BATCH_WAIT
             assert due > self.clock.now() - 1e-9, "it had its time"
             timer = pool_inside.batch_due(self.pool)
@@ -672,7 +874,8 @@ class PoolWorld:
         now = self.clock.now() - 1e-9
         if self.setting.queue_timeout is not None:
             for input in self.inputs:
-                if input.state is InputState.QUEUED:
+                exempt = input in self.exempt or self.must_run_alone(input)
+                if input.state is InputState.QUEUED and not exempt:
                     assert input.queued_at + self.setting.queue_timeout > now
         abandoned = pool_inside.abandoned(self.pool)
         for container in self.containers:

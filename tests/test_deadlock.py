@@ -1235,7 +1235,7 @@ def test_a_reader_that_is_woken_during_the_second_look_is_not_accused(monkeypatc
     call.stream = Stream(clock)
     input = Input(call, 0, (), None)
     for item in range(AHEAD):
-        call.stream._offer(item)
+        call.stream.offer(item)
     pool = SimpleNamespace(clock=clock)
     wait = Wait("reader", None, pool, input, False, False, clock.make_waiter())
 
@@ -1261,8 +1261,8 @@ def test_a_stream_that_is_emptied_while_it_is_looked_at_does_not_wait_for_its_re
     call.reader = ("reader", None, None)
     input = Input(call, 0, (), None)
     for item in range(AHEAD):
-        stream._offer(item)
-    assert not stream._may_go_on(lambda: None)
+        stream.offer(item)
+    assert not stream.may_go_on(lambda: None)
     assert stream.is_full
     pool = SimpleNamespace(clock=clock)
     wait = Wait("reader", None, pool, input, False, False, clock.make_waiter())

@@ -65,6 +65,7 @@ HIERARCHY = {
 # Those that are a builtin error too, and what belongs to this library alone.
 OURS = {
     "ClockStuckError",
+    "ContainerLostError",
     "DeadlockError",
     "QueueTimeoutError",
     "InputCancelledError",

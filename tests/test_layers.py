@@ -24,6 +24,7 @@ ROWS = [
     "stores",
     "cloud",
     "serialize",
+    "placing",
     "simulator",
     "declaring",
     "web",

@@ -38,10 +38,18 @@ ALLOWED = {
     "load/__main__.py::latencies": "the pace of the neighbour's requests",
     "load/__main__.py::Memory": "the pace at which the server's memory is read",
     "load/server.py::bulk": "an application that reads 1 MB/s",
+    "placing/test_witness.py::test_a_soak_with_kills": "the pace of the kills",
+    # Of a pool whose user code is in another process.
+    "contract/across.py::WorldAcross": "looks again: nothing tells when a pool has gone on",
     # Called by the tests through functions that do not know the clock.
     "test_foreign_loops.py::work": "runs in virtual time in each test",
     "test_foreign_loops.py::items": "runs in virtual time in each test",
     "test_web_in_virtual_time.py::work": "runs in virtual time in each test",
+    # Real processes, which end when the system says so.
+    "placing/served.py::with_grandchild": "a program that is killed, never slept out",
+    "placing/served.py::answer_when": "runs in another process, which only files reach",
+    "placing/served.py::slowly": "orders nothing: the time in which kills may come",
+    "placing/outside.py::wait_for": "looks from outside: no event tells",
     # A real Ctrl-C.
     "test_interrupts.py::until_main_thread_waits": "nothing tells that a thread sleeps in C",
     "test_interrupts_anywhere.py::get_in_time": "a limit that passes, cut at every line",

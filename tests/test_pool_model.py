@@ -174,8 +174,15 @@ class PoolMachine(RuleBasedStateMachine):
     def sync_ones_arrive(self, index: int, count: int, may_stand: bool) -> None:
         self.arrive(nth(index, self.open_worlds()), count, False, may_stand)
 
-    def arrive(self, world: PoolWorld, count: int, is_async: bool, may_stand: bool) -> None:
-        call = ModelCall(Kind.ASYNC if is_async else Kind.SYNC)
+    def arrive(
+        self,
+        world: PoolWorld,
+        count: int,
+        is_async: bool,
+        may_stand: bool,
+        kind: Kind | None = None,
+    ) -> None:
+        call = ModelCall(kind or (Kind.ASYNC if is_async else Kind.SYNC))
         if world.batching is not None:  # all of one function
             call.target = world.batching.target
         inputs = [ModelInput(world, call, index) for index in range(count)]

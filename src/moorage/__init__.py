@@ -62,6 +62,7 @@ from .partial_function import sessioned as sessioned
 from .partial_function import web_endpoint as web_endpoint
 from .partial_function import web_server as web_server
 from .partial_function import wsgi_app as wsgi_app
+from .placing.processes import Processes as Processes
 from .proxy import Proxy as Proxy
 from .queue import Queue as Queue
 from .retries import Retries as Retries
@@ -104,6 +105,7 @@ __all__ = [
     "NetworkFileSystem",
     "Period",
     "Probe",
+    "Processes",
     "Proxy",
     "Queue",
     "Retries",

@@ -434,7 +434,7 @@ class App:
             "_experimental_restrict_output": _experimental_restrict_output,
         }
         self._check_cloud("app.function", cloud_arguments, decorating=False)
-        options = checked_options("app.function", **shared)
+        options = checked_options("app.function", **shared, nonpreemptible=nonpreemptible)
 
         @hide_our_frames
         def decorate(function: Any) -> Any:
@@ -612,7 +612,7 @@ class App:
             "_experimental_restrict_output": _experimental_restrict_output,
         }
         self._check_cloud("app.cls", cloud_arguments, decorating=False)
-        options = checked_options("app.cls", **shared)
+        options = checked_options("app.cls", **shared, nonpreemptible=nonpreemptible)
 
         @hide_our_frames
         def decorate(user_class: Any) -> Any:
@@ -998,6 +998,7 @@ class App:
             max_containers=max_containers,
             buffer_containers=buffer_containers,
             scaledown_window=scaledown_window,
+            nonpreemptible=nonpreemptible,
         ).merged(concurrency=requests, timeout=LONGEST_REQUEST)
         serves = Serves(
             int(port),

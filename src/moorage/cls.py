@@ -12,7 +12,8 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, Unpack, cast
 
@@ -31,6 +32,7 @@ from .functions import Function, FunctionAutoscalerManager
 from .old import names as old_names
 from .old.names import accept_old_spelling, old_call
 from .partial_function import parameter as parameter
+from .placing.blueprints import Made
 from .retries import Retries
 from .running import deployments
 from .running.endpoints import (
@@ -342,6 +344,16 @@ class Cls:
             return _looked_up_again, lookup
         return super().__reduce_ex__(protocol)
 
+    def _moorage_code(self) -> Any:
+        """Return the code in whose place this object is: see ``placing/blueprints.py``."""
+        return None if "_find" in self.__dict__ else self._declared.user_class
+
+    def _moorage_by_value(self) -> Any:
+        """Return how this object is made in another process that cannot import it."""
+        if "_find" in self.__dict__:
+            return NotImplemented
+        return _class_elsewhere, (self._declared.user_class, self._declared._snapshots)
+
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a class
 
@@ -600,21 +612,19 @@ class Values:
         identity = self._identity(values)
         return cls._make_service(
             cls._options,
-            with_residents(
-                Lifecycle(
-                    # A partial, because ``serialize=True`` copies the arguments of the partial.
-                    partial(
-                        Construction(cls, self.args, self.kwargs, identity),
-                        declared.init,
-                        self.args,
-                        self.kwargs,
-                    ),
-                    hooks=declared.hooks,
-                ),
-                declared,
-            ),
+            with_residents(self.lifecycle(identity), declared),
             f"{declared.name}({shown})" if shown else declared.name,
             identity,
+        )
+
+    def lifecycle(self, identity: Hashable) -> Lifecycle:
+        """Return how a container makes its instance, and the hooks."""
+        cls, args, kwargs = self.cls, self.args, self.kwargs
+        return Lifecycle(
+            # A partial, because ``serialize=True`` copies the arguments of the partial.
+            partial(Construction(cls, args, kwargs, identity), cls._declared.init, args, kwargs),
+            hooks=cls._declared.hooks,
+            blueprint=partial(ClassBlueprint, cls, args, kwargs),
         )
 
     def _identity(self, values: dict[str, Any]) -> Hashable:
@@ -811,6 +821,42 @@ def web_functions_of(cls: Cls) -> list[WebFunction]:
 
 # Parameters that may be left out.
 _REST: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+@dataclass(frozen=True)
+class ClassBlueprint:
+    """Makes the targets and the lifecycle of a class, in the process of a container."""
+
+    cls: Cls
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __call__(self) -> Made:
+        cls = self.cls._found()
+        values = Values(cls, self.args, self.kwargs)
+        bound = cls._declared.bind(self.args, self.kwargs, check_types=False)
+        return Made(cls._declared.targets, values.lifecycle(values._identity(bound)))
+
+
+def _class_elsewhere(user_class: type, snapshots: bool) -> Cls:
+    """Make what stands for a class of the calling program, in the process of a container."""
+
+    @cache  # when it is used: `user_class` may be empty until all of the code was read
+    def find() -> Cls:
+        return Cls._make(
+            Declarations(user_class, snapshots=snapshots), _no_service, FunctionOptions()
+        )
+
+    return Cls._named("", user_class.__name__, f"Cls({user_class.__name__})", find)
+
+
+def _no_service(
+    options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Hashable
+) -> Service:
+    raise ExecutionError(
+        f"{shown} is of the program that calls, and its containers are there; "
+        "put the class into a module that can be imported"
+    )
 
 
 class Construction:

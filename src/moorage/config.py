@@ -87,6 +87,12 @@ mounts: str = "look"
 # Whether named dicts and queues are kept in files of `home`, and outlive the process.
 persist: bool = False
 
+# Where containers are: "thread" for threads of this process, "process" for worker processes,
+# a `moorage.Processes`, or a mapping of names of functions to these, with "*" for the others.
+# None: what MOORAGE_PLACEMENT says, else "thread".  Read when a run begins; a run with a virtual
+# clock or a probe has threads all the same.
+placement: object = None
+
 # Whether the schedules of functions (Period and Cron) call them while a run lasts.  Read when a run
 # begins.
 schedules: bool = True

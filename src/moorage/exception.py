@@ -333,6 +333,23 @@ class DeadlockError(RemoteError):
     """
 
 
+class ContainerLostError(InternalFailure, RemoteError):
+    """The container in which the input ran is gone: its process was killed, or has crashed.
+
+    An input that is lost for the first time is run again.  It gets this error if it is lost a
+    second time and ran alone in its container; if the function is ``nonpreemptible``; or if it
+    is a generator that has yielded items already.
+    """
+
+    how: str  # how the container ended
+    losses: int  # how often the input was lost with its container
+
+    def __init__(self, *args: object, how: str = "", losses: int = 0) -> None:
+        super().__init__(*args)
+        self.how = how
+        self.losses = losses
+
+
 class ClockStuckError(Error):
     """Virtual time could not advance; the message names the participants that held it up."""
 

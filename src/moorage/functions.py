@@ -64,6 +64,7 @@ from .exception import (
 )
 from .frames import hide_our_frames, warn, without_our_frames
 from .old.names import OldMethod, accept_old_spelling
+from .placing.shipping import pack_call
 from .retries import Retries
 from .running import deployments
 from .running.endpoints import FunctionEndpoint, Place
@@ -214,6 +215,16 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         if self._lookup is not None:
             return _looked_up_again, self._lookup
         return super().__reduce_ex__(protocol)
+
+    def _moorage_code(self) -> Any:
+        """Return the code in whose place this object is: see ``placing/blueprints.py``."""
+        return None if "_find" in self.__dict__ else self._target.function
+
+    def _moorage_by_value(self) -> Any:
+        """Return how this object is made in another process that cannot import it."""
+        if self._lookup is not None or self._moorage_code() is None:
+            return NotImplemented
+        return _function_elsewhere, (self._name, self._target.function)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a function
@@ -798,8 +809,11 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         key = service.key
         while True:
             run = service.current_run()
-            if run.serialize:
-                serialize_call(inputs, self)
+            if run.copies:
+                if service.places_in(run) is not None:
+                    pack_call(inputs, one_of_many=len(inputs) > 1)
+                elif run.serialize:
+                    serialize_call(inputs, self)
             pool = run.pools.get(key)
             if pool is None:
                 pool = run.pool(key, service.maker(run))
@@ -845,7 +859,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             run = service.current_run()
             pool = run.pool(service.key, service.maker(run))
             if pool.open_call():
-                target = serializing_target(self) if run.serialize else self._target
+                target = self._target
+                if run.serialize and not pool.options.is_placed:
+                    target = serializing_target(self)
                 return MapCall(target, pool, kwargs, window)
             run.drop(service.key, pool)
 
@@ -1021,3 +1037,15 @@ if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance
     _Function = Function
     _FunctionCall = FunctionCall
     _FunctionAutoscalerManager = FunctionAutoscalerManager
+
+
+def _function_elsewhere(name: str, code: Callable[..., Any]) -> Function[Any, Any, Any]:
+    """Make what stands for a function of the calling program, in a container's process."""
+
+    def find() -> Function[Any, Any, Any]:
+        raise ExecutionError(
+            f"{name} is of the program that calls, and its containers are there; "
+            f"call {name}.local(...), or put the functions into a module that can be imported"
+        )
+
+    return Function._named(name, f"Function({name})", find, code)

@@ -82,6 +82,7 @@ def test_every_input_ends_in_exactly_one_way_and_every_slot_comes_back(way, shap
             handle.result()
 
 
+@pytest.mark.elsewhere
 @pytest.mark.parametrize("world", ["real"], indirect=True)
 @in_every_shape
 def test_many_threads_may_submit_and_cancel_at_once(way, shape, world, in_threads, often_switching):

@@ -8,14 +8,15 @@ import moorage
 from moorage.exception import InputCancelledError
 
 from .ways import Counts
-from .work import Door, drive, in_both_times, in_every_shape_and_both_times, shaped
+from .work import drive, in_both_times, in_every_shape_and_both_times, shaped
 
 
+@pytest.mark.elsewhere
 @in_both_times
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_leaving_cancels_what_runs_and_what_waits_and_then_runs_the_exit_hooks(way, world, kind):
-    log = []
-    door = Door(world)
+    log = world.notes()
+    door = world.door()
 
     async def body(x):
         with world.at_work(x):
@@ -60,6 +61,7 @@ def test_leaving_cancels_what_runs_and_what_waits_and_then_runs_the_exit_hooks(w
     assert container.last_counts == Counts(cancelled=5)
 
 
+@pytest.mark.elsewhere
 @in_every_shape_and_both_times
 def test_an_error_in_the_block_leaves_as_well(way, shape, world):
     async def body(x):

@@ -7,7 +7,7 @@ import pytest
 from moorage.experimental import set_local_input_concurrency
 
 from .ways import Counts
-from .work import Door, in_every_shape, in_every_shape_and_both_times, shaped
+from .work import in_every_shape, in_every_shape_and_both_times, shaped
 
 
 @in_every_shape
@@ -40,9 +40,10 @@ def test_never_more_than_max_inputs_run_and_always_as_many_as_can(way, shape, wo
         assert container.containers_started() == 1
 
 
+@pytest.mark.elsewhere
 @in_every_shape_and_both_times
 def test_as_many_as_can_start_before_any_ends(way, shape, world):
-    door = Door(world)
+    door = world.door()
 
     async def body(x):
         with world.at_work(x):
@@ -59,9 +60,10 @@ def test_as_many_as_can_start_before_any_ends(way, shape, world):
         assert world.peak == 4
 
 
+@pytest.mark.elsewhere
 @in_every_shape_and_both_times
 def test_slots_are_granted_in_the_order_of_coming(way, shape, world):
-    door = Door(world)
+    door = world.door()
 
     async def body(x):
         with world.at_work(x):
@@ -107,6 +109,7 @@ def test_a_slot_that_comes_free_goes_to_the_first_in_line_in_the_same_step(way, 
         assert [event.at for event in events.of("granted")] == [0, 0, *ends[:3]]
 
 
+@pytest.mark.elsewhere
 @in_every_shape_and_both_times
 def test_a_caller_that_submits_again_at_once_finds_the_slot_free(way, shape, world):
     async def body(x):

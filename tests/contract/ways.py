@@ -9,7 +9,8 @@ A *way* is an adapter, entered with something to run and what it is to be run wi
 A new kind of container needs one more entry in `WAYS`.  One that sits under a pool as the
 local one does is ``Bare("its name", ItsContainer)``.  Any other adapter must provide:
 
-- ``name``, and ``open(code, clock, *, max_inputs, batch, timeout, retries, queue_timeout)``,
+- ``name``; ``by_value``, whether what crosses is a copy; and
+  ``open(code, clock, *, max_inputs, batch, timeout, retries, queue_timeout)``,
   a context manager: one container and no more, until it is left as a run is left; the
   thread that opened it takes part in ``clock`` meanwhile, if that is virtual;
 - what it gives has ``submit(x, method="run")``, which gives a `Handle`; ``call(x)``, which waits
@@ -31,10 +32,16 @@ from typing import Any, Protocol
 import moorage
 from moorage import App
 from moorage.calling.waited import StreamCall, StreamReader
+from moorage.placing.shipping import pack_call
 from moorage.running.runs import Run
 from moorage.runtime.clocks.clock import Clock
 from moorage.runtime.clocks.virtual_clock import VirtualClock
-from moorage.runtime.containers.container import Container, ContainerOptions, Host
+from moorage.runtime.containers.container import (
+    Container,
+    ContainerFactory,
+    ContainerOptions,
+    Host,
+)
 from moorage.runtime.containers.local import LocalContainer
 from moorage.runtime.containers.streaming import Stream
 from moorage.runtime.input import Input, Target, next_call_number
@@ -48,6 +55,7 @@ from moorage.runtime.waiting.callers import reader_here
 from moorage.runtime.waiting.deadlock import producer_waits
 from moorage.runtime.waiting.waits import open_streams
 from moorage.testing import Events, FakeContainer, Probe
+from placed import make_placed
 
 
 class Handle(Protocol):
@@ -116,9 +124,13 @@ def registered(code: Any, max_inputs: int, batch: tuple[int, int] | None, **opti
 class InApp:
     """An app's function or class, in ``app.run()``."""
 
-    def __init__(self, name: str, *, probed: bool) -> None:
+    by_value = False
+
+    def __init__(self, name: str, *, probed: bool, placement: Any = "thread") -> None:
         self.name = name
         self._probed = probed
+        self._placement = placement
+        self.by_value = placement != "thread"
 
     @contextlib.contextmanager
     def open(
@@ -132,7 +144,11 @@ class InApp:
     ) -> Iterator[OpenApp]:
         app, made = registered(code, max_inputs, batch, **options)
         probe = Probe() if self._probed else None
-        with app.run(clock=clock, probe=probe):
+        if self._placement == "thread":
+            run = app.run(clock=clock, probe=probe)
+        else:
+            run = app.run(placement=self._placement)
+        with run:
             container = OpenApp(app, made, probe)
             try:
                 yield container
@@ -200,6 +216,8 @@ class AppHandle:
 
 class Fake:
     """`FakeContainer`, which is given the options itself."""
+
+    by_value = False
 
     name = "fake"
 
@@ -269,9 +287,26 @@ MakeContainer = Callable[[Host, int, int, int, ContainerOptions], Container]
 class Bare:
     """A container under a pool, with calls that know nothing of `Function`."""
 
+    by_value = False
+
     def __init__(self, name: str, make: MakeContainer) -> None:
         self.name = name
         self._make = make
+
+    def _factory(
+        self,
+        targets: list[Target],
+        options: ContainerOptions,
+        pool_options: PoolOptions,
+        clock: Clock,
+    ) -> ContainerFactory:
+        def factory(host: Host, number: int, target: int, limit: int) -> Container:
+            return self._make(host, number, target, limit, options)
+
+        return factory
+
+    def prepare(self, inputs: Sequence[Input]) -> None:
+        """What a caller does with inputs before they are submitted."""
 
     @contextlib.contextmanager
     def open(
@@ -303,8 +338,7 @@ class Bare:
             sync_slots=max_inputs,
         )
 
-        def factory(host: Host, number: int, target: int, limit: int) -> Container:
-            return self._make(host, number, target, limit, options)
+        factory = self._factory(targets, options, pool_options, clock)
 
         def make_pool(clock: Clock, capacity: Capacity, on_retired: Any, probe: Any) -> Pool:
             return Pool(
@@ -314,7 +348,7 @@ class Bare:
         run = Run("bare", clock=clock)
         with clock if isinstance(clock, VirtualClock) else contextlib.nullcontext():
             by_name = {target.name.rpartition(".")[2]: target for target in targets}
-            container = OpenBare(lambda: run.pool(self.name, make_pool), by_name)
+            container = OpenBare(lambda: run.pool(self.name, make_pool), by_name, self.prepare)
             try:
                 yield container
             finally:
@@ -329,7 +363,13 @@ def _service_of(made: Any) -> Any:
 class OpenBare:
     last_counts: Counts
 
-    def __init__(self, get_pool: Callable[[], Pool], targets: dict[str, Target]) -> None:
+    def __init__(
+        self,
+        get_pool: Callable[[], Pool],
+        targets: dict[str, Target],
+        prepare: Callable[[Sequence[Input]], object],
+    ) -> None:
+        self._prepare = prepare
         self._get_pool = get_pool
         self._pool = get_pool()
         self._targets = targets
@@ -343,6 +383,7 @@ class OpenBare:
         return call
 
     def _submit(self, inputs: Sequence[Input]) -> Pool:
+        self._prepare(inputs)
         while not self._pool.submit(inputs):
             self._pool = self._get_pool()  # it was retired
         return self._pool
@@ -419,9 +460,40 @@ class BareCall:
         return self.input.outcome is not None
 
 
+class Placed(Bare):
+    """A container whose code is on the other side of a socket, or in virtual time of a loop."""
+
+    by_value = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, LocalContainer)
+
+    def _factory(
+        self,
+        targets: list[Target],
+        options: ContainerOptions,
+        pool_options: PoolOptions,
+        clock: Clock,
+    ) -> ContainerFactory:
+        return partial(
+            make_placed,
+            options=options,
+            targets=targets,
+            pool_options=pool_options,
+            over="loop" if clock.virtual else "socket",
+        )
+
+    def prepare(self, inputs: Sequence[Input]) -> None:
+        pack_call(inputs)
+
+
 WAYS = [
     InApp("app", probed=False),
     InApp("app with a probe", probed=True),
     Fake(),
     Bare("bare", LocalContainer),
+    Placed("placed"),
 ]
+
+# For the tests that are marked so: see ``conftest.py``.
+elsewhere = InApp("process", probed=False, placement="process")

@@ -113,6 +113,17 @@ class World:
         self.began: list[Any] = []
         self.ended: list[Any] = []
 
+    def door(self) -> Door:
+        """A door for bodies; it may be in the code of a container of another process."""
+        return Door(self)
+
+    def notes(self) -> list[Any]:
+        """A list to which bodies append, wherever they are."""
+        return []
+
+    def close(self) -> None:
+        """The test is over."""
+
     async def sleep(self, seconds: float) -> None:
         assert isinstance(self.clock, VirtualClock), "no test sleeps in real time"
         if _in_loop():

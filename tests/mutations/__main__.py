@@ -10,7 +10,8 @@ of the pool:
    either saves work only, or keeps a promise that the model does not check.
 
 For each place a copy of the package in a temporary folder has ``None`` (of a return or a write:
-``pass``) in its stead, and ``tests/test_pool_model.py`` runs against the copy.
+``pass``) in its stead, and ``tests/test_pool_model.py`` and ``tests/test_lost_containers_model.py``
+run against the copy.
 
 Begin reading at `main`.
 """
@@ -31,7 +32,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "tests" / "test_pool_model.py"
+MODELS = (
+    ROOT / "tests" / "test_pool_model.py",
+    # Without its own mutants, which break the package in other ways.
+    ROOT / "tests" / "test_lost_containers_model.py",
+)
 
 # Seconds after which the model is taken to hang, which counts as found: of the unbroken
 # package, and as a multiple of what that took.
@@ -142,7 +147,7 @@ def judge(file: Path, source: str, examples: int, only: str, hangs_after: float)
             "MOORAGE_FIRST_FAILURE": "1",
         }
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        command += ["-k", only, str(MODEL)]
+        command += ["-k", f"({only or 'Test'}) and not mutant", *map(str, MODELS)]
         try:
             ended = subprocess.run(
                 command,

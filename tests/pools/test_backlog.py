@@ -30,6 +30,7 @@ def put(backlog, *kinds):
 def cancel(backlog, input):
     settle(input)
     backlog.discard(input)
+    backlog.returned.discard(input)  # as the pool does
 
 
 def take_all(backlog):
@@ -61,14 +62,47 @@ def test_inputs_of_one_kind_need_no_tickets():
     assert not any(hasattr(input, "ticket") for input in inputs)
 
 
-def test_the_first_and_the_eldest_input_are_never_settled_ones():
+def test_the_first_input_and_an_overdue_input_are_never_settled_ones():
     backlog = Backlog()
     inputs = put(backlog, Kind.ASYNC, Kind.SYNC, Kind.ASYNC)
     for now, input in zip((1.0, 2.0, 2.0), inputs, strict=True):
         input.queued_at = now
-    assert backlog.eldest() is inputs[0]
+    assert backlog.overdue(6.0, 5.0) == (inputs[:1], 7.0)
+    assert backlog.overdue(5.5, 5.0) == ([], 6.0)
     cancel(backlog, inputs[0])
-    assert backlog.first() is backlog.eldest() is inputs[1]
+    assert backlog.first() is inputs[1]
+    assert backlog.overdue(7.0, 5.0) == (inputs[1:], None)
+
+
+def test_inputs_that_are_put_back_are_first_in_their_order_and_have_no_deadline():
+    backlog = Backlog(most=4)
+    inputs = put(backlog, Kind.ASYNC, Kind.SYNC, Kind.ASYNC, Kind.SYNC)
+    for input in inputs:
+        input.queued_at = 1.0
+    back = [backlog.next() for _ in range(3)]
+    new = put(backlog, Kind.SYNC, Kind.ASYNC, Kind.SYNC)
+    for input in new:
+        input.queued_at = 2.0
+    backlog.put_back(back)
+    assert backlog.inputs() == [*back, inputs[3], *new]
+    assert backlog.queued == 7, "beyond the bound"
+    assert backlog.room(is_async=True, usable=0) == 0
+    assert backlog.overdue(6.0, 5.0) == ([inputs[3]], 7.0), "they hide no input behind them"
+    assert take_all(backlog) == [*back, inputs[3], *new]
+
+
+def test_inputs_of_the_other_kind_are_put_back_into_a_queue_without_tickets():
+    backlog = Backlog()
+    (first,) = put(backlog, Kind.SYNC)
+    assert backlog.next() is first
+    others = put(backlog, Kind.ASYNC, Kind.ASYNC)
+    assert not any(hasattr(input, "ticket") for input in others)
+    backlog.put_back([first])
+    assert backlog.inputs() == [first, *others]
+    assert backlog.next() is first
+    assert backlog.next() is others[0]
+    backlog.put_back([first, others[0]])
+    assert take_all(backlog) == [first, *others]
 
 
 def test_a_line_that_is_short_keeps_its_settled_inputs_until_they_come_to_the_front():
@@ -188,6 +222,8 @@ class BacklogMachine(RuleBasedStateMachine):
         self.queue: list[Input] = []
         self.outside: list[Input] = []
         self.cancelled: list[Input] = []
+        self.taken: list[Input] = []
+        self.returned: list[Input] = []
 
     def queue_up(self, inputs: list[Input]) -> None:
         for input in inputs:
@@ -212,6 +248,19 @@ class BacklogMachine(RuleBasedStateMachine):
             assert self.backlog.next() is expected
             if expected is not None:
                 expected.state = InputState.GRANTED
+                self.taken.append(expected)
+
+    @precondition(lambda self: self.taken)
+    @rule(indices=st.lists(st.integers(0, 200), min_size=1, max_size=6))
+    def put_back(self, indices: list[int]) -> None:
+        inputs = list(dict.fromkeys(self.taken[index % len(self.taken)] for index in indices))
+        for input in inputs:
+            self.taken.remove(input)
+            input.state = InputState.QUEUED
+            input.queued_at = self.now
+        self.backlog.put_back(inputs)
+        self.queue = inputs + self.queue
+        self.returned += inputs
 
     @rule()
     def take_a_synchronous_one(self) -> None:
@@ -220,6 +269,7 @@ class BacklogMachine(RuleBasedStateMachine):
         if expected is not None:
             self.queue.remove(expected)
             expected.state = InputState.GRANTED
+            self.taken.append(expected)
 
     @precondition(lambda self: self.queue)
     @rule(indices=st.lists(st.integers(0, 200), min_size=1, max_size=60))
@@ -296,10 +346,12 @@ class BacklogMachine(RuleBasedStateMachine):
         assert backlog.standing() == self.outside
         assert (backlog.queued, backlog.outside) == (len(self.queue), len(self.outside))
         assert backlog.first() is (self.queue[0] if self.queue else None)
-        eldest = min(self.queue, key=lambda input: input.queued_at, default=None)
-        found = backlog.eldest()
-        assert (found is None) == (eldest is None)
-        assert found is None or found.queued_at == eldest.queued_at
+        times = [input.queued_at + 1.5 for input in self.queue if input not in self.returned]
+        late, following = backlog.overdue(self.now, 1.5)
+        assert [input.queued_at + 1.5 for input in late] == sorted(
+            when for when in times if when <= self.now
+        )
+        assert following == min((when for when in times if when > self.now), default=None)
 
     @invariant()
     def settled_inputs_are_in_a_line_or_handed_out(self) -> None:

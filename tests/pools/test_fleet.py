@@ -34,7 +34,7 @@ def rest(fleet, now):
 def test_an_illegal_move_is_refused_and_changes_nothing(fleet):
     container = ready_container(fleet)
     with pytest.raises(IllegalMove):
-        fleet.move(container, STOPPED)
+        fleet.move(container, STOPPING)
     assert container.state is READY
     assert repr(fleet) == "<Fleet: 1 ready, 0 starting, 0 slots held, 2 free>"
 

@@ -625,13 +625,18 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
         code: see `InputCancellation`.  Does nothing to settled inputs.
 
         Args:
-            terminate_containers: accepted; no effect.  Only the inputs of this call are
-                cancelled, and other inputs in the same container go on.
+            terminate_containers: also kill the containers in which inputs of the call run, if
+                these are worker processes (``app.run(placement="process")``).  Other inputs in
+                them run again in another container, at the front of the queue.  Containers that
+                are threads cannot be killed: only the inputs of this call end.
         """
         pool = self._started_pool()
         if pool.forked:
             raise forking.stayed_behind(f"the call of {self.target.name}")
+        containers = pool.containers_of(self._inputs) if terminate_containers else ()
         pool.cancel_all(self._inputs)
+        for container in containers:
+            container.kill()
 
     @MethodWithAio
     def get_call_graph(self) -> list[InputInfo]:

@@ -32,6 +32,7 @@ from ..exception import (
     ResourceExhaustedError,
 )
 from ..frames import without_our_frames
+from ..placing.shipping import pack_call
 from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock
 from ..runtime.context import running_input
@@ -171,6 +172,8 @@ class MapCall:
         inputs = [Input(self, first + i, row, kwargs) for i, row in enumerate(rows)]
         if type(self.target) is SerializingTarget:
             serialize_inputs(inputs, one_of_many=True)
+        elif self.pool.options.is_placed:
+            pack_call(inputs, one_of_many=True)
         bounded = self.is_bounded()
         with self.pool.lock:
             self.submitted = first + len(inputs)

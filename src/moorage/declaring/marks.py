@@ -155,5 +155,12 @@ def name_of(obj: object) -> str:
     return str(getattr(obj, "__name__", obj))
 
 
+class _Required:
+    """The type of `REQUIRED`, which is one object also in another process."""
+
+    def __reduce__(self) -> str:
+        return "REQUIRED"
+
+
 # The `default` of a parameter without a default.
-REQUIRED: Final = object()
+REQUIRED: Final = _Required()

@@ -52,6 +52,7 @@ class FunctionOptions:
     scaledown_window: float | None = None
     retries: Retries | None = None
     single_use_containers: bool = False
+    nonpreemptible: bool = False
     concurrency: Concurrency | None = None
     batching: Batching | None = None
     needs: Needs | None = None
@@ -217,6 +218,7 @@ def checked_options(
     scaledown_window: float | None = None,
     retries: int | Retries | None = None,
     single_use_containers: bool = False,
+    nonpreemptible: object = False,
     max_inputs: int | None = None,
 ) -> FunctionOptions:
     """Check the arguments and return the options of a function or class.
@@ -262,6 +264,8 @@ def checked_options(
         on_full=on_full,
         retries=retry_policy(retries, where),
         single_use_containers=single_use_containers,
+        # Checked with the arguments for the cloud, which strict mode lets through as they are.
+        nonpreemptible=bool(nonpreemptible),
         **autoscaler,
     )
 

@@ -79,6 +79,10 @@ class PartialFunction(Generic[P, R_co, O_co]):
         self.__module__ = getattr(raw, "__module__", __name__)
         self.__wrapped__: Any = raw
 
+    def _moorage_code(self) -> Any:
+        """Return the code in whose place this object is: see ``placing/blueprints.py``."""
+        return self.raw
+
     def __set_name__(self, owner: type, name: str) -> None:
         self.__name__ = name
 

@@ -99,6 +99,8 @@ class _Describing:
             if seen.first is not None and isinstance(seen.first.call, WebCall):
                 first += f"{seen.first.shown}{_from_client(seen.first.call)} "
             facts[0] += _since(seen.now, getattr(seen.first, "queued_at", None), first)
+        if seen.must_run_alone:
+            facts[0] += f", {seen.must_run_alone} of them to run alone"
         if seen.outside:
             facts.append(f"{seen.outside} waiting for room in the backlog")
         if seen.waiting:
@@ -135,19 +137,22 @@ class _Describing:
     def _container(self, seen: ContainerSnapshot, pool: PoolSnapshot) -> _Block:
         state = seen.state
         thread = seen.container.thread
-        self._ours.add(thread.ident)
+        ident = None if thread is None else thread.ident
+        self._ours.add(ident)
         said = f"{state.value}, {len(seen.held)} of {seen.limit} slots held"
         age = ""
         if state is ContainerState.STARTING:
-            said = "starting" + self._at(place_in_stack(self._stack(thread.ident)))
+            said = "starting" + self._at(place_in_stack(self._stack(ident)))
             age = _since(pool.now, seen.started_at, ", ")
         elif state is ContainerState.STOPPING:
-            said = "stopping" + self._at(place_in_stack(self._stack(thread.ident)))
+            said = "stopping" + self._at(place_in_stack(self._stack(ident)))
         elif seen.idle_since is not None:
             age = _since(pool.now, seen.idle_since, ", idle ")
         elif state is ContainerState.DRAINING or seen.takes_no_more:
             said += ", takes no more"
-        if seen.limit != pool.limits.max_inputs:
+        if seen.is_on_probation:
+            said += ", on probation: it runs one at a time of the inputs that were lost twice"
+        elif seen.limit != pool.limits.max_inputs:
             said += f" (its limit was set to {seen.limit})"
         wait = self._waits.get(seen.container)
         blocked = kind = ""
@@ -158,7 +163,7 @@ class _Describing:
             blocked = kind = "  its event loop is in a blocking call of moorage"
         lines = [f"container {seen.container.number}: {said}{age}", *([blocked] * bool(blocked))]
         keys: list[Hashable] = [said, kind]
-        holders = [self._holder(held, pool, thread.ident) for held in seen.held]
+        holders = [self._holder(held, pool, ident) for held in seen.held]
         kinds = _grouped(holders, lambda holder: holder.key)
         for first, like in kinds[:SHOWN]:
             lines.append(f"  {first.name} {first.id}{first.age}{first.where}")

@@ -17,8 +17,15 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from .. import config
 from ..exception import ExecutionError, InvalidError
+from ..placing.placements import (
+    Placement,
+    Placements,
+    placements_of,
+    placements_of_configuration,
+)
 from ..runtime import forking
 from ..runtime.clocks.clock import Clock
+from ..runtime.context import is_a_container
 from ..runtime.input import call_id, next_call_number
 from ..runtime.pools.probing import Probing
 from ..runtime.real import Real
@@ -164,7 +171,12 @@ class AppRuns(Generic[A]):
                 return run
             if config.strict:
                 raise ExecutionError(f"{self.shown} does not run; call inside `with app.run():`")
-            run = Run(self.shown, ambient=True, environment_name=self._environment_name)
+            run = Run(
+                self.shown,
+                ambient=True,
+                environment_name=self._environment_name,
+                placements=placements_of_configuration(),
+            )
             self._begin(run)
         self._tell_handles()
         return run
@@ -193,12 +205,15 @@ class AppRuns(Generic[A]):
         serialize: bool = False,
         schedules: bool = True,
         environment_name: str | None = None,
+        placement: Placement | None = None,
     ) -> Run:
         """Begin a run that the caller closes.  The run replaces an ambient run.
 
         Raises:
-            InvalidError: if the app runs already, or is deployed.
+            InvalidError: if the app runs already, or is deployed; in the process of a container;
+                if the placement does not go with the clock or the probe.
         """
+        placements = self._placements(placement, clock, probe)
         environment_name = environment_name or environment_of_run()
         with self.lock:
             if self.run is not None and (not self.run.ambient or self.deployed):
@@ -219,6 +234,7 @@ class AppRuns(Generic[A]):
                 probe=probe,
                 serialize=serialize,
                 environment_name=environment_name,
+                placements=placements,
             )
             self._begin(run)
             if name is not None:
@@ -233,6 +249,30 @@ class AppRuns(Generic[A]):
             self.close(run)
             raise
         return run
+
+    def _placements(
+        self, given: Placement | None, clock: Clock | None, probe: Probing | None
+    ) -> Placements | None:
+        """Return the placements of a run that begins.
+
+        A placement of the configuration yields to a virtual clock and to a probe.
+        """
+        if is_a_container():
+            raise InvalidError(
+                f"{self.shown} cannot be run in a container; write `with app.run():` in the "
+                'program that calls, e.g. under `if __name__ == "__main__":`'
+            )
+        virtual = clock is not None and clock.virtual
+        if given is None:
+            return None if virtual or probe is not None else placements_of_configuration()
+        placements = placements_of(given)
+        if placements is not None and (virtual or probe is not None):
+            what = "a virtual clock" if virtual else "probe="
+            raise InvalidError(
+                f"placement={given!r} does not go with {what}, which knows only this process; "
+                'write placement="thread"'
+            )
+        return placements
 
     def leaves_ambient_runs(self) -> bool:
         """Whether opening a run must end an ambient run first, which may take its grace."""
@@ -256,7 +296,8 @@ class AppRuns(Generic[A]):
                 )
             run = self.run
             if run is None:
-                self._begin(run := Run(self.shown, ambient=True))
+                run = Run(self.shown, ambient=True, placements=placements_of_configuration())
+                self._begin(run)
             run.environment_name = self._environment_name = environment_name or environment_of_run()
             self.deployed = True
             self.description = name

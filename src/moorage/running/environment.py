@@ -27,11 +27,13 @@ from typing import Final
 
 from ..declaring.needs import Needs
 from ..exception import ExecutionError
+from ..placing.placed import Surroundings
 from ..runtime import forking
 from ..runtime.background import log
 from ..runtime.error_copies import copy_error
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
+from ..stores.home import MAIN, environment_of_run
 from ..variables import Variables, checked
 
 logger: Final = logging.getLogger("moorage")
@@ -107,6 +109,13 @@ class ProcessEnvironment:
             if stack is None or stack[-1].value != current:
                 return current
             return next(layer.value for layer in reversed(stack) if layer.owner is None)
+
+    def all_outer(self) -> dict[str, str]:
+        """Return all variables as they are without the runs."""
+        with self._lock:
+            names = [*os.environ, *self._stacks]
+        found = {name: self.outer(name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
     @uninterruptible
     def remove(self, owner: RunEnvironment) -> None:
@@ -196,6 +205,41 @@ class RunEnvironment:
                 "functions share the environment of this process; give the variables two names",
             )
 
+    def of_process(self, function: str, needs: Needs | None) -> Surroundings:
+        """Return the environment of a container that is a process of its own.
+
+        The variables of other functions are not in it.
+
+        Raises:
+            ImportError, NotFoundError, InvalidError: as `prepare`.
+        """
+        values = Variables()
+        directory: str | None = None
+        if needs is not None:
+            image = needs.image
+            if image is not None:
+                for error in image._import_errors:  # the same imports fail there
+                    raise copy_error(error)
+                values |= image._env
+                directory = self._directory(function, image._workdir)
+            for secret in needs.secrets:
+                values |= secret._resolved(process_environment.outer, self._warn)
+            values |= needs.variables
+            checked(f"the environment of {function}", values)
+        environ = {**process_environment.all_outer(), **_of_container(), **values}
+        return Surroundings(environ, directory)
+
+    def _directory(self, function: str, workdir: str | None) -> str | None:
+        """Return the working directory that an image names, if it is there."""
+        if workdir is None or os.path.isdir(workdir):
+            return workdir
+        self._warn(
+            ("workdir", workdir),
+            f"{function} runs in the directory of this process, because the one that "
+            f"Image.workdir({workdir!r}) names is not there; make it, or write absolute paths",
+        )
+        return None
+
     def end(self) -> None:
         """Take the variables back.  From now on no container of the run can start."""
         process_environment.remove(self)
@@ -204,3 +248,21 @@ class RunEnvironment:
         if key not in self._warned:
             self._warned.add(key)
             log(logger, logging.WARNING, "%s", text)
+
+
+def environment_of_process(
+    environment: RunEnvironment | None, function: str, needs: Needs | None
+) -> Surroundings:
+    """Return the environment of a container that is a process: see `RunEnvironment.of_process`."""
+    if environment is None:
+        environment = RunEnvironment()
+    return environment.of_process(function, needs)
+
+
+def _of_container() -> dict[str, str]:
+    """Return the variables that Modal sets in each container."""
+    return {
+        "MODAL_TASK_ID": f"ta-{Real.urandom(11).hex()}",
+        "MODAL_IS_REMOTE": "1",
+        "MODAL_ENVIRONMENT": environment_of_run() or os.environ.get("MODAL_ENVIRONMENT") or MAIN,
+    }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..exception import Error, InvalidArgumentsError, InvalidError
 from ..frames import hide_our_frames_as, without_our_frames
+from ..placing.placements import Placement, placements_of
 from ..runtime.clocks.clock import Clock
 from ..runtime.clocks.clock_of_here import clock_of_here
 from ..runtime.clocks.participants import Participants
@@ -50,9 +51,10 @@ class RunMethod(PosesAsFunction, Generic[A]):
         clock: Clock | None = None,
         grace: float | None = None,
         drain: bool = False,
-        serialize: bool = False,
+        serialize: bool | None = None,
         probe: Probing | None = None,
         schedules: bool = True,
+        placement: Placement | None = None,
     ) -> AppRun[A]:
         """Scope the app's containers: ``with app.run():`` or ``async with app.run():``.
 
@@ -75,6 +77,11 @@ class RunMethod(PosesAsFunction, Generic[A]):
             serialize: pass arguments, results and exceptions as copies, through cloudpickle
                 (``pip install "moorage[serialize]"``), and refuse values that do not pickle,
                 as a remote container would.
+            placement: where the containers are: "thread" for threads of this process, "process"
+                for worker processes, which pass copies and use all processors
+                (``pip install "moorage[process]"``); a `moorage.Processes` to say how; or a
+                mapping of names of functions and classes to these, with "*" for all others.
+                `config.placement` or MOORAGE_PLACEMENT if None.
             probe: records the events in the run's pools, and can hold inputs up; see
                 `moorage.testing.Probe`.
             schedules: call the functions that have a `Period` or `Cron`; see also
@@ -88,14 +95,29 @@ class RunMethod(PosesAsFunction, Generic[A]):
             InvalidError: if `grace` is not a number from 0 up, or `environment_name` is no
                 possible name.  On entering: if the app
                 runs already, if a virtual clock is entered on an event loop in real time, or
-                if `serialize` is true and cloudpickle is not installed.
+                if `serialize` is true and cloudpickle is not installed; if `placement` is wrong,
+                or does not go with the other arguments.
         """
         if grace is not None:
             _check_grace(grace)
         if environment_name:
             environment_of(environment_name)  # refuses impossible names
+        if serialize is False and placements_of(placement) is not None:
+            raise InvalidError(
+                f"serialize=False does not go with placement={placement!r}, because only copies "
+                "reach another process; take one of them away"
+            )
         return AppRun(
-            self._runs, clock, grace, name, drain, serialize, probe, schedules, environment_name
+            self._runs,
+            clock,
+            grace,
+            name,
+            drain,
+            bool(serialize),
+            probe,
+            schedules,
+            environment_name,
+            placement,
         )
 
     aio = __call__
@@ -148,7 +170,9 @@ class AppRun(Generic[A]):
         probe: Probing | None = None,
         schedules: bool = True,
         environment_name: str | None = None,
+        placement: Placement | None = None,
     ) -> None:
+        self._placement: Placement | None = placement
         self._schedules = schedules
         self._environment_name = environment_name
         self._runs = runs
@@ -198,6 +222,7 @@ class AppRun(Generic[A]):
                     serialize=self._serialize,
                     schedules=self._schedules,
                     environment_name=self._environment_name,
+                    placement=self._placement,
                 )
         except BaseException:
             # The region may end with a Ctrl-C, after the run was opened.  `with` does not call

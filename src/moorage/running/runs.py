@@ -21,6 +21,7 @@ from typing import Final
 
 from .. import config
 from ..exception import ExecutionError
+from ..placing.placements import Placements
 from ..runtime import forking
 from ..runtime.background import flush, log
 from ..runtime.clocks.clock import Clock, system_clock
@@ -64,6 +65,7 @@ class Run:
         serialize: bool = False,
         probe: Probing | None = None,
         environment_name: str | None = None,
+        placements: Placements | None = None,
     ) -> None:
         if serialize:
             check_installed()
@@ -74,7 +76,11 @@ class Run:
         self.opened_at: str = shown_step(users_step(sys._getframe()))
         # The environment of objects that its functions look up, as it was given to the run.
         self.environment_name: str | None = environment_name
-        self.serialize: bool = serialize  # read by calls: see ``serialize/serializing.py``
+        self.serialize: bool = serialize  # see ``serialize/serializing.py``
+        # Which containers are in other processes; None if all are threads of this one.
+        self.placements: Placements | None = placements
+        # Whether the arguments of some calls become bytes.  Read at each call.
+        self.copies: bool = serialize or placements is not None
         self.clock: Clock = system_clock if clock is None else clock
         observe = getattr(self.clock, "observe", None)
         if observe is not None:

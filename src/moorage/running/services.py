@@ -16,8 +16,16 @@ from typing import Any, NamedTuple, Protocol
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
 from ..exception import ExecutionError
+from ..placing.blueprints import function_blueprint, packed_code
+from ..placing.placed import Placing
+from ..placing.processes import Processes
 from ..runtime.clocks.clock import Clock
-from ..runtime.containers.container import Container, ContainerOptions, Host
+from ..runtime.containers.container import (
+    Container,
+    ContainerFactory,
+    ContainerOptions,
+    Host,
+)
 from ..runtime.containers.lifecycle import Lifecycle
 from ..runtime.containers.local import LocalContainer
 from ..runtime.containers.residents import is_visit
@@ -33,7 +41,7 @@ from ..runtime.waiting.deadlock import check_all, check_pool
 from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
-from .environment import RunEnvironment
+from .environment import RunEnvironment, environment_of_process
 from .mounts import Mount, lacks_volumes, look_at_mounts, mounts_with
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
@@ -88,6 +96,10 @@ class Service(Protocol):
 
     def maker(self, run: Run, /) -> MakePool:
         """Return the function that makes the pool in `run`."""
+        ...
+
+    def places_in(self, run: Run, /) -> Processes | None:
+        """Return how its containers are processes in `run`; None if they are threads."""
         ...
 
     @property
@@ -237,7 +249,7 @@ class AppService:
             # `limits` was read first: a pool made after that already has these limits.
             pool = run.find(self.key)
             if pool is not None:
-                if not pool.set_limits(self._of_pool(limits)):
+                if not pool.set_limits(self._of_pool(limits, self.places_in(run))):
                     run.drop(self.key, pool)  # the pool has just retired: look for its successor
                     continue
                 check_all()
@@ -252,8 +264,18 @@ class AppService:
             # Another thread changed the limits, and may have set the pool's before this thread
             # did.  Set them again.
 
-    def _of_pool(self, limits: Limits) -> Limits:
-        """Return the limits of the pool: one container that has a port of its own, at most."""
+    def _of_pool(self, limits: Limits, processes: Processes | None = None) -> Limits:
+        """Return the limits of the pool: one container that has a port of its own, at most.
+
+        Of processes there are at most as many as `processes` says, or as memory has room for; one
+        that is used once has one slot.
+        """
+        most = None if processes is None else processes.most
+        if most is not None and most < (limits.max_containers or most + 1):
+            least = min(limits.min_containers, most)
+            limits = replace(limits, min_containers=least, max_containers=most)
+        if processes is not None and self._options.single_use_containers:
+            limits = replace(limits, max_inputs=1, target_inputs=1)
         if not self._lifecycle.is_alone:
             return limits
         least = min(limits.min_containers, 1)
@@ -261,6 +283,13 @@ class AppService:
 
     def check_for_run(self) -> None:
         self._options.check_for_run()
+
+    def places_in(self, run: Run) -> Processes | None:
+        placements = run.placements
+        # Web functions are served by containers of this process.
+        if placements is None or self._lifecycle.residents is not None:
+            return None
+        return placements.of(self._family)
 
     def start_minimum(self, run: Run) -> None:
         """Start `min_containers` containers in `run`, which begins."""
@@ -276,11 +305,21 @@ class AppService:
             SerializationError: if the run serializes and the parameter values of the class do not
                 pickle.
         """
-        kept = run.kept(self.key, self._of_pool(self.limits), self._family)
+        processes = self.places_in(run)
+        kept = run.kept(self.key, self._of_pool(self.limits, processes), self._family)
         variant = self.key.variant if self._variant is None else self._variant
         if variant is None:
             changes = self._options.changes_from(self._declared)
             variant = self._runs.pool_keys.variant(self.key, self._name, changes)
+        if processes is not None:
+            blueprint = self._lifecycle.blueprint or partial(function_blueprint, self._targets[0])
+            return partial(
+                self.make_pool,
+                kept=kept,
+                variant=variant,
+                environment=run.environment,
+                placing=Placing(processes, packed_code(self._name, blueprint())),
+            )
         if not run.serialize:
             return partial(self.make_pool, kept=kept, variant=variant, environment=run.environment)
         batched = self._options.batching is not None
@@ -323,6 +362,7 @@ class AppService:
         variant: str = "",
         environment: RunEnvironment | None = None,
         key: PoolKey | None = None,
+        placing: Placing | None = None,
     ) -> Pool:
         """Make the pool from the options and the current limits.  See `MakePool`.
 
@@ -332,8 +372,10 @@ class AppService:
             variant: the name of the variant.
             environment: the variables of the run; None to set none.
             key: the key of the pool; None for `self.key`.
+            placing: how its containers are processes; None if they are threads.
         """
-        options, limits = self._options, self._of_pool(self.limits)
+        options = self._options
+        limits = self._of_pool(self.limits, None if placing is None else placing.processes)
         if self.key.limits is not None:
             self._runs.pool_keys.keep(self.key, self._identity)  # marks the key as the last used
         batching: BatchOptions | None = None
@@ -357,11 +399,16 @@ class AppService:
             batching=batching,
             variant=variant,
             exit_grace=self._lifecycle.exit_grace,
+            nonpreemptible=options.nonpreemptible,
+            is_placed=placing is not None,
             is_web=any(is_visit(target) for target in self._targets),
             sync_slots=(
                 limits.max_inputs
-                if self._lifecycle.has_errands
-                or any(not target.is_async for target in self._targets)
+                if placing is None  # else the threads are another process's
+                and (
+                    self._lifecycle.has_errands
+                    or any(not target.is_async for target in self._targets)
+                )
                 else 0
             ),
         )
@@ -383,8 +430,19 @@ class AppService:
             why_it_waits=why_it_waits,
         )
 
-        def factory(host: Host, number: int, target: int, limit: int) -> Container:
-            return LocalContainer(host, number, target, limit, container_options)
+        factory: ContainerFactory = _local_factory(container_options)
+        if placing is not None:
+            mounts, warned = self.mounts, self._runs.warned
+            factory = placing.factory(
+                container_options,
+                [target.name for target in self._targets],
+                is_batched=batching is not None,
+                is_single_use=options.single_use_containers,
+                prepare=partial(look_at_mounts, self._name, mounts, warned) if mounts else None,
+                environment=partial(
+                    environment_of_process, environment, pool_options.label, options.needs
+                ),
+            )
 
         return Pool(
             pool_options,
@@ -396,6 +454,13 @@ class AppService:
             on_retired=on_retired,
             probe=probe,
         )
+
+
+def _local_factory(options: ContainerOptions) -> ContainerFactory:
+    def factory(host: Host, number: int, target: int, limit: int) -> Container:
+        return LocalContainer(host, number, target, limit, options)
+
+    return factory
 
 
 def _all(steps: Sequence[Callable[[], object]]) -> Callable[[], object]:

@@ -84,8 +84,25 @@ def current_function_call_id() -> str | None:
     return None if input is None else input.function_call_id
 
 
+# True in the process of a container, and in what is forked there: all code is in the container.
+_in_a_container: bool = False
+
+
+def be_a_container() -> None:
+    """Note that this process is a container's, before any user code runs."""
+    global _in_a_container
+    _in_a_container = True
+
+
+def is_a_container() -> bool:
+    """Return whether this process is a container's: it has no apps that run."""
+    return _in_a_container
+
+
 def is_local() -> bool:
     """Return True in the program that calls, False in code that a container runs."""
+    if _in_a_container:
+        return False
     input = running_input.get(_OUTSIDE)
     if input is None:
         return _hook_forked_on == Real.get_ident()

@@ -47,8 +47,11 @@ MOVES: Final[Mapping[InputState, frozenset[InputState]]] = {
     InputState.QUEUED: frozenset(
         {InputState.OUTSIDE, InputState.GRANTED, InputState.RUNNING, InputState.SETTLED},
     ),
-    InputState.GRANTED: frozenset({InputState.RUNNING, InputState.SETTLED}),
-    InputState.RUNNING: frozenset({InputState.WAITING, InputState.ABANDONED, InputState.SETTLED}),
+    # From GRANTED and RUNNING to QUEUED: the container was lost (see `Host.container_lost`).
+    InputState.GRANTED: frozenset({InputState.RUNNING, InputState.SETTLED, InputState.QUEUED}),
+    InputState.RUNNING: frozenset(
+        {InputState.WAITING, InputState.ABANDONED, InputState.SETTLED, InputState.QUEUED},
+    ),
     InputState.WAITING: frozenset({InputState.QUEUED, InputState.SETTLED}),
     InputState.ABANDONED: frozenset({InputState.SETTLED}),
     InputState.SETTLED: frozenset(),

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..exception import InputCancellation, InputCancelledError, RemoteError
 from .error_copies import (
@@ -50,13 +50,62 @@ _CONTROL_FLOW: Final = (
 )
 
 
-class Value:
-    """The input returned."""
+class Sealed(Protocol):
+    """What a process has written and no reader has opened: see ``placing/shipping.py``."""
 
-    __slots__ = ("value",)
+    def open(self) -> Any:
+        """Return a copy of what was sealed.  Runs user code, on the reader's thread.
+
+        Raises:
+            DeserializationError: if the value cannot be read back.
+        """
+        ...
+
+
+class _Opened:
+    """Takes the place of a `Sealed` that was opened, for a reader that came at the same time."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def open(self) -> Any:
+        return self._value
+
+
+class Value:
+    """The input returned.
+
+    A value of another process is *sealed*: it is bytes until the first reader of `value`, on
+    whose thread it is read back.
+    """
+
+    __slots__ = ("_sealed", "value")
+
+    if TYPE_CHECKING:
+        _sealed: Sealed  # of a sealed value only
 
     def __init__(self, value: Any) -> None:
         self.value: Any = value
+        # No `_sealed`: setting it would cost each input of this process some time.
+
+    @staticmethod
+    def sealed(sealed: Sealed) -> Value:
+        made = Value.__new__(Value)
+        made._sealed = sealed
+        return made
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            # Called only for an attribute that has no value.  Several readers may come here at
+            # once: each opens a copy, and the last one is kept.
+            if name != "value":
+                raise AttributeError(name)
+            value = self.value = self._sealed.open()
+            self._sealed = _Opened(value)  # drops the bytes
+            return value
 
     def __repr__(self) -> str:
         return f"Value({self.value!r})"
@@ -65,7 +114,10 @@ class Value:
 class Failure:
     """The input raised."""
 
-    __slots__ = ("_links", "_notes", "earlier", "error", "note", "traceback")
+    __slots__ = ("_links", "_notes", "_sealed", "earlier", "error", "note", "traceback")
+
+    if TYPE_CHECKING:
+        _sealed: tuple[Sealed, BaseException]  # of a sealed failure only
 
     def __init__(self, error: BaseException) -> None:
         # The user's object: only read, except for its traceback (see `frames_of_raise`).
@@ -79,8 +131,45 @@ class Failure:
         # A note of the library for the error: see ``loop_notes.py``.
         self.note: str | None = None
 
+    @staticmethod
+    def sealed(sealed: Sealed, shown: str) -> Failure:
+        """Return the failure of another process, whose error is bytes until it is read.
+
+        Args:
+            shown: the error, for those that must not run the user's code.
+        """
+        made = Failure.__new__(Failure)
+        made._sealed = sealed, UnreadError(shown)
+        made.earlier, made._notes, made.note = (), (), None
+        return made
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            # As in `Value`.
+            if name not in ("error", "traceback", "_links"):
+                raise AttributeError(name)
+            sealed, unread = self._sealed
+            error = sealed.open()
+            self.traceback, self._links = traceback_of(error), links_of(error)
+            self.error = error
+            self._sealed = _Opened(error), unread
+            return getattr(self, name)
+
+    @property
+    def unread(self) -> BaseException:
+        """The error, or what stands for it while it is sealed.  Runs no user code."""
+        sealed = getattr(self, "_sealed", None)
+        return self.error if sealed is None else sealed[1]
+
     def after(self, earlier: tuple[BaseException, ...]) -> Failure:
         """Return this failure for one of its inputs, whose earlier attempts raised `earlier`."""
+        sealed = getattr(self, "_sealed", None)
+        if sealed is not None:
+            made = Failure.__new__(Failure)
+            made._sealed, made._notes = sealed, ()
+            made.earlier, made.note = earlier, self.note
+            return made
         made = Failure(self.error)
         made.traceback, made._links, made.earlier = self.traceback, self._links, earlier
         made.note = self.note
@@ -129,7 +218,20 @@ class Failure:
             _clear_frames(traceback_of(linked))
 
     def __repr__(self) -> str:
-        return f"Failure({self.error!r})"
+        return f"Failure({self.unread!r})"
+
+
+class UnreadError(Exception):
+    """Stands for an error of another process that nobody has read."""
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(shown)
+        self.shown: str = shown
+
+    def __repr__(self) -> str:
+        return self.shown
+
+    __str__ = __repr__
 
 
 class Cancelled:
@@ -206,6 +308,8 @@ class Raising:
 
 
 def _shown(error: BaseException) -> str:
+    if isinstance(error, UnreadError):
+        return error.shown
     try:
         return f"{type(error).__name__}({', '.join(map(repr, error.args))})"
     except Exception:

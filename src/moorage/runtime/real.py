@@ -34,6 +34,7 @@ import queue
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -100,9 +101,9 @@ def _is_original(module: ModuleType, value: object) -> bool:
     if mock is not None and isinstance(value, mock.NonCallableMock):
         return False
     # Tracers wrap functions, also in production.  Their wrapper has the `__module__` of the
-    # original, and is accepted.
-    home = getattr(value, "__module__", None) or ""
-    return home.partition(".")[0] in sys.stdlib_module_names
+    # original, and is accepted.  So is coverage's `os._exit`, which saves its data first.
+    home = (getattr(value, "__module__", None) or "").partition(".")[0]
+    return home in sys.stdlib_module_names or home == "coverage"
 
 
 def _shown(value: object) -> str:
@@ -376,6 +377,7 @@ class Real:
     wall: Final = _plain(time.time)
     sleep: Final = _plain(time.sleep)
     wall_time: Final = _plain(time.time)
+    tzset: Final = _plain(getattr(time, "tzset", lambda: None))  # none on Windows
 
     # threading
     Thread: Final = _class_here(threading.Thread, _threading)
@@ -458,6 +460,7 @@ class Real:
     set_signal: Final = _plain(signal.signal)
     socketpair: Final = _plain(_same(socket.socketpair, _socket))
     socket: Final = socket.socket
+    Popen: Final = subprocess.Popen
     if sys.platform != "win32":
         pthread_kill: Final = _plain(signal.pthread_kill)
     if sys.platform == "linux":

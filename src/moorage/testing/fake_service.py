@@ -80,6 +80,9 @@ class FakeService:
     def open_run(self) -> Run | None:
         return self._get_run()
 
+    def places_in(self, run: Run) -> None:
+        return None
+
     def maker(self, run: Run) -> MakePool:
         return self._inner.maker(run)
 

@@ -54,6 +54,7 @@ CLOSING_GETS: Final = 2.0
 # Threads that belong to the process, not to a test: they are never leaks.
 _OF_THE_PROCESS: Final = (
     *("moorage-timekeeper", "moorage-log", "moorage-cleanup", "moorage-http"),
+    "moorage-post",
     *("Trio thread*", "pydevd*"),
 )
 

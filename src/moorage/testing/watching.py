@@ -117,5 +117,9 @@ def starts_once(pool: Pool) -> None:
 
 def is_idle(pool: Pool) -> bool:
     return not (
-        pool.backlog.queued or pool.fleet.running or pool.attempts.waiting or pool.backlog.outside
+        pool.backlog.queued
+        or pool.probation.waiting
+        or pool.fleet.running
+        or pool.attempts.waiting
+        or pool.backlog.outside
     )

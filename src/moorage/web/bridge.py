@@ -131,6 +131,11 @@ class WebCall:
         """Whether the client has left.  Read by the pool, under its lock: see `Endings`."""
         return self.exchange.has_left
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the request cannot be run again.  Read by the pool, when a container is lost."""
+        return self.exchange.is_under_way
+
     def settled(self, input: Input, /) -> Callable[[], object] | None:
         exchange, outcome = self.exchange, input.outcome
         exchange.outcome = outcome

@@ -577,6 +577,15 @@ class Exchange(Shown):
                 return
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether something has passed that cannot pass a second time.
+
+        That is a part of the response; or the request's body, once the application has asked for
+        it, because the server gives the body once.  A WebSocket is under way from its beginning.
+        """
+        return bool(self.is_websocket or self.status or self._outbox or self._asked)
+
+    @property
     def client(self) -> str:
         """The address of the client; "" if the server does not say."""
         address: Any = self.scope.get("client")

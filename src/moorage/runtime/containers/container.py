@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -33,15 +33,18 @@ class ContainerState(enum.Enum):
     READY = "ready"  # the container takes inputs
     DRAINING = "draining"  # takes no new inputs, finishes its own; may become ready again
     STOPPING = "stopping"  # runs its exit hooks, or first finishes its enter hooks
-    STOPPED = "stopped"  # its thread is about to end; its room in the capacity is free
+    STOPPED = "stopped"  # lost, or its thread is about to end; its room in the capacity is free
 
 
 CONTAINER_MOVES: Final[Mapping[ContainerState, frozenset[ContainerState]]] = {
     ContainerState.STARTING: frozenset(
         {ContainerState.READY, ContainerState.STOPPING, ContainerState.STOPPED}
     ),
-    ContainerState.READY: frozenset({ContainerState.DRAINING}),
-    ContainerState.DRAINING: frozenset({ContainerState.READY, ContainerState.STOPPING}),
+    # From READY and DRAINING to STOPPED: the container was lost.
+    ContainerState.READY: frozenset({ContainerState.DRAINING, ContainerState.STOPPED}),
+    ContainerState.DRAINING: frozenset(
+        {ContainerState.READY, ContainerState.STOPPING, ContainerState.STOPPED}
+    ),
     ContainerState.STOPPING: frozenset({ContainerState.STOPPED}),
     ContainerState.STOPPED: frozenset(),
 }
@@ -68,6 +71,25 @@ class ContainerOptions:
     # Called on the thread of the container's loop with the task of an input whose time is over;
     # returns a note for the error: see ``waiting/other_loops.py``.  None: no notes.
     why_it_waits: WhyItWaits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How a container was lost: it is gone, and its code did not come to its end.
+
+    Args:
+        how: how the container ended, as a clause of a sentence: "it was killed by SIGKILL".
+            It becomes a part of error messages.
+        unwritten: inputs, or batches, that hold a slot and are RUNNING although nothing of
+            them has left this process, so their code has not begun.  Inputs that are GRANTED
+            count as unwritten without being named.
+        counts: false if the inputs cannot have caused the loss: this library killed the
+            container, or the process that all containers come from died.
+    """
+
+    how: str
+    unwritten: Collection[Input] = ()
+    counts: bool = True
 
 
 class Host(Protocol):
@@ -110,6 +132,21 @@ class Host(Protocol):
         """Report that the exit hooks have ended, and the container with them."""
         ...
 
+    def container_lost(self, container: Container, loss: Loss, /) -> None:
+        """Report that the container is gone, in any state, and runs no hook any more.
+
+        The first report counts; after it, and after `container_failed` or
+        `container_stopped`, a further report does nothing.  Before the report, the container
+        settles every outcome that it has received.  From the report on, it settles nothing:
+            1. the pool takes the lock, and puts the inputs of the container back in the queue,
+            2. an outcome that the container has received too late must not arrive now,
+               because the input may run in another container.
+        The pool may have noted effects before the report that it carries out after the
+        report: `boot`, `stop`, `give_up`, and those of `place` and `cancel`.  They do nothing
+        then.
+        """
+        ...
+
     def resize(self, container: Container, limit: int, /) -> None:
         """Set how many inputs the container may run at once."""
         ...
@@ -150,8 +187,8 @@ class Container(Protocol):
         ...
 
     @property
-    def thread(self) -> threading.Thread:
-        """The thread that runs the hooks and the loop."""
+    def thread(self) -> threading.Thread | None:
+        """The thread that runs the hooks and the loop; None if it is in another process."""
         ...
 
     def boot(self) -> None:
@@ -160,6 +197,9 @@ class Container(Protocol):
 
     def place(self, input: Input, /) -> Effect | None:
         """Take `input`, which holds a slot, to run it.  Call under the lock.
+
+        The input is GRANTED.  The container makes the input RUNNING before its code can begin:
+        a container of another process does so before it writes the input's first byte.
 
         Returns:
             The effect that wakes the thread or loop for `input`; None if none is needed.
@@ -188,6 +228,14 @@ class Container(Protocol):
         """Cancel the enter hooks, which take too long; async hooks only.
 
         Sync hooks cannot be cancelled and run on.  Call with no lock held.
+        """
+        ...
+
+    def kill(self) -> None:
+        """End the container at once, whatever its code does, if it is a process of its own.
+
+        Its inputs are lost without a count: see `Loss`.  Does nothing to a container that is
+        threads of this process, which nobody can kill.  Call with no lock held.
         """
         ...
 

@@ -64,6 +64,9 @@ class Lifecycle:
     # Seconds that running inputs get to end by themselves when the run is left.
     exit_grace: float = 0.0
     prepare: Callable[[], object] | None = None
+    # Makes what another process makes the targets and this lifecycle of: see
+    # ``placing/blueprints.py``.  None: the function itself, without hooks.
+    blueprint: Callable[[], Any] | None = None
 
     def now(self) -> Lifecycle:
         """Return the lifecycle of a container that starts now."""

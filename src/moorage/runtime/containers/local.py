@@ -141,6 +141,15 @@ class LocalContainer:
                 self._virtual.end(self)
             self._host.container_failed(self, error)
 
+    def boot_here(self) -> None:
+        """Be the thread T on the calling thread, until the container has ended.
+
+        For the main thread of a process that has no other container.
+        """
+        assert self._virtual is None
+        self._thread = Real.current_thread()
+        self._main()
+
     def place(self, input: Input) -> Effect | None:
         if input.call.target.is_async:
             assert self._tasks is not None
@@ -179,6 +188,9 @@ class LocalContainer:
 
     def give_up(self) -> None:
         self._start.give_up()
+
+    def kill(self) -> None:
+        """Do nothing: threads cannot be killed."""
 
     @property
     def ended(self) -> bool:

@@ -42,11 +42,13 @@ class Stream:
         "_clock",
         "_closed",
         "_ended",
+        "_has_begun",
         "_items",
         "_lock",
         "_on_full",
         "_producer",
         "_reader",
+        "sent",
     )
 
     def __init__(self, clock: Clock, on_full: Callable[[], object] | None = None) -> None:
@@ -71,6 +73,9 @@ class Stream:
         self._reader: Wake | None = None
         self._ended = False  # no further item comes; once true, it stays true
         self._closed = False  # the reader reads no more; once true, it stays true
+        self._has_begun = False  # an item has come; once true, it stays true
+        # Of a generator in another process only: see ``placing/remote.py``.
+        self.sent: Any = None
 
     # -- the reader's side ----------------------------------------------------
 
@@ -104,8 +109,23 @@ class Stream:
         return self._ended
 
     @property
+    def has_begun(self) -> bool:
+        """True if any item has come, whether or not the reader has taken it."""
+        return self._has_begun
+
+    @property
     def has_items(self) -> bool:
         return bool(self._items)
+
+    @property
+    def buffered(self) -> int:
+        """How many items the reader has not taken."""
+        return len(self._items)
+
+    def tell_full(self) -> None:
+        """Tell that the producer is about to wait for the reader."""
+        if self._on_full is not None:
+            self._on_full()
 
     @property
     def is_full(self) -> bool:
@@ -137,7 +157,7 @@ class Stream:
         if reader is not None:
             reader()
 
-    def _offer(self, item: Any) -> bool:
+    def offer(self, item: Any) -> bool:
         """Add `item`, also to a full buffer; false if the stream is closed or has ended."""
         if self._born != forking.process.number:
             forking.end_child(forking.stayed_behind("the reader of this generator"))
@@ -145,12 +165,13 @@ class Stream:
             if self._closed or self._ended:
                 return False
             self._items.append(item)
+            self._has_begun = True
             reader, self._reader = self._reader, None
         if reader is not None:
             reader()
         return True
 
-    def _may_go_on(self, wake: Wake) -> bool:
+    def may_go_on(self, wake: Wake) -> bool:
         """Return true if there is room or the stream is closed; else store `wake` for then."""
         with self._lock:
             if self._closed or len(self._items) < AHEAD:
@@ -184,12 +205,12 @@ class Stream:
 
     def _hand_over(self, item: Any) -> bool:
         """Add `item`, then wait for room for the next; false if the stream takes no more."""
-        if not self._offer(item):
+        if not self.offer(item):
             return False
         del item
         while True:
             waiter = self._clock.make_waiter()
-            if self._may_go_on(waiter.wake):
+            if self.may_go_on(waiter.wake):
                 return True
             if self._on_full is not None:
                 self._on_full()
@@ -203,12 +224,12 @@ class Stream:
                 kind: type = type(item)  # pyright: ignore[reportUnknownVariableType]
                 if id(kind) in NOT_RUN:
                     raise _refused_item(item, is_async=True)
-                if not self._offer(item):
+                if not self.offer(item):
                     return
                 del item
                 while True:
                     room = loop.create_future()
-                    if self._may_go_on(_waker(loop, room)):
+                    if self.may_go_on(_waker(loop, room)):
                         break
                     if self._on_full is not None:
                         self._on_full()

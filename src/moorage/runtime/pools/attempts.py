@@ -1,8 +1,8 @@
-"""Attempts: which failed inputs are tried again, and when.
+"""Attempts: which inputs failed or were lost before, and when failed inputs are tried again.
 
-Owns the errors of inputs that failed and are not settled, and the times of their next
-attempts.  Pure: it has no lock, no clock and no thread; the pool calls it under the pool's
-lock.
+Owns the history of inputs that are not settled: the errors of earlier attempts, how often the
+input was lost with its container, and the time of the next attempt.  Pure: it has no lock, no
+clock and no thread; the pool calls it under the pool's lock.
 
 Begin at `Attempts.may_follow`, then `Attempts.failed` and `Attempts.due`.
 """
@@ -19,7 +19,7 @@ WAITING = InputState.WAITING
 
 
 class Attempts:
-    """The inputs of one pool that failed and are not settled.
+    """The inputs of one pool that have a history and are not settled.
 
     Args:
         policy: how often, and after which pause, an input is tried again; None for never.
@@ -28,14 +28,19 @@ class Attempts:
             destructors.
     """
 
-    __slots__ = ("_discarded", "_due", "_policy", "errors", "waiting")
+    __slots__ = ("_discarded", "_due", "_policy", "errors", "losses", "waiting")
 
     def __init__(self, policy: RetryPolicy | None, discarded: list[Input] | None = None) -> None:
         self._policy = policy
         self._discarded: list[Input] = [] if discarded is None else discarded
-        # Invariant: the inputs that failed and are not settled, each with its errors, oldest
-        # first.  Each such input is WAITING, or its next attempt is queued or running.
+        # Invariant: the inputs that failed, or that a loss of their container put back in the
+        # queue, and that are not settled.  Each has its errors, oldest first.  Each such input
+        # is WAITING, or its next attempt is queued or running.
         self.errors: dict[Input, list[BaseException]] = {}
+        # How often each input was lost with its container.  A loss that cannot be the input's
+        # fault does not count.
+        # Invariant: each of these inputs is in `errors`, and no number is 0.
+        self.losses: dict[Input, int] = {}
         # A heap of the next attempts, by time.  Equal times are ordered by call and index,
         # which gives the same order in each run.  Inputs that were cancelled, and so are
         # settled, stay in the heap until they come to its top.
@@ -54,6 +59,16 @@ class Attempts:
         if getattr(input.call, "is_web", False):
             return False  # the client has a part of the response, or all of it
         return len(self.errors.get(input, ())) < policy.max_retries
+
+    def returned(self, input: Input) -> None:
+        """Note that a loss of its container put `input` back in the queue."""
+        self.errors.setdefault(input, [])
+
+    def lost(self, input: Input) -> int:
+        """Count one loss of `input`, which may have caused it; return how many there were."""
+        self.errors.setdefault(input, [])
+        times = self.losses[input] = self.losses.get(input, 0) + 1
+        return times
 
     def failed(self, input: Input, error: BaseException, now: float) -> float:
         """Note that an attempt of `input` failed; make the input wait for its next attempt.
@@ -105,7 +120,7 @@ class Attempts:
         Several inputs may share `failure`: it is not changed.
         """
         errors = self.errors.get(input)
-        return failure if errors is None else failure.after(tuple(errors))
+        return failure if not errors else failure.after(tuple(errors))
 
     def ended(self, input: Input) -> list[BaseException] | None:
         """Forget `input`, which is settled.
@@ -114,6 +129,7 @@ class Attempts:
             Its errors.  The caller drops them with no lock held, because they are the user's
             objects.
         """
+        self.losses.pop(input, None)
         return self.errors.pop(input, None)
 
     def inputs(self) -> list[Input]:

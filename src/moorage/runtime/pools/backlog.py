@@ -4,7 +4,8 @@ Owns the queue, its bound, and the inputs that are OUTSIDE, not accepted yet, wh
 is full.  Pure: it has no lock, no clock and no thread; the pool calls it under the pool's
 lock, and decides which input gets a slot.
 
-Begin at `Backlog.put`, then `Backlog.next`; for the bound at `Backlog.room`.
+Begin at `Backlog.put`, then `Backlog.next`; for the bound at `Backlog.room`; for inputs whose
+container was lost at `Backlog.put_back`.
 
 Inputs are of two kinds, sync and async.  While the event loop of a container is blocked, a
 slot of that container can be used by sync inputs only.  So the queue has one *line* for each
@@ -42,6 +43,7 @@ class Backlog:
 
     __slots__ = (
         "_discarded",
+        "_front_ticket",
         "_lines",
         "_outside",
         "_settled",
@@ -50,6 +52,7 @@ class Backlog:
         "most",
         "outside",
         "queued",
+        "returned",
         "size",
     )
 
@@ -72,7 +75,13 @@ class Backlog:
         # Invariant: while it is not None, it is not empty if inputs are queued.  The pool may
         # take out the first input itself, if that input is QUEUED.
         self.line: deque[Input] | None = self._lines[False]
-        self._tickets = 0  # the last ticket that was given out
+        self._tickets = 0  # the last ticket that was given out behind the queue
+        self._front_ticket = 1  # the last ticket that was given out at the front; below 1
+        # Inputs that were put back at the front, since they last came in by `put`.  They have
+        # no deadline in the queue.  Some may have a slot by now.
+        # Invariant: the returned inputs of a line are before all others of that line.
+        # Invariant that the pool keeps: none of them is settled.
+        self.returned: set[Input] = set()
         # The inputs that are OUTSIDE, by kind, indexed as the lines are, each with the
         # callable that tells its caller that it came in.  Each input has a ticket, and each
         # dict is in the order of the tickets.
@@ -103,6 +112,26 @@ class Backlog:
                 self._give_tickets(inputs)
         line.extend(inputs)
         self.queued += len(inputs)
+
+    def put_back(self, inputs: Sequence[Input]) -> None:
+        """Queue `inputs` of any kinds before all other inputs, in this order.
+
+        The queue may exceed its bound by them.
+        """
+        for input in reversed(inputs):
+            line = self._lines[input.call.target.is_async]
+            if line is not self.line:
+                if self.line:
+                    self._give_tickets(self.line)
+                    self.line = None
+                elif self.line is not None:
+                    self.line = line
+            if self.line is None:
+                self._front_ticket -= 1
+                input.ticket = self._front_ticket
+            line.appendleft(input)
+        self.queued += len(inputs)
+        self.returned.update(inputs)
 
     def _give_tickets(self, inputs: Sequence[Input] | deque[Input]) -> None:
         ticket = self._tickets
@@ -140,13 +169,27 @@ class Backlog:
         line = self._eldest_line()
         return line[0] if line else None
 
-    def eldest(self) -> Input | None:
-        """Return the input that has been queued for the longest time."""
-        line = self._eldest_line()
-        if not line:
-            return None
-        other = self._lines[line is self._lines[False]]
-        return other[0] if other and other[0].queued_at < line[0].queued_at else line[0]
+    def overdue(self, now: float, timeout: float) -> tuple[list[Input], float | None]:
+        """Return the inputs that have been queued for `timeout` seconds.
+
+        Returned inputs have no deadline, and do not hide the inputs behind them.
+
+        Returns:
+            Those inputs, eldest first; and when the next input will have been queued for as
+            long, None if there is none.
+        """
+        late: list[Input] = []
+        following: list[float] = []
+        for line in self._lines:
+            for input in line:
+                if input.state is not QUEUED or input in self.returned:
+                    continue
+                if input.queued_at + timeout > now:
+                    following.append(input.queued_at + timeout)
+                    break
+                late.append(input)
+        late.sort(key=lambda input: input.queued_at)
+        return late, min(following) if following else None
 
     def _eldest_line(self) -> deque[Input]:
         """Return the line whose first input came first; its first input is not settled."""

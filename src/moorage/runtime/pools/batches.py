@@ -28,12 +28,15 @@ class Batches:
     def due_at(self, backlog: Backlog) -> float | None:
         """Return when the first batch of the queue stops waiting for more members.
 
-        Minus infinity if the batch is full; None if no input is queued.
+        Minus infinity if the batch is full, or if its first member was in a batch before, whose
+        container was lost; None if no input is queued.
         """
         if backlog.queued >= self.size:
             return float("-inf")
         first = backlog.first()
-        return None if first is None else first.queued_at + self.wait
+        if first is None:
+            return None
+        return float("-inf") if first in backlog.returned else first.queued_at + self.wait
 
     def form(self, backlog: Backlog) -> tuple[Input, list[Input]]:
         """Take the first batch out of the queue, which must not be empty.
@@ -45,3 +48,7 @@ class Batches:
         while len(members) < self.size and (input := backlog.next()) is not None:
             members.append(input)
         return make_batch(self._target, members), members
+
+    def alone(self, input: Input) -> Input:
+        """Return a batch of `input` only."""
+        return make_batch(self._target, [input])

@@ -98,8 +98,8 @@ class Fleet:
             self.containers.remove(container)
             self.stopped.append(container)
 
-    def resize(self, container: Container, limit: int) -> None:
-        """Set both the limit and the target of `container` to `limit`.
+    def resize(self, container: Container, limit: int, target: int | None = None) -> None:
+        """Set the limit of `container`; set the target to `target`, to the limit if None.
 
         Invariant: a target never exceeds its limit, so a container that holds no more inputs
         than its target may hand a slot over.
@@ -108,7 +108,7 @@ class Fleet:
         slots = container.slots
         before = slots.free
         slots.set_limit(limit)
-        container.target = slots.limit
+        container.target = slots.limit if target is None else min(target, slots.limit)
         if ready:
             self.free += slots.free - before
 
@@ -117,10 +117,16 @@ class Fleet:
         self.blocked[container] = self.blocked.get(container, 0) + 1
 
     def unblock(self, container: Container) -> None:
-        """Count one blocking call less of the loop of `container`."""
+        """Count one blocking call less of the loop of `container`; of a lost one, do nothing."""
+        if container.state is STOPPED and container not in self.blocked:
+            return
         self.blocked[container] -= 1
         if not self.blocked[container]:
             del self.blocked[container]
+
+    def forget_loop(self, container: Container) -> None:
+        """Count no blocking call of `container` any more, because it is lost."""
+        self.blocked.pop(container, None)
 
     # -- slots ------------------------------------------------------------------------
 

@@ -7,9 +7,11 @@ no leaf knows the pool or another layer above itself:
     attempts  failed inputs to try again         endings   inputs that should end
     batches   how inputs form batches            scaling   the policy, its answer, the back-off
     alarms    the deadlines                      tally     the counters
+    probation inputs that must run alone
 
 Begin at `submit`, then `_settle_down`, `_fill` and `_grant`, which gives a queued input its
-slot; then `settle`, which gives the slot of an input that has ended to the next one directly.
+slot; then `settle`, which gives the slot of an input that has ended to the next one directly;
+then `container_lost`, which puts inputs back.
 
 Any thread may call the public methods.  Each event is one ``with self._step:``.  The step
 takes the lock, runs the method's own changes, re-establishes the pool's invariant
@@ -42,12 +44,13 @@ from ...exception import ExecutionError
 from .. import forking
 from ..background import let_go, log, on_log_thread
 from ..clocks.clock import Clock, Waiter, acquire_in_turns, acquire_within
-from ..containers.container import Container, ContainerFactory, ContainerState
+from ..containers.container import Container, ContainerFactory, ContainerState, Loss
+from ..containers.streaming import stream_of
 from ..context import running_input
 from ..effects import Around, Effect, carry_out
 from ..input import IllegalMove, Input, InputState, call_id
 from ..loop_notes import explained, with_advice
-from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
+from ..outcome import Cancelled, Failure, Outcome, UnreadError, Value, failure_of
 from ..real import Real
 from ..uninterruptible import uninterruptible
 from .alarms import Alarms, Cause
@@ -61,6 +64,7 @@ from .endings import ENDS_FOR_RETRY_WITHIN, ENDS_WITHIN, Endings
 from .fleet import Fleet
 from .kept import Kept
 from .pool_options import PoolOptions
+from .probation import Probation
 from .probing import Probing, What
 from .routing import emptiest_below_limit, fullest_below_target
 from .scaling import Scaling
@@ -72,6 +76,9 @@ from .verdicts import (
     LEFT,
     LOST,
     full,
+    lost_and_not_run_again,
+    lost_in_a_row,
+    lost_while_starting,
     ran_out,
     started_too_slowly,
     waited_too_long,
@@ -93,6 +100,13 @@ READY: Final = ContainerState.READY
 DRAINING: Final = ContainerState.DRAINING
 STOPPING: Final = ContainerState.STOPPING
 STOPPED: Final = ContainerState.STOPPED
+
+# An input that was lost this many times with its container runs alone from then on, and fails
+# if it is lost while it runs alone.
+LOSSES_BEFORE_PROBATION: Final = 2
+
+# Inputs fail that wait for containers of which so many were lost in a row while they started.
+LOST_STARTS: Final = 3
 
 Choose = Callable[[Sequence[Container]], Container | None]
 """Chooses the container, out of several, that takes the next input."""
@@ -222,11 +236,13 @@ class Pool:
         self.attempts: Attempts = Attempts(options.retries, self._discarded)
         self._failed_before = self.attempts.errors  # the same dict; an alias for `settle`
         self.endings: Endings = Endings()
+        self.probation: Probation = Probation()
         self.alarms: Alarms = Alarms(clock.call_at, self._on_alarm)
         self._execution = self.alarms.execution  # the same alarm; an alias for each grant
         self._timeout = options.timeout
-        # Invariant: false in a batched pool, and while the event loop of a container is
-        # blocked.  While it is true, any input can use any slot of a READY container.
+        # Invariant: false in a batched pool, while the event loop of a container is blocked,
+        # and while the probation is active.  While it is true, any input can use any slot of a
+        # READY container.
         self._simple = self.batches is None
 
         # Invariant: the state is OPEN at first, and then CLOSING or RETIRED for ever.
@@ -417,6 +433,9 @@ class Pool:
         From then on the pool fills the container up to that limit, with no lower target.
         """
         with self._step:
+            if container is self.probation.container:
+                self.probation.resize(limit)
+                return
             before = container.slots.limit
             self.fleet.resize(container, limit)
             if container.slots.limit < before:
@@ -432,6 +451,16 @@ class Pool:
             if container.state is READY:
                 self._drain(container)
                 self._must_scale = self._may_starve = True
+
+    def containers_of(self, inputs: Iterable[Input]) -> list[Container]:
+        """Return the containers in which the code of some of `inputs` runs."""
+        with self._step:
+            running = {
+                input.container: None
+                for input in inputs
+                if input.container is not None and input.state in (GRANTED, RUNNING, ABANDONED)
+            }
+        return list(running)
 
     @uninterruptible
     def set_limits(self, limits: Limits) -> bool:
@@ -488,6 +517,7 @@ class Pool:
             self.fleet,
             self.attempts,
             self.endings,
+            self.probation,
             self.scaling,
             self.tally,
             self._now(),
@@ -509,6 +539,7 @@ class Pool:
                 self.fleet,
                 self.attempts,
                 self.batches,
+                self.probation,
                 self.scaling,
                 self._now(),
                 is_open=self.is_open,
@@ -565,6 +596,10 @@ class Pool:
                 backlog.put(came)
         if self._waiting_for_room and not self._needs_room():
             self._leave_line()
+        if not self._simple:
+            probation = self.probation
+            if probation.waiting or probation.container is not None:
+                self._serve_probation()  # before the queue: these inputs came before all others
         if backlog.queued or backlog.outside:
             self._serve(asks=not freed)
             if self._waiting_for_room and not self._needs_room():
@@ -590,7 +625,7 @@ class Pool:
                 self._scale()
         if self._may_starve:
             self._may_starve = False
-            if backlog.queued and self._starved is not None:
+            if (backlog.queued or self.probation.waiting) and self._starved is not None:
                 self._effects.append(partial(self._starved, self))
 
     def _serve(self, asks: bool) -> None:
@@ -730,6 +765,11 @@ class Pool:
     def _grant_batch(self, container: Container, now: float) -> None:
         assert self.batches is not None
         batch, members = self.batches.form(self.backlog)
+        self._place_batch(container, batch, members, now)
+
+    def _place_batch(
+        self, container: Container, batch: Input, members: list[Input], now: float
+    ) -> None:
         self.tally.batch_granted(len(members), now - members[0].queued_at)
         for input in members:
             input.state = RUNNING
@@ -849,6 +889,8 @@ class Pool:
                 self._note("released", input, container)
             if self._drain_wakes:
                 self._wake_if_settled()  # a success can be the last unsettled input only here
+            if container.given_up:
+                self._kill_if_answered(container)
             self._settle_down(freed=container.state is READY)
         if self._effects or self._discarded:
             after = self._take_effects()
@@ -979,13 +1021,13 @@ class Pool:
             return False
         assert type(outcome) is Failure
         now = self._now()
-        when = attempts.failed(input, outcome.error, now)
+        when = attempts.failed(input, outcome.unread, now)
         self.alarms.retry.at(when)
         self._effects.append(
-            partial(self._log_retry, input, outcome.error, attempts.count(input), when - now)
+            partial(self._log_retry, input, outcome.unread, attempts.count(input), when - now)
         )
         if self.probe is not None:
-            self._note("waiting", input, input.container, outcome.error)
+            self._note("waiting", input, input.container, outcome.unread)
         input.container = input.runner = input.cancellation = None
         self.tally.retries += 1
         return True
@@ -1009,6 +1051,7 @@ class Pool:
         )
 
     def _forget_attempts(self, input: Input) -> None:
+        self.backlog.returned.discard(input)
         errors = self.attempts.ended(input)
         if errors:
             self._effects.append(partial(let_go, errors))
@@ -1029,7 +1072,8 @@ class Pool:
         wake: Effect | None = None
         if state is QUEUED:
             wake = self._record(input, outcome)
-            self.backlog.discard(input)
+            if not self.probation.leave(input):
+                self.backlog.discard(input)
             self._discarded.append(input)
         elif state is OUTSIDE:
             # Its caller gets an outcome, so the input counts as accepted: see `Tally`.
@@ -1106,6 +1150,8 @@ class Pool:
         input.state = ABANDONED  # for a batch, `_record` has set the state of the members only
         self.endings.abandon(input, self._now())
         self._expect_give_up(input.container)
+        if input.container.given_up:
+            self._kill_if_answered(input.container)
         return wake
 
     def _end_abandoned(self, container: Container, input: Input) -> None:
@@ -1155,7 +1201,17 @@ class Pool:
             self._drain(container)
         self._effects += self.capacity.free_room(self.options.sync_slots)
         self._effects.append(partial(self._log_given_up, container, count))
+        self._kill_if_answered(container)
         self._must_scale = True
+
+    def _kill_if_answered(self, container: Container) -> None:
+        """Kill a container that was given up, if all inputs that are left in it were answered.
+
+        A thread cannot be killed: such a container stops when its code ends.
+        """
+        held = container.slots.held
+        if held and self.endings.abandoned_in(container) == len(held):
+            self._effects.append(container.kill)
 
     def _log_given_up(self, container: Container, count: int) -> None:
         log(
@@ -1220,12 +1276,11 @@ class Pool:
         assert timeout is not None
         now = self._now()
         expired = waited_too_long(self.options.name, timeout)
-        while (input := self.backlog.eldest()) is not None:
-            if input.queued_at + timeout > now:
-                self.alarms.queue.at(input.queued_at + timeout)
-                break
-            # An attempt that did not run is not followed by another.
-            self._cancel(input, expired)
+        late, following = self.backlog.overdue(now, timeout)
+        # An attempt that did not run is not followed by another.
+        self._cancel_all(late, expired)
+        if following is not None:
+            self.alarms.queue.at(following)
 
     def _answer_overdue(self) -> None:
         """Answer the callers of async inputs that were cancelled and have not ended in time."""
@@ -1248,7 +1303,12 @@ class Pool:
         """Queue the failed inputs whose next attempt is due."""
         for input in self.attempts.due(self._now()):
             input.state = QUEUED
-            self.backlog.put((input,))
+            self.backlog.returned.discard(input)
+            if self._must_run_alone(input):
+                self.probation.put((input,))
+                self._judge_simple()
+            else:
+                self.backlog.put((input,))
             if self.probe is not None:
                 self._note_queued((input,))
             self._stamp((input,))
@@ -1276,6 +1336,9 @@ class Pool:
         while True:
             decision = scaling.ask(now, fleet, backlog, self.tally, self.options.limits)
             again = decision.ask_again_at
+            if self.probation.waiting and scaling.backs_off(now):
+                start = scaling.start_again_at
+                again = start if again is None else min(again, start)
             count = fleet.count
             if decision.wanted > count:
                 missing = self._take_back(decision.wanted - count)
@@ -1353,9 +1416,14 @@ class Pool:
     def _shrink(self, count: int) -> bool:
         """Stop up to `count` containers that are starting or idle; return true if any."""
         before = count
+        fleet, probation = self.fleet, self.probation
+        most = self.options.limits.max_containers
+        # Inputs on probation may wait for a start that the policy does not know of.
+        awaited = probation.waiting and probation.container is None
+        kept = 1 if awaited and (most is None or fleet.count - count < most) else 0
         # Starting containers go first: stopping them loses no work.
-        for container in reversed(self.fleet.containers):
-            if count and container.state is STARTING:
+        for container in reversed(fleet.containers):
+            if count and container.state is STARTING and fleet.starting > kept:
                 self._move(container, STOPPING)
                 count -= 1
         for container in self.fleet.longest_idle_first()[:count]:
@@ -1384,14 +1452,14 @@ class Pool:
         """Note that the loop of `container` begins a blocking call: it takes no async inputs."""
         with self._step:
             self.fleet.block(container)
-            self._simple = False
+            self._judge_simple()
             self._must_scale = self._must_scale or self.backlog.queued > 0
 
     def unblock_loop(self, container: Container) -> None:
         """End a `block_loop`."""
         with self._step:
             self.fleet.unblock(container)
-            self._simple = self.batches is None and not self.fleet.blocked
+            self._judge_simple()
 
     def drop(self, input: Input, outcome: Outcome) -> bool:
         """Settle `input` with `outcome` if its code has not begun; return false if it has."""
@@ -1464,7 +1532,8 @@ class Pool:
     def _has_to_run(self) -> bool:
         """Return true if an input waits for a container, or `min_containers` are missing."""
         backlog = self.backlog
-        return backlog.queued > 0 or backlog.outside > 0 or self._lacks_minimum()
+        waits = backlog.queued > 0 or backlog.outside > 0 or bool(self.probation.waiting)
+        return waits or self._lacks_minimum()
 
     def _lacks_minimum(self) -> bool:
         return self.fleet.count < self.options.limits.min_containers
@@ -1521,20 +1590,25 @@ class Pool:
             exc_info=error,
         )
 
-    def _start_failed(self, was_starting: bool, failure: Failure) -> bool:
+    def _start_failed(self, was_starting: bool, failure: Failure, patience: int = 1) -> bool:
         """Delay further starts; fail the inputs that no container can serve; true if told.
 
         Args:
             was_starting: false if the pool had stopped the container before its start failed.
+            patience: after how many failed starts in a row the inputs fail.
         """
         self.scaling.start_failed(self._now())
         self._must_scale = True
         if self.probe is not None:
             self._note("failed", error=failure.error)
-        if not was_starting or self.fleet.count:
+        if not was_starting or self.fleet.count or self.scaling.failed_starts < patience:
             return False
         # No other container exists or starts: these inputs waited for the failed one.
-        waiting = [*self.backlog.inputs(), *self.backlog.standing()]
+        waiting = [
+            *self.probation.waiting,
+            *self.backlog.inputs(),
+            *self.backlog.standing(),
+        ]
         self._cancel_all(waiting, failure)
         # A web request gets no error, so nobody would see why the start has failed.
         return any(not getattr(input.call, "is_web", False) for input in waiting)
@@ -1625,6 +1699,215 @@ class Pool:
         self._discarded.append(input)
         self._release(container, input)
 
+    # -- lost containers ------------------------------------------------------------------
+
+    def container_lost(self, container: Container, loss: Loss) -> None:
+        """Remove `container`, which is gone, and put its inputs back in the queue.
+
+        Inputs go to the front of the queue in the order of their grants.  Inputs that may have
+        begun count a loss each; `_after_loss` decides which of them do not run again.
+        Inputs that were cancelled or abandoned end.
+        """
+        with self._step:
+            if container.state is STOPPED:
+                return
+            was_starting = container.state is STARTING
+            self.tally.lost_containers += 1
+            self.fleet.forget_loop(container)
+            held = [holder for holder in container.slots.held if isinstance(holder, Input)]
+            begun = [h for h in held if h.state is not GRANTED and h not in loss.unwritten]
+            back: list[Input] = []
+            suspects: list[Input] = []
+            for holder in held:
+                self._release(container, holder)
+                if holder.state is ABANDONED:
+                    self._end_abandoned(container, holder)
+                elif holder.cancellation is not None or self._state is not PoolState.OPEN:
+                    self._end_lost(holder, holder.cancellation or LEFT)
+                else:
+                    written = holder in begun
+                    for input in _living_members(holder):
+                        how = loss if written else None
+                        alone = written and len(begun) == 1 and _is_alone(holder)
+                        if self._after_loss(input, how, alone=alone):
+                            (suspects if self._must_run_alone(input) else back).append(input)
+                self._drop_lost(container, holder)
+            if back and self.batches is not None:
+                # The queue is not one batch that waits for members any more.
+                self.alarms.batch.only_at(None)
+            self.backlog.put_back(back)
+            if container is self.probation.container:
+                self.probation.put_back(suspects)
+            else:
+                self.probation.put(suspects)
+            self._may_starve = True
+            self._container_gone(container)
+            self._judge_simple()
+            self._effects.append(
+                partial(self._log_lost, container, loss.how, len(back) + len(suspects))
+            )
+            if was_starting:
+                failure = lost_while_starting(self.options.name, loss.how)
+                self._start_failed(True, failure, LOST_STARTS)
+
+    def _after_loss(self, input: Input, loss: Loss | None, *, alone: bool) -> bool:
+        """Queue `input`, whose container is lost, or end it; return true if it is queued.
+
+        Args:
+            loss: None if the code of the input has not begun.
+            alone: true if no other code ran in that container.
+        """
+        name, attempts = self.options.name, self.attempts
+        failure: Failure | None = None
+        if loss is not None:
+            losses = attempts.lost(input) if loss.counts else attempts.losses.get(input, 0)
+            if self.options.nonpreemptible:
+                why = "the function is nonpreemptible"
+                failure = lost_and_not_run_again(name, loss.how, losses, why)
+            elif input.call.target.is_generator and stream_of(input.call).has_begun:
+                why = "it has yielded items already"
+                failure = lost_and_not_run_again(name, loss.how, losses, why)
+            elif getattr(input.call, "is_under_way", False):
+                why = "its response or its body is under way"
+                failure = lost_and_not_run_again(name, loss.how, losses, why)
+            elif alone and loss.counts and losses >= LOSSES_BEFORE_PROBATION:
+                failure = lost_in_a_row(name, loss.how, losses)
+                if self._retry_later(input, failure):
+                    return False
+        if failure is not None:
+            wake = self._record(input, failure)
+            if wake is not None:
+                self._effects.append(wake)
+            return False
+        attempts.returned(input)
+        input.state = QUEUED
+        input.container = input.runner = None
+        input.queued_at = self._now()
+        self.tally.returned_inputs += 1
+        if self.probe is not None:
+            self._note_queued((input,))
+        return True
+
+    def _must_run_alone(self, input: Input) -> bool:
+        """Return true if `input` was lost too often to run beside others."""
+        return self.attempts.losses.get(input, 0) >= LOSSES_BEFORE_PROBATION
+
+    def _end_lost(self, holder: Input, outcome: Outcome) -> None:
+        """End an input, or a batch, whose code is gone with its container."""
+        wake: Effect | None = None
+        if self.batches is not None:
+            wake = self._record_batch(holder, outcome, ended=True)
+        elif not self._retry_later(holder, outcome):
+            wake = self._record(holder, outcome)
+        if wake is not None:
+            self._effects.append(wake)
+
+    def _drop_lost(self, container: Container, holder: Input) -> None:
+        """Drop `holder`, an input or a batch, if it is over now."""
+        call = holder.call
+        if isinstance(call, BatchCall):
+            holder.state = SETTLED
+            holder.outcome = holder.outcome or LOST
+            call.live = 0
+            end_of_batch(holder)
+            self._effects.append(partial(call.forget, ended=True))
+        elif holder.state is SETTLED:
+            self._discarded.append(holder)
+
+    def _log_lost(self, container: Container, how: str, count: int) -> None:
+        log(
+            logger,
+            logging.WARNING,
+            "container %d of %s is lost: %s; %d of its inputs %s back in the queue",
+            container.number,
+            self.options.label,
+            how,
+            count,
+            "is" if count == 1 else "are",
+        )
+
+    # -- probation ------------------------------------------------------------------------
+
+    def _judge_simple(self) -> None:
+        self._simple = (
+            self.batches is None and not self.fleet.blocked and not self.probation.is_active
+        )
+
+    def _serve_probation(self) -> None:
+        """Give the container on probation its next input; choose one if there is none."""
+        probation, fleet = self.probation, self.fleet
+        container, holder = probation.container, probation.holder
+        if container is not None:
+            held = container.slots.held
+            if holder is not None and holder not in held:
+                holder = probation.holder = None
+            # A given up container takes no further input, so `holder` stays alone in it.
+            if container.given_up or (container.state is not READY and holder is None):
+                probation.end(fleet)
+                container = holder = None
+        if holder is None and probation.waiting and not self._is_empty_for_probation(container):
+            better = self._choose_for_probation(container)
+            if better is not container:
+                probation.end(fleet)
+                assert better is not None
+                container = better
+                probation.begin(fleet, container)
+                self._must_scale = self._may_starve = True
+                if self.endings.abandoned:
+                    self._give_up_abandoned()
+                if container.given_up:  # at its lower limit, abandoned inputs hold all slots
+                    self._serve_probation()
+                    return
+        if container is not None and container.state is READY and not container.slots.held:
+            if not probation.waiting:
+                probation.end(fleet)
+            else:
+                input = probation.first(sync_only=container in fleet.blocked)
+                if input is not None:
+                    probation.leave(input)
+                    self._grant_alone(container, input)
+        self._judge_simple()
+
+    def _is_empty_for_probation(self, container: Container | None) -> bool:
+        """Return true if `container` could run the first input that must run alone, now."""
+        if container is None or container.state is not READY or container.slots.held:
+            return False
+        input = next(iter(self.probation.waiting))
+        return container not in self.fleet.blocked or not input.call.target.is_async
+
+    def _choose_for_probation(self, present: Container | None) -> Container | None:
+        """Return the container that should be the one on probation; None if one is to come.
+
+        Args:
+            present: the container on probation, which the first input still waits for.
+        """
+        fleet = self.fleet
+        for container in fleet.ready:
+            if self._is_empty_for_probation(container):
+                return container
+        if present is not None:
+            return present
+        if fleet.starting > 0:
+            return None
+        if not self._is_capped() and not self.scaling.backs_off(self._now()):
+            self._start(1)
+            if fleet.starting > 0:
+                return None
+        if not fleet.ready:
+            self._must_scale = True  # `_scale` sets the alarm for the end of the back-off
+        return min(fleet.ready, key=lambda c: len(c.slots.held), default=None)
+
+    def _grant_alone(self, container: Container, input: Input) -> None:
+        """Grant `input` the one slot of `container`, which is on probation and empty."""
+        now = self._now()
+        if self.batches is None:
+            self.probation.holder = input
+            self._grant(container, input, now)
+        else:
+            batch = self.batches.alone(input)
+            self.probation.holder = batch
+            self._place_batch(container, batch, [input], now)
+
     def _container_gone(self, container: Container) -> None:
         """Remove `container`, which runs nothing any more."""
         self._move(container, STOPPED)
@@ -1660,6 +1943,7 @@ class Pool:
             or self._state is not PoolState.OPEN
             or self.backlog.queued
             or self.backlog.outside
+            or self.probation.waiting
             or self.attempts.waiting
             or self._open_calls
             or self._waiting_for_room
@@ -1691,7 +1975,7 @@ class Pool:
             self.alarms.scaling.only_at(None)
             self.alarms.abandoned.only_at(None)
             self._waiting_for_room = False
-            inputs = [*self.backlog.inputs(), *self.backlog.standing(), *self.attempts.inputs()]
+            inputs = self._inputs_without_slots()
             if cancel_running:
                 inputs += self._inputs_with_slots()
             self._cancel_all(inputs, LEFT)
@@ -1711,8 +1995,15 @@ class Pool:
     def unsettled_inputs(self) -> list[Input]:
         """Return the inputs that are accepted and not settled."""
         with self.lock:
-            waiting = [*self.backlog.inputs(), *self.backlog.standing(), *self.attempts.inputs()]
-            return waiting + self._inputs_with_slots()
+            return self._inputs_without_slots() + self._inputs_with_slots()
+
+    def _inputs_without_slots(self) -> list[Input]:
+        return [
+            *self.probation.waiting,
+            *self.backlog.inputs(),
+            *self.backlog.standing(),
+            *self.attempts.inputs(),
+        ]
 
     def _inputs_with_slots(self) -> list[Input]:
         """Return the inputs that hold a slot, and the members of batches that hold a slot."""
@@ -1797,8 +2088,23 @@ def _write_retry(
         call,
         name,
         pause,
-        "".join(traceback.format_exception_only(error)).strip(),
+        error if isinstance(error, UnreadError) else _text_of(error),
     )
+
+
+def _living_members(holder: Input) -> list[Input]:
+    """Return the members of a batch that have no outcome; for any other input, the input."""
+    return [input for input in members_of(holder) if input.outcome is None]
+
+
+def _is_alone(holder: Input) -> bool:
+    """Return true unless `holder` is a batch whose code had several inputs."""
+    call = holder.call
+    return not isinstance(call, BatchCall) or len(call.ran or call.members) == 1
+
+
+def _text_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(error)).strip()
 
 
 _NOWHERE: Final = cast(Input, object())

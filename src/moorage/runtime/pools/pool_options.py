@@ -41,6 +41,9 @@ class PoolOptions:
     batching: BatchOptions | None = None  # None: each input takes a slot of its own
     # How this pool differs from the other pools of its name: see `PoolStatistics.variant`.
     variant: str = ""
+    # True if an input is never run a second time because its container was lost.
+    nonpreemptible: bool = False
+    is_placed: bool = False  # whether the containers are in other processes
     is_web: bool = False  # whether there are web requests among the inputs
 
     @property

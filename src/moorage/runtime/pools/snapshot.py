@@ -21,6 +21,7 @@ from .batches import Batches
 from .batching import members_of
 from .fleet import Fleet
 from .pool_options import PoolOptions
+from .probation import Probation
 from .scaling import Scaling
 
 
@@ -45,6 +46,7 @@ class ContainerSnapshot:
     started_at: float
     idle_since: float | None
     takes_no_more: bool
+    is_on_probation: bool  # see ``probation.py``
     loop_is_blocked: bool  # by a blocking call: the container gets no async inputs
     held: list[HeldSlot]  # in the order of the grants
 
@@ -58,7 +60,8 @@ class PoolSnapshot:
     is_open: bool
     limits: Limits
     now: float
-    queued: int
+    queued: int  # including those that must run alone
+    must_run_alone: int  # queued inputs that wait for the container on probation
     first: Input | None  # the first queued input
     max_backlog: int | None
     max_batch_size: int | None  # None unless the pool is batched
@@ -78,6 +81,7 @@ def take_snapshot(
     fleet: Fleet,
     attempts: Attempts,
     batches: Batches | None,
+    probation: Probation,
     scaling: Scaling,
     now: float,
     *,
@@ -89,14 +93,16 @@ def take_snapshot(
     due: float | None = None
     if batches is not None and first is not None:
         due = first.queued_at + batches.wait
+    alone = probation.waiting
     return PoolSnapshot(
         name=options.name,
         variant=options.variant,
         is_open=is_open,
         limits=options.limits,
         now=now,
-        queued=backlog.queued,
-        first=first,
+        queued=backlog.queued + len(alone),
+        must_run_alone=len(alone),
+        first=next(iter(alone), first),
         max_backlog=backlog.most,
         max_batch_size=None if batches is None else batches.size,
         batch_due_at=due,
@@ -106,11 +112,16 @@ def take_snapshot(
         in_line=in_line,
         failed_starts=scaling.failed_starts,
         start_again_at=scaling.start_again_at,
-        containers=[_container_snapshot(container, fleet) for container in fleet.containers],
+        containers=[
+            _container_snapshot(container, fleet, container is probation.container)
+            for container in fleet.containers
+        ],
     )
 
 
-def _container_snapshot(container: Container, fleet: Fleet) -> ContainerSnapshot:
+def _container_snapshot(
+    container: Container, fleet: Fleet, is_on_probation: bool
+) -> ContainerSnapshot:
     return ContainerSnapshot(
         container=container,
         state=container.state,
@@ -118,6 +129,7 @@ def _container_snapshot(container: Container, fleet: Fleet) -> ContainerSnapshot
         started_at=container.started_at,
         idle_since=container.idle_since,
         takes_no_more=container.takes_no_more,
+        is_on_probation=is_on_probation,
         loop_is_blocked=container in fleet.blocked,
         held=[
             _held_slot(held, since)

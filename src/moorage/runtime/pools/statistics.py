@@ -19,6 +19,7 @@ from .endings import Endings
 from .fleet import Fleet
 from .kept import Kept
 from .pool_options import PoolOptions
+from .probation import Probation
 from .scaling import Scaling
 from .tally import Tally
 from .web_tally import WebTally
@@ -124,6 +125,9 @@ class PoolStatistics:
     # living pools of an app have the same `name` and `variant`.
     variant: str = ""
     web: WebStatistics | None = None  # None unless the pool has a web function
+    lost_containers: int = 0  # containers that were gone before they had stopped
+    # Times that an input went back to the queue because its container was lost.
+    returned_inputs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,9 @@ class ClassStatistics:
     busy_seconds: float  # slot-seconds: the time that each slot was held, summed over all slots
     start_seconds: float  # from boot to ready, summed over all containers that became ready
     web: WebStatistics | None = None  # None unless the class has a web method that was used
+    lost_containers: int = 0  # containers that were gone before they had stopped
+    # Times that an input went back to the queue because its container was lost.
+    returned_inputs: int = 0
 
 
 def count_class(name: str, tally: Tally) -> ClassStatistics:
@@ -161,6 +168,8 @@ def count_class(name: str, tally: Tally) -> ClassStatistics:
         busy_seconds=max(0.0, tally.busy_seconds),
         start_seconds=tally.start_seconds,
         web=_count_web(tally),
+        lost_containers=tally.lost_containers,
+        returned_inputs=tally.returned_inputs,
     )
 
 
@@ -170,6 +179,7 @@ def count_pool(
     fleet: Fleet,
     attempts: Attempts,
     endings: Endings,
+    probation: Probation,
     scaling: Scaling,
     tally: Tally,
     now: float,
@@ -191,7 +201,7 @@ def count_pool(
         max_inputs=options.limits.max_inputs,
         target_inputs=options.limits.target_inputs,
         outside=backlog.outside,
-        queued=backlog.queued,
+        queued=backlog.queued + len(probation.waiting),
         waiting=attempts.waiting,
         running=running,
         abandoned=abandoned,
@@ -218,6 +228,8 @@ def count_pool(
         batches=_count_batches(options.batching, fleet, endings, tally),
         variant=options.variant,
         web=_count_web(tally),
+        lost_containers=tally.lost_containers,
+        returned_inputs=tally.returned_inputs,
     )
 
 
@@ -226,7 +238,7 @@ def count_kept(kept: Kept, now: float) -> PoolStatistics | None:
     options = kept.options
     if options is None:
         return None
-    nothing = Backlog(), Fleet(), Attempts(None), Endings(), Scaling(options.limits)
+    nothing = Backlog(), Fleet(), Attempts(None), Endings(), Probation(), Scaling(options.limits)
     return count_pool(options, *nothing, kept.tally, now)
 
 

@@ -31,11 +31,13 @@ class Tally:
         "failed",
         "granted",
         "longest_batch_wait",
+        "lost_containers",
         "numbers",
         "peak_containers",
         "peak_inputs",
         "refused",
         "retries",
+        "returned_inputs",
         "start_seconds",
         "starts",
         "succeeded",
@@ -57,6 +59,8 @@ class Tally:
         self.numbers: int = 0  # containers made so far: the number of the latest one
         self.starts: int = 0  # containers that became ready
         self.start_seconds: float = 0.0  # the seconds from boot to ready, summed over `starts`
+        self.lost_containers: int = 0  # containers that were gone before they had stopped
+        self.returned_inputs: int = 0  # times that an input went back to the queue by a loss
         self.peak_containers: int = 0
         self.peak_inputs: int = 0  # the most at once in one container that has stopped
         self.batches: dict[int, int] = {}  # size of batches -> number of batches
@@ -128,5 +132,7 @@ _SUMS: Final = (
     "numbers",
     "starts",
     "start_seconds",
+    "lost_containers",
+    "returned_inputs",
     "batch_wait",
 )

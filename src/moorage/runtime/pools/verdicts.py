@@ -1,7 +1,8 @@
 """Verdicts: the outcomes that come from the pool, not from the user's code.
 
-Owns the outcomes of cancels, of the three time limits and of failed starts, and the error of a
-full backlog.  Each message says what to write instead.  Pure: the pool calls these functions.
+Owns the outcomes of cancels, of the three time limits, of failed starts and of lost containers,
+and the error of a full backlog.  Each message says what to write instead.  Pure: the pool calls
+these functions.
 
 Begin at `ran_out`.
 """
@@ -10,7 +11,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...exception import FunctionTimeoutError, QueueTimeoutError, ResourceExhaustedError
+from ...exception import (
+    ContainerLostError,
+    FunctionTimeoutError,
+    QueueTimeoutError,
+    ResourceExhaustedError,
+)
 from ..outcome import Cancelled, Failure
 
 CANCELLED: Final = Cancelled("the input was cancelled")
@@ -57,5 +63,46 @@ def started_too_slowly(name: str, timeout: float) -> Failure:
         FunctionTimeoutError(
             f"a container of {name} took longer to start than its startup_timeout of "
             f"{timeout:g} s; give the function a longer one with startup_timeout="
+        )
+    )
+
+
+def lost_in_a_row(name: str, how: str, losses: int) -> Failure:
+    """Return the failure of an input that was lost again, the last time alone."""
+    times = "twice" if losses == 2 else f"{losses} times"
+    return Failure(
+        ContainerLostError(
+            f"an input of {name} was lost with its container {times}, the last time as the only "
+            f"input there: {how}; look for what ends the process in {name}: os._exit, a crash in "
+            "C code, or more memory than there is",
+            how=how,
+            losses=losses,
+        )
+    )
+
+
+def lost_and_not_run_again(name: str, how: str, losses: int, why: str) -> Failure:
+    """Return the failure of an input that was lost and may not run a second time.
+
+    Args:
+        why: the reason, as a clause: "the function is nonpreemptible".
+    """
+    return Failure(
+        ContainerLostError(
+            f"an input of {name} was lost with its container and is not run again, because "
+            f"{why}: {how}; call {name} again if a second run does no harm",
+            how=how,
+            losses=losses,
+        )
+    )
+
+
+def lost_while_starting(name: str, how: str) -> Failure:
+    """Return the failure of inputs whose containers were lost before they were ready."""
+    return Failure(
+        ContainerLostError(
+            f"the containers of {name} are lost while they start, the last one so: {how}; look "
+            f"for what ends the process in the imports and enter hooks of {name}",
+            how=how,
         )
     )

@@ -32,6 +32,8 @@ class Survey:
     spare: int  # containers above `min_containers`; may be negative
     queued: list[Input]  # the backlog in order, then the inputs that wait for room in it
     waiting: list[Input]  # the inputs that wait for their next attempts
+    alone: list[Input]  # queued inputs that only the container on probation may run
+    alone_in: Container | None  # that container; None if the pool has not chosen one yet
     # Each container with its state, its limit, and the inputs that hold its slots.
     containers: list[tuple[Container, ContainerState, int, list[Input]]]
 
@@ -46,6 +48,8 @@ def survey_of(pool: Pool) -> Survey:
             spare=pool.fleet.count - pool.options.limits.min_containers,
             queued=[*pool.backlog.inputs(), *pool.backlog.standing()],
             waiting=pool.attempts.inputs(),
+            alone=list(pool.probation.waiting),
+            alone_in=pool.probation.container,
             containers=[
                 (
                     container,
@@ -76,6 +80,9 @@ def _version(pool: Pool) -> tuple[object, ...]:
         len(pool.endings.abandoned),
         pool.backlog.queued,
         pool.backlog.outside,
+        len(pool.probation.waiting),
+        pool.probation.container,
+        tally.returned_inputs,
         fleet.running,
         pool.in_line,
         pool.options.limits,
@@ -91,6 +98,8 @@ def surely_served(pool: Pool) -> list[list[Blocker]] | None:
     ways: list[list[Blocker]] = []
     with pool.lock:
         fleet = pool.fleet
+        if pool.probation.waiting:
+            return []  # the quick check knows nothing of probation
         if not pool.backlog.queued or pool.grows:
             return None
         if fleet.starting and not fleet.blocked:

@@ -254,6 +254,10 @@ class WaitingGraph:
             self.served[pool, is_async] = node
         for input in survey.queued:
             self._add_input(pool, input, 1).after(for_kind[input.call.target.is_async])
+        # Inputs that must run alone.  If no container is on probation, the next event finds one.
+        alone = self._node((pool, "alone"), 0 if survey.alone_in is None else 1)
+        for input in survey.alone:
+            self._add_input(pool, input, 1).after(alone)
         for container, state, limit, holders in survey.containers:
             loop_wait = waits_in_progress.get(container)
             held: list[Node] = []
@@ -269,6 +273,12 @@ class WaitingGraph:
                 if input.call.target.is_generator:
                     call = cast(Read, input.call)
                     self.readers.append((call, call.reader))
+            if container is survey.alone_in:
+                # Empty again, it takes the next of them; if it stops then, another one does.
+                emptied = self._node((container, "empty"), len(held))
+                for node in held:
+                    emptied.after(node)
+                alone.after(emptied)
             if state is ContainerState.STARTING:
                 for node in for_kind.values():
                     if loop_wait is None:

@@ -1,0 +1,228 @@
+"""The channel: one end of a socket that carries frames.
+
+Owns the socket, the frames that the kernel has not taken yet, and the bytes of a frame that has not
+come whole.  No call blocks: what does not fit is written later, by the post.  So an end that does
+not read stops nobody but itself.
+
+A lock of its own guards the writing side; it is a leaf.  Only the post's thread reads.
+
+Begin at `Carrier`, which says what an end needs; then `Channel.send` and `Channel.on_readable`.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from ..runtime.real import Real
+from .frames import Buffer, FrameReader
+
+# Bytes that are read at once, and the most parts that are written at once.
+READ: Final = 256 * 1024
+PARTS: Final = 64
+
+# How often one channel is read before the others get a turn.
+TURNS: Final = 8
+
+Received = Callable[[int, int, memoryview], object]
+"""Is given the kind, the number of words and the body of a frame that has come."""
+
+
+class Carrier(Protocol):
+    """What an end needs of what carries its frames."""
+
+    @property
+    def begun(self) -> int:
+        """The highest mark of a frame of which at least one byte has left this process."""
+        ...
+
+    def send(self, parts: Sequence[Buffer], mark: int = 0, /) -> None:
+        """Write a frame, now or later.  Never blocks; does nothing once the carrier is closed.
+
+        Args:
+            parts: the frame.
+            mark: see `begun`; the marks of the frames grow.
+        """
+        ...
+
+    def close(self) -> None:
+        """Write and read nothing more.  After the return, `begun` does not change."""
+        ...
+
+
+class Post(Protocol):
+    """What a channel needs of the post: see ``post.py``."""
+
+    def add(self, channel: Channel, /) -> None: ...
+    def wants_to_write(self, channel: Channel, /) -> None: ...
+    def remove(self, channel: Channel, /) -> None: ...
+
+
+class Channel:
+    """One end of a stream socket.
+
+    Args:
+        end: the socket, which the channel closes.
+        post: reads for this end.
+        received: called on the post's thread for each frame.
+        gone: called on the post's thread, once, after the last frame: the other end is gone.
+    """
+
+    def __init__(
+        self, end: socket.socket, post: Post, received: Received, gone: Callable[[], object]
+    ) -> None:
+        end.setblocking(False)
+        self._end = end
+        self._post = post
+        self._received = received
+        self._gone = gone
+        self._reader = FrameReader()
+        self._lock: threading.Lock = Real.Lock()
+        # Guarded by `_lock`:
+        # The frames that the kernel has not taken, each with its mark, and with the mark 0 as soon
+        # as it has taken a part of it.
+        self._unsent: deque[tuple[int, list[memoryview]]] = deque()
+        self._closed = False
+        self._closes = False  # as soon as all is written
+        self.begun: int = 0
+        # Of the post's thread only:
+        self.has_ended: bool = False
+
+    def begin(self) -> None:
+        """Let the post read for this end."""
+        self._post.add(self)
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    # -- writing: any thread ----------------------------------------------------------
+
+    def send(self, parts: Sequence[Buffer], mark: int = 0) -> None:
+        frame = [memoryview(part) for part in parts]
+        with self._lock:
+            if self._closed:
+                return
+            is_first = not self._unsent
+            self._unsent.append((mark, frame))
+            if not is_first:
+                return  # the post writes
+            self._write()
+            waits = bool(self._unsent)
+        if waits:
+            self._post.wants_to_write(self)
+
+    def on_writable(self) -> bool:
+        """Write what the kernel takes; return whether something is left.  On the post's thread."""
+        with self._lock:
+            if not self._closed:
+                self._write()
+            left = bool(self._unsent)
+            ends = self._closes and not left
+        if ends:
+            self.close()
+        return left
+
+    def _write(self) -> None:
+        unsent = self._unsent
+        while unsent:
+            mark, frame = unsent[0]
+            try:
+                count = self._end.sendmsg(frame[:PARTS])
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                unsent.clear()  # the other end is gone: `on_readable` finds that out
+                return
+            if count:
+                if mark:
+                    self.begun = mark
+                    unsent[0] = (0, frame)
+                while frame and count >= frame[0].nbytes:
+                    count -= frame.pop(0).nbytes
+                if count:
+                    frame[0] = frame[0][count:]
+            if not frame:
+                unsent.popleft()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._unsent.clear()
+        self._post.remove(self)
+
+    def close_when_written(self) -> None:
+        """Close this end as soon as all frames are written.  Never blocks."""
+        with self._lock:
+            self._closes = True
+            left = bool(self._unsent)
+        if not left:
+            self.close()
+
+    def shut(self) -> None:
+        """Close the socket.  Called by the post, which has forgotten its number."""
+        self._end.close()
+
+    def renew(self) -> None:
+        """In a forked child: this end belongs to the parent."""
+        self._lock = Real.Lock()
+        self._closed = True
+        self._end.close()
+
+    # -- reading: the post's thread -----------------------------------------------------
+
+    def on_readable(self) -> None:
+        """Read all that has come."""
+        if not self._drain(TURNS):
+            self._end_here()
+
+    def _drain(self, most: int | None) -> bool:
+        """Read until there is no more; return false if there never will be more.
+
+        Args:
+            most: how often to read, so that an end that writes without pause does not keep the
+                post from the others; None for as often as there is something.
+        """
+        reader = self._reader
+        count = 0
+        while not self._closed and (most is None or count < most):
+            count += 1
+            large = reader.large
+            try:
+                if large is None:
+                    data = self._end.recv(READ)
+                    if not data:
+                        return False
+                    frames, is_all = reader.take(data), len(data) < READ
+                else:
+                    size = self._end.recv_into(large)
+                    if not size:
+                        return False
+                    frames, is_all = reader.filled(size), size < len(large)
+            except (BlockingIOError, InterruptedError):
+                return True
+            except OSError:
+                return False
+            for kind, words, body in frames:
+                self._received(kind, words, body)
+            if is_all and most is not None:
+                return True  # the post is told of what comes now
+        return True
+
+    def is_lost(self) -> None:
+        """Note that the other end is gone, whatever holds its socket.  On the post's thread.
+
+        What the other end has written before counts, so all of it is read first.
+        """
+        self._drain(None)
+        self._end_here()
+
+    def _end_here(self) -> None:
+        if not self.has_ended:
+            self.has_ended = True
+            self.close()  # or the selector would say again and again that it has ended
+            self._gone()

@@ -1,0 +1,412 @@
+"""The child's side: a `LocalContainer` whose pool is in another process.
+
+Owns `ChildHost`, which stands for the pool: it makes inputs of the frames that come, places them in
+the container, and writes what becomes of them.  It decides nothing and queues nothing: an input
+that comes has a slot, and runs at once.
+
+The host's lock takes the place of the pool's: it guards the inputs that run here, and the lanes of
+the container.  Frames come on the post's thread; outcomes come on the threads of the container, or
+in its loop.
+
+Begin at `ChildHost.received`, then `_take_inputs`; then `settle`, then `_write`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
+from functools import partial
+from typing import Any, Final
+
+from ..runtime.clocks.clock import Clock
+from ..runtime.containers.container import Container, ContainerOptions, Loss
+from ..runtime.containers.local import LocalContainer
+from ..runtime.containers.streaming import Stream, stream_of
+from ..runtime.effects import Around, Effect, carry_out
+from ..runtime.input import Input, InputState, Target
+from ..runtime.loop_notes import explained
+from ..runtime.outcome import Cancelled, Failure, Outcome, Value, failure_of
+from ..runtime.pools.batching import BatchCall, make_batch
+from ..runtime.real import Real
+from ..serialize.culprits import Part, find_culprit
+from .channel import Carrier
+from .errors import packed_failure
+from .frames import (
+    BATCH,
+    CANCELLED,
+    FAILURE,
+    MEMBER,
+    VALUE,
+    Kind,
+    Message,
+    decode,
+    encode,
+)
+from .outbox import Outbox
+from .shipping import Packed, _dump_to, pack
+from .targets import batch_of_packed, child_target, outcomes_of_members
+
+GRANTED: Final = InputState.GRANTED
+RUNNING: Final = InputState.RUNNING
+SETTLED: Final = InputState.SETTLED
+
+Post = tuple[Kind, Message]
+
+NOTHING: Final[Message] = ((), ())
+
+# How long, in seconds, a result may wait for others, and how many wait.
+HELD_FOR: Final = 0.0005
+HELD_AT_MOST: Final = 32
+
+
+class ChildCall:
+    """The call of an input in a child: nobody waits for it here."""
+
+    __slots__ = ("context", "number", "stream", "target")
+
+    def __init__(self, number: int, target: Target) -> None:
+        self.number: int = number
+        self.target: Target = target
+        self.context: Context = _EMPTY
+        self.stream: SentStream  # of a generator only
+
+    def settled(self, input: Input, /) -> None:
+        return None
+
+
+# No context crosses: each input runs in a copy of this one.
+_EMPTY: Final = Context()
+
+
+class SentStream(Stream):
+    """The stream of a generator whose reader is in another process.
+
+    An item is written as soon as it comes.  What stays in the buffer stands for the items that the
+    reader has not taken, so the generator waits as it does beside its reader.
+    """
+
+    __slots__ = ("_send",)
+
+    def __init__(self, clock: Clock, send: Callable[[Packed], object]) -> None:
+        super().__init__(clock)
+        self._send = send
+
+    def offer(self, item: Any) -> bool:
+        if not super().offer(None):
+            return False
+        self._send(item)
+        return True
+
+    def credit(self, count: int) -> None:
+        """Note that the reader has taken `count` items."""
+        for _ in range(count):
+            self.take_nowait(_nothing)
+
+
+def _nothing() -> None:
+    pass
+
+
+class ChildHost:
+    """What a pool is to the one container of a child.
+
+    Args:
+        options: the container's.
+        targets: the functions that its inputs may run, by index.
+        batched: the target of its batches; None if it has none.
+        clock: the clock of this process.
+        number, limit: the container's.
+        ended: called when the container has ended, by itself or before it was ready.
+    """
+
+    def __init__(
+        self,
+        options: ContainerOptions,
+        targets: Sequence[Target],
+        batched: Target | None,
+        clock: Clock,
+        *,
+        number: int,
+        limit: int,
+        ended: Callable[[], object] = _nothing,
+    ) -> None:
+        self.lock: threading.Lock = Real.Lock()
+        self.clock: Clock = clock
+        self.around: Around | None = None
+        self.run: Any = None
+        self._targets = [child_target(target) for target in targets]
+        self._batched = None if batched is None else batch_of_packed(batched)
+        self._ended = ended
+        self._outbox: Outbox[Post] = Outbox(self._write)
+        self._carrier: Carrier | None = None
+        # Guarded by `lock`:
+        self._inputs: dict[int, Input] = {}  # that run here, by their seq
+        self._seqs: dict[Input, int] = {}  # the same, the other way round
+        self._is_ready = False
+        self._must_stop = False
+        self._wrote_at = -1.0  # when a result was last written at once
+        # Whether the results that wait are written when the turn of the loop is over, and when
+        # the timer fires.  Invariant: if a result waits, one of them is true, or a thread writes.
+        self._turn_comes = False
+        self._timer_comes = False
+        self.container: LocalContainer = LocalContainer(self, number, limit, limit, options)
+
+    def connect(self, carrier: Carrier) -> None:
+        """Write to `carrier` from now on.  Called once, before the container boots."""
+        self._carrier = carrier
+
+    # -- what the driver says: on the thread that reads ------------------------------------
+
+    def received(self, kind: int, words: int, body: memoryview) -> None:
+        """Do what a frame says."""
+        messages = decode(kind, words, body)
+        if kind == Kind.INPUTS:
+            self._take_inputs(messages)
+        elif kind == Kind.CANCEL:
+            for (seq,), blobs in messages:
+                self._cancel(seq, str(bytes(blobs[0]), "utf-8"))
+        elif kind == Kind.CREDIT:
+            for (seq, count), _ in messages:
+                self._credit(seq, count)
+        elif kind == Kind.STACKS:
+            for (number,), _ in messages:
+                self._tell_places(number)
+        elif kind == Kind.GIVE_UP:
+            self.container.give_up()
+        elif kind == Kind.STOP:
+            self.stop()
+
+    def _take_inputs(self, messages: Iterable[Message]) -> None:
+        """Run what has come."""
+        effects: list[Effect] = []
+        with self.lock:
+            left = 0  # members that follow
+            members: list[Input] = []
+            batch_seq = 0
+            for (seq, index, number, place, count), blobs in messages:
+                if count:
+                    batch_seq, left, members = seq, count, []
+                    continue
+                call = ChildCall(number, self._targets[index])
+                input = Input(call, place, (Packed.of(blobs),), None)
+                if left:
+                    members.append(input)
+                    left -= 1
+                    if left:
+                        continue
+                    assert self._batched is not None
+                    seq, input = batch_seq, make_batch(self._batched, members)
+                    for member in members:
+                        member.state = RUNNING
+                elif call.target.is_generator:
+                    call.stream = SentStream(self.clock, partial(self._send_item, seq))
+                self._inputs[seq], self._seqs[input] = input, seq
+                input.state, input.container = GRANTED, self.container
+                effect = self.container.place(input)
+                if effect is not None:
+                    effects.append(effect)
+        carry_out(effects)
+
+    def _cancel(self, seq: int, reason: str) -> None:
+        effect: Effect | None = None
+        stream: SentStream | None = None
+        with self.lock:
+            input = self._inputs.get(seq)
+            if input is None or input.cancellation is not None:
+                return  # it has ended
+            input.cancellation = Cancelled(reason)
+            if input.state is RUNNING:
+                effect = self.container.cancel(input)
+            # Else it waits for its thread or its loop, which finds that it is cancelled.
+            if input.call.target.is_generator:
+                stream = getattr(input.call, "stream", None)
+        if effect is not None:
+            effect()
+        if stream is not None:
+            stream.close()
+
+    def _credit(self, seq: int, count: int) -> None:
+        with self.lock:
+            input = self._inputs.get(seq)
+        if input is not None:
+            stream = stream_of(input.call)
+            assert isinstance(stream, SentStream)
+            stream.credit(count)
+
+    def _tell_places(self, number: int) -> None:
+        places = [place.encode() for place in self.container.places()]
+        self._outbox.send((Kind.PLACES, ((number,), places)))
+
+    def stop(self) -> None:
+        """Run the exit hooks and end, also if the container starts: then after its enter hooks."""
+        with self.lock:
+            if self._must_stop:
+                return
+            self._must_stop = True
+            if not self._is_ready:
+                return
+        self.container.stop()
+
+    def gone(self) -> None:
+        """End: the driver is gone, and nobody waits for what runs here."""
+        with self.lock:
+            seqs = list(self._inputs)
+        for seq in seqs:
+            self._cancel(seq, "the process that called this input is gone")
+        self.stop()
+
+    # -- what the container says: see `Host` -------------------------------------------------
+
+    def settle(
+        self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None
+    ) -> tuple[Input | None, Sequence[Effect]]:
+        seq = self._seqs.pop(input)
+        del self._inputs[seq]
+        input.state, input.outcome = SETTLED, outcome
+        if type(outcome) is Value and type(outcome.value) is Packed:
+            message = (Kind.RESULTS, ((seq, VALUE), outcome.value.blobs))
+            return None, self._put_result(message, input.call.target.is_async, runs_async is None)
+        if type(outcome) is Cancelled and self._batched is None:
+            blobs = [outcome.reason.encode()]
+            effect = self._outbox.put((Kind.RESULTS, ((seq, CANCELLED), blobs)))
+            return None, () if effect is None else (effect,)
+        return None, (partial(self._send_outcome, seq, input.call, outcome),)
+
+    def _put_result(self, message: Post, is_async: bool, is_followed: bool) -> Sequence[Effect]:
+        """Write a result soon: a frame with many costs each of them little.
+
+        The results of one turn of the loop go out together.  A result of sync code waits only while
+        further inputs are ready to run, and not for long: a timer sees to that if the next input
+        runs for long.  The first one after a pause does not wait.
+
+        Args:
+            is_followed: whether the thread of the input has another one to run.
+        """
+        if is_async:
+            self._outbox.put_later(message)
+            if self._turn_comes:
+                return ()
+            self._turn_comes = True
+            return (self._at_next_turn,)
+        if not is_followed or self.clock.virtual:
+            effect = self._outbox.put(message)
+            return () if effect is None else (effect,)
+        now = self.clock.now()
+        if now - self._wrote_at > HELD_FOR:
+            self._wrote_at = now
+            effect = self._outbox.put(message)
+            return () if effect is None else (effect,)
+        count = self._outbox.put_later(message)
+        if count >= HELD_AT_MOST:
+            self._wrote_at = now
+            return (self._outbox.send_held,)
+        if not self._timer_comes:
+            self._timer_comes = True
+            return (self._set_timer,)
+        return ()
+
+    def _at_next_turn(self) -> None:
+        """Write what has ended in this turn of the loop when the turn is over."""
+        loop = Real._get_running_loop()
+        if loop is None:
+            self._turn_is_over()
+        else:
+            loop.call_soon(self._turn_is_over, context=Context())
+
+    def _turn_is_over(self) -> None:
+        with self.lock:
+            self._turn_comes = False
+        self._outbox.send_held()
+
+    def _set_timer(self) -> None:
+        self.clock.call_at(self.clock.now() + HELD_FOR, self._time_is_over)
+
+    def _time_is_over(self) -> None:
+        with self.lock:
+            self._timer_comes = False
+        self._outbox.send_held()
+
+    def _send_outcome(self, seq: int, call: Any, outcome: Outcome) -> None:
+        """Pack and write an outcome that is an error or of a batch.  No lock held."""
+        name = f"{call.target.name}()"
+        if isinstance(call, BatchCall):
+            messages = [
+                self._message(seq, its, name, MEMBER) for its in outcomes_of_members(call, outcome)
+            ]
+            call.forget(ended=True)
+            messages.append(((seq, BATCH), ()))
+        else:
+            messages = [self._message(seq, outcome, name, 0)]
+        for message in messages[:-1]:
+            # The last one is written with those before it.
+            self._outbox.put_later((Kind.RESULTS, message))
+        self._outbox.send((Kind.RESULTS, messages[-1]))
+
+    def _message(self, seq: int, outcome: Outcome, name: str, mark: int) -> Message:
+        if type(outcome) is Value:
+            packed = outcome.value
+            # A generator gives no value.
+            return (seq, VALUE + mark), (pack(None) if packed is None else packed).blobs
+        if type(outcome) is Cancelled:
+            return (seq, CANCELLED + mark), (outcome.reason.encode(),)
+        assert type(outcome) is Failure
+        packed, shown = packed_failure(outcome, name, pack, _explain)
+        return (seq, FAILURE + mark), (shown.encode("utf-8", "replace"), *packed.blobs)
+
+    def _send_item(self, seq: int, item: Packed) -> None:
+        self._outbox.send((Kind.ITEMS, ((seq,), item.blobs)))
+
+    def container_ready(self, container: Container) -> bool:
+        with self.lock:
+            if self._must_stop:
+                return False
+            self._is_ready = True
+        self._outbox.send((Kind.READY, NOTHING))
+        return True
+
+    def container_failed(self, container: Container, error: BaseException) -> None:
+        failure = explained(failure_of(error))
+        packed, shown = packed_failure(failure, "a hook", pack, _explain)
+        blobs = (shown.encode("utf-8", "replace"), *packed.blobs)
+        self._outbox.send((Kind.FAILED, ((), blobs)))
+        self._ended()
+
+    def start_hangs(self, container: Container, error: BaseException) -> None:
+        raise NotImplementedError  # of web servers, which have no process yet
+
+    def container_stopped(self, container: Container) -> None:
+        self._outbox.send((Kind.STOPPED, NOTHING))
+        self._ended()
+
+    def container_lost(self, container: Container, loss: Loss) -> None:
+        raise AssertionError("a container is not lost in its own process")
+
+    def resize(self, container: Container, limit: int) -> None:
+        self._outbox.send((Kind.RESIZE, ((limit,), ())))
+
+    def stop_fetching(self, container: Container) -> None:
+        self._outbox.send((Kind.NO_MORE, NOTHING))
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def _write(self, posts: list[Post]) -> None:
+        """Write messages: those of one kind that follow each other are one frame."""
+        assert self._carrier is not None
+        write_all(self._carrier, posts)
+
+
+def write_all(carrier: Carrier, posts: list[Post]) -> None:
+    """Write `posts`, in their order."""
+    kind, messages = posts[0][0], [posts[0][1]]
+    for its, message in posts[1:]:
+        if its is not kind:
+            carrier.send(encode(kind, messages))
+            kind, messages = its, []
+        messages.append(message)
+    carrier.send(encode(kind, messages))
+
+
+def _explain(error: BaseException, refused: Exception) -> str:
+    _, culprit = find_culprit([Part("error", error)], refused, _dump_to)
+    return culprit.explain("error", "raise")

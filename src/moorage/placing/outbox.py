@@ -1,0 +1,96 @@
+"""The outbox: messages that wait to be written, and who writes them.
+
+Owns the order of one end's messages.  Any thread puts messages in, also under a pool's lock; one
+thread at a time makes frames of them and writes them, with no lock held.  While that thread makes
+a frame, further messages gather, and go into the next frame together: the busier an end is, the
+more messages a frame has.  A lock of its own guards the list; it is a leaf.
+
+Begin at `Outbox.put`, then `Outbox.flush`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from ..runtime.real import Real
+from ..runtime.uninterruptible import uninterruptible
+
+M = TypeVar("M")
+
+
+class Outbox(Generic[M]):
+    """The messages of one end that are not written yet.
+
+    Args:
+        write: writes messages, in their order.  Called by one thread at a time, with no lock.
+    """
+
+    __slots__ = ("_is_written", "_lock", "_messages", "_write")
+
+    def __init__(self, write: Callable[[list[M]], object]) -> None:
+        self._write = write
+        self._lock: threading.Lock = Real.Lock()
+        self._messages: list[M] = []
+        # Invariant: true if a thread is in `flush`, or is about to call it.
+        self._is_written = False
+
+    def put(self, message: M) -> Callable[[], object] | None:
+        """Add a message; return the effect that writes it, None if some thread does so."""
+        with self._lock:
+            self._messages.append(message)
+            if self._is_written:
+                return None
+            self._is_written = True
+            return self.flush
+
+    def put_later(self, message: M) -> int:
+        """Add a message that is written with the next one, or by `send_held`.
+
+        Returns:
+            How many messages wait; 0 if some thread writes them now.
+        """
+        with self._lock:
+            self._messages.append(message)
+            return 0 if self._is_written else len(self._messages)
+
+    @uninterruptible
+    def send_held(self) -> None:
+        """Write what waits, unless some other thread does so.  No lock held."""
+        with self._lock:
+            if self._is_written or not self._messages:
+                return
+            self._is_written = True
+        self.flush()
+
+    @uninterruptible
+    def send(self, message: M) -> None:
+        """Add a message and write it, unless some other thread does so.  No lock held."""
+        effect = self.put(message)
+        if effect is not None:
+            effect()
+
+    @uninterruptible
+    def flush(self) -> None:
+        """Write all messages, also those that come meanwhile.  No lock held."""
+        while True:
+            with self._lock:
+                messages = self._messages
+                if not messages:
+                    self._is_written = False
+                    return
+                self._messages = []
+            try:
+                self._write(messages)
+            except BaseException:
+                # Whoever puts the next message must find a thread that writes it.
+                with self._lock:
+                    self._is_written = False
+                raise
+
+    def renew(self) -> None:
+        """In a forked child: nothing of the parent's is written here."""
+        self._lock = Real.Lock()
+        self._messages = []
+        self._is_written = True  # for ever: nobody writes

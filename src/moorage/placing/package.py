@@ -1,0 +1,56 @@
+"""The package in a process that has begun with a part of it.
+
+A zygote imports what containers need, and not all that users import, which takes twice as long.
+There the package is a module without its ``__init__``.  Owns how it becomes whole: when something
+asks for a name that is not there, as the first user's module does.
+
+Begin at `complete_the_package`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import Any, Final
+
+from ..runtime.real import Real
+
+_PACKAGE: Final = __name__.partition(".")[0]
+_BEGUN: Final = "_moorage_has_begun_its_init"
+_lock = Real.RLock()
+
+
+def complete_the_package(name: str = "") -> Any:
+    """Run ``__init__``, unless that was done; return the attribute `name`, if one is asked for.
+
+    Raises:
+        AttributeError: if the whole package has no such name.
+    """
+    package = sys.modules[_PACKAGE]
+    if name.startswith("__"):
+        raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
+    with _lock:
+        if getattr(package, "__spec__", None) is None:
+            spec = importlib.util.spec_from_file_location(
+                _PACKAGE,
+                os.path.join(package.__path__[0], "__init__.py"),
+                submodule_search_locations=list(package.__path__),
+            )
+            assert spec is not None and spec.loader is not None
+            package.__spec__, package.__file__ = spec, spec.origin
+            package.__loader__ = spec.loader
+            # Until the end of ``__init__``, other threads that ask for a name come here, and wait.
+            names = vars(package)
+            ours = names["__getattr__"]
+            names[_BEGUN] = True
+            try:
+                spec.loader.exec_module(package)
+            finally:
+                del names[_BEGUN]
+                if names.get("__getattr__") is ours:  # ``__init__`` has one of its own
+                    del names["__getattr__"]
+        elif name and _BEGUN in vars(package):
+            # ``__init__`` itself asks, on this thread: an import of a file of the package.
+            raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r} yet")
+    return getattr(package, name) if name else None

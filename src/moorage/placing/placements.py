@@ -1,0 +1,96 @@
+"""Placements: which functions of a run have containers in processes of their own.
+
+Owns what ``app.run(placement=)``, ``config.placement`` and ``MOORAGE_PLACEMENT`` accept.
+
+Begin at `placements_of`, then `Placements.of`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from .. import config
+from ..exception import InvalidError
+from ..runtime.context import is_a_container
+from .processes import Processes
+from .shipping import check_installed
+
+Place: TypeAlias = Literal["thread", "process"] | Processes
+"""Where the containers of a function are: threads of this process, or worker processes."""
+
+Placement: TypeAlias = Place | Mapping[str, Place]
+"""A place for all functions, or places by the names of functions and classes; "*" for the others.
+"""
+
+VARIABLE: Final = "MOORAGE_PLACEMENT"
+
+
+class Placements:
+    """The places of the functions of one run that has some outside of this process."""
+
+    __slots__ = ("_by_name", "_other")
+
+    def __init__(self, by_name: Mapping[str, Processes | None], other: Processes | None) -> None:
+        self._by_name = by_name
+        self._other = other
+
+    def of(self, name: str) -> Processes | None:
+        """Return how the containers of a function or class are processes; None if threads."""
+        return self._by_name.get(name, self._other)
+
+
+def placements_of(placement: Placement | None, *, where: str = "placement") -> Placements | None:
+    """Return the placements that a user has given; None if all containers are threads.
+
+    Raises:
+        InvalidError: if it is no placement, or an extra is not installed.
+    """
+    if placement is None:
+        return None
+    given = cast("object", placement)
+    if isinstance(given, Mapping):
+        by_name = cast("Mapping[Any, object]", given)
+        for name in by_name:
+            if not isinstance(name, str):
+                raise InvalidError(
+                    f"{where} has names of functions and classes, got {name!r}; "
+                    f'write {{"f": "process", "*": "thread"}}'
+                )
+        places = {name: _place(f"{where}[{name!r}]", place) for name, place in by_name.items()}
+        other = places.pop("*", None)
+    else:
+        places, other = {}, _place(where, given)
+    if other is None and not any(places.values()):
+        return None
+    check_installed()
+    return Placements(places, other)
+
+
+def _place(where: str, given: object) -> Processes | None:
+    if given == "thread":
+        return None
+    if given == "process":
+        return Processes()
+    if isinstance(given, Processes):
+        return given
+    raise InvalidError(
+        f'{where} must be "thread", "process" or moorage.Processes(...), got {given!r}; '
+        f'write {where}="process"'
+    )
+
+
+def placements_of_configuration() -> Placements | None:
+    """Return what ``config.placement`` says, or the environment; None if all are threads.
+
+    Always None in the process of a container, which starts no processes of its own.
+
+    Raises:
+        InvalidError: as `placements_of`.
+    """
+    if is_a_container():
+        return None
+    if config.placement is not None:
+        return placements_of(cast("Placement", config.placement), where="config.placement")
+    return placements_of(cast("Placement", os.environ.get(VARIABLE) or None), where=VARIABLE)

@@ -1,0 +1,548 @@
+"""The driver's side: a container whose code runs in another process.
+
+Owns `RemoteContainer`, which keeps the contract of ``runtime/containers/container.py``: what the
+pool grants it is written, and what comes back is reported to the pool.  The slots that the pool
+has granted are the only truth about what runs in the child: no message acknowledges an input.
+
+Inputs that are placed gather in the outbox; whoever is first writes them, and makes each RUNNING
+before its first byte leaves.  The results of one frame are settled under one hold of the pool's
+lock; the inputs that get their slots go out together.  No user code runs here: arguments are bytes
+when they come, and results stay bytes until their callers read them.
+
+When the child is gone, all that it has written is read first (``channel.py``), and settled; then
+`_gone` reports the loss.  From then on nothing is written or settled here.
+
+The pool's lock guards the fields that the contract names, and the table of inputs.
+
+Begin at `RemoteContainer.place`, then `_write`; then `received` and `_take_results`; then `_gone`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from typing import Any, Final, Protocol
+
+from ..runtime import forking
+from ..runtime.background import log
+from ..runtime.clocks.clock import Waiter
+from ..runtime.containers.container import ContainerState, Host, Loss
+from ..runtime.containers.slots import Slots
+from ..runtime.containers.streaming import AHEAD, Stream, stream_of
+from ..runtime.effects import Effect, carry_out
+from ..runtime.input import Input, InputState
+from ..runtime.outcome import Cancelled, Failure, Outcome, Value
+from ..runtime.pools.batching import BatchCall
+from ..runtime.pools.verdicts import LOST
+from ..runtime.real import Real
+from ..runtime.thread_state import thread_state
+from .channel import Carrier
+from .errors import opened_error
+from .frames import (
+    BATCH,
+    CANCELLED,
+    FAILURE,
+    MEMBER,
+    VALUE,
+    Buffer,
+    Kind,
+    Message,
+    decode,
+    encode,
+)
+from .outbox import Outbox
+from .shipping import Packed, Received
+
+logger: Final = logging.getLogger("moorage")
+
+GRANTED: Final = InputState.GRANTED
+RUNNING: Final = InputState.RUNNING
+
+# Seconds that `places` waits for a child to say where its threads are.
+ASKS_FOR: Final = 0.5
+
+Post = tuple[Kind, Any]
+"""What waits to be written: an `Input` for INPUTS, else a `Message`."""
+
+
+class Process(Protocol):
+    """What a container needs of what runs its child: see ``processes.py``."""
+
+    def start(self, container: RemoteContainer, /) -> None:
+        """Begin to start the child.  Never blocks.
+
+        Calls ``container.connect`` with what carries the frames, before the child can say anything.
+        The child's frames come to ``container.received``, and its end to ``container.gone``.
+        """
+        ...
+
+    def kill(self) -> None:
+        """End the child at once, whatever it does."""
+        ...
+
+
+class RemoteContainer:
+    """One container in another process.  See `Container` for its contract.
+
+    Args:
+        host: the pool.
+        number, target, limit: the container's.
+        max_inputs: the most inputs at a time.
+        targets: the index of each target's name among those of the child.
+        setup: the frame SETUP: what the child is to be.
+        process: starts and kills the child.
+        is_single_use: the container gets no input after its first one.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        number: int,
+        target: int,
+        limit: int,
+        *,
+        name: str,
+        max_inputs: int,
+        targets: dict[str, int],
+        setup: Callable[[RemoteContainer], list[Buffer]] | None,
+        process: Process,
+        is_single_use: bool = False,
+    ) -> None:
+        self.number = number
+        self.state = ContainerState.STARTING
+        self.target = target
+        self.slots: Slots = Slots(max_inputs)
+        self.slots.set_limit(limit)
+        self.idle_since: float | None = None
+        self.started_at: float = 0.0
+        self.takes_no_more: bool = False
+        self.given_up: bool = False
+        self.name: str = f"moorage-{name}-{number}"
+        self.pid: int | None = None  # set when the child has begun
+        self._host = host
+        self._targets = targets
+        self._setup = setup
+        self._process = process
+        self._is_single_use = is_single_use
+        self._carrier: Carrier | None = None  # set by `connect`
+        self._outbox: Outbox[Post] = Outbox(self._write)
+        # Guarded by the pool's lock:
+        # The inputs that were written, or are about to be, by seq: in the order of their frames.
+        # Invariant: each is RUNNING, ABANDONED or SETTLED, and the code of each may run.
+        self._inputs: dict[int, Input] = {}
+        self._seqs: dict[Input, int] = {}  # the same, the other way round
+        self._last_seq = 0
+        self._is_lost = False  # once true, nothing is written or settled any more
+        # Of the thread that reads:
+        self._members: dict[int, list[Outcome]] = {}  # of batches whose end has not come
+        self._ended_well = False  # FAILED or STOPPED has come
+        # Set once the child is gone.  `_asked` has who waits to know where its threads are.
+        self._is_gone = Real.Event()
+        self._asked: dict[int, tuple[Waiter, list[str]]] = {}
+        self._questions: int = 0
+        self._lock: threading.Lock = Real.Lock()  # guards the two; a leaf
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child of the driver: the container belongs to the parent."""
+        self._is_lost = True
+        self._lock = Real.Lock()
+        self._outbox.renew()
+
+    # -- the contract -------------------------------------------------------------------
+
+    @property
+    def host(self) -> Host:
+        return self._host
+
+    @property
+    def has_ended_well(self) -> bool:
+        """Whether the child has said that it has ended."""
+        return self._ended_well
+
+    @property
+    def thread(self) -> None:
+        """None: no thread of this process runs the hooks."""
+        return None
+
+    def boot(self) -> None:
+        try:
+            self._process.start(self)
+        except Exception as error:  # no file descriptor is left, or no process
+            self._ended_well = True
+            self._is_gone.set()
+            self._host.container_failed(self, error)
+
+    def connect(self, carrier: Carrier) -> None:
+        """Write to `carrier` from now on; first the frame SETUP, if there is one."""
+        self._carrier = carrier
+        if self._setup is not None:
+            carrier.send(self._setup(self))
+
+    def place(self, input: Input) -> Effect | None:
+        return self._outbox.put((Kind.INPUTS, input))
+
+    def cancel(self, input: Input) -> Effect | None:
+        seq = self._seqs.get(input)
+        if seq is None:
+            return None
+        outcome = input.cancellation
+        reason = outcome.reason if isinstance(outcome, Cancelled) else "its time is over"
+        return partial(self._outbox.send, (Kind.CANCEL, ((seq,), (reason.encode(),))))
+
+    def stop(self) -> None:
+        self._say(Kind.STOP)
+
+    def places(self) -> list[str]:
+        """Ask the child where its threads are; nothing if it does not answer at once.
+
+        Threads that must not wait get no answer: they keep time, or read the answers.
+        """
+        if thread_state.keeps_time or self._is_gone.is_set():
+            return []
+        waiter = self._host.clock.make_waiter()
+        answer: list[str] = []
+        with self._lock:
+            self._questions += 1
+            number = self._questions
+            self._asked[number] = waiter, answer
+        self._outbox.send((Kind.STACKS, ((number,), ())))
+        self._host.clock.wait(waiter, ASKS_FOR)
+        with self._lock:
+            self._asked.pop(number, None)
+        return answer
+
+    def give_up(self) -> None:
+        """Cancel the enter hooks; kill the child if it does not end soon."""
+        self._say(Kind.GIVE_UP)
+        self._host.clock.call_at(self._host.clock.now() + GIVES_UP_WITHIN, self.kill)
+
+    def kill(self) -> None:
+        """End the child at once: what runs in it is lost."""
+        self._process.kill()
+
+    @property
+    def ended(self) -> bool:
+        return self._is_gone.is_set()
+
+    def join(self, timeout: float) -> list[str]:
+        """Wait for the child's end; kill the child if that takes too long."""
+        if self._ended_well:
+            timeout = max(timeout, LEAVES_WITHIN)
+        if self._is_gone.wait(timeout):
+            return []
+        places = self.places()
+        self.kill()
+        if self._is_gone.wait(KILLED_WITHIN):
+            return [f"{place}, whose process was killed" for place in places]
+        return [f"{self.name}, a process that has not ended"]
+
+    def __repr__(self) -> str:
+        return f"<container {self.name}: {self.state.value}, {self.slots!r}>"
+
+    # -- writing ------------------------------------------------------------------------
+
+    def _say(self, kind: Kind, numbers: tuple[int, ...] = ()) -> None:
+        self._outbox.send((kind, (numbers, ())))
+
+    def _write(self, posts: list[Post]) -> None:
+        """Write messages: those of one kind that follow each other are one frame."""
+        at = 0
+        while at < len(posts):
+            kind, end = posts[at][0], at + 1
+            while end < len(posts) and posts[end][0] is kind:
+                end += 1
+            run = [what for _, what in posts[at:end]]
+            at = end
+            mark = 0
+            if kind is Kind.INPUTS:
+                run, mark = self._begin(run)
+                if not run:
+                    continue
+                if self._is_single_use:
+                    # Before the input can end, and its slot can be given to another one.
+                    self._host.stop_fetching(self)
+            if self._carrier is not None:
+                self._carrier.send(encode(kind, run), mark)
+
+    def _begin(self, inputs: list[Input]) -> tuple[list[Message], int]:
+        """Make inputs RUNNING; return their messages, and the mark of their frame.
+
+        Some were placed and then cancelled, or the container was lost meanwhile, and another one
+        may have them now.
+        """
+        messages: list[Message] = []
+        with self._host.lock:
+            if self._is_lost:
+                return [], 0
+            for input in inputs:
+                if input.state is not GRANTED or input.container is not self:
+                    continue
+                input.state = RUNNING
+                self._last_seq += 1
+                seq = self._last_seq
+                self._inputs[seq], self._seqs[input] = input, seq
+                call = input.call
+                if isinstance(call, BatchCall):
+                    members = call.ran = [m for m in call.members if m.outcome is None]
+                    call.run_for(members)
+                    messages.append(((seq, 0, 0, 0, len(members)), ()))
+                    messages += [self._message(seq, member) for member in members]
+                else:
+                    messages.append(self._message(seq, input))
+                    if call.target.is_generator:
+                        stream: Any = stream_of(call)
+                        stream.__class__ = RemoteStream
+        return messages, self._last_seq
+
+    def _message(self, seq: int, input: Input) -> Message:
+        call = input.call
+        packed = input.args[0]
+        assert isinstance(packed, Packed), f"{input!r} was not packed"
+        return (seq, self._targets[call.target.name], call.number, input.index, 0), packed.blobs
+
+    # -- reading: on the thread that reads -------------------------------------------------
+
+    def received(self, kind: int, words: int, body: memoryview) -> None:
+        """Do what a frame says."""
+        if self._is_lost:
+            return
+        messages = decode(kind, words, body)
+        if kind == Kind.RESULTS:
+            self._take_results(messages)
+            return
+        host = self._host
+        for numbers, blobs in messages:
+            if kind == Kind.ITEMS:
+                self._take_item(numbers[0], blobs)
+            elif kind == Kind.HELLO:
+                self.pid = numbers[0]
+            elif kind == Kind.READY:
+                if not host.container_ready(self):
+                    self.stop()
+            elif kind == Kind.FAILED:
+                self._ended_well = True
+                self._report_failure(Received(blobs[1:], "error", self.name), _text(blobs[0]))
+            elif kind == Kind.STOPPED:
+                self._ended_well = True
+                host.container_stopped(self)
+                self._end_leftovers()
+            elif kind == Kind.RESIZE:
+                host.resize(self, numbers[0])
+            elif kind == Kind.NO_MORE:
+                host.stop_fetching(self)
+            elif kind == Kind.PLACES:
+                self._take_places(numbers[0], blobs)
+            elif kind == Kind.LOG:
+                log(logger, numbers[0], "%s", _text(blobs[0]))
+
+    def _take_results(self, messages: Iterator[Message]) -> None:
+        """Settle all inputs of one frame in one step."""
+        settled: list[Input] = []
+        after: list[Effect] = []
+        with self._host.lock:
+            for (seq, how), blobs in messages:
+                if how & MEMBER:
+                    outcome = self._outcome(seq, how - MEMBER, blobs)
+                    self._members.setdefault(seq, []).append(outcome)
+                    continue
+                input = self._inputs.pop(seq, None)
+                if input is None or self._is_lost:
+                    continue
+                if how == BATCH:
+                    outcome = Value(self._members.pop(seq, []))
+                else:
+                    outcome = self._outcome(seq, how, blobs, input)
+                del self._seqs[input]
+                after += self._host.settle(self, input, outcome, None)[1]
+                if input.outcome is not None:  # else it may run its next attempt by now
+                    settled.append(input)
+        gone: list[Any] = []
+        for input in settled:
+            gone += input.args
+            input.args, input.kwargs, input.runner = (), None, None
+        carry_out(after)
+
+    def _outcome(
+        self, seq: int, how: int, blobs: Iterable[Buffer], input: Input | None = None
+    ) -> Outcome:
+        parts = list(blobs)
+        name = (self._inputs.get(seq) if input is None else input) or None
+        shown = self.name if name is None else name.call.target.name
+        if how == VALUE:
+            return Value.sealed(Received(parts, "result", shown))
+        if how == CANCELLED:
+            return Cancelled(_text(parts[0]))
+        assert how == FAILURE
+        text = _text(parts[0])
+        return Failure.sealed(SealedError(parts[1:], text, f"{shown}()"), text)
+
+    def _take_item(self, seq: int, blobs: Iterable[Buffer]) -> None:
+        with self._host.lock:
+            input = self._inputs.get(seq)
+        if input is None:
+            return
+        stream = stream_of(input.call)
+        sent = _sent_of(stream)
+        sent.came += 1
+        if stream.offer(Received(list(blobs), "item", input.call.target.name)):
+            self._credit(seq, stream, sent)
+
+    def _credit(self, seq: int, stream: Stream, sent: Counts) -> None:
+        """Let the generator go on, if it waits for the reader and the reader has taken something.
+
+        The generator may be `AHEAD` items ahead of the credits.  So only when that many have come
+        does it wait; then either the reader has taken some, or its next step says so.
+        """
+        while sent.came - sent.credited >= AHEAD:
+            taken = sent.came - sent.credited - stream.buffered
+            if taken:
+                sent.credited += taken
+                self._outbox.send((Kind.CREDIT, ((seq, taken), ())))
+                return
+            if not stream.may_go_on(partial(self._credit, seq, stream, sent)):
+                stream.tell_full()
+                return
+
+    def _take_places(self, number: int, blobs: Iterable[Buffer]) -> None:
+        with self._lock:
+            asked = self._asked.pop(number, None)
+        if asked is not None:
+            waiter, answer = asked
+            answer += map(_text, blobs)
+            waiter.wake()
+
+    def _report_failure(self, packed: Received, shown: str) -> None:
+        """Report a failed start, on a thread of its own: reading the error runs user code."""
+
+        def report() -> None:
+            error = opened_error(packed.load, shown, "a hook")
+            self._host.container_failed(self, error)
+
+        in_a_thread(report, self._host, f"{self.name}-failed")
+
+    # -- the end -------------------------------------------------------------------------
+
+    def gone(self, how: str, *, counts: bool = True) -> None:
+        """Note that the child is gone, and that all it has written was read.
+
+        Args:
+            how: how it ended: see `Loss`.
+            counts: see `Loss`.
+        """
+        carrier = self._carrier
+        if carrier is not None:
+            carrier.close()
+        begun = 0 if carrier is None else carrier.begun
+        if not self._ended_well:
+            unwritten = Unwritten(self._seqs, begun)
+            self._host.container_lost(self, Loss(how, unwritten, counts))
+        with self._host.lock:
+            self._is_lost = True
+            self._inputs.clear()
+            self._seqs.clear()
+        self._is_gone.set()
+        with self._lock:
+            asked, self._asked = self._asked, {}
+        for waiter, _ in asked.values():
+            waiter.wake()
+
+    def _end_leftovers(self) -> None:
+        """End the inputs whose threads the child did not wait for: it was stopped by force."""
+        after: list[Effect] = []
+        with self._host.lock:
+            left, self._inputs = list(self._inputs.values()), {}
+            self._seqs.clear()
+            for input in left:
+                if input in self.slots.held:
+                    after += self._host.settle(self, input, LOST, None)[1]
+        carry_out(after)
+
+
+# Seconds that a child whose start has taken too long gets to end by itself.
+GIVES_UP_WITHIN: Final = 1.0
+
+# Seconds that a child whose container has ended gets to leave: ``atexit``, the flush of files.
+LEAVES_WITHIN: Final = 6.0
+
+# Seconds after which a killed child that has not gone is reported as left.
+KILLED_WITHIN: Final = 5.0
+
+
+class Unwritten(Collection[Input]):
+    """The inputs of which nothing has left this process: looked up under the pool's lock.
+
+    The pool asks under its lock, after which no input is written to that container.
+    """
+
+    def __init__(self, seqs: dict[Input, int], begun: int) -> None:
+        self._seqs = seqs
+        self._begun = begun
+
+    def __contains__(self, input: object) -> bool:
+        return isinstance(input, Input) and self._seqs.get(input, 0) > self._begun
+
+    def __iter__(self) -> Iterator[Input]:
+        return (input for input in list(self._seqs) if input in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class SealedError:
+    """The error of an input in another process, until a caller reads it: see `Sealed`."""
+
+    __slots__ = ("_name", "_packed", "_shown")
+
+    def __init__(self, blobs: list[Buffer], shown: str, name: str) -> None:
+        self._packed = Packed.of(blobs)
+        self._shown = shown
+        self._name = name
+
+    def open(self) -> BaseException:
+        return opened_error(self._packed.load, self._shown, self._name)
+
+
+class Counts:
+    """How many items of a generator have come, and for how many it got credit."""
+
+    __slots__ = ("came", "credited")
+
+    def __init__(self) -> None:
+        # `came` is of the thread that reads; `credited` of that thread, or of the reader that it
+        # has given the wake-up, one at a time.
+        self.came: int = 0
+        self.credited: int = 0
+
+
+class RemoteStream(Stream):
+    """The stream of a generator in another process: its items are bytes until they are taken."""
+
+    __slots__ = ()
+
+    def take_nowait(self, wake: Callable[[], object]) -> tuple[bool, Any]:
+        there, item = super().take_nowait(wake)
+        if there and isinstance(item, Received):
+            item = item.open()
+        return there, item
+
+
+def _sent_of(stream: Stream) -> Counts:
+    counts: Counts | None = stream.sent
+    if counts is None:
+        counts = stream.sent = Counts()
+    return counts
+
+
+def in_a_thread(work: Callable[[], object], host: Host, name: str) -> None:
+    """Do `work` on a thread of its own; in virtual time, time stands until it is done."""
+    participants = host.clock.participants
+    if participants is not None:
+        work = participants.expected(work, name)
+    Real.Thread(target=work, name=name, daemon=True).start()
+
+
+def _text(blob: Buffer) -> str:
+    return str(bytes(blob), "utf-8", "replace")

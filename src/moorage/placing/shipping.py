@@ -1,0 +1,292 @@
+"""Shipping: values as bytes, on their way to another process and back.
+
+Owns what becomes of an argument, a result or an item that goes to another process.  Arguments are
+packed at the call, by the caller, whose error it is if one does not pickle; they are unpacked where
+the user's code runs, on its thread.  A result is packed on that thread, and unpacked by the first
+reader.  So no thread of this library ever runs the user's ``__reduce__`` or ``__setstate__``.
+
+Each value is packed by itself, so two inputs never share an object, and a value that cannot be
+read back fails alone.  Buffers of `LARGE` bytes and more (those of numpy arrays) are not copied
+into the pickle: they follow it.
+
+Begin at `pack`, then `Packed.load`; for calls at `pack_call`; for errors see ``errors.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import io
+import pickle
+import threading
+from collections.abc import Iterable, Sequence
+from types import CodeType
+from typing import Any, Final
+
+from ..exception import DeserializationError, InvalidError, UnpicklableError
+from ..runtime.containers.residents import is_visit
+from ..runtime.input import Input, Target
+from ..runtime.labels import Shown
+from ..serialize.culprits import Part, argument_parts, error_text, find_culprit
+from .errors import reduced_error
+from .frames import LARGE, Buffer
+
+PROTOCOL: Final = 5
+
+# Values of these types are pickled without cloudpickle, which only matters for functions and
+# classes.
+_PLAIN: Final = frozenset({int, float, bool, str, bytes, type(None)})
+
+# The file of code that cloudpickle writes.
+_NO_FILE: Final = "<dynamic-code>"
+
+
+class Packed(Shown):
+    """A value as bytes: a pickle, and the large buffers that belong to it."""
+
+    __slots__ = ("buffers", "data")
+
+    def __init__(self, data: Buffer, buffers: Sequence[Buffer] = (), shown: str = "") -> None:
+        super().__init__(shown)
+        self.data: Buffer = data
+        self.buffers: Sequence[Buffer] = buffers
+
+    @staticmethod
+    def of(blobs: Sequence[Buffer]) -> Packed:
+        """Return the value whose blobs have come."""
+        return Packed(_own(blobs[0]), blobs[1:])
+
+    @property
+    def blobs(self) -> list[Buffer]:
+        return [self.data, *self.buffers]
+
+    def load(self) -> Any:
+        """Return a copy of the value.  Runs user code."""
+        # The buffers are those that have come, which nobody else has: the reader may write to them.
+        return pickle.loads(self.data, buffers=self.buffers)
+
+
+class Received(Packed):
+    """A value that a child has sent: see `Sealed` in ``runtime/outcome.py``."""
+
+    __slots__ = ("name", "what")
+
+    def __init__(self, blobs: Sequence[Buffer], what: str, name: str) -> None:
+        super().__init__(_own(blobs[0]), blobs[1:])
+        self.what: str = what  # "result" or "item"
+        self.name: str = name  # of the function
+
+    def open(self) -> Any:
+        """Return the value.  Runs user code, on the thread of the reader.
+
+        Raises:
+            DeserializationError: if the value cannot be read back.
+        """
+        try:
+            return self.load()
+        except Exception as error:
+            refusal = DeserializationError(
+                f"the {self.what} of {self.name}() cannot be read back at the caller: "
+                f"{error_text(error)}; give its class a __reduce__ that makes an equal object, or "
+                "return plain data"
+            )
+        try:
+            raise refusal
+        finally:
+            del refusal
+
+
+def _own(blob: Buffer) -> Buffer:
+    """Return a blob that does not keep the frame that it came in, unless it is most of it."""
+    return blob if len(blob) >= LARGE else bytes(blob)
+
+
+# -- pickling ------------------------------------------------------------------------
+
+
+@functools.cache
+def _pickler_class() -> Any:
+    try:
+        cloudpickle: Any = importlib.import_module("cloudpickle")
+    except ImportError:
+        raise InvalidError(
+            'placement="process" needs cloudpickle, which is not installed; '
+            'write pip install "moorage[process]"'
+        ) from None
+    base: Any = cloudpickle.Pickler
+
+    def reducer_override(self: Any, value: Any) -> Any:
+        if isinstance(value, BaseException):
+            return reduced_error(value)
+        if type(value) is CodeType:
+            make, args, *rest = self.dispatch_table[CodeType](value)
+            # cloudpickle writes a name that says that the code was dynamic.  With the name of the
+            # file, a traceback shows the lines.
+            named = tuple(value.co_filename if each == _NO_FILE else each for each in args)
+            return make, named, *rest
+        return base.reducer_override(self, value)
+
+    return type("Pickler", (base,), {"reducer_override": reducer_override})
+
+
+def check_installed() -> None:
+    """Raise unless values can cross to another process.
+
+    Raises:
+        InvalidError: if cloudpickle is not installed.
+    """
+    _pickler_class()
+
+
+class _Reused(threading.local):
+    """The pickler of this thread, because making one takes longer than a small pickle."""
+
+    def __init__(self) -> None:
+        self.is_used = False
+        self.file = io.BytesIO()
+        self.buffers: list[pickle.PickleBuffer] = []
+        self.pickler: Any = _new_pickler(self.file, self.buffers)
+
+
+def _new_pickler(file: io.BytesIO, buffers: list[pickle.PickleBuffer]) -> Any:
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        """Keep a large buffer out of the pickle; true for one that goes into it."""
+        if buffer.raw().nbytes < LARGE:
+            return True
+        buffers.append(buffer)
+        return False
+
+    return _pickler_class()(file, protocol=PROTOCOL, buffer_callback=keep)
+
+
+def pack(value: Any, shown: str = "") -> Packed:
+    """Return `value` as bytes.  Runs user code.
+
+    Raises:
+        Exception: what pickle or the user's code raises.
+    """
+    if type(value) in _PLAIN:
+        return Packed(pickle.dumps(value, PROTOCOL), (), shown)
+    reused = _reused()
+    if reused.is_used:  # the user's code pickles, within a pickling
+        file: io.BytesIO = io.BytesIO()
+        buffers: list[pickle.PickleBuffer] = []
+        _new_pickler(file, buffers).dump(value)
+        return Packed(file.getvalue(), _copies(buffers), shown)
+    reused.is_used = True
+    file, buffers, pickler = reused.file, reused.buffers, reused.pickler
+    try:
+        pickler.dump(value)
+        data = file.getvalue()
+        return Packed(data, _copies(buffers), shown)
+    finally:
+        # Nothing of the value is kept, and the next value shares nothing with this one.
+        pickler.clear_memo()
+        buffers.clear()
+        file.seek(0)
+        file.truncate()
+        reused.is_used = False
+
+
+def _copies(buffers: list[pickle.PickleBuffer]) -> list[Buffer]:
+    """Copy buffers, because user code may change its array before it is written."""
+    return [bytes(buffer.raw()) for buffer in buffers]
+
+
+@functools.cache
+def _reused() -> _Reused:
+    return _Reused()
+
+
+def _dump_to(value: object, file: Any) -> object:
+    pickler = _pickler_class()(file, protocol=PROTOCOL)
+    return pickler.dump(value)
+
+
+# -- arguments -------------------------------------------------------------------------
+
+
+def pack_call(inputs: Iterable[Input], *, one_of_many: bool = False) -> None:
+    """Pack the arguments of a call that is about to be submitted.  No lock held.
+
+    Raises:
+        UnpicklableError: if some argument cannot be pickled; nothing is to be submitted then.
+    """
+    for input in inputs:
+        args = input.args
+        if args and type(args[0]) is Packed:
+            continue  # its pool was retired meanwhile, and the input goes to the next one
+        if is_visit(input.call.target):
+            continue
+        input.args = (packed_arguments(input, one_of_many=one_of_many),)
+        input.kwargs = None
+
+
+def packed_arguments(input: Input, *, one_of_many: bool = False) -> Packed:
+    """Return the arguments of `input` as bytes.
+
+    Raises:
+        UnpicklableError: if some argument cannot be pickled.
+    """
+    args, kwargs, target = input.args, input.kwargs, input.call.target
+    try:
+        return pack((args, kwargs))
+    except Exception as error:
+        parts = argument_parts(target.function, args, kwargs or {}, 1 if target.is_method else 0)
+        part, culprit = find_culprit(parts, error, _dump_to)
+        of_many = f", input {input.index} of its call," if one_of_many else ""
+        refusal = UnpicklableError(
+            f"the argument {part.path!r} of {target.name}(){of_many} cannot be serialized: "
+            f"{culprit.explain(part.path, 'pass')}"
+        )
+    try:
+        raise refusal
+    finally:
+        del refusal
+
+
+def unpacked_arguments(packed: Packed, target: Target) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return copies of the arguments of one input.  Runs user code.
+
+    Raises:
+        DeserializationError: if they cannot be read back.
+    """
+    try:
+        args, kwargs = packed.load()
+    except Exception as error:
+        refusal = DeserializationError(
+            f"the arguments of {target.name}() cannot be read back in the container: "
+            f"{error_text(error)}; give its class a __reduce__ that makes an equal object, or pass "
+            "plain data"
+        )
+    else:
+        return args, kwargs or {}
+    try:
+        raise refusal
+    finally:
+        del refusal
+
+
+# -- results ---------------------------------------------------------------------------
+
+
+def pack_result(value: Any, what: str, target: Target) -> Packed:
+    """Return a result or an item as bytes.  Runs user code.
+
+    Args:
+        what: "result" or "item".
+
+    Raises:
+        UnpicklableError: if it cannot be pickled.
+    """
+    try:
+        return pack(value)
+    except Exception as error:
+        _, culprit = find_culprit([Part(what, value)], error, _dump_to)
+        refusal = UnpicklableError(
+            f"the {what} of {target.name}() cannot be serialized: {culprit.explain(what, 'return')}"
+        )
+    try:
+        raise refusal
+    finally:
+        del refusal, value

@@ -1,0 +1,307 @@
+"""Containers that are processes: what the user's code sees, and what callers get."""
+
+import os
+import signal
+import sys
+import threading
+
+import pytest
+
+import moorage
+from moorage.exception import ContainerLostError, FunctionTimeoutError, InvalidError
+from moorage.testing import Probe, VirtualClock
+
+from . import served
+from .outside import Watched, wait_for
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
+
+
+@pytest.fixture(params=["zygote", "spawn"])
+def app(request):
+    placement = moorage.Processes(start=request.param, max_processes=2)
+    with served.app.run(placement=placement) as app:
+        yield app
+
+
+@pytest.fixture
+def forked():
+    with served.app.run(placement="process") as app:
+        yield app
+
+
+def test_the_code_runs_in_a_process_of_its_own_with_a_module_of_its_own(app):
+    first, second = served.where.remote(1), served.where.remote(2)
+    assert first["x"] == 1
+    assert first["pid"] == second["pid"] != os.getpid()
+    assert (first["count"], second["count"], served.count) == (1, 2, 0)
+    assert first["is_main"]
+    assert first["group"] == first["pid"]
+    assert first["argv"] == sys.argv
+    assert first["directory"] == os.getcwd()
+    assert first["input"].startswith("in-")
+    assert first["call"].startswith("fc-")
+    assert first["input"][3:].startswith(first["call"][3:])
+
+
+def test_code_of_the_module_is_not_local_in_a_container(forked):
+    assert served.WAS_LOCAL
+    seen = served.where.remote()
+    assert not seen["was_local"]
+    assert not seen["is_local"]
+
+
+def test_all_kinds_of_functions(app):
+    assert list(served.double.map(range(200))) == [2 * x for x in range(200)]
+    assert list(served.numbers.remote_gen(100)) == list(range(100))
+    assert list(served.add_one.map(range(10))) == list(range(1, 11))
+    assert served.double.spawn(4).get() == 8
+
+
+def test_an_exception_arrives_as_the_class_of_the_caller(app):
+    with pytest.raises(served.SpecialError, match="what") as caught:
+        served.fail.remote("what")
+    assert caught.value.code == 7
+    assert caught.traceback[-1].name == "fail"
+
+
+def test_hooks_run_in_the_process(app, tmp_path):
+    path = tmp_path / "left"
+    model = served.Model(size=3, path=str(path))
+    value, pid, _ = model.run.remote(5)
+    assert value == 15
+    assert pid != os.getpid()
+    assert model.run.remote(1)[2] >= 1  # signal.signal works in an enter hook
+    assert served.Model().run.remote(4)[0] == 4
+    assert not path.exists()
+    app._runs.run.close()
+    assert path.read_text() == "left 3\n"
+
+
+def test_an_enter_hook_that_raises_fails_the_call(forked):
+    with pytest.raises(served.SpecialError, match="no model"):
+        served.Broken().run.remote()
+
+
+def test_a_container_has_the_environment_of_its_function(app, monkeypatch):
+    monkeypatch.setenv("OF_THE_DRIVER", "yes")
+    environ, directory = served.surrounded.remote()
+    assert environ["COLOR"] == "red"
+    assert environ["PASSWORD"] == "secret"
+    assert environ["SHAPE"] == "round"
+    assert environ["OF_THE_DRIVER"] == "yes"
+    assert environ["MODAL_TASK_ID"].startswith("ta-")
+    assert environ["MODAL_IS_REMOTE"] == "1"
+    assert environ.get("OPENBLAS_NUM_THREADS") == os.environ.get("OPENBLAS_NUM_THREADS")
+    assert directory == "/"
+    other = served.where.remote()["environ"]
+    assert not {"COLOR", "PASSWORD", "SHAPE"} & {*other, *os.environ}
+    assert other["MODAL_TASK_ID"] != environ["MODAL_TASK_ID"]
+
+
+def test_an_app_is_not_run_in_a_container(forked):
+    with pytest.raises(InvalidError, match="cannot be run in a container"):
+        served.run_again.remote()
+
+
+def test_a_breakpoint_says_what_to_do_instead(forked, monkeypatch):
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+    with pytest.raises(InvalidError, match='placement="thread"'):
+        served.stop_here.remote()
+
+
+# -- by value ---------------------------------------------------------------------------------
+
+by_value = moorage.App("by value")
+OFFSET = 10
+
+
+def make(app, factor):
+    @app.function(serialized=True)
+    def times(x):
+        return factor * x + OFFSET, os.getpid()
+
+    @app.cls(serialized=True)
+    class Counter:
+        step: int = moorage.parameter()
+
+        @moorage.enter()
+        def begin(self):
+            self.total = 0
+
+        @moorage.method()
+        def add(self, x):
+            self.total += self.step * x * factor
+            return self.total
+
+    return times, Counter
+
+
+def test_nested_functions_and_classes_go_by_value():
+    app = moorage.App("nested")
+    times, Counter = make(app, 3)
+    with app.run(placement="process"):
+        value, pid = times.remote(4)
+        assert value == 22
+        assert pid != os.getpid()
+        counter = Counter(step=2)
+        assert [counter.add.remote(x) for x in (1, 2)] == [6, 18]
+
+
+def test_what_code_refers_to_and_does_not_pickle_is_named():
+    app = moorage.App("unpicklable")
+    lock = threading.Lock()
+
+    @app.function(serialized=True)
+    def take():
+        with lock:
+            return 1
+
+    said = r"lock, used by take, is of the type _thread.lock"
+    with app.run(placement="process"), pytest.raises(InvalidError, match=said):
+        take.remote()
+
+
+# -- choosing ---------------------------------------------------------------------------------
+
+
+def test_a_mapping_places_by_name():
+    with served.app.run(placement={"where": "process", "*": "thread"}):
+        assert served.where.remote()["pid"] != os.getpid()
+        assert served.Model().run.remote(1)[1] == os.getpid()
+    with served.app.run(placement={"Model": "process"}):
+        assert served.where.remote()["pid"] == os.getpid()
+        assert served.Model().run.remote(1)[1] != os.getpid()
+    served.count = 0
+
+
+@pytest.mark.parametrize("how", ["environment", "configuration"])
+def test_the_environment_and_the_configuration_choose(how, monkeypatch):
+    if how == "environment":
+        monkeypatch.setenv("MOORAGE_PLACEMENT", "process")
+    else:
+        monkeypatch.setattr(moorage.config, "placement", "process")
+    with served.app.run():
+        assert served.where.remote()["pid"] != os.getpid()
+    assert served.where.remote()["pid"] != os.getpid()  # an ambient run
+    served.app._runs.close(served.app._runs.run)
+    with VirtualClock(), served.app.run():
+        assert served.where.remote()["pid"] == os.getpid()
+    with served.app.run(probe=Probe()):
+        assert served.where.remote()["pid"] == os.getpid()
+    with served.app.run(placement="thread"):
+        assert served.where.remote()["pid"] == os.getpid()
+    served.count = 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"placement": "proces"}, 'must be "thread", "process" or moorage.Processes'),
+        ({"placement": {3: "process"}}, "names of functions and classes, got 3"),
+        ({"placement": {"f": 3}}, r"placement\['f'\] must be"),
+        ({"placement": "process", "clock": VirtualClock()}, "does not go with a virtual clock"),
+        ({"placement": "process", "probe": Probe()}, "does not go with probe="),
+        ({"placement": "process", "serialize": False}, "serialize=False does not go with"),
+    ],
+)
+def test_what_does_not_go_is_refused(options, said):
+    with pytest.raises(InvalidError, match=said), served.app.run(**options):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"preload": "numpy"}, r'write Processes\(preload=\["numpy"\]\)|preload=\[.numpy.\]'),
+        ({"preload": ["a b"]}, "names of modules"),
+        ({"start": "fork"}, '"zygote" or "spawn"'),
+        ({"start": "spawn", "preload": ["json"]}, "needs start="),
+        ({"max_processes": 0}, "from 1 up"),
+    ],
+)
+def test_wrong_options_of_processes(options, said):
+    with pytest.raises(InvalidError, match=said):
+        moorage.Processes(**options)
+
+
+def test_max_processes_bounds_the_containers_of_a_function():
+    with served.app.run(placement=moorage.Processes(max_processes=2)):
+        seen = {each["pid"] for each in served.where.map(range(20))}
+        assert len(seen) <= 2
+        assert len(served.where.statistics().containers) <= 2
+
+
+# -- how a container dies ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: served.end_with.remote(3), "it exited with code 3"),
+        (lambda: served.kill_itself.remote(), "it was killed by SIGKILL"),
+        (lambda: served.crash.remote(), r"it was killed by SIGSEGV, in .* called by crash \("),
+        (lambda: served.close_everything.remote(), "it has closed its connection"),
+    ],
+)
+def test_a_call_that_ends_its_container_fails_with_how(app, call, said):
+    with pytest.raises(ContainerLostError, match=said):
+        call()
+    assert served.where.remote()["x"] == 0  # the others go on
+
+
+def test_a_death_in_an_enter_hook_fails_what_waits(app):
+    with pytest.raises(ContainerLostError, match=r"while they start.*it exited with code 4"):
+        served.CrashesAtStart().run.remote()
+
+
+def test_the_neighbours_of_a_poison_input_finish(forked, tmp_path):
+    path = tmp_path / "ran"
+    results = list(
+        served.poisoned.starmap([(x, str(path)) for x in range(20)], return_exceptions=True)
+    )
+    assert [x for x in results if not isinstance(x, Exception)] == [x for x in range(20) if x != 13]
+    assert isinstance(results[13], ContainerLostError)
+    ran = path.read_text().split()
+    assert max(ran.count(str(x)) for x in range(20)) <= 3
+
+
+def test_a_container_of_single_use_runs_one_input(forked):
+    pids = list(served.once.map(range(6)))
+    assert len(set(pids)) == 6
+
+
+def test_cancel_with_terminate_containers_kills_and_the_neighbours_run_again(forked, tmp_path):
+    path = tmp_path / "ran"
+    endless = served.note.spawn(str(path), "endless")
+    neighbour = served.note.spawn(str(path), "neighbour")
+    wait_for(lambda: path.exists() and len(path.read_text().splitlines()) == 2)
+    first = int(path.read_text().split()[1])
+    with Watched(first) as child:
+        endless.cancel(terminate_containers=True)
+        assert child.is_gone()
+    with pytest.raises(moorage.exception.InputCancelledError):
+        endless.get()
+    assert neighbour.get() != first
+
+
+@pytest.mark.parametrize("how", ["hold", "be_stopped", "NeverStarts"])
+def test_a_process_that_does_not_end_is_killed_once_its_callers_are_answered(forked, how, tmp_path):
+    path = tmp_path / "witness"
+    calls = {
+        "hold": lambda: served.hold.spawn(str(path)),
+        "be_stopped": lambda: served.be_stopped.spawn(str(path)),
+        "NeverStarts": lambda: served.NeverStarts(path=str(path)).run.spawn(),
+    }
+    call = calls[how]()
+    wait_for(lambda: path.exists() and path.read_text())
+    with Watched(int(path.read_text().split()[2])) as child:
+        with pytest.raises(FunctionTimeoutError):
+            call.get()
+        assert child.is_gone()
+
+
+def test_a_kill_from_outside_runs_the_input_again(forked):
+    pid = served.where.remote()["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert served.where.remote()["pid"] != pid

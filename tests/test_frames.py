@@ -1,0 +1,291 @@
+"""Frames and channels: what is written comes out on the other side, and nobody waits."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moorage.placing.channel import Channel
+from moorage.placing.frames import (
+    HEADER,
+    LARGE,
+    NUMBERS,
+    BrokenFrame,
+    FrameReader,
+    Kind,
+    decode,
+    encode,
+)
+from moorage.placing.outbox import Outbox
+from moorage.placing.post import Postman
+
+# Seconds after which a test that hangs fails.
+PATIENCE = 30.0
+
+words = st.integers(0, 2**64 - 1)
+blobs = st.lists(
+    st.one_of(
+        st.binary(max_size=40),
+        st.integers(LARGE - 2, 3 * LARGE).map(lambda size: bytes(range(256)) * (size // 256 + 1)),
+    ),
+    max_size=3,
+)
+
+
+def messages_of(kind: Kind) -> st.SearchStrategy:
+    count = NUMBERS[kind]
+    return st.lists(
+        st.tuples(st.lists(words, min_size=count, max_size=count).map(tuple), blobs), max_size=4
+    )
+
+
+frames = st.lists(
+    st.sampled_from(Kind).flatmap(lambda kind: st.tuples(st.just(kind), messages_of(kind))),
+    max_size=4,
+)
+
+
+def read(reader: FrameReader, data: bytes, cut: int) -> Iterator[tuple[int, int, memoryview]]:
+    """Feed `data` as a socket gives it, at most `cut` bytes at a time."""
+    while data:
+        large = reader.large
+        if large is None:
+            yield from reader.take(data[:cut])
+            data = data[cut:]
+        else:
+            size = min(len(large), cut, len(data))
+            large[:size] = data[:size]
+            yield from reader.filled(size)
+            data = data[size:]
+
+
+@settings(max_examples=150, deadline=None)
+@given(frames, st.sampled_from([1, 7, 13, 4096, LARGE, 10 * LARGE]))
+def test_what_is_encoded_is_decoded_wherever_the_bytes_are_cut(sent, cut):
+    size = sum(len(blob) for _, messages in sent for _, its in messages for blob in its)
+    cut = max(cut, size // 500)  # a byte at a time takes too long for the large ones
+    data = b"".join(bytes(part) for kind, messages in sent for part in encode(kind, messages))
+    came = [
+        (kind, [(numbers, [bytes(blob) for blob in its]) for numbers, its in decode(kind, n, body)])
+        for kind, n, body in read(FrameReader(), data, cut)
+    ]
+    assert came == [
+        (kind, [(numbers, [bytes(b) for b in its]) for numbers, its in messages])
+        for kind, messages in sent
+    ]
+
+
+def test_a_large_blob_is_written_from_where_it_is_and_comes_as_memory_that_may_be_written_to():
+    blob = bytearray(b"x" * LARGE)
+    parts = encode(Kind.ITEMS, [((1,), [b"small", blob])])
+    assert any(part is blob for part in parts)
+    ((_, _, body),) = read(FrameReader(), b"".join(map(bytes, parts)), 5000)
+    ((_, (_, came)),) = decode(Kind.ITEMS, HEADER.unpack_from(parts[0])[2], body)
+    came[0] = 7
+    assert bytes(came[1:]) == blob[1:]
+
+
+def test_bytes_that_are_no_frame_are_refused():
+    with pytest.raises(BrokenFrame, match="a frame of kind 99"):
+        list(FrameReader().take(HEADER.pack(8, 99, 1) + bytes(8)))
+
+
+# -- channels --------------------------------------------------------------------------------
+
+
+class Ends:
+    """Two channels that are joined, one post for both."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.post = Postman("moorage-post-of-tests")
+        self.came: list[tuple[int, list]] = []
+        self.back: list[tuple[int, list]] = []
+        self.gone: list[str] = []
+        self.sockets = socket.socketpair()
+        mine, its = self.sockets
+        self.here = Channel(mine, self.post, self._noting(self.back), lambda: self.end("here"))
+        self.there = Channel(its, self.post, self._noting(self.came), lambda: self.end("there"))
+
+    def _noting(self, into):
+        def received(kind, count, body):
+            came = [
+                (kind, [*numbers, *map(bytes, its)]) for numbers, its in decode(kind, count, body)
+            ]
+            with self._changed:
+                into.extend(came)
+                self._changed.notify_all()
+
+        return received
+
+    def end(self, which: str) -> None:
+        with self._changed:
+            self.gone.append(which)
+            self.lengths = len(self.came), len(self.back)  # at that moment
+            self._changed.notify_all()
+
+    def wait_for(self, condition) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, PATIENCE)
+
+    def close(self) -> None:
+        thread = self.post._thread
+        self.here.close()
+        self.there.close()
+        if thread is not None:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def ends():
+    made = Ends()
+    yield made
+    made.close()
+
+
+def item(number: int, blob: bytes = b"") -> list:
+    return encode(Kind.ITEMS, [((number,), [blob])])
+
+
+def test_an_end_that_does_not_read_stops_nobody(ends):
+    """Far more than a socket takes, from both sides at once, and then both read."""
+    blob = bytes(200_000)
+    for number in range(50):
+        ends.here.send(item(number, blob), number + 1)
+        ends.there.send(item(number, blob))
+    assert 0 < ends.here.begun < 50
+    ends.here.begin()
+    ends.there.begin()
+    ends.wait_for(lambda: len(ends.came) == len(ends.back) == 50)
+    assert [numbers[0] for _, numbers in ends.came] == list(range(50))
+    assert [numbers[0] for _, numbers in ends.back] == list(range(50))
+    assert ends.here.begun == 50
+
+
+def test_a_frame_has_begun_with_its_first_byte_and_not_before(ends):
+    blob = bytes(1_000_000)
+    ends.here.send(item(1, blob), 1)
+    ends.here.send(item(2, blob), 2)
+    assert ends.here.begun == 1
+    ends.here.close()
+    ends.here.send(item(3), 3)
+    assert ends.here.begun == 1
+
+
+def test_all_that_was_written_is_read_before_the_end_is_told(ends):
+    for number in range(100):
+        ends.there.send(item(number))
+    ends.sockets[1].shutdown(socket.SHUT_RDWR)
+    ends.here.begin()
+    ends.wait_for(lambda: ends.gone == ["here"])
+    assert ends.lengths == (0, 100)
+    assert [numbers[0] for _, numbers in ends.back] == list(range(100))
+
+
+def test_an_end_that_is_lost_is_read_to_its_last_byte_though_somebody_holds_its_socket(ends):
+    ends.there.send(item(1))
+    ends.there.send(item(2))
+    told = threading.Event()
+
+    def look() -> None:
+        ends.here.is_lost()
+        told.set()
+
+    ends.post.do(look)
+    ends.here.begin()
+    assert told.wait(PATIENCE)
+    assert [numbers[0] for _, numbers in ends.back] == [1, 2]
+    assert ends.gone == ["here"]
+    ends.there.send(item(3))  # the socket is still open there: too late
+    assert len(ends.back) == 2
+
+
+def test_closing_when_written_loses_nothing(ends):
+    blob = bytes(300_000)
+    for number in range(10):
+        ends.here.send(item(number, blob))
+    ends.here.begin()
+    ends.here.close_when_written()
+    ends.there.begin()
+    ends.wait_for(lambda: ends.gone == ["there"])
+    assert [numbers[0] for _, numbers in ends.came] == list(range(10))
+
+
+def test_the_post_ends_with_its_last_channel_and_begins_again():
+    for _ in range(3):
+        ends = Ends()
+        ends.here.begin()
+        ends.there.begin()
+        ends.here.send(item(1))
+        ends.wait_for(lambda: len(ends.came) == 1)  # noqa: B023
+        ends.close()
+
+
+# -- the outbox ------------------------------------------------------------------------------
+
+
+def test_messages_that_come_while_others_are_written_go_out_together_and_in_order():
+    written: list[list[int]] = []
+
+    def write(messages: list[int]) -> None:
+        if not written:
+            for number in (2, 3, 4):
+                assert outbox.put(number) is None
+        written.append(messages)
+
+    outbox: Outbox[int] = Outbox(write)
+    effect = outbox.put(1)
+    assert effect is not None
+    effect()
+    assert written == [[1], [2, 3, 4]]
+    outbox.put_later(5)
+    assert len(written) == 2
+    outbox.send(6)
+    outbox.send_held()
+    assert written[2:] == [[5, 6]]
+    assert outbox.put_later(7) == 1
+    outbox.send_held()
+    assert written[-1] == [7]
+
+
+def test_an_error_while_writing_leaves_the_outbox_usable():
+    fails = [True]
+    written: list[int] = []
+
+    def write(messages: list[int]) -> None:
+        if fails.pop():
+            fails.append(False)
+            raise OSError
+        fails.append(False)
+        written.extend(messages)
+
+    outbox: Outbox[int] = Outbox(write)
+    with pytest.raises(OSError):
+        outbox.send(1)
+    outbox.send(2)
+    assert written == [2]
+
+
+def test_many_threads_put_and_nothing_is_lost_or_written_twice(in_threads, often_switching):
+    written: list[tuple[int, int]] = []
+    outbox: Outbox[tuple[int, int]] = Outbox(written.extend)
+
+    def put(which: int) -> None:
+        for number in range(500):
+            if number % 3:
+                outbox.send((which, number))
+            else:
+                outbox.put_later((which, number))
+        outbox.send_held()
+
+    for thread in [in_threads(put, which) for which in range(4)]:
+        thread.result()
+    assert sorted(written) == sorted((which, n) for which in range(4) for n in range(500))
+    for which in range(4):
+        assert [n for its, n in written if its == which] == list(range(500))
