@@ -524,3 +524,61 @@ def test_a_driver_that_does_not_read_and_a_child_that_does_not_read():
             calls = [served.echo.spawn(data) for data in LARGE]
             child.send(signal.SIGCONT)
             assert [call.get() for call in calls] == LARGE
+
+
+MODAL = """
+import os
+import modal
+
+app = modal.App("as modal")
+
+if modal.is_local():
+    print("here", __name__, flush=True)
+else:
+    print("there", __name__, modal.__name__, flush=True)
+
+@app.function()
+def f(x):
+    return x + 1, os.getpid()
+
+@app.local_entrypoint()
+def main():
+    value, pid = f.remote(1)
+    print(value, pid != os.getpid(), flush=True)
+"""
+
+
+def test_a_program_of_the_command_line(tmp_path):
+    pytest.importorskip("click")
+    (tmp_path / "my_app.py").write_text(MODAL)
+    done = subprocess.run(
+        [sys.executable, "-m", "moorage", "run", "my_app.py"],
+        cwd=tmp_path,
+        env={**os.environ, "MOORAGE_PLACEMENT": "process"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["here my_app", "there my_app moorage", "2 True"]
+
+
+LACKING = """
+import sys
+sys.modules["cloudpickle"] = None
+import moorage
+
+app = moorage.App()
+try:
+    with app.run(placement="process"):
+        pass
+except moorage.exception.InvalidError as error:
+    print(error)
+"""
+
+
+def test_an_extra_that_is_not_installed_is_named(tmp_path):
+    with Program(tmp_path, LACKING) as program:
+        code, out, err = program.end()
+    assert code == 0, err
+    assert 'pip install "moorage[process]"' in out
