@@ -127,6 +127,7 @@ def shell_in(folder: Path) -> Iterator[Shell]:
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setenv("COLUMNS", "100")
         monkeypatch.setattr(config, "persist", config.persist)
+        monkeypatch.setattr(config, "placement", config.placement)
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
         # The process of the tests enters no namespace; see ``test_shell.py``.
         monkeypatch.setattr(namespace, "enter", namespace.stay_out)

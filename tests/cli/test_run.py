@@ -208,6 +208,29 @@ def test_placement(shell):
     assert "'moon' is not" in err
 
 
+def test_placement_in_processes(shell):
+    shell.write(
+        "prog.py",
+        """
+        import modal, os
+        app = modal.App("prog")
+        print("local", modal.is_local())
+
+        @app.function()
+        def where():
+            return os.getpid(), modal.is_local()
+
+        @app.local_entrypoint()
+        def main():
+            pid, is_local = where.remote()
+            print(pid != os.getpid(), is_local)
+        """,
+    )
+    done = shell.process("run", "-q", "--placement", "process", "prog.py")
+    assert (done.code, done.err) == (0, "")
+    assert sorted(done.out.splitlines()) == ["True False", "local False", "local True"]
+
+
 def test_the_name_of_the_run(shell):
     shell.write(
         "prog.py",

@@ -90,7 +90,7 @@ def deploy(
     strategy: str,
     stream_logs: bool,
     timestamps: bool,
-    placement: str,
+    placement: str | None,
     profile: str | None,
     references: tuple[str, ...],
 ) -> None:
@@ -112,7 +112,7 @@ def deploy(
     if name is not None and len(wanted) > 1:
         raise click.UsageError("--name is for one app; leave it out, or deploy one file", ctx)
     output = Output(timestamps=timestamps)
-    Settings(host, environment, allowed_hosts, open_cors, mounts).apply()
+    Settings(host, environment, allowed_hosts, open_cors, mounts, placement).apply()
     signals = Signals()
     deployment = _Deployment(Addresses(host, port), output, signals)
     ending = EndingSignals("SIGHUP")

@@ -43,10 +43,9 @@ def placement_option(function: F) -> F:
     """``--placement``: where containers run."""
     return click.option(
         "--placement",
-        type=click.Choice(["thread"]),
-        default="thread",
-        show_default=True,
-        help="Where containers run: in threads of this process.",
+        type=click.Choice(["thread", "process"]),
+        help="Where containers run: as threads of this process, or as processes of their own.  "
+        "Threads, if MOORAGE_PLACEMENT does not say otherwise.",
     )(function)
 
 

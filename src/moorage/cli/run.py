@@ -131,7 +131,7 @@ def run(
     is_module: bool,
     environment: str | None,
     mounts: str,
-    placement: str,
+    placement: str | None,
     profile: str | None,
     reference: str | None,
     arguments: tuple[str, ...],
@@ -165,7 +165,8 @@ def run(
     ending = EndingSignals("SIGTERM", "SIGHUP")
     with ending.taken(), output.beside_the_program():
         try:
-            _run(ctx, wanted, arguments, given, environment, mounts, output)
+            prepare(environment=environment, mounts=mounts, placement=placement)
+            _run(ctx, wanted, arguments, given, output)
         except KeyboardInterrupt:
             click.echo(f"Aborted! {ending.name} stopped the program.", err=True)
             raise click.exceptions.Exit(ending.code) from None
@@ -176,11 +177,8 @@ def _run(
     wanted: Reference,
     arguments: Sequence[str],
     options: RunOptions,
-    environment: str | None,
-    mounts: str,
     output: Output,
 ) -> None:
-    prepare(environment=environment, mounts=mounts)
     module = load(wanted)
     candidates = candidates_of(module)
     if _asks_for_help(arguments) and len(matching(candidates, wanted.name)) != 1:

@@ -102,7 +102,7 @@ def serve(
     mounts: str,
     environment: str | None,
     timestamps: bool,
-    placement: str,
+    placement: str | None,
     profile: str | None,
     reference: str,
 ) -> None:
@@ -122,7 +122,7 @@ def serve(
     wanted = Reference.read(reference, is_module=is_module, command=ctx.command_path)
     check_reference(wanted)
     output = Output(timestamps=timestamps)
-    settings = Settings(host, environment, allowed_hosts, open_cors, mounts)
+    settings = Settings(host, environment, allowed_hosts, open_cors, mounts, placement)
     if timeout is None:
         timeout = config.config.get("serve_timeout")
     addresses = Addresses(host, port)

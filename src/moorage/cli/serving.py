@@ -42,6 +42,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     open_cors: bool = False
     mounts: str = OFF  # see ``mounts.py``
+    placement: str | None = None  # where containers run
 
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Settings:
@@ -57,7 +58,7 @@ class Settings:
         Raises:
             CommandError: if it cannot be one: see `prepare`.
         """
-        prepare(environment=self.environment, mounts=self.mounts)
+        prepare(environment=self.environment, mounts=self.mounts, placement=self.placement)
         config.web_host = self.host
         if self.allowed_hosts:
             config.allowed_hosts = self.allowed_hosts

@@ -123,6 +123,8 @@ class Zygote:
                 if kit is not None:
                     return kit
         self._end()
+        signal.set_wakeup_fd(-1)
+        self._close_ends()
         return None
 
     def _preload(self, names: Sequence[str]) -> None:
@@ -189,15 +191,18 @@ class Zygote:
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         Real.set_signal(signal.SIGCHLD, signal.SIG_DFL)
-        for end in (self._control, self._bell, self._bell_end):
-            end.close()
-        Real.close(self._driver)
+        self._close_ends()
         channel, *streams, crash = request.descriptors
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             Real.close(stream)
         reseed()
         return Kit(channel, crash)
+
+    def _close_ends(self) -> None:
+        for end in (self._control, self._bell, self._bell_end):
+            end.close()
+        Real.close(self._driver)
 
     def _reap(self) -> None:
         """Take note of all children that have ended, and kill what is left of their groups."""
