@@ -184,11 +184,15 @@ class ChildHost:
             left = 0  # members that follow
             members: list[Input] = []
             batch_seq = 0
+            targets = self._targets
+            # The inputs of one call that come together share it.
+            call: ChildCall | None = None
             for (seq, index, number, place, count), blobs in messages:
                 if count:
                     batch_seq, left, members = seq, count, []
                     continue
-                call = ChildCall(number, self._targets[index])
+                if call is None or call.number != number or call.target is not targets[index]:
+                    call = ChildCall(number, targets[index])
                 input = Input(call, place, (Packed.of(blobs),), None)
                 if left:
                     members.append(input)
@@ -201,6 +205,7 @@ class ChildHost:
                         member.state = RUNNING
                 elif call.target.is_generator:
                     call.stream = SentStream(self.clock, partial(self._send_item, seq))
+                    call = None  # each generator has a call of its own
                 self._inputs[seq], self._seqs[input] = input, seq
                 input.state, input.container = GRANTED, self.container
                 effect = self.container.place(input)

@@ -62,9 +62,8 @@ def _wrapper(target: Target) -> Callable[..., Any]:
 
     @poses_as(function)
     def run(*bound_and_packed: Any) -> Any:
-        *bound, packed = bound_and_packed
-        args, kwargs = unpacked_arguments(packed, target)
-        result = function(*bound, *args, **kwargs)
+        args, kwargs = unpacked_arguments(bound_and_packed[-1], target)
+        result = function(*bound_and_packed[:-1], *args, **kwargs)
         del args, kwargs
         return result if unfinished(result) else pack_result(result, "result", target)
 
