@@ -145,7 +145,10 @@ class ChildHost:
         self._seqs: dict[Input, int] = {}  # the same, the other way round
         self._is_ready = False
         self._must_stop = False
-        self._wrote_at = -1.0  # when a result was last written at once
+        # Whether the last result of sync code was the last for a while; and when the results that
+        # wait began to wait, at the latest.
+        self._pauses = True
+        self._held_since = 0.0
         # Whether the results that wait are written when the turn of the loop is over, and when
         # the timer fires.  Invariant: if a result waits, one of them is true, or a thread writes.
         self._turn_comes = False
@@ -281,30 +284,31 @@ class ChildHost:
     def _put_result(self, message: Post, is_async: bool, is_followed: bool) -> Sequence[Effect]:
         """Write a result soon: a frame with many costs each of them little.
 
-        The results of one turn of the loop go out together.  A result of sync code waits only while
-        further inputs are ready to run, and not for long: a timer sees to that if the next input
-        runs for long.  The first one after a pause does not wait.
+        The results of one turn of the loop go out together, but at most `HELD_AT_MOST`: the driver
+        works on some while further ones come.  A result of sync code waits only while further inputs
+        are ready to run, and not for long: a timer sees to that if the next input runs for long.
+        The first one after a pause does not wait.
 
         Args:
             is_followed: whether the thread of the input has another one to run.
         """
         if is_async:
-            self._outbox.put_later(message)
+            count = self._outbox.put_later(message)
+            if count >= HELD_AT_MOST and not self.clock.virtual:
+                return (self._outbox.send_held,)
             if self._turn_comes:
                 return ()
             self._turn_comes = True
             return (self._at_next_turn,)
-        if not is_followed or self.clock.virtual:
-            effect = self._outbox.put(message)
-            return () if effect is None else (effect,)
-        now = self.clock.now()
-        if now - self._wrote_at > HELD_FOR:
-            self._wrote_at = now
+        if not is_followed or self._pauses or self.clock.virtual:
+            self._pauses = not is_followed
             effect = self._outbox.put(message)
             return () if effect is None else (effect,)
         count = self._outbox.put_later(message)
-        if count >= HELD_AT_MOST:
-            self._wrote_at = now
+        now = self.clock.now()
+        if count <= 1:
+            self._held_since = now
+        elif count >= HELD_AT_MOST or now - self._held_since > HELD_FOR:
             return (self._outbox.send_held,)
         if not self._timer_comes:
             self._timer_comes = True
