@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import moorage
-from moorage.exception import ContainerLostError, InvalidError
+from moorage.exception import ContainerLostError, FunctionTimeoutError, InvalidError
 from moorage.testing import Probe, VirtualClock
 
 from . import served
@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linu
 
 @pytest.fixture(params=["zygote", "spawn"])
 def app(request):
-    with served.app.run(placement=moorage.Processes(start=request.param)) as app:
+    placement = moorage.Processes(start=request.param, max_processes=2)
+    with served.app.run(placement=placement) as app:
         yield app
 
 
@@ -101,6 +102,12 @@ def test_a_container_has_the_environment_of_its_function(app, monkeypatch):
 def test_an_app_is_not_run_in_a_container(forked):
     with pytest.raises(InvalidError, match="cannot be run in a container"):
         served.run_again.remote()
+
+
+def test_a_breakpoint_says_what_to_do_instead(forked, monkeypatch):
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+    with pytest.raises(InvalidError, match='placement="thread"'):
+        served.stop_here.remote()
 
 
 # -- by value ---------------------------------------------------------------------------------
@@ -276,6 +283,22 @@ def test_cancel_with_terminate_containers_kills_and_the_neighbours_run_again(for
     with pytest.raises(moorage.exception.InputCancelledError):
         endless.get()
     assert neighbour.get() != first
+
+
+@pytest.mark.parametrize("how", ["hold", "be_stopped", "NeverStarts"])
+def test_a_process_that_does_not_end_is_killed_once_its_callers_are_answered(forked, how, tmp_path):
+    path = tmp_path / "witness"
+    calls = {
+        "hold": lambda: served.hold.spawn(str(path)),
+        "be_stopped": lambda: served.be_stopped.spawn(str(path)),
+        "NeverStarts": lambda: served.NeverStarts(path=str(path)).run.spawn(),
+    }
+    call = calls[how]()
+    wait_for(lambda: path.exists() and path.read_text())
+    with Watched(int(path.read_text().split()[2])) as child:
+        with pytest.raises(FunctionTimeoutError):
+            call.get()
+        assert child.is_gone()
 
 
 def test_a_kill_from_outside_runs_the_input_again(forked):

@@ -5,6 +5,7 @@ Each test that kills the driver is a program of its own.
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -12,10 +13,11 @@ import pytest
 
 import moorage
 from moorage.exception import ContainerLostError, ExecutionError
+from moorage.placing.post import process_post
 from moorage.placing.processes import process_zygotes
 
 from . import served
-from .outside import Program, Watched, wait_for
+from .outside import Program, Watched, children_of, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
 
@@ -268,7 +270,7 @@ import moorage
 
 app = moorage.App("program")
 
-@app.function()
+@app.function(max_containers=2)
 def double(x):
     return 2 * x
 
@@ -401,3 +403,124 @@ def test_a_preload_is_imported_once(tmp_path, monkeypatch):
         os.kill(pids.pop(), signal.SIGKILL)
         served.where.remote()
     assert path.read_text() == "import\n"
+
+
+WITHOUT = """
+import os
+for name in ("pidfd_open", "memfd_create", "waitid"):
+    if hasattr(os, name):
+        delattr(os, name)
+"""
+
+
+def test_a_system_without_pidfds_spawns_and_leaves_nothing(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    source = DRIVER.format(start="zygote")
+    with Program(tmp_path, source, env={"PYTHONPATH": path}, arguments=["sleep"]) as program:
+        said = [program.said(), program.said()]
+        pid = next(int(each) for each in said if each.isdigit())
+        assert parent_of(pid) == program.process.pid
+        with Watched(pid) as child:
+            program.kill()
+            assert child.is_gone()
+    with Program(tmp_path, FORKING, env={"PYTHONPATH": path}) as program:
+        code, out, err = program.end()
+    assert (code, out.splitlines()[-1]) == (0, "all"), err
+
+
+MEASURED = """
+import os
+import moorage
+
+app = moorage.App("measured")
+
+@app.function()
+def f(x):
+    if x == 4:
+        return x * 2
+    os._exit(3)
+"""
+
+MEASURING = """
+import sys
+import moorage
+from measured import app, f
+
+if __name__ == "__main__":
+    with app.run(placement=moorage.Processes(start=sys.argv[1], max_processes=1)):
+        f.remote(4)
+        try:
+            f.remote(5)
+        except moorage.exception.ContainerLostError:
+            print("lost")
+"""
+
+
+@pytest.mark.parametrize("start", ["zygote", "spawn"])
+def test_coverage_measures_what_containers_run(start, tmp_path):
+    coverage = pytest.importorskip("coverage")
+    (tmp_path / ".coveragerc").write_text(
+        "[run]\nparallel = true\nsource = .\npatch = subprocess, _exit\n"
+    )
+    (tmp_path / "measured.py").write_text(MEASURED)
+    (tmp_path / "measuring.py").write_text(MEASURING)
+    command = [sys.executable, "-m", "coverage", "run", "measuring.py", start]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "lost\n"), done.stderr
+    measured = coverage.Coverage(data_file=str(tmp_path / ".coverage"), config_file=False)
+    measured.combine([str(tmp_path)])
+    _, _, missing, _ = measured.analysis(str(tmp_path / "measured.py"))
+    assert missing == []
+
+
+HELD_BY_A_FORK = """
+import os, sys, threading
+import moorage
+
+app = moorage.App("program")
+
+@app.function()
+def pids():
+    return os.getpid(), os.getppid()
+
+if __name__ == "__main__":
+    with app.run(placement="process"):
+        found = pids.remote()
+        fork = os.fork()
+        if fork == 0:
+            threading.Event().wait()
+        os.write(1, (" ".join(map(str, [*found, fork])) + "\\n").encode())
+        threading.Event().wait()
+"""
+
+
+def test_a_fork_of_a_killed_driver_keeps_nobody_alive(tmp_path):
+    # The fork holds the driver's ends of all sockets, so their ends never come.
+    with Program(tmp_path, HELD_BY_A_FORK) as program:
+        child, zygote, fork = map(Watched, map(int, program.said().split()))
+        with child, zygote, fork:
+            program.kill()
+            assert child.is_gone()
+            assert zygote.is_gone()
+            assert not fork.is_gone(0)
+
+
+LARGE = [bytes([x]) * 2_000_000 for x in range(20)]
+
+
+def test_a_driver_that_does_not_read_and_a_child_that_does_not_read():
+    gate = threading.Event()
+    with served.app.run(placement="process"):
+        served.echo.remote(b"")
+        try:
+            process_post.do(gate.wait)
+            calls = [served.echo.spawn(data) for data in LARGE]
+        finally:
+            gate.set()
+        assert [call.get() for call in calls] == LARGE
+        with Watched(children_of(process_zygotes.of(()).pid)[0]) as child:
+            child.send(signal.SIGSTOP)
+            calls = [served.echo.spawn(data) for data in LARGE]
+            child.send(signal.SIGCONT)
+            assert [call.get() for call in calls] == LARGE

@@ -228,20 +228,20 @@ def test_a_soak_with_kills(what, tmp_path):
     done = threading.Event()
     kills = 0
 
-    def kill():
+    def kill_one():
         nonlocal kills
-        seconds = 0.05 if what == "containers" else 0.5
-        while not done.wait(seconds):
-            zygote = zygotes.pid
-            if zygote is None:
-                continue
-            victims = children_of(zygote) if what == "containers" else [zygote]
-            with contextlib.suppress(ProcessLookupError):
-                for pid in victims[kills % max(1, len(victims)) :][:1]:
-                    os.kill(pid, signal.SIGKILL)
-                    kills += 1
-            if what == "zygote" and kills == 2:
-                return  # a third one is the end: see `test_three_deaths_of_the_zygote...`
+        zygote = zygotes.pid
+        if zygote is None:
+            return
+        victims = children_of(zygote) if what == "containers" else [zygote]
+        with contextlib.suppress(ProcessLookupError):
+            for pid in victims[kills % max(1, len(victims)) :][:1]:
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+
+    def kill():
+        while what == "containers" and not done.wait(0.05):
+            kill_one()
 
     thread = threading.Thread(target=kill)
     outcomes = {}
@@ -250,6 +250,10 @@ def test_a_soak_with_kills(what, tmp_path):
         try:
             calls = {id: served.slowly.spawn(str(path), id) for id in range(SOAK)}
             for id, call in calls.items():
+                if what == "zygote" and id in (SOAK // 4, SOAK // 2):
+                    # A third one is the end: see `test_three_deaths_of_the_zygote...`.
+                    wait_for(lambda: zygotes.pid)
+                    kill_one()
                 try:
                     outcomes[id] = call.get()
                 except ContainerLostError as error:
