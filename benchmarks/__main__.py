@@ -44,7 +44,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer inputs, 3 rounds")
     parser.add_argument(
-        "--only", action="append", choices=[*GROUPS, *FAMILIES], metavar="GROUP", help=", ".join([*GROUPS, *FAMILIES])
+        "--only",
+        action="append",
+        choices=[*GROUPS, *FAMILIES],
+        metavar="GROUP",
+        help=", ".join([*GROUPS, *FAMILIES]),
     )
     arguments = parser.parse_args()
     rounds = 3 if arguments.quick else ROUNDS

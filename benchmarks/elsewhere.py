@@ -1,8 +1,8 @@
 """The groups of worker processes: what a container in a process of its own costs.
 
-Owns the contenders: moorage with ``placement="process"``, `ProcessPoolExecutor`, `multiprocessing.Pool`
-and loky, if loky is installed.  All of them start their processes before the first measurement, and
-all run the same functions of ``bodies.py``, which their processes import.
+Owns the contenders: moorage with ``placement="process"``, `ProcessPoolExecutor`,
+`multiprocessing.Pool` and loky, if loky is installed.  All of them start their processes before the
+first measurement, and all run the same functions of ``bodies.py``, which their processes import.
 
 Begin at `bulk`; the other groups follow in the order of the table.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import multiprocessing
 import os
 import signal
@@ -33,10 +34,13 @@ from .proof import CheckFailed
 
 SLOTS: Final = 100
 SPAWN: Final = multiprocessing.get_context("spawn")
-CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES: Final = (
+    len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+)
 MANY: Final = 8  # containers on `CORES` cores
 PATIENCE: Final = 60.0
 AT_ONCE: Final = 0.010  # seconds within which a death is to be noticed
+_SMAPS: Final = Path("/proc/self/smaps_rollup")
 
 
 # -- the contenders' ways -----------------------------------------------------------------
@@ -92,7 +96,8 @@ def placed(
     """The body as a function of an app that runs, with ready containers in processes."""
     app = moorage.App("benchmarks")
     marked = moorage.concurrent(max_inputs=slots)(body) if slots > 1 else body
-    function = app.function(min_containers=containers, max_containers=containers, **options)(marked)
+    options = {"min_containers": containers, "max_containers": containers, **options}
+    function = app.function(**options)(marked)
     with app.run(placement=placement):
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -148,7 +153,9 @@ def bulk(quick: bool) -> Iterator[Group]:
                 timed("moorage map, sync", mapped(many), function=many, goal=Goal(0.12)),
                 timed("moorage map, async", mapped(on_a_loop), function=on_a_loop, goal=Goal(0.12)),
                 timed("moorage spawn, then get", _spawned(many), function=many, goal=Goal(0.15)),
-                timed("moorage map, 8 slots", mapped(some), function=some, goal=Goal(0.22), limit=8),
+                timed(
+                    "moorage map, 8 slots", mapped(some), function=some, goal=Goal(0.22), limit=8
+                ),
                 timed("moorage map, 1 slot", mapped(one), function=one, goal=Goal(0.9), limit=1),
             ],
         )
@@ -255,19 +262,13 @@ class _SpeedUp:
 def starts(quick: bool) -> Iterator[Group]:
     """The start of a further container up to its first result."""
     with ExitStack() as stack:
-        function = stack.enter_context(
-            placed(echo, 1, 1, single_use_containers=True, buffer_containers=0)
-        )
-        by_spawn = stack.enter_context(
-            placed(
-                echo,
-                1,
-                1,
-                moorage.Processes(start="spawn"),
-                single_use_containers=True,
-                buffer_containers=0,
-            )
-        )
+        # Without a container that is ready: each input waits for its own to start.
+        cold: dict[str, Any] = {"single_use_containers": True, "min_containers": 0}
+        cold["max_containers"] = 4
+        function = stack.enter_context(placed(echo, 1, 0, **cold))
+        spawning = moorage.Processes(start="spawn")
+        by_spawn = stack.enter_context(placed(echo, 1, 0, spawning, **cold))
+        function.remote(1)  # the zygote is there
         yield _group(
             "elsewhere-start",
             "starts one process after the other; each gives one result",
@@ -318,7 +319,7 @@ def idle_memory(quick: bool) -> Iterator[Group]:
         executor.submit(echo, 1).result()
         (worker,) = executor._processes  # nothing public says its number
         interpreter = subprocess.Popen(
-            [sys.executable, "-c", "import moorage; print(flush=True); input()"],
+            [sys.executable, "-c", "import moorage, sys; print(flush=True); sys.stdin.read()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),
@@ -342,11 +343,16 @@ def idle_memory(quick: bool) -> Iterator[Group]:
             assert now is not None
             return [container.pid for container in now.containers if container.pid is not None]
 
-        group = _group("elsewhere-memory", "private memory of an idle process", 1, [
-            contender("an interpreter that imported moorage", lambda: [interpreter.pid], None),
-            contender("worker of ProcessPoolExecutor", lambda: [worker], None),
-            contender("moorage, a container", containers, Goal(0.3)),
-        ])
+        group = _group(
+            "elsewhere-memory",
+            "private memory of an idle process",
+            1,
+            [
+                contender("an interpreter that imported moorage", lambda: [interpreter.pid], None),
+                contender("worker of ProcessPoolExecutor", lambda: [worker], None),
+                contender("moorage, a container", containers, Goal(0.3)),
+            ],
+        )
         yield Group(group.name, "kB", group.what, echo, 1, SLOTS, group.contenders, remote=True)
 
 
@@ -378,9 +384,7 @@ def arrays(quick: bool) -> Iterator[Group]:
             f"an array of {SIZE:,} bytes to one worker process, a number back, one at a time",
             len(given),
             [
-                timed(
-                    "ProcessPoolExecutor", each(lambda x: executor.submit(first_of, x).result())
-                ),
+                timed("ProcessPoolExecutor", each(lambda x: executor.submit(first_of, x).result())),
                 of_loky,
                 timed("Pool.apply", each(lambda x: pool.apply(first_of, (x,)))),
                 timed("moorage remote", each(function.remote), function=function, goal=Goal(0.15)),
@@ -395,6 +399,7 @@ def arrays(quick: bool) -> Iterator[Group]:
 def kills(quick: bool) -> Iterator[Group]:
     """From ``kill -9`` to the error at the caller."""
     with ExitStack() as stack:
+        stack.enter_context(_without_warnings())
         function = stack.enter_context(placed(sleep_long, 1, nonpreemptible=True))
         seen: list[float] = []
 
@@ -445,6 +450,18 @@ def kills(quick: bool) -> Iterator[Group]:
         yield group
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Each lost container is a warning in the log."""
+    logger = logging.getLogger("moorage")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class _Noticed:
     """How many deaths were noticed at once; noted as text."""
 
@@ -478,7 +495,7 @@ GROUPS: Final = {
     "elsewhere-one": single,
     "elsewhere-cpu": cpu_bound,
     "elsewhere-start": starts,
-    "elsewhere-memory": idle_memory,
+    **({"elsewhere-memory": idle_memory} if _SMAPS.exists() else {}),
     "elsewhere-arrays": arrays,
     "elsewhere-kill": kills,
 }

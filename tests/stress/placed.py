@@ -33,7 +33,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from moorage import FunctionCall, Processes
-from moorage.exception import ContainerLostError, FunctionTimeoutError, InputCancelledError, RemoteError
+from moorage.exception import (
+    ContainerLostError,
+    FunctionTimeoutError,
+    InputCancelledError,
+    RemoteError,
+)
 from moorage.placing.processes import process_zygotes
 
 from .placed_program import ITEMS, WITNESS, Job, Kind, Planned, app, bear_witness, kinds
@@ -75,7 +80,9 @@ class Sent:
 class Caller:
     """What one thread or task does, until it has sent `quota` inputs."""
 
-    def __init__(self, ways: list[Kind], seed: int, index: int, quota: int, wrong: list[str]) -> None:
+    def __init__(
+        self, ways: list[Kind], seed: int, index: int, quota: int, wrong: list[str]
+    ) -> None:
         self.ways = ways
         self.rng = random.Random(seed * 1_000 + index)
         self.first = index * 1_000_000
@@ -334,7 +341,9 @@ def _run(path: Path, inputs: int, seed: int, report: Report) -> tuple[list[Calle
     killed: deque[int] = deque()
     with app.run(placement=Processes(max_processes=32)):
         running = [threading.Thread(target=caller.run, daemon=True) for caller in threads]
-        running += [threading.Thread(target=_in_loop, args=(group,), daemon=True) for group in on_loops]
+        running += [
+            threading.Thread(target=_in_loop, args=(group,), daemon=True) for group in on_loops
+        ]
         killer = threading.Thread(target=_kill, args=(seed, done, killed), daemon=True)
         for thread in (killer, *running):
             thread.start()
@@ -446,7 +455,9 @@ def _compare(inputs: list[Sent], report: Report) -> Iterable[str]:
             counted = getattr(stats, name)
             if not 0 <= counted - seen <= unseen:
                 yield f"{pool}: callers saw {seen} {name} and not {unseen}, the pool has {counted}"
-        gauges = {name: getattr(stats, name) for name in ("outside", "queued", "running", "abandoned")}
+        gauges = {
+            name: getattr(stats, name) for name in ("outside", "queued", "running", "abandoned")
+        }
         if any(gauges.values()):
             yield f"{pool}: gauges that are not 0: {gauges}"
         most = by_pool[pool][0].kind.max_inputs if by_pool[pool] else 0

@@ -1,8 +1,8 @@
 """The program under stress whose containers are processes: functions of all kinds, and a witness.
 
-Owns the user's side.  The code of each input appends a line to a file when it begins and one when it
-ends, each with one ``write``, so what is there was done, whoever is killed.  Each container imports
-this module anew.
+Owns the user's side.  The code of each input appends a line to a file when it begins and one when
+it ends, each with one ``write``, so what is there was done, whoever is killed.  Each container
+imports this module anew.
 """
 
 from __future__ import annotations

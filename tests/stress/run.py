@@ -293,7 +293,7 @@ def _hooks_unfit(program: Program, statistics: dict[str, PoolStatistics]) -> Ite
 
 def left(before: set[threading.Thread]) -> Iterator[str]:
     """What is left after the run: threads, tasks, runs, pools, room."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30  # idle threads stay for 5 s, and again if work comes meanwhile
     for thread in set(threading.enumerate()) - before:
         if thread.name in ("moorage-timekeeper", "moorage-post"):  # while there is a zygote
             continue

@@ -26,8 +26,8 @@ READ_FIRST: Final = 16 * 1024
 READ: Final = 256 * 1024
 PARTS: Final = 64
 
-# Bytes that the kernel may keep of what was written and not read.  A large frame goes out in so many
-# fewer turns of the two posts.
+# Bytes that the kernel may keep of what was written and not read.  The more, the fewer turns of the
+# two posts a large frame takes.
 BUFFER: Final = 1024 * 1024
 
 # How often one channel is read before the others get a turn.

@@ -285,8 +285,8 @@ class ChildHost:
         """Write a result soon: a frame with many costs each of them little.
 
         The results of one turn of the loop go out together, but at most `HELD_AT_MOST`: the driver
-        works on some while further ones come.  A result of sync code waits only while further inputs
-        are ready to run, and not for long: a timer sees to that if the next input runs for long.
+        works on some while further ones come.  A result of sync code waits only while further
+        inputs are ready to run, and not for long: a timer sees to that if the next one takes long.
         The first one after a pause does not wait.
 
         Args:

@@ -293,7 +293,7 @@ class RemoteContainer:
                 seq = self._last_seq
                 self._inputs[seq], self._seqs[input] = input, seq
                 call = input.call
-                if type(call) is BatchCall:
+                if isinstance(call, BatchCall):
                     members = call.ran = [m for m in call.members if m.outcome is None]
                     call.run_for(members)
                     messages.append(((seq, 0, 0, 0, len(members)), ()))

@@ -65,7 +65,8 @@ def _wrapper(target: Target) -> Callable[..., Any]:
         args, kwargs = unpacked_arguments(bound_and_packed[-1], target)
         result = function(*bound_and_packed[:-1], *args, **kwargs)
         del args, kwargs
-        if id(type(result)) not in FINISHED and unfinished(result):
+        kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
+        if id(kind) not in FINISHED and unfinished(result):
             return result
         return pack_result(result, "result", target)
 
