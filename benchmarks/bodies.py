@@ -8,6 +8,7 @@ timed, and not in twins of them.  Every contender pays for that look at the type
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
 from typing import Any, Final
@@ -44,9 +45,11 @@ def work(x: Any) -> Any:
     return x if total >= 0 else None
 
 
-def sleep_long(x: Any) -> Any:
+def sleep_long(path: str) -> None:
+    """Say in a file in which process this runs, and run on."""
+    with open(path, "w") as file:
+        file.write(str(os.getpid()))
     time.sleep(600.0)
-    return x
 
 
 class Numbers:

@@ -18,6 +18,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -402,10 +403,11 @@ def kills(quick: bool) -> Iterator[Group]:
         stack.enter_context(_without_warnings())
         function = stack.enter_context(placed(sleep_long, 1, nonpreemptible=True))
         seen: list[float] = []
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "begun"
 
         def noticed(x: int) -> tuple[float, int]:
-            call = function.spawn(x)
-            pid = _running_pid(function)
+            call = function.spawn(str(path))
+            pid = _begun(path)
             began = time.perf_counter()
             os.kill(pid, signal.SIGKILL)
             try:
@@ -418,10 +420,8 @@ def kills(quick: bool) -> Iterator[Group]:
 
         def noticed_by_executor(x: int) -> tuple[float, int]:
             with ProcessPoolExecutor(1, mp_context=SPAWN) as executor:
-                pid = executor.submit(os.getpid).result()
-                future = executor.submit(sleep_long, x)
-                while not future.running():
-                    time.sleep(0.001)
+                future = executor.submit(sleep_long, str(path))
+                pid = _begun(path)
                 began = time.perf_counter()
                 os.kill(pid, signal.SIGKILL)
                 error = future.exception(timeout=PATIENCE)
@@ -478,16 +478,18 @@ class _Noticed:
         )
 
 
-def _running_pid(function: Function) -> int:
-    """The process in which the input that was just submitted runs."""
+def _begun(path: Path) -> int:
+    """The process in which the code that writes `path` runs, once it has begun.
+
+    Before that, a killed container would cost the input nothing: it would run again.
+    """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        now = function.statistics()
-        for container in () if now is None else now.containers:
-            if container.running and container.pid is not None and container.state.value == "ready":
-                return container.pid
+        if path.exists() and (text := path.read_text()):
+            path.unlink()
+            return int(text)
         time.sleep(0.001)
-    raise CheckFailed(f"no container runs the input: {function.statistics()}")
+    raise CheckFailed("the input did not begin")
 
 
 GROUPS: Final = {
