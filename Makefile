@@ -26,9 +26,11 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 
 # 100,000 inputs of all kinds, cancelled, failing and late, whose counts must agree to the
-# last one.  SEED=... runs the same schedule of calls again.
+# last one.  SEED=... runs the same schedule of calls again.  Then 10,000 whose containers are worker
+# processes, one of which is killed every 50 ms.
 stress: $(VENV)/.installed-test
 	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.stress --placement process $(if $(SEED),--seed $(SEED))
 
 # Dicts, queues and volumes against plain models, in thousands of random programs each.  About ten
 # minutes.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import asynchronous, batched, memory, resources, synchronous, web
+from . import asynchronous, batched, elsewhere, memory, resources, synchronous, web
 from .harness import ROUNDS, Group, OpenGroup, Row, run_group
 from .idle import measure_idle
 from .plugin import measure_plugin
@@ -34,19 +34,27 @@ GROUPS: dict[str, OpenGroup] = {
     "web-cpu": web.served_cpu,
     "web-socket": web.sockets,
     "web-wsgi": web.wsgi,
+    **elsewhere.GROUPS,
 }
+# One name for several groups.
+FAMILIES: dict[str, list[str]] = {"elsewhere": list(elsewhere.GROUPS)}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer inputs, 3 rounds")
     parser.add_argument(
-        "--only", action="append", choices=GROUPS, metavar="GROUP", help=", ".join(GROUPS)
+        "--only",
+        action="append",
+        choices=[*GROUPS, *FAMILIES],
+        metavar="GROUP",
+        help=", ".join([*GROUPS, *FAMILIES]),
     )
     arguments = parser.parse_args()
     rounds = 3 if arguments.quick else ROUNDS
     results: list[tuple[Group, list[Row]]] = []
-    for name in arguments.only or GROUPS:
+    names = [name for given in arguments.only or GROUPS for name in FAMILIES.get(given, [given])]
+    for name in names:
         print(f"measuring {name}", file=sys.stderr, flush=True)
         try:
             with GROUPS[name](arguments.quick) as group:

@@ -24,6 +24,12 @@ GROUPS = (
     "web-cpu",
     "web-socket",
     "web-wsgi",
+    "elsewhere-bulk",
+    "elsewhere-one",
+    "elsewhere-cpu",
+    "elsewhere-start",
+    "elsewhere-arrays",
+    "elsewhere-kill",
 )
 
 
@@ -33,7 +39,7 @@ def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
     )
 
 

@@ -30,6 +30,12 @@ ALLOWED = {
     "errors/mistakes/blocking_get_on_loop.py::main": "ends a wait that nothing else can end",
     # Load at random in real time is what the stress run is for; its naps order nothing.
     "stress/callers.py::Caller": "when a task is cancelled is left to chance",
+    "stress/placed.py::Caller": "when a task is cancelled is left to chance",
+    "stress/placed.py::_run": "processes that end are asked for, until they are gone",
+    "stress/placed.py::_is_idle": "statistics are asked for: no probe sees other processes",
+    "stress/placed_program.py::run": "plans that nap",
+    "stress/placed_program.py::run_async": "plans that nap",
+    "stress/placed_program.py::run_batch": "plans that nap",
     "stress/program.py::perform": "plans that nap",
     "stress/program.py::perform_async": "plans that nap",
     "stress/run.py::_resize": "the pace at which bounds change",

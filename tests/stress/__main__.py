@@ -13,20 +13,28 @@ from .run import stress
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.stress", description=__doc__)
-    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--inputs", type=int, help="100,000 on threads, 10,000 in processes")
+    parser.add_argument("--placement", choices=("thread", "process"), default="thread")
     parser.add_argument("--seed", type=int, action="append", help="one run for each")
     arguments = parser.parse_args()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
     wrong = False
     for seed in arguments.seed or [random.SystemRandom().randrange(1_000_000)]:
         print(f"seed {seed}", flush=True)
-        report = stress(arguments.inputs, seed)
+        if arguments.placement == "process":
+            # Only now: what it imports is not there on every platform.
+            from .placed import stress_placed
+
+            report = stress_placed(arguments.inputs or 10_000, seed)
+        else:
+            report = stress(arguments.inputs or 100_000, seed)
         print(f"  {report.inputs:,} inputs in {report.seconds:.1f} s{gil()}")
         print(report)
         for line in report.wrong[:30]:
             print(f"  WRONG: {line}")
         if report.wrong:
-            print(f"  {len(report.wrong)} things do not agree; again with --seed {seed}")
+            again = f"--placement {arguments.placement} --seed {seed}"
+            print(f"  {len(report.wrong)} things do not agree; again with {again}")
             wrong = True
         else:
             print("  callers, code and statistics agree", flush=True)

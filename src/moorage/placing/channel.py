@@ -20,9 +20,15 @@ from typing import Final, Protocol
 from ..runtime.real import Real
 from .frames import Buffer, FrameReader
 
-# Bytes that are read at once, and the most parts that are written at once.
+# Bytes that are read at once: few at first, because memory for many takes longer to get than most
+# frames take to read.  And the most parts that are written at once.
+READ_FIRST: Final = 16 * 1024
 READ: Final = 256 * 1024
 PARTS: Final = 64
+
+# Bytes that the kernel may keep of what was written and not read.  The more, the fewer turns of the
+# two posts a large frame takes.
+BUFFER: Final = 1024 * 1024
 
 # How often one channel is read before the others get a turn.
 TURNS: Final = 8
@@ -75,6 +81,7 @@ class Channel:
         self, end: socket.socket, post: Post, received: Received, gone: Callable[[], object]
     ) -> None:
         end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self._end = end
         self._post = post
         self._received = received
@@ -189,20 +196,22 @@ class Channel:
         """
         reader = self._reader
         count = 0
+        size = READ_FIRST
         while not self._closed and (most is None or count < most):
             count += 1
             large = reader.large
             try:
                 if large is None:
-                    data = self._end.recv(READ)
+                    data = self._end.recv(size)
                     if not data:
                         return False
-                    frames, is_all = reader.take(data), len(data) < READ
+                    frames, is_all = reader.take(data), len(data) < size
+                    size = READ
                 else:
-                    size = self._end.recv_into(large)
-                    if not size:
+                    filled = self._end.recv_into(large)
+                    if not filled:
                         return False
-                    frames, is_all = reader.filled(size), size < len(large)
+                    frames, is_all = reader.filled(filled), filled < len(large)
             except (BlockingIOError, InterruptedError):
                 return True
             except OSError:

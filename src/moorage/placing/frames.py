@@ -126,12 +126,12 @@ class BrokenFrame(AssertionError):
 
 def encode(kind: int, messages: Sequence[Message]) -> list[Buffer]:
     """Return the parts of one frame, to be written one after the other."""
-    words = array("Q")
+    words: list[int] = []
     parts: list[Buffer] = [b""]
     small: list[Buffer] = []
     length = 0
     for numbers, blobs in messages:
-        words.extend(numbers)
+        words += numbers
         words.append(len(blobs))
         for blob in blobs:
             size = blob.nbytes if type(blob) is memoryview else len(blob)
@@ -143,7 +143,7 @@ def encode(kind: int, messages: Sequence[Message]) -> list[Buffer]:
                 parts.append(b"".join(small))
                 parts.append(blob)
                 small = []
-    packed = words.tobytes()
+    packed = array("Q", words).tobytes()
     header = HEADER.pack(len(packed) + length, kind, len(words))
     if len(parts) == 1:
         return [b"".join((header, packed, *small))]
@@ -154,19 +154,22 @@ def encode(kind: int, messages: Sequence[Message]) -> list[Buffer]:
 
 
 def decode(kind: int, words: int, body: memoryview) -> Iterator[Message]:
-    """Yield the messages of a frame; the blobs are parts of `body`."""
+    """Yield the messages of a frame.
+
+    The blobs of a small frame are bytes; those of a large one are parts of `body`.
+    """
     end = words * _WORD
-    numbers = array("Q")
-    numbers.frombytes(body[:end])
+    numbers = tuple(body[:end].cast("Q"))
+    data: Buffer = body if len(body) >= LARGE else body.tobytes()
     count = NUMBERS[kind]
     at = 0
     while at < words:
         first = at + count
         blobs: list[Buffer] = []
         for size in numbers[first + 1 : first + 1 + numbers[first]]:
-            blobs.append(body[end : end + size])
+            blobs.append(data[end : end + size])
             end += size
-        yield tuple(numbers[at:first]), blobs
+        yield numbers[at:first], blobs
         at = first + 1 + len(blobs)
 
 

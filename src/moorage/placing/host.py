@@ -51,7 +51,8 @@ GRANTED: Final = InputState.GRANTED
 RUNNING: Final = InputState.RUNNING
 SETTLED: Final = InputState.SETTLED
 
-Post = tuple[Kind, Message]
+Post = tuple[Kind, Message | list[Message]]
+"""What waits to be written: a message, or several of one kind."""
 
 NOTHING: Final[Message] = ((), ())
 
@@ -141,11 +142,15 @@ class ChildHost:
         self._outbox: Outbox[Post] = Outbox(self._write)
         self._carrier: Carrier | None = None
         # Guarded by `lock`:
-        self._inputs: dict[int, Input] = {}  # that run here, by their seq
-        self._seqs: dict[Input, int] = {}  # the same, the other way round
+        # The inputs that run here, by their seq, which is the `ticket` of each.
+        self._inputs: dict[int, Input] = {}
         self._is_ready = False
         self._must_stop = False
-        self._wrote_at = -1.0  # when a result was last written at once
+        self._held: list[Message] = []  # the results that wait to be written together
+        # Whether the last result of sync code was the last for a while; and when the results that
+        # wait began to wait, at the latest.
+        self._pauses = True
+        self._held_since = 0.0
         # Whether the results that wait are written when the turn of the loop is over, and when
         # the timer fires.  Invariant: if a result waits, one of them is true, or a thread writes.
         self._turn_comes = False
@@ -184,11 +189,15 @@ class ChildHost:
             left = 0  # members that follow
             members: list[Input] = []
             batch_seq = 0
+            targets = self._targets
+            # The inputs of one call that come together share it.
+            call: ChildCall | None = None
             for (seq, index, number, place, count), blobs in messages:
                 if count:
                     batch_seq, left, members = seq, count, []
                     continue
-                call = ChildCall(number, self._targets[index])
+                if call is None or call.number != number or call.target is not targets[index]:
+                    call = ChildCall(number, targets[index])
                 input = Input(call, place, (Packed.of(blobs),), None)
                 if left:
                     members.append(input)
@@ -201,7 +210,9 @@ class ChildHost:
                         member.state = RUNNING
                 elif call.target.is_generator:
                     call.stream = SentStream(self.clock, partial(self._send_item, seq))
-                self._inputs[seq], self._seqs[input] = input, seq
+                    call = None  # each generator has a call of its own
+                self._inputs[seq] = input
+                input.ticket = seq
                 input.state, input.container = GRANTED, self.container
                 effect = self.container.place(input)
                 if effect is not None:
@@ -261,11 +272,11 @@ class ChildHost:
     def settle(
         self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None
     ) -> tuple[Input | None, Sequence[Effect]]:
-        seq = self._seqs.pop(input)
+        seq = input.ticket
         del self._inputs[seq]
         input.state, input.outcome = SETTLED, outcome
         if type(outcome) is Value and type(outcome.value) is Packed:
-            message = (Kind.RESULTS, ((seq, VALUE), outcome.value.blobs))
+            message = ((seq, VALUE), outcome.value.blobs)
             return None, self._put_result(message, input.call.target.is_async, runs_async is None)
         if type(outcome) is Cancelled and self._batched is None:
             blobs = [outcome.reason.encode()]
@@ -273,38 +284,48 @@ class ChildHost:
             return None, () if effect is None else (effect,)
         return None, (partial(self._send_outcome, seq, input.call, outcome),)
 
-    def _put_result(self, message: Post, is_async: bool, is_followed: bool) -> Sequence[Effect]:
-        """Write a result soon: a frame with many costs each of them little.
+    def _put_result(self, message: Message, is_async: bool, is_followed: bool) -> Sequence[Effect]:
+        """Write a result soon: a frame with many costs each of them little.  Under the lock.
 
-        The results of one turn of the loop go out together.  A result of sync code waits only while
-        further inputs are ready to run, and not for long: a timer sees to that if the next input
-        runs for long.  The first one after a pause does not wait.
+        The results of one turn of the loop go out together, but at most `HELD_AT_MOST`: the driver
+        works on some while further ones come.  A result of sync code waits only while further
+        inputs are ready to run; the first one after a pause does not wait.  A timer sees to it that
+        no result waits for the code of another input.
 
         Args:
             is_followed: whether the thread of the input has another one to run.
         """
+        held = self._held
+        held.append(message)
+        if self.clock.virtual or len(held) >= HELD_AT_MOST:
+            return self._write_held()
+        effects: list[Effect] = []
         if is_async:
-            self._outbox.put_later(message)
-            if self._turn_comes:
-                return ()
-            self._turn_comes = True
-            return (self._at_next_turn,)
-        if not is_followed or self.clock.virtual:
-            effect = self._outbox.put(message)
-            return () if effect is None else (effect,)
-        now = self.clock.now()
-        if now - self._wrote_at > HELD_FOR:
-            self._wrote_at = now
-            effect = self._outbox.put(message)
-            return () if effect is None else (effect,)
-        count = self._outbox.put_later(message)
-        if count >= HELD_AT_MOST:
-            self._wrote_at = now
-            return (self._outbox.send_held,)
+            if not self._turn_comes:
+                self._turn_comes = True
+                effects.append(self._at_next_turn)
+            if not self._inputs:
+                return effects  # nothing is left that may block the loop
+        else:
+            pauses, self._pauses = self._pauses, not is_followed
+            if pauses or not is_followed:
+                return self._write_held()
+            if len(held) == 1:
+                self._held_since = self.clock.now()
+            elif self.clock.now() - self._held_since > HELD_FOR:
+                return self._write_held()
         if not self._timer_comes:
             self._timer_comes = True
-            return (self._set_timer,)
-        return ()
+            effects.append(self._set_timer)
+        return effects
+
+    def _write_held(self) -> Sequence[Effect]:
+        """Return the effects that write the results that wait.  Under the lock."""
+        if not self._held:
+            return ()
+        held, self._held = self._held, []
+        effect = self._outbox.put((Kind.RESULTS, held))
+        return () if effect is None else (effect,)
 
     def _at_next_turn(self) -> None:
         """Write what has ended in this turn of the loop when the turn is over."""
@@ -317,7 +338,8 @@ class ChildHost:
     def _turn_is_over(self) -> None:
         with self.lock:
             self._turn_comes = False
-        self._outbox.send_held()
+            effects = self._write_held()
+        carry_out(effects)
 
     def _set_timer(self) -> None:
         self.clock.call_at(self.clock.now() + HELD_FOR, self._time_is_over)
@@ -325,7 +347,8 @@ class ChildHost:
     def _time_is_over(self) -> None:
         with self.lock:
             self._timer_comes = False
-        self._outbox.send_held()
+            effects = self._write_held()
+        carry_out(effects)
 
     def _send_outcome(self, seq: int, call: Any, outcome: Outcome) -> None:
         """Pack and write an outcome that is an error or of a batch.  No lock held."""
@@ -338,10 +361,7 @@ class ChildHost:
             messages.append(((seq, BATCH), ()))
         else:
             messages = [self._message(seq, outcome, name, 0)]
-        for message in messages[:-1]:
-            # The last one is written with those before it.
-            self._outbox.put_later((Kind.RESULTS, message))
-        self._outbox.send((Kind.RESULTS, messages[-1]))
+        self._outbox.send((Kind.RESULTS, messages))
 
     def _message(self, seq: int, outcome: Outcome, name: str, mark: int) -> Message:
         if type(outcome) is Value:
@@ -376,6 +396,7 @@ class ChildHost:
         raise NotImplementedError  # of web servers, which have no process yet
 
     def container_stopped(self, container: Container) -> None:
+        self._time_is_over()  # no result comes after this frame
         self._outbox.send((Kind.STOPPED, NOTHING))
         self._ended()
 
@@ -397,13 +418,17 @@ class ChildHost:
 
 
 def write_all(carrier: Carrier, posts: list[Post]) -> None:
-    """Write `posts`, in their order."""
-    kind, messages = posts[0][0], [posts[0][1]]
-    for its, message in posts[1:]:
+    """Write `posts`, in their order: those of one kind that follow each other are one frame."""
+    kind = posts[0][0]
+    messages: list[Message] = []
+    for its, what in posts:
         if its is not kind:
             carrier.send(encode(kind, messages))
             kind, messages = its, []
-        messages.append(message)
+        if isinstance(what, list):
+            messages += what
+        else:
+            messages.append(what)
     carrier.send(encode(kind, messages))
 
 

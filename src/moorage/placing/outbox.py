@@ -45,25 +45,6 @@ class Outbox(Generic[M]):
             self._is_written = True
             return self.flush
 
-    def put_later(self, message: M) -> int:
-        """Add a message that is written with the next one, or by `send_held`.
-
-        Returns:
-            How many messages wait; 0 if some thread writes them now.
-        """
-        with self._lock:
-            self._messages.append(message)
-            return 0 if self._is_written else len(self._messages)
-
-    @uninterruptible
-    def send_held(self) -> None:
-        """Write what waits, unless some other thread does so.  No lock held."""
-        with self._lock:
-            if self._is_written or not self._messages:
-                return
-            self._is_written = True
-        self.flush()
-
     @uninterruptible
     def send(self, message: M) -> None:
         """Add a message and write it, unless some other thread does so.  No lock held."""

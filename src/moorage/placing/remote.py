@@ -64,7 +64,9 @@ RUNNING: Final = InputState.RUNNING
 ASKS_FOR: Final = 0.5
 
 Post = tuple[Kind, Any]
-"""What waits to be written: an `Input` for INPUTS, else a `Message`."""
+"""What waits to be written: a `Message`; for INPUTS None, because `_begin` makes the messages."""
+
+GRANTS: Final[Post] = (Kind.INPUTS, None)
 
 
 class Process(Protocol):
@@ -129,6 +131,9 @@ class RemoteContainer:
         self._carrier: Carrier | None = None  # set by `connect`
         self._outbox: Outbox[Post] = Outbox(self._write)
         # Guarded by the pool's lock:
+        # The inputs that were placed and are not written.  Invariant: if there is one, `GRANTS` is
+        # in the outbox, or some thread is about to write them.
+        self._granted: list[Input] = []
         # The inputs that were written, or are about to be, by seq: in the order of their frames.
         # Invariant: each is RUNNING, ABANDONED or SETTLED, and the code of each may run.
         self._inputs: dict[int, Input] = {}
@@ -182,7 +187,9 @@ class RemoteContainer:
             carrier.send(self._setup(self))
 
     def place(self, input: Input) -> Effect | None:
-        return self._outbox.put((Kind.INPUTS, input))
+        granted = self._granted
+        granted.append(input)
+        return self._outbox.put(GRANTS) if len(granted) == 1 else None
 
     def cancel(self, input: Input) -> Effect | None:
         seq = self._seqs.get(input)
@@ -254,11 +261,11 @@ class RemoteContainer:
             kind, end = posts[at][0], at + 1
             while end < len(posts) and posts[end][0] is kind:
                 end += 1
-            run = [what for _, what in posts[at:end]]
+            run: list[Message] = [what for _, what in posts[at:end]]
             at = end
             mark = 0
             if kind is Kind.INPUTS:
-                run, mark = self._begin(run)
+                run, mark = self._begin()
                 if not run:
                     continue
                 if self._is_single_use:
@@ -267,17 +274,18 @@ class RemoteContainer:
             if self._carrier is not None:
                 self._carrier.send(encode(kind, run), mark)
 
-    def _begin(self, inputs: list[Input]) -> tuple[list[Message], int]:
-        """Make inputs RUNNING; return their messages, and the mark of their frame.
+    def _begin(self) -> tuple[list[Message], int]:
+        """Make the placed inputs RUNNING; return their messages, and the mark of their frame.
 
         Some were placed and then cancelled, or the container was lost meanwhile, and another one
         may have them now.
         """
         messages: list[Message] = []
         with self._host.lock:
+            granted, self._granted = self._granted, []
             if self._is_lost:
                 return [], 0
-            for input in inputs:
+            for input in granted:
                 if input.state is not GRANTED or input.container is not self:
                     continue
                 input.state = RUNNING
@@ -342,6 +350,7 @@ class RemoteContainer:
         """Settle all inputs of one frame in one step."""
         settled: list[Input] = []
         after: list[Effect] = []
+        settle = self._host.settle
         with self._host.lock:
             for (seq, how), blobs in messages:
                 if how & MEMBER:
@@ -353,10 +362,12 @@ class RemoteContainer:
                     continue
                 if how == BATCH:
                     outcome = Value(self._members.pop(seq, []))
+                elif how == VALUE:
+                    outcome = Value.sealed(Received(blobs, "result", input.call.target.name))
                 else:
                     outcome = self._outcome(seq, how, blobs, input)
                 del self._seqs[input]
-                after += self._host.settle(self, input, outcome, None)[1]
+                after += settle(self, input, outcome, None)[1]
                 if input.outcome is not None:  # else it may run its next attempt by now
                     settled.append(input)
         gone: list[Any] = []

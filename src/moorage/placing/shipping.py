@@ -47,18 +47,18 @@ class Packed(Shown):
     __slots__ = ("buffers", "data")
 
     def __init__(self, data: Buffer, buffers: Sequence[Buffer] = (), shown: str = "") -> None:
-        super().__init__(shown)
+        self.shown = shown  # not by a call of `Shown.__init__`: there is one of these an input
         self.data: Buffer = data
         self.buffers: Sequence[Buffer] = buffers
 
     @staticmethod
     def of(blobs: Sequence[Buffer]) -> Packed:
         """Return the value whose blobs have come."""
-        return Packed(_own(blobs[0]), blobs[1:])
+        return Packed(_own(blobs[0]), blobs[1:] if len(blobs) > 1 else ())
 
     @property
-    def blobs(self) -> list[Buffer]:
-        return [self.data, *self.buffers]
+    def blobs(self) -> Sequence[Buffer]:
+        return (self.data, *self.buffers)
 
     def load(self) -> Any:
         """Return a copy of the value.  Runs user code."""
@@ -72,7 +72,9 @@ class Received(Packed):
     __slots__ = ("name", "what")
 
     def __init__(self, blobs: Sequence[Buffer], what: str, name: str) -> None:
-        super().__init__(_own(blobs[0]), blobs[1:])
+        self.shown = ""
+        self.data = _own(blobs[0])
+        self.buffers = blobs[1:] if len(blobs) > 1 else ()
         self.what: str = what  # "result" or "item"
         self.name: str = name  # of the function
 
@@ -83,7 +85,7 @@ class Received(Packed):
             DeserializationError: if the value cannot be read back.
         """
         try:
-            return self.load()
+            return pickle.loads(self.data, buffers=self.buffers)
         except Exception as error:
             refusal = DeserializationError(
                 f"the {self.what} of {self.name}() cannot be read back at the caller: "
@@ -98,7 +100,7 @@ class Received(Packed):
 
 def _own(blob: Buffer) -> Buffer:
     """Return a blob that does not keep the frame that it came in, unless it is most of it."""
-    return blob if len(blob) >= LARGE else bytes(blob)
+    return blob if type(blob) is bytes or len(blob) >= LARGE else bytes(blob)
 
 
 # -- pickling ------------------------------------------------------------------------
@@ -230,6 +232,8 @@ def packed_arguments(input: Input, *, one_of_many: bool = False) -> Packed:
     """
     args, kwargs, target = input.args, input.kwargs, input.call.target
     try:
+        if kwargs is None and _PLAIN.issuperset(map(type, args)):
+            return Packed(pickle.dumps((args, None), PROTOCOL))
         return pack((args, kwargs))
     except Exception as error:
         parts = argument_parts(target.function, args, kwargs or {}, 1 if target.is_method else 0)
@@ -252,7 +256,7 @@ def unpacked_arguments(packed: Packed, target: Target) -> tuple[tuple[Any, ...],
         DeserializationError: if they cannot be read back.
     """
     try:
-        args, kwargs = packed.load()
+        args, kwargs = pickle.loads(packed.data, buffers=packed.buffers)
     except Exception as error:
         refusal = DeserializationError(
             f"the arguments of {target.name}() cannot be read back in the container: "

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 
 from ..runtime.input import Input, Target
-from ..runtime.kinds import NOT_RUN, Kind, is_awaitable, is_iterable, refusal, unfinished
+from ..runtime.kinds import FINISHED, NOT_RUN, Kind, is_awaitable, is_iterable, refusal, unfinished
 from ..runtime.outcome import Outcome, Value, failure_of
 from ..runtime.pools.batching import BatchCall, batch_target
 from ..runtime.posing import poses_as
@@ -62,11 +62,13 @@ def _wrapper(target: Target) -> Callable[..., Any]:
 
     @poses_as(function)
     def run(*bound_and_packed: Any) -> Any:
-        *bound, packed = bound_and_packed
-        args, kwargs = unpacked_arguments(packed, target)
-        result = function(*bound, *args, **kwargs)
+        args, kwargs = unpacked_arguments(bound_and_packed[-1], target)
+        result = function(*bound_and_packed[:-1], *args, **kwargs)
         del args, kwargs
-        return result if unfinished(result) else pack_result(result, "result", target)
+        kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
+        if id(kind) not in FINISHED and unfinished(result):
+            return result
+        return pack_result(result, "result", target)
 
     return run
 

@@ -40,6 +40,8 @@ class ContainerStatistics:
     limit: int
     target: int
     peak: int
+    # The process in which it is; None if that is this process, or has not begun.
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,13 @@ def count_pool(
         retries=tally.retries,
         containers=tuple(
             ContainerStatistics(
-                c.number, c.state, len(c.slots.held), c.slots.limit, c.target, c.slots.peak
+                c.number,
+                c.state,
+                len(c.slots.held),
+                c.slots.limit,
+                c.target,
+                c.slots.peak,
+                getattr(c, "pid", None),  # of containers in other processes only
             )
             for c in fleet.containers
         ),
