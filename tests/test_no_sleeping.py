@@ -44,6 +44,8 @@ ALLOWED = {
     "test_web_in_virtual_time.py::work": "runs in virtual time in each test",
     # Real processes, which end when the system says so.
     "placing/served.py::with_grandchild": "a program that is killed, never slept out",
+    "placing/served.py::answer_when": "runs in another process, which only files reach",
+    "placing/served.py::slowly": "orders nothing: the time in which kills may come",
     "placing/outside.py::wait_for": "looks from outside: no event tells",
     # A real Ctrl-C.
     "test_interrupts.py::until_main_thread_waits": "nothing tells that a thread sleeps in C",

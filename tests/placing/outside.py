@@ -44,6 +44,7 @@ class Program:
     """A program in a file of its own, which says lines; killed at the end of the block."""
 
     def __init__(self, folder, source, *, stdout=None, env=None, arguments=()):
+        self._read = b""
         file = Path(folder) / "program.py"
         file.write_text(source)
         self.process = subprocess.Popen(
@@ -57,12 +58,17 @@ class Program:
 
     def said(self):
         """The next line that the program says."""
-        if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
-            raise AssertionError(f"the program said nothing; {self._fail()}")
-        line = self.process.stdout.readline()
-        if not line:
-            raise AssertionError(f"the program has ended; {self._fail()}")
-        return line.rstrip("\n")
+        while b"\n" not in self._read:
+            # Not by `readline`, which may keep a second line where `select` does not see it.
+            out = self.process.stdout.fileno()
+            if not select.select([out], [], [], PATIENCE)[0]:
+                raise AssertionError(f"the program said nothing; {self._fail()}")
+            data = os.read(out, 4096)
+            if not data:
+                raise AssertionError(f"the program has ended; {self._fail()}")
+            self._read += data
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode()
 
     def _fail(self):
         self.process.kill()

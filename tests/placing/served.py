@@ -191,5 +191,49 @@ class CrashesAtStart:
 
 
 @app.function()
+def stop_here():
+    breakpoint()
+
+
+@app.function()
 def printing(text):
     print(text)
+
+
+def bear_witness(path, what, id):
+    """Append one line, by one system call, so lines of several processes never mix."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{what} {id} {os.getpid()}\n".encode())
+    os.close(file)
+
+
+@app.function(max_containers=2, timeout=100)
+@moorage.concurrent(max_inputs=3)
+def witnessed(path, id, padding):
+    bear_witness(path, "begin", id)
+    bear_witness(path, "end", id)
+    return id, len(padding), padding[:300]
+
+
+@app.function(max_containers=2, timeout=100, nonpreemptible=True)
+@moorage.concurrent(max_inputs=3)
+def witnessed_once(path, id, padding):
+    return witnessed.local(path, id, padding)
+
+
+@app.function()
+def answer_when(path, go):
+    bear_witness(path, "begin", 0)
+    pause = threading.Event()
+    while not os.path.exists(go):
+        pause.wait(0.001)
+    return "the answer"
+
+
+@app.function(timeout=100)
+@moorage.concurrent(max_inputs=3)
+def slowly(path, id):
+    bear_witness(path, "begin", id)
+    threading.Event().wait(0.005)
+    bear_witness(path, "end", id)
+    return id

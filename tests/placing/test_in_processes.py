@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linu
 
 @pytest.fixture(params=["zygote", "spawn"])
 def app(request):
-    with served.app.run(placement=moorage.Processes(start=request.param)) as app:
+    placement = moorage.Processes(start=request.param, max_processes=2)
+    with served.app.run(placement=placement) as app:
         yield app
 
 
@@ -101,6 +102,12 @@ def test_a_container_has_the_environment_of_its_function(app, monkeypatch):
 def test_an_app_is_not_run_in_a_container(forked):
     with pytest.raises(InvalidError, match="cannot be run in a container"):
         served.run_again.remote()
+
+
+def test_a_breakpoint_says_what_to_do_instead(forked, monkeypatch):
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+    with pytest.raises(InvalidError, match='placement="thread"'):
+        served.stop_here.remote()
 
 
 # -- by value ---------------------------------------------------------------------------------

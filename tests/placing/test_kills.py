@@ -268,7 +268,7 @@ import moorage
 
 app = moorage.App("program")
 
-@app.function()
+@app.function(max_containers=2)
 def double(x):
     return 2 * x
 
@@ -401,3 +401,27 @@ def test_a_preload_is_imported_once(tmp_path, monkeypatch):
         os.kill(pids.pop(), signal.SIGKILL)
         served.where.remote()
     assert path.read_text() == "import\n"
+
+
+WITHOUT = """
+import os
+for name in ("pidfd_open", "memfd_create", "waitid"):
+    if hasattr(os, name):
+        delattr(os, name)
+"""
+
+
+def test_a_system_without_pidfds_spawns_and_leaves_nothing(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    source = DRIVER.format(start="zygote")
+    with Program(tmp_path, source, env={"PYTHONPATH": path}, arguments=["sleep"]) as program:
+        said = [program.said(), program.said()]
+        pid = next(int(each) for each in said if each.isdigit())
+        assert parent_of(pid) == program.process.pid
+        with Watched(pid) as child:
+            program.kill()
+            assert child.is_gone()
+    with Program(tmp_path, FORKING, env={"PYTHONPATH": path}) as program:
+        code, out, err = program.end()
+    assert (code, out.splitlines()[-1]) == (0, "all"), err

@@ -177,6 +177,8 @@ _PACKAGE: Final = __name__.partition(".")[0]
 
 def _popen(code: str, descriptors: Sequence[int], variables: dict[str, str]) -> Any:
     streams = [number if is_open(number) else subprocess.DEVNULL for number in (0, 1, 2)]
+    if has_terminal():
+        streams[0] = subprocess.DEVNULL
     return Real.Popen(
         command(code),
         stdin=streams[0],
@@ -187,6 +189,14 @@ def _popen(code: str, descriptors: Sequence[int], variables: dict[str, str]) -> 
         process_group=0,
         env={**os.environ, **variables},
     )
+
+
+def has_terminal() -> bool:
+    """Whether the standard input is a terminal.
+
+    A container is in a group of its own, so the system would stop it when it reads there.
+    """
+    return is_open(0) and os.isatty(0)
 
 
 def is_open(number: int) -> bool:
@@ -221,15 +231,28 @@ class Spawner:
         # It is not reaped before `wait`, so it is this process.
         pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
         process.born(popen.pid, pidfd, popen.kill)
-        ended = os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
-        assert ended is not None
-        try:
-            os.killpg(popen.pid, signal.SIGKILL)  # what it has left in its group
-        except OSError:
-            pass
-        code_ = popen.wait()
-        # As a wait status.
-        process.died(-code_ if code_ < 0 else code_ << 8)
+        if hasattr(os, "waitid"):
+            # Its number is its own, and that of its group, until it is reaped.
+            os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
+            _kill_group(popen.pid)
+            ended = popen.wait()
+        else:
+            ended = popen.wait()
+            _kill_group(popen.pid)
+        process.died(wait_status(ended))
+
+
+def _kill_group(pid: int) -> None:
+    """Kill what a process has left in its group."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:
+        pass
+
+
+def wait_status(code: int) -> int:
+    """Return the wait status of a return code of `Popen`."""
+    return -code if code < 0 else code << 8
 
 
 # -- the zygote --------------------------------------------------------------------------------
@@ -430,9 +453,11 @@ class _Zygote:
             null = None
             streams = [0, 1, 2]
             try:
-                if crash < 0 or not all(map(is_open, streams)):
+                if crash < 0 or has_terminal() or not all(map(is_open, streams)):
                     null = os.open(os.devnull, os.O_RDWR)
                     streams = [each if is_open(each) else null for each in streams]
+                    if has_terminal():
+                        streams[0] = null
                 its = [channel, *streams, crash if null is None or crash >= 0 else null]
                 socket.send_fds(self._control, [data], its)
             except BlockingIOError:
@@ -488,8 +513,7 @@ class _Zygote:
             self._is_over = True
             left, self._processes = list(self._processes.values()), {}
             self._unsent.clear()
-        status = self._popen.wait()
-        how = how_it_ended(-status if status < 0 else status << 8)
+        how = how_it_ended(wait_status(self._popen.wait()))
         for unwatch in self._unwatch:
             unwatch()
         process_post.do(self._close_all)

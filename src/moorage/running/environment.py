@@ -218,6 +218,8 @@ class RunEnvironment:
         if needs is not None:
             image = needs.image
             if image is not None:
+                for error in image._import_errors:  # the same imports fail there
+                    raise copy_error(error)
                 values |= image._env
                 directory = self._directory(function, image._workdir)
             for secret in needs.secrets:

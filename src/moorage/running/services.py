@@ -404,8 +404,11 @@ class AppService:
             is_web=any(is_visit(target) for target in self._targets),
             sync_slots=(
                 limits.max_inputs
-                if self._lifecycle.has_errands
-                or any(not target.is_async for target in self._targets)
+                if placing is None  # else the threads are another process's
+                and (
+                    self._lifecycle.has_errands
+                    or any(not target.is_async for target in self._targets)
+                )
                 else 0
             ),
         )
