@@ -275,14 +275,14 @@ def _plain(value: object, *, drops: bool, depth: int = 0) -> Any:
         return float.__float__(value)
     if depth < _DEEPEST:
         if isinstance(value, tuple):
-            many = cast("tuple[Any, ...]", value)
+            many = value
             return tuple(_plain(each, drops=drops, depth=depth + 1) for each in many)
         if isinstance(value, (list, set, frozenset)):
             some = cast("list[Any]", value)
             return [_plain(each, drops=drops, depth=depth + 1) for each in some]
         if isinstance(value, Mapping):
             made: dict[Any, Any] = {}
-            for key, each in cast("Mapping[Any, Any]", value).items():
+            for key, each in value.items():
                 try:
                     made[_plain(key, drops=drops)] = _plain(each, drops=drops, depth=depth + 1)
                 except ValueError:
