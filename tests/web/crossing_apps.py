@@ -85,7 +85,7 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
             note(query, "left")
-            await asyncio.sleep(1000)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             note(query, "cancelled")
             raise
@@ -158,7 +158,7 @@ def asgi() -> Any:
     return bare
 
 
-@app.function(timeout=1, max_containers=1)
+@app.function(timeout=1, startup_timeout=60, max_containers=1)
 @moorage.concurrent(max_inputs=5)
 @moorage.asgi_app()
 def timely() -> Any:

@@ -399,10 +399,13 @@ if __name__ == "__main__":
 def test_the_port_of_a_server_is_free_soon_after_the_driver_was_killed(tmp_path):
     port = free_port()
     source = DRIVER.format(tests=str(Path(__file__).parent.parent))
-    with Program(tmp_path, source, env={"MOORAGE_TEST_PORT": str(port)}) as program:
-        with Watched(int(program.said())) as server:
-            program.kill()
-            assert server.is_gone(2.0)
+    environ = {"MOORAGE_TEST_PORT": str(port)}
+    with (
+        Program(tmp_path, source, env=environ) as program,
+        Watched(int(program.said())) as server,
+    ):
+        program.kill()
+        assert server.is_gone(2.0)
     with socket.socket() as mine:
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         mine.bind(("0.0.0.0", port))
