@@ -275,14 +275,15 @@ def _plain(value: object, *, drops: bool, depth: int = 0) -> Any:
         return float.__float__(value)
     if depth < _DEEPEST:
         if isinstance(value, tuple):
-            many = value
+            many: tuple[Any, ...] = value
             return tuple(_plain(each, drops=drops, depth=depth + 1) for each in many)
         if isinstance(value, (list, set, frozenset)):
             some = cast("list[Any]", value)
             return [_plain(each, drops=drops, depth=depth + 1) for each in some]
         if isinstance(value, Mapping):
             made: dict[Any, Any] = {}
-            for key, each in value.items():
+            entries: Mapping[Any, Any] = value
+            for key, each in entries.items():
                 try:
                     made[_plain(key, drops=drops)] = _plain(each, drops=drops, depth=depth + 1)
                 except ValueError:
