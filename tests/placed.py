@@ -70,6 +70,7 @@ class OverALoop:
         self._make_host = make_host
         self._clock = clock
         self.child: ChildHost
+        self._is_gone = False
 
     def start(self, container: RemoteContainer) -> None:
         child = self.child = self._make_host(self._child_ended)
@@ -82,12 +83,19 @@ class OverALoop:
         child.container.boot()
 
     def _child_ended(self) -> None:
-        self._to_driver.do(lambda: self._container.gone("its loop has ended"))
+        self._report()
         self._carries.end()
 
+    def _report(self) -> None:
+        if not self._is_gone:
+            self._is_gone = True
+            self._to_driver.do(lambda: self._container.gone("its loop has ended"))
+
     def kill(self) -> None:
+        """As if the process were killed; its threads stay, and end when their code does."""
         self._to_driver.close()
-        self._child_ended()
+        self._report()
+        self.child.gone()
 
 
 class Carries:

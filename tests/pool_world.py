@@ -194,6 +194,8 @@ class ModelContainer:
         self.stop_asked += 1
         assert self.stop_asked == 1, "stopped twice"
 
+    def kill(self) -> None: ...
+
     def give_up(self) -> None:
         assert self.state is not ContainerState.STARTING
 

@@ -75,6 +75,7 @@ class Still:
         return []
 
     def give_up(self) -> None: ...
+    def kill(self) -> None: ...
     def join(self, timeout: float) -> list[str]:
         return []
 

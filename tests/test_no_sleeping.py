@@ -38,6 +38,9 @@ ALLOWED = {
     "load/__main__.py::latencies": "the pace of the neighbour's requests",
     "load/__main__.py::Memory": "the pace at which the server's memory is read",
     "load/server.py::bulk": "an application that reads 1 MB/s",
+    "placing/test_witness.py::test_a_soak_with_kills": "the pace of the kills",
+    # Of a pool whose user code is in another process.
+    "contract/across.py::WorldAcross": "looks again: nothing tells when a pool has gone on",
     # Called by the tests through functions that do not know the clock.
     "test_foreign_loops.py::work": "runs in virtual time in each test",
     "test_foreign_loops.py::items": "runs in virtual time in each test",

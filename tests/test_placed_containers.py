@@ -14,6 +14,7 @@ import pytest
 
 import moorage
 from contract.ways import Placed
+from moorage.calling.graph import _status
 from moorage.exception import (
     DeserializationError,
     ExecutionError,
@@ -28,6 +29,7 @@ from moorage.placing.errors import reduced_error
 from moorage.placing.shipping import Packed, pack
 from moorage.runtime.clocks.clock import system_clock
 from moorage.runtime.clocks.virtual_clock import VirtualClock
+from moorage.runtime.outcome import Failure
 
 # Seconds after which a test that hangs fails.
 PATIENCE = 30.0
@@ -194,6 +196,39 @@ def test_an_error_that_cannot_be_read_back_says_what_it_was():
     assert "Picky" in str(error)
     assert "cannot be made" in str(error)
     assert "code 1" in str(error)
+
+
+class NeverOpened:
+    def open(self):
+        raise AssertionError("nobody may read it here")
+
+
+def test_what_the_engine_does_with_a_sealed_error_does_not_open_it():
+    """The pool, the counts and the graph of calls look at it, most of them under a lock."""
+    failure = Failure.sealed(NeverOpened(), "Picky: code 1")
+    assert repr(failure) == "Failure(Picky: code 1)"
+    assert str(failure.unread) == repr(failure.unread) == "Picky: code 1"
+    again = failure.after((ValueError("an earlier attempt"),))
+    assert repr(again) == repr(failure)
+    assert _status(again) is _status(Failure(ValueError()))
+    with pytest.raises(AssertionError, match="nobody may read it here"):
+        again.exception()
+
+
+def test_a_retry_opens_no_error_and_the_last_one_has_notes_of_those_before():
+    def run(x):
+        raise Picky(code=x, thing=None)
+
+    policy = moorage.Retries(max_retries=2, backoff_coefficient=1.0, initial_delay=1.0)
+    with (
+        placed.open(run, VirtualClock(), retries=policy) as container,
+        pytest.raises(Picky) as caught,
+    ):
+        container.call(4)
+    first, second = caught.value.__notes__
+    assert first.startswith("attempt 1 of 3 failed: ")
+    assert first.endswith("Picky: code 4")
+    assert second.startswith("attempt 2 of 3 failed: ")
 
 
 # -- values ----------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
+import moorage
+from moorage.exception import InputCancellation
 from moorage.runtime.clocks.clock import system_clock
 
 from .work import PATIENCE, Door, World
@@ -62,6 +64,8 @@ class Teller:
         self._listener.close()
 
 
+# A strike in the middle of a question would leave the teller with half of it: so all questions
+# are asked within a `shield`.
 def ask(address: Address, *asked: Any) -> Any:
     """Ask the test's process, and wait for its answer."""
     name, key = address
@@ -140,11 +144,20 @@ class WorldThere:
 
     @contextlib.contextmanager
     def at_work(self, x: Any) -> Iterator[None]:
-        ask(self._address, "begin", x)
+        begun = False
         try:
+            with moorage.shield():
+                ask(self._address, "begin", x)
+                begun = True
             yield
         finally:
-            ask(self._address, "end", x)
+            if begun:
+                try:
+                    with moorage.shield():
+                        ask(self._address, "end", x)
+                except InputCancellation:  # it came before the shield
+                    ask(self._address, "end", x)
+                    raise
 
     async def turn(self) -> None:
         if asyncio._get_running_loop() is not None:
@@ -171,7 +184,8 @@ class DoorThere:
 
     async def wait(self) -> None:
         if asyncio._get_running_loop() is None:
-            ask(*self._asked)
+            with moorage.shield():
+                ask(*self._asked)
             return
         loop = asyncio.get_running_loop()
         opened = loop.create_future()
@@ -201,4 +215,5 @@ class NotesThere:
         self._asked = address, "note", number
 
     def append(self, value: Any) -> None:
-        ask(*self._asked, value)
+        with moorage.shield():
+            ask(*self._asked, value)

@@ -190,6 +190,34 @@ class CrashesAtStart:
         pass
 
 
+@app.function(timeout=1, max_containers=1)
+def hold(path):
+    """Keep the interpreter's lock: not even a cancel gets in."""
+    bear_witness(path, "begin", 0)
+    ctypes.PyDLL(None).sleep(1000)
+
+
+@app.function(timeout=1)
+def be_stopped(path):
+    bear_witness(path, "begin", 0)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@app.cls(startup_timeout=1)
+class NeverStarts:
+    path: str = moorage.parameter()
+
+    @moorage.enter()
+    def load(self):
+        bear_witness(self.path, "begin", 0)
+        while True:
+            pass
+
+    @moorage.method()
+    def run(self):
+        pass
+
+
 @app.function()
 def stop_here():
     breakpoint()
@@ -237,3 +265,9 @@ def slowly(path, id):
     threading.Event().wait(0.005)
     bear_witness(path, "end", id)
     return id
+
+
+@app.function(max_containers=1)
+@moorage.concurrent(max_inputs=40)
+async def echo(data):
+    return data

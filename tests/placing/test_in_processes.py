@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import moorage
-from moorage.exception import ContainerLostError, InvalidError
+from moorage.exception import ContainerLostError, FunctionTimeoutError, InvalidError
 from moorage.testing import Probe, VirtualClock
 
 from . import served
@@ -283,6 +283,22 @@ def test_cancel_with_terminate_containers_kills_and_the_neighbours_run_again(for
     with pytest.raises(moorage.exception.InputCancelledError):
         endless.get()
     assert neighbour.get() != first
+
+
+@pytest.mark.parametrize("how", ["hold", "be_stopped", "NeverStarts"])
+def test_a_process_that_does_not_end_is_killed_once_its_callers_are_answered(forked, how, tmp_path):
+    path = tmp_path / "witness"
+    calls = {
+        "hold": lambda: served.hold.spawn(str(path)),
+        "be_stopped": lambda: served.be_stopped.spawn(str(path)),
+        "NeverStarts": lambda: served.NeverStarts(path=str(path)).run.spawn(),
+    }
+    call = calls[how]()
+    wait_for(lambda: path.exists() and path.read_text())
+    with Watched(int(path.read_text().split()[2])) as child:
+        with pytest.raises(FunctionTimeoutError):
+            call.get()
+        assert child.is_gone()
 
 
 def test_a_kill_from_outside_runs_the_input_again(forked):

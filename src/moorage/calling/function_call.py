@@ -636,9 +636,7 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
         containers = pool.containers_of(self._inputs) if terminate_containers else ()
         pool.cancel_all(self._inputs)
         for container in containers:
-            kill: Callable[[], object] | None = getattr(container, "kill", None)
-            if kill is not None:
-                kill()
+            container.kill()
 
     @MethodWithAio
     def get_call_graph(self) -> list[InputInfo]:

@@ -297,6 +297,7 @@ def _status(outcome: Outcome | None) -> InputStatus:
         return InputStatus.SUCCESS
     if type(outcome) is Failure:
         # `type`, because `isinstance` may run a user's ``__class__`` property.
-        timed_out = issubclass(type(outcome.error), (FunctionTimeoutError, QueueTimeoutError))
+        # `unread`, because this runs under the pool's lock, where no error may be opened.
+        timed_out = issubclass(type(outcome.unread), (FunctionTimeoutError, QueueTimeoutError))
         return InputStatus.TIMEOUT if timed_out else InputStatus.FAILURE
     return InputStatus.TERMINATED

@@ -10,5 +10,10 @@ that socket, what crosses it, and how the processes begin and end.
     both: frames.py (their form), channel.py (the socket), outbox.py (the order), post.py (the
     thread that reads), shipping.py (values as bytes), errors.py (errors as bytes)
 
+    placements.py, placed.py (which containers are processes, and how a pool makes them)
+    process.py  one process          processes.py what starts them
+    zygote.py   forks children       child.py     a child's life, package.py the rest of moorage
+    both: blueprints.py (code as bytes), world.py (what SETUP says)
+
 Begin at ``frames.py``, whose head has the table of all messages; then ``remote.py``.
 """

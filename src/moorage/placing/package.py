@@ -17,6 +17,7 @@ from typing import Any, Final
 from ..runtime.real import Real
 
 _PACKAGE: Final = __name__.partition(".")[0]
+_BEGUN: Final = "_moorage_has_begun_its_init"
 _lock = Real.RLock()
 
 
@@ -37,8 +38,19 @@ def complete_the_package(name: str = "") -> Any:
                 submodule_search_locations=list(package.__path__),
             )
             assert spec is not None and spec.loader is not None
-            del package.__getattr__
             package.__spec__, package.__file__ = spec, spec.origin
             package.__loader__ = spec.loader
-            spec.loader.exec_module(package)
+            # Until the end of ``__init__``, other threads that ask for a name come here, and wait.
+            names = vars(package)
+            ours = names["__getattr__"]
+            names[_BEGUN] = True
+            try:
+                spec.loader.exec_module(package)
+            finally:
+                del names[_BEGUN]
+                if names.get("__getattr__") is ours:  # ``__init__`` has one of its own
+                    del names["__getattr__"]
+        elif name and _BEGUN in vars(package):
+            # ``__init__`` itself asks, on this thread: an import of a file of the package.
+            raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r} yet")
     return getattr(package, name) if name else None

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from .. import config
 from ..exception import InvalidError
+from ..runtime.context import is_a_container
 from .processes import Processes
 from .shipping import check_installed
 
@@ -83,9 +84,13 @@ def _place(where: str, given: object) -> Processes | None:
 def placements_of_configuration() -> Placements | None:
     """Return what ``config.placement`` says, or the environment; None if all are threads.
 
+    Always None in the process of a container, which starts no processes of its own.
+
     Raises:
         InvalidError: as `placements_of`.
     """
+    if is_a_container():
+        return None
     if config.placement is not None:
         return placements_of(cast("Placement", config.placement), where="config.placement")
     return placements_of(cast("Placement", os.environ.get(VARIABLE) or None), where=VARIABLE)

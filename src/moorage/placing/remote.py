@@ -241,7 +241,9 @@ class RemoteContainer:
         return answer
 
     def give_up(self) -> None:
+        """Cancel the enter hooks; kill the child if it does not end soon."""
         self._say(Kind.GIVE_UP)
+        self._host.clock.call_at(self._host.clock.now() + GIVES_UP_WITHIN, self.kill)
 
     def kill(self) -> None:
         """End the child at once: what runs in it is lost."""
@@ -521,6 +523,9 @@ class RemoteContainer:
                     after += self._host.settle(self, input, LOST, None)[1]
         carry_out(after)
 
+
+# Seconds that a child whose start has taken too long gets to end by itself.
+GIVES_UP_WITHIN: Final = 1.0
 
 # Seconds that a child whose container has ended gets to leave: ``atexit``, the flush of files.
 LEAVES_WITHIN: Final = 6.0

@@ -308,6 +308,8 @@ class Raising:
 
 
 def _shown(error: BaseException) -> str:
+    if isinstance(error, UnreadError):
+        return error.shown
     try:
         return f"{type(error).__name__}({', '.join(map(repr, error.args))})"
     except Exception:

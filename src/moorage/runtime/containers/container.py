@@ -231,6 +231,14 @@ class Container(Protocol):
         """
         ...
 
+    def kill(self) -> None:
+        """End the container at once, whatever its code does, if it is a process of its own.
+
+        Its inputs are lost without a count: see `Loss`.  Does nothing to a container that is
+        threads of this process, which nobody can kill.  Call with no lock held.
+        """
+        ...
+
     @property
     def ended(self) -> bool:
         """True if no thread of the container is alive; so false on a thread of its own."""

@@ -189,6 +189,9 @@ class LocalContainer:
     def give_up(self) -> None:
         self._start.give_up()
 
+    def kill(self) -> None:
+        """Do nothing: threads cannot be killed."""
+
     @property
     def ended(self) -> bool:
         return not join_threads(self._all_threads(), 0.0)

@@ -50,7 +50,7 @@ from ..context import running_input
 from ..effects import Around, Effect, carry_out
 from ..input import IllegalMove, Input, InputState, call_id
 from ..loop_notes import explained, with_advice
-from ..outcome import Cancelled, Failure, Outcome, Value, failure_of
+from ..outcome import Cancelled, Failure, Outcome, UnreadError, Value, failure_of
 from ..real import Real
 from ..uninterruptible import uninterruptible
 from .alarms import Alarms, Cause
@@ -889,6 +889,8 @@ class Pool:
                 self._note("released", input, container)
             if self._drain_wakes:
                 self._wake_if_settled()  # a success can be the last unsettled input only here
+            if container.given_up:
+                self._kill_if_answered(container)
             self._settle_down(freed=container.state is READY)
         if self._effects or self._discarded:
             after = self._take_effects()
@@ -1148,6 +1150,8 @@ class Pool:
         input.state = ABANDONED  # for a batch, `_record` has set the state of the members only
         self.endings.abandon(input, self._now())
         self._expect_give_up(input.container)
+        if input.container.given_up:
+            self._kill_if_answered(input.container)
         return wake
 
     def _end_abandoned(self, container: Container, input: Input) -> None:
@@ -1197,7 +1201,17 @@ class Pool:
             self._drain(container)
         self._effects += self.capacity.free_room(self.options.sync_slots)
         self._effects.append(partial(self._log_given_up, container, count))
+        self._kill_if_answered(container)
         self._must_scale = True
+
+    def _kill_if_answered(self, container: Container) -> None:
+        """Kill a container that was given up, if all inputs that are left in it were answered.
+
+        A thread cannot be killed: such a container stops when its code ends.
+        """
+        held = container.slots.held
+        if held and self.endings.abandoned_in(container) == len(held):
+            self._effects.append(container.kill)
 
     def _log_given_up(self, container: Container, count: int) -> None:
         log(
@@ -2074,7 +2088,7 @@ def _write_retry(
         call,
         name,
         pause,
-        "".join(traceback.format_exception_only(error)).strip(),
+        error if isinstance(error, UnreadError) else _text_of(error),
     )
 
 
@@ -2087,6 +2101,10 @@ def _is_alone(holder: Input) -> bool:
     """Return true unless `holder` is a batch whose code had several inputs."""
     call = holder.call
     return not isinstance(call, BatchCall) or len(call.ran or call.members) == 1
+
+
+def _text_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(error)).strip()
 
 
 _NOWHERE: Final = cast(Input, object())
