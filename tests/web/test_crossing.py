@@ -29,6 +29,7 @@ def free_port():
 os.environ.setdefault("MOORAGE_TEST_PORT", str(free_port()))  # read by the module, also in children
 
 from . import crossing_apps as apps  # noqa: E402
+from . import sockets  # noqa: E402
 from .apps_front import LIMIT, Client, until  # noqa: E402
 from .sockets import Client as RawClient  # noqa: E402
 from .sockets import get  # noqa: E402
@@ -37,6 +38,12 @@ PROCESS = pytest.param(
     "process",
     marks=pytest.mark.skipif(sys.platform != "linux", reason="of the zygote, which is Linux's"),
 )
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """The first response comes when the container's process, and its server's, have started."""
+    monkeypatch.setattr(sockets, "PATIENCE", 60.0)
 
 
 @pytest.fixture(params=["thread", PROCESS])
@@ -384,11 +391,12 @@ DRIVER = """
 import sys
 sys.path.insert(0, {tests!r})
 from web import crossing_apps as apps
-from web.sockets import get
+from web import sockets
 
 if __name__ == "__main__":
     with apps.app.run(placement="process"):
-        status, _, body = get(apps.server.get_web_url())
+        sockets.PATIENCE = 60.0
+        status, _, body = sockets.get(apps.server.get_web_url())
         assert status == 200
         print(body.decode().split()[0], flush=True)
         sys.stdin.read()

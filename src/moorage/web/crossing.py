@@ -26,7 +26,7 @@ Begin at `Crossing` (beside the server), then `Arrived` (in the container).
 from __future__ import annotations
 
 import marshal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..runtime.containers.residents import Blob, Line, Note
@@ -275,14 +275,14 @@ def _plain(value: object, *, drops: bool, depth: int = 0) -> Any:
         return float.__float__(value)
     if depth < _DEEPEST:
         if isinstance(value, tuple):
-            many: tuple[Any, ...] = value
+            many = cast("Iterable[object]", value)
             return tuple(_plain(each, drops=drops, depth=depth + 1) for each in many)
         if isinstance(value, (list, set, frozenset)):
-            some = cast("list[Any]", value)
+            some = cast("Iterable[object]", value)
             return [_plain(each, drops=drops, depth=depth + 1) for each in some]
         if isinstance(value, Mapping):
             made: dict[Any, Any] = {}
-            entries: Mapping[Any, Any] = value
+            entries = cast("Mapping[object, object]", value)
             for key, each in entries.items():
                 try:
                     made[_plain(key, drops=drops)] = _plain(each, drops=drops, depth=depth + 1)
