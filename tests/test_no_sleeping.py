@@ -55,6 +55,10 @@ ALLOWED = {
     "placing/served.py::with_grandchild": "a program that is killed, never slept out",
     "placing/served.py::answer_when": "runs in another process, which only files reach",
     "placing/served.py::slowly": "orders nothing: the time in which kills may come",
+    "web/crossing_apps.py::bare": "runs in another process, which only files reach",
+    "web/crossing_apps.py::dies": "runs in another process, which only files reach",
+    "web/test_crossing.py::test_a_reader_that_stops_stops_the_application": "nothing tells that "
+    "an application in another process waits",
     "placing/outside.py::wait_for": "looks from outside: no event tells",
     # A real Ctrl-C.
     "test_interrupts.py::until_main_thread_waits": "nothing tells that a thread sleeps in C",

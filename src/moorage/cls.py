@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, Unpack
 from . import config
 from .advice import CALLS, URLS, of_function
 from .declaring.declarations import Declarations
-from .declaring.marks import REQUIRED, Concurrency, Web
+from .declaring.marks import REQUIRED, Concurrency, Serves, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
@@ -352,7 +352,8 @@ class Cls:
         """Return how this object is made in another process that cannot import it."""
         if "_find" in self.__dict__:
             return NotImplemented
-        return _class_elsewhere, (self._declared.user_class, self._declared._snapshots)
+        declared = self._declared
+        return _class_elsewhere, (declared.user_class, declared._snapshots, declared.serves)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a class
@@ -835,17 +836,19 @@ class ClassBlueprint:
         cls = self.cls._found()
         values = Values(cls, self.args, self.kwargs)
         bound = cls._declared.bind(self.args, self.kwargs, check_types=False)
-        return Made(cls._declared.targets, values.lifecycle(values._identity(bound)))
+        lifecycle = with_residents(values.lifecycle(values._identity(bound)), cls._declared)
+        return Made(cls._declared.targets, lifecycle)
 
 
-def _class_elsewhere(user_class: type, snapshots: bool) -> Cls:
+def _class_elsewhere(user_class: type, snapshots: bool, serves: Serves | None) -> Cls:
     """Make what stands for a class of the calling program, in the process of a container."""
 
     @cache  # when it is used: `user_class` may be empty until all of the code was read
     def find() -> Cls:
-        return Cls._make(
-            Declarations(user_class, snapshots=snapshots), _no_service, FunctionOptions()
-        )
+        declared = Declarations(user_class, snapshots=snapshots)
+        if serves is not None:
+            declared.serve(serves)
+        return Cls._make(declared, _no_service, FunctionOptions())
 
     return Cls._named("", user_class.__name__, f"Cls({user_class.__name__})", find)
 

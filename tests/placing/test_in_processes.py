@@ -305,3 +305,30 @@ def test_a_kill_from_outside_runs_the_input_again(forked):
     pid = served.where.remote()["pid"]
     os.kill(pid, signal.SIGKILL)
     assert served.where.remote()["pid"] != pid
+
+
+def test_a_class_by_value_keeps_the_order_of_its_methods_and_hooks():
+    app = moorage.App("by-value")
+
+    @app.cls(serialized=True)
+    class Ordered:
+        @moorage.enter()
+        def z_first(self):
+            self.steps = ["z"]
+
+        @moorage.enter()
+        def a_second(self):
+            self.steps.append("a")
+
+        @moorage.method()
+        def y(self):
+            return "y", self.steps
+
+        @moorage.method()
+        def b(self):
+            return "b", self.steps
+
+    with app.run(placement="process"):
+        ordered = Ordered()
+        assert ordered.y.remote() == ("y", ["z", "a"])
+        assert ordered.b.remote() == ("b", ["z", "a"])

@@ -32,6 +32,13 @@ From the child:
 | CALL | id, parent seq, what | the arguments | a call of the code of that input |
 | HELD | whether | | the loop sits in a blocking call of this library, or does no more |
 | LOG | level | the text | a record for the driver's logger |
+| HANGS | | the error | the start hangs: the driver gives the container up |
+
+Both ways:
+
+| kind | numbers | blobs | what it says |
+|---|---|---|---|
+| VISIT | seq, kind, number | the data | a note between the halves of a visit: ``residents.py`` |
 
 *seq* counts the inputs of one container: a number never comes again, so a late message about an
 input that has ended finds nothing.  The INPUTS of a batch are one entry that says how many
@@ -85,6 +92,9 @@ class Kind(enum.IntEnum):
     CALL = 41
     HELD = 42
     LOG = 43
+    HANGS = 44
+    # Both ways.
+    VISIT = 64
 
 
 # How many numbers a message of each kind has.
@@ -103,6 +113,7 @@ NUMBERS: Final[dict[int, int]] = {
     Kind.CALL: 3,
     Kind.HELD: 1,
     Kind.LOG: 1,
+    Kind.VISIT: 3,
 }
 
 # How an input ended: the second number of RESULTS.

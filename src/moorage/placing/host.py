@@ -22,6 +22,7 @@ from typing import Any, Final
 from ..runtime.clocks.clock import Clock
 from ..runtime.containers.container import Container, ContainerOptions, Loss
 from ..runtime.containers.local import LocalContainer
+from ..runtime.containers.residents import ArrivedVisit, Note, is_visit
 from ..runtime.containers.streaming import Stream, stream_of
 from ..runtime.effects import Around, Effect, carry_out
 from ..runtime.input import Input, InputState, Target
@@ -56,6 +57,9 @@ Post = tuple[Kind, Message | list[Message]]
 
 NOTHING: Final[Message] = ((), ())
 
+# The result of each visit.
+_NONE: Final = pack(None)
+
 # How long, in seconds, a result may wait for others, and how many wait.
 HELD_FOR: Final = 0.0005
 HELD_AT_MOST: Final = 32
@@ -64,13 +68,14 @@ HELD_AT_MOST: Final = 32
 class ChildCall:
     """The call of an input in a child: nobody waits for it here."""
 
-    __slots__ = ("context", "number", "stream", "target")
+    __slots__ = ("context", "line", "number", "stream", "target")
 
     def __init__(self, number: int, target: Target) -> None:
         self.number: int = number
         self.target: Target = target
         self.context: Context = _EMPTY
         self.stream: SentStream  # of a generator only
+        self.line: ChildLine | None = None  # of a visit only
 
     def settled(self, input: Input, /) -> None:
         return None
@@ -109,6 +114,32 @@ def _nothing() -> None:
     pass
 
 
+class ChildLine:
+    """The line of a visit to this process: see `Line`."""
+
+    __slots__ = ("_host", "_seq")
+
+    def __init__(self, host: ChildHost, seq: int) -> None:
+        self._host: ChildHost | None = host
+        self._seq = seq
+
+    def send(self, *notes: Note) -> None:
+        host, seq = self._host, self._seq
+        if host is not None:
+            host.send_notes(seq, notes)
+
+    def close(self) -> None:
+        """Send nothing more: the visit is over."""
+        self._host = None
+
+
+class RunElsewhere:
+    """What the code of a container may know of its run."""
+
+    def __init__(self, grace: float) -> None:
+        self.grace: float = grace  # seconds that code gets to end when the run is left
+
+
 class ChildHost:
     """What a pool is to the one container of a child.
 
@@ -119,6 +150,7 @@ class ChildHost:
         clock: the clock of this process.
         number, limit: the container's.
         ended: called when the container has ended, by itself or before it was ready.
+        grace: seconds that code gets to end when the run is left.
     """
 
     def __init__(
@@ -131,12 +163,14 @@ class ChildHost:
         number: int,
         limit: int,
         ended: Callable[[], object] = _nothing,
+        grace: float = 30.0,
     ) -> None:
         self.lock: threading.Lock = Real.Lock()
         self.clock: Clock = clock
         self.around: Around | None = None
-        self.run: Any = None
-        self._targets = [child_target(target) for target in targets]
+        self.run: Any = RunElsewhere(grace)
+        self._targets = [target if is_visit(target) else child_target(target) for target in targets]
+        self._arrive = options.lifecycle.arrive
         self._batched = None if batched is None else batch_of_packed(batched)
         self._ended = ended
         self._outbox: Outbox[Post] = Outbox(self._write)
@@ -171,6 +205,14 @@ class ChildHost:
         elif kind == Kind.CANCEL:
             for (seq,), blobs in messages:
                 self._cancel(seq, str(bytes(blobs[0]), "utf-8"))
+        elif kind == Kind.VISIT:
+            for (seq, what, number), blobs in messages:
+                with self.lock:
+                    input = self._inputs.get(seq)
+                    args = () if input is None else input.args
+                if args:
+                    visit: ArrivedVisit = args[0]
+                    visit.heard(what, number, blobs)
         elif kind == Kind.CREDIT:
             for (seq, count), _ in messages:
                 self._credit(seq, count)
@@ -196,9 +238,17 @@ class ChildHost:
                 if count:
                     batch_seq, left, members = seq, count, []
                     continue
-                if call is None or call.number != number or call.target is not targets[index]:
-                    call = ChildCall(number, targets[index])
-                input = Input(call, place, (Packed.of(blobs),), None)
+                target = targets[index]
+                if is_visit(target):
+                    call = ChildCall(number, target)  # of this visit alone
+                    assert self._arrive is not None
+                    call.line = ChildLine(self, seq)
+                    visit = self._arrive(call.line, blobs)
+                    input = Input(call, place, (visit,), None)
+                else:
+                    if call is None or call.number != number or call.target is not target:
+                        call = ChildCall(number, target)
+                    input = Input(call, place, (Packed.of(blobs),), None)
                 if left:
                     members.append(input)
                     left -= 1
@@ -275,6 +325,12 @@ class ChildHost:
         seq = input.ticket
         del self._inputs[seq]
         input.state, input.outcome = SETTLED, outcome
+        line = getattr(input.call, "line", None)  # a batch has none
+        if line is not None:
+            line.close()
+            if type(outcome) is Value:
+                message = ((seq, VALUE), _NONE.blobs)
+                return None, self._put_result(message, True, False)
         if type(outcome) is Value and type(outcome.value) is Packed:
             message = ((seq, VALUE), outcome.value.blobs)
             return None, self._put_result(message, input.call.target.is_async, runs_async is None)
@@ -377,6 +433,11 @@ class ChildHost:
     def _send_item(self, seq: int, item: Packed) -> None:
         self._outbox.send((Kind.ITEMS, ((seq,), item.blobs)))
 
+    def send_notes(self, seq: int, notes: Sequence[Note]) -> None:
+        """Write notes of a visit.  No lock held."""
+        messages: list[Message] = [((seq, kind, number), data) for kind, number, data in notes]
+        self._outbox.send((Kind.VISIT, messages))
+
     def container_ready(self, container: Container) -> bool:
         with self.lock:
             if self._must_stop:
@@ -386,14 +447,17 @@ class ChildHost:
         return True
 
     def container_failed(self, container: Container, error: BaseException) -> None:
-        failure = explained(failure_of(error))
-        packed, shown = packed_failure(failure, "a hook", pack, _explain)
-        blobs = (shown.encode("utf-8", "replace"), *packed.blobs)
-        self._outbox.send((Kind.FAILED, ((), blobs)))
+        self._say_error(Kind.FAILED, error)
         self._ended()
 
     def start_hangs(self, container: Container, error: BaseException) -> None:
-        raise NotImplementedError  # of web servers, which have no process yet
+        self._say_error(Kind.HANGS, error)
+
+    def _say_error(self, kind: Kind, error: BaseException) -> None:
+        failure = explained(failure_of(error))
+        packed, shown = packed_failure(failure, "a hook", pack, _explain)
+        blobs = (shown.encode("utf-8", "replace"), *packed.blobs)
+        self._outbox.send((kind, ((), blobs)))
 
     def container_stopped(self, container: Container) -> None:
         self._time_is_over()  # no result comes after this frame

@@ -12,12 +12,13 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from .. import config
 from ..runtime.containers.container import Container, ContainerFactory, ContainerOptions, Host
 from .blueprints import needs_surface
 from .frames import Buffer, Kind, encode
 from .process import ContainerProcess
 from .processes import Processes
-from .remote import RemoteContainer
+from .remote import RemoteContainer, in_a_thread
 from .world import World, world_here
 
 
@@ -26,6 +27,40 @@ class Surroundings(NamedTuple):
 
     environ: Mapping[str, str]
     directory: str | None  # None: that of this process
+
+
+class Reserving:
+    """A process that starts when it has what no other container may have.  See `Process`."""
+
+    def __init__(
+        self, process: ContainerProcess, reserve: Callable[[Container], Callable[[], object]]
+    ) -> None:
+        self._process = process
+        self._reserve = reserve
+        self._give_back: Callable[[], object] | None = None
+
+    def start(self, container: RemoteContainer) -> None:
+        """Take what the process needs, on a thread of its own, and then start the process."""
+
+        def start() -> None:
+            try:
+                self._give_back = self._reserve(container)
+                self._process.start(container)
+            except Exception as error:
+                container.not_started(error)
+            else:
+                container.hears()
+
+        in_a_thread(start, container.host, f"{container.name}-start")
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def give_back(self) -> None:
+        """Give back what the process had: it is gone."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back()
 
 
 class Placing:
@@ -49,6 +84,7 @@ class Placing:
         is_single_use: bool,
         prepare: Callable[[], object] | None,
         environment: Callable[[], Surroundings],
+        reserve: Callable[[Container], Callable[[], object]] | None = None,
     ) -> ContainerFactory:
         """Return what makes the containers of a pool.
 
@@ -59,6 +95,8 @@ class Placing:
             is_single_use: whether each input (or batch) gets a new container.
             prepare: called in this process before a container starts; may refuse the start.
             environment: called then too: returns what the process has around it.
+            reserve: called first of all, on a thread that may wait: takes what no other container
+                may have, such as a port, and returns what gives that back.
         """
         source = self.processes.source()
         by_name = {name: index for index, name in enumerate(targets)}
@@ -76,11 +114,13 @@ class Placing:
                     is_batched=is_batched,
                     environ=around.environ,
                     directory=around.directory,
+                    grace=getattr(getattr(host, "run", None), "grace", config.exit_grace),
                 )
                 return encode(Kind.SETUP, [((), (pickle.dumps(world),))])
 
             process = ContainerProcess(source, setup)
             process.has_surface = needs_surface(self._code)
+            reserving = None if reserve is None else Reserving(process, reserve)
             return RemoteContainer(
                 host,
                 number,
@@ -90,8 +130,9 @@ class Placing:
                 max_inputs=options.max_inputs,
                 targets=by_name,
                 setup=None,
-                process=process,
+                process=process if reserving is None else reserving,
                 is_single_use=is_single_use,
+                ended=None if reserving is None else reserving.give_back,
             )
 
         return factory

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -29,6 +29,7 @@ from ..runtime import forking
 from ..runtime.background import log
 from ..runtime.clocks.clock import Waiter
 from ..runtime.containers.container import ContainerState, Host, Loss
+from ..runtime.containers.residents import Note, RemoteVisit
 from ..runtime.containers.slots import Slots
 from ..runtime.containers.streaming import AHEAD, Stream, stream_of
 from ..runtime.effects import Effect, carry_out
@@ -85,6 +86,20 @@ class Process(Protocol):
         ...
 
 
+class RemoteLine:
+    """The line of a visit to a container: see `Line`."""
+
+    __slots__ = ("_outbox", "_seq")
+
+    def __init__(self, outbox: Outbox[Post], seq: int) -> None:
+        self._outbox = outbox
+        self._seq = seq
+
+    def send(self, *notes: Note) -> None:
+        for kind, number, data in notes:
+            self._outbox.send((Kind.VISIT, ((self._seq, kind, number), data)))
+
+
 class RemoteContainer:
     """One container in another process.  See `Container` for its contract.
 
@@ -96,6 +111,7 @@ class RemoteContainer:
         setup: the frame SETUP: what the child is to be.
         process: starts and kills the child.
         is_single_use: the container gets no input after its first one.
+        ended: called once, when the child is gone or was not started.
     """
 
     def __init__(
@@ -111,6 +127,7 @@ class RemoteContainer:
         setup: Callable[[RemoteContainer], list[Buffer]] | None,
         process: Process,
         is_single_use: bool = False,
+        ended: Callable[[], object] | None = None,
     ) -> None:
         self.number = number
         self.state = ContainerState.STARTING
@@ -128,6 +145,7 @@ class RemoteContainer:
         self._setup = setup
         self._process = process
         self._is_single_use = is_single_use
+        self._ended = ended
         self._carrier: Carrier | None = None  # set by `connect`
         self._outbox: Outbox[Post] = Outbox(self._write)
         # Guarded by the pool's lock:
@@ -147,7 +165,9 @@ class RemoteContainer:
         self._is_gone = Real.Event()
         self._asked: dict[int, tuple[Waiter, list[str]]] = {}
         self._questions: int = 0
-        self._lock: threading.Lock = Real.Lock()  # guards the two; a leaf
+        self._lock: threading.Lock = Real.Lock()  # guards the two and `_unsaid`; a leaf
+        # What waits to be said to a child that does not start at once; None once it hears.
+        self._unsaid: list[Kind] | None = None if ended is None else []
         forking.know(self)
 
     def _after_fork(self) -> None:
@@ -176,9 +196,15 @@ class RemoteContainer:
         try:
             self._process.start(self)
         except Exception as error:  # no file descriptor is left, or no process
-            self._ended_well = True
-            self._is_gone.set()
-            self._host.container_failed(self, error)
+            self.not_started(error)
+
+    def not_started(self, error: BaseException) -> None:
+        """Note that there will be no child, because of `error`."""
+        self._ended_well = True
+        self._is_gone.set()
+        if self._ended is not None:
+            self._ended()
+        self._host.container_failed(self, error)
 
     def connect(self, carrier: Carrier) -> None:
         """Write to `carrier` from now on; first the frame SETUP, if there is one."""
@@ -251,8 +277,19 @@ class RemoteContainer:
 
     # -- writing ------------------------------------------------------------------------
 
-    def _say(self, kind: Kind, numbers: tuple[int, ...] = ()) -> None:
-        self._outbox.send((kind, (numbers, ())))
+    def _say(self, kind: Kind) -> None:
+        with self._lock:
+            if self._unsaid is not None:
+                self._unsaid.append(kind)
+                return
+        self._outbox.send((kind, ((), ())))
+
+    def hears(self) -> None:
+        """Note that SETUP is written, of a child that does not start at once."""
+        with self._lock:
+            unsaid, self._unsaid = self._unsaid, None
+        for kind in unsaid or ():
+            self._say(kind)
 
     def _write(self, posts: list[Post]) -> None:
         """Write messages: those of one kind that follow each other are one frame."""
@@ -264,8 +301,9 @@ class RemoteContainer:
             run: list[Message] = [what for _, what in posts[at:end]]
             at = end
             mark = 0
+            visits: Sequence[RemoteVisit] = ()
             if kind is Kind.INPUTS:
-                run, mark = self._begin()
+                run, mark, visits = self._begin()
                 if not run:
                     continue
                 if self._is_single_use:
@@ -273,18 +311,21 @@ class RemoteContainer:
                     self._host.stop_fetching(self)
             if self._carrier is not None:
                 self._carrier.send(encode(kind, run), mark)
+            for visit in visits:
+                visit.departed()
 
-    def _begin(self) -> tuple[list[Message], int]:
-        """Make the placed inputs RUNNING; return their messages, and the mark of their frame.
+    def _begin(self) -> tuple[list[Message], int, Sequence[RemoteVisit]]:
+        """Make the placed inputs RUNNING; return messages, the mark, and visits.
 
         Some were placed and then cancelled, or the container was lost meanwhile, and another one
         may have them now.
         """
         messages: list[Message] = []
+        visits: list[RemoteVisit] = []
         with self._host.lock:
             granted, self._granted = self._granted, []
             if self._is_lost:
-                return [], 0
+                return [], 0, ()
             for input in granted:
                 if input.state is not GRANTED or input.container is not self:
                     continue
@@ -299,17 +340,23 @@ class RemoteContainer:
                     messages.append(((seq, 0, 0, 0, len(members)), ()))
                     messages += [self._message(seq, member) for member in members]
                 else:
+                    if type(input.args[0]) is not Packed:
+                        visit: RemoteVisit = input.args[0]
+                        visits.append(visit)
                     messages.append(self._message(seq, input))
                     if call.target.is_generator:
                         stream: Any = stream_of(call)
                         stream.__class__ = RemoteStream
-        return messages, self._last_seq
+        return messages, self._last_seq, visits
 
     def _message(self, seq: int, input: Input) -> Message:
         call = input.call
         packed = input.args[0]
-        assert isinstance(packed, Packed), f"{input!r} was not packed"
-        return (seq, self._targets[call.target.name], call.number, input.index, 0), packed.blobs
+        if type(packed) is Packed:
+            blobs: Sequence[Buffer] = packed.blobs
+        else:
+            blobs = packed.departs(RemoteLine(self._outbox, seq))
+        return (seq, self._targets[call.target.name], call.number, input.index, 0), blobs
 
     # -- reading: on the thread that reads -------------------------------------------------
 
@@ -323,7 +370,10 @@ class RemoteContainer:
             return
         host = self._host
         for numbers, blobs in messages:
-            if kind == Kind.ITEMS:
+            if kind == Kind.VISIT:
+                seq, what, number = numbers
+                self._take_note(seq, what, number, blobs)
+            elif kind == Kind.ITEMS:
                 self._take_item(numbers[0], blobs)
             elif kind == Kind.HELLO:
                 self.pid = numbers[0]
@@ -332,7 +382,9 @@ class RemoteContainer:
                     self.stop()
             elif kind == Kind.FAILED:
                 self._ended_well = True
-                self._report_failure(Received(blobs[1:], "error", self.name), _text(blobs[0]))
+                self._report(host.container_failed, blobs)
+            elif kind == Kind.HANGS:
+                self._report(host.start_hangs, blobs)
             elif kind == Kind.STOPPED:
                 self._ended_well = True
                 host.container_stopped(self)
@@ -425,12 +477,21 @@ class RemoteContainer:
             answer += map(_text, blobs)
             waiter.wake()
 
-    def _report_failure(self, packed: Received, shown: str) -> None:
-        """Report a failed start, on a thread of its own: reading the error runs user code."""
+    def _take_note(self, seq: int, kind: int, number: int, blobs: Sequence[Buffer]) -> None:
+        with self._host.lock:
+            input = self._inputs.get(seq)
+            args = () if input is None else input.args
+        if args:
+            args[0].heard(kind, number, blobs)
+
+    def _report(
+        self, to: Callable[[RemoteContainer, BaseException], object], blobs: Sequence[Buffer]
+    ) -> None:
+        """Report an error of the start, on a thread of its own: reading it runs user code."""
+        packed, shown = Received(blobs[1:], "error", self.name), _text(blobs[0])
 
         def report() -> None:
-            error = opened_error(packed.load, shown, "a hook")
-            self._host.container_failed(self, error)
+            to(self, opened_error(packed.load, shown, "a hook"))
 
         in_a_thread(report, self._host, f"{self.name}-failed")
 
@@ -459,6 +520,8 @@ class RemoteContainer:
             asked, self._asked = self._asked, {}
         for waiter, _ in asked.values():
             waiter.wake()
+        if self._ended is not None:
+            self._ended()
 
     def _end_leftovers(self) -> None:
         """End the inputs whose threads the child did not wait for: it was stopped by force."""

@@ -126,9 +126,24 @@ def _pickler_class() -> Any:
             # file, a traceback shows the lines.
             named = tuple(value.co_filename if each == _NO_FILE else each for each in args)
             return make, named, *rest
-        return base.reducer_override(self, value)
+        reduced: Any = base.reducer_override(self, value)
+        if isinstance(value, type) and type(reduced) is tuple:
+            return _in_order_of_source(value, reduced)
+        return reduced
 
     return type("Pickler", (base,), {"reducer_override": reducer_override})
+
+
+def _in_order_of_source(kind: type, reduced: Any) -> Any:
+    """Return how a class is made, with its attributes in their order, which cloudpickle sorts.
+
+    The order of hooks and of methods is that of the source.
+    """
+    if len(reduced) < 3:
+        return reduced  # by its name
+    attributes, slots = reduced[2]
+    ordered = {name: attributes[name] for name in vars(kind) if name in attributes}
+    return *reduced[:2], (ordered | attributes, slots), *reduced[3:]
 
 
 def check_installed() -> None:

@@ -55,6 +55,7 @@ class World:
     argv: list[str]
     settings: dict[str, Any]
     as_modal: bool
+    grace: float  # seconds that code gets to end when the run is left
 
 
 def world_here(
@@ -66,12 +67,14 @@ def world_here(
     is_batched: bool,
     environ: Mapping[str, str],
     directory: str | None,
+    grace: float,
 ) -> World:
     """Return the world of a container of this program.
 
     Args:
         environ: all variables of the container.
         directory: its working directory; None for the one of this process.
+        grace: seconds that its code gets to end when the run is left.
     """
     return World(
         code=code,
@@ -88,6 +91,7 @@ def world_here(
         argv=list(sys.argv),
         settings={name: getattr(config, name) for name in SETTINGS},
         as_modal=_is_as_modal(),
+        grace=grace,
     )
 
 
@@ -142,6 +146,7 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
         system_clock,
         number=world.number,
         limit=world.limit,
+        grace=world.grace,
     )
 
 

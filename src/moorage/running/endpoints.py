@@ -26,6 +26,7 @@ from ..runtime.input import Input, Target
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..web.bridge import Endpoint, TooManyRequests, WrongQuery
+from ..web.crossing import Crossing, packed_request
 from .services import Service
 
 
@@ -127,7 +128,10 @@ def _submit(service: Service, inputs: Sequence[Input]) -> Pool:
         if pool is None:
             pool = run.pool(service.key, service.maker(run))
         for input in inputs:
-            input.args[0].counts = pool.tally.web
+            exchange = input.args[0]
+            exchange.counts = pool.tally.web
+            if pool.options.is_placed:
+                exchange.will_cross(packed_request(exchange), Crossing)
         if pool.submit(inputs):
             return pool
         run.drop(service.key, pool)

@@ -286,10 +286,7 @@ class AppService:
 
     def places_in(self, run: Run) -> Processes | None:
         placements = run.placements
-        # Web functions are served by containers of this process.
-        if placements is None or self._lifecycle.residents is not None:
-            return None
-        return placements.of(self._family)
+        return None if placements is None else placements.of(self._family)
 
     def start_minimum(self, run: Run) -> None:
         """Start `min_containers` containers in `run`, which begins."""
@@ -442,6 +439,7 @@ class AppService:
                 environment=partial(
                     environment_of_process, environment, pool_options.label, options.needs
                 ),
+                reserve=self._lifecycle.take_ports,
             )
 
         return Pool(

@@ -27,9 +27,9 @@ from ..exception import (
     QueueTimeoutError,
     ResourceExhaustedError,
 )
-from ..runtime.background import in_background, log
+from ..runtime.background import in_background, log, on_log_thread
 from ..runtime.input import Input, InputState, Target, next_call_number
-from ..runtime.outcome import Cancelled, Failure, Outcome, Value
+from ..runtime.outcome import Cancelled, Failure, Outcome, UnreadError, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.uninterruptible import uninterruptible
 from .answers import answer
@@ -150,17 +150,35 @@ _EMPTY: Final = Context()
 
 def _tell_failure(exchange: Exchange, outcome: Failure, input_id: str, name: str) -> None:
     if is_failure_of_the_application(outcome) and not (
-        exchange.has_left and type(outcome.error).__name__ in _SAY_THAT_A_CLIENT_LEFT
+        exchange.has_left and _kind_of(outcome) in _SAY_THAT_A_CLIENT_LEFT
     ):
         text, shown = "%s of %s failed (%s)", exchange.shown
-        log(logger, logging.ERROR, text, shown, name, input_id, exc_info=outcome.exception())
+
+        def tell() -> None:
+            log(logger, logging.ERROR, text, shown, name, input_id, exc_info=outcome.exception())
+
+        if isinstance(outcome.unread, UnreadError):
+            # Reading the error runs user code, and this thread reads for all containers.
+            on_log_thread(tell)
+        else:
+            tell()
     exchange.settled()
 
 
 def is_failure_of_the_application(outcome: Failure) -> bool:
     """Whether the application, or the start of its container, raised an error of its own."""
+    if isinstance(outcome.unread, UnreadError):
+        return _kind_of(outcome) != ClientLeft.__name__
     ours = (QueueTimeoutError, FunctionTimeoutError, ClientLeft)
-    return not isinstance(outcome.error, ours)
+    return not isinstance(outcome.unread, ours)
+
+
+def _kind_of(outcome: Failure) -> str:
+    """Return the name of the type of the error.  Runs no user code."""
+    error = outcome.unread
+    if isinstance(error, UnreadError):  # of another process: see `shown_error`
+        return error.shown.partition(":")[0].rpartition(".")[2]
+    return type(error).__name__
 
 
 # What Starlette raises in an application that goes on after its client has left.  Most
@@ -281,9 +299,9 @@ def _status_of(outcome: Outcome) -> int:
     if isinstance(outcome, Cancelled):
         return 503  # its run is being left
     if isinstance(outcome, Failure):
-        if isinstance(outcome.error, FunctionTimeoutError):
+        if isinstance(outcome.unread, FunctionTimeoutError):
             return 504
-        if isinstance(outcome.error, QueueTimeoutError):
+        if isinstance(outcome.unread, QueueTimeoutError):
             return 503
     return 500
 

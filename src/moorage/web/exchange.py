@@ -13,6 +13,9 @@ Back pressure: the application's `send` waits while more than `RESPONSE_WINDOW` 
 way; the front reads no more than `BODY_WINDOW` bytes, or `MESSAGES_WINDOW` messages of a
 WebSocket, that the application has not received.
 
+If the container is another process, the back half is there, on an exchange of its own, and
+``crossing.py`` carries the messages: see `Exchange.departs`.
+
 Begin at `Exchange.pay`, then `_send` and `_receive`; then `Exchange.relay`.
 """
 
@@ -21,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -35,6 +38,9 @@ from .mailbox import Mailbox, mailbox_here
 
 if TYPE_CHECKING:
     import anyio
+
+    from ..runtime.containers.residents import Blob, Line
+    from .crossing import Crossing
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -133,14 +139,17 @@ class Exchange(Shown):
         "_body_complete",
         "_cancels",
         "_close",
+        "_crossing",
         "_front_error",
         "_gone",
+        "_has_sent",
         "_inbox",
         "_is_empty",
         "_let_go",
         "_lock",
         "_muted",
         "_outbox",
+        "_packed",
         "_phase",
         "_posted",
         "_readers",
@@ -190,7 +199,7 @@ class Exchange(Shown):
         if scope.get("extensions"):
             known = scope["extensions"].items()
             scope["extensions"] = {name: value for name, value in known if name in _EXTENSIONS}
-        self.front: Mailbox = mailbox_here()
+        self.front: Mailbox = self._make_front()
         # How the input ended; None until then.  Written under the lock of the pool, and read by
         # both halves without that lock.  All messages of the application are in the queue by then.
         self.outcome: Outcome | None = None
@@ -210,6 +219,9 @@ class Exchange(Shown):
         # What `relay` waits for: a future of a task, or `driven`.
         self._woken: asyncio.Future[None] | Driven | None = None
         self._body_complete: bool  # the server has no more of the body
+        # If the back is in another process: what takes its place, and what is made of there.
+        self._crossing: Crossing | None = None
+        self._packed: tuple[Sequence[Blob], Callable[[Exchange, Line], Crossing]] | None = None
         # Of the back only:
         self._back: Mailbox | None = None
         self._back_loop: asyncio.AbstractEventLoop | None = None
@@ -227,9 +239,10 @@ class Exchange(Shown):
         self._outbox: list[Message] | None = None  # or no list, if there are none
         self._readers: tuple[asyncio.Future[None], ...] = ()  # tasks of the back in `receive`
         self._room: tuple[asyncio.Future[None], ...] = ()  # tasks of the back in `send`
-        self._unread = 0  # bytes, or messages, that the application has not received
+        self._unread: int = 0  # bytes, or messages, that the application has not received
         self._unsent = 0  # bytes that the front has not sent
         self._asked = False  # the application has asked for the body
+        self._has_sent = False  # the application has sent something
         self._gone: Message | None = None  # the message that says that the client has left
         self._posted = False  # the front will look at `_outbox`
         self._let_go = False  # the front need not wait for the end of the input
@@ -237,6 +250,9 @@ class Exchange(Shown):
         # The application has not received the end of the body of a request without a body.
         self._is_empty = kind == "http" and not has_body(scope)
         self._body_complete = self._is_empty
+
+    def _make_front(self) -> Mailbox:
+        return mailbox_here()
 
     def count(self) -> None:
         """Count the request, which is over.  Called once."""
@@ -322,6 +338,7 @@ class Exchange(Shown):
             else:
                 self._outbox.append(message)
             self._unsent += size
+            self._has_sent = True
             posts = not self._posted
             is_full = self._unsent > RESPONSE_WINDOW
             readers = self._take_readers() if ended else ()
@@ -404,9 +421,7 @@ class Exchange(Shown):
     def _let_front_go(self) -> None:
         """Have the front send the last message: the application has had a turn, and goes on."""
         if self.outcome is None:
-            with self._lock:
-                self._let_go = True
-            self._post()
+            self.let_go()
 
     def _post(self) -> None:
         with self._lock:
@@ -536,6 +551,8 @@ class Exchange(Shown):
         # After the last message nothing is on its way.  Then the application still waits in `send`
         # only if this pass freed what it waits for.
         if freed > RESPONSE_WINDOW // 2 or (freed and not self.answered):
+            if self._crossing is not None:
+                self._crossing.took(freed)
             with self._lock:
                 before = self._unsent
                 self._unsent -= freed
@@ -583,7 +600,7 @@ class Exchange(Shown):
         That is a part of the response; or the request's body, once the application has asked for
         it, because the server gives the body once.  A WebSocket is under way from its beginning.
         """
-        return bool(self.is_websocket or self.status or self._outbox or self._asked)
+        return self.is_websocket or self._has_sent or self._asked
 
     @property
     def client(self) -> str:
@@ -632,6 +649,9 @@ class Exchange(Shown):
             self.leave()
 
     def _wake_back(self) -> None:
+        if self._crossing is not None:
+            self._crossing.write()
+            return
         back = self._back
         if back is not None:
             back.post(self._look)
@@ -647,6 +667,72 @@ class Exchange(Shown):
     def _take_readers(self) -> tuple[asyncio.Future[None], ...]:
         readers, self._readers = self._readers, ()
         return readers
+
+    # -- the back in another process: see ``crossing.py`` --------------------------------
+
+    def will_cross(
+        self, packed: Sequence[Blob], make: Callable[[Exchange, Line], Crossing]
+    ) -> None:
+        """Get ready to cross.  On the front's loop, before the request is submitted.
+
+        Args:
+            packed: what the other half is made of.
+            make: makes what takes the place of the back here.
+        """
+        self._packed = packed, make
+
+    def departs(self, line: Line) -> Sequence[Blob]:
+        """Let the back be in another process.  See `RemoteVisit.departs`."""
+        assert self._packed is not None
+        packed, make = self._packed
+        self._crossing = make(self, line)
+        return packed
+
+    def departed(self) -> None:
+        """Send what the server has given before there was a container."""
+        if self._inbox or self._gone is not None:
+            self.front.post(self._wake_back)
+
+    def heard(self, kind: int, number: int, data: Sequence[Blob]) -> None:
+        """See `HalfVisit.heard`."""
+        if self._crossing is not None:
+            self._crossing.heard(kind, number, data)
+
+    def take_received(self) -> tuple[Sequence[Message], Message | None, BaseException | None]:
+        """Take what the application may receive: messages, the disconnect, and a refusal."""
+        with self._lock:
+            messages, self._inbox = self._inbox, None
+            refused, self._front_error = self._front_error, None
+            return messages or (), self._gone, refused
+
+    def application_sent(self, message: Message) -> None:
+        """Take a message of the application."""
+        with self._lock:
+            self._has_sent = True
+            if self._outbox is None:
+                self._outbox = [message]
+            else:
+                self._outbox.append(message)
+            self._unsent += self._weight(message)
+        self._post()
+
+    def application_asked(self) -> None:
+        """Note that the application asks for the body."""
+        with self._lock:
+            self._asked = True
+        self._post()
+
+    def application_took(self, size: int) -> None:
+        """Note that the application has received `size` of the window of the body."""
+        with self._lock:
+            self._unread -= size
+        self._post()
+
+    def let_go(self) -> None:
+        """Have the front send the last message, though the input has not ended."""
+        with self._lock:
+            self._let_go = True
+        self._post()
 
     # -- what the messages are -----------------------------------------------------------
 

@@ -12,8 +12,8 @@ Begin at `WebResident.make`, then `Living`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -21,14 +21,17 @@ from .. import config
 from ..declaring.declarations import Declarations
 from ..declaring.marks import Web
 from ..exception import InvalidError
+from ..placing.blueprints import Made
 from ..runtime.background import log
 from ..runtime.containers.lifecycle import Lifecycle
-from ..runtime.containers.residents import Resident
+from ..runtime.containers.residents import Resident, make_visit_target
 from ..runtime.kinds import discard, is_awaitable, unfinished
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
+from .crossing import arrive
 from .exchange import Application, Receive, Scope, Send
 from .lifespan import Lifespan
+from .server_ports import take_ports
 from .web_server import ServerResident
 
 logger: Final = logging.getLogger("moorage")
@@ -198,7 +201,23 @@ def _takes(application: Any, count: int) -> bool:
 def web_lifecycle(name: str, web: Web, function: Callable[..., Any]) -> Lifecycle:
     """Return the lifecycle of the containers of a web function."""
     resident = _resident(name, web, lambda instance: function, Shared())
-    return _with_needs(Lifecycle(residents=lambda: (resident,)), (web,))
+    lifecycle = Lifecycle(
+        residents=lambda: (resident,), blueprint=partial(WebBlueprint, name, web, function)
+    )
+    return _with_needs(lifecycle, [(name, web)])
+
+
+@dataclass(frozen=True)
+class WebBlueprint:
+    """Makes the target and the lifecycle of a web function, in the process of a container."""
+
+    name: str
+    web: Web
+    function: Callable[..., Any]
+
+    def __call__(self) -> Made:
+        target = make_visit_target(self.name, is_method=False)
+        return Made([target], web_lifecycle(self.name, self.web, self.function))
 
 
 def with_residents(lifecycle: Lifecycle, declared: Declarations) -> Lifecycle:
@@ -221,15 +240,33 @@ def with_residents(lifecycle: Lifecycle, declared: Declarations) -> Lifecycle:
             residents.append(server)
         return residents
 
-    made = _with_needs(replace(lifecycle, residents=now), declared.web.values())
+    webs = [(declared.methods[name].name, web) for name, web in declared.web.items()]
+    made = _with_needs(replace(lifecycle, residents=now), webs)
     if serves is None:
         return made
-    return replace(made, is_alone=True, exit_grace=serves.exit_grace_period or 0.0)
+    return replace(
+        made,
+        is_alone=True,
+        exit_grace=serves.exit_grace_period or 0.0,
+        # A caller of a method need not have the port.
+        take_ports=None if declared.methods else _taking((declared.name, serves.port)),
+    )
 
 
-def _with_needs(lifecycle: Lifecycle, webs: Iterable[Web]) -> Lifecycle:
-    kinds = {web.kind for web in webs}
-    return replace(lifecycle, has_errands="wsgi_app" in kinds, is_alone="web_server" in kinds)
+def _with_needs(lifecycle: Lifecycle, webs: Sequence[tuple[str, Web]]) -> Lifecycle:
+    kinds = {web.kind for _, web in webs}
+    ports = [(name, web.port) for name, web in webs if web.port is not None]
+    return replace(
+        lifecycle,
+        has_errands="wsgi_app" in kinds,
+        is_alone="web_server" in kinds,
+        arrive=arrive,
+        take_ports=_taking(*ports) if ports else None,
+    )
+
+
+def _taking(*ports: tuple[str, int]) -> Callable[[Any], Callable[[], object]]:
+    return partial(take_ports, ports)
 
 
 def _resident(

@@ -1,8 +1,9 @@
 """Ports: which container of this process has which port.
 
-Owns the table of the ports that containers listen on.  Containers are threads of one process, so
-a port is of one container at a time.  ``web_server.py`` takes a port before it starts a server of
-the user's, and gives the port back when the server has ended.
+Owns the table of the ports that containers listen on.  A port is of one container at a time.
+``web_server.py`` takes a port before it starts a server of the user's, and gives the port back when
+the server has ended.  A container that is a process does so in a table of its own, which knows
+nothing of the others; so this process has taken the port for it before it starts: `take_ports`.
 
 Begin at `take_port`.
 """
@@ -11,19 +12,24 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from ..exception import InvalidError
 from ..runtime import forking
-from ..runtime.clocks.clock import Waiter
+from ..runtime.clocks.clock import Waiter, system_clock
 from ..runtime.containers.container import ContainerState
 from ..runtime.real import Real
 
 # Seconds that a container waits for the port of another, which ends.
 LONGEST_WAIT: Final = 30.0
+
+# Seconds in which the server of a container that was killed gives the port free, and those between
+# two looks.
+FREE_WITHIN: Final = 2.0
+LOOKS_EVERY: Final = 0.02
 
 _GOING: Final = frozenset(
     {ContainerState.DRAINING, ContainerState.STOPPING, ContainerState.STOPPED}
@@ -71,6 +77,46 @@ def take_port(port: int, name: str, container: Any) -> None:
     except BaseException:
         give_port_back(port, container)
         raise
+
+
+def take_ports(ports: Sequence[tuple[str, int]], container: Any) -> Callable[[], object]:
+    """Take ports for a container that is a process.  On a thread that may wait, before its start.
+
+    Args:
+        ports: the web functions, and the port of each.
+
+    Returns:
+        What gives the ports back.  To be called when the process has ended.
+
+    Raises:
+        InvalidError: as `take_port`.
+    """
+
+    def give_back() -> None:
+        for _, port in ports:
+            give_port_back(port, container)
+
+    until = system_clock.now() + FREE_WITHIN
+    try:
+        for name, port in ports:
+            while True:
+                try:
+                    take_port(port, name, container)
+                    break
+                except InvalidError:
+                    # The server of the container before, which was killed, may end just now.
+                    if _holder_of(port) is not None or system_clock.now() >= until:
+                        raise
+                    system_clock.wait(system_clock.make_waiter(), LOOKS_EVERY)
+    except BaseException:
+        give_back()
+        raise
+    return give_back
+
+
+def _holder_of(port: int) -> Holder | None:
+    with _lock:
+        return _holders.get(port)
 
 
 def give_port_back(port: int, container: Any) -> None:

@@ -26,7 +26,7 @@ from ..kinds import discard, is_awaitable, unfinished
 from ..loop_notes import with_advice
 from ..outcome import frames_of_raise
 from ..real import Real
-from .residents import Resident
+from .residents import Arrive, Resident
 
 logger: Final = logging.getLogger("moorage")
 
@@ -59,8 +59,13 @@ class Lifecycle:
     residents: Callable[[], Sequence[Resident]] | None = None
     # Whether the residents run sync code on threads of the container: see ``errands.py``.
     has_errands: bool = False
+    # Makes visits to the residents of what has come from another process.
+    arrive: Arrive | None = None
     # Whether a pool has one container at most, because a resident needs a port of its own.
     is_alone: bool = False
+    # Takes these ports for a container of this process that is a process itself, and returns what
+    # gives them back.  On a thread that may wait.
+    take_ports: Callable[[Any], Callable[[], object]] | None = None
     # Seconds that running inputs get to end by themselves when the run is left.
     exit_grace: float = 0.0
     prepare: Callable[[], object] | None = None

@@ -5,12 +5,16 @@ function of the user's, but visit a resident.  ``lifecycle.py`` makes and begins
 the enter hooks, and ends them before the exit hooks.  ``web/`` has the residents that there are:
 a web request is a visit to the web application of its container.
 
+A resident may live in another process than the one who visits it.  Then the visit has two halves,
+one in each process, which send notes to each other on a `Line`: see `RemoteVisit` and
+`ArrivedVisit`.
+
 Begin at `Resident`, then `Visit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from ..context import running_input
@@ -80,6 +84,54 @@ class Visit(Protocol):
     def dismiss(self, seconds: float, /) -> None:
         """End a visit that has no end of its own, within `seconds`.  From any thread."""
         ...
+
+
+Blob = bytes | bytearray | memoryview
+
+Note = tuple[int, int, Sequence[Blob]]
+"""What one half of a visit says to the other: a kind, a number, and data; the halves know them."""
+
+
+class Line(Protocol):
+    """Carries the notes of one visit to the other process, in their order.
+
+    Once the visit is over there, notes are dropped.
+    """
+
+    def send(self, *notes: Note) -> None:
+        """Send notes.  Never blocks.  No lock held."""
+        ...
+
+
+class HalfVisit(Protocol):
+    """One half of a visit whose other half is in another process."""
+
+    def heard(self, kind: int, number: int, data: Sequence[Blob], /) -> None:
+        """Take a note of the other half.  On the thread that reads, with no lock held."""
+        ...
+
+
+class RemoteVisit(HalfVisit, Protocol):
+    """The half of a visit that stays in the process of the visitor."""
+
+    def departs(self, line: Line, /) -> Sequence[Blob]:
+        """Begin the visit on `line`; return what the other process makes its half of.
+
+        Called under the pool's lock, each time when a container gets the input.
+        """
+        ...
+
+    def departed(self) -> None:
+        """Go on: what `departs` returned is written.  No lock held."""
+        ...
+
+
+class ArrivedVisit(Visit, HalfVisit, Protocol):
+    """The half of a visit that is in the process of the resident."""
+
+
+Arrive = Callable[[Line, Sequence[Blob]], ArrivedVisit]
+"""Makes the half in the process of the resident, of what `departs` has returned."""
 
 
 def _visit(visit: Visit) -> Awaitable[None]:
