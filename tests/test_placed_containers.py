@@ -365,6 +365,29 @@ def test_what_a_caller_changes_after_the_call_does_not_cross():
         assert second.result() == (ord("x"), 100_000)
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_no_result_waits_for_the_code_of_a_neighbour(kind):
+    """Results go out together, but not later than they must."""
+    door = threading.Event()
+
+    def body(x):
+        if x == "blocks":
+            assert door.wait(PATIENCE)
+        return x
+
+    async def run_async(x):
+        return body(x)
+
+    with open_placed(body if kind == "sync" else run_async, max_inputs=9) as container:
+        # All are placed together when the container is ready: in one turn of its loop.
+        quick = [container.submit(x) for x in range(8)]
+        blocks = container.submit("blocks")
+        assert [handle.result() for handle in quick] == list(range(8))
+        assert not blocks.done()
+        door.set()
+        assert blocks.result() == "blocks"
+
+
 # -- generators --------------------------------------------------------------------------------
 
 

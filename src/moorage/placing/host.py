@@ -277,21 +277,26 @@ class ChildHost:
         """Write a result soon: a frame with many costs each of them little.
 
         The results of one turn of the loop go out together.  A result of sync code waits only while
-        further inputs are ready to run, and not for long: a timer sees to that if the next input
-        runs for long.  The first one after a pause does not wait.
+        further inputs are ready to run; the first one after a pause does not wait.  A timer sees to
+        it that no result waits for the code of another input.
 
         Args:
             is_followed: whether the thread of the input has another one to run.
         """
-        if is_async:
-            self._outbox.put_later(message)
-            if self._turn_comes:
-                return ()
-            self._turn_comes = True
-            return (self._at_next_turn,)
-        if not is_followed or self.clock.virtual:
+        if self.clock.virtual or not (is_async or is_followed):
             effect = self._outbox.put(message)
             return () if effect is None else (effect,)
+        if is_async:
+            self._outbox.put_later(message)
+            effects: list[Effect] = []
+            if not self._turn_comes:
+                self._turn_comes = True
+                effects.append(self._at_next_turn)
+            if self._inputs and not self._timer_comes:
+                # Another input may block the loop before this turn is over.
+                self._timer_comes = True
+                effects.append(self._set_timer)
+            return effects
         now = self.clock.now()
         if now - self._wrote_at > HELD_FOR:
             self._wrote_at = now
