@@ -25,6 +25,7 @@ from ..runtime import context, input
 from ..runtime.clocks.clock import system_clock
 from ..runtime.containers.container import ContainerOptions
 from ..runtime.real import Real
+from . import calls
 from .blueprints import opened_code
 from .channel import Channel
 from .frames import Kind, encode
@@ -135,7 +136,7 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
         has_async=world.has_async,
         lifecycle=lifecycle,
     )
-    return ChildHost(
+    host = ChildHost(
         options,
         targets,
         targets[0] if world.is_batched else None,
@@ -143,6 +144,8 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
         number=world.number,
         limit=world.limit,
     )
+    host.link = calls.connect(host)
+    return host
 
 
 def _set_environment(environ: Mapping[str, str]) -> None:

@@ -1,0 +1,108 @@
+"""Calls from code that runs in a container's process: the calling program carries them out."""
+
+import os
+import sys
+
+import pytest
+
+import moorage
+from moorage.exception import InputCancelledError
+
+from . import calling
+from .outside import wait_for
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
+
+
+@pytest.fixture
+def placed():
+    with calling.app.run(placement="process") as app:
+        yield app
+
+
+@pytest.fixture
+def mixed():
+    """The functions that others call have containers that are threads."""
+    of_threads = dict.fromkeys(["pid", "twice", "fail", "wait_for_ever", "Scaled"], "thread")
+    with calling.app.run(placement={**of_threads, "*": "process"}) as app:
+        yield app
+
+
+@pytest.mark.parametrize("way", [calling.calls, calling.awaits])
+def test_remote_runs_in_another_container_of_the_program(placed, way):
+    mine, (value, other), doubled = way.remote(4)
+    assert (value, doubled) == (4, 8)
+    assert len({mine, other, os.getpid()}) == 3
+
+
+@pytest.mark.parametrize("way", [calling.calls, calling.awaits])
+def test_remote_runs_in_a_thread_of_the_program(mixed, way):
+    mine, (value, other), doubled = way.remote(4)
+    assert (value, doubled) == (4, 8)
+    assert other == os.getpid() != mine
+
+
+@pytest.mark.parametrize("place", ["placed", "mixed"])
+def test_an_error_comes_to_the_code_that_calls(request, place):
+    request.getfixturevalue(place)
+    assert calling.catches.remote() == ("OddError", "what", 7)
+    with pytest.raises(calling.OddError, match="what") as caught:
+        calling.passes_on.remote()
+    assert caught.value.code == 7
+
+
+def test_many_calls_at_once(placed):
+    results = list(calling.awaits.map(range(50)))
+    assert [doubled for _, _, doubled in results] == [2 * x for x in range(50)]
+
+
+@pytest.mark.parametrize("way", [calling.calls_and_waits, calling.awaits_and_waits])
+def test_a_call_is_cancelled_with_the_code_that_waits(placed, way, tmp_path):
+    path = tmp_path / "runs"
+    call = way.spawn(str(path))
+    wait_for(path.exists)
+    call.cancel()
+    with pytest.raises(InputCancelledError):
+        call.get()
+    wait_for(lambda: not path.exists())
+
+
+def test_a_call_is_cancelled_when_the_process_that_waits_is_gone(placed, tmp_path):
+    path = tmp_path / "runs"
+    with pytest.raises(moorage.exception.ContainerLostError):
+        calling.dies_while_it_waits.remote(str(path))
+    wait_for(lambda: not path.exists())
+
+
+@pytest.mark.parametrize("place", ["placed", "mixed"])
+def test_methods_and_variants(request, place):
+    request.getfixturevalue(place)
+    assert calling.calls_class.remote(2) == (6, 2)
+    assert calling.calls_variant.remote(2) == (4, 4)
+    own, (other, _), _ = calling.Scaled(factor=2).through.remote(3)
+    assert (own[0], other) == (6, 15)
+
+
+def test_functions_that_go_by_value():
+    app = moorage.App("by-value")
+
+    @app.function()
+    def inner(x):
+        return x + 1, os.getpid()
+
+    @app.cls()
+    class Model:
+        size: int = moorage.parameter(default=1)
+
+        @moorage.method()
+        def sized(self, x):
+            return self.size * x
+
+    @app.function()
+    def outer(x):
+        return inner.remote(x), Model(size=4).sized.remote(x), os.getpid()
+
+    with app.run(placement="process"):
+        (value, pid), sized, mine = outer.remote(1)
+    assert (value, sized) == (2, 4)
+    assert len({pid, mine, os.getpid()}) == 3
