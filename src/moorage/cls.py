@@ -29,7 +29,7 @@ from .declaring.patching import MISSING, Patches
 from .declaring.targets import check_batched_class, make_target, refuse_of_web
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
-from .functions import Function, FunctionAutoscalerManager
+from .functions import Function, FunctionAutoscalerManager, _named_elsewhere
 from .old import names as old_names
 from .old.names import accept_old_spelling, old_call
 from .partial_function import parameter as parameter
@@ -1022,6 +1022,8 @@ class Obj:
             return FunctionWithAio(update)
 
         def find() -> Function[Any, Any, Any]:
+            if is_a_container() and "_lookup" in named.__dict__:
+                return _named_elsewhere(f"{named.__name__}.{name}")
             cls = named._found()
             known = cls._declared.methods
             if name not in known:

@@ -685,6 +685,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             )
 
         def find() -> Function[Any, Any, Any]:
+            if is_a_container():
+                return _named_elsewhere(name)
             return deployments.of_app(
                 "Function", app_name, name, environment_name, lambda app: app._functions_by_name()
             )
@@ -1091,6 +1093,15 @@ def _function_elsewhere(
     made = Function._named(name, f"Function({name})", find, code)
     made._made_by = _function_with_id, (function_id,)
     return made
+
+
+def _named_elsewhere(name: str) -> Function[Any, Any, Any]:
+    """Return what stands for a function that the calling program looks up by its name."""
+
+    def function(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError
+
+    return Function._make(Target(name, function, Kind.SYNC), ServiceElsewhere(name), None)
 
 
 def _function_with_id(function_id: str) -> Function[Any, Any, Any]:

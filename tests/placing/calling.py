@@ -107,3 +107,121 @@ def calls_class(x):
 @app.function()
 def calls_variant(x):
     return twice.with_options(timeout=60).remote(x), twice.with_concurrency(max_inputs=3).remote(x)
+
+
+@app.function()
+def spawns(x):
+    call = pid.spawn(x)
+    calls = [twice.spawn(each) for each in range(x)]
+    found = moorage.FunctionCall.from_id(call.object_id)
+    gathered = moorage.FunctionCall.gather(*calls)
+    return call.get()[0], found.get()[0], gathered, call.object_id
+
+
+@app.function()
+@moorage.concurrent(max_inputs=20)
+async def spawns_and_awaits(x):
+    call = await pid.spawn.aio(x)
+    calls = [await twice.spawn.aio(each) for each in range(x)]
+    found = moorage.FunctionCall.from_id(call.object_id)
+    gathered = await moorage.FunctionCall.gather.aio(*calls)
+    return (await call.get.aio())[0], (await found.get.aio())[0], gathered, call.object_id
+
+
+@app.function()
+def leaves(x):
+    return twice.spawn(x)
+
+
+@app.function()
+def reads(call):
+    return call.get()
+
+
+@app.function()
+def spawns_and_cancels(path):
+    call = wait_for_ever.spawn(path)
+    try:
+        call.get(timeout=0.01)
+    except TimeoutError:
+        call.cancel()
+    try:
+        call.get()
+    except moorage.exception.InputCancellation:
+        return "interrupted"
+    except moorage.exception.InputCancelledError:
+        return "cancelled"
+
+
+@app.function()
+def maps(n):
+    doubled = list(twice.map(range(n)))
+    pairs = list(pid.starmap([(1,), (2,)]))
+    twice.for_each(range(3))
+    kept = list(fail.map(["a", "b"], return_exceptions=True))
+    some = next(iter(twice.map(iter(range(100)))))
+    return doubled, [x for x, _ in pairs], [error.code for error in kept], some
+
+
+@app.function()
+@moorage.concurrent(max_inputs=20)
+async def maps_and_awaits(n):
+    return [each async for each in twice.map.aio(range(n))]
+
+
+@app.function()
+def looks_for(function_call_id):
+    try:
+        moorage.FunctionCall.from_id(function_call_id).get()
+    except moorage.exception.NotFoundError as error:
+        return str(error)
+
+
+@app.function()
+def calls_by_name(x):
+    return moorage.Function.from_name("calling", "twice").remote(x)
+
+
+@app.function()
+def numbers(n):
+    yield from range(n)
+    if n == 7:
+        raise OddError("seven", code=n)
+
+
+@app.function()
+@moorage.concurrent(max_inputs=20)
+async def endless(path):
+    with open(path, "w"):
+        pass
+    try:
+        x = 0
+        while True:
+            yield x
+            x += 1
+    finally:
+        os.remove(path)
+
+
+@app.function()
+def streams(n, path):
+    items = list(numbers.remote_gen(n))
+    try:
+        list(numbers.remote_gen(7))
+    except OddError as error:
+        items.append(error.code)
+    steps = endless.remote_gen(path)
+    items += [next(steps) for _ in range(40)]
+    steps.close()
+    return items
+
+
+@app.function()
+@moorage.concurrent(max_inputs=20)
+async def streams_and_awaits(n, path):
+    return [each async for each in numbers.remote_gen.aio(n)]
+
+
+@app.function()
+def passes_items_on(n):
+    yield from numbers.remote_gen(n)

@@ -106,3 +106,51 @@ def test_functions_that_go_by_value():
         (value, pid), sized, mine = outer.remote(1)
     assert (value, sized) == (2, 4)
     assert len({pid, mine, os.getpid()}) == 3
+
+
+@pytest.mark.parametrize("place", ["placed", "mixed"])
+@pytest.mark.parametrize("way", [calling.spawns, calling.spawns_and_awaits])
+def test_spawned_calls_are_found_by_their_ids(request, place, way):
+    request.getfixturevalue(place)
+    value, found, gathered, call_id = way.remote(5)
+    assert (value, found, gathered) == (5, 5, [0, 2, 4, 6, 8])
+    assert moorage.FunctionCall.from_id(call_id).get()[0] == 5
+
+
+def test_a_call_goes_from_one_process_to_the_other(placed):
+    call = calling.leaves.remote(4)
+    assert call.get() == 8
+    assert calling.reads.remote(call) == 8
+
+
+def test_a_spawned_call_is_cancelled_by_its_handle(placed, tmp_path):
+    path = tmp_path / "runs"
+    assert calling.spawns_and_cancels.remote(str(path)) == "cancelled"
+    wait_for(lambda: not path.exists())
+
+
+@pytest.mark.parametrize("place", ["placed", "mixed"])
+def test_maps(request, place):
+    request.getfixturevalue(place)
+    expected = [2 * x for x in range(2000)]
+    assert calling.maps.remote(2000) == (expected, [1, 2], [7, 7], 0)
+    assert calling.maps_and_awaits.remote(100) == expected[:100]
+
+
+def test_what_is_not_there(placed):
+    assert "no call 'fc-what'" in calling.looks_for.remote("fc-what")
+
+
+def test_a_function_by_its_name(placed):
+    assert calling.calls_by_name.remote(4) == 8
+
+
+@pytest.mark.parametrize("places", [{"*": "process"}, {"numbers": "thread", "endless": "thread"}])
+def test_streams(places, tmp_path):
+    path = tmp_path / "runs"
+    with calling.app.run(placement={"*": "process", **places}):
+        expected = list(range(300))
+        assert calling.streams.remote(300, str(path)) == [*expected, 7, *range(40)]
+        wait_for(lambda: not path.exists())
+        assert calling.streams_and_awaits.remote(100, "") == expected[:100]
+        assert list(calling.passes_items_on.remote_gen(100)) == expected[:100]

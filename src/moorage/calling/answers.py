@@ -25,13 +25,13 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..placing.calls import DROP, FIND, NUMBERED, SPAWN, TAKEN
+from ..placing.calls import DROP, FIND, ITEM, NUMBERED, SPAWN, STREAM, TAKEN
 from ..placing.errors import packed_failure
 from ..placing.frames import CANCELLED, FAILURE, VALUE, Buffer
 from ..placing.remote import SealedError
 from ..placing.shipping import Packed, pack, pack_result
 from ..placing.targets import child_target
-from ..runtime.containers.streaming import Stream
+from ..runtime.containers.streaming import AHEAD, Stream, stream_of
 from ..runtime.context import running_input
 from ..runtime.input import Input, Kind, Target, next_call_number
 from ..runtime.outcome import Cancelled, Failure, Outcome, Value, failure_of
@@ -57,19 +57,23 @@ class Container(Protocol):
 class AnsweredCall:
     """The call of one input that the code in a container's process waits for."""
 
-    __slots__ = ("_answer", "context", "graph", "number", "stream", "target")
+    __slots__ = ("_answer", "context", "graph", "number", "pump", "reader", "stream", "target")
 
     if TYPE_CHECKING:
         graph: Graph  # set by `note_in` only
         stream: Stream  # of a generator only
+        pump: _Pump  # the same
 
     def __init__(self, target: Target, context: Context, answer: Callable[[Input], object]) -> None:
         self.number: int = next_call_number()
         self.target: Target = target
         self.context: Context = context
         self._answer = answer
+        self.reader: None = None  # of a stream: it is in another process
 
     def settled(self, input: Input, /) -> Callable[[], object]:
+        if self.target.is_generator:
+            return self.stream.end  # the answer comes after the last item
         return partial(self._answer, input)
 
     def note_in(self, graph: Graph, /) -> None:
@@ -87,6 +91,78 @@ class _NotedCall(AnsweredCall):
     def settled(self, input: Input, /) -> Callable[[], object]:
         self.graph.note(self.number, input)
         return super().settled(input)
+
+
+class _Pump:
+    """Passes the items of a stream on to its reader in another process.
+
+    As many items are on their way as a generator may be ahead of a reader beside it.
+    """
+
+    def __init__(
+        self, stream: Stream, send: Callable[[list[Buffer]], object], end: Callable[[], object]
+    ) -> None:
+        self._stream = stream
+        self._send = send
+        self._end = end
+        self._lock = Real.Lock()
+        # Guarded by the lock, which is a leaf:
+        self._credits = AHEAD
+        self._is_at_work = False  # a thread is in `pump`
+        self._comes_again = False  # that thread looks once more
+        self._has_ended = False
+
+    def credit(self) -> None:
+        """Note that the reader has taken an item."""
+        with self._lock:
+            self._credits += 1
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what there is, as long as the reader has credits left.  No lock held."""
+        with self._lock:
+            if self._is_at_work:
+                self._comes_again = True
+                return
+            self._is_at_work = True
+        while self._step():
+            pass
+
+    def _step(self) -> bool:
+        """Send an item, or the end; false if there is nothing to do for now."""
+        stream = self._stream
+        # Before the items: an empty stream that had ended before has no more items.
+        ended = stream.ended
+        with self._lock:
+            self._comes_again = False
+            has_credit = self._credits > 0
+        if has_credit:
+            # As bytes: a stream whose items are opened when they are taken would run user code.
+            there, item = Stream.take_nowait(stream, self.pump)
+            if there:
+                with self._lock:
+                    self._credits -= 1
+                self._send(item.blobs)
+                return True
+        if ended and not stream.has_items:
+            with self._lock:
+                has_ended, self._has_ended = self._has_ended, True
+                self._is_at_work = False
+            if not has_ended:
+                self._end()
+            return False
+        with self._lock:
+            if self._comes_again or (not ended and stream.ended):
+                return True
+            self._is_at_work = False
+            return False
+
+
+def _cancel(pool: Pool, input: Input) -> None:
+    pool.cancel(input)
+    if input.call.target.is_generator:
+        # After the cancellation: see `_abandon` in ``waited.py``.
+        stream_of(input.call).close()
 
 
 class _Known:
@@ -121,7 +197,7 @@ class Answers:
         """Carry out a call, now or soon."""
         work = partial(self._carry_out, number, parent, what, blobs)
         with self._lock:
-            if not self._is_busy and (what in _QUICK or self._is_quick(blobs)):
+            if not self._is_busy and (what in _QUICK or self._is_quick(what, blobs)):
                 begins = None
             else:
                 self._work.append(work)
@@ -132,7 +208,7 @@ class Answers:
         elif begins:
             Real.Thread(target=self._run, name="moorage-calls", daemon=True).start()
 
-    def _is_quick(self, blobs: list[bytes]) -> bool:
+    def _is_quick(self, what: int, blobs: list[bytes]) -> bool:
         """Whether the call can be submitted without user code."""
         known = self._known.get(blobs[0])
         if known is None:
@@ -141,7 +217,9 @@ class Answers:
         run = service.open_run
         if run is None or run.pools.get(service.key) is None:
             return False
-        return service.options.batching is None or service.places_in(run) is not None
+        if service.places_in(run) is not None:
+            return True
+        return what != SPAWN and service.options.batching is None
 
     def gone(self) -> None:
         """Cancel what nobody waits for any more: the container is gone."""
@@ -150,7 +228,7 @@ class Answers:
             left = [(pool, input) for pool, input, spawned in self._open.values() if not spawned]
             self._open.clear()
         for pool, input in left:
-            pool.cancel(input)
+            _cancel(pool, input)
 
     # -- on the thread "moorage-calls", or the post's -----------------------------------------
 
@@ -168,7 +246,7 @@ class Answers:
             if what == DROP:
                 self._drop(number)
             elif what == TAKEN:
-                pass
+                self._credit(number)
             elif what == FIND:
                 self._find(number, blobs[0].decode())
             else:
@@ -180,7 +258,14 @@ class Answers:
         with self._lock:
             found = self._open.get(number)
         if found is not None:
-            found[0].cancel(found[1])
+            _cancel(found[0], found[1])
+
+    def _credit(self, number: int) -> None:
+        """Note that the reader of a stream has taken an item."""
+        with self._lock:
+            found = self._open.get(number)
+        if found is not None and isinstance(found[1].call, AnsweredCall):
+            found[1].call.pump.credit()
 
     def _submit(self, number: int, parent: Input | None, what: int, blobs: list[bytes]) -> None:
         known = self._function(blobs[0])
@@ -206,14 +291,18 @@ class Answers:
         """Submit one input, in the context of its parent."""
         function = known.function
         service = function._service
+        if function._target.is_generator is not (what == STREAM):
+            function._expect("remote_gen" if what == STREAM else "remote")
         while True:
             run = service.current_run()
             target, args, kwargs = function._target, (packed,), None
             if service.places_in(run) is None:
-                if service.options.batching is None:
+                if what != SPAWN and service.options.batching is None:
                     target = known.here
                 else:
-                    args, kwargs = packed.load()  # a batch has the arguments of its members
+                    # A batch has the arguments of its members, and the result of a spawned call
+                    # may be read here, too.
+                    args, kwargs = packed.load()
             pool = run.pools.get(service.key)
             if pool is None:
                 pool = run.pool(service.key, service.maker(run))
@@ -237,8 +326,13 @@ class Answers:
         """Submit an input that the caller waits for; false if the pool was retired."""
         context = Context()
         context.run(running_input.set, parent)
-        call = AnsweredCall(target, context, partial(self._answer, number))
+        answer = partial(self._answer, number)
+        call = AnsweredCall(target, context, answer)
         input = Input(call, 0, args, kwargs or None)
+        if target.is_generator:
+            call.stream = Stream(pool.clock)
+            send = partial(self._container.reply, number, ITEM)
+            call.pump = _Pump(call.stream, send, partial(answer, input))
         if not self._note(number, pool, input, False):
             return True
         is_noted = parent is not None and registry.add_nested(parent, call, (input,))
@@ -250,6 +344,8 @@ class Answers:
                 self._forget(number)
                 if is_noted:
                     registry.drop_nested(call, (input,))
+        if is_taken and target.is_generator:
+            call.pump.pump()
         return is_taken
 
     def _spawn(

@@ -24,12 +24,14 @@ Begin at `DriverPool.submit`, then `Link.replied`.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, cast
 
 from ..exception import ExecutionError
 from ..runtime import forking
 from ..runtime.clocks.clock import Clock, system_clock
+from ..runtime.clocks.parking import park
 from ..runtime.containers.streaming import Stream, stream_of
 from ..runtime.context import current_input
 from ..runtime.effects import carry_out
@@ -97,7 +99,8 @@ class Link:
         self._numbers: dict[Input, int] = {}  # the same, the other way round
         self._last = 0
         # The ids of spawned calls in the calling program, and who waits to know them.
-        self._ids: dict[Input, str] = {}
+        self._ids: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self._waiting: dict[Any, list[Callable[[], object]]] = {}
         forking.know(self)
 
     def _after_fork(self) -> None:
@@ -135,7 +138,7 @@ class Link:
             return  # nobody waits for it any more
         pool, input = found
         if how == NUMBERED:
-            pool.note_id(input, _text(blobs[0]))
+            self.note_id(input.call, _text(blobs[0]))
             return
         if how == ITEM:
             pool.take_item(number, input, blobs)
@@ -157,11 +160,29 @@ class Link:
             if self._inputs.pop(number, None) is None:
                 return
             del self._numbers[input]
-            self._ids.pop(input, None)
+            wakes = self._waiting.pop(input.call, [])  # the call was refused, and has no id
             input.state, input.outcome = SETTLED, outcome
             effect = input.call.settled(input)
-        if effect is not None:
-            carry_out([effect])
+        carry_out(wakes if effect is None else [effect, *wakes])
+
+    def note_id(self, call: object, function_call_id: str) -> None:
+        """Note the id that a spawned call has in the calling program."""
+        with self.lock:
+            self._ids.setdefault(call, function_call_id)
+            wakes = self._waiting.pop(call, [])
+        carry_out(wakes)
+
+    def id_of(self, call: object, is_settled: Callable[[], bool]) -> str | None:
+        """Wait for the id that a spawned call has in the calling program; None if it has none."""
+        waiter = system_clock.make_waiter()
+        with self.lock:
+            found = self._ids.get(call)
+            if found is not None or is_settled():
+                return found
+            self._waiting.setdefault(call, []).append(waiter.wake)
+        park(system_clock, waiter)
+        with self.lock:
+            return self._ids.get(call)
 
 
 class _Options:
@@ -236,8 +257,7 @@ class DriverPool:
     def find(self, input: Input, function_call_id: str) -> None:
         """Ask for the outcome of a call that was spawned elsewhere."""
         input.state = RUNNING
-        with self._link.lock:
-            self._link._ids[input] = function_call_id
+        self._link.note_id(input.call, function_call_id)
         self._link.call(self._link.add(self, input), FIND, [function_call_id.encode()])
 
     def cancel(self, input: Input, outcome: Outcome | None = None) -> bool:
@@ -272,10 +292,11 @@ class DriverPool:
     def room_in_backlog(self, is_async: bool) -> int | None:
         return None
 
-    # -- answers -------------------------------------------------------------------------
+    def id_of(self, call: object, is_settled: Callable[[], bool]) -> str | None:
+        """Return the id of a spawned call in the calling program: see `Link.id_of`."""
+        return self._link.id_of(call, is_settled)
 
-    def note_id(self, input: Input, function_call_id: str) -> None:
-        """Note the id that a spawned call has in the calling program."""
+    # -- answers -------------------------------------------------------------------------
 
     def take_item(self, number: int, input: Input, blobs: list[Buffer]) -> None:
         """Give an item to the reader of a stream."""
@@ -330,6 +351,10 @@ class DriverRun:
 
     def __init__(self, link: Link) -> None:
         self.link = link
+
+    def pool_of_found(self) -> Any:
+        """Return what stands for the pool of a call that is found by its id."""
+        return DriverPool(self.link, None)
 
     def pool_of(self, function: Any) -> Pool:
         """Return what stands for the pool of `function`."""

@@ -153,6 +153,8 @@ def check_wait(wait: Wait) -> None:
             return
     elif type(on) is Input and surely_served(wait.pool) is None:
         return  # the input gets a slot
+    if wait.pool.is_elsewhere:
+        return  # the calling program searches
     seen: set[Pool] = set()
     if _surely_progresses(wait, seen):
         return
