@@ -142,7 +142,7 @@ def reads(call):
 def spawns_and_cancels(path):
     call = wait_for_ever.spawn(path)
     try:
-        call.get(timeout=0.01)
+        call.get(timeout=0)
     except TimeoutError:
         call.cancel()
     try:
@@ -225,3 +225,45 @@ async def streams_and_awaits(n, path):
 @app.function()
 def passes_items_on(n):
     yield from numbers.remote_gen(n)
+
+
+shared = moorage.Dict.from_name("calling-shared", create_if_missing=True)
+tasks = moorage.Queue.from_name("calling-tasks", create_if_missing=True)
+
+
+@app.function()
+def keeps(key, value):
+    shared[key] = value
+    shared.put("other", [value])
+    assert key in shared
+    return shared[key], shared.get("nothing", 7), sorted(shared.keys()), shared.len()
+
+
+@app.function()
+def takes(key):
+    try:
+        shared["nothing"]
+    except KeyError:
+        return shared.pop(key), os.getpid()
+
+
+@app.function()
+def gets(timeout):
+    return tasks.get(timeout=timeout)
+
+
+@app.function()
+@moorage.concurrent(max_inputs=20)
+async def awaits_items(timeout):
+    return await tasks.get.aio(timeout=timeout)
+
+
+@app.function()
+def puts(items):
+    tasks.put_many(items)
+    return tasks.len()
+
+
+@app.function()
+def iterates():
+    return list(tasks.iterate())

@@ -1,6 +1,7 @@
 """Calls from code that runs in a container's process: the calling program carries them out."""
 
 import os
+import queue
 import sys
 
 import pytest
@@ -154,3 +155,36 @@ def test_streams(places, tmp_path):
         wait_for(lambda: not path.exists())
         assert calling.streams_and_awaits.remote(100, "") == expected[:100]
         assert list(calling.passes_items_on.remote_gen(100)) == expected[:100]
+
+
+def test_a_dict_is_that_of_the_program(placed):
+    assert calling.keeps.remote("a", 1) == (1, 7, ["a", "other"], 2)
+    assert calling.shared["a"] == 1
+    assert calling.takes.remote("a")[0] == 1
+    assert "a" not in calling.shared
+    calling.shared.clear()
+
+
+@pytest.mark.parametrize("way", [calling.gets, calling.awaits_items])
+def test_a_queue_is_that_of_the_program(placed, way):
+    call = way.spawn(None)
+    calling.puts.remote([{"n": 5}])
+    assert call.get() == {"n": 5}
+    with pytest.raises(queue.Empty):
+        way.remote(0.01)
+
+
+def test_a_get_that_waits_ends_with_the_code_that_waits(placed):
+    call = calling.awaits_items.spawn(None)
+    running = calling.puts.spawn([])
+    running.get()
+    call.cancel()
+    with pytest.raises(InputCancelledError):
+        call.get()
+    calling.tasks.put(3)
+    assert calling.gets.remote(None) == 3
+
+
+def test_what_a_queue_cannot_do_from_a_process(placed):
+    with pytest.raises(moorage.exception.ExecutionError, match="get_many"):
+        calling.iterates.remote()

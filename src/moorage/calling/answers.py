@@ -25,7 +25,7 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..placing.calls import DROP, FIND, ITEM, NUMBERED, SPAWN, STREAM, TAKEN
+from ..placing.calls import DROP, FIND, ITEM, NUMBERED, OPERATE, SPAWN, STREAM, TAKEN
 from ..placing.errors import packed_failure
 from ..placing.frames import CANCELLED, FAILURE, VALUE, Buffer
 from ..placing.remote import SealedError
@@ -40,6 +40,7 @@ from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from .function_call import FunctionCall
 from .registry import registry
+from .stored import Objects
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -190,6 +191,7 @@ class Answers:
         self._is_busy = False
         self._open: dict[int, tuple[Pool, Input, bool]] = {}  # by number; whether it was spawned
         self._is_gone = False
+        self._objects: Objects | None = None  # of the one thread that carries calls out
 
     # -- on the post's thread ---------------------------------------------------------------
 
@@ -227,6 +229,9 @@ class Answers:
             self._is_gone = True
             left = [(pool, input) for pool, input, spawned in self._open.values() if not spawned]
             self._open.clear()
+            objects = self._objects
+        if objects is not None:
+            objects.end()
         for pool, input in left:
             _cancel(pool, input)
 
@@ -247,6 +252,8 @@ class Answers:
                 self._drop(number)
             elif what == TAKEN:
                 self._credit(number)
+            elif what == OPERATE:
+                self._operate(number, blobs)
             elif what == FIND:
                 self._find(number, blobs[0].decode())
             else:
@@ -259,6 +266,22 @@ class Answers:
             found = self._open.get(number)
         if found is not None:
             _cancel(found[0], found[1])
+        elif self._objects is not None:
+            self._objects.cancel(number)
+
+    def _operate(self, number: int, blobs: list[bytes]) -> None:
+        """Call a method of a `Dict` or a `Queue`."""
+        with self._lock:
+            if self._is_gone:
+                return
+            if self._objects is None:
+                self._objects = Objects(self._operated)
+            objects = self._objects
+        objects.begin(number, blobs[0], blobs[1:])
+
+    def _operated(self, number: int, value: Any, error: BaseException | None) -> None:
+        outcome: Outcome = Value(value) if error is None else failure_of(error)
+        self._reply(number, outcome, _NO_TARGET)
 
     def _credit(self, number: int) -> None:
         """Note that the reader of a stream has taken an item."""
@@ -417,7 +440,7 @@ class Answers:
         self._container.reply(number, how, blobs)
 
 
-_QUICK: Final = (DROP, TAKEN)
+_QUICK: Final = (DROP, OPERATE, TAKEN)
 
 # What a call that was not submitted is named by in messages.
 _NO_TARGET: Final = Target("a call", lambda: None, Kind.SYNC)

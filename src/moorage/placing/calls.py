@@ -15,6 +15,7 @@ What a CALL asks is its third number:
 | FIND | the id of a spawned call | as SPAWN |
 | TAKEN | how many items | none; the id is that of the STREAM |
 | DROP | | none; cancels the call of that id |
+| OPERATE | an object, a method, its arguments | VALUE, FAILURE or CANCELLED |
 | BLOCKED | the ids of calls | none; code of the parent waits for any of these |
 | FREE | | none; the wait of that id is over |
 
@@ -53,6 +54,7 @@ TAKEN: Final = 4
 DROP: Final = 5
 BLOCKED: Final = 6
 FREE: Final = 7
+OPERATE: Final = 8
 
 # Outcomes of REPLY besides those of RESULTS.
 NUMBERED: Final = 8  # the id of a spawned call
@@ -259,6 +261,11 @@ class DriverPool:
         input.state = RUNNING
         self._link.note_id(input.call, function_call_id)
         self._link.call(self._link.add(self, input), FIND, [function_call_id.encode()])
+
+    def operate(self, input: Input, packed: Packed) -> None:
+        """Ask for the call of a method of an object that the calling program has."""
+        input.state = RUNNING
+        self._link.call(self._link.add(self, input), OPERATE, packed.blobs)
 
     def cancel(self, input: Input, outcome: Outcome | None = None) -> bool:
         """Ask for the cancellation of an input; false if it has its answer."""

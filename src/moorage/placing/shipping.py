@@ -118,7 +118,8 @@ def _pickler_class() -> Any:
     def reducer_override(self: Any, value: Any) -> Any:
         if isinstance(value, BaseException):
             return reduced_error(value)
-        crosses = getattr(type(value), "_moorage_crosses", None)
+        kind: type = type(value)  # pyright: ignore[reportUnknownVariableType]
+        crosses: Any = getattr(kind, "_moorage_crosses", None)
         if crosses is not None:
             return crosses(value)
         if type(value) is CodeType:

@@ -30,6 +30,7 @@ from .blueprints import opened_code
 from .channel import Channel
 from .frames import Kind, encode
 from .host import ChildHost
+from .package import use_objects_elsewhere
 
 # The settings of ``config.py`` that count in a container.
 SETTINGS: Final = (
@@ -129,6 +130,8 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     if world.as_modal:
         # By its name, because its layer is above this one.
         importlib.import_module(f"{_PACKAGE}.as_modal").install_as_modal()
+    if getattr(sys.modules[_PACKAGE], "__spec__", None) is not None:
+        use_objects_elsewhere()  # else when the package is whole
     targets, lifecycle = opened_code(world.code)
     options = ContainerOptions(
         name=world.name,
