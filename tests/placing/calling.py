@@ -267,3 +267,18 @@ def puts(items):
 @app.function()
 def iterates():
     return list(tasks.iterate())
+
+
+@app.function(max_containers=1)
+def calls_itself(depth):
+    return 0 if depth == 0 else 1 + calls_itself.remote(depth - 1)
+
+
+@app.function(max_containers=1)
+def ping(depth):
+    return pong.spawn(depth).get()
+
+
+@app.function(max_containers=1)
+def pong(depth):
+    return ping.remote(depth)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import moorage
-from moorage.exception import InputCancelledError
+from moorage.exception import DeadlockError, InputCancelledError
 
 from . import calling
 from .outside import wait_for
@@ -188,3 +188,10 @@ def test_a_get_that_waits_ends_with_the_code_that_waits(placed):
 def test_what_a_queue_cannot_do_from_a_process(placed):
     with pytest.raises(moorage.exception.ExecutionError, match="get_many"):
         calling.iterates.remote()
+
+
+@pytest.mark.parametrize("way", [calling.calls_itself, calling.ping])
+def test_a_deadlock_across_processes_is_found(placed, way):
+    with pytest.raises(DeadlockError, match=way._name):
+        way.remote(1)
+    assert calling.calls_itself.remote(0) == 0

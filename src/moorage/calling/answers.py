@@ -19,13 +19,14 @@ Begin at `Answers.called`, then `_submit`, then `_answer`.
 from __future__ import annotations
 
 import pickle
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..placing.calls import DROP, FIND, ITEM, NUMBERED, OPERATE, SPAWN, STREAM, TAKEN
+from ..placing.calls import BLOCKED, DROP, FIND, ITEM, NUMBERED, OPERATE, SPAWN, STREAM, TAKEN
 from ..placing.errors import packed_failure
 from ..placing.frames import CANCELLED, FAILURE, VALUE, Buffer
 from ..placing.remote import SealedError
@@ -38,6 +39,8 @@ from ..runtime.outcome import Cancelled, Failure, Outcome, Value, failure_of
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
+from ..runtime.waiting.deadlock import check_wait
+from ..runtime.waiting.waits import Wait, waits_in_progress
 from .function_call import FunctionCall
 from .registry import registry
 from .stored import Objects
@@ -166,6 +169,20 @@ def _cancel(pool: Pool, input: Input) -> None:
         stream_of(input.call).close()
 
 
+class _Blocked:
+    """Wakes code in another process whose wait is in a deadlock: see `Wait.waiter`."""
+
+    def __init__(self, answers: Answers, numbers: Sequence[int]) -> None:
+        self._answers = answers
+        self._numbers = numbers
+        self.wait: Wait
+
+    def wake(self) -> None:
+        error = self.wait.error
+        if error is not None:
+            self._answers.refuse(self._numbers, error)
+
+
 class _Known:
     """A function that this container's code has called."""
 
@@ -190,6 +207,7 @@ class Answers:
         self._work: deque[Callable[[], object]] = deque()
         self._is_busy = False
         self._open: dict[int, tuple[Pool, Input, bool]] = {}  # by number; whether it was spawned
+        self._waits: dict[int, Wait] = {}  # of the code that waits, by the numbers of its calls
         self._is_gone = False
         self._objects: Objects | None = None  # of the one thread that carries calls out
 
@@ -229,6 +247,8 @@ class Answers:
             self._is_gone = True
             left = [(pool, input) for pool, input, spawned in self._open.values() if not spawned]
             self._open.clear()
+            for number in list(self._waits):
+                self._end_wait(number)
             objects = self._objects
         if objects is not None:
             objects.end()
@@ -252,6 +272,8 @@ class Answers:
                 self._drop(number)
             elif what == TAKEN:
                 self._credit(number)
+            elif what == BLOCKED:
+                self._block(parent, array("Q", blobs[0]))
             elif what == OPERATE:
                 self._operate(number, blobs)
             elif what == FIND:
@@ -268,6 +290,37 @@ class Answers:
             _cancel(found[0], found[1])
         elif self._objects is not None:
             self._objects.cancel(number)
+
+    def _block(self, parent: Input | None, numbers: Sequence[int]) -> None:
+        """Note that the code of `parent` waits for any of these calls, and search for a deadlock.
+
+        The wait ends with the first of them.  The code may end the wait earlier only if its input
+        is cancelled, or its container is lost: then its calls are cancelled, too.
+        """
+        with self._lock:
+            found = [self._open[number][:2] for number in numbers if number in self._open]
+            if parent is None or not found or len(found) < len(numbers):
+                return  # one has ended, and the answer is on its way
+            waiter: Any = _Blocked(self, numbers)
+            wait = Wait(parent, parent, found[0][0], found, False, False, waiter)
+            waiter.wait = wait
+            for number in numbers:
+                self._waits[number] = wait
+            waits_in_progress[parent] = wait
+        check_wait(wait)
+
+    def refuse(self, numbers: Sequence[int], error: BaseException) -> None:
+        """Fail calls whose caller is in a deadlock."""
+        for number in numbers:
+            self._drop(number)
+            self._forget(number)
+            self._reply(number, failure_of(error), _NO_TARGET)
+
+    def _end_wait(self, number: int) -> None:
+        """End the wait for a call, if there is one.  Under the lock."""
+        wait = self._waits.pop(number, None)
+        if wait is not None and waits_in_progress.get(wait.flow) is wait:
+            del waits_in_progress[wait.flow]
 
     def _operate(self, number: int, blobs: list[bytes]) -> None:
         """Call a method of a `Dict` or a `Queue`."""
@@ -425,6 +478,7 @@ class Answers:
     def _forget(self, number: int) -> None:
         with self._lock:
             self._open.pop(number, None)
+            self._end_wait(number)
 
     # -- answers: on the thread that settles the input ----------------------------------------
 
@@ -440,7 +494,7 @@ class Answers:
         self._container.reply(number, how, blobs)
 
 
-_QUICK: Final = (DROP, OPERATE, TAKEN)
+_QUICK: Final = (BLOCKED, DROP, OPERATE, TAKEN)
 
 # What a call that was not submitted is named by in messages.
 _NO_TARGET: Final = Target("a call", lambda: None, Kind.SYNC)

@@ -58,7 +58,8 @@ def install() -> None:
             setattr(kind, name, _special(kind, name))
     for name in _LISTED:
         setattr(Dict, name, _listed(name))
-    Queue.iterate = _refused(Queue, "iterate")
+    queue: Any = Queue
+    queue.iterate = _refused(Queue, "iterate")
     setattr(Dict, _MARK, True)
 
 

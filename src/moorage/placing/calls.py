@@ -16,8 +16,7 @@ What a CALL asks is its third number:
 | TAKEN | how many items | none; the id is that of the STREAM |
 | DROP | | none; cancels the call of that id |
 | OPERATE | an object, a method, its arguments | VALUE, FAILURE or CANCELLED |
-| BLOCKED | the ids of calls | none; code of the parent waits for any of these |
-| FREE | | none; the wait of that id is over |
+| BLOCKED | the numbers of calls | none; sync code of the parent waits for any of these |
 
 Begin at `DriverPool.submit`, then `Link.replied`.
 """
@@ -26,6 +25,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, cast
 
@@ -36,11 +36,13 @@ from ..runtime.clocks.parking import park
 from ..runtime.containers.streaming import Stream, stream_of
 from ..runtime.context import current_input
 from ..runtime.effects import carry_out
+from ..runtime.guards.cells import Cell
 from ..runtime.input import Input, InputState
 from ..runtime.outcome import Cancelled, Failure, Outcome, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
+from ..runtime.waiting.waits import Wait
 from .frames import CANCELLED, FAILURE, VALUE, Buffer
 from .remote import SealedError
 from .shipping import Packed, Received, pack, packed_arguments
@@ -53,8 +55,7 @@ FIND: Final = 3
 TAKEN: Final = 4
 DROP: Final = 5
 BLOCKED: Final = 6
-FREE: Final = 7
-OPERATE: Final = 8
+OPERATE: Final = 7
 
 # Outcomes of REPLY besides those of RESULTS.
 NUMBERED: Final = 8  # the id of a spawned call
@@ -302,6 +303,17 @@ class DriverPool:
     def id_of(self, call: object, is_settled: Callable[[], bool]) -> str | None:
         """Return the id of a spawned call in the calling program: see `Link.id_of`."""
         return self._link.id_of(call, is_settled)
+
+    def note_wait(self, wait: Wait) -> None:
+        """Say that the sync code of an input waits, so that deadlocks are found.
+
+        Left out are waits for maps, whose inputs are not all known yet, and waits of tasks.
+        """
+        if wait.caller is None or not isinstance(wait.flow, Cell):
+            return
+        numbers = [self._link.number_of(input) for _, input in wait.targets()]
+        if numbers and all(numbers):
+            self._link.call(0, BLOCKED, [array("Q", numbers).tobytes()])
 
     # -- answers -------------------------------------------------------------------------
 
