@@ -211,7 +211,7 @@ class Objects:
 
     def __init__(self, answer: Callable[[int, Any, BaseException | None], object]) -> None:
         self._answer = answer
-        self._loop = asyncio.new_event_loop()
+        self._loop = Real.new_event_loop()
         self._tasks: dict[int, asyncio.Task[None]] = {}  # of the loop's thread
         Real.Thread(target=self._run, name="moorage-objects", daemon=True).start()
 
