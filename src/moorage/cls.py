@@ -10,6 +10,7 @@ Begin at `Cls.__call__`, then `Obj`, then `Values`.
 from __future__ import annotations
 
 import inspect
+import itertools
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,12 @@ from .declaring.patching import MISSING, Patches
 from .declaring.targets import check_batched_class, make_target, refuse_of_web
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
-from .functions import Function, FunctionAutoscalerManager
+from .functions import Function, FunctionAutoscalerManager, _named_elsewhere
 from .old import names as old_names
 from .old.names import accept_old_spelling, old_call
 from .partial_function import parameter as parameter
-from .placing.blueprints import Made
+from .placing.blueprints import Made, handle_at
+from .placing.calls import Reference
 from .retries import Retries
 from .running import deployments
 from .running.endpoints import (
@@ -45,10 +47,11 @@ from .running.endpoints import (
 )
 from .running.local_instance import LocalInstance
 from .running.pool_keys import identity_of
-from .running.services import Service
+from .running.services import Service, ServiceElsewhere
 from .running.urls import WebFunction, open_server_url, server_function
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
+from .runtime.context import is_a_container
 from .runtime.input import Kind, Target
 from .runtime.labels import type_name
 from .runtime.pools.statistics import ClassStatistics
@@ -287,12 +290,17 @@ class Cls:
             def find() -> Cls:
                 return self._found()._variant(what, change)
 
-            return self._named(self._app_name, self.__name__, shown, find)
+            named = self._named(self._app_name, self.__name__, shown, find)
+            if is_a_container():
+                named.__dict__["_made_by"] = _variant_of, (Reference(self), what, change)
+            return named
         options = change(self._options)
         options.check_queue_timeout()
         for method in self._declared.web if options.batching is not None else ():
             refuse_of_web(self._declared.methods[method].name, batched=True)
         made = self._make(self._declared, self._make_service, options, shown)
+        if is_a_container():
+            made.__dict__["_made_by"] = _variant_of, (Reference(self), what, change)
         if options.volumes is not None:
             # Kept, so that `mounts_of` finds the volumes before there is an instance.
             made.__dict__["_with_volumes"] = self._nameless_service().with_options(options)
@@ -344,6 +352,16 @@ class Cls:
             return _looked_up_again, lookup
         return super().__reduce_ex__(protocol)
 
+    def _reference(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what finds this class in the calling program; this process is a container's."""
+        lookup = self.__dict__.get("_lookup")
+        if lookup is not None:
+            return _looked_up_again, lookup
+        made_by = self.__dict__.get("_made_by")
+        if made_by is not None:
+            return cast("tuple[Callable[..., Any], tuple[Any, ...]]", made_by)
+        return handle_at, (self.__module__, self.__qualname__)
+
     def _moorage_code(self) -> Any:
         """Return the code in whose place this object is: see ``placing/blueprints.py``."""
         return None if "_find" in self.__dict__ else self._declared.user_class
@@ -352,8 +370,13 @@ class Cls:
         """Return how this object is made in another process that cannot import it."""
         if "_find" in self.__dict__:
             return NotImplemented
+        number = self.__dict__.setdefault("_number", next(_numbers))
+        _by_number[number] = self
         declared = self._declared
-        return _class_elsewhere, (declared.user_class, declared._snapshots, declared.serves)
+        return (
+            _class_elsewhere,
+            (declared.user_class, declared._snapshots, declared.serves, number),
+        )
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a class
@@ -734,7 +757,11 @@ class Values:
     ) -> Function[Any, Any, Any]:
         service = self.service
         place = None if web is None else self._place(target)
-        return Function._make(target, service, local, shown=shown, web=web, place=place)
+        made = Function._make(target, service, local, shown=shown, web=web, place=place)
+        if is_a_container():
+            name = target.name.rpartition(".")[2]
+            made._made_by = _method_of, (Reference(self.cls), self.args, self.kwargs, name)
+        return made
 
     def _place(self, target: Target) -> Place:
         """Return how a web method is served: behind one port, whatever the parameters."""
@@ -840,7 +867,7 @@ class ClassBlueprint:
         return Made(cls._declared.targets, lifecycle)
 
 
-def _class_elsewhere(user_class: type, snapshots: bool, serves: Serves | None) -> Cls:
+def _class_elsewhere(user_class: type, snapshots: bool, serves: Serves | None, number: int) -> Cls:
     """Make what stands for a class of the calling program, in the process of a container."""
 
     @cache  # when it is used: `user_class` may be empty until all of the code was read
@@ -848,18 +875,42 @@ def _class_elsewhere(user_class: type, snapshots: bool, serves: Serves | None) -
         declared = Declarations(user_class, snapshots=snapshots)
         if serves is not None:
             declared.serve(serves)
-        return Cls._make(declared, _no_service, FunctionOptions())
+        found = Cls._make(declared, _service_elsewhere, FunctionOptions())
+        found.__dict__["_made_by"] = _class_with_number, (number,)
+        return found
 
-    return Cls._named("", user_class.__name__, f"Cls({user_class.__name__})", find)
+    made = Cls._named("", user_class.__name__, f"Cls({user_class.__name__})", find)
+    made.__dict__["_made_by"] = _class_with_number, (number,)
+    return made
 
 
-def _no_service(
+def _service_elsewhere(
     options: FunctionOptions, lifecycle: Lifecycle, shown: str, identity: Hashable
 ) -> Service:
-    raise ExecutionError(
-        f"{shown} is of the program that calls, and its containers are there; "
-        "put the class into a module that can be imported"
-    )
+    return ServiceElsewhere(shown, options)
+
+
+# The classes that containers' processes have by value.
+_numbers: Final = itertools.count(1)
+_by_number: Final[weakref.WeakValueDictionary[int, Cls]] = weakref.WeakValueDictionary()
+
+
+def _class_with_number(number: int) -> Cls:
+    """Return the class that a container's process has by value."""
+    return _by_number[number]
+
+
+def _variant_of(cls: Cls, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Cls:
+    """Return the variant of `cls` that the code of a container has made."""
+    return cls._variant(what, change)
+
+
+def _method_of(
+    cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+) -> Function[Any, Any, Any]:
+    """Return the method that the code of a container calls."""
+    method: Function[Any, Any, Any] = getattr(cls(*args, **kwargs), name)
+    return method
 
 
 class Construction:
@@ -977,6 +1028,8 @@ class Obj:
             return FunctionWithAio(update)
 
         def find() -> Function[Any, Any, Any]:
+            if is_a_container() and "_lookup" in named.__dict__:
+                return _named_elsewhere(f"{named.__name__}.{name}")
             cls = named._found()
             known = cls._declared.methods
             if name not in known:
@@ -988,7 +1041,10 @@ class Obj:
             return method
 
         shown = f"{self._cls.__name__}.{name}"
-        return Function._looked_up(self._cls._app_name, shown, f"Method({shown})", find)
+        made = Function._looked_up(self._cls._app_name, shown, f"Method({shown})", find)
+        if is_a_container():
+            made._made_by = _method_of, (Reference(named), values.args, values.kwargs, name)
+        return made
 
     def _update_autoscaler(
         self,

@@ -20,6 +20,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from functools import cache
 from pathlib import PurePosixPath
 from typing import (
     TYPE_CHECKING,
@@ -32,6 +33,7 @@ from typing import (
     SupportsIndex,
     TypeVar,
     Unpack,
+    cast,
 )
 
 from . import config
@@ -64,14 +66,17 @@ from .exception import (
 )
 from .frames import hide_our_frames, warn, without_our_frames
 from .old.names import OldMethod, accept_old_spelling
+from .placing.blueprints import handle_at
+from .placing.calls import Reference
 from .placing.shipping import pack_call
 from .retries import Retries
 from .running import deployments
 from .running.endpoints import FunctionEndpoint, Place
-from .running.services import Service
+from .running.services import Service, ServiceElsewhere
 from .running.urls import WebFunction, open_url
 from .runtime import forking
-from .runtime.input import Input, Target
+from .runtime.context import is_a_container
+from .runtime.input import Input, Kind, Target
 from .runtime.pools.autoscaler import Limits
 from .runtime.pools.pool import Pool
 from .runtime.pools.statistics import PoolStatistics
@@ -224,7 +229,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         """Return how this object is made in another process that cannot import it."""
         if self._lookup is not None or self._moorage_code() is None:
             return NotImplemented
-        return _function_elsewhere, (self._name, self._target.function)
+        target = self._target
+        return _function_elsewhere, (target.name, target.function, target.kind.value, self._id)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a function
@@ -298,6 +304,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     _forgotten: int  # changes whenever `_forget_found` drops what was found
     _app_name: str  # the app in which the function is looked up
     _lookup: tuple[str, str, str | None] | None = None  # the arguments of `from_name`
+    # What finds the function in the calling program: see `_reference`.
+    _made_by: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
     _name: str  # as messages show it: ``f``, or ``Model.method``
     __name__: str
     __qualname__: str
@@ -578,7 +586,10 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                 found: Function[Any, Any, Any] = self._find()._variant(what, change)
                 return found
 
-            return self._looked_up(app_name, self._name, shown, find)
+            named = self._looked_up(app_name, self._name, shown, find)
+            if is_a_container():
+                named._made_by = _variant_of, (Reference(self), what, change)
+            return named
         target = self._target
         if target.is_method:
             raise InvalidError(
@@ -592,9 +603,12 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             refuse_of_web(self._name, batched=options.batching is not None, retried=has_retries)
         if options.batching is not None:
             check_batched(target)
-        return self._make(
+        made = self._make(
             target, self._service.with_options(options), self._local, shown=shown, web=self._web
         )
+        if is_a_container():
+            made._made_by = _variant_of, (Reference(self), what, change)
+        return made
 
     # -- the autoscaler ---------------------------------------------------------
 
@@ -671,6 +685,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             )
 
         def find() -> Function[Any, Any, Any]:
+            if is_a_container():
+                return _named_elsewhere(name)
             return deployments.of_app(
                 "Function", app_name, name, environment_name, lambda app: app._functions_by_name()
             )
@@ -810,6 +826,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         while True:
             run = service.current_run()
             if run.copies:
+                if run.is_elsewhere:
+                    return self._call_elsewhere(run, inputs, spawned)
                 if service.places_in(run) is not None:
                     pack_call(inputs, one_of_many=len(inputs) > 1)
                 elif run.serialize:
@@ -823,6 +841,27 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                 return pool
             # The pool was retired after it was looked up: it has left the run, or is about to.
             run.drop(key, pool)
+
+    def _call_elsewhere(
+        self, run: Any, inputs: Sequence[Input], spawned: FunctionCall[Any] | None
+    ) -> Pool:
+        """Have the calling program run `inputs`: this process is a container's."""
+        pool = run.pool_of(self)
+        if spawned is None:
+            pool.submit(inputs)
+        else:
+            spawned._pool = pool
+            pool.spawn(inputs)
+        return cast(Pool, pool)
+
+    def _reference(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what finds this function in the calling program; this process is a container's."""
+        if self._lookup is not None:
+            return _looked_up_again, self._lookup
+        if self._made_by is not None:
+            return self._made_by
+        function = self._target.function
+        return handle_at, (function.__module__, function.__qualname__)
 
     def _refuse_submission(self) -> Callable[..., Never]:
         """Return what stands for `_submit` where this web function is looked up by name.
@@ -857,6 +896,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             window = max(WINDOW, 2 * most)
         while True:
             run = service.current_run()
+            if run.is_elsewhere:
+                its: Any = run
+                return MapCall(self._target, its.pool_of(self), kwargs, window)
             pool = run.pool(service.key, service.maker(run))
             if pool.open_call():
                 target = self._target
@@ -1039,13 +1081,39 @@ if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance
     _FunctionAutoscalerManager = FunctionAutoscalerManager
 
 
-def _function_elsewhere(name: str, code: Callable[..., Any]) -> Function[Any, Any, Any]:
+def _function_elsewhere(
+    name: str, code: Callable[..., Any], kind: str, function_id: str
+) -> Function[Any, Any, Any]:
     """Make what stands for a function of the calling program, in a container's process."""
 
+    @cache  # when it is used: `code` may be empty until all of the code was read
     def find() -> Function[Any, Any, Any]:
-        raise ExecutionError(
-            f"{name} is of the program that calls, and its containers are there; "
-            f"call {name}.local(...), or put the functions into a module that can be imported"
-        )
+        return Function._make(Target(name, code, Kind(kind)), ServiceElsewhere(name), code)
 
-    return Function._named(name, f"Function({name})", find, code)
+    made = Function._named(name, f"Function({name})", find, code)
+    made._made_by = _function_with_id, (function_id,)
+    return made
+
+
+def _named_elsewhere(name: str) -> Function[Any, Any, Any]:
+    """Return what stands for a function that the calling program looks up by its name."""
+
+    def function(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError
+
+    return Function._make(Target(name, function, Kind.SYNC), ServiceElsewhere(name), None)
+
+
+def _function_with_id(function_id: str) -> Function[Any, Any, Any]:
+    """Return the function that a container's process has by value."""
+    return Function.from_id(function_id)
+
+
+def _variant_of(
+    function: Function[Any, Any, Any],
+    what: str,
+    change: Callable[[FunctionOptions], FunctionOptions],
+) -> Function[Any, Any, Any]:
+    """Return the variant of `function` that the code of a container has made."""
+    made: Function[Any, Any, Any] = function._variant(what, change)
+    return made

@@ -29,12 +29,21 @@ from ..exception import (
     OutputExpiredError,
 )
 from ..frames import without_our_frames
+from ..placing.calls import driver_run
 from ..runtime import forking
 from ..runtime.background import let_go
 from ..runtime.captured import decimal_context, own_decimal_context
 from ..runtime.clocks.clock import Clock, Waiter
-from ..runtime.context import current_input, hook_context, running_input
-from ..runtime.input import Input, InputState, Target, call_id, call_number, next_call_number
+from ..runtime.context import current_input, hook_context, is_a_container, running_input
+from ..runtime.input import (
+    Input,
+    InputState,
+    Kind,
+    Target,
+    call_id,
+    call_number,
+    next_call_number,
+)
 from ..runtime.outcome import Failure, Outcome, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
@@ -408,6 +417,8 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
             client: accepted; no effect.
         """
         call = registry.find(function_call_id)
+        if call is None and is_a_container():
+            return _found_elsewhere(function_call_id)
         return FunctionCall._make_unknown(function_call_id) if call is None else call
 
     if TYPE_CHECKING:
@@ -494,6 +505,11 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
     def _give_out_id(self) -> str:
         """Return the id, and make the call findable by it from now on."""
         shown = call_id(self.number)
+        its: Any = self._pool
+        if its is not None and its.is_elsewhere:
+            inputs = self._inputs
+            found: str | None = its.id_of(self, lambda: all(i.outcome is not None for i in inputs))
+            return found or shown
         record = self._record
         if record is None or not record.is_named:
             registry.give_out(self, shown)
@@ -726,6 +742,10 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
             "keep the FunctionCall, or its object_id, that spawn() gives"
         )
 
+    def _moorage_crosses(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return how another process makes a handle of this call: see ``placing/shipping.py``."""
+        return _call_with_id, (self.object_id,)
+
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name not in NAMES_OF_FUTURES]
 
@@ -738,6 +758,39 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
             state if len(inputs) == 1 else f"{count} {state}" for state, count in states.items()
         )
         return f"<FunctionCall {self.object_id} of {self.target.name}: {shown or 'no inputs'}>"
+
+
+class _CallElsewhere(FunctionCall[R_co]):
+    """A call that the code in a container's process has found by its id.
+
+    Errors are logged for the handle in the calling program.
+    """
+
+    __slots__ = ()
+
+    def settled(self, input: Input, /) -> Wake | None:
+        ending = _EndedCall()
+        ending.call = self
+        return ending
+
+    def _read(self, input: Input, /) -> Outcome:
+        assert input.outcome is not None
+        return input.outcome
+
+
+def _call_with_id(function_call_id: str) -> FunctionCall[Any]:
+    """Return a handle of a call that has come from another process."""
+    return FunctionCall.from_id(function_call_id)
+
+
+def _found_elsewhere(function_call_id: str) -> FunctionCall[Any]:
+    """Return a handle, in a container's process, of a call of the calling program."""
+    target = Target(function_call_id, _found_elsewhere, Kind.SYNC)
+    call = _CallElsewhere[Any]._make(target, (), {})
+    pool = driver_run().pool_of_found()
+    call._pool = pool
+    pool.find(call._inputs[0], function_call_id)
+    return call
 
 
 class _ManyInputs(FunctionCall[R_co]):

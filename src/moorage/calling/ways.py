@@ -367,7 +367,7 @@ class Spawn(WayOfFunction, Generic[P, R_co]):
             # Most calls are spawned outside of any input.  The context variable alone says so,
             # which saves the call of `current_input`.
             spawner = None if running_input.get(None) is None else current_input()
-            if spawner is not None:
+            if spawner is not None and not call._started_pool().is_elsewhere:
                 registry.add_child(spawner, call)
         return call
 

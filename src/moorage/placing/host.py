@@ -28,9 +28,10 @@ from ..runtime.effects import Around, Effect, carry_out
 from ..runtime.input import Input, InputState, Target
 from ..runtime.loop_notes import explained
 from ..runtime.outcome import Cancelled, Failure, Outcome, Value, failure_of
-from ..runtime.pools.batching import BatchCall, make_batch
+from ..runtime.pools.batching import BatchCall, batch_of, make_batch
 from ..runtime.real import Real
 from ..serialize.culprits import Part, find_culprit
+from .calls import Link
 from .channel import Carrier
 from .errors import packed_failure
 from .frames import (
@@ -39,6 +40,7 @@ from .frames import (
     FAILURE,
     MEMBER,
     VALUE,
+    Buffer,
     Kind,
     Message,
     decode,
@@ -175,6 +177,9 @@ class ChildHost:
         self._ended = ended
         self._outbox: Outbox[Post] = Outbox(self._write)
         self._carrier: Carrier | None = None
+        # The calls of the code that runs here.  Set once, before the container boots, in a process
+        # of its own; else the code calls the pools that are here.
+        self.link: Link | None = None
         # Guarded by `lock`:
         # The inputs that run here, by their seq, which is the `ticket` of each.
         self._inputs: dict[int, Input] = {}
@@ -219,6 +224,10 @@ class ChildHost:
         elif kind == Kind.STACKS:
             for (number,), _ in messages:
                 self._tell_places(number)
+        elif kind == Kind.REPLY:
+            assert self.link is not None
+            for (number, how), blobs in messages:
+                self.link.replied(number, how, list(blobs))
         elif kind == Kind.GIVE_UP:
             self.container.give_up()
         elif kind == Kind.STOP:
@@ -316,6 +325,26 @@ class ChildHost:
         for seq in seqs:
             self._cancel(seq, "the process that called this input is gone")
         self.stop()
+
+    # -- the calls of the code that runs here -------------------------------------------------
+
+    def call(self, number: int, what: int, blobs: Sequence[Buffer], parent: Input | None) -> None:
+        """Write a CALL: see ``calls.py``."""
+        seq = 0
+        if parent is not None:
+            with self.lock:
+                outer = batch_of(parent)
+                ticket: int = getattr(outer, "ticket", 0)  # an input of another host has another
+                seq = ticket if self._inputs.get(ticket) is outer else 0
+        self._outbox.send((Kind.CALL, ((number, seq, what), blobs)))
+
+    def block_loop(self, container: Container) -> None:
+        """Note that the loop of the container begins a blocking call."""
+        self._outbox.send((Kind.HELD, ((1,), ())))
+
+    def unblock_loop(self, container: Container) -> None:
+        """End a `block_loop`."""
+        self._outbox.send((Kind.HELD, ((0,), ())))
 
     # -- what the container says: see `Host` -------------------------------------------------
 

@@ -9,11 +9,13 @@ Begin at `complete_the_package`.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
 from typing import Any, Final
 
+from ..runtime.context import is_a_container
 from ..runtime.real import Real
 
 _PACKAGE: Final = __name__.partition(".")[0]
@@ -50,7 +52,17 @@ def complete_the_package(name: str = "") -> Any:
                 del names[_BEGUN]
                 if names.get("__getattr__") is ours:  # ``__init__`` has one of its own
                     del names["__getattr__"]
+            if is_a_container():
+                use_objects_elsewhere()
         elif name and _BEGUN in vars(package):
             # ``__init__`` itself asks, on this thread: an import of a file of the package.
             raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r} yet")
     return getattr(package, name) if name else None
+
+
+def use_objects_elsewhere() -> None:
+    """Have dicts and queues of this container be those of the calling program.
+
+    By its name, because its layer is above this one.
+    """
+    importlib.import_module(f"{_PACKAGE}.calling.stored").install()

@@ -19,11 +19,12 @@ Begin at `RemoteContainer.place`, then `_write`; then `received` and `_take_resu
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from ..runtime import forking
 from ..runtime.background import log
@@ -64,6 +65,8 @@ RUNNING: Final = InputState.RUNNING
 # Seconds that `places` waits for a child to say where its threads are.
 ASKS_FOR: Final = 0.5
 
+_PACKAGE: Final = __name__.partition(".")[0]
+
 Post = tuple[Kind, Any]
 """What waits to be written: a `Message`; for INPUTS None, because `_begin` makes the messages."""
 
@@ -98,6 +101,17 @@ class RemoteLine:
     def send(self, *notes: Note) -> None:
         for kind, number, data in notes:
             self._outbox.send((Kind.VISIT, ((self._seq, kind, number), data)))
+
+
+class Answers(Protocol):
+    """Answers the calls of one child: see ``calling/answers.py``."""
+
+    def called(
+        self, number: int, parent: Input | None, what: int, blobs: list[bytes], /
+    ) -> None: ...
+    def gone(self) -> None:
+        """Cancel what nobody waits for any more: the child is gone."""
+        ...
 
 
 class RemoteContainer:
@@ -161,6 +175,8 @@ class RemoteContainer:
         # Of the thread that reads:
         self._members: dict[int, list[Outcome]] = {}  # of batches whose end has not come
         self._ended_well = False  # FAILED or STOPPED has come
+        self._answers: Answers | None = None  # made at the first call of the child's code
+        self._holds = 0  # how many blocking calls the child's loop sits in
         # Set once the child is gone.  `_asked` has who waits to know where its threads are.
         self._is_gone = Real.Event()
         self._asked: dict[int, tuple[Waiter, list[str]]] = {}
@@ -395,6 +411,10 @@ class RemoteContainer:
                 host.stop_fetching(self)
             elif kind == Kind.PLACES:
                 self._take_places(numbers[0], blobs)
+            elif kind == Kind.CALL:
+                self._take_call(numbers, blobs)
+            elif kind == Kind.HELD:
+                self._hold_loop(bool(numbers[0]))
             elif kind == Kind.LOG:
                 log(logger, numbers[0], "%s", _text(blobs[0]))
 
@@ -469,6 +489,29 @@ class RemoteContainer:
                 stream.tell_full()
                 return
 
+    def _take_call(self, numbers: Sequence[int], blobs: Sequence[Buffer]) -> None:
+        """Have a call of the child's code answered: see ``calling/answers.py``."""
+        number, seq, what = numbers
+        answers = self._answers
+        if answers is None:
+            # By its name, because its layer is above this one.
+            module: Any = importlib.import_module(f"{_PACKAGE}.calling.answers")
+            answers = self._answers = cast(Answers, module.Answers(self))
+        with self._host.lock:
+            parent = self._inputs.get(seq)
+        answers.called(number, parent, what, [bytes(blob) for blob in blobs])
+
+    def reply(self, number: int, how: int, blobs: Sequence[Buffer]) -> None:
+        """Answer a call of the child's code.  No lock held."""
+        self._outbox.send((Kind.REPLY, ((number, how), blobs)))
+
+    def _hold_loop(self, holds: bool) -> None:
+        """Note that the loop of the child sits in a blocking call, or does no more."""
+        pool: Any = self._host
+        self._holds += 1 if holds else -1
+        if self._holds == holds:  # the first one began, or the last one ended
+            (pool.block_loop if holds else pool.unblock_loop)(self)
+
     def _take_places(self, number: int, blobs: Iterable[Buffer]) -> None:
         with self._lock:
             asked = self._asked.pop(number, None)
@@ -513,8 +556,11 @@ class RemoteContainer:
             self._host.container_lost(self, Loss(how, unwritten, counts))
         with self._host.lock:
             self._is_lost = True
+            answers = self._answers
             self._inputs.clear()
             self._seqs.clear()
+        if answers is not None:
+            answers.gone()
         self._is_gone.set()
         with self._lock:
             asked, self._asked = self._asked, {}
@@ -574,6 +620,11 @@ class SealedError:
         self._packed = Packed.of(blobs)
         self._shown = shown
         self._name = name
+
+    @property
+    def parts(self) -> tuple[str, Sequence[Buffer]]:
+        """The text of the error, and its bytes, for whoever passes them on."""
+        return self._shown, self._packed.blobs
 
     def open(self) -> BaseException:
         return opened_error(self._packed.load, self._shown, self._name)

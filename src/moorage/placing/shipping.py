@@ -120,6 +120,10 @@ def _pickler_class() -> Any:
     def reducer_override(self: Any, value: Any) -> Any:
         if isinstance(value, BaseException):
             return reduced_error(value)
+        kind: type = type(value)  # pyright: ignore[reportUnknownVariableType]
+        crosses: Any = getattr(kind, "_moorage_crosses", None)
+        if crosses is not None:
+            return crosses(value)
         if type(value) is CodeType:
             make, args, *rest = self.dispatch_table[CodeType](value)
             # cloudpickle writes a name that says that the code was dynamic.  With the name of the

@@ -25,10 +25,12 @@ from ..runtime import context, input
 from ..runtime.clocks.clock import system_clock
 from ..runtime.containers.container import ContainerOptions
 from ..runtime.real import Real
+from . import calls
 from .blueprints import opened_code
 from .channel import Channel
 from .frames import Kind, encode
 from .host import ChildHost
+from .package import use_objects_elsewhere
 
 # The settings of ``config.py`` that count in a container.
 SETTINGS: Final = (
@@ -132,6 +134,8 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     if world.as_modal:
         # By its name, because its layer is above this one.
         importlib.import_module(f"{_PACKAGE}.as_modal").install_as_modal()
+    if getattr(sys.modules[_PACKAGE], "__spec__", None) is not None:
+        use_objects_elsewhere()  # else when the package is whole
     targets, lifecycle = opened_code(world.code)
     options = ContainerOptions(
         name=world.name,
@@ -139,7 +143,7 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
         has_async=world.has_async,
         lifecycle=lifecycle,
     )
-    return ChildHost(
+    host = ChildHost(
         options,
         targets,
         targets[0] if world.is_batched else None,
@@ -148,6 +152,8 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
         limit=world.limit,
         grace=world.grace,
     )
+    host.link = calls.connect(host)
+    return host
 
 
 def _set_environment(environ: Mapping[str, str]) -> None:

@@ -13,10 +13,11 @@ import socket
 import threading
 import weakref
 from collections.abc import Hashable
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from .. import config
 from ..exception import ExecutionError, InvalidError
+from ..placing.calls import driver_run
 from ..placing.placements import (
     Placement,
     Placements,
@@ -161,6 +162,8 @@ class AppRuns(Generic[A]):
         run = self.open_run()
         if run is not None:
             return run
+        if is_a_container():
+            return cast(Run, driver_run())
         with self.lock:
             # Look again, under the lock.  Without that: 1. this thread finds no run, 2. an app
             # that includes this one begins a run, 3. that app takes over the ambient runs,

@@ -17,7 +17,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 from .. import config
 from ..exception import ExecutionError
@@ -53,6 +53,8 @@ MakePool = Callable[[Clock, Capacity, Callable[[Pool], object], Probing | None],
 
 class Run:
     """The pools of one app, from the start of the run until its end."""
+
+    is_elsewhere: ClassVar[bool] = False  # see ``placing/calls.py``
 
     def __init__(
         self,

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
 from ..exception import ExecutionError
 from ..placing.blueprints import function_blueprint, packed_code
+from ..placing.calls import driver_run
 from ..placing.placed import Placing
 from ..placing.processes import Processes
 from ..runtime.clocks.clock import Clock
@@ -124,6 +125,48 @@ class Service(Protocol):
     def update_autoscaler(self, changes: Mapping[str, Any], /) -> Limits:
         """Change the limits now and for later pools; return the new limits."""
         ...
+
+
+class ServiceElsewhere:
+    """The `Service` of a function or class by value, in a container: its app is elsewhere."""
+
+    app: Any = None
+    mounts_volumes: bool = False
+    open_run: Run | None = None
+    is_variant: bool = False
+
+    def __init__(self, name: str, options: FunctionOptions | None = None) -> None:
+        self.name: str = name
+        self.options: FunctionOptions = FunctionOptions() if options is None else options
+        self.key: Hashable = self
+
+    @property
+    def limits(self) -> Limits:
+        return self.options.limits
+
+    def current_run(self) -> Run:
+        return cast(Run, driver_run())
+
+    def maker(self, run: Run) -> MakePool:
+        raise self._refusal()
+
+    def places_in(self, run: Run) -> Processes | None:
+        return None
+
+    def web_app(self) -> RunningApp:
+        raise self._refusal()
+
+    def with_options(self, options: FunctionOptions, *, variant: str | None = None) -> Service:
+        return ServiceElsewhere(self.name, options)
+
+    def update_autoscaler(self, changes: Mapping[str, Any]) -> Limits:
+        raise self._refusal()
+
+    def _refusal(self) -> ExecutionError:
+        return ExecutionError(
+            f"{self.name} is of the program that calls, and its containers are there; "
+            "put it into a module that can be imported"
+        )
 
 
 class AppService:

@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from ... import config
 from ...exception import ExecutionError
@@ -173,6 +173,10 @@ class Pool:
         on_retired: called when the pool is empty and dropped.
         probe: receives each event, if a test asked for it.
     """
+
+    # True for what stands, in a container's process, for a pool of the calling program: see
+    # ``placing/calls.py``.
+    is_elsewhere: ClassVar[bool] = False
 
     def __init__(
         self,

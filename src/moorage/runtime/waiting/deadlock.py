@@ -31,7 +31,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ... import config
 from ...exception import DeadlockError
@@ -145,6 +145,10 @@ def check_wait(wait: Wait) -> None:
     `wait` has begun, and is in `waits_in_progress`.
     """
     on = wait.on
+    if wait.pool.is_elsewhere:
+        told: Any = wait.pool
+        told.note_wait(wait)  # the calling program searches
+        return
     if type(on) is Input and on.state not in WAITS_FOR_SLOT:  # the most frequent case
         alone = len(waits_in_progress) == 1 and on.container is not wait.flow
         if alone and batch_of(on) is not wait.caller:

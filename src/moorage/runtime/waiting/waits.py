@@ -5,7 +5,8 @@ records every wait of a caller for inputs here; ``deadlock.py``, ``waiting_graph
 ``describing/text.py`` read the waits.  Begin at `Wait`, then `blockers_of`.
 
 A *flow* is what waits: the cell of a worker, a task, a container (its thread T, which runs
-the loop and the hooks), or, outside of containers, the id of a thread.  A sync input makes
+the loop and the hooks), an input whose sync code runs in another process, or, outside of
+containers, the id of a thread.  A sync input makes
 progress if its thread is in no wait, or in a wait that will end.  An async input makes
 progress if its container's thread does, and at least one of its tasks does: the task that
 runs the input, or a task made by it.  `TaskWaits` holds the waits of an input's tasks.
@@ -300,7 +301,12 @@ def blockers_of(input: Input) -> list[Blocker]:
             errand: Input | None = getattr(runner, "errand", None)
             if errand is not None:
                 found += blockers_of(errand)
-    elif runner is not None:
+    elif runner is None:
+        # It runs in another process, which says what its code waits for.
+        wait = waits_in_progress.get(input)
+        if wait is not None:
+            found.append(wait)
+    else:
         cell: Cell | None = getattr(runner, "cell", None)
         wait = waits_in_progress.get(cell)
         if wait is not None:
