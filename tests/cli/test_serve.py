@@ -367,7 +367,8 @@ def test_without_reloading_it_serves_in_its_own_process(shell, serve):
 
 
 def test_ctrl_c_while_the_program_is_imported(shell, serve):
-    shell.write("app.py", SHOP + "\nimport signal\nsignal.pause()\n")
+    # A signal that comes just before a wait without an end would be noticed after it.
+    shell.write("app.py", SHOP + "\nimport time\nwhile True:\n    time.sleep(0.05)\n")
     shell.write("helper.py", helper("one"))
     server = serve("app.py")
     pid_of(server)
