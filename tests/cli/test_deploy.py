@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from .servers import PLAIN, Server, ask, fetch, refuses
+from .shells import UNTIL_A_SIGNAL
 
 MODEL = """
     import modal
@@ -149,9 +150,7 @@ def test_ctrl_c_and_a_second_sigterm_do_not_wait(shell, deploy):
 
 
 def test_sigterm_while_a_program_is_imported_stops_what_is_deployed(shell, deploy):
-    # A signal that comes just before a wait without an end would be noticed after it.
-    waits = "import time\nwhile True:\n    time.sleep(0.05)\n"
-    shell.write("slow.py", f"print('importing', flush=True)\n{waits}")
+    shell.write("slow.py", f"print('importing', flush=True)\n{UNTIL_A_SIGNAL}")
     server = deploy("model.py", "slow.py")
     server.until("importing")
     assert server.end(signal.SIGTERM) == 143
