@@ -122,6 +122,7 @@ ALLOWED = {
     "cli/test_serve.py::test_a_request_that_runs_is_finished_by_the_old_version": (
         "a request that runs until the test has seen it run"
     ),
+    "cli/shells.py::<module>": "a program that waits for a signal",
     # Never slept out, or virtual by what only a reader sees.
     "test_call_graph.py::test_a_call_of_a_task_that_outlived_its_input_begins_there": (
         "outlives its input; another loop's time"

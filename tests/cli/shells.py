@@ -36,6 +36,14 @@ HELLO = """
         print(sum(double.map(range(x))))
 """
 
+# The end of a program that goes on until a signal ends it.  A signal that comes just before a wait
+# without an end, such as ``signal.pause()``, would be noticed after that wait.
+UNTIL_A_SIGNAL = """
+import time
+while True:
+    time.sleep(0.05)
+"""
+
 
 @dataclass
 class Outcome:

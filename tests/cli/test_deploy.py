@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from .servers import PLAIN, Server, ask, fetch, refuses
+from .shells import UNTIL_A_SIGNAL
 
 MODEL = """
     import modal
@@ -149,7 +150,7 @@ def test_ctrl_c_and_a_second_sigterm_do_not_wait(shell, deploy):
 
 
 def test_sigterm_while_a_program_is_imported_stops_what_is_deployed(shell, deploy):
-    shell.write("slow.py", "print('importing', flush=True)\nimport signal\nsignal.pause()\n")
+    shell.write("slow.py", f"print('importing', flush=True)\n{UNTIL_A_SIGNAL}")
     server = deploy("model.py", "slow.py")
     server.until("importing")
     assert server.end(signal.SIGTERM) == 143

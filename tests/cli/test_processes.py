@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.shells import HELLO, SRC
+from cli.shells import HELLO, SRC, UNTIL_A_SIGNAL
 
 
 def test_stdout_is_exactly_the_programs(shell):
@@ -336,9 +336,7 @@ def test_ctrl_c_during_an_enter_hook(shell):
 
 
 def test_ctrl_c_while_the_program_is_imported(shell):
-    shell.write(
-        "prog.py", "import threading\nprint('begun', flush=True)\nthreading.Event().wait()\n"
-    )
+    shell.write("prog.py", f"print('begun', flush=True)\n{UNTIL_A_SIGNAL}")
     with shell.started("run", "prog.py") as process:
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGINT)

@@ -21,6 +21,7 @@ from moorage.cli.serving import Settings
 from moorage.cli.watching import Watched
 
 from .servers import PLAIN, Client, Server, ask, fetch, refuses
+from .shells import UNTIL_A_SIGNAL
 
 SHOP = """
 import os
@@ -367,7 +368,7 @@ def test_without_reloading_it_serves_in_its_own_process(shell, serve):
 
 
 def test_ctrl_c_while_the_program_is_imported(shell, serve):
-    shell.write("app.py", SHOP + "\nimport signal\nsignal.pause()\n")
+    shell.write("app.py", SHOP + UNTIL_A_SIGNAL)
     shell.write("helper.py", helper("one"))
     server = serve("app.py")
     pid_of(server)

@@ -1,7 +1,8 @@
 """SIGTERM and SIGHUP end a program as Ctrl-C does: the run is left properly.
 
 Owns `EndingSignals`, which turns signals into the KeyboardInterrupt of Ctrl-C, on the main
-thread.  A second signal kills the process, as it would have without this file.
+thread.  A second signal kills the process, as it would have without this file, and so does the
+first one in a forked child.
 
 Begin at `EndingSignals._handle`.
 """
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from ..runtime import forking
 from ..runtime.guards.interrupts import interrupts
 from ..runtime.real import Real
 from .errors import INTERRUPTED
@@ -32,8 +34,10 @@ class EndingSignals:
 
     def __init__(self, *names: str) -> None:
         self._known = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        self._process = os.getpid()
         self._number: int | None = None  # of the signal that came; None for none, or for Ctrl-C
+
+        self._taken: list[int] = []
+        forking.know(self)
 
     @property
     def code(self) -> int:
@@ -48,22 +52,29 @@ class EndingSignals:
     @contextmanager
     def taken(self) -> Generator[None, None, None]:
         """Take the signals until the block ends, except those that somebody else takes."""
-        numbers: list[int] = []
         if Real.current_thread() is Real.main_thread():
             # Not what is ignored, as nohup does with SIGHUP.
-            numbers = [each for each in self._known if Real.getsignal(each) is signal.SIG_DFL]
-        for number in numbers:
+            self._taken = [each for each in self._known if Real.getsignal(each) is signal.SIG_DFL]
+        for number in self._taken:
             Real.set_signal(number, self._handle)
         try:
             yield
         finally:
-            for number in numbers:
-                if Real.getsignal(number) == self._handle:
-                    Real.set_signal(number, signal.SIG_DFL)
+            self._give_back()
+
+    def _give_back(self) -> None:
+        for number in self._taken:
+            if Real.getsignal(number) == self._handle:
+                Real.set_signal(number, signal.SIG_DFL)
+        self._taken = []
+
+    def _after_fork(self) -> None:
+        """Let signals end the child at once, also where it waits and runs no handler."""
+        if Real.current_thread() is Real.main_thread():
+            self._give_back()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._number is not None or os.getpid() != self._process:
-            # The second signal; or a forked child, which ends as programs end by a signal.
+        if self._number is not None:
             Real.set_signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
