@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from .cloud_bucket_mount import CloudBucketMount
     from .declaring.batch_types import OneInputAndLocal
     from .functions import BatchedFunction
-    from .image import Image
+    from .image import AddedFiles, Image
     from .network_file_system import NetworkFileSystem
     from .proxy import Proxy
     from .schedule import Schedule
@@ -403,12 +403,9 @@ class App:
             dict(old_names),
             lambda: Real.signature(App.function).parameters,
         )
-        old: dict[str, Any] = dict(old_names)
-        old_files = files_of(old.get("mounts"))
-        if old.get("secret") is not None:
-            secrets = [*(secrets or ()), old["secret"]]
-        if old.get("shared_volumes"):
-            network_file_systems = {**(network_file_systems or {}), **old["shared_volumes"]}
+        old_files, secrets, network_file_systems = _with_old(
+            dict(old_names), secrets, network_file_systems
+        )
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {
             "image": image,
@@ -582,12 +579,9 @@ class App:
         concurrent_inputs = accept_old_names(
             "app.cls", shared, dict(old_names), lambda: Real.signature(App.cls).parameters
         )
-        old: dict[str, Any] = dict(old_names)
-        old_files = files_of(old.get("mounts"))
-        if old.get("secret") is not None:
-            secrets = [*(secrets or ()), old["secret"]]
-        if old.get("shared_volumes"):
-            network_file_systems = {**(network_file_systems or {}), **old["shared_volumes"]}
+        old_files, secrets, network_file_systems = _with_old(
+            dict(old_names), secrets, network_file_systems
+        )
         refuse_no_timeout(timeout)
         cloud_arguments: dict[str, object] = {
             "image": image,
@@ -1047,6 +1041,23 @@ class App:
 
     def __repr__(self) -> str:
         return "App()" if self._name is None else f"App({self._name!r})"
+
+
+def _with_old(
+    old_names: Mapping[str, Any],
+    secrets: Collection[Secret] | None,
+    network_file_systems: Mapping[Path_, NetworkFileSystem],
+) -> tuple[dict[str, AddedFiles], Collection[Secret] | None, Mapping[Path_, NetworkFileSystem]]:
+    """Return what old arguments of a function or class say, beside their names of today.
+
+    Returns:
+        The files of ``mounts=``, the secrets, and the network file systems.
+    """
+    if old_names.get("secret") is not None:
+        secrets = [*(secrets or ()), old_names["secret"]]
+    if old_names.get("shared_volumes"):
+        network_file_systems = {**(network_file_systems or {}), **old_names["shared_volumes"]}
+    return files_of(old_names.get("mounts")), secrets, network_file_systems
 
 
 def _all_methods(name: str) -> Function[..., Any, Any]:

@@ -11,8 +11,10 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -585,6 +587,31 @@ with app.run():
     )
 
 
+@contextmanager
+def started(
+    user: User, program: str, environments: Iterable[dict[str, str]]
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start a program once in each environment; none of them is left."""
+    programs = [user.start(program, **environment) for environment in environments]
+    try:
+        yield programs
+    finally:
+        for each in programs:
+            if each.poll() is None:
+                each.kill()
+                each.communicate()
+
+
+# Appends what it reads to a file of its volume.
+APPENDS = """
+print("ready")
+for line in sys.stdin:
+    with open(path + "/file", "a") as file:
+        file.write(line)
+    print("written")
+"""
+
+
 def test_two_programs_share_what_was_made(user: User):
     program = (
         ENTER
@@ -595,26 +622,16 @@ outcomes = entered.mount(
     [Wanted(path, str(volume.local_path))], records=os.environ["MOORAGE_HOME"] + "/.made"
 )
 assert outcomes[0].how == "mounted", outcomes
-print("ready")
-for line in sys.stdin:
-    with open(path + "/file", "a") as file:
-        file.write(line)
-    print("written")
 """
+        + APPENDS
     )
-    one, two = user.start(program), user.start(program)
-    try:
+    with started(user, program, ({}, {})) as (one, two):
         assert one.stdout.readline() == two.stdout.readline() == "ready\n"
         out, err = one.communicate("one\n", timeout=60)
         assert (out, err, one.returncode) == ("written\n", "", 0)
         assert (user.home / "both" / "data").is_dir()  # the other one needs it
         out, err = two.communicate("two\n", timeout=60)
         assert (out, err, two.returncode) == ("written\n", "", 0)
-    finally:
-        for each in (one, two):
-            if each.poll() is None:
-                each.kill()
-                each.communicate()
     assert not (user.home / "both").exists()
     assert (user.volumes / "both" / "file").read_text() == "one\ntwo\n"
 
@@ -630,25 +647,15 @@ def f():
     pass
 
 assert [each.how for each in mount_all(app)] == ["mounted"]
-print("ready")
-for line in sys.stdin:
-    with open(path + "/file", "a") as file:
-        file.write(line)
-    print("written")
 """
+        + APPENDS
     )
     homes = [str(user.home / name) for name in ("one", "two")]
-    one, two = [user.start(program, MOORAGE_HOME=home) for home in homes]
-    try:
+    with started(user, program, [{"MOORAGE_HOME": home} for home in homes]) as (one, two):
         assert one.stdout.readline() == two.stdout.readline() == "ready\n"
         for each in (one, two):  # the other one needs it, or it is the last one
             out, err = each.communicate("text\n", timeout=60)
             assert (out, err, each.returncode) == ("written\n", "", 0)
-    finally:
-        for each in (one, two):
-            if each.poll() is None:
-                each.kill()
-                each.communicate()
     assert not (user.home / "both").exists()
     for home in homes:
         assert Path(home, "main/volumes/data/file").read_text() == "text\n"

@@ -14,15 +14,11 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
 
 from ..runtime import forking
 from ..runtime.guards.interrupts import interrupts
 from ..runtime.real import Real
-from .errors import INTERRUPTED
-
-# What a shell expects of a program that a signal has ended: 128 and the signal's number.
-ENDED_BY_SIGNAL: Final = 128
+from .errors import ENDED_BY_SIGNAL, INTERRUPTED
 
 
 class EndingSignals:

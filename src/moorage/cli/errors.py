@@ -10,6 +10,7 @@ Begin at `CommandError`, then `UserError`.
 from __future__ import annotations
 
 import select
+import signal
 import sys
 from typing import IO, Any, Final
 
@@ -19,8 +20,9 @@ from ..exception import DeprecationError, Error
 from ..runtime.error_copies import traceback_of
 from .tracebacks import keep_users_frames, print_traceback
 
-# What a shell expects of a program that Ctrl-C has ended: 128 + SIGINT.
-INTERRUPTED: Final = 130
+# What a shell expects of a program that a signal has ended: 128 and the signal's number.
+ENDED_BY_SIGNAL: Final = 128
+INTERRUPTED: Final = ENDED_BY_SIGNAL + signal.SIGINT
 
 
 class CommandError(click.ClickException):

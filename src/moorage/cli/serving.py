@@ -24,13 +24,12 @@ from ..running.urls import Listening, WebFunction
 from ..runtime.real import Real
 from ..web.gate import proxy_tokens
 from .addresses import Served
-from .errors import shown_error
+from .errors import ENDED_BY_SIGNAL, shown_error
 from .events import Events
 from .loading import prepare
 from .mounts import OFF
 
-# What a shell expects of a program that SIGTERM has ended: 128 + SIGTERM.
-TERMINATED: Final = 143
+TERMINATED: Final = ENDED_BY_SIGNAL + signal.SIGTERM
 
 
 @dataclass(frozen=True)

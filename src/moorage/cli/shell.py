@@ -25,15 +25,12 @@ from ..mounting import namespace
 from ..running.environment import RunEnvironment
 from ..runtime.real import Real
 from .choosing import Candidate, Method, candidates_of, choose
-from .errors import CommandError, shown_error
+from .errors import ENDED_BY_SIGNAL, CommandError, shown_error
 from .loading import load, prepare
 from .mounts import mount, mounts_option
 from .options import complete_files, environment_option, module_option, profile_option
 from .progress import Output
 from .reference import STDIN, Reference
-
-# What a shell expects of a program that a signal has ended: 128 and its number.
-ENDED_BY_SIGNAL: Final = 128
 
 # What shells answer for a command that is not there, and for one that cannot be run.
 NOT_FOUND: Final = 127

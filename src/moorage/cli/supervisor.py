@@ -35,10 +35,10 @@ from ..runtime.outcome import PACKAGE
 from ..runtime.real import Real
 from .addresses import Addresses, Served
 from .channel import Channel, Message
-from .errors import INTERRUPTED, CommandError
+from .errors import ENDED_BY_SIGNAL, CommandError
 from .events import Events
 from .reference import Reference
-from .serving import TERMINATED, Settings, lines_of
+from .serving import Settings, lines_of
 from .watching import Watched, Watcher
 
 # Seconds that the present child gets for the requests that it has accepted.
@@ -55,7 +55,9 @@ SOON: Final = 10.0
 LAST_WORDS: Final = 1.0
 
 # The exit codes of signals.
-_CODES: Final = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED, signal.SIGHUP: 129}
+_CODES: Final = {
+    number: ENDED_BY_SIGNAL + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+}
 
 
 class Phase(enum.Enum):
