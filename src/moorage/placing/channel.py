@@ -108,16 +108,16 @@ class Channel:
     # -- writing: any thread ----------------------------------------------------------
 
     def send(self, parts: Sequence[Buffer], mark: int = 0) -> None:
-        frame = [memoryview(part) for part in parts]
         with self._lock:
             if self._closed:
                 return
-            is_first = not self._unsent
-            self._unsent.append((mark, frame))
-            if not is_first:
+            unsent = self._unsent
+            waits = bool(unsent)
+            unsent.append((mark, [memoryview(part) for part in parts]))
+            if waits:
                 return  # the post writes
             self._write()
-            waits = bool(self._unsent)
+            waits = bool(unsent)
         if waits:
             self._post.wants_to_write(self)
 

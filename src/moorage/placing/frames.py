@@ -58,13 +58,16 @@ from __future__ import annotations
 import enum
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 Buffer = bytes | bytearray | memoryview
 
 Message = tuple[tuple[int, ...], Sequence[Buffer]]
 """The numbers of one message, and its blobs."""
+
+Frame = tuple[int, int, memoryview]
+"""The kind of a frame, how many words it has, and its body: the words and the blobs."""
 
 
 class Kind(enum.IntEnum):
@@ -123,7 +126,11 @@ CANCELLED: Final = 2
 BATCH: Final = 3  # the outcomes of the members came before
 MEMBER: Final = 16  # added to the outcome of a member of a batch
 
-HEADER: Final = struct.Struct("<QBI")
+HEADER: Final = struct.Struct("=QBI")
+
+# The header and the words of a frame of one message with one small blob, by the count of its
+# numbers: most frames are of this form when inputs come one at a time.
+_SINGLE: Final = tuple(struct.Struct(f"=QBI{count + 2}Q") for count in range(6))
 
 # Bytes of a blob that is not copied.
 LARGE: Final = 64 * 1024
@@ -137,6 +144,12 @@ class BrokenFrame(AssertionError):
 
 def encode(kind: int, messages: Sequence[Message]) -> list[Buffer]:
     """Return the parts of one frame, to be written one after the other."""
+    if len(messages) == 1:
+        ((numbers, blobs),) = messages
+        if len(blobs) == 1 and type(blob := blobs[0]) is bytes and len(blob) < LARGE:
+            count, size = len(numbers), len(blob)
+            length = (count + 2) * _WORD + size
+            return [_SINGLE[count].pack(length, kind, count + 2, *numbers, 1, size) + blob]
     words: list[int] = []
     parts: list[Buffer] = [b""]
     small: list[Buffer] = []
@@ -164,8 +177,8 @@ def encode(kind: int, messages: Sequence[Message]) -> list[Buffer]:
     return [part for part in parts[1:] if len(part)]
 
 
-def decode(kind: int, words: int, body: memoryview) -> Iterator[Message]:
-    """Yield the messages of a frame.
+def decode(kind: int, words: int, body: memoryview) -> Iterable[Message]:
+    """Return the messages of a frame.
 
     The blobs of a small frame are bytes; those of a large one are parts of `body`.
     """
@@ -173,9 +186,21 @@ def decode(kind: int, words: int, body: memoryview) -> Iterator[Message]:
     numbers = tuple(body[:end].cast("Q"))
     data: Buffer = body if len(body) >= LARGE else body.tobytes()
     count = NUMBERS[kind]
-    at = 0
+    if words == count + 2 and numbers[count] == 1:  # one message, and one blob to the end
+        return ((numbers[:count], (data[end:],)),)
+    return _messages(numbers, data, count, end)
+
+
+def _messages(numbers: tuple[int, ...], data: Buffer, count: int, end: int) -> Iterator[Message]:
+    """Yield messages of `count` numbers each, whose blobs begin at `end` of `data`."""
+    at, words = 0, len(numbers)
     while at < words:
         first = at + count
+        if numbers[first] == 1:  # as nearly all: without a list
+            start, end = end, end + numbers[first + 1]
+            yield numbers[at:first], (data[start:end],)
+            at = first + 2
+            continue
         blobs: list[Buffer] = []
         for size in numbers[first + 1 : first + 1 + numbers[first]]:
             blobs.append(data[end : end + size])
@@ -204,15 +229,17 @@ class FrameReader:
         """Where the next bytes are to be read; None if they may be read anywhere."""
         return None if self._body is None else memoryview(self._body)[self._filled :]
 
-    def filled(self, count: int) -> Iterator[tuple[int, int, memoryview]]:
-        """Note that `count` bytes were read into `large`; yield the frame if it is whole."""
+    def filled(self, count: int) -> Sequence[Frame]:
+        """Note that `count` bytes were read into `large`; return the frame if it is whole."""
         self._filled += count
-        if self._body is not None and self._filled == len(self._body):
-            body, self._body = self._body, None
-            yield self._kind, self._words, memoryview(body)
+        if self._body is None or self._filled < len(self._body):
+            return ()
+        body, self._body = self._body, None
+        return ((self._kind, self._words, memoryview(body)),)
 
-    def take(self, data: bytes) -> Iterator[tuple[int, int, memoryview]]:
-        """Yield the frames that are whole now, as kind, number of words, and body."""
+    def take(self, data: bytes) -> Sequence[Frame]:
+        """Return the frames that are whole now."""
+        frames: list[Frame] = []
         if self._head:
             self._head += data
             data, self._head = bytes(self._head), bytearray()
@@ -229,11 +256,13 @@ class FrameReader:
                     self._body = bytearray(length)
                     self._filled = end - start
                     self._body[: end - start] = view[start:]
-                    return
+                    return frames
                 break
             body = view[start : start + length]
             # A frame that may have large blobs gets memory of its own, which may be written to.
-            yield kind, words, body if length < LARGE else memoryview(bytearray(body))
+            own = body if length < LARGE else memoryview(bytearray(body))
+            frames.append((kind, words, own))
             at = start + length
         if at < end:
             self._head += view[at:]
+        return frames

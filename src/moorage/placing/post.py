@@ -50,6 +50,7 @@ class Postman:
         self._count = 0
         # Of the thread only:
         self._selector: selectors.BaseSelector | None = None
+        self._keys: dict[int, selectors.SelectorKey] = {}  # those of the selector, but its own
 
     def _after_fork(self) -> None:
         forking.keep(self._selector, self._bell, self._thread)
@@ -115,7 +116,7 @@ class Postman:
                         here.recv(4096)
                         with self._lock:
                             self._rung = False
-                    elif selector.get_map().get(key.fd) is key:  # else it was forgotten just now
+                    elif self._keys.get(key.fd) is key:  # else it was forgotten just now
                         self._handle(key, events)
         finally:
             if forking.process.number == born:
@@ -160,13 +161,13 @@ class Postman:
         if fileno < 0:
             self._forgotten()  # it was closed before it was added
             return
-        self._selector.register(fileno, events, data)
+        self._keys[fileno] = self._selector.register(fileno, events, data)
 
     def _modify(self, channel: Channel, events: int) -> None:
         selector, fileno = self._selector, channel.fileno()
         assert selector is not None
-        if fileno >= 0 and fileno in selector.get_map():
-            selector.modify(fileno, events, channel)
+        if fileno in self._keys:
+            self._keys[fileno] = selector.modify(fileno, events, channel)
 
     def _forget_channel(self, channel: Channel) -> None:
         fileno = channel.fileno()
@@ -177,7 +178,7 @@ class Postman:
     def _forget(self, fileno: int) -> None:
         selector = self._selector
         assert selector is not None
-        if fileno in selector.get_map():
+        if self._keys.pop(fileno, None) is not None:
             selector.unregister(fileno)
             self._forgotten()
 

@@ -418,7 +418,7 @@ class RemoteContainer:
             elif kind == Kind.LOG:
                 log(logger, numbers[0], "%s", _text(blobs[0]))
 
-    def _take_results(self, messages: Iterator[Message]) -> None:
+    def _take_results(self, messages: Iterable[Message]) -> None:
         """Settle all inputs of one frame in one step."""
         settled: list[Input] = []
         after: list[Effect] = []
