@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ..bells import Bell, make_bell
 from ..real import Real
 from ..thread_state import thread_state
 from .timekeeper import Callback, Timer, process_timekeeper
@@ -69,20 +70,45 @@ class Clock(Protocol):
         ...
 
 
-class RealWaiter:
-    """A waiter that consists of one lock: the thread acquires the lock, the waker releases it."""
+# Bells that nobody waits for, and nobody will ring.  Making one takes longer than a call.
+_spare_bells: Final[list[Bell]] = []
+_SPARES: Final = 64
 
-    __slots__ = ("lock",)
+
+class RealWaiter:
+    """A waiter with a bell: the thread waits for the bell, the waker rings it."""
+
+    __slots__ = ("_bell", "_rings")
 
     def __init__(self) -> None:
-        self.lock: threading.Lock = Real.Lock()
-        self.lock.acquire()
+        try:
+            bell = _spare_bells.pop()
+        except IndexError:
+            bell = make_bell()
+        # None once the waiter was woken and has waited.
+        self._bell: Bell | None = bell
+        # What `wake` takes: so the bell is rung once, whoever wakes.
+        self._rings: list[Bell] = [bell]
 
     def wake(self) -> None:
         try:
-            self.lock.release()
-        except RuntimeError:
-            pass  # already woken: a waiter is woken once
+            bell = self._rings.pop()
+        except IndexError:
+            return  # already woken: a waiter is woken once
+        bell.release()
+
+    def wait(self, timeout: float = -1.0) -> bool:
+        """Wait for `wake`; return false if `timeout` seconds pass first.  By one thread."""
+        bell = self._bell
+        if bell is None:
+            return True
+        if not bell.acquire(timeout=timeout):
+            return False
+        # It has had its one ring, so it may serve the next waiter.
+        self._bell = None
+        if len(_spare_bells) < _SPARES:
+            _spare_bells.append(bell)
+        return True
 
 
 class RealClock:
@@ -102,8 +128,8 @@ class RealClock:
     def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
         assert isinstance(waiter, RealWaiter)
         if timeout is None:
-            return waiter.lock.acquire()
-        return waiter.lock.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+            return waiter.wait()
+        return waiter.wait(min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         return Real.new_event_loop()

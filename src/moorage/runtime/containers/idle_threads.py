@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
+from ..bells import Bell
 from ..clocks.clock import system_clock
 from ..clocks.timekeeper import Timer
 
@@ -31,7 +32,7 @@ class Parking(Protocol):
 
     # Held while the thread is parked.  The thread that took this one off the stack releases
     # the bell, once, to wake it.
-    bell: threading.Lock
+    bell: Bell
     stays: bool  # true if the thread never ends for being idle
     # When the thread parked last.  Written by the thread itself, read by the alarm.
     parked_at: float

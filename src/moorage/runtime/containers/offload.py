@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
+from ..bells import Bell, make_bell
 from ..forking import UserCode
 from ..real import Real
 from .idle_threads import IdleThreads
@@ -39,8 +40,7 @@ class Offloader:
     __slots__ = ("bell", "dismissed", "parked_at", "stays")
 
     def __init__(self, *, stays: bool) -> None:
-        self.bell: threading.Lock = Real.Lock()
-        self.bell.acquire()
+        self.bell: Bell = make_bell()
         self.stays: bool = stays
         self.parked_at: float = math.inf
         self.dismissed: bool = False

@@ -56,7 +56,7 @@ def move_to_front(inputs: deque[Input], index: int) -> None:
     inputs.appendleft(input)
 
 
-class Bell:
+class LoopBell:
     """Wakes an event loop from any thread, cheaper than `call_soon_threadsafe` does.
 
     The bell is an eventfd on platforms that have it, else a socket pair.  Two rings
@@ -254,7 +254,7 @@ class TaskLane:
         self._watch: LoopWatch | None = (
             None if slow is None else LoopWatch(loop, Real.get_ident(), slow)
         )
-        self._bell = Bell()
+        self._bell = LoopBell()
         loop.add_reader(self._bell.fileno, self._on_ring)
 
     def _after_fork(self, *, here: bool) -> None:

@@ -27,6 +27,7 @@ from functools import partial
 from typing import Any, Final
 
 from ...exception import InputCancellation
+from ..bells import Bell, make_bell
 from ..captured import decimal_context, own_decimal_context
 from ..clocks.clock import Clock, acquire_in_turns
 from ..context import running_input
@@ -73,8 +74,7 @@ class Worker:
     def __init__(self, clock: Clock, *, stays: bool = False) -> None:
         # Invariant: held while the worker runs or is parked.  The thread that takes the worker
         # from the idle stack releases the bell, once, which wakes the worker.
-        self.bell: threading.Lock = Real.Lock()
-        self.bell.acquire()
+        self.bell: Bell = make_bell()
         # True for the container's thread T, which never ends for being idle: objects that the
         # enter hooks made may be bound to T.
         self.stays: bool = stays
