@@ -98,6 +98,7 @@ FOR_MYPY = {"mypy_plugin"}
 # Who may read time or wait with a limit.
 TIME_OWNERS = {
     "runtime.background",
+    "runtime.clocks.bells",
     "runtime.clocks.clock",
     "runtime.clocks.clock_thread",
     "runtime.clocks.first_look",

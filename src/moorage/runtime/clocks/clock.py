@@ -15,9 +15,9 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ..bells import Bell, make_bell
 from ..real import Real
 from ..thread_state import thread_state
+from .bells import Bell, make_bell
 from .timekeeper import Callback, Timer, process_timekeeper
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ _SPARES: Final = 64
 class RealWaiter:
     """A waiter with a bell: the thread waits for the bell, the waker rings it."""
 
-    __slots__ = ("_bell", "_rings")
+    __slots__ = ("_rings", "bell")
 
     def __init__(self) -> None:
         try:
@@ -86,7 +86,7 @@ class RealWaiter:
         except IndexError:
             bell = make_bell()
         # None once the waiter was woken and has waited.
-        self._bell: Bell | None = bell
+        self.bell: Bell | None = bell
         # What `wake` takes: so the bell is rung once, whoever wakes.
         self._rings: list[Bell] = [bell]
 
@@ -96,19 +96,6 @@ class RealWaiter:
         except IndexError:
             return  # already woken: a waiter is woken once
         bell.release()
-
-    def wait(self, timeout: float = -1.0) -> bool:
-        """Wait for `wake`; return false if `timeout` seconds pass first.  By one thread."""
-        bell = self._bell
-        if bell is None:
-            return True
-        if not bell.acquire(timeout=timeout):
-            return False
-        # It has had its one ring, so it may serve the next waiter.
-        self._bell = None
-        if len(_spare_bells) < _SPARES:
-            _spare_bells.append(bell)
-        return True
 
 
 class RealClock:
@@ -127,9 +114,22 @@ class RealClock:
 
     def wait(self, waiter: Waiter, timeout: float | None = None) -> bool:
         assert isinstance(waiter, RealWaiter)
+        bell = waiter.bell
+        if bell is None:
+            return True
         if timeout is None:
-            return waiter.wait()
-        return waiter.wait(min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+            while not bell.acquire():
+                pass
+        else:
+            acquire, end = bell.acquire_within(max(timeout, 0.0)), self.now() + timeout
+            while not acquire():
+                if self.now() >= end:
+                    return False
+        # The bell has had its one ring, so it may serve the next waiter.
+        waiter.bell = None
+        if len(_spare_bells) < _SPARES:
+            _spare_bells.append(bell)
+        return True
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         return Real.new_event_loop()

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
-from ..bells import Bell
+from ..clocks.bells import Bell
 from ..clocks.clock import system_clock
 from ..clocks.timekeeper import Timer
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
-from ..bells import Bell, make_bell
+from ..clocks.bells import Bell, make_bell
 from ..forking import UserCode
 from ..real import Real
 from .idle_threads import IdleThreads
@@ -138,7 +138,8 @@ class LoopExecutor(ThreadPoolExecutor):
                 del work
             else:
                 self._idle.parked(me)
-                me.bell.acquire()
+                while not me.bell.acquire():
+                    pass
 
     def _dismissed(self, idle: Sequence[Offloader]) -> None:
         self._count -= len(idle)

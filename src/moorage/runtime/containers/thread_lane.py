@@ -27,8 +27,8 @@ from functools import partial
 from typing import Any, Final
 
 from ...exception import InputCancellation
-from ..bells import Bell, make_bell
 from ..captured import decimal_context, own_decimal_context
+from ..clocks.bells import Bell, make_bell
 from ..clocks.clock import Clock, acquire_in_turns
 from ..context import running_input
 from ..effects import Around, Effect, Settle, carry_out, end_child
@@ -319,7 +319,8 @@ class ThreadLane:
                 return
             # This worker has been on the idle stack since the lock was released.
             parked(worker)
-            worker.bell.acquire()
+            while not worker.bell.acquire():
+                pass
             if worker.dismissed:
                 return
 
