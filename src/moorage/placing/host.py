@@ -386,11 +386,11 @@ class ChildHost:
             return self._write_held()
         effects: list[Effect] = []
         if is_async:
+            if not self._inputs:
+                return self._write_held()  # nothing is left that may end in this turn
             if not self._turn_comes:
                 self._turn_comes = True
                 effects.append(self._at_next_turn)
-            if not self._inputs:
-                return effects  # nothing is left that may block the loop
         else:
             pauses, self._pauses = self._pauses, not is_followed
             if pauses or not is_followed:
