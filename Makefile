@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# As pip does for what it installs, and not in each process that imports the library: where
+# PYTHONDONTWRITEBYTECODE is set, none of these keeps what it has compiled.
+COMPILE = $(BIN)/python -m compileall -q src
+
 .PHONY: demo search test bench stress models load explorations mutants differential clean
 
 demo: $(VENV)/.installed-demo
@@ -20,9 +24,11 @@ test: $(VENV)/.installed-test
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/basedpyright --verifytypes moorage --ignoreexternal \
 		> $(VENV)/completeness.txt || { cat $(VENV)/completeness.txt; exit 1; }
+	$(COMPILE)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 bench: $(VENV)/.installed-bench
+	$(COMPILE)
 	$(BIN)/python -m benchmarks
 
 # 100,000 inputs of all kinds, cancelled, failing and late, whose counts must agree to the
@@ -74,6 +80,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.installed-demo: $(VENV)/.installed
