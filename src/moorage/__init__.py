@@ -27,28 +27,13 @@ import importlib as _importlib
 import os as _os
 import typing as _typing
 
-from . import billing as billing
-from . import experimental as experimental
-from . import types as types
 from .app import App as App
 from .as_modal import install_as_modal as install_as_modal
 from .calling.function_call import FunctionCall as FunctionCall
-from .client import Client as Client
-from .cloud_bucket_mount import CloudBucketMount as CloudBucketMount
 from .cls import Cls as Cls
-from .cluster import Cluster as Cluster
-from .describing.describe import describe as describe
-from .describing.describe import describe_on_signal as describe_on_signal
-from .dict import Dict as Dict
-from .environments import Environment as Environment
 from .exception import Error as Error
-from .file_pattern_matcher import FilePatternMatcher as FilePatternMatcher
 from .functions import Function as Function
-from .image import Image as Image
-from .network_file_system import NetworkFileSystem as NetworkFileSystem
 from .old import names as _old_names
-from .output import enable_output as enable_output
-from .output import interact as interact
 from .partial_function import asgi_app as asgi_app
 from .partial_function import batched as batched
 from .partial_function import clustered as clustered
@@ -62,9 +47,6 @@ from .partial_function import sessioned as sessioned
 from .partial_function import web_endpoint as web_endpoint
 from .partial_function import web_server as web_server
 from .partial_function import wsgi_app as wsgi_app
-from .placing.processes import Processes as Processes
-from .proxy import Proxy as Proxy
-from .queue import Queue as Queue
 from .retries import Retries as Retries
 from .runtime.context import current_function_call_id as current_function_call_id
 from .runtime.context import current_input_id as current_input_id
@@ -73,18 +55,38 @@ from .runtime.guards.cancelling import check_cancelled as check_cancelled
 from .runtime.guards.cancelling import cooperative as cooperative
 from .runtime.guards.cancelling import shield as shield
 from .runtime.pools.batching import current_input_ids as current_input_ids
-from .sandbox import Probe as Probe
-from .sandbox import Sandbox as Sandbox
-from .sandbox import SandboxSnapshot as SandboxSnapshot
-from .schedule import Cron as Cron
-from .schedule import Period as Period
-from .scheduler_placement import SchedulerPlacement as SchedulerPlacement
-from .secret import Secret as Secret
 from .server import Server as Server
-from .tunnel import Tunnel as Tunnel
-from .tunnel import forward as forward
-from .volume import Volume as Volume
-from .workspace import Workspace as Workspace
+
+if _typing.TYPE_CHECKING:
+    from . import billing as billing
+    from . import experimental as experimental
+    from . import types as types
+    from .client import Client as Client
+    from .cloud_bucket_mount import CloudBucketMount as CloudBucketMount
+    from .cluster import Cluster as Cluster
+    from .describing.describe import describe as describe
+    from .describing.describe import describe_on_signal as describe_on_signal
+    from .dict import Dict as Dict
+    from .environments import Environment as Environment
+    from .file_pattern_matcher import FilePatternMatcher as FilePatternMatcher
+    from .image import Image as Image
+    from .network_file_system import NetworkFileSystem as NetworkFileSystem
+    from .output import enable_output as enable_output
+    from .output import interact as interact
+    from .placing.processes import Processes as Processes
+    from .proxy import Proxy as Proxy
+    from .queue import Queue as Queue
+    from .sandbox import Probe as Probe
+    from .sandbox import Sandbox as Sandbox
+    from .sandbox import SandboxSnapshot as SandboxSnapshot
+    from .schedule import Cron as Cron
+    from .schedule import Period as Period
+    from .scheduler_placement import SchedulerPlacement as SchedulerPlacement
+    from .secret import Secret as Secret
+    from .tunnel import Tunnel as Tunnel
+    from .tunnel import forward as forward
+    from .volume import Volume as Volume
+    from .workspace import Workspace as Workspace
 
 __version__ = "0.1.0"
 
@@ -174,8 +176,43 @@ _OLD: _typing.Final = {
 
 
 if not _typing.TYPE_CHECKING:
+    # The names that are imported at their first use, by the module that defines them, because few
+    # programs need all of them.  () for the module itself.
+    _AT_FIRST_USE = {
+        "billing": (),
+        "client": ("Client",),
+        "cloud_bucket_mount": ("CloudBucketMount",),
+        "cluster": ("Cluster",),
+        "describing.describe": ("describe", "describe_on_signal"),
+        "dict": ("Dict",),
+        "environments": ("Environment",),
+        "experimental": (),
+        "file_pattern_matcher": ("FilePatternMatcher",),
+        "image": ("Image",),
+        "network_file_system": ("NetworkFileSystem",),
+        "output": ("enable_output", "interact"),
+        "placing.processes": ("Processes",),
+        "proxy": ("Proxy",),
+        "queue": ("Queue",),
+        "sandbox": ("Probe", "Sandbox", "SandboxSnapshot"),
+        "schedule": ("Cron", "Period"),
+        "scheduler_placement": ("SchedulerPlacement",),
+        "secret": ("Secret",),
+        "tunnel": ("Tunnel", "forward"),
+        "types": (),
+        "volume": ("Volume",),
+        "workspace": ("Workspace",),
+    }
+    _HOMES = {
+        name: module for module, names in _AT_FIRST_USE.items() for name in names or (module,)
+    }
 
     def __getattr__(name):
+        module = _HOMES.get(name)
+        if module is not None:
+            found = _importlib.import_module(f".{module}", __name__)
+            value = globals()[name] = found if module == name else getattr(found, name)
+            return value
         if name not in _GONE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name not in _OLD or _old_names.config.strict:
@@ -184,6 +221,9 @@ if not _typing.TYPE_CHECKING:
         module, attribute = _OLD[name]
         found = _importlib.import_module(f".{module}", __name__)
         return getattr(found, attribute) if attribute else found
+
+    def __dir__():
+        return sorted({*globals(), *_HOMES})
 
 
 if _os.environ.get("MOORAGE_AS_MODAL", "") not in ("", "0"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal, TypedDict
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -265,18 +265,6 @@ class EnvironmentBillingSummary:
 
 
 @dataclass(frozen=True)
-class ServerAutoscalerSettings:
-    """The autoscaler's settings of one server; windows in seconds."""
-
-    target_concurrency: int | float | None
-    min_containers: int | None
-    max_containers: int | None
-    buffer_containers: int | None
-    scaleup_window: int | None
-    scaledown_window: int | None
-
-
-@dataclass(frozen=True)
 class ServerContainerInfo:
     """Where one container of a server listens."""
 
@@ -286,58 +274,11 @@ class ServerContainerInfo:
 
 
 @dataclass(frozen=True)
-class ServerInfo:
-    """How a server was set up; times in seconds."""
-
-    @dataclass(frozen=True)
-    class ImageInfo:
-        """The image of a server."""
-
-        image_name: str | None
-        image_id: str | None
-
-    @dataclass(frozen=True)
-    class ClusterInfo:
-        """The cluster that a server asks for."""
-
-        size: int
-        rdma: bool
-        fabric_size: int | None
-
-    server_url: str
-    port: int
-    unauthenticated: bool
-    h2_enabled: bool
-    routing_region: str | None
-    sessioned: bool
-    startup_timeout: int
-    exit_grace_period: int
-    image_info: ServerInfo.ImageInfo
-    cpu: float | tuple[float, float] | None
-    memory_mib: int | tuple[int, int] | None
-    gpus: list[tuple[str, int]]
-    ephemeral_disk_mib: int | None
-    nonpreemptible: bool
-    compute_regions: list[str] | None
-    cloud: str | None
-    cluster_info: ServerInfo.ClusterInfo | None
-    volumes: dict[str, VolumeMountInfo]
-    cloud_bucket_mounts: dict[str, CloudBucketMountInfo]
-    secrets: list[str]
-
-
-@dataclass(frozen=True)
 class ServerSessionCredentials:
     """The id and the token of a session."""
 
     session_id: str
     token: str
-
-
-class VolumeCreateOptions(TypedDict, total=False):
-    """The options with which ``Volume.from_name`` would create a volume."""
-
-    experimental_options: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,38 +9,11 @@ module re-exports them for annotations.  Begin at `FunctionCurrentStats`.
 from __future__ import annotations
 
 import enum
+import importlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
-from .account_types import BillingReportItem as BillingReportItem
-from .account_types import CloudBucketMountInfo as CloudBucketMountInfo
-from .account_types import EnvironmentBillingSummary as EnvironmentBillingSummary
-from .account_types import FunctionStats as FunctionStats
-from .account_types import MemberTokenInfo as MemberTokenInfo
-from .account_types import MetricDefinition as MetricDefinition
-from .account_types import MetricSeries as MetricSeries
-from .account_types import MetricsSchema as MetricsSchema
-from .account_types import ObjectMetrics as ObjectMetrics
-from .account_types import ProxyTokenInfo as ProxyTokenInfo
-from .account_types import SandboxConnectCredentials as SandboxConnectCredentials
-from .account_types import SandboxGroupStats as SandboxGroupStats
-from .account_types import SandboxStats as SandboxStats
-from .account_types import ServerAutoscalerSettings as ServerAutoscalerSettings
-from .account_types import ServerContainerInfo as ServerContainerInfo
-from .account_types import ServerInfo as ServerInfo
-from .account_types import ServerSessionCredentials as ServerSessionCredentials
-from .account_types import ServerStats as ServerStats
-from .account_types import ServiceUserInfo as ServiceUserInfo
-from .account_types import StatsPercentile as StatsPercentile
-from .account_types import StatsPercentileDistribution as StatsPercentileDistribution
-from .account_types import TimeSeriesPoint as TimeSeriesPoint
-from .account_types import TokenData as TokenData
-from .account_types import VolumeCreateOptions as VolumeCreateOptions
-from .account_types import VolumeMountInfo as VolumeMountInfo
-from .account_types import WorkspaceBillingSummary as WorkspaceBillingSummary
-from .account_types import WorkspaceMemberInfo as WorkspaceMemberInfo
-from .account_types import WorkspaceSettings as WorkspaceSettings
 from .runtime.containers.container import ContainerState as ContainerState
 from .runtime.pools.statistics import BatchStatistics as BatchStatistics
 from .runtime.pools.statistics import ClassStatistics as ClassStatistics
@@ -48,8 +21,99 @@ from .runtime.pools.statistics import ContainerStatistics as ContainerStatistics
 from .runtime.pools.statistics import PoolStatistics as PoolStatistics
 from .runtime.pools.statistics import WebStatistics as WebStatistics
 
+if TYPE_CHECKING:
+    from .account_types import BillingReportItem as BillingReportItem
+    from .account_types import CloudBucketMountInfo as CloudBucketMountInfo
+    from .account_types import EnvironmentBillingSummary as EnvironmentBillingSummary
+    from .account_types import FunctionStats as FunctionStats
+    from .account_types import MemberTokenInfo as MemberTokenInfo
+    from .account_types import MetricDefinition as MetricDefinition
+    from .account_types import MetricSeries as MetricSeries
+    from .account_types import MetricsSchema as MetricsSchema
+    from .account_types import ObjectMetrics as ObjectMetrics
+    from .account_types import ProxyTokenInfo as ProxyTokenInfo
+    from .account_types import SandboxConnectCredentials as SandboxConnectCredentials
+    from .account_types import SandboxGroupStats as SandboxGroupStats
+    from .account_types import SandboxStats as SandboxStats
+    from .account_types import ServerContainerInfo as ServerContainerInfo
+    from .account_types import ServerSessionCredentials as ServerSessionCredentials
+    from .account_types import ServerStats as ServerStats
+    from .account_types import ServiceUserInfo as ServiceUserInfo
+    from .account_types import StatsPercentile as StatsPercentile
+    from .account_types import StatsPercentileDistribution as StatsPercentileDistribution
+    from .account_types import TimeSeriesPoint as TimeSeriesPoint
+    from .account_types import TokenData as TokenData
+    from .account_types import VolumeMountInfo as VolumeMountInfo
+    from .account_types import WorkspaceBillingSummary as WorkspaceBillingSummary
+    from .account_types import WorkspaceMemberInfo as WorkspaceMemberInfo
+    from .account_types import WorkspaceSettings as WorkspaceSettings
+
+__all__ = [
+    "AppInfo",
+    "AppLifecycle",
+    "AppState",
+    "BatchStatistics",
+    "BillingReportItem",
+    "ClassStatistics",
+    "CloudBucketMountInfo",
+    "ContainerState",
+    "ContainerStatistics",
+    "DictInfo",
+    "EnvironmentBillingSummary",
+    "FileEntry",
+    "FileEntryType",
+    "FileInfo",
+    "FileType",
+    "FileWatchEvent",
+    "FileWatchEventType",
+    "FunctionAutoscalerSettings",
+    "FunctionCurrentStats",
+    "FunctionInfo",
+    "FunctionStats",
+    "InputInfo",
+    "InputStatus",
+    "LogEntry",
+    "LogSource",
+    "MemberTokenInfo",
+    "MetricDefinition",
+    "MetricSeries",
+    "MetricsSchema",
+    "ObjectMetrics",
+    "PoolStatistics",
+    "ProxyTokenInfo",
+    "QueueInfo",
+    "SandboxConnectCredentials",
+    "SandboxGroupStats",
+    "SandboxRuntime",
+    "SandboxStats",
+    "SecretInfo",
+    "ServerAutoscalerSettings",
+    "ServerContainerInfo",
+    "ServerInfo",
+    "ServerSessionCredentials",
+    "ServerStats",
+    "ServiceUserInfo",
+    "StatsPercentile",
+    "StatsPercentileDistribution",
+    "TimeSeriesPoint",
+    "TokenData",
+    "VolumeCreateOptions",
+    "VolumeInfo",
+    "VolumeMountInfo",
+    "WebStatistics",
+    "WorkspaceBillingSummary",
+    "WorkspaceMemberInfo",
+    "WorkspaceSettings",
+]
+
 LogSource: TypeAlias = Literal["stdout", "stderr", "system"]
 SandboxRuntime: TypeAlias = Literal["gvisor", "vm"]
+
+
+class VolumeCreateOptions(TypedDict, total=False):
+    """The options with which ``Volume.from_name`` would create a volume."""
+
+    experimental_options: dict[str, object]
 
 
 class InputStatus(enum.IntEnum):
@@ -331,3 +395,69 @@ class AppInfo:
     lifecycle: AppLifecycle
     functions: dict[str, str]
     servers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ServerAutoscalerSettings:
+    """The autoscaler's settings of one server; windows in seconds."""
+
+    target_concurrency: int | float | None
+    min_containers: int | None
+    max_containers: int | None
+    buffer_containers: int | None
+    scaleup_window: int | None
+    scaledown_window: int | None
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """How a server was set up; times in seconds."""
+
+    @dataclass(frozen=True)
+    class ImageInfo:
+        """The image of a server."""
+
+        image_name: str | None
+        image_id: str | None
+
+    @dataclass(frozen=True)
+    class ClusterInfo:
+        """The cluster that a server asks for."""
+
+        size: int
+        rdma: bool
+        fabric_size: int | None
+
+    server_url: str
+    port: int
+    unauthenticated: bool
+    h2_enabled: bool
+    routing_region: str | None
+    sessioned: bool
+    startup_timeout: int
+    exit_grace_period: int
+    image_info: ServerInfo.ImageInfo
+    cpu: float | tuple[float, float] | None
+    memory_mib: int | tuple[int, int] | None
+    gpus: list[tuple[str, int]]
+    ephemeral_disk_mib: int | None
+    nonpreemptible: bool
+    compute_regions: list[str] | None
+    cloud: str | None
+    cluster_info: ServerInfo.ClusterInfo | None
+    volumes: dict[str, VolumeMountInfo]
+    cloud_bucket_mounts: dict[str, CloudBucketMountInfo]
+    secrets: list[str]
+
+
+if not TYPE_CHECKING:
+    # At their first use: a program seldom needs them, and making so many classes takes time.
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        account_types = importlib.import_module(".account_types", __package__)
+        value = globals()[name] = getattr(account_types, name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
