@@ -140,6 +140,15 @@ def with_grandchild():
     return os.getpid(), child.pid
 
 
+@app.function(nonpreemptible=True)
+def start_and_wait(path):
+    """Start a program in the group of this process, and wait for ever."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    with open(path, "w") as file:
+        file.write(f"{os.getpid()} {child.pid}")
+    threading.Event().wait()
+
+
 @app.cls()
 class Model:
     size: int = moorage.parameter(default=1)

@@ -17,7 +17,7 @@ from moorage.placing.post import process_post
 from moorage.placing.processes import process_zygotes
 
 from . import served
-from .outside import Program, Watched, children_of, wait_for
+from .outside import PATIENCE, Program, Watched, children_of, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
 
@@ -166,6 +166,36 @@ def test_the_death_of_the_zygote_is_nobodys_loss(zygotes):
         seen = served.where.remote()
         assert seen["pid"] != pid
         assert parent_of(seen["pid"]) == zygotes.pid
+
+
+def sees_the_group():
+    """Whether the system kills a group by a pidfd: Linux 6.9."""
+    release = os.uname().release.split("-")[0].split(".")
+    return tuple(map(int, release[:2])) >= (6, 9)
+
+
+@pytest.mark.skipif(not sees_the_group(), reason="older systems need the zygote for this")
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGTERM, "TERM")])
+def test_a_death_is_noticed_while_the_zygote_sleeps(zygotes, number, how, tmp_path):
+    with served.app.run(placement="process"):
+        call = served.start_and_wait.spawn(str(tmp_path / "pids"))
+        wait_for(lambda: len(pids_in(tmp_path / "pids")) == 2)
+        pid, grandchild = pids_in(tmp_path / "pids")
+        with Watched(grandchild) as grandchild:
+            os.kill(zygotes.pid, signal.SIGSTOP)
+            try:
+                os.kill(pid, number)
+                # Only by the pidfd: nobody else says how it ended.
+                with pytest.raises(ContainerLostError, match=how):
+                    call.get(timeout=PATIENCE)
+                assert grandchild.is_gone()
+            finally:
+                os.kill(zygotes.pid, signal.SIGCONT)
+        assert served.where.remote()["pid"] != pid
+
+
+def pids_in(path):
+    return list(map(int, path.read_text().split())) if path.exists() else []
 
 
 def test_three_deaths_of_the_zygote_fail_what_waits(zygotes):
