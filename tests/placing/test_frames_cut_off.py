@@ -27,6 +27,9 @@ from .relays import FROM_CHILD, TO_CHILD, Cut, Relay
 # Of the bytes of a frame, one in so many; 0 for two of each kind of frame.
 STEP = int(os.environ.get("MOORAGE_WITNESS_STEP", "0"))
 
+# So many tests have a share each of what is much.
+SHARES = 10 if STEP else 1
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
 
 MOST_RUNS = 3
@@ -125,7 +128,7 @@ def cuts_of(relay):
             for nth in sorted({0, len(lengths) - 1}):
                 length = lengths[nth]
                 # The bytes of a long frame are many, and alike.
-                step = max(STEP, length // 400)
+                step = max(STEP, length // 200)
                 for offset in sorted({1, *range(1, length, step), length}):
                     yield Cut(direction, kind, nth, offset)
 
@@ -135,8 +138,9 @@ def test_the_conversations_have_frames_of_all_kinds():
     assert seen == set(Kind) - RARE
 
 
+@pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("name", CASES)
-def test_a_death_in_the_middle_of_a_frame(name, tmp_path, monkeypatch):
+def test_a_death_in_the_middle_of_a_frame(name, share, tmp_path, monkeypatch):
     case = CASES[name]
     if name == "web":
         pytest.importorskip("uvicorn")
@@ -149,6 +153,7 @@ def test_a_death_in_the_middle_of_a_frame(name, tmp_path, monkeypatch):
     cuts = list(cuts_of(relay))
     if case.is_slow and not STEP:
         cuts = [cut for cut in cuts if cut.kind in case.kinds]
+    cuts = cuts[share::SHARES]
     killed = 0
     for number, cut in enumerate(cuts):
         relay = Relay(inner, cut)

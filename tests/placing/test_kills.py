@@ -5,6 +5,7 @@ Each test that kills the driver is a program of its own.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -144,6 +145,46 @@ def test_what_a_container_has_started_ends_with_the_driver(how, tmp_path):
                 assert program.end()[0] == 0
             assert near.is_gone()
             assert far.is_gone()
+
+
+SERVER = """
+import os, subprocess, sys, threading, urllib.request
+import moorage
+
+app = moorage.App("program")
+PORT = int(sys.argv[1]) if len(sys.argv) > 1 else int(os.environ["PORT"])
+
+@app.function(env={"PORT": str(PORT)})
+@moorage.web_server(PORT)
+def serve():
+    subprocess.Popen([sys.executable, "-m", "http.server", str(PORT), "--bind", "127.0.0.1"])
+
+if __name__ == "__main__":
+    with app.run(placement="process"):
+        urllib.request.urlopen(serve.get_web_url()).read()
+        os.write(1, b"serves\\n")
+        threading.Event().wait()
+"""
+
+
+def test_the_port_of_a_server_is_free_after_the_drivers_death(tmp_path):
+    pytest.importorskip("uvicorn")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Program(tmp_path, SERVER, arguments=[port]) as program:
+        while program.said() != "serves":  # the server speaks as well
+            pass
+        socket.create_connection(("127.0.0.1", port)).close()
+        program.kill()
+
+        def is_free():
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError:
+                return False
+            return True
+
+        wait_for(is_free)
 
 
 def test_the_end_of_a_child_that_has_forked_is_noticed():

@@ -256,3 +256,46 @@ def test_a_soak_with_kills(what, tmp_path):
     assert counts.succeeded == SOAK - lost
     if what == "zygote":
         assert lost == 0  # it counts against no input
+
+
+def test_a_zygote_that_is_killed_every_half_second(tmp_path):
+    # The third death within a minute is the end for what waits then: it says so, and is no loss.
+    path = tmp_path / "witness"
+    zygotes = process_zygotes.of(())
+    zygotes._deaths.clear()
+    done, every = threading.Event(), 0.5
+
+    def kill():
+        killed = set()
+        while len(killed) < 3 and not done.wait(every):
+            pid = zygotes.pid
+            if pid is not None and pid not in killed:
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    outcomes, ended, said = {}, 0, set()
+    with served.app.run(placement=moorage.Processes(max_processes=4)):
+        thread.start()
+        try:
+            while thread.is_alive():
+                ids = range(len(outcomes), len(outcomes) + 40)
+                calls = {id: served.slowly.spawn(str(path), id) for id in ids}
+                for id, call in calls.items():
+                    try:
+                        outcomes[id] = call.get()
+                    except moorage.exception.ExecutionError as error:
+                        said.add(str(error))
+                        outcomes[id] = ContainerLostError("the zygote's end")
+                        ended += 1
+                    served.bear_witness(path, "outcome", id)
+        finally:
+            done.set()
+            thread.join()
+        assert len(said) <= 1
+        assert all("died 3 times within 60 s" in text and "SIGKILL" in text for text in said)
+        zygotes._deaths.clear()
+        assert served.slowly.remote(str(path), len(outcomes)) == len(outcomes)
+        outcomes[len(outcomes)] = len(outcomes)
+        assert served.slowly.statistics().failed == ended
+    check(path, outcomes, most_runs=4, inputs=len(outcomes))

@@ -361,7 +361,7 @@ class Zygotes:
     def refuses(self, process: ContainerProcess, descriptors: Sequence[int], why: str) -> None:
         """Start by other means what the zygote does not start."""
         if why != "threads":
-            process.died(None, why, counts=False)
+            process.died(None, why)
             return
         with self._lock:
             is_first, self._spawns = not self._spawns, True
