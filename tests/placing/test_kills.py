@@ -197,6 +197,13 @@ def test_the_end_of_a_child_that_has_forked_is_noticed():
             assert grandchild.is_gone()  # it was in the group
 
 
+def test_a_fork_of_a_container_has_not_its_socket():
+    with served.app.run(placement="process"):
+        here, there = served.sockets_of_a_fork.remote()
+        assert here > there
+        assert served.where.remote()
+
+
 def test_the_death_of_the_zygote_is_nobodys_loss(zygotes):
     with served.app.run(placement="process"):
         pid = served.where.remote()["pid"]
