@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import os
 import resource
+import signal
 import threading
 
 import moorage
@@ -119,6 +120,11 @@ def reads_what_harms(path):
     with open(path, "a") as file:
         file.write("run\n")
     return give.remote("kills", "there")
+
+
+@app.function()
+def kills_itself():
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def maps(where="there"):

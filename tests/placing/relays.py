@@ -139,6 +139,6 @@ class Relay:
     def _kill(self, process):
         wait_for(lambda: process.pid)
         with Watched(process.pid) as child:
+            self.killed = True  # before anybody can see that it is gone
             child.send(signal.SIGKILL)
             assert child.is_gone()
-        self.killed = True

@@ -13,6 +13,7 @@ import pytest
 
 import moorage
 from moorage.exception import ContainerLostError, DeserializationError, FunctionTimeoutError
+from moorage.placing import out_of_memory, process
 from moorage.placing.post import process_post
 
 from . import poisons
@@ -136,6 +137,35 @@ def test_a_member_of_a_batch_whose_argument_cannot_be_read_fails_alone():
 def test_an_argument_that_cannot_be_written_fails_at_the_call():
     with pytest.raises(moorage.exception.SerializationError, match="Unlucky"):
         poisons.take.remote(poisons.HarmsTheWriter("fails"))
+
+
+# -- out of memory --------------------------------------------------------------------------------
+
+
+def test_a_kill_for_lack_of_memory_is_named(tmp_path, monkeypatch):
+    events = tmp_path / "memory.events"
+    events.write_text("oom 1\noom_kill 1\n")
+    kills = out_of_memory.Kills()
+    monkeypatch.setattr(out_of_memory, "files_of_groups", lambda: [str(events)])
+    monkeypatch.setattr(process, "process_kills", kills)
+    kills.begin()
+    # The first run of the input and the second one: the system speaks of one of them.
+    with pytest.raises(ContainerLostError, match="as the system does when memory runs out"):
+        poisons.kills_itself.remote()
+    events.write_text("oom 2\noom_kill 3\n")
+    with pytest.raises(ContainerLostError, match="because memory ran out"):
+        poisons.kills_itself.remote()
+    with pytest.raises(ContainerLostError, match="as the system does when memory runs out"):
+        poisons.kills_itself.remote()
+
+
+def test_the_files_of_control_groups(monkeypatch):
+    groups = "9:name=systemd:/\n4:cpu,memory:/some/where\n0::/user.slice\n"
+    monkeypatch.setattr(out_of_memory, "_read", lambda file: groups)
+    assert out_of_memory.files_of_groups() == [
+        "/sys/fs/cgroup/memory/some/where/memory.oom_control",
+        "/sys/fs/cgroup/user.slice/memory.events",
+    ]
 
 
 # -- one of a hundred -----------------------------------------------------------------------------

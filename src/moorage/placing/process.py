@@ -31,6 +31,7 @@ from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
 from .channel import Channel
 from .frames import Buffer
+from .out_of_memory import process_kills
 from .post import process_post
 
 # Seconds that a child has to end after it has closed its socket, before it is killed.
@@ -125,6 +126,7 @@ class ContainerProcess:
         mine, self._its = Real.socketpair()
         self._channel = Channel(mine, process_post, container.received, self._socket_ended)
         self._crash = crash_file()
+        process_kills.begin()
         container.connect(self._channel)
         self._channel.send(setup)
         self._channel.begin()
@@ -264,6 +266,8 @@ class ContainerProcess:
         if self._cause is not None:
             return self._cause
         how = how_it_ended(self._status)
+        if self._status == signal.SIGKILL and process_kills.has_more():
+            return "the system has killed it by SIGKILL because memory ran out"
         place = crash_place(self._crash)
         return f"{how}, {place}" if place else how
 
