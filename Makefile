@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # PYTHONDONTWRITEBYTECODE is set, none of these keeps what it has compiled.
 COMPILE = $(BIN)/python -m compileall -q src
 
-.PHONY: demo search test bench stress models load explorations mutants differential clean
+.PHONY: demo search test bench stress kills models load explorations mutants differential clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/moorage run examples/stdlib_index.py
@@ -34,9 +34,16 @@ bench: $(VENV)/.installed-bench
 # 100,000 inputs of all kinds, cancelled, failing and late, whose counts must agree to the
 # last one.  SEED=... runs the same schedule of calls again.  Then 10,000 whose containers are worker
 # processes, one of which is killed every 50 ms.
+# PLACEMENT=thread or PLACEMENT=process is one of the two alone.
 stress: $(VENV)/.installed-test
-	$(BIN)/python -m tests.stress $(if $(SEED),--seed $(SEED))
-	$(BIN)/python -m tests.stress --placement process $(if $(SEED),--seed $(SEED))
+	$(foreach placement,$(or $(PLACEMENT),thread process),$(BIN)/python -m tests.stress \
+		--placement $(placement) $(if $(SEED),--seed $(SEED)) &&) true
+
+# Worker processes die at each byte of what they and the driver say to each other, and before and
+# after each system call: nothing is lost.  About 40 minutes.
+kills: $(VENV)/.installed-test
+	MOORAGE_WITNESS_STEP=1 MOORAGE_TEST_HANGS_AFTER=7200 $(BIN)/python -m pytest -q \
+		--numprocesses 2 tests/placing/test_frames_cut_off.py tests/placing/test_faults.py
 
 # Dicts, queues and volumes against plain models, in thousands of random programs each.  About ten
 # minutes.

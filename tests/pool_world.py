@@ -621,11 +621,12 @@ class PoolWorld:
                     self.failures[input] = self.failures.get(input, 0) + 1
         self.line_up(back, on_probation=on_probation)
         queued = [i for i in self.inputs if i.state in (InputState.QUEUED, InputState.OUTSIDE)]
-        if container.state is ContainerState.STARTING:
+        if container.state is ContainerState.STARTING and counts:
             self.note_failed_start()
         live = (ContainerState.READY, ContainerState.STARTING)
         give_up = (
             container.state is ContainerState.STARTING
+            and counts
             and self.failed_starts >= LOST_STARTS
             and [c for c in self.containers if c.state in live] == [container]
         )

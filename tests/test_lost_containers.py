@@ -523,6 +523,20 @@ def test_containers_that_die_while_they_start_are_failed_starts(make):
     assert world.pool.statistics().lost_containers == 3
 
 
+def test_starts_that_are_lost_by_nobodys_fault_count_as_none(make):
+    world = make(slots=1, most=4)
+    inputs = world.come(4)
+    for _ in range(3):
+        starting = world.in_state(ContainerState.STARTING)
+        assert len(starting) == 4
+        for container in starting:
+            world.die(container, counts=False)
+        assert states(inputs) == ["queued"] * 4
+        assert world.pool.backs_off_for == 0.0
+    world.run_to_the_end(lambda _: False)
+    assert all(isinstance(input.outcome, Value) for input in inputs)
+
+
 def test_a_second_report_of_the_same_loss_does_nothing(make):
     world = make(slots=1)
     world.come(1)

@@ -36,6 +36,7 @@ ALLOWED = {
     "stress/placed_program.py::run": "plans that nap",
     "stress/placed_program.py::run_async": "plans that nap",
     "stress/placed_program.py::run_batch": "plans that nap",
+    "stress/placed_program.py::answers": "orders nothing: the time in which kills may come",
     "stress/program.py::perform": "plans that nap",
     "stress/program.py::perform_async": "plans that nap",
     "stress/run.py::_resize": "the pace at which bounds change",
@@ -53,6 +54,7 @@ ALLOWED = {
     "test_web_in_virtual_time.py::work": "runs in virtual time in each test",
     # Real processes, which end when the system says so.
     "placing/served.py::with_grandchild": "a program that is killed, never slept out",
+    "placing/served.py::start_and_wait": "a program that is killed, never slept out",
     "placing/served.py::answer_when": "runs in another process, which only files reach",
     "placing/served.py::slowly": "orders nothing: the time in which kills may come",
     "web/crossing_apps.py::bare": "runs in another process, which only files reach",

@@ -140,6 +140,40 @@ def with_grandchild():
     return os.getpid(), child.pid
 
 
+@app.function()
+def sockets_of_a_fork():
+    """How many sockets this process has, and a process that is forked from it."""
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writes, str(count_sockets()).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    there = int(os.read(reads, 100))
+    os.close(reads)
+    os.close(writes)
+    return count_sockets(), there
+
+
+def count_sockets():
+    folder, found = "/proc/self/fd", 0
+    for name in os.listdir(folder):
+        try:
+            found += os.readlink(f"{folder}/{name}").startswith("socket:")
+        except FileNotFoundError:  # the folder itself
+            pass
+    return found
+
+
+@app.function(nonpreemptible=True)
+def start_and_wait(path):
+    """Start a program in the group of this process, and wait for ever."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    with open(path, "w") as file:
+        file.write(f"{os.getpid()} {child.pid}")
+    threading.Event().wait()
+
+
 @app.cls()
 class Model:
     size: int = moorage.parameter(default=1)

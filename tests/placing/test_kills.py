@@ -5,6 +5,7 @@ Each test that kills the driver is a program of its own.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from moorage.placing.post import process_post
 from moorage.placing.processes import process_zygotes
 
 from . import served
-from .outside import Program, Watched, children_of, wait_for
+from .outside import PATIENCE, Program, Watched, children_of, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
 
@@ -146,6 +147,46 @@ def test_what_a_container_has_started_ends_with_the_driver(how, tmp_path):
             assert far.is_gone()
 
 
+SERVER = """
+import os, subprocess, sys, threading, urllib.request
+import moorage
+
+app = moorage.App("program")
+PORT = int(sys.argv[1]) if len(sys.argv) > 1 else int(os.environ["PORT"])
+
+@app.function(env={"PORT": str(PORT)})
+@moorage.web_server(PORT)
+def serve():
+    subprocess.Popen([sys.executable, "-m", "http.server", str(PORT), "--bind", "127.0.0.1"])
+
+if __name__ == "__main__":
+    with app.run(placement="process"):
+        urllib.request.urlopen(serve.get_web_url()).read()
+        os.write(1, b"serves\\n")
+        threading.Event().wait()
+"""
+
+
+def test_the_port_of_a_server_is_free_after_the_drivers_death(tmp_path):
+    pytest.importorskip("uvicorn")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Program(tmp_path, SERVER, arguments=[port]) as program:
+        while program.said() != "serves":  # the server speaks as well
+            pass
+        socket.create_connection(("127.0.0.1", port)).close()
+        program.kill()
+
+        def is_free():
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError:
+                return False
+            return True
+
+        wait_for(is_free)
+
+
 def test_the_end_of_a_child_that_has_forked_is_noticed():
     # The grandchild holds the socket: its end never comes.
     with served.app.run(placement="process"):
@@ -154,6 +195,13 @@ def test_the_end_of_a_child_that_has_forked_is_noticed():
             os.kill(pid, signal.SIGKILL)
             assert served.where.remote()["pid"] != pid
             assert grandchild.is_gone()  # it was in the group
+
+
+def test_a_fork_of_a_container_has_not_its_socket():
+    with served.app.run(placement="process"):
+        here, there = served.sockets_of_a_fork.remote()
+        assert here > there
+        assert served.where.remote()
 
 
 def test_the_death_of_the_zygote_is_nobodys_loss(zygotes):
@@ -166,6 +214,36 @@ def test_the_death_of_the_zygote_is_nobodys_loss(zygotes):
         seen = served.where.remote()
         assert seen["pid"] != pid
         assert parent_of(seen["pid"]) == zygotes.pid
+
+
+def sees_the_group():
+    """Whether the system kills a group by a pidfd: Linux 6.9."""
+    release = os.uname().release.split("-")[0].split(".")
+    return tuple(map(int, release[:2])) >= (6, 9)
+
+
+@pytest.mark.skipif(not sees_the_group(), reason="older systems need the zygote for this")
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGTERM, "TERM")])
+def test_a_death_is_noticed_while_the_zygote_sleeps(zygotes, number, how, tmp_path):
+    with served.app.run(placement="process"):
+        call = served.start_and_wait.spawn(str(tmp_path / "pids"))
+        wait_for(lambda: len(pids_in(tmp_path / "pids")) == 2)
+        pid, grandchild = pids_in(tmp_path / "pids")
+        with Watched(grandchild) as grandchild:
+            os.kill(zygotes.pid, signal.SIGSTOP)
+            try:
+                os.kill(pid, number)
+                # Only by the pidfd: nobody else says how it ended.
+                with pytest.raises(ContainerLostError, match=how):
+                    call.get(timeout=PATIENCE)
+                assert grandchild.is_gone()
+            finally:
+                os.kill(zygotes.pid, signal.SIGCONT)
+        assert served.where.remote()["pid"] != pid
+
+
+def pids_in(path):
+    return list(map(int, path.read_text().split())) if path.exists() else []
 
 
 def test_three_deaths_of_the_zygote_fail_what_waits(zygotes):

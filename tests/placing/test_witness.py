@@ -1,116 +1,42 @@
 """Nothing is lost and nothing runs twice: shown by a witness outside of the engine.
 
-User code appends a line to a file when it begins and when it ends.  A relay stands between driver
-and child, lets so many bytes pass in one direction, and then kills the child.  From the file and
-the callers alone: each input has one outcome; nothing begins after its outcome was delivered; a
+User code appends a line to a file when it begins and when it ends.  From the file and the callers
+alone: each input has one outcome; nothing begins after its outcome was delivered; a
 container never has more than `max_inputs` open; no input runs more than three times, and one that
-is nonpreemptible once.
+is nonpreemptible once.  Two mutants of the engine are found.  Deaths at each byte of what driver
+and child say are in ``test_frames_cut_off.py``, and at each system call in ``test_faults.py``.
 """
 
 import contextlib
 import fcntl
 import os
-import select
 import signal
-import socket
 import struct
 import sys
 import termios
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 import moorage
 from moorage.exception import ContainerLostError
 from moorage.placing.channel import Channel
+from moorage.placing.frames import Kind
 from moorage.placing.post import process_post
 from moorage.placing.processes import Processes, process_zygotes
+from moorage.placing.remote import RemoteContainer
+from moorage.runtime.pools.pool import Pool
 
 from . import served
 from .outside import Watched, children_of, wait_for
+from .relays import FROM_CHILD, TO_CHILD, Cut, Relay
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
 
 INPUTS = 8
-PADDING = "x" * 40
 MAX_INPUTS = 3
-
-
-class Relay:
-    """A source of processes that kills the first one after so many bytes."""
-
-    def __init__(self, inner, direction, most):
-        self._inner = inner
-        self._direction = direction  # "to the child" or "from the child"
-        self._most = most
-        self.passed = 0
-        self.killed = False
-        self._is_first = True
-        self.threads = []
-
-    def launch(self, process, descriptors):
-        if not self._is_first:
-            self._inner.launch(process, descriptors)
-            return
-        self._is_first = False
-        channel, crash = descriptors
-        driver = socket.socket(fileno=os.dup(channel))
-        here, child = socket.socketpair()
-        thread = threading.Thread(target=self._carry, args=(process, driver, here), daemon=True)
-        self.threads.append(thread)
-        thread.start()
-        handed_over = process.handed_over
-
-        def both():
-            child.close()
-            handed_over()
-
-        process.handed_over = both
-        self._inner.launch(process, [child.fileno(), crash])
-
-    def _carry(self, process, driver, child):
-        counted = driver if self._direction == "to the child" else child
-        with driver, child:
-            while True:
-                for end in select.select([driver, child], [], [])[0]:
-                    other = child if end is driver else driver
-                    most = min(65536, self._most - self.passed) if end is counted else 65536
-                    try:
-                        data = end.recv(max(1, most)) if most > 0 else b""
-                        if data:
-                            other.sendall(data)
-                    except OSError:
-                        data = b""
-                    if end is counted:
-                        self.passed += len(data)
-                        if self.passed >= self._most:
-                            self._kill(process)
-                            return
-                    if not data:
-                        return
-
-    def _kill(self, process):
-        wait_for(lambda: process.pid)
-        with Watched(process.pid) as child:
-            child.send(signal.SIGKILL)
-            assert child.is_gone()
-        self.killed = True
-
-
-def converse(function, path, relay, monkeypatch):
-    """Run inputs over the relay; return their outcomes, and when each was delivered."""
-    monkeypatch.setattr(Processes, "source", lambda self: relay)
-    outcomes = {}
-    with served.app.run(placement=Processes(max_processes=2)):
-        calls = {id: function.spawn(str(path), id, PADDING) for id in range(INPUTS)}
-        for id, call in calls.items():
-            try:
-                outcomes[id] = call.get(timeout=60)[0]
-            except ContainerLostError as error:
-                outcomes[id] = error
-            served.bear_witness(path, "outcome", id)
-    return outcomes
 
 
 def check(path, outcomes, *, most_runs, inputs=INPUTS):
@@ -134,42 +60,101 @@ def check(path, outcomes, *, most_runs, inputs=INPUTS):
     assert all(begun[str(id)] for id, outcome in outcomes.items() if outcome == id)
 
 
-@pytest.mark.parametrize("direction", ["to the child", "from the child"])
-def test_a_kill_at_any_byte_loses_nothing(direction, tmp_path, monkeypatch):
-    inner = Processes().source()
-    whole = Relay(inner, direction, 1 << 40)
-    outcomes = converse(served.witnessed, tmp_path / "whole", whole, monkeypatch)
-    assert outcomes == {id: id for id in range(INPUTS)}
-    setup = length_of_setup(whole, direction)
-    # The bytes of SETUP are many, and all alike; those after it are taken each for each.
-    points = {1, 20, setup // 2, *range(max(1, setup - 15), whole.passed, STEP)}
-    for most in sorted(points):
-        relay = Relay(inner, direction, most)
-        path = tmp_path / f"{most}"
-        outcomes = converse(served.witnessed, path, relay, monkeypatch)
-        check(path, outcomes, most_runs=3)
-        # One death is nobody's end: all have run again.
-        assert outcomes == {id: id for id in range(INPUTS)}, most
+def outcome_of(call, timeout=60):
+    try:
+        return call.get(timeout=timeout)[0]
+    except ContainerLostError as error:
+        return error
 
 
-# A prime, so that over the runs of all directions each part of a frame is cut.  1 takes a quarter
-# of an hour.
-STEP = int(os.environ.get("MOORAGE_WITNESS_STEP", "61"))
+@pytest.mark.parametrize("offset", [1, 20, 60, None])
+def test_nonpreemptible_inputs_run_once(offset, tmp_path, monkeypatch):
+    path, outcomes = tmp_path / "witness", {}
+    cut = Cut(FROM_CHILD, Kind.RESULTS, 0, offset) if offset else Cut(TO_CHILD, Kind.INPUTS, 0, 30)
+    relay = Relay(Processes().source(), cut)
+    monkeypatch.setattr(Processes, "source", lambda self: relay)
+    with served.app.run(placement=Processes(max_processes=2)):
+        calls = {id: served.witnessed_once.spawn(str(path), id, "x") for id in range(INPUTS)}
+        for id, call in calls.items():
+            outcomes[id] = outcome_of(call)
+            served.bear_witness(path, "outcome", id)
+    assert relay.killed
+    check(path, outcomes, most_runs=1)
 
 
-def length_of_setup(relay, direction):
-    """About where the frame SETUP ends: what comes after it are inputs."""
-    per_input = 250
-    return max(2, relay.passed - INPUTS * per_input) if direction == "to the child" else 2
+AFTER_LOSS = Pool._after_loss
 
 
-def test_nonpreemptible_inputs_run_once(tmp_path, monkeypatch):
-    inner = Processes().source()
-    for most in (30, 60, 120, 240, 480):
-        relay = Relay(inner, "from the child", most)
-        path = tmp_path / f"{most}"
-        outcomes = converse(served.witnessed_once, path, relay, monkeypatch)
-        check(path, outcomes, most_runs=1)
+def forget_granted_ones(pool, input, loss, *, alone):
+    """A mutant: inputs that had a slot and had not begun do not go back."""
+    return loss is not None and AFTER_LOSS(pool, input, loss, alone=alone)
+
+
+@pytest.mark.parametrize("returns", [True, False], ids=["as it is", "without the return"])
+@pytest.mark.parametrize("place", ["before they are written", "in the socket"])
+def test_inputs_that_had_a_slot_and_were_not_written_go_back(place, returns, tmp_path, monkeypatch):
+    path = str(tmp_path / "witness")
+    outcomes = {}
+    with served.app.run(placement=Processes(max_processes=1)):
+        outcomes[0] = outcome_of(served.witnessed.spawn(path, 0, ""))
+        if not returns:
+            monkeypatch.setattr(Pool, "_after_loss", forget_granted_ones)
+        with Watched(children_of(process_zygotes.of(()).pid)[0]) as child:
+
+            def lose():
+                child.send(signal.SIGKILL)
+                wait_for(lambda: served.witnessed.statistics().lost_containers)
+
+            if place == "in the socket":
+                calls = lose_what_is_in_the_socket(path, child, lose)
+            else:
+                calls = lose_what_has_its_slot(path, lose, monkeypatch)
+        for id, call in calls.items():
+            with contextlib.suppress(TimeoutError):
+                outcomes[id] = outcome_of(call, 60 if returns else 1)
+                served.bear_witness(path, "outcome", id)
+    with contextlib.nullcontext() if returns else pytest.raises(AssertionError):
+        check(Path(path), outcomes, most_runs=2, inputs=4)
+
+
+def lose_what_is_in_the_socket(path, child, lose):
+    """The child does not read: of the first input a part is written, of the others nothing."""
+    child.send(signal.SIGSTOP)
+    calls = {id: served.witnessed.spawn(path, id, "x" * 4_000_000) for id in (1, 2, 3)}
+    lose()
+    return calls
+
+
+def lose_what_has_its_slot(path, lose, monkeypatch):
+    """1. a thread is about to write an input, 2. others get slots, 3. the child dies, 4. the
+    thread goes on.
+    """
+    comes, goes_on = threading.Event(), threading.Event()
+    begin = RemoteContainer._begin
+
+    def wait_once(container):
+        if not comes.is_set():
+            comes.set()
+            goes_on.wait()
+        return begin(container)
+
+    monkeypatch.setattr(RemoteContainer, "_begin", wait_once)
+    calls = {}
+
+    def spawn(id):
+        calls[id] = served.witnessed.spawn(path, id, "")
+
+    thread = threading.Thread(target=spawn, args=(1,))
+    thread.start()
+    try:
+        comes.wait()
+        spawn(2)
+        spawn(3)
+        lose()
+    finally:
+        goes_on.set()
+        thread.join()
+    return calls
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["as it is", "without reading to the end"])
@@ -181,7 +166,7 @@ def test_what_was_written_before_a_death_counts(reads, tmp_path, monkeypatch):
         monkeypatch.setattr(Channel, "is_lost", Channel._end_here)
     path, go, gate = tmp_path / "witness", tmp_path / "go", threading.Event()
     made = []
-    launch = Relay(Processes().source(), "", 0)._inner.launch
+    launch = Processes().source().launch
     zygotes = process_zygotes.of(())
 
     class Noting:
@@ -271,3 +256,46 @@ def test_a_soak_with_kills(what, tmp_path):
     assert counts.succeeded == SOAK - lost
     if what == "zygote":
         assert lost == 0  # it counts against no input
+
+
+def test_a_zygote_that_is_killed_every_half_second(tmp_path):
+    # The third death within a minute is the end for what waits then: it says so, and is no loss.
+    path = tmp_path / "witness"
+    zygotes = process_zygotes.of(())
+    zygotes._deaths.clear()
+    done, every = threading.Event(), 0.5
+
+    def kill():
+        killed = set()
+        while len(killed) < 3 and not done.wait(every):
+            pid = zygotes.pid
+            if pid is not None and pid not in killed:
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    outcomes, ended, said = {}, 0, set()
+    with served.app.run(placement=moorage.Processes(max_processes=4)):
+        thread.start()
+        try:
+            while thread.is_alive():
+                ids = range(len(outcomes), len(outcomes) + 40)
+                calls = {id: served.slowly.spawn(str(path), id) for id in ids}
+                for id, call in calls.items():
+                    try:
+                        outcomes[id] = call.get()
+                    except moorage.exception.ExecutionError as error:
+                        said.add(str(error))
+                        outcomes[id] = ContainerLostError("the zygote's end")
+                        ended += 1
+                    served.bear_witness(path, "outcome", id)
+        finally:
+            done.set()
+            thread.join()
+        assert len(said) <= 1
+        assert all("died 3 times within 60 s" in text and "SIGKILL" in text for text in said)
+        zygotes._deaths.clear()
+        assert served.slowly.remote(str(path), len(outcomes)) == len(outcomes)
+        outcomes[len(outcomes)] = len(outcomes)
+        assert served.slowly.statistics().failed == ended
+    check(path, outcomes, most_runs=4, inputs=len(outcomes))

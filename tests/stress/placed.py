@@ -8,6 +8,9 @@ counted, and what the witness's file has (``placed_program.py``).
   failed and were cancelled.  Where no caller goes away, each of the three is what callers saw.
 - A result was returned by code that has said so.  No code began after its input's outcome had been
   delivered (if it was no cancellation, which does not wait for the code).
+- The inputs that the code of containers has sent have one outcome each as well, as far as that code
+  lived to see it.  What was put into a queue was taken once at most, and what nobody took is there,
+  unless who took it was killed.  A dict has no keys but those of code that was killed.
 - No input ran more often than its pool allows.  No process ever had more inputs open than
   `max_inputs`.
 - No slot, no room, no thread and no process is left.
@@ -41,7 +44,19 @@ from moorage.exception import (
 )
 from moorage.placing.processes import process_zygotes
 
-from .placed_program import ITEMS, WITNESS, Job, Kind, Planned, app, bear_witness, kinds
+from .placed_program import (
+    ITEMS,
+    NESTED,
+    WITNESS,
+    Job,
+    Kind,
+    Planned,
+    app,
+    bear_witness,
+    goods,
+    kinds,
+    table,
+)
 from .run import HANGS_AFTER, Report, hang, left, listening, statistics_of
 
 KILLS_EVERY: Final = 0.05
@@ -299,14 +314,21 @@ def stress_placed(inputs: int, seed: int) -> Report:
         path = Path(folder) / "witness"
         os.environ[WITNESS] = str(path)
         try:
-            callers, hung = _run(path, inputs, seed, report)
+            callers, hung, goods_left = _run(path, inputs, seed, report)
         finally:
             del os.environ[WITNESS]
         if hung:
             return report
         sent = [each for caller in callers for each in caller.tickets]
         report.wrong += _compare(sent, report)
-        report.wrong += _contradicted(path.read_text().splitlines(), sent, report)
+        lines = [line.split() for line in path.read_text().splitlines()]
+        mine = [line for line in lines if not line[1].startswith("n")]
+        report.wrong += _contradicted(mine, sent, report)
+        nested = [line for line in lines if line[1].startswith("n")]
+        report.wrong += _nested(nested, report)
+        trades = {sent.job.number for sent in sent if sent.kind.pool == "trades"}
+        did = Counter(what for what, number, _ in mine if int(number) in trades)
+        report.wrong += _goods(nested, did["begin"] - did["returned"], goods_left, report)
     report.wrong += left(before)
     report.inputs = len(sent)
     report.fates.update(str(each.end and each.end.value) for each in sent)
@@ -325,7 +347,11 @@ COUNTED: Final = (
 )
 
 
-def _run(path: Path, inputs: int, seed: int, report: Report) -> tuple[list[Caller], bool]:
+Left = tuple[list[str], list[str]]
+"""What was left in the queue, and in the dict."""
+
+
+def _run(path: Path, inputs: int, seed: int, report: Report) -> tuple[list[Caller], bool, Left]:
     ways, owners = kinds()
     each = inputs // (THREADS + LOOPS)
     threads = [Caller(ways, seed, index, each, report.wrong) for index in range(THREADS)]
@@ -355,9 +381,11 @@ def _run(path: Path, inputs: int, seed: int, report: Report) -> tuple[list[Calle
         if hung:
             report.wrong.append(hang(callers))
             os.environ.pop(WITNESS, None)
-            return callers, True
+            return callers, True, ([], [])
         report.statistics = {pool: statistics_of(owner) for pool, owner in owners.items()}
         children = _children()
+        goods_left = goods.get_many(1_000_000, block=False), list(table.keys())
+        table.clear()
     report.did["kill -9"] = len(killed)
     deadline = time.monotonic() + HANGS_AFTER
     while alive := [pid for pid in children if _lives(pid)]:
@@ -365,7 +393,7 @@ def _run(path: Path, inputs: int, seed: int, report: Report) -> tuple[list[Calle
             report.wrong.append(f"processes are left: {alive}")
             break
         time.sleep(0.01)
-    return callers, False
+    return callers, False, goods_left
 
 
 def _in_loop(group: list[Caller]) -> None:
@@ -442,6 +470,8 @@ def _compare(inputs: list[Sent], report: Report) -> Iterable[str]:
         if sent.end is None:
             yield f"{sent!r}: nobody saw its end"
     for pool, stats in report.statistics.items():
+        if pool == NESTED:
+            continue
         ends = Counter(sent.end for sent in by_pool[pool])
         unseen = ends[End.UNSEEN]
         count = len(by_pool[pool])
@@ -465,7 +495,63 @@ def _compare(inputs: list[Sent], report: Report) -> Iterable[str]:
             yield f"{pool}: {stats.peak_inputs} inputs at once in a container, of at most {most}"
 
 
-def _contradicted(lines: list[str], inputs: list[Sent], report: Report) -> Iterable[str]:
+def _nested(lines: list[list[str]], report: Report) -> Iterable[str]:
+    """What the witness says of calls and operations of the code in containers."""
+    times: dict[str, Counter[str]] = defaultdict(Counter)
+    delivered: set[str] = set()
+    for what, name, _ in lines:
+        times[what][name] += 1
+        report.ends[f"nested {what}"] += 1
+        if what == "outcome":
+            delivered.add(name)
+        elif what == "begin" and name in delivered:
+            yield f"the nested input {name} began after its outcome"
+    sent, begun, returned = times["sent"], times["begin"], times["returned"]
+    for name, count in begun.items():
+        if count > 3:
+            yield f"the nested input {name} ran {count} times"
+        if name not in sent:
+            yield f"the nested input {name} was never sent"
+    for name, count in times["outcome"].items():
+        if count > 1 or name not in returned:
+            yield f"the nested input {name} has {count} outcomes, returned {returned[name]} times"
+    stats = report.statistics[NESTED]
+    if stats.accepted != stats.succeeded + stats.failed + stats.cancelled:
+        yield f"{NESTED}: not every input has one end: {stats}"
+    # Who was killed in the middle of a call may have sent, and may have got an outcome.
+    if not len(begun.keys() | delivered) <= stats.accepted <= len(sent):
+        yield f"{NESTED}: code sent {len(sent)} inputs, {len(begun)} began, the pool has {stats}"
+    if stats.succeeded < len(delivered):
+        yield f"{NESTED}: {len(delivered)} results were seen, the pool has {stats}"
+    if stats.queued or stats.running or stats.outside or stats.abandoned:
+        yield f"{NESTED}: gauges that are not 0: {stats}"
+
+
+def _goods(lines: list[list[str]], struck: int, left: Left, report: Report) -> Iterable[str]:
+    """What the witness says of the queue and the dict.
+
+    Args:
+        struck: how often code that puts and takes did not come to its end.
+        left: what was in both after the run.
+    """
+    times: dict[str, Counter[str]] = defaultdict(Counter)
+    for what, name, _ in lines:
+        times[what][name] += 1
+    in_queue, in_dict = left
+    for name, count in (times["took"] + Counter(in_queue)).items():
+        if count > 1 or name not in times["puts"]:
+            yield f"{name} came out of the queue {count} times, put {times['puts'][name]} times"
+    # Who was killed while it took something does not speak of it.
+    lost = times["put"].keys() - times["took"].keys() - set(in_queue)
+    if len(lost) > struck:
+        yield f"{len(lost)} things were put into the queue and are nowhere: {sorted(lost)[:5]}"
+    if len(in_dict) > struck:
+        yield f"{len(in_dict)} things are in the dict, of {struck} runs that did not end well"
+    report.did["in the queue"], report.did["in the dict"] = len(in_queue), len(in_dict)
+    report.did["taken by the killed"] = len(lost)
+
+
+def _contradicted(lines: list[list[str]], inputs: list[Sent], report: Report) -> Iterable[str]:
     """What the witness says, beside what callers saw."""
     by_number = {sent.job.number: sent for sent in inputs}
     runs: Counter[int] = Counter()
@@ -473,7 +559,7 @@ def _contradicted(lines: list[str], inputs: list[Sent], report: Report) -> Itera
     delivered: set[int] = set()
     open_in: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     for line in lines:
-        what, text, pid = line.split()
+        what, text, pid = line
         number = int(text)
         sent = by_number[number]
         here = open_in[sent.kind.pool, pid]

@@ -19,6 +19,7 @@ import moorage
 from moorage.runtime.uninterruptible import uninterruptible
 
 ITEMS: Final = 24  # more than a stream is ahead of its reader
+NESTED: Final = "answers"  # the pool that the code of containers calls
 WITNESS: Final = "MOORAGE_STRESS_WITNESS"
 
 app = moorage.App("stress-placed")
@@ -39,7 +40,7 @@ class Job:
 
 
 @uninterruptible
-def bear_witness(what: str, number: int) -> None:
+def bear_witness(what: str, number: int | str) -> None:
     """Append one line to the witness's file: what was done, for which input, and where."""
     file = os.open(os.environ[WITNESS], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
@@ -183,6 +184,99 @@ def fresh(job: Job) -> tuple[int, bytes]:
     return run(job)
 
 
+# -- what the code of a container calls ------------------------------------------------------
+
+_asked = itertools.count()
+
+
+def new_question() -> str:
+    """A name for an input that the code of a container sends, and which no other run sends."""
+    name = f"n{os.getpid()}-{next(_asked)}"
+    bear_witness("sent", name)
+    return name
+
+
+def heard(names: list[str], answers: list[str]) -> None:
+    assert answers == names, (names, answers)
+    for name in names:
+        bear_witness("outcome", name)
+
+
+@app.function(**{**kept, "max_containers": 3})
+@moorage.concurrent(max_inputs=4)
+def answers(name: str) -> str:
+    bear_witness("begin", name)
+    time.sleep(0.001)
+    bear_witness("returned", name)
+    return name
+
+
+@app.function(**kept)
+@moorage.concurrent(max_inputs=4)
+def asks(job: Job) -> tuple[int, bytes]:
+    bear_witness("begin", job.number)
+    try:
+        perform(job)
+        names = [new_question() for _ in range(1 + job.number % 3)]
+        if job.number % 2:
+            calls = [answers.spawn(name) for name in names]
+            heard(names, [call.get() for call in calls])
+        elif len(names) == 1:
+            heard(names, [answers.remote(names[0])])
+        else:
+            heard(names, list(answers.map(names)))
+    except BaseException:
+        bear_witness("raised", job.number)
+        raise
+    bear_witness("returned", job.number)
+    return job.number, job.load
+
+
+@app.function(**kept)
+@moorage.concurrent(max_inputs=8)
+async def asks_async(job: Job) -> tuple[int, bytes]:
+    bear_witness("begin", job.number)
+    try:
+        perform(job)
+        names = [new_question() for _ in range(1 + job.number % 3)]
+        if job.number % 2:
+            heard(names, await asyncio.gather(*(answers.remote.aio(name) for name in names)))
+        else:
+            heard(names, [answer async for answer in answers.map.aio(names)])
+    except BaseException:
+        bear_witness("raised", job.number)
+        raise
+    bear_witness("returned", job.number)
+    return job.number, job.load
+
+
+goods: Final = moorage.Queue.from_name("stress-placed", create_if_missing=True)
+table: Final = moorage.Dict.from_name("stress-placed", create_if_missing=True)
+
+
+@app.function(**kept)
+@moorage.concurrent(max_inputs=4)
+def trades(job: Job) -> tuple[int, bytes]:
+    """Put something into a queue, and take something out; keep something in a dict meanwhile."""
+    bear_witness("begin", job.number)
+    try:
+        perform(job)
+        key = f"n{os.getpid()}-{next(_asked)}"
+        table[key] = job.load
+        bear_witness("puts", key)
+        goods.put(key)
+        bear_witness("put", key)
+        taken = goods.get(block=False)
+        if taken is not None:  # else one that was killed has taken it
+            bear_witness("took", taken)
+        assert table.pop(key) == job.load
+    except BaseException:
+        bear_witness("raised", job.number)
+        raise
+    bear_witness("returned", job.number)
+    return job.number, job.load
+
+
 _openings = itertools.count()
 
 
@@ -229,7 +323,10 @@ def kinds() -> tuple[list[Kind], dict[str, Any]]:
         Kind("items_async", items_async, 8, is_generator=True),
         Kind("lists", lists, 2, most_in_a_batch=8),
         Kind("fresh", fresh, 1, most_runs=2),
+        Kind("asks", asks, 4),
+        Kind("asks_async", asks_async, 8),
+        Kind("trades", trades, 4),
         Kind("service", service.work, 6),
         Kind("service", service.work_async, 6),
     ]
-    return every, {kind.pool: kind.function for kind in every}
+    return every, {kind.pool: kind.function for kind in every} | {NESTED: answers}

@@ -25,6 +25,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ..exception import (
+    DeserializationError,
     Error,
     ExecutionError,
     InputCancellation,
@@ -581,7 +582,13 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             for input in results:
                 outcome = input.outcome
                 if type(outcome) is Value:
-                    yield outcome.value
+                    try:
+                        value = outcome.value
+                    except DeserializationError as error:  # it was written by another process
+                        if not reading.return_exceptions:
+                            raise
+                        value = without_our_frames(error)
+                    yield value
                 elif reading.return_exceptions:
                     yield error_of(outcome)
                 else:
@@ -657,7 +664,13 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
             for input in results:
                 outcome = input.outcome
                 if type(outcome) is Value:
-                    yield outcome.value
+                    try:
+                        value = outcome.value
+                    except DeserializationError as error:  # it was written by another process
+                        if not reading.return_exceptions:
+                            raise
+                        value = without_our_frames(error)
+                    yield value
                 elif reading.return_exceptions:
                     yield error_of(outcome)
                 else:

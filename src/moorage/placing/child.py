@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ..exception import InvalidError
+from ..runtime import forking
 from ..runtime.background import flush
 from ..runtime.outcome import failure_of
 from ..runtime.real import Real
@@ -80,6 +81,13 @@ class _ChildChannel(Channel):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.is_shut = Real.Event()
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a process that was forked from the container's: it must neither write nor read here,
+        nor keep the socket open.
+        """
+        self.renew()
 
     def shut(self) -> None:
         super().shut()

@@ -19,6 +19,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final
 
+from ..runtime import forking
 from ..runtime.clocks.clock import Clock
 from ..runtime.containers.container import Container, ContainerOptions, Loss
 from ..runtime.containers.local import LocalContainer
@@ -195,6 +196,13 @@ class ChildHost:
         self._turn_comes = False
         self._timer_comes = False
         self.container: LocalContainer = LocalContainer(self, number, limit, limit, options)
+
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a process that was forked from the container's: nothing is written here."""
+        forking.renew(self.lock)
+        self._outbox.renew()
 
     def connect(self, carrier: Carrier) -> None:
         """Write to `carrier` from now on.  Called once, before the container boots."""

@@ -9,7 +9,8 @@ the exit status.  None of them alone says enough:
     1. the socket may end long before the child (the child has closed it) or long after it (a
        grandchild holds it), so the pidfd or the zygote says that the child has ended;
     2. what the child has written before counts, so all of it is read first (`Channel.is_lost`);
-    3. the status comes from the zygote, which may be dead, so it is waited for only a moment.
+    3. the status comes from the zygote, which may be dead, so it is waited for only a moment; where
+       the system says the status of a process that is not reaped yet, nobody waits for the zygote.
 All of this is done on the post's thread, in whatever order it comes.
 
 Begin at `ContainerProcess.start`, then `born`, then `_look`.
@@ -30,6 +31,7 @@ from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
 from .channel import Channel
 from .frames import Buffer
+from .out_of_memory import process_kills
 from .post import process_post
 
 # Seconds that a child has to end after it has closed its socket, before it is killed.
@@ -38,6 +40,10 @@ ENDS_WITHIN: Final = 0.25
 LEAVES_WITHIN: Final = 6.0
 # Seconds that the exit status may come after the pidfd.
 STATUS_WITHIN: Final = 0.25
+
+
+def _always() -> bool:
+    return True
 
 
 class Container(Protocol):
@@ -96,6 +102,7 @@ class ContainerProcess:
         self._counts = True
         self._stop_watching: Callable[[], object] | None = None
         self._make_signal: Callable[[], object] | None = None  # kills where there is no pidfd
+        self._parent_lives: Callable[[], bool] = _always
         forking.know(self)
 
     def _after_fork(self) -> None:
@@ -119,6 +126,7 @@ class ContainerProcess:
         mine, self._its = Real.socketpair()
         self._channel = Channel(mine, process_post, container.received, self._socket_ended)
         self._crash = crash_file()
+        process_kills.begin()
         container.connect(self._channel)
         self._channel.send(setup)
         self._channel.begin()
@@ -155,9 +163,22 @@ class ContainerProcess:
         if its is not None:
             its.close()
 
-    def born(self, pid: int, pidfd: int, kill: Callable[[], object] | None = None) -> None:
-        """Note that the process is there.  `pidfd` is -1 where there is none."""
+    def born(
+        self,
+        pid: int,
+        pidfd: int,
+        kill: Callable[[], object] | None = None,
+        parent_lives: Callable[[], bool] = _always,
+    ) -> None:
+        """Note that the process is there.
+
+        Args:
+            pid, pidfd: its number, and a file descriptor that says when it has ended, or -1.
+            kill: ends it where there is no pidfd.
+            parent_lives: whether the process lives whose end would end this one too.
+        """
         self.pid = pid
+        self._parent_lives = parent_lives
         with self._lock:
             self._pidfd = pidfd
             self._make_signal = kill
@@ -193,7 +214,14 @@ class ContainerProcess:
 
     def _pidfd_ready(self) -> None:
         self._stop_watching = None
-        if not self._is_dead:
+        if self._is_dead:
+            return
+        # A child that dies with the zygote ends after it, so the zygote is seen to be dead here.
+        # Then it is the zygote's end that counts, and which is on its way.
+        status = status_of_the_dead(self.pid, self._pidfd) if self._parent_lives() else None
+        if status is not None:
+            self._note_death(status, None, True)
+        else:
             # The status is on its way, if the zygote lives.
             self._after(STATUS_WITHIN, lambda: self._note_death(None, None, True))
 
@@ -205,7 +233,8 @@ class ContainerProcess:
             self._after(within, self._kill_what_is_left)
 
     def _kill_what_is_left(self) -> None:
-        if not self._is_dead:
+        has_ended = self._pidfd >= 0 and self._stop_watching is None  # its status is on its way
+        if not self._is_dead and not has_ended:
             if not self._container.has_ended_well:
                 self._cause = "it has closed its connection to this process"
             with self._lock:
@@ -237,6 +266,8 @@ class ContainerProcess:
         if self._cause is not None:
             return self._cause
         how = how_it_ended(self._status)
+        if self._status == signal.SIGKILL and process_kills.has_more():
+            return "the system has killed it by SIGKILL because memory ran out"
         place = crash_place(self._crash)
         return f"{how}, {place}" if place else how
 
@@ -257,6 +288,32 @@ class ContainerProcess:
 
 
 # -- how it died ---------------------------------------------------------------------------
+
+
+def status_of_the_dead(pid: int, pidfd: int) -> int | None:
+    """Kill what a process that has ended has left in its group; return its wait status.
+
+    None if that is not possible: on an older system (before Linux 6.9), where ``/proc`` does not
+    show it, or if the process is reaped already.  Then its parent does and says the same.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name of a program, in parentheses, may have any characters.
+            fields = file.read().rpartition(b")")[2].split()
+        # Only a process that is not reaped takes a signal, so that was the status of this one.
+        signal.pidfd_send_signal(pidfd, 0)
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL, None, _TO_THE_GROUP)
+        except ProcessLookupError:
+            pass  # it has ended before it made its group
+    except (OSError, ValueError, AttributeError):
+        return None
+    # 0 is also what is shown to those who may not see it.
+    return int(fields[_EXIT_CODE]) or None
+
+
+_TO_THE_GROUP: Final = 4  # PIDFD_SIGNAL_PROCESS_GROUP
+_EXIT_CODE: Final = 49  # of the fields after the name
 
 
 def how_it_ended(status: int | None) -> str:

@@ -361,7 +361,7 @@ class Zygotes:
     def refuses(self, process: ContainerProcess, descriptors: Sequence[int], why: str) -> None:
         """Start by other means what the zygote does not start."""
         if why != "threads":
-            process.died(None, why, counts=False)
+            process.died(None, why)
             return
         with self._lock:
             is_first, self._spawns = not self._spawns, True
@@ -500,11 +500,15 @@ class _Zygote:
                     del self._processes[id]
             if kind == BORN:
                 process.handed_over()
-                process.born(number, descriptors[0])
+                process.born(number, descriptors[0], parent_lives=self._lives)
             elif kind == DIED:
                 process.died(number)
             elif kind == REFUSED:
                 self._owner.refuses(process, its, str(data[MESSAGE.size :], "utf-8"))
+
+    def _lives(self) -> bool:
+        """Whether the zygote has not ended, as the system sees it now."""
+        return not self._is_over and not _is_ready(self._pidfd)
 
     def _over(self) -> None:
         """The zygote is dead: what it has said before counts; then all its children are dead."""
@@ -537,11 +541,16 @@ class _Zygote:
             self._control.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        if not poll.poll(_ENDS_WITHIN):
+        if not _is_ready(self._pidfd, _ENDS_WITHIN):
             self._popen.kill()
         self._popen.wait()
+
+
+def _is_ready(fileno: int, within: int = 0) -> bool:
+    """Whether there is something to read, within so many milliseconds."""
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN)
+    return bool(poll.poll(within))
 
 
 _DIED: Final = "the process that all containers come from died"

@@ -1750,9 +1750,13 @@ class Pool:
             self._effects.append(
                 partial(self._log_lost, container, loss.how, len(back) + len(suspects))
             )
-            if was_starting:
+            if was_starting and loss.counts:
                 failure = lost_while_starting(self.options.name, loss.how)
                 self._start_failed(True, failure, LOST_STARTS)
+            elif was_starting:
+                # Nothing of this pool has ended it, so the next one starts at once.  What ends
+                # containers again and again refuses to start them at last.
+                self._must_scale = True
 
     def _after_loss(self, input: Input, loss: Loss | None, *, alone: bool) -> bool:
         """Queue `input`, whose container is lost, or end it; return true if it is queued.
