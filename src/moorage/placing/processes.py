@@ -220,7 +220,7 @@ class Spawner:
         channel, crash = descriptors
         code = (
             f"from {_PACKAGE}.placing.child import spawned\n"
-            f"spawned({channel}, {crash}, {os.getpid()})"
+            f"spawned({channel}, {crash}, {os.getpid()}, {process.has_mounts})"
         )
         try:
             popen = _popen(code, [each for each in descriptors if each >= 0], {})
@@ -434,13 +434,14 @@ class _Zygote:
         self._processes = {}
 
     def launch(self, process: ContainerProcess, descriptors: Sequence[int]) -> None:
-        from .zygote import MESSAGE, START
+        from .zygote import MESSAGE, MOUNTS, START, SURFACE
 
         with self._lock:
             if not self._is_over:
                 self._last_id += 1
                 self._processes[self._last_id] = process, descriptors
-                data = MESSAGE.pack(START, self._last_id, process.has_surface)
+                flags = SURFACE * process.has_surface + MOUNTS * process.has_mounts
+                data = MESSAGE.pack(START, self._last_id, flags)
                 self._unsent.append((data, list(descriptors)))
                 self._send()
                 return

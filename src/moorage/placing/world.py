@@ -18,9 +18,11 @@ import pickle
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from .. import config
+from ..mounting.own import OwnMounts, put_in_place
 from ..runtime import context, input
 from ..runtime.clocks.clock import system_clock
 from ..runtime.containers.container import ContainerOptions
@@ -52,12 +54,15 @@ class World:
     is_batched: bool
     ids: str  # the part of ids that names the driver
     environ: dict[str, str]
-    directory: str
+    directory: str  # the driver's
+    workdir: str | None  # in which the code runs, if it is there
+    no_workdir: str  # what to log if it is not there
     path: list[str]
     argv: list[str]
     settings: dict[str, Any]
     as_modal: bool
     grace: float  # seconds that code gets to end when the run is left
+    mounts: OwnMounts | None  # then this process is in a mount namespace of its own, if it may be
 
 
 def world_here(
@@ -68,15 +73,19 @@ def world_here(
     limit: int,
     is_batched: bool,
     environ: Mapping[str, str],
-    directory: str | None,
+    workdir: str | None,
+    no_workdir: str,
     grace: float,
+    mounts: OwnMounts | None = None,
 ) -> World:
     """Return the world of a container of this program.
 
     Args:
         environ: all variables of the container.
-        directory: its working directory; None for the one of this process.
+        workdir: its working directory; None for the one of this process.
+        no_workdir: what to log if that is not there.
         grace: seconds that its code gets to end when the run is left.
+        mounts: what it mounts for itself.
     """
     return World(
         code=code,
@@ -88,12 +97,15 @@ def world_here(
         is_batched=is_batched,
         ids=input._process,
         environ=dict(environ),
-        directory=directory or _directory(),
+        directory=_directory(),
+        workdir=workdir,
+        no_workdir=no_workdir,
         path=[each or _directory() for each in sys.path],
         argv=list(sys.argv),
         settings={name: getattr(config, name) for name in SETTINGS},
         as_modal=_is_as_modal(),
         grace=grace,
+        mounts=mounts,
     )
 
 
@@ -122,8 +134,16 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     """
     world: World = pickle.loads(setup)
     _set_environment(world.environ)
+    if world.mounts is not None:
+        put_in_place(world.mounts, partial(_warn_once, channel))
     with contextlib.suppress(OSError):
         os.chdir(world.directory)
+    if world.workdir is not None:
+        # Only here, because a mount of this process may have the directory.
+        try:
+            os.chdir(world.workdir)
+        except OSError:
+            _warn_once(channel, world.no_workdir)
     sys.path[:] = world.path
     sys.argv[:] = world.argv
     for name, value in world.settings.items():
@@ -177,7 +197,13 @@ class _LogHandler(logging.Handler):
             return  # they get the record
         text = self.format(record)
         blob = text.encode("utf-8", "replace")
-        self._channel.send(encode(Kind.LOG, [((record.levelno,), (blob,))]))
+        self._channel.send(encode(Kind.LOG, [((record.levelno, 0), (blob,))]))
+
+
+def _warn_once(channel: Channel, text: str) -> None:
+    """Log a warning that other containers of the run may give too."""
+    blob = text.encode("utf-8", "replace")
+    channel.send(encode(Kind.LOG, [((logging.WARNING, 1), (blob,))]))
 
 
 def _log_to(channel: Channel) -> None:

@@ -215,30 +215,25 @@ class RunEnvironment:
         """
         values = Variables()
         directory: str | None = None
+        lacking = ""
         if needs is not None:
             image = needs.image
             if image is not None:
                 for error in image._import_errors:  # the same imports fail there
                     raise copy_error(error)
                 values |= image._env
-                directory = self._directory(function, image._workdir)
+                directory = image._workdir
+                lacking = (
+                    f"{function} runs in the directory of this process, because the one that "
+                    f"Image.workdir({directory!r}) names is not there; make it, or write absolute "
+                    "paths"
+                )
             for secret in needs.secrets:
                 values |= secret._resolved(process_environment.outer, self._warn)
             values |= needs.variables
             checked(f"the environment of {function}", values)
         environ = {**process_environment.all_outer(), **_of_container(), **values}
-        return Surroundings(environ, directory)
-
-    def _directory(self, function: str, workdir: str | None) -> str | None:
-        """Return the working directory that an image names, if it is there."""
-        if workdir is None or os.path.isdir(workdir):
-            return workdir
-        self._warn(
-            ("workdir", workdir),
-            f"{function} runs in the directory of this process, because the one that "
-            f"Image.workdir({workdir!r}) names is not there; make it, or write absolute paths",
-        )
-        return None
+        return Surroundings(environ, directory, lacking)
 
     def end(self) -> None:
         """Take the variables back.  From now on no container of the run can start."""
