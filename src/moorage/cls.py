@@ -25,7 +25,7 @@ from .declaring.marks import REQUIRED, Concurrency, Serves, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
-from .declaring.patching import MISSING, Patches
+from .declaring.patching import MISSING, Patches, Replacement
 from .declaring.targets import check_batched_class, make_target, refuse_of_web
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
@@ -375,7 +375,13 @@ class Cls:
         declared = self._declared
         return (
             _class_elsewhere,
-            (declared.user_class, declared._snapshots, declared.serves, number),
+            (
+                declared.user_class,
+                declared.replacements(),
+                declared._snapshots,
+                declared.serves,
+                number,
+            ),
         )
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -867,11 +873,19 @@ class ClassBlueprint:
         return Made(cls._declared.targets, lifecycle)
 
 
-def _class_elsewhere(user_class: type, snapshots: bool, serves: Serves | None, number: int) -> Cls:
+def _class_elsewhere(
+    user_class: type,
+    replacements: Sequence[Replacement],
+    snapshots: bool,
+    serves: Serves | None,
+    number: int,
+) -> Cls:
     """Make what stands for a class of the calling program, in the process of a container."""
 
     @cache  # when it is used: `user_class` may be empty until all of the code was read
     def find() -> Cls:
+        for replacement in replacements:
+            replacement.make()
         declared = Declarations(user_class, snapshots=snapshots)
         if serves is not None:
             declared.serve(serves)

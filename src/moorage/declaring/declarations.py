@@ -30,6 +30,7 @@ from .patching import (
     MISSING,
     Attributes,
     Patches,
+    Replacement,
     attributes_of,
     is_partial,
     is_same,
@@ -142,6 +143,19 @@ class Declarations:
             if name in attributes:
                 return attributes[name]
         return MISSING
+
+    def replacements(self) -> list[Replacement]:
+        """Return what patches have put in the place of hooks, methods and parameters."""
+        self.refresh()
+        found: list[Replacement] = []
+        for owner, attributes in self._seen.items():
+            as_written = self.written.get(owner, {})
+            for name, value in attributes.items():
+                if value is not as_written.get(name, MISSING):
+                    meant = replaced(value, self.as_written(name))
+                    if meant is not value:
+                        found.append(Replacement(owner, name, meant))
+        return found
 
     def hooks(self) -> tuple[tuple[Hook, ...], tuple[Hook, ...]]:
         """Return the enter and exit hooks for a container that starts now."""

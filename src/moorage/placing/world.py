@@ -19,6 +19,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, Final
 
 from .. import config
@@ -59,6 +61,7 @@ class World:
     no_workdir: str  # what to log if it is not there
     path: list[str]
     argv: list[str]
+    main: dict[str, Any]  # what names the program in its `__main__`
     settings: dict[str, Any]
     as_modal: bool
     grace: float  # seconds that code gets to end when the run is left
@@ -102,6 +105,7 @@ def world_here(
         no_workdir=no_workdir,
         path=[each or _directory() for each in sys.path],
         argv=list(sys.argv),
+        main=_names_of_main(),
         settings={name: getattr(config, name) for name in SETTINGS},
         as_modal=_is_as_modal(),
         grace=grace,
@@ -114,6 +118,13 @@ def _directory() -> str:
         return Real.getcwd()
     except OSError:  # it was removed
         return "/"
+
+
+def _names_of_main() -> dict[str, Any]:
+    main = vars(sys.modules["__main__"])
+    names: dict[str, Any] = {"__spec__": getattr(main.get("__spec__"), "name", None)}
+    names.update((name, main[name]) for name in ("__file__", "__package__") if name in main)
+    return names
 
 
 def _is_as_modal() -> bool:
@@ -146,6 +157,7 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
             _warn_once(channel, world.no_workdir)
     sys.path[:] = world.path
     sys.argv[:] = world.argv
+    _be_the_program(world.main)
     for name, value in world.settings.items():
         setattr(config, name, value)
     input._process = world.ids
@@ -174,6 +186,20 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     )
     host.link = calls.connect(host)
     return host
+
+
+def _be_the_program(names: Mapping[str, Any]) -> None:
+    """Have a `__main__` for the code that comes by value, which was defined in that of the driver.
+
+    So the code finds its own names there, as pickle does: those of its classes and functions.
+    """
+    made = ModuleType("__main__")
+    vars(made).update(names)
+    vars(made)["__moorage_began__"] = sys.modules["__main__"]  # its code is running
+    spec: str | None = names["__spec__"]
+    # The processes of `multiprocessing` import the program by this name, or by its file.
+    made.__spec__ = None if spec is None else ModuleSpec(spec, None, origin=names.get("__file__"))
+    sys.modules["__main__"] = made
 
 
 def _set_environment(environ: Mapping[str, str]) -> None:
