@@ -57,6 +57,7 @@ from .runtime.labels import type_name
 from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
 from .serialize.constructor_arguments import check_constructor_arguments
+from .stores.home import environment_that_goes_along
 from .types import FunctionAutoscalerSettings
 from .web.residents import with_residents
 from .with_aio import Annotations, FunctionWithAio, MethodWithAio
@@ -336,7 +337,7 @@ class Cls:
 
         shown = deployments.shown("Cls", app_name, name, environment_name)
         named = cls._named(app_name, name, shown, find)
-        named._lookup = app_name, name, environment_name
+        named._lookup = app_name, name, environment_that_goes_along(environment_name)
         return named
 
     if not TYPE_CHECKING:  # an old spelling

@@ -223,3 +223,64 @@ if __name__ == "__main__":
     with Program(tmp_path, source) as program:
         code, out, err = program.end()
     assert (code, out) == (0, ""), err
+
+
+def test_a_dict_is_the_programs_where_nothing_else_of_moorage_is_imported(tmp_path):
+    source = """
+import moorage
+app = moorage.App("states")
+states = moorage.Dict.from_name("states", create_if_missing=True)
+lines = moorage.Queue.from_name("lines", create_if_missing=True)
+
+@app.function()
+def begin(job):
+    return states.put(job, "running", skip_if_exists=True)
+
+@app.function()
+def note(queue, text):
+    queue.put(text)
+
+if __name__ == "__main__":
+    with app.run(placement="process"):
+        assert sum(begin.map(["a", "b", "a", "a"])) == 2
+        note.remote(lines, "a line")
+        assert lines.get(timeout=0) == "a line"
+    assert dict(states.items()) == {"a": "running", "b": "running"}
+"""
+    with Program(tmp_path, source) as program:
+        code, out, err = program.end()
+    assert (code, out) == (0, ""), err
+
+
+def test_names_are_looked_up_in_the_environment_of_the_run(tmp_path):
+    source = """
+import os
+import moorage
+shop, office = moorage.App("shop"), moorage.App("office")
+
+@shop.function()
+def price(item):
+    return len(item)
+
+@shop.cls()
+class Till:
+    @moorage.method()
+    def open(self):
+        return os.environ["MODAL_ENVIRONMENT"]
+
+@office.function()
+def total(items):
+    price = moorage.Function.from_name("shop", "price")
+    moorage.Dict.from_name("totals", create_if_missing=True)["last"] = items
+    return sum(price.map(items)), moorage.Cls.from_name("shop", "Till")().open.remote(), price
+
+if __name__ == "__main__":
+    with shop.run(environment_name="dev", placement="process"):
+        with office.run(environment_name="dev", placement="process"):
+            value, name, found = total.remote(["pen", "book"])
+            assert (value, name, found.remote("ink")) == (7, "dev", 3)
+            assert moorage.Dict.from_name("totals", environment_name="dev")["last"]
+"""
+    with Program(tmp_path, source) as program:
+        code, out, err = program.end()
+    assert (code, out) == (0, ""), err

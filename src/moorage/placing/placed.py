@@ -86,7 +86,7 @@ class Placing:
         is_single_use: bool,
         mounts: Callable[[], OwnMounts | None] | None,
         is_new: Callable[[str], bool],
-        environment: Callable[[], Surroundings],
+        environment: Callable[[str | None], Surroundings],
         reserve: Callable[[Container], Callable[[], object]] | None = None,
     ) -> ContainerFactory:
         """Return what makes the containers of a pool.
@@ -99,7 +99,8 @@ class Placing:
             mounts: called in this process before a container starts: returns what the process
                 mounts for itself; may refuse the start.
             is_new: says whether a text was not logged yet, of those of which one is enough.
-            environment: called before a container starts: returns what the process has around it.
+            environment: called before a container starts, with the environment of named objects
+                that the run was given: returns what the process has around it.
             reserve: called first of all, on a thread that may wait: takes what no other container
                 may have, such as a port, and returns what gives that back.
         """
@@ -110,7 +111,8 @@ class Placing:
             def setup() -> list[Buffer]:
                 own = None if mounts is None else mounts()
                 process.has_mounts = own is not None
-                around = environment()
+                run = getattr(host, "run", None)
+                around = environment(getattr(run, "environment_name", None))
                 world: World = world_here(
                     self._code,
                     options,
@@ -120,7 +122,7 @@ class Placing:
                     environ=around.environ,
                     workdir=around.directory,
                     no_workdir=around.lacking,
-                    grace=getattr(getattr(host, "run", None), "grace", config.exit_grace),
+                    grace=getattr(run, "grace", config.exit_grace),
                     mounts=own,
                 )
                 return encode(Kind.SETUP, [((), (pickle.dumps(world),))])

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+from .. import config
 from ..exception import ExecutionError, InvalidError
 from ..runtime import forking
 from ..runtime.background import log
@@ -113,12 +114,15 @@ class Processes:
     def most(self) -> int | None:
         """The most containers of one function now; None for no bound of its own.
 
-        Without `max_processes`, as many as the free memory has room for.
+        Without `max_processes`, as many as the free memory has room for, if those are fewer than
+        there may be containers in all.
         """
         if self.max_processes is not None:
             return self.max_processes
         free = free_memory()
-        return None if free is None else max(1, free // EACH)
+        if free is None or free // EACH >= config.max_containers:
+            return None
+        return max(1, free // EACH)
 
     def source(self) -> Zygotes | Spawner:
         """Return what starts the processes."""
