@@ -655,7 +655,7 @@ class Values:
             # A partial, because ``serialize=True`` copies the arguments of the partial.
             partial(Construction(cls, args, kwargs, identity), cls._declared.init, args, kwargs),
             hooks=cls._declared.hooks,
-            blueprint=partial(ClassBlueprint, cls, args, kwargs),
+            blueprint=partial(_blueprint, cls, args, kwargs),
         )
 
     def _identity(self, values: dict[str, Any]) -> Hashable:
@@ -865,13 +865,22 @@ class ClassBlueprint:
     cls: Cls
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    # What a test has patched: a class that is imported there is as it is on the disk.
+    replacements: tuple[Replacement, ...]
 
     def __call__(self) -> Made:
         cls = self.cls._found()
+        for replacement in self.replacements:
+            replacement.make()
+        cls._declared.refresh()
         values = Values(cls, self.args, self.kwargs)
         bound = cls._declared.bind(self.args, self.kwargs, check_types=False)
         lifecycle = with_residents(values.lifecycle(values._identity(bound)), cls._declared)
         return Made(cls._declared.targets, lifecycle)
+
+
+def _blueprint(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClassBlueprint:
+    return ClassBlueprint(cls, args, kwargs, tuple(cls._found()._declared.changes()))
 
 
 def _class_elsewhere(

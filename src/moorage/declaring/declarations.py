@@ -144,6 +144,20 @@ class Declarations:
                 return attributes[name]
         return MISSING
 
+    def changes(self) -> list[Replacement]:
+        """Return the attributes that patches have replaced, as they are now.
+
+        What replaces a method as a whole stays out: it is asked where the method is called.
+        """
+        self.refresh()
+        return [
+            Replacement(owner, name, value)
+            for owner, attributes in self._seen.items()
+            for name, value in attributes.items()
+            if value is not self.written.get(owner, {}).get(name, MISSING)
+            and not (is_partial(self.as_written(name)) and hasattr(value, "remote"))
+        ]
+
     def replacements(self) -> list[Replacement]:
         """Return what patches have put in the place of hooks, methods and parameters."""
         self.refresh()

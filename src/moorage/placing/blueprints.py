@@ -101,6 +101,8 @@ def _why(name: str, blueprint: Any, error: Exception) -> str:
         elif isinstance(code, type):
             methods = [(name_, _code(value)) for name_, value in vars(code).items()]
             parts += [Part(f"{name}.{k}", v) for k, v in methods if isinstance(v, FunctionType)]
+    for each in getattr(blueprint, "replacements", ()):
+        parts.append(Part(f"{name}.{each.name}", each.value))
     if not parts:
         return f"pickling it raised {error_text(error)}"
     _, culprit = find_culprit(parts, error, _dump_to)
