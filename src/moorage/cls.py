@@ -25,7 +25,7 @@ from .declaring.marks import REQUIRED, Concurrency, Serves, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
-from .declaring.patching import MISSING, Patches
+from .declaring.patching import MISSING, Patches, Replacement
 from .declaring.targets import check_batched_class, make_target, refuse_of_web
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
@@ -57,6 +57,7 @@ from .runtime.labels import type_name
 from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
 from .serialize.constructor_arguments import check_constructor_arguments
+from .stores.home import environment_that_goes_along
 from .types import FunctionAutoscalerSettings
 from .web.residents import with_residents
 from .with_aio import Annotations, FunctionWithAio, MethodWithAio
@@ -336,7 +337,7 @@ class Cls:
 
         shown = deployments.shown("Cls", app_name, name, environment_name)
         named = cls._named(app_name, name, shown, find)
-        named._lookup = app_name, name, environment_name
+        named._lookup = app_name, name, environment_that_goes_along(environment_name)
         return named
 
     if not TYPE_CHECKING:  # an old spelling
@@ -375,7 +376,13 @@ class Cls:
         declared = self._declared
         return (
             _class_elsewhere,
-            (declared.user_class, declared._snapshots, declared.serves, number),
+            (
+                declared.user_class,
+                declared.replacements(),
+                declared._snapshots,
+                declared.serves,
+                number,
+            ),
         )
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -648,7 +655,7 @@ class Values:
             # A partial, because ``serialize=True`` copies the arguments of the partial.
             partial(Construction(cls, args, kwargs, identity), cls._declared.init, args, kwargs),
             hooks=cls._declared.hooks,
-            blueprint=partial(ClassBlueprint, cls, args, kwargs),
+            blueprint=partial(_blueprint, cls, args, kwargs),
         )
 
     def _identity(self, values: dict[str, Any]) -> Hashable:
@@ -858,20 +865,37 @@ class ClassBlueprint:
     cls: Cls
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    # What a test has patched: a class that is imported there is as it is on the disk.
+    replacements: tuple[Replacement, ...]
 
     def __call__(self) -> Made:
         cls = self.cls._found()
+        for replacement in self.replacements:
+            replacement.make()
+        cls._declared.refresh()
         values = Values(cls, self.args, self.kwargs)
         bound = cls._declared.bind(self.args, self.kwargs, check_types=False)
         lifecycle = with_residents(values.lifecycle(values._identity(bound)), cls._declared)
         return Made(cls._declared.targets, lifecycle)
 
 
-def _class_elsewhere(user_class: type, snapshots: bool, serves: Serves | None, number: int) -> Cls:
+def _blueprint(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClassBlueprint:
+    return ClassBlueprint(cls, args, kwargs, tuple(cls._found()._declared.changes()))
+
+
+def _class_elsewhere(
+    user_class: type,
+    replacements: Sequence[Replacement],
+    snapshots: bool,
+    serves: Serves | None,
+    number: int,
+) -> Cls:
     """Make what stands for a class of the calling program, in the process of a container."""
 
     @cache  # when it is used: `user_class` may be empty until all of the code was read
     def find() -> Cls:
+        for replacement in replacements:
+            replacement.make()
         declared = Declarations(user_class, snapshots=snapshots)
         if serves is not None:
             declared.serve(serves)

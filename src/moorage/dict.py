@@ -17,7 +17,7 @@ from . import config
 from .arguments import InvalidUseError
 from .client import Client
 from .exception import Error, RequestSizeError, UnpicklableError
-from .named_objects import NamedObjects
+from .named_objects import NamedObjects, use_contents_elsewhere
 from .object import Stored
 from .old import names as old_names
 from .stores.entries import Entries, MemoryEntries
@@ -356,3 +356,6 @@ def _check_size(method: str, size: int) -> None:
 
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
     _Dict = Dict
+
+
+use_contents_elsewhere()

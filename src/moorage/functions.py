@@ -82,6 +82,7 @@ from .runtime.pools.pool import Pool
 from .runtime.pools.statistics import PoolStatistics
 from .runtime.real import Real
 from .serialize.serializing import SerializingTarget, serialize_call, serializing_target
+from .stores.home import environment_that_goes_along
 from .types import FunctionAutoscalerSettings, FunctionCurrentStats
 from .with_aio import OF_A_FUNCTION, MethodWithAio, Way, poses_as_function
 
@@ -693,7 +694,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
 
         shown = deployments.shown("modal.Function", app_name, name, environment_name)
         named = cls._looked_up(app_name, name, shown, find)
-        named._lookup = app_name, name, environment_name
+        named._lookup = app_name, name, environment_that_goes_along(environment_name)
         return named
 
     @classmethod

@@ -8,6 +8,7 @@ Begin at `NamedObjects`.
 from __future__ import annotations
 
 import builtins
+import importlib
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -16,6 +17,7 @@ from .client import Client
 from .exception import InvalidError, NotFoundError
 from .object import Stored
 from .off_the_loop import off_the_loop
+from .runtime.context import is_a_container
 from .stores.home import environment_of
 
 S = TypeVar("S", bound=Stored)
@@ -124,3 +126,15 @@ def _moment(when: datetime | str) -> datetime:
             f"created_before must be a datetime or str, got {when!r}; {advice}"
         )
     return given.astimezone()
+
+
+def use_contents_elsewhere() -> None:
+    """In a container's process, have dicts and queues be those of the calling program.
+
+    Called at the end of their modules, which such a process may import without the whole package.
+    By its name, because its layer is below this one.
+    """
+    if is_a_container():
+        stored = importlib.import_module(f"{__package__}.calling.stored")
+        if hasattr(stored, "install"):  # else it is importing the caller, and does so itself
+            stored.install()

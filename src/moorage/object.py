@@ -17,7 +17,7 @@ from .arguments import check_name, no_constructor, unimplemented
 from .client import Client
 from .exception import NotFoundError, UnimplementedError
 from .off_the_loop import in_thread
-from .stores.home import environment_of
+from .stores.home import environment_of, environment_that_goes_along
 from .stores.records import Catalogue, Record
 from .with_aio import MethodWithAio, PosesAsFunction, Way
 
@@ -280,7 +280,12 @@ class Stored(Object):
     def __reduce__(self) -> tuple[Any, ...]:
         kind = type(self)
         if self._name is not None:
-            return _unpickled_name, (kind, self._name, self._environment_name, self._creates)
+            return _unpickled_name, (
+                kind,
+                self._name,
+                environment_that_goes_along(self._environment_name),
+                self._creates,
+            )
         return kind._from_id, (self._record.object_id if self._record else self._asked_id,)
 
 

@@ -24,7 +24,7 @@ from .arguments import (
 from .client import Client
 from .exception import InvalidError, RequestSizeError, UnpicklableError
 from .frames import warn
-from .named_objects import NamedObjects
+from .named_objects import NamedObjects, use_contents_elsewhere
 from .object import Stored
 from .old import names as old_names
 from .runtime.clocks.clock import system_clock
@@ -580,3 +580,6 @@ class _AsyncItems:
 
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
     _Queue = Queue
+
+
+use_contents_elsewhere()

@@ -23,7 +23,7 @@ import pytest
 import moorage
 
 SRC = Path(moorage.__file__).parent.parent
-NEEDED = ("anyio", "click", "idna", "sniffio", "typing_extensions")
+NEEDED = ("anyio", "click", "cloudpickle", "idna", "sniffio", "typing_extensions")
 
 # As `nobody` has it.
 NOBODY = 65534

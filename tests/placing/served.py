@@ -9,6 +9,7 @@ import sys
 import threading
 
 import moorage
+from moorage.experimental import get_local_input_concurrency, set_local_input_concurrency
 
 app = moorage.App("served")
 
@@ -305,3 +306,11 @@ def slowly(path, id):
 @moorage.concurrent(max_inputs=40)
 async def echo(data):
     return data
+
+
+@app.function()
+@moorage.concurrent(max_inputs=8)
+def limited(to):
+    before = get_local_input_concurrency()
+    set_local_input_concurrency(to)
+    return before, get_local_input_concurrency()

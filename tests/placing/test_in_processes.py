@@ -9,6 +9,7 @@ import pytest
 
 import moorage
 from moorage.exception import ContainerLostError, FunctionTimeoutError, InvalidError
+from moorage.placing.processes import EACH
 from moorage.testing import Probe, VirtualClock
 
 from . import served
@@ -332,3 +333,32 @@ def test_a_class_by_value_keeps_the_order_of_its_methods_and_hooks():
         ordered = Ordered()
         assert ordered.y.remote() == ("y", ["z", "a"])
         assert ordered.b.remote() == ("b", ["z", "a"])
+
+
+def test_a_container_reads_the_limit_that_it_has_set(app):
+    assert served.limited.remote(3) == (8, 3)
+    assert served.limited.remote(99) == (3, 8)
+
+
+def test_memory_bounds_only_those_that_there_may_be(monkeypatch):
+    monkeypatch.setattr("moorage.placing.processes.free_memory", lambda: 3 * EACH)
+    assert moorage.Processes().most == 3
+    monkeypatch.setattr("moorage.placing.processes.free_memory", lambda: 3000 * EACH)
+    assert moorage.Processes().most is None
+
+
+def test_a_patch_of_a_class_that_is_imported_goes_along(monkeypatch):
+    def load(self):
+        self.pid = self.heard = -1
+
+    monkeypatch.setattr(served.Model, "load", load)
+    monkeypatch.setattr(served.Model, "size", 7)
+    with served.app.run(placement="process"):
+        assert served.Model().run.remote(2) == (14, -1, -1)
+    monkeypatch.undo()
+    with served.app.run(placement="process"):
+        assert served.Model(size=3).run.remote(2)[:2] != (14, -1)
+    monkeypatch.setattr(served.Model, "extra", threading.Lock(), raising=False)
+    said = r"pickling Model.*\.extra raised TypeError"
+    with served.app.run(placement="process"), pytest.raises(InvalidError, match=said):
+        served.Model().run.remote(1)

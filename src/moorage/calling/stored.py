@@ -25,6 +25,7 @@ from ..placing.calls import driver_run
 from ..placing.shipping import pack
 from ..queue import Queue
 from ..runtime.clocks.clock import system_clock
+from ..runtime.context import is_a_container
 from ..runtime.input import Input, Kind, Target
 from ..runtime.outcome import Outcome, Raising, Value
 from ..runtime.real import Real
@@ -272,3 +273,7 @@ class Objects:
             self._answer(number, None, error)
         else:
             self._answer(number, value, None)
+
+
+if is_a_container():
+    install()  # also if an import of a dict or queue alone has led here

@@ -30,6 +30,7 @@ from .patching import (
     MISSING,
     Attributes,
     Patches,
+    Replacement,
     attributes_of,
     is_partial,
     is_same,
@@ -142,6 +143,33 @@ class Declarations:
             if name in attributes:
                 return attributes[name]
         return MISSING
+
+    def changes(self) -> list[Replacement]:
+        """Return the attributes that patches have replaced, as they are now.
+
+        What replaces a method as a whole stays out: it is asked where the method is called.
+        """
+        self.refresh()
+        return [
+            Replacement(owner, name, value)
+            for owner, attributes in self._seen.items()
+            for name, value in attributes.items()
+            if value is not self.written.get(owner, {}).get(name, MISSING)
+            and not (is_partial(self.as_written(name)) and hasattr(value, "remote"))
+        ]
+
+    def replacements(self) -> list[Replacement]:
+        """Return what patches have put in the place of hooks, methods and parameters."""
+        self.refresh()
+        found: list[Replacement] = []
+        for owner, attributes in self._seen.items():
+            as_written = self.written.get(owner, {})
+            for name, value in attributes.items():
+                if value is not as_written.get(name, MISSING):
+                    meant = replaced(value, self.as_written(name))
+                    if meant is not value:
+                        found.append(Replacement(owner, name, meant))
+        return found
 
     def hooks(self) -> tuple[tuple[Hook, ...], tuple[Hook, ...]]:
         """Return the enter and exit hooks for a container that starts now."""

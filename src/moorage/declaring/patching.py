@@ -17,6 +17,7 @@ Begin at `Patches`, then `replaced`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
@@ -181,6 +182,21 @@ def _generator(function: Callable[..., Any], kind: Kind) -> Callable[..., Any]:
                 yield item
 
     return run_async
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """An attribute of a class that a patch has replaced, with the marks of what was there before.
+
+    A process that gets the class by value reads the class as if its body had written this.
+    """
+
+    owner: type
+    name: str
+    value: object
+
+    def make(self) -> None:
+        _assign(self.owner, self.name, self.value)
 
 
 class Patches:

@@ -115,7 +115,10 @@ class Paths:
                 before.is_read_only = False
             return Outcome(wanted.path, "mounted")
         if os.path.exists(path):
-            if os.path.samefile(path, source):
+            if os.path.samefile(path, source) and not (
+                # A mount of another function, which may write there.
+                wanted.read_only and path != os.path.realpath(wanted.source)
+            ):
                 return Outcome(wanted.path, "there")
             for needed in keep:
                 if _is_below(needed, path):

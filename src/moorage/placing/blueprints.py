@@ -28,6 +28,7 @@ from ..exception import ExecutionError, InvalidError
 from ..runtime.containers.lifecycle import Lifecycle
 from ..runtime.input import Kind, Target
 from ..serialize.culprits import Part, error_text, find_culprit, type_name
+from .definitions import reduced_definition, reduced_single
 from .shipping import PROTOCOL, _pickler_class
 
 
@@ -100,6 +101,8 @@ def _why(name: str, blueprint: Any, error: Exception) -> str:
         elif isinstance(code, type):
             methods = [(name_, _code(value)) for name_, value in vars(code).items()]
             parts += [Part(f"{name}.{k}", v) for k, v in methods if isinstance(v, FunctionType)]
+    for each in getattr(blueprint, "replacements", ()):
+        parts.append(Part(f"{name}.{each.name}", each.value))
     if not parts:
         return f"pickling it raised {error_text(error)}"
     _, culprit = find_culprit(parts, error, _dump_to)
@@ -115,6 +118,8 @@ def _dump_to(value: object, file: Any) -> None:
     modules: list[ModuleType] = []
     pickler.by_value = modules
     pickler.register = register
+    # The code of the program shares the variables of `__main__` there, as it does here.
+    pickler.globals_ref[id(vars(sys.modules["__main__"]))] = _GlobalsOfMain()
     try:
         pickler.dump(value)
     finally:
@@ -140,7 +145,10 @@ def _code_pickler() -> Any:
                 _go_by_value(self, value)
             elif hasattr(value, "_moorage_by_value"):
                 return value._moorage_by_value()
-        elif isinstance(value, CodeType):
+        defined = reduced_definition(value, _is_found_again) or reduced_single(value)
+        if defined is not None:
+            return defined
+        if isinstance(value, CodeType):
             # cloudpickle drops the file, of which tracebacks show lines.
             _, parts = self.dispatch_table[CodeType](value)
             return _code_of_file, (parts, value.co_filename)
@@ -261,7 +269,18 @@ def _code_of_file(parts: tuple[Any, ...], filename: str) -> CodeType:
     return CodeType(*parts).replace(co_filename=filename)
 
 
+class _GlobalsOfMain:
+    """The variables of the program, which are those of ``__main__`` in the other process too."""
+
+    def __reduce__(self) -> Any:
+        return _globals_of_main, ()
+
+
 # -- in the child ------------------------------------------------------------------------
+
+
+def _globals_of_main() -> dict[str, Any]:
+    return vars(sys.modules["__main__"])
 
 
 def opened_code(data: bytes) -> Made:

@@ -51,9 +51,11 @@ def live(kit: Kit) -> None:
     _Life(kit).run()
 
 
-def spawned(channel: int, crash: int, driver: int) -> None:
+def spawned(channel: int, crash: int, driver: int, has_mounts: bool = False) -> None:
     """Be a container that was not forked from a zygote: see ``processes.py``."""
     Real.set_signal(signal.SIGINT, _nothing)
+    if has_mounts:
+        enter_namespace()
     watch = -1
     if hasattr(os, "pidfd_open"):
         watch = os.pidfd_open(driver)
@@ -62,6 +64,16 @@ def spawned(channel: int, crash: int, driver: int) -> None:
     if watch < 0:
         Real.Thread(target=_end_with, args=(driver,), name="moorage-driver", daemon=True).start()
     live(Kit(channel, crash, watch))
+
+
+def enter_namespace() -> None:
+    """Give this process, which has one thread, a mount namespace of its own, if that is possible.
+
+    What is mounted in it is known later: see ``world.py``, which also says why it is not possible.
+    """
+    from ..mounting.namespace import enter
+
+    enter()
 
 
 def _end_with(driver: int) -> None:

@@ -31,7 +31,7 @@ From the child:
 | NO_MORE | | | ``stop_fetching_inputs`` |
 | CALL | id, parent seq, what | the arguments | a call of the code of that input |
 | HELD | whether | | the loop sits in a blocking call of this library, or does no more |
-| LOG | level | the text | a record for the driver's logger |
+| LOG | level, once | the text | a record for the driver's logger; once: one in a run is enough |
 | HANGS | | the error | the start hangs: the driver gives the container up |
 
 Both ways:
@@ -115,7 +115,7 @@ NUMBERS: Final[dict[int, int]] = {
     Kind.RESIZE: 1,
     Kind.CALL: 3,
     Kind.HELD: 1,
-    Kind.LOG: 1,
+    Kind.LOG: 2,
     Kind.VISIT: 3,
 }
 

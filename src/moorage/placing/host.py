@@ -505,6 +505,7 @@ class ChildHost:
         raise AssertionError("a container is not lost in its own process")
 
     def resize(self, container: Container, limit: int) -> None:
+        container.slots.set_limit(limit)  # what the user's code reads; the driver grants
         self._outbox.send((Kind.RESIZE, ((limit,), ())))
 
     def stop_fetching(self, container: Container) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from .. import config
+from ..mounting.own import OwnMounts
 from ..runtime.containers.container import Container, ContainerFactory, ContainerOptions, Host
 from .blueprints import needs_surface
 from .frames import Buffer, Kind, encode
@@ -27,6 +28,7 @@ class Surroundings(NamedTuple):
 
     environ: Mapping[str, str]
     directory: str | None  # None: that of this process
+    lacking: str  # what to log if the directory is not there
 
 
 class Reserving:
@@ -82,8 +84,9 @@ class Placing:
         *,
         is_batched: bool,
         is_single_use: bool,
-        prepare: Callable[[], object] | None,
-        environment: Callable[[], Surroundings],
+        mounts: Callable[[], OwnMounts | None] | None,
+        is_new: Callable[[str], bool],
+        environment: Callable[[str | None], Surroundings],
         reserve: Callable[[Container], Callable[[], object]] | None = None,
     ) -> ContainerFactory:
         """Return what makes the containers of a pool.
@@ -93,8 +96,11 @@ class Placing:
             targets: the names of the pool's targets, in the order of the blueprint.
             is_batched: whether the pool makes batches.
             is_single_use: whether each input (or batch) gets a new container.
-            prepare: called in this process before a container starts; may refuse the start.
-            environment: called then too: returns what the process has around it.
+            mounts: called in this process before a container starts: returns what the process
+                mounts for itself; may refuse the start.
+            is_new: says whether a text was not logged yet, of those of which one is enough.
+            environment: called before a container starts, with the environment of named objects
+                that the run was given: returns what the process has around it.
             reserve: called first of all, on a thread that may wait: takes what no other container
                 may have, such as a port, and returns what gives that back.
         """
@@ -103,9 +109,10 @@ class Placing:
 
         def factory(host: Host, number: int, target: int, limit: int) -> Container:
             def setup() -> list[Buffer]:
-                if prepare is not None:
-                    prepare()
-                around = environment()
+                own = None if mounts is None else mounts()
+                process.has_mounts = own is not None
+                run = getattr(host, "run", None)
+                around = environment(getattr(run, "environment_name", None))
                 world: World = world_here(
                     self._code,
                     options,
@@ -113,8 +120,10 @@ class Placing:
                     limit=limit,
                     is_batched=is_batched,
                     environ=around.environ,
-                    directory=around.directory,
-                    grace=getattr(getattr(host, "run", None), "grace", config.exit_grace),
+                    workdir=around.directory,
+                    no_workdir=around.lacking,
+                    grace=getattr(run, "grace", config.exit_grace),
+                    mounts=own,
                 )
                 return encode(Kind.SETUP, [((), (pickle.dumps(world),))])
 
@@ -133,6 +142,7 @@ class Placing:
                 process=process if reserving is None else reserving,
                 is_single_use=is_single_use,
                 ended=None if reserving is None else reserving.give_back,
+                is_new=is_new,
             )
 
         return factory

@@ -94,6 +94,7 @@ class ContainerProcess:
         # Of the post's thread:
         self.pid: int = 0
         self.has_surface: bool = True
+        self.has_mounts: bool = False  # it is to be in a mount namespace of its own
         self._status: int | None = None
         self._is_dead = False  # it has ended, whatever its status is
         self._is_read = False  # nothing more comes

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+from .. import config
 from ..exception import ExecutionError, InvalidError
 from ..runtime import forking
 from ..runtime.background import log
@@ -113,12 +114,15 @@ class Processes:
     def most(self) -> int | None:
         """The most containers of one function now; None for no bound of its own.
 
-        Without `max_processes`, as many as the free memory has room for.
+        Without `max_processes`, as many as the free memory has room for, if those are fewer than
+        there may be containers in all.
         """
         if self.max_processes is not None:
             return self.max_processes
         free = free_memory()
-        return None if free is None else max(1, free // EACH)
+        if free is None or free // EACH >= config.max_containers:
+            return None
+        return max(1, free // EACH)
 
     def source(self) -> Zygotes | Spawner:
         """Return what starts the processes."""
@@ -220,7 +224,7 @@ class Spawner:
         channel, crash = descriptors
         code = (
             f"from {_PACKAGE}.placing.child import spawned\n"
-            f"spawned({channel}, {crash}, {os.getpid()})"
+            f"spawned({channel}, {crash}, {os.getpid()}, {process.has_mounts})"
         )
         try:
             popen = _popen(code, [each for each in descriptors if each >= 0], {})
@@ -434,13 +438,14 @@ class _Zygote:
         self._processes = {}
 
     def launch(self, process: ContainerProcess, descriptors: Sequence[int]) -> None:
-        from .zygote import MESSAGE, START
+        from .zygote import MESSAGE, MOUNTS, START, SURFACE
 
         with self._lock:
             if not self._is_over:
                 self._last_id += 1
                 self._processes[self._last_id] = process, descriptors
-                data = MESSAGE.pack(START, self._last_id, process.has_surface)
+                flags = SURFACE * process.has_surface + MOUNTS * process.has_mounts
+                data = MESSAGE.pack(START, self._last_id, flags)
                 self._unsent.append((data, list(descriptors)))
                 self._send()
                 return

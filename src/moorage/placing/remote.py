@@ -126,6 +126,7 @@ class RemoteContainer:
         process: starts and kills the child.
         is_single_use: the container gets no input after its first one.
         ended: called once, when the child is gone or was not started.
+        is_new: says whether a text was not logged yet, of those of which one is enough.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class RemoteContainer:
         process: Process,
         is_single_use: bool = False,
         ended: Callable[[], object] | None = None,
+        is_new: Callable[[str], bool] | None = None,
     ) -> None:
         self.number = number
         self.state = ContainerState.STARTING
@@ -160,6 +162,7 @@ class RemoteContainer:
         self._process = process
         self._is_single_use = is_single_use
         self._ended = ended
+        self._is_new = is_new
         self._carrier: Carrier | None = None  # set by `connect`
         self._outbox: Outbox[Post] = Outbox(self._write)
         # Guarded by the pool's lock:
@@ -416,7 +419,11 @@ class RemoteContainer:
             elif kind == Kind.HELD:
                 self._hold_loop(bool(numbers[0]))
             elif kind == Kind.LOG:
-                log(logger, numbers[0], "%s", _text(blobs[0]))
+                self._log(numbers[0], bool(numbers[1]), _text(blobs[0]))
+
+    def _log(self, level: int, once: bool, text: str) -> None:
+        if not once or self._is_new is None or self._is_new(text):
+            log(logger, level, "%s", text)
 
     def _take_results(self, messages: Iterable[Message]) -> None:
         """Settle all inputs of one frame in one step."""

@@ -28,6 +28,7 @@ from ..runtime.containers.residents import is_visit
 from ..runtime.input import Input, Target
 from ..runtime.labels import Shown
 from ..serialize.culprits import Part, argument_parts, error_text, find_culprit
+from .definitions import reduced_definition
 from .errors import reduced_error
 from .frames import LARGE, Buffer
 
@@ -124,6 +125,9 @@ def _pickler_class() -> Any:
         crosses: Any = getattr(kind, "_moorage_crosses", None)
         if crosses is not None:
             return crosses(value)
+        defined = reduced_definition(value, _is_module)
+        if defined is not None:
+            return defined
         if type(value) is CodeType:
             make, args, *rest = self.dispatch_table[CodeType](value)
             # cloudpickle writes a name that says that the code was dynamic.  With the name of the
@@ -136,6 +140,10 @@ def _pickler_class() -> Any:
         return reduced
 
     return type("Pickler", (base,), {"reducer_override": reducer_override})
+
+
+def _is_module(module: object) -> bool:
+    return True  # code that is an argument goes by value only if `__main__` has it
 
 
 def _in_order_of_source(kind: type, reduced: Any) -> Any:

@@ -18,9 +18,13 @@ import pickle
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, Final
 
 from .. import config
+from ..mounting.own import OwnMounts, put_in_place
 from ..runtime import context, input
 from ..runtime.clocks.clock import system_clock
 from ..runtime.containers.container import ContainerOptions
@@ -52,12 +56,16 @@ class World:
     is_batched: bool
     ids: str  # the part of ids that names the driver
     environ: dict[str, str]
-    directory: str
+    directory: str  # the driver's
+    workdir: str | None  # in which the code runs, if it is there
+    no_workdir: str  # what to log if it is not there
     path: list[str]
     argv: list[str]
+    main: dict[str, Any]  # what names the program in its `__main__`
     settings: dict[str, Any]
     as_modal: bool
     grace: float  # seconds that code gets to end when the run is left
+    mounts: OwnMounts | None  # then this process is in a mount namespace of its own, if it may be
 
 
 def world_here(
@@ -68,15 +76,19 @@ def world_here(
     limit: int,
     is_batched: bool,
     environ: Mapping[str, str],
-    directory: str | None,
+    workdir: str | None,
+    no_workdir: str,
     grace: float,
+    mounts: OwnMounts | None = None,
 ) -> World:
     """Return the world of a container of this program.
 
     Args:
         environ: all variables of the container.
-        directory: its working directory; None for the one of this process.
+        workdir: its working directory; None for the one of this process.
+        no_workdir: what to log if that is not there.
         grace: seconds that its code gets to end when the run is left.
+        mounts: what it mounts for itself.
     """
     return World(
         code=code,
@@ -88,12 +100,16 @@ def world_here(
         is_batched=is_batched,
         ids=input._process,
         environ=dict(environ),
-        directory=directory or _directory(),
+        directory=_directory(),
+        workdir=workdir,
+        no_workdir=no_workdir,
         path=[each or _directory() for each in sys.path],
         argv=list(sys.argv),
+        main=_names_of_main(),
         settings={name: getattr(config, name) for name in SETTINGS},
         as_modal=_is_as_modal(),
         grace=grace,
+        mounts=mounts,
     )
 
 
@@ -102,6 +118,13 @@ def _directory() -> str:
         return Real.getcwd()
     except OSError:  # it was removed
         return "/"
+
+
+def _names_of_main() -> dict[str, Any]:
+    main = vars(sys.modules["__main__"])
+    names: dict[str, Any] = {"__spec__": getattr(main.get("__spec__"), "name", None)}
+    names.update((name, main[name]) for name in ("__file__", "__package__") if name in main)
+    return names
 
 
 def _is_as_modal() -> bool:
@@ -122,10 +145,19 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     """
     world: World = pickle.loads(setup)
     _set_environment(world.environ)
+    if world.mounts is not None:
+        put_in_place(world.mounts, partial(_warn_once, channel))
     with contextlib.suppress(OSError):
         os.chdir(world.directory)
+    if world.workdir is not None:
+        # Only here, because a mount of this process may have the directory.
+        try:
+            os.chdir(world.workdir)
+        except OSError:
+            _warn_once(channel, world.no_workdir)
     sys.path[:] = world.path
     sys.argv[:] = world.argv
+    _be_the_program(world.main)
     for name, value in world.settings.items():
         setattr(config, name, value)
     input._process = world.ids
@@ -156,6 +188,20 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     return host
 
 
+def _be_the_program(names: Mapping[str, Any]) -> None:
+    """Have a `__main__` for the code that comes by value, which was defined in that of the driver.
+
+    So the code finds its own names there, as pickle does: those of its classes and functions.
+    """
+    made = ModuleType("__main__")
+    vars(made).update(names)
+    vars(made)["__moorage_began__"] = sys.modules["__main__"]  # its code is running
+    spec: str | None = names["__spec__"]
+    # The processes of `multiprocessing` import the program by this name, or by its file.
+    made.__spec__ = None if spec is None else ModuleSpec(spec, None, origin=names.get("__file__"))
+    sys.modules["__main__"] = made
+
+
 def _set_environment(environ: Mapping[str, str]) -> None:
     for name in [name for name in os.environ if name not in environ]:
         del os.environ[name]
@@ -177,7 +223,13 @@ class _LogHandler(logging.Handler):
             return  # they get the record
         text = self.format(record)
         blob = text.encode("utf-8", "replace")
-        self._channel.send(encode(Kind.LOG, [((record.levelno,), (blob,))]))
+        self._channel.send(encode(Kind.LOG, [((record.levelno, 0), (blob,))]))
+
+
+def _warn_once(channel: Channel, text: str) -> None:
+    """Log a warning that other containers of the run may give too."""
+    blob = text.encode("utf-8", "replace")
+    channel.send(encode(Kind.LOG, [((logging.WARNING, 1), (blob,))]))
 
 
 def _log_to(channel: Channel) -> None:

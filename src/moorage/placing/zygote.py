@@ -8,7 +8,7 @@ A request and an answer are one message each, on a SOCK_SEQPACKET socket:
 
 | to the zygote | descriptors | what it says |
 |---|---|---|
-| START, id, whether with the surface | see `DESCRIPTORS` | fork a child |
+| START, id, the sum of `SURFACE` and `MOUNTS` | see `DESCRIPTORS` | fork a child |
 
 | from the zygote | descriptors | what it says |
 |---|---|---|
@@ -41,7 +41,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from ..runtime.real import Real
-from .child import Kit, live
+from .child import Kit, enter_namespace, live
 from .package import complete_the_package
 
 START: Final = 1
@@ -51,6 +51,11 @@ REFUSED: Final = 18
 
 MESSAGE: Final = struct.Struct("<BQq")
 MOST: Final = 4096  # bytes of one message, with its text
+
+# What a START asks for: that the whole package is imported before, and that the child is in a mount
+# namespace of its own.
+SURFACE: Final = 1
+MOUNTS: Final = 2
 
 # What a request carries: the child's end of its channel, its 0, 1 and 2, and the file to which it
 # writes where it crashes.
@@ -68,7 +73,7 @@ class Request(NamedTuple):
     """What the driver has sent, as far as a child needs it."""
 
     id: int
-    surface: bool
+    flags: int
     descriptors: Sequence[int]
 
 
@@ -149,16 +154,18 @@ class Zygote:
             return None
         if not data:
             return None
-        _, id, surface = MESSAGE.unpack(data)
-        return Request(id, bool(surface), descriptors)
+        _, id, flags = MESSAGE.unpack(data)
+        return Request(id, flags, descriptors)
 
     # -- children ------------------------------------------------------------------------
 
     def _fork(self, request: Request) -> Kit | None:
         """Fork a child.  Returns in the child too: what the child is to be."""
         refusal = self._refusal
-        if not refusal and request.surface:
+        if not refusal and request.flags & SURFACE:
             complete_the_package()
+        if not refusal and request.flags & MOUNTS:
+            importlib.import_module("..mounting.namespace", __package__)  # once for all children
         if not refusal and threads() > 1:
             refusal = "threads"
         if refusal:
@@ -184,10 +191,7 @@ class Zygote:
         return None
 
     def _be_a_child(self, request: Request) -> Kit:
-        # If the zygote has died before this line, the signal will never come.
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != self._pid:
-            Real.exit_now(1)
+        self._die_with_the_zygote()
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         Real.set_signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -197,7 +201,16 @@ class Zygote:
             os.dup2(stream, number)
             Real.close(stream)
         reseed()
+        if request.flags & MOUNTS:
+            enter_namespace()
+            self._die_with_the_zygote()  # the kernel may forget it with a change of capabilities
         return Kit(channel, crash)
+
+    def _die_with_the_zygote(self) -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # If the zygote has died before that line, the signal will never come.
+        if os.getppid() != self._pid:
+            Real.exit_now(1)
 
     def _close_ends(self) -> None:
         for end in (self._control, self._bell, self._bell_end):
@@ -239,7 +252,7 @@ class Zygote:
             kill_group(pid)
         pause = select.poll()
         for _ in range(_STEPS):
-            for pid in children_of(self._pid):
+            for pid in children_of(self._pid, but=HELPER):
                 kill(pid)
             while True:
                 try:
@@ -271,18 +284,27 @@ def threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
-def children_of(parent: int) -> list[int]:
-    """Return the pids of the children of a process, also of those that it has adopted."""
+# The helpers of containers with mounts end by themselves, when they have removed what they made.
+HELPER: Final = b"(moorage-mounts"
+
+
+def children_of(parent: int, *, but: bytes = b"") -> list[int]:
+    """Return the pids of the children of a process, also of those that it has adopted.
+
+    Args:
+        but: how the names of those begin that are left out, after a parenthesis.
+    """
     found: list[int] = []
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:
                     # The name of a program, in parentheses, may have any characters.
-                    fields = file.read().rpartition(b")")[2].split()
+                    text = file.read()
             except OSError:
                 continue
-            if int(fields[1]) == parent:
+            fields = text.rpartition(b")")[2].split()
+            if int(fields[1]) == parent and not (but and text.partition(b" ")[2].startswith(but)):
                 found.append(int(name))
     return found
 

@@ -33,7 +33,7 @@ from ..runtime.background import log
 from ..runtime.error_copies import copy_error
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..stores.home import MAIN, environment_of_run
+from ..stores.home import configured_environment
 from ..variables import Variables, checked
 
 logger: Final = logging.getLogger("moorage")
@@ -205,40 +205,42 @@ class RunEnvironment:
                 "functions share the environment of this process; give the variables two names",
             )
 
-    def of_process(self, function: str, needs: Needs | None) -> Surroundings:
+    def of_process(
+        self, function: str, needs: Needs | None, environment_name: str | None
+    ) -> Surroundings:
         """Return the environment of a container that is a process of its own.
 
         The variables of other functions are not in it.
+
+        Args:
+            function: the function, for messages.
+            needs: what it needs.
+            environment_name: the namespace of named objects that the run was given.
 
         Raises:
             ImportError, NotFoundError, InvalidError: as `prepare`.
         """
         values = Variables()
         directory: str | None = None
+        lacking = ""
         if needs is not None:
             image = needs.image
             if image is not None:
                 for error in image._import_errors:  # the same imports fail there
                     raise copy_error(error)
                 values |= image._env
-                directory = self._directory(function, image._workdir)
+                directory = image._workdir
+                lacking = (
+                    f"{function} runs in the directory of this process, because the one that "
+                    f"Image.workdir({directory!r}) names is not there; make it, or write absolute "
+                    "paths"
+                )
             for secret in needs.secrets:
                 values |= secret._resolved(process_environment.outer, self._warn)
             values |= needs.variables
             checked(f"the environment of {function}", values)
-        environ = {**process_environment.all_outer(), **_of_container(), **values}
-        return Surroundings(environ, directory)
-
-    def _directory(self, function: str, workdir: str | None) -> str | None:
-        """Return the working directory that an image names, if it is there."""
-        if workdir is None or os.path.isdir(workdir):
-            return workdir
-        self._warn(
-            ("workdir", workdir),
-            f"{function} runs in the directory of this process, because the one that "
-            f"Image.workdir({workdir!r}) names is not there; make it, or write absolute paths",
-        )
-        return None
+        environ = {**process_environment.all_outer(), **_of_container(environment_name), **values}
+        return Surroundings(environ, directory, lacking)
 
     def end(self) -> None:
         """Take the variables back.  From now on no container of the run can start."""
@@ -251,18 +253,21 @@ class RunEnvironment:
 
 
 def environment_of_process(
-    environment: RunEnvironment | None, function: str, needs: Needs | None
+    environment: RunEnvironment | None,
+    function: str,
+    needs: Needs | None,
+    environment_name: str | None,
 ) -> Surroundings:
     """Return the environment of a container that is a process: see `RunEnvironment.of_process`."""
     if environment is None:
         environment = RunEnvironment()
-    return environment.of_process(function, needs)
+    return environment.of_process(function, needs, environment_name)
 
 
-def _of_container() -> dict[str, str]:
+def _of_container(environment_name: str | None) -> dict[str, str]:
     """Return the variables that Modal sets in each container."""
     return {
         "MODAL_TASK_ID": f"ta-{Real.urandom(11).hex()}",
         "MODAL_IS_REMOTE": "1",
-        "MODAL_ENVIRONMENT": environment_of_run() or os.environ.get("MODAL_ENVIRONMENT") or MAIN,
+        "MODAL_ENVIRONMENT": configured_environment(environment_name),
     }

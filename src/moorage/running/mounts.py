@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
@@ -31,9 +31,11 @@ from ..cloud_bucket_mount import CloudBucketMount
 from ..declaring.needs import Volumes
 from ..exception import Error, InvalidError
 from ..image import AddedFiles, Image
-from ..mounting import place
+from ..mounting import place, why_not
+from ..mounting.own import REASON, OwnMount, OwnMounts
 from ..mounting.place import Outcome, Wanted
 from ..network_file_system import NetworkFileSystem
+from ..placing.placements import placements_of_configuration
 from ..runtime.background import log
 from ..runtime.real import Real
 from ..stores.home import home, records_of_made
@@ -179,17 +181,81 @@ def look_at_mounts(name: str, mounts: Iterable[Mount], warned: Warned) -> None:
         InvalidError: if a path of a volume is not there, or a volume is mounted twice.
         NotFoundError: if a volume is not there, and its handle does not make it.
     """
+    if _are_ignored():
+        return
+    mounts = tuple(mounts)
+    outcomes = _put_in_place([(name, mount) for mount in mounts], warned)
+    _check_that_none_is_mounted_twice(name, mounts)
+    for mount, outcome in zip(mounts, outcomes, strict=True):
+        if outcome is None or outcome.how in ("mounted", "linked", "there", "failed"):
+            _look(name, mount, warned, _way_out(outcome))
+        else:
+            mount.source()  # is the volume there?  Of the path, the warning has been given
+
+
+def mounts_of_process(name: str, mounts: Iterable[Mount], warned: Warned) -> OwnMounts | None:
+    """Look at the mounts of a function whose container is a process, before it starts.
+
+    Returns what the process is to mount for itself, in a namespace of its own; None if nothing is
+    left to mount, or the user has chosen symlinks or no mounts.
+
+    Args:
+        name, mounts, warned: see `look_at_mounts`.
+
+    Raises:
+        InvalidError, NotFoundError: see `look_at_mounts`.
+    """
+    mounts = tuple(mounts)
+    if _are_ignored():
+        return None
+    if not _may_mount_for_itself():
+        look_at_mounts(name, mounts, warned)
+        return None
+    _check_that_none_is_mounted_twice(name, mounts)
+    own: list[OwnMount] = []
+    for mount in mounts:
+        source = mount.source()
+        added = isinstance(mount.what, AddedFiles)
+        if added and not source.exists():
+            _look(name, mount, warned, "")
+            continue
+        _warn_of_bucket(mount, warned)
+        # Nothing enforces that a path is read-only which leads to the files already.
+        if mount.is_in_place() and (added or not mount.read_only):
+            continue
+        wanted = Wanted(mount.path, str(source), mount.read_only, "", not added, is_copy=added)
+        own.append(
+            OwnMount(
+                wanted,
+                missing=_text_of_missing(name, mount, REASON),
+                must_be_there=_must_be_there(mount),
+                # The program's own files may be at their own path.
+                other="" if added else _text_of_other(name, mount, REASON),
+                needed=_text_of_needed(name, mount, REASON),
+            )
+        )
+    return OwnMounts(tuple(own), str(records_of_made()), tuple(_needed())) if own else None
+
+
+def _may_mount_for_itself() -> bool:
+    if sys.platform != "linux" or place.state.why_not == why_not.by_option():
+        return False
+    helper = place.current()
+    return helper is None or helper.way == "namespace"
+
+
+def _are_ignored() -> bool:
     if config.mounts not in ("look", "ignore"):
         raise InvalidError(
             f'moorage.config.mounts must be "look" or "ignore", got {config.mounts!r}; '
             'write moorage.config.mounts = "look"'
         )
-    if config.mounts == "ignore":
-        return
-    mounts = tuple(mounts)
-    outcomes = _put_in_place([(name, mount) for mount in mounts], warned)
+    return config.mounts == "ignore"
+
+
+def _check_that_none_is_mounted_twice(name: str, mounts: Iterable[Mount]) -> None:
     seen: dict[str, str] = {}
-    for mount, outcome in zip(mounts, outcomes, strict=True):
+    for mount in mounts:
         if isinstance(mount.what, Volume):
             before = seen.setdefault(mount.what._found().object_id, mount.path)
             if before != mount.path:
@@ -197,10 +263,6 @@ def look_at_mounts(name: str, mounts: Iterable[Mount], warned: Warned) -> None:
                     f"{name} mounts {mount.shown} twice, at {before!r} and {mount.path!r}; "
                     "write one of the two paths"
                 )
-        if outcome is None or outcome.how in ("mounted", "linked", "there", "failed"):
-            _look(name, mount, warned, _way_out(outcome))
-        else:
-            mount.source()  # is the volume there?  Of the path, the warning has been given
 
 
 def mount_all(app: Any) -> list[Outcome]:
@@ -213,12 +275,27 @@ def mount_all(app: Any) -> list[Outcome]:
     if config.mounts == "ignore":
         return []
     asked = [(name, mount) for name, mounts in mounts_of(app).items() for mount in mounts]
-    found = _put_in_place(asked, app._runs.warned)
+    # Containers that are processes mount for themselves: their paths may differ.
+    placements = placements_of_configuration()
+    apart = {
+        name
+        for name, _ in asked
+        if placements is not None and placements.of(name.partition(".with_options(")[0])
+    }
+    found = _put_in_place(asked, app._runs.warned, apart)
     return [outcome for outcome in found if outcome is not None]
 
 
-def _put_in_place(asked: Sequence[tuple[str, Mount]], warned: Warned) -> Sequence[Outcome | None]:
-    """Ask the helper to mount.  Returns None for what it was not asked for."""
+def _put_in_place(
+    asked: Sequence[tuple[str, Mount]], warned: Warned, apart: Container[str] = ()
+) -> Sequence[Outcome | None]:
+    """Ask the helper to mount.  Returns None for what it was not asked for.
+
+    Args:
+        asked: the mounts, with the names of their functions.
+        warned: see `look_at_mounts`.
+        apart: the functions that mount for themselves, if another one has their path here.
+    """
     outcomes: list[Outcome | None] = [None] * len(asked)
     helper = place.current()
     if helper is None:
@@ -245,7 +322,7 @@ def _put_in_place(asked: Sequence[tuple[str, Mount]], warned: Warned) -> Sequenc
     for number, outcome in zip(numbers, answers, strict=True):
         outcomes[number] = outcome
         name, mount = asked[number]
-        if outcome.how == "taken":
+        if outcome.how == "taken" and name not in apart:
             _warn(
                 warned,
                 mount,
@@ -257,16 +334,7 @@ def _put_in_place(asked: Sequence[tuple[str, Mount]], warned: Warned) -> Sequenc
                 outcome.detail,
             )
         elif outcome.how == "needed":
-            _warn(
-                warned,
-                mount,
-                "%s is to be mounted at %s, which has files of this program (%s): the path is "
-                "left alone, and %s uses what is there; write another path",
-                mount.shown,
-                mount.path,
-                outcome.detail,
-                name,
-            )
+            _warn(warned, mount, "%s", _text_of_needed(name, mount, outcome.detail))
         elif outcome.how == "kept" and not isinstance(mount.what, AddedFiles):
             _warn(
                 warned,
@@ -307,63 +375,77 @@ def _way_out(outcome: Outcome | None) -> str:
 
 
 def _look(name: str, mount: Mount, warned: Warned, way_out: str) -> None:
-    source = mount.source()  # also where the path is something else: is the volume there?
+    mount.source()  # also where the path is something else: is the volume there?
     is_there = os.path.lexists(mount.path)
-    is_volume = isinstance(mount.what, Volume | NetworkFileSystem)
     if isinstance(mount.what, AddedFiles) and is_there:
         return  # such as the program's own files at their own path
     if mount.is_in_place():
-        if isinstance(mount.what, CloudBucketMount):
-            _warn(
-                warned,
-                mount,
-                "%s at %s is an empty directory of this machine, %s: the objects of the bucket "
-                "are not there",
-                mount.shown,
-                mount.path,
-                source,
-            )
-        return
-    if is_volume and not is_there:
-        raise InvalidError(
+        _warn_of_bucket(mount, warned)
+    elif is_there:
+        _warn(warned, mount, "%s", _text_of_other(name, mount, way_out))
+    elif _must_be_there(mount):
+        raise InvalidError(_text_of_missing(name, mount, way_out))
+    else:
+        _warn(warned, mount, "%s", _text_of_missing(name, mount, way_out))
+
+
+def _must_be_there(mount: Mount) -> bool:
+    return isinstance(mount.what, Volume | NetworkFileSystem)
+
+
+def _warn_of_bucket(mount: Mount, warned: Warned) -> None:
+    if isinstance(mount.what, CloudBucketMount):
+        _warn(
+            warned,
+            mount,
+            "%s at %s is an empty directory of this machine, %s: the objects of the bucket "
+            "are not there",
+            mount.shown,
+            mount.path,
+            mount.source(),
+        )
+
+
+def _text_of_other(name: str, mount: Mount, way_out: str) -> str:
+    """Say that something else is at a path."""
+    return (
+        f"{mount.shown} is to be mounted at {mount.path}, where this machine has something else, "
+        f"which {name} uses: the files of the volume are in {mount.source()}; {way_out}"
+    )
+
+
+def _text_of_missing(name: str, mount: Mount, way_out: str) -> str:
+    """Say that nothing is at a path."""
+    source = mount.source()
+    if _must_be_there(mount):
+        return (
             f"{name} mounts {mount.shown} at {mount.path!r}, and nothing is at that path of this "
             f"machine; the files are in {str(source)!r}, which is volume.local_path: "
             f"{way_out}. Without mounts, `ln -s` makes the path lead there; write "
             f'moorage.config.mounts = "ignore" if the function does not use the path'
         )
-    if is_there:
-        _warn(
-            warned,
-            mount,
-            "%s is to be mounted at %s, where this machine has something else, which %s uses: the "
-            "files of the volume are in %s; %s",
-            mount.shown,
-            mount.path,
-            name,
-            source,
-            way_out,
-        )
-    elif isinstance(mount.what, AddedFiles) and not source.exists():
+    if isinstance(mount.what, AddedFiles) and not source.exists():
         is_relative = not os.path.isabs(mount.what.local_path)
-        _warn(
-            warned,
-            mount,
-            "%s is to be at %s, and there is no %s%s",
-            mount.shown,
-            mount.path,
-            source,
-            RELATIVE if is_relative else "",
+        return (
+            f"{mount.shown} is to be at {mount.path}, and there is no {source}"
+            f"{RELATIVE if is_relative else ''}"
         )
-    else:
-        _warn(
-            warned,
-            mount,
-            "%s is to be at %s, which is not there; it is in %s: %s",
-            mount.shown,
-            mount.path,
-            source,
-            way_out,
-        )
+    place = f"{mount.shown} is to be at {mount.path}"
+    return f"{place}, which is not there; it is in {source}: {way_out}"
+
+
+def _text_of_needed(name: str, mount: Mount, needed: str) -> str:
+    """Say that the program needs what is at a path."""
+    return (
+        f"{mount.shown} is to be mounted at {mount.path}, which has files of this program "
+        f"({needed}): the path is left alone, and {name} uses what is there; write another path"
+    )
+
+
+def is_new(warned: Warned, text: str) -> bool:
+    """Note that a text is logged; return whether that is the first time."""
+    mark = object()
+    return warned.setdefault(("", text), mark) is mark
 
 
 def _warn(warned: Warned, mount: Mount, message: str, *args: object) -> None:

@@ -43,7 +43,7 @@ from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
 from .environment import RunEnvironment, environment_of_process
-from .mounts import Mount, lacks_volumes, look_at_mounts, mounts_with
+from .mounts import Mount, is_new, lacks_volumes, look_at_mounts, mounts_of_process, mounts_with
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
 
@@ -472,13 +472,14 @@ class AppService:
 
         factory: ContainerFactory = _local_factory(container_options)
         if placing is not None:
-            mounts, warned = self.mounts, self._runs.warned
+            name, mounts, warned = self._name, self.mounts, self._runs.warned
             factory = placing.factory(
                 container_options,
                 [target.name for target in self._targets],
                 is_batched=batching is not None,
                 is_single_use=options.single_use_containers,
-                prepare=partial(look_at_mounts, self._name, mounts, warned) if mounts else None,
+                mounts=partial(mounts_of_process, name, mounts, warned) if mounts else None,
+                is_new=partial(is_new, warned),
                 environment=partial(
                     environment_of_process, environment, pool_options.label, options.needs
                 ),

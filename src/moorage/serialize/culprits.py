@@ -213,6 +213,9 @@ def _parts_of(part: Part) -> Iterator[Part]:
         for name, item in bound.keywords.items():
             yield part.at(f".keywords[{name!r}]", item)
         return
+    elif hasattr(kind, "_moorage_code"):
+        yield part.at("", value._moorage_code())  # a handle, which users know as their code
+        return
     elif isinstance(value, type):
         for name, item in list(vars(value).items()):
             if name not in ("__dict__", "__weakref__"):

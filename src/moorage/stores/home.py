@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import config
 from ..exception import InvalidError
-from ..runtime.context import current_run
+from ..runtime.context import current_run, is_a_container
 
 # The environment of objects that name none.
 MAIN = "main"
@@ -96,6 +96,14 @@ def environment_of(name: str | None) -> str:
         InvalidError: if the name is no possible name of an environment.
     """
     return configured_environment(name or environment_of_run())
+
+
+def environment_that_goes_along(name: str | None) -> str | None:
+    """Return the environment for a handle that may be looked up by another process.
+
+    A container's process asks the calling program, which has another configuration.
+    """
+    return environment_of(name) if is_a_container() else name
 
 
 def configured_environment(given: str | None) -> str:

@@ -1,0 +1,286 @@
+"""Code of the program itself, which goes by value: what it finds of its module in a container."""
+
+import sys
+
+import pytest
+
+from .outside import Program
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
+
+# Each function of the program is one thing that users write at the top of a file.
+PROGRAM = """
+import contextvars, dataclasses, functools, pickle, sys, typing
+import concurrent.futures
+import multiprocessing
+from unittest.mock import patch
+
+import moorage
+
+app = moorage.App("program")
+UserId = typing.NewType("UserId", int)
+Names = typing.ParamSpec("Names")
+depth = contextvars.ContextVar("depth", default=4)
+counter = 0
+
+
+class Only:
+    def __init__(self):
+        self.value = 1
+
+    def __reduce__(self):
+        return "ONLY"
+
+
+ONLY = Only()
+
+
+@functools.cache
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+
+@functools.singledispatch
+def kind(x):
+    return "something"
+
+
+@kind.register
+def _(x: int):
+    return "a number"
+
+
+@kind.register(list)
+def _(x):
+    return [kind(each) for each in x]
+
+
+@dataclasses.dataclass
+class Point:
+    x: int = 1
+
+    @functools.cached_property
+    def twice(self):
+        return 2 * self.x
+
+    @functools.lru_cache(maxsize=3)
+    def same(self, x: UserId):
+        return x
+
+
+Point.__hash__ = object.__hash__
+
+
+@app.function()
+def caches(x: UserId = UserId(1)):
+    point = Point(4)
+    return fib(30), fib.cache_info().hits > 20, point.twice, point.same(3)
+
+
+@app.function()
+def dispatches():
+    return kind([1, "a"])
+
+
+@app.function()
+def varies():
+    return depth.get(), depth.set(5).old_value is contextvars.Token.MISSING, depth.get()
+
+
+@app.function()
+def pickles():
+    global counter
+    counter += 1
+    import __main__
+
+    assert __main__.counter == counter
+    assert __main__.__file__ == __file__
+    assert pickle.loads(pickle.dumps(ONLY)) is ONLY
+    return pickle.loads(pickle.dumps(Point(7))), counter
+
+
+@app.function()
+def calls(function, n):
+    return function(n), function
+
+
+def double(x):
+    return 2 * x
+
+
+@app.function()
+def has_processes(how):
+    context = multiprocessing.get_context(how)
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return list(pool.map(double, [1, 2]))
+
+
+@app.cls()
+class Model:
+    size: int = moorage.parameter(default=3)
+
+    @moorage.enter()
+    def load(self):
+        self.weights = "real"
+
+    @moorage.method()
+    def predict(self):
+        return self.weights, self.size
+
+
+class Base:
+    @moorage.enter()
+    def begin(self):
+        self.begun = "really"
+
+
+@app.cls()
+class Derived(Base):
+    @moorage.method()
+    def look(self):
+        return self.begun
+
+
+def fake(self):
+    self.weights = self.begun = "fake"
+
+
+if __name__ == "__main__":
+    with app.run(placement=moorage.Processes(start=sys.argv[1])):
+        assert caches.remote() == (832040, True, 8, 3)
+        assert dispatches.remote() == ["a number", "something"]
+        assert varies.remote() == (4, True, 5)
+        assert pickles.remote() == (Point(7), 1)
+        assert pickles.remote() == (Point(7), 2)
+        assert counter == 0
+        value, function = calls.remote(fib, 10)
+        assert value == 55 and function(11) == 89
+        assert has_processes.remote("fork") == has_processes.remote("spawn") == [2, 4]
+    for _ in range(2):
+        with patch.object(Model, "load", fake), patch.object(Model, "size", 9):
+            with patch.object(Base, "begin", fake), app.run(placement="process"):
+                assert Model().predict.remote() == ("fake", 9)
+                assert Derived().look.remote() == "fake"
+        with app.run(placement="process"):
+            assert Model().predict.remote() == ("real", 3)
+            assert Derived().look.remote() == "really"
+"""
+
+
+@pytest.mark.parametrize("start", ["zygote", "spawn"])
+def test_code_of_the_program_finds_what_its_module_has(tmp_path, start):
+    with Program(tmp_path, PROGRAM, arguments=[start]) as program:
+        code, out, err = program.end()
+    assert (code, out) == (0, ""), err
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement `type` is new in 3.12")
+def test_a_type_alias_goes_along(tmp_path):
+    source = """
+import moorage
+app = moorage.App("aliases")
+type Row = dict[str, int]
+type Pair[T] = tuple[T, T]
+
+@app.function()
+def f(x: Row, y: Pair[int]):
+    return f.__class__.__name__, x, str(Row)
+
+if __name__ == "__main__":
+    with app.run(placement="process"):
+        assert f.remote({"a": 1}, (1, 2))[1:] == ({"a": 1}, "Row")
+"""
+    with Program(tmp_path, source) as program:
+        code, out, err = program.end()
+    assert (code, out) == (0, ""), err
+
+
+def test_a_culprit_in_another_function_is_named_as_that_function(tmp_path):
+    source = """
+import threading
+import moorage
+from moorage.exception import InvalidError
+app = moorage.App("culprits")
+opened = threading.Event()
+
+@app.function()
+def other():
+    return opened.is_set()
+
+@app.function()
+def f():
+    return other.local()
+
+if __name__ == "__main__":
+    with app.run(placement="process"):
+        try:
+            f.remote()
+        except InvalidError as error:
+            assert "opened, used by other, used by f, is of the type threading.Event" in str(error)
+        else:
+            raise AssertionError
+"""
+    with Program(tmp_path, source) as program:
+        code, out, err = program.end()
+    assert (code, out) == (0, ""), err
+
+
+def test_a_dict_is_the_programs_where_nothing_else_of_moorage_is_imported(tmp_path):
+    source = """
+import moorage
+app = moorage.App("states")
+states = moorage.Dict.from_name("states", create_if_missing=True)
+lines = moorage.Queue.from_name("lines", create_if_missing=True)
+
+@app.function()
+def begin(job):
+    return states.put(job, "running", skip_if_exists=True)
+
+@app.function()
+def note(queue, text):
+    queue.put(text)
+
+if __name__ == "__main__":
+    with app.run(placement="process"):
+        assert sum(begin.map(["a", "b", "a", "a"])) == 2
+        note.remote(lines, "a line")
+        assert lines.get(timeout=0) == "a line"
+    assert dict(states.items()) == {"a": "running", "b": "running"}
+"""
+    with Program(tmp_path, source) as program:
+        code, out, err = program.end()
+    assert (code, out) == (0, ""), err
+
+
+def test_names_are_looked_up_in_the_environment_of_the_run(tmp_path):
+    source = """
+import os
+import moorage
+shop, office = moorage.App("shop"), moorage.App("office")
+
+@shop.function()
+def price(item):
+    return len(item)
+
+@shop.cls()
+class Till:
+    @moorage.method()
+    def open(self):
+        return os.environ["MODAL_ENVIRONMENT"]
+
+@office.function()
+def total(items):
+    price = moorage.Function.from_name("shop", "price")
+    moorage.Dict.from_name("totals", create_if_missing=True)["last"] = items
+    return sum(price.map(items)), moorage.Cls.from_name("shop", "Till")().open.remote(), price
+
+if __name__ == "__main__":
+    with shop.run(environment_name="dev", placement="process"):
+        with office.run(environment_name="dev", placement="process"):
+            value, name, found = total.remote(["pen", "book"])
+            assert (value, name, found.remote("ink")) == (7, "dev", 3)
+            assert moorage.Dict.from_name("totals", environment_name="dev")["last"]
+"""
+    with Program(tmp_path, source) as program:
+        code, out, err = program.end()
+    assert (code, out) == (0, ""), err
