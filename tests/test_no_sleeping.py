@@ -54,6 +54,9 @@ ALLOWED = {
     # Real processes, which end when the system says so.
     "placing/served.py::with_grandchild": "a program that is killed, never slept out",
     "placing/served.py::answer_when": "runs in another process, which only files reach",
+    "placing/waiting.py::waits_at_most": "the wait that ends by itself is what is tested",
+    "placing/waiting.py::gets_for_a_while": "the same",
+    "placing/waiting.py::is_helped": "the search in another process, of which no event tells",
     "placing/served.py::slowly": "orders nothing: the time in which kills may come",
     "web/crossing_apps.py::bare": "runs in another process, which only files reach",
     "web/crossing_apps.py::dies": "runs in another process, which only files reach",

@@ -19,14 +19,25 @@ Begin at `Answers.called`, then `_submit`, then `_answer`.
 from __future__ import annotations
 
 import pickle
-from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..placing.calls import BLOCKED, DROP, FIND, ITEM, NUMBERED, OPERATE, SPAWN, STREAM, TAKEN
+from ..placing.blocked import LOOP, TASKS, Said, opened_said
+from ..placing.calls import (
+    BLOCKED,
+    DEADLOCK,
+    DROP,
+    FIND,
+    ITEM,
+    NUMBERED,
+    OPERATE,
+    SPAWN,
+    STREAM,
+    TAKEN,
+)
 from ..placing.errors import packed_failure
 from ..placing.frames import CANCELLED, FAILURE, VALUE, Buffer
 from ..placing.remote import SealedError
@@ -40,7 +51,7 @@ from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.deadlock import check_wait
-from ..runtime.waiting.waits import Wait, waits_in_progress
+from ..runtime.waiting.waits import OfMap, On, Reader, Wait, waits_in_progress
 from .function_call import FunctionCall
 from .registry import registry
 from .stored import Objects
@@ -73,7 +84,7 @@ class AnsweredCall:
         self.target: Target = target
         self.context: Context = context
         self._answer = answer
-        self.reader: None = None  # of a stream: it is in another process
+        self.reader: Reader | None = None  # of a stream: see `StreamCall`
 
     def settled(self, input: Input, /) -> Callable[[], object]:
         if self.target.is_generator:
@@ -172,15 +183,15 @@ def _cancel(pool: Pool, input: Input) -> None:
 class _Blocked:
     """Wakes code in another process whose wait is in a deadlock: see `Wait.waiter`."""
 
-    def __init__(self, answers: Answers, numbers: Sequence[int]) -> None:
-        self._answers = answers
-        self._numbers = numbers
+    def __init__(self, container: Container, number: int) -> None:
+        self._container = container
+        self._number = number  # of the youngest of the calls that it waits for
         self.wait: Wait
 
     def wake(self) -> None:
         error = self.wait.error
         if error is not None:
-            self._answers.refuse(self._numbers, error)
+            self._container.reply(self._number, DEADLOCK, [str(error).encode()])
 
 
 class _Known:
@@ -273,7 +284,7 @@ class Answers:
             elif what == TAKEN:
                 self._credit(number)
             elif what == BLOCKED:
-                self._block(parent, array("Q", blobs[0]))
+                self._block(parent, opened_said(blobs[0]))
             elif what == OPERATE:
                 self._operate(number, blobs)
             elif what == FIND:
@@ -291,30 +302,30 @@ class Answers:
         elif self._objects is not None:
             self._objects.cancel(number)
 
-    def _block(self, parent: Input | None, numbers: Sequence[int]) -> None:
-        """Note that the code of `parent` waits for any of these calls, and search for a deadlock.
+    def _block(self, parent: Input | None, said: Said) -> None:
+        """Note that code in the container waits for any of some calls; search for a deadlock.
 
-        The wait ends with the first of them.  The code may end the wait earlier only if its input
-        is cancelled, or its container is lost: then its calls are cancelled, too.
+        The wait ends with the first of these calls, or when the container says so.
         """
+        what, is_map, numbers = said
+        flow: object = self._container if what == LOOP else parent
+        if flow is None:
+            return
         with self._lock:
+            if not numbers:
+                waits_in_progress.pop(flow, None)
+                return
             found = [self._open[number][:2] for number in numbers if number in self._open]
-            if parent is None or not found or len(found) < len(numbers):
+            if len(found) < len(numbers):
                 return  # one has ended, and the answer is on its way
-            waiter: Any = _Blocked(self, numbers)
-            wait = Wait(parent, parent, found[0][0], found, False, False, waiter)
+            waiter: Any = _Blocked(self._container, numbers[-1])
+            on: On = OfMap(found) if is_map else found[0][1] if len(found) == 1 else found
+            wait = Wait(flow, parent, found[0][0], on, False, what == TASKS, waiter)
             waiter.wait = wait
             for number in numbers:
                 self._waits[number] = wait
-            waits_in_progress[parent] = wait
+            waits_in_progress[flow] = wait
         check_wait(wait)
-
-    def refuse(self, numbers: Sequence[int], error: BaseException) -> None:
-        """Fail calls whose caller is in a deadlock."""
-        for number in numbers:
-            self._drop(number)
-            self._forget(number)
-            self._reply(number, failure_of(error), _NO_TARGET)
 
     def _end_wait(self, number: int) -> None:
         """End the wait for a call, if there is one.  Under the lock."""
@@ -407,6 +418,7 @@ class Answers:
         input = Input(call, 0, args, kwargs or None)
         if target.is_generator:
             call.stream = Stream(pool.clock)
+            call.reader = None if parent is None else (parent, parent, None)
             send = partial(self._container.reply, number, ITEM)
             call.pump = _Pump(call.stream, send, partial(answer, input))
         if not self._note(number, pool, input, False):

@@ -16,7 +16,7 @@ What a CALL asks is its third number:
 | TAKEN | how many items | none; the id is that of the STREAM |
 | DROP | | none; cancels the call of that id |
 | OPERATE | an object, a method, its arguments | VALUE, FAILURE or CANCELLED |
-| BLOCKED | the numbers of calls | none; sync code of the parent waits for any of these |
+| BLOCKED | what waits, and for which calls: ``blocked.py`` | none |
 
 Begin at `DriverPool.submit`, then `Link.replied`.
 """
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, cast
 
@@ -36,13 +35,13 @@ from ..runtime.clocks.parking import park
 from ..runtime.containers.streaming import Stream, stream_of
 from ..runtime.context import current_input
 from ..runtime.effects import carry_out
-from ..runtime.guards.cells import Cell
 from ..runtime.input import Input, InputState
 from ..runtime.outcome import Cancelled, Failure, Outcome, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.waits import Wait
+from .blocked import Blocked
 from .frames import CANCELLED, FAILURE, VALUE, Buffer
 from .remote import SealedError
 from .shipping import Packed, Received, pack, packed_arguments
@@ -60,6 +59,7 @@ OPERATE: Final = 7
 # Outcomes of REPLY besides those of RESULTS.
 NUMBERED: Final = 8  # the id of a spawned call
 ITEM: Final = 9  # an item of a stream
+DEADLOCK: Final = 10  # the text of the error: the wait for this call can never end
 
 RUNNING: Final = InputState.RUNNING
 SETTLED: Final = InputState.SETTLED
@@ -104,11 +104,13 @@ class Link:
         # The ids of spawned calls in the calling program, and who waits to know them.
         self._ids: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._waiting: dict[Any, list[Callable[[], object]]] = {}
+        self.blocked: Blocked = Blocked(self)
         forking.know(self)
 
     def _after_fork(self) -> None:
         """In a process that was forked from the container's: it has no connection."""
         self.lock = Real.Lock()
+        self.blocked.renew()
 
     def add(self, pool: DriverPool, input: Input) -> int:
         """Return the number of a new call."""
@@ -133,6 +135,10 @@ class Link:
         """Write a CALL of the code that runs here."""
         self._host.call(number, what, blobs, current_input())
 
+    def say_blocked(self, parent: Input | None, data: bytes) -> None:
+        """Write that the code of `parent` is blocked: see ``blocked.py``."""
+        self._host.call(0, BLOCKED, [data], parent)
+
     def replied(self, number: int, how: int, blobs: list[Buffer]) -> None:
         """Do what a REPLY says.  On the post's thread."""
         with self.lock:
@@ -142,6 +148,9 @@ class Link:
         pool, input = found
         if how == NUMBERED:
             self.note_id(input.call, _text(blobs[0]))
+            return
+        if how == DEADLOCK:
+            self.blocked.refuse(input, _text(blobs[0]))
             return
         if how == ITEM:
             pool.take_item(number, input, blobs)
@@ -305,15 +314,8 @@ class DriverPool:
         return self._link.id_of(call, is_settled)
 
     def note_wait(self, wait: Wait) -> None:
-        """Say that the sync code of an input waits, so that deadlocks are found.
-
-        Left out are waits for maps, whose inputs are not all known yet, and waits of tasks.
-        """
-        if wait.caller is None or not isinstance(wait.flow, Cell):
-            return
-        numbers = [self._link.number_of(input) for _, input in wait.targets()]
-        if numbers and all(numbers):
-            self._link.call(0, BLOCKED, [array("Q", numbers).tobytes()])
+        """Note that code here waits, so that deadlocks are found."""
+        self._link.blocked.note(wait)
 
     # -- answers -------------------------------------------------------------------------
 
