@@ -243,8 +243,8 @@ class Blocked:
     def refuse(self, input: Input, text: str) -> None:
         """Raise the error of a deadlock where this process waits for `input`."""
         for wait in waiting():
-            call: object = input.call
-            if call is wait.on or any(target is input for _, target in wait.targets()):
+            on: Any = wait.on
+            if on is input.call or any(target is input for _, target in wait.targets()):
                 if wait.error is None:
                     wait.error = DeadlockError(text)
                     wait.waiter.wake()

@@ -10,12 +10,14 @@ What a CALL asks is its third number:
 | what | blobs | the answer |
 |---|---|---|
 | RUN | the function, the arguments | VALUE, FAILURE or CANCELLED |
+| RUN_OUTSIDE | the same, for an input that may wait for room in the backlog | the same |
 | SPAWN | the same | the same; before it NUMBERED |
 | STREAM | the same | ITEM for each item, then VALUE, FAILURE or CANCELLED |
-| FIND | the id of a spawned call | as SPAWN |
+| SPAWN_MANY | the function, how many blobs each input has, all blobs | as SPAWN, for each |
+| FIND | the id of a spawned call, the index of an input | as SPAWN |
 | TAKEN | how many items | none; the id is that of the STREAM |
 | DROP | | none; cancels the call of that id |
-| OPERATE | an object, a method, its arguments | VALUE, FAILURE or CANCELLED |
+| OPERATE | a function, its arguments: ``calling/asking.py`` | VALUE, FAILURE or CANCELLED |
 | BLOCKED | what waits, and for which calls: ``blocked.py`` | none |
 
 Begin at `DriverPool.submit`, then `Link.replied`.
@@ -25,6 +27,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, cast
 
@@ -55,6 +58,8 @@ TAKEN: Final = 4
 DROP: Final = 5
 BLOCKED: Final = 6
 OPERATE: Final = 7
+RUN_OUTSIDE: Final = 8
+SPAWN_MANY: Final = 9
 
 # Outcomes of REPLY besides those of RESULTS.
 NUMBERED: Final = 8  # the id of a spawned call
@@ -95,7 +100,7 @@ class Link:
     """The calls that this process has made and that have no answer yet."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self.host: Host = host
         self.lock: threading.Lock = Real.Lock()  # taken with no other lock of ours
         # Guarded by the lock:
         self._inputs: dict[int, tuple[DriverPool, Input]] = {}
@@ -105,26 +110,34 @@ class Link:
         self._ids: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._waiting: dict[Any, list[Callable[[], object]]] = {}
         self.blocked: Blocked = Blocked(self)
+        self._is_forked = False
         forking.know(self)
 
     def _after_fork(self) -> None:
         """In a process that was forked from the container's: it has no connection."""
         self.lock = Real.Lock()
         self.blocked.renew()
+        self._is_forked = True
 
-    def add(self, pool: DriverPool, input: Input) -> int:
-        """Return the number of a new call."""
-        with self.lock:
-            self._last += 1
-            self._inputs[self._last] = pool, input
-            self._numbers[input] = self._last
-            return self._last
+    def pool(self) -> DriverPool:
+        """Return what stands for the pool of what is no call of a function."""
+        return DriverPool(self, None)
 
-    def new_number(self) -> int:
-        """Return a number that no call has."""
+    def add(self, pool: DriverPool, *inputs: Input) -> int:
+        """Return the number of a new call; those of further inputs follow.
+
+        Raises:
+            ExecutionError: in a process that was forked from the container's.
+        """
+        if self._is_forked:
+            raise forking.stayed_behind("the connection of this container")
         with self.lock:
-            self._last += 1
-            return self._last
+            first = self._last + 1
+            for input in inputs:
+                self._last += 1
+                self._inputs[self._last] = pool, input
+                self._numbers[input] = self._last
+            return first
 
     def number_of(self, input: Input) -> int:
         """Return the number of an input's call; 0 if it has its answer."""
@@ -133,11 +146,11 @@ class Link:
 
     def call(self, number: int, what: int, blobs: Sequence[Buffer]) -> None:
         """Write a CALL of the code that runs here."""
-        self._host.call(number, what, blobs, current_input())
+        self.host.call(number, what, blobs, current_input())
 
     def say_blocked(self, parent: Input | None, data: bytes) -> None:
         """Write that the code of `parent` is blocked: see ``blocked.py``."""
-        self._host.call(0, BLOCKED, [data], parent)
+        self.host.call(0, BLOCKED, [data], parent)
 
     def replied(self, number: int, how: int, blobs: list[Buffer]) -> None:
         """Do what a REPLY says.  On the post's thread."""
@@ -184,6 +197,14 @@ class Link:
             wakes = self._waiting.pop(call, [])
         carry_out(wakes)
 
+    def when_known(self, input: Input, wake: Callable[[], object]) -> bool:
+        """Have `wake` called when the call of `input` has its id or is refused; false if it is."""
+        with self.lock:
+            if input.call in self._ids or input.outcome is not None:
+                return False
+            self._waiting.setdefault(input.call, []).append(wake)
+            return True
+
     def id_of(self, call: object, is_settled: Callable[[], bool]) -> str | None:
         """Wait for the id that a spawned call has in the calling program; None if it has none."""
         waiter = system_clock.make_waiter()
@@ -216,20 +237,22 @@ class DriverPool:
     Args:
         link: the connection.
         function: the handle whose pool it is.
+        is_bounded: whether the backlog of the pool has a bound.
     """
 
     is_elsewhere: Final = True
-    waits_when_full: Final = False
     forked: Final = False
     drains: Final = False
     clock: Clock = system_clock
     options: Final = _Options()
     backlog: Final = _Backlog()
 
-    def __init__(self, link: Link, function: Handle | None) -> None:
+    def __init__(self, link: Link, function: Handle | None, is_bounded: bool = False) -> None:
         self._link = link
         self._function = function
         self._address: bytes | None = None
+        # Whether a spawn waits until the calling program has accepted its inputs.
+        self.waits_when_full: bool = is_bounded
 
     @property
     def lock(self) -> threading.Lock:
@@ -242,18 +265,38 @@ class DriverPool:
         Raises:
             UnpicklableError: if some argument cannot be pickled; nothing was written.
         """
-        self._call(inputs, STREAM if inputs and inputs[0].call.target.is_generator else RUN)
+        if not inputs:
+            return True
+        packs, address = self._packed(inputs), self._address_of()
+        what = STREAM if inputs[0].call.target.is_generator else RUN
+        if may_stand_outside:
+            what = RUN_OUTSIDE
+        for input, packed in zip(inputs, packs, strict=True):
+            self._link.call(self._link.add(self, input), what, [address, *packed.blobs])
+            what = RUN_OUTSIDE if what == RUN else what  # only the first one may be refused
         return True
 
     def spawn(self, inputs: Sequence[Input]) -> None:
         """As `submit`, for inputs of a spawned call."""
-        self._call(inputs, SPAWN)
+        packs, address = self._packed(inputs), self._address_of()
+        if len(inputs) == 1:
+            number = self._link.add(self, inputs[0])
+            self._link.call(number, SPAWN, [address, *packs[0].blobs])
+        elif inputs:
+            counts = array("Q", [len(packed.blobs) for packed in packs]).tobytes()
+            blobs = [blob for packed in packs for blob in packed.blobs]
+            number = self._link.add(self, *inputs)
+            self._link.call(number, SPAWN_MANY, [address, counts, *blobs])
 
-    def _call(self, inputs: Sequence[Input], what: int) -> None:
+    def _address_of(self) -> bytes:
         address = self._address
         if address is None:
             assert self._function is not None
             address = self._address = bytes(pack(Reference(self._function)).data)
+        return address
+
+    def _packed(self, inputs: Sequence[Input]) -> list[Packed]:
+        """Return the arguments of inputs that are about to be submitted."""
         many = len(inputs) > 1
         packs = [
             input.args[0]
@@ -261,16 +304,16 @@ class DriverPool:
             else packed_arguments(input, one_of_many=many)
             for input in inputs
         ]
-        for input, packed in zip(inputs, packs, strict=True):
+        for input in inputs:
             input.args, input.kwargs = (), None
             input.state = RUNNING
-            self._link.call(self._link.add(self, input), what, [address, *packed.blobs])
+        return packs
 
     def find(self, input: Input, function_call_id: str) -> None:
         """Ask for the outcome of a call that was spawned elsewhere."""
         input.state = RUNNING
-        self._link.note_id(input.call, function_call_id)
-        self._link.call(self._link.add(self, input), FIND, [function_call_id.encode()])
+        blobs = [function_call_id.encode(), str(input.index).encode()]
+        self._link.call(self._link.add(self, input), FIND, blobs)
 
     def operate(self, input: Input, packed: Packed) -> None:
         """Ask for the call of a method of an object that the calling program has."""
@@ -304,7 +347,8 @@ class DriverPool:
         pass
 
     def when_let_in(self, input: Input, wake: Callable[[], object]) -> bool:
-        return False
+        """Have `wake` called when a spawned call is accepted or refused; false if it is."""
+        return self._link.when_known(input, wake)
 
     def room_in_backlog(self, is_async: bool) -> int | None:
         return None
@@ -375,24 +419,41 @@ class DriverRun:
 
     def pool_of_found(self) -> Any:
         """Return what stands for the pool of a call that is found by its id."""
-        return DriverPool(self.link, None)
+        return self.link.pool()
 
     def pool_of(self, function: Any) -> Pool:
         """Return what stands for the pool of `function`."""
         found: DriverPool | None = function.__dict__.get("_pool_elsewhere")
         if found is None:
-            found = function.__dict__.setdefault("_pool_elsewhere", DriverPool(self.link, function))
+            is_bounded = function._service.options.max_backlog is not None
+            made = DriverPool(self.link, function, is_bounded)
+            found = function.__dict__.setdefault("_pool_elsewhere", made)
         return cast(Pool, found)
 
 
+_link: Link | None = None
 _run: DriverRun | None = None
 
 
 def connect(host: Host) -> Link:
-    """Have the calls of this process go to the driver."""
+    """Have the calls of this process go to the driver: for now, all but those of functions."""
+    global _link
+    _link = Link(host)
+    return _link
+
+
+def begin_calls(host: Host) -> None:
+    """Have the calls of functions, too, go to the driver: the user's modules are imported."""
     global _run
-    _run = DriverRun(Link(host))
-    return _run.link
+    link: Link = driver_link()
+    link.host = host
+    _run = DriverRun(link)
+
+
+def driver_link() -> Any:
+    """Return the connection to the calling program; also while the user's modules are imported."""
+    assert _link is not None
+    return _link
 
 
 def driver_run() -> Any:

@@ -16,7 +16,7 @@ import logging
 import os
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,11 +24,12 @@ from .. import config
 from ..runtime import context, input
 from ..runtime.clocks.clock import system_clock
 from ..runtime.containers.container import ContainerOptions
+from ..runtime.input import Input
 from ..runtime.real import Real
 from . import calls
 from .blueprints import opened_code
 from .channel import Channel
-from .frames import Kind, encode
+from .frames import Buffer, Kind, encode
 from .host import ChildHost
 from .package import use_objects_elsewhere
 
@@ -134,6 +135,7 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     if world.as_modal:
         # By its name, because its layer is above this one.
         importlib.import_module(f"{_PACKAGE}.as_modal").install_as_modal()
+    calls.connect(_EarlyHost(channel))
     if getattr(sys.modules[_PACKAGE], "__spec__", None) is not None:
         use_objects_elsewhere()  # else when the package is whole
     targets, lifecycle = opened_code(world.code)
@@ -152,8 +154,19 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
         limit=world.limit,
         grace=world.grace,
     )
-    host.link = calls.connect(host)
+    host.link = calls.driver_link()
+    calls.begin_calls(host)
     return host
+
+
+class _EarlyHost:
+    """Writes the calls of this process while the user's modules are imported."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def call(self, number: int, what: int, blobs: Sequence[Buffer], parent: Input | None) -> None:
+        self._channel.send(encode(Kind.CALL, [((number, 0, what), blobs)]))
 
 
 def _set_environment(environ: Mapping[str, str]) -> None:

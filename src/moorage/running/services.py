@@ -131,6 +131,7 @@ class ServiceElsewhere:
     """The `Service` of a function or class by value, in a container: its app is elsewhere."""
 
     app: Any = None
+    blueprint: Any = None
     mounts_volumes: bool = False
     open_run: Run | None = None
     is_variant: bool = False
@@ -224,6 +225,11 @@ class AppService:
 
     def current_run(self) -> Run:
         return self._runs.run or self._runs.current()
+
+    @property
+    def blueprint(self) -> Any:
+        """What makes the class in another process, with its parameters; None for a function."""
+        return self._lifecycle.blueprint
 
     @property
     def mounts_volumes(self) -> bool:
