@@ -241,7 +241,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         """Return what stands for this function in another process needs to know."""
         target = self._target
         is_bounded = self._service.options.max_backlog is not None
-        return Facts(self._id, target.name, target.kind.value, is_bounded, self._web is not None)
+        return Facts(self._id, target.name, target.kind.value, is_bounded, self._web)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a function
@@ -1158,7 +1158,7 @@ class Facts(NamedTuple):
     name: str
     kind: str
     is_bounded: bool  # its backlog
-    is_web: bool
+    web: Web | None
 
 
 def _function_elsewhere(facts: Facts, code: Callable[..., Any]) -> Function[Any, Any, Any]:
@@ -1210,12 +1210,8 @@ def _stand_in(
 ) -> Function[Any, Any, Any]:
     options = FunctionOptions(max_backlog=1 if facts.is_bounded else None)
     target = Target(facts.name, function, Kind(facts.kind))
-    made = Function._make(target, ServiceElsewhere(facts.name, options), local)
+    made = Function._make(target, ServiceElsewhere(facts.name, options), local, web=facts.web)
     made._made_by = _function_with_id, (facts,)
-    if facts.is_web:
-        site = made._service.key
-        for name in ("remote", "spawn", "_experimental_spawn"):
-            made.__dict__[name] = Refused(name, target, made._service, site)
     return made
 
 

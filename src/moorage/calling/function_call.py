@@ -40,7 +40,7 @@ from ..exception import (
     ResourceExhaustedError,
 )
 from ..frames import without_our_frames
-from ..placing.calls import driver_run
+from ..placing.calls import driver_link
 from ..runtime import forking
 from ..runtime.background import let_go
 from ..runtime.captured import decimal_context, own_decimal_context
@@ -896,7 +896,7 @@ def _call_elsewhere(function_call_id: str, name: str, count: int) -> FunctionCal
     call._first = inputs[0] if inputs else None
     call._unsettled, call._is_forgotten = count, False
     call._asked, call._found_id = set(), function_call_id
-    call._pool = driver_run().pool_of_found()
+    call._pool = driver_link().pool()
     return call
 
 

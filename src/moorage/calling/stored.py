@@ -66,6 +66,12 @@ def _is_here(obj: Any) -> bool:
     return kept._files.of_id(obj._asked_id if record is None else record.object_id) is not None
 
 
+def _look_up(obj: Any) -> None:
+    """Look the object up if this is the first use: from then on it has its id."""
+    if obj._record is None:
+        obj._found()
+
+
 class _Catalogue:
     """The catalogue of the objects that the calling program has in memory: see `Catalogue`."""
 
@@ -105,11 +111,13 @@ def _method(kind: type, name: str) -> Any:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if _is_here(self):
             return original.__get__(self, kind)(*args, **kwargs)
+        _look_up(self)
         return ask(_call_method, self, name, args, kwargs)
 
     async def aio(self: Any, *args: Any, **kwargs: Any) -> Any:
         if _is_here(self):
             return await original.__get__(self, kind).aio(*args, **kwargs)
+        _look_up(self)
         return await ask_async(_call_method, self, name, args, kwargs)
 
     wrapped = getattr(original, "__wrapped__", original)
@@ -123,6 +131,7 @@ def _special(kind: type, name: str) -> Any:
     def call(self: Any, *args: Any) -> Any:
         if _is_here(self):
             return original(self, *args)
+        _look_up(self)
         return ask(_call_special, self, name, args)
 
     return call

@@ -305,8 +305,9 @@ def opened_code(data: bytes) -> Made:
 
 def handle_at(module: str, qualname: str) -> Any:
     """Import a module, and return what is there under a name."""
+    found = importlib.import_module(module)  # an AttributeError of its code is the user's
     try:
-        return _walk(importlib.import_module(module), qualname)
+        return _walk(found, qualname)
     except AttributeError:
         missing = ExecutionError(
             f"{module}.{qualname} is not there when {module} is imported in a container; "

@@ -417,10 +417,6 @@ class DriverRun:
     def __init__(self, link: Link) -> None:
         self.link = link
 
-    def pool_of_found(self) -> Any:
-        """Return what stands for the pool of a call that is found by its id."""
-        return self.link.pool()
-
     def pool_of(self, function: Any) -> Pool:
         """Return what stands for the pool of `function`."""
         found: DriverPool | None = function.__dict__.get("_pool_elsewhere")
@@ -454,6 +450,14 @@ def driver_link() -> Any:
     """Return the connection to the calling program; also while the user's modules are imported."""
     assert _link is not None
     return _link
+
+
+def driver_run_of_found() -> Any:
+    """As `driver_run`, for functions that are looked up by name; also while modules are imported.
+
+    A module's own functions are refused then: their containers would import it again, and so on.
+    """
+    return _run or DriverRun(driver_link())
 
 
 def driver_run() -> Any:

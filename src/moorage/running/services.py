@@ -17,7 +17,7 @@ from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
 from ..exception import ExecutionError
 from ..placing.blueprints import function_blueprint, packed_code
-from ..placing.calls import driver_run
+from ..placing.calls import driver_run_of_found
 from ..placing.placed import Placing
 from ..placing.processes import Processes
 from ..runtime.clocks.clock import Clock
@@ -146,7 +146,7 @@ class ServiceElsewhere:
         return self.options.limits
 
     def current_run(self) -> Run:
-        return cast(Run, driver_run())
+        return cast(Run, driver_run_of_found())
 
     def maker(self, run: Run) -> MakePool:
         raise self._refusal()

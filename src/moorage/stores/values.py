@@ -90,7 +90,9 @@ def _pickler_class(base: Any) -> Any:
     def reducer_override(self: Any, value: Any) -> Any:
         kind: type = type(value)  # pyright: ignore[reportUnknownVariableType]
         crosses: Any = getattr(kind, "_moorage_crosses", None)
-        return base.reducer_override(self, value) if crosses is None else crosses(value)
+        if crosses is None or hasattr(kind, "_moorage_crosses_only_to_processes"):
+            return base.reducer_override(self, value)
+        return crosses(value)
 
     return type("Pickler", (base,), {"reducer_override": reducer_override})
 
