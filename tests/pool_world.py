@@ -854,7 +854,7 @@ class PoolWorld:
         if limits.max_containers is not None:
             assert there <= limits.max_containers
         if s.queued:
-            coming = starting or pool_inside.wakeup(pool) is not None
+            coming = starting or pool_inside.wakeup(pool) is not None or self.waits_for_probation()
             assert ready or coming, "nobody is to come"
             if not coming and (limits.max_containers is None or there < limits.max_containers):
                 # It may wait for room of the process; else for a slot that it can use.
@@ -869,6 +869,19 @@ class PoolWorld:
         for c in ready:
             if surplus and not self.closing and c.idle_since is not None:
                 assert c.idle_since + limits.scaledown_window > self.clock.now() - 1e-9
+
+    def waits_for_probation(self) -> bool:
+        """Whether all that wait must run alone, and a draining container has one of them."""
+        waiting = [i for i in self.inputs if i.state is InputState.QUEUED]
+        running = [
+            i
+            for c in self.containers
+            if c.state is ContainerState.DRAINING
+            for holder in c.slots.held
+            if isinstance(holder, Input)
+            for i in members_of(holder)
+        ]
+        return all(map(self.must_run_alone, waiting)) and any(map(self.must_run_alone, running))
 
     def check_deadlines(self) -> None:
         now = self.clock.now() - 1e-9

@@ -170,7 +170,12 @@ def test_a_brood_knows_descendants_and_threads():
     code = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'input()']).wait()"
     brood = Brood()
     found = []
+    may_end = threading.Event()
+    old = threading.Thread(target=may_end.wait)
+    old.start()
     with brood.watch():
+        may_end.set()
+        old.join()  # the next thread gets its ident
         thread = threading.Thread(
             target=lambda: found.append(
                 subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)

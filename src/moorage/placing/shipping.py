@@ -73,8 +73,8 @@ class Received(Packed):
 
     def __init__(self, blobs: Sequence[Buffer], what: str, name: str) -> None:
         self.shown = ""
-        self.data = _own(blobs[0])
-        self.buffers = blobs[1:] if len(blobs) > 1 else ()
+        self.data: Buffer = _own(blobs[0])
+        self.buffers: Sequence[Buffer] = blobs[1:] if len(blobs) > 1 else ()
         self.what: str = what  # "result" or "item"
         self.name: str = name  # of the function
 

@@ -54,7 +54,7 @@ class Brood:
     def __init__(self) -> None:
         # The audit hook appends, on any thread; `watch` reads when it has ended.
         self._family: list[threading.Thread] = [Real.current_thread()]
-        self._threads_before: set[int | None] = set()
+        self._threads_before: list[threading.Thread] = []
         self._mine: list[subprocess.Popen[Any]] = []
         self._others: list[subprocess.Popen[Any]] = []
         # Processes without a Popen.
@@ -74,7 +74,7 @@ class Brood:
 
     def begin(self) -> None:
         _install()
-        self._threads_before = {thread.ident for thread in Real.all_threads()}
+        self._threads_before = Real.all_threads()
         self._before = set(_children_of(os.getpid(), _processes()))
         _watching[self] = None
         _left[self] = None
@@ -95,10 +95,14 @@ class Brood:
         """Whether the thread with this ident is the brood's, or was started by one of these."""
         if any(thread.ident == ident for thread in self._family):
             return True
-        if sys.version_info >= (3, 12) or ident in self._threads_before:
+        if sys.version_info >= (3, 12):
             return False
-        names = [thread.name for thread in Real.all_threads() if thread.ident == ident]
-        return bool(names) and not names[0].startswith("moorage-")
+        # By the thread and not by its ident, which a thread that has ended gives to a new one.
+        new = [thread for thread in Real.all_threads() if thread.ident == ident]
+        return any(
+            thread not in self._threads_before and not thread.name.startswith("moorage-")
+            for thread in new
+        )
 
     def look(self) -> tuple[int | None, bool]:
         """Return the exit code of the first child that has failed, and whether any process lives.
