@@ -10,8 +10,11 @@ Begin at `App.function`, then `App.cls`, then `App.run`.
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
+import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import (
     TYPE_CHECKING,
@@ -29,6 +32,7 @@ from typing import (
 from . import config
 from .advice import no_attribute, of_app
 from .arguments import check_name
+from .calling.asking import ask
 from .cls import Cls, web_functions_of
 from .declaring.cloud_arguments import check_cloud_arguments, check_scheduled
 from .declaring.declarations import Declarations
@@ -56,6 +60,7 @@ from .declaring.registering import (
 from .declaring.targets import make_target
 from .exception import (
     DeprecationError,
+    ExecutionError,
     InvalidArgumentsError,
     InvalidAttributeError,
     InvalidError,
@@ -69,6 +74,7 @@ from .frames import (
 from .functions import Function
 from .mount import files_of
 from .partial_function import parameter
+from .placing.blueprints import reference_of_global
 from .retries import Retries
 from .running import deployments
 from .running.app_runs import AppRuns
@@ -82,6 +88,7 @@ from .running.urls import WebFunction, server_function
 from .runtime import forking
 from .runtime.containers.lifecycle import Lifecycle
 from .runtime.containers.residents import make_visit_target
+from .runtime.context import is_a_container
 from .runtime.kinds import is_registered
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
@@ -221,9 +228,32 @@ class App:
         """The name that the app was last deployed or run under, or else its `name`."""
         return self._runs.description
 
+    def _moorage_crosses(self) -> Any:
+        """Return what finds the app in another process: where its module has it, or its number."""
+        found: Any = self.__dict__.get("_refers")
+        if found is None:
+            found = self.__dict__.setdefault("_refers", self._make_reference())
+        return found
+
+    def _make_reference(self) -> tuple[Any, ...]:
+        found = reference_of_global(self)
+        if found is not None:
+            return found
+        if is_a_container():
+            raise ExecutionError(
+                f"{self!r} was made by the code of a container, so the calling program does not "
+                "have it; make it at the top of a module"
+            )
+        number = self.__dict__.setdefault("_number", next(_numbers))
+        _by_number[number] = self
+        return _app_with_number, (number, self._name)
+
     @property
     def app_id(self) -> str | None:
         """The id of the app's run; None while the app does not run."""
+        if is_a_container():
+            there: str | None = ask(_app_id_of, self)
+            return there
         return self._runs.app_id
 
     @property
@@ -827,6 +857,11 @@ class App:
         return self._deploy(name, strategy, environment_name)
 
     def _deploy(self, name: str | None, strategy: str, environment_name: str | None) -> App:
+        if is_a_container():
+            raise InvalidError(
+                f"{self._runs.shown} cannot be deployed in a container; write app.deploy() in the "
+                'program that calls, e.g. under `if __name__ == "__main__":`'
+            )
         if strategy not in ("rolling", "recreate"):
             raise InvalidError(
                 f"the deployment strategy must be 'rolling' or 'recreate', got {strategy!r}; "
@@ -842,7 +877,9 @@ class App:
         return self
 
     async def _stop_async(self, *, client: object = None) -> None:
-        await run_in_thread(self._runs.stop)
+        await run_in_thread(
+            partial(ask, _stop_there, self) if is_a_container() else self._runs.stop
+        )
 
     @with_aio(_stop_async)
     def stop(self, *, client: object = None) -> None:
@@ -853,6 +890,9 @@ class App:
         Raises:
             InvalidError: if the app does not run.
         """
+        if is_a_container():
+            ask(_stop_there, self)
+            return
         # In a forked child a deployed app has no run until the first call, but is still deployed.
         if self._runs.run is None and not self._runs.deployed:
             raise InvalidError(
@@ -880,6 +920,9 @@ class App:
         Raises:
             NotFoundError: if there is no such app, without `create_if_missing`.
         """
+        if is_a_container():
+            there: App = ask(_look_up_there, name, environment_name, create_if_missing)
+            return there
         with deployments.creating:
             try:
                 found: App = deployments.find(name, environment_name)
@@ -1080,3 +1123,33 @@ def _may_be_entrypoint(found: object) -> bool:
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
     _App = App
     _LocalEntrypoint = LocalEntrypoint
+
+
+# -- apps of other processes ---------------------------------------------------------------------
+
+# The apps that containers' processes know by their numbers.
+_numbers: Final = itertools.count(1)
+_by_number: Final[weakref.WeakValueDictionary[int, App]] = weakref.WeakValueDictionary()
+
+
+def _app_with_number(number: int, name: str | None) -> App:
+    """Return the app with this number, or what stands for it in a container's process."""
+    found = _by_number.get(number)
+    if found is None:
+        if not is_a_container():
+            raise NotFoundError(f"the app {name!r} is not there any more; keep it in a variable")
+        found = _by_number[number] = App(name)
+        found.__dict__["_refers"] = _app_with_number, (number, name)
+    return found
+
+
+def _app_id_of(app: App) -> str | None:
+    return app.app_id
+
+
+async def _stop_there(app: App) -> None:
+    await app.stop.aio()
+
+
+def _look_up_there(name: str, environment_name: str | None, creates: bool) -> App:
+    return App.lookup(name, environment_name=environment_name, create_if_missing=creates)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, Unpack
 
 from . import config
 from .advice import CALLS, URLS, of_function
+from .calling.asking import ask
 from .declaring.declarations import Declarations
 from .declaring.marks import REQUIRED, Concurrency, Serves, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
@@ -29,11 +30,11 @@ from .declaring.patching import MISSING, Patches, Replacement
 from .declaring.targets import check_batched_class, make_target, refuse_of_web
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
-from .functions import Function, FunctionAutoscalerManager, _named_elsewhere
+from .functions import Facts, Function, FunctionAutoscalerManager, _method_of, stand_in
 from .old import names as old_names
 from .old.names import accept_old_spelling, old_call
 from .partial_function import parameter as parameter
-from .placing.blueprints import Made, handle_at
+from .placing.blueprints import Made, opened_part, packed_part, reference_of
 from .placing.calls import Reference
 from .retries import Retries
 from .running import deployments
@@ -292,16 +293,14 @@ class Cls:
                 return self._found()._variant(what, change)
 
             named = self._named(self._app_name, self.__name__, shown, find)
-            if is_a_container():
-                named.__dict__["_made_by"] = _variant_of, (Reference(self), what, change)
+            named.__dict__["_made_by"] = _variant_of, (Reference(self), what, change)
             return named
         options = change(self._options)
         options.check_queue_timeout()
         for method in self._declared.web if options.batching is not None else ():
             refuse_of_web(self._declared.methods[method].name, batched=True)
         made = self._make(self._declared, self._make_service, options, shown)
-        if is_a_container():
-            made.__dict__["_made_by"] = _variant_of, (Reference(self), what, change)
+        made.__dict__["_made_by"] = _variant_of, (Reference(self), what, change)
         if options.volumes is not None:
             # Kept, so that `mounts_of` finds the volumes before there is an instance.
             made.__dict__["_with_volumes"] = self._nameless_service().with_options(options)
@@ -353,15 +352,39 @@ class Cls:
             return _looked_up_again, lookup
         return super().__reduce_ex__(protocol)
 
+    def _moorage_crosses(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what finds this class in another process: see ``placing/shipping.py``."""
+        return self._reference()
+
     def _reference(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Return what finds this class in the calling program; this process is a container's."""
+        """Return what finds this class in another process: by names, or by its number."""
         lookup = self.__dict__.get("_lookup")
         if lookup is not None:
             return _looked_up_again, lookup
-        made_by = self.__dict__.get("_made_by")
-        if made_by is not None:
-            return cast("tuple[Callable[..., Any], tuple[Any, ...]]", made_by)
-        return handle_at, (self.__module__, self.__qualname__)
+        found = self.__dict__.get("_made_by") or self.__dict__.get("_refers")
+        if found is None:
+            found = self.__dict__.setdefault("_refers", self._make_reference())
+        return cast("tuple[Callable[..., Any], tuple[Any, ...]]", found)
+
+    def _make_reference(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        found = reference_of(self)
+        if found is not None:
+            return found
+        if not is_a_container():
+            return _class_with_number, (self._known_number(), self.__name__)
+        app = self._nameless_service().app
+        if app is not None and app._classes_by_name().get(self.__name__) is self:
+            return _class_of_app, (app, self.__name__)
+        raise ExecutionError(
+            f"{self._shown} was made by the code of a container, so the calling program does not "
+            "have it; define it at the top of a module"
+        )
+
+    def _known_number(self) -> int:
+        """Return the number by which containers' processes know this class."""
+        number: int = self.__dict__.setdefault("_number", next(_numbers))
+        _by_number[number] = self
+        return number
 
     def _moorage_code(self) -> Any:
         """Return the code in whose place this object is: see ``placing/blueprints.py``."""
@@ -369,11 +392,9 @@ class Cls:
 
     def _moorage_by_value(self) -> Any:
         """Return how this object is made in another process that cannot import it."""
-        if "_find" in self.__dict__:
-            return NotImplemented
-        number = self.__dict__.setdefault("_number", next(_numbers))
-        _by_number[number] = self
-        declared = self._declared
+        if "_find" in self.__dict__ or "_made_by" in self.__dict__:
+            return self._reference()
+        declared, number = self._declared, self._known_number()
         return (
             _class_elsewhere,
             (
@@ -577,6 +598,9 @@ class Cls:
         """
         name = self._declared.name
         run = self._nameless_service().open_run
+        if run is None and is_a_container():
+            seen: ClassStatistics | None = ask(_statistics_of, self)
+            return seen
         return None if run is None else run.class_statistics(name)
 
     def __repr__(self) -> str:
@@ -890,21 +914,32 @@ def _class_elsewhere(
     serves: Serves | None,
     number: int,
 ) -> Cls:
-    """Make what stands for a class of the calling program, in the process of a container."""
+    """Make what stands for a class of the calling program whose code has come along."""
 
-    @cache  # when it is used: `user_class` may be empty until all of the code was read
-    def find() -> Cls:
+    def code() -> tuple[type, bool, Serves | None]:
         for replacement in replacements:
             replacement.make()
+        return user_class, snapshots, serves
+
+    return _class_made_of(code, number, user_class.__name__)
+
+
+def _class_made_of(
+    code: Callable[[], tuple[type, bool, Serves | None]], number: int, name: str
+) -> Cls:
+    @cache  # when it is used: the class may be empty until all of the code was read
+    def find() -> Cls:
+        user_class, snapshots, serves = code()
         declared = Declarations(user_class, snapshots=snapshots)
         if serves is not None:
             declared.serve(serves)
         found = Cls._make(declared, _service_elsewhere, FunctionOptions())
-        found.__dict__["_made_by"] = _class_with_number, (number,)
+        found.__dict__["_made_by"] = _class_with_number, (number, name)
         return found
 
-    made = Cls._named("", user_class.__name__, f"Cls({user_class.__name__})", find)
-    made.__dict__["_made_by"] = _class_with_number, (number,)
+    made = Cls._named("", name, f"Cls({name})", find)
+    made.__dict__["_made_by"] = _class_with_number, (number, name)
+    _by_number[number] = made
     return made
 
 
@@ -919,22 +954,50 @@ _numbers: Final = itertools.count(1)
 _by_number: Final[weakref.WeakValueDictionary[int, Cls]] = weakref.WeakValueDictionary()
 
 
-def _class_with_number(number: int) -> Cls:
-    """Return the class that a container's process has by value."""
-    return _by_number[number]
+def _class_with_number(number: int, name: str) -> Cls:
+    """Return the class with this number, or what stands for it in a container's process."""
+    found = _by_number.get(number)
+    if found is not None:
+        return found
+    if not is_a_container():
+        raise NotFoundError(f"the class {name} is not there any more; keep its Cls")
+    return _class_made_of(lambda: opened_part(ask(_code_of, number)), number, name)
+
+
+def _class_of_app(app: Any, name: str) -> Cls:
+    """Return the class that an app has under a name."""
+    found: Cls | None = app._classes_by_name().get(name)
+    if found is None:
+        raise NotFoundError(f"{app!r} has no class {name!r} here; define it in a module")
+    return found
+
+
+# -- what containers ask for: in the calling program ---------------------------------------------
+
+
+def _code_of(number: int) -> bytes:
+    cls = _by_number[number]
+    declared = cls._declared
+    return packed_part(cls.__name__, (declared.user_class, declared._snapshots, declared.serves))
+
+
+def _statistics_of(cls: Cls) -> ClassStatistics | None:
+    return cls._found()._statistics()
+
+
+def _facts_of_method(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Facts:
+    method: Function[Any, Any, Any] = getattr(cls(*args, **kwargs), name)
+    return method._facts()
+
+
+def _obj_of(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Obj:
+    """Make a handle that has come from another process."""
+    return cls(*args, **kwargs)
 
 
 def _variant_of(cls: Cls, what: str, change: Callable[[FunctionOptions], FunctionOptions]) -> Cls:
-    """Return the variant of `cls` that the code of a container has made."""
+    """Return the variant of `cls` that another process has made."""
     return cls._variant(what, change)
-
-
-def _method_of(
-    cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any], name: str
-) -> Function[Any, Any, Any]:
-    """Return the method that the code of a container calls."""
-    method: Function[Any, Any, Any] = getattr(cls(*args, **kwargs), name)
-    return method
 
 
 class Construction:
@@ -997,6 +1060,10 @@ class Obj:
     def __deepcopy__(self, memo: object) -> Self:
         return self  # its methods would run in the same containers
 
+    def _moorage_crosses(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what makes this handle in another process: see ``placing/shipping.py``."""
+        return _obj_of, (self._cls, self._values.args, self._values.kwargs)
+
     @property
     def _service(self) -> Service:
         return self._values.service
@@ -1052,8 +1119,9 @@ class Obj:
             return FunctionWithAio(update)
 
         def find() -> Function[Any, Any, Any]:
-            if is_a_container() and "_lookup" in named.__dict__:
-                return _named_elsewhere(f"{named.__name__}.{name}")
+            if is_a_container() and _is_looked_up(named):
+                facts: Facts = ask(_facts_of_method, named, values.args, values.kwargs, name)
+                return stand_in(facts)
             cls = named._found()
             known = cls._declared.methods
             if name not in known:
@@ -1066,8 +1134,10 @@ class Obj:
 
         shown = f"{self._cls.__name__}.{name}"
         made = Function._looked_up(self._cls._app_name, shown, f"Method({shown})", find)
-        if is_a_container():
+        if _is_looked_up(named) or is_a_container():
             made._made_by = _method_of, (Reference(named), values.args, values.kwargs, name)
+        if not _is_looked_up(named):  # the code of the class comes along, or when it is used
+            made._local = lambda *args, **kwargs: found(named._found()).local(*args, **kwargs)
         return made
 
     def _update_autoscaler(
@@ -1088,7 +1158,10 @@ class Obj:
             "scaledown_window": scaledown_window,
             "buffer_containers": buffer_containers,
         }
-        manager = FunctionAutoscalerManager(lambda: self._service)
+        methods = self._cls._found()._declared.methods
+        manager = FunctionAutoscalerManager(
+            lambda: self._service, lambda: self._method(next(iter(methods)))
+        )
         return manager.update(**{k: v for k, v in given.items() if v is not None})
 
     def _keep_warm(self, count: int) -> None:
@@ -1098,6 +1171,11 @@ class Obj:
         shown = [repr(value) for value in self._values.args]
         shown += [f"{name}={value!r}" for name, value in self._values.kwargs.items()]
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
+
+
+def _is_looked_up(cls: Cls) -> bool:
+    """Whether a class is one of `Cls.from_name`, or a variant of such a class."""
+    return bool(cls.__dict__.get("_app_name"))
 
 
 def _looked_up_again(app_name: str, name: str, environment_name: str | None) -> Cls:

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import partial_function
 from .arguments import meant, unimplemented
+from .calling.asking import ask
 from .declaring.partial import Decorator
 from .exception import (
     DeprecationError,
@@ -26,7 +27,7 @@ from .exception import (
 from .frames import hide_our_frames, positional_arguments, warn
 from .running import deployments
 from .runtime.containers.container import Container
-from .runtime.context import current_input
+from .runtime.context import current_input, is_a_container
 from .web.servers import http_server as http_server
 from .with_aio import function_with_aio, plain_function
 
@@ -122,7 +123,14 @@ def stop_app(name: str, *, environment_name: str | None = None, client: object =
     Raises:
         NotFoundError: if there is no such app.
     """
+    if is_a_container():
+        ask(_stop_there, name, environment_name)
+        return
     deployments.find(name, environment_name).stop()
+
+
+async def _stop_there(name: str, environment_name: str | None) -> None:
+    await deployments.find(name, environment_name).stop.aio()
 
 
 @plain_function
@@ -134,6 +142,13 @@ def get_app_objects(
     Raises:
         NotFoundError: if no app of this name is deployed or runs in this process.
     """
+    if is_a_container():
+        there: dict[str, Any] = ask(_objects_there, app_name, environment_name)
+        return there
+    return _objects_there(app_name, environment_name)
+
+
+def _objects_there(app_name: str, environment_name: str | None) -> dict[str, Any]:
     app = deployments.find(app_name, environment_name)
     return {**app._functions_by_name(), **app._classes_by_name()}
 

@@ -27,6 +27,7 @@ from typing import (
     Any,
     Final,
     Generic,
+    NamedTuple,
     Never,
     ParamSpec,
     Self,
@@ -38,6 +39,7 @@ from typing import (
 
 from . import config
 from .advice import no_attribute, of_function
+from .calling.asking import ask
 from .calling.function_call import FunctionCall as FunctionCall
 from .calling.maps import MapCall
 from .calling.waited import written
@@ -66,7 +68,7 @@ from .exception import (
 )
 from .frames import hide_our_frames, warn, without_our_frames
 from .old.names import OldMethod, accept_old_spelling
-from .placing.blueprints import handle_at
+from .placing.blueprints import opened_part, packed_part, reference_of
 from .placing.calls import Reference
 from .placing.shipping import pack_call
 from .retries import Retries
@@ -222,16 +224,25 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
             return _looked_up_again, self._lookup
         return super().__reduce_ex__(protocol)
 
+    def _moorage_crosses(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what finds this function in another process: see ``placing/shipping.py``."""
+        return self._reference()
+
     def _moorage_code(self) -> Any:
         """Return the code in whose place this object is: see ``placing/blueprints.py``."""
         return None if "_find" in self.__dict__ else self._target.function
 
     def _moorage_by_value(self) -> Any:
         """Return how this object is made in another process that cannot import it."""
-        if self._lookup is not None or self._moorage_code() is None:
-            return NotImplemented
+        if "_find" in self.__dict__ or self._made_by is not None or self._target.is_method:
+            return self._reference()
+        return _function_elsewhere, (self._facts(), self._target.function)
+
+    def _facts(self) -> Facts:
+        """Return what stands for this function in another process needs to know."""
         target = self._target
-        return _function_elsewhere, (target.name, target.function, target.kind.value, self._id)
+        is_bounded = self._service.options.max_backlog is not None
+        return Facts(self._id, target.name, target.kind.value, is_bounded, self._web)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # as of a function
@@ -305,7 +316,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     _forgotten: int  # changes whenever `_forget_found` drops what was found
     _app_name: str  # the app in which the function is looked up
     _lookup: tuple[str, str, str | None] | None = None  # the arguments of `from_name`
-    # What finds the function in the calling program: see `_reference`.
+    # What makes the function in another process: see `_reference`.
     _made_by: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
     _name: str  # as messages show it: ``f``, or ``Model.method``
     __name__: str
@@ -359,9 +370,19 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         Raises:
             AttributeError: in strict mode, while the app does not run.
         """
+        if is_a_container():
+            return self._id_there()
         if config.strict and self._service.open_run is None:
             raise AttributeError(f"{self._shown} has no object_id while its app does not run")
         return self._id
+
+    def _id_there(self) -> str:
+        """Return the id that the function has in the calling program."""
+        found: str = self.__dict__.get("_its_id", "")
+        if not found:
+            found = self.__dict__.setdefault("_its_id", ask(_id_of, self))
+            _by_id[found] = self
+        return found
 
     @property
     def _id(self) -> str:
@@ -400,6 +421,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
 
     def _open_url(self) -> str | None:
         """See `get_web_url`.  Also called on the HTTP thread."""
+        if is_a_container():
+            url: str | None = ask(_url_of, self)
+            return url
         found = self._with_place()
         web, place = found._web, found._place
         service = found._service if place is None or place.service is None else place.service
@@ -449,6 +473,9 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         whole run: no count is reset when the last container ends.
         """
         run = self._service.open_run
+        if run is None and is_a_container():
+            seen: PoolStatistics | None = ask(_statistics_of, self)
+            return seen
         return None if run is None else run.statistics(self._service.key)
 
     @MethodWithAio
@@ -588,8 +615,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
                 return found
 
             named = self._looked_up(app_name, self._name, shown, find)
-            if is_a_container():
-                named._made_by = _variant_of, (Reference(self), what, change)
+            named._made_by = _variant_of, (Reference(self), what, change)
             return named
         target = self._target
         if target.is_method:
@@ -607,8 +633,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         made = self._make(
             target, self._service.with_options(options), self._local, shown=shown, web=self._web
         )
-        if is_a_container():
-            made._made_by = _variant_of, (Reference(self), what, change)
+        made._made_by = _variant_of, (Reference(self), what, change)
         return made
 
     # -- the autoscaler ---------------------------------------------------------
@@ -649,7 +674,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     @property
     def autoscaler(self) -> FunctionAutoscalerManager:
         """The bounds of the function's pool, to read and to change."""
-        return FunctionAutoscalerManager(lambda: self._service)
+        return FunctionAutoscalerManager(lambda: self._service, lambda: self)
 
     # -- looking it up ----------------------------------------------------------
 
@@ -687,7 +712,7 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
 
         def find() -> Function[Any, Any, Any]:
             if is_a_container():
-                return _named_elsewhere(name)
+                return stand_in(ask(_facts_of_named, app_name, name, environment_name))
             return deployments.of_app(
                 "Function", app_name, name, environment_name, lambda app: app._functions_by_name()
             )
@@ -722,6 +747,14 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         found = _by_id.get(function_id)
         if found is not None:
             return found
+
+        if is_a_container():
+            try:
+                there: Function[..., Any, Any] = ask(_function_there, function_id)
+            except NotFoundError:
+                pass
+            else:
+                return there
 
         def find() -> Function[Any, Any, Any]:
             raise NotFoundError(
@@ -856,13 +889,36 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
         return cast(Pool, pool)
 
     def _reference(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Return what finds this function in the calling program; this process is a container's."""
+        """Return what finds this function in another process: by names, or by its id."""
         if self._lookup is not None:
             return _looked_up_again, self._lookup
         if self._made_by is not None:
             return self._made_by
-        function = self._target.function
-        return handle_at, (function.__module__, function.__qualname__)
+        if "_find" in self.__dict__:
+            return self._find()._reference()
+        found: Any = self.__dict__.get("_refers")
+        if found is None:
+            found = self.__dict__.setdefault("_refers", self._make_reference())
+        return cast("tuple[Callable[..., Any], tuple[Any, ...]]", found)
+
+    def _make_reference(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        target, service = self._target, self._service
+        blueprint = getattr(service, "blueprint", None)
+        if target.is_method and blueprint is not None:
+            cls, args, kwargs = blueprint.args
+            return _method_of, (Reference(cls), args, kwargs, target.name.rpartition(".")[2])
+        found = reference_of(self)
+        if found is not None:
+            return found
+        if not is_a_container():
+            return _function_with_id, (self._facts(),)
+        app = service.app
+        if app is not None and app._functions_by_name().get(self._name) is self:
+            return _function_of_app, (app, self._name)
+        raise ExecutionError(
+            f"{self._shown} was made by the code of a container, so the calling program does not "
+            "have it; define it at the top of a module"
+        )
 
     def _refuse_submission(self) -> Callable[..., Never]:
         """Return what stands for `_submit` where this web function is looked up by name.
@@ -955,12 +1011,18 @@ if TYPE_CHECKING:
 class FunctionAutoscalerManager:
     """``Function.autoscaler``: the bounds of a pool, to read and to change."""
 
-    def __init__(self, service: Callable[[], Service]) -> None:
+    def __init__(
+        self, service: Callable[[], Service], function: Callable[[], Function[..., Any, Any]]
+    ) -> None:
         self._service_of = service
+        self._function_of = function  # that has the pool
 
     @MethodWithAio
     def settings(self) -> FunctionAutoscalerSettings:
         """Return the present bounds."""
+        if is_a_container():
+            seen: FunctionAutoscalerSettings = ask(_settings_there, self._function_of())
+            return seen
         return _settings_of(self._service.limits)
 
     @MethodWithAio
@@ -987,6 +1049,9 @@ class FunctionAutoscalerManager:
             "scaledown_window": scaledown_window,
         }
         changes = {name: value for name, value in given.items() if value != _UNCHANGED}
+        if is_a_container():
+            made: FunctionAutoscalerSettings = ask(_update_there, self._function_of(), changes)
+            return made
         return _settings_of(self._service.update_autoscaler(changes))
 
     @property
@@ -1006,11 +1071,16 @@ def _looked_up_again(
 
 if not TYPE_CHECKING:  # for an old spelling
 
+    def _facts_of_method_named(app_name: str, name: str) -> Facts:
+        return _method_named(app_name, name)._facts()
+
     def _method_named(app_name: str, name: str) -> Any:
         """Return the method of a deployed class, by its old name ``Model.method``."""
         owner, _, method = name.partition(".")
 
         def find() -> Function[Any, Any, Any]:
+            if is_a_container():
+                return stand_in(ask(_facts_of_method_named, app_name, name))
             cls = deployments.of_app(
                 "Cls", app_name, owner, None, lambda app: app._classes_by_name()
             )
@@ -1082,32 +1152,134 @@ if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance
     _FunctionAutoscalerManager = FunctionAutoscalerManager
 
 
-def _function_elsewhere(
-    name: str, code: Callable[..., Any], kind: str, function_id: str
-) -> Function[Any, Any, Any]:
-    """Make what stands for a function of the calling program, in a container's process."""
+class Facts(NamedTuple):
+    """What a process knows of a function of another one."""
+
+    function_id: str
+    name: str
+    kind: str
+    is_bounded: bool  # its backlog
+    web: Web | None
+
+
+def _function_elsewhere(facts: Facts, code: Callable[..., Any]) -> Function[Any, Any, Any]:
+    """Make what stands for a function of the calling program whose code has come along."""
 
     @cache  # when it is used: `code` may be empty until all of the code was read
     def find() -> Function[Any, Any, Any]:
-        return Function._make(Target(name, code, Kind(kind)), ServiceElsewhere(name), code)
+        return _stand_in(facts, code, code)
 
-    made = Function._named(name, f"Function({name})", find, code)
-    made._made_by = _function_with_id, (function_id,)
+    made = Function._named(facts.name, f"Function({facts.name})", find, code)
+    made._made_by = _function_with_id, (facts,)
+    _by_id[facts.function_id] = made
     return made
 
 
-def _named_elsewhere(name: str) -> Function[Any, Any, Any]:
-    """Return what stands for a function that the calling program looks up by its name."""
+def _function_with_id(facts: Facts) -> Function[Any, Any, Any]:
+    """Return the function with this id, or what stands for it in a container's process."""
+    if not is_a_container():
+        return Function.from_id(facts.function_id)
+    found = _by_id.get(facts.function_id)
+    if found is None:
+        found = _by_id[facts.function_id] = stand_in(facts)
+    return found
+
+
+def stand_in(facts: Facts) -> Function[Any, Any, Any]:
+    """Make what stands for a function of the calling program, in a container's process.
+
+    Its code comes when ``.local()`` is called.
+    """
+
+    @cache
+    def code() -> Callable[..., Any]:
+        found: Callable[..., Any] = opened_part(ask(_code_of, facts))
+        return found
+
+    def local(*args: Any, **kwargs: Any) -> Any:
+        return code()(*args, **kwargs)
 
     def function(*args: Any, **kwargs: Any) -> None:
         raise AssertionError
 
-    return Function._make(Target(name, function, Kind.SYNC), ServiceElsewhere(name), None)
+    function.__name__ = function.__qualname__ = facts.name.rpartition(".")[2]
+    return _stand_in(facts, function, local)
 
 
-def _function_with_id(function_id: str) -> Function[Any, Any, Any]:
-    """Return the function that a container's process has by value."""
-    return Function.from_id(function_id)
+def _stand_in(
+    facts: Facts, function: Callable[..., Any], local: Callable[..., Any]
+) -> Function[Any, Any, Any]:
+    options = FunctionOptions(max_backlog=1 if facts.is_bounded else None)
+    target = Target(facts.name, function, Kind(facts.kind))
+    made = Function._make(target, ServiceElsewhere(facts.name, options), local, web=facts.web)
+    made._made_by = _function_with_id, (facts,)
+    return made
+
+
+# -- what containers ask for: in the calling program ---------------------------------------------
+
+
+def _facts_of_named(app_name: str, name: str, environment_name: str | None) -> Facts:
+    found = Function.from_name(app_name, name, environment_name=environment_name)
+    return found._facts()
+
+
+def _code_of(facts: Facts) -> bytes:
+    found = Function.from_id(facts.function_id)
+    if found._local is None:
+        found.local()  # raises
+    if found._target.is_method:
+        raise ExecutionError(
+            f"the code of {facts.name} is called where its class is; write .remote(...) instead"
+        )
+    return packed_part(facts.name, found._target.function)
+
+
+def _function_there(function_id: str) -> Function[..., Any, Any]:
+    found = Function.from_id(function_id)
+    found._facts()  # raises if there is no such function
+    return found
+
+
+def _statistics_of(function: Function[..., Any, Any]) -> PoolStatistics | None:
+    return function.statistics()
+
+
+def _settings_there(function: Function[..., Any, Any]) -> FunctionAutoscalerSettings:
+    return _settings_of(function._service.limits)
+
+
+def _update_there(
+    function: Function[..., Any, Any], changes: dict[str, Any]
+) -> FunctionAutoscalerSettings:
+    return _settings_of(function._service.update_autoscaler(changes))
+
+
+async def _url_of(function: Function[..., Any, Any]) -> str | None:
+    return await function.get_web_url.aio()
+
+
+def _id_of(function: Function[..., Any, Any]) -> str:
+    return function.object_id
+
+
+# -- how functions are found in another process --------------------------------------------------
+
+
+def _method_of(
+    cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+) -> Function[Any, Any, Any]:
+    """Return a method of a class with these parameters."""
+    method: Function[Any, Any, Any] = getattr(cls(*args, **kwargs), name)
+    return method
+
+
+def _function_of_app(app: Any, name: str) -> Function[Any, Any, Any]:
+    """Return the function that an app has under a name."""
+    found: Function[Any, Any, Any] | None = app._functions_by_name().get(name)
+    if found is None:
+        raise NotFoundError(f"{app!r} has no function {name!r} here; define it in a module")
+    return found
 
 
 def _variant_of(
@@ -1115,6 +1287,6 @@ def _variant_of(
     what: str,
     change: Callable[[FunctionOptions], FunctionOptions],
 ) -> Function[Any, Any, Any]:
-    """Return the variant of `function` that the code of a container has made."""
+    """Return the variant of `function` that another process has made."""
     made: Function[Any, Any, Any] = function._variant(what, change)
     return made

@@ -450,6 +450,18 @@ class Queue(Stored):
             yield self._read(watcher)
             watcher = _next(watcher)
 
+    async def _item_after(
+        self, partition: str | None, timeout: float, after: int | None
+    ) -> tuple[int, Any] | None:
+        """Return the item of `_steps` that follows the one with the number `after`."""
+        watcher = self._watcher(partition, timeout)
+        if after is not None:
+            watcher.number = after
+        if not await next_item_async(self._open(), watcher, timeout, self._called):
+            return None
+        assert watcher.item is not None
+        return watcher.item[0], self._read(watcher)
+
     def _watcher(self, partition: str | None, timeout: float) -> Watcher:
         _check_timeout(timeout, "item_poll_timeout")
         return Watcher(self.validate_partition_key(partition))

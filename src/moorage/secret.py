@@ -324,6 +324,15 @@ class Secret(Stored):
             return self._source
         return self
 
+    # Not for dicts and queues, which may be files: see ``stores/values.py``.
+    _moorage_crosses_only_to_processes: ClassVar[bool] = True
+
+    def _moorage_crosses(self) -> tuple[Any, ...]:
+        """Return what makes this secret in another process: see ``placing/shipping.py``."""
+        if isinstance(self._source, Variables):
+            return _shipped, (self._shown, dict(self._source))
+        return self.__reduce__()
+
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self._source, _Dotenv) and not self._updates:
             return _unpickled_dotenv, (self._source,)
@@ -349,6 +358,13 @@ _pickled: Final[dict[str, Secret]] = {}
 def _unpickled(object_id: str) -> Secret:
     """Return the secret that was pickled; in another process one that is not found."""
     return _pickled.get(object_id) or Secret._from_id(object_id)
+
+
+def _shipped(shown: str, variables: dict[str, str]) -> Secret:
+    """Return the secret that has come from another process of this program."""
+    made = Secret._new(shown)
+    made._source = Variables(variables)
+    return made
 
 
 def _unpickled_dotenv(source: _Dotenv) -> Secret:

@@ -269,6 +269,11 @@ def iterates():
     return list(tasks.iterate())
 
 
+@app.function()
+async def iterates_and_awaits():
+    return [each async for each in tasks.iterate.aio()]
+
+
 @app.function(max_containers=1)
 def calls_itself(depth):
     return 0 if depth == 0 else 1 + calls_itself.remote(depth - 1)

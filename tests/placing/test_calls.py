@@ -185,9 +185,12 @@ def test_a_get_that_waits_ends_with_the_code_that_waits(placed):
     assert calling.gets.remote(None) == 3
 
 
-def test_what_a_queue_cannot_do_from_a_process(placed):
-    with pytest.raises(moorage.exception.ExecutionError, match="get_many"):
-        calling.iterates.remote()
+@pytest.mark.parametrize("way", [calling.iterates, calling.iterates_and_awaits])
+def test_the_items_of_a_queue_are_read_without_being_taken(placed, way):
+    calling.tasks.clear()
+    calling.puts.remote([1, {"n": 2}, 3])
+    assert way.remote() == [1, {"n": 2}, 3]
+    assert calling.tasks.get_many(3) == [1, {"n": 2}, 3]
 
 
 @pytest.mark.parametrize("way", [calling.calls_itself, calling.ping])

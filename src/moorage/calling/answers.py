@@ -26,7 +26,22 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..placing.calls import BLOCKED, DROP, FIND, ITEM, NUMBERED, OPERATE, SPAWN, STREAM, TAKEN
+from ..placing.blocked import LOOP, TASKS, Said, opened_said
+from ..placing.calls import (
+    BLOCKED,
+    DEADLOCK,
+    DROP,
+    FIND,
+    ITEM,
+    NUMBERED,
+    OPERATE,
+    RUN,
+    RUN_OUTSIDE,
+    SPAWN,
+    SPAWN_MANY,
+    STREAM,
+    TAKEN,
+)
 from ..placing.errors import packed_failure
 from ..placing.frames import CANCELLED, FAILURE, VALUE, Buffer
 from ..placing.remote import SealedError
@@ -40,10 +55,10 @@ from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.deadlock import check_wait
-from ..runtime.waiting.waits import Wait, waits_in_progress
+from ..runtime.waiting.waits import OfMap, On, Reader, Wait, waits_in_progress
+from .asking import Objects
 from .function_call import FunctionCall
 from .registry import registry
-from .stored import Objects
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -73,7 +88,7 @@ class AnsweredCall:
         self.target: Target = target
         self.context: Context = context
         self._answer = answer
-        self.reader: None = None  # of a stream: it is in another process
+        self.reader: Reader | None = None  # of a stream: see `StreamCall`
 
     def settled(self, input: Input, /) -> Callable[[], object]:
         if self.target.is_generator:
@@ -172,15 +187,15 @@ def _cancel(pool: Pool, input: Input) -> None:
 class _Blocked:
     """Wakes code in another process whose wait is in a deadlock: see `Wait.waiter`."""
 
-    def __init__(self, answers: Answers, numbers: Sequence[int]) -> None:
-        self._answers = answers
-        self._numbers = numbers
+    def __init__(self, container: Container, number: int) -> None:
+        self._container = container
+        self._number = number  # of the youngest of the calls that it waits for
         self.wait: Wait
 
     def wake(self) -> None:
         error = self.wait.error
         if error is not None:
-            self._answers.refuse(self._numbers, error)
+            self._container.reply(self._number, DEADLOCK, [str(error).encode()])
 
 
 class _Known:
@@ -239,7 +254,7 @@ class Answers:
             return False
         if service.places_in(run) is not None:
             return True
-        return what != SPAWN and service.options.batching is None
+        return what not in _SPAWNING and service.options.batching is None
 
     def gone(self) -> None:
         """Cancel what nobody waits for any more: the container is gone."""
@@ -273,11 +288,11 @@ class Answers:
             elif what == TAKEN:
                 self._credit(number)
             elif what == BLOCKED:
-                self._block(parent, array("Q", blobs[0]))
+                self._block(parent, opened_said(blobs[0]))
             elif what == OPERATE:
                 self._operate(number, blobs)
             elif what == FIND:
-                self._find(number, blobs[0].decode())
+                self._find(number, blobs[0].decode(), int(blobs[1]))
             else:
                 self._submit(number, parent, what, blobs)
         except BaseException as error:
@@ -291,30 +306,30 @@ class Answers:
         elif self._objects is not None:
             self._objects.cancel(number)
 
-    def _block(self, parent: Input | None, numbers: Sequence[int]) -> None:
-        """Note that the code of `parent` waits for any of these calls, and search for a deadlock.
+    def _block(self, parent: Input | None, said: Said) -> None:
+        """Note that code in the container waits for any of some calls; search for a deadlock.
 
-        The wait ends with the first of them.  The code may end the wait earlier only if its input
-        is cancelled, or its container is lost: then its calls are cancelled, too.
+        The wait ends with the first of these calls, or when the container says so.
         """
+        what, is_map, numbers = said
+        flow: object = self._container if what == LOOP else parent
+        if flow is None:
+            return
         with self._lock:
+            if not numbers:
+                waits_in_progress.pop(flow, None)
+                return
             found = [self._open[number][:2] for number in numbers if number in self._open]
-            if parent is None or not found or len(found) < len(numbers):
+            if len(found) < len(numbers):
                 return  # one has ended, and the answer is on its way
-            waiter: Any = _Blocked(self, numbers)
-            wait = Wait(parent, parent, found[0][0], found, False, False, waiter)
+            waiter: Any = _Blocked(self._container, numbers[-1])
+            on: On = OfMap(found) if is_map else found[0][1] if len(found) == 1 else found
+            wait = Wait(flow, parent, found[0][0], on, False, what == TASKS, waiter)
             waiter.wait = wait
             for number in numbers:
                 self._waits[number] = wait
-            waits_in_progress[parent] = wait
+            waits_in_progress[flow] = wait
         check_wait(wait)
-
-    def refuse(self, numbers: Sequence[int], error: BaseException) -> None:
-        """Fail calls whose caller is in a deadlock."""
-        for number in numbers:
-            self._drop(number)
-            self._forget(number)
-            self._reply(number, failure_of(error), _NO_TARGET)
 
     def _end_wait(self, number: int) -> None:
         """End the wait for a call, if there is one.  Under the lock."""
@@ -345,10 +360,10 @@ class Answers:
 
     def _submit(self, number: int, parent: Input | None, what: int, blobs: list[bytes]) -> None:
         known = self._function(blobs[0])
-        packed = Packed.of(blobs[1:])
+        packs = [Packed.of(blobs[1:])] if what != SPAWN_MANY else _separated(blobs[1], blobs[2:])
         context = Context()
         context.run(running_input.set, parent)
-        context.run(self._submit_in, number, parent, what, known, packed)
+        context.run(self._submit_in, number, parent, what, known, packs)
 
     def _function(self, address: bytes) -> _Known:
         with self._lock:
@@ -362,30 +377,35 @@ class Answers:
 
     @uninterruptible
     def _submit_in(
-        self, number: int, parent: Input | None, what: int, known: _Known, packed: Packed
+        self, number: int, parent: Input | None, what: int, known: _Known, packs: Sequence[Packed]
     ) -> None:
-        """Submit one input, in the context of its parent."""
+        """Submit the inputs of one call, in the context of their parent."""
         function = known.function
         service = function._service
         if function._target.is_generator is not (what == STREAM):
             function._expect("remote_gen" if what == STREAM else "remote")
+        if getattr(function, "_web", None) is not None:
+            function._expect("remote" if what == RUN else "spawn")
+        spawns = what in _SPAWNING
         while True:
             run = service.current_run()
-            target, args, kwargs = function._target, (packed,), None
+            target = function._target
+            rows: list[Row] = [((packed,), None) for packed in packs]
             if service.places_in(run) is None:
-                if what != SPAWN and service.options.batching is None:
+                if not spawns and service.options.batching is None:
                     target = known.here
                 else:
                     # A batch has the arguments of its members, and the result of a spawned call
                     # may be read here, too.
-                    args, kwargs = packed.load()
+                    rows = [packed.load() for packed in packs]
             pool = run.pools.get(service.key)
             if pool is None:
                 pool = run.pool(service.key, service.maker(run))
-            if what == SPAWN:
-                is_taken = self._spawn(number, parent, pool, target, args, kwargs)
+            if spawns:
+                is_taken = self._spawn(number, parent, pool, target, rows, what == SPAWN_MANY)
             else:
-                is_taken = self._wait_for(number, parent, pool, target, args, kwargs)
+                is_outside = what == RUN_OUTSIDE
+                is_taken = self._wait_for(number, parent, pool, target, rows[0], is_outside)
             if is_taken:
                 return
             run.drop(service.key, pool)
@@ -396,10 +416,11 @@ class Answers:
         parent: Input | None,
         pool: Pool,
         target: Target,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any] | None,
+        row: Row,
+        is_outside: bool,
     ) -> bool:
         """Submit an input that the caller waits for; false if the pool was retired."""
+        args, kwargs = row
         context = Context()
         context.run(running_input.set, parent)
         answer = partial(self._answer, number)
@@ -407,6 +428,7 @@ class Answers:
         input = Input(call, 0, args, kwargs or None)
         if target.is_generator:
             call.stream = Stream(pool.clock)
+            call.reader = None if parent is None else (parent, parent, None)
             send = partial(self._container.reply, number, ITEM)
             call.pump = _Pump(call.stream, send, partial(answer, input))
         if not self._note(number, pool, input, False):
@@ -414,7 +436,7 @@ class Answers:
         is_noted = parent is not None and registry.add_nested(parent, call, (input,))
         is_taken = False
         try:
-            is_taken = pool.submit((input,))
+            is_taken = pool.submit((input,), may_stand_outside=is_outside)
         finally:
             if not is_taken:
                 self._forget(number)
@@ -430,32 +452,46 @@ class Answers:
         parent: Input | None,
         pool: Pool,
         target: Target,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any] | None,
+        rows: Sequence[Row],
+        is_many: bool,
     ) -> bool:
-        """Submit the input of a spawned call; false if the pool was retired."""
-        call = FunctionCall._make(target, args, kwargs or {})
-        (input,) = call._inputs
+        """Submit the inputs of a spawned call; false if the pool was retired."""
+        call: FunctionCall[Any]
+        if is_many:
+            call = FunctionCall._make_many(target, [args for args, _ in rows], {})
+            for input, (_, kwargs) in zip(call._inputs, rows, strict=True):
+                input.kwargs = kwargs or None
+        else:
+            call = FunctionCall._make(target, rows[0][0], rows[0][1] or {})
+        inputs = call._inputs
         call._pool = pool
-        if not self._note(number, pool, input, True):
-            return True
-        is_taken = False
+        for at, input in enumerate(inputs):
+            if not self._note(number + at, pool, input, True):
+                return True
         try:
-            is_taken = pool.submit((input,))
-        finally:
-            if not is_taken:
-                self._forget(number)
-        if is_taken:
-            if parent is not None:
-                registry.add_child(parent, call)
-            self._container.reply(number, NUMBERED, [call.object_id.encode()])
-            self._answer_later(number, call, input)
-        return is_taken
+            is_taken = pool.submit(inputs)
+        except Exception as error:
+            for at in range(len(inputs)):
+                self._forget(number + at)
+                self._reply(number + at, failure_of(error), _NO_TARGET)
+            return True
+        if not is_taken:
+            for at in range(len(inputs)):
+                self._forget(number + at)
+            return False
+        if parent is not None:
+            registry.add_child(parent, call)
+        accepted = partial(self._container.reply, number, NUMBERED, [call.object_id.encode()])
+        if not (pool.waits_when_full and pool.when_let_in(inputs[-1], accepted)):
+            accepted()
+        for at, input in enumerate(inputs):
+            self._answer_later(number + at, call, input)
+        return True
 
-    def _find(self, number: int, function_call_id: str) -> None:
-        """Answer with the outcome of a call that was spawned before."""
+    def _find(self, number: int, function_call_id: str, index: int) -> None:
+        """Answer with the outcome of an input of a call that was spawned before."""
         call = FunctionCall.from_id(function_call_id)
-        input = call._input_at(0)
+        input = call._input_at(index)
         if self._note(number, call._started_pool(), input, True):
             self._answer_later(number, call, input)
 
@@ -492,6 +528,22 @@ class Answers:
     def _reply(self, number: int, outcome: Outcome, target: Target) -> None:
         how, blobs = _packed_outcome(outcome, target)
         self._container.reply(number, how, blobs)
+
+
+Row = tuple[tuple[Any, ...], "dict[str, Any] | None"]
+"""The arguments of one input."""
+
+_SPAWNING: Final = (SPAWN, SPAWN_MANY)
+
+
+def _separated(counts: bytes, blobs: list[bytes]) -> list[Packed]:
+    """Return the arguments of many inputs, each with so many blobs."""
+    packs: list[Packed] = []
+    at = 0
+    for count in array("Q", counts):
+        packs.append(Packed.of(blobs[at : at + count]))
+        at += count
+    return packs
 
 
 _QUICK: Final = (BLOCKED, DROP, OPERATE, TAKEN)

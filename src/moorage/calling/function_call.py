@@ -15,7 +15,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Never, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Never,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from .. import config
 from ..advice import NAMES_OF_FUTURES, no_attribute, of_call
@@ -27,9 +37,10 @@ from ..exception import (
     InvalidIndexError,
     NotFoundError,
     OutputExpiredError,
+    ResourceExhaustedError,
 )
 from ..frames import without_our_frames
-from ..placing.calls import driver_run
+from ..placing.calls import driver_link
 from ..runtime import forking
 from ..runtime.background import let_go
 from ..runtime.captured import decimal_context, own_decimal_context
@@ -60,6 +71,7 @@ from ..with_aio import (
     plain_method,
     refuse_patch,
 )
+from .asking import ask
 from .registry import Record, registry
 from .waited import clean_up_soon, warn_if_loop_runs, written
 
@@ -418,7 +430,11 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
         """
         call = registry.find(function_call_id)
         if call is None and is_a_container():
-            return _found_elsewhere(function_call_id)
+            try:
+                name, count = ask(_facts_of, function_call_id)
+            except (NotFoundError, OutputExpiredError) as error:
+                return FunctionCall._make_unknown(function_call_id, error)
+            return _call_elsewhere(function_call_id, name, count)
         return FunctionCall._make_unknown(function_call_id) if call is None else call
 
     if TYPE_CHECKING:
@@ -472,9 +488,12 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
         return call
 
     @staticmethod
-    def _make_unknown(function_call_id: str) -> FunctionCall[Any]:
+    def _make_unknown(
+        function_call_id: str, why: NotFoundError | OutputExpiredError | None = None
+    ) -> FunctionCall[Any]:
         kind: type[_UnknownCall[Any]] = _UnknownCall
         call = kind.__new__(kind)
+        call._why = why
         call._pool = None
         call._record = None
         call._unknown = function_call_id
@@ -649,6 +668,9 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
         pool = self._started_pool()
         if pool.forked:
             raise forking.stayed_behind(f"the call of {self.target.name}")
+        if pool.is_elsewhere and (terminate_containers or isinstance(self, _CallElsewhere)):
+            ask(_cancel, self.object_id, terminate_containers)
+            return
         containers = pool.containers_of(self._inputs) if terminate_containers else ()
         pool.cancel_all(self._inputs)
         for container in containers:
@@ -663,7 +685,10 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
         minutes ago (``config.findable_seconds``) are shown only if they lead to others, and a
         graph has 10,000 inputs (``config.findable_calls``) at most.
         """
-        self._started_pool()
+        pool = self._started_pool()
+        if pool.is_elsewhere:
+            graph: list[InputInfo] = ask(_graph_of, self.object_id)
+            return graph
         with uninterruptible:
             return registry.graph_of(self)
 
@@ -728,7 +753,21 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
             raise self._not_found()
         return self._pool
 
+    def _check_accepted(self) -> None:
+        """Raise the error if the calling program, which has the pool, has refused the inputs."""
+        if self._started_pool().is_elsewhere:
+            for input in self._inputs:
+                outcome = input.outcome
+                if type(outcome) is Failure:
+                    self._read(input)
+                    refusal = outcome.exception()
+                    if isinstance(refusal, ResourceExhaustedError):
+                        raise without_our_frames(refusal)
+
     def _not_found(self) -> NotFoundError | OutputExpiredError:
+        why: Any = getattr(self, "_why", None)
+        if why is not None:  # the calling program has said why
+            return cast("NotFoundError | OutputExpiredError", type(why)(str(why)))
         shown = self._unknown
         number = call_number(shown or "")
         if number is not None and number < next_call_number():
@@ -744,7 +783,9 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
 
     def _moorage_crosses(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Return how another process makes a handle of this call: see ``placing/shipping.py``."""
-        return _call_with_id, (self.object_id,)
+        if self._pool is None:
+            return _call_with_id, (self._unknown,)
+        return _call_with_id, (self.object_id, self.target.name, len(self._inputs))
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name not in NAMES_OF_FUTURES]
@@ -758,39 +799,6 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
             state if len(inputs) == 1 else f"{count} {state}" for state, count in states.items()
         )
         return f"<FunctionCall {self.object_id} of {self.target.name}: {shown or 'no inputs'}>"
-
-
-class _CallElsewhere(FunctionCall[R_co]):
-    """A call that the code in a container's process has found by its id.
-
-    Errors are logged for the handle in the calling program.
-    """
-
-    __slots__ = ()
-
-    def settled(self, input: Input, /) -> Wake | None:
-        ending = _EndedCall()
-        ending.call = self
-        return ending
-
-    def _read(self, input: Input, /) -> Outcome:
-        assert input.outcome is not None
-        return input.outcome
-
-
-def _call_with_id(function_call_id: str) -> FunctionCall[Any]:
-    """Return a handle of a call that has come from another process."""
-    return FunctionCall.from_id(function_call_id)
-
-
-def _found_elsewhere(function_call_id: str) -> FunctionCall[Any]:
-    """Return a handle, in a container's process, of a call of the calling program."""
-    target = Target(function_call_id, _found_elsewhere, Kind.SYNC)
-    call = _CallElsewhere[Any]._make(target, (), {})
-    pool = driver_run().pool_of_found()
-    call._pool = pool
-    pool.find(call._inputs[0], function_call_id)
-    return call
 
 
 class _ManyInputs(FunctionCall[R_co]):
@@ -835,14 +843,100 @@ class _ManyInputs(FunctionCall[R_co]):
             watch.unread.report(final=False)
 
 
+class _CallElsewhere(_ManyInputs[R_co]):
+    """A call that the code in a container's process has found by its id.
+
+    The calling program is asked for an outcome when somebody wants it.  Errors are logged for the
+    handle there.
+    """
+
+    __slots__ = ("_asked", "_found_id")
+
+    if TYPE_CHECKING:
+        _asked: set[int]  # the inputs whose outcomes were asked for; guarded by the pool's lock
+        _found_id: str
+
+    @property
+    def _ask_pool(self) -> Any:
+        return self._pool
+
+    def _give_out_id(self) -> str:
+        return self._found_id
+
+    def _input_at(self, index: int) -> Input:
+        input = super()._input_at(index)
+        pool = self._ask_pool
+        with pool.lock:
+            is_asked = index in self._asked
+            self._asked.add(index)
+        if not is_asked:
+            pool.find(input, self._found_id)
+        return input
+
+    def settled(self, input: Input, /) -> Wake | None:
+        self._unsettled -= 1
+        if not self._unsettled:
+            ending = _EndedCall()
+            ending.call = self
+            return ending
+        wakes = list((self._waiting or {}).pop(input.index, {}).values())
+        return None if not wakes else lambda: [wake() for wake in wakes]
+
+    def _read(self, input: Input, /) -> Outcome:
+        assert input.outcome is not None
+        return input.outcome
+
+
+def _call_elsewhere(function_call_id: str, name: str, count: int) -> FunctionCall[Any]:
+    """Make a handle, in a container's process, of a call of the calling program."""
+    target = Target(name, _call_elsewhere, Kind.SYNC)
+    call = cast("_CallElsewhere[Any]", _CallElsewhere._make(target, None, {}))
+    inputs = [Input(call, index, (), None) for index in range(count)]
+    call._many = tuple(inputs)
+    call._first = inputs[0] if inputs else None
+    call._unsettled, call._is_forgotten = count, False
+    call._asked, call._found_id = set(), function_call_id
+    call._pool = driver_link().pool()
+    return call
+
+
+def _call_with_id(
+    function_call_id: str, name: str | None = None, count: int = 0
+) -> FunctionCall[Any]:
+    """Return a handle of a call that has come from another process."""
+    if name is None or not is_a_container() or registry.find(function_call_id) is not None:
+        return FunctionCall.from_id(function_call_id)
+    return _call_elsewhere(function_call_id, name, count)
+
+
+# -- what containers ask for: in the calling program ---------------------------------------------
+
+
+def _facts_of(function_call_id: str) -> tuple[str, int]:
+    call = FunctionCall.from_id(function_call_id)
+    call._started_pool()  # raises if there is no such call
+    return call.target.name, len(call._inputs)
+
+
+def _cancel(function_call_id: str, terminate_containers: bool) -> None:
+    FunctionCall.from_id(function_call_id).cancel(terminate_containers)
+
+
+def _graph_of(function_call_id: str) -> list[InputInfo]:
+    return FunctionCall.from_id(function_call_id).get_call_graph()
+
+
 class _UnknownCall(FunctionCall[R_co]):
     """The result of `FunctionCall.from_id` for an id that is not found."""
 
-    __slots__ = ("_unknown",)
+    __slots__ = ("_unknown", "_why")
+
+    if TYPE_CHECKING:
+        _why: NotFoundError | OutputExpiredError | None
 
 
 # These classes differ only in their slots; users see one class.
-for _kind in (_ManyInputs, _UnknownCall):
+for _kind in (_ManyInputs, _CallElsewhere, _UnknownCall):
     _kind.__name__ = _kind.__qualname__ = FunctionCall.__name__
 
 

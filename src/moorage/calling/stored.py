@@ -2,37 +2,26 @@
 
 Owns what replaces the methods of `Dict` and `Queue` in such a process: each asks the calling
 program to call the method there.  A ``get`` that waits is a task of a loop in that program, and
-holds no thread there.  Objects in a file (``config.persist``) are used directly, and so are
-ephemeral objects that this process has made.  `Queue.iterate` is refused.
+holds no thread there.  The catalogues are those of the calling program, too, and so are ephemeral
+objects.  Objects in a file (``config.persist``) are used directly.
 
-Begin at `install`; the other side is `Objects`.
+Begin at `install`; see also ``asking.py``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import pickle
-from collections.abc import Callable
-from contextvars import Context
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, Final
 
 from .. import config
 from ..dict import Dict
-from ..exception import ExecutionError
-from ..placing.calls import driver_run
-from ..placing.shipping import pack
 from ..queue import Queue
-from ..runtime.clocks.clock import system_clock
 from ..runtime.context import is_a_container
-from ..runtime.input import Input, Kind, Target
-from ..runtime.outcome import Outcome, Raising, Value
-from ..runtime.real import Real
-from ..runtime.waiting.async_waiters import make_async_waiter
-from ..runtime.waiting.callers import park_for, wait_for
+from ..stores.records import Record
 from ..with_aio import MethodWithAio
-from .waited import WaitedCall
+from .asking import ask, ask_async
 
 _METHODS: Final[dict[type, tuple[str, ...]]] = {
     Dict: ("clear", "contains", "get", "info", "len", "pop", "put", "update"),
@@ -60,16 +49,61 @@ def install() -> None:
     for name in _LISTED:
         setattr(Dict, name, _listed(name))
     queue: Any = Queue
-    queue.iterate = _refused(Queue, "iterate")
+    queue._steps, queue._steps_async = _steps(), _steps_async()
+    for each in (Dict, Queue):
+        kept: Any = each._catalogue()
+        kept._memory = _Catalogue(each)
     setattr(Dict, _MARK, True)
 
 
 def _is_here(obj: Any) -> bool:
-    """Whether this process can use the contents of `obj` itself."""
-    if config.persist:
+    """Whether this process can use the contents of `obj` itself: they are in a file."""
+    if not config.persist:
+        return False
+    if obj._name is not None:
         return True
+    kept = obj._catalogue()
     record = obj._record
-    return record is not None and obj._catalogue().of_id(record.object_id) is not None
+    return kept._files.of_id(obj._asked_id if record is None else record.object_id) is not None
+
+
+def _look_up(obj: Any) -> None:
+    """Look the object up if this is the first use: from then on it has its id."""
+    if obj._record is None:
+        obj._found()
+
+
+class _Catalogue:
+    """The catalogue of the objects that the calling program has in memory: see `Catalogue`."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    def find(self, environment: str, name: str) -> Record | None:
+        found: Record | None = ask(_of_catalogue, self._kind, "find", environment, name)
+        return found
+
+    def of_id(self, object_id: str) -> Record | None:
+        found: Record | None = ask(_of_catalogue, self._kind, "of_id", object_id)
+        return found
+
+    def create(self, environment: str, name: str, *, allow_existing: bool = True) -> Record:
+        made: Record = ask(
+            _of_catalogue, self._kind, "create", environment, name, allow_existing=allow_existing
+        )
+        return made
+
+    def create_ephemeral(self, environment: str) -> Record:
+        made: Record = ask(_of_catalogue, self._kind, "create_ephemeral", environment)
+        return made
+
+    def delete(self, record: Record) -> bool:
+        was_there: bool = ask(_of_catalogue, self._kind, "delete", record)
+        return was_there
+
+    def named(self, environment: str) -> Iterable[Record]:
+        found: list[Record] = ask(_of_catalogue, self._kind, "named", environment)
+        return found
 
 
 def _method(kind: type, name: str) -> Any:
@@ -78,12 +112,14 @@ def _method(kind: type, name: str) -> Any:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if _is_here(self):
             return original.__get__(self, kind)(*args, **kwargs)
-        return _ask(self, name, args, kwargs)
+        _look_up(self)
+        return ask(_call_method, self, name, args, kwargs)
 
     async def aio(self: Any, *args: Any, **kwargs: Any) -> Any:
         if _is_here(self):
             return await original.__get__(self, kind).aio(*args, **kwargs)
-        return await _ask_async(self, name, args, kwargs)
+        _look_up(self)
+        return await ask_async(_call_method, self, name, args, kwargs)
 
     wrapped = getattr(original, "__wrapped__", original)
     return MethodWithAio(wraps(wrapped)(call), wraps(wrapped)(aio))
@@ -96,7 +132,8 @@ def _special(kind: type, name: str) -> Any:
     def call(self: Any, *args: Any) -> Any:
         if _is_here(self):
             return original(self, *args)
-        return _ask(self, name, args, {})
+        _look_up(self)
+        return ask(_call_special, self, name, args)
 
     return call
 
@@ -108,36 +145,48 @@ def _listed(name: str) -> Any:
         if _is_here(self):
             yield from original.__get__(self, Dict)()
         else:
-            yield from _ask(self, name, (), {})
+            yield from ask(_call_special, self, name, ())
 
     async def call_async(self: Any) -> Any:
         if _is_here(self):
             found = list(original.__get__(self, Dict)())
         else:
-            found = await _ask_async(self, name, (), {})
+            found = await ask_async(_call_special, self, name, ())
         for each in found:
             yield each
 
     return _Listed(call, call_async)
 
 
-def _refused(kind: type, name: str) -> Any:
-    original: Any = vars(kind)[name]
+def _steps() -> Any:
+    original: Any = vars(Queue)["_steps"]
 
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def steps(self: Any, partition: str | None, timeout: float) -> Any:
         if _is_here(self):
-            return original.__get__(self, kind)(*args, **kwargs)
-        raise ExecutionError(
-            f"{self!r} is in the calling program, and .{name}() of a queue in memory does not go "
-            "there from a container's process; write get_many(...), or set moorage.config.persist"
-        )
+            yield from original(self, partition, timeout)
+            return
+        after = None
+        while step := ask(_item_after, self, partition, timeout, after):
+            after, item = step
+            yield item
 
-    def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+    return steps
+
+
+def _steps_async() -> Any:
+    original: Any = vars(Queue)["_steps_async"]
+
+    async def steps(self: Any, partition: str | None, timeout: float) -> Any:
         if _is_here(self):
-            return original.__get__(self, kind).aio(*args, **kwargs)
-        return call(self)
+            async for item in original(self, partition, timeout):
+                yield item
+            return
+        after = None
+        while step := await ask_async(_item_after, self, partition, timeout, after):
+            after, item = step
+            yield item
 
-    return _Listed(call, call_async)
+    return steps
 
 
 class _Listed:
@@ -157,122 +206,25 @@ class _Listed:
         return bound
 
 
-# -- asking: in the container's process ------------------------------------------------------
+# -- what is asked for: in the calling program --------------------------------------------------
 
 
-def _begin(obj: Any, name: str, args: Any, kwargs: Any, wake: Any) -> tuple[Any, Input]:
-    target = Target(f"{type(obj).__name__}.{name}", _begin, Kind.SYNC)
-    input = Input(WaitedCall(target, wake), 0, (), None)
-    pool = driver_run().pool_of_found()
-    pool.operate(input, pack((obj, name, args, kwargs)))
-    return pool, input
+async def _call_method(obj: Any, name: str, args: Any, kwargs: Any) -> Any:
+    return await getattr(obj, name).aio(*args, **kwargs)
 
 
-def _ask(obj: Any, name: str, args: Any, kwargs: Any) -> Any:
-    waiter = system_clock.make_waiter()
-    pool, input = _begin(obj, name, args, kwargs, waiter.wake)
-    try:
-        park_for(pool, waiter, input)
-    except BaseException:
-        pool.cancel(input)
-        raise
-    return _result(input.outcome)
+def _call_special(obj: Any, name: str, args: Any) -> Any:
+    value = getattr(obj, name)(*args)
+    return list(value) if inspect.isgenerator(value) or hasattr(value, "__next__") else value
 
 
-async def _ask_async(obj: Any, name: str, args: Any, kwargs: Any) -> Any:
-    waiter = make_async_waiter()
-    pool, input = _begin(obj, name, args, kwargs, waiter.wake)
-    try:
-        await wait_for(pool, waiter, input)
-    except BaseException:
-        pool.cancel(input)
-        raise
-    return _result(input.outcome)
+def _of_catalogue(kind: Any, what: str, *args: Any, **kwargs: Any) -> Any:
+    value = getattr(kind._catalogue(), what)(*args, **kwargs)
+    return list(value) if what == "named" else value
 
 
-def _result(outcome: Outcome | None) -> Any:
-    if type(outcome) is Value:
-        return outcome.value
-    try:
-        with Raising() as error_of:
-            raise error_of(outcome)
-    finally:
-        del outcome
-
-
-# -- answering: in the calling program -------------------------------------------------------
-
-
-class Objects:
-    """Calls the methods that one container's code asks for, in tasks of a loop of its own.
-
-    Args:
-        answer: called with the number of a call, and its value or its error.
-    """
-
-    def __init__(self, answer: Callable[[int, Any, BaseException | None], object]) -> None:
-        self._answer = answer
-        self._loop = Real.new_event_loop()
-        self._tasks: dict[int, asyncio.Task[None]] = {}  # of the loop's thread
-        Real.Thread(target=self._run, name="moorage-objects", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_forever()
-            left = list(self._tasks.values())
-            for task in left:
-                task.cancel()
-            if left:
-                self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        finally:
-            self._loop.close()
-
-    def begin(self, number: int, data: bytes, buffers: list[bytes]) -> None:
-        """Call a method soon."""
-
-        def begin() -> None:
-            made = self._loop.create_task(self._carry_out(number, data, buffers))
-            self._tasks[number] = made
-            made.add_done_callback(lambda _: self._tasks.pop(number, None))
-
-        self._soon(begin)
-
-    def cancel(self, number: int) -> None:
-        """Cancel a call, if it has not ended."""
-
-        def cancel() -> None:
-            task = self._tasks.get(number)
-            if task is not None:
-                task.cancel()
-
-        self._soon(cancel)
-
-    def end(self) -> None:
-        """Cancel all calls, and end the thread."""
-        self._soon(self._loop.stop)
-
-    def _soon(self, work: Callable[[], object]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(work, context=Context())
-        except RuntimeError:
-            pass  # the loop is closed
-
-    async def _carry_out(self, number: int, data: bytes, buffers: list[bytes]) -> None:
-        try:
-            obj, name, args, kwargs = pickle.loads(data, buffers=buffers)
-            if name in _LISTED or name.startswith("__"):
-                value = getattr(obj, name)(*args, **kwargs)
-                if inspect.isgenerator(value) or hasattr(value, "__next__"):
-                    value = list(value)
-            else:
-                value = await getattr(obj, name).aio(*args, **kwargs)
-        except asyncio.CancelledError:
-            self._answer(number, None, None)
-            raise
-        except BaseException as error:
-            self._answer(number, None, error)
-        else:
-            self._answer(number, value, None)
+async def _item_after(queue: Queue, partition: str | None, timeout: float, after: Any) -> Any:
+    return await queue._item_after(partition, timeout, after)
 
 
 if is_a_container():

@@ -344,6 +344,7 @@ class Spawn(WayOfFunction, Generic[P, R_co]):
         pool = call._started_pool()
         if pool.waits_when_full:
             wait_let_in(pool, call._inputs, call.target)
+            call._check_accepted()
         return call
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R_co]:
@@ -355,6 +356,7 @@ class Spawn(WayOfFunction, Generic[P, R_co]):
         pool = call._started_pool()
         if pool.waits_when_full:
             await wait_let_in_async(pool, call._inputs)
+            call._check_accepted()
         return call
 
     def _spawned(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FunctionCall[R_co]:
@@ -755,6 +757,7 @@ class SpawnMap(WayOfFunction, Generic[R_co]):
         pool = call._started_pool()
         if pool.waits_when_full:
             wait_let_in(pool, call._inputs, call.target)
+            call._check_accepted()
         return call
 
     async def aio(
@@ -770,6 +773,7 @@ class SpawnMap(WayOfFunction, Generic[R_co]):
             pool = call._started_pool()
             if pool.waits_when_full:
                 await wait_let_in_async(pool, call._inputs)
+                call._check_accepted()
             return call
         except Exception as error:
             raise without_our_frames(error)
@@ -782,7 +786,7 @@ class SpawnMap(WayOfFunction, Generic[R_co]):
             if not rows:  # a call without inputs is settled from the beginning
                 call._settled_at = pool.clock.now()
             spawner = current_input()
-            if spawner is not None:
+            if spawner is not None and not pool.is_elsewhere:
                 registry.add_child(spawner, call)
         return call
 

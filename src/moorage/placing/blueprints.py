@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from ..exception import ExecutionError, InvalidError
 from ..runtime.containers.lifecycle import Lifecycle
@@ -89,6 +89,23 @@ def packed_code(name: str, blueprint: Blueprint) -> bytes:
         raise refusal
     finally:
         del refusal, blueprint
+
+
+@dataclass(frozen=True)
+class _Code:
+    """A function or a class, which a process asks for."""
+
+    code: Any
+
+
+def packed_part(name: str, code: Any) -> bytes:
+    """As `packed_code`, for a function or a class."""
+    return packed_code(name, cast("Blueprint", _Code(code)))
+
+
+def opened_part(data: bytes) -> Any:
+    """Return what `packed_part` has packed.  Runs user code, of modules."""
+    return pickle.loads(data).code
 
 
 def _why(name: str, blueprint: Any, error: Exception) -> str:
@@ -195,6 +212,22 @@ def reference_of(value: Any) -> tuple[Any, tuple[str, str]] | None:
     return (handle_at if is_handle else code_at), (name, qualname)
 
 
+def reference_of_global(value: object) -> tuple[Any, tuple[str, str]] | None:
+    """Return how `value` is imported in another process as a global; None if it cannot be."""
+    for module in list(sys.modules.values()):
+        if type(module) is not ModuleType or module.__name__ == "__main__":
+            continue
+        for name, found in list(vars(module).items()):
+            if found is value and _is_found_again(module):
+                return global_at, (module.__name__, name)
+    return None
+
+
+def global_at(module: str, name: str) -> Any:
+    """Import a module, and return one of its globals."""
+    return getattr(importlib.import_module(module), name)
+
+
 _PACKAGE: Final = __name__.partition(".")[0]
 
 
@@ -260,7 +293,7 @@ def needs_surface(code: bytes) -> bool:
 
 
 _OF_SURFACE: Final = (
-    *(b"code_at", b"handle_at"),
+    *(b"code_at", b"handle_at", b"global_at"),
     *(f"{_PACKAGE}.{name}".encode() for name in ("app", "cls", "functions", "declaring")),
 )
 
@@ -291,8 +324,9 @@ def opened_code(data: bytes) -> Made:
 
 def handle_at(module: str, qualname: str) -> Any:
     """Import a module, and return what is there under a name."""
+    found = importlib.import_module(module)  # an AttributeError of its code is the user's
     try:
-        return _walk(importlib.import_module(module), qualname)
+        return _walk(found, qualname)
     except AttributeError:
         missing = ExecutionError(
             f"{module}.{qualname} is not there when {module} is imported in a container; "

@@ -10,13 +10,15 @@ What a CALL asks is its third number:
 | what | blobs | the answer |
 |---|---|---|
 | RUN | the function, the arguments | VALUE, FAILURE or CANCELLED |
+| RUN_OUTSIDE | the same, for an input that may wait for room in the backlog | the same |
 | SPAWN | the same | the same; before it NUMBERED |
 | STREAM | the same | ITEM for each item, then VALUE, FAILURE or CANCELLED |
-| FIND | the id of a spawned call | as SPAWN |
+| SPAWN_MANY | the function, how many blobs each input has, all blobs | as SPAWN, for each |
+| FIND | the id of a spawned call, the index of an input | as SPAWN |
 | TAKEN | how many items | none; the id is that of the STREAM |
 | DROP | | none; cancels the call of that id |
-| OPERATE | an object, a method, its arguments | VALUE, FAILURE or CANCELLED |
-| BLOCKED | the numbers of calls | none; sync code of the parent waits for any of these |
+| OPERATE | a function, its arguments: ``calling/asking.py`` | VALUE, FAILURE or CANCELLED |
+| BLOCKED | what waits, and for which calls: ``blocked.py`` | none |
 
 Begin at `DriverPool.submit`, then `Link.replied`.
 """
@@ -36,13 +38,13 @@ from ..runtime.clocks.parking import park
 from ..runtime.containers.streaming import Stream, stream_of
 from ..runtime.context import current_input
 from ..runtime.effects import carry_out
-from ..runtime.guards.cells import Cell
 from ..runtime.input import Input, InputState
 from ..runtime.outcome import Cancelled, Failure, Outcome, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.waits import Wait
+from .blocked import Blocked
 from .frames import CANCELLED, FAILURE, VALUE, Buffer
 from .remote import SealedError
 from .shipping import Packed, Received, pack, packed_arguments
@@ -56,10 +58,13 @@ TAKEN: Final = 4
 DROP: Final = 5
 BLOCKED: Final = 6
 OPERATE: Final = 7
+RUN_OUTSIDE: Final = 8
+SPAWN_MANY: Final = 9
 
 # Outcomes of REPLY besides those of RESULTS.
 NUMBERED: Final = 8  # the id of a spawned call
 ITEM: Final = 9  # an item of a stream
+DEADLOCK: Final = 10  # the text of the error: the wait for this call can never end
 
 RUNNING: Final = InputState.RUNNING
 SETTLED: Final = InputState.SETTLED
@@ -95,7 +100,7 @@ class Link:
     """The calls that this process has made and that have no answer yet."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self.host: Host = host
         self.lock: threading.Lock = Real.Lock()  # taken with no other lock of ours
         # Guarded by the lock:
         self._inputs: dict[int, tuple[DriverPool, Input]] = {}
@@ -104,25 +109,35 @@ class Link:
         # The ids of spawned calls in the calling program, and who waits to know them.
         self._ids: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._waiting: dict[Any, list[Callable[[], object]]] = {}
+        self.blocked: Blocked = Blocked(self)
+        self._is_forked = False
         forking.know(self)
 
     def _after_fork(self) -> None:
         """In a process that was forked from the container's: it has no connection."""
         self.lock = Real.Lock()
+        self.blocked.renew()
+        self._is_forked = True
 
-    def add(self, pool: DriverPool, input: Input) -> int:
-        """Return the number of a new call."""
-        with self.lock:
-            self._last += 1
-            self._inputs[self._last] = pool, input
-            self._numbers[input] = self._last
-            return self._last
+    def pool(self) -> DriverPool:
+        """Return what stands for the pool of what is no call of a function."""
+        return DriverPool(self, None)
 
-    def new_number(self) -> int:
-        """Return a number that no call has."""
+    def add(self, pool: DriverPool, *inputs: Input) -> int:
+        """Return the number of a new call; those of further inputs follow.
+
+        Raises:
+            ExecutionError: in a process that was forked from the container's.
+        """
+        if self._is_forked:
+            raise forking.stayed_behind("the connection of this container")
         with self.lock:
-            self._last += 1
-            return self._last
+            first = self._last + 1
+            for input in inputs:
+                self._last += 1
+                self._inputs[self._last] = pool, input
+                self._numbers[input] = self._last
+            return first
 
     def number_of(self, input: Input) -> int:
         """Return the number of an input's call; 0 if it has its answer."""
@@ -131,7 +146,11 @@ class Link:
 
     def call(self, number: int, what: int, blobs: Sequence[Buffer]) -> None:
         """Write a CALL of the code that runs here."""
-        self._host.call(number, what, blobs, current_input())
+        self.host.call(number, what, blobs, current_input())
+
+    def say_blocked(self, parent: Input | None, data: bytes) -> None:
+        """Write that the code of `parent` is blocked: see ``blocked.py``."""
+        self.host.call(0, BLOCKED, [data], parent)
 
     def replied(self, number: int, how: int, blobs: list[Buffer]) -> None:
         """Do what a REPLY says.  On the post's thread."""
@@ -142,6 +161,9 @@ class Link:
         pool, input = found
         if how == NUMBERED:
             self.note_id(input.call, _text(blobs[0]))
+            return
+        if how == DEADLOCK:
+            self.blocked.refuse(input, _text(blobs[0]))
             return
         if how == ITEM:
             pool.take_item(number, input, blobs)
@@ -175,6 +197,14 @@ class Link:
             wakes = self._waiting.pop(call, [])
         carry_out(wakes)
 
+    def when_known(self, input: Input, wake: Callable[[], object]) -> bool:
+        """Have `wake` called when the call of `input` has its id or is refused; false if it is."""
+        with self.lock:
+            if input.call in self._ids or input.outcome is not None:
+                return False
+            self._waiting.setdefault(input.call, []).append(wake)
+            return True
+
     def id_of(self, call: object, is_settled: Callable[[], bool]) -> str | None:
         """Wait for the id that a spawned call has in the calling program; None if it has none."""
         waiter = system_clock.make_waiter()
@@ -207,20 +237,22 @@ class DriverPool:
     Args:
         link: the connection.
         function: the handle whose pool it is.
+        is_bounded: whether the backlog of the pool has a bound.
     """
 
     is_elsewhere: Final = True
-    waits_when_full: Final = False
     forked: Final = False
     drains: Final = False
     clock: Clock = system_clock
     options: Final = _Options()
     backlog: Final = _Backlog()
 
-    def __init__(self, link: Link, function: Handle | None) -> None:
+    def __init__(self, link: Link, function: Handle | None, is_bounded: bool = False) -> None:
         self._link = link
         self._function = function
         self._address: bytes | None = None
+        # Whether a spawn waits until the calling program has accepted its inputs.
+        self.waits_when_full: bool = is_bounded
 
     @property
     def lock(self) -> threading.Lock:
@@ -233,18 +265,38 @@ class DriverPool:
         Raises:
             UnpicklableError: if some argument cannot be pickled; nothing was written.
         """
-        self._call(inputs, STREAM if inputs and inputs[0].call.target.is_generator else RUN)
+        if not inputs:
+            return True
+        packs, address = self._packed(inputs), self._address_of()
+        what = STREAM if inputs[0].call.target.is_generator else RUN
+        if may_stand_outside:
+            what = RUN_OUTSIDE
+        for input, packed in zip(inputs, packs, strict=True):
+            self._link.call(self._link.add(self, input), what, [address, *packed.blobs])
+            what = RUN_OUTSIDE if what == RUN else what  # only the first one may be refused
         return True
 
     def spawn(self, inputs: Sequence[Input]) -> None:
         """As `submit`, for inputs of a spawned call."""
-        self._call(inputs, SPAWN)
+        packs, address = self._packed(inputs), self._address_of()
+        if len(inputs) == 1:
+            number = self._link.add(self, inputs[0])
+            self._link.call(number, SPAWN, [address, *packs[0].blobs])
+        elif inputs:
+            counts = array("Q", [len(packed.blobs) for packed in packs]).tobytes()
+            blobs = [blob for packed in packs for blob in packed.blobs]
+            number = self._link.add(self, *inputs)
+            self._link.call(number, SPAWN_MANY, [address, counts, *blobs])
 
-    def _call(self, inputs: Sequence[Input], what: int) -> None:
+    def _address_of(self) -> bytes:
         address = self._address
         if address is None:
             assert self._function is not None
             address = self._address = bytes(pack(Reference(self._function)).data)
+        return address
+
+    def _packed(self, inputs: Sequence[Input]) -> list[Packed]:
+        """Return the arguments of inputs that are about to be submitted."""
         many = len(inputs) > 1
         packs = [
             input.args[0]
@@ -252,16 +304,16 @@ class DriverPool:
             else packed_arguments(input, one_of_many=many)
             for input in inputs
         ]
-        for input, packed in zip(inputs, packs, strict=True):
+        for input in inputs:
             input.args, input.kwargs = (), None
             input.state = RUNNING
-            self._link.call(self._link.add(self, input), what, [address, *packed.blobs])
+        return packs
 
     def find(self, input: Input, function_call_id: str) -> None:
         """Ask for the outcome of a call that was spawned elsewhere."""
         input.state = RUNNING
-        self._link.note_id(input.call, function_call_id)
-        self._link.call(self._link.add(self, input), FIND, [function_call_id.encode()])
+        blobs = [function_call_id.encode(), str(input.index).encode()]
+        self._link.call(self._link.add(self, input), FIND, blobs)
 
     def operate(self, input: Input, packed: Packed) -> None:
         """Ask for the call of a method of an object that the calling program has."""
@@ -295,7 +347,8 @@ class DriverPool:
         pass
 
     def when_let_in(self, input: Input, wake: Callable[[], object]) -> bool:
-        return False
+        """Have `wake` called when a spawned call is accepted or refused; false if it is."""
+        return self._link.when_known(input, wake)
 
     def room_in_backlog(self, is_async: bool) -> int | None:
         return None
@@ -305,15 +358,8 @@ class DriverPool:
         return self._link.id_of(call, is_settled)
 
     def note_wait(self, wait: Wait) -> None:
-        """Say that the sync code of an input waits, so that deadlocks are found.
-
-        Left out are waits for maps, whose inputs are not all known yet, and waits of tasks.
-        """
-        if wait.caller is None or not isinstance(wait.flow, Cell):
-            return
-        numbers = [self._link.number_of(input) for _, input in wait.targets()]
-        if numbers and all(numbers):
-            self._link.call(0, BLOCKED, [array("Q", numbers).tobytes()])
+        """Note that code here waits, so that deadlocks are found."""
+        self._link.blocked.note(wait)
 
     # -- answers -------------------------------------------------------------------------
 
@@ -371,26 +417,47 @@ class DriverRun:
     def __init__(self, link: Link) -> None:
         self.link = link
 
-    def pool_of_found(self) -> Any:
-        """Return what stands for the pool of a call that is found by its id."""
-        return DriverPool(self.link, None)
-
     def pool_of(self, function: Any) -> Pool:
         """Return what stands for the pool of `function`."""
         found: DriverPool | None = function.__dict__.get("_pool_elsewhere")
         if found is None:
-            found = function.__dict__.setdefault("_pool_elsewhere", DriverPool(self.link, function))
+            is_bounded = function._service.options.max_backlog is not None
+            made = DriverPool(self.link, function, is_bounded)
+            found = function.__dict__.setdefault("_pool_elsewhere", made)
         return cast(Pool, found)
 
 
+_link: Link | None = None
 _run: DriverRun | None = None
 
 
 def connect(host: Host) -> Link:
-    """Have the calls of this process go to the driver."""
+    """Have the calls of this process go to the driver: for now, all but those of functions."""
+    global _link
+    _link = Link(host)
+    return _link
+
+
+def begin_calls(host: Host) -> None:
+    """Have the calls of functions, too, go to the driver: the user's modules are imported."""
     global _run
-    _run = DriverRun(Link(host))
-    return _run.link
+    link: Link = driver_link()
+    link.host = host
+    _run = DriverRun(link)
+
+
+def driver_link() -> Any:
+    """Return the connection to the calling program; also while the user's modules are imported."""
+    assert _link is not None
+    return _link
+
+
+def driver_run_of_found() -> Any:
+    """As `driver_run`, for functions that are looked up by name; also while modules are imported.
+
+    A module's own functions are refused then: their containers would import it again, and so on.
+    """
+    return _run or DriverRun(driver_link())
 
 
 def driver_run() -> Any:

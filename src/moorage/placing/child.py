@@ -24,6 +24,7 @@ from ..runtime.background import flush
 from ..runtime.outcome import failure_of
 from ..runtime.real import Real
 from . import world
+from .calls import driver_link
 from .channel import Channel
 from .errors import packed_failure
 from .frames import Kind, decode, encode
@@ -190,6 +191,11 @@ class _Life:
                 self._setup.put(bytes(blobs[0]))
             return
         host = self._host
+        if host is None and kind == Kind.REPLY:
+            link = driver_link()
+            for (number, how), blobs in decode(kind, words, body):
+                link.replied(number, how, list(blobs))
+            return
         if host is None:
             copy = memoryview(bytes(body))
             with self._lock:

@@ -16,7 +16,7 @@ import logging
 import os
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import ModuleSpec
@@ -28,11 +28,12 @@ from ..mounting.own import OwnMounts, put_in_place
 from ..runtime import context, input
 from ..runtime.clocks.clock import system_clock
 from ..runtime.containers.container import ContainerOptions
+from ..runtime.input import Input
 from ..runtime.real import Real
 from . import calls
 from .blueprints import opened_code
 from .channel import Channel
-from .frames import Kind, encode
+from .frames import Buffer, Kind, encode
 from .host import ChildHost
 from .package import use_objects_elsewhere
 
@@ -166,6 +167,7 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     if world.as_modal:
         # By its name, because its layer is above this one.
         importlib.import_module(f"{_PACKAGE}.as_modal").install_as_modal()
+    calls.connect(_EarlyHost(channel))
     if getattr(sys.modules[_PACKAGE], "__spec__", None) is not None:
         use_objects_elsewhere()  # else when the package is whole
     targets, lifecycle = opened_code(world.code)
@@ -184,7 +186,8 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
         limit=world.limit,
         grace=world.grace,
     )
-    host.link = calls.connect(host)
+    host.link = calls.driver_link()
+    calls.begin_calls(host)
     return host
 
 
@@ -200,6 +203,16 @@ def _be_the_program(names: Mapping[str, Any]) -> None:
     # The processes of `multiprocessing` import the program by this name, or by its file.
     made.__spec__ = None if spec is None else ModuleSpec(spec, None, origin=names.get("__file__"))
     sys.modules["__main__"] = made
+
+
+class _EarlyHost:
+    """Writes the calls of this process while the user's modules are imported."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def call(self, number: int, what: int, blobs: Sequence[Buffer], parent: Input | None) -> None:
+        self._channel.send(encode(Kind.CALL, [((number, 0, what), blobs)]))
 
 
 def _set_environment(environ: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
 from ..exception import ExecutionError
 from ..placing.blueprints import function_blueprint, packed_code
-from ..placing.calls import driver_run
+from ..placing.calls import driver_run_of_found
 from ..placing.placed import Placing
 from ..placing.processes import Processes
 from ..runtime.clocks.clock import Clock
@@ -131,6 +131,7 @@ class ServiceElsewhere:
     """The `Service` of a function or class by value, in a container: its app is elsewhere."""
 
     app: Any = None
+    blueprint: Any = None
     mounts_volumes: bool = False
     open_run: Run | None = None
     is_variant: bool = False
@@ -145,7 +146,7 @@ class ServiceElsewhere:
         return self.options.limits
 
     def current_run(self) -> Run:
-        return cast(Run, driver_run())
+        return cast(Run, driver_run_of_found())
 
     def maker(self, run: Run) -> MakePool:
         raise self._refusal()
@@ -224,6 +225,11 @@ class AppService:
 
     def current_run(self) -> Run:
         return self._runs.run or self._runs.current()
+
+    @property
+    def blueprint(self) -> Any:
+        """What makes the class in another process, with its parameters; None for a function."""
+        return self._lifecycle.blueprint
 
     @property
     def mounts_volumes(self) -> bool:

@@ -175,7 +175,7 @@ class Input:
     def shown(self) -> str:
         """The name of the function; of a web request also its method and path."""
         name, args = self.call.target.name, self.args
-        if len(args) == 1 and Shown in type(args[0]).__mro__:
+        if len(args) == 1 and Shown in type(args[0]).__mro__ and args[0].shown:
             return f"{name}({args[0].shown})"
         return name
 

@@ -10,7 +10,9 @@ Begin at `dumps`, then `key_bytes`.
 
 from __future__ import annotations
 
+import functools
 import importlib
+import io
 import pickle
 import struct
 from collections.abc import Callable
@@ -76,8 +78,23 @@ def _cloudpickled(value: object) -> bytes | None:
         cloudpickle: Any = importlib.import_module("cloudpickle")
     except ImportError:
         return None
-    data: bytes = cloudpickle.dumps(value, PROTOCOL)
-    return data
+    file = io.BytesIO()
+    _pickler_class(cloudpickle.Pickler)(file, PROTOCOL).dump(value)
+    return file.getvalue()
+
+
+@functools.cache
+def _pickler_class(base: Any) -> Any:
+    """Return cloudpickle's pickler for values that may have handles of functions and calls."""
+
+    def reducer_override(self: Any, value: Any) -> Any:
+        kind: type = type(value)  # pyright: ignore[reportUnknownVariableType]
+        crosses: Any = getattr(kind, "_moorage_crosses", None)
+        if crosses is None or hasattr(kind, "_moorage_crosses_only_to_processes"):
+            return base.reducer_override(self, value)
+        return crosses(value)
+
+    return type("Pickler", (base,), {"reducer_override": reducer_override})
 
 
 def read(data: bytes, what: Callable[[], str]) -> Any:

@@ -28,6 +28,7 @@ from ..frames import hide_our_frames, without_our_frames
 from ..functions import Function
 from ..running.endpoints import ClassEndpoint, FunctionEndpoint, ServerEndpoint
 from ..runtime.clocks.clock import Clock
+from ..runtime.context import is_a_container
 from ..runtime.real import Real
 from ..web.exchange import Message
 from ..web.mounted import endpoint_of
@@ -119,6 +120,11 @@ def web_client(
         InvalidError: if `function` is no web function, or httpx is not installed.
     """
     unknown = options.keys() - WebClientOptions.__annotations__.keys()
+    if is_a_container():
+        raise InvalidError(
+            "web_client(...) needs the pool of the web function, which a container does not have; "
+            "call it in a test, or send requests to the URL of get_web_url()"
+        )
     if unknown:
         raise InvalidError(
             f"web_client has no option {min(unknown)}; "

@@ -51,6 +51,7 @@ from .surveys import surely_ends, surely_served
 from .waiting_graph import NOT_BEGUN, WaitingGraph
 from .waits import (
     Blocker,
+    OfMap,
     Read,
     TaskWaits,
     Wait,
@@ -424,7 +425,8 @@ def _message(graph: WaitingGraph, cycle: set[Node], waits: list[Wait], victim: I
     lines += [f"  {_waiting_of(wait)}" for wait in waits[:SHOWN]]
     if len(waits) > SHOWN:
         lines.append(f"  and {len(waits) - SHOWN} more")
-    blocked = [wait for wait in waits if not wait.awaits and not isinstance(wait.flow, (int, Cell))]
+    of_threads = (int, Cell, Input)  # an input in another process: its sync code
+    blocked = [wait for wait in waits if not wait.awaits and not isinstance(wait.flow, of_threads)]
     full = [
         node.what.call.target.name
         for node in cycle
@@ -488,6 +490,8 @@ def _waiting_of(wait: Wait) -> str:
         return f"{who} waits for room in the backlog of {wait.pool.options.name}"
     if isinstance(on, Input):
         return f"{who} waits for {on.shown} ({on.input_id}), which {_state_of(on)}"
+    if isinstance(on, OfMap):
+        return f"{who} waits for the results of a map over {on.target.name}"
     if isinstance(on, Sequence):
         return f"{who} waits for any of {len(on)} calls, of {on[0][1].call.target.name} first"
     return f"{who} waits for the results of a map over {on.target.name}"

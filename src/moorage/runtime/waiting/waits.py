@@ -5,7 +5,7 @@ records every wait of a caller for inputs here; ``deadlock.py``, ``waiting_graph
 ``describing/text.py`` read the waits.  Begin at `Wait`, then `blockers_of`.
 
 A *flow* is what waits: the cell of a worker, a task, a container (its thread T, which runs
-the loop and the hooks), an input whose sync code runs in another process, or, outside of
+the loop and the hooks), an input that runs in another process, or, outside of
 containers, the id of a thread.  A sync input makes
 progress if its thread is in no wait, or in a wait that will end.  An async input makes
 progress if its container's thread does, and at least one of its tasks does: the task that
@@ -68,6 +68,14 @@ of inputs), and its task if the reader awaits."""
 On = Input | MapLike | Sequence[tuple["Pool", Input]] | None
 """What a flow waits for: an input, any input of a map, any of several inputs, or (None) room in
 a backlog."""
+
+
+class OfMap(list["tuple[Pool, Input]"]):
+    """The unsettled inputs of a map whose reader is in another process."""
+
+    @property
+    def target(self) -> Target:
+        return self[0][1].call.target
 
 
 class Wait:
@@ -296,7 +304,12 @@ def blockers_of(input: Input) -> list[Blocker]:
         wait = waits_in_progress.get(input.container)
         if wait is not None:
             found.append(wait)
-        if runner is not None:
+        if runner is None:
+            # It runs in another process, which says if all its tasks are blocked.
+            wait = waits_in_progress.get(input)
+            if wait is not None:
+                found.append(wait)
+        else:
             _add_tasks(runner, found)
             errand: Input | None = getattr(runner, "errand", None)
             if errand is not None:
