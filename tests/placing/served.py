@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 
 import moorage
+from moorage.placing.channel import Channel
 
 app = moorage.App("served")
 
@@ -138,6 +140,16 @@ def with_grandchild():
         [sys.executable, "-c", "import time; time.sleep(1000)"], close_fds=False
     )
     return os.getpid(), child.pid
+
+
+@app.function()
+def talk_nonsense(path):
+    """Write to the driver what is no frame, and wait."""
+    bear_witness(path, "begin", 0)
+    for channel in gc.get_objects():
+        if isinstance(channel, Channel):
+            channel._end.send(b"\xff" * 64)
+    threading.Event().wait()
 
 
 @app.function()
