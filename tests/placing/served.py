@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 
 import moorage
 from moorage.experimental import get_local_input_concurrency, set_local_input_concurrency
+from moorage.placing.channel import Channel
 
 app = moorage.App("served")
 
@@ -139,6 +141,16 @@ def with_grandchild():
         [sys.executable, "-c", "import time; time.sleep(1000)"], close_fds=False
     )
     return os.getpid(), child.pid
+
+
+@app.function()
+def talk_nonsense(path):
+    """Write to the driver what is no frame, and wait."""
+    bear_witness(path, "begin", 0)
+    for channel in gc.get_objects():
+        if isinstance(channel, Channel):
+            channel._end.send(b"\xff" * 64)
+    threading.Event().wait()
 
 
 @app.function()

@@ -197,6 +197,17 @@ def test_the_end_of_a_child_that_has_forked_is_noticed():
             assert grandchild.is_gone()  # it was in the group
 
 
+def test_what_is_no_frame_is_the_end_of_its_container_alone(tmp_path, caplog):
+    path = tmp_path / "witness"
+    with served.app.run(placement="process"), caplog.at_level("ERROR", "moorage"):
+        with pytest.raises(ContainerLostError, match="closed its connection"):
+            served.talk_nonsense.remote(str(path))
+        assert served.where.remote()
+        wait_for(lambda: "the post failed" in caplog.text)
+    assert len(path.read_text().splitlines()) == 2
+    assert caplog.text.count("the post failed") == 2
+
+
 def test_a_fork_of_a_container_has_not_its_socket():
     with served.app.run(placement="process"):
         here, there = served.sockets_of_a_fork.remote()

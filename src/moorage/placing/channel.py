@@ -184,8 +184,13 @@ class Channel:
 
     def on_readable(self) -> None:
         """Read all that has come."""
-        if not self._drain(TURNS):
-            self._end_here()
+        goes_on = False
+        try:
+            goes_on = self._drain(TURNS)
+        finally:
+            # Also after an error: what is not understood is the end, or somebody waits for ever.
+            if not goes_on:
+                self._end_here()
 
     def _drain(self, most: int | None) -> bool:
         """Read until there is no more; return false if there never will be more.
@@ -227,8 +232,10 @@ class Channel:
 
         What the other end has written before counts, so all of it is read first.
         """
-        self._drain(None)
-        self._end_here()
+        try:
+            self._drain(None)
+        finally:
+            self._end_here()
 
     def _end_here(self) -> None:
         if not self.has_ended:
