@@ -372,3 +372,9 @@ def test_the_process_of_a_container_is_shown(forked):
     text = io.StringIO()
     moorage.describe(text)
     assert f"container 1 (process {pid}): ready" in text.getvalue()
+
+
+def test_a_fork_of_a_container_says_that_it_makes_no_calls(forked):
+    said, after = served.calls_in_a_fork.remote()
+    assert said == ["ExecutionError: this process was forked from the process of a container"] * 3
+    assert after == 8

@@ -101,6 +101,7 @@ class Link:
         self._inputs: dict[int, tuple[DriverPool, Input]] = {}
         self._numbers: dict[Input, int] = {}  # the same, the other way round
         self._last = 0
+        self._is_cut = False  # this process was forked from the container's
         # The ids of spawned calls in the calling program, and who waits to know them.
         self._ids: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._waiting: dict[Any, list[Callable[[], object]]] = {}
@@ -109,6 +110,7 @@ class Link:
     def _after_fork(self) -> None:
         """In a process that was forked from the container's: it has no connection."""
         self.lock = Real.Lock()
+        self._is_cut = True
 
     def add(self, pool: DriverPool, input: Input) -> int:
         """Return the number of a new call."""
@@ -130,7 +132,17 @@ class Link:
             return self._numbers.get(input, 0)
 
     def call(self, number: int, what: int, blobs: Sequence[Buffer]) -> None:
-        """Write a CALL of the code that runs here."""
+        """Write a CALL of the code that runs here.
+
+        Raises:
+            ExecutionError: in a forked process, which would wait for ever.
+        """
+        if self._is_cut:
+            raise ExecutionError(
+                "this process was forked from the process of a container, and only that one calls "
+                "functions and uses dicts and queues of the program; return the result to the "
+                "container, and make the call there"
+            )
         self._host.call(number, what, blobs, current_input())
 
     def replied(self, number: int, how: int, blobs: list[Buffer]) -> None:
