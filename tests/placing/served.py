@@ -326,3 +326,25 @@ def limited(to):
     before = get_local_input_concurrency()
     set_local_input_concurrency(to)
     return before, get_local_input_concurrency()
+
+
+def _said(call):
+    try:
+        return str(call())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".partition(",")[0]
+
+
+@app.function()
+def calls_in_a_fork():
+    notes = moorage.Dict.from_name("notes-of-forks", create_if_missing=True)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        calls = (lambda: double.remote(1), lambda: double.spawn(1).get(), lambda: notes.get("x"))
+        os.write(write, "\n".join(map(_said, calls)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    with open(read) as file:
+        return file.read().splitlines(), double.remote(4)

@@ -1,5 +1,6 @@
 """Containers that are processes: what the user's code sees, and what callers get."""
 
+import io
 import os
 import signal
 import sys
@@ -362,3 +363,18 @@ def test_a_patch_of_a_class_that_is_imported_goes_along(monkeypatch):
     said = r"pickling Model.*\.extra raised TypeError"
     with served.app.run(placement="process"), pytest.raises(InvalidError, match=said):
         served.Model().run.remote(1)
+
+
+def test_the_process_of_a_container_is_shown(forked):
+    pid = served.where.remote()["pid"]
+    (container,) = served.where.statistics().containers
+    assert container.pid == pid
+    text = io.StringIO()
+    moorage.describe(text)
+    assert f"container 1 (process {pid}): ready" in text.getvalue()
+
+
+def test_a_fork_of_a_container_says_that_it_makes_no_calls(forked):
+    said, after = served.calls_in_a_fork.remote()
+    assert said == ["ExecutionError: this process was forked from the process of a container"] * 3
+    assert after == 8

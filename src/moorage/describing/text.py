@@ -161,7 +161,11 @@ class _Describing:
             blocked = f"  its thread is in a blocking call, which {for_what}"
         elif seen.loop_is_blocked:
             blocked = kind = "  its event loop is in a blocking call of moorage"
-        lines = [f"container {seen.container.number}: {said}{age}", *([blocked] * bool(blocked))]
+        # Containers that differ in their process only are alike: it is no part of the key.
+        name = f"container {seen.container.number}"
+        if seen.pid is not None:
+            name += f" (process {seen.pid})"
+        lines = [f"{name}: {said}{age}", *([blocked] * bool(blocked))]
         keys: list[Hashable] = [said, kind]
         holders = [self._holder(held, pool, ident) for held in seen.held]
         kinds = _grouped(holders, lambda holder: holder.key)

@@ -110,7 +110,7 @@ class Link:
         self._ids: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._waiting: dict[Any, list[Callable[[], object]]] = {}
         self.blocked: Blocked = Blocked(self)
-        self._is_forked = False
+        self._is_forked = False  # this process was forked from the container's
         forking.know(self)
 
     def _after_fork(self) -> None:
@@ -130,7 +130,11 @@ class Link:
             ExecutionError: in a process that was forked from the container's.
         """
         if self._is_forked:
-            raise forking.stayed_behind("the connection of this container")
+            raise ExecutionError(
+                "this process was forked from the process of a container, and only that one calls "
+                "functions and uses dicts and queues of the program; return the result to the "
+                "container, and make the call there"
+            )
         with self.lock:
             first = self._last + 1
             for input in inputs:

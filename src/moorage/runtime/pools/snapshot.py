@@ -41,6 +41,7 @@ class HeldSlot:
 @dataclass(frozen=True, slots=True)
 class ContainerSnapshot:
     container: Container
+    pid: int | None  # the process in which it is; None if that is this one, or has not begun
     state: ContainerState
     limit: int
     started_at: float
@@ -124,6 +125,7 @@ def _container_snapshot(
 ) -> ContainerSnapshot:
     return ContainerSnapshot(
         container=container,
+        pid=getattr(container, "pid", None),
         state=container.state,
         limit=container.slots.limit,
         started_at=container.started_at,
