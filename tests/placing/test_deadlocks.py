@@ -16,7 +16,10 @@ pytestmark = [
 ]
 
 # Those whose tasks wait for several calls: here they are one wait.
-MERGED = ("awaits_many", "awaits_a_gathering", "gathers_itself")
+MERGED = (
+    *("awaits_many", "awaits_a_gathering", "gathers_itself"),
+    *("gathers_itself_after_another", "awaits_itself_after_another"),
+)
 
 
 @pytest.fixture

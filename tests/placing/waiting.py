@@ -40,6 +40,25 @@ def gathers_itself():
     return moorage.FunctionCall.gather(quick.spawn(), gathers_itself.spawn())
 
 
+@app.function()
+async def slow():
+    await asyncio.sleep(0.4)
+    return 1
+
+
+@stuck
+@app.function(max_containers=1)
+def gathers_itself_after_another():
+    return moorage.FunctionCall.gather(slow.spawn(), gathers_itself_after_another.spawn())
+
+
+@stuck
+@app.function(max_containers=1)
+async def awaits_itself_after_another():
+    calls = [await each.spawn.aio() for each in (slow, awaits_itself_after_another)]
+    return await moorage.FunctionCall.gather.aio(*calls)
+
+
 @stuck
 @app.function(max_containers=1)
 async def awaits_itself():

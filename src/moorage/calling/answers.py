@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ..placing.blocked import LOOP, TASKS, Said, opened_said
 from ..placing.calls import (
@@ -44,7 +44,7 @@ from ..placing.calls import (
 )
 from ..placing.errors import packed_failure
 from ..placing.frames import CANCELLED, FAILURE, VALUE, Buffer
-from ..placing.remote import SealedError
+from ..placing.remote import Call, SealedError
 from ..placing.shipping import Packed, pack, pack_result
 from ..placing.targets import child_target
 from ..runtime.containers.streaming import AHEAD, Stream, stream_of
@@ -228,9 +228,28 @@ class Answers:
 
     # -- on the post's thread ---------------------------------------------------------------
 
-    def called(self, number: int, parent: Input | None, what: int, blobs: list[bytes]) -> None:
-        """Carry out a call, now or soon."""
-        work = partial(self._carry_out, number, parent, what, blobs)
+    def called(self, calls: list[Call]) -> None:
+        """Carry out calls, now or soon.  Like ones that follow each other are carried out together.
+
+        Those are the inputs of a map.
+        """
+        at = 0
+        while at < len(calls):
+            end = at + 1
+            _, parent, what, blobs = calls[at]
+            if what in _WAITED:
+                while end < len(calls) and _is_like(calls[at], calls[end]):
+                    end += 1
+            numbers = [number for number, *_ in calls[at:end]]
+            if end - at == 1:
+                self._called(partial(self._carry_out, numbers[0], parent, what, blobs), what, blobs)
+            else:
+                packs = [Packed.of(each[1:]) for *_, each in calls[at:end]]
+                work = partial(self._carry_out_all, numbers, parent, what, blobs[0], packs)
+                self._called(work, what, blobs)
+            at = end
+
+    def _called(self, work: Callable[[], object], what: int, blobs: list[bytes]) -> None:
         with self._lock:
             if not self._is_busy and (what in _QUICK or self._is_quick(what, blobs)):
                 begins = None
@@ -298,6 +317,22 @@ class Answers:
         except BaseException as error:
             self._reply(number, failure_of(error), _NO_TARGET)
 
+    def _carry_out_all(
+        self,
+        numbers: list[int],
+        parent: Input | None,
+        what: int,
+        address: bytes,
+        packs: list[Packed],
+    ) -> None:
+        """Submit the inputs of several calls of one function, which the caller waits for."""
+        try:
+            self._submit_to(numbers, parent, what, self._function(address), packs)
+        except BaseException as error:
+            for number in numbers:
+                self._forget(number)
+                self._reply(number, failure_of(error), _NO_TARGET)
+
     def _drop(self, number: int) -> None:
         with self._lock:
             found = self._open.get(number)
@@ -361,9 +396,19 @@ class Answers:
     def _submit(self, number: int, parent: Input | None, what: int, blobs: list[bytes]) -> None:
         known = self._function(blobs[0])
         packs = [Packed.of(blobs[1:])] if what != SPAWN_MANY else _separated(blobs[1], blobs[2:])
+        self._submit_to([number], parent, what, known, packs)
+
+    def _submit_to(
+        self,
+        numbers: list[int],
+        parent: Input | None,
+        what: int,
+        known: _Known,
+        packs: Sequence[Packed],
+    ) -> None:
         context = Context()
         context.run(running_input.set, parent)
-        context.run(self._submit_in, number, parent, what, known, packs)
+        context.run(self._submit_in, numbers, parent, what, known, packs)
 
     def _function(self, address: bytes) -> _Known:
         with self._lock:
@@ -377,7 +422,12 @@ class Answers:
 
     @uninterruptible
     def _submit_in(
-        self, number: int, parent: Input | None, what: int, known: _Known, packs: Sequence[Packed]
+        self,
+        numbers: list[int],
+        parent: Input | None,
+        what: int,
+        known: _Known,
+        packs: Sequence[Packed],
     ) -> None:
         """Submit the inputs of one call, in the context of their parent."""
         function = known.function
@@ -402,48 +452,54 @@ class Answers:
             if pool is None:
                 pool = run.pool(service.key, service.maker(run))
             if spawns:
-                is_taken = self._spawn(number, parent, pool, target, rows, what == SPAWN_MANY)
+                is_taken = self._spawn(numbers[0], parent, pool, target, rows, what == SPAWN_MANY)
             else:
                 is_outside = what == RUN_OUTSIDE
-                is_taken = self._wait_for(number, parent, pool, target, rows[0], is_outside)
+                is_taken = self._wait_for(numbers, parent, pool, target, rows, is_outside)
             if is_taken:
                 return
             run.drop(service.key, pool)
 
     def _wait_for(
         self,
-        number: int,
+        numbers: list[int],
         parent: Input | None,
         pool: Pool,
         target: Target,
-        row: Row,
+        rows: Sequence[Row],
         is_outside: bool,
     ) -> bool:
-        """Submit an input that the caller waits for; false if the pool was retired."""
-        args, kwargs = row
-        context = Context()
-        context.run(running_input.set, parent)
-        answer = partial(self._answer, number)
-        call = AnsweredCall(target, context, answer)
-        input = Input(call, 0, args, kwargs or None)
-        if target.is_generator:
-            call.stream = Stream(pool.clock)
-            call.reader = None if parent is None else (parent, parent, None)
-            send = partial(self._container.reply, number, ITEM)
-            call.pump = _Pump(call.stream, send, partial(answer, input))
-        if not self._note(number, pool, input, False):
-            return True
-        is_noted = parent is not None and registry.add_nested(parent, call, (input,))
+        """Submit inputs that the caller waits for; false if the pool was retired."""
+        inputs: list[Input] = []
+        noted: list[tuple[AnsweredCall, Input]] = []
+        for number, (args, kwargs) in zip(numbers, rows, strict=True):
+            context = Context()
+            context.run(running_input.set, parent)
+            answer = partial(self._answer, number)
+            call = AnsweredCall(target, context, answer)
+            input = Input(call, 0, args, kwargs or None)
+            if target.is_generator:
+                call.stream = Stream(pool.clock)
+                call.reader = None if parent is None else (parent, parent, None)
+                send = partial(self._container.reply, number, ITEM)
+                call.pump = _Pump(call.stream, send, partial(answer, input))
+            if not self._note(number, pool, input, False):
+                return True
+            inputs.append(input)
+            if parent is not None and registry.add_nested(parent, call, (input,)):
+                noted.append((call, input))
         is_taken = False
         try:
-            is_taken = pool.submit((input,), may_stand_outside=is_outside)
+            is_taken = pool.submit(inputs, may_stand_outside=is_outside)
         finally:
             if not is_taken:
-                self._forget(number)
-                if is_noted:
+                for number in numbers:
+                    self._forget(number)
+                for call, input in noted:
                     registry.drop_nested(call, (input,))
         if is_taken and target.is_generator:
-            call.pump.pump()
+            for input in inputs:
+                cast(AnsweredCall, input.call).pump.pump()
         return is_taken
 
     def _spawn(
@@ -534,6 +590,12 @@ Row = tuple[tuple[Any, ...], "dict[str, Any] | None"]
 """The arguments of one input."""
 
 _SPAWNING: Final = (SPAWN, SPAWN_MANY)
+_WAITED: Final = (RUN, RUN_OUTSIDE)
+
+
+def _is_like(one: Call, other: Call) -> bool:
+    """Whether two calls ask the same of the same function, for the same input."""
+    return one[1] is other[1] and one[2] == other[2] and one[3][0] == other[3][0]
 
 
 def _separated(counts: bytes, blobs: list[bytes]) -> list[Packed]:

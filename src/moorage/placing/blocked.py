@@ -78,12 +78,13 @@ class Link(Protocol):
 class _Look:
     """When the tasks of an input are looked at next, and what was said about them."""
 
-    __slots__ = ("changes", "due", "pause")
+    __slots__ = ("changes", "due", "numbers", "pause")
 
     def __init__(self) -> None:
         self.due = 0.0
         self.pause = LOOKS_EVERY
         self.changes = -1  # `TaskWaits.changes` when they were said to be blocked; else -1
+        self.numbers: list[int] = []  # the calls that were mentioned then
 
 
 class Blocked:
@@ -98,9 +99,9 @@ class Blocked:
         self._lock: threading.Lock = Real.Lock()  # a leaf
         # Invariant: true if the timer is set, or its callback runs.
         self._looks = False
-        # Of the timer's thread: the waits of sync code that were mentioned; the waits that the last
-        # look saw; and the seconds until the next one.
-        self._said: set[Wait] = set()
+        # Of the timer's thread: the waits of sync code that were mentioned, with their calls; the
+        # waits that the last look saw; and the seconds until the next one.
+        self._said: dict[Wait, list[int]] = {}
         self._seen: set[Wait] = set()
         self._pause = LOOKS_EVERY
         # Written by the timer's thread; single operations are atomic.
@@ -144,12 +145,15 @@ class Blocked:
         self._pause = min(2 * self._pause, LOOKS_AT_LEAST_EVERY)
         if self._seen != before:
             self._pause = LOOKS_EVERY
-        for wait in self._said.difference(waits):
-            self._said.discard(wait)
+        for wait in self._said.keys() - self._seen:
+            del self._said[wait]
             self._unsay(wait)
         for moved, seen in list(self._tasks.items()):
             if seen.changes not in (-1, moved.changes):
                 self._unsay_tasks(moved, seen)
+            elif seen.changes != -1 and seen.numbers != self._numbers_of_all(moved.current()):
+                # One of several calls has ended, and the others do not wake the task.
+                seen.changes, seen.due = -1, now
         asked: dict[asyncio.AbstractEventLoop, set[TaskWaits]] = {}
         for wait in waits:
             if now - wait.since < LOOKS_EVERY:
@@ -180,12 +184,15 @@ class Blocked:
             self._look_soon()
 
     def _say_sync(self, wait: Wait) -> None:
-        if wait in self._said or wait.error is not None or isinstance(wait.flow, int):
+        if wait.error is not None or isinstance(wait.flow, int):
             return  # an int: a thread that runs no input
-        numbers = self._numbers_of(wait)
-        if not numbers:
+        if wait in self._said and isinstance(wait.on, Input):
             return
-        self._said.add(wait)
+        numbers = self._numbers_of(wait)
+        # The wait for several calls goes on when one of them has ended.
+        if not numbers or self._said.get(wait) == numbers:
+            return
+        self._said[wait] = numbers
         what = _what_of(wait)
         if what == LOOP or wait.caller is not None:
             self._link.say_blocked(wait.caller, packed_said(what, _is_of_map(wait), numbers))
@@ -205,6 +212,16 @@ class Blocked:
         numbers = [self._link.number_of(input) for input in inputs]
         return numbers if all(numbers) else []
 
+    def _numbers_of_all(self, waits: Sequence[Wait]) -> list[int]:
+        """Return the numbers of the calls of which any ends one of `waits`; none as above."""
+        numbers: list[int] = []
+        for wait in waits:
+            found = self._numbers_of(wait)
+            if wait.timed or not found:
+                return []
+            numbers += found
+        return numbers
+
     # -- on a loop ----------------------------------------------------------------------------
 
     def _ask_loop(
@@ -223,18 +240,12 @@ class Blocked:
             if mover is not None or look is None:
                 continue
             waits = tasks.current()
-            numbers: list[int] = []
-            for wait in waits:
-                found = self._numbers_of(wait)
-                if wait.timed or not found:
-                    break
-                numbers += found
-            else:
-                if numbers:
-                    look.pause = LOOKS_EVERY
-                    look.changes = tasks.changes
-                    is_map = len(waits) == 1 and _is_of_map(waits[0])
-                    self._link.say_blocked(tasks.input, packed_said(TASKS, is_map, numbers))
+            numbers = self._numbers_of_all(waits)
+            if numbers:
+                look.pause = LOOKS_EVERY
+                look.changes, look.numbers = tasks.changes, numbers
+                is_map = len(waits) == 1 and _is_of_map(waits[0])
+                self._link.say_blocked(tasks.input, packed_said(TASKS, is_map, numbers))
         if run_now and tries:
             loop.call_soon(self._ask_loop, loop, run_now, tries - 1, context=Context())
 

@@ -73,8 +73,10 @@ SETTLED: Final = InputState.SETTLED
 class Host(Protocol):
     """What a link needs of the child's host."""
 
-    def call(self, number: int, what: int, blobs: Sequence[Buffer], parent: Input | None) -> None:
-        """Write a CALL."""
+    def call(
+        self, calls: Sequence[tuple[int, int, Sequence[Buffer]]], parent: Input | None
+    ) -> None:
+        """Write CALLs: the number of each, what it asks, and its blobs."""
         ...
 
 
@@ -150,11 +152,15 @@ class Link:
 
     def call(self, number: int, what: int, blobs: Sequence[Buffer]) -> None:
         """Write a CALL of the code that runs here."""
-        self.host.call(number, what, blobs, current_input())
+        self.host.call([(number, what, blobs)], current_input())
+
+    def call_all(self, calls: Sequence[tuple[int, int, Sequence[Buffer]]]) -> None:
+        """Write CALLs of the code that runs here, together."""
+        self.host.call(calls, current_input())
 
     def say_blocked(self, parent: Input | None, data: bytes) -> None:
         """Write that the code of `parent` is blocked: see ``blocked.py``."""
-        self.host.call(0, BLOCKED, [data], parent)
+        self.host.call([(0, BLOCKED, [data])], parent)
 
     def replied(self, number: int, how: int, blobs: list[Buffer]) -> None:
         """Do what a REPLY says.  On the post's thread."""
@@ -275,9 +281,13 @@ class DriverPool:
         what = STREAM if inputs[0].call.target.is_generator else RUN
         if may_stand_outside:
             what = RUN_OUTSIDE
-        for input, packed in zip(inputs, packs, strict=True):
-            self._link.call(self._link.add(self, input), what, [address, *packed.blobs])
+        number = self._link.add(self, *inputs)
+        calls: list[tuple[int, int, Sequence[Buffer]]] = []
+        for packed in packs:
+            calls.append((number, what, [address, *packed.blobs]))
+            number += 1
             what = RUN_OUTSIDE if what == RUN else what  # only the first one may be refused
+        self._link.call_all(calls)
         return True
 
     def spawn(self, inputs: Sequence[Input]) -> None:

@@ -336,15 +336,18 @@ class ChildHost:
 
     # -- the calls of the code that runs here -------------------------------------------------
 
-    def call(self, number: int, what: int, blobs: Sequence[Buffer], parent: Input | None) -> None:
-        """Write a CALL: see ``calls.py``."""
+    def call(
+        self, calls: Sequence[tuple[int, int, Sequence[Buffer]]], parent: Input | None
+    ) -> None:
+        """Write CALLs: see ``calls.py``."""
         seq = 0
         if parent is not None:
             with self.lock:
                 outer = batch_of(parent)
                 ticket: int = getattr(outer, "ticket", 0)  # an input of another host has another
                 seq = ticket if self._inputs.get(ticket) is outer else 0
-        self._outbox.send((Kind.CALL, ((number, seq, what), blobs)))
+        messages: list[Message] = [((number, seq, what), blobs) for number, what, blobs in calls]
+        self._outbox.send((Kind.CALL, messages))
 
     def block_loop(self, container: Container) -> None:
         """Note that the loop of the container begins a blocking call."""

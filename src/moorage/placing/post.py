@@ -83,6 +83,11 @@ class Postman:
         """Do `work` on the thread."""
         self._do(work)
 
+    def soon(self, work: Callable[[], object]) -> None:
+        """Do `work` when all that is readable now was read.  On the thread."""
+        with self._lock:
+            self._due.append(work)
+
     # -- the thread ---------------------------------------------------------------------
 
     def _do(self, work: Callable[[], object], more: int = 0) -> None:

@@ -55,6 +55,7 @@ from .frames import (
     encode,
 )
 from .outbox import Outbox
+from .post import process_post
 from .shipping import Packed, Received
 
 logger: Final = logging.getLogger("moorage")
@@ -103,12 +104,14 @@ class RemoteLine:
             self._outbox.send((Kind.VISIT, ((self._seq, kind, number), data)))
 
 
+Call = tuple[int, "Input | None", int, "list[bytes]"]
+"""A call of a child's code: its number, the input whose code calls, what it asks, its blobs."""
+
+
 class Answers(Protocol):
     """Answers the calls of one child: see ``calling/answers.py``."""
 
-    def called(
-        self, number: int, parent: Input | None, what: int, blobs: list[bytes], /
-    ) -> None: ...
+    def called(self, calls: list[Call], /) -> None: ...
     def gone(self) -> None:
         """Cancel what nobody waits for any more: the child is gone."""
         ...
@@ -387,6 +390,9 @@ class RemoteContainer:
         if kind == Kind.RESULTS:
             self._take_results(messages)
             return
+        if kind == Kind.CALL:
+            self._take_calls(messages)
+            return
         host = self._host
         for numbers, blobs in messages:
             if kind == Kind.VISIT:
@@ -414,8 +420,6 @@ class RemoteContainer:
                 host.stop_fetching(self)
             elif kind == Kind.PLACES:
                 self._take_places(numbers[0], blobs)
-            elif kind == Kind.CALL:
-                self._take_call(numbers, blobs)
             elif kind == Kind.HELD:
                 self._hold_loop(bool(numbers[0]))
             elif kind == Kind.LOG:
@@ -496,21 +500,28 @@ class RemoteContainer:
                 stream.tell_full()
                 return
 
-    def _take_call(self, numbers: Sequence[int], blobs: Sequence[Buffer]) -> None:
-        """Have a call of the child's code answered: see ``calling/answers.py``."""
-        number, seq, what = numbers
+    def _take_calls(self, messages: Iterable[Message]) -> None:
+        """Have calls of the child's code answered: see ``calling/answers.py``."""
         answers = self._answers
         if answers is None:
             # By its name, because its layer is above this one.
             module: Any = importlib.import_module(f"{_PACKAGE}.calling.answers")
             answers = self._answers = cast(Answers, module.Answers(self))
+        calls: list[Call] = []
         with self._host.lock:
-            parent = self._inputs.get(seq)
-        answers.called(number, parent, what, [bytes(blob) for blob in blobs])
+            for (number, seq, what), blobs in messages:
+                owned = [bytes(blob) for blob in blobs]
+                calls.append((number, self._inputs.get(seq), what, owned))
+        answers.called(calls)
 
     def reply(self, number: int, how: int, blobs: Sequence[Buffer]) -> None:
         """Answer a call of the child's code.  No lock held."""
-        self._outbox.send((Kind.REPLY, ((number, how), blobs)))
+        effect = self._outbox.put((Kind.REPLY, ((number, how), blobs)))
+        if effect is not None:
+            if process_post.is_here:
+                process_post.soon(effect)  # with the answers to other calls, if there are any
+            else:
+                effect()
 
     def _hold_loop(self, holds: bool) -> None:
         """Note that the loop of the child sits in a blocking call, or does no more."""

@@ -33,7 +33,7 @@ from ..runtime.real import Real
 from . import calls
 from .blueprints import opened_code
 from .channel import Channel
-from .frames import Buffer, Kind, encode
+from .frames import Buffer, Kind, Message, encode
 from .host import ChildHost
 from .package import use_objects_elsewhere
 
@@ -211,8 +211,11 @@ class _EarlyHost:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    def call(self, number: int, what: int, blobs: Sequence[Buffer], parent: Input | None) -> None:
-        self._channel.send(encode(Kind.CALL, [((number, 0, what), blobs)]))
+    def call(
+        self, calls: Sequence[tuple[int, int, Sequence[Buffer]]], parent: Input | None
+    ) -> None:
+        messages: list[Message] = [((number, 0, what), blobs) for number, what, blobs in calls]
+        self._channel.send(encode(Kind.CALL, messages))
 
 
 def _set_environment(environ: Mapping[str, str]) -> None:
