@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from ..exception import InvalidError
 from ..runtime.background import flush
 from ..runtime.outcome import failure_of
 from ..runtime.real import Real
@@ -29,6 +28,7 @@ from .frames import Kind, decode, encode
 from .host import ChildHost
 from .post import process_post
 from .shipping import pack
+from .terminal import breakpoint_here
 
 # Seconds that a child has to leave by the normal way, once the container has ended.
 LEAVES_WITHIN: Final = 5.0
@@ -104,7 +104,7 @@ class _Life:
 
     def run(self) -> None:
         prepare_streams()
-        sys.breakpointhook = _breakpoint
+        sys.breakpointhook = breakpoint_here
         if self._kit.crash >= 0:
             faulthandler.enable(file=self._kit.crash)
         if self._kit.driver >= 0:
@@ -190,16 +190,6 @@ class _Life:
                 self._early.append(lambda host: host.gone())
                 return
         host.gone()
-
-
-def _breakpoint(*args: Any, **kwargs: Any) -> Any:
-    """Say what to do instead of a debugger on a terminal that this process does not have."""
-    if os.environ.get("PYTHONBREAKPOINT"):
-        return sys.__breakpointhook__(*args, **kwargs)
-    raise InvalidError(
-        "breakpoint() needs the terminal, which a worker process does not have; run the app with "
-        'placement="thread", or set PYTHONBREAKPOINT to a debugger that needs none'
-    )
 
 
 def prepare_streams() -> None:

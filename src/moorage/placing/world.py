@@ -25,7 +25,7 @@ from ..runtime import context, input
 from ..runtime.clocks.clock import system_clock
 from ..runtime.containers.container import ContainerOptions
 from ..runtime.real import Real
-from . import calls
+from . import calls, terminal
 from .blueprints import opened_code
 from .channel import Channel
 from .frames import Kind, encode
@@ -37,6 +37,9 @@ SETTINGS: Final = (
     *("strict", "default_timeout", "exit_grace", "cancel_grace", "abandoned_seconds"),
     *("slow_loop_seconds", "home", "persist"),
 )
+
+
+NOT_SHARED: Final = terminal.Sharing()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,6 +61,7 @@ class World:
     settings: dict[str, Any]
     as_modal: bool
     grace: float  # seconds that code gets to end when the run is left
+    sharing: terminal.Sharing = NOT_SHARED  # what it has of the terminal
 
 
 def world_here(
@@ -94,6 +98,7 @@ def world_here(
         settings={name: getattr(config, name) for name in SETTINGS},
         as_modal=_is_as_modal(),
         grace=grace,
+        sharing=terminal.shared.sharing,
     )
 
 
@@ -131,6 +136,7 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     input._process = world.ids
     context.be_a_container()
     _log_to(channel)
+    terminal.enter(world.sharing)
     if world.as_modal:
         # By its name, because its layer is above this one.
         importlib.import_module(f"{_PACKAGE}.as_modal").install_as_modal()
@@ -153,6 +159,8 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
         grace=world.grace,
     )
     host.link = calls.connect(host)
+    if terminal.here.terminal is not None:
+        terminal.here.terminal.host = host
     return host
 
 
