@@ -2,8 +2,8 @@
 
 Owns what replaces the methods of `Dict` and `Queue` in such a process: each asks the calling
 program to call the method there.  A ``get`` that waits is a task of a loop in that program, and
-holds no thread there.  Objects in a file (``config.persist``) are used directly, and so are
-ephemeral objects that this process has made.  `Queue.iterate` is refused.
+holds no thread there.  Dicts in a file (``config.persist``) are used directly, and so are ephemeral
+objects that this process has made.  `Queue.iterate` is refused.
 
 Begin at `install`; the other side is `Objects`.
 """
@@ -64,11 +64,14 @@ def install() -> None:
 
 
 def _is_here(obj: Any) -> bool:
-    """Whether this process can use the contents of `obj` itself."""
-    if config.persist:
+    """Whether this process can use the contents of `obj` itself.
+
+    A queue in a file is for the calling program too: only there are all who wait for an item woken.
+    """
+    if config.persist and isinstance(obj, Dict):
         return True
     record = obj._record
-    return record is not None and obj._catalogue().of_id(record.object_id) is not None
+    return record is not None and obj._catalogue()._memory.of_id(record.object_id) is not None
 
 
 def _method(kind: type, name: str) -> Any:
@@ -124,7 +127,7 @@ def _refused(kind: type, name: str) -> Any:
     original: Any = vars(kind)[name]
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if _is_here(self):
+        if _is_here(self) or config.persist:
             return original.__get__(self, kind)(*args, **kwargs)
         raise ExecutionError(
             f"{self!r} is in the calling program, and .{name}() of a queue in memory does not go "
@@ -132,7 +135,7 @@ def _refused(kind: type, name: str) -> Any:
         )
 
     def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if _is_here(self):
+        if _is_here(self) or config.persist:
             return original.__get__(self, kind).aio(*args, **kwargs)
         return call(self)
 

@@ -156,10 +156,9 @@ class Output:
             if terminal is None or self._is_begun or not (line or self._is_live):
                 return
             width = shutil.get_terminal_size().columns - 1
-            if line and self._is_in_use():
-                line = ""
-                if not self._is_live:
-                    return
+            if self._is_in_use():
+                self._is_live = False  # the container has removed it
+                return
             # The cursor goes back to the beginning: what a child process writes goes over it.
             _write(terminal, f"{_REMOVE_LINE}{line[:width]}\r" if line else _REMOVE_LINE)
             self._is_live = bool(line)

@@ -369,6 +369,19 @@ class ChildHost:
             return None, () if effect is None else (effect,)
         return None, (partial(self._send_outcome, seq, input.call, outcome),)
 
+    def at_next_end(self, work: Callable[[], object]) -> None:
+        """Call `work` before the next result is written.  Costs nothing until then, and after."""
+        mine = self.__dict__
+
+        def end(method: Callable[..., Any], *args: Any) -> Any:
+            for name in ("_put_result", "_send_outcome"):
+                mine.pop(name, None)
+            work()
+            return method(*args)
+
+        for name in ("_put_result", "_send_outcome"):
+            mine[name] = partial(end, getattr(self, name))
+
     def _put_result(self, message: Message, is_async: bool, is_followed: bool) -> Sequence[Effect]:
         """Write a result soon: a frame with many costs each of them little.  Under the lock.
 

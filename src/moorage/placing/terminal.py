@@ -19,6 +19,7 @@ Begin at `shared`, which the command sets; in a container at `enter`, then `Term
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import os
 import signal
@@ -27,11 +28,14 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..exception import InvalidError
 from ..runtime.real import Real
 from .passing import Passing
+
+if TYPE_CHECKING:
+    from .host import ChildHost
 
 _ERASE_REST: Final = "\x1b[K"
 
@@ -142,8 +146,8 @@ class Terminal:
 
     def __init__(self, descriptor: int, is_interactive: bool) -> None:
         self.is_interactive: bool = is_interactive
-        # Where the results of inputs go; set when there is a host.
-        self.host: Any = None
+        # Where the results of inputs go; None before there is a host.
+        self.host: ChildHost | None = None
         self._descriptor = descriptor
         self._turn: threading.RLock = Real.RLock()  # held by the thread that has the terminal
         self._depth = 0  # guarded by `_turn`: how often that thread has it
@@ -209,20 +213,11 @@ class Terminal:
                 return
             self._until_the_end = True
             self._take()
-        host = self.host
-        if host is not None:
-            settle = host.settle
-
-            def settle_and_give_back(*args: Any) -> Any:
-                self.end_of_input()
-                return settle(*args)
-
-            host.settle = settle_and_give_back
-
-    def end_of_input(self) -> None:
-        """Give back what `take_until_the_input_ends` has taken."""
         if self.host is not None:
-            self.host.__dict__.pop("settle", None)
+            self.host.at_next_end(self._end_of_input)
+
+    def _end_of_input(self) -> None:
+        """Give back what `take_until_the_input_ends` has taken."""
         with self._turn:
             if self._until_the_end:
                 self._until_the_end = False
@@ -321,10 +316,12 @@ def enter(sharing: Sharing) -> None:
         Real.set_signal(signal.SIGTTIN, signal.SIG_IGN)
     if sharing.is_live:
         lock = Real.RLock()
-        sys.stdout, sys.stderr = (
-            Passing(_Lines(terminal, lock), each) if each is not None and each.isatty() else each
-            for each in (sys.stdout, sys.stderr)
-        )
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None and stream.isatty():
+                passing = Passing(_Lines(terminal, lock), stream)
+                setattr(sys, name, passing)
+                atexit.register(passing.end)
 
 
 def _input_of(terminal: Terminal, original: Callable[..., str]) -> Callable[..., str]:
