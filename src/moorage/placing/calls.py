@@ -39,6 +39,7 @@ from ..runtime.effects import carry_out
 from ..runtime.guards.cells import Cell
 from ..runtime.input import Input, InputState
 from ..runtime.outcome import Cancelled, Failure, Outcome, Value
+from ..runtime.pools.batching import batch_of
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
@@ -96,7 +97,7 @@ class Link:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.lock: threading.Lock = Real.Lock()  # taken with no other lock of ours
+        self.lock: threading.Lock = Real.Lock()  # taken alone, or under the lock of the host
         # Guarded by the lock:
         self._inputs: dict[int, tuple[DriverPool, Input]] = {}
         self._numbers: dict[Input, int] = {}  # the same, the other way round
@@ -104,6 +105,10 @@ class Link:
         # The ids of spawned calls in the calling program, and who waits to know them.
         self._ids: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._waiting: dict[Any, list[Callable[[], object]]] = {}
+        # The inputs of this container that have spawned calls of which the calling program has not
+        # taken note yet: how many, and what to do then.
+        self.spawning: dict[Input, tuple[int, Callable[[], object] | None]] = {}
+        self._spawned_by: dict[int, Input] = {}  # by the number of the call
         forking.know(self)
 
     def _after_fork(self) -> None:
@@ -133,10 +138,48 @@ class Link:
         """Write a CALL of the code that runs here."""
         self._host.call(number, what, blobs, current_input())
 
+    def note_spawned(self, number: int) -> None:
+        """Note that the running input spawns a call, before that is written."""
+        parent = current_input()
+        if parent is not None:
+            outer = batch_of(parent)
+            with self.lock:
+                count, then = self.spawning.get(outer, (0, None))
+                self.spawning[outer] = count + 1, then
+                self._spawned_by[number] = outer
+
+    def when_taken(self, parent: Input, then: Callable[[], object]) -> bool:
+        """Call `then` when the program has taken all calls that `parent` has spawned.
+
+        False if it has.  Else an input could end before the calls that it has made: a run that
+        finishes what was accepted would refuse them.
+        """
+        with self.lock:
+            if parent not in self.spawning:
+                return False
+            self.spawning[parent] = self.spawning[parent][0], then
+            return True
+
+    def _is_taken(self, number: int) -> Callable[[], object] | None:
+        """Note that the program has taken a spawned call; return what to do.  Under the lock."""
+        parent = self._spawned_by.pop(number, None)
+        if parent is None:
+            return None
+        count, then = self.spawning.pop(parent)
+        if count > 1:
+            self.spawning[parent] = count - 1, then
+            return None
+        return then
+
     def replied(self, number: int, how: int, blobs: list[Buffer]) -> None:
         """Do what a REPLY says.  On the post's thread."""
+        then = None
         with self.lock:
             found = self._inputs.get(number)
+            if self._spawned_by:
+                then = self._is_taken(number)
+        if then is not None:
+            then()
         if found is None:
             return  # nobody waits for it any more
         pool, input = found
@@ -255,7 +298,10 @@ class DriverPool:
         for input, packed in zip(inputs, packs, strict=True):
             input.args, input.kwargs = (), None
             input.state = RUNNING
-            self._link.call(self._link.add(self, input), what, [address, *packed.blobs])
+            number = self._link.add(self, input)
+            if what == SPAWN:
+                self._link.note_spawned(number)
+            self._link.call(number, what, [address, *packed.blobs])
 
     def find(self, input: Input, function_call_id: str) -> None:
         """Ask for the outcome of a call that was spawned elsewhere."""

@@ -351,6 +351,12 @@ class ChildHost:
     def settle(
         self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None
     ) -> tuple[Input | None, Sequence[Effect]]:
+        link = self.link
+        if link is not None and link.spawning:
+            late = partial(self._settle_late, container, input, outcome, runs_async)
+            if link.when_taken(input, late):
+                input.state, input.outcome = SETTLED, outcome  # it cannot be cancelled any more
+                return None, ()
         seq = input.ticket
         del self._inputs[seq]
         input.state, input.outcome = SETTLED, outcome
@@ -368,6 +374,14 @@ class ChildHost:
             effect = self._outbox.put((Kind.RESULTS, ((seq, CANCELLED), blobs)))
             return None, () if effect is None else (effect,)
         return None, (partial(self._send_outcome, seq, input.call, outcome),)
+
+    def _settle_late(
+        self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None
+    ) -> None:
+        """Settle an input whose spawned calls had to be taken first."""
+        with self.lock:
+            _, effects = self.settle(container, input, outcome, runs_async)
+        carry_out(effects)
 
     def at_next_end(self, work: Callable[[], object]) -> None:
         """Call `work` before the next result is written.  Costs nothing until then, and after."""
