@@ -12,7 +12,7 @@ What a CALL asks is its third number:
 | RUN | the function, the arguments | VALUE, FAILURE or CANCELLED |
 | SPAWN | the same | the same; before it NUMBERED |
 | STREAM | the same | ITEM for each item, then VALUE, FAILURE or CANCELLED |
-| FIND | the id of a spawned call | as SPAWN |
+| FIND | the id of a spawned call | the same; before it NUMBERED, if it has not ended |
 | TAKEN | how many items | none; the id is that of the STREAM |
 | DROP | | none; cancels the call of that id |
 | OPERATE | an object, a method, its arguments | VALUE, FAILURE or CANCELLED |
@@ -109,6 +109,8 @@ class Link:
         # taken note yet: how many, and what to do then.
         self.spawning: dict[Input, tuple[int, Callable[[], object] | None]] = {}
         self._spawned_by: dict[int, Input] = {}  # by the number of the call
+        # The FINDs of which the program has said nothing yet, and who waits to know.
+        self._asked: dict[Input, list[Callable[[], object]]] = {}
         forking.know(self)
 
     def _after_fork(self) -> None:
@@ -185,6 +187,7 @@ class Link:
         pool, input = found
         if how == NUMBERED:
             self.note_id(input.call, _text(blobs[0]))
+            self._is_known(input)
             return
         if how == ITEM:
             pool.take_item(number, input, blobs)
@@ -200,6 +203,27 @@ class Link:
             shown = _text(blobs[0])
             outcome = Failure.sealed(SealedError(blobs[1:], shown, f"{name}()"), shown)
         self._settle(number, input, outcome)
+        self._is_known(input)
+
+    def ask(self, input: Input) -> None:
+        """Note that a FIND is written for `input`."""
+        with self.lock:
+            self._asked[input] = []
+
+    def when_known(self, input: Input, wake: Callable[[], object]) -> bool:
+        """Wake when the program has said whether `input` has ended; false if it has said so."""
+        with self.lock:
+            waiting = self._asked.get(input)
+            if waiting is None:
+                return False
+            waiting.append(wake)
+            return True
+
+    def _is_known(self, input: Input) -> None:
+        if self._asked:
+            with self.lock:
+                wakes = self._asked.pop(input, [])
+            carry_out(wakes)
 
     def _settle(self, number: int, input: Input, outcome: Outcome) -> None:
         with self.lock:
@@ -307,6 +331,7 @@ class DriverPool:
         """Ask for the outcome of a call that was spawned elsewhere."""
         input.state = RUNNING
         self._link.note_id(input.call, function_call_id)
+        self._link.ask(input)
         self._link.call(self._link.add(self, input), FIND, [function_call_id.encode()])
 
     def operate(self, input: Input, packed: Packed) -> None:
@@ -333,6 +358,10 @@ class DriverPool:
     def containers_of(self, inputs: Iterable[Input]) -> Sequence[Any]:
         """Return nothing: the containers are of the calling program."""
         return ()
+
+    def when_known(self, input: Input, wake: Callable[[], object]) -> bool:
+        """Wake when it is known whether an input of a found call has ended: see `Link`."""
+        return self._link.when_known(input, wake)
 
     def open_call(self) -> bool:
         return True
