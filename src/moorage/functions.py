@@ -399,6 +399,12 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
 
     def _open_url(self) -> str | None:
         """See `get_web_url`.  Also called on the HTTP thread."""
+        if is_a_container():
+            from .calling.stored import _ask
+            from .placing.calls import Reference
+
+            url: str | None = _ask(Reference(self), "get_web_url", (), {})
+            return url
         found = self._with_place()
         web, place = found._web, found._place
         service = found._service if place is None or place.service is None else place.service
