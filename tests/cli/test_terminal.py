@@ -443,7 +443,7 @@ def test_ctrl_c_with_processes(shell, terminal):
             def work(self):
                 print("pids", os.getpid(), os.getppid(), flush=True)
                 while True:
-                    time.sleep(0.01)
+                    pass
 
         @app.local_entrypoint()
         def main():

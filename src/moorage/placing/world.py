@@ -25,7 +25,7 @@ from ..runtime import context, input
 from ..runtime.clocks.clock import system_clock
 from ..runtime.containers.container import ContainerOptions
 from ..runtime.real import Real
-from . import calls, terminal
+from . import calls, sources, terminal
 from .blueprints import opened_code
 from .channel import Channel
 from .frames import Kind, encode
@@ -37,9 +37,6 @@ SETTINGS: Final = (
     *("strict", "default_timeout", "exit_grace", "cancel_grace", "abandoned_seconds"),
     *("slow_loop_seconds", "home", "persist"),
 )
-
-
-NOT_SHARED: Final = terminal.Sharing()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -61,7 +58,8 @@ class World:
     settings: dict[str, Any]
     as_modal: bool
     grace: float  # seconds that code gets to end when the run is left
-    sharing: terminal.Sharing = NOT_SHARED  # what it has of the terminal
+    sharing: terminal.Sharing  # what it has of the terminal
+    sources: sources.Sources  # of the program's modules, if they are not to be read from the disk
 
 
 def world_here(
@@ -99,6 +97,7 @@ def world_here(
         as_modal=_is_as_modal(),
         grace=grace,
         sharing=terminal.shared.sharing,
+        sources=sources.kept.sources,
     )
 
 
@@ -137,6 +136,7 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     context.be_a_container()
     _log_to(channel)
     terminal.enter(world.sharing)
+    sources.use(world.sources)
     if world.as_modal:
         # By its name, because its layer is above this one.
         importlib.import_module(f"{_PACKAGE}.as_modal").install_as_modal()
