@@ -17,8 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from ..runtime.real import Real
-
 
 class Source(NamedTuple):
     """The source of one module."""
@@ -50,8 +48,7 @@ def keep(modules: Iterable[tuple[str, ModuleType]]) -> None:
         if not isinstance(file, str) or not file.endswith(".py"):
             continue
         try:
-            with Real.open_file(file, "rb") as opened:
-                text: bytes = opened.read()
+            text = importlib.machinery.SourceFileLoader(name, file).get_data(file)
         except OSError:
             continue
         found[name] = Source(file, text, hasattr(module, "__path__"))
