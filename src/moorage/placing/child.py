@@ -146,6 +146,7 @@ class _Life:
         flush(1.0)
         self._channel.close_when_written()
         self._channel.is_shut.wait(LEAVES_WITHIN)
+        let_go_of_pipes()
         # From here on the interpreter ends: it joins threads, and calls what atexit knows.
 
     def _end_within(self, seconds: float) -> None:
@@ -198,6 +199,19 @@ def prepare_streams() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(line_buffering=True)
+
+
+def let_go_of_pipes() -> None:
+    """Have the interpreter end without a word about a pipe that nobody reads any more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            Real.close(null)
+        except Exception:
+            pass  # it is closed, or not there
 
 
 def _explain(error: BaseException, refused: Exception) -> str:
