@@ -115,7 +115,8 @@ class Indexer:
         finally:
             self.running -= 1
         # Parsing holds up the loop, but a thread would gain nothing: it keeps the
-        # GIL too.  The files of this container's other inputs come in meanwhile.
+        # GIL too.  Each Indexer is a process, which `moorage run` sees to, so two of
+        # them parse at once.  The files of other inputs come in meanwhile.
         module = summarise(name, source)
         self.indexed += 1
         return Indexed(module, self.name, at_once)

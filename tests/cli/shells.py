@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
-from click.testing import CliRunner
 
 import moorage
 from moorage import as_modal, config
 from moorage.cli.command import moorage as command
 from moorage.mounting import namespace, place
+from moorage.placing import placements
 
 SRC = str(Path(moorage.__file__).parent.parent)
 
@@ -66,6 +67,45 @@ class Started(subprocess.Popen[str]):
         super().__exit__(kind, *rest)
 
 
+class _Streams:
+    """The standard streams as files, until the block ends: containers that are processes have them.
+
+    Args:
+        input: what the standard input has.
+    """
+
+    def __init__(self, input: str | None) -> None:
+        self._files = [tempfile.TemporaryFile() for _ in range(3)]  # noqa: SIM115
+        self._files[0].write((input or "").encode())
+        self._files[0].seek(0)
+        self.out = self.err = ""
+
+    def __enter__(self) -> _Streams:
+        self._before = sys.stdin, sys.stdout, sys.stderr
+        self._descriptors = [os.dup(number) for number in range(3)]
+        for number, file in enumerate(self._files):
+            os.dup2(file.fileno(), number)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            stream.close()
+        sys.stdin, sys.stdout, sys.stderr = self._before
+        for number, descriptor in enumerate(self._descriptors):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        self.out, self.err = (self._text_of(file) for file in self._files[1:])
+        for file in self._files:
+            file.close()
+
+    def _text_of(self, file: IO[bytes]) -> str:
+        file.seek(0)
+        return file.read().decode()
+
+
 class Shell:
     """Runs commands in a folder."""
 
@@ -82,8 +122,15 @@ class Shell:
         """Run ``moorage *arguments`` in this process, and forget the program's modules."""
         modules, path, argv = dict(sys.modules), list(sys.path), list(sys.argv)
         sys.argv = ["moorage", *arguments]
+        code: object = 0
         try:
-            done = CliRunner().invoke(command, arguments, input=input)
+            with _Streams(input) as streams:
+                try:
+                    command.main(args=list(arguments), prog_name="moorage")
+                except SystemExit as exit:
+                    code = exit.code
+                    if isinstance(code, str):
+                        print(code, file=sys.stderr)
         finally:
             sys.path[:], sys.argv = path, argv
             for name in sys.modules.keys() - modules.keys():
@@ -91,9 +138,9 @@ class Shell:
                 if name in ("modal", "modal_stdin_app") or file.startswith(str(self.folder)):
                     del sys.modules[name]
             sys.path_importer_cache.pop(str(self.folder), None)
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return Outcome(done.exit_code, done.stdout, done.stderr)
+        return Outcome(
+            code if isinstance(code, int) else 0 if code is None else 1, streams.out, streams.err
+        )
 
     def started(self, *arguments: str, **options: Any) -> Started:
         """Start ``python -m moorage *arguments`` as a process of its own."""
@@ -136,6 +183,8 @@ def shell_in(folder: Path) -> Iterator[Shell]:
         monkeypatch.setenv("COLUMNS", "100")
         monkeypatch.setattr(config, "persist", config.persist)
         monkeypatch.setattr(config, "placement", config.placement)
+        for name in ("given", "default"):
+            monkeypatch.setattr(placements.command, name, None)
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
         # The process of the tests enters no namespace; see ``test_shell.py``.
         monkeypatch.setattr(namespace, "enter", namespace.stay_out)

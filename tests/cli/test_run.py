@@ -200,6 +200,35 @@ def test_profile_has_no_effect(shell, arguments):
     assert shell(*arguments).out == "6\n"
 
 
+WHERE = """
+    import modal, moorage, os
+    app = modal.App("prog")
+    other = modal.App("other")
+
+    {configuration}
+
+    @app.function()
+    def where():
+        return os.getpid(), modal.is_local()
+
+    @other.function()
+    def there():
+        return os.getpid()
+
+    @app.local_entrypoint()
+    def main():
+        pid, is_local = where.remote()
+        print("process" if pid != os.getpid() else "thread", is_local)
+
+    @app.local_entrypoint()
+    def own():
+        with other.run(placement="thread"):
+            print(there.remote() == os.getpid())
+        with other.run():
+            print(there.remote() != os.getpid())
+"""
+
+
 def test_placement(shell):
     shell.write("prog.py", HELLO)
     assert shell("run", "--placement", "thread", "prog.py").out == "6\n"
@@ -208,27 +237,78 @@ def test_placement(shell):
     assert "'moon' is not" in err
 
 
-def test_placement_in_processes(shell):
+@pytest.mark.parametrize(
+    ("arguments", "variable", "configuration", "place"),
+    [
+        ([], "", "", "process"),
+        (["--placement", "thread"], "", "", "thread"),
+        ([], "thread", "", "thread"),
+        (["--placement", "process"], "thread", "", "process"),
+        ([], "process", 'moorage.config.placement = "thread"', "thread"),
+        (["--placement", "process"], "", 'moorage.config.placement = "thread"', "process"),
+        ([], "", 'moorage.config.placement = {"where": "thread", "*": "process"}', "thread"),
+    ],
+)
+def test_what_says_where_containers_are(
+    shell, monkeypatch, arguments, variable, configuration, place
+):
+    monkeypatch.setenv("MOORAGE_PLACEMENT", variable)
+    shell.write("prog.py", WHERE.format(configuration=configuration))
+    done = shell("run", "-q", *arguments, "prog.py::main")
+    assert tuple(done) == (0, f"{place} False\n", "")
+
+
+def test_a_run_of_the_program_itself_says_where(shell):
+    shell.write("prog.py", WHERE.format(configuration=""))
+    assert tuple(shell("run", "-q", "prog.py::own")) == (0, "True\nTrue\n", "")
+
+
+def test_a_virtual_clock_has_threads(shell):
     shell.write(
         "prog.py",
         """
         import modal, os
-        app = modal.App("prog")
-        print("local", modal.is_local())
+        from moorage.testing import VirtualClock
+        app, other = modal.App("prog"), modal.App("other")
 
-        @app.function()
+        @other.function()
         def where():
-            return os.getpid(), modal.is_local()
+            return os.getpid()
 
         @app.local_entrypoint()
         def main():
-            pid, is_local = where.remote()
-            print(pid != os.getpid(), is_local)
+            with other.run(clock=VirtualClock()):
+                print(where.remote() == os.getpid())
         """,
     )
-    done = shell.process("run", "-q", "--placement", "process", "prog.py")
-    assert (done.code, done.err) == (0, "")
-    assert sorted(done.out.splitlines()) == ["True False", "local False", "local True"]
+    assert tuple(shell("run", "-q", "prog.py")) == (0, "True\n", "")
+
+
+@pytest.mark.parametrize("command", ["run", "serve", "deploy"])
+def test_processes_without_what_they_need(shell, monkeypatch, command):
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    shell.write("prog.py", HELLO)
+    code, out, err = shell(command, "--placement", "process", "prog.py")
+    assert (code, out) == (1, "")
+    assert err == (
+        "Error: --placement process needs cloudpickle, which is not installed; "
+        'write pip install "moorage[process]", or --placement thread.\n'
+    )
+
+
+def test_without_cloudpickle_a_line_says_that_containers_are_threads(shell, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    shell.write("prog.py", HELLO)
+    code, out, err = shell("run", "prog.py")
+    assert (code, out) == (0, "6\n")
+    assert err.splitlines()[0] == (
+        "Note: containers are threads, because cloudpickle is not installed: "
+        'pip install "moorage[process]"'
+    )
+    assert tuple(shell("run", "-q", "prog.py")) == (0, "6\n", "")
+    assert "Note" not in shell("run", "--placement", "thread", "prog.py").err
+    monkeypatch.setenv("MOORAGE_PLACEMENT", "thread")
+    assert "Note" not in shell("run", "prog.py").err
 
 
 def test_the_name_of_the_run(shell):
@@ -407,7 +487,11 @@ def test_app_run_inside_an_entrypoint(shell):
 
 def test_prints_at_import_are_the_programs(shell):
     shell.write("prog.py", "print('imported')\n" + HELLO.replace("\n    ", "\n"))
-    assert shell("run", "-q", "prog.py").out == "imported\n6\n"
+    assert shell("run", "-q", "--placement", "thread", "prog.py").out == "imported\n6\n"
+    # Each container imports the program, as in Modal.
+    lines = shell("run", "-q", "prog.py").out.splitlines()
+    assert sorted({*lines}) == ["6", "imported"]
+    assert lines.count("6") == 1
 
 
 def test_named_objects_are_on_disk(shell):
@@ -487,7 +571,8 @@ def test_schedules_are_on(shell):
             print(fired.wait(30))
         """,
     )
-    assert shell("run", "-q", "prog.py").out == "True\n"
+    # The function shares an event with the entrypoint.
+    assert shell("run", "-q", "--placement", "thread", "prog.py").out == "True\n"
 
 
 # -- errors -------------------------------------------------------------------------------------

@@ -407,7 +407,8 @@ def test_a_package_its_local_files_and_late_modules_are_watched_and_named_object
             return answers(give)
         """,
     )
-    server = serve("-m", "shop.web")
+    # The queue is one of the memory of the server's process: see `persist` above.
+    server = serve("-m", "shop.web", "--placement", "thread")
     server.until("Serving")
     url = server.url("words")
     assert ask(url) == "one late word 1 1"
@@ -424,6 +425,38 @@ def test_a_package_its_local_files_and_late_modules_are_watched_and_named_object
     (told,) = [line for line in server.lines if "is lost at each reload" in line]
     assert "Queue 'lost'" in told
     assert "'kept'" not in told
+
+
+def test_what_only_a_process_has_imported_is_watched_too(shell, serve):
+    shell.write("helper.py", helper("one"))
+    shell.write("late.py", "word = 'late'")
+    shell.write(
+        "app.py",
+        """
+        import modal
+        from helper import answers
+        app = modal.App("late")
+
+        @app.function()
+        @modal.asgi_app()
+        def words():
+            def give(path):
+                import late, os
+                return f"{late.word} {os.getppid()}"
+            return answers(give)
+        """,
+    )
+    server = serve("app.py")
+    server.until("Serving")
+    url = server.url("words")
+    word, zygote = ask(url).split()
+    assert word == "late"
+    shell.write("late.py", "word = 'later'")
+    server.until("Reloaded")
+    word, another = ask(url).split()
+    assert word == "later"
+    assert zygote != another
+    assert server.end() == 130
 
 
 # -- before anything is served -----------------------------------------------------------------

@@ -37,16 +37,15 @@ def program(shell):
     shell.write("app.py", PROGRAM)
 
 
-def test_a_command_has_the_variables_of_the_function(shell, capfd):
+def test_a_command_has_the_variables_of_the_function(shell):
     outcome = shell("shell", "app.py::f", "-c", SHOW.format("OF_APP OF_IMAGE BOTH OF_CLASS"))
-    assert (outcome.code, outcome.err) == (0, "")
-    assert capfd.readouterr().out == "a i secret None\n"
+    assert tuple(outcome) == (0, "a i secret None\n", "")
     assert "OF_IMAGE" not in os.environ
 
 
-def test_a_method_has_those_of_its_class(shell, capfd):
-    assert shell("shell", "app.py::Model.predict", "-c", SHOW.format("OF_CLASS OF_IMAGE")).code == 0
-    assert capfd.readouterr().out == "c None\n"
+def test_a_method_has_those_of_its_class(shell):
+    outcome = shell("shell", "app.py::Model.predict", "-c", SHOW.format("OF_CLASS OF_IMAGE"))
+    assert tuple(outcome) == (0, "c None\n", "")
 
 
 def test_the_exit_code_is_that_of_the_command(shell):
@@ -67,12 +66,11 @@ def test_a_command_that_is_none(shell, command):
     assert outcome.err.startswith("Error: The command ")
 
 
-def test_without_a_reference_it_is_a_plain_shell(shell, monkeypatch, capfd):
+def test_without_a_reference_it_is_a_plain_shell(shell, monkeypatch):
     echo = shell.write("echo.sh", "#!/bin/sh\necho here\nexit 3\n")
     echo.chmod(0o700)
     monkeypatch.setenv("SHELL", str(echo))
-    assert shell("shell").code == 3
-    assert capfd.readouterr().out == "here\n"
+    assert tuple(shell("shell")) == (3, "here\n", "")
 
 
 def test_several_functions_are_listed_without_entrypoints(shell):

@@ -75,21 +75,22 @@ def test_web_hooks_are_signed_handled_and_called_back(shell: Shell):
         pong = send({"type": "ping"})
         assert (pong.text, pong.headers["x-event"]) == ("pong", "ping")
         assert send({"type": "ping"}, b"guess").status_code == 401
-        assert httpx.post(hook, json={"type": "ping"}).status_code == 422
+        assert httpx.post(hook, json={"type": "ping"}, timeout=60).status_code == 422
         for number in range(10):
             assert send({"type": "push", "id": f"event {number}"}).json() == {"call": "fc"}
         seen: list[str] = []
         while len(seen) < 10:
-            answer = httpx.get(admin, headers=tokens, params={"limit": 4, "verbose": "yes"})
+            params = {"limit": 4, "verbose": "yes"}
+            answer = httpx.get(admin, headers=tokens, params=params, timeout=60)
             assert answer.json()["verbose"] is True
             seen += answer.json()["done"]
         assert sorted(seen) == [f"event {number}" for number in range(10)]
         assert httpx.get(admin).status_code == 401
         assert httpx.get(admin, headers={**tokens, "Modal-Secret": "x"}).status_code == 401
         assert httpx.post(hook, headers={"Host": "hook.localhost"}).status_code == 422
-        forgotten = httpx.delete(served.url("forget"))
+        forgotten = httpx.delete(served.url("forget"), timeout=60)
         assert (forgotten.status_code, forgotten.cookies["forgotten"]) == (202, "yes")
-        assert httpx.post(served.url("callback"), json={}).status_code == 422
+        assert httpx.post(served.url("callback"), json={}, timeout=60).status_code == 422
     assert not any("Traceback" in line for line in served.stderr), served.stderr
     assert sum("(needs a token)" in line for line in served.stderr) == 1
 

@@ -548,16 +548,23 @@ class Answers:
         """Answer with the outcome of an input of a call that was spawned before."""
         call = FunctionCall.from_id(function_call_id)
         input = call._input_at(index)
-        if self._note(number, call._started_pool(), input, True):
-            self._answer_later(number, call, input)
+        if not self._note(number, call._started_pool(), input, True):
+            return
+        if self._answer_later(number, call, input):
+            # Said at once: `get(timeout=0)` asks whether there is a result.
+            self._container.reply(number, NUMBERED, [function_call_id.encode()])
 
-    def _answer_later(self, number: int, call: FunctionCall[Any], input: Input) -> None:
+    def _answer_later(self, number: int, call: FunctionCall[Any], input: Input) -> bool:
+        """Answer when the input has ended; false if it has."""
+
         def answer() -> None:
             call._read(input)  # the child's handle has the error now
             self._answer(number, input)
 
-        if not call._add(input, answer, key=answer):
-            answer()
+        if call._add(input, answer, key=answer):
+            return True
+        answer()
+        return False
 
     def _note(self, number: int, pool: Pool, input: Input, spawned: bool) -> bool:
         """Note an input that has no answer yet; false if the container is gone."""

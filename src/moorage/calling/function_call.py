@@ -45,6 +45,7 @@ from ..runtime import forking
 from ..runtime.background import let_go
 from ..runtime.captured import decimal_context, own_decimal_context
 from ..runtime.clocks.clock import Clock, Waiter
+from ..runtime.clocks.parking import park
 from ..runtime.context import current_input, hook_context, is_a_container, running_input
 from ..runtime.input import (
     Input,
@@ -993,6 +994,8 @@ class Get(_WayOfCall[R_co]):
         if input.outcome is None:
             pool = call._started_pool()
             waiter = pool.clock.make_waiter()
+            if timeout is not None and pool.is_elsewhere:
+                _wait_until_known(pool, input)
             with uninterruptible:
                 if call._add(input, waiter.wake):
                     wait_here(pool, waiter, timeout, call, input)
@@ -1019,6 +1022,8 @@ class Get(_WayOfCall[R_co]):
             raise without_our_frames(error)
         if input.outcome is None:
             pool = call._started_pool()
+            if timeout is not None and pool.is_elsewhere:
+                await _wait_until_known_async(pool, input)
             waiter = make_async_waiter()
             wake = waiter.wake
             if call._add(input, wake):
@@ -1142,6 +1147,20 @@ _NOTHING: Final = Context()
 _IN_HOOK: Final = hook_context()
 # The default for `running_input`, which is None inside a hook.
 _OUTSIDE: Final = cast(Input, object())
+
+
+def _wait_until_known(pool: Any, input: Input) -> None:
+    """Wait until the calling program has said whether an input of a call found there has ended."""
+    waiter = pool.clock.make_waiter()
+    if pool.when_known(input, waiter.wake):
+        park(pool.clock, waiter)
+
+
+async def _wait_until_known_async(pool: Any, input: Input) -> None:
+    """As `_wait_until_known`."""
+    waiter = make_async_waiter()
+    if pool.when_known(input, waiter.wake):
+        await waiter.wait()
 
 
 def wait_here(

@@ -3,7 +3,8 @@
 Owns what replaces the methods of `Dict` and `Queue` in such a process: each asks the calling
 program to call the method there.  A ``get`` that waits is a task of a loop in that program, and
 holds no thread there.  The catalogues are those of the calling program, too, and so are ephemeral
-objects.  Objects in a file (``config.persist``) are used directly.
+objects.  Dicts in a file (``config.persist``) are used directly; queues never, because all who wait
+for an item are woken in the calling program.
 
 Begin at `install`; see also ``asking.py``.
 """
@@ -57,14 +58,18 @@ def install() -> None:
 
 
 def _is_here(obj: Any) -> bool:
-    """Whether this process can use the contents of `obj` itself: they are in a file."""
-    if not config.persist:
+    """Whether this process can use the contents of `obj` itself: it is a dict in a file.
+
+    A queue in a file is for the calling program too: only there are all who wait for an item woken.
+    """
+    if not config.persist or not isinstance(obj, Dict):
         return False
     if obj._name is not None:
         return True
     kept = obj._catalogue()
     record = obj._record
-    return kept._files.of_id(obj._asked_id if record is None else record.object_id) is not None
+    object_id: Any = obj._asked_id if record is None else record.object_id
+    return kept._files.of_id(object_id) is not None
 
 
 def _look_up(obj: Any) -> None:

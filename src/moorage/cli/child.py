@@ -23,7 +23,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -34,6 +34,8 @@ from ..app import App
 from ..dict import Dict
 from ..exception import Error
 from ..image import AddedFiles
+from ..placing import sources
+from ..placing.placements import placements_of_configuration
 from ..queue import Queue
 from ..running.mounts import mounts_of
 from ..running.runs import drain_runs
@@ -129,6 +131,8 @@ class _Child:
             module = load(self._wanted)
         finally:
             self._is_importing = False
+        inside = tuple(root + os.sep for root in _both(self._root(self._wanted)))
+        sources.keep(self._modules(inside))
         self._app = app = app_of(module, self._wanted)
         if begin["name"] is not None:
             app._runs.description = begin["name"]
@@ -202,7 +206,11 @@ class _Child:
                 self._connections.append((message["label"], self._socket(descriptor)))
             elif kind == "look":
                 self._channel.send(
-                    {"kind": "looked", "watched": self._watched(), "paths": message["paths"]}
+                    {
+                        "kind": "looked",
+                        "watched": self._watched(maybe=message["paths"]),
+                        "paths": message["paths"],
+                    }
                 )
             else:
                 self._command(message)
@@ -229,8 +237,14 @@ class _Child:
 
     # -- what the program is made of ----------------------------------------------------------
 
-    def _watched(self, *, failed: bool = False) -> dict[str, Any]:
-        """Return the fields of `Watched`."""
+    def _watched(self, *, failed: bool = False, maybe: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the fields of `Watched`.
+
+        Args:
+            failed: whether the import failed.
+            maybe: files that have changed.  If containers are processes, one of them may have
+                imported what is beside the program's modules: then these files count.
+        """
         files: set[str] = set()
         wanted = self._wanted
         if wanted is None:
@@ -241,10 +255,10 @@ class _Child:
         elif failed:
             files.update(os.path.join(root, "__init__.py") for root in roots)
         inside = tuple(root + os.sep for root in roots)
-        for module in list(sys.modules.values()):
-            file = _source_of(module)
-            if file is not None and file.startswith(inside) and not _is_installed(file):
-                files.update(_both(file))
+        for _, module in self._modules(inside):
+            files.update(_both(_source_of(module) or ""))
+        if maybe and placements_of_configuration() is not None:
+            files.update(path for path in maybe if path.endswith(".py") and path.startswith(inside))
         trees: set[str] = set()
         if self._app is not None:
             for mounts in mounts_of(self._app).values():
@@ -262,6 +276,13 @@ class _Child:
             "trees": sorted(watched.trees),
             "all_python": watched.all_python,
         }
+
+    def _modules(self, inside: tuple[str, ...]) -> Iterator[tuple[str, ModuleType]]:
+        """Yield the modules of the program itself, with their names."""
+        for name, module in list(sys.modules.items()):
+            file = _source_of(module)
+            if file is not None and file.startswith(inside) and not _is_installed(file):
+                yield name, module
 
     def _root(self, wanted: Reference) -> str:
         """Return the folder whose modules are the program's: its own folder, or its package."""

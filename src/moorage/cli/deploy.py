@@ -29,9 +29,9 @@ from .options import (
     complete_files,
     environment_option,
     module_option,
-    placement_option,
     profile_option,
 )
+from .placing import placement_note, placement_option
 from .progress import Output, duration
 from .reference import Reference
 from .serve import address_options
@@ -112,6 +112,8 @@ def deploy(
     if name is not None and len(wanted) > 1:
         raise click.UsageError("--name is for one app; leave it out, or deploy one file", ctx)
     output = Output(timestamps=timestamps)
+    if note := placement_note(placement):
+        output.say(note)
     Settings(host, environment, allowed_hosts, open_cors, mounts, placement).apply()
     signals = Signals()
     deployment = _Deployment(Addresses(host, port), output, signals)

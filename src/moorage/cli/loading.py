@@ -34,9 +34,7 @@ from .suggestions import did_you_mean, nearest
 STDIN_MODULE: Final = "modal_stdin_app"
 
 
-def prepare(
-    *, environment: str | None = None, mounts: str | None = None, placement: str | None = None
-) -> None:
+def prepare(*, environment: str | None = None, mounts: str | None = None) -> None:
     """Make the process one in which a program may be imported.
 
     From here on ``import modal`` means moorage in this process and in its children, and named
@@ -47,7 +45,6 @@ def prepare(
         environment: the namespace of named objects; that of the configuration if None.
         mounts: how paths of volumes lead to their files: see ``mounts.py``.  If None, the command
             runs nothing that needs them.
-        placement: where containers run; as the configuration says if None.
 
     Raises:
         CommandError: if the real modal is imported already, the environment cannot have such a
@@ -67,8 +64,6 @@ def prepare(
         raise CommandError(str(error)) from None
     os.environ["MOORAGE_AS_MODAL"] = "1"  # the children: see ``_moorage_as_modal.py``
     config.persist = True
-    if placement is not None:
-        config.placement = placement
 
 
 def _write_lines_at_once() -> None:

@@ -1,6 +1,6 @@
 """Options that several commands have.
 
-Owns `-m`, `-e`, `--placement` and `--profile`, which mean the same everywhere, and how the shell
+Owns `-m`, `-e` and `--profile`, which mean the same everywhere, and how the shell
 completes programs.
 """
 
@@ -36,16 +36,6 @@ def environment_option(function: F) -> F:
         "environment",
         metavar="NAME",
         help="Environment: the namespace of named volumes, dicts, queues and secrets.",
-    )(function)
-
-
-def placement_option(function: F) -> F:
-    """``--placement``: where containers run."""
-    return click.option(
-        "--placement",
-        type=click.Choice(["thread", "process"]),
-        help="Where containers run: as threads of this process, or as processes of their own.  "
-        "Threads, if MOORAGE_PLACEMENT does not say otherwise.",
     )(function)
 
 

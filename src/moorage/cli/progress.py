@@ -5,8 +5,8 @@ web functions, and how far long work is.  On a terminal that is one live line, w
 times a second; elsewhere a plain line every ten seconds.  ``--quiet`` says none of it.
 
 A print of the program must not be written into the live line.  So on a terminal ``sys.stdout`` and
-``sys.stderr`` are wrapped while a command lasts (`_Passing`): what is written removes the live line
-first.
+``sys.stderr`` are wrapped while a command lasts (`Passing`): what is written removes the live line
+first.  Containers that are processes write beside it: see ``placing/terminal.py``.
 
 Begin at `Output.of_run`, then `_Watch`.
 """
@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
 from ..app import App
+from ..placing import terminal
+from ..placing.passing import Passing
 from ..runtime import forking
 from ..runtime.clocks.clock import system_clock, wall_seconds
 from ..runtime.pools.statistics import PoolStatistics
@@ -31,9 +33,6 @@ PLAIN_EVERY: Final = 10.0
 LIVE_EVERY: Final = 0.2
 # Seconds after which a run gets a live line.
 LIVE_AFTER: Final = 1.0
-
-# Characters of a begun line above which the line is written though it has not ended.
-LONGEST_HELD: Final = 8192
 
 _REMOVE_LINE: Final = "\r\x1b[2K"
 
@@ -50,7 +49,7 @@ class Output:
         self._quiet = quiet
         self._timestamps = timestamps
         # Held while something is written to the terminal.
-        self._lock = Real.RLock()
+        self.lock: Any = Real.RLock()
         # Guarded by the lock.  Whether a live line is in the last line of the terminal; and
         # whether the program has begun that line, and not ended it: then there is no live line.
         self._is_live = False
@@ -59,11 +58,13 @@ class Output:
         self._stderr: Any = sys.stderr
         # The same; set while the streams are wrapped.
         self._terminal: Any = None
+        # The terminal once more, for its locks; -1 if there is none, or no container is a process.
+        self._shared = -1
         forking.know(self)
 
     def _after_fork(self) -> None:
         """In a forked child: the parent says how its run gets on."""
-        self._lock = Real.RLock()
+        self.lock = Real.RLock()
         self._quiet, self._terminal, self._is_live = True, None, False
 
     @contextmanager
@@ -74,11 +75,15 @@ class Output:
             yield
             return
         self._terminal = streams[1]
-        wrapped = _Passing(self, streams[0]), _Passing(self, streams[1])
+        wrapped = Passing(self, streams[0]), Passing(self, streams[1])
         sys.stdout, sys.stderr = wrapped
+        sharing = terminal.shared.sharing
+        terminal.shared.sharing = sharing._replace(is_live=True)
+        self._shared = terminal.open_terminal()
         try:
             yield
         finally:
+            terminal.shared.sharing = sharing
             for stream in wrapped:
                 stream.end()
             self.live("")
@@ -88,6 +93,10 @@ class Output:
             if sys.stderr is wrapped[1]:
                 sys.stderr = streams[1]
             self._terminal = None
+            with self.lock:
+                if self._shared >= 0:
+                    Real.close(self._shared)
+                    self._shared = -1
 
     @contextmanager
     def of_run(self, app: App, shown: str) -> Generator[None, None, None]:
@@ -113,9 +122,9 @@ class Output:
             line = f"{datetime.fromtimestamp(wall_seconds()).isoformat(sep=' ')} {line}"
         # Where stdout and stderr are one file, what the program has printed comes first.
         _write(sys.stdout, "")
-        with self._lock:
+        with self.lock:
             self.live("")
-            begun, self._is_begun = self._is_begun, False
+            begun, self._is_begun = self._is_begun or self._is_in_use(), False
             _write(self._terminal or self._stderr, f"\n{line}\n" if begun else f"{line}\n")
 
     @property
@@ -123,77 +132,36 @@ class Output:
         """Whether there is a terminal on which a line can be written anew."""
         return self._terminal is not None
 
+    def _is_in_use(self) -> bool:
+        """Whether a container has begun a line, or reads."""
+        return self._shared >= 0 and terminal.is_in_use(self._shared)
+
+    # -- what the program's streams ask: see `Beside` ------------------------------------------
+
+    @property
+    def is_shown(self) -> bool:
+        return self._terminal is not None
+
+    def before_text(self) -> str:
+        self.live("")
+        return ""
+
+    def after_text(self, is_begun: bool) -> None:
+        self._is_begun = is_begun
+
     def live(self, line: str) -> None:
         """Show `line` as the live line; remove the live line if `line` is empty."""
-        with self._lock:
+        with self.lock:
             terminal = self._terminal
             if terminal is None or self._is_begun or not (line or self._is_live):
                 return
             width = shutil.get_terminal_size().columns - 1
+            if self._is_in_use():
+                self._is_live = False  # the container has removed it
+                return
             # The cursor goes back to the beginning: what a child process writes goes over it.
             _write(terminal, f"{_REMOVE_LINE}{line[:width]}\r" if line else _REMOVE_LINE)
             self._is_live = bool(line)
-
-
-class _Passing:
-    """A stream of the program: what is written removes the live line first.
-
-    Lines of threads that print at once stay whole: `print` writes a line in several parts.  A part
-    of a line is written when the line ends, or at a `flush`, as by a stream of Python's.  Whoever
-    wants unbuffered streams (``python -u``) gets them.
-    """
-
-    def __init__(self, output: Output, stream: Any) -> None:
-        self._output = output
-        self._stream = stream
-        # The lines that threads have begun, by the thread.  Guarded by the output's lock.
-        self._begun: dict[int, str] = {}
-
-    def write(self, text: str) -> int:
-        output = self._output
-        with output._lock:
-            line = self._begun.pop(Real.get_ident(), "") + text
-            whole = line[: max(line.rfind("\n"), line.rfind("\r")) + 1]
-            if len(line) - len(whole) > LONGEST_HELD or not self._holds:
-                whole = line
-            if whole != line:
-                self._begun[Real.get_ident()] = line[len(whole) :]
-            self._pass(whole)
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        """Write what this thread has begun, too."""
-        with self._output._lock:
-            self._pass(self._begun.pop(Real.get_ident(), ""))
-        self._stream.flush()
-
-    def end(self) -> None:
-        """Write all that was begun."""
-        with self._output._lock:
-            self._pass("".join(self._begun.values()))
-            self._begun.clear()
-
-    @property
-    def _holds(self) -> bool:
-        is_unbuffered = getattr(self._stream, "write_through", False)
-        return not is_unbuffered and self._output._terminal is not None
-
-    def _pass(self, text: str) -> None:
-        if not text:
-            return
-        self._output.live("")
-        self._stream.write(text)
-        self._output._is_begun = not text.endswith("\n")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def __iter__(self) -> Any:
-        return iter(self._stream)
 
 
 class _Watch:

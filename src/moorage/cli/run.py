@@ -20,6 +20,7 @@ import click
 
 from .. import config
 from ..app import LocalEntrypoint
+from ..placing import terminal
 from ..runtime.clocks.clock import system_clock
 from ..runtime.kinds import Kind, kind_of
 from .apps import describe
@@ -40,10 +41,10 @@ from .options import (
     complete_files,
     environment_option,
     module_option,
-    placement_option,
     profile_option,
 )
 from .parameters import Parameters, hints_of, parameters_of
+from .placing import place_containers, placement_note, placement_option
 from .progress import Output, duration
 from .reference import STDIN, Reference
 
@@ -109,7 +110,7 @@ def _missing(ctx: click.Context) -> click.UsageError:
     "-i",
     "--interactive",
     is_flag=True,
-    help="Accepted for Modal's sake: the terminal is the program's.",
+    help="Let containers read at the terminal, as for breakpoint().",
 )
 @environment_option
 @click.option("--timestamps", is_flag=True, help="Show the time before each line of progress.")
@@ -165,7 +166,13 @@ def run(
     ending = EndingSignals("SIGTERM", "SIGHUP")
     with ending.taken(), output.beside_the_program():
         try:
-            prepare(environment=environment, mounts=mounts, placement=placement)
+            prepare(environment=environment, mounts=mounts)
+            note = placement_note(placement)
+            place_containers(placement)
+            if given.interactive:
+                terminal.shared.sharing = terminal.shared.sharing._replace(is_interactive=True)
+            if note:
+                output.say(note)
             _run(ctx, wanted, arguments, given, output)
         except KeyboardInterrupt:
             click.echo(f"Aborted! {ending.name} stopped the program.", err=True)

@@ -25,9 +25,9 @@ from .options import (
     complete_files,
     environment_option,
     module_option,
-    placement_option,
     profile_option,
 )
+from .placing import placement_note, placement_option
 from .progress import Output
 from .reference import STDIN, Reference
 from .serving import (
@@ -123,6 +123,8 @@ def serve(
     check_reference(wanted)
     output = Output(timestamps=timestamps)
     settings = Settings(host, environment, allowed_hosts, open_cors, mounts, placement)
+    if note := placement_note(placement):
+        output.say(note)
     if timeout is None:
         timeout = config.config.get("serve_timeout")
     addresses = Addresses(host, port)

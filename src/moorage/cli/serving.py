@@ -28,6 +28,7 @@ from .errors import ENDED_BY_SIGNAL, shown_error
 from .events import Events
 from .loading import prepare
 from .mounts import OFF
+from .placing import place_containers
 
 TERMINATED: Final = ENDED_BY_SIGNAL + signal.SIGTERM
 
@@ -57,7 +58,8 @@ class Settings:
         Raises:
             CommandError: if it cannot be one: see `prepare`.
         """
-        prepare(environment=self.environment, mounts=self.mounts, placement=self.placement)
+        prepare(environment=self.environment, mounts=self.mounts)
+        place_containers(self.placement)
         config.web_host = self.host
         if self.allowed_hosts:
             config.allowed_hosts = self.allowed_hosts

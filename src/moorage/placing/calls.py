@@ -14,7 +14,7 @@ What a CALL asks is its third number:
 | SPAWN | the same | the same; before it NUMBERED |
 | STREAM | the same | ITEM for each item, then VALUE, FAILURE or CANCELLED |
 | SPAWN_MANY | the function, how many blobs each input has, all blobs | as SPAWN, for each |
-| FIND | the id of a spawned call, the index of an input | as SPAWN |
+| FIND | the id of a spawned call, an index | as RUN; before it NUMBERED, if it has not ended |
 | TAKEN | how many items | none; the id is that of the STREAM |
 | DROP | | none; cancels the call of that id |
 | OPERATE | a function, its arguments: ``calling/asking.py`` | VALUE, FAILURE or CANCELLED |
@@ -40,6 +40,7 @@ from ..runtime.context import current_input
 from ..runtime.effects import carry_out
 from ..runtime.input import Input, InputState
 from ..runtime.outcome import Cancelled, Failure, Outcome, Value
+from ..runtime.pools.batching import batch_of
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
@@ -103,7 +104,7 @@ class Link:
 
     def __init__(self, host: Host) -> None:
         self.host: Host = host
-        self.lock: threading.Lock = Real.Lock()  # taken with no other lock of ours
+        self.lock: threading.Lock = Real.Lock()  # taken alone, or under the lock of the host
         # Guarded by the lock:
         self._inputs: dict[int, tuple[DriverPool, Input]] = {}
         self._numbers: dict[Input, int] = {}  # the same, the other way round
@@ -113,6 +114,12 @@ class Link:
         self._waiting: dict[Any, list[Callable[[], object]]] = {}
         self.blocked: Blocked = Blocked(self)
         self._is_forked = False  # this process was forked from the container's
+        # The inputs of this container that have spawned calls of which the calling program has not
+        # taken note yet: how many, and what to do then.
+        self.spawning: dict[Input, tuple[int, Callable[[], object] | None]] = {}
+        self._spawned_by: dict[int, Input] = {}  # by the number of the call
+        # The FINDs of which the program has said nothing yet, and who waits to know.
+        self._asked: dict[Input, list[Callable[[], object]]] = {}
         forking.know(self)
 
     def _after_fork(self) -> None:
@@ -162,15 +169,54 @@ class Link:
         """Write that the code of `parent` is blocked: see ``blocked.py``."""
         self.host.call([(0, BLOCKED, [data])], parent)
 
+    def note_spawned(self, number: int) -> None:
+        """Note that the running input spawns a call, before that is written."""
+        parent = current_input()
+        if parent is not None:
+            outer = batch_of(parent)
+            with self.lock:
+                count, then = self.spawning.get(outer, (0, None))
+                self.spawning[outer] = count + 1, then
+                self._spawned_by[number] = outer
+
+    def when_taken(self, parent: Input, then: Callable[[], object]) -> bool:
+        """Call `then` when the program has taken all calls that `parent` has spawned.
+
+        False if it has.  Else an input could end before the calls that it has made: a run that
+        finishes what was accepted would refuse them.
+        """
+        with self.lock:
+            if parent not in self.spawning:
+                return False
+            self.spawning[parent] = self.spawning[parent][0], then
+            return True
+
+    def _is_taken(self, number: int) -> Callable[[], object] | None:
+        """Note that the program has taken a spawned call; return what to do.  Under the lock."""
+        parent = self._spawned_by.pop(number, None)
+        if parent is None:
+            return None
+        count, then = self.spawning.pop(parent)
+        if count > 1:
+            self.spawning[parent] = count - 1, then
+            return None
+        return then
+
     def replied(self, number: int, how: int, blobs: list[Buffer]) -> None:
         """Do what a REPLY says.  On the post's thread."""
+        then = None
         with self.lock:
             found = self._inputs.get(number)
+            if self._spawned_by:
+                then = self._is_taken(number)
+        if then is not None:
+            then()
         if found is None:
             return  # nobody waits for it any more
         pool, input = found
         if how == NUMBERED:
             self.note_id(input.call, _text(blobs[0]))
+            self._is_known(input)
             return
         if how == DEADLOCK:
             self.blocked.refuse(input, _text(blobs[0]))
@@ -189,6 +235,27 @@ class Link:
             shown = _text(blobs[0])
             outcome = Failure.sealed(SealedError(blobs[1:], shown, f"{name}()"), shown)
         self._settle(number, input, outcome)
+        self._is_known(input)
+
+    def ask(self, input: Input) -> None:
+        """Note that a FIND is written for `input`."""
+        with self.lock:
+            self._asked[input] = []
+
+    def when_said(self, input: Input, wake: Callable[[], object]) -> bool:
+        """Wake when the program has said whether `input` has ended; false if it has said so."""
+        with self.lock:
+            waiting = self._asked.get(input)
+            if waiting is None:
+                return False
+            waiting.append(wake)
+            return True
+
+    def _is_known(self, input: Input) -> None:
+        if self._asked:
+            with self.lock:
+                wakes = self._asked.pop(input, [])
+            carry_out(wakes)
 
     def _settle(self, number: int, input: Input, outcome: Outcome) -> None:
         with self.lock:
@@ -295,11 +362,13 @@ class DriverPool:
         packs, address = self._packed(inputs), self._address_of()
         if len(inputs) == 1:
             number = self._link.add(self, inputs[0])
+            self._link.note_spawned(number)
             self._link.call(number, SPAWN, [address, *packs[0].blobs])
         elif inputs:
             counts = array("Q", [len(packed.blobs) for packed in packs]).tobytes()
             blobs = [blob for packed in packs for blob in packed.blobs]
             number = self._link.add(self, *inputs)
+            self._link.note_spawned(number)
             self._link.call(number, SPAWN_MANY, [address, counts, *blobs])
 
     def _address_of(self) -> bytes:
@@ -326,6 +395,8 @@ class DriverPool:
     def find(self, input: Input, function_call_id: str) -> None:
         """Ask for the outcome of a call that was spawned elsewhere."""
         input.state = RUNNING
+        self._link.note_id(input.call, function_call_id)
+        self._link.ask(input)
         blobs = [function_call_id.encode(), str(input.index).encode()]
         self._link.call(self._link.add(self, input), FIND, blobs)
 
@@ -353,6 +424,10 @@ class DriverPool:
     def containers_of(self, inputs: Iterable[Input]) -> Sequence[Any]:
         """Return nothing: the containers are of the calling program."""
         return ()
+
+    def when_known(self, input: Input, wake: Callable[[], object]) -> bool:
+        """Wake when it is known whether an input of a found call has ended: see `Link`."""
+        return self._link.when_said(input, wake)
 
     def open_call(self) -> bool:
         return True

@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from ..exception import InvalidError
 from ..runtime import forking
 from ..runtime.background import flush
 from ..runtime.outcome import failure_of
@@ -31,6 +30,7 @@ from .frames import Kind, decode, encode
 from .host import ChildHost
 from .post import process_post
 from .shipping import pack
+from .terminal import breakpoint_here
 
 # Seconds that a child has to leave by the normal way, once the container has ended.
 LEAVES_WITHIN: Final = 5.0
@@ -125,7 +125,7 @@ class _Life:
 
     def run(self) -> None:
         prepare_streams()
-        sys.breakpointhook = _breakpoint
+        sys.breakpointhook = breakpoint_here
         if self._kit.crash >= 0:
             faulthandler.enable(file=self._kit.crash)
         if self._kit.driver >= 0:
@@ -167,6 +167,7 @@ class _Life:
         flush(1.0)
         self._channel.close_when_written()
         self._channel.is_shut.wait(LEAVES_WITHIN)
+        let_go_of_pipes()
         # From here on the interpreter ends: it joins threads, and calls what atexit knows.
 
     def _end_within(self, seconds: float) -> None:
@@ -218,22 +219,25 @@ class _Life:
         host.gone()
 
 
-def _breakpoint(*args: Any, **kwargs: Any) -> Any:
-    """Say what to do instead of a debugger on a terminal that this process does not have."""
-    if os.environ.get("PYTHONBREAKPOINT"):
-        return sys.__breakpointhook__(*args, **kwargs)
-    raise InvalidError(
-        "breakpoint() needs the terminal, which a worker process does not have; run the app with "
-        'placement="thread", or set PYTHONBREAKPOINT to a debugger that needs none'
-    )
-
-
 def prepare_streams() -> None:
     """Have whole lines written at once: what was printed before a crash is there after it."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(line_buffering=True)
+
+
+def let_go_of_pipes() -> None:
+    """Have the interpreter end without a word about a pipe that nobody reads any more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            Real.close(null)
+        except Exception:
+            pass  # it is closed, or not there
 
 
 def _explain(error: BaseException, refused: Exception) -> str:

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from types import FrameType, FunctionType, TracebackType
+from itertools import islice
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final
 
 from ..exception import ExecutionError, SerializationError
@@ -26,8 +27,11 @@ from ..runtime.error_copies import Links, links_of, set_links, traceback_of
 from ..runtime.outcome import Failure
 from ..serialize.culprits import error_text, type_name
 
-Line = tuple[str, str, int]
-"""The file, the name of the function, and the line of one frame."""
+Columns = tuple[int, int, int]
+"""The last line, and the columns at which an expression begins and ends."""
+
+Line = tuple[str, str, int, Columns | None]
+"""The file, the name of the function, and the line of one frame; and what a traceback marks."""
 
 _dict: Final[Any] = vars(BaseException)["__dict__"]
 
@@ -80,19 +84,33 @@ def _lines_of(traceback: TracebackType | None) -> list[Line]:
     lines: list[Line] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        lines.append((code.co_filename, code.co_name, traceback.tb_lineno))
+        columns = _columns_of(code, traceback.tb_lasti, traceback.tb_lineno)
+        lines.append((code.co_filename, code.co_name, traceback.tb_lineno, columns))
         traceback = traceback.tb_next
     if len(lines) > MOST_FRAMES:
         lines[MOST_FRAMES // 2 : -MOST_FRAMES // 2] = []
     return lines
 
 
+def _columns_of(code: CodeType, offset: int, line: int) -> Columns | None:
+    if offset < 0:
+        return None
+    here = next(islice(code.co_positions(), offset // 2, None), None)
+    if here is None or here[0] != line:
+        return None
+    _, last, begin, end = here
+    return None if last is None or begin is None or end is None else (last, begin, end)
+
+
 def _traceback_of_lines(lines: Sequence[Line]) -> TracebackType | None:
     made: TracebackType | None = None
-    for filename, name, line in reversed(lines):
-        # An offset that is even (see `frames_of_raise`) and that has no place in the code, so that
-        # nobody looks for the columns of the line.
-        made = TracebackType(made, _frame(filename, name), -2, line)
+    for filename, name, line, columns in reversed(lines):
+        # An offset that is even (see `frames_of_raise`): that of the first instruction, or one that
+        # has no place in the code, so that nobody looks for the columns of the line.
+        if columns is None:
+            made = TracebackType(made, _frame(filename, name), -2, line)
+        else:
+            made = TracebackType(made, _frame(filename, name, line, columns), 0, line)
     return made
 
 
@@ -101,16 +119,40 @@ def _nothing() -> Iterator[None]:
 
 
 @functools.lru_cache(1000)
-def _frame(filename: str, name: str) -> FrameType:
+def _frame(filename: str, name: str, line: int = 1, columns: Columns | None = None) -> FrameType:
     """Return a frame that never runs, with no variables and no caller.
+
+    Its code has one position, if `columns` are given.
 
     The frame of a generator that has not begun: any other frame would refer to its callers, and
     keep all that they have.
     """
     code = _nothing.__code__.replace(co_filename=filename, co_name=name, co_qualname=name)
+    if columns is not None:
+        table = _location_table(len(code.co_code) // 2, line, columns)
+        code = code.replace(co_firstlineno=line, co_linetable=table)
     generator: Any = FunctionType(code, {"__name__": "<another process>"})()
     frame: FrameType = generator.gi_frame
     return frame
+
+
+def _location_table(units: int, line: int, columns: Columns) -> bytes:
+    """Return the ``co_linetable`` of code of so many units, all at one position.
+
+    The format is in ``Objects/locations.md`` of CPython: an entry in the long form is for 8 units
+    at most, and its lines are relative to the entry before.
+    """
+    last, begin, end = columns
+    table = bytearray()
+    for first in range(0, units, 8):
+        table.append(0x80 | 14 << 3 | min(8, units - first) - 1)
+        table.append(0)  # on the same line as the entry before
+        for number in (last - line, begin + 1, end + 1):
+            while number >= 64:
+                table.append(0x40 | number & 63)
+                number >>= 6
+            table.append(number)
+    return bytes(table)
 
 
 # -- failures --------------------------------------------------------------------------

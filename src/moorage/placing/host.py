@@ -362,6 +362,12 @@ class ChildHost:
     def settle(
         self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None
     ) -> tuple[Input | None, Sequence[Effect]]:
+        link = self.link
+        if link is not None and link.spawning:
+            late = partial(self._settle_late, container, input, outcome, runs_async)
+            if link.when_taken(input, late):
+                input.state, input.outcome = SETTLED, outcome  # it cannot be cancelled any more
+                return None, ()
         seq = input.ticket
         del self._inputs[seq]
         input.state, input.outcome = SETTLED, outcome
@@ -379,6 +385,27 @@ class ChildHost:
             effect = self._outbox.put((Kind.RESULTS, ((seq, CANCELLED), blobs)))
             return None, () if effect is None else (effect,)
         return None, (partial(self._send_outcome, seq, input.call, outcome),)
+
+    def _settle_late(
+        self, container: Container, input: Input, outcome: Outcome, runs_async: bool | None
+    ) -> None:
+        """Settle an input whose spawned calls had to be taken first."""
+        with self.lock:
+            _, effects = self.settle(container, input, outcome, runs_async)
+        carry_out(effects)
+
+    def at_next_end(self, work: Callable[[], object]) -> None:
+        """Call `work` before the next result is written.  Costs nothing until then, and after."""
+        mine = self.__dict__
+
+        def end(method: Callable[..., Any], *args: Any) -> Any:
+            for name in ("_put_result", "_send_outcome"):
+                mine.pop(name, None)
+            work()
+            return method(*args)
+
+        for name in ("_put_result", "_send_outcome"):
+            mine[name] = partial(end, getattr(self, name))
 
     def _put_result(self, message: Message, is_async: bool, is_followed: bool) -> Sequence[Effect]:
         """Write a result soon: a frame with many costs each of them little.  Under the lock.

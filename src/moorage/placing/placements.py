@@ -1,8 +1,16 @@
 """Placements: which functions of a run have containers in processes of their own.
 
-Owns what ``app.run(placement=)``, ``config.placement`` and ``MOORAGE_PLACEMENT`` accept.
+Owns what ``app.run(placement=)``, ``config.placement`` and ``MOORAGE_PLACEMENT`` accept, and which
+of them counts.  The first that says something does:
 
-Begin at `placements_of`, then `Placements.of`.
+    1. ``app.run(placement=)``, for its run;
+    2. ``--placement`` of the command line (`Command.given`);
+    3. ``config.placement``, which a program may assign;
+    4. ``MOORAGE_PLACEMENT``;
+    5. what the command line takes if nothing else says so (`Command.default`);
+    6. threads.
+
+Begin at `placements_of`, then `Placements.of`, then `placements_of_configuration`.
 """
 
 from __future__ import annotations
@@ -81,8 +89,19 @@ def _place(where: str, given: object) -> Processes | None:
     )
 
 
+class Command:
+    """What a command of the command line says about the runs of its process."""
+
+    def __init__(self) -> None:
+        self.given: Placement | None = None  # by its option
+        self.default: Placement | None = None
+
+
+command: Final = Command()
+
+
 def placements_of_configuration() -> Placements | None:
-    """Return what ``config.placement`` says, or the environment; None if all are threads.
+    """Return what counts in a run whose ``app.run`` says nothing; None if all are threads.
 
     Always None in the process of a container, which starts no processes of its own.
 
@@ -91,6 +110,11 @@ def placements_of_configuration() -> Placements | None:
     """
     if is_a_container():
         return None
+    if command.given is not None:
+        return placements_of(command.given, where="--placement")
     if config.placement is not None:
         return placements_of(cast("Placement", config.placement), where="config.placement")
-    return placements_of(cast("Placement", os.environ.get(VARIABLE) or None), where=VARIABLE)
+    variable = os.environ.get(VARIABLE)
+    if variable:
+        return placements_of(cast("Placement", variable), where=VARIABLE)
+    return placements_of(command.default)

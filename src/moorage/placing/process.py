@@ -33,6 +33,7 @@ from .channel import Channel
 from .frames import Buffer
 from .out_of_memory import process_kills
 from .post import process_post
+from .terminal import take_back
 
 # Seconds that a child has to end after it has closed its socket, before it is killed.
 ENDS_WITHIN: Final = 0.25
@@ -259,6 +260,7 @@ class ContainerProcess:
             was_killed = self._must_die
         how = self._how(was_killed)
         self._close_all()
+        take_back()
         self._container.gone(how, counts=self._counts and not was_killed)
 
     def _how(self, was_killed: bool) -> str:

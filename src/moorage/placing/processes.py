@@ -37,6 +37,7 @@ from ..runtime import forking
 from ..runtime.background import log
 from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
+from . import terminal
 from .post import process_post
 from .process import ContainerProcess, how_it_ended
 
@@ -181,7 +182,7 @@ _PACKAGE: Final = __name__.partition(".")[0]
 
 def _popen(code: str, descriptors: Sequence[int], variables: dict[str, str]) -> Any:
     streams = [number if is_open(number) else subprocess.DEVNULL for number in (0, 1, 2)]
-    if has_terminal():
+    if hides_terminal():
         streams[0] = subprocess.DEVNULL
     return Real.Popen(
         command(code),
@@ -195,12 +196,13 @@ def _popen(code: str, descriptors: Sequence[int], variables: dict[str, str]) -> 
     )
 
 
-def has_terminal() -> bool:
-    """Whether the standard input is a terminal.
+def hides_terminal() -> bool:
+    """Whether the standard input is a terminal that containers do not get.
 
-    A container is in a group of its own, so the system would stop it when it reads there.
+    A container is in a group of its own, so the system would stop it when it reads there: see
+    ``terminal.py``.
     """
-    return is_open(0) and os.isatty(0)
+    return is_open(0) and os.isatty(0) and not terminal.shared.sharing.is_interactive
 
 
 def is_open(number: int) -> bool:
@@ -458,10 +460,10 @@ class _Zygote:
             null = None
             streams = [0, 1, 2]
             try:
-                if crash < 0 or has_terminal() or not all(map(is_open, streams)):
+                if crash < 0 or hides_terminal() or not all(map(is_open, streams)):
                     null = os.open(os.devnull, os.O_RDWR)
                     streams = [each if is_open(each) else null for each in streams]
-                    if has_terminal():
+                    if hides_terminal():
                         streams[0] = null
                 its = [channel, *streams, crash if null is None or crash >= 0 else null]
                 socket.send_fds(self._control, [data], its)

@@ -30,7 +30,7 @@ from ..runtime.clocks.clock import system_clock
 from ..runtime.containers.container import ContainerOptions
 from ..runtime.input import Input
 from ..runtime.real import Real
-from . import calls
+from . import calls, sources, terminal
 from .blueprints import opened_code
 from .channel import Channel
 from .frames import Buffer, Kind, Message, encode
@@ -67,6 +67,8 @@ class World:
     as_modal: bool
     grace: float  # seconds that code gets to end when the run is left
     mounts: OwnMounts | None  # then this process is in a mount namespace of its own, if it may be
+    sharing: terminal.Sharing  # what it has of the terminal
+    sources: sources.Sources  # of the program's modules, if they are not to be read from the disk
 
 
 def world_here(
@@ -111,6 +113,8 @@ def world_here(
         as_modal=_is_as_modal(),
         grace=grace,
         mounts=mounts,
+        sharing=terminal.shared.sharing,
+        sources=sources.kept.sources,
     )
 
 
@@ -164,6 +168,8 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     input._process = world.ids
     context.be_a_container()
     _log_to(channel)
+    terminal.enter(world.sharing)
+    sources.use(world.sources)
     if world.as_modal:
         # By its name, because its layer is above this one.
         importlib.import_module(f"{_PACKAGE}.as_modal").install_as_modal()
@@ -188,6 +194,8 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     )
     host.link = calls.driver_link()
     calls.begin_calls(host)
+    if terminal.here.terminal is not None:
+        terminal.here.terminal.host = host
     return host
 
 
