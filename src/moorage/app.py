@@ -93,6 +93,7 @@ from .runtime.kinds import is_registered
 from .runtime.real import Real
 from .runtime.waiting.async_waiters import run_in_thread
 from .server import Server
+from .stores.home import environment_that_goes_along
 from .web.proxy import MOST_CONNECTIONS
 from .web.residents import web_lifecycle
 from .web.servers import (
@@ -921,7 +922,12 @@ class App:
             NotFoundError: if there is no such app, without `create_if_missing`.
         """
         if is_a_container():
-            there: App = ask(_look_up_there, name, environment_name, create_if_missing)
+            there: App = ask(
+                _look_up_there,
+                name,
+                environment_that_goes_along(environment_name),
+                create_if_missing,
+            )
             return there
         with deployments.creating:
             try:

@@ -28,6 +28,7 @@ from .frames import hide_our_frames, positional_arguments, warn
 from .running import deployments
 from .runtime.containers.container import Container
 from .runtime.context import current_input, is_a_container
+from .stores.home import environment_that_goes_along
 from .web.servers import http_server as http_server
 from .with_aio import function_with_aio, plain_function
 
@@ -124,7 +125,7 @@ def stop_app(name: str, *, environment_name: str | None = None, client: object =
         NotFoundError: if there is no such app.
     """
     if is_a_container():
-        ask(_stop_there, name, environment_name)
+        ask(_stop_there, name, environment_that_goes_along(environment_name))
         return
     deployments.find(name, environment_name).stop()
 
@@ -143,7 +144,9 @@ def get_app_objects(
         NotFoundError: if no app of this name is deployed or runs in this process.
     """
     if is_a_container():
-        there: dict[str, Any] = ask(_objects_there, app_name, environment_name)
+        there: dict[str, Any] = ask(
+            _objects_there, app_name, environment_that_goes_along(environment_name)
+        )
         return there
     return _objects_there(app_name, environment_name)
 

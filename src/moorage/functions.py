@@ -712,7 +712,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
 
         def find() -> Function[Any, Any, Any]:
             if is_a_container():
-                return stand_in(ask(_facts_of_named, app_name, name, environment_name))
+                environment = environment_that_goes_along(environment_name)
+                return stand_in(ask(_facts_of_named, app_name, name, environment))
             return deployments.of_app(
                 "Function", app_name, name, environment_name, lambda app: app._functions_by_name()
             )

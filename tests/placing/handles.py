@@ -259,7 +259,9 @@ def errors_of_names():
         try:
             call()
         except moorage.exception.Error as error:
-            found.append((type(error).__name__, str(error)[:60]))
+            # What a process asks for has the environment of its run with it.
+            text = str(error).replace(", environment_name='main'", "")
+            found.append((type(error).__name__, text[:60]))
     return found
 
 
