@@ -73,7 +73,7 @@ def test_nonpreemptible_inputs_run_once(offset, tmp_path, monkeypatch):
     cut = Cut(FROM_CHILD, Kind.RESULTS, 0, offset) if offset else Cut(TO_CHILD, Kind.INPUTS, 0, 30)
     relay = Relay(Processes().source(), cut)
     monkeypatch.setattr(Processes, "source", lambda self: relay)
-    with served.app.run(placement=Processes(max_processes=2)):
+    with served.app.run(placement=Processes(max_processes=1)):
         calls = {id: served.witnessed_once.spawn(str(path), id, "x") for id in range(INPUTS)}
         for id, call in calls.items():
             outcomes[id] = outcome_of(call)
