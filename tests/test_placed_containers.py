@@ -478,14 +478,23 @@ def test_user_code_sets_the_limit_of_its_container():
 
 
 def test_user_code_ends_its_container():
-    def run(x):
-        if x == 1:
-            stop_fetching_inputs()
-        return x
+    log = []
 
-    with open_placed(run) as container:
+    class Work:
+        @moorage.enter()
+        def enter(self):
+            log.append("enter")
+
+        @moorage.method()
+        def run(self, x):
+            if x == 1:
+                stop_fetching_inputs()
+            log.append(x)
+            return x
+
+    with open_placed(Work) as container:
         assert [container.call(x) for x in range(4)] == [0, 1, 2, 3]
-        assert container.containers_started() == 2
+    assert log == ["enter", 0, 1, "enter", 2, 3]
 
 
 def test_a_container_says_where_its_threads_are():
