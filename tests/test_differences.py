@@ -652,7 +652,9 @@ def command_deploy() -> None:
     with TemporaryDirectory() as folder, shell_in(Path(folder)) as shell:
         shell.write("prog.py", program)
         shell.write("other.py", "import modal\napp = modal.App('other')\n")
-        code, _, err = shell("deploy", "--no-mounts", "other.py", "prog.py")
+        # Its function ends the process that it runs in.
+        threads = "--placement", "thread"
+        code, _, err = shell("deploy", "--no-mounts", *threads, "other.py", "prog.py")
         assert code == 0
         assert err.startswith("Deployed here, until this process ends (pid ")
 

@@ -252,6 +252,39 @@ if __name__ == "__main__":
     assert (code, out) == (0, ""), err
 
 
+def test_a_dict_in_a_file_is_the_same_in_a_container(tmp_path):
+    source = """
+import moorage
+moorage.config.persist = True
+app = moorage.App("kept")
+states = moorage.Dict.from_name("states", create_if_missing=True)
+lines = moorage.Queue.from_name("lines", create_if_missing=True)
+
+@app.function()
+def begin(job):
+    lines.put(job)
+    states[job] = "running"
+
+@app.function()
+async def look(job):
+    return await states.get.aio(job)
+
+if __name__ == "__main__":
+    with app.run(placement="process"):
+        begin.remote("a")
+        assert look.remote("a") == states["a"] == "running"
+        states["b"] = "done"
+        assert look.remote("b") == "done"
+        assert lines.get(timeout=0) == "a"
+        with moorage.Dict.ephemeral() as short:
+            short["c"] = 1
+            assert app.function(name="of_a_block")(lambda given: given["c"]).remote(short) == 1
+"""
+    with Program(tmp_path, source, env={"MOORAGE_HOME": str(tmp_path / "home")}) as program:
+        code, out, err = program.end()
+    assert (code, out) == (0, ""), err
+
+
 def test_names_are_looked_up_in_the_environment_of_the_run(tmp_path):
     source = """
 import os

@@ -224,7 +224,9 @@ def _call_special(obj: Any, name: str, args: Any) -> Any:
 
 
 def _of_catalogue(kind: Any, what: str, *args: Any, **kwargs: Any) -> Any:
-    value = getattr(kind._catalogue(), what)(*args, **kwargs)
+    kept = kind._catalogue()
+    # Only what is in memory is asked for; a deletion also frees the contents.
+    value = getattr(kept if what == "delete" else kept._memory, what)(*args, **kwargs)
     return list(value) if what == "named" else value
 
 
