@@ -162,17 +162,18 @@ def test_a_reader_that_breaks_off():
 
 def test_a_full_backlog_refuses_the_map_of_a_list():
     app = App()
-    gate = threading.Event()
+    began, gate = threading.Event(), threading.Event()
 
     @app.function(max_containers=1, max_backlog=1)
     def work(value):
+        began.set()
         gate.wait(60)
         return value
 
     with app.run():
         calls = [work.spawn(0)]
-        while work.statistics().queued == 0:
-            calls.append(work.spawn(0))
+        assert began.wait(60)
+        calls.append(work.spawn(0))  # the backlog is full
         with pytest.raises(ResourceExhaustedError, match="max_backlog"):
             list(work.map([1, 2, 3]))
         gate.set()
