@@ -19,15 +19,19 @@ REEXPORTS = [
     if isinstance(node, ast.Import | ast.ImportFrom)
     for alias in node.names
 ]
+MODULES = {"billing", "experimental", "types"}
+# Also those that are imported at their first use.
 PUBLIC = sorted(
-    name
-    for name, value in vars(moorage).items()
-    if not name.startswith("_") and not isinstance(value, ModuleType)
+    {name for name in moorage.__all__ if name != "__version__" and name not in MODULES}
+    | {
+        name
+        for name, value in vars(moorage).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
 )
 
 
 PRIVATE = {"_importlib", "_old_names", "_os", "_typing"}
-MODULES = {"billing", "experimental", "types"}
 
 
 def test_every_reexport_is_x_as_x():

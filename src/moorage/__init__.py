@@ -226,5 +226,7 @@ if not _typing.TYPE_CHECKING:
         return sorted({*globals(), *_HOMES})
 
 
+if _os.environ.get("MOORAGE_DESCRIBE_SIGNAL"):
+    _importlib.import_module(".describing.describe", __name__)  # which sets the handler
 if _os.environ.get("MOORAGE_AS_MODAL", "") not in ("", "0"):
     install_as_modal()

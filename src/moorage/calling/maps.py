@@ -589,6 +589,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
                             raise
                         value = without_our_frames(error)
                     yield value
+                    del value
                 elif reading.return_exceptions:
                     yield error_of(outcome)
                 else:
@@ -671,6 +672,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
                             raise
                         value = without_our_frames(error)
                     yield value
+                    del value
                 elif reading.return_exceptions:
                     yield error_of(outcome)
                 else:

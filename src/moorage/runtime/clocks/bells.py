@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 
 from ..real import Real
@@ -56,11 +56,6 @@ class Bell:
         raise NotImplementedError
 
 
-def make_bell() -> Bell:
-    """Return a bell that nobody has rung."""
-    return _maker()()
-
-
 class Locked(Bell):
     """A bell that is a lock."""
 
@@ -76,9 +71,8 @@ class Locked(Bell):
         return partial(self._lock.acquire, timeout=min(seconds, threading.TIMEOUT_MAX))
 
 
-@cache
 def _maker() -> Callable[[], Bell]:
-    """Return what makes bells here; at the first bell, because `ctypes` takes time to import."""
+    """Return what makes bells here."""
     has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
     if sys.platform != "linux" or not has_gil():
         return Locked
@@ -117,3 +111,12 @@ def _semaphores(ctypes: Any) -> Callable[[], Bell]:
             return partial(wait_until, self._memory, time.CLOCK_MONOTONIC, ctypes.byref(until))
 
     return Semaphore
+
+
+# Not at the first bell: if the process forked meanwhile, the child would wait for that import.
+_make: Final = _maker()
+
+
+def make_bell() -> Bell:
+    """Return a bell that nobody has rung."""
+    return _make()

@@ -392,21 +392,24 @@ class ThreadLane:
             lock.release()
         if input.outcome is not None:  # else the input may run its next attempt by now
             input.args, input.kwargs, input.runner = (), None, None
+        ended = None if virtual is None else input
+        # The caller may run as soon as it is woken, and this frame must not keep the result then.
+        # Besides, the traceback of an error refers to this frame, through the user's frames: if
+        # this frame referred to the error, that cycle would keep the arguments of this input and
+        # of the next one until the next garbage collection.
+        del input, call, context, outcome
         if effect is not None:
             effect()
         if effects:
             carry_out(effects)
-        if virtual is not None:
+        if virtual is not None and ended is not None:
             if worker.leaving and worker.on_leaving is not None:
                 worker.on_leaving()
-            virtual.end(input)
+            virtual.end(ended)
         try:
             return following
         finally:
-            # The traceback of an error refers to this frame, through the user's frames.  If
-            # this frame referred to the error, that cycle would keep the arguments of this
-            # input and of the next one until the next garbage collection.
-            del input, call, context, outcome, following
+            del ended, following
 
     def _body(self, target: Target, input: Input) -> Any:
         """Run a method, a generator, a wrapped function, or a call with keyword arguments."""
