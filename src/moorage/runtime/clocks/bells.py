@@ -86,6 +86,8 @@ def _maker() -> Callable[[], Bell]:
 
 def _semaphores(ctypes: Any) -> Callable[[], Bell]:
     library = ctypes.CDLL(None)
+    # Keeps the GIL: a container that starts makes bells, and need not wait for other threads.
+    init = ctypes.PyDLL(None).sem_init
     post, wait, wait_until = library.sem_post, library.sem_wait, library.sem_clockwait
     wait.restype = wait_until.restype = operator.not_  # they return 0 if the bell was rung
 
@@ -99,7 +101,7 @@ def _semaphores(ctypes: Any) -> Callable[[], Bell]:
 
         def __init__(self) -> None:
             memory = ctypes.create_string_buffer(_SIZE)
-            if library.sem_init(memory, 0, 0):
+            if init(memory, 0, 0):
                 raise OSError(errno.EINVAL, "sem_init failed")
             # The memory is passed as a pointer, and kept as long as somebody is about to ring.
             super().__init__(partial(wait, memory), partial(post, memory))
