@@ -260,7 +260,7 @@ class ContainerProcess:
             was_killed = self._must_die
         how = self._how(was_killed)
         self._close_all()
-        take_back()
+        take_back(self.pid)
         self._container.gone(how, counts=self._counts and not was_killed)
 
     def _how(self, was_killed: bool) -> str:

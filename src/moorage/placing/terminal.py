@@ -100,13 +100,17 @@ def open_terminal() -> int:
     return -1
 
 
-def take_back() -> None:
-    """Take the terminal back, if a container had it that is dead."""
+def take_back(group: int | None) -> None:
+    """Take the terminal back, if a container had it that is dead.
+
+    Args:
+        group: the process group of a container that has just died, and may wait for its reaper.
+    """
     if not shared.sharing.is_interactive or not is_terminal(0):
         return
     try:
         in_front = os.tcgetpgrp(0)
-        if in_front != os.getpgrp() and not _is_alive(in_front):
+        if in_front != os.getpgrp() and (in_front == group or not _is_alive(in_front)):
             with _not_stopped():
                 os.tcsetpgrp(0, os.getpgrp())
     except OSError:
