@@ -8,6 +8,7 @@ import signal
 import socket
 import textwrap
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,10 @@ from moorage.cli.watching import Watched
 
 from .servers import PLAIN, Client, Server, ask, fetch, refuses
 from .shells import UNTIL_A_SIGNAL
+
+# Seconds after which a client must expect that the server has closed its idle connection: it does
+# so after 5 seconds (``KEEP_ALIVE`` in ``web/uvicorn_protocol.py``).
+IDLE = 3.0
 
 SHOP = """
 import os
@@ -93,6 +98,15 @@ def test_changes_give_new_answers_and_no_client_loses_a_request(shell, serve):
     server.until("enter one")
     patient = Client(urls[1])  # asks now and then, always on the same connection
     patient.ask()
+    asked = time.monotonic()
+
+    def patient_asks() -> str:
+        nonlocal asked
+        if time.monotonic() - asked > IDLE:
+            patient.close()  # as the server does; the next question opens another connection
+        asked = time.monotonic()
+        return patient.ask()[2]
+
     stop = threading.Event()
     answers: list[set[str]] = []
     failures: list[BaseException] = []
@@ -120,7 +134,7 @@ def test_changes_give_new_answers_and_no_client_loses_a_request(shell, serve):
         server.until("exit one")
         server.until("Reloaded")
         server.until("enter two")  # no container before the old ones have ended
-        assert patient.ask()[2] == "model two"
+        assert patient_asks() == "model two"
         shell.write("helper.py", helper("six"))  # of the same size, and maybe in the same second
         server.until("exit two")
         server.until("Reloaded")
@@ -129,7 +143,7 @@ def test_changes_give_new_answers_and_no_client_loses_a_request(shell, serve):
         stop.set()
         for thread in threads:
             thread.join()
-    assert patient.ask()[2] == "model six"
+    assert patient_asks() == "model six"
     patient.close()
     assert not failures
     for seen in answers:
