@@ -922,12 +922,8 @@ class App:
             NotFoundError: if there is no such app, without `create_if_missing`.
         """
         if is_a_container():
-            there: App = ask(
-                _look_up_there,
-                name,
-                environment_that_goes_along(environment_name),
-                create_if_missing,
-            )
+            environment = environment_that_goes_along(environment_name)
+            there: App = ask(_look_up_there, name, environment, create_if_missing)
             return there
         with deployments.creating:
             try:

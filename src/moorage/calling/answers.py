@@ -177,6 +177,13 @@ class _Pump:
             return False
 
 
+def _context_of(parent: Input | None) -> Context:
+    """Return a context of the code of `parent`: what crosses is that input alone."""
+    context = Context()
+    context.run(running_input.set, parent)
+    return context
+
+
 def _cancel(pool: Pool, input: Input) -> None:
     pool.cancel(input)
     if input.call.target.is_generator:
@@ -327,7 +334,8 @@ class Answers:
     ) -> None:
         """Submit the inputs of several calls of one function, which the caller waits for."""
         try:
-            self._submit_to(numbers, parent, what, self._function(address), packs)
+            known = self._function(address)
+            _context_of(parent).run(self._submit_in, numbers, parent, what, known, packs)
         except BaseException as error:
             for number in numbers:
                 self._forget(number)
@@ -396,19 +404,7 @@ class Answers:
     def _submit(self, number: int, parent: Input | None, what: int, blobs: list[bytes]) -> None:
         known = self._function(blobs[0])
         packs = [Packed.of(blobs[1:])] if what != SPAWN_MANY else _separated(blobs[1], blobs[2:])
-        self._submit_to([number], parent, what, known, packs)
-
-    def _submit_to(
-        self,
-        numbers: list[int],
-        parent: Input | None,
-        what: int,
-        known: _Known,
-        packs: Sequence[Packed],
-    ) -> None:
-        context = Context()
-        context.run(running_input.set, parent)
-        context.run(self._submit_in, numbers, parent, what, known, packs)
+        _context_of(parent).run(self._submit_in, [number], parent, what, known, packs)
 
     def _function(self, address: bytes) -> _Known:
         with self._lock:
@@ -473,10 +469,8 @@ class Answers:
         inputs: list[Input] = []
         noted: list[tuple[AnsweredCall, Input]] = []
         for number, (args, kwargs) in zip(numbers, rows, strict=True):
-            context = Context()
-            context.run(running_input.set, parent)
             answer = partial(self._answer, number)
-            call = AnsweredCall(target, context, answer)
+            call = AnsweredCall(target, _context_of(parent), answer)
             input = Input(call, 0, args, kwargs or None)
             if target.is_generator:
                 call.stream = Stream(pool.clock)

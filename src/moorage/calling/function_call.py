@@ -15,17 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Final,
-    Generic,
-    Never,
-    TypeVar,
-    cast,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Never, TypeVar, cast, overload
 
 from .. import config
 from ..advice import NAMES_OF_FUTURES, no_attribute, of_call

@@ -555,6 +555,14 @@ class _Reading:
             self._call.close()
 
 
+def _value_or_error(outcome: Value) -> Any:
+    """Return a value; if another process has written it and it cannot be read, the error."""
+    try:
+        return outcome.value
+    except DeserializationError as error:
+        return without_our_frames(error)
+
+
 def _results(reading: _Reading) -> Generator[Any, None, None]:
     if reading.begun:
         return  # ``async for`` has read the results already
@@ -582,14 +590,7 @@ def _results(reading: _Reading) -> Generator[Any, None, None]:
             for input in results:
                 outcome = input.outcome
                 if type(outcome) is Value:
-                    try:
-                        value = outcome.value
-                    except DeserializationError as error:  # it was written by another process
-                        if not reading.return_exceptions:
-                            raise
-                        value = without_our_frames(error)
-                    yield value
-                    del value
+                    yield _value_or_error(outcome) if reading.return_exceptions else outcome.value
                 elif reading.return_exceptions:
                     yield error_of(outcome)
                 else:
@@ -665,14 +666,7 @@ async def _results_async(reading: _Reading) -> AsyncGenerator[Any, None]:
             for input in results:
                 outcome = input.outcome
                 if type(outcome) is Value:
-                    try:
-                        value = outcome.value
-                    except DeserializationError as error:  # it was written by another process
-                        if not reading.return_exceptions:
-                            raise
-                        value = without_our_frames(error)
-                    yield value
-                    del value
+                    yield _value_or_error(outcome) if reading.return_exceptions else outcome.value
                 elif reading.return_exceptions:
                     yield error_of(outcome)
                 else:

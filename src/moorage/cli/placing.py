@@ -11,11 +11,11 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import click
 
-from ..placing.placements import VARIABLE, command
+from ..placing.placements import VARIABLE, Placement, command
 from ..placing.processes import can_fork
 from .errors import CommandError
 
@@ -57,7 +57,7 @@ def placement_note(given: str | None) -> str:
 
 def place_containers(given: str | None) -> None:
     """Have the runs of this process place their containers as the command says."""
-    command.given = "process" if given == "process" else "thread" if given == "thread" else None
+    command.given = cast("Placement | None", given)  # one of the choices of the option
     command.default = "process" if can_fork() and _has_cloudpickle() else None
 
 

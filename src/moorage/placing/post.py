@@ -50,7 +50,8 @@ class Postman:
         self._count = 0
         # Of the thread only:
         self._selector: selectors.BaseSelector | None = None
-        self._keys: dict[int, selectors.SelectorKey] = {}  # those of the selector, but its own
+        # What is registered, by descriptor, but the bell: the selector's own map is slow to read.
+        self._keys: dict[int, selectors.SelectorKey] = {}
 
     def _after_fork(self) -> None:
         forking.keep(self._selector, self._bell, self._thread)

@@ -202,7 +202,7 @@ def hides_terminal() -> bool:
     A container is in a group of its own, so the system would stop it when it reads there: see
     ``terminal.py``.
     """
-    return is_open(0) and os.isatty(0) and not terminal.shared.sharing.is_interactive
+    return terminal.is_terminal(0) and not terminal.shared.sharing.is_interactive
 
 
 def is_open(number: int) -> bool:

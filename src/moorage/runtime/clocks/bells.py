@@ -115,10 +115,7 @@ def _semaphores(ctypes: Any) -> Callable[[], Bell]:
     return Semaphore
 
 
-# Not at the first bell: if the process forked meanwhile, the child would wait for that import.
-_make: Final = _maker()
-
-
-def make_bell() -> Bell:
-    """Return a bell that nobody has rung."""
-    return _make()
+# Chosen here and not at the first bell: if the process forked meanwhile, the child would wait for
+# that import.
+make_bell: Final[Callable[[], Bell]] = _maker()
+"""Return a bell that nobody has rung."""
