@@ -48,6 +48,8 @@ class OverASocket:
 
         self.driver_end = Channel(mine, post, container.received, gone)
         self.child_end = Channel(its, post, child.received, child.gone)
+        self.driver_end.open_turnstile()
+        self.child_end.open_turnstile()
         child.connect(self.child_end)
         container.connect(self.driver_end)
         self.driver_end.begin()

@@ -59,6 +59,7 @@ class Still:
         self.state = ContainerState.STARTING
         self.idle_since: float | None = None
         self.started_at = 0.0
+        self.read_for = None
         self.takes_no_more = self.given_up = False
         self.placed: list[Input] = []
         self.stops = 0

@@ -130,6 +130,7 @@ class _Life:
             faulthandler.enable(file=self._kit.crash)
         if self._kit.driver >= 0:
             process_post.watch(self._kit.driver, self._gone)
+        self._channel.open_turnstile()
         self._channel.begin()
         self._channel.send(encode(Kind.HELLO, [((os.getpid(),), ())]))
         setup = self._setup.get()

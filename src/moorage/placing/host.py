@@ -13,6 +13,7 @@ Begin at `ChildHost.received`, then `_take_inputs`; then `settle`, then `_write`
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
@@ -33,7 +34,7 @@ from ..runtime.pools.batching import BatchCall, batch_of, make_batch
 from ..runtime.real import Real
 from ..serialize.culprits import Part, find_culprit
 from .calls import Link
-from .channel import Carrier
+from .channel import Carrier, Channel
 from .errors import packed_failure
 from .frames import (
     BATCH,
@@ -50,6 +51,7 @@ from .frames import (
 from .outbox import Outbox
 from .shipping import Packed, _dump_to, pack
 from .targets import batch_of_packed, child_target, outcomes_of_members
+from .turnstile import ReadingSelector, has_turnstiles
 
 GRANTED: Final = InputState.GRANTED
 RUNNING: Final = InputState.RUNNING
@@ -66,6 +68,10 @@ _NONE: Final = pack(None)
 # How long, in seconds, a result may wait for others, and how many wait.
 HELD_FOR: Final = 0.0005
 HELD_AT_MOST: Final = 32
+
+# So many inputs in a row, each of them alone, and a worker reads the next one itself.  If inputs
+# come faster, the post reads while workers run: there are more of them in each frame.
+ALONE: Final = 2
 
 
 class ChildCall:
@@ -178,6 +184,7 @@ class ChildHost:
         self._ended = ended
         self._outbox: Outbox[Post] = Outbox(self._write)
         self._carrier: Carrier | None = None
+        self._channel: Channel | None = None  # the same, if threads of the container may read it
         # The calls of the code that runs here.  Set once, before the container boots, in a process
         # of its own; else the code calls the pools that are here.
         self.link: Link | None = None
@@ -195,6 +202,8 @@ class ChildHost:
         # the timer fires.  Invariant: if a result waits, one of them is true, or a thread writes.
         self._turn_comes = False
         self._timer_comes = False
+        # How many frames in a row brought an input that was then alone in the container.
+        self._alone = 0
         self.container: LocalContainer = LocalContainer(self, number, limit, limit, options)
 
         forking.know(self)
@@ -207,6 +216,9 @@ class ChildHost:
     def connect(self, carrier: Carrier) -> None:
         """Write to `carrier` from now on.  Called once, before the container boots."""
         self._carrier = carrier
+        if isinstance(carrier, Channel):
+            self._channel = carrier
+            self.container.read(self)
 
     # -- what the driver says: on the thread that reads ------------------------------------
 
@@ -284,7 +296,32 @@ class ChildHost:
                 effect = self.container.place(input)
                 if effect is not None:
                     effects.append(effect)
+            self._alone = self._alone + 1 if len(self._inputs) == 1 else 0
         carry_out(effects)
+
+    # -- a worker that reads: see `Reads` ---------------------------------------------------
+
+    @property
+    def is_quiet(self) -> bool:
+        return self._alone >= ALONE
+
+    def read_until(self, is_done: Callable[[], bool]) -> bool:
+        return self._channel is not None and self._channel.read_until(is_done)
+
+    def interrupt(self) -> None:
+        if self._channel is not None:
+            self._channel.interrupt()
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        channel = self._channel
+        if channel is None or not has_turnstiles:
+            return self.clock.new_event_loop()
+        place = self.container.placing
+
+        def read_once(also: int, seconds: float | None) -> None:
+            channel.read_once(also, seconds, place)
+
+        return Real.new_event_loop(lambda: ReadingSelector(lambda: self.is_quiet, read_once))
 
     def _cancel(self, seq: int, reason: str) -> None:
         effect: Effect | None = None

@@ -64,12 +64,11 @@ class Postman:
 
     def add(self, channel: Channel) -> None:
         """Read for `channel` from now on."""
-        # Also what it has written before and the kernel has not taken.
-        self._do(lambda: self._register(channel.fileno(), READ | WRITE, channel), 1)
+        self._do(lambda: self._register_channel(channel), 1)
 
     def wants_to_write(self, channel: Channel) -> None:
         """Write the rest of what `channel` has to write as soon as there is room."""
-        self._do(lambda: self._modify(channel, READ | WRITE))
+        self._do(lambda: self._write_for(channel, True))
 
     def remove(self, channel: Channel) -> None:
         """Forget `channel`, and close its socket."""
@@ -142,21 +141,21 @@ class Postman:
                     self._thread = self._bell = None
                     return False
             for work in due:
-                self._guarded(work)
+                self.guarded(work)
             del due
 
     def _handle(self, key: selectors.SelectorKey, events: int) -> None:
         channel = key.data
         if not isinstance(channel, Channel):
             self._forget(key.fd)
-            self._guarded(channel)
+            self.guarded(channel)
             return
         if events & WRITE and not channel.on_writable():
-            self._modify(channel, READ)
+            self._write_for(channel, False)
         if events & READ:
-            self._guarded(channel.on_readable)
+            self.guarded(channel.on_readable)
 
-    def _guarded(self, work: Callable[[], object]) -> None:
+    def guarded(self, work: Callable[[], object]) -> None:
         try:
             work()
         except Exception as error:  # a bug: the other channels go on
@@ -169,16 +168,31 @@ class Postman:
             return
         self._keys[fileno] = self._selector.register(fileno, events, data)
 
-    def _modify(self, channel: Channel, events: int) -> None:
-        selector, fileno = self._selector, channel.fileno()
+    def _register_channel(self, channel: Channel) -> None:
+        self._register(channel.read_fileno(), READ, channel)
+        # Also what it has written before and the kernel has not taken.
+        self._write_for(channel, True)
+
+    def _write_for(self, channel: Channel, wants: bool) -> None:
+        """Wait until there is room for what `channel` writes, or do so no more."""
+        selector, keys = self._selector, self._keys
         assert selector is not None
-        if fileno in self._keys:
-            self._keys[fileno] = selector.modify(fileno, events, channel)
+        fileno, reads = channel.fileno(), channel.read_fileno()
+        if reads not in keys:
+            return  # it was closed
+        if fileno == reads:
+            keys[fileno] = selector.modify(fileno, READ | WRITE if wants else READ, channel)
+        elif wants and fileno not in keys:
+            keys[fileno] = selector.register(fileno, WRITE, channel)
+        elif not wants and keys.pop(fileno, None) is not None:
+            selector.unregister(fileno)
 
     def _forget_channel(self, channel: Channel) -> None:
-        fileno = channel.fileno()
+        fileno, reads = channel.fileno(), channel.read_fileno()
         if fileno >= 0:
-            self._forget(fileno)
+            if fileno != reads:
+                self._write_for(channel, False)
+            self._forget(reads)
         channel.shut()
 
     def _forget(self, fileno: int) -> None:

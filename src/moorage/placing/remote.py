@@ -28,7 +28,7 @@ from typing import Any, Final, Protocol, cast
 
 from ..runtime import forking
 from ..runtime.background import log
-from ..runtime.clocks.clock import Waiter
+from ..runtime.clocks.clock import RealWaiter, Waiter
 from ..runtime.containers.container import ContainerState, Host, Loss
 from ..runtime.containers.residents import Note, RemoteVisit
 from ..runtime.containers.slots import Slots
@@ -296,6 +296,15 @@ class RemoteContainer:
 
     def __repr__(self) -> str:
         return f"<container {self.name}: {self.state.value}, {self.slots!r}>"
+
+    def read_for(self, input: Input, waiter: RealWaiter) -> None:
+        """Read what comes of `input` on the thread of its caller: see `Container`.
+
+        Only if it is alone here.  Else the post reads: then there is more of it at a time.
+        """
+        carrier = self._carrier
+        if carrier is not None and len(self._inputs) == 1:
+            carrier.read_for(waiter, Kind.RESULTS)
 
     # -- writing ------------------------------------------------------------------------
 
