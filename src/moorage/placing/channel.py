@@ -89,8 +89,8 @@ class Channel:
     Args:
         end: the socket, which the channel closes.
         post: reads for this end.
-        received: called on the post's thread for each frame.
-        gone: called on the post's thread, once, after the last frame: the other end is gone.
+        received: called for each frame, on the thread that reads.
+        gone: called once, after the last frame, on the thread that reads: the other end is gone.
     """
 
     def __init__(

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..runtime import forking
 from ..runtime.real import Real
 
 # False where the system has no epoll: there the post reads all.
@@ -35,7 +36,7 @@ class Turnstile:
         lock: held by the thread that reads.
     """
 
-    __slots__ = ("_also", "_bell", "_end", "_epoll", "_fileno", "_waits", "lock")
+    __slots__ = ("_also", "_bell", "_end", "_epoll", "_fileno", "_waits", "lock", "__weakref__")
 
     def __init__(self, end: socket.socket) -> None:
         self.lock: threading.Lock = Real.Lock()
@@ -48,6 +49,11 @@ class Turnstile:
         self._waits: Any = Real.poll()
         self._waits.register(self._end, select.POLLIN)
         self._waits.register(self._bell, select.POLLIN)
+        forking.know(self)
+
+    def _after_fork(self) -> None:
+        """In a forked child, where no thread reads any more."""
+        self.lock = Real.Lock()
 
     def fileno(self) -> int:
         return self._fileno
