@@ -5,8 +5,8 @@ the container, and writes what becomes of them.  It decides nothing and queues n
 that comes has a slot, and runs at once.
 
 The host's lock takes the place of the pool's: it guards the inputs that run here, and the lanes of
-the container.  Frames come on the thread that reads; outcomes come on the threads of the container, or
-in its loop.
+the container.  Frames come on the thread that reads; outcomes come on the threads of the container,
+or in its loop.
 
 Begin at `ChildHost.received`, then `_take_inputs`; then `settle`, then `_write`.
 """

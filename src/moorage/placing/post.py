@@ -2,8 +2,8 @@
 
 Owns the thread "moorage-post" and its selector.  It reads for all channels of the process, writes
 what did not fit at once, and looks at the file descriptors of processes (`watch`), which become
-readable when a process has ended.  No user code runs on it, and it waits for nobody.  While a thread
-reads at a channel itself, the post does not: see ``turnstile.py``.
+readable when a process has ended.  No user code runs on it, and it waits for nobody.  While another
+thread reads at a channel, the post does not: see ``turnstile.py``.
 
 The thread starts with the first channel and ends with the last.  A lock of its own guards the
 tables; it is a leaf.

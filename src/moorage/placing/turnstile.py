@@ -36,7 +36,7 @@ class Turnstile:
         lock: held by the thread that reads.
     """
 
-    __slots__ = ("_also", "_bell", "_end", "_epoll", "_fileno", "_waits", "lock", "__weakref__")
+    __slots__ = ("__weakref__", "_also", "_bell", "_end", "_epoll", "_fileno", "_waits", "lock")
 
     def __init__(self, end: socket.socket) -> None:
         self.lock: threading.Lock = Real.Lock()
