@@ -61,6 +61,7 @@ from .function_call import FunctionCall, forget
 from .maps import MapCall, MapResults
 from .registry import registry
 from .waited import (
+    BlockingCall,
     StreamCall,
     StreamReader,
     WaitedCall,
@@ -241,7 +242,7 @@ class Remote(WayOfFunction, Generic[P, R_co]):
                     # this container, so the input must not go to this container.
                     unblock_loop = block_loop()
                 waiter = function._service.current_run().clock.make_waiter()
-                call = WaitedCall(target, waiter.wake)
+                call = BlockingCall(target, waiter.wake)
                 input = Input(call, 0, args, kwargs or None)
                 if running_input.get(None) is None:
                     pool = function._submit((input,))
