@@ -29,7 +29,7 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	$(COMPILE)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --write benchmarks/results.md
 
 # 100,000 inputs of all kinds, cancelled, failing and late, whose counts must agree to the
 # last one.  SEED=... runs the same schedule of calls again.  Then 10,000 whose containers are worker
