@@ -46,6 +46,7 @@ GROUPS: dict[str, OpenGroup] = {
     "sizes": shapes.sizes,
     "requests": loads.requests,
     "tail": loads.tail,
+    "hogged": loads.hogged,
     "import": loads.imports,
     "web": web.served,
     "web-cpu": web.served_cpu,

@@ -21,7 +21,7 @@ from typing import Any, Final
 import moorage
 
 from .asynchronous import on
-from .bodies import NAP, echo
+from .bodies import NAP, echo, work
 from .harness import Contender, Goal, Group, Measure, timed
 from .synchronous import THREADS
 from .web import PATIENCE, Server
@@ -159,6 +159,80 @@ def tail(quick: bool) -> Iterator[Group]:
             ],
             remote=True,
         )
+
+
+# -- beside code that calculates -----------------------------------------------------------
+
+
+@contextmanager
+def hogged(quick: bool) -> Iterator[Group]:
+    """Calls one after the other, while another function calculates in Python without a pause."""
+    app = moorage.App("hogged")
+    function = app.function(max_containers=1)(echo)
+    with ThreadPoolExecutor(1) as executor, app.run():
+
+        def beside(call: Callable[[int], Any], hog: Callable[[], Any]) -> Measure:
+            def measure(inputs: Sequence[int]) -> tuple[float, list[Any]]:
+                ending = hog()
+                try:
+                    started = time.perf_counter()
+                    results = [call(x) for x in inputs]
+                    return (time.perf_counter() - started) * 1e6, results
+                finally:
+                    ending()
+
+            return measure
+
+        def row(name: str, call: Callable[[int], Any], hog: Callable[[], Any]) -> Contender:
+            return Contender(name, lambda xs: [call(x) for x in xs], beside(call, hog))
+
+        yield Group(
+            "hogged",
+            "µs",
+            "a trivial call, while other code calculates in Python",
+            echo,
+            20 if quick else 50,
+            1,
+            [
+                row(
+                    "executor, a thread calculates",
+                    lambda x: executor.submit(echo, x).result(),
+                    hog_in_a_thread,
+                ),
+                row("moorage remote, a thread calculates", function.remote, hog_in_a_thread),
+                row("moorage remote, a process calculates", function.remote, hog_in_a_process),
+            ],
+            remote=True,
+        )
+
+
+def hog_in_a_thread() -> Callable[[], object]:
+    """Calculate on a thread, as an input of a container with threads does."""
+    is_over = threading.Event()
+
+    def calculate() -> None:
+        while not is_over.is_set():
+            work(1)
+
+    thread = threading.Thread(target=calculate)
+    thread.start()
+
+    def end() -> None:
+        is_over.set()
+        thread.join()
+
+    return end
+
+
+def hog_in_a_process() -> Callable[[], object]:
+    """Calculate in another process, as an input of a worker process does."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"], stdin=subprocess.DEVNULL)
+
+    def end() -> None:
+        process.kill()
+        process.wait()
+
+    return end
 
 
 # -- the import ---------------------------------------------------------------------------

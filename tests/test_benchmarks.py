@@ -20,6 +20,7 @@ GROUPS = (
     "sizes",
     "requests",
     "tail",
+    "hogged",
     "import",
     "dict-put",
     "dict-get",
