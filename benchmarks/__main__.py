@@ -67,7 +67,7 @@ FAMILIES: dict[str, list[str]] = {"elsewhere": list(elsewhere.GROUPS)}
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer inputs, 3 rounds")
+    parser.add_argument("--quick", action="store_true", help="fewer inputs, 2 rounds")
     parser.add_argument(
         "--only",
         action="append",
@@ -77,7 +77,7 @@ def main() -> int:
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to a file, too")
     arguments = parser.parse_args()
-    rounds = 3 if arguments.quick else ROUNDS
+    rounds = 2 if arguments.quick else ROUNDS
     results: list[tuple[Group, list[Row]]] = []
     names = [name for given in arguments.only or GROUPS for name in FAMILIES.get(given, [given])]
     for name in names:
