@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -225,6 +226,52 @@ def test_what_does_not_go_is_refused(options, said):
 def test_wrong_options_of_processes(options, said):
     with pytest.raises(InvalidError, match=said):
         moorage.Processes(**options)
+
+
+def test_a_name_that_no_function_has_is_warned_about():
+    said = r"""placement= names 'doubel', which is no function or class of .*; write 'double'"""
+    with (
+        pytest.warns(UserWarning, match=said),
+        served.app.run(placement={"doubel": "process"}),
+    ):
+        assert served.where.remote()["pid"] == os.getpid()
+    with (
+        pytest.warns(UserWarning, match=r"names 'Model\.where', .*; write 'Model'"),
+        served.app.run(placement={"Model.where": "process", "*": "thread"}),
+    ):
+        pass
+
+
+WARNS = """
+import moorage
+
+app = moorage.App("warns")
+
+@app.cls()
+class Old:
+    def __init__(self, size: int = 1):
+        self.size = size
+
+    @moorage.method()
+    def get(self) -> int:
+        return self.size
+
+if __name__ == "__main__":
+    with app.run(placement=moorage.Processes(start="{start}")):
+        print(Old(2).get.remote(), Old(3).get.remote())
+"""
+
+
+@pytest.mark.parametrize("start", ["zygote", "spawn"])
+def test_what_was_said_of_a_declaration_is_not_said_again_in_each_container(start, tmp_path):
+    (tmp_path / "program.py").write_text(WARNS.replace("{start}", start))
+    ran = subprocess.run(
+        [sys.executable, "-W", "always", str(tmp_path / "program.py")],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == "2 3\n", ran.stderr
+    assert ran.stderr.count("has a constructor") == 1, ran.stderr
 
 
 def test_max_processes_bounds_the_containers_of_a_function():
