@@ -348,3 +348,27 @@ def calls_in_a_fork():
     os.close(write)
     with open(read) as file:
         return file.read().splitlines(), double.remote(4)
+
+
+@app.function()
+def stops_itself():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@app.function()
+def waits_for_item(queue):
+    queue.get()
+    return 1
+
+
+@app.function()
+def asks_another(queue):
+    return waits_for_item.remote(queue)
+
+
+@app.function()
+async def awaits_another(queue):
+    total = 0
+    async for each in waits_for_item.map.aio([queue, queue]):
+        total += each
+    return total

@@ -11,6 +11,7 @@ import pytest
 
 import moorage
 from moorage.exception import ContainerLostError, FunctionTimeoutError, InvalidError
+from moorage.placing import outbox
 from moorage.placing.processes import EACH
 from moorage.testing import Probe, VirtualClock
 
@@ -419,6 +420,60 @@ def test_the_process_of_a_container_is_shown(forked):
     text = io.StringIO()
     moorage.describe(text)
     assert f"container 1 (process {pid}): ready" in text.getvalue()
+
+
+@pytest.fixture
+def described():
+    """Wait until `describe` says what is awaited; then return its text."""
+
+    def describe(*awaited):
+        def says_it():
+            texts.append(io.StringIO())
+            moorage.describe(texts[-1])
+            return all(each in texts[-1].getvalue() for each in awaited)
+
+        texts = []
+        wait_for(says_it)
+        return texts[-1].getvalue()
+
+    return describe
+
+
+def test_describe_says_where_the_code_of_a_process_is_and_what_it_waits_for(forked, described):
+    queue = moorage.Queue.from_name("describe-places", create_if_missing=True)
+    sync, coroutine = served.asks_another.spawn(queue), served.awaits_another.spawn(queue)
+    text = described(
+        "in its main thread, at asks_another (",
+        "in a task, at awaits_another (",
+        "at waits_for_item (",
+        "waits for waits_for_item (in-",
+        "waits for results of a map over waits_for_item",
+    )
+    assert "served.py:" in text
+    queue.put_many([None] * 3)
+    assert (sync.get(), coroutine.get()) == (1, 2)
+
+
+def test_describe_says_that_a_stopped_process_does_not_answer(forked, described):
+    call = served.stops_itself.spawn()
+    described("its process does not answer")
+    call.cancel(terminate_containers=True)
+
+
+def test_describe_asks_nobody_if_it_has_interrupted_what_carries_the_question(forked):
+    queue = moorage.Queue.from_name("describe-interrupts", create_if_missing=True)
+    call = served.waits_for_item.spawn(queue)
+    wait_for(lambda: served.waits_for_item.statistics().running)
+    texts = [io.StringIO(), io.StringIO()]
+    # As a signal handler: the frame of what it has interrupted is below its own.
+    names = {}
+    exec(compile("def write(describe, to): describe(to)", outbox.__file__, "exec"), names)
+    names["write"](moorage.describe, texts[0])
+    wait_for(lambda: moorage.describe(texts[1]) or "main thread" in texts[1].getvalue())
+    assert "main thread" not in texts[0].getvalue()
+    assert "does not answer" not in texts[0].getvalue()
+    queue.put(None)
+    assert call.get() == 1
 
 
 def test_a_fork_of_a_container_says_that_it_makes_no_calls(forked):
