@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from typing import ClassVar
 
 import moorage
 from moorage.experimental import get_local_input_concurrency, set_local_input_concurrency
@@ -372,3 +373,33 @@ async def awaits_another(queue):
     async for each in waits_for_item.map.aio([queue, queue]):
         total += each
     return total
+
+
+@app.cls()
+class EntersForever:
+    @moorage.enter()
+    def load(self):
+        while True:
+            pass
+
+    @moorage.method()
+    def run(self):
+        pass
+
+
+class SpawnsWhenItDies:
+    """A result whose finalizer waits for another call, in the program that has read it."""
+
+    died: ClassVar[list[object]] = []
+
+    def __del__(self):
+        if moorage.is_local():
+            try:
+                self.died.append(double.spawn(1).get())
+            except Exception as error:
+                self.died.append(error)
+
+
+@app.function()
+def makes_one_that_spawns():
+    return SpawnsWhenItDies()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import moorage
 from moorage.exception import ContainerLostError, FunctionTimeoutError, InvalidError
 from moorage.placing import outbox
 from moorage.placing.processes import EACH
+from moorage.runtime.background import flush
 from moorage.testing import Probe, VirtualClock
 
 from . import served
@@ -273,6 +275,34 @@ def test_what_was_said_of_a_declaration_is_not_said_again_in_each_container(star
     )
     assert ran.stdout == "2 3\n", ran.stderr
     assert ran.stderr.count("has a constructor") == 1, ran.stderr
+
+
+@pytest.mark.parametrize("start", ["zygote", "spawn"])
+def test_containers_that_start_while_the_run_ends_are_no_losses(start, caplog):
+    with served.app.run(placement=moorage.Processes(start=start)):
+        calls = [served.where.spawn(x) for x in range(8)]
+    flush(10.0)
+    assert "is lost" not in caplog.text
+    assert served.where.statistics() is None
+    assert len(calls) == 8
+
+
+def test_an_enter_hook_that_was_killed_at_the_end_of_the_run_is_said(caplog):
+    with served.app.run(placement="process", grace=0.1):
+        served.EntersForever().run.spawn()
+        wait_for(lambda: served.EntersForever().run.statistics().containers[0].pid)
+    flush(10.0)
+    said = r"EntersForever.load \(.*served.py:[0-9]+\), whose process was killed"
+    assert re.search(said, caplog.text), caplog.text
+
+
+def test_a_finalizer_that_waits_does_not_stop_the_thread_that_reads(forked):
+    for _ in range(20):
+        served.makes_one_that_spawns.spawn().get()
+    wait_for(lambda: len(served.SpawnsWhenItDies.died) == 20)
+    for died in served.SpawnsWhenItDies.died:
+        assert died == 2 or "write spawn(...) in it, and no get()" in str(died)
+    assert served.double.remote(4) == 8
 
 
 def test_max_processes_bounds_the_containers_of_a_function():

@@ -320,7 +320,11 @@ class ChildHost:
         self._outbox.send((Kind.PLACES, ((number,), places)))
 
     def _places(self) -> list[str]:
-        return self.container.places()
+        places = self.container.places()
+        if not self._is_ready:  # an enter hook runs on T, and no input
+            hook = place_in_stack(current_frames().get(self.container.thread.ident or -1))
+            places += [hook] if hook is not None else []
+        return places
 
     def _places_of_inputs(self) -> list[str]:
         """Return the seq of each input, and where its code is."""

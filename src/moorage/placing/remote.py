@@ -196,6 +196,7 @@ class RemoteContainer:
         self._is_lost = False  # once true, nothing is written or settled any more
         # Of the thread that reads:
         self._members: dict[int, list[Outcome]] = {}  # of batches whose end has not come
+        self._was_ready = False  # READY has come, and the container was to get inputs
         self._ended_well = False  # FAILED or STOPPED has come
         self._answers: Answers | None = None  # made at the first call of the child's code
         self._holds = 0  # how many blocking calls the child's loop sits in
@@ -442,7 +443,8 @@ class RemoteContainer:
             elif kind == Kind.HELLO:
                 self.pid = numbers[0]
             elif kind == Kind.READY:
-                if not host.container_ready(self):
+                self._was_ready = host.container_ready(self)
+                if not self._was_ready:
                     self.stop()
             elif kind == Kind.FAILED:
                 self._ended_well = True
@@ -610,7 +612,7 @@ class RemoteContainer:
         begun = 0 if carrier is None else carrier.begun
         if not self._ended_well:
             unwritten = Unwritten(self._seqs, begun)
-            self._host.container_lost(self, Loss(how, unwritten, counts))
+            self._host.container_lost(self, Loss(how, unwritten, counts, self._was_ready))
         with self._host.lock:
             self._is_lost = True
             answers = self._answers
