@@ -377,8 +377,11 @@ async def awaits_another(queue):
 
 @app.cls()
 class EntersForever:
+    path: str = moorage.parameter()
+
     @moorage.enter()
     def load(self):
+        bear_witness(self.path, "begin", 0)
         while True:
             pass
 

@@ -287,10 +287,10 @@ def test_containers_that_start_while_the_run_ends_are_no_losses(start, caplog):
     assert len(calls) == 8
 
 
-def test_an_enter_hook_that_was_killed_at_the_end_of_the_run_is_said(caplog):
+def test_an_enter_hook_that_was_killed_at_the_end_of_the_run_is_said(tmp_path, caplog):
     with served.app.run(placement="process", grace=0.1):
-        served.EntersForever().run.spawn()
-        wait_for(lambda: served.EntersForever().run.statistics().containers[0].pid)
+        served.EntersForever(path=str(tmp_path / "seen")).run.spawn()
+        wait_for((tmp_path / "seen").exists)
     flush(10.0)
     said = r"EntersForever.load \(.*served.py:[0-9]+\), whose process was killed"
     assert re.search(said, caplog.text), caplog.text
