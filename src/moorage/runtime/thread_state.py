@@ -81,6 +81,10 @@ class ThreadState(threading.local):
     container: Any = None
     # True for a thread that fires the timers of a clock.  Written by ``background.py``.
     keeps_time: bool = False
+    # True for the thread that reads what other processes write.  No user code is called on it, but
+    # Python may run finalizers there; if one waits for a process, nobody reads the answer.
+    # Written by ``placing/post.py``.
+    reads_for_all: bool = False
     # On a thread that fires the timers of a virtual clock: wraps work for another thread, so
     # that the work has its place among the clock's participants.  Written by ``background.py``.
     expects: Any = None
