@@ -58,8 +58,7 @@ RESULTS = """\
 # Results
 
 Written by `make bench`: what was measured last, on the machine and with the versions of the first
-line.  [README.md](README.md) says what the groups are, and [performance](../docs/performance.md)
-what the figures mean for a choice.
+line.  [README.md](README.md) says what the groups are.
 """
 # One name for several groups.
 FAMILIES: dict[str, list[str]] = {"elsewhere": list(elsewhere.GROUPS)}

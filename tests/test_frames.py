@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moorage.placing.channel import Channel
+from moorage.exception import ExecutionError
+from moorage.placing.channel import Channel, as_the_post
 from moorage.placing.frames import (
     HEADER,
     LARGE,
@@ -25,7 +26,8 @@ from moorage.placing.frames import (
 from moorage.placing.outbox import Outbox
 from moorage.placing.post import Postman
 from moorage.placing.turnstile import has_turnstiles
-from moorage.runtime.clocks.clock import RealWaiter
+from moorage.runtime.clocks.clock import RealWaiter, system_clock
+from moorage.runtime.clocks.parking import park
 
 # Seconds after which a test that hangs fails.
 PATIENCE = 30.0
@@ -288,6 +290,12 @@ def test_a_thread_that_waits_reads_what_comes_itself(turnstile):
     while me not in turnstile.readers:
         turnstile.there.send(result(1))
         turnstile.here.read_for(Waits(turnstile, len(turnstile.back) + 1), Kind.RESULTS)
+
+
+def test_no_finalizer_may_wait_on_a_thread_while_it_reads():
+    with pytest.raises(ExecutionError, match="write spawn"):
+        as_the_post(lambda: park(system_clock, RealWaiter()))
+    assert park(system_clock, RealWaiter(), 0.0) is False
 
 
 def test_a_thread_that_waits_in_vain_leaves_what_comes_to_the_post(turnstile):

@@ -299,6 +299,7 @@ def test_an_enter_hook_that_was_killed_at_the_end_of_the_run_is_said(tmp_path, c
 def test_a_finalizer_that_waits_does_not_stop_the_thread_that_reads(forked):
     for _ in range(20):
         served.makes_one_that_spawns.spawn().get()
+        served.double.remote(1)  # a caller reads, too
     wait_for(lambda: len(served.SpawnsWhenItDies.died) == 20)
     for died in served.SpawnsWhenItDies.died:
         assert died == 2 or "write spawn(...) in it, and no get()" in str(died)

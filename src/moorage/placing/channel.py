@@ -18,13 +18,15 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from ..runtime.clocks.clock import RealWaiter
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
 from .frames import Buffer, Frame, FrameReader
 from .turnstile import Turnstile, has_turnstiles
+
+T = TypeVar("T")
 
 # Bytes that are read at once: few at first, because memory for many takes longer to get than most
 # frames take to read.  And the most parts that are written at once.
@@ -297,7 +299,7 @@ class Channel:
                     finally:
                         if guard is not None:
                             guard.end_wait()
-                    if not found or not self._read_some(kind):
+                    if not found or not as_the_post(lambda: self._read_some(kind)):
                         return  # perhaps it was woken, because the post needs the turnstile
             finally:
                 turnstile.open()
@@ -341,7 +343,7 @@ class Channel:
                 turnstile.lock.release()
 
     def _read_guarded(self) -> None:
-        self._post.guarded(self._read)
+        as_the_post(lambda: self._post.guarded(self._read))
 
     def _read(self) -> None:
         goes_on = False
@@ -406,3 +408,13 @@ class Channel:
             self.has_ended = True
             self.close()  # or the selector would say again and again that it has ended
             self._gone()
+
+
+def as_the_post(read: Callable[[], T]) -> T:
+    """Do what the post does on another thread: as there, no finalizer waits, and others log."""
+    state = thread_state
+    state.reads_for_all = state.keeps_time = True
+    try:
+        return read()
+    finally:
+        state.reads_for_all = state.keeps_time = False

@@ -31,13 +31,13 @@ def park(clock: CanWait, waiter: Any, timeout: float | None = None) -> bool:
         ExecutionError: on the thread that all waits for other processes depend on: see
             `ThreadState.reads_for_all`.
     """
+    if thread_state.reads_for_all:
+        raise ExecutionError(
+            "a finalizer (__del__) runs on the thread that reads what worker processes "
+            "write, and must not wait there; write spawn(...) in it, and no get()"
+        )
     guard = thread_state.guard
     if guard is None:
-        if thread_state.reads_for_all:
-            raise ExecutionError(
-                "a finalizer (__del__) runs on the thread that reads what worker processes "
-                "write, and must not wait there; write spawn(...) in it, and no get()"
-            )
         return clock.wait(waiter, timeout)
     guard.begin_wait(waiter)
     try:
