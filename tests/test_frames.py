@@ -327,6 +327,16 @@ def test_a_large_frame_that_a_waiting_thread_has_begun_to_read_comes_whole(turns
     assert all(message[2] == large for _, message in turnstile.back)
 
 
+def test_a_closed_end_is_not_read(turnstile):
+    thread = turnstile.post._thread
+    turnstile.here.close()
+    turnstile.there.close()
+    thread.join(PATIENCE)  # it has closed the sockets
+    assert not turnstile.here.read_until(lambda: False)
+    turnstile.here.read_for(Waits(turnstile, 1), Kind.RESULTS)
+    turnstile.here.interrupt()
+
+
 def test_the_end_is_told_once_though_a_thread_reads(turnstile, in_threads):
     reading = in_threads(turnstile.here.read_until, lambda: False)
     turnstile.there.close()
