@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import asynchronous, batched, elsewhere, memory, resources, synchronous, web
+from . import asynchronous, batched, elsewhere, memory, resources, starts, synchronous, web
 from .harness import ROUNDS, Group, OpenGroup, Row, run_group
 from .idle import measure_idle
 from .plugin import measure_plugin
@@ -25,6 +25,7 @@ GROUPS: dict[str, OpenGroup] = {
     "one-sync": synchronous.single,
     "sleeping": synchronous.sleeping,
     "memory": memory.queued,
+    "start": starts.containers,
     "dict-put": resources.puts,
     "dict-get": resources.gets,
     "sqlite": resources.file_puts,

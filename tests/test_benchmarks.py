@@ -15,6 +15,7 @@ GROUPS = (
     "one-sync",
     "sleeping",
     "memory",
+    "start",
     "dict-put",
     "dict-get",
     "sqlite",
