@@ -129,3 +129,20 @@ def test_no_name_of_a_module_hides_a_public_name():
     public = {name for name in moorage.__all__ if not name.startswith("_")}
     for name in public - {"billing", "experimental", "types"}:
         assert not isinstance(getattr(moorage, name), ModuleType)
+
+
+def test_a_small_program_imports_no_part_that_it_does_not_use():
+    said = run_python(
+        "import moorage\n"
+        "app = moorage.App('small')\n"
+        "@app.function(serialized=True)\n"
+        "def double(x): return 2 * x\n"
+        "with app.run(): print(double.remote(2))\n"
+        "print(*sys.modules)"
+    )
+    first, _, names = said.partition("\n")
+    loaded = {name.removeprefix("moorage.") for name in names.split() if "moorage." in name}
+    assert first == "4"
+    rare = {"types", "image", "secret", "volume", "network_file_system", "schedule", "mount"}
+    rare |= {"cloud_bucket_mount", "running.mounts", "runtime.pools.statistics", "stores.trees"}
+    assert not loaded & rare

@@ -56,17 +56,17 @@ from .runtime.containers.lifecycle import Lifecycle
 from .runtime.context import is_a_container
 from .runtime.input import Kind, Target
 from .runtime.labels import type_name
-from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
 from .serialize.constructor_arguments import check_constructor_arguments
 from .stores.home import environment_that_goes_along
-from .types import FunctionAutoscalerSettings
 from .web.residents import with_residents
 from .with_aio import Annotations, FunctionWithAio, MethodWithAio
 
 if TYPE_CHECKING:
     from .cloud_bucket_mount import CloudBucketMount
+    from .runtime.pools.statistics import ClassStatistics
     from .secret import Secret
+    from .types import FunctionAutoscalerSettings
     from .volume import Volume
 
 T = TypeVar("T")

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import config
 from .arguments import InvalidUseError, unimplemented
-from .client import Client
 from .exception import InvalidError
 from .running import deployments
 from .running.endpoints import ServerEndpoint
 from .running.urls import open_server_url
-from .runtime.pools.statistics import PoolStatistics
-from .types import ServerAutoscalerSettings, ServerInfo
 from .web.servers import check_scaleup_window, check_server_concurrency
 from .with_aio import MethodWithAio
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .runtime.pools.statistics import PoolStatistics
+    from .types import ServerAutoscalerSettings, ServerInfo
 
 
 def _unknown() -> ServerEndpoint:
@@ -222,6 +224,8 @@ class ServerAutoscalerManager:
         return self._change({name: value for name, value in given.items() if value != -1})
 
     def _change(self, changes: Mapping[str, Any]) -> ServerAutoscalerSettings:
+        from .types import ServerAutoscalerSettings
+
         endpoint = self._find()
         service = endpoint.service
         if config.strict:

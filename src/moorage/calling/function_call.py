@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Never, TypeVar,
 
 from .. import config
 from ..advice import NAMES_OF_FUTURES, no_attribute, of_call
-from ..call_graph import InputInfo
 from ..exception import (
     Error,
     InvalidAttributeError,
@@ -65,6 +64,9 @@ from ..with_aio import (
 from .asking import ask
 from .registry import Record, registry
 from .waited import clean_up_soon, warn_if_loop_runs, written
+
+if TYPE_CHECKING:
+    from ..types import InputInfo
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")

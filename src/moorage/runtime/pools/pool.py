@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from ... import config
 from ...exception import ExecutionError
@@ -69,7 +69,6 @@ from .probing import Probing, What
 from .routing import emptiest_below_limit, fullest_below_target
 from .scaling import Scaling
 from .snapshot import PoolSnapshot, take_snapshot
-from .statistics import PoolStatistics, count_pool
 from .tally import Tally
 from .verdicts import (
     CANCELLED,
@@ -84,6 +83,9 @@ from .verdicts import (
     waited_too_long,
 )
 from .web_tally import WebTally
+
+if TYPE_CHECKING:
+    from .statistics import PoolStatistics
 
 logger: Final = logging.getLogger("moorage")
 
@@ -507,6 +509,9 @@ class Pool:
 
     @uninterruptible
     def statistics(self) -> PoolStatistics:
+        from . import statistics  # not under the lock
+
+        del statistics
         with self.lock:
             return self.counted()
 
@@ -519,6 +524,8 @@ class Pool:
 
     def counted(self) -> PoolStatistics:
         """Return the same as `statistics`.  The caller holds the lock."""
+        from .statistics import count_pool
+
         return count_pool(
             self.options,
             self.backlog,
