@@ -18,6 +18,7 @@ from . import (
     memory,
     resources,
     shapes,
+    starts,
     synchronous,
     web,
 )
@@ -36,6 +37,7 @@ GROUPS: dict[str, OpenGroup] = {
     "one-sync": synchronous.single,
     "sleeping": synchronous.sleeping,
     "memory": memory.queued,
+    "start": starts.containers,
     "dict-put": resources.puts,
     "dict-get": resources.gets,
     "sqlite": resources.file_puts,

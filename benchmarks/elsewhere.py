@@ -275,7 +275,7 @@ def starts(quick: bool) -> Iterator[Group]:
             "starts one process after the other; each gives one result",
             1 if quick else 5,
             [
-                timed("an interpreter that imports moorage", _each(_interpreter)),
+                timed("an interpreter that imports moorage.App", _each(_interpreter)),
                 timed("multiprocessing.Process, spawn", _each(_multiprocessing)),
                 timed("moorage, forked from the zygote", _each(function.remote), goal=Goal(0.3)),
                 timed('moorage, start="spawn"', _each(by_spawn.remote)),
@@ -284,7 +284,7 @@ def starts(quick: bool) -> Iterator[Group]:
 
 
 def _interpreter(x: int) -> int:
-    program = f"import moorage; print({x})"
+    program = f"import moorage; moorage.App; print({x})"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, check=True, env=_environment()
     )
@@ -320,7 +320,11 @@ def idle_memory(quick: bool) -> Iterator[Group]:
         executor.submit(echo, 1).result()
         (worker,) = executor._processes  # nothing public says its number
         interpreter = subprocess.Popen(
-            [sys.executable, "-c", "import moorage, sys; print(flush=True); sys.stdin.read()"],
+            [
+                sys.executable,
+                "-c",
+                "import moorage, sys; moorage.App; print(flush=True); sys.stdin.read()",
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),

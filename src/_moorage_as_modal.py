@@ -4,8 +4,8 @@ Owns `start`, which the files ``moorage_as_modal.pth`` (Python before 3.15) and
 ``moorage_as_modal.start`` (later) name.  With it ``import modal`` means moorage in every process
 that has the variable: the program, and its children by spawn, forkserver and subprocess.
 
-This file stands beside the package, because importing ``moorage.anything`` imports all of
-moorage.  It imports `sys` and `os`, which are loaded already.  Begin at `start`.
+This file stands beside the package, because importing ``moorage.anything`` imports asyncio and
+more.  This file imports `sys` and `os`, which are loaded already.  Begin at `start`.
 """
 
 import os

@@ -3,7 +3,7 @@
 Owns the names of the options, of the marker and of the fixtures; their bodies are in
 ``moorage/pytest_plugin.py``, imported when the first option or fixture is used.
 This file is beside the package ``moorage``, not in it: the import of any module of the
-package imports all of moorage, and a suite that does not use moorage must not pay for
+package imports asyncio and more, and a suite that does not use moorage must not pay for
 that import.  For the same reason, this file imports only pytest, and what pytest imports.
 
 Begin at `pytest_addoption`, then `_turn_on`, then `virtual_clock`.

@@ -22,6 +22,7 @@ GROUPS = (
     "tail",
     "hogged",
     "import",
+    "start",
     "dict-put",
     "dict-get",
     "sqlite",

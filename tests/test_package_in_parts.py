@@ -46,3 +46,17 @@ def test_a_thread_that_asks_for_a_name_while_init_runs_waits_for_it():
     ended = subprocess.run(command(ASKS_MEANWHILE), capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "module 'moorage' has no attribute 'nothing'\n"
+
+
+FOR_ALL_CHILDREN = """
+from moorage.placing.package import complete_the_package
+assert "moorage.app" not in sys.modules
+complete_the_package()
+print(*("moorage." + name in sys.modules for name in ("app", "image", "partial_function")))
+"""
+
+
+def test_what_programs_use_is_imported_once_for_all_children():
+    ended = subprocess.run(command(FOR_ALL_CHILDREN), capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "True True True\n"

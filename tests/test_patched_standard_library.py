@@ -425,6 +425,82 @@ def test_after_a_refused_import_the_next_one_is_as_the_first():
     assert done.stdout.split() == ["ImportError", "1"], done.stderr
 
 
+def test_what_is_imported_at_its_first_use_is_imported_as_if_nothing_were_patched():
+    done = run_python(f"""
+        import functools, importlib, sys
+        import moorage
+
+        PATCHED = {[*PATCHED, "datetime.datetime", "datetime.date", "asyncio.Lock"]!r}
+
+        def fake_of(name, original):
+            if isinstance(original, type):
+                return type(original.__name__, (), {{"__module__": "fakes"}})
+            def fake(*args, **kwargs):
+                raise AssertionError(f"moorage called the patched {{name}}")
+            fake.__module__ = "fakes"
+            return fake
+
+        patches = []
+        for name in PATCHED:
+            path, _, attribute = name.rpartition(".")
+            try:
+                owner = importlib.import_module(path)
+            except ModuleNotFoundError:
+                module, _, kind = path.rpartition(".")
+                owner = getattr(importlib.import_module(module), kind)
+            original = getattr(owner, attribute)
+            patches.append((owner, attribute, original, fake_of(name, original)))
+        for owner, attribute, _, fake in patches:
+            setattr(owner, attribute, fake)
+        for name in moorage.__all__:
+            getattr(moorage, name)
+        assert all(getattr(owner, attribute) is fake for owner, attribute, _, fake in patches)
+        app = moorage.App("late")
+        for owner, attribute, original, _ in patches:
+            if owner is functools:  # the program's own `def` under a decorator needs it
+                setattr(owner, attribute, original)
+
+        @app.function(serialized=True)
+        def f(x):
+            return x
+
+        with app.run():
+            assert f.remote(1) == 1
+        for owner, attribute, original, _ in reversed(patches):
+            setattr(owner, attribute, original)
+        held = [
+            f"{{name}}.{{attribute}}"
+            for name, module in sys.modules.items() if name.startswith("moorage")
+            for attribute, value in vars(module).items()
+            if getattr(value, "__module__", "") == "fakes"
+        ]
+        print(held)
+        with app.run():
+            print(f.remote(2))
+    """)
+    assert done.stdout.split() == ["[]", "2"], done.stderr
+
+
+def test_a_patch_of_moorage_stays_while_something_is_imported():
+    done = run_python("""
+        import time, moorage
+        sleeps = [time.sleep]  # globals would be patched, and restored
+        from moorage.testing import VirtualClock
+        with VirtualClock() as clock, clock.patch_time():
+            sleeps.append(time.sleep)
+            seen = []
+            class Finder:
+                def find_spec(self, name, path=None, target=None):
+                    if name == "moorage.sandbox":
+                        seen.append(time.sleep is sleeps[1])
+            sys = __import__("sys")
+            sys.meta_path.insert(0, Finder())
+            moorage.Sandbox
+        print(seen, sleeps[0] is not sleeps[1])
+    """)
+    assert done.stdout.split() == ["[True]", "True"], done.stderr
+
+
 def test_wrappers_of_tracers_are_no_patches():
     done = run_python("""
         import threading

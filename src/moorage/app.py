@@ -72,14 +72,12 @@ from .frames import (
     warn,
 )
 from .functions import Function
-from .mount import files_of
 from .partial_function import parameter
 from .placing.blueprints import reference_of_global
 from .retries import Retries
 from .running import deployments
 from .running.app_runs import AppRuns
 from .running.entrypoint import LocalEntrypoint as LocalEntrypoint
-from .running.mounts import Mount, mounts_from
 from .running.run_method import AppRun as AppRun
 from .running.run_method import RunMethod
 from .running.schedules import Scheduled
@@ -111,6 +109,7 @@ if TYPE_CHECKING:
     from .image import AddedFiles, Image
     from .network_file_system import NetworkFileSystem
     from .proxy import Proxy
+    from .running.mounts import Mount
     from .schedule import Schedule
     from .secret import Secret
     from .volume import Volume
@@ -206,7 +205,7 @@ class App:
         self._image = image
         self._secrets = tuple(secrets)
         self._volumes: Mapping[Path_, Volume] = volumes
-        self._old_files = files_of(dict(old_names).get("mounts"))
+        self._old_files = _old_files_of(dict(old_names).get("mounts"))
         self._tags = dict(tags or {})
         self._runs: AppRuns[App] = AppRuns(self, name)
         self._functions: dict[str, Function[..., Any, Any]] = {}
@@ -722,7 +721,13 @@ class App:
 
     def _mounts(self, image: Image | None, *mounts: Mapping[Any, Any]) -> tuple[Mount, ...]:
         """Return the mounts of a function: of its arguments, and of the app."""
-        return mounts_from(image or self._image, self._old_files, self._volumes, *mounts)
+        image = image or self._image
+        given: tuple[Mapping[Any, Any], ...] = (self._old_files, self._volumes, *mounts)
+        if image is None and not any(given):
+            return ()  # without an import that few programs need
+        from .running.mounts import mounts_from
+
+        return mounts_from(image, *given)
 
     def _know_default_pool(self, cls: Cls) -> None:
         """Register the pool of ``C()``: a run then checks its options and starts its minimum."""
@@ -1102,7 +1107,16 @@ def _with_old(
         secrets = [*(secrets or ()), old_names["secret"]]
     if old_names.get("shared_volumes"):
         network_file_systems = {**(network_file_systems or {}), **old_names["shared_volumes"]}
-    return files_of(old_names.get("mounts")), secrets, network_file_systems
+    return _old_files_of(old_names.get("mounts")), secrets, network_file_systems
+
+
+def _old_files_of(mounts: object) -> dict[str, AddedFiles]:
+    """Return the files of ``mounts=[...]``, which few programs still have."""
+    if mounts is None:
+        return {}
+    from .mount import files_of
+
+    return files_of(mounts)
 
 
 def _all_methods(name: str) -> Function[..., Any, Any]:

@@ -4,7 +4,7 @@ Owns which handles share a pool (one pool for each set of parameter values and o
 local instance that ``.local()`` runs on, and the look-up of a class by name.
 ``declaring/declarations.py`` reads what a class declares; ``app.py`` makes the `Cls`.
 
-Begin at `Cls.__call__`, then `Obj`, then `Values`.
+Begin at `Cls.__call__`, then `Obj`, then `Values`, then `Plain`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, Unpack, cast
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, TypeVar, Unpack, cast
 
 from . import config
 from .advice import CALLS, URLS, of_function
@@ -26,7 +27,7 @@ from .declaring.marks import REQUIRED, Concurrency, Serves, Web
 from .declaring.options import NOTHING, FunctionOptions, OldNames, OnFull, changed_options
 from .declaring.parameters import checked_batching
 from .declaring.partial import PartialFunction
-from .declaring.patching import MISSING, Patches, Replacement
+from .declaring.patching import MISSING, Attributes, Patches, Replacement
 from .declaring.targets import check_batched_class, make_target, refuse_of_web
 from .exception import Error, ExecutionError, InvalidError, NotFoundError
 from .frames import hide_our_frames, without_our_frames
@@ -55,18 +56,20 @@ from .runtime.containers.lifecycle import Lifecycle
 from .runtime.context import is_a_container
 from .runtime.input import Kind, Target
 from .runtime.labels import type_name
-from .runtime.pools.statistics import ClassStatistics
 from .runtime.real import Real
 from .serialize.constructor_arguments import check_constructor_arguments
 from .stores.home import environment_that_goes_along
-from .types import FunctionAutoscalerSettings
 from .web.residents import with_residents
 from .with_aio import Annotations, FunctionWithAio, MethodWithAio
 
 if TYPE_CHECKING:
     from .cloud_bucket_mount import CloudBucketMount
+    from .runtime.pools.statistics import ClassStatistics
     from .secret import Secret
+    from .types import FunctionAutoscalerSettings
     from .volume import Volume
+
+T = TypeVar("T")
 
 # The ways to call a method.
 _WAYS: Final = (
@@ -128,6 +131,8 @@ class Cls:
     _lookup: tuple[str, str, str | None]  # the arguments of `from_name`, which sets them
     # The service of a handle without arguments.  Only ``app.cls`` sets it; variants have none.
     _plain_service: Service
+    # What handles without arguments share.  Made at the first one, if there is such a service.
+    _plain: Plain | None = None
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         if len(args) == 3 and isinstance(args[1], tuple):  # class B(A): ...
@@ -184,15 +189,40 @@ class Cls:
                 need none.  Also raised, in strict mode, if an argument does not pickle.
             ValueError: in strict mode, if an argument does not pickle, as a lambda.
         """
+        plain = self._plain
+        if (
+            plain is not None
+            and not args
+            and not kwargs
+            and not config.strict
+            and plain.seen is plain.declared._seen
+        ):
+            # What the constructors of `Values` and `Obj` do, without calls.
+            own = _new_values(Values)
+            own.cls = self
+            own.kwargs = kwargs
+            own._service = plain.service
+            made = _new_obj(plain.kind)
+            made._cls = self
+            made._values = own
+            return made
         if not config.strict and "_find" not in self.__dict__:
+            declared = self._declared
+            seen = declared._seen
             try:
-                values = self._declared.bind(args, kwargs, check_types=True)
+                values = declared.bind(args, kwargs, check_types=True)
             except Error as error:
-                if not args and not kwargs and self._declared.types and self._declared.web:
+                if not args and not kwargs and declared.types and declared.web:
                     # The query of each request gives the values.  Other uses raise the error.
                     return Obj(self, Values(self, args, kwargs))
                 raise without_our_frames(error)
-            return Obj(self, Values(self, args, kwargs, values=values))
+            kind = Obj
+            if not args and not kwargs and not is_a_container():
+                service = self.__dict__.get("_plain_service")
+                if service is not None:
+                    self._plain = Plain(declared, seen, service)
+                    kind = self._plain.kind
+            return kind(self, Values(self, args, kwargs, values=values))
         if config.strict:
             try:
                 check_constructor_arguments(self.__name__, args, kwargs)
@@ -589,6 +619,7 @@ class Cls:
         """After a patch of a parameter, a handle without arguments has other values."""
         if name in self._declared.parameters:
             self.__dict__.pop("_plain_service", None)
+            self.__dict__.pop("_plain", None)
 
     def _statistics(self) -> ClassStatistics | None:
         """Return the counts of all pools of the class in this run, with any parameter values.
@@ -618,7 +649,13 @@ class Values:
     that call without a garbage collection.
     """
 
-    __slots__ = ("_made", "args", "cls", "kwargs")
+    args: tuple[Any, ...] = ()
+    # Values, identity, service and local instance, each made at its first use.  Two threads may
+    # both make one: `_keep` stores it, so that both threads get the first.
+    _values: dict[str, Any] | None = None
+    _kept_identity: Hashable | None = None
+    _service: Service | None = None
+    _local_instance: LocalInstance | None = None
 
     def __init__(
         self,
@@ -630,15 +667,17 @@ class Values:
         identity: Hashable | None = None,
     ) -> None:
         self.cls: Cls = cls
-        self.args: tuple[Any, ...] = args
+        self.args = args
         self.kwargs: dict[str, Any] = kwargs
-        # Values, identity, service and local instance, by name, each made at its first use.  Two
-        # threads may both make one: `setdefault` stores it, so that both threads get the first.
-        self._made: dict[str, Any] = {}
         if values is not None:
-            self._made["values"] = values
+            self._values = values
         if identity is not None:
-            self._made["identity"] = identity
+            self._kept_identity = identity
+
+    def _keep(self, name: str, made: T) -> T:
+        """Keep what was made, and return what is kept: what another thread made before."""
+        kept: T = self.__dict__.setdefault(name, made)
+        return kept
 
     @property
     def service(self) -> Service:
@@ -648,11 +687,8 @@ class Values:
             TypeError: if the values do not fit the parameters.  Outside of strict mode
                 `Cls.__call__` has checked them.
         """
-        found: Service | None = self._made.get("service")
-        if found is not None:
-            return found
-        made: Service = self._made.setdefault("service", self._make_service())
-        return made
+        found = self._service
+        return self._keep("_service", self._make_service()) if found is None else found
 
     def _make_service(self) -> Service:
         cls, declared = self.cls, self.cls._declared
@@ -660,7 +696,7 @@ class Values:
             plain = cls.__dict__.get("_plain_service")
             if plain is not None:
                 return cast("Service", plain)
-        values = self._made.get("values")
+        values = self._values
         if values is None:
             values = declared.bind(self.args, self.kwargs, check_types=True)
         shown = ", ".join(f"{name}={_shown_value(value)}" for name, value in values.items())
@@ -684,9 +720,8 @@ class Values:
 
     def _identity(self, values: dict[str, Any]) -> Hashable:
         """Return a key for these values: handles with equal keys and options share a pool."""
-        found: Hashable | None = self._made.get("identity")
-        if found is not None:
-            return found
+        if self._kept_identity is not None:
+            return self._kept_identity
         declared = self.cls._declared
         identity: Hashable
         try:
@@ -701,15 +736,13 @@ class Values:
             hash(identity)
         except TypeError:
             identity = object()  # values that cannot be hashed get a pool of their own
-        made: Hashable = self._made.setdefault("identity", identity)
-        return made
+        return self._keep("_kept_identity", identity)
 
     @property
     def local_instance(self) -> LocalInstance:
         """The instance that ``.local()`` runs on, made at its first use."""
-        found: LocalInstance | None = self._made.get("local")
-        if found is not None:
-            return found
+        if self._local_instance is not None:
+            return self._local_instance
         cls, args, kwargs = self.cls, self.args, self.kwargs
         identity = self._identity(cls._declared.bind(args, kwargs, check_types=False))
         construction = Construction(cls, args, kwargs, identity)
@@ -718,7 +751,7 @@ class Values:
             lambda: construction(cls._declared.init, args, kwargs),
             lambda: cls._declared.hooks()[0],
         )
-        made: LocalInstance = self._made.setdefault("local", mine)
+        made = self._keep("_local_instance", mine)
         if made is mine:
             forking.know(made)
         return made
@@ -740,16 +773,12 @@ class Values:
             raw = found.raw
             target = make_target(target.name, raw, found.marks.is_generator, is_method=True)
 
-        inside = None if instance is None else _weakly(instance)
+        if instance is None:
+            return self._function(target, MethodType(_on_local_instance(name, target, raw), self))
+        inside = _weakly(instance)
 
         def local(*args: Any, **kwargs: Any) -> Any:
-            if inside is not None:
-                return raw(self._alive(inside()), *args, **kwargs)
-            hooks = declared.hooks()[0]
-            raw_now = declared.raw_methods.get(name, raw)  # a test may have replaced it
-            if target.kind is Kind.ASYNC and any(hook.is_async for hook in hooks):
-                return self._enter_and_call(raw_now, args, kwargs)
-            return raw_now(self.local_instance.entered(), *args, **kwargs)
+            return raw(self._alive(inside()), *args, **kwargs)
 
         return self._function(target, local)
 
@@ -829,6 +858,93 @@ class Values:
         self, raw: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         return await raw(await self.local_instance.entered_async(), *args, **kwargs)
+
+
+_new_values: Final[Callable[[type[Values]], Values]] = Values.__new__
+
+
+def _on_local_instance(name: str, target: Target, raw: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs a method on the local instance of some `Values`.
+
+    Args:
+        raw: the code of the method, as it was when a handle was asked for the method.
+    """
+
+    def local(values: Values, /, *args: Any, **kwargs: Any) -> Any:
+        declared = values.cls._declared
+        hooks = declared.hooks()[0]
+        raw_now = declared.raw_methods.get(name, raw)  # a test may have replaced it
+        if target.kind is Kind.ASYNC and any(hook.is_async for hook in hooks):
+            return values._enter_and_call(raw_now, args, kwargs)
+        return raw_now(values.local_instance.entered(), *args, **kwargs)
+
+    return local
+
+
+class Plain:
+    """What all handles without arguments share, so that ``Model().run.remote(x)`` costs little.
+
+    Each handle has its own `Values`, local instance and methods.  They share the service, their
+    type, which has a descriptor for each method, and what the attributes of a method begin with.
+
+    Invariant: `Cls.__call__` uses this object only while `seen` is ``declared._seen``, and so while
+    the class is as it was read when its defaults were checked.
+    """
+
+    __slots__ = ("declared", "kind", "seen", "service")
+
+    def __init__(self, declared: Declarations, seen: Attributes, service: Service) -> None:
+        self.declared: Declarations = declared
+        self.seen: Attributes = seen
+        self.service: Service = service
+        inside: dict[str, Any] = {"__module__": __name__, "__qualname__": Obj.__qualname__}
+        inside |= {
+            name: _PlainMethod(self, name)
+            for name in declared.methods
+            if not name.startswith("__") and not hasattr(Obj, name)
+        }
+        self.kind: type[Obj] = type(Obj.__name__, (Obj,), inside)
+
+
+class _PlainMethod:
+    """A method of the handles of a `Plain`.
+
+    A descriptor costs a tenth of what `Obj.__getattr__` costs, which the interpreter calls after it
+    has made an AttributeError.
+    """
+
+    __slots__ = ("_begin", "_local", "_name", "_plain")
+
+    def __init__(self, plain: Plain, name: str) -> None:
+        self._plain = plain
+        self._name = name
+        # What the attributes of the `Function` begin with, all but `_local`; and the code of that.
+        # None before the first handle is asked, and for a web method, which is made otherwise.
+        self._begin: dict[str, Any] | None = None
+        self._local: Callable[..., Any]
+
+    def __get__(self, obj: Obj | None, owner: type) -> Any:
+        if obj is None:
+            return self
+        plain, begin = self._plain, self._begin
+        if begin is None or plain.seen is not plain.declared._seen:
+            return self._first(obj)
+        made: Function[Any, Any, Any] = _new_function(Function)
+        attributes = begin.copy()
+        attributes["_local"] = MethodType(self._local, obj._values)
+        made.__dict__ = attributes
+        return obj.__dict__.setdefault(self._name, made)
+
+    def _first(self, obj: Obj) -> Any:
+        """Make the method without what is known of it, and note what can be known."""
+        made: object = obj.__getattr__(self._name)
+        if isinstance(made, Function) and self._begin is None:
+            attributes = dict(made.__dict__)
+            local = attributes.pop("_local", None)
+            if attributes.get("_web") is None and isinstance(local, MethodType):
+                self._local = local.__func__
+                self._begin = attributes
+        return made
 
 
 # The most characters of one parameter value in the name of a pool.
@@ -1060,6 +1176,10 @@ class Obj:
     def __deepcopy__(self, memo: object) -> Self:
         return self  # its methods would run in the same containers
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        # As one of `Obj` itself: no module has the type that a `Plain` makes.
+        return _obj_again, (self._cls, self._values), self.__dict__
+
     def _moorage_crosses(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Return what makes this handle in another process: see ``placing/shipping.py``."""
         return _obj_of, (self._cls, self._values.args, self._values.kwargs)
@@ -1171,6 +1291,14 @@ class Obj:
         shown = [repr(value) for value in self._values.args]
         shown += [f"{name}={value!r}" for name, value in self._values.kwargs.items()]
         return f"<{self._cls.__name__}({', '.join(shown)}) of {self._cls!r}>"
+
+
+_new_obj: Final[Callable[[type[Obj]], Obj]] = Obj.__new__
+_new_function: Final[Callable[[Any], Any]] = Function.__new__
+
+
+def _obj_again(cls: Cls, values: Values) -> Obj:
+    return Obj(cls, values)
 
 
 def _is_looked_up(cls: Cls) -> bool:

@@ -10,7 +10,7 @@ Begin at `DirectoryObject.local_path`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .arguments import fs_path
 from .exception import InvalidError
@@ -19,7 +19,9 @@ from .stores.directories import Directories
 from .stores.home import environment_of
 from .stores.records import Record
 from .stores.trees import Listed, Tree
-from .types import FileEntry, FileEntryType
+
+if TYPE_CHECKING:
+    from .types import FileEntry
 
 # How many entries of a directory an async iterator reads at a time.
 ENTRIES: Final = 500
@@ -73,4 +75,6 @@ def local_directory(path: object, instead: str) -> Path:
 
 def entry(listed: Listed) -> FileEntry:
     """Return what was listed as Modal's type."""
+    from .types import FileEntry, FileEntryType
+
     return FileEntry(listed.path, FileEntryType[listed.type], listed.mtime, listed.size)

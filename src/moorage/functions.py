@@ -81,17 +81,17 @@ from .runtime.context import is_a_container
 from .runtime.input import Input, Kind, Target
 from .runtime.pools.autoscaler import Limits
 from .runtime.pools.pool import Pool
-from .runtime.pools.statistics import PoolStatistics
 from .runtime.real import Real
 from .serialize.serializing import SerializingTarget, serialize_call, serializing_target
 from .stores.home import environment_that_goes_along
-from .types import FunctionAutoscalerSettings, FunctionCurrentStats
 from .with_aio import OF_A_FUNCTION, MethodWithAio, Way, poses_as_function
 
 if TYPE_CHECKING:
     from .app import App
     from .cloud_bucket_mount import CloudBucketMount
+    from .runtime.pools.statistics import PoolStatistics
     from .secret import Secret
+    from .types import FunctionAutoscalerSettings, FunctionCurrentStats
     from .volume import Volume
 
 P = ParamSpec("P")
@@ -481,6 +481,8 @@ class Function(Generic[P, R_co, O_co], metaclass=_PatchedWays):
     @MethodWithAio
     def get_current_stats(self) -> FunctionCurrentStats:
         """Return Modal's four counts of the pool, exactly; see `statistics` for more."""
+        from .types import FunctionCurrentStats
+
         if config.strict:
             self._service.current_run()
         seen = self.statistics()
@@ -1107,6 +1109,8 @@ if not TYPE_CHECKING:  # old spellings
 
 
 def _settings_of(limits: Limits) -> FunctionAutoscalerSettings:
+    from .types import FunctionAutoscalerSettings
+
     return FunctionAutoscalerSettings(
         min_containers=limits.min_containers,
         max_containers=limits.max_containers,

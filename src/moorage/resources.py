@@ -24,10 +24,7 @@ from .arguments import (
     is_tuple,
     lenient,
 )
-from .cloud_bucket_mount import CloudBucketMount
 from .exception import InvalidError, InvalidInfinityError, InvalidLengthError
-from .network_file_system import NetworkFileSystem
-from .volume import Volume
 
 MountPath: TypeAlias = str | PurePosixPath | PathLike[str]
 
@@ -151,15 +148,19 @@ def check_mounts(
         InvalidError: if a path or an object is wrong; also a TypeError for a key that cannot
             be a path.
     """
-    kinds: tuple[type, ...]
-    if name == "volumes":
-        kinds, kind = (Volume, CloudBucketMount), "Volume"
-    else:
-        kinds, kind = (NetworkFileSystem,), "NetworkFileSystem"
+    kind = "Volume" if name == "volumes" else "NetworkFileSystem"
     advice = f'write {name}={{"/data": modal.{kind}.from_name("my-data")}}'
     if not is_dict(mounts):
         error = InvalidArgumentsError if merged else InvalidError
         raise error(f"{name} must be a dict of paths to {kind}, got {mounts!r}; {advice}")
+    if not mounts:
+        return
+    # Few programs need these.
+    from .cloud_bucket_mount import CloudBucketMount
+    from .network_file_system import NetworkFileSystem
+    from .volume import Volume
+
+    kinds = (Volume, CloudBucketMount) if name == "volumes" else (NetworkFileSystem,)
     seen: dict[int, str] = {}
     for given, mounted in mounts.items():
         path = PurePosixPath(fs_path(f"a path in {name}", given)).as_posix()

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from . import config
 from .arguments import InvalidUseError, unimplemented
 from .calling.asking import ask
-from .client import Client
 from .exception import InvalidError, NotFoundError
 from .placing.blueprints import reference_of_global
 from .running import deployments
 from .running.endpoints import ServerEndpoint
 from .running.urls import open_server_url
 from .runtime.context import is_a_container
-from .runtime.pools.statistics import PoolStatistics
-from .types import ServerAutoscalerSettings, ServerInfo
 from .web.servers import check_scaleup_window, check_server_concurrency
 from .with_aio import MethodWithAio
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .runtime.pools.statistics import PoolStatistics
+    from .types import ServerAutoscalerSettings, ServerInfo
 
 
 def _unknown() -> ServerEndpoint:
@@ -252,6 +254,8 @@ class ServerAutoscalerManager:
         if is_a_container():
             there: ServerAutoscalerSettings = ask(_change_there, self._server, dict(changes))
             return there
+        from .types import ServerAutoscalerSettings
+
         endpoint = self._server._web_endpoint()
         service = endpoint.service
         if config.strict:

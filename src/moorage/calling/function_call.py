@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Never, TypeVar, cast, overload
 
 from .. import config
 from ..advice import NAMES_OF_FUTURES, no_attribute, of_call
-from ..call_graph import InputInfo
 from ..exception import (
     Error,
     InvalidAttributeError,
@@ -33,7 +32,7 @@ from ..frames import without_our_frames
 from ..placing.calls import driver_link
 from ..runtime import forking
 from ..runtime.background import let_go
-from ..runtime.captured import decimal_context, own_decimal_context
+from ..runtime.captured import shared_capture
 from ..runtime.clocks.clock import Clock, Waiter
 from ..runtime.clocks.parking import park
 from ..runtime.context import current_input, hook_context, is_a_container, running_input
@@ -65,6 +64,9 @@ from ..with_aio import (
 from .asking import ask
 from .registry import Record, registry
 from .waited import clean_up_soon, warn_if_loop_runs, written
+
+if TYPE_CHECKING:
+    from ..types import InputInfo
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -447,10 +449,7 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
         call: FunctionCall[Any] = cls.__new__(cls)
         call.number = next_call_number()
         call.target = target
-        # `capture`, inlined: this code runs for each input.
-        call.context = context = copy_context()
-        if decimal_context in context:
-            own_decimal_context(context)
+        call.context = shared_capture()
         # `Function._submit` sets the pool before the inputs may run, because their code may
         # look up its own call.
         call._pool = None

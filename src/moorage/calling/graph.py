@@ -22,15 +22,15 @@ from ..exception import FunctionTimeoutError, QueueTimeoutError
 from ..runtime.clocks.clock import Clock
 from ..runtime.input import Call, Input, Target, call_id, input_id
 from ..runtime.outcome import Failure, Outcome, Value
-from ..types import InputInfo, InputStatus
 
 if TYPE_CHECKING:
+    from ..types import InputInfo
     from .function_call import FunctionCall
 
 # The most inputs of one call in a graph, if the graph itself keeps them.
 MOST_OF_ONE_CALL: Final = 1000
 
-Ended = tuple[InputStatus, str]
+Ended = tuple[str, str]
 """How a settled input ended, and the id of its container."""
 
 
@@ -262,6 +262,8 @@ def infos_of(call: FunctionCall[Any]) -> list[InputInfo]:
 
 
 def _infos(node: Node) -> dict[int, InputInfo]:
+    from ..types import InputInfo, InputStatus
+
     call = node.live_call()
     # A copy, because inputs are added meanwhile; `copy` of a dict is one step, and `sorted` is not.
     entries = node.entries.copy()
@@ -277,7 +279,7 @@ def _infos(node: Node) -> dict[int, InputInfo]:
             input_id=input_id(node.number, index),
             function_call_id=shown_id,
             task_id=task_id,
-            status=status,
+            status=InputStatus[status],
             function_name=node.target.name,
             module_name=module_name,
             children=[],
@@ -290,14 +292,15 @@ def _ended(input: Input) -> Ended:
     return _status(input.outcome), "" if container is None else f"ta-{container.number}"
 
 
-def _status(outcome: Outcome | None) -> InputStatus:
+def _status(outcome: Outcome | None) -> str:
+    """Return the name of the `InputStatus`.  No member: this may run under the pool's lock."""
     if outcome is None:
-        return InputStatus.PENDING
+        return "PENDING"
     if type(outcome) is Value:
-        return InputStatus.SUCCESS
+        return "SUCCESS"
     if type(outcome) is Failure:
         # `type`, because `isinstance` may run a user's ``__class__`` property.
         # `unread`, because this runs under the pool's lock, where no error may be opened.
         timed_out = issubclass(type(outcome.unread), (FunctionTimeoutError, QueueTimeoutError))
-        return InputStatus.TIMEOUT if timed_out else InputStatus.FAILURE
-    return InputStatus.TERMINATED
+        return "TIMEOUT" if timed_out else "FAILURE"
+    return "TERMINATED"

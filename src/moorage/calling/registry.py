@@ -38,10 +38,10 @@ from ..runtime.outcome import Failure
 from ..runtime.pools.batching import BatchCall
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..types import InputInfo
 from .graph import Graph, infos_of, most_of_one_call
 
 if TYPE_CHECKING:
+    from ..types import InputInfo
     from .function_call import FunctionCall
 
 

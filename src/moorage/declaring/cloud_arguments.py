@@ -25,13 +25,8 @@ from ..arguments import (
     unchecked,
 )
 from ..exception import InvalidError
-from ..image import Image
-from ..proxy import Proxy
 from ..resources import check_amount, check_gpu, check_mounts
 from ..runtime.real import Real
-from ..schedule import Schedule
-from ..scheduler_placement import check_regions
-from ..secret import Secret
 
 # Arguments that are True, False or absent.
 _FLAGS: Final = (
@@ -82,14 +77,22 @@ def check_scheduled(schedule: object, function: Callable[..., object]) -> None:
 
 
 def _check_image(where: str, name: str, value: object) -> None:
-    if value is not None and not isinstance(value, Image):
+    if value is None:
+        return
+    from ..image import Image
+
+    if not isinstance(value, Image):
         raise InvalidError(
             f"image must be an Image, got {value!r}; write image=modal.Image.debian_slim()"
         )
 
 
 def _check_schedule(where: str, name: str, value: object) -> None:
-    if value is not None and not isinstance(value, Schedule):
+    if value is None:
+        return
+    from ..schedule import Schedule
+
+    if not isinstance(value, Schedule):
         raise InvalidAttributeError(
             f"schedule must be a Period or a Cron, got {value!r}; {_SCHEDULE}"
         )
@@ -108,10 +111,8 @@ def _check_secrets(where: str, name: str, value: object) -> None:
     # Only a Collection is iterated: iterating would consume an iterator.  A str is iterable too,
     # but is not a list of secrets.
     if isinstance(value, Collection) and not isinstance(value, (str, bytes)):
-        members = iterated("secrets", unchecked(value), _SECRETS)
-        wrong = next(
-            (type(each).__name__ for each in members if not isinstance(each, Secret)), None
-        )
+        members = list(iterated("secrets", unchecked(value), _SECRETS))
+        wrong = _first_that_is_no_secret(members)
     message = f"secrets must be a list of Secret, got {wrong or type(value).__name__}; {_SECRETS}"
     if where == "App":
         # Only here does Modal check the members.
@@ -123,6 +124,15 @@ def _check_secrets(where: str, name: str, value: object) -> None:
         raise InvalidArgumentsError(message)
     if value is not None and wrong:
         lenient(message)
+
+
+def _first_that_is_no_secret(members: Collection[object]) -> str | None:
+    """Return the type of the first member that is no `Secret`; None if all are."""
+    if not members:
+        return None  # without an import that few programs need
+    from ..secret import Secret
+
+    return next((type(each).__name__ for each in members if not isinstance(each, Secret)), None)
 
 
 def _check_gpu(where: str, name: str, value: object) -> None:
@@ -148,7 +158,11 @@ def _check_disk(where: str, name: str, value: object) -> None:
 
 
 def _check_proxy(where: str, name: str, value: object) -> None:
-    if value is not None and not isinstance(value, Proxy):
+    if value is None:
+        return
+    from ..proxy import Proxy
+
+    if not isinstance(value, Proxy):
         lenient(f'proxy must be a Proxy, got {value!r}; write modal.Proxy.from_name("my-proxy")')
 
 
@@ -162,6 +176,10 @@ def _check_region(where: str, name: str, value: object) -> None:
     if not value and where == "with_options":
         _check_text(where, name, value)
         return
+    if value is None:
+        return
+    from ..scheduler_placement import check_regions
+
     check_regions(name, value)
 
 

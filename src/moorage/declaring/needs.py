@@ -9,16 +9,18 @@ Begin at `needs_of`, then `Needs.with_`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ..arguments import fs_path, is_dict
-from ..cloud_bucket_mount import CloudBucketMount
-from ..image import Image
-from ..secret import Secret
 from ..variables import Variables
-from ..volume import Volume
+
+if TYPE_CHECKING:
+    from ..cloud_bucket_mount import CloudBucketMount
+    from ..image import Image
+    from ..secret import Secret
+    from ..volume import Volume
 
 
 class Volumes:
@@ -30,6 +32,8 @@ class Volumes:
     __slots__ = ("_key", "mounts")
 
     def __init__(self, mounts: Mapping[str, Volume | CloudBucketMount]) -> None:
+        from ..volume import Volume
+
         self.mounts: dict[str, Volume | CloudBucketMount] = dict(mounts)
         self._key: Hashable = frozenset(
             (path, each._key() if isinstance(each, Volume) else repr(each))
@@ -37,6 +41,8 @@ class Volumes:
         )
 
     def __str__(self) -> str:
+        from ..volume import Volume
+
         shown = [
             f"{path!r}: {(each.name if isinstance(each, Volume) else each.bucket_name) or each!r}"
             for path, each in self.mounts.items()
@@ -107,17 +113,28 @@ def needs_of(
     Strict mode checks some arguments late, or not at all: what is no secret is left out.
     """
     given: Iterable[object] = secrets if isinstance(secrets, Iterable) else ()
-    mine = [each for each in (*app_secrets, *given) if isinstance(each, Secret)]
+    mine = _secrets_among((*app_secrets, *given))
     variables = Variables(cast("Mapping[str, str | None]", env) if env else None)
     if image is None and not mine and not variables:
         return None
     return Needs(image, mine, variables)
 
 
+def _secrets_among(values: Sequence[object]) -> list[Secret]:
+    if not values:
+        return []  # without an import that few programs need
+    from ..secret import Secret
+
+    return [each for each in values if isinstance(each, Secret)]
+
+
 def volumes_of(given: object) -> Volumes | None:
     """Return the volumes of an argument ``volumes`` that was checked; None for none at all."""
-    if not is_dict(given):
+    if not is_dict(given) or not given:
         return None
+    from ..cloud_bucket_mount import CloudBucketMount
+    from ..volume import Volume
+
     mounts = {
         PurePosixPath(fs_path("a path in volumes", path)).as_posix(): each
         for path, each in given.items()

@@ -20,12 +20,16 @@ from ..runtime.context import is_a_container
 from ..runtime.real import Real
 
 _PACKAGE: Final = __name__.partition(".")[0]
+# What nearly every program uses; ``__init__`` imports it at its first use.
+_OF_PROGRAMS: Final = (".app", ".image", ".partial_function", ".secret", ".volume")
 _BEGUN: Final = "_moorage_has_begun_its_init"
 _lock = Real.RLock()
 
 
 def complete_the_package(name: str = "") -> Any:
     """Run ``__init__``, unless that was done; return the attribute `name`, if one is asked for.
+
+    If none is, import what nearly every program uses, too: so each child of a zygote has it.
 
     Raises:
         AttributeError: if the whole package has no such name.
@@ -58,7 +62,11 @@ def complete_the_package(name: str = "") -> Any:
         elif name and _BEGUN in vars(package):
             # ``__init__`` itself asks, on this thread: an import of a file of the package.
             raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r} yet")
-    return getattr(package, name) if name else None
+    if name:
+        return getattr(package, name)
+    for each in _OF_PROGRAMS:
+        importlib.import_module(each, _PACKAGE)
+    return None
 
 
 def use_objects_elsewhere() -> None:

@@ -14,7 +14,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Collection, Hashable
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from .. import config
 from ..exception import ExecutionError, InvalidError
@@ -35,10 +35,12 @@ from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..stores.home import configured_environment, environment_of, environment_of_run
 from . import deployments
-from .mounts import HasMounts, Mount, Warned
 from .pool_keys import PoolKeys
 from .runs import Run
 from .schedules import Scheduled
+
+if TYPE_CHECKING:
+    from .mounts import HasMounts, Mount, Warned
 
 A = TypeVar("A")
 

@@ -17,7 +17,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from .. import config
 from ..exception import ExecutionError
@@ -34,7 +34,6 @@ from ..runtime.pools.capacity import Capacity, process_capacity
 from ..runtime.pools.kept import Kept, Memory
 from ..runtime.pools.pool import Pool, drained_run, is_called_from_within
 from ..runtime.pools.probing import Probing
-from ..runtime.pools.statistics import ClassStatistics, PoolStatistics, count_class, count_kept
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter, wait_in
@@ -44,6 +43,9 @@ from ..web.http_loop import process_http
 from ..web.sites import HandOver, Sites
 from .environment import RunEnvironment
 from .schedules import RunSchedules
+
+if TYPE_CHECKING:
+    from ..runtime.pools.statistics import ClassStatistics, PoolStatistics
 
 logger: Final = logging.getLogger("moorage")
 
@@ -149,6 +151,8 @@ class Run:
 
     def statistics(self, key: Hashable) -> PoolStatistics | None:
         """Return the counts of `key`, also while it has no pool; None if it never had a pool."""
+        from ..runtime.pools.statistics import count_kept
+
         while True:
             # While the lock is held no pool begins, so the memory does not change.
             with self._lock:
@@ -164,6 +168,8 @@ class Run:
 
     def class_statistics(self, name: str) -> ClassStatistics:
         """Return the counts of a class over all sets of parameters, also of dropped memories."""
+        from ..runtime.pools.statistics import count_class
+
         # While the lock is held no pool begins and no memory is dropped.  So each tally is
         # counted once, and under the lock of the pool that uses it.
         with self._lock:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .. import config
 from ..runtime import forking
@@ -30,7 +30,9 @@ from ..runtime.clocks.timekeeper import Timer
 from ..runtime.clocks.wall import wall_offset
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..schedule import Schedule
+
+if TYPE_CHECKING:
+    from ..schedule import Schedule
 
 logger: Final = logging.getLogger("moorage")
 

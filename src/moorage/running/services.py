@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from ..declaring.options import FunctionOptions, checked_autoscaler
 from ..declaring.targets import check_batched_class
@@ -43,9 +43,12 @@ from ..runtime.waiting.other_loops import why_it_waits
 from ..serialize.serializing import SerializingTarget, serializing_lifecycle
 from .app_runs import AnyRuns
 from .environment import RunEnvironment, environment_of_process
-from .mounts import Mount, is_new, lacks_volumes, look_at_mounts, mounts_of_process, mounts_with
 from .pool_keys import PoolKey
 from .runs import MakePool, Run
+
+if TYPE_CHECKING:
+    from ..declaring.needs import Volumes
+    from .mounts import Mount
 
 
 class RunningApp(NamedTuple):
@@ -202,7 +205,7 @@ class AppService:
             or lifecycle.residents is not None
         )
         self._declared_mounts = mounts
-        self.mounts: tuple[Mount, ...] = mounts_with(mounts, options.volumes)
+        self.mounts: tuple[Mount, ...] = _mounts_with(mounts, options.volumes)
         # A plain attribute, not a property, because each input reads it.
         self.key: PoolKey = self._runs.pool_keys.key((identity, options))
 
@@ -233,6 +236,10 @@ class AppService:
 
     @property
     def mounts_volumes(self) -> bool:
+        if not self._declared_mounts:
+            return False
+        from .mounts import lacks_volumes
+
         return lacks_volumes(self._declared_mounts)
 
     @property
@@ -460,6 +467,8 @@ class AppService:
         )
         steps: list[Callable[[], object]] = []
         if self.mounts:
+            from .mounts import look_at_mounts
+
             steps.append(partial(look_at_mounts, self._name, self.mounts, self._runs.warned))
         if environment is not None and options.needs is not None:
             steps.append(
@@ -478,6 +487,8 @@ class AppService:
 
         factory: ContainerFactory = _local_factory(container_options)
         if placing is not None:
+            from .mounts import is_new, mounts_of_process
+
             name, mounts, warned = self._name, self.mounts, self._runs.warned
             factory = placing.factory(
                 container_options,
@@ -509,6 +520,15 @@ def _local_factory(options: ContainerOptions) -> ContainerFactory:
         return LocalContainer(host, number, target, limit, options)
 
     return factory
+
+
+def _mounts_with(mounts: tuple[Mount, ...], volumes: Volumes | None) -> tuple[Mount, ...]:
+    """Return the mounts of a variant: see `mounts_with`, which few programs need."""
+    if volumes is None:
+        return mounts
+    from .mounts import mounts_with
+
+    return mounts_with(mounts, volumes)
 
 
 def _all(steps: Sequence[Callable[[], object]]) -> Callable[[], object]:

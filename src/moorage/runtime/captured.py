@@ -1,9 +1,10 @@
 """Captured contexts: the caller's context for an input, with its own decimal context.
 
-Owns :func:`capture`, and the copying of decimal contexts.  Any file may call this file.  The
-lanes test ``decimal_context in context`` themselves, which saves a call for each input.
+Owns :func:`capture` and :func:`shared_capture`, and the copying of decimal contexts.  Any file may
+call this file.  The lanes test ``decimal_context in context`` themselves, which saves a call for
+each input.
 
-Begin at :func:`capture`, then :func:`own_decimal_context`.
+Begin at :func:`capture`, then :func:`own_decimal_context`, then :func:`shared_capture`.
 
 ``copy_context()`` is shallow: the copy shares every mutable value with the original.
 The decimal module keeps a mutable value in a context variable, and changes it in place:
@@ -20,6 +21,8 @@ No other variable of the standard library needs this.  (Python 3.14 can keep the
 from __future__ import annotations
 
 import decimal
+import gc
+import weakref
 from contextvars import Context, ContextVar, copy_context
 from typing import Final
 
@@ -60,3 +63,37 @@ def own_decimal_context(context: Context) -> None:
     decimal module makes a new decimal context at its first use there.
     """
     context.run(decimal_context.set, _copy(context[decimal_context]))
+
+
+_referents: Final = gc.get_referents
+# The context that the last `shared_capture` returned, and the id of what is in it.  A weak
+# reference, because a context keeps the user's values.
+# Invariant: while the context lives, its contents have that id: nobody changes such a context.
+_last: tuple[weakref.ref[Context], int] | None = None
+
+
+def shared_capture() -> Context:
+    """As `capture`; but calls that capture equal contexts one after another share one object.
+
+    A program that spawns a million calls has one context then, and not a million.  The result is
+    there to be copied, as each attempt does: nobody may change it, or run code in it.
+
+    A context object has its variables in an immutable tree, to which a copy refers.  So two
+    contexts with one tree are equal.  To compare them with ``==`` would run the user's ``__eq__``
+    if the trees differ.
+    """
+    global _last
+    context = copy_context()
+    if decimal_context in context:  # has its own copy, which is a change
+        own_decimal_context(context)
+        return context
+    inside = _referents(context)
+    if len(inside) != 1:  # an interpreter whose contexts are made otherwise
+        return context
+    known, contents = _last, id(inside[0])
+    if known is not None and known[1] == contents:
+        before = known[0]()
+        if before is not None:
+            return before
+    _last = weakref.ref(context), contents
+    return context

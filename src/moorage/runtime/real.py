@@ -3,7 +3,9 @@
 Owns `Real`.  All files of moorage read from `Real` the functions and classes that users' tests
 patch: those of ``time``, ``threading``, ``asyncio``, ``inspect`` and others.
 
-Begin at `Real` (at the end of this file), then `_globals_of` and `_loop_class`.
+Owns `import_late`, too: most of moorage is imported at its first use, which may be under a patch.
+
+Begin at `Real` (at the end of this file), then `_globals_of`, `_loop_class` and `import_late`.
 
 A patch changes the object that a module's name refers to (``mock.patch("time.sleep")``), or
 all module globals that refer to a given object (freezegun).  Neither changes the attributes
@@ -26,6 +28,8 @@ from __future__ import annotations
 import _thread
 import asyncio
 import contextvars
+import datetime
+import functools
 import importlib.util
 import inspect
 import logging
@@ -39,11 +43,14 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
+import weakref
 from asyncio import base_events, events, selector_events
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent import futures
 from concurrent.futures import _base as futures_base
 from contextvars import copy_context
+from importlib import import_module
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, cast
 
@@ -361,6 +368,68 @@ def _new_event_loop(
     if isinstance(loop, asyncio.BaseEventLoop) and not kind.__dict__.get("__slots__"):
         loop.__class__ = _loop_class(kind)
     return loop
+
+
+# -- imports after that of moorage -------------------------------------------------------
+
+
+def _originals_of(names: dict[str, Any], more: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in names.items()
+        if callable(value) and (not name.startswith("_") or name in more)
+    }
+
+
+# The functions and classes of the standard library that files of moorage name at their import, and
+# the methods.  Invariant: none is a patch, see `_refuse_patches`.
+_ORIGINALS: Final[list[tuple[Any, dict[str, Any]]]] = [
+    *((module, _originals_of(vars(module), names)) for module, names in _NAMES.items()),
+    *(
+        (module, _originals_of(vars(module)))
+        for module in (contextvars, datetime, functools, futures, traceback, weakref)
+    ),
+    *(
+        (kind, {name: v for name, v in vars(kind).items() if type(v) is FunctionType})
+        for kind in (
+            *(threading.Thread, threading.Condition, threading.Event, threading.Semaphore),
+            asyncio.Runner,
+        )
+    ),
+]
+
+
+def import_late(name: str, package: str) -> ModuleType:
+    """Import a module of moorage at its first use, as if nothing were patched.
+
+    A file that is imported under a patch would name the patch for as long as the process lives:
+    as a base class, or as a function that it copies.  So the names are as they were while the file
+    is imported.  moorage's own ``clock.patch_time()`` stays in force, because other threads are in
+    virtual time.
+    """
+    whole = package + name
+    if whole in sys.modules:
+        return import_module(name, package)
+    patched: list[tuple[Any, str, Any]] = []
+    for owner, originals in _ORIGINALS:
+        present: Mapping[str, Any] = owner.__dict__
+        for each, original in originals.items():
+            value = present.get(each, original)
+            if value is not original and not _is_ours(value):
+                patched.append((owner, each, value))
+                setattr(owner, each, original)
+    try:
+        return import_module(name, package)
+    finally:
+        for owner, each, value in patched:
+            setattr(owner, each, value)
+
+
+def _is_ours(value: object) -> bool:
+    return str(getattr(value, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
+
+
+# -- the names ---------------------------------------------------------------------------
 
 
 if TYPE_CHECKING:

@@ -37,13 +37,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from ... import config
 from ...exception import ExecutionError
 from .. import forking
 from ..background import let_go, log, on_log_thread
-from ..clocks.clock import Clock, Waiter, acquire_in_turns, acquire_within
+from ..clocks.clock import Clock, Waiter, acquire_in_turns, acquire_within, system_clock
 from ..containers.container import Container, ContainerFactory, ContainerState, Loss
 from ..containers.streaming import stream_of
 from ..context import running_input
@@ -69,7 +69,6 @@ from .probing import Probing, What
 from .routing import emptiest_below_limit, fullest_below_target
 from .scaling import Scaling
 from .snapshot import PoolSnapshot, take_snapshot
-from .statistics import PoolStatistics, count_pool
 from .tally import Tally
 from .verdicts import (
     CANCELLED,
@@ -84,6 +83,9 @@ from .verdicts import (
     waited_too_long,
 )
 from .web_tally import WebTally
+
+if TYPE_CHECKING:
+    from .statistics import PoolStatistics
 
 logger: Final = logging.getLogger("moorage")
 
@@ -203,6 +205,9 @@ class Pool:
         self.run: object = None  # the run that the pool belongs to; set before the first use
         self.capacity: Capacity = capacity
         self._now = clock.now
+        # Inputs that are queued within so many seconds have one `queued_at`, which is one object of
+        # 24 bytes.  Virtual time is exact.
+        self._grain: float = 1e-4 if clock is system_clock else 0.0
         self._factory = factory
         self._starved = starved
         self._on_retired = on_retired
@@ -215,6 +220,7 @@ class Pool:
         # Invariant: empty whenever no thread holds the lock: each event takes out the effects
         # that it put in.
         self._effects: list[Effect] = []
+        self._stamped: float = float("-inf")  # the last `queued_at`, see `_stamp`
         # How many effects at the beginning of `_effects` wake the callers that wait in a probe.
         self._waking = 0
         # Settled inputs, whose arguments are freed after all effects, outside the lock,
@@ -503,6 +509,9 @@ class Pool:
 
     @uninterruptible
     def statistics(self) -> PoolStatistics:
+        from . import statistics  # not under the lock
+
+        del statistics
         with self.lock:
             return self.counted()
 
@@ -515,6 +524,8 @@ class Pool:
 
     def counted(self) -> PoolStatistics:
         """Return the same as `statistics`.  The caller holds the lock."""
+        from .statistics import count_pool
+
         return count_pool(
             self.options,
             self.backlog,
@@ -792,6 +803,10 @@ class Pool:
     def _stamp(self, inputs: Iterable[Input]) -> None:
         """Note that `inputs` are queued from now on."""
         now = self._now()
+        if now - self._stamped <= self._grain:
+            now = self._stamped  # one object for many inputs
+        else:
+            self._stamped = now
         for input in inputs:
             input.queued_at = now
         if self.options.queue_timeout is not None:
