@@ -62,7 +62,7 @@ def steady(r: Random, mean: float) -> Shape:
     """The same gap each time, give or take a tenth."""
     rate = r.uniform(4.0, 20.0)
     gaps = [r.uniform(0.9, 1.1) / rate for _ in range(int(300 * rate))]
-    found, t = [], 0.0
+    found, t = list[float](), 0.0
     for gap in gaps:
         t += gap
         found.append(t)
