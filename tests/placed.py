@@ -48,6 +48,8 @@ class OverASocket:
 
         self.driver_end = Channel(mine, post, container.received, gone)
         self.child_end = Channel(its, post, child.received, child.gone)
+        self.driver_end.open_turnstile()
+        self.child_end.open_turnstile()
         child.connect(self.child_end)
         container.connect(self.driver_end)
         self.driver_end.begin()
@@ -131,6 +133,9 @@ class Handing:
         self._lock = Real.Lock()  # so that the marks and the frames are in one order
         self._closed = False
         self.begun = 0
+
+    def keep(self) -> None:
+        """Nothing waits here that somebody may change."""
 
     def send(self, parts: Sequence[Buffer], mark: int = 0) -> None:
         data = b"".join(bytes(part) for part in parts)

@@ -160,6 +160,7 @@ class ModelContainer:
         self.slots = Slots(limit)
         self.idle_since: float | None = None
         self.started_at = 0.0
+        self.read_for = None
         self.takes_no_more = False
         self._given_up = False
         self.was_ready = False

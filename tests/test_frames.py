@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moorage.placing.channel import Channel
+from moorage.exception import ExecutionError
+from moorage.placing.channel import Channel, as_the_post
 from moorage.placing.frames import (
     HEADER,
     LARGE,
     NUMBERS,
+    VALUE,
     BrokenFrame,
     FrameReader,
     Kind,
@@ -23,6 +25,9 @@ from moorage.placing.frames import (
 )
 from moorage.placing.outbox import Outbox
 from moorage.placing.post import Postman
+from moorage.placing.turnstile import has_turnstiles
+from moorage.runtime.clocks.clock import RealWaiter, system_clock
+from moorage.runtime.clocks.parking import park
 
 # Seconds after which a test that hangs fails.
 PATIENCE = 30.0
@@ -90,6 +95,17 @@ def test_a_large_blob_is_written_from_where_it_is_and_comes_as_memory_that_may_b
     assert bytes(came[1:]) == blob[1:]
 
 
+def test_what_waits_to_be_written_is_kept_when_its_owner_goes_on(ends):
+    mine = bytearray(b"x" * 8_000_000)
+    ends.here.send(item(1, memoryview(mine)))  # nobody reads: most of it waits
+    ends.here.keep()
+    mine[:] = b"y" * len(mine)
+    ends.here.begin()
+    ends.there.begin()
+    ends.wait_for(lambda: ends.came)
+    assert ends.came == [(Kind.ITEMS, [1, b"x" * len(mine)])]
+
+
 def test_bytes_that_are_no_frame_are_refused():
     with pytest.raises(BrokenFrame, match="a frame of kind 99"):
         list(FrameReader().take(HEADER.pack(8, 99, 1) + bytes(8)))
@@ -107,6 +123,7 @@ class Ends:
         self.came: list[tuple[int, list]] = []
         self.back: list[tuple[int, list]] = []
         self.gone: list[str] = []
+        self.readers: list[str] = []  # the thread that has read each frame that came back
         self.sockets = socket.socketpair()
         mine, its = self.sockets
         self.here = Channel(mine, self.post, self._noting(self.back), lambda: self.end("here"))
@@ -119,6 +136,8 @@ class Ends:
             ]
             with self._changed:
                 into.extend(came)
+                if into is self.back:
+                    self.readers.append(threading.current_thread().name)
                 self._changed.notify_all()
 
         return received
@@ -225,6 +244,159 @@ def test_the_post_ends_with_its_last_channel_and_begins_again():
         ends.here.send(item(1))
         ends.wait_for(lambda: len(ends.came) == 1)  # noqa: B023
         ends.close()
+
+
+# -- threads that read in place of the post ------------------------------------------------------
+
+
+@pytest.fixture
+def turnstile(ends):
+    if not has_turnstiles:
+        pytest.skip("this system has no epoll")
+    ends.here.open_turnstile()
+    ends.here.begin()
+    ends.there.begin()
+    return ends
+
+
+class Waits(RealWaiter):
+    """A waiter that is woken by `wake`, or once so many frames have come."""
+
+    def __init__(self, ends: Ends, frames: int) -> None:
+        super().__init__()
+        self._ends = ends
+        self._frames = frames
+
+    @property
+    def is_woken(self) -> bool:
+        return super().is_woken or len(self._ends.readers) >= self._frames
+
+
+def result(number: int, blob: bytes = b"") -> list:
+    return encode(Kind.RESULTS, [((number, VALUE), [blob])])
+
+
+def numbers_of(messages: list) -> list[int]:
+    return [message[0] for _, message in messages]
+
+
+def test_a_thread_that_waits_reads_what_comes_itself(turnstile):
+    me = threading.current_thread().name
+    turnstile.there.send(result(1))
+    turnstile.here.read_for(Waits(turnstile, 1), Kind.RESULTS)
+    turnstile.wait_for(lambda: turnstile.back)
+    assert numbers_of(turnstile.back) == [1]
+    # It reads, unless the post was about to: at the latest the second time.
+    while me not in turnstile.readers:
+        turnstile.there.send(result(1))
+        turnstile.here.read_for(Waits(turnstile, len(turnstile.back) + 1), Kind.RESULTS)
+
+
+def test_no_finalizer_may_wait_on_a_thread_while_it_reads():
+    with pytest.raises(ExecutionError, match="write spawn"):
+        as_the_post(lambda: park(system_clock, RealWaiter()))
+    assert park(system_clock, RealWaiter(), 0.0) is False
+
+
+def test_a_thread_that_waits_in_vain_leaves_what_comes_to_the_post(turnstile):
+    turnstile.here.read_for(Waits(turnstile, 1), Kind.RESULTS)  # for a moment
+    turnstile.there.send(result(1))
+    turnstile.wait_for(lambda: turnstile.back)
+    assert turnstile.readers == ["moorage-post-of-tests"]
+
+
+def test_frames_of_other_kinds_are_left_to_the_post_and_come_in_their_order(turnstile):
+    sent = 0
+    while threading.current_thread().name not in turnstile.readers:
+        data = b"".join(map(bytes, [*result(1), *item(2), *result(3), *item(4)]))
+        turnstile.sockets[1].sendall(data)
+        sent += 4
+        turnstile.here.read_for(Waits(turnstile, sent), Kind.RESULTS)
+        turnstile.wait_for(lambda all=sent: len(turnstile.back) == all)
+    assert numbers_of(turnstile.back) == [1, 2, 3, 4] * (sent // 4)
+    others = turnstile.readers[1::2]
+    assert set(others) == {"moorage-post-of-tests"}
+
+
+def test_a_large_frame_that_a_waiting_thread_has_begun_to_read_comes_whole(turnstile):
+    large = b"large" * LARGE
+    for count in range(1, 20):
+        turnstile.there.send(result(count, large))
+        turnstile.here.read_for(Waits(turnstile, count), Kind.RESULTS)
+        turnstile.wait_for(lambda all=count: len(turnstile.back) == all)
+    assert all(message[2] == large for _, message in turnstile.back)
+
+
+def test_a_closed_end_is_not_read(turnstile):
+    thread = turnstile.post._thread
+    turnstile.here.close()
+    turnstile.there.close()
+    thread.join(PATIENCE)  # it has closed the sockets
+    assert not turnstile.here.read_until(lambda: False)
+    turnstile.here.read_for(Waits(turnstile, 1), Kind.RESULTS)
+    turnstile.here.interrupt()
+
+
+def test_the_end_is_told_once_though_a_thread_reads(turnstile, in_threads):
+    reading = in_threads(turnstile.here.read_until, lambda: False)
+    turnstile.there.close()
+    reading.result()
+    turnstile.wait_for(lambda: turnstile.gone)
+    assert turnstile.gone == ["here"]
+
+
+def test_a_lost_end_takes_the_place_of_a_thread_that_reads(turnstile, in_threads):
+    holder = turnstile.sockets[1].dup()  # so that the end never comes by itself
+    reading = in_threads(turnstile.here.read_for, Waits(turnstile, 1), Kind.RESULTS)
+    turnstile.post.do(turnstile.here.is_lost)
+    reading.result()
+    turnstile.wait_for(lambda: turnstile.gone)
+    holder.close()
+
+
+def test_a_thread_that_reads_ends_when_it_is_done_and_another_one_takes_its_place(
+    turnstile, in_threads
+):
+    is_done = threading.Event()
+    begins = threading.Event()
+
+    def done() -> bool:
+        begins.set()
+        return is_done.is_set()
+
+    reading = in_threads(turnstile.here.read_until, done)
+    assert begins.wait(PATIENCE)
+    assert not turnstile.here.read_until(lambda: True)  # one at a time
+    turnstile.there.send(result(1))
+    turnstile.wait_for(lambda: turnstile.back)
+    assert turnstile.readers != ["moorage-post-of-tests"]
+    is_done.set()
+    turnstile.here.interrupt()
+    assert reading.result()
+    assert turnstile.here.read_until(lambda: True)
+    turnstile.there.send(result(2))
+    turnstile.wait_for(lambda: len(turnstile.back) == 2)
+    assert turnstile.readers[-1] == "moorage-post-of-tests"
+
+
+def test_threads_come_and_go_and_nothing_is_lost_or_turned_round(
+    turnstile, in_threads, often_switching
+):
+    count = 2000
+
+    def send() -> None:
+        for number in range(count):
+            turnstile.there.send((result if number % 5 else item)(number))
+
+    def read() -> None:
+        while len(turnstile.back) < count:
+            turnstile.here.read_for(Waits(turnstile, len(turnstile.readers) + 1), Kind.RESULTS)
+
+    sending = in_threads(send)
+    for reading in [in_threads(read) for _ in range(2)]:
+        reading.result()
+    sending.result()
+    assert numbers_of(turnstile.back) == list(range(count))
 
 
 # -- the outbox ------------------------------------------------------------------------------

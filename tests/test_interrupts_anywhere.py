@@ -213,6 +213,16 @@ with app.run():
     use_all()
 """
 
+# The caller reads what comes from the container itself.
+ELSEWHERE = r"""
+with app.run(placement="process"):
+    for _ in range(3):
+        use_all()
+    for name in ("remote", "remote of async"):
+        explore(name, WAYS[name], what_is_left)
+    use_all()
+"""
+
 RUNS = r"""
 entered, exited = [], []
 
@@ -336,6 +346,13 @@ def run(*parts):
 def test_ctrl_c_at_each_point_of_our_code_loses_nothing(program):
     tried, raised = run(POINTS, program)
     assert tried > 700 / STRIDE
+    assert raised == tried, "each is raised, sooner or later"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pidfds are Linux's")
+def test_ctrl_c_at_each_point_of_a_call_of_another_process_loses_nothing():
+    tried, raised = run(POINTS, ELSEWHERE)
+    assert tried > 200 / STRIDE
     assert raised == tried, "each is raised, sooner or later"
 
 

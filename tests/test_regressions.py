@@ -184,6 +184,7 @@ class InertContainer:
         self.slots = Slots(limit)
         self.idle_since = None
         self.started_at = 0.0
+        self.read_for = None
         self.takes_no_more = self.given_up = False
         self.stop_asked = False
 

@@ -56,6 +56,7 @@ class StillContainer:
         self.slots = Slots(limit)
         self.idle_since: float | None = None
         self.started_at = 0.0
+        self.read_for = None
         self.takes_no_more = False
         self.given_up = False
 

@@ -52,7 +52,7 @@ from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
 from ..runtime.uninterruptible import uninterruptible
 from ..runtime.waiting.async_waiters import make_async_waiter
-from ..runtime.waiting.callers import block_loop, park_for, reader_here, wait_for
+from ..runtime.waiting.callers import block_loop, park_for, read_for, reader_here, wait_for
 from ..runtime.waiting.deadlock import producer_waits
 from ..runtime.waiting.waits import open_streams
 from ..with_aio import Annotations, PosesAsFunction
@@ -61,6 +61,7 @@ from .function_call import FunctionCall, forget
 from .maps import MapCall, MapResults
 from .registry import registry
 from .waited import (
+    BlockingCall,
     StreamCall,
     StreamReader,
     WaitedCall,
@@ -241,7 +242,7 @@ class Remote(WayOfFunction, Generic[P, R_co]):
                     # this container, so the input must not go to this container.
                     unblock_loop = block_loop()
                 waiter = function._service.current_run().clock.make_waiter()
-                call = WaitedCall(target, waiter.wake)
+                call = BlockingCall(target, waiter.wake)
                 input = Input(call, 0, args, kwargs or None)
                 if running_input.get(None) is None:
                     pool = function._submit((input,))
@@ -250,6 +251,9 @@ class Remote(WayOfFunction, Generic[P, R_co]):
             except Error as error:
                 raise without_our_frames(error)
             try:
+                container = input.container
+                if container is not None and container.read_for is not None:
+                    read_for(container, input, waiter)
                 park_for(pool, waiter, input)
             except BaseException as error:
                 pool.cancel(input)

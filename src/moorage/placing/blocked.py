@@ -249,7 +249,7 @@ class Blocked:
         if run_now and tries:
             loop.call_soon(self._ask_loop, loop, run_now, tries - 1, context=Context())
 
-    # -- what the calling program has found: on the post's thread ----------------------------------
+    # -- what the calling program has found: on the thread that reads ------------------------------
 
     def refuse(self, input: Input, text: str) -> None:
         """Raise the error of a deadlock where this process waits for `input`."""

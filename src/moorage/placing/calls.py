@@ -203,7 +203,7 @@ class Link:
         return then
 
     def replied(self, number: int, how: int, blobs: list[Buffer]) -> None:
-        """Do what a REPLY says.  On the post's thread."""
+        """Do what a REPLY says.  On the thread that reads."""
         then = None
         with self.lock:
             found = self._inputs.get(number)

@@ -2,7 +2,8 @@
 
 Owns what runs on the main thread of a child: it reads SETUP, becomes what SETUP says
 (``world.py``), is the thread T of the container, and leaves by the interpreter's normal way, so
-that ``atexit``, the flush of files and ``coverage`` work.  Frames come on the post's thread.
+that ``atexit``, the flush of files and ``coverage`` work.  Frames come on the thread that
+reads: the post, or one of the container's that waits for them.
 
 Begin at `live`, then `_Life.run`.
 """
@@ -130,6 +131,7 @@ class _Life:
             faulthandler.enable(file=self._kit.crash)
         if self._kit.driver >= 0:
             process_post.watch(self._kit.driver, self._gone)
+        self._channel.open_turnstile()
         self._channel.begin()
         self._channel.send(encode(Kind.HELLO, [((os.getpid(),), ())]))
         setup = self._setup.get()
@@ -184,7 +186,7 @@ class _Life:
 
         Real.Thread(target=end, name="moorage-end", daemon=True).start()
 
-    # -- on the post's thread -------------------------------------------------------------
+    # -- on the thread that reads -------------------------------------------------------------
 
     def _received(self, kind: int, words: int, body: memoryview) -> None:
         if kind == Kind.SETUP:

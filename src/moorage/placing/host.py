@@ -5,14 +5,15 @@ the container, and writes what becomes of them.  It decides nothing and queues n
 that comes has a slot, and runs at once.
 
 The host's lock takes the place of the pool's: it guards the inputs that run here, and the lanes of
-the container.  Frames come on the post's thread; outcomes come on the threads of the container, or
-in its loop.
+the container.  Frames come on the thread that reads; outcomes come on the threads of the container,
+or in its loop.
 
 Begin at `ChildHost.received`, then `_take_inputs`; then `settle`, then `_write`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
@@ -25,15 +26,18 @@ from ..runtime.containers.container import Container, ContainerOptions, Loss
 from ..runtime.containers.local import LocalContainer
 from ..runtime.containers.residents import ArrivedVisit, Note, is_visit
 from ..runtime.containers.streaming import Stream, stream_of
+from ..runtime.containers.thread_lane import Worker
 from ..runtime.effects import Around, Effect, carry_out
 from ..runtime.input import Input, InputState, Target
 from ..runtime.loop_notes import explained
 from ..runtime.outcome import Cancelled, Failure, Outcome, Value, failure_of
+from ..runtime.places import place_in_stack, place_in_task
 from ..runtime.pools.batching import BatchCall, batch_of, make_batch
 from ..runtime.real import Real
+from ..runtime.stacks import current_frames
 from ..serialize.culprits import Part, find_culprit
 from .calls import Link
-from .channel import Carrier
+from .channel import Carrier, Channel
 from .errors import packed_failure
 from .frames import (
     BATCH,
@@ -50,6 +54,7 @@ from .frames import (
 from .outbox import Outbox
 from .shipping import Packed, _dump_to, pack
 from .targets import batch_of_packed, child_target, outcomes_of_members
+from .turnstile import ReadingSelector, has_turnstiles
 
 GRANTED: Final = InputState.GRANTED
 RUNNING: Final = InputState.RUNNING
@@ -66,6 +71,10 @@ _NONE: Final = pack(None)
 # How long, in seconds, a result may wait for others, and how many wait.
 HELD_FOR: Final = 0.0005
 HELD_AT_MOST: Final = 32
+
+# So many inputs in a row, each of them alone, and a worker reads the next one itself.  If inputs
+# come faster, the post reads while workers run: there are more of them in each frame.
+ALONE: Final = 2
 
 
 class ChildCall:
@@ -178,6 +187,7 @@ class ChildHost:
         self._ended = ended
         self._outbox: Outbox[Post] = Outbox(self._write)
         self._carrier: Carrier | None = None
+        self._channel: Channel | None = None  # the same, if threads of the container may read it
         # The calls of the code that runs here.  Set once, before the container boots, in a process
         # of its own; else the code calls the pools that are here.
         self.link: Link | None = None
@@ -195,6 +205,8 @@ class ChildHost:
         # the timer fires.  Invariant: if a result waits, one of them is true, or a thread writes.
         self._turn_comes = False
         self._timer_comes = False
+        # How many frames in a row brought an input that was then alone in the container.
+        self._alone = 0
         self.container: LocalContainer = LocalContainer(self, number, limit, limit, options)
 
         forking.know(self)
@@ -207,6 +219,9 @@ class ChildHost:
     def connect(self, carrier: Carrier) -> None:
         """Write to `carrier` from now on.  Called once, before the container boots."""
         self._carrier = carrier
+        if isinstance(carrier, Channel):
+            self._channel = carrier
+            self.container.read(self)
 
     # -- what the driver says: on the thread that reads ------------------------------------
 
@@ -230,8 +245,8 @@ class ChildHost:
             for (seq, count), _ in messages:
                 self._credit(seq, count)
         elif kind == Kind.STACKS:
-            for (number,), _ in messages:
-                self._tell_places(number)
+            for (number,), blobs in messages:
+                self._tell_places(number, self._places_of_inputs if blobs else self._places)
         elif kind == Kind.REPLY:
             assert self.link is not None
             for (number, how), blobs in messages:
@@ -284,7 +299,32 @@ class ChildHost:
                 effect = self.container.place(input)
                 if effect is not None:
                     effects.append(effect)
+            self._alone = self._alone + 1 if len(self._inputs) == 1 else 0
         carry_out(effects)
+
+    # -- a worker that reads: see `Reads` ---------------------------------------------------
+
+    @property
+    def is_quiet(self) -> bool:
+        return self._alone >= ALONE
+
+    def read_until(self, is_done: Callable[[], bool]) -> bool:
+        return self._channel is not None and self._channel.read_until(is_done)
+
+    def interrupt(self) -> None:
+        if self._channel is not None:
+            self._channel.interrupt()
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        channel = self._channel
+        if channel is None or not has_turnstiles:
+            return self.clock.new_event_loop()
+        place = self.container.placing
+
+        def read_once(also: int, seconds: float | None) -> None:
+            channel.read_once(also, seconds, place)
+
+        return Real.new_event_loop(lambda: ReadingSelector(lambda: self.is_quiet, read_once))
 
     def _cancel(self, seq: int, reason: str) -> None:
         effect: Effect | None = None
@@ -312,9 +352,37 @@ class ChildHost:
             assert isinstance(stream, SentStream)
             stream.credit(count)
 
-    def _tell_places(self, number: int) -> None:
-        places = [place.encode() for place in self.container.places()]
+    def _tell_places(self, number: int, find: Callable[[], list[str]]) -> None:
+        places = [place.encode("utf-8", "replace") for place in find()]
         self._outbox.send((Kind.PLACES, ((number,), places)))
+
+    def _places(self) -> list[str]:
+        places = self.container.places()
+        if not self._is_ready:  # an enter hook runs on T, and no input
+            hook = place_in_stack(current_frames().get(self.container.thread.ident or -1))
+            places += [hook] if hook is not None else []
+        return places
+
+    def _places_of_inputs(self) -> list[str]:
+        """Return the seq of each input, and where its code is."""
+        with self.lock:
+            running = [(seq, input.runner) for seq, input in self._inputs.items()]
+        stacks = current_frames()
+        names = {thread.ident: thread.name for thread in Real.all_threads()}
+        loop = stacks.get(self.container.thread.ident or -1)
+        places: list[str] = []
+        for seq, runner in running:
+            if isinstance(runner, Worker):
+                ident = runner.cell.ident
+                name = names.get(ident, ident)
+                where = "in its main thread" if name == "MainThread" else f"in thread {name}"
+                place = place_in_stack(stacks.get(ident))
+            elif runner is not None:
+                where, place = "in a task", place_in_task(runner.get_coro(), loop)
+            else:
+                continue
+            places.append(f"{seq}\n{where}\n{place or ''}")
+        return places
 
     def stop(self) -> None:
         """Run the exit hooks and end, also if the container starts: then after its enter hooks."""

@@ -1,8 +1,9 @@
-"""The post: the one thread that reads what other ends have written.
+"""The post: the thread that reads what other ends have written.
 
 Owns the thread "moorage-post" and its selector.  It reads for all channels of the process, writes
 what did not fit at once, and looks at the file descriptors of processes (`watch`), which become
-readable when a process has ended.  No user code runs on it, and it waits for nobody.
+readable when a process has ended.  No user code runs on it, and it waits for nobody.  While another
+thread reads at a channel, the post does not: see ``turnstile.py``.
 
 The thread starts with the first channel and ends with the last.  A lock of its own guards the
 tables; it is a leaf.
@@ -22,6 +23,7 @@ from typing import Final
 from ..runtime import forking
 from ..runtime.background import keep_time, log_in_background
 from ..runtime.real import Real
+from ..runtime.thread_state import thread_state
 from .channel import Channel
 
 logger: Final = logging.getLogger("moorage")
@@ -64,12 +66,11 @@ class Postman:
 
     def add(self, channel: Channel) -> None:
         """Read for `channel` from now on."""
-        # Also what it has written before and the kernel has not taken.
-        self._do(lambda: self._register(channel.fileno(), READ | WRITE, channel), 1)
+        self._do(lambda: self._register_channel(channel), 1)
 
     def wants_to_write(self, channel: Channel) -> None:
         """Write the rest of what `channel` has to write as soon as there is room."""
-        self._do(lambda: self._modify(channel, READ | WRITE))
+        self._do(lambda: self._write_for(channel, True))
 
     def remove(self, channel: Channel) -> None:
         """Forget `channel`, and close its socket."""
@@ -110,6 +111,7 @@ class Postman:
                 self._bell.send(b"\0")
 
     def _run(self, here: socket.socket) -> None:
+        thread_state.reads_for_all = True
         keep_time()  # log records of this thread are written by another thread
         selector = self._selector = Real.DefaultSelector()
         selector.register(here, READ)
@@ -142,21 +144,21 @@ class Postman:
                     self._thread = self._bell = None
                     return False
             for work in due:
-                self._guarded(work)
+                self.guarded(work)
             del due
 
     def _handle(self, key: selectors.SelectorKey, events: int) -> None:
         channel = key.data
         if not isinstance(channel, Channel):
             self._forget(key.fd)
-            self._guarded(channel)
+            self.guarded(channel)
             return
         if events & WRITE and not channel.on_writable():
-            self._modify(channel, READ)
+            self._write_for(channel, False)
         if events & READ:
-            self._guarded(channel.on_readable)
+            self.guarded(channel.on_readable)
 
-    def _guarded(self, work: Callable[[], object]) -> None:
+    def guarded(self, work: Callable[[], object]) -> None:
         try:
             work()
         except Exception as error:  # a bug: the other channels go on
@@ -169,16 +171,31 @@ class Postman:
             return
         self._keys[fileno] = self._selector.register(fileno, events, data)
 
-    def _modify(self, channel: Channel, events: int) -> None:
-        selector, fileno = self._selector, channel.fileno()
+    def _register_channel(self, channel: Channel) -> None:
+        self._register(channel.read_fileno(), READ, channel)
+        # Also what it has written before and the kernel has not taken.
+        self._write_for(channel, True)
+
+    def _write_for(self, channel: Channel, wants: bool) -> None:
+        """Wait until there is room for what `channel` writes, or do so no more."""
+        selector, keys = self._selector, self._keys
         assert selector is not None
-        if fileno in self._keys:
-            self._keys[fileno] = selector.modify(fileno, events, channel)
+        fileno, reads = channel.fileno(), channel.read_fileno()
+        if reads not in keys:
+            return  # it was closed
+        if fileno == reads:
+            keys[fileno] = selector.modify(fileno, READ | WRITE if wants else READ, channel)
+        elif wants and fileno not in keys:
+            keys[fileno] = selector.register(fileno, WRITE, channel)
+        elif not wants and keys.pop(fileno, None) is not None:
+            selector.unregister(fileno)
 
     def _forget_channel(self, channel: Channel) -> None:
-        fileno = channel.fileno()
+        fileno, reads = channel.fileno(), channel.read_fileno()
         if fileno >= 0:
-            self._forget(fileno)
+            if fileno != reads:
+                self._write_for(channel, False)
+            self._forget(reads)
         channel.shut()
 
     def _forget(self, fileno: int) -> None:

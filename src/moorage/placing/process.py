@@ -127,6 +127,7 @@ class ContainerProcess:
         setup = self._setup()
         mine, self._its = Real.socketpair()
         self._channel = Channel(mine, process_post, container.received, self._socket_ended)
+        self._channel.open_turnstile()
         self._crash = crash_file()
         process_kills.begin()
         container.connect(self._channel)

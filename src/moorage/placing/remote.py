@@ -28,7 +28,7 @@ from typing import Any, Final, Protocol, cast
 
 from ..runtime import forking
 from ..runtime.background import log
-from ..runtime.clocks.clock import Waiter
+from ..runtime.clocks.clock import RealWaiter, Waiter
 from ..runtime.containers.container import ContainerState, Host, Loss
 from ..runtime.containers.residents import Note, RemoteVisit
 from ..runtime.containers.slots import Slots
@@ -102,6 +102,22 @@ class RemoteLine:
     def send(self, *notes: Note) -> None:
         for kind, number, data in notes:
             self._outbox.send((Kind.VISIT, ((self._seq, kind, number), data)))
+
+
+Place = tuple[str, "str | None"]
+"""Where the code of an input is: its thread or task, and the user's line there."""
+
+
+class Question:
+    """A question to the child, where its code is."""
+
+    __slots__ = ("answer", "number", "waiter")
+
+    def __init__(self, waiter: Waiter) -> None:
+        self.number: int = 0
+        self.waiter: Waiter = waiter
+        # Guarded by the container's lock: one text for each place; None until they have come.
+        self.answer: list[str] | None = None
 
 
 Call = tuple[int, "Input | None", int, "list[bytes]"]
@@ -180,12 +196,13 @@ class RemoteContainer:
         self._is_lost = False  # once true, nothing is written or settled any more
         # Of the thread that reads:
         self._members: dict[int, list[Outcome]] = {}  # of batches whose end has not come
+        self._was_ready = False  # READY has come, and the container was to get inputs
         self._ended_well = False  # FAILED or STOPPED has come
         self._answers: Answers | None = None  # made at the first call of the child's code
         self._holds = 0  # how many blocking calls the child's loop sits in
-        # Set once the child is gone.  `_asked` has who waits to know where its threads are.
+        # Set once the child is gone.  `_asked` has what it was asked and has not answered.
         self._is_gone = Real.Event()
-        self._asked: dict[int, tuple[Waiter, list[str]]] = {}
+        self._asked: dict[int, Question] = {}
         self._questions: int = 0
         self._lock: threading.Lock = Real.Lock()  # guards the two and `_unsaid`; a leaf
         # What waits to be said to a child that does not start at once; None once it hears.
@@ -245,7 +262,12 @@ class RemoteContainer:
             return None
         outcome = input.cancellation
         reason = outcome.reason if isinstance(outcome, Cancelled) else "its time is over"
-        return partial(self._outbox.send, (Kind.CANCEL, ((seq,), (reason.encode(),))))
+        return partial(self._send_cancel, seq, reason)
+
+    def _send_cancel(self, seq: int, reason: str) -> None:
+        if self._carrier is not None:
+            self._carrier.keep()  # the caller goes on, and its array is its own again
+        self._outbox.send((Kind.CANCEL, ((seq,), (reason.encode(),))))
 
     def stop(self) -> None:
         self._say(Kind.STOP)
@@ -255,19 +277,42 @@ class RemoteContainer:
 
         Threads that must not wait get no answer: they keep time, or read the answers.
         """
+        question = self._ask(())
+        return [] if question is None else self._answer(question, ASKS_FOR) or []
+
+    def ask_for_inputs(self) -> Question | None:
+        """Ask the child where the code of its inputs is, for `places_of_inputs`."""
+        return self._ask((b"inputs",))
+
+    def places_of_inputs(self, question: Question, timeout: float) -> dict[Input, Place] | None:
+        """Return where the code of the inputs was; None if the child has not said it."""
+        answer = self._answer(question, timeout)
+        if answer is None:
+            return None
+        places: dict[Input, Place] = {}
+        for text in answer:
+            seq, where, place = text.split("\n", 2)
+            input = self._inputs.get(int(seq))
+            if input is not None:
+                places[input] = where, place or None
+        return places
+
+    def _ask(self, what: Sequence[Buffer]) -> Question | None:
         if thread_state.keeps_time or self._is_gone.is_set():
-            return []
-        waiter = self._host.clock.make_waiter()
-        answer: list[str] = []
+            return None
+        question = Question(self._host.clock.make_waiter())
         with self._lock:
             self._questions += 1
-            number = self._questions
-            self._asked[number] = waiter, answer
-        self._outbox.send((Kind.STACKS, ((number,), ())))
-        self._host.clock.wait(waiter, ASKS_FOR)
+            question.number = self._questions
+            self._asked[question.number] = question
+        self._outbox.send((Kind.STACKS, ((question.number,), what)))
+        return question
+
+    def _answer(self, question: Question, timeout: float) -> list[str] | None:
+        self._host.clock.wait(question.waiter, timeout)
         with self._lock:
-            self._asked.pop(number, None)
-        return answer
+            self._asked.pop(question.number, None)
+            return question.answer
 
     def give_up(self) -> None:
         """Cancel the enter hooks; kill the child if it does not end soon."""
@@ -296,6 +341,15 @@ class RemoteContainer:
 
     def __repr__(self) -> str:
         return f"<container {self.name}: {self.state.value}, {self.slots!r}>"
+
+    def read_for(self, input: Input, waiter: RealWaiter) -> None:
+        """Read what comes of `input` on the thread of its caller: see `Container`.
+
+        Only if it is alone here.  Else the post reads: then there is more of it at a time.
+        """
+        carrier = self._carrier
+        if carrier is not None and len(self._inputs) == 1:
+            carrier.read_for(waiter, Kind.RESULTS)
 
     # -- writing ------------------------------------------------------------------------
 
@@ -403,7 +457,8 @@ class RemoteContainer:
             elif kind == Kind.HELLO:
                 self.pid = numbers[0]
             elif kind == Kind.READY:
-                if not host.container_ready(self):
+                self._was_ready = host.container_ready(self)
+                if not self._was_ready:
                     self.stop()
             elif kind == Kind.FAILED:
                 self._ended_well = True
@@ -532,11 +587,11 @@ class RemoteContainer:
 
     def _take_places(self, number: int, blobs: Iterable[Buffer]) -> None:
         with self._lock:
-            asked = self._asked.pop(number, None)
-        if asked is not None:
-            waiter, answer = asked
-            answer += map(_text, blobs)
-            waiter.wake()
+            question = self._asked.pop(number, None)
+            if question is not None:
+                question.answer = list(map(_text, blobs))
+        if question is not None:
+            question.waiter.wake()
 
     def _take_note(self, seq: int, kind: int, number: int, blobs: Sequence[Buffer]) -> None:
         with self._host.lock:
@@ -571,7 +626,7 @@ class RemoteContainer:
         begun = 0 if carrier is None else carrier.begun
         if not self._ended_well:
             unwritten = Unwritten(self._seqs, begun)
-            self._host.container_lost(self, Loss(how, unwritten, counts))
+            self._host.container_lost(self, Loss(how, unwritten, counts, self._was_ready))
         with self._host.lock:
             self._is_lost = True
             answers = self._answers
@@ -582,8 +637,8 @@ class RemoteContainer:
         self._is_gone.set()
         with self._lock:
             asked, self._asked = self._asked, {}
-        for waiter, _ in asked.values():
-            waiter.wake()
+        for question in asked.values():
+            question.waiter.wake()
         if self._ended is not None:
             self._ended()
 

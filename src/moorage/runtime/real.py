@@ -31,6 +31,7 @@ import inspect
 import logging
 import os
 import queue
+import select
 import selectors
 import signal
 import socket
@@ -341,14 +342,20 @@ def _policy() -> object:
     return policy
 
 
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a new loop of the program's own policy that does not look up patched names."""
+def _new_event_loop(
+    make_selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector,
+) -> asyncio.AbstractEventLoop:
+    """Return a new loop of the program's own policy that does not look up patched names.
+
+    Args:
+        make_selector: makes the selector, if the policy is the one of Python itself.
+    """
     policy = _policy()
     if (
         type(policy).__module__.partition(".")[0] == "asyncio"
         and getattr(policy, "_loop_factory", None) is asyncio.SelectorEventLoop
     ):
-        return Real.SelectorEventLoop(Real.DefaultSelector())
+        return Real.SelectorEventLoop(make_selector())
     loop = Real.made_by_policy()
     kind = type(loop)
     if isinstance(loop, asyncio.BaseEventLoop) and not kind.__dict__.get("__slots__"):
@@ -467,3 +474,5 @@ class Real:
         eventfd: Final = _plain(os.eventfd)
         eventfd_read: Final = _plain(os.eventfd_read)
         eventfd_write: Final = _plain(os.eventfd_write)
+        epoll: Final = select.epoll
+        poll: Final = _plain(select.poll)

@@ -90,6 +90,10 @@ class RealWaiter:
         # What `wake` takes: so the bell is rung once, whoever wakes.
         self._rings: list[Bell] = [bell]
 
+    @property
+    def is_woken(self) -> bool:
+        return not self._rings
+
     def wake(self) -> None:
         try:
             bell = self._rings.pop()

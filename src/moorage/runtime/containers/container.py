@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ..clocks.clock import Clock
+from ..clocks.clock import Clock, RealWaiter
 from ..clocks.first_look import WhyItWaits
 from ..effects import Around, Effect
 from ..input import IllegalMove, Input
@@ -85,11 +85,13 @@ class Loss:
             count as unwritten without being named.
         counts: false if the inputs cannot have caused the loss: this library killed the
             container, or the process that all containers come from died.
+        was_ready: false if the container was never READY, so it has run no input.
     """
 
     how: str
     unwritten: Collection[Input] = ()
     counts: bool = True
+    was_ready: bool = True
 
 
 class Host(Protocol):
@@ -189,6 +191,15 @@ class Container(Protocol):
     @property
     def thread(self) -> threading.Thread | None:
         """The thread that runs the hooks and the loop; None if it is in another process."""
+        ...
+
+    @property
+    def read_for(self) -> Callable[[Input, RealWaiter], object] | None:
+        """Reads what comes of an input on the thread of its caller, until the waiter is woken.
+
+        For a moment at most: the caller waits as ever after it.  No other thread has to wake the
+        caller then.  None if nothing is to be read, because the container is in this process.
+        """
         ...
 
     def boot(self) -> None:

@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from functools import partial
 from typing import Any, Final
 
 from .. import forking
 from ..background import log
-from ..clocks.clock import join_threads
+from ..clocks.clock import RealWaiter, join_threads
 from ..effects import Effect, carry_out
 from ..input import Input
 from ..real import Real
@@ -31,7 +31,7 @@ from .lifecycle import Start, run_enter, run_exit
 from .offload import LoopExecutor
 from .slots import Slots
 from .task_lane import TaskLane, stop_inherited
-from .thread_lane import ThreadLane, Worker, place_of
+from .thread_lane import Reads, ThreadLane, Worker, place_of
 
 logger: Final = logging.getLogger("moorage")
 
@@ -42,6 +42,8 @@ LEFTOVER_GRACE: Final = 1.0
 
 class LocalContainer:
     """One container in this process.  See `Container` for its contract."""
+
+    read_for: Callable[[Input, RealWaiter], object] | None = None
 
     def __init__(
         self, host: Host, number: int, target: int, limit: int, options: ContainerOptions
@@ -141,6 +143,10 @@ class LocalContainer:
                 self._virtual.end(self)
             self._host.container_failed(self, error)
 
+    def read(self, reads: Reads) -> None:
+        """Have threads that have nothing to do read `reads`.  Called once, before the boot."""
+        self._threads.reads = reads
+
     def boot_here(self) -> None:
         """Be the thread T on the calling thread, until the container has ended.
 
@@ -149,6 +155,13 @@ class LocalContainer:
         assert self._virtual is None
         self._thread = Real.current_thread()
         self._main()
+
+    def placing(self, work: Callable[[], object]) -> None:
+        """Do `work`, which may place inputs, on the loop's thread: they need no ring then."""
+        if self._tasks is None:
+            work()
+        else:
+            self._tasks.placing(work)
 
     def place(self, input: Input) -> Effect | None:
         if input.call.target.is_async:
@@ -310,7 +323,9 @@ class LocalContainer:
         """Return the container's loop; open the loop if there is none yet."""
         if self._loop is not None:
             return self._loop
-        self._loop = self._start.loop = loop = self._clock.new_event_loop()
+        reads = self._threads.reads
+        loop = self._clock.new_event_loop() if reads is None else reads.new_event_loop()
+        self._loop = self._start.loop = loop
         self._executor = LoopExecutor(self._name)
         loop.set_default_executor(self._executor)
         if self._lifecycle.has_async_exit:

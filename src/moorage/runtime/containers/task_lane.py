@@ -332,6 +332,19 @@ class TaskLane:
             self._first_look.look(slept=False)  # if it could not be the first
         self._cancel_task(task)
 
+    def placing(self, work: Callable[[], object]) -> None:
+        """Do `work`, which may place inputs, without a ring for them."""
+        with self._lock:
+            awake, self._awake = self._awake, True
+        try:
+            work()
+        finally:
+            with self._lock:
+                self._awake = awake or bool(self._ready)
+                is_due = self._awake and not awake
+            if is_due:
+                self._loop.call_soon(self._start_ready, context=Context())
+
     def _on_ring(self) -> None:
         self._bell.clear()
         self._start_ready()

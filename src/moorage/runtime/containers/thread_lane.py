@@ -13,10 +13,15 @@ warm, wakes first.  At most one worker is *on its way* (woken, but not yet at th
 time; if it takes an input and sees more inputs, it sends the next worker.  So short inputs
 stay on one or two warm threads, and inputs that block get a thread each.  Workers that are
 idle for long end: see ``idle_threads.py``.
+
+If inputs come from another process, a worker that has none reads what comes itself (`Reads`), in
+place of parking, unless another one does.  It counts as on its way meanwhile, and finds the input
+that it has read in the queue: no thread has to wake another one for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import threading
@@ -24,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ...exception import InputCancellation
 from ..captured import decimal_context, own_decimal_context
@@ -67,6 +72,7 @@ class Worker:
         "leaving",
         "on_leaving",
         "parked_at",
+        "reads",
         "sent",
         "stays",
     )
@@ -78,6 +84,7 @@ class Worker:
         # True for the container's thread T, which never ends for being idle: objects that the
         # enter hooks made may be bound to T.
         self.stays: bool = stays
+        self.reads: bool = False  # true while it reads what comes; its own thread's only
         # For these two see `Parking`.
         self.parked_at: float = math.inf
         self.dismissed: bool = False
@@ -91,6 +98,27 @@ class Worker:
         # With a virtual clock, called if the worker ends after an input, before that input
         # stops taking part in virtual time: see `LocalContainer.stop`.
         self.on_leaving: Callable[[], object] | None = None
+
+
+class Reads(Protocol):
+    """Where inputs come from, if they come from another process."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether inputs come one at a time, so that reading here is worth it.  Under the lock."""
+        ...
+
+    def read_until(self, is_done: Callable[[], bool], /) -> bool:
+        """Read on this thread until `is_done`; return false at once if another one reads."""
+        ...
+
+    def interrupt(self) -> None:
+        """Have the thread that reads ask `is_done`."""
+        ...
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        """Return a loop that reads while it has nothing to do."""
+        ...
 
 
 class ThreadLane:
@@ -116,6 +144,8 @@ class ThreadLane:
         self._name = name
         self._around = around
         self.instance: object = None  # set before the container becomes ready
+        # What workers read in place of parking.  Set before the container becomes ready.
+        self.reads: Reads | None = None
         # The pool's lock guards all fields below.
         # The inputs that are GRANTED and wait for a thread, first in, first out.  An input
         # that is cancelled in this queue becomes SETTLED; `_take` skips it.
@@ -157,7 +187,10 @@ class ThreadLane:
     def stop(self) -> list[Effect]:
         """Make workers end when they have no input; return the effects that wake idle ones."""
         self._stopping = True
-        return [worker.bell.release for worker in self._idle_threads.stop()]
+        effects: list[Effect] = [worker.bell.release for worker in self._idle_threads.stop()]
+        if self.reads is not None:
+            effects.append(self.reads.interrupt)
+        return effects
 
     def cancel(self, input: Input) -> Effect | None:
         """Return the effect that cancels a running input; None if no worker has it.
@@ -286,6 +319,7 @@ class ThreadLane:
         bind_cell(worker.cell)
         parked = self._idle_threads.parked
         virtual = self._virtual
+        may_read = True
         while True:
             effect: Effect | None = None
             if virtual is not None and worker.sent:
@@ -302,7 +336,7 @@ class ThreadLane:
                     if self._stopping:
                         self._workers.remove(worker)
                         return
-                    self._idle.append(worker)
+                    self._park(worker, may_read)
                 else:
                     input.runner = worker
                     worker.busy = True
@@ -317,12 +351,34 @@ class ThreadLane:
                 input = self._run(worker, input)
             if worker.leaving:
                 return
+            if worker.reads:
+                assert self.reads is not None
+                may_read = self.reads.read_until(self._has_work)
+                continue
+            may_read = True
             # This worker has been on the idle stack since the lock was released.
             parked(worker)
             while not worker.bell.acquire():
                 pass
             if worker.dismissed:
                 return
+
+    def _park(self, worker: Worker, may_read: bool) -> None:
+        """Make `worker` idle, or the one that reads.  Under the lock."""
+        reads = self.reads
+        worker.reads = may_read and reads is not None and reads.is_quiet and not self._on_its_way
+        if worker.reads:
+            self._on_its_way = True
+        else:
+            self._idle.append(worker)
+
+    def _has_work(self) -> bool:
+        """Whether there is something for a worker that reads.  Without the lock.
+
+        Inputs that come later are read by this worker.  An input that came before was read by a
+        thread that has ended that.  `stop` interrupts.
+        """
+        return bool(self._ready) or self._stopping
 
     def _run(self, worker: Worker, input: Input) -> Input | None:
         """Run one input and settle it; return the next one to run, if any."""
@@ -386,7 +442,7 @@ class ThreadLane:
             else:
                 # Become idle before the caller wakes: the caller may submit again at once,
                 # and would otherwise start a second thread.
-                self._idle.append(worker)
+                self._park(worker, True)
                 worker.busy = False
         finally:
             lock.release()

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
-from ..clocks.clock import Waiter
+from ..clocks.clock import RealWaiter, Waiter
 from ..clocks.parking import park
 from ..containers.container import Container
 from ..containers.task_lane import InputTask
@@ -66,6 +66,17 @@ def park_for(pool: Pool, waiter: Waiter, on: On, timeout: float | None = None) -
     if wait.error is not None:
         raise wait.error
     return woken
+
+
+def read_for(container: Container, input: Input, waiter: Waiter) -> None:
+    """Read what comes of `input` from the process of `container`, before `park_for`.
+
+    Only on threads whose waits nobody has to know.
+    """
+    read = container.read_for
+    unknown = thread_state.container is None and not open_streams and current_cell() is None
+    if unknown and read is not None and isinstance(waiter, RealWaiter):
+        read(input, waiter)
 
 
 def wait_for(pool: Pool, waiter: AsyncWaiter, on: On, timed: bool = False) -> Awaitable[None]:
