@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # PYTHONDONTWRITEBYTECODE is set, none of these keeps what it has compiled.
 COMPILE = $(BIN)/python -m compileall -q src
 
-.PHONY: demo search test bench stress kills models load explorations mutants differential clean
+.PHONY: demo search test bench autoscale stress kills models load explorations mutants differential clean
 .PHONY: check check-ruff check-mypy check-pyright check-complete check-tests
 
 demo: $(VENV)/.installed-demo
@@ -54,6 +54,11 @@ check-tests: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	$(COMPILE)
 	$(BIN)/python -m benchmarks --write benchmarks/results.md
+
+# The score of the autoscaler's policy in a simulator of its own.  SEEDS=1-4 are other traces.
+autoscale: $(VENV)/.installed
+	$(COMPILE)
+	$(BIN)/python -m benchmarks.autoscale $(if $(SEEDS),--seeds $(SEEDS))
 
 # 100,000 inputs of all kinds, cancelled, failing and late, whose counts must agree to the
 # last one.  SEED=... runs the same schedule of calls again.  Then 10,000 whose containers are worker

@@ -219,6 +219,143 @@ def test_a_level_for_what_kept_coming_stays_a_minute_and_one_for_a_long_burst_do
     assert idle_after(p, 16.0, arrivals) == 16.0 + stays
 
 
+def uses(p, begins, *, lasts=1.0, inputs=16):
+    """Show `p` uses of its levels: `inputs` at once at each of `begins`; return the arrivals.
+
+    Containers are ready as soon as they are wanted, and those that are not wanted are gone.
+    """
+    arrivals, idle = 0, []
+    for begin in begins:
+        while idle:  # what the pool does until then
+            now = p.decide(ended(idle[0], idle, arrivals)).ask_again_at
+            if now is None or now > begin:
+                break
+            idle = idle[len(idle) - p.decide(ended(now, idle, arrivals)).wanted :]
+        arrivals += inputs
+        needed = max(len(idle), -(-inputs // 8))
+        came = {"arrivals": arrivals, "completions": arrivals - inputs, "busy_seconds": arrivals}
+        p.decide(seen(begin, running=inputs, ready=needed, **came, **STARTED))
+        idle = [begin + lasts] * needed
+        p.decide(ended(begin + lasts, idle, arrivals))
+    return arrivals
+
+
+def ended(now, idle, arrivals):
+    """All inputs have ended, and the containers are idle."""
+    counts = {"arrivals": arrivals, "completions": arrivals, "busy_seconds": arrivals}
+    return seen(now, ready=len(idle), idle_since=tuple(idle), **counts, **STARTED)
+
+
+def stay_of_two(p, now, arrivals):
+    """How long the second of two containers stays that become idle at `now`."""
+    return p.decide(ended(now, [now, now], arrivals)).ask_again_at - now
+
+
+@pytest.mark.parametrize(
+    ("pause", "stay"),
+    [
+        (10.0, 60.0),  # each stay that outlasts the pause is as good; the longest is the safest
+        (29.0, 60.0),
+        (59.0, 60.0),  # 60 container-seconds, in place of 6 and a wait that counts 11 times
+        (100.0, 3.0),
+    ],
+)
+def test_a_level_stays_as_long_as_its_past_pauses_show_that_it_pays(pause, stay):
+    p = policy()
+    begins = [10.0 + k * (pause + 1.0) for k in range(4)]
+    assert stay_of_two(p, begins[-1] + 1.0, uses(p, begins)) == stay
+
+
+def test_a_pause_that_is_rare_does_not_end_a_stay_that_pays():
+    p = policy()
+    begins = [10.0 + 11.0 * k + (80.0 if k > 20 else 0.0) for k in range(40)]
+    # 15 s outlast the usual pauses; in the long one 60 s would have cost more.
+    assert stay_of_two(p, begins[-1] + 1.0, uses(p, begins)) == 15.0
+
+
+def test_a_level_for_one_input_in_many_does_not_stay():
+    p = policy()
+    stays = []
+    arrivals = 0
+    # 16 inputs run all the time, 8 come each second.  Every 20 s there is one more for a moment.
+    for second in range(200):
+        arrivals += 8
+        extra = second % 20 == 0
+        what = {"running": 16 + extra, "arrivals": arrivals, "completions": arrivals - 16}
+        p.decide(seen(float(second), ready=3, busy_seconds=arrivals * 2.0, **what, **STARTED))
+        what["running"] = 16
+        decision = p.decide(
+            seen(
+                second + 0.1,
+                ready=3,
+                idle_since=(second + 0.1,),
+                busy_seconds=arrivals * 2.0,
+                **what,
+                **STARTED,
+            )
+        )
+        stays.append(round(decision.ask_again_at - second - 0.1, 9))
+    assert stays[-1] == 3.0
+
+
+def test_the_last_container_stays_a_minute_until_three_pauses_were_longer():
+    p = policy()
+    begins = [10.0 + 100.0 * k for k in range(4)]
+    stays = []
+    for arrivals, begin in enumerate(begins, 1):
+        counts = {"arrivals": arrivals, "completions": arrivals - 1, "busy_seconds": arrivals}
+        p.decide(seen(begin, queued=1, **counts, **STARTED))
+        p.decide(seen(begin + 2.0, running=1, ready=1, **counts, **STARTED))
+        idle = [begin + 3.0]
+        now = p.decide(ended(idle[0], idle, arrivals)).ask_again_at
+        stays.append(now - idle[0])
+        assert p.decide(ended(now, idle, arrivals)).wanted == 0
+    assert stays == [60.0, 60.0, 60.0, 3.0]
+
+
+def test_the_last_container_stays_a_minute_if_its_uses_are_not_seen():
+    # An input that finds a slot below the target does not ask: only arrivals and the time at
+    # which the container became idle show its uses.
+    p = policy()
+    p.decide(seen(10.0, queued=1, arrivals=1, **STARTED))
+    p.decide(seen(12.0, running=1, ready=1, arrivals=1, **STARTED))
+    idle, arrivals = 13.0, 1
+    again = p.decide(ended(idle, [idle], arrivals)).ask_again_at
+    for _ in range(50):
+        idle, arrivals = again - 5.0, arrivals + 3
+        decision = p.decide(ended(again, [idle], arrivals))
+        assert (decision.wanted, decision.ask_again_at) == (1, idle + 60.0)
+        again = decision.ask_again_at
+
+
+@pytest.mark.parametrize("start", [0.0, 0.01])
+def test_a_start_that_nobody_notices_is_no_reason_to_stay(start):
+    p = policy()
+    for k in range(6):
+        now = 10.0 + 11.0 * k
+        counts = {"starts": 5, "start_seconds": 5 * start, "busy_seconds": 16.0 * (k + 1)}
+        came = 16 * (k + 1)
+        p.decide(seen(now, running=16, ready=2, arrivals=came, completions=came - 16, **counts))
+        idle = (now + 1.0, now + 1.0)
+        decision = p.decide(
+            seen(now + 1.0, ready=2, idle_since=idle, arrivals=came, completions=came, **counts)
+        )
+    assert decision.ask_again_at == now + 3.0
+
+
+def test_levels_are_bounded_by_max_containers():
+    p = policy(max_containers=3)
+    p.decide(seen(10.0, queued=10_000, arrivals=10_000))
+    assert len(p._levels) == 3
+
+
+def test_a_map_is_not_kept_for_the_next_one_before_there_was_one():
+    p = policy()
+    idle = [11.0] * 1000
+    assert p.decide(ended(11.0, idle, uses(p, [10.0], inputs=8000))).ask_again_at == 14.0
+    assert p.decide(ended(14.0, idle, 8000)).wanted == 1
+
+
 # -- whatever it is shown ---------------------------------------------------------------------
 
 LIMITS = st.builds(
@@ -313,7 +450,7 @@ def test_its_memory_is_bounded():
             )
         )
     assert len(p._counts) <= 8
-    assert len(p._used_since) == len(p._used_until) == len(p._worth_at) <= 100
+    assert len(p._levels) <= 100
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,6 +17,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from .pauses import SHARES, Levels
+
 
 class Fill(enum.Enum):
     """How far ready containers are filled when none of them is below its target."""
@@ -106,21 +108,33 @@ class Tuning:
     # The window in which arrivals are counted, in start-up times.
     rate_starts: float = 0.25
     # How far a count of arrivals may be off, in standard deviations of that count.
-    caution: float = 1.0
+    caution: float = 2.0
     # A backlog counts for as many slots as work it off within this many start-up times.
     # A starting container is not cancelled while up to twice these slots could be useful.
     backlog_starts: float = 1.0
     # `max_inputs` must hold the load plus this many standard deviations of the load.
     spare: float = 3.0
-    # Seconds that the last container stays idle; also a container that is needed repeatedly.
+    # Seconds that the last container stays idle, and the longest stay of the others.
     long_window: float = 60.0
-    # All other containers stay idle for this many start-up times, but not below the seconds.
+    # The shortest stay: this many start-up times, but not below the seconds.
     short_starts: float = 1.5
     short_least: float = 2.0
+    # How much a pause counts when the next pause has been noted.
+    memory: float = 0.97
+    # A share s of waiting inputs makes a stay worse by the factor 1 + wait_weight * s, up to the
+    # factor 1 + start / unnoticed.  Callers do not notice a wait of `unnoticed` seconds.
+    wait_weight: float = 80.0
+    unnoticed: float = 0.2
+    # The last container stays for the long window until so many pauses were longer than that.
+    proof: int = 3
     # The mean service time is that of the latest inputs: of at least this many.
     services: int = 200
     # The assumed seconds of a start-up before the first one was seen.
     start_guess: float = 1.0
+
+    def wait_costs(self, start: float) -> float:
+        """Return the factor by which waiting makes a stay worse if most inputs wait."""
+        return 1.0 + start / max(self.unnoticed, 1e-3)
 
 
 DEFAULTS: Final = Tuning()
@@ -141,13 +155,12 @@ class TargetPolicy:
     `max_inputs`, because waiting costs most.  Knative and Ray Serve smooth the noise with
     averages over 6 to 60 s.  This policy looks back a quarter of S, and uses the bounds.
 
-    *How long.*  Keeping a surplus container costs its upkeep.  Stopping it costs a start-up
-    when it is needed again, at an unknown time.  Keeping it for about as long as a start-up
-    takes costs at most twice the optimum (the ski rental problem).  The past shows whether
-    it pays to keep a container longer.  Call the other containers, filled to `max_inputs`, the
-    rest.  A longer stay paid in two cases: the rest became too few again after a pause longer
-    than the short window and at most the long window; or the rest stayed too few for longer
-    than the short window while inputs kept coming.
+    *How long.*  A container that stays idle costs its upkeep.  Stopping it costs a start-up when
+    it is needed again, for which inputs wait.  How long it should stay depends on the pauses to
+    come, and the past ones are the best guess: ``pauses.py`` finds the stay that would have been
+    best for them.  Without such a past the last container stays for the long window, and so do
+    the others if inputs kept coming while they were needed; otherwise they stay for the shortest
+    stay, about the cost of another start-up.
 
     Asking the policy more often than necessary does no harm.
     """
@@ -167,15 +180,7 @@ class TargetPolicy:
         # that time, and the time.
         self._looked_at: tuple[int, ...] = ()
         self._pause = self._look_at = 0.0
-        # A *level* is a number of containers.  Index 0 is level 1.  For each level: since
-        # when at least so many containers were in use, until when, and when a long window
-        # last proved worthwhile.  The length of the lists is the highest level so far.
-        self._used_since: list[float] = []
-        self._used_until: list[float] = []
-        self._worth_at: list[float] = []
-        self._in_use = 0  # the level in use at the last decision
-        self._arrivals = 0  # the arrivals until the last decision
-        self._arrived_at = -math.inf  # when the latest arrival was seen
+        self._levels = Levels(tuning)
 
     def decide(self, seen: Observation, /) -> Decision:
         limits = self.limits
@@ -296,44 +301,19 @@ class TargetPolicy:
                     return kept, since + window
                 kept -= 1
             return 0, None
-        short = max(self.tuning.short_starts * start, self.tuning.short_least)
-        long = max(self.tuning.long_window, short)
-        self._learn(seen, busy, short, long)
+        tuning, levels = self.tuning, self._levels
+        short = max(tuning.short_starts * start, tuning.short_least)
+        stays = [max(short, share * tuning.long_window) for share in SHARES]
+        levels.see(seen, self.limits, self._service(seen), start, stays)
         # The longest idle container is stopped first, so it counts as the highest level.
         for since in idle:
             level = busy + kept
-            lasts = level == 1 or (
-                level <= len(self._worth_at) and self._worth_at[level - 1] >= since - 2.0 * long
-            )
-            until = since + (long if lasts else short)
+            until = since + levels.stay(level, stays)
             if seen.now < until:
                 return kept, until
+            levels.leave(level, since)
             kept -= 1
         return 0, None
-
-    def _learn(self, seen: Observation, busy: int, short: float, long: float) -> None:
-        """Note which levels are in use, with containers counted as filled to `max_inputs`."""
-        filling = self.limits.target_inputs / self.limits.max_inputs
-        demand = _ceil((seen.running + seen.queued) / self.limits.max_inputs)
-        in_use = max(_ceil(busy * filling), min(demand, seen.ready))
-        while len(self._worth_at) < in_use:
-            for times in (self._used_since, self._used_until, self._worth_at):
-                times.append(-math.inf)
-        now = seen.now
-        if seen.arrivals > self._arrivals:
-            self._arrivals, self._arrived_at = seen.arrivals, now
-        for place in range(self._in_use, in_use):
-            gap = now - self._used_until[place]
-            if gap > short:  # after a shorter gap, the level counts as never out of use
-                self._used_since[place] = now
-                if gap <= long:
-                    self._worth_at[place] = now  # needed again, after a long gap
-        for place in range(in_use, self._in_use):
-            # One burst that took long does not count: inputs must have kept coming.
-            if self._arrived_at - self._used_since[place] > short:
-                self._worth_at[place] = now
-            self._used_until[place] = now
-        self._in_use = in_use
 
 
 def _ceil(value: float) -> int:
