@@ -38,7 +38,7 @@ from ..runtime.captured import capture
 from ..runtime.clocks.clock import Clock
 from ..runtime.context import running_input
 from ..runtime.guards.cells import strike_again
-from ..runtime.input import Input, InputState, Target, next_call_number
+from ..runtime.input import Input, InputState, Target, make_input, next_call_number
 from ..runtime.outcome import Failure, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
@@ -170,7 +170,7 @@ class MapCall:
         """
         first = self.submitted
         kwargs = self.kwargs
-        inputs = [Input(self, first + i, row, kwargs) for i, row in enumerate(rows)]
+        inputs = [make_input(self, row, kwargs, index) for index, row in enumerate(rows, first)]
         if type(self.target) is SerializingTarget:
             serialize_inputs(inputs, one_of_many=True)
         elif self.pool.options.is_placed:

@@ -39,7 +39,12 @@ from ..runtime.outcome import Outcome, Raising, Value
 from ..runtime.pools.pool import Pool
 from ..runtime.real import Real
 from ..runtime.uninterruptible import uninterruptible
-from ..runtime.waiting.async_waiters import make_async_waiter
+from ..runtime.waiting.async_waiters import (
+    AsyncioWaiter,
+    AsyncWaiter,
+    asyncio_waiter,
+    make_async_waiter,
+)
 from ..runtime.waiting.callers import ReaderHere, block_loop, park_for, reader_here, wait_for
 from ..runtime.waiting.waits import Reader, open_streams
 
@@ -81,6 +86,56 @@ class WaitedCall:
         self.graph = graph
         noted: Any = self
         noted.__class__ = _NotedWaitedCall
+
+
+class AwaitedCall(AsyncioWaiter):
+    """A `WaitedCall` whose caller is a task of asyncio: the call is the waiter of that task, too.
+
+    `awaited_call` makes it, and sets its fields.
+    """
+
+    __slots__ = ("context", "graph", "number", "target")
+
+    if TYPE_CHECKING:
+        context: Context
+        graph: Graph  # set by `note_in` only
+        number: int
+        target: Target
+
+    def settled(self, input: Input, /) -> Wake:
+        return self.post
+
+    def note_in(self, graph: Graph, /) -> None:
+        """As `WaitedCall.note_in`."""
+        self.graph = graph
+        noted: Any = self
+        noted.__class__ = _NotedAwaitedCall
+
+
+class _NotedAwaitedCall(AwaitedCall):
+    """An `AwaitedCall` that is in a graph of calls."""
+
+    __slots__ = ()
+
+    def settled(self, input: Input, /) -> Wake:
+        self.graph.note(self.number, input)
+        return self.post
+
+
+def awaited_call(target: Target) -> tuple[WaitedCall | AwaitedCall, AsyncWaiter]:
+    """Return a call of `target` for the calling task, on asyncio or trio, and the task's waiter."""
+    loop = Real._get_running_loop()
+    if loop is None:
+        waiter = make_async_waiter()
+        return WaitedCall(target, waiter.wake), waiter
+    call = asyncio_waiter(loop, AwaitedCall)
+    call.number = next_call_number()
+    call.target = target
+    # `capture`, inlined: this code runs for each input.
+    call.context = context = copy_context()
+    if decimal_context in context:
+        own_decimal_context(context)
+    return call, call
 
 
 class _NotedWaitedCall(WaitedCall):

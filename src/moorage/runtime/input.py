@@ -183,6 +183,26 @@ class Input:
         return f"<Input {self.input_id} of {self.call.target.name}: {self.state.value}>"
 
 
+_new_input: Final[Callable[[type[Input]], Input]] = object.__new__
+
+
+def make_input(
+    call: Call, args: tuple[Any, ...], kwargs: dict[str, Any] | None, index: int = 0
+) -> Input:
+    """As ``Input(call, index, args, kwargs)``, in two thirds of the time."""
+    input = _new_input(Input)
+    input.call = call
+    input.index = index
+    input.args = args
+    input.kwargs = kwargs
+    input.state = InputState.QUEUED
+    input.outcome = None
+    input.container = None
+    input.runner = None
+    input.cancellation = None
+    return input
+
+
 # A part of each id.  It differs between processes, so that the logs of two processes can be
 # compared side by side.
 _process: str = Real.urandom(4).hex()
