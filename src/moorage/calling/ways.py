@@ -63,6 +63,7 @@ from .waited import (
     AwaitedCall,
     StreamCall,
     StreamReader,
+    TrioCall,
     WaitedCall,
     awaited_call,
     clean_up_soon,
@@ -285,12 +286,13 @@ class Remote(WayOfFunction, Generic[P, R_co]):
             target = function._target
             if target.is_generator:
                 function._expect("remote.aio")
-            call, waiter = awaited_call(target)
+            call = awaited_call(target)
             input = make_input(call, args, kwargs or None)
             # So thousands of tasks that wait keep no objects that nobody needs: each garbage
             # collection would visit them.
             del args, kwargs, self
-            if running_input.get(None) is not None:
+            is_nested = running_input.get(None) is not None
+            if is_nested:
                 pool = submit_nested(function, call, input)
             else:
                 # `with uninterruptible:`, inlined, because this code runs for each input.
@@ -303,7 +305,10 @@ class Remote(WayOfFunction, Generic[P, R_co]):
                         pool = function._submit((input,))
                     finally:
                         guard.exit()
-            await wait_for(pool, waiter, input)
+            if is_nested or open_streams or pool.clock.virtual or type(call) is not AwaitedCall:
+                await wait_for(pool, call, input)
+            else:  # the same, without the cost of a call
+                await call
         except Error as error:
             # The wait was refused, so nobody gets the result.
             if pool is not None and input is not None:
@@ -451,7 +456,7 @@ class RemoteGen(WayOfFunction, Generic[P, Y_co]):
 
 @uninterruptible
 def submit_nested(
-    function: Called, call: WaitedCall | AwaitedCall | StreamCall, input: Input
+    function: Called, call: WaitedCall | AwaitedCall | TrioCall | StreamCall, input: Input
 ) -> Pool:
     """Submit `input`, and note in the graph of calls which input's code runs here, if any."""
     caller = current_input()

@@ -147,7 +147,7 @@ class Input:
         self.args: tuple[Any, ...] = args
         # None if there are no keyword arguments: an empty dict would cost 64 bytes.
         self.kwargs: dict[str, Any] | None = kwargs
-        self.state: InputState = InputState.QUEUED
+        self.state: InputState = _QUEUED
         self.outcome: Outcome | None = None
         # The container whose slot the input holds; None before the grant.
         self.container: Any = None
@@ -183,6 +183,7 @@ class Input:
         return f"<Input {self.input_id} of {self.call.target.name}: {self.state.value}>"
 
 
+_QUEUED: Final = InputState.QUEUED
 _new_input: Final[Callable[[type[Input]], Input]] = object.__new__
 
 
@@ -195,7 +196,7 @@ def make_input(
     input.index = index
     input.args = args
     input.kwargs = kwargs
-    input.state = InputState.QUEUED
+    input.state = _QUEUED
     input.outcome = None
     input.container = None
     input.runner = None

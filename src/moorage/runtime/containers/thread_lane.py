@@ -439,8 +439,12 @@ class ThreadLane:
                 if virtual is not None:
                     virtual.begin(following, f"a worker of {self._name}")
                 following.runner = worker
-                # Else all workers run: nobody can be sent, which saves a call for each input.
-                if ready and (self._idle or len(self._workers) < self._limit):
+                # Else nobody would be sent, which saves a call for each input.
+                if (
+                    ready
+                    and not self._on_its_way
+                    and (self._idle or len(self._workers) < self._limit)
+                ):
                     effect = self._send_one()
             elif self._stopping:
                 self._workers.remove(worker)

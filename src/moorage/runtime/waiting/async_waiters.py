@@ -55,7 +55,7 @@ class AsyncioWaiter(asyncio.Future[None]):
 
     The waiter is the future, and a task awaits the waiter itself: each object and each coroutine
     more is one more that every garbage collection visits while thousands of tasks wait.  No
-    ``__init__``, which would cost a call: `asyncio_waiter` makes waiters.
+    ``__init__``, which would cost a call: who makes a waiter sets its `mail`.
     """
 
     __slots__ = ("mail",)
@@ -89,17 +89,12 @@ class AsyncioWaiter(asyncio.Future[None]):
         await self
 
 
-W = TypeVar("W", bound=AsyncioWaiter)
-
-
-def asyncio_waiter(loop: asyncio.AbstractEventLoop, kind: type[W]) -> W:
-    """Return a new waiter of the class `kind` for the calling task, which runs on `loop`."""
-    waiter = kind(loop=loop)
-    mail = thread_state.mailbox
+def mail_of(loop: asyncio.AbstractEventLoop) -> Mail:
+    """Return the mail of `loop`, which runs on this thread."""
+    mail: Mail | None = thread_state.mailbox
     if mail is None or mail.loop is not loop:
         thread_state.mailbox = mail = Mail(loop)
-    waiter.mail = mail
-    return waiter
+    return mail
 
 
 class Mail:
@@ -178,7 +173,11 @@ class TrioWaiter:
 def make_async_waiter() -> AsyncioWaiter | TrioWaiter:
     """Return a waiter for the calling task, on asyncio or trio."""
     loop = Real._get_running_loop()
-    return TrioWaiter() if loop is None else asyncio_waiter(loop, AsyncioWaiter)
+    if loop is None:
+        return TrioWaiter()
+    waiter = AsyncioWaiter(loop=loop)
+    waiter.mail = mail_of(loop)
+    return waiter
 
 
 async def wait_in(clock: Clock, waiter: AsyncWaiter) -> None:
