@@ -208,7 +208,7 @@ class Blocked:
         if _is_of_map(wait):
             call: Any = wait.on
             with wait.pool.lock:
-                inputs = [] if call.done else list(call.unsettled)
+                inputs = [] if call.done else list(call.pending)
         numbers = [self._link.number_of(input) for input in inputs]
         return numbers if all(numbers) else []
 

@@ -617,20 +617,21 @@ class Pool:
         """
         backlog, fleet, scaling = self.backlog, self.fleet, self.scaling
         if came:
+            if backlog.queued:
+                if not fleet.free and scaling.is_spared and self._is_capped():
+                    # Other inputs are queued before these, no slot is free, and no container
+                    # may be added.  `is_spared` says that the last question found the same, so
+                    # the rest of this method would change nothing.
+                    backlog.put(came)
+                    return
+                backlog.put(came)
             # A single input that finds a slot below the target does not enter the queue.
-            if (
+            elif (
                 len(came) == 1
                 and self._simple
-                and not backlog.queued
                 and (container := fullest_below_target(fleet.ready)) is not None
             ):
                 self._grant(container, came[0], self.now())
-            elif backlog.queued and not fleet.free and scaling.is_spared and self._is_capped():
-                # Other inputs are queued before these, no slot is free, and no container may
-                # be added.  `is_spared` says that the last question found the same, so the
-                # rest of this method would change nothing.
-                backlog.put(came)
-                return
             else:
                 backlog.put(came)
         if self._waiting_for_room and not self._needs_room():
@@ -1399,10 +1400,11 @@ class Pool:
 
     def _is_capped(self) -> bool:
         """Return true if no container can be added now, whatever the policy wants."""
+        if self._waiting_for_room:
+            return True
         most, fleet = self.options.limits.max_containers, self.fleet
         # The same as `Fleet.count`, without the cost of a call for each queued input.
-        count = len(fleet.ready) + fleet.starting
-        return self._waiting_for_room or (most is not None and count >= most)
+        return most is not None and len(fleet.ready) + fleet.starting >= most
 
     def _take_back(self, count: int) -> int:
         """Make up to `count` draining containers READY again; return how many are missing.
