@@ -134,6 +134,9 @@ class Handing:
         self._closed = False
         self.begun = 0
 
+    def keep(self) -> None:
+        """Nothing waits here that somebody may change."""
+
     def send(self, parts: Sequence[Buffer], mark: int = 0) -> None:
         data = b"".join(bytes(part) for part in parts)
         with self._lock:

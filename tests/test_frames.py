@@ -93,6 +93,17 @@ def test_a_large_blob_is_written_from_where_it_is_and_comes_as_memory_that_may_b
     assert bytes(came[1:]) == blob[1:]
 
 
+def test_what_waits_to_be_written_is_kept_when_its_owner_goes_on(ends):
+    mine = bytearray(b"x" * 8_000_000)
+    ends.here.send(item(1, memoryview(mine)))  # nobody reads: most of it waits
+    ends.here.keep()
+    mine[:] = b"y" * len(mine)
+    ends.here.begin()
+    ends.there.begin()
+    ends.wait_for(lambda: ends.came)
+    assert ends.came == [(Kind.ITEMS, [1, b"x" * len(mine)])]
+
+
 def test_bytes_that_are_no_frame_are_refused():
     with pytest.raises(BrokenFrame, match="a frame of kind 99"):
         list(FrameReader().take(HEADER.pack(8, 99, 1) + bytes(8)))

@@ -4,6 +4,8 @@ A container begins to do so when inputs come one at a time, so each test begins 
 whatever else comes for it (a cancel, an answer, many inputs at once, the end) is read as before.
 """
 
+import os
+import pickle
 import signal
 import sys
 import threading
@@ -120,3 +122,47 @@ def test_ctrl_c_ends_the_wait_of_a_caller_that_reads(tmp_path, monkeypatch, in_t
         waits.remote(str(path))
     wait_for(lambda: path.read_text() == "cancelled")
     warm(waits, None)
+
+
+# -- large arguments of a caller that waits ------------------------------------------------------
+
+
+class Numbers:
+    """An array: its buffer does not go into the pickle."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        return Numbers, (pickle.PickleBuffer(self.data),)
+
+
+@app.function(max_containers=1)
+def changes(numbers):
+    numbers.data[0] = 2  # it may be written to
+    return bytes(numbers.data[:2]), len(numbers.data)
+
+
+@app.function(max_containers=1)
+def dies_first(path, numbers):
+    if not os.path.exists(path):
+        with open(path, "w"):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+    return bytes(numbers.data[:2]), len(numbers.data)
+
+
+def test_the_array_of_a_caller_that_waits_is_its_own_before_and_after():
+    mine = Numbers(bytearray(b"\1" * 3_000_000))
+    for _ in range(5):
+        assert changes.remote(mine) == (b"\2\1", 3_000_000)
+        assert mine.data == b"\1" * 3_000_000
+    mine.data.append(1)  # nothing holds its memory any more
+    call = changes.spawn(mine)
+    mine.data[:] = b"\3" * len(mine.data)  # of a caller that goes on, there is a copy
+    assert call.get() == (b"\2\1", 3_000_001)
+
+
+def test_the_array_of_a_caller_that_waits_is_sent_again_when_a_container_is_lost(tmp_path):
+    mine = Numbers(bytearray(b"\1" * 3_000_000))
+    assert dies_first.remote(str(tmp_path / "seen"), mine) == (b"\1\1", 3_000_000)

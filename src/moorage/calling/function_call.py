@@ -533,7 +533,7 @@ class FunctionCall(_AdvisesOnFutures, Generic[R_co]):
         The engine calls this under the pool's lock, and calls what this returns without it.
         """
         assert self._pool is not None
-        self._settled_at = self._pool.now()
+        self._settled_at = self._pool.clock.now()
         if type(input.outcome) is Failure:
             self._note_failure(input.index, input.outcome)
         ending = _EndedCall()

@@ -24,7 +24,7 @@ from collections.abc import (
 )
 from contextvars import Context, copy_context
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ..exception import AsyncUsageWarning, Error, InputCancellation
 from ..frames import warn, without_our_frames
@@ -87,6 +87,15 @@ class WaitedCall:
         self.graph = graph
         noted: Any = self
         noted.__class__ = _NotedWaitedCall
+
+
+class BlockingCall(WaitedCall):
+    """A `WaitedCall` whose thread waits until the result is there."""
+
+    __slots__ = ()
+
+    # Large arguments need not be copied for another process: see ``placing/shipping.py``.
+    blocks_caller: ClassVar[bool] = True
 
 
 class AwaitedCall(AsyncioWaiter):

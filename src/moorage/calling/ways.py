@@ -61,6 +61,7 @@ from .maps import MapCall, MapResults
 from .registry import registry
 from .waited import (
     AwaitedCall,
+    BlockingCall,
     StreamCall,
     StreamReader,
     TrioCall,
@@ -243,7 +244,7 @@ class Remote(WayOfFunction, Generic[P, R_co]):
                     # this container, so the input must not go to this container.
                     unblock_loop = block_loop()
                 waiter = function._service.current_run().clock.make_waiter()
-                call = WaitedCall(target, waiter.wake)
+                call = BlockingCall(target, waiter.wake)
                 input = make_input(call, args, kwargs or None)
                 if running_input.get(None) is None:
                     pool = function._submit((input,))

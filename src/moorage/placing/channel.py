@@ -64,6 +64,10 @@ class Carrier(Protocol):
         """
         ...
 
+    def keep(self) -> None:
+        """Copy what is not written of the frames: their owner may change them from now on."""
+        ...
+
     def read_for(self, waiter: RealWaiter, kind: int, /) -> None:
         """Read frames of `kind` on this thread until `waiter` is woken, for a moment at most."""
         ...
@@ -178,6 +182,13 @@ class Channel:
             if not frame:
                 unsent.popleft()
 
+    def keep(self) -> None:
+        with self._lock:
+            for _, frame in self._unsent:
+                frame[:] = [
+                    part if type(part.obj) is bytes else memoryview(bytes(part)) for part in frame
+                ]
+
     def close(self) -> None:
         with self._lock:
             if self._closed:
@@ -274,8 +285,8 @@ class Channel:
         if turnstile is None or not turnstile.lock.acquire(False):
             return
         try:
-            if self._left:
-                return  # the post takes them first
+            if self._left or self._reader.large is not None:
+                return  # the post takes them first, or the rest of a large frame
             turnstile.shut()
             try:
                 while not waiter.is_woken and not self._closed:

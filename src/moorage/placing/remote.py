@@ -245,7 +245,12 @@ class RemoteContainer:
             return None
         outcome = input.cancellation
         reason = outcome.reason if isinstance(outcome, Cancelled) else "its time is over"
-        return partial(self._outbox.send, (Kind.CANCEL, ((seq,), (reason.encode(),))))
+        return partial(self._send_cancel, seq, reason)
+
+    def _send_cancel(self, seq: int, reason: str) -> None:
+        if self._carrier is not None:
+            self._carrier.keep()  # the caller goes on, and its array is its own again
+        self._outbox.send((Kind.CANCEL, ((seq,), (reason.encode(),))))
 
     def stop(self) -> None:
         self._say(Kind.STOP)

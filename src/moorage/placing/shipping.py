@@ -7,7 +7,7 @@ reader.  So no thread of this library ever runs the user's ``__reduce__`` or ``_
 
 Each value is packed by itself, so two inputs never share an object, and a value that cannot be
 read back fails alone.  Buffers of `LARGE` bytes and more (those of numpy arrays) are not copied
-into the pickle: they follow it.
+into the pickle: they follow it.  Those of a caller that waits for its result are not copied at all.
 
 Begin at `pack`, then `Packed.load`; for calls at `pack_call`; for errors see ``errors.py``.
 """
@@ -188,8 +188,14 @@ def _new_pickler(file: io.BytesIO, buffers: list[pickle.PickleBuffer]) -> Any:
     return _pickler_class()(file, protocol=PROTOCOL, buffer_callback=keep)
 
 
-def pack(value: Any, shown: str = "") -> Packed:
+def pack(value: Any, shown: str = "", *, lends: bool = False) -> Packed:
     """Return `value` as bytes.  Runs user code.
+
+    Args:
+        value: anything.
+        shown: what an error shows in its place.
+        lends: the large buffers of `value` stay its own: nobody changes them until they are
+            written, or `Carrier.keep` is called.
 
     Raises:
         Exception: what pickle or the user's code raises.
@@ -201,13 +207,13 @@ def pack(value: Any, shown: str = "") -> Packed:
         file: io.BytesIO = io.BytesIO()
         buffers: list[pickle.PickleBuffer] = []
         _new_pickler(file, buffers).dump(value)
-        return Packed(file.getvalue(), _copies(buffers), shown)
+        return Packed(file.getvalue(), _buffers(buffers, lends), shown)
     reused.is_used = True
     file, buffers, pickler = reused.file, reused.buffers, reused.pickler
     try:
         pickler.dump(value)
         data = file.getvalue()
-        return Packed(data, _copies(buffers), shown)
+        return Packed(data, _buffers(buffers, lends), shown)
     finally:
         # Nothing of the value is kept, and the next value shares nothing with this one.
         pickler.clear_memo()
@@ -217,9 +223,9 @@ def pack(value: Any, shown: str = "") -> Packed:
         reused.is_used = False
 
 
-def _copies(buffers: list[pickle.PickleBuffer]) -> list[Buffer]:
-    """Copy buffers, because user code may change its array before it is written."""
-    return [bytes(buffer.raw()) for buffer in buffers]
+def _buffers(buffers: list[pickle.PickleBuffer], lends: bool) -> list[Buffer]:
+    """Copy buffers, unless they are lent: user code may change its array before it is written."""
+    return [buffer.raw() if lends else bytes(buffer.raw()) for buffer in buffers]
 
 
 @functools.cache
@@ -247,12 +253,18 @@ def pack_call(inputs: Iterable[Input], *, one_of_many: bool = False) -> None:
             continue  # its pool was retired meanwhile, and the input goes to the next one
         if is_visit(input.call.target):
             continue
-        input.args = (packed_arguments(input, one_of_many=one_of_many),)
+        lends = getattr(input.call, "blocks_caller", False)
+        input.args = (packed_arguments(input, one_of_many=one_of_many, lends=lends),)
         input.kwargs = None
 
 
-def packed_arguments(input: Input, *, one_of_many: bool = False) -> Packed:
+def packed_arguments(input: Input, *, one_of_many: bool = False, lends: bool = False) -> Packed:
     """Return the arguments of `input` as bytes.
+
+    Args:
+        input: an input that is not submitted.
+        one_of_many: whether an error names its index.
+        lends: see `pack`.
 
     Raises:
         UnpicklableError: if some argument cannot be pickled.
@@ -261,7 +273,7 @@ def packed_arguments(input: Input, *, one_of_many: bool = False) -> Packed:
     try:
         if kwargs is None and _PLAIN.issuperset(map(type, args)):
             return Packed(pickle.dumps((args, None), PROTOCOL))
-        return pack((args, kwargs))
+        return pack((args, kwargs), lends=lends)
     except Exception as error:
         parts = argument_parts(target.function, args, kwargs or {}, 1 if target.is_method else 0)
         part, culprit = find_culprit(parts, error, _dump_to)
