@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 COMPILE = $(BIN)/python -m compileall -q src
 
 .PHONY: demo search test bench stress kills models load explorations mutants differential clean
+.PHONY: check check-ruff check-mypy check-pyright check-complete check-tests
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/moorage run examples/stdlib_index.py
@@ -17,19 +18,42 @@ demo: $(VENV)/.installed-demo
 search: $(VENV)/.installed-search
 	$(BIN)/python -m examples.search
 
+# Two of the checks run beside each other.  Tests wait as long as they compute: three processes keep
+# two processors busy.  Files start in the order of their names: ordered by how many tests they
+# have, those with few and long tests would come last, and the last one alone.
 test: $(VENV)/.installed-test
+	$(MAKE) --jobs 2 --no-print-directory check
+	$(COMPILE)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+WORKERS ?= $(shell $(BIN)/python -c "import os; print(os.cpu_count() * 3 // 2)")
+
+check: check-pyright check-mypy check-complete check-tests check-ruff
+
+check-ruff: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+check-mypy: $(VENV)/.installed-test
 	$(BIN)/mypy
+
+check-pyright: $(VENV)/.installed-test
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+check-complete: $(VENV)/.installed-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/basedpyright --verifytypes moorage --ignoreexternal \
 		> $(VENV)/completeness.txt || { cat $(VENV)/completeness.txt; exit 1; }
-	$(COMPILE)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# All tests are found.  What pytest compiles, tests and its plugins, is kept, also where
+# PYTHONDONTWRITEBYTECODE is set: each process of pytest would compile it anew, also those that
+# tests start.
+check-tests: $(VENV)/.installed-test
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq > $(VENV)/tests.txt \
+		|| { cat $(VENV)/tests.txt; exit 1; }
 
 bench: $(VENV)/.installed-bench
 	$(COMPILE)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --write benchmarks/results.md
 
 # 100,000 inputs of all kinds, cancelled, failing and late, whose counts must agree to the
 # last one.  SEED=... runs the same schedule of calls again.  Then 10,000 whose containers are worker
@@ -94,9 +118,11 @@ $(VENV)/.installed-demo: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cli]'
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
+# With all that the other two need: pip runs once.
+$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,all]'
-	touch $@
+	$(COMPILE)
+	touch $(VENV)/.installed $(VENV)/.installed-demo $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -8,8 +8,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from . import asynchronous, batched, elsewhere, memory, resources, synchronous, web
+from . import (
+    asynchronous,
+    batched,
+    elsewhere,
+    loads,
+    memory,
+    resources,
+    shapes,
+    synchronous,
+    web,
+)
 from .harness import ROUNDS, Group, OpenGroup, Row, run_group
 from .idle import measure_idle
 from .plugin import measure_plugin
@@ -30,19 +41,32 @@ GROUPS: dict[str, OpenGroup] = {
     "sqlite": resources.file_puts,
     "queue-threads": resources.threads,
     "queue-loops": resources.loops,
+    "items": shapes.items,
+    "method": shapes.methods,
+    "sizes": shapes.sizes,
+    "requests": loads.requests,
+    "tail": loads.tail,
+    "hogged": loads.hogged,
+    "import": loads.imports,
     "web": web.served,
     "web-cpu": web.served_cpu,
     "web-socket": web.sockets,
     "web-wsgi": web.wsgi,
     **elsewhere.GROUPS,
 }
+RESULTS = """\
+# Results
+
+Written by `make bench`: what was measured last, on the machine and with the versions of the first
+line.  [README.md](README.md) says what the groups are.
+"""
 # One name for several groups.
 FAMILIES: dict[str, list[str]] = {"elsewhere": list(elsewhere.GROUPS)}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer inputs, 3 rounds")
+    parser.add_argument("--quick", action="store_true", help="fewer inputs, 2 rounds")
     parser.add_argument(
         "--only",
         action="append",
@@ -50,8 +74,9 @@ def main() -> int:
         metavar="GROUP",
         help=", ".join([*GROUPS, *FAMILIES]),
     )
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to a file, too")
     arguments = parser.parse_args()
-    rounds = 3 if arguments.quick else ROUNDS
+    rounds = 2 if arguments.quick else ROUNDS
     results: list[tuple[Group, list[Row]]] = []
     names = [name for given in arguments.only or GROUPS for name in FAMILIES.get(given, [given])]
     for name in names:
@@ -62,17 +87,27 @@ def main() -> int:
         except CheckFailed as failed:
             print(f"a check failed in {name}: {failed}", file=sys.stderr)
             return 1
-    print(machine_line())
-    print(f"medians of {rounds} rounds, contenders in turns; ratio to the first of the group")
-    print()
-    print(format_table(results))
-    print()
-    print(format_legend(results))
+    text = "\n".join(
+        [
+            machine_line(),
+            f"medians of {rounds} rounds, contenders in turns; ratio to the first of the group",
+            "",
+            format_table(results),
+            "",
+            format_legend(results),
+        ]
+    )
+    print(text)
     if not arguments.only:
-        print()
-        print(web.measure_cold(1 if arguments.quick else ROUNDS))
-        print(measure_idle(1.0 if arguments.quick else 10.0))
-        print(measure_plugin(1 if arguments.quick else ROUNDS))
+        more = [
+            web.measure_cold(1 if arguments.quick else ROUNDS),
+            measure_idle(1.0 if arguments.quick else 10.0),
+            measure_plugin(1 if arguments.quick else ROUNDS),
+        ]
+        print("", *more, sep="\n")
+        text = "\n".join([text, "", *more])
+    if arguments.write is not None:
+        arguments.write.write_text(f"{RESULTS}\n```\n{text}\n```\n", encoding="utf-8")
     return 0
 
 

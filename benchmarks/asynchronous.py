@@ -105,10 +105,15 @@ def bulk(quick: bool) -> Iterator[Group]:
 
         contenders = [
             timed("create_task + Semaphore + gather", on(runner, by_hand)),
-            timed("moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(1.0), function=mapped),
+            timed("moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(0.75), function=mapped),
             timed("moorage map.aio", on(runner, map_aio), function=mapped_aio),
-            timed("moorage spawn, then get", handles, goal=Goal(1.3), function=spawned),
-            timed("moorage remote.aio, gathered", on(runner, gather), function=gathered),
+            timed("moorage spawn, then get", handles, goal=Goal(1.0), function=spawned),
+            timed(
+                "moorage remote.aio, gathered",
+                on(runner, gather),
+                goal=Goal(2.8),
+                function=gathered,
+            ),
             timed("anyio task group + CapacityLimiter", on(runner, in_task_group), part=4),
         ]
         notes: list[str] = []
@@ -168,7 +173,7 @@ def single_blocking(quick: bool) -> Iterator[Group]:
             LIMIT,
             [
                 timed("run_coroutine_threadsafe(...).result()", by_hand),
-                timed("moorage remote", remote, goal=Goal(0.8), function=function),
+                timed("moorage remote", remote, goal=Goal(0.6), function=function),
                 timed("anyio portal.call", call),
             ],
         )
@@ -203,7 +208,7 @@ def single_awaited(quick: bool) -> Iterator[Group]:
             LIMIT,
             [
                 timed("wrap_future(run_coroutine_threadsafe(...))", on(runner, by_hand)),
-                timed("moorage remote.aio", on(runner, remote), goal=Goal(0.8), function=function),
+                timed("moorage remote.aio", on(runner, remote), goal=Goal(0.75), function=function),
                 timed("anyio portal.start_task_soon, wrapped", on(runner, call)),
             ],
         )

@@ -107,7 +107,7 @@ def callers(quick: bool) -> Iterator[Group]:
 
         contenders: list[Contender] = [
             timed("a list, a timer and futures, by hand", on(runner, by_hand)),
-            timed("moorage remote.aio", gathered(function.remote.aio), goal=Goal(3.0)),
+            timed("moorage remote.aio", gathered(function.remote.aio), goal=Goal(1.5)),
             timed("moorage map", lambda xs: list(mapped.map(xs))),
         ]
         yield Group(

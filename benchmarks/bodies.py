@@ -13,6 +13,8 @@ import pickle
 import time
 from typing import Any, Final
 
+import moorage
+
 NAP: Final = 0.010
 
 
@@ -22,6 +24,19 @@ async def echo_async(x: Any) -> Any:
 
 def echo(x: Any) -> Any:
     return x if type(x) is int else x()
+
+
+def echo_each(xs: Any) -> Any:
+    for x in xs:
+        yield echo(x)
+
+
+class Echo:
+    """A class whose method does what `echo` does."""
+
+    @moorage.method()
+    def run(self, x: Any) -> Any:
+        return echo(x)
 
 
 def nap(x: Any) -> Any:

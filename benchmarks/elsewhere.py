@@ -151,8 +151,8 @@ def bulk(quick: bool) -> Iterator[Group]:
                     "ProcessPoolExecutor.map, chunks of 100",
                     lambda inputs: list(executor.map(echo, inputs, chunksize=100)),
                 ),
-                timed("moorage map, sync", mapped(many), function=many, goal=Goal(0.12)),
-                timed("moorage map, async", mapped(on_a_loop), function=on_a_loop, goal=Goal(0.12)),
+                timed("moorage map, sync", mapped(many), function=many, goal=Goal(0.10)),
+                timed("moorage map, async", mapped(on_a_loop), function=on_a_loop, goal=Goal(0.10)),
                 timed("moorage spawn, then get", _spawned(many), function=many, goal=Goal(0.15)),
                 timed(
                     "moorage map, 8 slots", mapped(some), function=some, goal=Goal(0.22), limit=8
@@ -179,12 +179,12 @@ def single(quick: bool) -> Iterator[Group]:
                 timed("ProcessPoolExecutor", _each(lambda x: executor.submit(echo, x).result())),
                 of_loky,
                 timed("Pool.apply", _each(lambda x: pool.apply(echo, (x,)))),
-                timed("moorage remote, sync", _each(sync.remote), function=sync, goal=Goal(0.8)),
+                timed("moorage remote, sync", _each(sync.remote), function=sync, goal=Goal(0.65)),
                 timed(
                     "moorage remote, async",
                     _each(on_a_loop.remote),
                     function=on_a_loop,
-                    goal=Goal(0.8),
+                    goal=Goal(0.65),
                 ),
             ],
         )

@@ -93,7 +93,7 @@ def queued(quick: bool) -> Iterator[Group]:
                 measured(
                     "moorage spawn",
                     _spawned(function),
-                    goal=Goal(400, absolute=True),
+                    goal=Goal(320, absolute=True),
                     function=function,
                     extra_inputs=1,
                 ),

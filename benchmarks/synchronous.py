@@ -5,6 +5,7 @@ Owns what each contender writes to run them on as many threads.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -47,6 +48,13 @@ def _spawned(function: Function) -> Run:
     return run
 
 
+def _gathered(portal: BlockingPortal, function: Function) -> Run:
+    async def main(inputs: Sequence[Any]) -> list[Any]:
+        return await asyncio.gather(*[function.remote.aio(x) for x in inputs])
+
+    return lambda inputs: portal.call(main, inputs)
+
+
 def _in_task_group(portal: BlockingPortal, body: Callable[[Any], Any]) -> Run:
     async def main(inputs: Sequence[Any]) -> list[Any]:
         limiter = anyio.CapacityLimiter(THREADS)
@@ -69,7 +77,7 @@ def bulk(quick: bool) -> Iterator[Group]:
     with ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(THREADS))
         portal = stack.enter_context(start_blocking_portal())
-        mapped, spawned = (stack.enter_context(moored(echo)) for _ in range(2))
+        mapped, spawned, gathered = (stack.enter_context(moored(echo)) for _ in range(3))
         yield Group(
             "bulk-sync",
             "µs",
@@ -80,10 +88,16 @@ def bulk(quick: bool) -> Iterator[Group]:
             [
                 timed("ThreadPoolExecutor submit + result", _submitted(executor, echo)),
                 timed(
-                    "moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(0.2), function=mapped
+                    "moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(0.15), function=mapped
                 ),
                 timed(
                     "moorage spawn, then get", _spawned(spawned), goal=Goal(0.3), function=spawned
+                ),
+                timed(
+                    "moorage remote.aio, gathered",
+                    _gathered(portal, gathered),
+                    goal=Goal(1.0),
+                    function=gathered,
                 ),
                 timed("ThreadPoolExecutor map", lambda xs: list(executor.map(echo, xs))),
                 timed("anyio to_thread + CapacityLimiter", _in_task_group(portal, echo), part=10),
@@ -117,7 +131,7 @@ def single(quick: bool) -> Iterator[Group]:
             THREADS,
             [
                 timed("executor.submit(...).result()", by_hand),
-                timed("moorage remote", remote, goal=Goal(0.9), function=function),
+                timed("moorage remote", remote, goal=Goal(0.7), function=function),
                 timed("anyio to_thread.run_sync, awaited", lambda xs: portal.call(to_thread, xs)),
             ],
         )
@@ -139,7 +153,7 @@ def sleeping(quick: bool) -> Iterator[Group]:
             [
                 timed("ThreadPoolExecutor submit + result", _submitted(executor, nap)),
                 timed(
-                    "moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(1.05), function=mapped
+                    "moorage map", lambda xs: list(mapped.map(xs)), goal=Goal(1.03), function=mapped
                 ),
                 timed("moorage spawn, then get", _spawned(spawned), function=spawned),
                 timed("anyio to_thread + CapacityLimiter", _in_task_group(portal, nap)),

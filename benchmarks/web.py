@@ -25,11 +25,11 @@ CONNECTIONS: Final = 200
 PATIENCE: Final = 60.0
 """Seconds that a server or a client may take, before the benchmark fails."""
 
-Act = Callable[["_Server", Sequence[int]], tuple[float, list[Any]]]
+Act = Callable[["Server", Sequence[int]], tuple[float, list[Any]]]
 """Sends one request an input; returns the microseconds of all, and the answers in order."""
 
 
-class _Server:
+class Server:
     """A server in a process of its own."""
 
     def __init__(self, kind: str) -> None:
@@ -156,9 +156,7 @@ class _Latencies:
         return f"{self._name}: p50 {middle * 1000:.1f} ms, p99 {late * 1000:.1f} ms"
 
 
-def _load(
-    server: _Server, numbers: Sequence[int], latencies: _Latencies
-) -> tuple[float, list[Any]]:
+def _load(server: Server, numbers: Sequence[int], latencies: _Latencies) -> tuple[float, list[Any]]:
     """Send one request a number over all connections; return microseconds, and the answers."""
 
     async def main() -> tuple[float, list[int]]:
@@ -182,7 +180,7 @@ def _load(
     return asyncio.run(main())
 
 
-def _check_connections(server: _Server) -> None:
+def _check_connections(server: Server) -> None:
     """The row is void if a connection waits for acknowledgements before it sends."""
     checked = server.ask("check")
     if checked["delay"] or checked["no_delay"] < CONNECTIONS:
@@ -193,7 +191,7 @@ def _check_connections(server: _Server) -> None:
         raise CheckFailed(f"{server.kind}: not every request succeeded: {checked}")
 
 
-def _contender(name: str, server: _Server, act: Act, goal: float | None) -> Contender:
+def _contender(name: str, server: Server, act: Act, goal: float | None) -> Contender:
     return Contender(
         name,
         lambda numbers: act(server, numbers)[1],
@@ -204,7 +202,7 @@ def _contender(name: str, server: _Server, act: Act, goal: float | None) -> Cont
 
 @contextmanager
 def served(quick: bool) -> Iterator[Group]:
-    """Time of a request: goals of 0.62 and 0.52 of bare uvicorn's requests per second."""
+    """Time of a request: goals of 0.68 and 0.58 of bare uvicorn's requests per second."""
     with _group("web", quick, cpu=False) as group:
         yield group
 
@@ -218,7 +216,7 @@ def served_cpu(quick: bool) -> Iterator[Group]:
 
 @contextmanager
 def _group(name: str, quick: bool, *, cpu: bool) -> Iterator[Group]:
-    goals = (1.5, 1.75) if cpu else (1 / 0.62, 1 / 0.52)
+    goals = (1.38, 1.6) if cpu else (1 / 0.68, 1 / 0.58)
     kinds = [
         ("bare uvicorn", "bare", None),
         ("moorage, one container", "moorage-1", goals[0]),
@@ -228,7 +226,7 @@ def _group(name: str, quick: bool, *, cpu: bool) -> Iterator[Group]:
         notes: list[Any] = []
         contenders: list[Contender] = []
         for title, kind, goal in kinds:
-            server = stack.enter_context(_Server(kind))
+            server = stack.enter_context(Server(kind))
             latencies = _Latencies(title)
             notes.append(latencies)
             contenders.append(_contender(title, server, _way(latencies, cpu), goal))
@@ -247,7 +245,7 @@ def _group(name: str, quick: bool, *, cpu: bool) -> Iterator[Group]:
 
 
 def _way(latencies: _Latencies, cpu: bool) -> Act:
-    def act(server: _Server, numbers: Sequence[int]) -> tuple[float, list[Any]]:
+    def act(server: Server, numbers: Sequence[int]) -> tuple[float, list[Any]]:
         before = server.cpu()
         took, answers = _load(server, numbers, latencies)
         return (server.cpu() - before) * 1e6 if cpu else took, answers
@@ -265,7 +263,7 @@ def wsgi(quick: bool) -> Iterator[Group]:
             ("a2wsgi under bare uvicorn", "bare-wsgi", None),
             ("moorage wsgi_app", "moorage-wsgi", 1 / 0.8),
         ):
-            server = stack.enter_context(_Server(kind))
+            server = stack.enter_context(Server(kind))
             latencies = _Latencies(title)
             notes.append(latencies)
             contenders.append(_contender(title, server, _way(latencies, cpu=False), goal))
@@ -287,7 +285,7 @@ def sockets(quick: bool) -> Iterator[Group]:
     """Round trips of one WebSocket."""
     with ExitStack() as stack:
         contenders = [
-            _contender(title, stack.enter_context(_Server(kind)), _round_trips, None)
+            _contender(title, stack.enter_context(Server(kind)), _round_trips, None)
             for title, kind in (("bare uvicorn", "bare"), ("moorage", "moorage-1"))
         ]
         yield Group(
@@ -302,7 +300,7 @@ def sockets(quick: bool) -> Iterator[Group]:
         )
 
 
-def _round_trips(server: _Server, numbers: Sequence[int]) -> tuple[float, list[Any]]:
+def _round_trips(server: Server, numbers: Sequence[int]) -> tuple[float, list[Any]]:
     from websockets.sync.client import connect
 
     with connect(f"ws://127.0.0.1:{server.port}/ws", compression=None) as socket:
@@ -320,7 +318,7 @@ def measure_cold(rounds: int) -> str:
 
     seconds: list[float] = []
     for _ in range(rounds):
-        with _Server("moorage-cold") as server:
+        with Server("moorage-cold") as server:
             began = time.perf_counter()
             with urlopen(f"http://127.0.0.1:{server.port}/?n=7", timeout=PATIENCE) as response:
                 answer = json.load(response)

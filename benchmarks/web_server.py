@@ -83,6 +83,7 @@ def _serve_bare(app: Any) -> None:
     # asyncio sets TCP_NODELAY on the connections of a listener that names its protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
+    listener.listen(1024)  # before anybody knows the port
     config = uvicorn.Config(
         app,
         http="httptools",

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moorage.placing.channel import Channel
+from moorage.exception import ExecutionError
+from moorage.placing.channel import Channel, as_the_post
 from moorage.placing.frames import (
     HEADER,
     LARGE,
@@ -25,7 +26,8 @@ from moorage.placing.frames import (
 from moorage.placing.outbox import Outbox
 from moorage.placing.post import Postman
 from moorage.placing.turnstile import has_turnstiles
-from moorage.runtime.clocks.clock import RealWaiter
+from moorage.runtime.clocks.clock import RealWaiter, system_clock
+from moorage.runtime.clocks.parking import park
 
 # Seconds after which a test that hangs fails.
 PATIENCE = 30.0
@@ -290,6 +292,12 @@ def test_a_thread_that_waits_reads_what_comes_itself(turnstile):
         turnstile.here.read_for(Waits(turnstile, len(turnstile.back) + 1), Kind.RESULTS)
 
 
+def test_no_finalizer_may_wait_on_a_thread_while_it_reads():
+    with pytest.raises(ExecutionError, match="write spawn"):
+        as_the_post(lambda: park(system_clock, RealWaiter()))
+    assert park(system_clock, RealWaiter(), 0.0) is False
+
+
 def test_a_thread_that_waits_in_vain_leaves_what_comes_to_the_post(turnstile):
     turnstile.here.read_for(Waits(turnstile, 1), Kind.RESULTS)  # for a moment
     turnstile.there.send(result(1))
@@ -317,6 +325,16 @@ def test_a_large_frame_that_a_waiting_thread_has_begun_to_read_comes_whole(turns
         turnstile.here.read_for(Waits(turnstile, count), Kind.RESULTS)
         turnstile.wait_for(lambda all=count: len(turnstile.back) == all)
     assert all(message[2] == large for _, message in turnstile.back)
+
+
+def test_a_closed_end_is_not_read(turnstile):
+    thread = turnstile.post._thread
+    turnstile.here.close()
+    turnstile.there.close()
+    thread.join(PATIENCE)  # it has closed the sockets
+    assert not turnstile.here.read_until(lambda: False)
+    turnstile.here.read_for(Waits(turnstile, 1), Kind.RESULTS)
+    turnstile.here.interrupt()
 
 
 def test_the_end_is_told_once_though_a_thread_reads(turnstile, in_threads):

@@ -27,6 +27,7 @@ from .advice import (
     shown,
 )
 from .exception import DeprecationError, Error, InvalidArgumentsError
+from .runtime.context import is_beginning
 from .runtime.error_copies import traceback_of
 from .runtime.outcome import PACKAGE, user_frames
 from .runtime.real import Real
@@ -268,7 +269,12 @@ def _place_of(where: str, name: str, value: object) -> str:
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Issue a warning that names the user's line: the innermost frame outside this package."""
+    """Issue a warning that names the user's line: the innermost frame outside this package.
+
+    Not in a container that imports the program's code: the program has given the warning.
+    """
+    if is_beginning():
+        return
     frame = Real.currentframe()
     level = 0
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):

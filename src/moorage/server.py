@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import config
 from .arguments import InvalidUseError, unimplemented
+from .calling.asking import ask
 from .client import Client
-from .exception import InvalidError
+from .exception import InvalidError, NotFoundError
+from .placing.blueprints import reference_of_global
 from .running import deployments
 from .running.endpoints import ServerEndpoint
 from .running.urls import open_server_url
+from .runtime.context import is_a_container
 from .runtime.pools.statistics import PoolStatistics
 from .types import ServerAutoscalerSettings, ServerInfo
 from .web.servers import check_scaleup_window, check_server_concurrency
@@ -40,9 +43,15 @@ class Server:
     _user_class: type | None = None
     _find_endpoint: Callable[[], ServerEndpoint] = staticmethod(_unknown)
 
+    # How another process finds the server: see `_moorage_crosses`.
+    _refers: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+
     @classmethod
-    def _of_class(cls, user_class: type, name: str, endpoint: ServerEndpoint) -> Server:
+    def _of_class(
+        cls, app: object, user_class: type, name: str, endpoint: ServerEndpoint
+    ) -> Server:
         made = cls()
+        made._app = app
         made._user_class = user_class
         made._find_endpoint = lambda: endpoint
         made.__name__ = name
@@ -51,6 +60,17 @@ class Server:
         return made
 
     __name__: str
+    _app: object
+
+    def _moorage_crosses(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what finds the server in another process: its module, its app, or its name."""
+        found = self._refers
+        if found is None:
+            if self._user_class is None:
+                return Server, ()  # of an id of Modal's
+            found = reference_of_global(self) or (_server_of_app, (self._app, self.__name__))
+            self._refers = found
+        return found
 
     @classmethod
     def from_name(
@@ -71,6 +91,7 @@ class Server:
 
         made = cls()
         made._find_endpoint = find
+        made._refers = _server_named, (app_name, name, environment_name)
         return made
 
     @classmethod
@@ -117,6 +138,9 @@ class Server:
                 extra ``web`` is not installed.
             NotFoundError: if the server was named, and there is no such app or server.
         """
+        if is_a_container():
+            url: str | None = ask(_url_of, self)
+            return url
         return open_server_url(self._web_endpoint())
 
     @MethodWithAio
@@ -150,13 +174,16 @@ class Server:
     @property
     def autoscaler(self) -> ServerAutoscalerManager:
         """The bounds of the server's pool, to read and to change."""
-        return ServerAutoscalerManager(self._web_endpoint)
+        return ServerAutoscalerManager(self)
 
     def statistics(self) -> PoolStatistics | None:
         """Return the exact counts of the server's pool at this moment: see `Function.statistics`.
 
         Each request is an input.  None outside of a run, and before the first request.
         """
+        if is_a_container():
+            counts: PoolStatistics | None = ask(_statistics_of, self)
+            return counts
         service = self._web_endpoint().service
         run = service.open_run
         return None if run is None else run.statistics(service.key)
@@ -183,8 +210,8 @@ class Server:
 class ServerAutoscalerManager:
     """``Server.autoscaler``: the bounds of a server's pool, to read and to change."""
 
-    def __init__(self, find: Callable[[], ServerEndpoint]) -> None:
-        self._find = find
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
     @MethodWithAio
     def settings(self) -> ServerAutoscalerSettings:
@@ -222,7 +249,10 @@ class ServerAutoscalerManager:
         return self._change({name: value for name, value in given.items() if value != -1})
 
     def _change(self, changes: Mapping[str, Any]) -> ServerAutoscalerSettings:
-        endpoint = self._find()
+        if is_a_container():
+            there: ServerAutoscalerSettings = ask(_change_there, self._server, dict(changes))
+            return there
+        endpoint = self._server._web_endpoint()
         service = endpoint.service
         if config.strict:
             service.current_run()
@@ -251,3 +281,37 @@ _BOUNDS: Final = frozenset(
 
 if not TYPE_CHECKING:  # Modal's inner names of the same classes, for isinstance() and annotations
     _Server = Server
+
+
+# -- servers of other processes ------------------------------------------------------------------
+
+
+def _server_named(app_name: str, name: str, environment_name: str | None) -> Server:
+    return Server.from_name(app_name, name, environment_name=environment_name)
+
+
+def _server_of_app(app: Any, name: str) -> Server:
+    """Return the server that an app has under a name, or what stands for it in a container."""
+    found: Server | None = app._servers_by_name().get(name)
+    if found is not None:
+        return found
+    if not is_a_container():
+        raise NotFoundError(f"{app!r} has no server {name!r} here; keep its Server")
+    made = Server()
+    made.__name__ = name
+    made._refers = _server_of_app, (app, name)
+    # The first one stays, if two threads come here.
+    stays: Server = app._servers.setdefault(name, made)
+    return stays
+
+
+async def _url_of(server: Server) -> str | None:
+    return await server.get_url.aio()
+
+
+def _statistics_of(server: Server) -> PoolStatistics | None:
+    return server.statistics()
+
+
+def _change_there(server: Server, changes: dict[str, Any]) -> ServerAutoscalerSettings:
+    return server.autoscaler._change(changes)

@@ -6,6 +6,7 @@ exception is shown by the interpreter's own hook, without this file's frames,
 and the interpreter's exit ends what was left running.
 """
 
+import gc
 import json
 import os
 import signal
@@ -22,6 +23,10 @@ ENDS_AFTER = 20
 
 def main(paths: list[str]) -> None:
     seen: dict[str, dict[str, Any]] = {}
+    # What is imported here, not each child imports, nor looks through as it exits.
+    for name in moorage.__all__:
+        getattr(moorage, name)
+    gc.freeze()
     for path in paths:
         with tempfile.TemporaryFile() as stderr:
             child = os.fork()

@@ -418,3 +418,24 @@ def forks():
 @app.function()
 def deploys():
     app.deploy()
+
+
+@app.server(port=8000)
+class Site:
+    """A server that nobody asks for a page, so it never starts."""
+
+    @moorage.enter()
+    def start(self):
+        raise AssertionError
+
+
+@app.function()
+def asks_server(server):
+    bounds = server.autoscaler.update(buffer_containers=2)
+    assert server.update_autoscaler() == bounds
+    return server, server.get_url(), server.statistics(), bounds.buffer_containers
+
+
+@app.function()
+async def asks_server_of_module():
+    return Site, await Site.get_url.aio(), Site.statistics(), Site.autoscaler.settings()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from typing import ClassVar
 
 import moorage
 from moorage.experimental import get_local_input_concurrency, set_local_input_concurrency
@@ -348,3 +349,60 @@ def calls_in_a_fork():
     os.close(write)
     with open(read) as file:
         return file.read().splitlines(), double.remote(4)
+
+
+@app.function()
+def stops_itself():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@app.function()
+def waits_for_item(queue):
+    queue.get()
+    return 1
+
+
+@app.function()
+def asks_another(queue):
+    return waits_for_item.remote(queue)
+
+
+@app.function()
+async def awaits_another(queue):
+    total = 0
+    async for each in waits_for_item.map.aio([queue, queue]):
+        total += each
+    return total
+
+
+@app.cls()
+class EntersForever:
+    path: str = moorage.parameter()
+
+    @moorage.enter()
+    def load(self):
+        bear_witness(self.path, "begin", 0)
+        while True:
+            pass
+
+    @moorage.method()
+    def run(self):
+        pass
+
+
+class SpawnsWhenItDies:
+    """A result whose finalizer waits for another call, in the program that has read it."""
+
+    died: ClassVar[list[object]] = []
+
+    def __del__(self):
+        if moorage.is_local():
+            try:
+                self.died.append(double.spawn(1).get())
+            except Exception as error:
+                self.died.append(error)
+
+
+@app.function()
+def makes_one_that_spawns():
+    return SpawnsWhenItDies()

@@ -72,3 +72,44 @@ def test_what_a_module_asks_while_a_container_imports_it():
     assert (imports, is_found, of_other) == (1, True, 12)
     assert "while a container imports the module" in refusal
     at_import.kept.clear()
+
+
+@pytest.mark.parametrize("placement", ["thread", "process"])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_server_crosses_and_is_asked_in_the_program(placement, named):
+    with handles.app.run(placement=placement):
+        url = handles.Site.get_url()
+        given = moorage.Server.from_name("handles", "Site") if named else handles.Site
+        server, *seen = handles.asks_server.remote(given)
+        assert seen == [url, None, 2]
+        assert handles.Site.autoscaler.settings().buffer_containers == 2
+        assert server.get_url() == url
+        assert named or server is handles.Site
+        of_module, *seen = handles.asks_server_of_module.remote()
+        assert of_module is handles.Site
+        assert seen == [url, None, handles.Site.autoscaler.settings()]
+
+
+def test_a_server_that_no_module_has_crosses_by_its_app():
+    app = moorage.App("local-server")
+
+    @app.server(port=8000, serialized=True)
+    class Site:
+        @moorage.enter()
+        def start(self):
+            raise AssertionError
+
+    @app.function(serialized=True)
+    def asks(server):
+        return server is Site, repr(server), server.get_url(), Site
+
+    with app.run(placement="process"):
+        assert asks.remote(Site) == (True, "Server(Site)", Site.get_url(), Site)
+        of_id = moorage.Server.from_id("sv-1")
+        with pytest.raises(moorage.exception.InvalidError, match="id of Modal's"):
+            asks.remote(of_id)
+
+
+def test_a_server_is_passed_on_by_a_run_that_serializes():
+    with handles.app.run(serialize=True):
+        assert handles.asks_server.remote(handles.Site)[0] is handles.Site

@@ -2,7 +2,9 @@
 
 import io
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 
@@ -10,7 +12,9 @@ import pytest
 
 import moorage
 from moorage.exception import ContainerLostError, FunctionTimeoutError, InvalidError
+from moorage.placing import outbox
 from moorage.placing.processes import EACH
+from moorage.runtime.background import flush
 from moorage.testing import Probe, VirtualClock
 
 from . import served
@@ -227,6 +231,81 @@ def test_wrong_options_of_processes(options, said):
         moorage.Processes(**options)
 
 
+def test_a_name_that_no_function_has_is_warned_about():
+    said = r"""placement= names 'doubel', which is no function or class of .*; write 'double'"""
+    with (
+        pytest.warns(UserWarning, match=said),
+        served.app.run(placement={"doubel": "process"}),
+    ):
+        assert served.where.remote()["pid"] == os.getpid()
+    with (
+        pytest.warns(UserWarning, match=r"names 'Model\.where', .*; write 'Model'"),
+        served.app.run(placement={"Model.where": "process", "*": "thread"}),
+    ):
+        pass
+
+
+WARNS = """
+import moorage
+
+app = moorage.App("warns")
+
+@app.cls()
+class Old:
+    def __init__(self, size: int = 1):
+        self.size = size
+
+    @moorage.method()
+    def get(self) -> int:
+        return self.size
+
+if __name__ == "__main__":
+    with app.run(placement=moorage.Processes(start="{start}")):
+        print(Old(2).get.remote(), Old(3).get.remote())
+"""
+
+
+@pytest.mark.parametrize("start", ["zygote", "spawn"])
+def test_what_was_said_of_a_declaration_is_not_said_again_in_each_container(start, tmp_path):
+    (tmp_path / "program.py").write_text(WARNS.replace("{start}", start))
+    ran = subprocess.run(
+        [sys.executable, "-W", "always", str(tmp_path / "program.py")],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == "2 3\n", ran.stderr
+    assert ran.stderr.count("has a constructor") == 1, ran.stderr
+
+
+@pytest.mark.parametrize("start", ["zygote", "spawn"])
+def test_containers_that_start_while_the_run_ends_are_no_losses(start, caplog):
+    with served.app.run(placement=moorage.Processes(start=start)):
+        calls = [served.where.spawn(x) for x in range(8)]
+    flush(10.0)
+    assert "is lost" not in caplog.text
+    assert served.where.statistics() is None
+    assert len(calls) == 8
+
+
+def test_an_enter_hook_that_was_killed_at_the_end_of_the_run_is_said(tmp_path, caplog):
+    with served.app.run(placement="process", grace=0.1):
+        served.EntersForever(path=str(tmp_path / "seen")).run.spawn()
+        wait_for((tmp_path / "seen").exists)
+    flush(10.0)
+    said = r"EntersForever.load \(.*served.py:[0-9]+\), whose process was killed"
+    assert re.search(said, caplog.text), caplog.text
+
+
+def test_a_finalizer_that_waits_does_not_stop_the_thread_that_reads(forked):
+    for _ in range(20):
+        served.makes_one_that_spawns.spawn().get()
+        served.double.remote(1)  # a caller reads, too
+    wait_for(lambda: len(served.SpawnsWhenItDies.died) == 20)
+    for died in served.SpawnsWhenItDies.died:
+        assert died == 2 or "write spawn(...) in it, and no get()" in str(died)
+    assert served.double.remote(4) == 8
+
+
 def test_max_processes_bounds_the_containers_of_a_function():
     with served.app.run(placement=moorage.Processes(max_processes=2)):
         seen = {each["pid"] for each in served.where.map(range(20))}
@@ -372,6 +451,60 @@ def test_the_process_of_a_container_is_shown(forked):
     text = io.StringIO()
     moorage.describe(text)
     assert f"container 1 (process {pid}): ready" in text.getvalue()
+
+
+@pytest.fixture
+def described():
+    """Wait until `describe` says what is awaited; then return its text."""
+
+    def describe(*awaited):
+        def says_it():
+            texts.append(io.StringIO())
+            moorage.describe(texts[-1])
+            return all(each in texts[-1].getvalue() for each in awaited)
+
+        texts = []
+        wait_for(says_it)
+        return texts[-1].getvalue()
+
+    return describe
+
+
+def test_describe_says_where_the_code_of_a_process_is_and_what_it_waits_for(forked, described):
+    queue = moorage.Queue.from_name("describe-places", create_if_missing=True)
+    sync, coroutine = served.asks_another.spawn(queue), served.awaits_another.spawn(queue)
+    text = described(
+        "in its main thread, at asks_another (",
+        "in a task, at awaits_another (",
+        "at waits_for_item (",
+        "waits for waits_for_item (in-",
+        "waits for results of a map over waits_for_item",
+    )
+    assert "served.py:" in text
+    queue.put_many([None] * 3)
+    assert (sync.get(), coroutine.get()) == (1, 2)
+
+
+def test_describe_says_that_a_stopped_process_does_not_answer(forked, described):
+    call = served.stops_itself.spawn()
+    described("its process does not answer")
+    call.cancel(terminate_containers=True)
+
+
+def test_describe_asks_nobody_if_it_has_interrupted_what_carries_the_question(forked):
+    queue = moorage.Queue.from_name("describe-interrupts", create_if_missing=True)
+    call = served.waits_for_item.spawn(queue)
+    wait_for(lambda: served.waits_for_item.statistics().running)
+    texts = [io.StringIO(), io.StringIO()]
+    # As a signal handler: the frame of what it has interrupted is below its own.
+    names = {}
+    exec(compile("def write(describe, to): describe(to)", outbox.__file__, "exec"), names)
+    names["write"](moorage.describe, texts[0])
+    wait_for(lambda: moorage.describe(texts[1]) or "main thread" in texts[1].getvalue())
+    assert "main thread" not in texts[0].getvalue()
+    assert "does not answer" not in texts[0].getvalue()
+    queue.put(None)
+    assert call.get() == 1
 
 
 def test_a_fork_of_a_container_says_that_it_makes_no_calls(forked):

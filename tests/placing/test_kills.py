@@ -483,15 +483,53 @@ def test_a_preload_that_does_not_work_is_said(name, source, said, tmp_path, monk
         served.where.remote()
 
 
+PRELOADED = """
+import moorage
+moorage.install_as_modal()
+import tasks
+
+if __name__ == "__main__":
+    with tasks.app.run(placement=moorage.Processes(preload=["tasks"])):
+        print(tasks.add.remote(1))
+"""
+
+TASKS = """
+import os
+import modal
+
+app = modal.App("tasks")
+IMPORTED_BY = os.getpid()
+
+@app.function()
+def add(x: int) -> tuple[int, bool]:
+    return x + one.remote(), os.getppid() == IMPORTED_BY
+
+@app.function()
+def one() -> int:
+    return 1
+"""
+
+
+def test_modules_of_the_program_are_preloaded_from_where_it_has_them(tmp_path):
+    (tmp_path / "tasks.py").write_text(TASKS)
+    (tmp_path / "program.py").write_text(PRELOADED)
+    ran = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py")], cwd="/", capture_output=True, text=True
+    )
+    assert ran.stdout == "(2, True)\n", ran.stderr
+
+
 def test_a_preload_is_imported_once(tmp_path, monkeypatch):
     path = tmp_path / "imports"
-    (tmp_path / "heavy.py").write_text(f"open({str(path)!r}, 'a').write('import\\n')\n")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    (tmp_path / "heavy.py").write_text(
+        f"import moorage\nopen({str(path)!r}, 'a').write(f'local: {{moorage.is_local()}}\\n')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)  # as the directory of a program is there
     with served.app.run(placement=moorage.Processes(preload=["heavy"])):
         pids = {each["pid"] for each in served.where.map(range(3))}
         os.kill(pids.pop(), signal.SIGKILL)
         served.where.remote()
-    assert path.read_text() == "import\n"
+    assert path.read_text() == "local: False\n"
 
 
 WITHOUT = """

@@ -38,7 +38,8 @@ def test_beats_of_a_deployed_schedule_and_a_term(shell: Shell) -> None:
     assert shell("queue", "len", "heartbeat-alerts").well() == f"{alerts}\n"
     assert "'service': 'cache'" in shell("queue", "peek", "heartbeat-alerts").well()
     # One function alone, beside the container that is always kept: it takes the alerts.
-    digest = shell("run", "heartbeats.py::morning_digest").well().splitlines()
+    lines = shell("run", "heartbeats.py::morning_digest").well().splitlines()
+    digest = [line for line in lines if not line.startswith("beat ")]  # if it takes a second
     assert digest[0::2] == ["mailer connected", "mailer disconnected"]
     assert digest[1].endswith(f": {alerts} failures since yesterday")
     assert shell("queue", "len", "heartbeat-alerts").well() == "0\n"

@@ -12,16 +12,20 @@ interrupted moorage's code under a lock.  So this file waits for no lock longer 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from os.path import join
 from types import FrameType
 from typing import Final, TypeVar
 
+from ..placing.remote import ASKS_FOR, Place, Question, RemoteContainer
 from ..running import runs
-from ..runtime.containers.container import ContainerState
+from ..runtime.clocks.clock import system_clock
+from ..runtime.containers.container import Container, ContainerState
 from ..runtime.containers.streaming import stream_of
 from ..runtime.containers.thread_lane import Worker
 from ..runtime.guards.cells import Cell
 from ..runtime.input import Input, InputState
+from ..runtime.outcome import PACKAGE
 from ..runtime.places import place_in_stack, place_in_task, place_of_caller
 from ..runtime.pools.batching import BatchCall
 from ..runtime.pools.capacity import process_capacity
@@ -29,9 +33,9 @@ from ..runtime.pools.pool import Pool
 from ..runtime.pools.pool_options import labelled
 from ..runtime.pools.snapshot import ContainerSnapshot, HeldSlot, PoolSnapshot
 from ..runtime.real import Real
-from ..runtime.stacks import current_frames
+from ..runtime.stacks import current_frames, outwards
 from ..runtime.waiting.open_waits import OpenWait, open_waits
-from ..runtime.waiting.waits import Wait, waiting
+from ..runtime.waiting.waits import OfMap, Wait, waiting
 from ..web.bridge import WebCall
 
 T = TypeVar("T")
@@ -39,6 +43,9 @@ T = TypeVar("T")
 # Seconds to wait for a pool's lock.  Pools hold their lock for microseconds.  But a signal
 # handler may run this code in the very thread that holds the lock: then waiting is in vain.
 LOCK_TIMEOUT: Final = 0.5
+
+# The files that carry questions to the processes of containers.
+_CARRIES: Final = join(PACKAGE, "placing", "")
 
 # The most groups that are shown: of containers in a pool, of inputs in a container, and of
 # outside callers.  Also the most numbers shown of containers that are alike.
@@ -58,6 +65,7 @@ class _Describing:
     """One description, with what is read once for all of it: stacks, thread names, waits."""
 
     def __init__(self, here: FrameType | None) -> None:
+        self._here = here
         self._stacks: dict[int, FrameType | None] = dict(current_frames())
         # `current_frames` has this method's own frame for this thread.  That frame refers to
         # `self`, so keeping it would make a reference cycle.
@@ -67,6 +75,8 @@ class _Describing:
         self._ours: set[int | None] = set()
         self._waits = {wait.flow: wait for wait in waiting()}
         self._open_waits: dict[int, OpenWait] = open_waits.copy()
+        # What the processes of containers say of their inputs; None of one that says nothing.
+        self._elsewhere: dict[Container, dict[Input, Place] | None] = {}
 
     def lines(self) -> list[str]:
         open_runs = runs.open_runs()
@@ -76,18 +86,43 @@ class _Describing:
             f"moorage: {count}; containers {room.containers} of {room.most_containers}, "
             f"threads {room.sync_slots} of {room.most_sync_slots}"
         ]
-        for run in open_runs:
+        seen = [
+            [(pool, pool.snapshot(LOCK_TIMEOUT)) for pool in list(run.pools.values())]
+            for run in open_runs
+        ]
+        self._ask([pool for pools in seen for _, pool in pools if pool is not None])
+        for run, pools in zip(open_runs, seen, strict=True):
             state = " (is being left)" if run.closed else " (ambient)" if run.ambient else ""
-            pools = list(run.pools.values())
             lines.append(f"{run.name}{state}:{'' if pools else ' nothing was called'}")
-            for pool in pools:
-                lines += [f"  {line}" for line in self._pool(pool)]
+            for pool, snapshot in pools:
+                lines += [f"  {line}" for line in self._pool(pool, snapshot)]
         return lines + self._outside()
+
+    def _ask(self, pools: list[PoolSnapshot]) -> None:
+        """Ask the processes of containers where the code of their inputs is; all at once.
+
+        Not if that may wait for a lock that this very thread holds: a signal handler has
+        interrupted what carries the question.
+        """
+        if any(step.f_code.co_filename.startswith(_CARRIES) for step in outwards(self._here)):
+            return
+        asked: list[tuple[RemoteContainer, Question]] = []
+        for pool in pools:
+            for seen in pool.containers:
+                container = seen.container
+                if isinstance(container, RemoteContainer) and seen.held:
+                    question = container.ask_for_inputs()
+                    if question is not None:
+                        asked.append((container, question))
+        clock = system_clock
+        until = clock.now() + ASKS_FOR
+        for container, question in asked:
+            left = max(0.0, until - clock.now())
+            self._elsewhere[container] = container.places_of_inputs(question, left)
 
     # -- pools --------------------------------------------------------------------
 
-    def _pool(self, pool: Pool) -> list[str]:
-        seen = pool.snapshot(LOCK_TIMEOUT)
+    def _pool(self, pool: Pool, seen: PoolSnapshot | None) -> list[str]:
         if seen is None:
             return [f"{pool.options.label}: in the midst of a change; ask again"]
         limits = seen.limits
@@ -150,6 +185,9 @@ class _Describing:
             age = _since(pool.now, seen.idle_since, ", idle ")
         elif state is ContainerState.DRAINING or seen.takes_no_more:
             said += ", takes no more"
+        elsewhere = self._elsewhere.get(seen.container, {})
+        if elsewhere is None:
+            said += ", its process does not answer"
         if seen.is_on_probation:
             said += ", on probation: it runs one at a time of the inputs that were lost twice"
         elif seen.limit != pool.limits.max_inputs:
@@ -167,7 +205,7 @@ class _Describing:
             name += f" (process {seen.pid})"
         lines = [f"{name}: {said}{age}", *([blocked] * bool(blocked))]
         keys: list[Hashable] = [said, kind]
-        holders = [self._holder(held, pool, ident) for held in seen.held]
+        holders = [self._holder(held, pool, ident, elsewhere or {}) for held in seen.held]
         kinds = _grouped(holders, lambda holder: holder.key)
         for first, like in kinds[:SHOWN]:
             lines.append(f"  {first.name} {first.id}{first.age}{first.where}")
@@ -181,7 +219,13 @@ class _Describing:
         lines += _rest(kinds, "  and {} more, at {} other places")
         return _Block(seen.container.number, lines, tuple(keys))
 
-    def _holder(self, held: HeldSlot, pool: PoolSnapshot, loop_thread: int | None) -> _Holder:
+    def _holder(
+        self,
+        held: HeldSlot,
+        pool: PoolSnapshot,
+        loop_thread: int | None,
+        elsewhere: Mapping[Input, Place],
+    ) -> _Holder:
         input, runner = held.input, held.runner
         target = input.call.target
         facts: list[str] = []
@@ -205,6 +249,11 @@ class _Describing:
             place = place_in_task(runner.get_coro(), self._stack(loop_thread))
             wait = self._waits.get(runner)
             shields = runner.shields
+        else:
+            wait = self._waits.get(input)  # the code in another process waits
+            if input in elsewhere:
+                said, place = elsewhere[input]
+                where = f", {said}"
         name = kind = input.shown
         if isinstance(input.call, WebCall):
             name += _from_client(input.call)
@@ -363,7 +412,7 @@ def _waits_for(wait: Wait, now: float) -> tuple[str, str]:
             f"{said} {name} ({on.input_id}), which {state}{age}{limit}",
             f"{said} {name}, which {state}{limit}",
         )
-    if isinstance(on, Sequence):
+    if isinstance(on, Sequence) and not isinstance(on, OfMap):
         first = on[0][1]
         said = f"waits for any of {len(on)} calls, of {first.call.target.name} first"
         return f"{said} ({first.input_id}){limit}", f"{said}{limit}"

@@ -18,13 +18,15 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from ..runtime.clocks.clock import RealWaiter
 from ..runtime.real import Real
 from ..runtime.thread_state import thread_state
 from .frames import Buffer, Frame, FrameReader
 from .turnstile import Turnstile, has_turnstiles
+
+T = TypeVar("T")
 
 # Bytes that are read at once: few at first, because memory for many takes longer to get than most
 # frames take to read.  And the most parts that are written at once.
@@ -236,19 +238,15 @@ class Channel:
 
         Return false at once if some other thread reads now.  `interrupt` has `is_done` asked.
         """
-        turnstile = self._turnstile
-        if turnstile is None or not turnstile.lock.acquire(False):
+        turnstile = self._take_turn()
+        if turnstile is None:
             return False
         try:
-            turnstile.shut()
-            try:
-                while not is_done() and not self._closed:
-                    if turnstile.wait():
-                        self._read_guarded()
-            finally:
-                turnstile.open()
+            while not is_done() and not self._closed:
+                if turnstile.wait():
+                    self._read_guarded()
         finally:
-            turnstile.lock.release()
+            turnstile.end_turn()
         return True
 
     def read_once(
@@ -261,18 +259,14 @@ class Channel:
             seconds: how long to wait; None for as long as it takes.
             around: is given what reads, when there is something.
         """
-        turnstile = self._turnstile
-        if turnstile is None or not turnstile.lock.acquire(False):
+        turnstile = self._take_turn()
+        if turnstile is None:
             return
         try:
-            turnstile.shut()
-            try:
-                if not self._closed and turnstile.wait(seconds, also):
-                    around(self._read_guarded)
-            finally:
-                turnstile.open()
+            if not self._closed and turnstile.wait(seconds, also):
+                around(self._read_guarded)
         finally:
-            turnstile.lock.release()
+            turnstile.end_turn()
 
     def read_for(self, waiter: RealWaiter, kind: int) -> None:
         """Read in place of the post until `waiter` is woken, for `READS_FOR` seconds at most.
@@ -281,28 +275,37 @@ class Channel:
         thread reads.  For a thread that waits in a region (``uninterruptible.py``): what may end
         its wait may end the wait here.
         """
-        turnstile, guard = self._turnstile, thread_state.guard
-        if turnstile is None or not turnstile.lock.acquire(False):
+        turnstile, guard = self._take_turn(), thread_state.guard
+        if turnstile is None:
             return
         try:
-            if self._left or self._reader.large is not None:
-                return  # the post takes them first, or the rest of a large frame
-            turnstile.shut()
-            try:
-                while not waiter.is_woken and not self._closed:
+            while not waiter.is_woken and not self._closed:
+                if guard is not None:
+                    guard.begin_wait(waiter)
+                try:
+                    found = turnstile.wait(READS_FOR)
+                finally:
                     if guard is not None:
-                        guard.begin_wait(waiter)
-                    try:
-                        found = turnstile.wait(READS_FOR)
-                    finally:
-                        if guard is not None:
-                            guard.end_wait()
-                    if not found or not self._read_some(kind):
-                        return  # perhaps it was woken, because the post needs the turnstile
-            finally:
-                turnstile.open()
+                        guard.end_wait()
+                if not found or not as_the_post(lambda: self._read_some(kind)):
+                    return  # perhaps it was woken, because the post needs the turnstile
         finally:
+            turnstile.end_turn()
+
+    def _take_turn(self) -> Turnstile | None:
+        """Keep the post from reading, until `Turnstile.end_turn`; None if that must not be.
+
+        Nor may any other thread read, then.  The post itself reads what a thread has left to it,
+        and the rest of a large frame.
+        """
+        turnstile = self._turnstile
+        if turnstile is None or not turnstile.lock.acquire(False):
+            return None
+        if turnstile.is_closed or self._left or self._reader.large is not None:
             turnstile.lock.release()
+            return None
+        turnstile.shut()
+        return turnstile
 
     def _read_some(self, kind: int) -> bool:
         """Take frames of `kind`; return false if something is left for the post."""
@@ -341,7 +344,7 @@ class Channel:
                 turnstile.lock.release()
 
     def _read_guarded(self) -> None:
-        self._post.guarded(self._read)
+        as_the_post(lambda: self._post.guarded(self._read))
 
     def _read(self) -> None:
         goes_on = False
@@ -406,3 +409,13 @@ class Channel:
             self.has_ended = True
             self.close()  # or the selector would say again and again that it has ended
             self._gone()
+
+
+def as_the_post(read: Callable[[], T]) -> T:
+    """Do what the post does on another thread: as there, no finalizer waits, and others log."""
+    state = thread_state
+    state.reads_for_all = state.keeps_time = True
+    try:
+        return read()
+    finally:
+        state.reads_for_all = state.keeps_time = False

@@ -12,7 +12,7 @@ To the child:
 | CANCEL | seq | the reason | end the code of this input: rung 1 now, rung 2 by the child's clock |
 | CREDIT | seq, count | | the reader has taken so many more items of this generator |
 | REPLY | id, outcome | the answer | answers a CALL |
-| STACKS | id | | where do your threads sit? |
+| STACKS | id | one, if it asks for inputs | where do your threads, or your inputs, sit? |
 | GIVE_UP | | | cancel the enter hooks: async hooks only |
 | STOP | | | run the exit hooks, and end |
 
@@ -26,7 +26,7 @@ From the child:
 | STOPPED | | | the exit hooks have ended |
 | RESULTS | seq, outcome | the value, or the error | the code of this input has ended |
 | ITEMS | seq | the item | a generator has yielded; at most `AHEAD` more than were taken |
-| PLACES | id | one for each place | answers STACKS |
+| PLACES | id | one for each place | answers STACKS; of an input with its seq: see ``host.py`` |
 | RESIZE | limit | | ``set_local_input_concurrency`` |
 | NO_MORE | | | ``stop_fetching_inputs`` |
 | CALL | id, parent seq, what | the arguments | a call of the code of that input |

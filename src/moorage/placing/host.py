@@ -26,12 +26,15 @@ from ..runtime.containers.container import Container, ContainerOptions, Loss
 from ..runtime.containers.local import LocalContainer
 from ..runtime.containers.residents import ArrivedVisit, Note, is_visit
 from ..runtime.containers.streaming import Stream, stream_of
+from ..runtime.containers.thread_lane import Worker
 from ..runtime.effects import Around, Effect, carry_out
 from ..runtime.input import Input, InputState, Target
 from ..runtime.loop_notes import explained
 from ..runtime.outcome import Cancelled, Failure, Outcome, Value, failure_of
+from ..runtime.places import place_in_stack, place_in_task
 from ..runtime.pools.batching import BatchCall, batch_of, make_batch
 from ..runtime.real import Real
+from ..runtime.stacks import current_frames
 from ..serialize.culprits import Part, find_culprit
 from .calls import Link
 from .channel import Carrier, Channel
@@ -242,8 +245,8 @@ class ChildHost:
             for (seq, count), _ in messages:
                 self._credit(seq, count)
         elif kind == Kind.STACKS:
-            for (number,), _ in messages:
-                self._tell_places(number)
+            for (number,), blobs in messages:
+                self._tell_places(number, self._places_of_inputs if blobs else self._places)
         elif kind == Kind.REPLY:
             assert self.link is not None
             for (number, how), blobs in messages:
@@ -349,9 +352,37 @@ class ChildHost:
             assert isinstance(stream, SentStream)
             stream.credit(count)
 
-    def _tell_places(self, number: int) -> None:
-        places = [place.encode() for place in self.container.places()]
+    def _tell_places(self, number: int, find: Callable[[], list[str]]) -> None:
+        places = [place.encode("utf-8", "replace") for place in find()]
         self._outbox.send((Kind.PLACES, ((number,), places)))
+
+    def _places(self) -> list[str]:
+        places = self.container.places()
+        if not self._is_ready:  # an enter hook runs on T, and no input
+            hook = place_in_stack(current_frames().get(self.container.thread.ident or -1))
+            places += [hook] if hook is not None else []
+        return places
+
+    def _places_of_inputs(self) -> list[str]:
+        """Return the seq of each input, and where its code is."""
+        with self.lock:
+            running = [(seq, input.runner) for seq, input in self._inputs.items()]
+        stacks = current_frames()
+        names = {thread.ident: thread.name for thread in Real.all_threads()}
+        loop = stacks.get(self.container.thread.ident or -1)
+        places: list[str] = []
+        for seq, runner in running:
+            if isinstance(runner, Worker):
+                ident = runner.cell.ident
+                name = names.get(ident, ident)
+                where = "in its main thread" if name == "MainThread" else f"in thread {name}"
+                place = place_in_stack(stacks.get(ident))
+            elif runner is not None:
+                where, place = "in a task", place_in_task(runner.get_coro(), loop)
+            else:
+                continue
+            places.append(f"{seq}\n{where}\n{place or ''}")
+        return places
 
     def stop(self) -> None:
         """Run the exit hooks and end, also if the container starts: then after its enter hooks."""

@@ -1,8 +1,9 @@
-"""The package in a process that has begun with a part of it.
+"""The package, and the path of imports, in a process that has begun with a part of the package.
 
 A zygote imports what containers need, and not all that users import, which takes twice as long.
 There the package is a module without its ``__init__``.  Owns how it becomes whole: when something
-asks for a name that is not there, as the first user's module does.
+asks for a name that is not there, as the first user's module does.  And what such a process must
+know of the calling program to import as it does: `import_path`, `is_as_modal`.
 
 Begin at `complete_the_package`.
 """
@@ -66,3 +67,23 @@ def use_objects_elsewhere() -> None:
     By its name, because its layer is above this one.
     """
     importlib.import_module(f"{_PACKAGE}.calling.stored").install()
+
+
+# -- in the calling program ------------------------------------------------------------------
+
+
+def working_directory() -> str:
+    try:
+        return Real.getcwd()
+    except OSError:  # it was removed
+        return "/"
+
+
+def import_path() -> list[str]:
+    """Return where this program looks for modules, for a process with another working directory."""
+    return [each or working_directory() for each in sys.path]
+
+
+def is_as_modal() -> bool:
+    """Whether ``import modal`` imports this package."""
+    return sys.modules.get("modal") is sys.modules[_PACKAGE]

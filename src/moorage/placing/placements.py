@@ -16,7 +16,7 @@ Begin at `placements_of`, then `Placements.of`, then `placements_of_configuratio
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from .. import config
@@ -43,6 +43,11 @@ class Placements:
     def __init__(self, by_name: Mapping[str, Processes | None], other: Processes | None) -> None:
         self._by_name = by_name
         self._other = other
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of functions and classes that have a place of their own."""
+        return self._by_name.keys()
 
     def of(self, name: str) -> Processes | None:
         """Return how the containers of a function or class are processes; None if threads."""

@@ -23,6 +23,7 @@ from typing import Final
 from ..runtime import forking
 from ..runtime.background import keep_time, log_in_background
 from ..runtime.real import Real
+from ..runtime.thread_state import thread_state
 from .channel import Channel
 
 logger: Final = logging.getLogger("moorage")
@@ -110,6 +111,7 @@ class Postman:
                 self._bell.send(b"\0")
 
     def _run(self, here: socket.socket) -> None:
+        thread_state.reads_for_all = True
         keep_time()  # log records of this thread are written by another thread
         selector = self._selector = Real.DefaultSelector()
         selector.register(here, READ)

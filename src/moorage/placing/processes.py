@@ -38,6 +38,7 @@ from ..runtime.background import log
 from ..runtime.clocks.clock import system_clock
 from ..runtime.real import Real
 from . import terminal
+from .package import import_path, is_as_modal
 from .post import process_post
 from .process import ContainerProcess, how_it_ended
 
@@ -399,10 +400,11 @@ class _Zygote:
     def __init__(self, owner: Zygotes, preload: Sequence[str]) -> None:
         self._owner = owner
         here, there = Real.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        code = (
-            f"from {_PACKAGE}.placing.zygote import main\n"
-            f"main({there.fileno()}, {os.getpid()}, {','.join(preload)!r})"
-        )
+        given = f"{there.fileno()}, {os.getpid()}"
+        if preload:
+            # The modules may be the program's own.
+            given += f", {tuple(preload)!r}, {import_path()!r}, {is_as_modal()}"
+        code = f"from {_PACKAGE}.placing.zygote import main\nmain({given})"
         try:
             self._popen = _popen(code, [there.fileno()], dict.fromkeys(ONE_THREAD, "1"))
         except BaseException:

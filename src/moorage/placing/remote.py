@@ -104,6 +104,22 @@ class RemoteLine:
             self._outbox.send((Kind.VISIT, ((self._seq, kind, number), data)))
 
 
+Place = tuple[str, "str | None"]
+"""Where the code of an input is: its thread or task, and the user's line there."""
+
+
+class Question:
+    """A question to the child, where its code is."""
+
+    __slots__ = ("answer", "number", "waiter")
+
+    def __init__(self, waiter: Waiter) -> None:
+        self.number: int = 0
+        self.waiter: Waiter = waiter
+        # Guarded by the container's lock: one text for each place; None until they have come.
+        self.answer: list[str] | None = None
+
+
 Call = tuple[int, "Input | None", int, "list[bytes]"]
 """A call of a child's code: its number, the input whose code calls, what it asks, its blobs."""
 
@@ -180,12 +196,13 @@ class RemoteContainer:
         self._is_lost = False  # once true, nothing is written or settled any more
         # Of the thread that reads:
         self._members: dict[int, list[Outcome]] = {}  # of batches whose end has not come
+        self._was_ready = False  # READY has come, and the container was to get inputs
         self._ended_well = False  # FAILED or STOPPED has come
         self._answers: Answers | None = None  # made at the first call of the child's code
         self._holds = 0  # how many blocking calls the child's loop sits in
-        # Set once the child is gone.  `_asked` has who waits to know where its threads are.
+        # Set once the child is gone.  `_asked` has what it was asked and has not answered.
         self._is_gone = Real.Event()
-        self._asked: dict[int, tuple[Waiter, list[str]]] = {}
+        self._asked: dict[int, Question] = {}
         self._questions: int = 0
         self._lock: threading.Lock = Real.Lock()  # guards the two and `_unsaid`; a leaf
         # What waits to be said to a child that does not start at once; None once it hears.
@@ -260,19 +277,42 @@ class RemoteContainer:
 
         Threads that must not wait get no answer: they keep time, or read the answers.
         """
+        question = self._ask(())
+        return [] if question is None else self._answer(question, ASKS_FOR) or []
+
+    def ask_for_inputs(self) -> Question | None:
+        """Ask the child where the code of its inputs is, for `places_of_inputs`."""
+        return self._ask((b"inputs",))
+
+    def places_of_inputs(self, question: Question, timeout: float) -> dict[Input, Place] | None:
+        """Return where the code of the inputs was; None if the child has not said it."""
+        answer = self._answer(question, timeout)
+        if answer is None:
+            return None
+        places: dict[Input, Place] = {}
+        for text in answer:
+            seq, where, place = text.split("\n", 2)
+            input = self._inputs.get(int(seq))
+            if input is not None:
+                places[input] = where, place or None
+        return places
+
+    def _ask(self, what: Sequence[Buffer]) -> Question | None:
         if thread_state.keeps_time or self._is_gone.is_set():
-            return []
-        waiter = self._host.clock.make_waiter()
-        answer: list[str] = []
+            return None
+        question = Question(self._host.clock.make_waiter())
         with self._lock:
             self._questions += 1
-            number = self._questions
-            self._asked[number] = waiter, answer
-        self._outbox.send((Kind.STACKS, ((number,), ())))
-        self._host.clock.wait(waiter, ASKS_FOR)
+            question.number = self._questions
+            self._asked[question.number] = question
+        self._outbox.send((Kind.STACKS, ((question.number,), what)))
+        return question
+
+    def _answer(self, question: Question, timeout: float) -> list[str] | None:
+        self._host.clock.wait(question.waiter, timeout)
         with self._lock:
-            self._asked.pop(number, None)
-        return answer
+            self._asked.pop(question.number, None)
+            return question.answer
 
     def give_up(self) -> None:
         """Cancel the enter hooks; kill the child if it does not end soon."""
@@ -417,7 +457,8 @@ class RemoteContainer:
             elif kind == Kind.HELLO:
                 self.pid = numbers[0]
             elif kind == Kind.READY:
-                if not host.container_ready(self):
+                self._was_ready = host.container_ready(self)
+                if not self._was_ready:
                     self.stop()
             elif kind == Kind.FAILED:
                 self._ended_well = True
@@ -546,11 +587,11 @@ class RemoteContainer:
 
     def _take_places(self, number: int, blobs: Iterable[Buffer]) -> None:
         with self._lock:
-            asked = self._asked.pop(number, None)
-        if asked is not None:
-            waiter, answer = asked
-            answer += map(_text, blobs)
-            waiter.wake()
+            question = self._asked.pop(number, None)
+            if question is not None:
+                question.answer = list(map(_text, blobs))
+        if question is not None:
+            question.waiter.wake()
 
     def _take_note(self, seq: int, kind: int, number: int, blobs: Sequence[Buffer]) -> None:
         with self._host.lock:
@@ -585,7 +626,7 @@ class RemoteContainer:
         begun = 0 if carrier is None else carrier.begun
         if not self._ended_well:
             unwritten = Unwritten(self._seqs, begun)
-            self._host.container_lost(self, Loss(how, unwritten, counts))
+            self._host.container_lost(self, Loss(how, unwritten, counts, self._was_ready))
         with self._host.lock:
             self._is_lost = True
             answers = self._answers
@@ -596,8 +637,8 @@ class RemoteContainer:
         self._is_gone.set()
         with self._lock:
             asked, self._asked = self._asked, {}
-        for waiter, _ in asked.values():
-            waiter.wake()
+        for question in asked.values():
+            question.waiter.wake()
         if self._ended is not None:
             self._ended()
 

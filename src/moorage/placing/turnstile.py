@@ -30,7 +30,7 @@ class Turnstile:
     """Tells the post that an end is readable, unless some other thread reads there.
 
     The post waits for an epoll of one socket.  A thread that reads in place of the post shuts it,
-    and opens it before it does anything else: a system call each, and no thread has to wake.
+    and ends its turn before it does anything else: a system call each, and no thread has to wake.
 
     Attributes:
         lock: held by the thread that reads.
@@ -62,9 +62,17 @@ class Turnstile:
         """Keep the post from reading."""
         self._epoll.modify(self._end, 0)
 
-    def open(self) -> None:
-        """Have the post read."""
-        self._epoll.modify(self._end, select.EPOLLIN)
+    def end_turn(self) -> None:
+        """Have the post read, and release the lock."""
+        try:
+            self._epoll.modify(self._end, select.EPOLLIN)
+        finally:
+            self.lock.release()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is nothing to read any more.  Under the lock."""
+        return self._fileno < 0
 
     def wait(self, seconds: float | None = None, also: int = -1) -> bool | None:
         """Wait until the end is readable, or the thread is woken; return whether it is readable.

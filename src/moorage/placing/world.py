@@ -35,7 +35,7 @@ from .blueprints import opened_code
 from .channel import Channel
 from .frames import Buffer, Kind, Message, encode
 from .host import ChildHost
-from .package import use_objects_elsewhere
+from .package import import_path, is_as_modal, use_objects_elsewhere, working_directory
 
 # The settings of ``config.py`` that count in a container.
 SETTINGS: Final = (
@@ -103,14 +103,14 @@ def world_here(
         is_batched=is_batched,
         ids=input._process,
         environ=dict(environ),
-        directory=_directory(),
+        directory=working_directory(),
         workdir=workdir,
         no_workdir=no_workdir,
-        path=[each or _directory() for each in sys.path],
+        path=import_path(),
         argv=list(sys.argv),
         main=_names_of_main(),
         settings={name: getattr(config, name) for name in SETTINGS},
-        as_modal=_is_as_modal(),
+        as_modal=is_as_modal(),
         grace=grace,
         mounts=mounts,
         sharing=terminal.shared.sharing,
@@ -118,22 +118,11 @@ def world_here(
     )
 
 
-def _directory() -> str:
-    try:
-        return Real.getcwd()
-    except OSError:  # it was removed
-        return "/"
-
-
 def _names_of_main() -> dict[str, Any]:
     main = vars(sys.modules["__main__"])
     names: dict[str, Any] = {"__spec__": getattr(main.get("__spec__"), "name", None)}
     names.update((name, main[name]) for name in ("__file__", "__package__") if name in main)
     return names
-
-
-def _is_as_modal() -> bool:
-    return sys.modules.get("modal") is sys.modules[_PACKAGE]
 
 
 _PACKAGE: Final = __name__.partition(".")[0]
@@ -177,6 +166,7 @@ def enter(setup: bytes, channel: Channel) -> ChildHost:
     if getattr(sys.modules[_PACKAGE], "__spec__", None) is not None:
         use_objects_elsewhere()  # else when the package is whole
     targets, lifecycle = opened_code(world.code)
+    context.has_the_code()
     options = ContainerOptions(
         name=world.name,
         max_inputs=world.max_inputs,

@@ -40,9 +40,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
+from ..runtime.context import be_a_container
 from ..runtime.real import Real
 from .child import Kit, enter_namespace, live
 from .package import complete_the_package
+
+_PACKAGE: Final = __name__.partition(".")[0]
 
 START: Final = 1
 BORN: Final = 16
@@ -77,10 +80,29 @@ class Request(NamedTuple):
     descriptors: Sequence[int]
 
 
-def main(control: int, driver: int, preload: str = "") -> None:
-    """Serve the driver; in a child, be a container."""
+def main(
+    control: int,
+    driver: int,
+    preload: Sequence[str] = (),
+    path: Sequence[str] = (),
+    as_modal: bool = False,
+) -> None:
+    """Serve the driver; in a child, be a container.
+
+    Args:
+        preload: the modules that are imported before.
+        path: where they are looked for, if there are any: the driver's `sys.path`.
+        as_modal: whether ``import modal`` imports this package.
+    """
     zygote = Zygote(Real.socket(fileno=control), driver)
-    kit = zygote.serve([name for name in preload.split(",") if name])
+    if preload:
+        # After it what a new interpreter has: the driver may have changed PYTHONPATH meanwhile.
+        sys.path[:] = [*path, *(each for each in sys.path if each not in path)]
+        be_a_container()  # for `is_local`, which the code of these modules may ask
+        if as_modal:
+            # By its name, because its layer is above this one.
+            importlib.import_module(f"{_PACKAGE}.as_modal").install_as_modal()
+    kit = zygote.serve(preload)
     if kit is not None:
         live(kit)
 

@@ -9,14 +9,16 @@ Begin at `AppRuns.open`, then `AppRuns.current`, then `AppRuns.close`.
 
 from __future__ import annotations
 
+import difflib
 import socket
 import threading
 import weakref
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from .. import config
 from ..exception import ExecutionError, InvalidError
+from ..frames import warn
 from ..placing.calls import driver_run
 from ..placing.placements import (
     Placement,
@@ -269,6 +271,8 @@ class AppRuns(Generic[A]):
         if given is None:
             return None if virtual or probe is not None else placements_of_configuration()
         placements = placements_of(given)
+        if placements is not None:
+            self._warn_of_strangers(placements)
         if placements is not None and (virtual or probe is not None):
             what = "a virtual clock" if virtual else "probe="
             raise InvalidError(
@@ -276,6 +280,19 @@ class AppRuns(Generic[A]):
                 'write placement="thread"'
             )
         return placements
+
+    def _warn_of_strangers(self, placements: Placements) -> None:
+        """Warn of names in `placements` that no function or class of this app has."""
+        known = {
+            name.removesuffix(".*") for app in self.with_included() for name in app.services.copy()
+        }
+        for name in placements.names:
+            if name not in known:
+                warn(
+                    f"placement= names {name!r}, which is no function or class of "
+                    f"{self.shown}; {_place_advice(name, known)}",
+                    UserWarning,
+                )
 
     def leaves_ambient_runs(self) -> bool:
         """Whether opening a run must end an ambient run first, which may take its grace."""
@@ -393,3 +410,11 @@ class AppRuns(Generic[A]):
 
 
 AnyRuns = AppRuns[Any]
+
+
+def _place_advice(name: str, known: Collection[str]) -> str:
+    head = name.partition(".")[0]
+    near = [head] if head in known else difflib.get_close_matches(name, known, 1)
+    if near:
+        return f"write {near[0]!r}"
+    return f"write one of {', '.join(sorted(map(repr, known)))}" if known else "take it away"

@@ -88,15 +88,33 @@ def current_function_call_id() -> str | None:
 _in_a_container: bool = False
 
 
+# True from `be_a_container` until the program's code is here: its modules are imported.
+_is_beginning: bool = False
+
+
 def be_a_container() -> None:
     """Note that this process is a container's, before any user code runs."""
-    global _in_a_container
-    _in_a_container = True
+    global _in_a_container, _is_beginning
+    _in_a_container = _is_beginning = True
+
+
+def has_the_code() -> None:
+    """Note that the code of the program has come to this container."""
+    global _is_beginning
+    _is_beginning = False
 
 
 def is_a_container() -> bool:
     """Return whether this process is a container's: it has no apps that run."""
     return _in_a_container
+
+
+def is_beginning() -> bool:
+    """Return whether this process is a container's that imports the program's code.
+
+    The calling program has imported the same code, and has said what there was to say about it.
+    """
+    return _is_beginning
 
 
 def is_local() -> bool:

@@ -79,8 +79,13 @@ class ThreadState(threading.local):
     # The container whose main thread this is: it runs the container's loop and hooks.
     # Written by ``containers/local.py``; set to None by ``context.py`` in a forked child.
     container: Any = None
-    # True for a thread that fires the timers of a clock.  Written by ``background.py``.
+    # True for a thread that fires the timers of a clock, or reads for all: others log for it.
+    # Written by ``background.py`` and ``placing/channel.py``.
     keeps_time: bool = False
+    # True for a thread while it reads what other processes write.  No user code is called on it,
+    # but Python may run finalizers there; if one waits for a process, nobody reads the answer.
+    # Written by ``placing/post.py`` and ``placing/channel.py``.
+    reads_for_all: bool = False
     # On a thread that fires the timers of a virtual clock: wraps work for another thread, so
     # that the work has its place among the clock's participants.  Written by ``background.py``.
     expects: Any = None

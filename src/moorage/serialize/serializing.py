@@ -92,6 +92,7 @@ _HANDLES: Final = frozenset(
         "moorage.functions.Function",
         "moorage.declaring.partial.PartialFunction",
         "moorage.object.Object",
+        "moorage.server.Server",
         "moorage.calling.function_call.FunctionCall",
     }
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ...exception import ExecutionError
 from ..thread_state import thread_state
 
 
@@ -27,7 +28,14 @@ def park(clock: CanWait, waiter: Any, timeout: float | None = None) -> bool:
         InputCancellation: if the input that this thread runs is cancelled before or
             during the wait.
         KeyboardInterrupt: on the main thread, after Ctrl-C.
+        ExecutionError: on the thread that all waits for other processes depend on: see
+            `ThreadState.reads_for_all`.
     """
+    if thread_state.reads_for_all:
+        raise ExecutionError(
+            "a finalizer (__del__) runs on the thread that reads what worker processes "
+            "write, and must not wait there; write spawn(...) in it, and no get()"
+        )
     guard = thread_state.guard
     if guard is None:
         return clock.wait(waiter, timeout)

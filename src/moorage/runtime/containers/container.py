@@ -85,11 +85,13 @@ class Loss:
             count as unwritten without being named.
         counts: false if the inputs cannot have caused the loss: this library killed the
             container, or the process that all containers come from died.
+        was_ready: false if the container was never READY, so it has run no input.
     """
 
     how: str
     unwritten: Collection[Input] = ()
     counts: bool = True
+    was_ready: bool = True
 
 
 class Host(Protocol):

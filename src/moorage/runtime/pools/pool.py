@@ -1752,12 +1752,16 @@ class Pool:
         Inputs go to the front of the queue in the order of their grants.  Inputs that may have
         begun count a loss each; `_after_loss` decides which of them do not run again.
         Inputs that were cancelled or abandoned end.
+
+        A container that was starting, and that this program has ended together with its run, is no
+        loss: nothing waits for it.
         """
         with self._step:
             if container.state is STOPPED:
                 return
             was_starting = container.state is STARTING
-            self.tally.lost_containers += 1
+            is_loss = loss.counts or loss.was_ready or self._state is PoolState.OPEN
+            self.tally.lost_containers += is_loss
             self.fleet.forget_loop(container)
             held = [holder for holder in container.slots.held if isinstance(holder, Input)]
             begun = [h for h in held if h.state is not GRANTED and h not in loss.unwritten]
@@ -1788,9 +1792,9 @@ class Pool:
             self._may_starve = True
             self._container_gone(container)
             self._judge_simple()
-            self._effects.append(
-                partial(self._log_lost, container, loss.how, len(back) + len(suspects))
-            )
+            if is_loss:
+                count = len(back) + len(suspects)
+                self._effects.append(partial(self._log_lost, container, loss.how, count))
             if was_starting and loss.counts:
                 failure = lost_while_starting(self.options.name, loss.how)
                 self._start_failed(True, failure, LOST_STARTS)
